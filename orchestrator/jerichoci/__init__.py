@@ -1,0 +1,1 @@
+"""The engine: runs plans and keeps their records."""

@@ -1,0 +1,63 @@
+"""The exceptions of engine and frontend, and the exit code each asks for.
+
+    PikaciError                      anything a caller may want to catch
+    ├── UsageError            2      what was asked for can't be: arguments, ids, a catalog, a plan
+    │   ├── CatalogError      2      the flake, the catalog or the lanes file is wrong
+    │   └── RecordError       2      a record can't be read
+    ├── InfrastructureError   75     the machine, Nix, git or the disk failed; not the user's code
+    └── CancelledRunError     130    somebody asked for the run to end
+
+`message` is one sentence that says what is wrong; `hint` says what to do. Neither ends a traceback
+on a terminal: the CLI prints both on stderr and exits with `exit_code`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+EXIT_PASSED = 0
+EXIT_TEST_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_INFRASTRUCTURE = 75
+EXIT_TIMEOUT = 124
+EXIT_CANCELLED = 130
+
+
+class PikaciError(Exception):
+    """An error with a sentence for the person who caused or met it."""
+
+    exit_code: ClassVar[int] = EXIT_INFRASTRUCTURE
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UsageError(PikaciError):
+    """What was asked for can't be done as asked."""
+
+    exit_code = EXIT_USAGE
+
+
+class CatalogError(UsageError):
+    """The flake, its catalog or the lanes file is wrong."""
+
+
+class RecordError(UsageError):
+    """A record under the state root can't be read."""
+
+
+class InfrastructureError(PikaciError):
+    """The machine or a tool failed, not what the user wrote."""
+
+    exit_code = EXIT_INFRASTRUCTURE
+
+
+class CancelledRunError(PikaciError):
+    """The run was asked to end before it was done."""
+
+    exit_code = EXIT_CANCELLED

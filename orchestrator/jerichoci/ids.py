@@ -1,0 +1,79 @@
+"""Ids from outside, validated before they touch a path.
+
+Targets, jobs, prepares, lanes and roles share one grammar; run ids have their own, which sorts by
+time.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+from jerichoci.errors import UsageError
+
+ID_PATTERN = r"[a-z0-9][a-z0-9_-]{0,63}"
+RUN_ID_PATTERN = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}"
+TREE_ID_PATTERN = r"[0-9a-f]{40}(?:[0-9a-f]{24})?"
+
+_ID = re.compile(ID_PATTERN)
+_RUN_ID = re.compile(RUN_ID_PATTERN)
+_RUN_ID_PREFIX = re.compile(r"[0-9][0-9TZa-f-]{0,24}")
+
+
+def is_run_id(text: str) -> bool:
+    """Whether `text` has a run id's grammar."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` has the grammar of a target, job, prepare, lane or role id."""
+    return _ID.fullmatch(text) is not None
+
+
+def check_run_id(text: str) -> str:
+    """Return `text` if it is a run id.
+
+    Raises:
+        UsageError: it isn't.
+    """
+    if not is_run_id(text):
+        raise UsageError(
+            f"{text!r} is not a run id", "a run id looks like 20260131T235959Z-0123abcd"
+        )
+    return text
+
+
+def check_run_id_prefix(text: str) -> str:
+    """Return `text` if some run id could start with it.
+
+    Raises:
+        UsageError: none could.
+    """
+    if _RUN_ID_PREFIX.fullmatch(text) is None:
+        raise UsageError(
+            f"{text!r} is not a run id or the beginning of one",
+            "say `latest`, or take an id from `pikaci list`",
+        )
+    return text
+
+
+def check_id(text: str, what: str) -> str:
+    """Return `text` if it is an id; `what` names it in the error (`target`, `job`).
+
+    Raises:
+        UsageError: it isn't.
+    """
+    if not is_id(text):
+        raise UsageError(
+            f"{text!r} is not a {what} id",
+            "ids are lower-case letters, digits, `-` and `_`, at most 64, and start with a letter"
+            " or digit",
+        )
+    return text
+
+
+def new_run_id(now: float | None = None) -> str:
+    """Make a run id from the time `now` (seconds since the epoch; the clock's if None)."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    return f"{stamp}-{secrets.token_hex(4)}"

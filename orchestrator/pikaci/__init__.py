@@ -1,0 +1,1 @@
+"""The frontend: catalog, selection and command line."""
