@@ -1,0 +1,42 @@
+# Every target prepares what it needs first, says what it installs before it does, and says nothing when all is there.
+# Nothing outside this checkout is touched but Debian packages, /nix, and pikaci's own cache and state directories.
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+.DEFAULT_GOAL := help
+.PHONY: help run test unit lint types lock clean env env-dev
+
+help: ## Show this help
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+	  printf 'make %-8s %s\n' "$$name" "$$text"; done
+
+run: env ## Run the hello target
+	@pikaci run hello
+
+test: env-dev ## Run all of the project's own lanes through pikaci
+	@ci/bootstrap/test.sh
+
+unit: env-dev ## Run the tests directly, without pikaci around them
+	@pytest
+
+lint: env-dev ## Check style and formatting
+	@ruff check && ruff format --check
+
+types: env-dev ## Check types
+	@mypy
+
+lock: env-dev ## Lock the Python dependencies again; UPGRADE=1 takes newer versions
+	@ci/bootstrap/lock.sh $(if $(UPGRADE),--upgrade)
+
+clean: ## Remove what was made in this checkout
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis result result-*
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+env: # what running needs
+	@ci/bootstrap/packages.sh
+	@ci/bootstrap/python.sh run
+	@ci/bootstrap/nix.sh
+
+env-dev: # what working on it needs
+	@ci/bootstrap/packages.sh
+	@ci/bootstrap/python.sh dev
+	@ci/bootstrap/nix.sh

@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# What the bootstrap scripts share. Sourced, never run.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+venv=$root/.venv
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/pikaci
+export root venv cache
+
+say() { printf 'bootstrap: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# The PATH without this checkout's own .venv: what the machine itself has.
+path_outside() { tr : '\n' <<<"$PATH" | grep -vxF "$venv/bin" | paste -sd:; }
+
+# at_least HAVE WANT: is version HAVE at least WANT?
+at_least() { [ "$(printf '%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+# need_root WHY: stop here, with a sentence, where nobody could become root.
+need_root() { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || die "$1 needs root: run this as root, or install sudo."; }
+
+# as_root COMMAND...: run as root, by sudo if that is what it takes. Ask need_root first.
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# on_debian: succeeds on Debian itself; sets debian_codename (bookworm).
+on_debian() {
+  local ID='' VERSION_CODENAME=''
+  # shellcheck source=/dev/null
+  [ ! -r /etc/os-release ] || . /etc/os-release
+  export debian_codename=$VERSION_CODENAME
+  [ "$ID" = debian ] && [ -n "$VERSION_CODENAME" ] && command -v apt-get >/dev/null
+}
+
+# install_packages NAME...: install those that are missing, after saying which.
+install_packages() {
+  local name missing=()
+  for name in "$@"; do
+    dpkg-query -W -f '${db:Status-Status}\n' "$name" 2>/dev/null | grep -qx installed || missing+=("$name")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "installing Debian packages: ${missing[*]}"
+  need_root "Installing packages"
+  as_root env DEBIAN_FRONTEND=noninteractive sh -c \
+    'apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"' sh "${missing[@]}" \
+    >&2 </dev/null
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# What running pikaci needs of the machine besides Nix and Python packages. Says nothing when nothing is missing.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+git_is_new_enough() {
+  local version
+  version=$(git --version 2>/dev/null) && at_least "${version##* }" 2.39
+}
+
+python_is_new_enough() {
+  PATH=$(path_outside) python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+wanted=()
+git_is_new_enough || wanted+=(git)
+python_is_new_enough || wanted+=(python3 python3-venv)
+command -v bwrap >/dev/null || wanted+=(bubblewrap)
+command -v unshare >/dev/null && command -v setpriv >/dev/null && command -v flock >/dev/null || wanted+=(util-linux)
+[ -x /bin/busybox ] || wanted+=(busybox-static)
+
+[ ${#wanted[@]} -gt 0 ] || exit 0
+on_debian || die "missing: ${wanted[*]}. Install them with this system's package manager, then try again."
+install_packages "${wanted[@]}"
+git_is_new_enough || die "git 2.39 or later is needed; found: $(git --version 2>&1)."
+python_is_new_enough || die "Python 3.11 or later with venv is needed; found: $(python3 --version 2>&1)."

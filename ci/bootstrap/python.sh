@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# .venv: a Python environment for this checkout, with exactly what ci/requirements/{run,dev}.txt lock, and pikaci itself
+# installed in place. Made again only when those files change. Usage: python.sh run|dev
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+kind=${1:-}
+[ "$kind" = run ] || [ "$kind" = dev ] || die "usage: python.sh run|dev"
+
+# The interpreter itself: a venv made from a version manager's shim would follow the shim.
+python=$(PATH=$(path_outside) python3 -c 'import sys; print(sys.executable)')
+origin="$python $venv"
+
+stamp() { echo "$venv/.installed-$1"; }
+
+wanted() { (cd "$root" && echo "$origin" && sha256sum "ci/requirements/$1.txt" pyproject.toml); }
+
+is_current() { [ -x "$venv/bin/pikaci" ] && [ "$(cat "$(stamp "$1")" 2>/dev/null)" = "$(wanted "$1")" ]; }
+
+# dev holds all that run holds: an environment for dev serves both.
+is_ready() { is_current "$kind" || { [ "$kind" = run ] && is_current dev; }; }
+
+if is_ready; then exit 0; fi
+exec 9<"$root"
+flock 9
+if is_ready; then exit 0; fi
+
+say "installing Python packages for '$kind' in .venv"
+mkdir -p "$cache"
+export PIP_CACHE_DIR=${PIP_CACHE_DIR:-$cache/pip} PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+rm -f "$venv"/.installed-*
+if [ "$(cat "$venv/.origin" 2>/dev/null)" != "$origin" ]; then
+  "$python" -m venv --clear "$venv" # takes Nix's wrappers along: nix.sh, which runs after this, puts them back
+  echo "$origin" >"$venv/.origin"
+fi
+"$venv/bin/python" -m pip install -qq --require-hashes -r "$root/ci/requirements/$kind.txt"
+"$venv/bin/python" -m pip install -qq --no-deps --no-build-isolation -e "$root"
+wanted "$kind" >"$(stamp "$kind")"
