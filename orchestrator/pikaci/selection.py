@@ -1,0 +1,180 @@
+"""Which lanes a change selects, and why.
+
+A branch lane is selected when one of its globs matches one of the changed files, or when it has no
+globs. Nightly lanes are the schedule's, not a change's. Of several matches the reason names the
+first changed file that matches, and the first glob that matches it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import CatalogError
+from pikaci.lanes import LANES_PATH, Trigger, parse_lanes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pikaci.lanes import Lane, Lanes
+
+SELECTION_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Whether a change selects a lane, by which file and glob, and the sentence that says it."""
+
+    lane: Lane
+    selected: bool
+    reason: str
+    matched_path: str | None = None
+    matched_glob: str | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """Its form in JSON."""
+        return {
+            "id": self.lane.id,
+            "title": self.lane.title,
+            "target": self.lane.target,
+            "trigger": self.lane.trigger.value,
+            "concurrency_group": self.lane.concurrency_group,
+            "selected": self.selected,
+            "reason": self.reason,
+            "matched_path": None if self.matched_path is None else as_utf8(self.matched_path),
+            "matched_glob": self.matched_glob,
+        }
+
+
+@dataclass(frozen=True)
+class SelectionReport:
+    """The answer to `select --base A --head B`."""
+
+    base: str
+    head: str
+    changed_files: tuple[str, ...]
+    selections: tuple[Selection, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Its form in JSON: what `select --json` prints."""
+        return {
+            "schema_version": SELECTION_SCHEMA_VERSION,
+            "base": self.base,
+            "head": self.head,
+            "changed_files": [as_utf8(path) for path in self.changed_files],
+            "lanes": [selection.as_dict() for selection in self.selections],
+        }
+
+    def as_text(self) -> str:
+        """Its form for people: a line a lane, selected ones first."""
+        files = _counted(len(self.changed_files), "changed file")
+        width = max((len(found.lane.id) for found in self.selections), default=0)
+        ordered = sorted(self.selections, key=lambda found: not found.selected)
+        lines = [
+            f"  {'+' if found.selected else '-'} {found.lane.id:<{width}}  {found.reason}"
+            for found in ordered
+        ]
+        chosen = sum(found.selected for found in self.selections)
+        head = f"{chosen} of {_counted(len(self.selections), 'lane')} selected by {files}"
+        return "\n".join([f"{head} ({self.base[:12]}...{self.head[:12]})", *lines])
+
+
+@dataclass(frozen=True)
+class TargetFilter:
+    """Whether path filters let a target run; `globs` are those that were asked."""
+
+    runs: bool
+    reason: str
+    globs: tuple[str, ...] = ()
+
+
+def select(lanes: Lanes, changed_paths: Sequence[str]) -> list[Selection]:
+    """What `changed_paths` select, for every lane in the file's order."""
+    return [_selection(lane, lanes, changed_paths) for lane in lanes.lanes]
+
+
+async def select_change(
+    repo: Path, base: str, head: str, lanes_path: str = LANES_PATH
+) -> SelectionReport:
+    """What the change from `base` to `head` selects, by the lanes file at `head`.
+
+    The lanes are those of the head because a branch may change its own lanes.
+
+    Raises:
+        CatalogError: there is no lanes file at `head`, or it is wrong.
+        UsageError: there is no such revision.
+        InfrastructureError: git failed.
+    """
+    from pikaci.changes import changed_between
+
+    change = await changed_between(repo, base, head)
+    lanes = await lanes_at(repo, head, lanes_path)
+    selections = tuple(select(lanes, change.paths))
+    return SelectionReport(change.base, change.head or head, change.paths, selections)
+
+
+async def lanes_at(repo: Path, rev: str, lanes_path: str = LANES_PATH) -> Lanes:
+    """The lanes file of a commit.
+
+    Raises:
+        CatalogError: the commit has no lanes file, or it is wrong.
+        UsageError: there is no such revision.
+        InfrastructureError: git failed.
+    """
+    from pikaci.changes import file_at
+
+    content = await file_at(repo, rev, lanes_path)
+    if content is None:
+        raise CatalogError(f"{lanes_path}: there is no such file at {rev}")
+    origin = f"{lanes_path} at {rev}"
+    try:
+        return parse_lanes(content.decode(), origin)
+    except UnicodeDecodeError:
+        raise CatalogError(f"{origin}: expected UTF-8, found another encoding") from None
+
+
+def target_filter(lanes: Lanes, target_id: str, changed_paths: Sequence[str]) -> TargetFilter:
+    """Whether `run TARGET --changed-since` runs: one of its branch lanes must be selected.
+
+    A target without branch lanes has no path filter and always runs.
+    """
+    own = lanes.of_target(target_id, Trigger.BRANCH)
+    if not own:
+        return TargetFilter(runs=True, reason=f"no branch lane of {lanes.origin} filters it")
+    globs = tuple(glob for lane in own for glob in lane.paths)
+    found = [_selection(lane, lanes, changed_paths) for lane in own]
+    deciding = [selection for selection in found if selection.selected][:1] or found
+    reason = "; ".join(f"lane {each.lane.id}: {each.reason}" for each in deciding)
+    return TargetFilter(runs=deciding[0].selected, reason=reason, globs=globs)
+
+
+def as_utf8(path: str) -> str:
+    r"""A path in which bytes that aren't UTF-8 are written `\xNN`: every encoder takes it."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def as_shown(path: str) -> str:
+    """A path for a line of text: control characters and bytes that aren't UTF-8 are escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in as_utf8(path)
+    )
+
+
+def _selection(lane: Lane, lanes: Lanes, changed_paths: Sequence[str]) -> Selection:
+    if lane.trigger is Trigger.NIGHTLY:
+        at = f"nightly at {lanes.nightly_schedule_utc} UTC, not selected by changes"
+        return Selection(lane, selected=False, reason=at)
+    if not lane.paths:
+        return Selection(lane, selected=True, reason="no path filter: always")
+    for path in changed_paths:
+        if glob := lane.globs.match(path):
+            reason = f"{as_shown(path)} matches {glob}"
+            return Selection(lane, True, reason, path, glob)  # noqa: FBT003 - the class's 2nd field
+    files, globs = _counted(len(changed_paths), "changed file"), _counted(len(lane.paths), "glob")
+    return Selection(lane, selected=False, reason=f"none of {files} matches its {globs}")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

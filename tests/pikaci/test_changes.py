@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jerichoci.errors import InfrastructureError, UsageError
+from pikaci.changes import changed_between, changed_since, file_at
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def git(repo: Path, *args: str) -> str:
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main")
+    done = subprocess.run(
+        ["git", *identity, *args], cwd=repo, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def write(repo: Path, *paths: str, content: str = "") -> None:
+    for path in paths:
+        (repo / path).parent.mkdir(parents=True, exist_ok=True)
+        (repo / path).write_bytes(os.fsencode(content or path))
+
+
+def commit(repo: Path, *paths: str, content: str = "") -> str:
+    write(repo, *paths, content=content)
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "work", "--allow-empty")
+    return git(repo, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    where = tmp_path / "repo"
+    where.mkdir()
+    git(where, "init", "-q")
+    commit(where, "kept", "moved", "removed", "sub/edited")
+    git(where, "tag", "start")
+    return where
+
+
+async def test_a_change_is_what_the_branch_did_since_it_left(repo: Path) -> None:
+    git(repo, "checkout", "-qb", "branch")
+    head = commit(repo, "sub/edited", "added", content="new")
+    git(repo, "checkout", "-q", "main")
+    base = commit(repo, "elsewhere")
+    change = await changed_between(repo, "main", "branch")
+    assert (change.base, change.head) == (base, head)
+    assert change.paths == ("added", "sub/edited")
+
+
+async def test_moved_and_removed_files_have_changed(repo: Path) -> None:
+    git(repo, "mv", "moved", "there")
+    git(repo, "rm", "-q", "removed")
+    commit(repo)
+    change = await changed_between(repo, "start", "HEAD")
+    assert change.paths == ("moved", "removed", "there")
+
+
+async def test_any_file_name_survives(repo: Path) -> None:
+    names = ["new\nline", "sp ace", 'quo"te', "é", os.fsdecode(b"latin\xe9")]
+    commit(repo, *names)
+    change = await changed_between(repo, "start", "HEAD")
+    assert set(change.paths) == set(names)
+
+
+async def test_nothing_changed_is_an_empty_change(repo: Path) -> None:
+    assert (await changed_between(repo, "start", "HEAD")).paths == ()
+    assert (await changed_since(repo, "HEAD")).paths == ()
+
+
+async def test_the_working_tree_counts_commits_edits_and_untracked_files(repo: Path) -> None:
+    commit(repo, "committed", ".gitignore", content="ignored\n")
+    write(repo, "staged")
+    git(repo, "add", "staged")
+    write(repo, "untracked/new", "ignored", "sub/edited", content="x")
+    (repo / "removed").unlink()
+    change = await changed_since(repo, "start")
+    assert change.head is None
+    assert change.paths == (
+        ".gitignore",
+        "committed",
+        "removed",
+        "staged",
+        "sub/edited",
+        "untracked/new",
+    )
+
+
+async def test_the_working_tree_is_compared_with_where_it_left(repo: Path) -> None:
+    git(repo, "checkout", "-qb", "branch")
+    write(repo, "mine")
+    git(repo, "checkout", "-q", "main")
+    (repo / "mine").rename(repo.parent / "mine")
+    commit(repo, "theirs")
+    git(repo, "checkout", "-q", "branch")
+    (repo.parent / "mine").rename(repo / "mine")
+    assert (await changed_since(repo, "main")).paths == ("mine",)
+
+
+async def test_a_touched_file_has_not_changed_and_the_index_stays(repo: Path) -> None:
+    os.utime(repo / "kept", (1, 1))
+    before = (repo / ".git/index").read_bytes()
+    assert (await changed_since(repo, "HEAD")).paths == ()
+    assert (repo / ".git/index").read_bytes() == before
+
+
+async def test_paths_are_relative_to_the_directory_asked_about(repo: Path) -> None:
+    head = commit(repo, "sub/edited", "outside", content="x")
+    write(repo, "sub/untracked", "untracked")
+    assert (await changed_between(repo / "sub", "start", head)).paths == ("edited",)
+    assert (await changed_since(repo / "sub", "start")).paths == ("edited", "untracked")
+    assert await file_at(repo / "sub", "HEAD", "edited") == b"x"
+
+
+async def test_a_bare_repository_will_do(repo: Path, tmp_path: Path) -> None:
+    commit(repo, "new")
+    bare = tmp_path / "bare"
+    git(repo, "clone", "-q", "--bare", str(repo), str(bare))
+    assert (await changed_between(bare, "start", "main")).paths == ("new",)
+    assert await file_at(bare, "main", "sub/edited") == b"sub/edited"
+
+
+async def test_settings_of_the_user_change_nothing(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(repo, "config", "diff.renames", "copies")
+    git(repo, "config", "diff.external", "false")
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    monkeypatch.setenv("GIT_INDEX_FILE", "/nowhere/index")
+    write(repo, "kept", content="edited")
+    assert (await changed_since(repo, "start")).paths == ("kept",)
+
+
+@pytest.mark.parametrize("rev", ["nowhere", "0" * 40, "start:kept", "a b", "HEAD~9"])
+async def test_an_unknown_revision_is_named(repo: Path, rev: str) -> None:
+    with pytest.raises(UsageError, match=f"there is no revision `{rev}`"):
+        await changed_between(repo, "start", rev)
+
+
+@pytest.mark.parametrize("rev", ["", " ", "--output=/tmp/x", "-p", "a\0b"])
+async def test_what_cannot_be_a_revision_never_reaches_git(repo: Path, rev: str) -> None:
+    with pytest.raises(UsageError, match="is not a revision"):
+        await changed_since(repo, rev)
+
+
+async def test_a_file_is_read_from_a_commit(repo: Path) -> None:
+    write(repo, "kept", content="edited since")
+    assert await file_at(repo, "start", "kept") == b"kept"
+    assert await file_at(repo, "start", "missing") is None
+    assert await file_at(repo, "start", "sub/missing") is None
+
+
+async def test_before_the_first_commit_there_is_no_revision(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    with pytest.raises(UsageError, match="there is no revision `HEAD`"):
+        await changed_since(tmp_path, "HEAD")
+
+
+async def test_outside_a_repository_the_directory_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(UsageError, match="git finds no repository in"):
+        await changed_since(tmp_path, "HEAD")
+
+
+async def test_revisions_without_common_history_are_refused(repo: Path) -> None:
+    git(repo, "checkout", "-q", "--orphan", "other")
+    commit(repo, "unlike")
+    with pytest.raises(UsageError, match="share no history"):
+        await changed_between(repo, "main", "other")
+
+
+async def test_a_machine_without_git_is_told_so(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(InfrastructureError, match="git can't be started"):
+        await changed_since(repo, "HEAD")

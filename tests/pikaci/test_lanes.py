@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jerichoci.errors import EXIT_USAGE, CatalogError
+from pikaci.lanes import Trigger, load_lanes, parse_lanes
+
+
+ORIGIN = "ci/forge-lanes.toml"
+WHOLE = """
+version = 1
+nightly_schedule_utc = "02:30"
+
+[[branch.lanes]]
+id = "greeting"
+title = "check-greeting"
+target = "pre-merge-greeting"
+paths = ["src/**", "*.{nix,lock}"]
+concurrency_group = "linux"
+
+[[nightly.lanes]]
+id = "nightly-all"
+target = "all"
+
+[[branch.lanes]]
+id = "older"
+staged_linux_target = "pre-merge-rust"
+"""
+
+
+def branch_lane(rows: str) -> str:
+    return f'version = 1\n[[branch.lanes]]\nid = "a"\ntarget = "t"\n{rows}'
+
+
+def test_a_whole_file_is_read() -> None:
+    lanes = parse_lanes(WHOLE, ORIGIN)
+    greeting, older, nightly = lanes.lanes
+    assert lanes.nightly_schedule_utc == "02:30"
+    assert (greeting.id, greeting.title, greeting.target, greeting.trigger) == (
+        "greeting",
+        "check-greeting",
+        "pre-merge-greeting",
+        Trigger.BRANCH,
+    )
+    assert greeting.paths == ("src/**", "*.{nix,lock}")
+    assert greeting.concurrency_group == "linux"
+    assert (older.title, older.target, older.paths) == ("older", "pre-merge-rust", ())
+    assert (nightly.trigger, nightly.concurrency_group) == (Trigger.NIGHTLY, None)
+
+
+def test_a_file_may_have_no_lanes() -> None:
+    assert parse_lanes("version = 1", ORIGIN).lanes == ()
+
+
+def test_the_lanes_of_a_target_are_found_by_trigger() -> None:
+    lanes = parse_lanes(WHOLE, ORIGIN)
+    assert [lane.id for lane in lanes.of_target("all", Trigger.NIGHTLY)] == ["nightly-all"]
+    assert lanes.of_target("all", Trigger.BRANCH) == ()
+
+
+MISTAKES = [
+    ("version = 1\nx = ", ":2:5: invalid value"),
+    ("version = 1\nversion = 2", ":2:12: cannot overwrite a value"),
+    ("version = = 1", ":1:11: invalid value"),
+    ('version = 1\nx = """\n\n', ":4:1: unterminated string"),
+    ("x = " + "[" * 9000, ": nests tables too deeply"),
+    ("", ": version: expected the number 1, found nothing"),
+    ("version = 2", ": version: expected the number 1, found the number 2; a later pikaci"),
+    ("version = 0", ": version: expected the number 1, found the number 0"),
+    ("version = true", ": version: expected the number 1, found true"),
+    ("version = 1.0", ": version: expected the number 1, found the number 1.0"),
+    ('version = "1"', ': version: expected the number 1, found the string "1"'),
+    ("version = 2\nnew_key = 1", ": version: expected the number 1, found the number 2"),
+    ("version = 1\nbrunch = 1", ": brunch: unknown key; did you mean `branch`?"),
+    ("version = 1\n[branch]\nlane = []", ": branch.lane: unknown key; did you mean `lanes`?"),
+    ("version = 1\nzzz = 1", ": zzz: unknown key; known here: version, nightly_schedule_utc,"),
+    ('version = 1\n"a\\nb" = 1', ": 'a\\nb': unknown key"),
+    ("version = 1\nbranch = 1", ": branch: expected a table, found the number 1"),
+    (
+        "version = 1\n[branch.lanes]",
+        ": branch.lanes: expected an array of tables, [[branch.lanes]]",
+    ),
+    ("version = 1\nbranch.lanes = [1]", ": branch.lanes[0]: expected a table, found the number 1"),
+    (
+        'version = 1\nnightly_schedule_utc = "24:00"',
+        ': nightly_schedule_utc: expected a time "HH:MM',
+    ),
+    (
+        'version = 1\nnightly_schedule_utc = "2:30"',
+        ': nightly_schedule_utc: expected a time "HH:MM',
+    ),
+    ("version = 1\nnightly_schedule_utc = 02:30:00", 'HH:MM" from 00:00 to 23:59, found a date or'),
+    (
+        'version = 1\n[[nightly.lanes]]\nid = "a"\ntarget = "t"',
+        ': nightly_schedule_utc: expected a time "HH:MM", as there are nightly lanes',
+    ),
+    (branch_lane('path = ["a"]'), ": branch.lanes[0].path: unknown key; did you mean `paths`?"),
+    (
+        branch_lane('paths = "a"'),
+        ": branch.lanes[0].paths: expected an array of strings, found the",
+    ),
+    (
+        branch_lane('paths = ["a", 1]'),
+        ": branch.lanes[0].paths[1]: expected a string, found the nu",
+    ),
+    (
+        branch_lane('paths = ["a", "["]'),
+        ": branch.lanes[0].paths[1]: the glob `[` has a `[` without",
+    ),
+    (branch_lane('paths = [""]'), ": branch.lanes[0].paths[0]: expected a glob from the root"),
+    (branch_lane('paths = ["/a"]'), ": branch.lanes[0].paths[0]: expected a glob from the root"),
+    (branch_lane('paths = ["./a"]'), ": branch.lanes[0].paths[0]: expected a glob from the root"),
+    (
+        branch_lane("title = 1"),
+        ": branch.lanes[0].title: expected one line of text, found the numb",
+    ),
+    (
+        branch_lane('title = ""'),
+        ": branch.lanes[0].title: expected one line of text, found the str",
+    ),
+    (branch_lane('title = "a\\nb"'), ": branch.lanes[0].title: expected one line of text, found"),
+    (
+        branch_lane("concurrency_group = []"),
+        ".concurrency_group: expected one line of text, found a",
+    ),
+    (
+        branch_lane('command = "make"'),
+        ": branch.lanes[0].command: a lane names a target, not a com",
+    ),
+    (branch_lane('staged_linux_target = "t"'), "staged_linux_target: says the same as `target`"),
+    (
+        'version = 1\n[[branch.lanes]]\nid = "a"',
+        ": branch.lanes[0].target: expected an id, found no",
+    ),
+    (
+        'version = 1\n[[branch.lanes]]\ntarget = "a"',
+        ": branch.lanes[0].id: expected an id, found no",
+    ),
+    (
+        'version = 1\n[[branch.lanes]]\nid = "A b"',
+        '.id: expected an id, found the string "A b"; ids',
+    ),
+    ('version = 1\n[[branch.lanes]]\nid = "../a"', '.id: expected an id, found the string "../a"'),
+    (
+        'version = 1\n[[branch.lanes]]\nid = "a"\nstaged_linux_target = 1',
+        ": branch.lanes[0].staged_linux_target: expected an id, found the number 1",
+    ),
+    (
+        branch_lane(
+            '[[branch.lanes]]\nid = "b"\ntarget = "t"\n[[branch.lanes]]\nid="a"\ntarget="t"'
+        ),
+        ": branch.lanes[2].id: expected an id of its own, found `a`, the id of branch.lanes[0]",
+    ),
+    (
+        'nightly_schedule_utc = "00:00"\n'
+        + branch_lane('[[nightly.lanes]]\nid = "a"\ntarget = "t"'),
+        ": nightly.lanes[0].id: expected an id of its own, found `a`, the id of branch.lanes[0]",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), MISTAKES)
+def test_a_mistake_is_one_sentence_with_its_place(text: str, sentence: str) -> None:
+    with pytest.raises(CatalogError) as caught:
+        parse_lanes(text, ORIGIN)
+    assert str(caught.value).startswith(ORIGIN)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == EXIT_USAGE
+
+
+def test_a_lane_with_a_command_is_told_what_to_write_instead() -> None:
+    with pytest.raises(CatalogError) as caught:
+        parse_lanes('version = 1\n[[branch.lanes]]\nid = "a"\ncommand = "make"', ORIGIN)
+    assert "put the target's id in `target`" in (caught.value.hint or "")
+
+
+def test_a_file_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "lanes.toml"
+    path.write_text(WHOLE)
+    assert load_lanes(path).origin == str(path)
+    assert load_lanes(path, origin=ORIGIN).origin == ORIGIN
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"version = 1\n# caf\xe9\n")
+    with pytest.raises(CatalogError, match=r"latin:2: expected UTF-8"):
+        load_lanes(tmp_path / "latin")
+    with pytest.raises(CatalogError, match="there is no such file"):
+        load_lanes(tmp_path / "missing")
+    with pytest.raises(CatalogError, match="can't be read"):
+        load_lanes(tmp_path)
+
+
+def test_reading_lanes_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from pikaci.lanes import parse_lanes;"
+        f"parse_lanes({WHOLE!r}, 'x'); sys.exit(bool({{'wcmatch', 'pydantic'}} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
+
+
+toml_values = st.recursive(
+    st.one_of(
+        st.text(st.characters(exclude_categories=["C"], exclude_characters='"\\')).map(
+            '"{}"'.format
+        ),
+        st.integers(-9, 9).map(str),
+        st.sampled_from(["true", "1.5", "02:30:00", "2020-01-01"]),
+    ),
+    lambda inner: st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+    max_leaves=4,
+)
+
+
+@given(
+    st.sampled_from(["id", "title", "target", "paths", "concurrency_group", "command"]), toml_values
+)
+def test_any_value_is_read_or_a_sentence(key: str, value: str) -> None:
+    defaults = {"id": '"a"', "target": '"t"'} | {key: value}
+    rows = "\n".join(f"{name} = {text}" for name, text in defaults.items())
+    try:
+        parse_lanes(f"version = 1\n[[branch.lanes]]\n{rows}", ORIGIN)
+    except CatalogError as error:
+        place = f"{ORIGIN}: branch.lanes[0].{key}"
+        assert error.message.startswith(place)  # noqa: PT017 - any value may also be right
+
+
+def test_the_example_in_the_documentation_is_right() -> None:
+    text = (Path(__file__).parents[2] / "docs/lanes.md").read_text()
+    example = text.split("```toml\n")[1].split("```")[0]
+    assert [lane.id for lane in parse_lanes(example, ORIGIN).lanes] == ["greeting", "everything"]
