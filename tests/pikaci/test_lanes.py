@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from jerichoci.errors import EXIT_USAGE, CatalogError
 from pikaci.lanes import Trigger, load_lanes, parse_lanes
 
-
 ORIGIN = "ci/forge-lanes.toml"
 WHOLE = """
 version = 1
