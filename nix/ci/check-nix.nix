@@ -1,0 +1,11 @@
+# The catalog library: plans, and what its error messages say.
+{
+  title = "check-nix";
+  description = "Tests of the catalog library and its error messages";
+  trigger = "branch";
+  jobs.catalog = {
+    description = "Tests of nix/lib and of this repository's catalog";
+    command = "pytest -q -p no:cacheprovider tests/nix";
+    timeoutSecs = 1800;
+  };
+}

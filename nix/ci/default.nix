@@ -1,0 +1,6 @@
+# This repository's own targets.
+system: {
+  hello = import ./hello.nix system;
+  check-orchestrator = import ./check-orchestrator.nix;
+  check-nix = import ./check-nix.nix;
+}

@@ -1,0 +1,155 @@
+# mkCatalog: { <system> = { catalog; plans.<target>; }; }.
+let
+  inherit (builtins)
+    any
+    attrNames
+    attrValues
+    elemAt
+    filter
+    groupBy
+    isAttrs
+    isFunction
+    length
+    listToAttrs
+    mapAttrs
+    seq
+    toJSON
+    ;
+  inherit (import ./fault.nix) fault meant wrong;
+  types = import ./types.nix;
+  checkTarget = import ./target.nix;
+  planOf = import ./plan.nix;
+
+  arguments = types.record {
+    systems.type = systemList;
+    targets.type = targetFunction;
+    lanes = {
+      type = types.anything;
+      default = null;
+    };
+    images = {
+      type = types.namedBy "an attribute set of images" (path: _: image.check path);
+      default = { };
+    };
+  };
+
+  image = types.record {
+    alias.type = types.words;
+    instanceType = {
+      type = types.oneOf [
+        "virtual-machine"
+        "container"
+      ];
+      default = "virtual-machine";
+    };
+  };
+
+  systemList =
+    let
+      list = types.listOf (types.oneOf types.systems);
+    in
+    list
+    // {
+      check =
+        path: value:
+        let
+          checked = list.check path value;
+          repeated = filter (system: length (filter (other: other == system) checked) > 1) checked;
+        in
+        if checked == [ ] then
+          wrong path "at least one system" value
+        else if repeated != [ ] then
+          fault path "each system once" "${toJSON (elemAt repeated 0)} more than once"
+        else
+          checked;
+    };
+
+  targetFunction = rec {
+    expected = "a function from a system to its targets";
+    check = path: value: if isFunction value then value else wrong path expected value;
+  };
+
+  # A lane names a target of some system, whose trigger is the lane's.
+  checkLane =
+    targets: isElsewhere: entry:
+    let
+      id = entry.lane.target;
+      path = "${entry.path}.target";
+    in
+    if targets ? ${id} then
+      if targets.${id}.trigger == entry.trigger then
+        null
+      else
+        fault path "a target whose trigger is \"${entry.trigger}\"" "\"${id}\", whose trigger is \"${targets.${id}.trigger}\""
+    else if isElsewhere id then
+      null
+    else
+      fault path "the id of a target" (meant (attrNames targets) id);
+
+  checkTrigger =
+    byTarget: target:
+    if target.trigger == "manual" || byTarget ? ${target.id} then
+      null
+    else
+      fault "${target.path}.trigger" "a lane under ${target.trigger}.lanes for a target with this trigger" "none";
+
+  rename = image: {
+    inherit (image) alias;
+    instance_type = image.instanceType;
+  };
+
+  summary = target: {
+    inherit (target)
+      id
+      title
+      description
+      trigger
+      ;
+    jobs = attrNames target.jobs;
+  };
+in
+args:
+let
+  checked = arguments.check "mkCatalog" args;
+  images = mapAttrs (_: rename) checked.images;
+  lanes = import ./lanes.nix checked.lanes;
+  check = checkTarget images;
+
+  raw = listToAttrs (
+    map (system: {
+      name = system;
+      value =
+        let
+          targets = checked.targets system;
+        in
+        if isAttrs targets then targets else wrong "targets" "an attribute set of targets for ${system}" targets;
+    }) checked.systems
+  );
+
+  forSystem =
+    system: declared:
+    let
+      targets = (types.namedBy "an attribute set of targets" check).check "targets" declared;
+      isElsewhere = id: any (other: raw.${other} ? ${id}) checked.systems;
+      byTarget = groupBy (entry: entry.lane.target) lanes.entries;
+      here = filter (lane: targets ? ${lane.target});
+      agreed = types.forceAll null (
+        map (checkLane targets isElsewhere) lanes.entries ++ map (checkTrigger byTarget) (attrValues targets)
+      );
+    in
+    {
+      catalog = seq agreed {
+        schema_version = 1;
+        inherit system;
+        targets = map summary (attrValues targets);
+        lanes = {
+          inherit (lanes) nightly_schedule_utc;
+          branch = here lanes.branch;
+          nightly = here lanes.nightly;
+        };
+        images = map (role: images.${role} // { inherit role; }) (attrNames images);
+      };
+      plans = mapAttrs (id: _: seq agreed (planOf system images targets.${id})) declared;
+    };
+in
+mapAttrs forSystem raw

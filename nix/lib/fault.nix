@@ -1,0 +1,42 @@
+# A mistake in a catalog: one sentence that names the attribute, what was expected and what was found.
+let
+  inherit (builtins) isAttrs length match stringLength substring toJSON toString typeOf;
+
+  nearest = import ./nearest.nix;
+
+  clip = text: if stringLength text > 80 then "${substring 0 76 text}...\"" else text;
+
+  show =
+    value:
+    {
+      string = "the string ${clip (toJSON value)}";
+      int = "the integer ${toString value}";
+      float = "the number ${toJSON value}";
+      bool = "the boolean ${toJSON value}";
+      null = "null";
+      path = "the path ${toString value}";
+      lambda = "a function";
+      list = if value == [ ] then "an empty list" else "a list of ${toString (length value)}";
+      set = if isAttrs value && value.type or null == "derivation" then "a derivation" else "an attribute set";
+    }
+    .${typeOf value} or "a value of type ${typeOf value}";
+
+  fault = path: expected: found: throw "pikaci: ${path}: expected ${expected}, found ${found}";
+in
+{
+  inherit clip fault show;
+
+  # fault path expected value: the wrong value itself.
+  wrong = path: expected: value: fault path expected (show value);
+
+  # found, with the name among names that the writer may have meant.
+  meant =
+    names: name:
+    let
+      close = nearest names name;
+    in
+    if close == null then clip (toJSON name) else "${clip (toJSON name)} (did you mean ${toJSON close}?)";
+
+  # The path of an attribute; a name that is no plain word is quoted.
+  at = path: name: if match "[A-Za-z0-9_-]+" name != null then "${path}.${name}" else "${path}.${toJSON name}";
+}

@@ -1,0 +1,84 @@
+# A relative path glob whose brackets, braces and escapes are complete. What it matches is the orchestrator's to say.
+let
+  inherit (builtins)
+    foldl'
+    head
+    isList
+    isString
+    replaceStrings
+    split
+    substring
+    ;
+  inherit (import ./fault.nix) fault show wrong;
+
+  special = [ "[" "{" "}" "\\" ];
+  none = [ "" "" "" "" ];
+
+  start = {
+    state = "text";
+    depth = 0;
+    stray = false;
+  };
+
+  # Reads characters that are special and the texts between them. A "]" that comes first in a class is a member of it, and a
+  # backslash in a class is a backslash.
+  step =
+    scan: piece:
+    let
+      char = if isList piece then head piece else piece;
+    in
+    if piece == "" then
+      scan
+    else
+      {
+        text =
+          {
+            "[" = scan // { state = "class-start"; };
+            "\\" = scan // { state = "escape"; };
+            "{" = scan // { depth = scan.depth + 1; };
+            "}" = if scan.depth == 0 then scan // { stray = true; } else scan // { depth = scan.depth - 1; };
+          }
+          .${char} or scan;
+        escape = scan // { state = "text"; };
+        class-start = scan // { state = if char == "!" || char == "^" then "class-first" else "class"; };
+        class-first = scan // { state = "class"; };
+        class = if char == "]" then scan // { state = "text"; } else scan;
+      }
+      .${scan.state};
+
+  problem =
+    glob:
+    let
+      end = foldl' step start (split "([][{}!^\\\\])" glob);
+    in
+    if glob == "" then
+      "an empty glob"
+    else if substring 0 1 glob == "/" then
+      "a leading \"/\""
+    else if replaceStrings special none glob == glob then
+      null
+    else if end.stray then
+      "a \"}\" without its \"{\""
+    else if end.state == "escape" then
+      "a \"\\\" that escapes nothing"
+    else if end.state != "text" then
+      "a \"[\" without its \"]\""
+    else if end.depth > 0 then
+      "a \"{\" without its \"}\""
+    else
+      null;
+in
+rec {
+  expected = "a glob of paths relative to the source";
+  check =
+    path: value:
+    let
+      found = problem value;
+    in
+    if !isString value then
+      wrong path expected value
+    else if found != null then
+      fault path expected "${found} in ${show value}"
+    else
+      value;
+}

@@ -1,0 +1,80 @@
+# Where a guest may find its inputs.
+let
+  inherit (builtins)
+    concatStringsSep
+    elem
+    elemAt
+    filter
+    genList
+    head
+    isString
+    length
+    match
+    sort
+    stringLength
+    substring
+    ;
+  inherit (import ./fault.nix) fault show wrong;
+
+  # Nothing may be mounted at or below these.
+  closed = [
+    "/artifacts"
+    "/bin"
+    "/boot"
+    "/dev"
+    "/etc"
+    "/lib"
+    "/lib64"
+    "/nix"
+    "/proc"
+    "/run"
+    "/sbin"
+    "/sys"
+    "/tmp"
+    "/usr"
+    "/workspace"
+  ];
+
+  # Nothing may be mounted at these.
+  kept = [
+    "/home"
+    "/root"
+    "/var"
+  ];
+
+  within = parent: path: substring 0 (stringLength parent + 1) "${path}/" == "${parent}/";
+
+  normal = path: match "(/[A-Za-z0-9_.+@=-]+)+" path != null && match ".*/[.][.]?(/.*)?" path == null;
+in
+{
+  path = rec {
+    expected = "an absolute path in the guest";
+    check =
+      path: value:
+      if !isString value then
+        wrong path expected value
+      else if !(normal value) then
+        fault path "an absolute path of plain names, without \"..\", \"//\" or a slash at its end" (show value)
+      else if elem (head (match "(/[^/]+).*" value)) closed || elem value kept then
+        fault path "a path clear of ${concatStringsSep ", " (closed ++ kept)}" (show value)
+      else
+        value;
+  };
+
+  # Of inputs { name; guestPath; }, no two at or below one place.
+  apart =
+    path: inputs:
+    let
+      sorted = sort (a: b: "${a.guestPath}/" < "${b.guestPath}/") inputs;
+      pairs = genList (index: {
+        upper = elemAt sorted index;
+        lower = elemAt sorted (index + 1);
+      }) (if inputs == [ ] then 0 else length inputs - 1);
+      clashes = filter (pair: within pair.upper.guestPath pair.lower.guestPath) pairs;
+      clash = elemAt clashes 0;
+    in
+    if clashes == [ ] then
+      inputs
+    else
+      fault path "guest paths that are apart" "\"${clash.upper.name}\" at ${clash.upper.guestPath} and \"${clash.lower.name}\" at ${clash.lower.guestPath}";
+}

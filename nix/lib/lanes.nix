@@ -1,0 +1,153 @@
+# The lanes file: which targets the forge runs, and when. Data only; what a lane runs is its target's to say.
+let
+  inherit (builtins)
+    attrNames
+    elemAt
+    filter
+    genList
+    groupBy
+    isAttrs
+    isList
+    isPath
+    isString
+    length
+    match
+    pathExists
+    readFile
+    toString
+    ;
+  inherit (import ./fault.nix) fault show wrong;
+  types = import ./types.nix;
+
+  file = types.record {
+    version.type = types.anything;
+    nightly_schedule_utc = {
+      type = types.nullOr clock;
+      default = null;
+    };
+    branch = {
+      type = section;
+      default.lanes = [ ];
+    };
+    nightly = {
+      type = section;
+      default.lanes = [ ];
+    };
+  };
+
+  clock = rec {
+    expected = "a time of day in UTC as \"HH:MM\"";
+    check = path: value: if isString value && match "([01][0-9]|2[0-3]):[0-5][0-9]" value != null then value else wrong path expected value;
+  };
+
+  section = types.record {
+    lanes = {
+      type = laneList;
+      default = [ ];
+    };
+  };
+
+  # A lane is named by its id in errors, by its position where it has none.
+  laneList = rec {
+    expected = "a list of lanes";
+    check =
+      path: value:
+      if !isList value then
+        wrong path expected value
+      else
+        let
+          lanes = genList (
+            index:
+            let
+              entry = elemAt value index;
+              id = entry.id or null;
+            in
+            lane "${path}[${if types.isId id then id else toString index}]" entry
+          ) (length value);
+        in
+        types.forceAll lanes lanes;
+  };
+
+  fields = types.record {
+    id.type = types.id;
+    title.type = types.words;
+    target.type = types.id;
+    paths = {
+      type = types.listOf (import ./glob.nix);
+      default = [ ];
+    };
+    concurrency_group = {
+      type = types.nullOr types.words;
+      default = null;
+    };
+  };
+
+  lane =
+    path: value:
+    if isAttrs value && value ? command then
+      fault path "a target" "a bare command (make it a job of a target, and name that target here)"
+    else if isAttrs value && value ? staged_linux_target then
+      if value ? target then
+        fault path "either target or staged_linux_target, which mean the same" "both"
+      else
+        fields.check path (removeAttrs value [ "staged_linux_target" ] // { target = value.staged_linux_target; })
+    else
+      fields.check path value;
+
+  # Lanes with the path that errors name them by.
+  tagged =
+    trigger: lanes:
+    map (lane: {
+      inherit lane trigger;
+      path = "lanes.${trigger}.lanes[${lane.id}]";
+    }) lanes;
+
+  read =
+    path:
+    if !(isPath path || isString path) then
+      wrong "lanes" "the path of a TOML file" path
+    else if !(pathExists path) then
+      fault "lanes" "the path of a TOML file" "${show path}, which isn't there"
+    else if pathExists "${toString path}/." then
+      fault "lanes" "the path of a TOML file" "${show path}, which is a directory"
+    else
+      builtins.fromTOML (readFile path);
+
+  parse =
+    values:
+    if (values.version or 1) != 1 then
+      wrong "lanes.version" "1" values.version
+    else
+      let
+        checked = file.check "lanes" values;
+      in
+      {
+        inherit (checked) nightly_schedule_utc;
+        branch = checked.branch.lanes;
+        nightly = checked.nightly.lanes;
+      };
+
+  unique =
+    lanes:
+    let
+      entries = tagged "branch" lanes.branch ++ tagged "nightly" lanes.nightly;
+      byId = groupBy (entry: entry.lane.id) entries;
+      repeated = filter (id: length byId.${id} > 1) (attrNames byId);
+      first = elemAt repeated 0;
+    in
+    if repeated == [ ] then
+      lanes // { inherit entries; }
+    else
+      fault (elemAt byId.${first} 0).path "an id that no other lane has" "${toString (length byId.${first})} lanes with this id";
+in
+path:
+unique (
+  if path == null then
+    {
+      nightly_schedule_utc = null;
+      branch = [ ];
+      nightly = [ ];
+    }
+  else
+    parse (read path)
+)

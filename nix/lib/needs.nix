@@ -1,0 +1,62 @@
+# What the jobs of a target need: prepares and jobs of the same target, each once, never in a circle.
+let
+  inherit (builtins)
+    all
+    any
+    attrNames
+    concatStringsSep
+    elem
+    elemAt
+    filter
+    groupBy
+    head
+    length
+    removeAttrs
+    seq
+    ;
+  inherit (import ./fault.nix) fault meant;
+  inherit (import ./types.nix) forceAll;
+
+  known =
+    path: prepares: jobs: id:
+    let
+      missing = filter (need: !(prepares ? ${need} || jobs ? ${need})) jobs.${id}.needs;
+      byName = groupBy (need: need) jobs.${id}.needs;
+      repeated = filter (need: length byName.${need} > 1) (attrNames byName);
+    in
+    if missing != [ ] then
+      fault "${path}.jobs.${id}.needs" "prepares and jobs of this target" (meant (attrNames (prepares // jobs)) (head missing))
+    else if repeated != [ ] then
+      fault "${path}.jobs.${id}.needs" "each need once" "\"${head repeated}\" more than once"
+    else
+      null;
+
+  # Takes away the jobs that wait for none of the others, until none or only circles are left.
+  circular =
+    jobs:
+    let
+      free = filter (id: !(any (need: jobs ? ${need}) jobs.${id}.needs)) (attrNames jobs);
+    in
+    if jobs == { } || free == [ ] then jobs else circular (removeAttrs jobs free);
+
+  walk =
+    jobs: trail: id:
+    if elem id trail then
+      from id (trail ++ [ id ])
+    else
+      walk jobs (trail ++ [ id ]) (head (filter (need: jobs ? ${need}) jobs.${id}.needs));
+
+  from = id: trail: if head trail == id then trail else from id (builtins.tail trail);
+in
+path: prepares: jobs:
+let
+  ids = attrNames jobs;
+  stuck = if all (id: jobs.${id}.needs == [ ]) ids then { } else circular jobs;
+  circle = walk stuck [ ] (elemAt (attrNames stuck) 0);
+in
+seq (forceAll null (map (known path prepares jobs) ids)) (
+  if stuck == { } then
+    jobs
+  else
+    fault "${path}.jobs.${head circle}.needs" "jobs that don't wait for themselves" (concatStringsSep " -> " circle)
+)

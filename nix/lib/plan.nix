@@ -1,0 +1,86 @@
+# A target made concrete: prepare nodes and execute nodes. Forces the target's derivations, and no others.
+let
+  inherit (builtins)
+    attrNames
+    attrValues
+    concatMap
+    filter
+    groupBy
+    head
+    listToAttrs
+    mapAttrs
+    removeAttrs
+    tail
+    ;
+  inherit (import ./fault.nix) fault;
+  job = import ./job.nix;
+  prepare = import ./prepare.nix;
+
+  byId = nodes: groupBy (node: node.id) nodes;
+
+  # Declared prepares that name one output are one node, so what they say of it must agree.
+  agree =
+    entries:
+    let
+      first = head entries;
+      said = entry: removeAttrs entry.node [ "description" ];
+      others = filter (entry: said entry != said first) (tail entries);
+    in
+    if others == [ ] then
+      first.node
+    else
+      fault (head others).path "the placement, residency and timeoutSecs of ${first.path}, which has the same derivation" "others";
+
+  nodesOf =
+    target: prepares: jobs:
+    let
+      declared = mapAttrs (_: agree) (groupBy (entry: entry.node.id) (attrValues prepares));
+      mentioned = mapAttrs (_: head) (byId (concatMap (entry: entry.extra) (attrValues prepares ++ attrValues jobs)));
+      execute = map (entry: entry.node) (attrValues jobs);
+      clash = filter (node: declared ? ${node.id}) execute;
+    in
+    if clash != [ ] then
+      fault "${target.path}.prepare.${(head clash).id}" "an id that isn't the node id of a job" "that of the job \"${(head clash).job_id}\""
+    else
+      attrValues (mentioned // declared) ++ execute;
+
+  rolesOf =
+    images: target:
+    let
+      roles = groupBy (job: job.runtimeConfig.role) (filter (job: job.runtime == "incus") (attrValues target.jobs));
+    in
+    map (role: images.${role} // { inherit role; }) (attrNames roles);
+in
+system: images: target:
+let
+  pathOf = id: "${target.path}.prepare.${id}";
+  derivations = removeAttrs target.prepare (filter (id: target.prepare.${id}.hostCommand != null) (attrNames target.prepare));
+  commands = removeAttrs target.prepare (attrNames derivations);
+  resolved = mapAttrs (id: prepare.fromDerivation (pathOf id) system) derivations;
+  known = listToAttrs (
+    map (entry: {
+      name = entry.key;
+      value = entry.outPath;
+    }) (attrValues resolved)
+  );
+  prepares = mapAttrs (id: entry: entry // { inherit (target.prepare.${id}) env guestPath; }) (
+    resolved // mapAttrs (id: entry: prepare.fromHostCommand (pathOf id) id entry known) commands
+  );
+  jobs = mapAttrs (
+    id: entry:
+    job.plan {
+      path = "${target.path}.jobs.${id}";
+      inherit id prepares known;
+      job = entry;
+    }
+  ) target.jobs;
+in
+{
+  schema_version = 1;
+  target_id = target.id;
+  target_description = target.description;
+  inherit system;
+  inherit (target) preconditions snapshot;
+  images = rolesOf images target;
+  nodes = nodesOf target prepares jobs;
+}

@@ -1,0 +1,173 @@
+# Something made before jobs run: a derivation's output, or what a command on the host leaves.
+let
+  inherit (builtins)
+    elem
+    isAttrs
+    isString
+    match
+    removeAttrs
+    seq
+    stringLength
+    storeDir
+    substring
+    unsafeDiscardStringContext
+    ;
+  inherit (import ./fault.nix)
+    fault
+    meant
+    show
+    wrong
+    ;
+  types = import ./types.nix;
+  place = import ./place.nix;
+  node = import ./node.nix;
+  text = import ./text.nix;
+
+  relativePath = rec {
+    expected = "a path inside the workspace";
+    check =
+      path: value:
+      if isString value && match "[^/]+(/[^/]+)*" value != null && match "(.*/)?[.][.]?(/.*)?" value == null then
+        value
+      else
+        wrong path expected value;
+  };
+
+  outputPaths = types.listOf relativePath;
+
+  fields = types.record (
+    place.fields
+    // {
+      drv = {
+        type = types.anything;
+        default = null;
+        lazy = true;
+      };
+      output = {
+        type = types.nullOr types.words;
+        default = null;
+      };
+      residency = {
+        type = types.oneOf [
+          "local"
+          "remote"
+        ];
+        default = "local";
+      };
+      hostCommand = {
+        type = types.record {
+          command = {
+            type = types.text;
+            lazy = true;
+          };
+          outputs.type = outputPaths // {
+            check =
+              path: value: if value == [ ] then wrong path "at least one path inside the workspace" value else outputPaths.check path value;
+          };
+        };
+        default = null;
+      };
+      guestPath = {
+        type = types.nullOr (import ./guest.nix).path;
+        default = null;
+      };
+      timeoutSecs = {
+        type = types.positive;
+        default = 3600;
+      };
+      description = {
+        type = types.nullOr types.words;
+        default = null;
+      };
+    }
+  );
+
+  outputOf =
+    path: prepare: drv:
+    let
+      outputs = drv.outputs or [ "out" ];
+      output = if prepare.output == null then drv.outputName or "out" else prepare.output;
+    in
+    if elem output outputs then output else fault "${path}.output" "an output of ${drv.name or "the derivation"}" (meant outputs output);
+
+  built =
+    path: system: drv:
+    if !(isAttrs drv && drv.type or null == "derivation") then
+      wrong "${path}.drv" "a derivation" drv
+    else if drv.system or system != system && drv.system != "builtin" then
+      fault "${path}.drv" "a derivation for ${system}" "${drv.name or "one"}, which is for ${show drv.system}"
+    else
+      drv;
+
+  described = node: prepare: if prepare.description == null then node else node // { inherit (prepare) description; };
+in
+{
+  check =
+    path: id: entry:
+    let
+      checked = place.check path (fields.check path entry);
+      guestPath = if checked.guestPath == null then "/staged/${id}" else checked.guestPath;
+    in
+    if isAttrs entry && entry ? drv && entry ? hostCommand then
+      fault path "either drv or hostCommand" "both"
+    else if isAttrs entry && !(entry ? drv) && !(entry ? hostCommand) then
+      seq checked (fault path "either drv or hostCommand" "neither")
+    else if isAttrs entry && entry ? hostCommand && (entry ? output || entry ? residency) then
+      fault "${path}.${if entry ? output then "output" else "residency"}" "this key only beside drv" "it beside hostCommand"
+    else
+      seq checked (checked // { inherit guestPath; });
+
+  # The node of a prepare that has a drv, and the key that a text's context knows it by.
+  fromDerivation =
+    path: system: prepare:
+    let
+      drv = built path system prepare.drv;
+      output = outputOf path prepare drv;
+      drvPath = unsafeDiscardStringContext drv.drvPath;
+      outPath = unsafeDiscardStringContext (drv.${output} or drv).outPath;
+      plain = described (node.derivation drvPath output outPath) prepare;
+    in
+    if substring 0 (stringLength storeDir + 1) outPath != "${storeDir}/" then
+      fault "${path}.drv" "a derivation whose output path is known before it is built" "${drv.name}, whose isn't (it is content-addressed or impure)"
+    else
+      {
+        inherit path outPath;
+        key = "${drvPath}^${output}";
+        node = plain // {
+          inherit (prepare) placement;
+          placement_config = place.config prepare;
+          prepare = plain.prepare // {
+            inherit (prepare) residency;
+            timeout_secs = prepare.timeoutSecs;
+          };
+        };
+        extra = [ ];
+      };
+
+  # known: see context.nix.
+  fromHostCommand =
+    path: id: prepare: known:
+    let
+      command = text.argument "${path}.hostCommand.command" prepare.hostCommand.command known [ ];
+    in
+    {
+      inherit path;
+      key = null;
+      outPath = null;
+      extra = command.nodes;
+      node = described {
+        kind = "prepare";
+        inherit id;
+        description = id;
+        depends_on = map (node: node.id) command.nodes;
+        inherit (prepare) placement;
+        placement_config = place.config prepare;
+        prepare = {
+          type = "host_command";
+          command = command.text;
+          inherit (prepare.hostCommand) outputs;
+          timeout_secs = prepare.timeoutSecs;
+        };
+      } prepare;
+    };
+}

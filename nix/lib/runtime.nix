@@ -1,0 +1,88 @@
+# How a job is isolated: its runtime, and that runtime's knobs under the runtime's name.
+let
+  inherit (builtins) attrNames elemAt filter;
+  inherit (import ./fault.nix) fault meant wrong;
+  types = import ./types.nix;
+
+  knobs = {
+    host_process = {
+      name = "hostProcess";
+      type = types.record { };
+      config = _: { };
+    };
+    incus = {
+      name = "incus";
+      type = types.record { role.type = types.id; };
+      config = incus: { inherit (incus) role; };
+    };
+    tart = {
+      name = "tart";
+      type = types.record {
+        base.type = types.words;
+        mountHostToolchain = {
+          type = types.bool;
+          default = false;
+        };
+        xcodePath = {
+          type = types.nullOr types.words;
+          default = null;
+        };
+        shares = {
+          type = types.listOf share;
+          default = [ ];
+        };
+      };
+      config = tart: {
+        inherit (tart) base;
+        mount_host_toolchain = tart.mountHostToolchain;
+        xcode_path = tart.xcodePath;
+        shares = map (share: {
+          inherit (share) name path;
+          read_only = share.readOnly;
+        }) tart.shares;
+      };
+    };
+  };
+
+  share = types.record {
+    name.type = types.id;
+    path.type = types.words;
+    readOnly = {
+      type = types.bool;
+      default = true;
+    };
+  };
+in
+{
+  fields = {
+    runtime = {
+      type = types.oneOf (attrNames knobs);
+      default = "host_process";
+    };
+  }
+  // builtins.listToAttrs (
+    map (runtime: {
+      inherit (knobs.${runtime}) name;
+      value = {
+        type = types.anything;
+        default = null;
+      };
+    }) (attrNames knobs)
+  );
+
+  # The job with its runtime's knobs as `runtimeConfig`, which a plan records; images is the catalog's.
+  check =
+    path: images: job:
+    let
+      own = knobs.${job.runtime};
+      others = filter (other: other != own.name && job.${other} != null) (map (runtime: knobs.${runtime}.name) (attrNames knobs));
+      other = elemAt others 0;
+      checked = own.type.check "${path}.${own.name}" (if job.${own.name} == null then { } else job.${own.name});
+    in
+    if others != [ ] then
+      wrong "${path}.${other}" "no ${other} knobs where runtime is \"${job.runtime}\"" job.${other}
+    else if job.runtime == "incus" && !(images ? ${checked.role}) then
+      fault "${path}.incus.role" "a role of images" (meant (attrNames images) checked.role)
+    else
+      job // { runtimeConfig = builtins.seq checked (own.config checked); };
+}

@@ -1,0 +1,118 @@
+# What a person asks to run: prepares, jobs and what the forge is told of them. Checking one forces none of its derivations.
+let
+  inherit (builtins)
+    attrNames
+    elemAt
+    filter
+    groupBy
+    intersectAttrs
+    length
+    mapAttrs
+    replaceStrings
+    seq
+    ;
+  inherit (import ./fault.nix) fault;
+  types = import ./types.nix;
+  guest = import ./guest.nix;
+  job = import ./job.nix;
+  prepare = import ./prepare.nix;
+  checkNeeds = import ./needs.nix;
+
+  fieldsWith =
+    images:
+    types.record {
+      title = {
+        type = types.nullOr types.words;
+        default = null;
+      };
+      description = {
+        type = types.nullOr types.words;
+        default = null;
+      };
+      trigger = {
+        type = types.oneOf [
+          "branch"
+          "nightly"
+          "manual"
+        ];
+        default = "manual";
+      };
+      snapshot = {
+        type = snapshot;
+        default.exclude = [ ];
+      };
+      preconditions = {
+        type = types.listOf types.words;
+        default = [ ];
+      };
+      prepare = {
+        type = types.namedBy "an attribute set of prepares" prepare.check;
+        default = { };
+      };
+      jobs.type = types.namedBy "an attribute set of jobs" (path: _: job.check path images);
+    };
+
+  snapshot = types.record {
+    exclude = {
+      type = types.listOf (import ./glob.nix);
+      default = [ ];
+    };
+  };
+
+  upper = replaceStrings (chars "abcdefghijklmnopqrstuvwxyz-") (chars "ABCDEFGHIJKLMNOPQRSTUVWXYZ_");
+  chars = text: builtins.genList (index: builtins.substring index 1 text) (builtins.stringLength text);
+  variable = id: "PIKACI_INPUT_${upper id}";
+
+  # One namespace for prepares and jobs, and one variable for each prepare.
+  checkNames =
+    path: target:
+    let
+      both = attrNames (intersectAttrs target.prepare target.jobs);
+      ids = attrNames target.prepare;
+      byVariable = groupBy variable ids;
+      clashes = filter (name: length byVariable.${name} > 1) (attrNames byVariable);
+      clash = byVariable.${elemAt clashes 0};
+    in
+    if target.jobs == { } then
+      fault "${path}.jobs" "at least one job" "none"
+    else if both != [ ] then
+      fault "${path}.jobs.${elemAt both 0}" "an id that no prepare of this target has" "the prepare \"${elemAt both 0}\""
+    else if length ids > 1 && clashes != [ ] then
+      fault "${path}.prepare.${elemAt clash 1}" "an id with a variable of its own" "${elemAt clashes 0}, which \"${elemAt clash 0}\" has too"
+    else
+      target;
+
+  checkGuestPaths =
+    path: target: id:
+    let
+      needed = filter (need: target.prepare ? ${need}) target.jobs.${id}.needs;
+    in
+    if length needed < 2 then
+      null
+    else
+      seq (guest.apart "${path}.jobs.${id}.needs" (
+        map (name: {
+          inherit name;
+          inherit (target.prepare.${name}) guestPath;
+        }) needed
+      )) null;
+in
+images:
+let
+  fields = fieldsWith images;
+in
+path: id: entry:
+let
+  target = checkNames path (fields.check path entry);
+  title = if target.title == null then id else target.title;
+in
+seq (checkNeeds path target.prepare target.jobs) (
+  types.forceAll (
+    target
+    // {
+      inherit path id title;
+      description = if target.description == null then title else target.description;
+      prepare = mapAttrs (name: entry: entry // { env = variable name; }) target.prepare;
+    }
+  ) (map (checkGuestPaths path target) (attrNames target.jobs))
+)
