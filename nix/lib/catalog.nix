@@ -110,7 +110,7 @@ let
 in
 args:
 let
-  checked = arguments.check "mkCatalog" args;
+  checked = arguments.check "" args;
   images = mapAttrs (_: rename) checked.images;
   lanes = import ./lanes.nix checked.lanes;
   check = checkTarget images;

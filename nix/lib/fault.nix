@@ -21,7 +21,10 @@ let
     }
     .${typeOf value} or "a value of type ${typeOf value}";
 
-  fault = path: expected: found: throw "pikaci: ${path}: expected ${expected}, found ${found}";
+  # An empty path stands for mkCatalog's own arguments.
+  fault =
+    path: expected: found:
+    throw "pikaci: ${if path == "" then "mkCatalog" else path}: expected ${expected}, found ${found}";
 in
 {
   inherit clip fault show;
@@ -38,5 +41,10 @@ in
     if close == null then clip (toJSON name) else "${clip (toJSON name)} (did you mean ${toJSON close}?)";
 
   # The path of an attribute; a name that is no plain word is quoted.
-  at = path: name: if match "[A-Za-z0-9_-]+" name != null then "${path}.${name}" else "${path}.${toJSON name}";
+  at =
+    path: name:
+    let
+      word = if match "[A-Za-z0-9_-]+" name != null then name else toJSON name;
+    in
+    if path == "" then word else "${path}.${word}";
 }

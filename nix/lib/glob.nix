@@ -55,6 +55,8 @@ let
       "an empty glob"
     else if substring 0 1 glob == "/" then
       "a leading \"/\""
+    else if substring 0 2 glob == "./" || substring 0 3 glob == "../" then
+      "a leading \"./\" or \"../\""
     else if replaceStrings special none glob == glob then
       null
     else if end.stray then

@@ -14,13 +14,15 @@ let
     match
     pathExists
     readFile
+    removeAttrs
+    seq
     toString
     ;
   inherit (import ./fault.nix) fault show wrong;
   types = import ./types.nix;
 
   file = types.record {
-    version.type = types.anything;
+    version.type = version;
     nightly_schedule_utc = {
       type = types.nullOr clock;
       default = null;
@@ -33,6 +35,11 @@ let
       type = section;
       default.lanes = [ ];
     };
+  };
+
+  version = rec {
+    expected = "1";
+    check = path: value: if value == 1 then value else wrong path expected value;
   };
 
   clock = rec {
@@ -70,7 +77,10 @@ let
 
   fields = types.record {
     id.type = types.id;
-    title.type = types.words;
+    title = {
+      type = types.nullOr types.words;
+      default = null;
+    };
     target.type = types.id;
     paths = {
       type = types.listOf (import ./glob.nix);
@@ -85,14 +95,21 @@ let
   lane =
     path: value:
     if isAttrs value && value ? command then
-      fault path "a target" "a bare command (make it a job of a target, and name that target here)"
+      fault "${path}.command" "a target" "a bare command (make it a job of a target, and name that target here)"
     else if isAttrs value && value ? staged_linux_target then
       if value ? target then
         fault path "either target or staged_linux_target, which mean the same" "both"
       else
-        fields.check path (removeAttrs value [ "staged_linux_target" ] // { target = value.staged_linux_target; })
+        titled path (removeAttrs value [ "staged_linux_target" ] // { target = value.staged_linux_target; })
     else
-      fields.check path value;
+      titled path value;
+
+  titled =
+    path: value:
+    let
+      checked = fields.check path value;
+    in
+    if checked.title == null then checked // { title = checked.id; } else checked;
 
   # Lanes with the path that errors name them by.
   tagged =
@@ -113,14 +130,15 @@ let
     else
       builtins.fromTOML (readFile path);
 
+  # A later version may have other keys: what is wrong with it is its version.
   parse =
     values:
-    if (values.version or 1) != 1 then
-      wrong "lanes.version" "1" values.version
+    let
+      checked = seq (version.check "lanes.version" (values.version or 1)) (file.check "lanes" values);
+    in
+    if checked.nightly.lanes != [ ] && checked.nightly_schedule_utc == null then
+      fault "lanes.nightly_schedule_utc" "${clock.expected}, for the nightly lanes" "nothing"
     else
-      let
-        checked = file.check "lanes" values;
-      in
       {
         inherit (checked) nightly_schedule_utc;
         branch = checked.branch.lanes;

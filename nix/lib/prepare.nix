@@ -1,21 +1,20 @@
 # Something made before jobs run: a derivation's output, or what a command on the host leaves.
 let
   inherit (builtins)
+    concatStringsSep
     elem
     isAttrs
     isString
     match
-    removeAttrs
     seq
-    stringLength
     storeDir
+    stringLength
     substring
     unsafeDiscardStringContext
     ;
   inherit (import ./fault.nix)
     fault
     meant
-    show
     wrong
     ;
   types = import ./types.nix;
@@ -88,14 +87,14 @@ let
       outputs = drv.outputs or [ "out" ];
       output = if prepare.output == null then drv.outputName or "out" else prepare.output;
     in
-    if elem output outputs then output else fault "${path}.output" "an output of ${drv.name or "the derivation"}" (meant outputs output);
+    if elem output outputs then output else fault "${path}.output" "one of the outputs ${concatStringsSep ", " outputs}" (meant outputs output);
 
   built =
     path: system: drv:
     if !(isAttrs drv && drv.type or null == "derivation") then
       wrong "${path}.drv" "a derivation" drv
     else if drv.system or system != system && drv.system != "builtin" then
-      fault "${path}.drv" "a derivation for ${system}" "${drv.name or "one"}, which is for ${show drv.system}"
+      fault "${path}.drv" "a derivation for ${system}" "${drv.name or "one"}, which is for ${drv.system}"
     else
       drv;
 
@@ -108,14 +107,16 @@ in
       checked = place.check path (fields.check path entry);
       guestPath = if checked.guestPath == null then "/staged/${id}" else checked.guestPath;
     in
-    if isAttrs entry && entry ? drv && entry ? hostCommand then
-      fault path "either drv or hostCommand" "both"
-    else if isAttrs entry && !(entry ? drv) && !(entry ? hostCommand) then
-      seq checked (fault path "either drv or hostCommand" "neither")
-    else if isAttrs entry && entry ? hostCommand && (entry ? output || entry ? residency) then
-      fault "${path}.${if entry ? output then "output" else "residency"}" "this key only beside drv" "it beside hostCommand"
-    else
-      seq checked (checked // { inherit guestPath; });
+    seq checked (
+      if entry ? drv && entry ? hostCommand then
+        fault path "either drv or hostCommand" "both"
+      else if !(entry ? drv || entry ? hostCommand) then
+        fault path "either drv or hostCommand" "neither"
+      else if entry ? hostCommand && (entry ? output || entry ? residency) then
+        fault "${path}.${if entry ? output then "output" else "residency"}" "this key only beside drv" "it beside hostCommand"
+      else
+        checked // { inherit guestPath; }
+    );
 
   # The node of a prepare that has a drv, and the key that a text's context knows it by.
   fromDerivation =

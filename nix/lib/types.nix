@@ -40,6 +40,13 @@ let
     check = path: value: if fits value then value else wrong path expected value;
   };
 
+  alternatives =
+    words:
+    let
+      last = length words - 1;
+    in
+    "${concatStringsSep ", " (genList (elemAt words) last)} or ${elemAt words last}";
+
   matching = expected: pattern: scalar expected (value: isString value && match pattern value != null);
 in
 rec {
@@ -77,7 +84,7 @@ rec {
   };
 
   oneOf = choices: rec {
-    expected = concatStringsSep " or " (map toJSON choices);
+    expected = alternatives (map toJSON choices);
     check =
       path: value:
       if elem value choices then
@@ -138,7 +145,7 @@ rec {
           let
             unknown = attrNames (removeAttrs value names);
             missing = filter (name: !(value ? ${name})) required;
-            checked = mapAttrs (name: fields.${name}.type.check "${path}.${name}") value;
+            checked = mapAttrs (name: fields.${name}.type.check (at path name)) value;
           in
           if unknown != [ ] then
             fault path expected (meant names (elemAt unknown 0))

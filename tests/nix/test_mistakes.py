@@ -1,0 +1,84 @@
+"""Every mistake in a catalog ends in one sentence: where, what was expected, what was found."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from nix.evaluation import error_message, eval_catalog, refusal
+
+MISTAKES = tomllib.loads((Path(__file__).parent / "mistakes.toml").read_text())["mistake"]
+TIMEOUT_MISTAKE = 'job { timeoutSecs = "abc"; }'
+TIMEOUT_SENTENCE = (
+    "pikaci: targets.hello.jobs.greet.timeoutSecs: expected a positive integer,"
+    ' found the string "abc"'
+)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=[mistake["name"] for mistake in MISTAKES])
+def test_a_mistake_gets_its_sentence(mistake: dict[str, str], tmp_path: Path) -> None:
+    lanes = tmp_path / "lanes.toml"
+    lanes.write_text(mistake.get("lanes", ""))
+    assert refusal(mistake["catalog"].replace("./lanes.toml", str(lanes))) == mistake["sentence"]
+
+
+def test_every_sentence_is_one_line_that_names_what_was_expected_and_found() -> None:
+    for mistake in MISTAKES:
+        sentence = mistake["sentence"]
+        assert sentence.startswith("pikaci: ")
+        assert ": expected " in sentence
+        assert ", found " in sentence
+        assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("attribute", ["catalog", "plans.other"])
+def test_a_mistake_in_one_target_stops_the_catalog_and_every_plan(
+    attribute: str,
+) -> None:
+    targets = 'hello.jobs.greet = { command = "true"; timeoutSecs = "abc"; };'
+    it = f'catalog {{ {targets} other.jobs.greet.command = "true"; }}'
+    sentence = refusal(f"let it = {it}; in {{ catalog = null; plans = it.{attribute}; }}")
+    assert sentence == TIMEOUT_SENTENCE
+
+
+@pytest.mark.parametrize("attribute", ["catalog", "plans.hello"])
+def test_a_mistake_in_the_lanes_stops_the_catalog_and_every_plan(
+    attribute: str,
+) -> None:
+    it = 'mk { lanes = 3; targets = _: { hello.jobs.greet.command = "true"; }; }'
+    sentence = refusal(f"let it = {it}; in {{ catalog = null; plans = it.{attribute}; }}")
+    assert sentence == "pikaci: lanes: expected the path of a TOML file, found the integer 3"
+
+
+def test_an_unknown_plan_is_a_missing_attribute() -> None:
+    done = eval_catalog("(target { }).plans.helo", "--read-only")
+    assert "helo" in error_message(done)["raw_msg"]
+    assert "missing" in error_message(done)["raw_msg"]
+
+
+@pytest.mark.parametrize("options", [(), ("--show-trace",)], ids=["plain", "with a trace"])
+def test_the_structured_log_carries_the_sentence_undecorated(options: tuple[str, ...]) -> None:
+    done = eval_catalog(f"all ({TIMEOUT_MISTAKE})", *options)
+    message = error_message(done)
+    assert message["raw_msg"] == TIMEOUT_SENTENCE
+    assert message["msg"].endswith(TIMEOUT_SENTENCE)
+    assert ("trace" in message) == bool(options)
+
+
+def test_a_derivation_whose_output_path_is_not_known_is_refused_by_name() -> None:
+    floating = (
+        'derivation { name = "floating"; system = "x86_64-linux"; builder = "/bin/sh";'
+        ' __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; }'
+    )
+    feature = ("--extra-experimental-features", "ca-derivations")
+    said = "whose isn't (it is content-addressed or impure)"
+    assert refusal(f"prepare {{ drv = {floating}; }}", *feature) == (
+        "pikaci: targets.hello.prepare.dep.drv: expected a derivation whose output path is known"
+        f" before it is built, found floating, {said}"
+    )
+    assert refusal(f'job {{ command = "cat ${{{floating}}}/x"; }}', *feature) == (
+        "pikaci: targets.hello.jobs.greet.command: expected derivations whose output paths are"
+        f" known before they are built, found floating, {said}"
+    )
