@@ -1,1 +1,3 @@
 """The frontend: catalog, selection and command line."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,46 @@
+"""Files written whole or not at all: temp file beside the target, fsync, rename."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEMP_MARK = ".tmp-"
+"""In the name of every file that a crash may leave half-written; readers pass such names over."""
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by a file with `data` (mode 0600); a reader sees the old one or the new one.
+
+    Raises:
+        OSError: the disk is full, the directory is not writable; nothing is left behind.
+    """
+    temp = path.with_name(f"{path.name}{TEMP_MARK}{secrets.token_hex(4)}")
+    try:
+        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temp.rename(path)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, values: object) -> None:
+    """Replace `path` by `values` as JSON, indented for people.
+
+    Raises:
+        OSError: as `write_bytes`.
+    """
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    write_bytes(path, text.encode("utf-8", "surrogateescape") + b"\n")

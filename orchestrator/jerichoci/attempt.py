@@ -1,0 +1,237 @@
+"""One try at a job: the phases in order, and whose fault it is if one fails."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.clock import milliseconds_since, timestamp
+from jerichoci.errors import PikaciError
+from jerichoci.event import JobPhase
+from jerichoci.record import ArtifactRecord, AttemptRecord, Cause, PhaseRecord
+from jerichoci.runtime import Attempt, Finish, open_runtime
+from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, PhaseName, Status
+from jerichoci.stop import Stop, StoppedError, StopReason
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from jerichoci.hostlog import HostLogs
+    from jerichoci.placement import Placement
+    from jerichoci.plan import ExecuteNode
+    from jerichoci.rundir import RunWriter
+    from jerichoci.runtime import Runtime
+
+STOP_MESSAGES = {
+    StopReason.CANCELLED: (CauseCode.CANCELLED, "the run was cancelled"),
+    StopReason.FAIL_FAST: (CauseCode.FAIL_FAST, "another job failed and --fail-fast was given"),
+    StopReason.BROKEN: (CauseCode.ENVIRONMENT_FAILED, "the run could not go on"),
+}
+
+
+@dataclass
+class Phases:
+    """The phases of an attempt as they happen: an event, a line in the host log, a record each."""
+
+    writer: RunWriter
+    logs: HostLogs
+    job_id: str
+    records: list[PhaseRecord] = field(default_factory=list)
+    current: PhaseName | None = None
+
+    @asynccontextmanager
+    async def phase(self, name: PhaseName) -> AsyncIterator[None]:
+        """Time a phase; it failed if the block raises."""
+        started, start = timestamp(), time.monotonic()
+        self.current = name
+        self.writer.emit(JobPhase(job_id=self.job_id, phase=name, outcome=Outcome.STARTED))
+        outcome = Outcome.FAILED
+        try:
+            yield
+            outcome = Outcome.PASSED
+        except StoppedError:
+            outcome = Outcome.CANCELLED
+            raise
+        finally:
+            took = milliseconds_since(start)
+            self.records.append(
+                PhaseRecord(
+                    phase=name,
+                    started_at=started,
+                    finished_at=timestamp(),
+                    duration_ms=took,
+                    outcome=outcome,
+                )
+            )
+            self.logs.say([self.job_id], "pikaci", f"{name} {outcome} ({took} ms)")
+            self.writer.emit(
+                JobPhase(job_id=self.job_id, phase=name, outcome=outcome, duration_ms=took)
+            )
+
+
+class CommandFailedError(Exception):
+    """The job's command ended as it should not; not an error of ours."""
+
+    def __init__(self, finish: Finish) -> None:
+        super().__init__(f"exit code {finish.exit_code}")
+        self.finish = finish
+
+
+@dataclass
+class AttemptRun:
+    """What one attempt works with."""
+
+    writer: RunWriter
+    logs: HostLogs
+    placement: Placement
+    node: ExecuteNode
+    number: int
+    inputs: Mapping[str, Path]
+    snapshot: Callable[[], Awaitable[Path]]
+    keep: KeepPolicy
+    stop: Stop
+
+    @property
+    def directory(self) -> Path:
+        """The attempt's directory."""
+        return self.writer.layout.attempt(self.node.job_id, self.number)
+
+    @property
+    def scratch(self) -> Path:
+        """Where the attempt's workspace lies."""
+        return self.writer.layout.scratch / f"{self.node.job_id}-{self.number}"
+
+    def first_record(self) -> AttemptRecord:
+        """The record of an attempt that has just begun."""
+        relative = self.writer.layout.relative
+        return AttemptRecord(
+            number=self.number,
+            status=Status.RUNNING,
+            host_log_path=relative(self.directory / "host.log"),
+            guest_log_path=relative(self.directory / "guest.log"),
+            started_at=timestamp(),
+        )
+
+    async def run(self) -> AttemptRecord:
+        """Go through the phases; the attempt's final record, whatever happened.
+
+        Raises:
+            OSError: not even the log or the journal can be written.
+        """
+        record = self.first_record()
+        phases = Phases(self.writer, self.logs, self.node.job_id)
+        runtime: Runtime | None = None
+        artifacts: list[ArtifactRecord] = []
+        changes: dict[str, Any] = {}
+        try:
+            runtime = await self._start(phases)
+            try:
+                finish = await self._wait(phases, runtime)
+            finally:
+                async with phases.phase(PhaseName.COLLECT_ARTIFACTS):
+                    artifacts = await runtime.collect()
+            changes = {"status": Status.PASSED, "exit_code": finish.exit_code}
+        except CommandFailedError as error:
+            changes = self._command_failed(error.finish)
+        except StoppedError:
+            changes = self._stopped(phases)
+        except PikaciError as error:
+            changes = self._broken(phases, CauseCode.RUNTIME_UNAVAILABLE, error.message, error.hint)
+        except OSError as error:
+            changes = self._broken(phases, CauseCode.ENVIRONMENT_FAILED, str(error), None)
+        except Exception:  # noqa: BLE001 - an error of ours still ends in a record, with its traceback
+            self.logs.say([self.node.job_id], "pikaci", traceback.format_exc())
+            message = "pikaci itself failed; the host log has the traceback"
+            changes = self._broken(phases, CauseCode.INTERNAL_ERROR, message, None)
+        finally:
+            if runtime is not None:
+                await self._release(phases, runtime, changes.get("status"))
+        return record.with_(
+            **changes,
+            finished_at=timestamp(),
+            phases=phases.records,
+            execution=runtime.execution if runtime else {},
+            artifacts=artifacts,
+        )
+
+    async def _start(self, phases: Phases) -> Runtime:
+        async with phases.phase(PhaseName.PREPARE_DIRECTORIES):
+            await self.placement.make_directory(self.directory)
+        async with phases.phase(PhaseName.STAGE_WORKSPACE_SNAPSHOT):
+            snapshot = await self.stop.unless(self.snapshot())
+        runtime = open_runtime(
+            self.node.runtime,
+            self.placement,
+            Attempt(
+                node=self.node,
+                number=self.number,
+                inputs=self.inputs,
+                snapshot=snapshot,
+                scratch=self.scratch,
+                directory=self.directory,
+            ),
+        )
+        try:
+            async with phases.phase(PhaseName.PREPARE_RUNTIME):
+                await self.stop.unless(runtime.prepare())
+            async with phases.phase(PhaseName.LAUNCH_GUEST):
+                await runtime.launch()
+        except BaseException:
+            await self._release(phases, runtime, None)
+            raise
+        return runtime
+
+    async def _wait(self, phases: Phases, runtime: Runtime) -> Finish:
+        async with phases.phase(PhaseName.WAIT_FOR_COMPLETION):
+            finish = await runtime.wait(self.stop)
+            if finish.stopped:
+                raise StoppedError
+            if finish.timed_out or finish.exit_code != 0:
+                raise CommandFailedError(finish)
+        return finish
+
+    async def _release(self, phases: Phases, runtime: Runtime, status: Status | None) -> None:
+        keep = self.keep is KeepPolicy.ALWAYS or (
+            self.keep is KeepPolicy.ON_FAILURE and status is Status.FAILED
+        )
+        try:
+            async with phases.phase(PhaseName.CLEANUP):
+                await runtime.release(keep=keep)
+        except (PikaciError, OSError) as error:
+            # Recorded as a failed phase; what the job's result is was decided before.
+            self.logs.say([self.node.job_id], "pikaci", f"clean-up failed: {error}")
+
+    def _command_failed(self, finish: Finish) -> dict[str, Any]:
+        limit = self.node.execute.timeout_secs
+        if finish.timed_out:
+            message = f"job {self.node.job_id} did not end within {limit} s"
+            code, kind = CauseCode.COMMAND_TIMED_OUT, FailureKind.TIMEOUT
+            hint = "its log says how far it came; raise timeoutSecs if it needs longer"
+        else:
+            message = f"job {self.node.job_id} exited with {finish.exit_code}"
+            code, kind = CauseCode.COMMAND_FAILED, FailureKind.TEST_FAILURE
+            hint = None
+        cause = Cause(phase=PhaseName.WAIT_FOR_COMPLETION, code=code, message=message, hint=hint)
+        return {
+            "status": Status.FAILED,
+            "failure_kind": kind,
+            "cause": cause,
+            "exit_code": finish.exit_code,
+        }
+
+    def _stopped(self, phases: Phases) -> dict[str, Any]:
+        code, message = STOP_MESSAGES[self.stop.reason or StopReason.CANCELLED]
+        cause = Cause(phase=phases.current, code=code, message=message)
+        return {"status": Status.CANCELLED, "cause": cause}
+
+    def _broken(
+        self, phases: Phases, code: CauseCode, message: str, hint: str | None
+    ) -> dict[str, Any]:
+        self.logs.say([self.node.job_id], "pikaci", message)
+        cause = Cause(phase=phases.current, code=code, message=message, hint=hint)
+        kind = FailureKind.INFRASTRUCTURE
+        return {"status": Status.FAILED, "failure_kind": kind, "cause": cause}

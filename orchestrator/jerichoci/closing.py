@@ -1,0 +1,132 @@
+"""Ending the runs of processes that died.
+
+Whoever finds a run whose `owner.lock` is free and whose record isn't terminal takes the lock, looks
+again, writes the terminal record the owner couldn't write, and removes what the run left behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from jerichoci import atomic
+from jerichoci.clock import timestamp
+from jerichoci.ids import is_run_id
+from jerichoci.journal import last_event, write_line
+from jerichoci.layout import REMOVED_SUFFIX, UNBORN_SUFFIX, RunLayout
+from jerichoci.owner import is_owned, owning
+from jerichoci.process import end_recorded_groups
+from jerichoci.status import CauseCode, FailureKind, Outcome, Status
+from jerichoci.workspace import remove_tree
+
+if TYPE_CHECKING:
+    from jerichoci.layout import StateLayout
+
+MESSAGE = "the process that ran it died before the run was over"
+HINT = "its logs are kept up to there; run it again with `pikaci rerun`"
+
+
+def close_dead_run(run: RunLayout) -> bool:
+    """Write the terminal record of a run whose owner died; whether there was one to write."""
+    try:
+        with owning(run.root):
+            values = json.loads(run.record.read_bytes())
+            if values.get("status") != Status.RUNNING:
+                return False
+            end_recorded_groups(run.scratch)
+            remove_leftovers(run)
+            last = last_event(run.events)
+            finished = last is not None and last["event"] == "run_finished"
+            _write_end(run, last["run"] if last and finished else dead_record(values), last)
+            return True
+    except BlockingIOError:
+        return False
+    except (OSError, ValueError, KeyError):
+        # An unreadable record stays as it is: the list says so, and gc removes it in its time.
+        return False
+
+
+def remove_leftovers(run: RunLayout) -> None:
+    """Remove what only a live run needs."""
+    remove_tree(run.scratch)
+    run.reserve.unlink(missing_ok=True)
+    for temp in run.root.glob(f"**/*{atomic.TEMP_MARK}*"):
+        if temp.is_file():
+            temp.unlink(missing_ok=True)
+
+
+def dead_record(values: dict[str, Any]) -> dict[str, Any]:
+    """The terminal form of a record whose owner died."""
+    now = timestamp()
+    cause = {"phase": None, "code": CauseCode.OWNER_DIED, "message": MESSAGE, "hint": HINT}
+    jobs = [_dead_job(job, now, cause) for job in values.get("jobs", [])]
+    kinds = [job.get("failure_kind") for job in jobs]
+    kind = next((kind for kind in FailureKind if kind in kinds), FailureKind.INFRASTRUCTURE)
+    end = {
+        "status": Status.FAILED,
+        "failure_kind": kind,
+        "cause": cause,
+        "message": MESSAGE,
+        "finished_at": now,
+        "jobs": jobs,
+        "prepare_timings": [
+            {**row, "outcome": Outcome.FAILED, "finished_at": now}
+            if row.get("outcome") == Outcome.STARTED
+            else row
+            for row in values.get("prepare_timings", [])
+        ],
+    }
+    return {**values, **end}
+
+
+def _dead_job(job: dict[str, Any], now: str, cause: dict[str, Any]) -> dict[str, Any]:
+    if job.get("status") != Status.RUNNING:
+        return job
+    end = {
+        "status": Status.FAILED,
+        "failure_kind": FailureKind.INFRASTRUCTURE,
+        "cause": cause,
+        "finished_at": now,
+    }
+    attempts = [
+        {**row, **end} if row.get("status") == Status.RUNNING else row
+        for row in job.get("attempts", [])
+    ]
+    return {**job, **end, "attempts": attempts}
+
+
+def _write_end(run: RunLayout, values: dict[str, Any], last: dict[str, Any] | None) -> None:
+    for job in values["jobs"]:
+        path = run.status(job["id"])
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        atomic.write_json(path, job)
+    if last is None or last["event"] != "run_finished":
+        seq = last["seq"] + 1 if last else 0
+        event = {"event": "run_finished", "schema_version": 1, "seq": seq, "ts": timestamp()}
+        fd = os.open(run.events, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            write_line(fd, {**event, "run_id": run.run_id, "run": values})
+        finally:
+            os.close(fd)
+    atomic.write_json(run.record, values)
+
+
+def close_dead_runs(state: StateLayout) -> list[str]:
+    """Close every run whose owner died and remove those that died while being born; their ids.
+
+    Costs one look per run, not one read: a run keeps its reserve until it is terminal.
+    """
+    closed = []
+    try:
+        entries = list(os.scandir(state.runs))
+    except FileNotFoundError:
+        return []
+    for entry in entries:
+        run = RunLayout(state.runs / entry.name)
+        if is_run_id(entry.name):
+            if os.path.exists(f"{entry.path}/reserve") and close_dead_run(run):  # noqa: PTH110 - once for each of 50,000 runs
+                closed.append(entry.name)
+        elif run.root.suffix in {UNBORN_SUFFIX, REMOVED_SUFFIX} and not is_owned(run.root):
+            remove_tree(run.root)
+    return closed

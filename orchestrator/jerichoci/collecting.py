@@ -1,0 +1,114 @@
+"""Removing what nobody needs any more, and never what a live or kept run does.
+
+- `reap` closes the runs whose process died and removes what they left.
+- `collect_garbage` reaps, then removes the oldest runs that are over, and then the snapshots, git
+  objects, fetched sources and caches that no remaining run names. Nix roots lie in a run's
+  directory and go with it. A snapshot used within the last hour stays: it may belong to a run that
+  has no record yet.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jerichoci.closing import close_dead_runs
+from jerichoci.layout import REMOVED_SUFFIX
+from jerichoci.materialise import remove_snapshot, remove_stale_materialisations
+from jerichoci.owner import is_owned
+from jerichoci.repository import RECENT_SECS, prune_repository
+from jerichoci.store import RunStore
+from jerichoci.workspace import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from jerichoci.layout import RunLayout, StateLayout
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What went: run ids, tree ids of materialised snapshots, tree ids of refs; how many runs stay."""
+
+    runs: tuple[str, ...]
+    snapshots: tuple[str, ...]
+    refs: tuple[str, ...]
+    kept: int
+
+
+async def reap(state: StateLayout) -> list[str]:
+    """Close dead runs and remove half-made things; the ids of the runs closed."""
+    closed = close_dead_runs(state)
+    remove_stale_materialisations(state.root)
+    return closed
+
+
+async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) -> Collected:
+    """Keep the newest `keep_runs` runs that are over and all that go on; remove the rest.
+
+    Raises:
+        InfrastructureError: git failed, or the repository stays in use.
+    """
+    await reap(state)
+    kept, doomed = _choose(state, keep_runs)
+    trees = _trees(kept)
+    snapshots = [path.name for path in _snapshots(state) if path.name not in trees]
+    if dry_run:
+        names = tuple(run.run_id for run in doomed)
+        return Collected(names, tuple(snapshots), (), len(kept))
+    for run in doomed:
+        _remove_run(run)
+    gone = [tree for tree in snapshots if remove_snapshot(state.root, tree)]
+    # Asked again under the repository's lock: runs may have begun since.
+    refs = await prune_repository(state.root, lambda: _trees(_runs(state)))
+    _remove_old_children(state.root / "sources")
+    remove_tree(state.nix_cache)
+    return Collected(tuple(run.run_id for run in doomed), tuple(gone), tuple(refs), len(kept))
+
+
+def _runs(state: StateLayout) -> list[RunLayout]:
+    return [state.run(run_id) for run_id in RunStore(state.root).run_ids()]
+
+
+def _choose(state: StateLayout, keep_runs: int) -> tuple[list[RunLayout], list[RunLayout]]:
+    runs = _runs(state)
+    live = [run for run in runs if is_owned(run.root)]
+    over = [run for run in runs if run not in live]
+    return [*live, *over[:keep_runs]], over[keep_runs:]
+
+
+def _trees(runs: Sequence[RunLayout]) -> set[str]:
+    found: set[str] = set()
+    for run in runs:
+        try:
+            values = json.loads(run.record.read_bytes())
+            found |= {str(values.get("snapshot_id")), str(values.get("source_tree"))}
+        except (OSError, ValueError, AttributeError):
+            continue
+    return found
+
+
+def _snapshots(state: StateLayout) -> list[Path]:
+    oldest = time.time() - RECENT_SECS
+    return [
+        path
+        for path in state.snapshots.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and path.stat().st_mtime < oldest
+    ]
+
+
+def _remove_run(run: RunLayout) -> None:
+    away = run.root.with_name(run.run_id + REMOVED_SUFFIX)
+    run.root.rename(away)
+    remove_tree(away)
+
+
+def _remove_old_children(directory: Path) -> None:
+    oldest = time.time() - RECENT_SECS
+    if directory.is_dir():
+        for child in directory.iterdir():
+            if child.lstat().st_mtime < oldest:
+                remove_tree(child)

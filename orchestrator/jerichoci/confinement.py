@@ -1,0 +1,126 @@
+"""What a host's kernel gives us to hold a job's processes and its workspace.
+
+With a PID namespace everything a job starts dies with it, `setsid` children and all, and with the
+orchestrator. Without one (macOS, containers that forbid it) there are process groups, which a
+child can leave; records and logs say which it was.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jerichoci.process import dying_with_parent
+from jerichoci.workspace import Workspace, copy_argv
+
+if TYPE_CHECKING:
+    from jerichoci.placement import Placement
+
+PROBE_DEADLINE_SECS = 10.0
+COPY_DEADLINE_SECS = 1800.0
+"""A tree of any size that one would run a job on, from a slow disk."""
+
+_NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc")
+_AS_USER = (*_NAMESPACES[:1], "--user", "--map-current-user", "--keep-caps", *_NAMESPACES[1:])
+_DROP = ("setpriv", "--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--")
+
+_PROBE = """
+mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work"$1" merged \
+  && : > merged/written || exit 3
+"""
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """How jobs are held on a host."""
+
+    prefix: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    overlay: bool = False
+    overlay_options: str = ""
+
+    @property
+    def namespaces(self) -> bool:
+        """Whether a job has a PID and a mount namespace of its own."""
+        return bool(self.prefix)
+
+    @property
+    def processes(self) -> str:
+        """The word for it in records."""
+        return "pid_namespace" if self.namespaces else "process_group"
+
+    def workspace_kind(self, *, writable: bool) -> str:
+        """What becomes the job's workspace: `overlay`, `read_only` or `copy`."""
+        if not writable and self.namespaces:
+            return "read_only"
+        return "overlay" if writable and self.overlay else "copy"
+
+    def argv(self, command: str, snapshot: Path, workspace: Workspace, kind: str) -> list[str]:
+        """The command line that runs `command` in `workspace`; its paths are relative to the cwd.
+
+        Relative, because an overlay's options can't carry every character a path may have.
+        """
+        init = resources.files("jerichoci.runtime").joinpath("host_init.sh").read_text()
+        return dying_with_parent(
+            [
+                *self.prefix,
+                *("bash", "--noprofile", "--norc", "-c", init, "pikaci-job"),
+                "made" if kind == "copy" else kind,
+                "namespace" if self.namespaces else "group",
+                str(snapshot),
+                str(workspace.root),
+                self.overlay_options,
+                command,
+                *self.drop,
+            ],
+            "KILL",
+        )
+
+    def shell_argv(self, snapshot: Path, workspace: Workspace, kind: str) -> list[str]:
+        """The command line of a shell in a workspace that was kept; paths as in `argv`."""
+        mount = {
+            "overlay": 'mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper'
+            ',workdir=$2/work$3" "$2/workspace" && ',
+            "read_only": 'mount --bind "$1" "$2/workspace" && ',
+        }.get(kind, "")
+        script = f'{mount}cd "$2/workspace" && shift 3 && exec "$@" bash --noprofile --norc -i'
+        places = (str(snapshot), str(workspace.root), self.overlay_options)
+        prefix = self.prefix if mount else ()
+        return [*prefix, "bash", "-c", script, "pikaci-shell", *places, *self.drop]
+
+
+async def probe(placement: Placement, scratch: Path) -> Confinement:
+    """Find out what the host of `placement` allows by doing it in `scratch`, which is removed."""
+    if sys.platform != "linux" or not shutil.which("unshare"):
+        return Confinement()
+    await placement.make_directory(scratch)
+    try:
+        for name in ("lower", "upper", "work", "merged"):
+            await placement.make_directory(scratch / name)
+        for prefix, drop, options in ((_NAMESPACES, (), ""), (_AS_USER, _DROP, ",userxattr")):
+            argv = [*prefix, "bash", "--noprofile", "--norc", "-c", _PROBE, "probe", options]
+            done = await placement.run(argv, deadline_secs=PROBE_DEADLINE_SECS, cwd=scratch)
+            if done.exit_code in {0, 3}:
+                return Confinement(prefix, drop, done.exit_code == 0, options)
+    finally:
+        await placement.remove(scratch)
+    return Confinement()
+
+
+async def make_copy(placement: Placement, snapshot: Path, workspace: Workspace) -> None:
+    """Fill a workspace by copying, where there is no overlay.
+
+    Raises:
+        InfrastructureError: it can't be copied.
+    """
+    from jerichoci.errors import InfrastructureError
+
+    done = await placement.run(
+        copy_argv(snapshot, workspace.mount), deadline_secs=COPY_DEADLINE_SECS
+    )
+    if not done.ok:
+        raise InfrastructureError(f"the workspace can't be copied: {done.last_line()}")

@@ -1,0 +1,448 @@
+"""Running a plan: the DAG, in parallel, to a terminal record.
+
+The engine knows prepare nodes, execute nodes and the two Protocols; nothing of targets, lanes, the
+command line or the forge. Once the run's directory exists, whatever happens ends in a terminal
+run.json.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+import traceback
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.attempt import STOP_MESSAGES, AttemptRun
+from jerichoci.clock import timestamp
+from jerichoci.errors import PikaciError
+from jerichoci.event import Heartbeat, JobFinished, JobStarted
+from jerichoci.hostlog import host_logs
+from jerichoci.ids import check_run_id, new_run_id
+from jerichoci.nix import NixOptions
+from jerichoci.placement import open_placement
+from jerichoci.plan import ExecuteNode, Plan, plan_digest
+from jerichoci.prepare import Host, Prepares
+from jerichoci.record import Cause, JobRecord, RunRecord, Tool
+from jerichoci.rundir import open_run
+from jerichoci.runtime import check_runtime
+from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, Status
+from jerichoci.stop import Stop, StoppedError, StopReason
+from jerichoci.workspace import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator, Sequence
+
+    from jerichoci.hostlog import HostLogs
+    from jerichoci.journal import Sink
+    from jerichoci.layout import StateLayout
+    from jerichoci.placement import Placement
+    from jerichoci.realise import Realised
+    from jerichoci.rundir import RunWriter
+
+HEARTBEAT_SECS = 10.0
+"""The contract promises one every 15 s at least; a busy machine may be late."""
+CANCEL_POLL_SECS = 1.0
+"""How soon a cancel request is seen whose signal did not arrive."""
+INTERNAL_LOG = "internal-error.log"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a run's files come from."""
+
+    tree: str
+    snapshot_id: str
+    root: str | None = None
+    rev: str | None = None
+    flake_dir: str | None = None
+    git_head: str | None = None
+    git_dirty: bool | None = None
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What to run and how."""
+
+    plan: Plan
+    source: Source
+    tool: Tool
+    run_id: str | None = None
+    jobs: frozenset[str] | None = None
+    """The jobs asked for, with all they need; None means all."""
+    max_jobs: int | None = None
+    fail_fast: bool = False
+    keep: KeepPolicy = KeepPolicy.NEVER
+    rerun_of: str | None = None
+    changed_files: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()
+    skip_reason: str | None = None
+    nix: NixOptions = field(default_factory=NixOptions)
+
+
+async def run_plan(state: StateLayout, request: RunRequest, sinks: Sequence[Sink]) -> RunRecord:
+    """Run a plan and return its terminal record.
+
+    Raises:
+        UsageError: it asks for what can't be had; nothing has started and there is no record.
+        InfrastructureError: the run could not be recorded at all.
+    """
+    for node in request.plan.jobs:
+        check_runtime(node.runtime, node.job_id)
+        open_placement(node.placement, state.root, request.nix)
+    run_id = check_run_id(request.run_id) if request.run_id else new_run_id()
+    plan = request.plan.with_(run_id=run_id, created_at=timestamp())
+    record = _first_record(state, request, plan)
+    with open_run(state, record, plan, sinks) as writer:
+        if request.skip_reason:
+            writer.finish(_skipped_record(record, request.skip_reason))
+        else:
+            await Engine(state, request, writer).run()
+        return writer.record
+
+
+def _first_record(state: StateLayout, request: RunRequest, plan: Plan) -> RunRecord:
+    source = request.source
+    return RunRecord(
+        run_id=plan.run_id or "",
+        status=Status.RUNNING,
+        rerun_of=request.rerun_of,
+        target_id=plan.target_id,
+        target_description=plan.target_description,
+        system=plan.system,
+        source_root=source.root,
+        source_rev=source.rev,
+        source_tree=source.tree,
+        snapshot_dir=str(state.snapshots / source.snapshot_id),
+        snapshot_id=source.snapshot_id,
+        flake_dir=source.flake_dir,
+        git_head=source.git_head,
+        git_dirty=source.git_dirty,
+        created_at=plan.created_at or "",
+        plan_digest=plan_digest(plan),
+        changed_files=list(request.changed_files),
+        filters=list(request.filters),
+        jobs=[_first_job_record(node) for node in plan.jobs],
+        tool=request.tool,
+    )
+
+
+def _first_job_record(node: ExecuteNode) -> JobRecord:
+    return JobRecord(
+        id=node.job_id,
+        description=node.description,
+        status=Status.RUNNING,
+        placement=node.placement,
+        runtime=node.runtime,
+        plan_node_id=node.id,
+        timeout_secs=node.execute.timeout_secs,
+    )
+
+
+def _skipped_record(record: RunRecord, reason: str) -> RunRecord:
+    cause = Cause(code=CauseCode.FILTERED, message=reason)
+    jobs = [job.with_(status=Status.SKIPPED, cause=cause, message=reason) for job in record.jobs]
+    return record.with_(status=Status.SKIPPED, message=reason, finished_at=timestamp(), jobs=jobs)
+
+
+class Engine:
+    """One run in progress."""
+
+    def __init__(self, state: StateLayout, request: RunRequest, writer: RunWriter) -> None:
+        self._request = request
+        self._plan = request.plan
+        self._writer = writer
+        self._stop = Stop()
+        self._failure: BaseException | None = None
+        self._running: set[str] = set()
+        self._selected = self._select()
+        self._jobs: dict[str, asyncio.Task[JobRecord]] = {}
+        self._snapshots: dict[str, asyncio.Task[Path]] = {}
+        self._hosts = {
+            name: self._host(name, open_placement(name, state.root, request.nix))
+            for name in {node.placement for node in self._plan.nodes}
+        }
+        limit = request.max_jobs or max(1, len(self._plan.jobs))
+        self._room = asyncio.Semaphore(limit)
+
+    def _select(self) -> set[str]:
+        wanted = self._request.jobs
+        nodes = {node.id for node in self._plan.jobs if wanted is None or node.job_id in wanted}
+        return self._plan.closure(nodes)
+
+    def _host(self, name: str, placement: Placement) -> Host:
+        async def snapshot() -> Path:
+            if name not in self._snapshots:
+                work = placement.snapshot(self._request.source.snapshot_id)
+                self._snapshots[name] = asyncio.ensure_future(work)
+            return await asyncio.shield(self._snapshots[name])
+
+        return Host(placement, snapshot)
+
+    async def run(self) -> None:
+        """Run to the terminal record, whatever happens on the way."""
+        with host_logs(self._writer.layout) as logs, self._signals():
+            nodes = [node for node in self._plan.prepares if node.id in self._selected]
+            prepares = Prepares(self._writer, logs, nodes, self._needed_by())
+            beat = asyncio.ensure_future(self._guard(self._beat()))
+            try:
+                await self._run_nodes(prepares, logs)
+            except Exception as error:  # noqa: BLE001 - ends in a terminal record
+                self._break(error)
+            finally:
+                beat.cancel()
+                for task in self._snapshots.values():
+                    task.cancel()
+                await asyncio.wait({beat, *self._snapshots.values()})
+                self._finish()
+
+    async def _run_nodes(self, prepares: Prepares, logs: HostLogs) -> None:
+        for node in self._plan.jobs:
+            work = self._run_job(node, prepares, logs)
+            self._jobs[node.id] = asyncio.ensure_future(self._guard_job(node, work))
+        try:
+            prepares.begin()
+            await self._guard(prepares.run(self._hosts, self._stop))
+        except OSError as error:
+            self._break(error)
+        await asyncio.gather(*self._jobs.values())
+
+    def _needed_by(self) -> dict[str, list[str]]:
+        jobs = [node for node in self._plan.jobs if node.id in self._selected]
+        closures = {node.job_id: self._plan.closure({node.id}) for node in jobs}
+        return {
+            prepare.id: [job for job, needed in closures.items() if prepare.id in needed]
+            for prepare in self._plan.prepares
+        }
+
+    async def _run_job(self, node: ExecuteNode, prepares: Prepares, logs: HostLogs) -> JobRecord:
+        job = self._writer.job(node.job_id)
+        if node.id not in self._selected:
+            cause = Cause(code=CauseCode.NOT_SELECTED, message="this run was not asked for it")
+            return self._settle(job.with_(status=Status.SKIPPED, cause=cause))
+        problem = await self._dependencies(node, prepares)
+        if problem:
+            return self._settle(job.with_(**problem))
+        inputs = {
+            ref.node_id: Path((await prepares.result(ref.node_id)).path or "")
+            for ref in node.execute.inputs
+        }
+        left = {
+            FailureKind.INFRASTRUCTURE: node.execute.retries.infrastructure,
+            FailureKind.TEST_FAILURE: node.execute.retries.test,
+        }
+        while True:
+            try:
+                job = await self._attempt(job, node, inputs, logs)
+            except StoppedError:
+                return self._settle(job.with_(**self._not_started(job)))
+            kind = job.failure_kind
+            if kind is None or left.get(kind, 0) == 0 or self._stop.is_set():
+                return self._settle(job)
+            left[kind] -= 1
+
+    async def _dependencies(self, node: ExecuteNode, prepares: Prepares) -> dict[str, Any]:
+        for needed in node.depends_on:
+            if needed in self._jobs:
+                other = await asyncio.shield(self._jobs[needed])
+                if other.status is not Status.PASSED and not self._stop.is_set():
+                    message = f"it needs job {other.id}, which {_did(other.status)}"
+                    cause = Cause(code=CauseCode.DEPENDENCY_FAILED, message=message)
+                    return {"status": Status.SKIPPED, "cause": cause, "message": message}
+            else:
+                result = await prepares.result(needed)
+                if result.outcome is Outcome.FAILED:
+                    return _prepare_failed(result)
+        if self._stop.is_set():
+            return self._not_started(None)
+        return {}
+
+    def _not_started(self, job: JobRecord | None) -> dict[str, Any]:
+        code, message = STOP_MESSAGES[self._stop.reason or StopReason.CANCELLED]
+        skipped = self._stop.reason is StopReason.FAIL_FAST and not (job and job.attempt)
+        status = Status.SKIPPED if skipped else Status.CANCELLED
+        return {"status": status, "cause": Cause(code=code, message=message), "message": message}
+
+    async def _attempt(
+        self, job: JobRecord, node: ExecuteNode, inputs: dict[str, Path], logs: HostLogs
+    ) -> JobRecord:
+        host = self._hosts[node.placement]
+        async with AsyncExitStack() as held:
+            await self._stop.unless(held.enter_async_context(self._room))
+            slot = host.placement.slot(node.execute.resources)
+            await self._stop.unless(held.enter_async_context(slot))
+            attempt = AttemptRun(
+                writer=self._writer,
+                logs=logs,
+                placement=host.placement,
+                node=node,
+                number=job.attempt + 1,
+                inputs=inputs,
+                snapshot=host.snapshot,
+                keep=self._request.keep,
+                stop=self._stop,
+            )
+            logs.begin(node.job_id, attempt.number)
+            first = attempt.first_record()
+            job = job.with_(host=host.placement.host, started_at=job.started_at or timestamp())
+            self._writer.update_job(job.after(first))
+            self._running.add(node.job_id)
+            try:
+                self._writer.emit(JobStarted(job_id=node.job_id, attempt=attempt.number))
+                return job.after(await attempt.run())
+            finally:
+                self._running.discard(node.job_id)
+
+    def _settle(self, job: JobRecord) -> JobRecord:
+        job = job.with_(finished_at=timestamp(), message=job.message or _message(job))
+        self._writer.update_job(job)
+        self._writer.emit(JobFinished(job=job, failure_kind=job.failure_kind))
+        if job.status is Status.FAILED and self._request.fail_fast:
+            self._stop.set(StopReason.FAIL_FAST)
+        return job
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except StoppedError:
+            pass
+        except Exception as error:  # noqa: BLE001 - ends the run, in a terminal record
+            self._break(error)
+
+    async def _guard_job(
+        self, node: ExecuteNode, work: Coroutine[Any, Any, JobRecord]
+    ) -> JobRecord:
+        try:
+            return await work
+        except Exception as error:  # noqa: BLE001 - ends the run, in a terminal record
+            self._break(error)
+            return self._broken_job(self._writer.job(node.job_id))
+
+    def _broken_job(self, job: JobRecord) -> JobRecord:
+        cause = Cause(code=CauseCode.ENVIRONMENT_FAILED, message=self._broken_message())
+        return job.with_(
+            status=Status.FAILED,
+            failure_kind=FailureKind.INFRASTRUCTURE,
+            cause=cause,
+            message=cause.message,
+            finished_at=timestamp(),
+        )
+
+    def _break(self, error: BaseException) -> None:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if self._failure is None:
+            self._failure = error
+        self._stop.set(StopReason.BROKEN)
+
+    def _broken_message(self) -> str:
+        match self._failure:
+            case PikaciError() as error:
+                return error.message
+            case OSError() as error:
+                where = f": {error.filename}" if error.filename else ""
+                return f"the run could not be recorded: {error.strerror}{where}"
+            case error:
+                return f"pikaci itself failed: {error!r}"
+
+    async def _beat(self) -> None:
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(CANCEL_POLL_SECS)
+            if self._writer.layout.cancel_request.exists():
+                self._stop.set(StopReason.CANCELLED)
+            if time.monotonic() - last >= HEARTBEAT_SECS:
+                last = time.monotonic()
+                self._writer.emit(Heartbeat(running=sorted(self._running)))
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM cancel the run; a terminal that hangs up does not end it."""
+        loop = asyncio.get_running_loop()
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        handled = (signal.SIGINT, signal.SIGTERM)
+        for number in handled:
+            loop.add_signal_handler(number, self._stop.set, StopReason.CANCELLED)
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGHUP, before)
+            for number in handled:
+                loop.remove_signal_handler(number)
+
+    def _finish(self) -> None:
+        jobs = [self._final_job(node) for node in self._plan.jobs]
+        record = self._writer.record.with_(jobs=jobs, finished_at=timestamp())
+        kinds = {job.failure_kind for job in jobs if job.status is Status.FAILED}
+        kind = next((kind for kind in FailureKind if kind in kinds), None)
+        if self._failure is not None:
+            message = self._broken_message()
+            cause = Cause(code=_code(self._failure), message=message)
+            record = record.with_(
+                status=Status.FAILED,
+                failure_kind=kind or FailureKind.INFRASTRUCTURE,
+                cause=cause,
+                message=message,
+            )
+        elif self._stop.reason is StopReason.CANCELLED:
+            code, message = STOP_MESSAGES[StopReason.CANCELLED]
+            cause = Cause(code=code, message=message)
+            record = record.with_(status=Status.CANCELLED, cause=cause, message=message)
+        elif kind is not None:
+            first = next(job for job in jobs if job.failure_kind is kind)
+            record = record.with_(
+                status=Status.FAILED, failure_kind=kind, cause=first.cause, message=first.message
+            )
+        else:
+            record = record.with_(status=Status.PASSED)
+        try:
+            self._clean_up()
+        finally:
+            self._writer.finish(record)
+
+    def _final_job(self, node: ExecuteNode) -> JobRecord:
+        task = self._jobs.get(node.id)
+        if task is not None and task.done() and not task.cancelled():
+            return task.result()
+        return self._broken_job(self._writer.job(node.job_id))
+
+    def _clean_up(self) -> None:
+        layout = self._writer.layout
+        try:
+            if self._failure is not None and not isinstance(self._failure, OSError | PikaciError):
+                text = "".join(traceback.format_exception(self._failure))
+                (layout.root / INTERNAL_LOG).write_text(text)
+            if self._request.keep is KeepPolicy.NEVER:
+                remove_tree(layout.scratch)
+        except OSError:
+            # A full or failing disk: the next `reap` or `gc` removes what is left.
+            return
+
+
+def _did(status: Status) -> str:
+    return "was skipped" if status is Status.SKIPPED else f"{status}"
+
+
+def _message(job: JobRecord) -> str | None:
+    return job.cause.message if job.cause else None
+
+
+def _code(error: BaseException) -> CauseCode:
+    known = isinstance(error, OSError | PikaciError)
+    return CauseCode.ENVIRONMENT_FAILED if known else CauseCode.INTERNAL_ERROR
+
+
+def _prepare_failed(result: Realised) -> dict[str, Any]:
+    return {
+        "status": Status.FAILED,
+        "failure_kind": result.failure_kind,
+        "cause": result.cause,
+        "message": result.cause.message if result.cause else None,
+    }

@@ -1,0 +1,156 @@
+"""git as a program: the one place that builds its argv and environment.
+
+- Nothing inherited points git elsewhere: every GIT_* variable is dropped but those that configure
+  the user's own git, and those only reach the user's repositories.
+- The private repository sees no configuration but its own.
+- Names are bytes to git and `os.fsdecode`d strings here; lists are NUL-separated both ways.
+- Every call has a deadline; a cancelled one leaves no process.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import InfrastructureError
+from jerichoci.process import Completed, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+GIT_DEADLINE_SECS = 1800.0
+"""For any one git: time to hash a large tree on a slow disk, not to hang."""
+
+GITLINK_MODE = "160000"
+
+_USERS_OWN = ("GIT_CONFIG_", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM")
+_EVERYWHERE = {
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "LC_ALL": "C",
+}
+_PRIVATE = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_ATTR_NOSYSTEM": "1",
+}
+_WITH_UMASK = ("sh", "-c", 'umask 022 && exec "$0" "$@"')
+
+
+def git_environment(*, private: bool) -> dict[str, str]:
+    """The environment of a git that works on the private repository or on a user's."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_")
+        or name == "GIT_EXEC_PATH"
+        or (not private and name.startswith(_USERS_OWN))
+    }
+    return kept | _EVERYWHERE | (_PRIVATE if private else {})
+
+
+@dataclass(frozen=True)
+class Git:
+    """A git bound to a repository, a work tree and an index.
+
+    Without `git_dir`, git finds the repository from `cwd` upwards, as the user's own git would.
+    `config` has settings (`name=value`) for each call; `extra` has environment variables.
+    """
+
+    cwd: Path
+    git_dir: Path | None = None
+    work_tree: Path | None = None
+    index: Path | None = None
+    config: tuple[str, ...] = ()
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        """The whole environment of this git."""
+        bound = {
+            "GIT_DIR": self.git_dir,
+            "GIT_WORK_TREE": self.work_tree,
+            "GIT_INDEX_FILE": self.index,
+        }
+        named = {name: str(path) for name, path in bound.items() if path is not None}
+        return git_environment(private=self.git_dir is not None) | named | dict(self.extra)
+
+    def argv(self, *args: str) -> list[str]:
+        """The command line of this git with `args`."""
+        # A daemon that watches the user's files is the user's to start.
+        settings = ("core.fsmonitor=false", *self.config)
+        return ["git", *(word for setting in settings for word in ("-c", setting)), *args]
+
+    async def run(
+        self, *args: str, stdin: bytes | None = None, open_umask: bool = False
+    ) -> Completed:
+        """Run git to its end, whatever its exit code; `open_umask` makes files readable by all.
+
+        Raises:
+            InfrastructureError: there is no git, or it isn't done after `GIT_DEADLINE_SECS`.
+        """
+        argv = self.argv(*args)
+        return await run(
+            [*_WITH_UMASK, *argv] if open_umask else argv,
+            cwd=self.cwd,
+            env=self.environment(),
+            stdin=stdin,
+            deadline_secs=GIT_DEADLINE_SECS,
+        )
+
+    async def out(self, *args: str, stdin: bytes | None = None, open_umask: bool = False) -> bytes:
+        """What git prints.
+
+        Raises:
+            InfrastructureError: it failed, couldn't be started or wasn't done in time.
+        """
+        done = await self.run(*args, stdin=stdin, open_umask=open_umask)
+        if not done.ok:
+            raise git_failure(args[0], done)
+        return done.stdout
+
+    async def line(self, *args: str, stdin: bytes | None = None) -> str:
+        """The one line that git prints, such as an object id.
+
+        Raises:
+            InfrastructureError: as `out`.
+        """
+        return os.fsdecode((await self.out(*args, stdin=stdin)).strip())
+
+    async def names(self, *args: str, stdin: bytes | None = None) -> list[str]:
+        """The NUL-separated names that git prints.
+
+        Raises:
+            InfrastructureError: as `out`.
+        """
+        return split_names(await self.out(*args, stdin=stdin))
+
+
+def git_failure(subcommand: str, done: Completed) -> InfrastructureError:
+    """What to raise for a git that failed."""
+    return InfrastructureError(
+        f"`git {subcommand}` failed: {done.last_line()}",
+        "is the disk full, or a repository damaged? `git fsck` tells",
+    )
+
+
+def split_names(listing: bytes) -> list[str]:
+    """The names in a NUL-separated listing."""
+    return os.fsdecode(listing).split("\0")[:-1]
+
+
+def join_names(names: Iterable[str]) -> bytes:
+    """A NUL-separated listing for git to read."""
+    return b"".join(os.fsencode(name) + b"\0" for name in names)
+
+
+def is_storable(path: str) -> bool:
+    """Whether git can keep what is at `path` as a blob: a regular file or a symlink."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)

@@ -1,0 +1,108 @@
+"""events.jsonl: the run's events in order, stamped, on disk before anybody else sees them.
+
+Sinks get each event afterwards. A sink that fails (a closed stdout) is dropped; the run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jerichoci.clock import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from jerichoci.event import EventBase
+
+
+class Sink(Protocol):
+    """Something that is told each event as it happens."""
+
+    def emit(self, event: EventBase) -> None:
+        """Take note of one event."""
+
+
+class Journal:
+    """The one writer of a run's events."""
+
+    def __init__(self, fd: int, run_id: str, sinks: Sequence[Sink]) -> None:
+        self._fd = fd
+        self._run_id = run_id
+        self._sinks = list(sinks)
+        self._seq = 0
+
+    def append(self, event: EventBase) -> EventBase:
+        """Stamp an event and write it to the file, nowhere else yet.
+
+        Raises:
+            OSError: the file can't be written; the event's number stays free.
+        """
+        stamped = event.with_(seq=self._seq, ts=timestamp(), run_id=self._run_id)
+        write_line(self._fd, stamped.model_dump(mode="json"))
+        self._seq += 1
+        return stamped
+
+    def tell(self, stamped: EventBase) -> None:
+        """Tell the sinks of an event that is on disk."""
+        for sink in list(self._sinks):
+            try:
+                sink.emit(stamped)
+            except OSError:
+                self._sinks.remove(sink)
+
+    def emit(self, event: EventBase) -> None:
+        """Append an event and tell the sinks.
+
+        Raises:
+            OSError: as `append`.
+        """
+        self.tell(self.append(event))
+
+
+@contextmanager
+def open_journal(path: Path, run_id: str, sinks: Sequence[Sink]) -> Iterator[Journal]:
+    """Open the events of a new run."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        yield Journal(fd, run_id, sinks)
+    finally:
+        os.close(fd)
+
+
+def write_line(fd: int, values: dict[str, object]) -> None:
+    """Append one JSON line in one write; a line cut short by a full disk is taken back."""
+    data = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
+    line = data.encode("utf-8", "surrogateescape") + b"\n"
+    end = os.fstat(fd).st_size
+    try:
+        written = os.write(fd, line)
+    except OSError:
+        os.ftruncate(fd, end)
+        raise
+    if written < len(line):
+        os.ftruncate(fd, end)
+        raise OSError(28, "No space left on device", None)
+
+
+def last_event(path: Path) -> dict[str, Any] | None:
+    """The last whole event, None if there is none; a half line after it is cut off."""
+    try:
+        with path.open("r+b") as file:
+            data = file.read()
+            whole = data[: data.rfind(b"\n") + 1]
+            if len(whole) < len(data):
+                file.truncate(len(whole))
+    except FileNotFoundError:
+        return None
+    for line in reversed(whole.splitlines()):
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and isinstance(event.get("seq"), int):
+            return event
+    return None

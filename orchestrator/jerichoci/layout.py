@@ -1,0 +1,154 @@
+"""Where everything lies under a state root. Every id has been validated before it gets here."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from jerichoci import atomic
+from jerichoci.errors import UsageError
+from jerichoci.ids import check_id, check_run_id
+
+
+UNBORN_SUFFIX = ".new"
+"""Of a run directory that has not got its name yet."""
+REMOVED_SUFFIX = ".gone"
+"""Of a run directory that is being removed."""
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """The files of one run."""
+
+    root: Path
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, which is its directory's name."""
+        return self.root.name
+
+    @property
+    def record(self) -> Path:
+        """run.json."""
+        return self.root / "run.json"
+
+    @property
+    def plan(self) -> Path:
+        """plan.json."""
+        return self.root / "plan.json"
+
+    @property
+    def prepared_outputs(self) -> Path:
+        """prepared-outputs.json."""
+        return self.root / "prepared-outputs.json"
+
+    @property
+    def events(self) -> Path:
+        """events.jsonl."""
+        return self.root / "events.jsonl"
+
+    @property
+    def cancel_request(self) -> Path:
+        """The file whose existence asks the run to end."""
+        return self.root / "cancel"
+
+    @property
+    def reserve(self) -> Path:
+        """Room kept for the terminal record; it exists as long as the run isn't terminal."""
+        return self.root / "reserve"
+
+    @property
+    def gcroots(self) -> Path:
+        """Links that keep prepared outputs from Nix's collector."""
+        return self.root / "gcroots"
+
+    @property
+    def prepared(self) -> Path:
+        """What host commands made, a directory a node."""
+        return self.root / "prepared"
+
+    @property
+    def scratch(self) -> Path:
+        """Workspaces and whatever else is gone when the run is over."""
+        return self.root / "scratch"
+
+    def job(self, job_id: str) -> Path:
+        """The directory of a job."""
+        return self.root / "jobs" / check_id(job_id, "job")
+
+    def status(self, job_id: str) -> Path:
+        """status.json of a job."""
+        return self.job(job_id) / "status.json"
+
+    def attempt(self, job_id: str, number: int) -> Path:
+        """The directory of one attempt at a job, counted from 1."""
+        return self.job(job_id) / "attempts" / str(number)
+
+    def relative(self, path: Path) -> str:
+        """`path` as records spell it."""
+        return str(path.relative_to(self.root))
+
+
+@dataclass(frozen=True)
+class StateLayout:
+    """The directories of a state root."""
+
+    root: Path
+
+    @property
+    def git(self) -> Path:
+        """The private bare repository that owns every snapshot's objects."""
+        return self.root / "git"
+
+    @property
+    def snapshots(self) -> Path:
+        """Materialised snapshots by tree id."""
+        return self.root / "snapshots"
+
+    @property
+    def slots(self) -> Path:
+        """flock'd files."""
+        return self.root / "slots"
+
+    @property
+    def runs(self) -> Path:
+        """Run directories by run id."""
+        return self.root / "runs"
+
+    @property
+    def nix_cache(self) -> Path:
+        """Nix's own caches of what it fetched and evaluated."""
+        return self.root / "nix-cache"
+
+    def run(self, run_id: str) -> RunLayout:
+        """The layout of a run, which need not exist.
+
+        Raises:
+            UsageError: `run_id` isn't one.
+        """
+        return RunLayout(self.runs / check_run_id(run_id))
+
+    def make(self) -> None:
+        """Create what is missing.
+
+        Raises:
+            UsageError: the state root can't be written.
+        """
+        try:
+            for directory in (self.root, self.snapshots, self.slots, self.runs):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not os.access(self.root, os.W_OK | os.X_OK):
+                raise PermissionError(13, "Permission denied", str(self.root))
+            if not (self.root / "owner-id").exists():
+                atomic.write_bytes(self.root / "owner-id", f"{uuid.uuid4()}\n".encode())
+        except OSError as error:
+            raise UsageError(
+                f"the state root {self.root} can't be written: {error.strerror}",
+                "make room or give another one with --state-root or PIKACI_STATE_ROOT",
+            ) from error
+
+    def owner_id(self) -> str:
+        """The UUID that labels what this state root makes elsewhere."""
+        return (self.root / "owner-id").read_text().strip()

@@ -1,0 +1,263 @@
+"""Snapshots as directories: `<state_root>/snapshots/<tree>`, immutable and shared by runs.
+
+Consistency:
+
+- A directory of that name is whole: it is built as `.tmp-<tree>` and renamed.
+- One process builds a tree at a time; it holds `slots/snapshot-<tree>.lock`. A `.tmp-<tree>` whose
+  lock is free was left by a process that died.
+- Files are hard links to those of earlier snapshots where they are the same. So nothing may write
+  to a snapshot; a file that differs is unlinked before it is written.
+- A directory's mtime says when the snapshot was last asked for. What is built or copied from is
+  locked, so `remove_snapshot` can't take it away under anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jerichoci.git import GIT_DEADLINE_SECS, Git, join_names, split_names
+from jerichoci.lock import lock, try_lock
+from jerichoci.process import run
+from jerichoci.repository import (
+    INDEX_PREFIX,
+    REPOSITORY_WAIT_SECS,
+    Repository,
+    open_repository,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+MATERIALISE_WAIT_SECS = 3600.0
+"""Another process is writing the same tree: minutes, if it is huge and the disk is slow."""
+CANDIDATES = 3
+"""So many of the latest snapshots are compared for the one that differs least."""
+FEW_CHANGES = 1000
+"""With so few changes, linking what is the same is always cheaper than writing everything."""
+UNFINISHED = ".tmp-"
+
+ABSENT = "000000"
+"""The mode of a file that isn't there."""
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """What turns the snapshot `base` into another: names that go, index entries that come."""
+
+    base: str
+    gone: list[str]
+    entries: list[str]
+
+    def __len__(self) -> int:
+        return max(len(self.gone), len(self.entries))
+
+
+async def materialise(state_root: Path, tree: str, base: str | None = None) -> Path:
+    """The directory of the snapshot `tree`, made if it isn't there; it must not be written to.
+
+    `base` is a snapshot likely to be similar; without it, the latest ones are tried.
+
+    Raises:
+        InfrastructureError: git or the disk failed, or another process takes too long over it.
+    """
+    target = Repository.at(state_root).snapshots / tree
+    if _touch(target):
+        return target
+    repository = await open_repository(state_root)
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    async with lock(_lock_of(repository, tree), MATERIALISE_WAIT_SECS):
+        if not _touch(target):
+            async with (
+                lock(repository.use_lock, REPOSITORY_WAIT_SECS, shared=True),
+                _unfinished(target) as unfinished,
+            ):
+                await _build(repository, tree, base, unfinished)
+                unfinished.rename(target)
+                _touch(target)
+    return target
+
+
+def remove_snapshot(state_root: Path, tree: str) -> bool:
+    """Remove the directory of a snapshot; False if somebody makes or copies it just now.
+
+    That no run needs it is the caller's to know. The tree stays in the private repository.
+
+    Raises:
+        OSError: it can't be removed.
+    """
+    repository = Repository.at(state_root)
+    target = repository.snapshots / tree
+    path = _lock_of(repository, tree)
+    with try_lock(path) as held:
+        if held:
+            unfinished = target.with_name(f"{UNFINISHED}{tree}")
+            with suppress(FileNotFoundError):
+                target.rename(unfinished)
+            shutil.rmtree(unfinished, ignore_errors=True)
+            path.unlink(missing_ok=True)
+        return held
+
+
+def remove_stale_materialisations(state_root: Path) -> list[str]:
+    """Remove what processes that died left half-built; returns the trees it was to be.
+
+    Raises:
+        OSError: the state root can't be read.
+    """
+    repository = Repository.at(state_root)
+    removed = []
+    for unfinished in (repository.snapshots).glob(f"{UNFINISHED}*"):
+        tree = unfinished.name.removeprefix(UNFINISHED)
+        with try_lock(_lock_of(repository, tree)) as held:
+            if held:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                removed.append(tree)
+    return sorted(removed)
+
+
+def _lock_of(repository: Repository, tree: str) -> Path:
+    return repository.slots / f"snapshot-{tree}.lock"
+
+
+def _touch(snapshot: Path) -> bool:
+    """Note that a snapshot was asked for; False if it isn't there."""
+    try:
+        os.utime(snapshot)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@asynccontextmanager
+async def _unfinished(target: Path) -> AsyncIterator[Path]:
+    unfinished = target.with_name(f"{UNFINISHED}{target.name}")
+    await _remove(unfinished)
+    try:
+        yield unfinished
+    except BaseException:
+        await asyncio.shield(_remove(unfinished))
+        raise
+
+
+async def _remove(directory: Path) -> None:
+    await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+
+async def _build(repository: Repository, tree: str, base: str | None, target: Path) -> None:
+    difference = await _least_difference(repository, tree, _candidates(target.parent, base))
+    if difference is not None:
+        with try_lock(_lock_of(repository, difference.base), shared=True) as held:
+            if held and await _link(target.with_name(difference.base), target):
+                await asyncio.to_thread(_unlink, target, difference)
+                entries = join_names(difference.entries)
+                if entries:
+                    with _index(repository, target) as git:
+                        await git.out("update-index", "-z", "--index-info", stdin=entries)
+                        await _check_out(git)
+                return
+        await _remove(target)
+    _make_open(target)
+    with _index(repository, target) as git:
+        await git.out("read-tree", tree)
+        await _check_out(git)
+
+
+def _make_open(directory: Path) -> None:
+    directory.mkdir()
+    directory.chmod(0o755)  # whatever the umask
+
+
+def _candidates(snapshots: Path, base: str | None) -> list[str]:
+    """The snapshots to try as a base: the given one if it is there, or the latest ones."""
+    if base is not None and (snapshots / base).is_dir():
+        return [base]
+    asked_for = []
+    with os.scandir(snapshots) as entries:
+        for entry in entries:
+            if not entry.name.startswith(UNFINISHED):
+                with suppress(FileNotFoundError):
+                    asked_for.append((entry.stat().st_mtime_ns, entry.name))
+    return [name for _, name in sorted(asked_for, reverse=True)[:CANDIDATES]]
+
+
+async def _least_difference(
+    repository: Repository, tree: str, candidates: list[str]
+) -> _Difference | None:
+    """What differs least from the candidates; None if writing everything is no more work."""
+    if not sys.platform.startswith("linux"):
+        return None  # `cp -l` is GNU's
+    found = [await _difference(repository, base, tree) for base in candidates]
+    least = min((known for known in found if known is not None), key=len, default=None)
+    if least is None or len(least) <= FEW_CHANGES:
+        return least
+    files = (await repository.git.out("ls-tree", "-r", "-z", "--name-only", tree)).count(b"\0")
+    return least if len(least) < files / 2 else None
+
+
+async def _difference(repository: Repository, base: str, tree: str) -> _Difference | None:
+    done = await repository.git.run(
+        "diff-tree", "-r", "--raw", "-z", "--no-renames", "--no-abbrev", base, tree
+    )
+    if not done.ok:
+        return None
+    fields = split_names(done.stdout)
+    gone, entries = [], []
+    for meta, name in zip(fields[::2], fields[1::2], strict=True):
+        old, new, _, blob, _ = meta.removeprefix(":").split(" ")
+        if old != ABSENT:
+            gone.append(name)
+        if new != ABSENT:
+            entries.append(f"{new} {blob}\t{name}")
+    return _Difference(base, gone, entries)
+
+
+async def _link(base: Path, target: Path) -> bool:
+    """Copy `base` as hard links; False if that can't be done, with anything left at `target`."""
+    done = await run(["cp", "-al", "--", str(base), str(target)], deadline_secs=GIT_DEADLINE_SECS)
+    return done.ok
+
+
+def _unlink(target: Path, difference: _Difference) -> None:
+    """Take away what goes or is replaced: its inode belongs to other snapshots too."""
+    above = set()
+    for name in difference.gone:
+        path = os.path.join(target, name)  # noqa: PTH118 - there may be many
+        os.unlink(path)  # noqa: PTH108 - likewise
+        above.add(name.rpartition("/")[0])
+    for directory in sorted(above, key=len, reverse=True):
+        _remove_empty(target, directory)
+
+
+def _remove_empty(target: Path, directory: str) -> None:
+    while directory:
+        try:
+            (target / directory).rmdir()
+        except OSError:
+            return
+        directory = directory.rpartition("/")[0]
+
+
+@contextmanager
+def _index(repository: Repository, target: Path) -> Iterator[Git]:
+    """A git on an index of its own that checks out into `target`."""
+    index = repository.path / f"{INDEX_PREFIX}checkout-{target.name.removeprefix(UNFINISHED)}"
+    leftovers = (index, index.with_name(f"{index.name}.lock"))
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    try:
+        # With a worker a core: writing many files is bound by the system calls.
+        yield Git(target, repository.path, target, index, config=("checkout.workers=0",))
+    finally:
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+
+
+async def _check_out(git: Git) -> None:
+    await git.out("checkout-index", "--all", "--force", "--quiet", open_umask=True)

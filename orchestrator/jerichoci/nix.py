@@ -1,0 +1,122 @@
+"""Every command line of Nix is built here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jerichoci import process
+from jerichoci.errors import InfrastructureError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MINIMUM_VERSION = (2, 18)
+QUERY_DEADLINE_SECS = 120.0
+"""A query of the store's database, on a slow disk that others use too."""
+
+_FEATURES = ("--extra-experimental-features", "nix-command flakes")
+_JSON_LOG = ("--log-format", "internal-json")
+
+
+@dataclass(frozen=True)
+class NixOptions:
+    """Nix's own flags that pass through, with Nix's meanings."""
+
+    override_inputs: tuple[tuple[str, str], ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
+    offline: bool = False
+    show_trace: bool = False
+
+    def eval_argv(self, installable: str, apply: str, *, read_only: bool) -> list[str]:
+        """`nix eval --json` of a locked flake's attribute, through the function `apply`."""
+        inputs = [part for pair in self.override_inputs for part in ("--override-input", *pair)]
+        return [
+            *("nix", *_FEATURES, "eval", "--json", *_JSON_LOG, "--no-write-lock-file"),
+            # The result is kept in the plan; a cache of it would only cost its writing.
+            *("--option", "eval-cache", "false"),
+            *(["--read-only"] if read_only else []),
+            *(["--show-trace"] if self.show_trace else []),
+            *self._shared(),
+            *inputs,
+            *(installable, "--apply", apply),
+        ]
+
+    def build_argv(self, installables: Sequence[str]) -> list[str]:
+        """`nix build` of many installables at once, failures not stopping the others."""
+        return [
+            *("nix", *_FEATURES, "build", "--no-link", "--keep-going", "--max-jobs", "auto"),
+            *(*_JSON_LOG, "-v"),
+            *self._shared(),
+            *installables,
+        ]
+
+    def root_argv(self, paths: Sequence[str], link: str) -> list[str]:
+        """`nix build` of store paths that should be there: fails unless all are; roots them."""
+        return [
+            *("nix", *_FEATURES, "build", "--out-link", link, *self._shared()),
+            *("--option", "substitute", "false", *paths),
+        ]
+
+    def path_info_argv(self, paths: Sequence[str]) -> list[str]:
+        """`nix path-info`, which says null of an invalid path."""
+        return ["nix", *_FEATURES, "path-info", "--json", "--offline", *paths]
+
+    def _shared(self) -> list[str]:
+        settings = [part for pair in self.settings for part in ("--option", *pair)]
+        return [*settings, *(["--offline"] if self.offline else [])]
+
+
+async def requisites(drv_path: str) -> frozenset[str]:
+    """The store paths that a derivation needs, itself included.
+
+    Raises:
+        InfrastructureError: the store doesn't answer.
+    """
+    return frozenset(await _query("--requisites", drv_path))
+
+
+async def outputs(drv_path: str) -> list[str]:
+    """The output paths of a derivation.
+
+    Raises:
+        InfrastructureError: the store doesn't answer.
+    """
+    return await _query("--outputs", drv_path)
+
+
+async def _query(*arguments: str) -> list[str]:
+    done = await process.run(
+        ["nix-store", "--query", *arguments], deadline_secs=QUERY_DEADLINE_SECS
+    )
+    if not done.ok:
+        raise InfrastructureError(f"the Nix store does not answer: {done.last_line()}")
+    return done.stdout.decode().split()
+
+
+async def version(env: Mapping[str, str] | None = None) -> str:
+    """The version of the `nix` on PATH.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        done = await process.run(["nix", "--version"], deadline_secs=QUERY_DEADLINE_SECS, env=env)
+    except InfrastructureError:
+        raise UsageError(
+            "there is no `nix` on PATH", "install Nix 2.18 or later, or use `make run`"
+        ) from None
+    return done.stdout.decode().split()[-1] if done.ok and done.stdout else "unknown"
+
+
+def check_version(text: str) -> None:
+    """Refuse a Nix that is too old.
+
+    Raises:
+        UsageError: it is older than `MINIMUM_VERSION`.
+    """
+    found = re.match(r"(\d+)\.(\d+)", text)
+    if found and (int(found[1]), int(found[2])) < MINIMUM_VERSION:
+        wanted = ".".join(map(str, MINIMUM_VERSION))
+        raise UsageError(f"Nix {text} is too old", f"pikaci needs {wanted} or later")

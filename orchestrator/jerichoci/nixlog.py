@@ -1,0 +1,90 @@
+"""What Nix says with `--log-format internal-json`, a line at a time.
+
+Activities are numbered; an activity of type 105 is one build. Types are those of Nix's
+src/libutil/logging.hh.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+BUILD_ACTIVITY = 105
+SUBSTITUTE_ACTIVITY = 108
+BUILD_LOG_LINE = 101
+POST_BUILD_LOG_LINE = 107
+ERROR_LEVEL = 0
+WARNING_LEVEL = 1
+
+_PREFIX = b"@nix "
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Started:
+    """An activity began; `subject` is its derivation or store path, if it has one."""
+
+    id: int
+    type: int
+    subject: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """An activity ended."""
+
+    id: int
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line that a builder printed."""
+
+    id: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Message:
+    """Something Nix says itself; `raw` is an error without its trace."""
+
+    level: int
+    text: str
+    raw: str
+
+
+NixEvent = Started | Stopped | LogLine | Message
+
+
+def parse_line(line: bytes) -> NixEvent | None:
+    """Read one line of Nix's stderr; None for what is of no concern here."""
+    if not line.startswith(_PREFIX):
+        text = _plain(line.decode("utf-8", "replace").rstrip())
+        return Message(level=ERROR_LEVEL, text=text, raw=text) if text else None
+    try:
+        values = json.loads(line[len(_PREFIX) :])
+    except ValueError:
+        return None
+    match values.get("action"):
+        case "start":
+            return Started(values["id"], values.get("type", 0), _subject(values))
+        case "stop":
+            return Stopped(values["id"])
+        case "result" if values.get("type") in {BUILD_LOG_LINE, POST_BUILD_LOG_LINE}:
+            return LogLine(values["id"], _plain(str(values["fields"][0])))
+        case "msg":
+            text = str(values.get("msg", ""))
+            raw = str(values.get("raw_msg", text))
+            return Message(values.get("level", WARNING_LEVEL), _plain(text), _plain(raw))
+    return None
+
+
+def _subject(values: dict[str, Any]) -> str:
+    fields = values.get("fields") or [""]
+    return str(fields[0])
+
+
+def _plain(text: str) -> str:
+    return _COLOUR.sub("", text)

@@ -1,0 +1,95 @@
+"""Who owns a run: the process that holds the flock on its `owner.lock`.
+
+The lock lives and dies with the process, however that ends. It is taken before the run directory
+gets its name, so that a run directory whose lock is free and whose run.json isn't terminal belongs
+to a process that died. The descriptor is close-on-exec: no child can keep a dead run alive.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOCK_NAME = "owner.lock"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that runs a run: its pid and its start time as the kernel counts it."""
+
+    pid: int
+    started: str | None
+
+    def is_alive(self) -> bool:
+        """Whether that very process, not a later one with its pid, still exists."""
+        return process_start(self.pid) == self.started if self.started else _exists(self.pid)
+
+
+def process_start(pid: int) -> str | None:
+    """The start time of process `pid` in clock ticks since boot; None where there is no /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return fields[19].decode()
+
+
+@contextmanager
+def owning(run_dir: Path) -> Iterator[None]:
+    """Hold the owner lock of `run_dir`, naming this process in it.
+
+    Raises:
+        BlockingIOError: somebody else holds it.
+    """
+    fd = os.open(run_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        me = {"pid": os.getpid(), "started": process_start(os.getpid())}
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps(me).encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+def is_owned(run_dir: Path) -> bool:
+    """Whether a living process holds the run's lock."""
+    try:
+        fd = os.open(run_dir / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
+def read_owner(run_dir: Path) -> Owner | None:
+    """The process named in the lock, whether it lives or not; None if none is."""
+    try:
+        values = json.loads((run_dir / LOCK_NAME).read_bytes())
+        return Owner(pid=int(values["pid"]), started=values["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,105 @@
+"""Where a job runs: one Protocol, an implementation a file.
+
+A placement runs argvs, has snapshots and prepared outputs, holds slots, fetches artifacts and
+cleans up. Runtimes are written against it and know neither ssh nor the local disk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from jerichoci.confinement import Confinement
+    from jerichoci.nix import NixOptions
+    from jerichoci.plan import NixBuild, Resources
+    from jerichoci.process import Completed
+    from jerichoci.realise import Observer
+    from jerichoci.record import ArtifactRecord
+    from jerichoci.stop import Stop
+
+
+class Running(Protocol):
+    """A started program and everything it starts."""
+
+    async def wait(self) -> int:
+        """Wait for its exit code (128 + the signal's number if a signal ended it)."""
+
+    def terminate(self) -> None:
+        """Ask it to end (TERM)."""
+
+    def kill(self) -> None:
+        """End it (KILL)."""
+
+
+class Placement(Protocol):
+    """A host."""
+
+    @property
+    def host(self) -> str:
+        """The host's name, as records say it."""
+
+    @property
+    def state_root(self) -> Path:
+        """The directory on the host below which snapshots and workspaces lie."""
+
+    async def run(
+        self, argv: Sequence[str], *, deadline_secs: float, cwd: Path | None = None
+    ) -> Completed:
+        """Run a command there to its end.
+
+        Raises:
+            InfrastructureError: it can't be started or does not end in time.
+        """
+
+    def spawn(
+        self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, notes: Path
+    ) -> AbstractAsyncContextManager[Running]:
+        """Start a program there, its output appended to `log`; killed when the block ends.
+
+        `notes` is a directory in which it is recorded for whoever finds it without an owner.
+        """
+
+    async def confinement(self) -> Confinement:
+        """What the host's kernel gives to hold a job; found out once."""
+
+    def slot(self, wanted: Resources) -> AbstractAsyncContextManager[None]:
+        """Hold what a job needs of the host, waiting until there is room."""
+
+    async def snapshot(self, tree: str) -> Path:
+        """Have a snapshot materialised there and say where."""
+
+    async def realise(
+        self, builds: Mapping[str, NixBuild], gcroots: Path, observer: Observer, stop: Stop
+    ) -> None:
+        """Have Nix outputs there, rooted below `gcroots`; each node's end is told to `observer`."""
+
+    async def fetch_artifacts(self, directory: Path) -> list[ArtifactRecord]:
+        """Take what a job left in `directory`, as from a stranger."""
+
+    async def make_directory(self, path: Path) -> None:
+        """Create a directory for one job."""
+
+    async def remove(self, path: Path) -> None:
+        """Remove a job's directory."""
+
+
+def open_placement(name: str, state_root: Path, nix: NixOptions) -> Placement:
+    """The placement that a plan names.
+
+    Raises:
+        UsageError: this version has none of that name.
+    """
+    from jerichoci.errors import UsageError
+    from jerichoci.placement.local import LocalPlacement
+
+    kinds = {"local": LocalPlacement}
+    if name not in kinds:
+        raise UsageError(
+            f"placement {name!r} can't be had: this pikaci places jobs {', '.join(kinds)}",
+            "change the job's `placement`",
+        )
+    return kinds[name](state_root, nix)

@@ -1,0 +1,121 @@
+"""This machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import secrets
+import signal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from jerichoci import artifacts, process, slots
+from jerichoci.confinement import Confinement, probe
+from jerichoci.layout import StateLayout
+from jerichoci.materialise import materialise
+from jerichoci.realise import Realiser
+from jerichoci.workspace import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from jerichoci.nix import NixOptions
+    from jerichoci.plan import NixBuild, Resources
+    from jerichoci.realise import Observer
+    from jerichoci.record import ArtifactRecord
+    from jerichoci.stop import Stop
+
+
+class LocalProcess:
+    """A process group on this machine."""
+
+    def __init__(self, leader: asyncio.subprocess.Process) -> None:
+        self._leader = leader
+
+    async def wait(self) -> int:
+        """Wait for the leader's exit code."""
+        code = await self._leader.wait()
+        return code if code >= 0 else 128 - code
+
+    def terminate(self) -> None:
+        """TERM the group."""
+        process.signal_group(self._leader.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """KILL the group."""
+        process.signal_group(self._leader.pid, signal.SIGKILL)
+
+
+class LocalPlacement:
+    """This machine, below one state root."""
+
+    def __init__(self, state_root: Path, nix: NixOptions) -> None:
+        self.state_root = state_root
+        self.host = platform.node() or "localhost"
+        self._layout = StateLayout(state_root)
+        self._nix = nix
+        self._capacity = slots.local_capacity()
+        self._probing: asyncio.Task[Confinement] | None = None
+
+    async def run(
+        self, argv: Sequence[str], *, deadline_secs: float, cwd: Path | None = None
+    ) -> process.Completed:
+        """Run a command to its end."""
+        return await process.run(argv, deadline_secs=deadline_secs, cwd=cwd)
+
+    @asynccontextmanager
+    async def spawn(
+        self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, notes: Path
+    ) -> AsyncIterator[LocalProcess]:
+        """Start a program whose output goes straight to `log`, never through this process."""
+        fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            started = process.child(argv, cwd=cwd, env=env, stdout=fd, stderr=fd)
+            async with started as leader:
+                os.close(fd)
+                fd = -1
+                process.record_group(notes, leader.pid)
+                try:
+                    yield LocalProcess(leader)
+                finally:
+                    # What the leader left in its group; a PID namespace has none left.
+                    process.signal_group(leader.pid, signal.SIGKILL)
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    async def confinement(self) -> Confinement:
+        """What this machine's kernel gives to hold a job."""
+        if self._probing is None:
+            scratch = self._layout.slots / f"probe-{secrets.token_hex(4)}"
+            self._probing = asyncio.ensure_future(probe(self, scratch))
+        return await asyncio.shield(self._probing)
+
+    def slot(self, wanted: Resources) -> AbstractAsyncContextManager[None]:
+        """Hold what a job takes of this machine."""
+        return slots.holding(self._layout.slots, self._capacity, wanted)
+
+    async def snapshot(self, tree: str) -> Path:
+        """Have a snapshot below the state root."""
+        return await materialise(self.state_root, tree)
+
+    async def realise(
+        self, builds: Mapping[str, NixBuild], gcroots: Path, observer: Observer, stop: Stop
+    ) -> None:
+        """Have Nix outputs in this machine's store."""
+        await Realiser(self._nix, builds, gcroots, observer).run(stop)
+
+    async def fetch_artifacts(self, directory: Path) -> list[ArtifactRecord]:
+        """Take stock of what lies here already."""
+        return await asyncio.to_thread(artifacts.collect, directory)
+
+    async def make_directory(self, path: Path) -> None:
+        """Create a directory and those above it."""
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    async def remove(self, path: Path) -> None:
+        """Remove a directory and all in it."""
+        await asyncio.to_thread(remove_tree, path)

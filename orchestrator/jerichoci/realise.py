@@ -1,0 +1,315 @@
+"""Nix prepare nodes made real on this machine: one `nix build` for all that isn't there.
+
+What is valid already is rooted and nothing more. The rest is built in one call, in parallel, one
+failure not stopping the others. As soon as a node's own build ends its output is rooted, while Nix
+still holds it, and the node is done: nobody waits for the slowest. Whose fault a failure is follows
+from Nix's activities: a build that began, ended and left no valid output is the builder's failure;
+anything else is the machine's.
+
+A node's deadline counts from the start of the step. When it is over, the node is done (`timeout`)
+and Nix goes on with the others; once nobody is waiting, Nix is told to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from jerichoci import nix, process
+from jerichoci.errors import InfrastructureError
+from jerichoci.nixlog import (
+    BUILD_ACTIVITY,
+    ERROR_LEVEL,
+    LogLine,
+    Message,
+    Started,
+    Stopped,
+    parse_line,
+)
+from jerichoci.record import Cause
+from jerichoci.status import CauseCode, FailureKind, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from jerichoci.nix import NixOptions
+    from jerichoci.plan import NixBuild
+    from jerichoci.stop import Stop
+
+NIX_GRACE_SECS = 10.0
+"""For Nix to end its builders and itself after TERM."""
+FULL_DISK_BYTES = 2**20
+"""With less than this left under the store, a failed build is the disk's fault."""
+PREPARE_PHASE = "prepare"
+
+
+@dataclass(frozen=True)
+class Realised:
+    """What became of a prepare node."""
+
+    outcome: Outcome
+    path: str | None = None
+    gc_root: Path | None = None
+    cached: bool = False
+    failure_kind: FailureKind | None = None
+    cause: Cause | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether its output is there."""
+        return self.outcome is Outcome.PASSED
+
+
+def failed(kind: FailureKind, code: CauseCode, message: str, hint: str | None = None) -> Realised:
+    """A node that can't be had, and why."""
+    cause = Cause(phase=PREPARE_PHASE, code=code, message=message, hint=hint)
+    return Realised(Outcome.FAILED, failure_kind=kind, cause=cause)
+
+
+CANCELLED = Realised(
+    Outcome.CANCELLED,
+    cause=Cause(phase=PREPARE_PHASE, code=CauseCode.CANCELLED, message="the run was told to stop"),
+)
+
+
+class Observer(Protocol):
+    """Somebody who follows prepare nodes."""
+
+    def log(self, node_id: str, line: str) -> None:
+        """A builder printed a line that concerns a node."""
+
+    def building(self, node_id: str) -> None:
+        """A node wasn't there and is being made."""
+
+    def finished(self, node_id: str, result: Realised) -> None:
+        """A node is done; told once for each."""
+
+
+@dataclass
+class _Builds:
+    """The builds that one `nix build` was seen to start and end."""
+
+    running: dict[int, str] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    errors: list[str] = field(default_factory=list)
+
+
+class Realiser:
+    """One step that makes `builds` (by node id) real and roots them below `gcroots`."""
+
+    def __init__(
+        self, options: NixOptions, builds: Mapping[str, NixBuild], gcroots: Path, observer: Observer
+    ) -> None:
+        self._options = options
+        self._builds = dict(builds)
+        self._gcroots = gcroots
+        self._observer = observer
+        self._waiting = set(builds)
+        self._seen = _Builds()
+        self._requisites: dict[str, frozenset[str]] = {}
+        self._settling: set[asyncio.Task[None]] = set()
+
+    async def run(self, stop: Stop) -> None:
+        """Have every node told to the observer as finished, one way or another."""
+        try:
+            await self._take_what_is_valid()
+            if self._waiting and not stop.is_set():
+                await self._build(stop)
+        except InfrastructureError as error:
+            self._fail_rest(error.message, error.hint)
+        finally:
+            for node_id in list(self._waiting):
+                self._finish(node_id, CANCELLED)
+
+    async def _take_what_is_valid(self) -> None:
+        there = {
+            node_id: build.out_path
+            for node_id, build in self._builds.items()
+            if os.path.lexists(build.out_path)
+        }
+        if there and await self._root(there.values(), "valid"):
+            for node_id, path in there.items():
+                self._passed(node_id, self._find_root(path), cached=True)
+            return
+        # Something lies in the store that Nix does not vouch for: ask for each alone.
+        for node_id, path in there.items():
+            if await self._root([path], node_id):
+                self._passed(node_id, self._find_root(path), cached=True)
+
+    async def _root(self, paths: Iterable[str], name: str) -> bool:
+        argv = self._options.root_argv(sorted(set(paths)), str(self._gcroots / name))
+        return (await process.run(argv, deadline_secs=nix.QUERY_DEADLINE_SECS)).ok
+
+    def _find_root(self, path: str) -> Path | None:
+        links = self._gcroots.iterdir()
+        return next((link for link in links if str(link.readlink()) == path), None)
+
+    async def _build(self, stop: Stop) -> None:
+        started = time.monotonic()
+        pending = sorted(self._waiting)
+        for node_id in pending:
+            self._observer.building(node_id)
+        argv = self._options.build_argv([self._builds[name].installable for name in pending])
+        async with process.child(
+            process.dying_with_parent(argv, "TERM"), stdout=asyncio.subprocess.DEVNULL
+        ) as builder:
+            reading = asyncio.ensure_future(self._read(builder, pending))
+            stopped = asyncio.ensure_future(stop.wait())
+            try:
+                while not reading.done() and not stop.is_set() and self._waiting:
+                    timeout = self._next_deadline(started)
+                    await asyncio.wait(
+                        {reading, stopped, *self._settling},
+                        timeout=timeout,
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+                    self._expire(started)
+            finally:
+                stopped.cancel()
+                await _end(builder, reading)
+        if self._settling:
+            await asyncio.wait(self._settling)
+        if not stop.is_set():
+            for node_id in list(self._waiting):
+                await self._judge(node_id)
+
+    def _next_deadline(self, started: float) -> float:
+        ends = [started + self._builds[node_id].timeout_secs for node_id in self._waiting]
+        return max(0.0, min(ends) - time.monotonic())
+
+    def _expire(self, started: float) -> None:
+        for node_id in list(self._waiting):
+            limit = self._builds[node_id].timeout_secs
+            if time.monotonic() - started >= limit:
+                message = f"prepare {node_id} was not built within {limit} s"
+                hint = "raise its timeoutSecs, or see in the host log where it hangs"
+                code = CauseCode.BUILD_TIMED_OUT
+                self._finish(node_id, failed(FailureKind.TIMEOUT, code, message, hint))
+
+    async def _read(self, builder: asyncio.subprocess.Process, pending: list[str]) -> None:
+        if len(pending) > 1:
+            await self._learn_requisites(pending)
+        if builder.stderr is None:
+            raise InfrastructureError("nix has no stderr")
+        while line := await _read_line(builder.stderr):
+            match parse_line(line):
+                case Started(id, type, subject) if type == BUILD_ACTIVITY:
+                    self._seen.running[id] = subject
+                case Stopped(id) if id in self._seen.running:
+                    drv = self._seen.running.pop(id)
+                    self._seen.ended.add(drv)
+                    self._settle_builds_of(drv)
+                case LogLine(id, text):
+                    drv = self._seen.running.get(id, "")
+                    for node_id in self._concerned(drv):
+                        self._observer.log(node_id, text)
+                case Message(level, text, raw) if level == ERROR_LEVEL:
+                    self._seen.errors.append(raw)
+                    for node_id in list(self._waiting):
+                        self._observer.log(node_id, text)
+        await builder.wait()
+
+    async def _learn_requisites(self, pending: list[str]) -> None:
+        drvs = {name: self._builds[name].drv_path for name in pending}
+        known = [name for name, drv in drvs.items() if drv]
+        found = await asyncio.gather(*(nix.requisites(drvs[name] or "") for name in known))
+        self._requisites = dict(zip(known, found, strict=True))
+
+    def _concerned(self, drv: str) -> list[str]:
+        if not self._requisites:
+            return list(self._waiting)
+        return [name for name, needed in self._requisites.items() if drv in needed]
+
+    def _settle_builds_of(self, drv: str) -> None:
+        for node_id in self._waiting:
+            if self._builds[node_id].drv_path == drv:
+                task = asyncio.ensure_future(self._settle(node_id))
+                self._settling.add(task)
+                task.add_done_callback(self._settling.discard)
+
+    async def _settle(self, node_id: str) -> None:
+        if await self._root([self._builds[node_id].out_path], node_id):
+            self._passed(node_id, self._gcroots / node_id, cached=False)
+
+    async def _judge(self, node_id: str) -> None:
+        await self._settle(node_id)
+        if node_id not in self._waiting:
+            return
+        build = self._builds[node_id]
+        broken = await self._broken_builds(build.drv_path) if build.drv_path else []
+        if broken and not _disk_is_full(build.out_path):
+            which = "" if broken == [build.drv_path] else f" ({Path(broken[0]).name} failed)"
+            message = f"prepare {node_id} does not build{which}"
+            hint = "the builder's output is in the host log"
+            result = failed(FailureKind.TEST_FAILURE, CauseCode.BUILD_FAILED, message, hint)
+        else:
+            why = self._seen.errors[-1] if self._seen.errors else "Nix ended without saying why"
+            if broken:
+                why = "the disk under the Nix store is full"
+            message = f"prepare {node_id} could not be realised: {_first_line(why)}"
+            code = CauseCode.PREPARE_UNAVAILABLE
+            hint = "see the host log; `nix store info` says whether the store can be reached"
+            result = failed(FailureKind.INFRASTRUCTURE, code, message, hint)
+        self._finish(node_id, result)
+
+    async def _broken_builds(self, drv_path: str) -> list[str]:
+        suspects = self._seen.ended & await nix.requisites(drv_path)
+        broken = []
+        for drv in sorted(suspects):
+            made = await nix.outputs(drv)
+            done = await process.run(
+                self._options.path_info_argv(made), deadline_secs=nix.QUERY_DEADLINE_SECS
+            )
+            infos = json.loads(done.stdout) if done.ok and done.stdout else {}
+            if not done.ok or any(infos.get(path) is None for path in made):
+                broken.append(drv)
+        return broken
+
+    def _fail_rest(self, message: str, hint: str | None) -> None:
+        code = CauseCode.PREPARE_UNAVAILABLE
+        for node_id in list(self._waiting):
+            self._finish(node_id, failed(FailureKind.INFRASTRUCTURE, code, message, hint))
+
+    def _passed(self, node_id: str, root: Path | None, *, cached: bool) -> None:
+        path = self._builds[node_id].out_path
+        self._finish(node_id, Realised(Outcome.PASSED, path, root, cached))
+
+    def _finish(self, node_id: str, result: Realised) -> None:
+        if node_id in self._waiting:
+            self._waiting.remove(node_id)
+            self._observer.finished(node_id, result)
+
+
+async def _read_line(stream: asyncio.StreamReader) -> bytes:
+    """The next line; one that is too long for any use is passed over."""
+    while True:
+        try:
+            return await stream.readline()
+        except ValueError:
+            continue
+
+
+async def _end(builder: asyncio.subprocess.Process, reading: asyncio.Future[None]) -> None:
+    if builder.returncode is None and not reading.done():
+        process.signal_group(builder.pid, signal.SIGTERM)
+        await asyncio.wait({reading}, timeout=NIX_GRACE_SECS)
+    if not reading.done():
+        reading.cancel()
+    with suppress(asyncio.CancelledError):
+        await reading
+
+
+def _disk_is_full(store_path: str) -> bool:
+    usage = os.statvfs(Path(store_path).parent)
+    return usage.f_bavail * usage.f_frsize < FULL_DISK_BYTES or usage.f_favail == 0
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else text

@@ -1,0 +1,176 @@
+"""run.json, status.json and prepared-outputs.json: what lasts of a run.
+
+Paths inside a record are relative to its run directory, except `source_root` and `snapshot_dir`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from jerichoci.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp
+from jerichoci.status import CauseCode, FailureKind, Outcome, PhaseName, Status
+
+
+class Cause(Model):
+    """Why something failed: where, a code for programs, a sentence and a hint for people."""
+
+    phase: str | None = None
+    code: CauseCode | str
+    message: str
+    hint: str | None = None
+
+
+class PhaseRecord(Model):
+    """One step of an attempt, timed in milliseconds."""
+
+    phase: PhaseName | str
+    started_at: Timestamp
+    finished_at: Timestamp | None = None
+    duration_ms: int | None = None
+    outcome: Outcome | str
+
+
+class ArtifactRecord(Model):
+    """A file that a job left: path below `artifacts/files`, size in bytes, SHA-256 in hexadecimal."""
+
+    path: str
+    bytes: int = Field(ge=0)
+    sha256: str
+
+
+class AttemptRecord(Model):
+    """One try at a job."""
+
+    number: int = Field(ge=1)
+    status: Status
+    failure_kind: FailureKind | None = None
+    cause: Cause | None = None
+    host_log_path: str
+    guest_log_path: str
+    started_at: Timestamp
+    finished_at: Timestamp | None = None
+    exit_code: int | None = None
+    phases: list[PhaseRecord] = []
+    execution: dict[str, Any] = {}
+    artifacts: list[ArtifactRecord] = []
+
+
+class JobRecord(Model):
+    """A job and all its attempts; `status.json`. What is loose on it is the last attempt's."""
+
+    schema_version: int = SCHEMA_VERSION
+    id: Id
+    description: str = ""
+    status: Status
+    failure_kind: FailureKind | None = None
+    cause: Cause | None = None
+    placement: str
+    runtime: str
+    host: str | None = None
+    plan_node_id: str
+    attempt: int = 0
+    attempts: list[AttemptRecord] = []
+    timeout_secs: int
+    host_log_path: str | None = None
+    guest_log_path: str | None = None
+    started_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
+    exit_code: int | None = None
+    message: str | None = None
+    phases: list[PhaseRecord] = []
+    execution: dict[str, Any] = {}
+    artifacts: list[ArtifactRecord] = []
+
+    def after(self, attempt: AttemptRecord) -> JobRecord:
+        """The job with `attempt` as its last one; an earlier record of that attempt is replaced."""
+        earlier = [row for row in self.attempts if row.number != attempt.number]
+        return self.with_(
+            attempt=attempt.number,
+            attempts=[*earlier, attempt],
+            status=attempt.status,
+            failure_kind=attempt.failure_kind,
+            cause=attempt.cause,
+            host_log_path=attempt.host_log_path,
+            guest_log_path=attempt.guest_log_path,
+            exit_code=attempt.exit_code,
+            phases=attempt.phases,
+            execution=attempt.execution,
+            artifacts=attempt.artifacts,
+        )
+
+
+class PrepareTiming(Model):
+    """When a prepare node was made and how long it took; `cached` if it was there already."""
+
+    node_id: Id
+    started_at: Timestamp
+    finished_at: Timestamp | None = None
+    duration_ms: int | None = None
+    cached: bool = False
+    outcome: Outcome | str = Outcome.STARTED
+
+
+class Tool(Model):
+    """What ran the run."""
+
+    version: str
+    nix_version: str | None = None
+
+
+class RunRecord(Model):
+    """One execution of a plan; `run.json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: RunId
+    status: Status
+    failure_kind: FailureKind | None = None
+    cause: Cause | None = None
+    rerun_of: RunId | None = None
+    target_id: Id
+    target_description: str = ""
+    system: str
+    source_root: str | None = None
+    source_rev: str | None = None
+    source_tree: str | None = Field(
+        default=None, description="tree the flake was evaluated at; snapshot_id before exclusion"
+    )
+    snapshot_dir: str | None = None
+    snapshot_id: str | None = None
+    flake_dir: str | None = Field(default=None, description="where in the tree flake.nix lies")
+    git_head: str | None = None
+    git_dirty: bool | None = None
+    created_at: Timestamp
+    finished_at: Timestamp | None = None
+    plan_path: str = "plan.json"
+    plan_digest: str
+    prepared_outputs_path: str = "prepared-outputs.json"
+    changed_files: list[str] = []
+    filters: list[str] = []
+    message: str | None = None
+    prepare_timings: list[PrepareTiming] = []
+    jobs: list[JobRecord] = []
+    tool: Tool
+    problems: list[str] = Field(default=[], description="what a reader had to leave out")
+
+
+class PreparedOutput(Model):
+    """A prepare node's result on the host that made it: `path` is null if it failed."""
+
+    node_id: Id
+    type: str
+    outcome: Outcome | str
+    cached: bool = False
+    path: str | None = None
+    drv_path: str | None = None
+    gc_root: str | None = None
+    cause: Cause | None = None
+
+
+class PreparedOutputs(Model):
+    """`prepared-outputs.json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: RunId
+    outputs: list[PreparedOutput] = []

@@ -1,0 +1,126 @@
+"""The directory of a run while it is written: owner lock, reserve, records, journal.
+
+A run directory gets its name when its lock is held and its first records are in it. From then on
+whatever happens ends in a terminal run.json: `finish` frees the reserve first, so that a full disk
+has room for it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from jerichoci import atomic
+from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.event import EventBase, RunFinished, RunStarted
+from jerichoci.journal import Journal, Sink, open_journal
+from jerichoci.layout import UNBORN_SUFFIX, RunLayout, StateLayout
+from jerichoci.owner import owning
+from jerichoci.record import JobRecord, PreparedOutput, PreparedOutputs, RunRecord
+from jerichoci.workspace import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from jerichoci.plan import Plan
+
+RESERVE_BYTES = 64 * 1024
+"""Kept for the terminal run.json, status.json and event of a run on a full disk."""
+
+
+class RunWriter:
+    """The only writer of a run's records."""
+
+    def __init__(self, layout: RunLayout, record: RunRecord, journal: Journal) -> None:
+        self.layout = layout
+        self.record = record
+        self._journal = journal
+
+    def emit(self, event: EventBase) -> None:
+        """Append an event to the journal."""
+        self._journal.emit(event)
+
+    def update(self, **changes: Any) -> None:  # noqa: ANN401 - fields of the record
+        """Change the run's record and write it."""
+        self.record = self.record.with_(**changes)
+        atomic.write_json(self.layout.record, self.record.model_dump(mode="json"))
+
+    def job(self, job_id: str) -> JobRecord:
+        """The job's record as it stands."""
+        return next(job for job in self.record.jobs if job.id == job_id)
+
+    def update_job(self, job: JobRecord) -> None:
+        """Put a job's record in place of its former one; write both status.json and run.json."""
+        path = self.layout.status(job.id)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        atomic.write_json(path, job.model_dump(mode="json"))
+        self.update(jobs=[job if row.id == job.id else row for row in self.record.jobs])
+
+    def write_outputs(self, outputs: Sequence[PreparedOutput]) -> None:
+        """Write prepared-outputs.json."""
+        record = PreparedOutputs(run_id=self.record.run_id, outputs=list(outputs))
+        atomic.write_json(self.layout.prepared_outputs, record.model_dump(mode="json"))
+
+    def finish(self, record: RunRecord) -> None:
+        """Write the terminal record: event, status.json files, run.json; then tell the sinks."""
+        self.layout.reserve.unlink(missing_ok=True)
+        self.record = record
+        event = self._journal.append(RunFinished(run=record))
+        for job in record.jobs:
+            path = self.layout.status(job.id)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            atomic.write_json(path, job.model_dump(mode="json"))
+        atomic.write_json(self.layout.record, record.model_dump(mode="json"))
+        self._journal.tell(event)
+
+
+@contextmanager
+def open_run(
+    state: StateLayout, record: RunRecord, plan: Plan, sinks: Sequence[Sink]
+) -> Iterator[RunWriter]:
+    """Create a run's directory and hold its owner lock.
+
+    Raises:
+        UsageError: the run id is taken.
+        InfrastructureError: the disk is full.
+    """
+    layout = state.run(record.run_id)
+    unborn = RunLayout(layout.root.with_name(layout.run_id + UNBORN_SUFFIX))
+    if layout.root.exists():
+        raise UsageError(
+            f"run {record.run_id} exists already", "leave --run-id out, or give another"
+        )
+    try:
+        unborn.root.mkdir(mode=0o700)
+    except FileExistsError:
+        raise UsageError(
+            f"run {record.run_id} is being started by somebody else", "give another --run-id"
+        ) from None
+    with owning(unborn.root):
+        try:
+            _write_first_records(unborn, record, plan)
+            unborn.root.rename(layout.root)
+        except OSError as error:
+            remove_tree(unborn.root)
+            raise InfrastructureError(
+                f"the run can't be recorded in {layout.root}: {error.strerror}",
+                "make room or give another state root with --state-root",
+            ) from error
+        with open_journal(layout.events, record.run_id, sinks) as journal:
+            writer = RunWriter(layout, record, journal)
+            journal.emit(RunStarted(run=record))
+            yield writer
+
+
+def _write_first_records(run: RunLayout, record: RunRecord, plan: Plan) -> None:
+    fd = os.open(run.reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.write(fd, bytes(RESERVE_BYTES)) < RESERVE_BYTES:
+            raise OSError(28, "No space left on device")
+    finally:
+        os.close(fd)
+    for directory in (run.gcroots, run.scratch, run.root / "jobs"):
+        directory.mkdir(mode=0o700)
+    atomic.write_json(run.plan, plan.dump())
+    atomic.write_json(run.record, record.model_dump(mode="json"))

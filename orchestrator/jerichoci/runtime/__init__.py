@@ -1,0 +1,106 @@
+"""How a job is isolated where it runs: one Protocol, an implementation a file.
+
+A runtime lives for one attempt. The engine calls its steps in order, times them as phases, and
+calls `release` whatever happened before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jerichoci.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from jerichoci.placement import Placement
+    from jerichoci.plan import ExecuteNode
+    from jerichoci.record import ArtifactRecord
+    from jerichoci.stop import Stop
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a runtime is told of the attempt it serves."""
+
+    node: ExecuteNode
+    number: int
+    inputs: Mapping[str, Path]
+    """Where each prepared output is on the placement's host, by node id."""
+    snapshot: Path
+    scratch: Path
+    directory: Path
+    """Where host.log, guest.log and artifacts/ of this attempt belong."""
+
+    @property
+    def host_log(self) -> Path:
+        """What the host did."""
+        return self.directory / "host.log"
+
+    @property
+    def artifacts(self) -> Path:
+        """What `$PIKACI_ARTIFACTS` is collected into."""
+        return self.directory / "artifacts" / "files"
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a job's command ended: its exit code, or that its time was up, or that it was stopped."""
+
+    exit_code: int | None
+    timed_out: bool = False
+    stopped: bool = False
+
+
+class Runtime(Protocol):
+    """An attempt's isolation."""
+
+    @property
+    def execution(self) -> dict[str, Any]:
+        """What this runtime has to say in the job's record."""
+
+    async def prepare(self) -> None:
+        """Make what the job runs in."""
+
+    async def launch(self) -> None:
+        """Start the job."""
+
+    async def wait(self, stop: Stop) -> Finish:
+        """Wait for its end, its timeout, or `stop`; nothing of it runs afterwards."""
+
+    async def collect(self) -> list[ArtifactRecord]:
+        """Take what it left."""
+
+    async def release(self, *, keep: bool) -> None:
+        """Remove what was made, or keep it for a look."""
+
+
+def open_runtime(name: str, placement: Placement, attempt: Attempt) -> Runtime:
+    """The runtime that a plan names.
+
+    Raises:
+        UsageError: this version has none of that name.
+    """
+    from jerichoci.runtime.host_process import HostProcess
+
+    check_runtime(name, attempt.node.job_id)
+    kinds = {"host_process": HostProcess}
+    return kinds[name](placement, attempt)
+
+
+def check_runtime(name: str, job_id: str) -> None:
+    """Refuse a runtime that can't be had, before anything starts.
+
+    Raises:
+        UsageError: this version has none of that name.
+    """
+    if name not in RUNTIMES:
+        raise UsageError(
+            f"job {job_id} asks for runtime {name!r}; this pikaci has {', '.join(RUNTIMES)}",
+            "change the job's `runtime`",
+        )
+
+
+RUNTIMES = ("host_process",)

@@ -1,0 +1,198 @@
+"""A job as a process of the host: its own namespaces where the kernel has them, else its own group.
+
+The command runs as `bash --noprofile --norc -c COMMAND` at the root of a private workspace. What it
+prints goes straight to host.log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.confinement import Confinement, make_copy
+from jerichoci.environment import job_environment
+from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.runtime import Attempt, Finish
+from jerichoci.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jerichoci.placement import Placement, Running
+    from jerichoci.record import ArtifactRecord
+    from jerichoci.stop import Stop
+
+GRACE_SECS = 10.0
+"""From TERM to KILL: long enough to flush and close, short enough to wait for."""
+HASTE_GRACE_SECS = 0.2
+"""The same for somebody who asks twice."""
+KILLED_DEADLINE_SECS = 30.0
+"""For the kernel to take a killed namespace down, a disk in trouble included."""
+
+
+class ShellCommand:
+    """A shell text in a private workspace of a snapshot."""
+
+    def __init__(  # noqa: PLR0913 - what a command needs
+        self,
+        placement: Placement,
+        confinement: Confinement,
+        *,
+        command: str,
+        env: dict[str, str],
+        snapshot: Path,
+        scratch: Path,
+        log: Path,
+        writable: bool = True,
+        grace_secs: float = GRACE_SECS,
+    ) -> None:
+        self._placement = placement
+        self._confinement = confinement
+        self._command = command
+        self._env = env
+        self._snapshot = snapshot
+        self._log = log
+        self._grace_secs = grace_secs
+        self._stack = AsyncExitStack()
+        self._running: Running | None = None
+        self.workspace = Workspace(scratch)
+        self.workspace_kind = confinement.workspace_kind(writable=writable)
+
+    async def prepare(self) -> None:
+        """Make the workspace's directories, and its copy where there is no overlay."""
+        self.workspace.make()
+        if self.workspace_kind == "copy":
+            await make_copy(self._placement, self._snapshot, self.workspace)
+
+    async def launch(self) -> None:
+        """Start the command."""
+        root = self._placement.state_root
+        argv = self._confinement.argv(
+            self._command,
+            self._snapshot.relative_to(root),
+            Workspace(self.workspace.root.relative_to(root)),
+            self.workspace_kind,
+        )
+        spawning = self._placement.spawn(
+            argv, cwd=root, env=self._env, log=self._log, notes=self.workspace.root
+        )
+        self._running = await self._stack.enter_async_context(spawning)
+
+    async def wait(self, timeout_secs: float, stop: Stop) -> Finish:
+        """Wait for the end, the timeout or `stop`: then TERM, and KILL after the grace.
+
+        Raises:
+            InfrastructureError: the command never started.
+        """
+        if self._running is None:
+            raise InfrastructureError("the command was not launched")
+        try:
+            ended: asyncio.Future[int] = asyncio.ensure_future(self._running.wait())
+            stopped = asyncio.ensure_future(stop.wait())
+            either: set[asyncio.Future[Any]] = {ended, stopped}
+            try:
+                await asyncio.wait(
+                    either, timeout=timeout_secs, return_when=asyncio.FIRST_COMPLETED
+                )
+                if ended.done():
+                    return self._finish(ended.result())
+                await self._end(self._running, ended, stop)
+                return Finish(
+                    exit_code=ended.result(), timed_out=not stop.is_set(), stopped=stop.is_set()
+                )
+            finally:
+                stopped.cancel()
+                ended.cancel()
+        finally:
+            await self._stack.aclose()
+
+    def _finish(self, exit_code: int) -> Finish:
+        if not (self.workspace.root / "started").exists():
+            raise InfrastructureError(
+                f"the workspace could not be set up (exit code {exit_code})",
+                "the host log has the reason",
+            )
+        return Finish(exit_code=exit_code)
+
+    async def _end(self, running: Running, ended: asyncio.Future[int], stop: Stop) -> None:
+        running.terminate()
+        hasten = asyncio.ensure_future(stop.haste.wait())
+        either: set[asyncio.Future[Any]] = {ended, hasten}
+        try:
+            await asyncio.wait(
+                either, timeout=self._grace_secs, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not ended.done():
+                await asyncio.wait({ended}, timeout=HASTE_GRACE_SECS if hasten.done() else 0)
+        finally:
+            hasten.cancel()
+        if not ended.done():
+            running.kill()
+            async with asyncio.timeout(KILLED_DEADLINE_SECS):
+                await ended
+
+    async def close(self) -> None:
+        """Kill what runs."""
+        await self._stack.aclose()
+
+
+class HostProcess:
+    """The `host_process` runtime."""
+
+    def __init__(self, placement: Placement, attempt: Attempt) -> None:
+        self._placement = placement
+        self._attempt = attempt
+        self._command: ShellCommand | None = None
+        self.execution: dict[str, Any] = {}
+
+    async def prepare(self) -> None:
+        """Make the workspace and find out what holds the job."""
+        execute = self._attempt.node.execute
+        if execute.run_as_root and os.geteuid() != 0:
+            raise UsageError(
+                f"job {self._attempt.node.job_id} wants to run as root",
+                "run pikaci as root, or give the job a runtime with a root of its own",
+            )
+        confinement = await self._placement.confinement()
+        self._command = ShellCommand(
+            self._placement,
+            confinement,
+            command=execute.command,
+            env=job_environment(execute, self._attempt.inputs, self._attempt.artifacts),
+            snapshot=self._attempt.snapshot,
+            scratch=self._attempt.scratch,
+            log=self._attempt.host_log,
+            writable=execute.writable_workspace,
+        )
+        self.execution = {
+            "processes": confinement.processes,
+            "workspace": self._command.workspace_kind,
+        }
+        await self._command.prepare()
+        await self._placement.make_directory(self._attempt.artifacts)
+
+    async def launch(self) -> None:
+        """Start the command."""
+        await self._shell().launch()
+
+    async def wait(self, stop: Stop) -> Finish:
+        """Wait for the command."""
+        return await self._shell().wait(self._attempt.node.execute.timeout_secs, stop)
+
+    async def collect(self) -> list[ArtifactRecord]:
+        """Take stock of the artifacts."""
+        return await self._placement.fetch_artifacts(self._attempt.artifacts)
+
+    async def release(self, *, keep: bool) -> None:
+        """Kill what runs and remove the workspace."""
+        if self._command is not None:
+            await self._command.close()
+        if not keep:
+            await self._placement.remove(self._attempt.scratch)
+
+    def _shell(self) -> ShellCommand:
+        if self._command is None:
+            raise InfrastructureError("the runtime was not prepared")
+        return self._command

@@ -1,0 +1,115 @@
+"""A host's capacity, shared by every process that runs jobs under one state root.
+
+Consistency: each claim is a file below `slots/claims` that its holder keeps flock'd, with what it
+takes written inside. A claim whose lock is free belongs to a process that died and is removed by
+the next one who counts. Counting and claiming happen under `slots/claims.lock`, so two processes
+never see room for one job each. Nobody holds that lock while waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jerichoci.lock import lock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from jerichoci.plan import Resources
+
+POLL_SECS = 0.05
+"""Between two looks for room; a job is rarely shorter."""
+SLOT_WAIT_SECS = 24 * 3600.0
+"""A job that got no room for a day waits for something that will not happen."""
+COUNT_WAIT_SECS = 30.0
+"""Counting takes microseconds: whoever holds that lock for longer is stopped or on a dead disk."""
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a host has to give: CPUs and MiB of memory."""
+
+    cpus: int
+    memory_mib: int
+
+    def claim(self, wanted: Resources) -> Claim:
+        """What a job takes: one CPU if it doesn't say, and never more than there is."""
+        return Claim(
+            cpus=min(wanted.cpus or 1, self.cpus),
+            memory_mib=min(wanted.memory_mib or 0, self.memory_mib),
+        )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What one job takes of a host."""
+
+    cpus: int
+    memory_mib: int
+
+
+def local_capacity() -> Capacity:
+    """This machine's CPUs (those this process may use) and memory."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Capacity(cpus=cpus or 1, memory_mib=memory // 2**20)
+
+
+@asynccontextmanager
+async def holding(slots: Path, capacity: Capacity, wanted: Resources) -> AsyncIterator[None]:
+    """Hold what a job takes of the host while the block runs; waits until there is room.
+
+    Raises:
+        InfrastructureError: there was none for `SLOT_WAIT_SECS`.
+    """
+    claims = slots / "claims"
+    claims.mkdir(mode=0o700, exist_ok=True)
+    claim = capacity.claim(wanted)
+    async with asyncio.timeout(SLOT_WAIT_SECS):
+        while (held := await _try_to_claim(slots, capacity, claim)) is None:
+            await asyncio.sleep(POLL_SECS)
+    path, fd = held
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(fd)
+
+
+async def _try_to_claim(slots: Path, capacity: Capacity, claim: Claim) -> tuple[Path, int] | None:
+    async with lock(slots / "claims.lock", COUNT_WAIT_SECS):
+        taken = [_live_claim(path) for path in (slots / "claims").iterdir()]
+        cpus = sum(other.cpus for other in taken if other)
+        memory = sum(other.memory_mib for other in taken if other)
+        if cpus + claim.cpus > capacity.cpus or memory + claim.memory_mib > capacity.memory_mib:
+            return None
+        path = slots / "claims" / secrets.token_hex(8)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(fd, json.dumps(vars(claim)).encode())
+        return path, fd
+
+
+def _live_claim(path: Path) -> Claim | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        values = json.loads(os.pread(fd, 4096, 0))
+        return Claim(cpus=int(values["cpus"]), memory_mib=int(values["memory_mib"]))
+    else:
+        path.unlink(missing_ok=True)
+        return None
+    finally:
+        os.close(fd)

@@ -1,0 +1,145 @@
+"""Snapshots: the working tree as it is, named by its git tree id.
+
+A snapshot has the tracked and the untracked files, changed or not, and no ignored ones; the files
+in submodules and nested clones, by the same rules; byte for byte what is on disk, whatever
+attributes say. Outside git it has all files. Its id depends on nothing but those files: neither on
+earlier snapshots nor on the user's configuration, beyond which files are ignored.
+
+Consistency: what is written while a snapshot is taken may be in it or not, file by file. Once its
+ref exists, all its objects do, and nothing but `prune_repository` removes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import UsageError
+from jerichoci.index import PrivateIndex
+from jerichoci.lfs import unfetched
+from jerichoci.lock import lock
+from jerichoci.nested import graft
+from jerichoci.repository import REPOSITORY_WAIT_SECS, open_repository, snapshot_ref
+from jerichoci.seed import seed
+from jerichoci.together import together
+from jerichoci.worktree import find_work_tree, is_dirty, read_head, uninitialised_submodules
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jerichoci.repository import Repository
+    from jerichoci.scan import Known
+    from jerichoci.worktree import Head, WorkTree
+
+INDEX_WAIT_SECS = 1800.0
+"""Another snapshot of the same work tree takes a second; the first one of a huge tree, minutes."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot in the private repository.
+
+    `source_root` is the work tree's top, or the directory itself outside git. `git_head` is the
+    user's HEAD commit, None before the first one and outside git; `git_dirty` whether the snapshot
+    differs from it, None outside git. `created` is False if the same tree was kept already.
+    """
+
+    tree: str
+    commit: str
+    ref: str
+    source_root: Path
+    git_head: str | None
+    git_dirty: bool | None
+    created: bool
+
+
+async def take_snapshot(state_root: Path, source_root: Path) -> Snapshot:
+    """Take a snapshot of the work tree that `source_root` is in.
+
+    Raises:
+        UsageError: `source_root` can't be read or has what no snapshot can: a submodule that isn't
+            checked out, a Git LFS pointer. Or the state root can't be written.
+        InfrastructureError: git failed, or another process holds the index for too long.
+    """
+    repository = await open_repository(state_root)
+    work_tree = await find_work_tree(source_root, state_root)
+    async with lock(repository.use_lock, REPOSITORY_WAIT_SECS, shared=True):
+        tree, head = await together(_write_tree(repository, work_tree), read_head(work_tree))
+        known, dirty = await together(
+            repository.commit_of(tree), is_dirty(repository, work_tree, head, tree)
+        )
+        commit = known or await repository.keep(tree)
+    return Snapshot(
+        tree=tree,
+        commit=commit,
+        ref=snapshot_ref(tree),
+        source_root=work_tree.root,
+        git_head=head.commit,
+        git_dirty=dirty,
+        created=known is None,
+    )
+
+
+async def _write_tree(repository: Repository, work_tree: WorkTree) -> str:
+    """Write the tree of `work_tree`, contents of nested repositories included."""
+    index = PrivateIndex(repository, work_tree)
+    async with lock(index.lock, INDEX_WAIT_SECS):
+        before = index.known()
+        if before is None:
+            await _seed(repository, work_tree, await read_head(work_tree))
+        known, names = await index.refresh()
+        if known.accepted != known.tree:
+            # The index is right whether or not its tree will do.
+            index.learn(known)
+            await _refuse_incomplete(repository, work_tree, known)
+        nested = {
+            name: await _write_tree(repository, await _nested_tree(repository, work_tree, name))
+            for name in names
+        }
+        whole = known.whole
+        if not nested:
+            whole = known.tree
+        elif nested != known.nested or known.accepted != known.tree:
+            whole = await graft(index, nested)
+        updated = replace(known, nested=nested, whole=whole, accepted=known.tree)
+        if updated != before:
+            index.learn(updated)
+    return whole or known.tree
+
+
+async def _seed(repository: Repository, work_tree: WorkTree, head: Head) -> None:
+    if work_tree.git is None or head.tree is None:
+        return
+    if not (await repository.git.run("cat-file", "-e", head.tree)).ok:
+        await seed(repository, work_tree.git, head.tree)
+
+
+async def _nested_tree(repository: Repository, outer: WorkTree, name: str) -> WorkTree:
+    found = await find_work_tree(outer.root / name, repository.state_root)
+    if found.root != outer.root / name:
+        raise UsageError(
+            f"{name} has a .git that git doesn't accept",
+            "repair that repository, remove its .git, or ignore the directory",
+        )
+    return found
+
+
+async def _refuse_incomplete(repository: Repository, work_tree: WorkTree, known: Known) -> None:
+    absent = await uninitialised_submodules(work_tree)
+    if absent:
+        raise UsageError(
+            f"the submodule {_first_of(absent)} is not checked out",
+            "run `git submodule update --init --recursive`, or remove its directory",
+        )
+    pointers = await unfetched(repository, work_tree, known.tree, known.accepted)
+    if pointers:
+        raise UsageError(
+            f"{_first_of(pointers)} is a Git LFS pointer, its content was never fetched",
+            "run `git lfs pull`",
+        )
+
+
+def _first_of(names: list[str]) -> str:
+    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+    shown = names[0].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return f"{shown}{more}"

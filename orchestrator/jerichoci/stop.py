@@ -1,0 +1,68 @@
+"""The one way in which a run is told to end early: everything that waits, waits for this too."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+ResultT = TypeVar("ResultT")
+
+
+class StopReason(StrEnum):
+    """Why a run ends early."""
+
+    CANCELLED = "cancelled"
+    FAIL_FAST = "fail_fast"
+    BROKEN = "broken"
+
+
+class StoppedError(Exception):
+    """What was waited for will not come: the run was told to stop."""
+
+
+class Stop:
+    """Set once; the first reason stays. `haste` is set when somebody asks again."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self.haste = asyncio.Event()
+        self.reason: StopReason | None = None
+
+    def set(self, reason: StopReason) -> None:
+        """Tell the run to end."""
+        if self.reason is None:
+            self.reason = reason
+            self._event.set()
+        elif reason is StopReason.CANCELLED:
+            self.haste.set()
+
+    def is_set(self) -> bool:
+        """Whether the run was told to end."""
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        """Wait until the run is told to end."""
+        await self._event.wait()
+
+    async def unless(self, work: Awaitable[ResultT]) -> ResultT:
+        """Wait for `work`, which is cancelled if the run is told to end first.
+
+        Raises:
+            StoppedError: it was.
+        """
+        task = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise StoppedError
+        finally:
+            stop.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})

@@ -1,0 +1,74 @@
+"""A job's private, writable view of an immutable snapshot.
+
+An overlay where the kernel mounts one for us: it costs nothing per file, lives in the job's own
+mount namespace and is gone with it. Elsewhere a copy, by reflink where the file system can.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The directories behind one workspace, all below `root`, which nobody else uses."""
+
+    root: Path
+
+    @property
+    def mount(self) -> Path:
+        """Where the job works."""
+        return self.root / "workspace"
+
+    @property
+    def upper(self) -> Path:
+        """What an overlay has changed."""
+        return self.root / "upper"
+
+    @property
+    def work(self) -> Path:
+        """The overlay's own."""
+        return self.root / "work"
+
+    def make(self) -> None:
+        """Create the directories."""
+        self.root.mkdir(mode=0o700, parents=True)
+        for directory in (self.mount, self.upper, self.work):
+            directory.mkdir(mode=0o755)
+
+
+def copy_argv(snapshot: Path, into: Path) -> list[str]:
+    """The command that copies a snapshot's content, sharing blocks where it can."""
+    sharing = ["-Rpc"] if sys.platform == "darwin" else ["-a", "--reflink=auto"]
+    return ["cp", *sharing, f"{snapshot}/.", str(into)]
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory whatever modes a job left in it; links are not followed.
+
+    Raises:
+        OSError: something can't be removed even so.
+    """
+
+    def retry(remove: Callable[..., object], name: str, _error: object) -> None:
+        parent = os.path.dirname(name)  # noqa: PTH120 - rmtree speaks in strings
+        for locked in (parent, name):
+            if not os.path.islink(locked) and os.path.isdir(locked):  # noqa: PTH112, PTH114 - likewise
+                os.chmod(locked, stat.S_IRWXU)  # noqa: PTH101 - likewise
+        if remove in {os.open, os.scandir, os.lstat}:
+            shutil.rmtree(name)
+        else:
+            remove(name)
+
+    if path.is_symlink() or not path.exists():
+        return
+    shutil.rmtree(path, onerror=retry)

@@ -1,0 +1,36 @@
+"""The catalog at the working tree as it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.nix import NixOptions
+from pikaci.evaluation import Evaluator
+from pikaci.location import find_source, state_layout
+from pikaci.sourcing import check_lanes, flake_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+async def load_catalog(
+    state_root: str | None,
+    flake: str | None,
+    system: str | None = None,
+    options: NixOptions | None = None,
+) -> Mapping[str, Any]:
+    """The catalog of the flake's working tree, as `pikaci.<system>.catalog` says it.
+
+    Raises:
+        PikaciError: the flake can't be found or read.
+    """
+    from jerichoci.snapshot import take_snapshot
+
+    source = find_source(flake)
+    check_lanes(source)
+    state = state_layout(state_root, source)
+    state.make()
+    snapshot = await take_snapshot(state.root, source.root)
+    reference = flake_reference(state, snapshot.tree, snapshot.commit, source.flake_dir)
+    evaluator = Evaluator(state, reference, options or NixOptions(), system, read_only=True)
+    return (await evaluator.catalog()).values

@@ -1,0 +1,113 @@
+"""`pikaci doctor`."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from pikaci import options
+
+if TYPE_CHECKING:
+    from jerichoci.layout import StateLayout
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    good: bool
+    text: str
+    needed: bool = True
+
+
+@click.command("doctor")
+@options.flake
+@options.state_root
+def command(flake: str | None, state_root: str | None) -> int:
+    """Check Nix, git, the kernel's isolation and the state root; say what to do about each."""
+    from jerichoci.errors import EXIT_INFRASTRUCTURE
+
+    state = options.open_state(state_root, flake)
+    state.make()
+    findings = asyncio.run(_examine(state))
+    for finding in findings:
+        mark = "ok  " if finding.good else ("BAD " if finding.needed else "note")
+        click.echo(f"{mark} {finding.what:<12} {finding.text}")
+    bad = any(finding.needed and not finding.good for finding in findings)
+    return EXIT_INFRASTRUCTURE if bad else 0
+
+
+async def _examine(state: StateLayout) -> list[Finding]:
+    from jerichoci.slots import local_capacity
+
+    capacity = local_capacity()
+    usage = shutil.disk_usage(state.root)
+    room = f"{usage.free // 2**20} MiB free at {state.root}"
+    return [
+        *await _nix(),
+        await _git(),
+        *await _isolation(state),
+        Finding("state root", usage.free > 2**30, room, needed=False),
+        Finding("capacity", True, f"{capacity.cpus} CPUs, {capacity.memory_mib} MiB"),
+        _program("nix-prefetch-git", "--source then uses plain git"),
+    ]
+
+
+async def _nix() -> list[Finding]:
+    from jerichoci import nix, process
+    from jerichoci.errors import PikaciError
+
+    try:
+        version = await nix.version()
+        nix.check_version(version)
+    except PikaciError as error:
+        return [Finding("nix", False, str(error))]
+    argv = ["nix", "--extra-experimental-features", "nix-command", "store", "info"]
+    store = await process.run(argv, deadline_secs=nix.QUERY_DEADLINE_SECS)
+    text = "the store answers" if store.ok else f"the store does not answer: {store.last_line()}"
+    return [Finding("nix", True, version), Finding("nix store", store.ok, text)]
+
+
+async def _git() -> Finding:
+    from jerichoci import process
+    from jerichoci.errors import PikaciError
+    from jerichoci.nix import QUERY_DEADLINE_SECS
+
+    try:
+        done = await process.run(["git", "--version"], deadline_secs=QUERY_DEADLINE_SECS)
+    except PikaciError as error:
+        return Finding("git", False, str(error))
+    return Finding("git", done.ok, done.stdout.decode().strip().removeprefix("git version "))
+
+
+async def _isolation(state: StateLayout) -> list[Finding]:
+    from jerichoci.confinement import probe
+    from jerichoci.nix import NixOptions
+    from jerichoci.placement import open_placement
+
+    placement = open_placement("local", state.root, NixOptions())
+    found = await probe(placement, state.slots / "probe-doctor")
+    processes = (
+        "jobs run in PID namespaces: nothing of them outlives them"
+        if found.namespaces
+        else "no PID namespaces: a job's child that leaves its process group can outlive it"
+    )
+    overlay = (
+        "workspaces are overlays: they cost nothing per file"
+        if found.overlay
+        else "no overlays below the state root: workspaces are copies"
+    )
+    return [
+        Finding("processes", found.namespaces, processes, needed=False),
+        Finding("workspaces", found.overlay, overlay, needed=False),
+    ]
+
+
+def _program(name: str, otherwise: str) -> Finding:
+    path = shutil.which(name)
+    return Finding(name, bool(path), path or f"not on PATH: {otherwise}", needed=False)

@@ -1,0 +1,38 @@
+"""`pikaci gc`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from pikaci import options
+
+
+@click.command("gc")
+@click.option(
+    "--keep-runs",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="Keep the newest N runs that are over.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would go.")
+@options.flake
+@options.state_root
+def command(flake: str | None, state_root: str | None, keep_runs: int, *, dry_run: bool) -> None:
+    """Remove old runs, and the snapshots, git objects and Nix roots that only they needed.
+
+    A run that is going on, and whatever a kept run needs to be run again, stays.
+    """
+    from jerichoci.collecting import collect_garbage
+
+    state = options.open_state(state_root, flake)
+    state.make()
+    report = asyncio.run(collect_garbage(state, keep_runs, dry_run=dry_run))
+    verb = "would remove" if dry_run else "removed"
+    click.echo(
+        f"{verb} {len(report.runs)} runs, {len(report.snapshots)} snapshots,"
+        f" {len(report.refs)} snapshot refs; kept {report.kept} runs"
+    )

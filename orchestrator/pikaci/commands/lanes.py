@@ -1,0 +1,41 @@
+"""`pikaci lanes`."""
+
+from __future__ import annotations
+
+import click
+
+from pikaci import options
+
+
+@click.command("lanes")
+@options.json_output
+@options.flake
+def command(flake: str | None, *, as_json: bool) -> None:
+    """List the lanes of ci/forge-lanes.toml: what the forge runs, when, and after which changes."""
+    import json
+    from dataclasses import asdict
+
+    from jerichoci.errors import CatalogError
+    from pikaci.lanes import load_lanes
+    from pikaci.location import find_source
+    from pikaci.table import table
+
+    source = find_source(flake)
+    if not source.lanes_file.is_file():
+        raise CatalogError(f"there is no {source.lanes_file}", "lanes are optional; write one")
+    lanes = load_lanes(source.lanes_file, str(source.lanes_file.relative_to(source.root)))
+    if as_json:
+        rows = [asdict(lane) for lane in lanes.lanes]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
+        return
+    cells = [
+        (
+            lane.id,
+            lane.trigger.value,
+            lane.target,
+            lane.concurrency_group or "",
+            " ".join(lane.paths) or "always",
+        )
+        for lane in lanes.lanes
+    ]
+    click.echo(table(("LANE", "TRIGGER", "TARGET", "GROUP", "PATHS"), cells))

@@ -1,0 +1,87 @@
+"""`pikaci plan`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from pikaci import options
+
+if TYPE_CHECKING:
+    from jerichoci.nix import NixOptions
+    from jerichoci.plan import Plan
+    from pikaci.sourcing import Wanted
+
+
+@click.command("plan")
+@options.target_argument
+@options.json_output
+@click.option("--graph", is_flag=True, help="Draw it as a mermaid flowchart.")
+@options.flake
+@options.system
+@click.option("--source", metavar="URL", help="Plan at a commit: git+https://host/repo?rev=REV.")
+@options.state_root
+@options.nix_flags
+def command(  # noqa: PLR0913 - click hands over every flag
+    target: str,
+    flake: str | None,
+    system: str | None,
+    source: str | None,
+    state_root: str | None,
+    override_inputs: tuple[tuple[str, str], ...],
+    settings: tuple[tuple[str, str], ...],
+    *,
+    as_json: bool,
+    graph: bool,
+    offline: bool,
+    show_trace: bool,
+) -> int:
+    """Show what TARGET would prepare and run. Builds nothing and leaves no run."""
+    from pikaci.sourcing import Wanted
+
+    nix = options.nix_options(override_inputs, settings, offline, show_trace)
+    wanted = Wanted(target, flake, source, system, state_root, read_only=True)
+    return print_plan(wanted, nix, as_json=as_json, graph=graph)
+
+
+def print_plan(wanted: Wanted, nix: NixOptions, *, as_json: bool, graph: bool) -> int:
+    """Evaluate a target's plan and print it."""
+    import json
+
+    from pikaci.sourcing import make_plan
+
+    plan = asyncio.run(make_plan(wanted, nix)).plan
+    if as_json:
+        click.echo(json.dumps(plan.dump(), indent=2, ensure_ascii=False))
+    elif graph:
+        from pikaci.graph import mermaid
+
+        click.echo(mermaid(plan))
+    else:
+        click.echo(as_text(plan))
+    return 0
+
+
+def as_text(plan: Plan) -> str:
+    """A plan for people, in the order in which it runs."""
+    from jerichoci.plan import plan_digest
+
+    title = plan.target_description or plan.target_id
+    lines = [f"{plan.target_id} on {plan.system}: {title}", f"digest {plan_digest(plan)}", ""]
+    for node in plan.prepares:
+        spec = node.prepare
+        what = spec.out_path if spec.type == "nix_build" else f"$ {_first_line(spec.command)}"
+        lines.append(f"prepare {node.id}  [{node.placement}, {spec.timeout_secs} s]  {what}")
+    for job in plan.jobs:
+        where = f"{job.placement}, {job.runtime}, {job.execute.timeout_secs} s"
+        lines.append(f"job     {job.job_id}  [{where}]  $ {_first_line(job.execute.command)}")
+        if job.depends_on:
+            lines.append(f"        needs {', '.join(job.depends_on)}")
+    return "\n".join(lines)
+
+
+def _first_line(command: str) -> str:
+    lines = command.strip().splitlines() or [""]
+    return lines[0] + (" ..." if len(lines) > 1 else "")

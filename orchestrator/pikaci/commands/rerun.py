@@ -1,0 +1,147 @@
+"""`pikaci rerun`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pikaci import options
+
+if TYPE_CHECKING:
+    from jerichoci.nix import NixOptions
+    from jerichoci.plan import Plan
+    from jerichoci.record import RunRecord
+    from jerichoci.store import RunStore
+    from pikaci.sourcing import Planned
+
+
+@click.command("rerun")
+@options.run_argument
+@click.option("--failed", is_flag=True, help="Only the jobs that did not pass, and what they need.")
+@click.option("--output", type=click.Choice(["human", "json", "jsonl"]), default="human")
+@click.option("--jobs", "-j", "max_jobs", type=click.IntRange(min=1), metavar="N")
+@click.option("--fail-fast", is_flag=True, help="End the other jobs when one fails.")
+@click.option("--keep", type=click.Choice(["never", "on-failure", "always"]), default="never")
+@click.option("--run-id", metavar="ID", help="The new run's id; by default a new one.")
+@click.option("-L", "--print-logs", is_flag=True, help="Print build logs and jobs' output as well.")
+@options.flake
+@options.state_root
+@options.nix_flags
+def command(  # noqa: PLR0913 - click hands over every flag
+    run: str,
+    flake: str | None,
+    state_root: str | None,
+    override_inputs: tuple[tuple[str, str], ...],
+    settings: tuple[tuple[str, str], ...],
+    *,
+    offline: bool,
+    show_trace: bool,
+    failed: bool,
+    **flags: Any,  # noqa: ANN401 - collected into RunFlags
+) -> int:
+    """Run RUN's plan on RUN's snapshot again, as a run of its own."""
+    from jerichoci.ids import check_run_id
+
+    if flags["run_id"] is not None:
+        check_run_id(flags["run_id"])
+    nix = options.nix_options(override_inputs, settings, offline, show_trace)
+    store = options.open_store(state_root, flake)
+    return asyncio.run(_rerun(store, store.resolve(run), nix, failed, flags))
+
+
+async def _rerun(
+    store: RunStore,
+    run_id: str,
+    nix: NixOptions,
+    failed: bool,
+    flags: dict[str, Any],  # noqa: FBT001 - internal
+) -> int:
+    from pikaci.commands.run import RunFlags, run_planned
+
+    record = store.load_run_record(run_id)
+    plan = store.load_plan(run_id)
+    planned = await _recorded(store, record, plan, nix)
+    jobs = tuple(_not_passed(record)) if failed else ()
+    return await run_planned(
+        planned, nix, RunFlags(jobs=jobs, changed_since=None, **flags), rerun_of=run_id
+    )
+
+
+def _not_passed(record: RunRecord) -> list[str]:
+    from jerichoci.errors import UsageError
+    from jerichoci.status import Status
+
+    jobs = [job.id for job in record.jobs if job.status is not Status.PASSED]
+    if not jobs:
+        raise UsageError(f"every job of run {record.run_id} passed", "leave --failed out")
+    return jobs
+
+
+async def _recorded(store: RunStore, record: RunRecord, plan: Plan, nix: NixOptions) -> Planned:
+    from jerichoci.engine import Source
+    from jerichoci.errors import RecordError
+    from jerichoci.repository import open_repository
+    from pikaci.location import SourceTree
+    from pikaci.sourcing import Planned
+
+    repository = await open_repository(store.layout.root)
+    snapshot, tree = record.snapshot_id or "", record.source_tree or ""
+    if not snapshot or not await repository.commit_of(snapshot):
+        raise RecordError(
+            f"the snapshot of run {record.run_id} is gone", "run the target again instead"
+        )
+    await _check_derivations(store, record, plan, nix)
+    source = Source(
+        tree=tree,
+        snapshot_id=snapshot,
+        root=record.source_root,
+        rev=record.source_rev,
+        flake_dir=record.flake_dir,
+        git_head=record.git_head,
+        git_dirty=record.git_dirty,
+    )
+    root = SourceTree(Path(record.source_root or "."), record.flake_dir or "")
+    version = record.tool.nix_version or "unknown"
+    return Planned(plan, source, root, store.layout, version)
+
+
+async def _check_derivations(
+    store: RunStore, record: RunRecord, plan: Plan, nix: NixOptions
+) -> None:
+    """Have the plan's derivations in the store: those that were collected are evaluated again.
+
+    Raises:
+        RecordError: the recorded commit no longer gives them.
+    """
+    from jerichoci.errors import RecordError
+    from jerichoci.plan import NixBuild, parse_plan
+    from jerichoci.repository import open_repository
+    from pikaci.evaluation import Evaluator
+    from pikaci.sourcing import flake_reference
+
+    builds = [node.prepare for node in plan.prepares if isinstance(node.prepare, NixBuild)]
+    gone = [
+        build
+        for build in builds
+        if not os.path.lexists(build.out_path) and not os.path.lexists(build.drv_path or "")
+    ]
+    if not gone:
+        return
+    tree = record.source_tree or ""
+    commit = await (await open_repository(store.layout.root)).commit_of(tree)
+    if commit is None:
+        raise RecordError(f"{gone[0].drv_path} was collected, and so was the commit it came from")
+    reference = flake_reference(store.layout, tree, commit, record.flake_dir or "")
+    again = await Evaluator(store.layout, reference, nix, plan.system).plan(plan.target_id)
+    fresh = parse_plan(again.values, f"the plan of target {plan.target_id}")
+    made = {n.prepare.drv_path for n in fresh.prepares if isinstance(n.prepare, NixBuild)}
+    for build in gone:
+        if build.drv_path not in made:
+            raise RecordError(
+                f"{build.drv_path} was collected and evaluation no longer gives it",
+                "an input was overridden then: give the same --override-input, or run anew",
+            )

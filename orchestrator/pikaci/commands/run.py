@@ -1,0 +1,180 @@
+"""`pikaci run`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pikaci import options
+
+if TYPE_CHECKING:
+    from jerichoci.record import RunRecord
+    from pikaci.sourcing import Planned, Wanted
+
+
+@dataclass(frozen=True)
+class RunFlags:
+    """How to run, as the command line says it."""
+
+    output: str
+    jobs: tuple[str, ...]
+    max_jobs: int | None
+    fail_fast: bool
+    keep: str
+    run_id: str | None
+    changed_since: str | None
+    print_logs: bool
+
+
+@click.command("run")
+@options.target_argument
+@click.option(
+    "--output",
+    type=click.Choice(["human", "json", "jsonl"]),
+    default="human",
+    show_default=True,
+    help="What goes to stdout: nothing, the final record, or every event as a line of JSON.",
+)
+@options.flake
+@options.system
+@click.option(
+    "--source",
+    metavar="URL",
+    help="Run a commit nobody has checked out: git+https://host/repo?rev=REV.",
+)
+@click.option("--job", "jobs", multiple=True, metavar="ID", help="Only this job and what it needs.")
+@click.option(
+    "--jobs",
+    "-j",
+    "max_jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Run at most N jobs at once.  [default: what the machine has room for]",
+)
+@click.option("--fail-fast", is_flag=True, help="End the other jobs when one fails.")
+@click.option(
+    "--changed-since",
+    metavar="REV",
+    help="Skip the target if no file changed since REV concerns its lanes.",
+)
+@click.option(
+    "--keep",
+    type=click.Choice(["never", "on-failure", "always"]),
+    default="never",
+    show_default=True,
+    help="Keep the workspaces of jobs for `pikaci shell`.",
+)
+@click.option("--run-id", metavar="ID", help="The run's id; by default a new one.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and run nothing.")
+@click.option("-L", "--print-logs", is_flag=True, help="Print build logs and jobs' output as well.")
+@options.state_root
+@options.nix_flags
+def command(  # noqa: PLR0913 - click hands over every flag
+    target: str,
+    flake: str | None,
+    system: str | None,
+    source: str | None,
+    state_root: str | None,
+    override_inputs: tuple[tuple[str, str], ...],
+    settings: tuple[tuple[str, str], ...],
+    *,
+    offline: bool,
+    show_trace: bool,
+    dry_run: bool,
+    **flags: Any,  # noqa: ANN401 - collected into RunFlags
+) -> int:
+    """Run TARGET: prepare what it needs, run its jobs, keep the records.
+
+    Path filters apply only with --changed-since.
+
+    \b
+    Exit codes: 0 passed or skipped, 1 a job failed, 2 usage or catalog error,
+    75 infrastructure, 124 timeout, 130 cancelled.
+    """
+    from jerichoci.ids import check_run_id
+    from pikaci.sourcing import Wanted
+
+    if flags["run_id"] is not None:
+        check_run_id(flags["run_id"])
+    nix = options.nix_options(override_inputs, settings, offline, show_trace)
+    wanted = Wanted(target, flake, source, system, state_root, read_only=dry_run)
+    if dry_run:
+        from pikaci.commands.plan import print_plan
+
+        return print_plan(wanted, nix, as_json=flags["output"] != "human", graph=False)
+    return asyncio.run(_run(wanted, nix, RunFlags(**flags)))
+
+
+async def _run(wanted: Wanted, nix: Any, flags: RunFlags) -> int:  # noqa: ANN401 - NixOptions, imported late
+    from pikaci.sourcing import make_plan
+
+    planned = await make_plan(wanted, nix)
+    return await run_planned(planned, nix, flags)
+
+
+async def run_planned(
+    planned: Planned,
+    nix: Any,
+    flags: RunFlags,
+    rerun_of: str | None = None,  # noqa: ANN401 - NixOptions, imported late
+) -> int:
+    """Run a plan with a reporter on it; the exit code."""
+    from jerichoci.engine import RunRequest, run_plan
+    from jerichoci.record import Tool
+    from jerichoci.status import KeepPolicy
+    from pikaci import __version__
+    from pikaci.render import exit_code, open_sinks
+
+    changed, filters, skip = await _filtered(planned, flags.changed_since)
+    request = RunRequest(
+        plan=planned.plan,
+        source=planned.source,
+        tool=Tool(version=__version__, nix_version=planned.nix_version),
+        run_id=flags.run_id,
+        jobs=_checked_jobs(planned, flags.jobs),
+        max_jobs=flags.max_jobs,
+        fail_fast=flags.fail_fast,
+        keep=KeepPolicy(flags.keep),
+        rerun_of=rerun_of,
+        changed_files=changed,
+        filters=filters,
+        skip_reason=skip,
+        nix=nix,
+    )
+    with open_sinks(flags.output, planned.state, print_logs=flags.print_logs) as sinks:
+        record: RunRecord = await run_plan(planned.state, request, sinks)
+    return exit_code(record)
+
+
+def _checked_jobs(planned: Planned, jobs: tuple[str, ...]) -> frozenset[str] | None:
+    from jerichoci.errors import UsageError
+    from pikaci.nearest import did_you_mean
+
+    known = [node.job_id for node in planned.plan.jobs]
+    for job in jobs:
+        if job not in known:
+            guess = did_you_mean(job, known) or f"it has {', '.join(known)}"
+            raise UsageError(f"target {planned.plan.target_id} has no job {job!r}", guess)
+    return frozenset(jobs) if jobs else None
+
+
+async def _filtered(
+    planned: Planned, rev: str | None
+) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
+    if rev is None:
+        return (), (), None
+    from pikaci.changes import changed_since
+    from pikaci.lanes import load_lanes
+    from pikaci.selection import as_utf8, target_filter
+
+    change = await changed_since(planned.tree.root, rev)
+    shown = tuple(as_utf8(path) for path in change.paths)
+    if not planned.tree.lanes_file.is_file():
+        return shown, (), None
+    origin = str(planned.tree.lanes_file.relative_to(planned.tree.root))
+    lanes = load_lanes(planned.tree.lanes_file, origin)
+    verdict = target_filter(lanes, planned.plan.target_id, change.paths)
+    return shown, verdict.globs, None if verdict.runs else f"skipped by {verdict.reason}"

@@ -1,0 +1,34 @@
+"""`pikaci select`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from pikaci import options
+
+
+@click.command("select")
+@click.option("--base", required=True, metavar="REV", help="Where the change begins.")
+@click.option("--head", required=True, metavar="REV", help="Where it ends; its lanes count.")
+@options.json_output
+@options.flake
+def command(base: str, head: str, flake: str | None, *, as_json: bool) -> None:
+    """Tell which lanes the change from --base to --head selects, and why; and why not the others.
+
+    What counts is what HEAD changed since it left BASE (git's BASE...HEAD).
+    """
+    import json
+    from pathlib import PurePosixPath
+
+    from pikaci.location import LANES_FILE, find_source
+    from pikaci.selection import select_change
+
+    source = find_source(flake)
+    lanes = str(PurePosixPath(source.flake_dir) / LANES_FILE)
+    report = asyncio.run(select_change(source.root, base, head, lanes))
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        click.echo(report.as_text())

@@ -1,0 +1,71 @@
+"""`pikaci status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pikaci import options
+
+if TYPE_CHECKING:
+    from jerichoci.store import RunStore
+    from jerichoci.summary import RunSummary
+
+
+@click.command("status")
+@options.run_argument
+@options.json_output
+@options.flake
+@options.state_root
+def command(run: str, flake: str | None, state_root: str | None, *, as_json: bool) -> None:
+    """Show RUN and its jobs. RUN is an id, the beginning of one, or `latest`."""
+    import json
+
+    from jerichoci.errors import RecordError
+
+    store = options.open_store(state_root, flake)
+    run_id = store.resolve(run)
+    if as_json:
+        values = store.record_values(run_id)
+        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        return
+    summary = store.summary(run_id)
+    if summary.unreadable:
+        raise RecordError(
+            f"run {run_id} can't be read: {summary.unreadable}",
+            f"its files are in {store.run(run_id).root}; `pikaci gc` removes it in its time",
+        )
+    click.echo(as_text(store, summary))
+
+
+def as_text(store: RunStore, run: RunSummary) -> str:
+    """A run for people: how it stands, why, its jobs, where everything is."""
+    from pikaci.render.words import between
+    from pikaci.table import table
+
+    kind = f" ({run.failure_kind})" if run.failure_kind else ""
+    took = between(run.created_at, run.finished_at)
+    dirty = " and changes" if run.git_dirty else ""
+    commit = f"{run.git_head[:12]}{dirty}" if run.git_head else "not in git"
+    lines = [f"run      {run.run_id}", f"target   {run.target_id}", f"status   {run.status}{kind}"]
+    lines += [f"why      {run.message}"] if run.message else []
+    lines += [f"hint     {run.hint}"] if run.hint else []
+    lines += [f"rerun of {run.rerun_of}"] if run.rerun_of else []
+    lines += [f"started  {run.created_at}" + (f", took {took}" if took else "")]
+    lines += [f"source   {commit}, snapshot {(run.snapshot_id or '?')[:12]}"]
+    lines += [f"record   {store.run(run.run_id).root}", ""]
+    rows = [
+        (
+            job.id,
+            "waiting" if job.status == "running" and not job.attempt else job.status,
+            job.failure_kind or "",
+            between(job.started_at, job.finished_at),
+            str(job.attempt),
+            str(job.artifacts),
+            job.message or "",
+        )
+        for job in run.jobs
+    ]
+    head = ("JOB", "STATUS", "KIND", "TOOK", "ATTEMPTS", "ARTIFACTS", "MESSAGE")
+    return "\n".join([*lines, table(head, rows)])

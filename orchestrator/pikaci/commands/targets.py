@@ -1,0 +1,44 @@
+"""`pikaci targets`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from pikaci import options
+
+
+@click.command("targets")
+@options.json_output
+@options.flake
+@options.system
+@options.state_root
+@options.nix_flags
+def command(  # noqa: PLR0913 - click hands over every flag
+    flake: str | None,
+    system: str | None,
+    state_root: str | None,
+    override_inputs: tuple[tuple[str, str], ...],
+    settings: tuple[tuple[str, str], ...],
+    *,
+    as_json: bool,
+    offline: bool,
+    show_trace: bool,
+) -> None:
+    """List the targets: id, what starts it, title, jobs."""
+    import json
+
+    from pikaci.catalog import load_catalog
+    from pikaci.table import table
+
+    nix = options.nix_options(override_inputs, settings, offline, show_trace)
+    catalog = asyncio.run(load_catalog(state_root, flake, system, nix))
+    if as_json:
+        click.echo(json.dumps(catalog["targets"], indent=2, ensure_ascii=False))
+        return
+    rows = [
+        (target["id"], target["trigger"], ",".join(target["jobs"]), target["title"] or "")
+        for target in catalog["targets"]
+    ]
+    click.echo(table(("TARGET", "TRIGGER", "JOBS", "TITLE"), rows))

@@ -1,0 +1,179 @@
+"""Asking Nix for the catalog or a plan, at a snapshot, in one `nix eval`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jerichoci import nix, process
+from jerichoci.errors import CatalogError, InfrastructureError, UsageError
+from jerichoci.nixlog import ERROR_LEVEL, WARNING_LEVEL, Message, parse_line
+
+if TYPE_CHECKING:
+    from jerichoci.layout import StateLayout
+    from jerichoci.nix import NixOptions
+
+EVAL_DEADLINE_SECS = 1800.0
+"""Nix may have to fetch inputs first."""
+SYSTEM_PATTERN = re.compile(r"[a-z0-9_]+-[a-z0-9_]+")
+MARK = "pikaci: "
+"""Begins every sentence that nix/lib throws."""
+
+_PLAN = """
+pikaci: let
+  target = "%(target)s"; asked = "%(asked)s"; own = "%(own)s";
+  systems = builtins.attrNames pikaci;
+  having = builtins.filter (s: pikaci.${s}.plans ? ${target}) systems;
+  chosen = if asked != "" then asked else if builtins.length having == 1 then builtins.head having else own;
+  found = builtins.elem chosen having;
+in {
+  nix = builtins.nixVersion; inherit systems having chosen;
+  plan = if found then pikaci.${chosen}.plans.${target} else null;
+  names = if found then [ ] else builtins.concatMap (s: builtins.attrNames pikaci.${s}.plans) systems;
+}
+"""
+
+_CATALOG = """
+pikaci: let
+  asked = "%(asked)s"; own = "%(own)s";
+  systems = builtins.attrNames pikaci;
+  chosen = if asked != "" then asked
+    else if builtins.elem own systems || systems == [ ] then own else builtins.head systems;
+in {
+  nix = builtins.nixVersion; inherit systems chosen;
+  catalog = if builtins.elem chosen systems then pikaci.${chosen}.catalog else null;
+}
+"""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What Nix answered: JSON values, the system chosen, Nix's version."""
+
+    values: dict[str, Any]
+    system: str
+    nix_version: str
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """A flake at a snapshot (`reference`), and Nix's caches in a state root."""
+
+    state: StateLayout
+    reference: str
+    options: NixOptions
+    system: str | None = None
+    read_only: bool = False
+
+    async def plan(self, target: str) -> Evaluated:
+        """The plan of `target`, without what a run stamps on it.
+
+        Raises:
+            UsageError: there is no such target, or not for that system.
+            CatalogError: the flake does not evaluate.
+            InfrastructureError: Nix can't work.
+        """
+        answer = await self._eval(_PLAN, target=target)
+        if answer["plan"] is None:
+            raise _no_plan(target, answer)
+        return Evaluated(answer["plan"], answer["chosen"], answer["nix"])
+
+    async def catalog(self) -> Evaluated:
+        """The catalog of the chosen system.
+
+        Raises:
+            UsageError: the flake has none for that system.
+            CatalogError: the flake does not evaluate.
+            InfrastructureError: Nix can't work.
+        """
+        answer = await self._eval(_CATALOG)
+        if answer["catalog"] is None:
+            raise _no_system(answer["chosen"], answer["systems"])
+        return Evaluated(answer["catalog"], answer["chosen"], answer["nix"])
+
+    async def _eval(self, function: str, **names: str) -> dict[str, Any]:
+        if self.system and not SYSTEM_PATTERN.fullmatch(self.system):
+            raise UsageError(f"{self.system!r} is not a system", "one looks like x86_64-linux")
+        text = function % {"asked": self.system or "", "own": own_system(), **names}
+        argv = self.options.eval_argv(f"{self.reference}#.pikaci", text, read_only=self.read_only)
+        caches = {
+            "NIX_CACHE_HOME": str(self.state.nix_cache),
+            "XDG_CACHE_HOME": str(self.state.nix_cache),
+        }
+        try:
+            done = await process.run(
+                argv, deadline_secs=EVAL_DEADLINE_SECS, env={**os.environ, **caches}
+            )
+        except InfrastructureError:
+            await nix.version()
+            raise
+        messages = [m for m in map(parse_line, done.stderr.splitlines()) if isinstance(m, Message)]
+        if not done.ok:
+            raise await self._failure(done, [m for m in messages if m.level == ERROR_LEVEL])
+        for message in messages:
+            if message.level == WARNING_LEVEL:
+                sys.stderr.write(message.text + "\n")
+        answer: dict[str, Any] = json.loads(done.stdout)
+        nix.check_version(answer["nix"])
+        return answer
+
+    async def _failure(self, done: process.Completed, errors: list[Message]) -> Exception:
+        nix.check_version(await nix.version())
+        if self.options.show_trace:
+            sys.stderr.writelines(f"{error.text}\n" for error in errors)
+        raw = errors[-1].raw if errors else done.last_line()
+        if MARK in raw:
+            return CatalogError(raw.partition(MARK)[2].strip())
+        store = await process.run(
+            ["nix", "--extra-experimental-features", "nix-command", "store", "info"],
+            deadline_secs=nix.QUERY_DEADLINE_SECS,
+        )
+        if done.exit_code < 0 or not store.ok:
+            return InfrastructureError(
+                f"Nix can't work: {store.last_line()}", "is its store there?"
+            )
+        if "does not provide attribute" in raw:
+            return CatalogError(
+                "the flake has no output `pikaci`", "define it with pikaci's `lib.mkCatalog`"
+            )
+        return CatalogError(
+            f"the flake does not evaluate: {_one_line(raw)}", "--show-trace tells where"
+        )
+
+
+def own_system() -> str:
+    """This machine, as Nix names it."""
+    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine(), platform.machine())
+    return f"{machine}-{sys.platform}"
+
+
+def _one_line(raw: str) -> str:
+    lines = [line.strip() for line in raw.splitlines() if line.strip()]
+    return lines[0] if lines else "Nix gave no reason"
+
+
+def _no_plan(target: str, answer: dict[str, Any]) -> UsageError:
+    from pikaci.nearest import did_you_mean
+
+    if answer["having"]:
+        where = ", ".join(answer["having"])
+        return UsageError(
+            f"target {target} is not for {answer['chosen']}: it is for {where}", "say --system"
+        )
+    names = sorted(set(answer["names"]))
+    guess = did_you_mean(target, names)
+    return UsageError(
+        f"there is no target {target!r}", guess or "`pikaci targets` lists what there is"
+    )
+
+
+def _no_system(system: str, systems: list[str]) -> UsageError:
+    return UsageError(
+        f"the catalog has nothing for {system}: it has {', '.join(systems) or 'no system'}",
+        "say --system",
+    )

@@ -1,0 +1,79 @@
+"""Where things are: the flake a command means, the tree it lies in, the state root of that tree."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from jerichoci.errors import UsageError
+from jerichoci.layout import StateLayout
+
+LANES_FILE = Path("ci/forge-lanes.toml")
+
+
+@dataclass(frozen=True)
+class SourceTree:
+    """A directory whose tree a run snapshots, and where in it flake.nix lies."""
+
+    root: Path
+    flake_dir: str = ""
+
+    @property
+    def lanes_file(self) -> Path:
+        """Where the lanes are by convention; the file need not exist."""
+        return self.root / self.flake_dir / LANES_FILE
+
+
+def find_source(flake: str | None) -> SourceTree:
+    """The tree of the flake at `flake` (a directory; by default the one around the cwd).
+
+    Raises:
+        UsageError: there is no flake.nix there or above.
+    """
+    start = Path(flake or ".")
+    if flake and "#" in flake:
+        raise UsageError(
+            f"--flake {flake} names an attribute",
+            "give the directory only; the target is an argument",
+        )
+    if not start.is_dir():
+        raise UsageError(
+            f"--flake {flake} is not a directory",
+            "for a commit of a repository elsewhere use --source git+URL?rev=REV",
+        )
+    start = start.resolve()
+    places = [start] if flake else [start, *start.parents]
+    home = next((place for place in places if (place / "flake.nix").is_file()), None)
+    if home is None:
+        raise UsageError(
+            f"there is no flake.nix in {start}" + ("" if flake else " or above"),
+            "go to your repository, or name its directory with --flake",
+        )
+    top = next((place for place in [home, *home.parents] if (place / ".git").exists()), home)
+    return SourceTree(root=top, flake_dir="" if top == home else str(home.relative_to(top)))
+
+
+def state_layout(state_root: str | None, source: SourceTree | None, name: str = "") -> StateLayout:
+    """The state root: as given, else under XDG_STATE_HOME by the repository's name and path.
+
+    `name` replaces the source where a run's source is no directory of the user's.
+
+    Raises:
+        UsageError: neither is known.
+    """
+    if state_root:
+        return StateLayout(Path(state_root).absolute())
+    if source is None and not name:
+        raise UsageError("no state root is known", "give one with --state-root")
+    identity = name or str(source.root if source else "")
+    home = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
+    return StateLayout(Path(home) / "pikaci" / slug(identity))
+
+
+def slug(identity: str) -> str:
+    """A directory name for a repository: its base name, and 8 hex digits of where it is."""
+    base = re.sub(r"[^A-Za-z0-9_-]", "-", identity.rstrip("/").rpartition("/")[2]) or "root"
+    return f"{base}-{hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]}"

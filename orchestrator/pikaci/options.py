@@ -1,0 +1,143 @@
+"""Options that several commands share. They mean the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from jerichoci.layout import StateLayout
+    from jerichoci.nix import NixOptions
+    from jerichoci.store import RunStore
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+flake = click.option(
+    "--flake",
+    metavar="DIR",
+    help="Directory of the flake; by default the one around the current directory.",
+)
+system = click.option(
+    "--system", metavar="SYSTEM", help="Nix system whose target is meant, such as x86_64-linux."
+)
+json_output = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def state_root(command: Decorated) -> Decorated:
+    """Where the records are."""
+    return click.option(
+        "--state-root",
+        metavar="DIR",
+        envvar="PIKACI_STATE_ROOT",
+        help="Where records live; by default a directory of this repository's under"
+        " $XDG_STATE_HOME/pikaci.",
+    )(command)
+
+
+def nix_flags(command: Decorated) -> Decorated:
+    """Nix's own flags, with Nix's meanings."""
+    for option in reversed(
+        (
+            click.option(
+                "--override-input",
+                "override_inputs",
+                nargs=2,
+                multiple=True,
+                metavar="INPUT REF",
+                help="Nix: use another flake for an input.",
+            ),
+            click.option(
+                "--option",
+                "settings",
+                nargs=2,
+                multiple=True,
+                metavar="NAME VALUE",
+                help="Nix: set a setting.",
+            ),
+            click.option("--offline", is_flag=True, help="Nix: don't use the network."),
+            click.option("--show-trace", is_flag=True, help="Nix: show where evaluation failed."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def nix_options(
+    override_inputs: tuple[tuple[str, str], ...],
+    settings: tuple[tuple[str, str], ...],
+    offline: bool,  # noqa: FBT001 - as click hands it over
+    show_trace: bool,  # noqa: FBT001 - as click hands it over
+) -> NixOptions:
+    """Nix's flags as the engine takes them."""
+    from jerichoci.nix import NixOptions
+
+    return NixOptions(override_inputs, settings, offline, show_trace)
+
+
+def run_argument(command: Decorated) -> Decorated:
+    """The run a command is about."""
+    return click.argument("run", metavar="RUN", shell_complete=complete_run)(command)
+
+
+def target_argument(command: Decorated) -> Decorated:
+    """The target a command is about."""
+    return click.argument("target", metavar="TARGET", shell_complete=complete_target)(command)
+
+
+def open_state(state_root: str | None, flake: str | None = None) -> StateLayout:
+    """The state root that a command means.
+
+    Raises:
+        UsageError: none is known.
+    """
+    from pikaci.location import find_source, state_layout
+
+    return state_layout(state_root, None if state_root else find_source(flake))
+
+
+def open_store(state_root: str | None, flake: str | None = None) -> RunStore:
+    """The runs of the state root that a command means.
+
+    Raises:
+        UsageError: none is known.
+    """
+    from jerichoci.store import RunStore
+
+    return RunStore(open_state(state_root, flake).root)
+
+
+def complete_run(ctx: click.Context, _param: click.Parameter, text: str) -> list[CompletionItem]:
+    """Ids of the newest runs that begin with what was typed."""
+    from click.shell_completion import CompletionItem
+
+    from jerichoci.errors import PikaciError
+
+    try:
+        store = open_store(ctx.params.get("state_root"), ctx.params.get("flake"))
+        runs = store.list_runs(limit=20)
+    except PikaciError:
+        return []
+    rows = [CompletionItem(run.run_id, help=f"{run.target_id} {run.status}") for run in runs]
+    latest = [CompletionItem("latest", help="the newest run")] if rows else []
+    return [row for row in [*latest, *rows] if str(row.value).startswith(text)]
+
+
+def complete_target(ctx: click.Context, _param: click.Parameter, text: str) -> list[CompletionItem]:
+    """Targets of the catalog that begin with what was typed."""
+    import asyncio
+
+    from click.shell_completion import CompletionItem
+
+    from jerichoci.errors import PikaciError
+    from pikaci.catalog import load_catalog
+
+    try:
+        catalog = asyncio.run(load_catalog(ctx.params.get("state_root"), ctx.params.get("flake")))
+    except PikaciError:
+        return []
+    rows = [(target["id"], target.get("title")) for target in catalog["targets"]]
+    return [CompletionItem(id, help=title) for id, title in rows if id.startswith(text)]

@@ -1,0 +1,132 @@
+"""Live progress on a terminal: what is being prepared and run, for how long, what it says now."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from jerichoci.event import (
+    JobFinished,
+    JobPhase,
+    JobStarted,
+    PrepareFinished,
+    PrepareStarted,
+    RunFinished,
+    RunStarted,
+)
+from jerichoci.log import last_lines
+from jerichoci.status import Outcome, Status
+from pikaci.render.words import between, duration, failure_tail, job_end, run_end
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jerichoci.event import EventBase
+    from jerichoci.layout import StateLayout
+
+REFRESH_PER_SECOND = 8
+STYLES = {
+    "passed": "green",
+    "failed": "bold red",
+    "cancelled": "yellow",
+    "skipped": "yellow",
+}
+MARKS = {"passed": "✔", "failed": "✘", "cancelled": "■", "skipped": "−"}
+
+
+@dataclass
+class Line:
+    """Something going on."""
+
+    what: str
+    name: str
+    since: float
+    phase: str = ""
+    log: Path | None = None
+
+
+class Terminal:
+    """Prints what is done above, and keeps what is going on below."""
+
+    def __init__(self, state: StateLayout, console: Console) -> None:
+        self._state = state
+        self._console = console
+        self._run_id = ""
+        self._lines: dict[str, Line] = {}
+        self._spinner = Spinner("dots")
+
+    def __rich__(self) -> Group:
+        """What is going on, as rich draws it."""
+        grid = Table.grid(padding=(0, 1))
+        for line in list(self._lines.values()):
+            took = duration(round((time.monotonic() - line.since) * 1000))
+            grid.add_row(self._spinner, line.what, Text(line.name, style="bold"), line.phase, took)
+        return Group(grid, *self._last_words())
+
+    def _last_words(self) -> Iterator[Text]:
+        for line in list(self._lines.values()):
+            said = last_lines(line.log, 1, window=4096) if line.log else []
+            if said:
+                text = Text(f"  {line.name}> {said[0]}", style="dim", overflow="ellipsis")
+                text.no_wrap = True
+                yield text
+
+    def emit(self, event: EventBase) -> None:
+        """Show what an event changes."""
+        match event:
+            case RunStarted(run=run):
+                self._run_id = run.run_id
+                title = run.target_description or ""
+                self._console.print(Text.assemble((run.target_id, "bold"), f"  {title}"))
+                self._console.print(Text(f"run {run.run_id}", style="dim"))
+            case PrepareStarted(node_id=node_id):
+                self._lines[node_id] = Line("preparing", node_id, time.monotonic())
+            case PrepareFinished(node_id=node_id):
+                self._lines.pop(node_id, None)
+                self._prepared(event)
+            case JobStarted(job_id=job_id, attempt=attempt):
+                log = self._state.run(self._run_id).attempt(job_id, attempt) / "host.log"
+                self._lines[f"job {job_id}"] = Line("running", job_id, time.monotonic(), log=log)
+            case JobPhase(job_id=job_id, phase=phase, outcome=outcome):
+                line = self._lines.get(f"job {job_id}")
+                if line and outcome is Outcome.STARTED:
+                    line.phase = phase.replace("_", " ")
+            case JobFinished(job=job):
+                self._lines.pop(f"job {job.id}", None)
+                for said in failure_tail(self._state, self._run_id, job):
+                    self._console.print(Text(f"  {job.id}> {said}"), soft_wrap=True)
+                took = between(job.started_at, job.finished_at)
+                self._done(job.status, f"job {job.id} {job_end(job)}", took)
+            case RunFinished(run=run):
+                self._lines.clear()
+                style = STYLES[run.status]
+                for index, said in enumerate(run_end(self._state, run)):
+                    self._console.print(Text(said, style="dim" if index else style), soft_wrap=True)
+
+    def _prepared(self, event: PrepareFinished) -> None:
+        why = f": {event.cause.message}" if event.cause else ""
+        how = "cached" if event.cached else str(event.outcome)
+        took = "" if event.cached else duration(event.duration_ms)
+        self._done(event.outcome, f"prepare {event.node_id} {how}{why}", took)
+
+    def _done(self, status: Status | Outcome, text: str, took: str) -> None:
+        mark = Text(f"{MARKS[status]} ", style=STYLES[status])
+        self._console.print(Text.assemble(mark, text, (f"  {took}", "dim")), soft_wrap=True)
+
+
+@contextmanager
+def terminal(state: StateLayout) -> Iterator[Terminal]:
+    """The live renderer on stderr; rich honours NO_COLOR."""
+    console = Console(stderr=True, highlight=False)
+    view = Terminal(state, console)
+    with Live(view, console=console, refresh_per_second=REFRESH_PER_SECOND, transient=True):
+        yield view

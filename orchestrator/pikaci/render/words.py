@@ -1,0 +1,82 @@
+"""What the renderers say in common: durations, ends of jobs and runs, the last lines of a failure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jerichoci.log import last_lines
+from jerichoci.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jerichoci.layout import StateLayout
+    from jerichoci.record import JobRecord, RunRecord
+
+FAILURE_LINES = 20
+SECOND_MS = 1000
+MINUTE_SECS = 60
+
+
+def duration(milliseconds: int) -> str:
+    """A duration as people read it: `340 ms`, `4.2 s`, `3 min 07 s`."""
+    if milliseconds < SECOND_MS:
+        return f"{milliseconds} ms"
+    seconds = milliseconds / SECOND_MS
+    if seconds < MINUTE_SECS:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // MINUTE_SECS)} min {int(seconds % MINUTE_SECS):02d} s"
+
+
+def between(started: str | None, finished: str | None) -> str:
+    """The time between two timestamps of a record; empty if one is missing."""
+    from datetime import datetime
+
+    if not started or not finished:
+        return ""
+    try:
+        took = datetime.fromisoformat(finished) - datetime.fromisoformat(started)
+    except ValueError:
+        return ""
+    return duration(round(took.total_seconds() * SECOND_MS))
+
+
+def job_end(job: JobRecord) -> str:
+    """`passed`, or `failed (timeout): why`."""
+    if job.status is Status.PASSED:
+        return "passed"
+    kind = f" ({job.failure_kind})" if job.failure_kind else ""
+    why = f": {job.message}" if job.message else ""
+    return f"{job.status}{kind}{why}"
+
+
+def failure_tail(state: StateLayout, run_id: str, job: JobRecord) -> Iterator[str]:
+    """The last lines that a failed job or its builders printed, without the phases' lines."""
+    if job.status is not Status.FAILED or job.host_log_path is None and not job.cause:
+        return
+    lines = last_lines(_log(state, run_id, job), FAILURE_LINES * 3)
+    said = [line for line in lines if not line.startswith("pikaci> ")]
+    yield from said[-FAILURE_LINES:]
+
+
+def _log(state: StateLayout, run_id: str, job: JobRecord) -> Path:
+    run = state.run(run_id)
+    return (
+        run.root / job.host_log_path if job.host_log_path else run.attempt(job.id, 1) / "host.log"
+    )
+
+
+def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
+    """The lines that close a run: how it went, why, where the record is, what to type next."""
+    kind = f" ({run.failure_kind})" if run.failure_kind else ""
+    why = f": {run.message}" if run.message else ""
+    took = between(run.created_at, run.finished_at)
+    yield f"{run.status}{kind} in {took}{why}"
+    if run.cause and run.cause.hint:
+        yield run.cause.hint
+    yield f"record {state.run(run.run_id).root}"
+    if run.status is Status.FAILED:
+        bad = next((job for job in run.jobs if job.status is Status.FAILED), None)
+        option = f" --job {bad.id}" if bad else ""
+        yield f"`pikaci logs {run.run_id}{option}` has all of it; `pikaci rerun {run.run_id} --failed`"

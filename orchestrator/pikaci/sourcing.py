@@ -1,0 +1,140 @@
+"""From what a person points at to what a run runs on: a snapshot, a plan, the tree of its jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import click
+
+from pikaci.evaluation import Evaluator
+from pikaci.location import SourceTree, find_source, state_layout
+
+if TYPE_CHECKING:
+    from jerichoci.engine import Source
+    from jerichoci.layout import StateLayout
+    from jerichoci.nix import NixOptions
+    from jerichoci.plan import Plan
+    from jerichoci.snapshot import Snapshot
+
+ENGINE = "jerichoci.engine"
+"""Imported in a thread while git and Nix work: the models cost a tenth of a second."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line asks for."""
+
+    target: str
+    flake: str | None = None
+    source: str | None = None
+    system: str | None = None
+    state_root: str | None = None
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A target at a snapshot, made concrete."""
+
+    plan: Plan
+    source: Source
+    tree: SourceTree
+    state: StateLayout
+    nix_version: str
+
+
+async def make_plan(wanted: Wanted, options: NixOptions) -> Planned:
+    """Take a snapshot of the source, evaluate the target's plan there, derive the jobs' tree.
+
+    Raises:
+        PikaciError: one of it can't be had.
+    """
+    from jerichoci.ids import check_id
+    from jerichoci.snapshot import take_snapshot
+
+    importing = asyncio.ensure_future(asyncio.to_thread(import_module, ENGINE))
+    try:
+        check_id(wanted.target, "target")
+        tree, state, rev = await _locate(wanted)
+        check_lanes(tree)
+        snapshot = await take_snapshot(state.root, tree.root)
+        reference = flake_reference(state, snapshot.tree, snapshot.commit, tree.flake_dir)
+        evaluator = Evaluator(state, reference, options, wanted.system, read_only=wanted.read_only)
+        evaluated = await evaluator.plan(wanted.target)
+    finally:
+        await importing
+    from jerichoci.plan import parse_plan
+
+    plan = parse_plan(evaluated.values, f"the plan of target {wanted.target}")
+    source = await _source(plan, snapshot, tree, state, rev)
+    return Planned(plan, source, tree, state, evaluated.nix_version)
+
+
+async def _locate(wanted: Wanted) -> tuple[SourceTree, StateLayout, str | None]:
+    if wanted.source is None:
+        tree = find_source(wanted.flake)
+        state = state_layout(wanted.state_root, tree)
+        state.make()
+        return tree, state, None
+    from pikaci.source import fetch_source, parse_source
+
+    spec = parse_source(wanted.source)
+    state = state_layout(wanted.state_root, None, name=spec.url)
+    state.make()
+    fetched = await fetch_source(spec, state.root / "sources")
+    click.echo(f"pikaci: source {spec.rev[:12]} fetched by {fetched.by}", err=True)
+    tree = find_source(str(Path(fetched.path) / (wanted.flake or "")))
+    return SourceTree(Path(fetched.path), tree.flake_dir), state, spec.rev
+
+
+async def _source(
+    plan: Plan, snapshot: Snapshot, tree: SourceTree, state: StateLayout, rev: str | None
+) -> Source:
+    from jerichoci.engine import Source
+
+    jobs_tree = snapshot.tree
+    if plan.snapshot.exclude:
+        from jerichoci.derived import derive_tree
+        from jerichoci.repository import open_repository
+        from pikaci.glob import compile_globs
+
+        globs = compile_globs(plan.snapshot.exclude)
+        jobs_tree = await derive_tree(
+            await open_repository(state.root),
+            snapshot.tree,
+            plan.snapshot.exclude,
+            lambda path: globs.match(path) is not None,
+        )
+    return Source(
+        tree=snapshot.tree,
+        snapshot_id=jobs_tree,
+        root=str(tree.root),
+        rev=rev,
+        flake_dir=tree.flake_dir or None,
+        git_head=rev or snapshot.git_head,
+        git_dirty=False if rev else snapshot.git_dirty,
+    )
+
+
+def check_lanes(tree: SourceTree) -> None:
+    """Read the lanes file before Nix does: Nix's message has neither line nor column.
+
+    Raises:
+        CatalogError: it is wrong.
+    """
+    if tree.lanes_file.is_file():
+        from pikaci.lanes import load_lanes
+
+        load_lanes(tree.lanes_file, str(tree.lanes_file.relative_to(tree.root)))
+
+
+def flake_reference(state: StateLayout, tree: str, commit: str, flake_dir: str) -> str:
+    """The flake at a snapshot, as Nix fetches it from the state root's own repository."""
+    place = quote(str(state.git))
+    inner = f"&dir={quote(flake_dir)}" if flake_dir else ""
+    return f"git+file://{place}?ref=refs/pikaci/{tree}&rev={commit}{inner}"
