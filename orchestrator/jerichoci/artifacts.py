@@ -1,7 +1,8 @@
 """Collecting what a job left, as from a stranger.
 
 Directories are opened without following links, only regular files count, anything else is removed,
-and modes are stripped: what a job made may be a FIFO, a device, a setuid file or a link to a secret.
+and modes are stripped: what a job made may be a FIFO, a device, a setuid file, or a link to a
+secret.
 """
 
 from __future__ import annotations
@@ -37,20 +38,20 @@ def collect(directory: Path) -> list[ArtifactRecord]:
 
 def _walk(directory: int, prefix: str) -> Iterator[ArtifactRecord]:
     os.fchmod(directory, 0o700)
-    for name in os.listdir(directory):  # noqa: PTH208 - relative to a descriptor
+    for name in os.listdir(directory):
         mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
         if stat.S_ISDIR(mode):
-            os.chmod(name, 0o700, dir_fd=directory)  # noqa: PTH101 - relative to a descriptor
+            os.chmod(name, 0o700, dir_fd=directory)
             inner = os.open(name, DIRECTORY_FLAGS, dir_fd=directory)
             try:
                 yield from _walk(inner, f"{prefix}{name}/")
             finally:
                 os.close(inner)
         elif stat.S_ISREG(mode):
-            os.chmod(name, 0o600, dir_fd=directory)  # noqa: PTH101 - relative to a descriptor
+            os.chmod(name, 0o600, dir_fd=directory)
             yield _take(directory, name, prefix)
         else:
-            os.unlink(name, dir_fd=directory)  # noqa: PTH108 - relative to a descriptor
+            os.unlink(name, dir_fd=directory)
 
 
 def _take(directory: int, name: str, prefix: str) -> ArtifactRecord:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Collected:
-    """What went: run ids, tree ids of materialised snapshots, tree ids of refs; how many runs stay."""
+    """What went: run ids, trees whose snapshot directory went, trees whose ref went; runs kept."""
 
     runs: tuple[str, ...]
     snapshots: tuple[str, ...]
@@ -39,7 +39,7 @@ class Collected:
     kept: int
 
 
-async def reap(state: StateLayout) -> list[str]:
+def reap(state: StateLayout) -> list[str]:
     """Close dead runs and remove half-made things; the ids of the runs closed."""
     closed = close_dead_runs(state)
     remove_stale_materialisations(state.root)
@@ -52,7 +52,7 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
     Raises:
         InfrastructureError: git failed, or the repository stays in use.
     """
-    await reap(state)
+    reap(state)
     kept, doomed = _choose(state, keep_runs)
     trees = _trees(kept)
     snapshots = [path.name for path in _snapshots(state) if path.name not in trees]

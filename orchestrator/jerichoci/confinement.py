@@ -11,13 +11,14 @@ import shutil
 import sys
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.process import dying_with_parent
 from jerichoci.workspace import Workspace, copy_argv
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jerichoci.placement import Placement
 
 PROBE_DEADLINE_SECS = 10.0

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jerichoci import atomic
 from jerichoci.errors import UsageError
 from jerichoci.ids import check_id, check_run_id
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
 UNBORN_SUFFIX = ".new"
 """Of a run directory that has not got its name yet."""
@@ -109,7 +111,7 @@ class StateLayout:
 
     @property
     def slots(self) -> Path:
-        """flock'd files."""
+        """Flock'd files."""
         return self.root / "slots"
 
     @property

@@ -60,13 +60,16 @@ NixEvent = Started | Stopped | LogLine | Message
 
 def parse_line(line: bytes) -> NixEvent | None:
     """Read one line of Nix's stderr; None for what is of no concern here."""
-    if not line.startswith(_PREFIX):
-        text = _plain(line.decode("utf-8", "replace").rstrip())
-        return Message(level=ERROR_LEVEL, text=text, raw=text) if text else None
-    try:
-        values = json.loads(line[len(_PREFIX) :])
-    except ValueError:
-        return None
+    if line.startswith(_PREFIX):
+        try:
+            return _parse_values(json.loads(line[len(_PREFIX) :]))
+        except ValueError:
+            return None
+    text = _plain(line.decode("utf-8", "replace").rstrip())
+    return Message(level=ERROR_LEVEL, text=text, raw=text) if text else None
+
+
+def _parse_values(values: dict[str, Any]) -> NixEvent | None:
     match values.get("action"):
         case "start":
             return Started(values["id"], values.get("type", 0), _subject(values))

@@ -84,7 +84,7 @@ class Retries(Model):
 
 
 class InputRef(Model):
-    """A prepared output as a job sees it; `env` and `guest_path` are null where only its text names it."""
+    """A prepared output as a job sees it; what only the job's text names has no `env`."""
 
     node_id: Id
     env: str | None = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.clock import milliseconds_since, timestamp
@@ -25,6 +24,7 @@ from jerichoci.stop import StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
 
     from jerichoci.hostlog import HostLogs
     from jerichoci.placement import Placement

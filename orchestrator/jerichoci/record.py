@@ -33,7 +33,7 @@ class PhaseRecord(Model):
 
 
 class ArtifactRecord(Model):
-    """A file that a job left: path below `artifacts/files`, size in bytes, SHA-256 in hexadecimal."""
+    """A file that a job left: path below `artifacts/files`, size in bytes, SHA-256 in hex."""
 
     path: str
     bytes: int = Field(ge=0)

@@ -65,8 +65,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Every flag has an environment variable: PIKACI_RUN_OUTPUT=jsonl is `run --output jsonl`."
-    " `pikaci COMMAND --help` tells more.",
+    epilog="Every flag has an environment variable: PIKACI_RUN_OUTPUT=jsonl stands for"
+    " `run --output jsonl`. `pikaci COMMAND --help` tells more.",
 )
 @click.version_option(__version__, message="pikaci %(version)s")
 def pikaci() -> None:

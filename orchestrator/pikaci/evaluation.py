@@ -29,12 +29,14 @@ pikaci: let
   target = "%(target)s"; asked = "%(asked)s"; own = "%(own)s";
   systems = builtins.attrNames pikaci;
   having = builtins.filter (s: pikaci.${s}.plans ? ${target}) systems;
-  chosen = if asked != "" then asked else if builtins.length having == 1 then builtins.head having else own;
+  chosen = if asked != "" then asked
+    else if builtins.length having == 1 then builtins.head having else own;
   found = builtins.elem chosen having;
 in {
   nix = builtins.nixVersion; inherit systems having chosen;
   plan = if found then pikaci.${chosen}.plans.${target} else null;
-  names = if found then [ ] else builtins.concatMap (s: builtins.attrNames pikaci.${s}.plans) systems;
+  names = if found then [ ]
+    else builtins.concatMap (s: builtins.attrNames pikaci.${s}.plans) systems;
 }
 """
 

@@ -140,4 +140,4 @@ def complete_target(ctx: click.Context, _param: click.Parameter, text: str) -> l
     except PikaciError:
         return []
     rows = [(target["id"], target.get("title")) for target in catalog["targets"]]
-    return [CompletionItem(id, help=title) for id, title in rows if id.startswith(text)]
+    return [CompletionItem(name, help=title) for name, title in rows if name.startswith(text)]

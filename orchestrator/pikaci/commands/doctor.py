@@ -53,7 +53,7 @@ async def _examine(state: StateLayout) -> list[Finding]:
         await _git(),
         *await _isolation(state),
         Finding("state root", usage.free > 2**30, room, needed=False),
-        Finding("capacity", True, f"{capacity.cpus} CPUs, {capacity.memory_mib} MiB"),
+        Finding("capacity", good=True, text=f"{capacity.cpus} CPUs, {capacity.memory_mib} MiB"),
         _program("nix-prefetch-git", "--source then uses plain git"),
     ]
 
@@ -66,11 +66,11 @@ async def _nix() -> list[Finding]:
         version = await nix.version()
         nix.check_version(version)
     except PikaciError as error:
-        return [Finding("nix", False, str(error))]
+        return [Finding("nix", good=False, text=str(error))]
     argv = ["nix", "--extra-experimental-features", "nix-command", "store", "info"]
     store = await process.run(argv, deadline_secs=nix.QUERY_DEADLINE_SECS)
     text = "the store answers" if store.ok else f"the store does not answer: {store.last_line()}"
-    return [Finding("nix", True, version), Finding("nix store", store.ok, text)]
+    return [Finding("nix", good=True, text=version), Finding("nix store", store.ok, text)]
 
 
 async def _git() -> Finding:
@@ -81,7 +81,7 @@ async def _git() -> Finding:
     try:
         done = await process.run(["git", "--version"], deadline_secs=QUERY_DEADLINE_SECS)
     except PikaciError as error:
-        return Finding("git", False, str(error))
+        return Finding("git", good=False, text=str(error))
     return Finding("git", done.ok, done.stdout.decode().strip().removeprefix("git version "))
 
 

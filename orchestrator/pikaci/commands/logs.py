@@ -33,7 +33,7 @@ CHUNK_BYTES = 4 * 1024 * 1024
 @click.option("--metadata-json", is_flag=True, help="Print where the logs are and their sizes.")
 @options.flake
 @options.state_root
-def command(  # noqa: PLR0913 - click hands over every flag
+def command(
     run: str,
     job: str | None,
     kind: str,
@@ -100,7 +100,7 @@ def _lines(
     store: RunStore,
     run_id: str,
     job: str,
-    kind: object,
+    kind: LogKind,
     label: bool,  # noqa: FBT001 - internal
 ) -> Iterator[None]:
     """Print what is new of one log each time it is asked, whole lines if they are labelled."""

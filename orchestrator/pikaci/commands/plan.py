@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--source", metavar="URL", help="Plan at a commit: git+https://host/repo?rev=REV.")
 @options.state_root
 @options.nix_flags
-def command(  # noqa: PLR0913 - click hands over every flag
+def command(
     target: str,
     flake: str | None,
     system: str | None,

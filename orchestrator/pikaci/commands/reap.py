@@ -12,13 +12,11 @@ from pikaci import options
 @options.state_root
 def command(flake: str | None, state_root: str | None) -> None:
     """Close the runs whose process died and remove what they left behind."""
-    import asyncio
-
     from jerichoci.collecting import reap
 
     state = options.open_state(state_root, flake)
     state.make()
-    closed = asyncio.run(reap(state))
+    closed = reap(state)
     for run_id in closed:
         click.echo(f"closed {run_id}")
     if not closed:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @options.flake
 @options.state_root
 @options.nix_flags
-def command(  # noqa: PLR0913 - click hands over every flag
+def command(
     run: str,
     flake: str | None,
     state_root: str | None,
@@ -50,15 +50,11 @@ def command(  # noqa: PLR0913 - click hands over every flag
         check_run_id(flags["run_id"])
     nix = options.nix_options(override_inputs, settings, offline, show_trace)
     store = options.open_store(state_root, flake)
-    return asyncio.run(_rerun(store, store.resolve(run), nix, failed, flags))
+    return asyncio.run(_rerun(store, store.resolve(run), nix, flags, failed=failed))
 
 
 async def _rerun(
-    store: RunStore,
-    run_id: str,
-    nix: NixOptions,
-    failed: bool,
-    flags: dict[str, Any],  # noqa: FBT001 - internal
+    store: RunStore, run_id: str, nix: NixOptions, flags: dict[str, Any], *, failed: bool
 ) -> int:
     from pikaci.commands.run import RunFlags, run_planned
 

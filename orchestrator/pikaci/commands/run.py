@@ -11,6 +11,7 @@ import click
 from pikaci import options
 
 if TYPE_CHECKING:
+    from jerichoci.nix import NixOptions
     from jerichoci.record import RunRecord
     from pikaci.sourcing import Planned, Wanted
 
@@ -72,7 +73,7 @@ class RunFlags:
 @click.option("-L", "--print-logs", is_flag=True, help="Print build logs and jobs' output as well.")
 @options.state_root
 @options.nix_flags
-def command(  # noqa: PLR0913 - click hands over every flag
+def command(
     target: str,
     flake: str | None,
     system: str | None,
@@ -108,7 +109,7 @@ def command(  # noqa: PLR0913 - click hands over every flag
     return asyncio.run(_run(wanted, nix, RunFlags(**flags)))
 
 
-async def _run(wanted: Wanted, nix: Any, flags: RunFlags) -> int:  # noqa: ANN401 - NixOptions, imported late
+async def _run(wanted: Wanted, nix: NixOptions, flags: RunFlags) -> int:
     from pikaci.sourcing import make_plan
 
     planned = await make_plan(wanted, nix)
@@ -117,9 +118,9 @@ async def _run(wanted: Wanted, nix: Any, flags: RunFlags) -> int:  # noqa: ANN40
 
 async def run_planned(
     planned: Planned,
-    nix: Any,
+    nix: NixOptions,
     flags: RunFlags,
-    rerun_of: str | None = None,  # noqa: ANN401 - NixOptions, imported late
+    rerun_of: str | None = None,
 ) -> int:
     """Run a plan with a reporter on it; the exit code."""
     from jerichoci.engine import RunRequest, run_plan

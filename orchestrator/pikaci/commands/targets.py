@@ -15,7 +15,7 @@ from pikaci import options
 @options.system
 @options.state_root
 @options.nix_flags
-def command(  # noqa: PLR0913 - click hands over every flag
+def command(
     flake: str | None,
     system: str | None,
     state_root: str | None,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from jerichoci.event import EventBase
     from jerichoci.layout import StateLayout
+    from jerichoci.record import JobRecord, RunRecord
 
 REFRESH_PER_SECOND = 8
 STYLES = {
@@ -40,7 +41,7 @@ STYLES = {
     "cancelled": "yellow",
     "skipped": "yellow",
 }
-MARKS = {"passed": "✔", "failed": "✘", "cancelled": "■", "skipped": "−"}
+MARKS = {"passed": "✔", "failed": "✘", "cancelled": "■", "skipped": "-"}
 
 
 @dataclass
@@ -84,10 +85,7 @@ class Terminal:
         """Show what an event changes."""
         match event:
             case RunStarted(run=run):
-                self._run_id = run.run_id
-                title = run.target_description or ""
-                self._console.print(Text.assemble((run.target_id, "bold"), f"  {title}"))
-                self._console.print(Text(f"run {run.run_id}", style="dim"))
+                self._begin(run)
             case PrepareStarted(node_id=node_id):
                 self._lines[node_id] = Line("preparing", node_id, time.monotonic())
             case PrepareFinished(node_id=node_id):
@@ -101,16 +99,27 @@ class Terminal:
                 if line and outcome is Outcome.STARTED:
                     line.phase = phase.replace("_", " ")
             case JobFinished(job=job):
-                self._lines.pop(f"job {job.id}", None)
-                for said in failure_tail(self._state, self._run_id, job):
-                    self._console.print(Text(f"  {job.id}> {said}"), soft_wrap=True)
-                took = between(job.started_at, job.finished_at)
-                self._done(job.status, f"job {job.id} {job_end(job)}", took)
+                self._end_job(job)
             case RunFinished(run=run):
-                self._lines.clear()
-                style = STYLES[run.status]
-                for index, said in enumerate(run_end(self._state, run)):
-                    self._console.print(Text(said, style="dim" if index else style), soft_wrap=True)
+                self._end(run)
+
+    def _begin(self, run: RunRecord) -> None:
+        self._run_id = run.run_id
+        self._console.print(Text.assemble((run.target_id, "bold"), f"  {run.target_description}"))
+        self._console.print(Text(f"run {run.run_id}", style="dim"))
+
+    def _end_job(self, job: JobRecord) -> None:
+        self._lines.pop(f"job {job.id}", None)
+        for said in failure_tail(self._state, self._run_id, job):
+            self._console.print(Text(f"  {job.id}> {said}"), soft_wrap=True)
+        took = between(job.started_at, job.finished_at)
+        self._done(job.status, f"job {job.id} {job_end(job)}", took)
+
+    def _end(self, run: RunRecord) -> None:
+        self._lines.clear()
+        for index, said in enumerate(run_end(self._state, run)):
+            style = "dim" if index else STYLES[run.status]
+            self._console.print(Text(said, style=style), soft_wrap=True)
 
     def _prepared(self, event: PrepareFinished) -> None:
         why = f": {event.cause.message}" if event.cause else ""

@@ -1,4 +1,4 @@
-"""What the renderers say in common: durations, ends of jobs and runs, the last lines of a failure."""
+"""What the renderers say in common: durations, ends of jobs and runs, what a failure said last."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def job_end(job: JobRecord) -> str:
 
 def failure_tail(state: StateLayout, run_id: str, job: JobRecord) -> Iterator[str]:
     """The last lines that a failed job or its builders printed, without the phases' lines."""
-    if job.status is not Status.FAILED or job.host_log_path is None and not job.cause:
+    if job.status is not Status.FAILED or (job.host_log_path is None and not job.cause):
         return
     lines = last_lines(_log(state, run_id, job), FAILURE_LINES * 3)
     said = [line for line in lines if not line.startswith("pikaci> ")]
@@ -79,4 +79,5 @@ def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
     if run.status is Status.FAILED:
         bad = next((job for job in run.jobs if job.status is Status.FAILED), None)
         option = f" --job {bad.id}" if bad else ""
-        yield f"`pikaci logs {run.run_id}{option}` has all of it; `pikaci rerun {run.run_id} --failed`"
+        yield f"all of it: pikaci logs {run.run_id}{option}"
+        yield f"again:     pikaci rerun {run.run_id} --failed"
