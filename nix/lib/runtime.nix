@@ -1,6 +1,13 @@
 # How a job is isolated: its runtime, and that runtime's knobs under the runtime's name.
 let
-  inherit (builtins) attrNames elemAt filter;
+  inherit (builtins)
+    attrNames
+    elemAt
+    filter
+    listToAttrs
+    mapAttrs
+    seq
+    ;
   inherit (import ./fault.nix) fault meant wrong;
   types = import ./types.nix;
 
@@ -44,6 +51,9 @@ let
     };
   };
 
+  # For each runtime, the keys of the others' knobs.
+  foreign = mapAttrs (own: _: map (other: knobs.${other}.name) (filter (other: other != own) (attrNames knobs))) knobs;
+
   share = types.record {
     name.type = types.id;
     path.type = types.words;
@@ -60,7 +70,7 @@ in
       default = "host_process";
     };
   }
-  // builtins.listToAttrs (
+  // listToAttrs (
     map (runtime: {
       inherit (knobs.${runtime}) name;
       value = {
@@ -75,7 +85,7 @@ in
     path: images: job:
     let
       own = knobs.${job.runtime};
-      others = filter (other: other != own.name && job.${other} != null) (map (runtime: knobs.${runtime}.name) (attrNames knobs));
+      others = filter (other: job.${other} != null) foreign.${job.runtime};
       other = elemAt others 0;
       checked = own.type.check "${path}.${own.name}" (if job.${own.name} == null then { } else job.${own.name});
     in
@@ -84,5 +94,5 @@ in
     else if job.runtime == "incus" && !(images ? ${checked.role}) then
       fault "${path}.incus.role" "a role of images" (meant (attrNames images) checked.role)
     else
-      job // { runtimeConfig = builtins.seq checked (own.config checked); };
+      job // { runtimeConfig = seq checked (own.config checked); };
 }
