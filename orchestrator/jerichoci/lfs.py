@@ -79,7 +79,7 @@ async def _filtered(tree: WorkTree, names: Iterable[str]) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="pikaci-attributes-") as made:
         # The private repository overrides attributes; one without a word of its own doesn't.
         git = Git(cwd=tree.root, git_dir=Path(made), work_tree=tree.root)
-        await git.out("init", "--quiet", "--bare", "--template=", made)
+        await Git(git.cwd, git.git_dir).out("init", "--quiet", "--bare", "--template=", made)
         return await _with_lfs_filter(git, names)
 
 

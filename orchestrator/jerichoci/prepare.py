@@ -275,6 +275,7 @@ def _with_outputs(spec: HostCommand) -> str:
         lines.append(
             f"if [ ! -e {name} ]; then echo {shlex.quote(f'pikaci: no output {output}')} >&2;"
             f" exit {MISSING_OUTPUT_EXIT}; fi;"
-            f' mkdir -p "$(dirname "$PIKACI_OUT"/{name})" && cp -a {name} "$PIKACI_OUT"/{name} || exit'
+            f' mkdir -p "$(dirname "$PIKACI_OUT"/{name})"'
+            f' && cp -a {name} "$PIKACI_OUT"/{name} || exit'
         )
     return "\n".join(lines)

@@ -74,7 +74,8 @@ async def holding(slots: Path, capacity: Capacity, wanted: Resources) -> AsyncIt
     claims.mkdir(mode=0o700, exist_ok=True)
     claim = capacity.claim(wanted)
     async with asyncio.timeout(SLOT_WAIT_SECS):
-        while (held := await _try_to_claim(slots, capacity, claim)) is None:
+        # Other processes set no Event.
+        while (held := await _try_to_claim(slots, capacity, claim)) is None:  # noqa: ASYNC110 - see above
             await asyncio.sleep(POLL_SECS)
     path, fd = held
     try:

@@ -7,7 +7,13 @@ import sys
 
 import click
 
-from jerichoci.errors import EXIT_CANCELLED, EXIT_INFRASTRUCTURE, EXIT_USAGE, PikaciError
+from jerichoci.errors import (
+    EXIT_CANCELLED,
+    EXIT_INFRASTRUCTURE,
+    EXIT_PASSED,
+    EXIT_USAGE,
+    PikaciError,
+)
 from pikaci.cli import pikaci
 
 
@@ -23,39 +29,53 @@ def run(arguments: list[str] | None) -> int:
             args=arguments, prog_name="pikaci", standalone_mode=False, auto_envvar_prefix="PIKACI"
         )
         sys.stdout.flush()
-    except PikaciError as error:
-        _say(str(error))
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return EXIT_USAGE
-    except (click.Abort, KeyboardInterrupt):
-        _say("interrupted")
-        return EXIT_CANCELLED
-    except BrokenPipeError:
-        # Whoever read stdout has seen enough; keep the interpreter from saying so at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        _say(f"the system refused{where}: {error.strerror or error}")
-        return EXIT_INFRASTRUCTURE
-    except Exception:  # noqa: BLE001 - an error of ours: its traceback goes to a file
-        _say(f"pikaci itself failed; the traceback is in {_keep_traceback()}")
-        return EXIT_INFRASTRUCTURE
-    return code if isinstance(code, int) else 0
+    except BaseException as error:  # noqa: BLE001 - every error becomes a sentence and an exit code
+        return _explain(error)
+    return code if isinstance(code, int) else EXIT_PASSED
+
+
+def _explain(error: BaseException) -> int:
+    match error:
+        case PikaciError():
+            _say(str(error))
+            code = error.exit_code
+        case click.exceptions.NoArgsIsHelpError():
+            error.show()
+            code = EXIT_USAGE
+        case click.UsageError():
+            command = f"; `{error.ctx.command_path} --help` tells more" if error.ctx else ""
+            _say(f"{error.format_message().rstrip('.')}{command}")
+            code = EXIT_USAGE
+        case click.ClickException():
+            _say(error.format_message())
+            code = EXIT_USAGE
+        case click.Abort() | KeyboardInterrupt():
+            _say("interrupted")
+            code = EXIT_CANCELLED
+        case BrokenPipeError():
+            # Whoever read stdout has seen enough; keep the interpreter from saying so at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = EXIT_PASSED
+        case OSError():
+            where = f": {error.filename}" if error.filename else ""
+            _say(f"the system refused{where}: {error.strerror or error}")
+            code = EXIT_INFRASTRUCTURE
+        case _:
+            _say(f"pikaci itself failed; the traceback is in {_keep_traceback(error)}")
+            code = EXIT_INFRASTRUCTURE
+    return code
 
 
 def _say(sentence: str) -> None:
     click.echo(f"pikaci: {sentence}", err=True)
 
 
-def _keep_traceback() -> str:
+def _keep_traceback(error: BaseException) -> str:
     import tempfile
     import traceback
 
     with tempfile.NamedTemporaryFile("w", prefix="pikaci-", suffix=".log", delete=False) as file:
-        file.write(traceback.format_exc())
+        file.writelines(traceback.format_exception(error))
     return file.name
 
 

@@ -50,10 +50,13 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command; one that isn't there gets the nearest names."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from jerichoci.errors import UsageError
             from pikaci.nearest import did_you_mean
 
             guess = did_you_mean(args[0], COMMANDS)
-            ctx.fail(f"there is no command {args[0]!r}; {guess or '`pikaci --help` lists them'}")
+            raise UsageError(
+                f"there is no command {args[0]!r}", guess or "`pikaci --help` lists them"
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
