@@ -11,8 +11,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+BUILDS_ACTIVITY = 104
 BUILD_ACTIVITY = 105
 SUBSTITUTE_ACTIVITY = 108
+PROGRESS = 105
 BUILD_LOG_LINE = 101
 POST_BUILD_LOG_LINE = 107
 ERROR_LEVEL = 0
@@ -47,6 +49,15 @@ class LogLine:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How many of an activity's parts are done, and how many failed."""
+
+    id: int
+    done: int
+    failed: int
+
+
+@dataclass(frozen=True)
 class Message:
     """Something Nix says itself; `raw` is an error without its trace."""
 
@@ -55,7 +66,7 @@ class Message:
     raw: str
 
 
-NixEvent = Started | Stopped | LogLine | Message
+NixEvent = Started | Stopped | LogLine | Progress | Message
 
 
 def parse_line(line: bytes) -> NixEvent | None:
@@ -77,6 +88,9 @@ def _parse_values(values: dict[str, Any]) -> NixEvent | None:
             return Stopped(values["id"])
         case "result" if values.get("type") in {BUILD_LOG_LINE, POST_BUILD_LOG_LINE}:
             return LogLine(values["id"], _plain(str(values["fields"][0])))
+        case "result" if values.get("type") == PROGRESS:
+            done, _expected, _running, failed = values["fields"]
+            return Progress(values["id"], done, failed)
         case "msg":
             text = str(values.get("msg", ""))
             raw = str(values.get("raw_msg", text))

@@ -1,10 +1,12 @@
 """Nix prepare nodes made real on this machine: one `nix build` for all that isn't there.
 
 What is valid already is rooted and nothing more. The rest is built in one call, in parallel, one
-failure not stopping the others. As soon as a node's own build ends its output is rooted, while Nix
-still holds it, and the node is done: nobody waits for the slowest. Whose fault a failure is follows
-from Nix's activities: a build that began, ended and left no valid output is the builder's failure;
-anything else is the machine's.
+failure not stopping the others. As soon as a node's own output is there it is rooted, while Nix
+still holds it, and the node is done: nobody waits for the slowest. (Nix ends the activities of what
+it was asked for only when all of it is done; but it counts the builds that are.)
+
+Whose fault a failure is follows from Nix's activities: a build that began, ended and left no valid
+output is the builder's failure; anything else is the machine's.
 
 A node's deadline counts from the start of the step. When it is over, the node is done (`timeout`)
 and Nix goes on with the others; once nobody is waiting, Nix is told to end.
@@ -26,9 +28,11 @@ from jerichoci import nix, process
 from jerichoci.errors import InfrastructureError
 from jerichoci.nixlog import (
     BUILD_ACTIVITY,
+    BUILDS_ACTIVITY,
     ERROR_LEVEL,
     LogLine,
     Message,
+    Progress,
     Started,
     Stopped,
     parse_line,
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from jerichoci.nix import NixOptions
+    from jerichoci.nixlog import NixEvent
     from jerichoci.plan import NixBuild
     from jerichoci.stop import Stop
 
@@ -99,6 +104,22 @@ class _Builds:
     running: dict[int, str] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     errors: list[str] = field(default_factory=list)
+    counter: int | None = None
+    done: int = 0
+
+    def note(self, event: NixEvent | None) -> bool:
+        """Take note of an event; whether it says that one more build is done."""
+        match event:
+            case Started(id, type, subject) if type == BUILD_ACTIVITY:
+                self.running[id] = subject
+            case Started(id, type) if type == BUILDS_ACTIVITY:
+                self.counter = id
+            case Stopped(id) if id in self.running:
+                self.ended.add(self.running.pop(id))
+            case Progress(id, done) if id == self.counter and done > self.done:
+                self.done = done
+                return True
+        return False
 
 
 class Realiser:
@@ -200,20 +221,15 @@ class Realiser:
             raise InfrastructureError("nix has no stderr")
         while line := await _read_line(builder.stderr):
             match parse_line(line):
-                case Started(id, type, subject) if type == BUILD_ACTIVITY:
-                    self._seen.running[id] = subject
-                case Stopped(id) if id in self._seen.running:
-                    drv = self._seen.running.pop(id)
-                    self._seen.ended.add(drv)
-                    self._settle_builds_of(drv)
                 case LogLine(id, text):
-                    drv = self._seen.running.get(id, "")
-                    for node_id in self._concerned(drv):
+                    for node_id in self._concerned(self._seen.running.get(id, "")):
                         self._observer.log(node_id, text)
                 case Message(level, text, raw) if level == ERROR_LEVEL:
                     self._seen.errors.append(raw)
                     for node_id in list(self._waiting):
                         self._observer.log(node_id, text)
+                case event if self._seen.note(event):
+                    self._settle_what_is_there()
         await builder.wait()
 
     async def _learn_requisites(self, pending: list[str]) -> None:
@@ -227,9 +243,9 @@ class Realiser:
             return list(self._waiting)
         return [name for name, needed in self._requisites.items() if drv in needed]
 
-    def _settle_builds_of(self, drv: str) -> None:
+    def _settle_what_is_there(self) -> None:
         for node_id in self._waiting:
-            if self._builds[node_id].drv_path == drv:
+            if os.path.lexists(self._builds[node_id].out_path):
                 task = asyncio.ensure_future(self._settle(node_id))
                 self._settling.add(task)
                 task.add_done_callback(self._settling.discard)

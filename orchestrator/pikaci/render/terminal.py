@@ -23,7 +23,7 @@ from jerichoci.event import (
     RunStarted,
 )
 from jerichoci.log import last_lines
-from jerichoci.status import Outcome, Status
+from jerichoci.status import Outcome, PhaseName, Status
 from pikaci.render.words import between, duration, failure_tail, job_end, run_end
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from jerichoci.record import JobRecord, RunRecord
 
 REFRESH_PER_SECOND = 8
+LAST_WORD_WINDOW = 4096
+"""Bytes of a log to look through for its last line."""
+LAST_WORD_JOBS = 8
+"""Jobs whose logs are looked through for a builder's last line; the first one mostly has it."""
 STYLES = {
     "passed": "green",
     "failed": "bold red",
@@ -62,6 +66,7 @@ class Terminal:
         self._state = state
         self._console = console
         self._run_id = ""
+        self._job_ids: list[str] = []
         self._lines: dict[str, Line] = {}
         self._spinner = Spinner("dots")
 
@@ -75,11 +80,22 @@ class Terminal:
 
     def _last_words(self) -> Iterator[Text]:
         for line in list(self._lines.values()):
-            said = last_lines(line.log, 1, window=4096) if line.log else []
+            said = self._last_word(line)
             if said:
-                text = Text(f"  {line.name}> {said[0]}", style="dim", overflow="ellipsis")
+                text = Text(f"  {said}", style="dim", overflow="ellipsis")
                 text.no_wrap = True
                 yield text
+
+    def _last_word(self, line: Line) -> str | None:
+        if line.log:
+            said = last_lines(line.log, 1, LAST_WORD_WINDOW)
+            return f"{line.name}> {said[0]}" if said else None
+        for job_id in self._job_ids[:LAST_WORD_JOBS]:
+            log = self._state.run(self._run_id).attempt(job_id, 1) / "host.log"
+            for text in reversed(last_lines(log, LAST_WORD_WINDOW, LAST_WORD_WINDOW)):
+                if text.startswith(f"{line.name}> "):
+                    return text
+        return None
 
     def emit(self, event: EventBase) -> None:
         """Show what an event changes."""
@@ -97,7 +113,8 @@ class Terminal:
             case JobPhase(job_id=job_id, phase=phase, outcome=outcome):
                 line = self._lines.get(f"job {job_id}")
                 if line and outcome is Outcome.STARTED:
-                    line.phase = phase.replace("_", " ")
+                    waits = phase is PhaseName.WAIT_FOR_COMPLETION
+                    line.phase = "" if waits else phase.replace("_", " ")
             case JobFinished(job=job):
                 self._end_job(job)
             case RunFinished(run=run):
@@ -105,6 +122,7 @@ class Terminal:
 
     def _begin(self, run: RunRecord) -> None:
         self._run_id = run.run_id
+        self._job_ids = [job.id for job in run.jobs]
         self._console.print(Text.assemble((run.target_id, "bold"), f"  {run.target_description}"))
         self._console.print(Text(f"run {run.run_id}", style="dim"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jerichoci.log import last_lines
-from jerichoci.status import Status
+from jerichoci.status import PhaseName, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,13 +51,17 @@ def job_end(job: JobRecord) -> str:
     return f"{job.status}{kind}{why}"
 
 
+LAUNCHED = f"pikaci> {PhaseName.LAUNCH_GUEST} "
+
+
 def failure_tail(state: StateLayout, run_id: str, job: JobRecord) -> Iterator[str]:
-    """The last lines that a failed job or its builders printed, without the phases' lines."""
-    if job.status is not Status.FAILED or (job.host_log_path is None and not job.cause):
+    """The last lines that a failed job printed, or the builders that failed it."""
+    if job.status is not Status.FAILED:
         return
     lines = last_lines(_log(state, run_id, job), FAILURE_LINES * 3)
-    said = [line for line in lines if not line.startswith("pikaci> ")]
-    yield from said[-FAILURE_LINES:]
+    launches = [number for number, line in enumerate(lines) if line.startswith(LAUNCHED)]
+    said = lines[launches[-1] :] if launches else lines
+    yield from [line for line in said if not line.startswith("pikaci> ")][-FAILURE_LINES:]
 
 
 def _log(state: StateLayout, run_id: str, job: JobRecord) -> Path:
