@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.closing import close_dead_runs
 from jerichoci.layout import REMOVED_SUFFIX
+from jerichoci.lock import try_lock
 from jerichoci.materialise import remove_snapshot, remove_stale_materialisations
 from jerichoci.owner import is_owned
 from jerichoci.repository import RECENT_SECS, prune_repository
@@ -65,7 +66,9 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
     # Asked again under the repository's lock: runs may have begun since.
     refs = await prune_repository(state.root, lambda: _trees(_runs(state)))
     _remove_old_children(state.root / "sources")
-    remove_tree(state.nix_cache)
+    with try_lock(state.nix_cache_lock) as unused:
+        if unused:
+            remove_tree(state.nix_cache)
     return Collected(tuple(run.run_id for run in doomed), tuple(gone), tuple(refs), len(kept))
 
 

@@ -93,7 +93,7 @@ async def run_plan(state: StateLayout, request: RunRequest, sinks: Sequence[Sink
     """
     for node in request.plan.jobs:
         check_runtime(node.runtime, node.job_id)
-        open_placement(node.placement, state.root, request.nix)
+        open_placement(node.placement, state.root, request.nix).check(request.plan.system)
     run_id = check_run_id(request.run_id) if request.run_id else new_run_id()
     plan = request.plan.with_(run_id=run_id, created_at=timestamp())
     record = _first_record(state, request, plan)

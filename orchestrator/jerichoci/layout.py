@@ -124,6 +124,11 @@ class StateLayout:
         """Nix's own caches of what it fetched and evaluated."""
         return self.root / "nix-cache"
 
+    @property
+    def nix_cache_lock(self) -> Path:
+        """Held shared by whoever evaluates, exclusively by who removes the caches."""
+        return self.slots / "nix-cache.lock"
+
     def run(self, run_id: str) -> RunLayout:
         """The layout of a run, which need not exist.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import sys
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci import nix, process
 from jerichoci.errors import CatalogError, InfrastructureError, UsageError
+from jerichoci.lock import lock
 from jerichoci.nixlog import ERROR_LEVEL, WARNING_LEVEL, Message, parse_line
+from jerichoci.system import own_system
 
 if TYPE_CHECKING:
     from jerichoci.layout import StateLayout
@@ -108,9 +109,10 @@ class Evaluator:
             "XDG_CACHE_HOME": str(self.state.nix_cache),
         }
         try:
-            done = await process.run(
-                argv, deadline_secs=EVAL_DEADLINE_SECS, env={**os.environ, **caches}
-            )
+            async with lock(self.state.nix_cache_lock, EVAL_DEADLINE_SECS, shared=True):
+                done = await process.run(
+                    argv, deadline_secs=EVAL_DEADLINE_SECS, env={**os.environ, **caches}
+                )
         except InfrastructureError:
             await nix.version()
             raise
@@ -146,12 +148,6 @@ class Evaluator:
         return CatalogError(
             f"the flake does not evaluate: {_one_line(raw)}", "--show-trace tells where"
         )
-
-
-def own_system() -> str:
-    """This machine, as Nix names it."""
-    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine(), platform.machine())
-    return f"{machine}-{sys.platform}"
 
 
 def _one_line(raw: str) -> str:

@@ -46,6 +46,13 @@ class Placement(Protocol):
     def state_root(self) -> Path:
         """The directory on the host below which snapshots and workspaces lie."""
 
+    def check(self, system: str) -> None:
+        """Refuse jobs for a Nix system that the host isn't.
+
+        Raises:
+            UsageError: it isn't.
+        """
+
     async def run(
         self, argv: Sequence[str], *, deadline_secs: float, cwd: Path | None = None
     ) -> Completed:

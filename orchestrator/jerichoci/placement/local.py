@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from jerichoci import artifacts, process, slots
 from jerichoci.confinement import Confinement, probe
+from jerichoci.errors import UsageError
 from jerichoci.layout import StateLayout
 from jerichoci.materialise import materialise
 from jerichoci.realise import Realiser
+from jerichoci.system import own_system
 from jerichoci.workspace import remove_tree
 
 if TYPE_CHECKING:
@@ -59,6 +61,14 @@ class LocalPlacement:
         self._nix = nix
         self._capacity = slots.local_capacity()
         self._probing: asyncio.Task[Confinement] | None = None
+
+    def check(self, system: str) -> None:
+        """Refuse jobs for another kind of machine."""
+        if system != own_system():
+            raise UsageError(
+                f"the target is for {system}, this machine is {own_system()}",
+                "run it there, or say --system if the target has one for this machine",
+            )
 
     async def run(
         self, argv: Sequence[str], *, deadline_secs: float, cwd: Path | None = None

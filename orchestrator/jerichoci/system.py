@@ -1,0 +1,14 @@
+"""This machine, as Nix names it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+_MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
+
+
+def own_system() -> str:
+    """Nix's name of this machine, such as x86_64-linux."""
+    machine = platform.machine()
+    return f"{_MACHINES.get(machine, machine)}-{sys.platform}"
