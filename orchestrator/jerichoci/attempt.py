@@ -131,9 +131,11 @@ class AttemptRun:
             runtime = await self._start(phases)
             try:
                 finish = await self._wait(phases, runtime)
-            finally:
-                async with phases.phase(PhaseName.COLLECT_ARTIFACTS):
-                    artifacts = await runtime.collect()
+            except (CommandFailedError, StoppedError):
+                artifacts = await self._salvage(phases, runtime)
+                raise
+            async with phases.phase(PhaseName.COLLECT_ARTIFACTS):
+                artifacts = await runtime.collect()
             changes = {"status": Status.PASSED, "exit_code": finish.exit_code}
         except CommandFailedError as error:
             changes = self._command_failed(error.finish)
@@ -193,6 +195,15 @@ class AttemptRun:
             if finish.timed_out or finish.exit_code != 0:
                 raise CommandFailedError(finish)
         return finish
+
+    async def _salvage(self, phases: Phases, runtime: Runtime) -> list[ArtifactRecord]:
+        """What a job that failed has left; not to get it doesn't change why the job failed."""
+        try:
+            async with phases.phase(PhaseName.COLLECT_ARTIFACTS):
+                return await runtime.collect()
+        except (PikaciError, OSError) as error:
+            self.logs.say([self.node.job_id], "pikaci", f"artifacts are lost: {error}")
+            return []
 
     async def _release(self, phases: Phases, runtime: Runtime, status: Status | None) -> None:
         keep = self.keep is KeepPolicy.ALWAYS or (

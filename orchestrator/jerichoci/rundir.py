@@ -7,6 +7,7 @@ has room for it.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -88,9 +89,7 @@ def open_run(
     layout = state.run(record.run_id)
     unborn = RunLayout(layout.root.with_name(layout.run_id + UNBORN_SUFFIX))
     if layout.root.exists():
-        raise UsageError(
-            f"run {record.run_id} exists already", "leave --run-id out, or give another"
-        )
+        raise _taken(record.run_id)
     try:
         unborn.root.mkdir(mode=0o700)
     except FileExistsError:
@@ -103,6 +102,8 @@ def open_run(
             unborn.root.rename(layout.root)
         except OSError as error:
             remove_tree(unborn.root)
+            if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise _taken(record.run_id) from None
             raise InfrastructureError(
                 f"the run can't be recorded in {layout.root}: {error.strerror}",
                 "make room or give another state root with --state-root",
@@ -111,6 +112,10 @@ def open_run(
             writer = RunWriter(layout, record, journal)
             journal.emit(RunStarted(run=record))
             yield writer
+
+
+def _taken(run_id: str) -> UsageError:
+    return UsageError(f"run {run_id} exists already", "leave --run-id out, or give another")
 
 
 def _write_first_records(run: RunLayout, record: RunRecord, plan: Plan) -> None:
