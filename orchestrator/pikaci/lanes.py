@@ -61,6 +61,17 @@ class Lane:
         """The patterns of its path filter; none: it always runs."""
         return tuple(glob.pattern for glob in self.globs.globs)
 
+    def as_dict(self) -> dict[str, object]:
+        """Its form in JSON."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "target": self.target,
+            "trigger": self.trigger.value,
+            "paths": list(self.paths),
+            "concurrency_group": self.concurrency_group,
+        }
+
 
 @dataclass(frozen=True)
 class Lanes:

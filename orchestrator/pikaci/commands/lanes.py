@@ -13,7 +13,6 @@ from pikaci import options
 def command(flake: str | None, *, as_json: bool) -> None:
     """List the lanes of ci/forge-lanes.toml: what the forge runs, when, and after which changes."""
     import json
-    from dataclasses import asdict
 
     from jerichoci.errors import CatalogError
     from pikaci.lanes import load_lanes
@@ -25,8 +24,8 @@ def command(flake: str | None, *, as_json: bool) -> None:
         raise CatalogError(f"there is no {source.lanes_file}", "lanes are optional; write one")
     lanes = load_lanes(source.lanes_file, str(source.lanes_file.relative_to(source.root)))
     if as_json:
-        rows = [asdict(lane) for lane in lanes.lanes]
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
+        rows = [lane.as_dict() for lane in lanes.lanes]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     cells = [
         (
