@@ -1,0 +1,238 @@
+"""A user's repository with a catalog, and the `pikaci` command line run in it as a user does."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from usertree import UserTree
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DEADLINE_SECS = 90.0
+"""For one command, on a machine that runs many at once."""
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+FLAKE = """
+{
+  outputs = _: {
+    pikaci = (import ./pikaci-lib).mkCatalog {
+      systems = [ "@system@" ];
+      lanes = if builtins.pathExists ./ci/forge-lanes.toml then ./ci/forge-lanes.toml else null;
+      targets = import ./targets.nix;
+    };
+  };
+}
+"""
+
+# `build` makes a derivation that no other test has made: it is really built.
+TARGETS = """
+system:
+let
+  build = name: script: derivation {
+    inherit name system;
+    builder = "/bin/sh";
+    args = [ "-c" script ];
+    token = "@token@";
+    PATH = "@path@";
+  };
+in
+{
+@targets@
+}
+"""
+
+HELLO = """
+  hello = {
+    description = "Greets";
+    prepare.greeting.drv = build "greeting" "echo building; echo hello > $out";
+    jobs.greet = {
+      needs = [ "greeting" ];
+      command = ''
+        cat "$PIKACI_INPUT_GREETING"
+        cp "$PIKACI_INPUT_GREETING" "$PIKACI_ARTIFACTS/greeting.txt"
+      '';
+    };
+  };
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[Json]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - JSON
+        return json.loads(self.out)
+
+    def passed(self) -> Done:
+        assert self.code == 0, self
+        return self
+
+    def refused(self, code: int = 2) -> str:
+        """The one sentence on stderr that a refusal is."""
+        assert self.code == code, self
+        (sentence,) = self.err.splitlines()
+        assert sentence.startswith("pikaci: "), self
+        assert "Traceback" not in sentence
+        assert "itself failed" not in sentence
+        return sentence
+
+
+@dataclass(frozen=True)
+class Project:
+    """A repository, a state root of its own, and an environment without the developer's."""
+
+    tree: UserTree
+    state: Path
+    token: str
+    system: str
+    cwd: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def root(self) -> Path:
+        return self.tree.root
+
+    def at(self, cwd: Path) -> Project:
+        return replace(self, cwd=cwd)
+
+    def with_env(self, **environment: str) -> Project:
+        return replace(self, environment={**self.environment, **environment})
+
+    def write(self, name: str | bytes, content: str | bytes = "") -> Path:
+        return self.tree.write(name, content)
+
+    def define(self, targets: str, where: str = "") -> None:
+        """Write the flake and its targets, in Nix."""
+        lib = self.root / where / "pikaci-lib"
+        if not lib.exists():
+            shutil.copytree(REPOSITORY / "nix/lib", lib)
+        self.write(f"{where}/flake.nix".lstrip("/"), FLAKE.replace("@system@", self.system))
+        text = TARGETS.replace("@token@", self.token).replace("@path@", os.environ["PATH"])
+        self.write(f"{where}/targets.nix".lstrip("/"), text.replace("@targets@", targets))
+
+    def lanes(self, text: str) -> None:
+        self.write("ci/forge-lanes.toml", "version = 1\n" + text)
+
+    def env(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PIKACI_", "COMP_"))}
+        python_path = {"PYTHONPATH": str(REPOSITORY / "orchestrator")}
+        return kept | python_path | {"PIKACI_STATE_ROOT": str(self.state)} | self.environment
+
+    def argv(self, *args: str) -> list[str]:
+        return [sys.executable, "-m", "pikaci", *args]
+
+    def pikaci(self, *args: str, stdin: bytes = b"") -> Done:
+        done = subprocess.run(
+            self.argv(*args),
+            cwd=self.cwd or self.root,
+            env=self.env(),
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=DEADLINE_SECS,
+        )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def run(self, *args: str) -> Json:
+        """Run a target that passes or is skipped: its record."""
+        record: Json = self.pikaci("run", *args, "--output", "json").passed().json
+        return record
+
+    def start(self, *args: str, **streams: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - as Popen has them
+        """Start a command; the caller ends it (`finish`)."""
+        return subprocess.Popen(
+            self.argv(*args),
+            cwd=self.cwd or self.root,
+            env=self.env(),
+            stdin=subprocess.DEVNULL,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
+        )
+
+    def run_ids(self) -> list[str]:
+        runs = self.state / "runs"
+        names = [path.name for path in runs.iterdir()] if runs.exists() else []
+        return sorted(name for name in names if "." not in name)
+
+    def run_dir(self, run_id: str = "latest") -> Path:
+        return self.state / "runs" / (self.run_ids()[-1] if run_id == "latest" else run_id)
+
+    def record(self, run_id: str = "latest") -> Json:
+        values: Json = json.loads((self.run_dir(run_id) / "run.json").read_bytes())
+        return values
+
+    def events(self, run_id: str = "latest") -> list[Json]:
+        """The whole lines of events.jsonl."""
+        path = self.run_dir(run_id) / "events.jsonl"
+        data = path.read_bytes() if path.exists() else b""
+        return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+
+    def log(self, job: str, run_id: str = "latest") -> str:
+        jobs = {job["id"]: job for job in self.record(run_id)["jobs"]}
+        return (self.run_dir(run_id) / jobs[job]["host_log_path"]).read_text()
+
+
+def finish(process: subprocess.Popen[bytes], deadline_secs: float = DEADLINE_SECS) -> Done:
+    """Wait for a command that was started."""
+    try:
+        out, err = process.communicate(timeout=deadline_secs)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    return Done(process.returncode, (out or b"").decode(), (err or b"").decode())
+
+
+def wait_for(look: Callable[[], T], deadline_secs: float = DEADLINE_SECS) -> T:
+    """Look until there is something to see."""
+    end = time.monotonic() + deadline_secs
+    while not (found := look()):
+        assert time.monotonic() < end, f"not within {deadline_secs} s"
+        time.sleep(0.02)
+    return found
+
+
+def processes(marker: str) -> list[str]:
+    """Command lines of living processes that have `marker` in them."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (
+                    (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+                )
+            except OSError:
+                continue
+            if marker in line:
+                found.append(f"{entry.name} {line}")
+    return found
+
+
+def shim(directory: Path, name: str, script: str) -> str:
+    """A program `name` ahead of the real one, which `$real` stands for in `script`; the PATH."""
+    real = shutil.which(name)
+    assert real, f"{name} is not on PATH"
+    directory.mkdir(exist_ok=True)
+    (directory / name).write_text(f"#!/bin/sh\nreal={real}\n{script}\n")
+    (directory / name).chmod(0o755)
+    return f"{directory}{os.pathsep}{os.environ['PATH']}"

@@ -1,0 +1,178 @@
+"""`plan`, `--dry-run`, `targets`, `lanes`, `select` and `--changed-since`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from e2e.project import HELLO, Json, Project
+from jerichoci.plan import Plan
+
+CLOSED = """
+  closed.jobs.it = {
+    command = "cat ${build "mentioned" "echo > $out"}";
+    env.OTHER = build "in-env" "echo > $out";
+  };
+"""
+LANES = """
+[[branch.lanes]]
+id = "greeting"
+title = "Greets"
+target = "hello"
+paths = ["src/**", "*.md"]
+concurrency_group = "linux"
+
+[[branch.lanes]]
+id = "always"
+target = "always"
+"""
+WITH_LANES = """
+  hello = { trigger = "branch"; jobs.it.command = "true"; };
+  always = { trigger = "branch"; jobs.it.command = "true"; };
+  free.jobs.it.command = "true";
+"""
+
+
+@pytest.fixture
+def laned(project: Project) -> Project:
+    project.define(WITH_LANES)
+    project.lanes(LANES)
+    project.write("src/a", "1")
+    project.write("doc/a", "1")
+    project.tree.commit()
+    return project
+
+
+def plan(project: Project, *args: str) -> Json:
+    values: Json = project.pikaci("plan", *args, "--json").passed().json
+    return values
+
+
+def test_a_plan_is_closed_over_what_commands_and_environments_mention(project: Project) -> None:
+    project.define(CLOSED)
+    values = plan(project, "closed")
+    Plan.model_validate(values)
+    nodes = {node["id"]: node for node in values["nodes"]}
+    prepares = {key: node for key, node in nodes.items() if node["kind"] == "prepare"}
+    assert sorted(key.rpartition("-")[0] for key in prepares) == ["in-env", "mentioned"]
+    job = nodes["execute-it"]
+    assert set(job["depends_on"]) == set(prepares)
+    paths = {node["prepare"]["out_path"] for node in prepares.values()}
+    assert job["execute"]["command"].removeprefix("cat ") in paths
+    assert job["execute"]["env"]["OTHER"] in paths
+
+
+@pytest.mark.parametrize(
+    "args", [("plan", "hello"), ("plan", "hello", "--json"), ("run", "hello", "--dry-run")]
+)
+def test_planning_builds_nothing_and_leaves_no_run(project: Project, args: tuple[str, ...]) -> None:
+    assert project.pikaci(*args).passed().out
+    (out_path,) = [
+        node["prepare"]["out_path"]
+        for node in plan(project, "hello")["nodes"]
+        if node["kind"] == "prepare"
+    ]
+    assert not Path(out_path).exists()
+    assert project.run_ids() == []
+
+
+def test_a_plan_is_the_same_each_time_and_is_what_runs(project: Project) -> None:
+    planned = plan(project, "hello")
+    assert plan(project, "hello") == planned
+    project.run("hello")
+    ran = project.pikaci("plan", "hello", "--json").passed().json
+    assert ran == planned
+
+
+def test_a_plan_for_people_names_prepares_jobs_and_needs(project: Project) -> None:
+    text = project.pikaci("plan", "hello").passed().out
+    assert "Greets" in text
+    assert "prepare greeting-" in text
+    assert "job     greet" in text
+    assert "needs greeting-" in text
+
+
+def test_a_plan_can_be_drawn(project: Project) -> None:
+    text = project.pikaci("plan", "hello", "--graph").passed().out
+    assert text.startswith("flowchart ")
+    assert "greet<br/>local, host_process" in text
+    assert "n0 --> n1" in text
+
+
+def test_targets_are_listed_without_building_anything(project: Project) -> None:
+    project.define(HELLO + '  broken.jobs.it.command = throw "never looked at";')
+    text = project.pikaci("targets").passed().out
+    assert text.splitlines()[0].split() == ["TARGET", "TRIGGER", "JOBS", "TITLE"]
+    assert {line.split()[0] for line in text.splitlines()[1:]} == {"hello", "broken"}
+    rows = project.pikaci("targets", "--json").passed().json
+    assert {row["id"] for row in rows} == {"hello", "broken"}
+
+
+def test_lanes_are_listed(laned: Project) -> None:
+    text = laned.pikaci("lanes").passed().out
+    assert "greeting" in text
+    assert "src/** *.md" in text
+    (greeting, always) = laned.pikaci("lanes", "--json").passed().json
+    assert (greeting["target"], greeting["title"]) == ("hello", "Greets")
+    assert greeting["concurrency_group"] == "linux"
+    assert always["paths"] == []
+
+
+def test_a_change_selects_lanes_and_says_which_file_and_glob_did(laned: Project) -> None:
+    laned.write("src/a", "2")
+    laned.tree.commit()
+    args = ("select", "--base", "HEAD~1", "--head", "HEAD")
+    text = laned.pikaci(*args).passed().out
+    assert "src/a" in text
+    assert "src/**" in text
+    values = laned.pikaci(*args, "--json").passed().json
+    lanes = {lane["id"]: lane for lane in values["lanes"]}
+    assert lanes["greeting"]["selected"] is True
+    assert lanes["always"]["selected"] is True
+
+
+def test_a_change_elsewhere_selects_only_what_always_runs(laned: Project) -> None:
+    laned.write("doc/a", "2")
+    laned.tree.commit()
+    args = ("select", "--base", "HEAD~1", "--head", "HEAD", "--json")
+    lanes = {lane["id"]: lane for lane in laned.pikaci(*args).passed().json["lanes"]}
+    assert lanes["greeting"]["selected"] is False
+    assert lanes["greeting"]["reason"]
+    assert lanes["always"]["selected"] is True
+
+
+@pytest.mark.parametrize(
+    ("changed", "target", "status"),
+    [
+        ("src/a", "hello", "passed"),
+        ("doc/a", "hello", "skipped"),
+        ("doc/a", "always", "passed"),
+        ("doc/a", "free", "passed"),
+        ("README.md", "hello", "passed"),
+        (None, "hello", "skipped"),
+    ],
+)
+def test_a_caller_who_says_what_changed_skips_what_it_does_not_concern(
+    laned: Project, changed: str | None, target: str, status: str
+) -> None:
+    if changed:
+        laned.write(changed, "2")
+    record = laned.run(target, "--changed-since", "HEAD")
+    assert record["status"] == status
+    assert record["changed_files"] == ([changed] if changed else [])
+    if status == "skipped":
+        assert "greeting" in record["message"]
+        assert record["filters"] == ["src/**", "*.md"]
+        assert record["jobs"][0]["status"] == "skipped"
+
+
+def test_nothing_is_skipped_where_nobody_said_what_changed(laned: Project) -> None:
+    record = laned.run("hello")
+    assert (record["status"], record["changed_files"]) == ("passed", [])
+
+
+def test_a_revision_that_is_not_there_is_refused(laned: Project) -> None:
+    sentence = laned.pikaci("run", "hello", "--changed-since", "nowhere").refused(2)
+    assert "nowhere" in sentence
+    assert laned.run_ids() == []
