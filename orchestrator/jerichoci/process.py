@@ -81,8 +81,8 @@ async def child(  # noqa: PLR0913 - the parameters of a process
     Raises:
         InfrastructureError: the program isn't there or can't be started.
     """
-    try:
-        process = await asyncio.create_subprocess_exec(
+    creating = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
             *argv,
             cwd=cwd,
             env=env,
@@ -92,6 +92,14 @@ async def child(  # noqa: PLR0913 - the parameters of a process
             start_new_session=True,
             limit=LINE_LIMIT,
         )
+    )
+    try:
+        process = await asyncio.shield(creating)
+    except asyncio.CancelledError:
+        # Cancelled half-way, asyncio would kill the leader only and wait for its children's pipes.
+        with suppress(OSError):
+            await _end(await creating)
+        raise
     except OSError as error:
         raise InfrastructureError(
             f"{argv[0]} can't be started: {error.strerror}", "is it installed and on PATH?"
@@ -99,10 +107,14 @@ async def child(  # noqa: PLR0913 - the parameters of a process
     try:
         yield process
     finally:
-        if process.returncode is None:
-            signal_group(process.pid, signal.SIGKILL)
-            async with asyncio.timeout(REAP_DEADLINE_SECS):
-                await process.wait()
+        await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        signal_group(process.pid, signal.SIGKILL)
+        async with asyncio.timeout(REAP_DEADLINE_SECS):
+            await process.wait()
 
 
 async def run(
