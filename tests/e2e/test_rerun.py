@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from e2e.project import Project
+
+NEEDY = """
+  needy = {
+    prepare.dep.drv = build "dep" "echo dep > $out";
+    jobs = {
+      first = { needs = [ "dep" ]; command = "echo ran; cat $PIKACI_INPUT_DEP"; };
+      second = { needs = [ "first" ]; command = "cat file; test -e fixed"; };
+      apart.command = "echo apart";
+    };
+  };
+"""
+
+
+def test_a_rerun_has_the_plan_and_the_snapshot_of_the_first(project: Project) -> None:
+    project.define('  cats.jobs.it.command = "cat file";')
+    project.write("file", "then\n")
+    first = project.run("cats")
+    project.write("file", "now\n")
+    project.define('  other.jobs.it.command = "exit 1";')
+    done = project.pikaci("rerun", first["run_id"], "--output", "json").passed()
+    second = done.json
+    assert second["rerun_of"] == first["run_id"]
+    assert second["run_id"] != first["run_id"]
+    for same in ("plan_digest", "snapshot_id", "source_tree", "git_head", "git_dirty"):
+        assert second[same] == first[same]
+    assert "then" in project.log("it", second["run_id"])
+
+
+def test_only_what_failed_and_what_it_needs_runs_again(project: Project) -> None:
+    project.define(NEEDY)
+    project.write("file", "as it was\n")
+    assert project.pikaci("run", "needy").code == 1
+    first = project.record()
+    assert project.pikaci("rerun", "latest", "--failed").code == 1
+    second = project.record()
+    assert second["run_id"] != first["run_id"]
+    assert {job["id"]: job["status"] for job in second["jobs"]} == {
+        "first": "passed",
+        "second": "failed",
+        "apart": "skipped",
+    }
+
+
+def test_a_rerun_of_failures_where_all_passed_is_refused(project: Project) -> None:
+    project.run("hello")
+    assert "passed" in project.pikaci("rerun", "latest", "--failed").refused(2)
+    assert len(project.run_ids()) == 1
+
+
+def test_what_nix_has_collected_is_evaluated_and_built_again(project: Project) -> None:
+    first = project.run("hello")
+    project.define('  other.jobs.it.command = "exit 1";')
+    (output,) = project.pikaci("prepared-outputs", "latest", "--json").passed().json["outputs"]
+    for root in (project.run_dir() / "gcroots").iterdir():
+        root.unlink()
+    paths = [output["path"], output["drv_path"]]
+    subprocess.run(["nix-store", "--delete", *paths], check=True, capture_output=True, timeout=60)
+    second = project.pikaci("rerun", first["run_id"], "--output", "json").passed().json
+    assert second["plan_digest"] == first["plan_digest"]
+    (timing,) = second["prepare_timings"]
+    assert (timing["outcome"], timing["cached"]) == ("passed", False)
+
+
+def test_prepared_outputs_are_kept_from_nixs_collector(project: Project) -> None:
+    project.run("hello")
+    (output,) = project.pikaci("prepared-outputs", "latest", "--json").passed().json["outputs"]
+    argv = ["nix-store", "--delete", output["path"]]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "still alive" in done.stderr
+
+
+def test_prepared_outputs_are_shown(project: Project) -> None:
+    project.run("hello")
+    head, row = project.pikaci("prepared-outputs", "latest").passed().out.splitlines()
+    assert head.split() == ["NODE", "OUTCOME", "CACHED", "PATH"]
+    assert row.split()[1:3] == ["passed", "no"]
+    assert row.split()[3].startswith("/nix/store/")
