@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         OSError: the disk is full, the directory is not writable; nothing is left behind.
     """
-    temp = path.with_name(f"{path.name}{TEMP_MARK}{secrets.token_hex(4)}")
+    temp = path.with_name(f"{path.name}{TEMP_MARK}{os.urandom(4).hex()}")
     try:
         fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:

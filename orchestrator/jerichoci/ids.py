@@ -6,8 +6,8 @@ time.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import time
 
 from jerichoci.errors import UsageError
@@ -76,4 +76,4 @@ def check_id(text: str, what: str) -> str:
 def new_run_id(now: float | None = None) -> str:
     """Make a run id from the time `now` (seconds since the epoch; the clock's if None)."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-    return f"{stamp}-{secrets.token_hex(4)}"
+    return f"{stamp}-{os.urandom(4).hex()}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -149,6 +148,8 @@ class StateLayout:
             if not os.access(self.root, os.W_OK | os.X_OK):
                 raise PermissionError(13, "Permission denied", str(self.root))
             if not (self.root / "owner-id").exists():
+                import uuid
+
                 atomic.write_bytes(self.root / "owner-id", f"{uuid.uuid4()}\n".encode())
         except OSError as error:
             raise UsageError(
