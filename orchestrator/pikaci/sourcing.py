@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
@@ -15,14 +15,17 @@ from pikaci.evaluation import Evaluator
 from pikaci.location import SourceTree, find_source, state_layout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from jerichoci.engine import Source
     from jerichoci.layout import StateLayout
     from jerichoci.nix import NixOptions
     from jerichoci.plan import Plan
     from jerichoci.snapshot import Snapshot
+    from pikaci.evaluation import Evaluated
 
 ENGINE = "jerichoci.engine"
-"""Imported in a thread while git and Nix work: the models cost a tenth of a second."""
+"""Imported while Nix works: the models cost a tenth of a second."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +60,37 @@ async def make_plan(wanted: Wanted, options: NixOptions) -> Planned:
     from jerichoci.ids import check_id
     from jerichoci.snapshot import take_snapshot
 
-    importing = asyncio.ensure_future(asyncio.to_thread(import_module, ENGINE))
-    try:
-        check_id(wanted.target, "target")
-        tree, state, rev = await _locate(wanted)
-        check_lanes(tree)
-        snapshot = await take_snapshot(state.root, tree.root)
-        reference = flake_reference(state, snapshot.tree, snapshot.commit, tree.flake_dir)
-        evaluator = Evaluator(state, reference, options, wanted.system, read_only=wanted.read_only)
-        evaluated = await evaluator.plan(wanted.target)
-    finally:
-        await importing
+    check_id(wanted.target, "target")
+    tree, state, rev = await _locate(wanted)
+    snapshot = await take_snapshot(state.root, tree.root)
+    reference = flake_reference(state, snapshot.tree, snapshot.commit, tree.flake_dir)
+    evaluator = Evaluator(state, reference, options, wanted.system, read_only=wanted.read_only)
+    evaluated = await _meanwhile(evaluator.plan(wanted.target), lambda: _get_ready(tree))
     from jerichoci.plan import parse_plan
 
     plan = parse_plan(evaluated.values, f"the plan of target {wanted.target}")
     source = await _source(plan, snapshot, tree, state, rev)
     return Planned(plan, source, tree, state, evaluated.nix_version)
+
+
+async def _meanwhile(work: Coroutine[Any, Any, Evaluated], task: Callable[[], None]) -> Evaluated:
+    """Start `work`, do `task` in a thread while it runs, and wait for both.
+
+    What `task` raises comes first, whether `work` fails or not.
+    """
+    working = asyncio.ensure_future(work)
+    try:
+        await asyncio.sleep(0)  # until its process runs
+        await asyncio.to_thread(task)
+        return await working
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+
+def _get_ready(tree: SourceTree) -> None:
+    check_lanes(tree)
+    import_module(ENGINE)
 
 
 async def _locate(wanted: Wanted) -> tuple[SourceTree, StateLayout, str | None]:
@@ -122,7 +140,7 @@ async def _source(
 
 
 def check_lanes(tree: SourceTree) -> None:
-    """Read the lanes file before Nix does: Nix's message has neither line nor column.
+    """Read the lanes file as well as Nix does: Nix's message has neither line nor column.
 
     Raises:
         CatalogError: it is wrong.
