@@ -50,7 +50,7 @@ def close_dead_run(run: RunLayout) -> bool:
 def remove_leftovers(run: RunLayout) -> None:
     """Remove what only a live run needs."""
     remove_tree(run.scratch)
-    run.reserve.unlink(missing_ok=True)
+    run.free_reserve()
     for temp in run.root.glob(f"**/*{atomic.TEMP_MARK}*"):
         if temp.is_file():
             temp.unlink(missing_ok=True)
@@ -110,6 +110,7 @@ def _write_end(run: RunLayout, values: dict[str, Any], last: dict[str, Any] | No
         finally:
             os.close(fd)
     atomic.write_json(run.record, values)
+    run.reserve.unlink(missing_ok=True)
 
 
 def close_dead_runs(state: StateLayout) -> list[str]:

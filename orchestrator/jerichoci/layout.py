@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,11 @@ class RunLayout:
     def attempt(self, job_id: str, number: int) -> Path:
         """The directory of one attempt at a job, counted from 1."""
         return self.job(job_id) / "attempts" / str(number)
+
+    def free_reserve(self) -> None:
+        """Give the reserve's room to the terminal record; the empty file says there is none yet."""
+        with suppress(FileNotFoundError):
+            os.truncate(self.reserve, 0)
 
     def relative(self, path: Path) -> str:
         """`path` as records spell it."""

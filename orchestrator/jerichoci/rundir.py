@@ -65,7 +65,7 @@ class RunWriter:
 
     def finish(self, record: RunRecord) -> None:
         """Write the terminal record: event, status.json files, run.json; then tell the sinks."""
-        self.layout.reserve.unlink(missing_ok=True)
+        self.layout.free_reserve()
         self.record = record
         event = self._journal.append(RunFinished(run=record))
         for job in record.jobs:
@@ -73,6 +73,7 @@ class RunWriter:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             atomic.write_json(path, job.model_dump(mode="json"))
         atomic.write_json(self.layout.record, record.model_dump(mode="json"))
+        self.layout.reserve.unlink(missing_ok=True)
         self._journal.tell(event)
 
 
