@@ -137,7 +137,7 @@ class Project:
     def env(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PIKACI_", "COMP_"))}
         python_path = {"PYTHONPATH": str(REPOSITORY / "orchestrator")}
-        return kept | python_path | {"PIKACI_STATE_ROOT": str(self.state)} | self.environment
+        return {**kept, **python_path, "PIKACI_STATE_ROOT": str(self.state), **self.environment}
 
     def argv(self, *args: str) -> list[str]:
         return [sys.executable, "-m", "pikaci", *args]
@@ -175,7 +175,8 @@ class Project:
         return sorted(name for name in names if "." not in name)
 
     def run_dir(self, run_id: str = "latest") -> Path:
-        return self.state / "runs" / (self.run_ids()[-1] if run_id == "latest" else run_id)
+        name: str = self.run_ids()[-1] if run_id == "latest" else run_id
+        return self.state / "runs" / name
 
     def record(self, run_id: str = "latest") -> Json:
         values: Json = json.loads((self.run_dir(run_id) / "run.json").read_bytes())
@@ -189,7 +190,8 @@ class Project:
 
     def log(self, job: str, run_id: str = "latest") -> str:
         jobs = {job["id"]: job for job in self.record(run_id)["jobs"]}
-        return (self.run_dir(run_id) / jobs[job]["host_log_path"]).read_text()
+        path: Path = self.run_dir(run_id) / jobs[job]["host_log_path"]
+        return path.read_text()
 
 
 def finish(process: subprocess.Popen[bytes], deadline_secs: float = DEADLINE_SECS) -> Done:

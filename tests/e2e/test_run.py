@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,9 @@ from e2e.project import HELLO, Json, Project, finish, wait_for
 from jerichoci.event import event_adapter
 from jerichoci.plan import Plan
 from jerichoci.record import JobRecord, PreparedOutputs, RunRecord
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 TWO_JOBS = """
   two = {
@@ -85,7 +89,7 @@ def test_events_are_valid_gapless_and_in_order(project: Project) -> None:
 def test_every_record_fits_its_model(project: Project) -> None:
     project.run("hello")
     run = project.run_dir()
-    models = {
+    models: dict[str, type[BaseModel]] = {
         "run.json": RunRecord,
         "plan.json": Plan,
         "prepared-outputs.json": PreparedOutputs,

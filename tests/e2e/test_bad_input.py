@@ -1,0 +1,288 @@
+"""What is wrong gets one sentence, the right exit code, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.project import HELLO, Json, Project, finish, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+RUN_ID = "20260131T235959Z-0123abcd"
+LANE = '[[branch.lanes]]\nid = "hello"\ntarget = "hello"\n'
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+
+
+def assert_nothing_was_left(project: Project) -> None:
+    runs = project.state / "runs"
+    assert not runs.exists() or list(runs.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "helo"), "there is no target 'helo'; did you mean `hello`?"),
+        (("plan", "helo"), "did you mean `hello`?"),
+        (("run", "quite-another"), "`pikaci targets` lists what there is"),
+        (("run", "../hello"), "is not a target id"),
+        (("run", 'a" + "b'), "is not a target id"),
+        (("run", ""), "is not a target id"),
+        (("run", "hello", "--job", "gret"), "has no job 'gret'; did you mean `greet`?"),
+        (("run", "hello", "--system", "sparc-solaris"), "is not for sparc-solaris"),
+        (("run", "hello", "--system", 'x" y'), "is not a system"),
+        (("run", "hello", "--source", "git+https://host/repo"), "has no `rev`"),
+        (("run", "hello", "--source", "/elsewhere"), "does not start with `git+`"),
+        (("run", "hello", "--run-id", "../x"), "is not a run id"),
+        (("run", "hello", "--flake", "/nowhere"), "/nowhere is not a directory"),
+        (("run", "hello", "--flake", ".#hello"), "names an attribute"),
+        (("run", "hello", "--jobs", "0"), "--jobs"),
+        (("run", "hello", "--outptu", "json"), "--output"),
+        (("run", "hello", "--output", "xml"), "xml"),
+        (("run", "hello", "too-much"), "too-much"),
+        (("run",), "TARGET"),
+        (("rum", "hello"), "there is no command 'rum'; did you mean `run`?"),
+        (("schema", "nothing"), "nothing"),
+        (("select", "--base", "HEAD"), "--head"),
+        (("select", "--base", "nowhere", "--head", "HEAD"), "nowhere"),
+        (("status", "latest"), "there is no run yet"),
+        (("lanes",), "forge-lanes.toml"),
+    ],
+)
+def test_a_wrong_command_line_gets_one_sentence(
+    project: Project, arguments: tuple[str, ...], said: str
+) -> None:
+    assert said in project.pikaci(*arguments).refused(2)
+    assert_nothing_was_left(project)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{ outputs = _: { pikaci = ; }; }", "syntax error"),
+        ("{ outputs = _: { }; }", "the flake has no output `pikaci`"),
+        ("{ outputs = _: throw ''no way''; }", "no way"),
+        ("{ outputs = _: { pikaci = (import ./nowhere); }; }", "nowhere"),
+        ("", "the flake does not evaluate"),
+    ],
+)
+def test_a_broken_flake_is_said_in_a_sentence(project: Project, text: str, said: str) -> None:
+    project.write("flake.nix", text)
+    for command in (("run", "hello"), ("plan", "hello"), ("targets",)):
+        assert said in project.pikaci(*command).refused(2)
+    assert_nothing_was_left(project)
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (
+            'hello.jobs.it = { command = "true"; timeoutSecs = "abc"; };',
+            'hello.jobs.it.timeoutSecs: expected a positive integer, found the string "abc"',
+        ),
+        (
+            'hello = { jobs.it.command = "true"; snapshot.excludes = [ ]; };',
+            'found "excludes" (did you mean "exclude"?)',
+        ),
+        (
+            'hello.jobs.it = { command = "true"; needs = [ "dep" ]; };',
+            "targets.hello.jobs.it.needs: expected",
+        ),
+        ('hello = { trigger = "branch"; jobs.it.command = "true"; };', "targets.hello.trigger"),
+        (
+            'hello.jobs.it.command = "cat /nix/store/00000000000000000000000000000000-x";',
+            "targets.hello.jobs.it.command",
+        ),
+    ],
+)
+def test_a_catalog_mistake_names_the_attribute_what_was_expected_and_what_was_found(
+    project: Project, targets: str, said: str
+) -> None:
+    project.define(targets)
+    assert said in project.pikaci("run", "hello").refused(2)
+    assert_nothing_was_left(project)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LANE + 'colour = "red"\n', "branch.lanes[0]"),
+        (LANE + 'colour = "red"\n', "colour"),
+        (LANE.replace('"hello"\n', '"helo"\n'), "helo"),
+        (LANE + 'paths = ["a["]\n', "paths[0]"),
+        (LANE + "paths = [\n", "ci/forge-lanes.toml:"),
+        (LANE + 'command = "make"\n', "command"),
+    ],
+)
+def test_a_lanes_file_mistake_names_the_place(project: Project, text: str, said: str) -> None:
+    project.define('hello = { trigger = "branch"; jobs.it.command = "true"; };')
+    project.lanes(text)
+    assert said in project.pikaci("run", "hello").refused(2)
+    assert_nothing_was_left(project)
+
+
+def test_a_lanes_file_of_another_version_is_refused(project: Project) -> None:
+    project.write("ci/forge-lanes.toml", "version = 2\n")
+    sentence = project.pikaci("run", "hello").refused(2)
+    assert "ci/forge-lanes.toml" in sentence
+    assert "version" in sentence
+
+
+def test_a_syntax_error_in_the_lanes_file_has_line_and_column(project: Project) -> None:
+    project.write("ci/forge-lanes.toml", "version = 1\n[[branch.lanes]]\nid = \n")
+    for command in (("run", "hello"), ("lanes",), ("targets",)):
+        assert "ci/forge-lanes.toml:3:6" in project.pikaci(*command).refused(2)
+
+
+def test_outside_any_repository_the_user_is_told_where_to_go(project: Project) -> None:
+    away = project.at(project.root.parent)
+    for command in (("run", "hello"), ("plan", "hello"), ("targets",), ("lanes",)):
+        assert "there is no flake.nix" in away.pikaci(*command).refused(2)
+
+
+def test_a_commit_that_is_not_there_is_named(project: Project) -> None:
+    source = f"git+file://{project.root}?rev={'0' * 40}"
+    assert (
+        "there is no commit 000000" in project.pikaci("run", "hello", "--source", source).refused()
+    )
+
+
+def edit(path: Path, change: Callable[[Json], object]) -> None:
+    values = json.loads(path.read_bytes())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def test_a_plan_of_a_later_schema_is_not_run(project: Project) -> None:
+    project.run("hello")
+    edit(project.run_dir() / "plan.json", lambda plan: plan.update(schema_version=2))
+    sentence = project.pikaci("rerun", "latest").refused(2)
+    assert "plan.json" in sentence
+    assert "schema" in sentence
+    assert len(project.run_ids()) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\x00", b"null", b'{"status": 1}'])
+def test_a_corrupt_record_spoils_no_other(project: Project, content: bytes) -> None:
+    project.run("hello", "--run-id", RUN_ID)
+    project.run("hello")
+    good = project.run_ids()[-1]
+    (project.run_dir(RUN_ID) / "run.json").write_bytes(content)
+    rows = {row["run_id"]: row for row in project.pikaci("list", "--json").passed().json}
+    assert rows[RUN_ID]["unreadable"]
+    assert rows[good]["status"] == "passed"
+    text = project.pikaci("list").passed().out
+    assert "unreadable" in text
+    assert RUN_ID in project.pikaci("status", RUN_ID).refused(2)
+    assert (project.run_dir(RUN_ID) / "run.json").read_bytes() == content
+    project.pikaci("reap").passed()
+    project.pikaci("gc", "--keep-runs", "0").passed()
+    assert project.run_ids() == []
+
+
+def test_a_taken_run_id_is_refused_and_the_run_kept(project: Project) -> None:
+    project.run("hello", "--run-id", RUN_ID)
+    before = project.record(RUN_ID)
+    assert RUN_ID in project.pikaci("run", "hello", "--run-id", RUN_ID).refused(2)
+    assert project.record(RUN_ID) == before
+    assert project.run_ids() == [RUN_ID]
+
+
+def test_of_two_processes_with_one_run_id_one_runs(project: Project) -> None:
+    project.define('  slow.jobs.it.command = "sleep 0.5";')
+    both = [project.start("run", "slow", "--run-id", RUN_ID) for _ in range(2)]
+    done = sorted((finish(each) for each in both), key=lambda done: done.code)
+    assert [each.code for each in done] == [0, 2]
+    assert RUN_ID in done[1].refused(2)
+    assert project.run_ids() == [RUN_ID]
+    assert project.record(RUN_ID)["status"] == "passed"
+
+
+def test_a_file_in_place_of_the_state_root_is_refused(project: Project) -> None:
+    project.state.write_text("mine")
+    for command in (("run", "hello"), ("plan", "hello"), ("targets",), ("gc",), ("reap",)):
+        sentence = project.pikaci(*command).refused(2)
+        assert f"the state root {project.state} can't be written" in sentence
+    assert project.state.read_text() == "mine"
+
+
+@contextmanager
+def mounted(directory: Path, *arguments: str) -> Iterator[None]:
+    directory.mkdir(exist_ok=True)
+    subprocess.run(["mount", *arguments, str(directory)], check=True, timeout=30)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True, timeout=30)
+
+
+@needs_root
+def test_a_state_root_that_is_read_only_is_refused_but_can_be_read(project: Project) -> None:
+    project.run("hello")
+    state = str(project.state)
+    with mounted(project.state, "--bind", state):
+        subprocess.run(["mount", "-o", "remount,bind,ro", state], check=True, timeout=30)
+        assert "can't be written" in project.pikaci("run", "hello").refused(2)
+        (row,) = project.pikaci("list", "--json").passed().json
+        assert row["status"] == "passed"
+        project.pikaci("status", "latest").passed()
+        project.pikaci("logs", "latest").passed()
+    assert len(project.run_ids()) == 1
+
+
+@needs_root
+@pytest.mark.parametrize("kib", [4, 128, 300, 450])
+def test_a_full_state_root_ends_in_a_sentence_or_a_record(project: Project, kib: int) -> None:
+    project.define("  big.jobs.it.command = \"head -c 2000000 /dev/zero | tr '\\\\0' x\";")
+    with mounted(project.state, "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs"):
+        done = project.pikaci("run", "big")
+        assert done.code in {1, 2, 75}, done
+        assert "Traceback" not in done.err
+        assert "itself failed" not in done.err
+        for run_id in project.run_ids():
+            assert project.record(run_id)["status"] in {"failed", "passed"}
+            events = (project.run_dir(run_id) / "events.jsonl").read_bytes()
+            assert all(json.loads(line) for line in events.splitlines())
+        if not project.run_ids():
+            done.refused(done.code)
+        done = project.pikaci("list")
+        assert "Traceback" not in done.err
+
+
+@needs_root
+def test_a_disk_that_fills_up_during_a_run_still_ends_in_a_record(project: Project) -> None:
+    project.define('  fills.jobs.it.command = "sleep 1.5; echo more";')
+    with mounted(project.state, "-t", "tmpfs", "-o", "size=4m", "tmpfs"):
+        running = project.start("run", "fills", "--output", "jsonl")
+        wait_for(lambda: project.run_ids() and len(project.events()) > 3)
+        try:
+            with (project.state / "ballast").open("wb") as file:
+                while True:
+                    file.write(bytes(65536))
+                    file.flush()
+        except OSError:
+            pass
+        done = finish(running)
+        assert "Traceback" not in done.err
+        record = project.record()
+        assert record["status"] in {"failed", "passed"}
+        assert record["failure_kind"] in {None, "infrastructure"}
+        assert project.events()[-1]["event"] == "run_finished"
+        assert not (project.run_dir() / "reserve").exists()
+
+
+def test_a_target_only_for_another_kind_of_machine_is_refused(project: Project) -> None:
+    project.define(HELLO)
+    flake = (project.root / "flake.nix").read_text()
+    project.write("flake.nix", flake.replace(project.system, "aarch64-darwin"))
+    project.write("targets.nix", 'system: { hello.jobs.it.command = "true"; }')
+    sentence = project.pikaci("run", "hello").refused(2)
+    assert "aarch64-darwin" in sentence
+    assert_nothing_was_left(project)
