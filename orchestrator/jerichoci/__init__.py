@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jerichoci.engine import RunRequest, Source, run_plan
+    from jerichoci.engine import run_plan
     from jerichoci.errors import (
         CancelledRunError,
         CatalogError,
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     )
     from jerichoci.plan import Plan, parse_plan, plan_digest
     from jerichoci.record import JobRecord, PreparedOutputs, RunRecord
+    from jerichoci.request import RunRequest, Source
     from jerichoci.status import FailureKind, KeepPolicy, LogKind, Status
     from jerichoci.store import RunStore
 
 _HOMES = {
-    "engine": ("RunRequest", "Source", "run_plan"),
+    "engine": ("run_plan",),
     "errors": (
         "CancelledRunError",
         "CatalogError",
@@ -36,6 +37,7 @@ _HOMES = {
     ),
     "plan": ("Plan", "parse_plan", "plan_digest"),
     "record": ("JobRecord", "PreparedOutputs", "RunRecord"),
+    "request": ("RunRequest", "Source"),
     "status": ("FailureKind", "KeepPolicy", "LogKind", "Status"),
     "store": ("RunStore",),
 }

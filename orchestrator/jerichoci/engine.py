@@ -13,7 +13,6 @@ import threading
 import time
 import traceback
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,25 +22,26 @@ from jerichoci.errors import PikaciError
 from jerichoci.event import Heartbeat, JobFinished, JobStarted
 from jerichoci.hostlog import host_logs
 from jerichoci.ids import check_run_id, new_run_id
-from jerichoci.nix import NixOptions
 from jerichoci.placement import open_placement
-from jerichoci.plan import ExecuteNode, Plan, plan_digest
 from jerichoci.prepare import Host, Prepares
-from jerichoci.record import Cause, JobRecord, RunRecord, Tool
+from jerichoci.record import Cause
+from jerichoci.request import RunRequest, first_record, skipped_record
 from jerichoci.rundir import open_run
 from jerichoci.runtime import check_runtime
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, Status
 from jerichoci.stop import Stop, StoppedError, StopReason
+from jerichoci.verdict import broken_message, conclude, did, job_message, prepare_failed
 from jerichoci.workspace import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Sequence
+    from collections.abc import Awaitable, Coroutine, Iterator, Sequence
 
     from jerichoci.hostlog import HostLogs
     from jerichoci.journal import Sink
     from jerichoci.layout import StateLayout
     from jerichoci.placement import Placement
-    from jerichoci.realise import Realised
+    from jerichoci.plan import ExecuteNode
+    from jerichoci.record import JobRecord, RunRecord
     from jerichoci.rundir import RunWriter
 
 HEARTBEAT_SECS = 10.0
@@ -49,39 +49,6 @@ HEARTBEAT_SECS = 10.0
 CANCEL_POLL_SECS = 1.0
 """How soon a cancel request is seen whose signal did not arrive."""
 INTERNAL_LOG = "internal-error.log"
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a run's files come from."""
-
-    tree: str
-    snapshot_id: str
-    root: str | None = None
-    rev: str | None = None
-    flake_dir: str | None = None
-    git_head: str | None = None
-    git_dirty: bool | None = None
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What to run and how."""
-
-    plan: Plan
-    source: Source
-    tool: Tool
-    run_id: str | None = None
-    jobs: frozenset[str] | None = None
-    """The jobs asked for, with all they need; None means all."""
-    max_jobs: int | None = None
-    fail_fast: bool = False
-    keep: KeepPolicy = KeepPolicy.NEVER
-    rerun_of: str | None = None
-    changed_files: tuple[str, ...] = ()
-    filters: tuple[str, ...] = ()
-    skip_reason: str | None = None
-    nix: NixOptions = field(default_factory=NixOptions)
 
 
 async def run_plan(state: StateLayout, request: RunRequest, sinks: Sequence[Sink]) -> RunRecord:
@@ -96,57 +63,13 @@ async def run_plan(state: StateLayout, request: RunRequest, sinks: Sequence[Sink
         open_placement(node.placement, state.root, request.nix).check(request.plan.system)
     run_id = check_run_id(request.run_id) if request.run_id else new_run_id()
     plan = request.plan.with_(run_id=run_id, created_at=timestamp())
-    record = _first_record(state, request, plan)
+    record = first_record(state, request, plan)
     with open_run(state, record, plan, sinks) as writer:
         if request.skip_reason:
-            writer.finish(_skipped_record(record, request.skip_reason))
+            writer.finish(skipped_record(record, request.skip_reason))
         else:
             await Engine(state, request, writer).run()
         return writer.record
-
-
-def _first_record(state: StateLayout, request: RunRequest, plan: Plan) -> RunRecord:
-    source = request.source
-    return RunRecord(
-        run_id=plan.run_id or "",
-        status=Status.RUNNING,
-        rerun_of=request.rerun_of,
-        target_id=plan.target_id,
-        target_description=plan.target_description,
-        system=plan.system,
-        source_root=source.root,
-        source_rev=source.rev,
-        source_tree=source.tree,
-        snapshot_dir=str(state.snapshots / source.snapshot_id),
-        snapshot_id=source.snapshot_id,
-        flake_dir=source.flake_dir,
-        git_head=source.git_head,
-        git_dirty=source.git_dirty,
-        created_at=plan.created_at or "",
-        plan_digest=plan_digest(plan),
-        changed_files=list(request.changed_files),
-        filters=list(request.filters),
-        jobs=[_first_job_record(node) for node in plan.jobs],
-        tool=request.tool,
-    )
-
-
-def _first_job_record(node: ExecuteNode) -> JobRecord:
-    return JobRecord(
-        id=node.job_id,
-        description=node.description,
-        status=Status.RUNNING,
-        placement=node.placement,
-        runtime=node.runtime,
-        plan_node_id=node.id,
-        timeout_secs=node.execute.timeout_secs,
-    )
-
-
-def _skipped_record(record: RunRecord, reason: str) -> RunRecord:
-    cause = Cause(code=CauseCode.FILTERED, message=reason)
-    jobs = [job.with_(status=Status.SKIPPED, cause=cause, message=reason) for job in record.jobs]
-    return record.with_(status=Status.SKIPPED, message=reason, finished_at=timestamp(), jobs=jobs)
 
 
 class Engine:
@@ -189,16 +112,23 @@ class Engine:
             nodes = [node for node in self._plan.prepares if node.id in self._selected]
             prepares = Prepares(self._writer, logs, nodes, self._needed_by())
             beat = asyncio.ensure_future(self._guard(self._beat()))
+            early = [asyncio.ensure_future(work) for work in self._early()]
             try:
                 await self._run_nodes(prepares, logs)
             except Exception as error:  # noqa: BLE001 - ends in a terminal record
                 self._break(error)
             finally:
-                beat.cancel()
-                for task in self._snapshots.values():
+                for task in (rest := [beat, *early, *self._snapshots.values()]):
                     task.cancel()
-                await asyncio.wait({beat, *self._snapshots.values()})
+                await asyncio.gather(*rest, return_exceptions=True)
                 self._finish()
+
+    def _early(self) -> Iterator[Awaitable[object]]:
+        """What jobs will wait for, begun while the prepares still go on."""
+        jobs = [node for node in self._plan.jobs if node.id in self._selected]
+        for name in {node.placement for node in jobs}:
+            yield self._hosts[name].snapshot()
+            yield self._hosts[name].placement.confinement()
 
     async def _run_nodes(self, prepares: Prepares, logs: HostLogs) -> None:
         for node in self._plan.jobs:
@@ -250,13 +180,13 @@ class Engine:
             if needed in self._jobs:
                 other = await asyncio.shield(self._jobs[needed])
                 if other.status is not Status.PASSED and not self._stop.is_set():
-                    message = f"it needs job {other.id}, which {_did(other.status)}"
+                    message = f"it needs job {other.id}, which {did(other.status)}"
                     cause = Cause(code=CauseCode.DEPENDENCY_FAILED, message=message)
                     return {"status": Status.SKIPPED, "cause": cause, "message": message}
             else:
                 result = await prepares.result(needed)
                 if result.outcome is Outcome.FAILED:
-                    return _prepare_failed(result)
+                    return prepare_failed(result)
         if self._stop.is_set():
             return self._not_started(None)
         return {}
@@ -298,7 +228,7 @@ class Engine:
                 self._running.discard(node.job_id)
 
     def _settle(self, job: JobRecord) -> JobRecord:
-        job = job.with_(finished_at=timestamp(), message=job.message or _message(job))
+        job = job.with_(finished_at=timestamp(), message=job.message or job_message(job))
         self._writer.update_job(job)
         self._writer.emit(JobFinished(job=job, failure_kind=job.failure_kind))
         if job.status is Status.FAILED and self._request.fail_fast:
@@ -323,7 +253,7 @@ class Engine:
             return self._broken_job(self._writer.job(node.job_id))
 
     def _broken_job(self, job: JobRecord) -> JobRecord:
-        cause = Cause(code=CauseCode.ENVIRONMENT_FAILED, message=self._broken_message())
+        cause = Cause(code=CauseCode.ENVIRONMENT_FAILED, message=broken_message(self._failure))
         return job.with_(
             status=Status.FAILED,
             failure_kind=FailureKind.INFRASTRUCTURE,
@@ -338,16 +268,6 @@ class Engine:
         if self._failure is None:
             self._failure = error
         self._stop.set(StopReason.BROKEN)
-
-    def _broken_message(self) -> str:
-        match self._failure:
-            case PikaciError() as error:
-                return error.message
-            case OSError() as error:
-                where = f": {error.filename}" if error.filename else ""
-                return f"the run could not be recorded: {error.strerror}{where}"
-            case error:
-                return f"pikaci itself failed: {error!r}"
 
     async def _beat(self) -> None:
         last = time.monotonic()
@@ -379,29 +299,7 @@ class Engine:
 
     def _finish(self) -> None:
         jobs = [self._final_job(node) for node in self._plan.jobs]
-        record = self._writer.record.with_(jobs=jobs, finished_at=timestamp())
-        kinds = {job.failure_kind for job in jobs if job.status is Status.FAILED}
-        kind = next((kind for kind in FailureKind if kind in kinds), None)
-        if self._failure is not None:
-            message = self._broken_message()
-            cause = Cause(code=_code(self._failure), message=message)
-            record = record.with_(
-                status=Status.FAILED,
-                failure_kind=kind or FailureKind.INFRASTRUCTURE,
-                cause=cause,
-                message=message,
-            )
-        elif self._stop.reason is StopReason.CANCELLED:
-            code, message = STOP_MESSAGES[StopReason.CANCELLED]
-            cause = Cause(code=code, message=message)
-            record = record.with_(status=Status.CANCELLED, cause=cause, message=message)
-        elif kind is not None:
-            first = next(job for job in jobs if job.failure_kind is kind)
-            record = record.with_(
-                status=Status.FAILED, failure_kind=kind, cause=first.cause, message=first.message
-            )
-        else:
-            record = record.with_(status=Status.PASSED)
+        record = conclude(self._writer.record, jobs, self._stop.reason, self._failure)
         try:
             self._clean_up()
         finally:
@@ -424,25 +322,3 @@ class Engine:
         except OSError:
             # A full or failing disk: the next `reap` or `gc` removes what is left.
             return
-
-
-def _did(status: Status) -> str:
-    return "was skipped" if status is Status.SKIPPED else f"{status}"
-
-
-def _message(job: JobRecord) -> str | None:
-    return job.cause.message if job.cause else None
-
-
-def _code(error: BaseException) -> CauseCode:
-    known = isinstance(error, OSError | PikaciError)
-    return CauseCode.ENVIRONMENT_FAILED if known else CauseCode.INTERNAL_ERROR
-
-
-def _prepare_failed(result: Realised) -> dict[str, Any]:
-    return {
-        "status": Status.FAILED,
-        "failure_kind": result.failure_kind,
-        "cause": result.cause,
-        "message": result.cause.message if result.cause else None,
-    }

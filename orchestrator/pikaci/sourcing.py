@@ -17,10 +17,10 @@ from pikaci.location import SourceTree, find_source, state_layout
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from jerichoci.engine import Source
     from jerichoci.layout import StateLayout
     from jerichoci.nix import NixOptions
     from jerichoci.plan import Plan
+    from jerichoci.request import Source
     from jerichoci.snapshot import Snapshot
     from pikaci.evaluation import Evaluated
 
@@ -113,7 +113,7 @@ async def _locate(wanted: Wanted) -> tuple[SourceTree, StateLayout, str | None]:
 async def _source(
     plan: Plan, snapshot: Snapshot, tree: SourceTree, state: StateLayout, rev: str | None
 ) -> Source:
-    from jerichoci.engine import Source
+    from jerichoci.request import Source
 
     jobs_tree = snapshot.tree
     if plan.snapshot.exclude:

@@ -78,9 +78,9 @@ def _not_passed(record: RunRecord) -> list[str]:
 
 
 async def _recorded(store: RunStore, record: RunRecord, plan: Plan, nix: NixOptions) -> Planned:
-    from jerichoci.engine import Source
     from jerichoci.errors import RecordError
     from jerichoci.repository import open_repository
+    from jerichoci.request import Source
     from pikaci.location import SourceTree
     from pikaci.sourcing import Planned
 

@@ -123,8 +123,9 @@ async def run_planned(
     rerun_of: str | None = None,
 ) -> int:
     """Run a plan with a reporter on it; the exit code."""
-    from jerichoci.engine import RunRequest, run_plan
+    from jerichoci.engine import run_plan
     from jerichoci.record import Tool
+    from jerichoci.request import RunRequest
     from jerichoci.status import KeepPolicy
     from pikaci import __version__
     from pikaci.render import exit_code, open_sinks
