@@ -44,11 +44,22 @@
           pikaci = {
             type = "app";
             program = "${self.packages.${system}.pikaci}/bin/pikaci";
-            meta.description = "Runs this flake's targets";
+            meta.description = "Runs targets";
           };
         }
       );
 
-      checks = eachSystem (system: _: { inherit (self.packages.${system}) pikaci; });
+      checks = eachSystem (system: pkgs: import ./nix/checks { inherit self system pkgs; });
+      devShells = eachSystem (_: pkgs: { default = pkgs.callPackage ./nix/shell.nix { }; });
+      formatter = eachSystem (_: pkgs: pkgs.nixfmt-tree);
+      overlays.default = import ./nix/overlay.nix;
+
+      nixosModules = {
+        default = ./nix/modules;
+        incus-host = ./nix/modules/incus-host.nix;
+        guest = ./nix/modules/guest.nix;
+      };
+
+      flakeModules.default = ./nix/flake-module.nix;
     };
 }

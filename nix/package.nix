@@ -1,22 +1,39 @@
-# pikaci as a Python application, with the programs it runs on its PATH.
+# pikaci as a Python application, with the programs it runs within reach.
 {
   lib,
+  stdenv,
+  callPackage,
   python3Packages,
-  nix,
+  installShellFiles,
+  help2man,
+  versionCheckHook,
+  bash,
+  coreutils,
   git,
+  nix,
+  nix-prefetch-git,
+  openssh,
+  util-linux,
 }:
+let
+  inherit (lib.importTOML ../pyproject.toml) project;
+in
 python3Packages.buildPythonApplication {
-  pname = "pikaci";
-  version = "0.1.0";
+  pname = project.name;
+  inherit (project) version;
   pyproject = true;
+
   src = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.unions [
       ../pyproject.toml
-      ../README.md
-      ../orchestrator
+      ../orchestrator/jerichoci
+      ../orchestrator/pikaci
     ];
   };
+  # The metadata wants a readme. An empty one: whoever edits the real one need not build this again.
+  postPatch = "touch README.md";
+
   build-system = [ python3Packages.hatchling ];
   dependencies = with python3Packages; [
     click
@@ -24,18 +41,52 @@ python3Packages.buildPythonApplication {
     rich
     wcmatch
   ];
+
+  # The user's own programs come first: Nix has to match its daemon, git and ssh have the user's settings and agents.
+  # Not so bash: jobs are written for a recent one, which macOS hasn't.
   makeWrapperArgs = [
     "--prefix"
     "PATH"
     ":"
-    (lib.makeBinPath [
-      nix
-      git
-    ])
+    (lib.makeBinPath [ bash ])
+    "--suffix"
+    "PATH"
+    ":"
+    (lib.makeBinPath (
+      [
+        coreutils
+        git
+        nix
+        nix-prefetch-git
+        openssh
+      ]
+      ++ lib.optional stdenv.hostPlatform.isLinux util-linux
+    ))
   ];
-  pythonImportsCheck = [ "pikaci" ];
+
+  nativeBuildInputs = [
+    help2man
+    installShellFiles
+  ];
+  postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    installShellCompletion --cmd pikaci \
+      --bash <(_PIKACI_COMPLETE=bash_source $out/bin/pikaci) \
+      --zsh <(_PIKACI_COMPLETE=zsh_source $out/bin/pikaci) \
+      --fish <(_PIKACI_COMPLETE=fish_source $out/bin/pikaci)
+    PATH=$out/bin:$PATH bash ${./man-pages.sh} man
+    installManPage man/*.1
+  '';
+
+  pythonImportsCheck = [
+    "jerichoci"
+    "pikaci"
+  ];
+  nativeInstallCheckInputs = [ versionCheckHook ];
+
+  passthru.tests.unit-tests = callPackage ./checks/unit-tests.nix { };
+
   meta = {
-    description = "CI that is the same on a laptop and in the forge, for people who use Nix";
+    inherit (project) description;
     mainProgram = "pikaci";
   };
 }

@@ -1,0 +1,3 @@
+final: _prev: {
+  pikaci = final.callPackage ./package.nix { };
+}

@@ -1,0 +1,57 @@
+# What working on pikaci needs. `pikaci` in this shell runs the checkout's sources.
+{
+  lib,
+  stdenv,
+  callPackage,
+  mkShell,
+  python3,
+  bubblewrap,
+  git,
+  help2man,
+  nix,
+  nixfmt-tree,
+  openssh,
+  ruff,
+  shellcheck,
+  util-linux,
+}:
+let
+  pikaci = callPackage ./package.nix { };
+  checkout = python3.pkgs.mkPythonEditablePackage {
+    inherit (pikaci) pname version dependencies;
+    root = "$PIKACI_CHECKOUT/orchestrator";
+    scripts.pikaci = "pikaci.__main__:main";
+  };
+in
+mkShell {
+  name = "pikaci-dev";
+  packages = [
+    (python3.withPackages (
+      packages:
+      [ checkout ]
+      ++ (with packages; [
+        hypothesis
+        mypy
+        pytest
+        pytest-asyncio
+        pytest-subprocess
+        pytest-xdist
+      ])
+    ))
+    git
+    help2man
+    nix
+    nixfmt-tree
+    openssh
+    ruff
+    shellcheck
+  ]
+  ++ lib.optionals stdenv.hostPlatform.isLinux [
+    bubblewrap
+    util-linux
+  ];
+  shellHook = ''
+    PIKACI_CHECKOUT=$(git rev-parse --show-toplevel 2>/dev/null || pwd)
+    export PIKACI_CHECKOUT
+  '';
+}

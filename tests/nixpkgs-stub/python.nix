@@ -1,0 +1,86 @@
+{
+  build,
+  lib,
+  machine,
+}:
+let
+  inherit (builtins)
+    attrNames
+    concatStringsSep
+    elemAt
+    genList
+    length
+    listToAttrs
+    match
+    ;
+
+  # `--prefix NAME : VALUE` and `--suffix NAME : VALUE` of makeWrapper, as shell.
+  wrap =
+    arguments:
+    let
+      line =
+        index:
+        let
+          at = offset: elemAt arguments (index * 4 + offset);
+          name = at 1;
+          between = at 2;
+          value = at 3;
+        in
+        if at 0 == "--prefix" then
+          "export ${name}=${value}${between}\$${name}"
+        else
+          "export ${name}=\$${name}${between}${value}";
+    in
+    concatStringsSep "\n" (genList line (length arguments / 4));
+
+  application =
+    given:
+    let
+      inherit (lib.importTOML "${given.src}/pyproject.toml") project;
+      program = name: ''
+        cat > $out/bin/${name} <<'END'
+        #!/bin/sh
+        ${wrap (given.makeWrapperArgs or [ ])}
+        export PYTHONPATH=${given.src}/orchestrator PYTHONDONTWRITEBYTECODE=1
+        exec python3 -m ${elemAt (match "([^:.]*).*" project.scripts.${name}) 0} "$@"
+        END
+        chmod +x $out/bin/${name}
+      '';
+      made = build "${given.pname}-${given.version}" ''
+        mkdir -p $out/bin
+        ${concatStringsSep "\n" (map program (attrNames project.scripts))}
+      '' { };
+    in
+    made
+    // {
+      inherit (given) pname version meta;
+      dependencies = given.dependencies or [ ];
+      overridePythonAttrs = changes: application (given // changes);
+    }
+    // given.passthru or { };
+in
+listToAttrs (
+  map
+    (name: {
+      inherit name;
+      value = machine name;
+    })
+    [
+      "click"
+      "hatchling"
+      "hypothesis"
+      "mypy"
+      "pydantic"
+      "pytest"
+      "pytest-asyncio"
+      "pytest-subprocess"
+      "pytest-xdist"
+      "pytestCheckHook"
+      "rich"
+      "wcmatch"
+    ]
+)
+// {
+  buildPythonApplication = application;
+  mkPythonEditablePackage = { pname, ... }: machine pname;
+}
