@@ -81,15 +81,21 @@ class Confinement:
             "KILL",
         )
 
-    def shell_argv(self, snapshot: Path, workspace: Workspace, kind: str) -> list[str]:
-        """The command line of a shell in a workspace that was kept; paths as in `argv`."""
+    def shell_argv(
+        self, snapshot: Path, workspace: Workspace, kind: str, prompt: str
+    ) -> list[str]:
+        """The command line of a shell in a workspace that was kept; paths as in `argv`.
+
+        The prompt is no environment variable of it: the bash that mounts would drop that.
+        """
         mount = {
             "overlay": 'mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper'
             ',workdir=$2/work$3" "$2/workspace" && ',
             "read_only": 'mount --bind "$1" "$2/workspace" && ',
         }.get(kind, "")
-        script = f'{mount}cd "$2/workspace" && shift 3 && exec "$@" bash --noprofile --norc -i'
-        places = (str(snapshot), str(workspace.root), self.overlay_options)
+        shell = 'exec "$@" env PS1="$prompt" bash --noprofile --norc -i'
+        script = f'{mount}cd "$2/workspace" && prompt=$4 && shift 4 && {shell}'
+        places = (str(snapshot), str(workspace.root), self.overlay_options, prompt)
         prefix = self.prefix if mount else ()
         return [*prefix, "bash", "-c", script, "pikaci-shell", *places, *self.drop]
 

@@ -57,11 +57,12 @@ async def _shell(store: RunStore, run_id: str, job_id: str) -> int:
         Path(record.snapshot_dir or "").relative_to(store.layout.root),
         Workspace(workspace.root.relative_to(store.layout.root)),
         str(job.execution.get("workspace")),
+        prompt=f"{job_id}$ ",
     )
     outputs = store.load_prepared_outputs(run_id).outputs
     inputs = {row.node_id: Path(row.path) for row in outputs if row.path}
     artifacts = layout.attempt(job_id, job.attempt) / "artifacts" / "files"
     env = job_environment(node.execute, inputs, artifacts)
-    terminal = {"TERM": os.environ.get("TERM", "dumb"), "PS1": f"{job_id}$ "}
+    terminal = {"TERM": os.environ.get("TERM", "dumb")}
     done = subprocess.run(argv, cwd=store.layout.root, env=env | terminal, check=False)  # noqa: ASYNC221 - the shell has the terminal, there is nothing else to do
     return done.returncode
