@@ -1,0 +1,192 @@
+"""What people see: progress on a terminal, plain lines elsewhere, logs, shells, help."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.terminal import TerminalSession
+from pikaci.cli import COMMANDS
+
+if TYPE_CHECKING:
+    from e2e.project import Project
+
+TARGETS = """
+  slow = {
+    description = "Takes its time";
+    prepare.dep.drv = build "dep" "echo from-builder; echo > $out";
+    jobs.it = { needs = [ "dep" ]; command = "echo from-job; sleep 0.7; echo late"; };
+  };
+  fails.jobs.it.command = "for i in $(seq 100); do echo line-$i; done; exit 1";
+  keeps.jobs.it = { command = "echo made > made; exit 1"; env.STATED = "yes"; };
+  wide.jobs = { one.command = "true"; two.command = "true"; };
+"""
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    project.define(TARGETS)
+    project.write("file", "of the tree\n")
+    return project
+
+
+def on_terminal(project: Project, *args: str) -> TerminalSession:
+    return TerminalSession(project.argv(*args), project.root, project.env())
+
+
+def test_a_terminal_shows_progress_and_ends_with_where_the_record_is(project: Project) -> None:
+    with on_terminal(project, "run", "slow") as screen:
+        screen.wait_for("running it")
+        screen.wait_for("it> from-job")
+        assert screen.wait() == 0
+        assert "\x1b[" in screen.raw
+        assert "Takes its time" in screen.text
+        assert "prepare dep-" in screen.text
+        assert "job it passed" in screen.text
+        last = screen.text.strip().splitlines()[-1]
+        assert last == f"record {project.run_dir()}"
+
+
+def test_interrupting_at_a_terminal_cancels_the_run(project: Project) -> None:
+    project.define('  endless.jobs.it.command = "sleep 60";')
+    with on_terminal(project, "run", "endless") as screen:
+        screen.wait_for("running it")
+        screen.type("\x03")
+        assert screen.wait() == 130
+        assert "cancelled" in screen.text
+    assert project.record()["status"] == "cancelled"
+
+
+def test_a_failure_on_a_terminal_shows_its_last_lines(project: Project) -> None:
+    with on_terminal(project, "run", "fails") as screen:
+        assert screen.wait() == 1
+        assert "it> line-100" in screen.text
+        assert "it> line-50\n" not in screen.text
+        assert "pikaci rerun" in screen.text
+
+
+def test_no_color_means_no_colour(project: Project) -> None:
+    quiet = project.with_env(NO_COLOR="1")
+    with on_terminal(quiet, "run", "wide") as screen:
+        assert screen.wait() == 0
+        assert "\x1b[3" not in screen.raw
+        assert "\x1b[1;3" not in screen.raw
+
+
+def test_elsewhere_there_is_a_plain_line_for_each_step(project: Project) -> None:
+    err = project.pikaci("run", "slow").passed().err
+    assert "\x1b" not in err
+    lines = err.splitlines()
+    assert all(line.startswith("pikaci: ") for line in lines)
+    for step in ("run ", "prepare dep-", "job it started", "job it passed", "passed in"):
+        assert any(line.removeprefix("pikaci: ").startswith(step) for line in lines), step
+    assert "from-job" not in err
+
+
+def test_print_logs_shows_what_builders_and_jobs_say(project: Project) -> None:
+    err = project.pikaci("run", "slow", "-L").passed().err
+    assert "from-builder" in err
+    assert "it> from-job" in err.splitlines()
+    assert "it> late" in err.splitlines()
+
+
+def test_a_plain_failure_shows_its_last_lines_once(project: Project) -> None:
+    for flags in ((), ("-L",)):
+        err = project.pikaci("run", "fails", *flags).err
+        assert err.count("it> line-100\n") == 1
+
+
+def test_a_shell_opens_in_a_kept_workspace(project: Project) -> None:
+    assert project.pikaci("run", "keeps", "--keep", "on-failure").code == 1
+    with on_terminal(project, "shell", "latest", "it") as screen:
+        screen.wait_for("it$")
+        screen.type("echo $((40 + 2)) $STATED; cat made file; exit 5\n")
+        assert screen.wait() == 5
+        shown = screen.text.splitlines()
+        assert {"42 yes", "made", "of the tree"} <= set(shown)
+
+
+def test_a_workspace_that_was_not_kept_has_no_shell(project: Project) -> None:
+    project.pikaci("run", "keeps")
+    sentence = project.pikaci("shell", "latest", "it").refused(2)
+    assert "kept no workspace" in sentence
+    assert "--keep" in sentence
+    assert "has no job 'other'" in project.pikaci("shell", "latest", "other").refused(2)
+
+
+def test_help_is_short_and_teaches(project: Project) -> None:
+    out = project.pikaci("--help").passed().out
+    for command, line in COMMANDS.items():
+        assert command in out
+        assert line in out
+    assert "pikaci run hello" in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_that_explains_it(project: Project, command: str) -> None:
+    out = project.pikaci(command, "--help").passed().out
+    assert out.startswith(f"Usage: pikaci {command}")
+    explanation, _, flags = out.partition("Options:")
+    assert len(explanation.splitlines()) > 2
+    for line in flags.splitlines():
+        assert not line.rstrip().endswith(("TEXT", "INTEGER"))
+    assert project.pikaci(command, "-h").passed().out == out
+
+
+def test_the_version_is_said(project: Project) -> None:
+    assert project.pikaci("--version").passed().out.startswith("pikaci ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "position", "offered"),
+    [
+        ("pikaci ru", 1, {"run"}),
+        ("pikaci re", 1, {"rerun", "reap"}),
+        ("pikaci run ", 2, {"slow", "fails", "keeps", "wide"}),
+        ("pikaci run s", 2, {"slow"}),
+        ("pikaci plan w", 2, {"wide"}),
+        ("pikaci run --fail", 2, {"--fail-fast"}),
+        ("pikaci run slow --output j", 4, {"json", "jsonl"}),
+        ("pikaci status l", 2, {"latest"}),
+        ("pikaci status 2026", 2, {"20260131T235959Z-0123abcd"}),
+        ("pikaci logs ", 2, {"latest", "20260131T235959Z-0123abcd"}),
+    ],
+)
+def test_the_shell_completes_commands_targets_and_runs(
+    project: Project, typed: str, position: int, offered: set[str]
+) -> None:
+    if typed.split()[1] in {"status", "logs"}:
+        project.run("wide", "--run-id", "20260131T235959Z-0123abcd")
+    words = project.with_env(
+        _PIKACI_COMPLETE="bash_complete", COMP_WORDS=typed, COMP_CWORD=str(position)
+    )
+    done = words.pikaci()
+    assert "itself failed" not in done.err
+    rows = [line.partition(",")[2] for line in done.out.splitlines()]
+    assert set(rows) == offered
+
+
+def test_completion_is_installed_with_one_line(project: Project) -> None:
+    done = project.with_env(_PIKACI_COMPLETE="bash_source").pikaci()
+    assert "complete -o nosort -F" in done.out
+    assert done.err == ""
+
+
+@pytest.mark.parametrize(
+    ("args", "spared"),
+    [
+        (("--help",), {"asyncio", "pydantic", "rich"}),
+        (("list",), {"asyncio", "pydantic", "rich"}),
+        (("status", "latest"), {"asyncio", "pydantic", "rich"}),
+    ],
+)
+def test_what_is_typed_often_starts_without_heavy_imports(
+    project: Project, args: tuple[str, ...], spared: set[str]
+) -> None:
+    project.run("wide")
+    done = project.with_env(PYTHONPROFILEIMPORTTIME="1").pikaci(*args)
+    assert done.code == 0
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.err.splitlines()}
+    assert "click" in imported
+    assert not imported & spared
