@@ -1,0 +1,116 @@
+# For flake-parts: targets defined in perSystem, over as many modules as one likes, and the flake output `pikaci` made of them.
+#
+# Values are merged here and checked by mkCatalog, whose messages name `targets.<id>...` as they do without flake-parts. What a
+# catalog doesn't look at (derivations, commands) isn't looked at here either.
+{
+  config,
+  flake-parts-lib,
+  getSystem,
+  lib,
+  ...
+}:
+let
+  inherit (builtins)
+    all
+    concatMap
+    elem
+    filter
+    isAttrs
+    isList
+    ;
+  inherit (lib)
+    last
+    literalExpression
+    mergeEqualOption
+    mkOption
+    mkOptionType
+    types
+    ;
+  pikaci = import ./lib;
+  known = (import ./lib/types.nix).systems;
+
+  # Any value: sets are merged as `set` does, lists joined, and everything else is defined once, or alike.
+  merged =
+    set:
+    mkOptionType {
+      name = "pikaci";
+      description = "what pikaci's mkCatalog takes";
+      check = _: true;
+      merge =
+        loc: defs:
+        if all (def: isAttrs def.value && !(def.value ? outPath)) defs then
+          set.merge loc defs
+        else if all (def: isList def.value) defs then
+          concatMap (def: def.value) defs
+        else
+          mergeEqualOption loc defs;
+    };
+
+  # Keys of a record are looked at when they are asked for. Ids aren't lazy: `mkIf false` leaves one out.
+  value = merged (types.lazyAttrsOf value);
+  byId = merged (types.attrsOf value);
+
+  target = merged (types.lazyAttrsOf targetKey);
+  targetKey = value // {
+    merge = loc: (if elem (last loc) [ "prepare" "jobs" ] then byId else value).merge loc;
+  };
+in
+{
+  _class = "flake";
+
+  options = {
+    pikaci = {
+      systems = mkOption {
+        type = value;
+        default = filter (system: elem system known) config.systems;
+        defaultText = literalExpression "those of `systems` that pikaci knows";
+        description = "Systems that the targets are for.";
+      };
+      lanes = mkOption {
+        type = value;
+        default = null;
+        example = literalExpression "./ci/forge-lanes.toml";
+        description = "The lanes file: when the forge runs which target.";
+      };
+      images = mkOption {
+        type = byId;
+        default = { };
+        example.pikaci-runner.alias = "pikaci/dev";
+        description = "Guest images by role.";
+      };
+    };
+
+    perSystem = flake-parts-lib.mkPerSystemOption {
+      _file = ./flake-module.nix;
+      options.pikaci.targets = mkOption {
+        type = merged (types.attrsOf target);
+        default = { };
+        example = literalExpression ''
+          {
+            check = {
+              prepare.tool.drv = self'.packages.tool;
+              jobs.test = {
+                needs = [ "tool" ];
+                command = "$PIKACI_INPUT_TOOL/bin/tool --test";
+              };
+            };
+          }
+        '';
+        description = ''
+          Targets by id, as `mkCatalog` takes them. Definitions of several modules are merged: sets key by key, lists joined.
+        '';
+      };
+    };
+
+    flake.pikaci = mkOption {
+      type = types.lazyAttrsOf types.raw;
+      default = { };
+      description = "The catalog and the plans of each system: see {option}`perSystem.pikaci.targets`.";
+    };
+  };
+
+  config.flake.pikaci = pikaci.mkCatalog {
+    inherit (config.pikaci) systems lanes images;
+    targets = system: (getSystem system).pikaci.targets;
+  };
+}

@@ -1,0 +1,16 @@
+# What takes too long for every change.
+{
+  title = "nightly";
+  description = "Runs once a night";
+  trigger = "nightly";
+  jobs.count = {
+    description = "Lists the files of this repository";
+    command = ''
+      set -euo pipefail
+      find . -type f | sort > "$PIKACI_ARTIFACTS/files.txt"
+      wc -l < "$PIKACI_ARTIFACTS/files.txt"
+    '';
+    timeoutSecs = 600;
+    retries.test = 1; # tried once more if it fails
+  };
+}
