@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 GIT_DEADLINE_SECS = 1800.0
 """For any one git: time to hash a large tree on a slow disk, not to hang."""
 
+VERSION_DEADLINE_SECS = 120.0
+"""A program that has to be read from a slow disk first."""
+
 GITLINK_MODE = "160000"
 
 _USERS_OWN = ("GIT_CONFIG_", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM")
@@ -127,6 +130,15 @@ class Git:
             InfrastructureError: as `out`.
         """
         return split_names(await self.out(*args, stdin=stdin))
+
+
+async def version() -> Completed:
+    """What `git --version` says.
+
+    Raises:
+        InfrastructureError: there is no git, or it isn't done in time.
+    """
+    return await run(["git", "--version"], deadline_secs=VERSION_DEADLINE_SECS)
 
 
 def git_failure(subcommand: str, done: Completed) -> InfrastructureError:

@@ -95,6 +95,16 @@ async def _query(*arguments: str) -> list[str]:
     return done.stdout.decode().split()
 
 
+async def store_info() -> process.Completed:
+    """Ask the store whether it answers.
+
+    Raises:
+        InfrastructureError: there is no `nix`, or it isn't done in time.
+    """
+    argv = ["nix", *_FEATURES, "store", "info"]
+    return await process.run(argv, deadline_secs=QUERY_DEADLINE_SECS)
+
+
 async def version(env: Mapping[str, str] | None = None) -> str:
     """The version of the `nix` on PATH.
 

@@ -133,10 +133,7 @@ class Evaluator:
         raw = errors[-1].raw if errors else done.last_line()
         if MARK in raw:
             return CatalogError(raw.partition(MARK)[2].strip())
-        store = await process.run(
-            ["nix", "--extra-experimental-features", "nix-command", "store", "info"],
-            deadline_secs=nix.QUERY_DEADLINE_SECS,
-        )
+        store = await nix.store_info()
         if done.exit_code < 0 or not store.ok:
             return InfrastructureError(
                 f"Nix can't work: {store.last_line()}", "is its store there?"

@@ -59,7 +59,7 @@ async def _examine(state: StateLayout) -> list[Finding]:
 
 
 async def _nix() -> list[Finding]:
-    from jerichoci import nix, process
+    from jerichoci import nix
     from jerichoci.errors import PikaciError
 
     try:
@@ -67,19 +67,17 @@ async def _nix() -> list[Finding]:
         nix.check_version(version)
     except PikaciError as error:
         return [Finding("nix", good=False, text=str(error))]
-    argv = ["nix", "--extra-experimental-features", "nix-command", "store", "info"]
-    store = await process.run(argv, deadline_secs=nix.QUERY_DEADLINE_SECS)
+    store = await nix.store_info()
     text = "the store answers" if store.ok else f"the store does not answer: {store.last_line()}"
     return [Finding("nix", good=True, text=version), Finding("nix store", store.ok, text)]
 
 
 async def _git() -> Finding:
-    from jerichoci import process
+    from jerichoci import git
     from jerichoci.errors import PikaciError
-    from jerichoci.nix import QUERY_DEADLINE_SECS
 
     try:
-        done = await process.run(["git", "--version"], deadline_secs=QUERY_DEADLINE_SECS)
+        done = await git.version()
     except PikaciError as error:
         return Finding("git", good=False, text=str(error))
     return Finding("git", done.ok, done.stdout.decode().strip().removeprefix("git version "))
