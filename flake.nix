@@ -61,5 +61,10 @@
       };
 
       flakeModules.default = ./nix/flake-module.nix;
+
+      templates.default = {
+        path = ./nix/template;
+        description = "A repository with a target, run by pikaci";
+      };
     };
 }

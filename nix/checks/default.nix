@@ -1,4 +1,4 @@
-# One check a file, each a function of `self`, `system` and `pkgs`.
+# One check a file. The catalog's needs no nixpkgs, nor do the staged builds'.
 {
   self,
   system,
