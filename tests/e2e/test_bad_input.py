@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import HELLO, Json, Project, finish, wait_for
+from e2e.project import HELLO, Json, Project, finish, shim, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -286,3 +287,22 @@ def test_a_target_only_for_another_kind_of_machine_is_refused(project: Project) 
     sentence = project.pikaci("run", "hello").refused(2)
     assert "aarch64-darwin" in sentence
     assert_nothing_was_left(project)
+
+
+def test_a_nix_that_is_too_old_is_refused(project: Project) -> None:
+    says = '*--version*) echo "nix (Nix) 2.3.16";; *) echo "error: what?" >&2; exit 1;;'
+    old = f'case "$*" in {says} esac'
+    path = shim(project.state.with_name("shims"), "nix", old)
+    sentence = project.with_env(PATH=path).pikaci("run", "hello").refused(2)
+    assert "Nix 2.3.16 is too old; pikaci needs 2.18 or later" in sentence
+
+
+def test_a_missing_nix_is_said(project: Project) -> None:
+    tools = project.state.with_name("tools")
+    tools.mkdir()
+    for name in ("git", "setpriv", "bash", "unshare"):
+        found = shutil.which(name)
+        assert found, name
+        (tools / name).symlink_to(found)
+    sentence = project.with_env(PATH=str(tools)).pikaci("run", "hello").refused(2)
+    assert "there is no `nix` on PATH" in sentence

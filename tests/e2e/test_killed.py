@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import Project, finish, processes, wait_for
+from e2e.project import Project, finish, processes, shim, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,3 +137,17 @@ def assert_closed(project: Project, run_id: str) -> None:
     assert [event["seq"] for event in events] == list(range(len(events)))
     assert not (run / "scratch").exists()
     assert not (run / "reserve").exists()
+
+
+def test_without_namespaces_whoever_looks_next_ends_the_jobs_group(project: Project) -> None:
+    project.define(
+        f"  group.jobs.it.command = \"bash -c 'exec -a {marker(project)} sleep 60' & sleep 60\";"
+    )
+    path = shim(project.state.with_name("shims"), "unshare", "exit 1")
+    running = project.with_env(PATH=path).start("run", "group")
+    wait_for(lambda: any(" sleep " not in line for line in processes(marker(project))))
+    running.kill()
+    finish(running)
+    project.pikaci("reap").passed()
+    wait_for(lambda: not processes(marker(project)), GONE_DEADLINE_SECS)
+    assert_closed(project, project.run_ids()[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,10 +18,16 @@ IDS = ("20260101T000000Z-aaaaaaaa", "20260101T000000Z-aaaabbbb", "20260202T00000
 
 @pytest.fixture
 def ran(project: Project) -> Project:
-    """A project with three runs of known ids."""
+    """A project with three runs of known ids; two are copies of the first."""
     project.define('  quick.jobs.it.command = "echo hi";')
-    for run_id in IDS:
-        project.run("quick", "--run-id", run_id)
+    project.run("quick", "--run-id", IDS[0])
+    first = project.run_dir(IDS[0])
+    for run_id in IDS[1:]:
+        copy = first.with_name(run_id)
+        shutil.copytree(first, copy)
+        for name in ("run.json", "plan.json", "prepared-outputs.json"):
+            text = (first / name).read_text()
+            (copy / name).write_text(text.replace(IDS[0], run_id))
     return project
 
 
