@@ -1,4 +1,4 @@
-# One check a file. The catalog's needs no nixpkgs, nor do the staged builds'.
+# One check a file.
 {
   self,
   system,
@@ -8,6 +8,10 @@
   inherit (self.packages.${system}) pikaci;
   inherit (self.packages.${system}.pikaci.tests) unit-tests;
   catalog = import ./catalog.nix arguments;
+  invariants = import ./invariants.nix {
+    inherit pkgs;
+    src = self;
+  };
   dev-shell = self.devShells.${system}.default;
   overlay = import ./overlay.nix arguments;
 }

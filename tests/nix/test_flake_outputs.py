@@ -1,0 +1,155 @@
+"""The flake's outputs with the real nix, offline: tests/nixpkgs-stub stands in for nixpkgs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nix.evaluation import ROOT, run_nix
+from usertree import UserTree
+
+SYSTEMS = {"x86_64-linux", "aarch64-linux", "aarch64-darwin"}
+CHECKS = {"catalog", "dev-shell", "invariants", "overlay", "pikaci", "unit-tests"}
+STAND_IN = ("--offline", "--override-input", "nixpkgs", "path:./tests/nixpkgs-stub")
+DEADLINE_SECS = 300.0
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with what this one has, without what git ignores."""
+    tree = UserTree(tmp_path_factory.mktemp("checkout")).init()
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    for name in map(os.fsdecode, listing.stdout.split(b"\0")[:-1]):
+        if (ROOT / name).is_file():
+            tree.path(name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tree.path(name))
+    tree.commit()
+    return tree.root
+
+
+def nix(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run nix as a user does in the checkout, with this Python as the machine's."""
+    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    state = {"PIKACI_STATE_ROOT": f"{checkout}.state", "PATH": tools}
+    done = subprocess.run(
+        ["nix", "--extra-experimental-features", "nix-command flakes", *arguments],
+        cwd=checkout, env=os.environ | state,
+        capture_output=True, text=True, check=False, timeout=DEADLINE_SECS,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def evaluate(checkout: Path, attribute: str, function: str) -> Any:  # noqa: ANN401 - JSON
+    return json.loads(
+        nix(checkout, "eval", "--json", *STAND_IN, f".#{attribute}", "--apply", function).stdout
+    )
+
+
+def test_hello_runs(checkout: Path) -> None:
+    done = nix(checkout, "run", ".#pikaci", *STAND_IN, "--", "run", "hello", "--output", "json")
+    record = json.loads(done.stdout)
+    assert (record["target_id"], record["status"]) == ("hello", "passed")
+    assert record["git_dirty"] is False
+
+
+def test_the_default_app_is_pikaci(checkout: Path) -> None:
+    done = nix(checkout, "run", *STAND_IN, ".", "--", "--version")
+    assert done.stdout.startswith("pikaci ")
+
+
+def test_the_flake_checks_out(checkout: Path) -> None:
+    done = nix(checkout, "flake", "check", *STAND_IN)
+    warnings = {line for line in done.stderr.splitlines() if line.startswith("warning: unknown")}
+    assert warnings <= {"warning: unknown flake output 'pikaci'"}
+
+
+def test_every_output_of_every_system_evaluates(checkout: Path) -> None:
+    nix(checkout, "flake", "check", "--no-build", "--all-systems", *STAND_IN)
+
+
+def test_the_flake_shows_what_a_nix_user_looks_for(checkout: Path) -> None:
+    shown: Any = json.loads(
+        nix(checkout, "flake", "show", "--json", "--all-systems", *STAND_IN).stdout
+    )
+    for output in ("packages", "apps"):
+        assert set(shown[output]) == SYSTEMS
+        assert all(set(names) == {"default", "pikaci"} for names in shown[output].values())
+    for names in shown["checks"].values():
+        assert set(names) >= CHECKS
+    assert set(shown["checks"]) == set(shown["devShells"]) == set(shown["formatter"]) == SYSTEMS
+    assert set(shown["nixosModules"]) >= {"default", "guest", "incus-host"}
+    assert set(shown["overlays"]) == set(shown["templates"]) == {"default"}
+    assert {"flakeModules", "lib", "pikaci"} <= set(shown)
+
+
+def test_defaults_are_what_they_are_called(checkout: Path) -> None:
+    same = "builtins.mapAttrs (_: its: its.default.drvPath == its.pikaci.drvPath)"
+    assert evaluate(checkout, "packages", same) == dict.fromkeys(SYSTEMS, True)
+
+
+def test_the_overlay_adds_pikaci_and_nothing_else(checkout: Path) -> None:
+    names = "overlay: builtins.attrNames (overlay { } { })"
+    assert evaluate(checkout, "overlays.default", names) == ["pikaci"]
+
+
+def test_outputs_that_are_files_are_there(checkout: Path) -> None:
+    paths = "builtins.mapAttrs (_: builtins.pathExists)"
+    modules = evaluate(checkout, "nixosModules", paths)
+    assert all(modules.values()), modules
+    assert evaluate(checkout, "flakeModules", paths) == {"default": True}
+
+
+def test_the_programs_of_the_user_come_before_the_packaged_ones_but_for_bash(
+    checkout: Path,
+) -> None:
+    done = nix(checkout, "build", *STAND_IN, "--no-link", "--print-out-paths", ".#pikaci")
+    wrapper = (Path(done.stdout.strip()) / "bin/pikaci").read_text()
+    (prefix,) = re.findall(r"^export PATH=([^$\n]*):\$PATH$", wrapper, re.MULTILINE)
+    (suffix,) = re.findall(r"^export PATH=\$PATH:(.*)$", wrapper, re.MULTILINE)
+    assert programs(prefix) == {"bash"}
+    assert programs(suffix) >= {"git", "nix", "nix-prefetch-git", "openssh"}
+
+
+def programs(path: str) -> set[str]:
+    return {Path(directory).parent.name.partition("-")[2] for directory in path.split(":")}
+
+
+def test_editing_documents_and_tests_leaves_the_package_as_it_is(
+    checkout: Path, tmp_path: Path
+) -> None:
+    edited = shutil.copytree(checkout, tmp_path / "edited")
+    package = ("packages.x86_64-linux.pikaci", "its: its.drvPath")
+    before = evaluate(edited, *package)
+    for name in ("README.md", "docs/nix.md", "tests/usertree.py", "nix/ci/hello.nix"):
+        append(edited / name)
+    assert evaluate(edited, *package) == before
+    append(edited / "orchestrator/pikaci/__init__.py")
+    assert evaluate(edited, *package) != before
+
+
+def append(path: Path) -> None:
+    path.write_text(path.read_text() + "\n")
+
+
+@pytest.mark.parametrize("attribute", ["lib", "pikaci", "checks.x86_64-linux.catalog.drvPath"])
+def test_the_library_and_the_catalog_never_look_at_nixpkgs(
+    checkout: Path, tmp_path: Path, attribute: str
+) -> None:
+    (tmp_path / "flake.nix").write_text('{ outputs = _: throw "nixpkgs is looked at"; }')
+    done = run_nix(
+        "eval", "--offline", "--override-input", "nixpkgs", f"path:{tmp_path}",
+        f"path:{checkout}#.{attribute}", "--apply", "it: builtins.typeOf it",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
