@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci import atomic
 from jerichoci.clock import timestamp
-from jerichoci.ids import is_run_id
+from jerichoci.ids import is_id, is_run_id
 from jerichoci.journal import last_event, write_line
 from jerichoci.layout import REMOVED_SUFFIX, UNBORN_SUFFIX, RunLayout
 from jerichoci.owner import is_owned, owning
@@ -31,28 +31,56 @@ def close_dead_run(run: RunLayout) -> bool:
     """Write the terminal record of a run whose owner died; whether there was one to write."""
     try:
         with owning(run.root):
-            values = json.loads(run.record.read_bytes())
+            values = read_values(run)
             if values.get("status") != Status.RUNNING:
                 return False
             end_recorded_groups(run.scratch)
             remove_leftovers(run)
             last = last_event(run.events)
-            finished = last is not None and last["event"] == "run_finished"
-            _write_end(run, last["run"] if last and finished else dead_record(values), last)
+            end = _end_in(last)
+            _write_end(run, end or dead_record(values), last, is_told=end is not None)
             return True
     except BlockingIOError:
         return False
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError):
         # An unreadable record stays as it is: the list says so, and gc removes it in its time.
         return False
+
+
+def read_values(run: RunLayout) -> dict[str, Any]:
+    """run.json as JSON values, without what can't be a job or a timing.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is no JSON object.
+    """
+    values = json.loads(run.record.read_bytes())
+    if not isinstance(values, dict):
+        raise ValueError(f"{run.record} holds no JSON object")  # noqa: TRY004 - as for what is no JSON
+    jobs = [row for row in _rows(values, "jobs") if is_id(str(row.get("id")))]
+    return {**values, "jobs": jobs, "prepare_timings": _rows(values, "prepare_timings")}
+
+
+def _rows(values: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    found = values.get(key)
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def _end_in(last: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The terminal record in a run's last event, if that is its end."""
+    if last is None or last.get("event") != "run_finished":
+        return None
+    end = last.get("run")
+    return end if isinstance(end, dict) and "jobs" in end else None
 
 
 def remove_leftovers(run: RunLayout) -> None:
     """Remove what only a live run needs."""
     remove_tree(run.scratch)
     run.free_reserve()
-    for temp in run.root.glob(f"**/*{atomic.TEMP_MARK}*"):
-        if temp.is_file():
+    # Where records lie, and nowhere else: an artifact may have any name.
+    for place in ("", "jobs/*/"):
+        for temp in run.root.glob(f"{place}*{atomic.TEMP_MARK}*"):
             temp.unlink(missing_ok=True)
 
 
@@ -60,7 +88,7 @@ def dead_record(values: dict[str, Any]) -> dict[str, Any]:
     """The terminal form of a record whose owner died."""
     now = timestamp()
     cause = {"phase": None, "code": CauseCode.OWNER_DIED, "message": MESSAGE, "hint": HINT}
-    jobs = [_dead_job(job, now, cause) for job in values.get("jobs", [])]
+    jobs = [_dead_job(job, now, cause) for job in values["jobs"]]
     kinds = [job.get("failure_kind") for job in jobs]
     kind = next((kind for kind in FailureKind if kind in kinds), FailureKind.INFRASTRUCTURE)
     end = {
@@ -74,7 +102,7 @@ def dead_record(values: dict[str, Any]) -> dict[str, Any]:
             {**row, "outcome": Outcome.FAILED, "finished_at": now}
             if row.get("outcome") == Outcome.STARTED
             else row
-            for row in values.get("prepare_timings", [])
+            for row in values["prepare_timings"]
         ],
     }
     return {**values, **end}
@@ -91,17 +119,19 @@ def _dead_job(job: dict[str, Any], now: str, cause: dict[str, Any]) -> dict[str,
     }
     attempts = [
         {**row, **end} if row.get("status") == Status.RUNNING else row
-        for row in job.get("attempts", [])
+        for row in _rows(job, "attempts")
     ]
     return {**job, **end, "attempts": attempts}
 
 
-def _write_end(run: RunLayout, values: dict[str, Any], last: dict[str, Any] | None) -> None:
+def _write_end(
+    run: RunLayout, values: dict[str, Any], last: dict[str, Any] | None, *, is_told: bool
+) -> None:
     for job in values["jobs"]:
         path = run.status(job["id"])
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         atomic.write_json(path, job)
-    if last is None or last["event"] != "run_finished":
+    if not is_told:
         seq = last["seq"] + 1 if last else 0
         event = {"event": "run_finished", "schema_version": 1, "seq": seq, "ts": timestamp()}
         fd = os.open(run.events, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

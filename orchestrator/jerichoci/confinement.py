@@ -81,9 +81,7 @@ class Confinement:
             "KILL",
         )
 
-    def shell_argv(
-        self, snapshot: Path, workspace: Workspace, kind: str, prompt: str
-    ) -> list[str]:
+    def shell_argv(self, snapshot: Path, workspace: Workspace, kind: str, prompt: str) -> list[str]:
         """The command line of a shell in a workspace that was kept; paths as in `argv`.
 
         The prompt is no environment variable of it: the bash that mounts would drop that.

@@ -174,3 +174,4 @@ class PreparedOutputs(Model):
     schema_version: int = SCHEMA_VERSION
     run_id: RunId
     outputs: list[PreparedOutput] = []
+    problems: list[str] = Field(default=[], description="what a reader had to leave out")

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jerichoci.errors import InfrastructureError
 from jerichoci.lock import lock
 
 if TYPE_CHECKING:
@@ -73,10 +74,17 @@ async def holding(slots: Path, capacity: Capacity, wanted: Resources) -> AsyncIt
     claims = slots / "claims"
     claims.mkdir(mode=0o700, exist_ok=True)
     claim = capacity.claim(wanted)
-    async with asyncio.timeout(SLOT_WAIT_SECS):
-        # Other processes set no Event.
-        while (held := await _try_to_claim(slots, capacity, claim)) is None:  # noqa: ASYNC110 - see above
-            await asyncio.sleep(POLL_SECS)
+    try:
+        async with asyncio.timeout(SLOT_WAIT_SECS):
+            # Other processes set no Event.
+            while (held := await _try_to_claim(slots, capacity, claim)) is None:  # noqa: ASYNC110 - see above
+                await asyncio.sleep(POLL_SECS)
+    except TimeoutError:
+        raise InfrastructureError(
+            f"the host had no room for {claim.cpus} CPUs and {claim.memory_mib} MiB"
+            f" in {SLOT_WAIT_SECS:g} s",
+            "ask for less in the job's `resources`, or see what else runs",
+        ) from None
     path, fd = held
     try:
         yield
@@ -94,8 +102,14 @@ async def _try_to_claim(slots: Path, capacity: Capacity, claim: Claim) -> tuple[
             return None
         path = slots / "claims" / secrets.token_hex(8)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(fd, json.dumps(vars(claim)).encode())
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(fd, json.dumps(vars(claim)).encode())
+        except OSError:
+            # A full disk: a claim that can't be read would stop everybody who counts.
+            path.unlink()
+            os.close(fd)
+            raise
         return path, fd
 
 

@@ -66,6 +66,45 @@ def nix_flags(command: Decorated) -> Decorated:
     return command
 
 
+def run_flags(command: Decorated) -> Decorated:
+    """How a run goes and is shown."""
+    for option in reversed(
+        (
+            click.option(
+                "--output",
+                type=click.Choice(["human", "json", "jsonl"]),
+                default="human",
+                show_default=True,
+                help="What goes to stdout: nothing, the final record, or every event as a line of JSON.",
+            ),
+            click.option(
+                "--jobs",
+                "-j",
+                "max_jobs",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="Run at most N jobs at once.  [default: what the machine has room for]",
+            ),
+            click.option("--fail-fast", is_flag=True, help="End the other jobs when one fails."),
+            click.option(
+                "--keep",
+                type=click.Choice(["never", "on-failure", "always"]),
+                default="never",
+                show_default=True,
+                help="Keep the workspaces of jobs for `pikaci shell`.",
+            ),
+            click.option(
+                "-L",
+                "--print-logs",
+                is_flag=True,
+                help="Print build logs and jobs' output as well.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 def nix_options(
     override_inputs: tuple[tuple[str, str], ...],
     settings: tuple[tuple[str, str], ...],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
 import secrets
 import signal
@@ -15,6 +14,7 @@ from jerichoci.confinement import Confinement, probe
 from jerichoci.errors import UsageError
 from jerichoci.layout import StateLayout
 from jerichoci.materialise import materialise
+from jerichoci.pump import pumping
 from jerichoci.realise import Realiser
 from jerichoci.system import own_system
 from jerichoci.workspace import remove_tree
@@ -26,20 +26,25 @@ if TYPE_CHECKING:
 
     from jerichoci.nix import NixOptions
     from jerichoci.plan import NixBuild, Resources
+    from jerichoci.pump import Pump
     from jerichoci.realise import Observer
     from jerichoci.record import ArtifactRecord
     from jerichoci.stop import Stop
 
 
 class LocalProcess:
-    """A process group on this machine."""
+    """A process group on this machine and the pump that takes what it prints."""
 
-    def __init__(self, leader: asyncio.subprocess.Process) -> None:
+    def __init__(self, leader: asyncio.subprocess.Process, pump: Pump) -> None:
         self._leader = leader
+        self._pump = pump
 
     async def wait(self) -> int:
-        """Wait for the leader's exit code."""
+        """Wait for the leader's exit code, and for its output to be in the log."""
         code = await self._leader.wait()
+        # What the leader left in its group; a PID namespace has none left.
+        self.kill()
+        await self._pump.drain()
         return code if code >= 0 else 128 - code
 
     def terminate(self) -> None:
@@ -80,22 +85,17 @@ class LocalPlacement:
     async def spawn(
         self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, notes: Path
     ) -> AsyncIterator[LocalProcess]:
-        """Start a program whose output goes straight to `log`, never through this process."""
-        fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            started = process.child(argv, cwd=cwd, env=env, stdout=fd, stderr=fd)
+        """Start a program whose output goes to `log`, never through this process."""
+        async with pumping(log) as pump:
+            started = process.child(argv, cwd=cwd, env=env, stdout=pump.sink, stderr=pump.sink)
             async with started as leader:
-                os.close(fd)
-                fd = -1
+                pump.hand_over()
                 process.record_group(notes, leader.pid)
+                running = LocalProcess(leader, pump)
                 try:
-                    yield LocalProcess(leader)
+                    yield running
                 finally:
-                    # What the leader left in its group; a PID namespace has none left.
-                    process.signal_group(leader.pid, signal.SIGKILL)
-        finally:
-            if fd >= 0:
-                os.close(fd)
+                    running.kill()
 
     async def confinement(self) -> Confinement:
         """What this machine's kernel gives to hold a job."""

@@ -22,12 +22,8 @@ if TYPE_CHECKING:
 @click.command("rerun")
 @options.run_argument
 @click.option("--failed", is_flag=True, help="Only the jobs that did not pass, and what they need.")
-@click.option("--output", type=click.Choice(["human", "json", "jsonl"]), default="human")
-@click.option("--jobs", "-j", "max_jobs", type=click.IntRange(min=1), metavar="N")
-@click.option("--fail-fast", is_flag=True, help="End the other jobs when one fails.")
-@click.option("--keep", type=click.Choice(["never", "on-failure", "always"]), default="never")
+@options.run_flags
 @click.option("--run-id", metavar="ID", help="The new run's id; by default a new one.")
-@click.option("-L", "--print-logs", is_flag=True, help="Print build logs and jobs' output as well.")
 @options.flake
 @options.state_root
 @options.nix_flags

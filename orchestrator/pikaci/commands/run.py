@@ -32,13 +32,7 @@ class RunFlags:
 
 @click.command("run")
 @options.target_argument
-@click.option(
-    "--output",
-    type=click.Choice(["human", "json", "jsonl"]),
-    default="human",
-    show_default=True,
-    help="What goes to stdout: nothing, the final record, or every event as a line of JSON.",
-)
+@options.run_flags
 @options.flake
 @options.system
 @click.option(
@@ -48,29 +42,12 @@ class RunFlags:
 )
 @click.option("--job", "jobs", multiple=True, metavar="ID", help="Only this job and what it needs.")
 @click.option(
-    "--jobs",
-    "-j",
-    "max_jobs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Run at most N jobs at once.  [default: what the machine has room for]",
-)
-@click.option("--fail-fast", is_flag=True, help="End the other jobs when one fails.")
-@click.option(
     "--changed-since",
     metavar="REV",
     help="Skip the target if no file changed since REV concerns its lanes.",
 )
-@click.option(
-    "--keep",
-    type=click.Choice(["never", "on-failure", "always"]),
-    default="never",
-    show_default=True,
-    help="Keep the workspaces of jobs for `pikaci shell`.",
-)
 @click.option("--run-id", metavar="ID", help="The run's id; by default a new one.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and run nothing.")
-@click.option("-L", "--print-logs", is_flag=True, help="Print build logs and jobs' output as well.")
 @options.state_root
 @options.nix_flags
 def command(
