@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from disk import fill
+from jerichoci import closing
+from jerichoci.closing import close_dead_run, close_dead_runs
+from jerichoci.layout import StateLayout
+from jerichoci.owner import owning
+from jerichoci.process import record_group
+from jerichoci.record import AttemptRecord, PrepareTiming
+from jerichoci.status import FailureKind, Status
+from jerichoci.store import RunStore
+from plans import RUN_ID, job, plan
+from records import append_event, change, check_events, dead, finished, record, run_ids, writing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jerichoci.layout import RunLayout
+
+
+def test_a_run_whose_owner_died_is_closed_by_the_next_reader(layout: StateLayout) -> None:
+    run = dead(layout)
+    (row,) = RunStore(layout.root).list_runs()
+    assert (row.status, row.failure_kind) == ("failed", "infrastructure")
+    assert record(run)["cause"]["code"] == "owner_died"
+    check_events(run)
+
+
+def test_a_closed_run_has_no_job_that_runs(layout: StateLayout) -> None:
+    with writing(layout, plan(job("a"), job("b"))) as writer:
+        attempt = AttemptRecord(
+            number=1, status=Status.RUNNING, host_log_path="h", guest_log_path="g", started_at="t"
+        )
+        first, second = writer.record.jobs
+        writer.update_job(first.after(attempt))
+        writer.update_job(second.with_(status=Status.PASSED))
+        writer.update(prepare_timings=[PrepareTiming(node_id="dep", started_at="t")])
+    close_dead_run(writer.layout)
+    values = RunStore(layout.root).load_run_record(RUN_ID)
+    assert [row.status for row in values.jobs] == [Status.FAILED, Status.PASSED]
+    assert values.jobs[0].attempts[0].status is Status.FAILED
+    assert values.prepare_timings[0].outcome == "failed"
+    status = json.loads(writer.layout.status("a").read_bytes())
+    assert (status["status"], status["failure_kind"]) == ("failed", "infrastructure")
+
+
+def test_a_closed_run_keeps_the_failure_its_jobs_had(layout: StateLayout) -> None:
+    with writing(layout, plan(job("a"), job("b"))) as writer:
+        failure = {"status": Status.FAILED, "failure_kind": FailureKind.TIMEOUT}
+        writer.update_job(writer.record.jobs[0].with_(**failure))
+    close_dead_run(writer.layout)
+    assert record(writer.layout)["failure_kind"] == "timeout"
+
+
+def test_a_half_written_last_event_is_cut_off(layout: StateLayout) -> None:
+    run = dead(layout)
+    with run.events.open("ab") as file:
+        file.write(b'{"seq":1,"event":"heart')
+    close_dead_run(run)
+    assert [row["event"] for row in check_events(run)] == ["run_started", "run_finished"]
+
+
+def test_scratch_reserve_and_half_written_records_are_gone(layout: StateLayout) -> None:
+    run = dead(layout)
+    (run.scratch / "greet-1/workspace").mkdir(parents=True)
+    (run.root / "run.json.tmp-0").write_text("{")
+    run.job("greet").mkdir()
+    (run.job("greet") / "status.json.tmp-0").write_text("{")
+    close_dead_run(run)
+    left = {path.relative_to(run.root).as_posix() for path in run.root.rglob("*")}
+    assert left == {
+        *("events.jsonl", "gcroots", "jobs", "jobs/greet", "jobs/greet/status.json"),
+        *("owner.lock", "plan.json", "run.json"),
+    }
+
+
+def test_what_a_job_left_is_kept_whatever_its_name(layout: StateLayout) -> None:
+    run = dead(layout)
+    files = run.attempt("greet", 1) / "artifacts/files"
+    files.mkdir(parents=True)
+    (files / "page.tmp-1").write_text("x")
+    close_dead_run(run)
+    assert (files / "page.tmp-1").exists()
+
+
+def test_a_run_that_goes_on_is_not_closed(layout: StateLayout) -> None:
+    with writing(layout) as writer:
+        assert close_dead_runs(layout) == []
+        assert RunStore(layout.root).summary(RUN_ID).status == "running"
+        assert writer.layout.reserve.exists()
+        writer.finish(writer.record.with_(status=Status.PASSED))
+
+
+def test_a_run_that_is_over_is_not_closed_again(layout: StateLayout) -> None:
+    run = finished(layout)
+    before = run.record.read_bytes(), run.events.read_bytes()
+    assert not close_dead_run(run)
+    assert (run.record.read_bytes(), run.events.read_bytes()) == before
+
+
+def test_the_end_in_the_events_wins_over_a_record_that_says_running(layout: StateLayout) -> None:
+    run = dead(layout)
+    jobs = [row | {"status": "passed"} for row in record(run)["jobs"]]
+    end = record(run) | {"status": "passed", "message": "by its owner", "jobs": jobs}
+    append_event(run, event="run_finished", run=end)
+    close_dead_run(run)
+    assert record(run) == end
+    assert json.loads(run.status("greet").read_bytes())["status"] == "passed"
+    check_events(run)
+
+
+def test_two_readers_at_once_write_one_end(layout: StateLayout) -> None:
+    runs = [dead(layout, run_id=run_id) for run_id in run_ids(20)]
+    with ThreadPoolExecutor(4) as readers:
+        lists = list(readers.map(lambda _: close_dead_runs(layout), range(4)))
+    assert sorted(sum(lists, [])) == [run.run_id for run in runs]  # noqa: RUF017 - four short lists
+    for run in runs:
+        check_events(run)
+
+
+def test_a_reader_that_may_not_write_shows_it_failed_and_writes_nothing(
+    layout: StateLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = dead(layout)
+    before = {path: path.stat().st_mtime_ns for path in run.root.rglob("*")}
+    monkeypatch.setattr("os.access", lambda *_: False)
+    summary = RunStore(layout.root).summary(RUN_ID)
+    assert (summary.status, summary.failure_kind) == ("failed", "infrastructure")
+    assert [row.status for row in summary.jobs] == ["failed"]
+    assert {path: path.stat().st_mtime_ns for path in run.root.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"jobs": None},
+        {"jobs": [1, None]},
+        {"jobs": [{"status": "running"}]},
+        {"jobs": [{"id": "../../evil", "status": "running"}]},
+        {"jobs": [{"id": "greet", "status": "running", "attempts": 3}]},
+        {"prepare_timings": 3},
+        {"prepare_timings": [1]},
+    ],
+)
+def test_a_dead_run_with_a_damaged_field_is_closed_all_the_same(
+    layout: StateLayout, damage: dict[str, object]
+) -> None:
+    run = dead(layout)
+    change(run.record, **damage)
+    assert close_dead_runs(layout) == [RUN_ID]
+    assert RunStore(layout.root).summary(RUN_ID).status == "failed"
+    assert not (layout.root.parent / "evil").exists()
+    check_events(run)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+def test_a_dead_run_whose_record_is_lost_stops_nobody(layout: StateLayout, text: str) -> None:
+    first, second = (dead(layout, run_id=run_id) for run_id in run_ids(2))
+    first.record.write_text(text)
+    assert close_dead_runs(layout) == [second.run_id]
+    assert RunStore(layout.root).summary(first.run_id).unreadable
+
+
+@pytest.mark.parametrize("line", ['{"seq":1}', '{"seq":1,"event":"run_finished"}', "null", "x"])
+def test_a_dead_run_with_a_damaged_last_event_is_closed(layout: StateLayout, line: str) -> None:
+    run = dead(layout)
+    with run.events.open("a") as file:
+        file.write(f"{line}\n")
+    assert close_dead_runs(layout) == [RUN_ID]
+    assert record(run)["status"] == "failed"
+
+
+def test_a_dead_run_is_closed_on_a_full_disk(small_disk: Path) -> None:
+    state = StateLayout(small_disk / "state")
+    run = dead(state)
+    fill(small_disk)
+    assert close_dead_runs(state) == [RUN_ID]
+    assert record(run)["status"] == "failed"
+    check_events(run)
+
+
+def test_a_run_that_died_while_it_was_born_is_removed(layout: StateLayout) -> None:
+    (layout.runs / f"{RUN_ID}.new").mkdir()
+    (layout.runs / f"{RUN_ID}.gone/jobs").mkdir(parents=True)
+    close_dead_runs(layout)
+    assert list(layout.runs.iterdir()) == []
+
+
+def test_a_run_that_is_being_born_is_left_alone(layout: StateLayout) -> None:
+    unborn = layout.runs / f"{RUN_ID}.new"
+    unborn.mkdir()
+    with owning(unborn):
+        close_dead_runs(layout)
+        assert unborn.exists()
+
+
+@pytest.fixture
+def left_behind(layout: StateLayout) -> tuple[RunLayout, subprocess.Popen[bytes]]:
+    run = dead(layout)
+    (run.scratch / "greet-1").mkdir()
+    process = subprocess.Popen(["sh", "-c", "sleep 600 & wait"], start_new_session=True)
+    record_group(run.scratch / "greet-1", process.pid)
+    return run, process
+
+
+def test_the_process_group_of_a_dead_run_is_killed(
+    left_behind: tuple[RunLayout, subprocess.Popen[bytes]],
+) -> None:
+    run, process = left_behind
+    close_dead_run(run)
+    assert process.wait(timeout=30) == -9
+
+
+def test_a_later_group_with_the_same_number_is_left_alone(
+    left_behind: tuple[RunLayout, subprocess.Popen[bytes]],
+) -> None:
+    run, process = left_behind
+    change(run.scratch / "greet-1/group.json", started="1")
+    try:
+        close_dead_run(run)
+        assert process.poll() is None
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_damaged_note_of_a_group_stops_nobody(layout: StateLayout) -> None:
+    run = dead(layout)
+    (run.scratch / "greet-1").mkdir()
+    (run.scratch / "greet-1/group.json").write_text("[]")
+    assert close_dead_run(run)
+
+
+def test_the_end_says_what_to_do(layout: StateLayout) -> None:
+    run = dead(layout)
+    close_dead_run(run)
+    assert record(run)["cause"]["hint"] == closing.HINT

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from jerichoci.environment import host_environment, job_environment
+from plans import job
+
+SOURCE = {
+    "PATH": "/bin",
+    "HOME": "/home/a",
+    "LANG": "C",
+    "LC_ALL": "C.UTF-8",
+    "TMPDIR": "/tmp",  # noqa: S108 - a value, not a file
+    "NIX_REMOTE": "daemon",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "PIKACI_STATE_ROOT": "/state",
+    "LD_PRELOAD": "evil.so",
+    "NIXOS": "1",
+    "LCD": "1",
+}
+
+
+def test_only_what_a_process_cannot_do_without_passes() -> None:
+    assert set(host_environment(SOURCE)) == {
+        *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "NIX_REMOTE")
+    }
+
+
+def test_the_plan_has_the_last_word() -> None:
+    execute = job("a", needs=["dep"], env={"HOME": "/elsewhere", "PIKACI_INPUT_DEP": "x"}).execute
+    found = job_environment(execute, {"dep": Path("/nix/store/dep")}, Path("/artifacts"))
+    assert found["HOME"] == "/elsewhere"
+    assert found["PIKACI_INPUT_DEP"] == "/nix/store/dep"
+    assert found["PIKACI_ARTIFACTS"] == "/artifacts"

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from jerichoci.errors import UsageError
+from jerichoci.ids import (
+    ID_PATTERN,
+    RUN_ID_PATTERN,
+    check_id,
+    check_run_id,
+    check_run_id_prefix,
+    is_id,
+    is_run_id,
+    new_run_id,
+)
+from jerichoci.model import Id, RunId
+
+BAD_IDS = ["", "A", "-a", "_a", "a/b", "../a", "..", "a.b", "a b", "a\n", "ä", "a" * 65, "a\0"]
+BAD_RUN_IDS = [
+    "",
+    "latest",
+    "../20260131T235959Z-0123abcd",
+    "20260131T235959Z-0123abcd/..",
+    "20260131T235959Z-0123abcd\n",
+    "20260131T235959Z-0123ABCD",
+    "20260131T235959Z-0123abc",
+    "20260131T235959-0123abcd",
+]
+
+
+@pytest.mark.parametrize("text", ["a", "0", "a-b_c", "a" * 64])
+def test_an_id_may_have_lower_case_letters_digits_dashes_and_underscores(text: str) -> None:
+    assert check_id(text, "target") == text
+
+
+@pytest.mark.parametrize("text", BAD_IDS)
+def test_what_is_no_id_is_refused_by_name(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a job id"):
+        check_id(text, "job")
+
+
+@pytest.mark.parametrize("text", BAD_RUN_IDS)
+def test_what_is_no_run_id_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a run id"):
+        check_run_id(text)
+
+
+@given(st.integers(min_value=0, max_value=2**33))
+def test_a_new_run_id_is_a_run_id_whatever_the_time(seconds: int) -> None:
+    assert is_run_id(new_run_id(seconds))
+
+
+@given(st.integers(0, 2**32), st.integers(1, 2**32))
+def test_run_ids_sort_by_time(seconds: int, later: int) -> None:
+    assert new_run_id(seconds) < new_run_id(seconds + later)
+
+
+@given(st.from_regex(RUN_ID_PATTERN, fullmatch=True), st.integers(1, 25))
+def test_every_beginning_of_a_run_id_is_a_prefix(run_id: str, length: int) -> None:
+    assert check_run_id_prefix(run_id[:length]) == run_id[:length]
+
+
+@given(st.text())
+def test_a_prefix_never_holds_what_a_path_would_follow(text: str) -> None:
+    try:
+        check_run_id_prefix(text)
+    except UsageError:
+        return
+    assert not set(text) & set("./\\\0\n")
+
+
+@given(st.one_of(st.text(), st.from_regex(ID_PATTERN), st.sampled_from(BAD_IDS)))
+def test_records_and_commands_agree_on_what_an_id_is(text: str) -> None:
+    try:
+        TypeAdapter(Id).validate_python(text)
+    except ValidationError:
+        assert not is_id(text)
+    else:
+        assert is_id(text)
+
+
+@given(st.one_of(st.text(), st.from_regex(RUN_ID_PATTERN), st.sampled_from(BAD_RUN_IDS)))
+def test_records_and_commands_agree_on_what_a_run_id_is(text: str) -> None:
+    try:
+        TypeAdapter(RunId).validate_python(text)
+    except ValidationError:
+        assert not is_run_id(text)
+    else:
+        assert is_run_id(text)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from disk import fill
+from jerichoci.event import EventBase, Heartbeat
+from jerichoci.journal import last_event, open_journal
+from plans import RUN_ID
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Closed:
+    """A sink like a pipe whose reader has gone."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def emit(self, _event: EventBase) -> None:
+        self.told += 1
+        raise BrokenPipeError
+
+
+class Reader:
+    """A sink that reads the file whenever it is told of an event."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seen: list[str] = []
+
+    def emit(self, event: EventBase) -> None:
+        self.seen.append(self.path.read_text())
+        assert f'"seq":{event.seq},' in self.seen[-1]
+
+
+def seqs(path: Path) -> list[int]:
+    return [json.loads(line)["seq"] for line in path.read_text().splitlines()]
+
+
+def test_events_are_numbered_without_gaps(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "events", RUN_ID, []) as journal:
+        for _ in range(3):
+            journal.emit(Heartbeat(running=[]))
+    assert seqs(tmp_path / "events") == [0, 1, 2]
+
+
+def test_an_event_is_on_disk_before_anybody_is_told(tmp_path: Path) -> None:
+    sink = Reader(tmp_path / "events")
+    with open_journal(sink.path, RUN_ID, [sink]) as journal:
+        journal.emit(Heartbeat(running=[]))
+    assert sink.seen
+
+
+def test_a_sink_that_fails_is_told_nothing_more_and_the_others_are(tmp_path: Path) -> None:
+    closed, reader = Closed(), Reader(tmp_path / "events")
+    with open_journal(reader.path, RUN_ID, [closed, reader]) as journal:
+        journal.emit(Heartbeat(running=[]))
+        journal.emit(Heartbeat(running=[]))
+    assert closed.told == 1
+    assert len(reader.seen) == 2
+
+
+def test_a_full_disk_leaves_no_half_line_and_no_gap(small_disk: Path) -> None:
+    path = small_disk / "events"
+    with open_journal(path, RUN_ID, []) as journal:
+        journal.emit(Heartbeat(running=[]))
+        filler = fill(small_disk)
+        with pytest.raises(OSError, match="No space left"):
+            journal.emit(Heartbeat(running=["a" * 60] * 1000))
+        assert seqs(path) == [0]
+        filler.unlink()
+        journal.emit(Heartbeat(running=[]))
+    assert seqs(path) == [0, 1]
+
+
+def test_the_last_event_is_the_last_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    path.write_text('{"seq":0,"event":"a"}\n{"seq":1,"event":"b"}\n{"seq":2,"ev')
+    assert last_event(path) == {"seq": 1, "event": "b"}
+    assert seqs(path) == [0, 1]
+
+
+@pytest.mark.parametrize("text", ["", '{"seq":0', "\n", "null\n", '{"event":"a"}\n'])
+def test_a_file_without_an_event_has_no_last_one(tmp_path: Path, text: str) -> None:
+    (tmp_path / "events").write_text(text)
+    assert last_event(tmp_path / "events") is None
+
+
+def test_a_file_that_is_not_there_has_no_last_event(tmp_path: Path) -> None:
+    assert last_event(tmp_path / "events") is None

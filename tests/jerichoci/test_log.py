@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jerichoci.log import last_lines, log_metadata, read_log
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+@given(data=st.binary(max_size=50), limit=st.integers(1, 7))
+def test_reading_on_from_offset_to_offset_gives_the_whole_log(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, limit: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "chunks.log"
+    path.write_bytes(data)
+    found, offset = b"", 0
+    while chunk := read_log(path, offset, limit).data:
+        assert len(chunk) <= limit
+        found, offset = found + chunk, offset + len(chunk)
+    assert found == data
+
+
+def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    chunk = read_log(tmp_path / "log", 7)
+    assert (chunk.data, chunk.offset, chunk.next_offset) == (b"", 7, 7)
+    assert not log_metadata("a", "host", tmp_path / "log").exists
+
+
+def test_metadata_has_the_size_without_the_content(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(bytes(1000))
+    metadata = log_metadata("a", "host", tmp_path / "log")
+    assert (metadata.exists, metadata.bytes) == (True, 1000)
+
+
+def test_the_last_lines_come_from_the_end_of_a_long_log(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"x\n" * 100_000 + b"one\ntw\xff\n")
+    assert last_lines(tmp_path / "log", 2) == ["one", "tw\ufffd"]
+    assert last_lines(tmp_path / "gone", 2) == []

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jerichoci.owner import Owner, is_owned, owning, process_start, read_owner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OWN = """
+import sys, pathlib
+from jerichoci.owner import owning
+with owning(pathlib.Path(sys.argv[1])):
+    print("owned", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_directory_without_a_lock_is_owned_by_nobody(tmp_path: Path) -> None:
+    assert not is_owned(tmp_path)
+    assert read_owner(tmp_path) is None
+
+
+def test_a_directory_is_owned_as_long_as_the_block_runs(tmp_path: Path) -> None:
+    with owning(tmp_path):
+        assert is_owned(tmp_path)
+    assert not is_owned(tmp_path)
+
+
+def test_only_one_owns_a_directory(tmp_path: Path) -> None:
+    with owning(tmp_path), pytest.raises(BlockingIOError), owning(tmp_path):
+        pass
+
+
+def test_the_owner_is_named_in_the_lock(tmp_path: Path) -> None:
+    with owning(tmp_path):
+        owner = read_owner(tmp_path)
+    assert owner == Owner(os.getpid(), process_start(os.getpid()))
+    assert owner.is_alive()
+
+
+def test_a_later_process_with_the_owners_pid_is_not_the_owner() -> None:
+    assert not Owner(os.getpid(), "1").is_alive()
+
+
+def test_a_damaged_lock_names_nobody(tmp_path: Path) -> None:
+    (tmp_path / "owner.lock").write_text("{}")
+    assert read_owner(tmp_path) is None
+
+
+def test_a_child_does_not_inherit_the_lock(tmp_path: Path) -> None:
+    with owning(tmp_path):
+        child = subprocess.Popen(["sleep", "600"], close_fds=False)
+    try:
+        assert child.poll() is None
+        assert not is_owned(tmp_path)
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", OWN, str(tmp_path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"owned\n"
+        assert is_owned(tmp_path)
+        process.kill()
+        process.wait()
+        assert not is_owned(tmp_path)
+        owner = read_owner(tmp_path)
+        assert owner
+        assert not owner.is_alive()

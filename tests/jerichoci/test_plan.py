@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from jerichoci.errors import CatalogError, RecordError
+from jerichoci.plan import ARGUMENT_LIMIT, Plan, parse_plan, plan_digest
+from plans import RUN_ID, commanded, job, plan
+
+Json = dict[str, Any]
+
+
+def values(**changes: object) -> Json:
+    nodes = (commanded("dep", "echo > out"), job("greet", needs=["dep"], env={"B": "2", "A": "1"}))
+    return plan(*nodes).dump() | changes
+
+
+@st.composite
+def shuffled(draw: st.DrawFn, value: Any) -> Any:  # noqa: ANN401 - JSON
+    """The same JSON value with the keys of its objects in another order."""
+    match value:
+        case dict():
+            keys = draw(st.permutations(sorted(value)))
+            return {key: draw(shuffled(value[key])) for key in keys}
+        case list():
+            return [draw(shuffled(row)) for row in value]
+        case _:
+            return value
+
+
+def test_a_plan_survives_the_way_through_json() -> None:
+    first = parse_plan(values(), "plan.json")
+    assert parse_plan(json.loads(json.dumps(first.dump())), "plan.json") == first
+
+
+def test_a_later_schema_is_refused_with_a_sentence() -> None:
+    with pytest.raises(RecordError) as refused:
+        parse_plan(values(schema_version=2), "x/plan.json")
+    assert str(refused.value) == (
+        "x/plan.json has plan schema 2; this pikaci knows 1; use the pikaci that made it, or a"
+        " later one"
+    )
+
+
+@pytest.mark.parametrize("wrong", [None, [], "plan", {}, {"schema_version": 1}])
+def test_what_is_no_plan_is_refused_with_its_origin(wrong: object) -> None:
+    with pytest.raises(CatalogError, match=r"^x/plan\.json is not a plan: "):
+        parse_plan(wrong, "x/plan.json")
+
+
+def test_unknown_fields_are_ignored_at_every_level() -> None:
+    extended = values(later="x")
+    extended["nodes"][1]["later"] = 1
+    extended["nodes"][1]["execute"]["later"] = 1
+    assert parse_plan(extended, "plan.json") == parse_plan(values(), "plan.json")
+
+
+def test_fields_that_may_be_missing_have_defaults() -> None:
+    execute = {"command": "true", "timeout_secs": 1}
+    node = {"kind": "execute", "id": "execute-a", "job_id": "a", "execute": execute}
+    least = {"schema_version": 1, "target_id": "t", "system": "x86_64-linux", "nodes": [node]}
+    (only,) = parse_plan(least, "plan.json").jobs
+    assert (only.placement, only.runtime) == ("local", "host_process")
+    assert only.execute.writable_workspace
+
+
+def test_nodes_that_depend_on_each_other_in_a_circle_are_refused() -> None:
+    with pytest.raises(ValidationError, match=r"in a circle: execute-a, execute-b"):
+        plan(job("a", after=["b"]), job("b", after=["a"]))
+
+
+def test_a_dependency_that_is_not_there_is_refused_by_name() -> None:
+    with pytest.raises(ValidationError, match="execute-a depends on gone, which is not"):
+        plan(job("a", needs=["gone"]))
+
+
+def test_two_nodes_of_one_id_are_refused() -> None:
+    with pytest.raises(ValidationError, match="two nodes have one id"):
+        plan(job("a"), job("a"))
+
+
+@pytest.mark.parametrize("output", ["../x", "/etc/passwd", "a/../../x", "."])
+def test_an_output_outside_the_workspace_is_refused(output: str) -> None:
+    with pytest.raises(ValidationError, match="leaves the workspace"):
+        commanded("dep", "true", [output])
+
+
+def test_the_closure_of_a_job_is_all_it_needs_and_nothing_else() -> None:
+    whole = plan(
+        commanded("dep", "true"),
+        commanded("other", "true"),
+        job("a", needs=["dep"]),
+        job("b", after=["a"]),
+        job("c", needs=["other"]),
+    )
+    assert whole.closure({"execute-b"}) == {"execute-b", "execute-a", "dep"}
+
+
+@given(st.data())
+def test_the_digest_does_not_depend_on_the_order_of_keys(data: st.DataObject) -> None:
+    other = Plan.model_validate(data.draw(shuffled(values())))
+    assert plan_digest(other) == plan_digest(Plan.model_validate(values()))
+
+
+def test_the_digest_is_the_same_in_every_run() -> None:
+    whole = Plan.model_validate(values())
+    stamped = whole.with_(run_id=RUN_ID, created_at="2026-01-31T23:59:59.000Z")
+    assert plan_digest(stamped) == plan_digest(whole)
+
+
+@given(
+    st.sampled_from(["command", "env"]),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9),
+)
+def test_the_digest_changes_with_what_a_job_does(field: str, text: str) -> None:
+    changed = values()
+    changed["nodes"][1]["execute"][field] = text if field == "command" else {"A": text, "C": "x"}
+    assert plan_digest(Plan.model_validate(changed)) != plan_digest(Plan.model_validate(values()))
+
+
+def test_the_longest_command_the_kernel_takes_is_accepted() -> None:
+    assert job("a", "x" * (ARGUMENT_LIMIT - 1)).execute.command
+
+
+def test_a_longer_command_is_refused() -> None:
+    with pytest.raises(ValidationError, match="command is longer than 131072 bytes"):
+        job("a", "x" * ARGUMENT_LIMIT)
+
+
+def test_a_command_is_measured_in_bytes() -> None:
+    with pytest.raises(ValidationError, match="command is longer than"):
+        job("a", "ä" * (ARGUMENT_LIMIT // 2))
+
+
+def test_an_environment_entry_is_measured_with_its_name() -> None:
+    with pytest.raises(ValidationError, match=r"env\.LONG is longer than"):
+        job("a", env={"LONG": "x" * (ARGUMENT_LIMIT - len("LONG="))})
+
+
+@pytest.mark.parametrize("field", [{"command": "a\0b"}, {"env": {"A": "b\0"}}])
+def test_a_nul_is_refused(field: Json) -> None:
+    with pytest.raises(ValidationError, match="contains a NUL"):
+        job("a", **field)
+
+
+@pytest.mark.parametrize("seconds", [0, -1])
+def test_a_job_without_time_is_refused(seconds: int) -> None:
+    with pytest.raises(ValidationError, match="timeout_secs"):
+        job("a", timeout_secs=seconds)

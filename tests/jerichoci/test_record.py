@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jerichoci.errors import RecordError
+from jerichoci.event import event_adapter
+from jerichoci.ids import ID_PATTERN, RUN_ID_PATTERN
+from jerichoci.record import (
+    ArtifactRecord,
+    AttemptRecord,
+    Cause,
+    JobRecord,
+    PhaseRecord,
+    PreparedOutput,
+    PreparedOutputs,
+    PrepareTiming,
+    RunRecord,
+    Tool,
+)
+from jerichoci.status import FailureKind, Outcome, PhaseName, Status
+from jerichoci.store import load_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+Json = dict[str, Any]
+MODELS = (RunRecord, JobRecord, PreparedOutputs)
+
+TEXTS = st.text(max_size=5)
+TIMES = st.just("2026-01-31T23:59:59.000Z")
+MAYBE = st.none() | TEXTS
+IDS = st.from_regex(ID_PATTERN, fullmatch=True).map(lambda text: text[:9])
+RUN_IDS = st.from_regex(RUN_ID_PATTERN, fullmatch=True)
+KINDS = st.none() | st.sampled_from(FailureKind)
+CAUSES = st.none() | st.builds(Cause, phase=MAYBE, code=TEXTS, message=TEXTS, hint=MAYBE)
+PHASES = st.builds(
+    PhaseRecord,
+    phase=st.sampled_from(PhaseName),
+    started_at=TIMES,
+    outcome=st.sampled_from(Outcome),
+)
+ARTIFACTS = st.builds(ArtifactRecord, path=TEXTS, bytes=st.integers(0, 2**60), sha256=TEXTS)
+ATTEMPTS = st.builds(
+    AttemptRecord,
+    number=st.integers(1, 9),
+    status=st.sampled_from(Status),
+    failure_kind=KINDS,
+    cause=CAUSES,
+    host_log_path=TEXTS,
+    guest_log_path=TEXTS,
+    started_at=TIMES,
+    phases=st.lists(PHASES, max_size=2),
+    execution=st.dictionaries(TEXTS, TEXTS | st.integers() | st.none(), max_size=2),
+    artifacts=st.lists(ARTIFACTS, max_size=2),
+)
+JOBS = st.builds(
+    JobRecord,
+    id=IDS,
+    status=st.sampled_from(Status),
+    failure_kind=KINDS,
+    cause=CAUSES,
+    placement=TEXTS,
+    runtime=TEXTS,
+    plan_node_id=TEXTS,
+    attempts=st.lists(ATTEMPTS, max_size=2),
+    timeout_secs=st.integers(1, 2**31),
+)
+RUNS = st.builds(
+    RunRecord,
+    run_id=RUN_IDS,
+    status=st.sampled_from(Status),
+    failure_kind=KINDS,
+    cause=CAUSES,
+    target_id=IDS,
+    system=TEXTS,
+    git_dirty=st.none() | st.booleans(),
+    created_at=TIMES,
+    plan_digest=TEXTS,
+    changed_files=st.lists(TEXTS, max_size=2),
+    prepare_timings=st.lists(
+        st.builds(PrepareTiming, node_id=IDS, started_at=TIMES, cached=st.booleans()), max_size=2
+    ),
+    jobs=st.lists(JOBS, max_size=2),
+    tool=st.builds(Tool, version=TEXTS, nix_version=MAYBE),
+)
+OUTPUTS = st.builds(
+    PreparedOutputs,
+    run_id=RUN_IDS,
+    outputs=st.lists(
+        st.builds(
+            PreparedOutput,
+            node_id=IDS,
+            type=TEXTS,
+            outcome=st.sampled_from(Outcome),
+            path=MAYBE,
+            cause=CAUSES,
+        ),
+        max_size=2,
+    ),
+)
+RECORDS = RUNS | JOBS | OUTPUTS
+quickly = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+
+
+def with_unknown(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """The same JSON with a field more in every object that is a record."""
+    match value:
+        case dict():
+            later = {key: with_unknown(row) for key, row in value.items() if key != "execution"}
+            kept = {"execution": value["execution"]} if "execution" in value else {}
+            return {**later, **kept, "from_a_later_version": [1]}
+        case list():
+            return [with_unknown(row) for row in value]
+        case _:
+            return value
+
+
+def optional_fields(model: type[BaseModel]) -> list[str]:
+    return [name for name, field in model.model_fields.items() if not field.is_required()]
+
+
+def read(model: type[RunRecord], values: Json, path: Path) -> RunRecord:
+    return load_model(model, values, path)
+
+
+@pytest.fixture
+def values() -> Json:
+    job = JobRecord(
+        id="greet",
+        status=Status.PASSED,
+        placement="local",
+        runtime="host_process",
+        plan_node_id="execute-greet",
+        timeout_secs=1,
+    )
+    run = RunRecord(
+        run_id="20260131T235959Z-0123abcd",
+        status=Status.PASSED,
+        target_id="hello",
+        system="x86_64-linux",
+        created_at="2026-01-31T23:59:59.000Z",
+        plan_digest="0",
+        tool=Tool(version="1"),
+        jobs=[job],
+    )
+    return run.model_dump(mode="json")
+
+
+@quickly
+@given(RECORDS)
+def test_a_record_survives_the_way_through_json(record: BaseModel) -> None:
+    assert type(record).model_validate_json(record.model_dump_json()) == record
+
+
+@quickly
+@given(RECORDS)
+def test_unknown_fields_are_passed_over_at_every_level(record: BaseModel) -> None:
+    text = json.dumps(with_unknown(record.model_dump(mode="json")))
+    assert type(record).model_validate_json(text) == record
+
+
+@quickly
+@given(RECORDS, st.data())
+def test_a_field_that_may_be_missing_counts_as_its_default(
+    record: BaseModel, data: st.DataObject
+) -> None:
+    model = type(record)
+    gone = data.draw(st.sets(st.sampled_from(optional_fields(model))))
+    values = {key: row for key, row in record.model_dump(mode="json").items() if key not in gone}
+    found = model.model_validate(values)
+    for name in gone:
+        assert getattr(found, name) == model.model_fields[name].get_default()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_record_has_a_schema_version(model: type[BaseModel]) -> None:
+    assert model.model_fields["schema_version"].get_default() == 1
+
+
+def test_a_damaged_field_that_may_be_missing_degrades_alone_and_is_named(
+    values: Json, tmp_path: Path
+) -> None:
+    values["jobs"][0]["attempt"] = "many"
+    values["git_dirty"] = "perhaps"
+    run = read(RunRecord, values, tmp_path)
+    assert (run.jobs, run.git_dirty, run.target_id) == ([], None, "hello")
+    assert run.problems == ["git_dirty is damaged and left out", "jobs is damaged and left out"]
+
+
+def test_a_damaged_field_that_must_be_there_makes_no_record(values: Json, tmp_path: Path) -> None:
+    values["target_id"] = 7
+    with pytest.raises(RecordError, match=r"is not a record: target_id: "):
+        read(RunRecord, values, tmp_path)
+
+
+def test_damaged_outputs_are_named_too(tmp_path: Path) -> None:
+    values = {"run_id": "20260131T235959Z-0123abcd", "outputs": [{"node_id": 1}]}
+    outputs = load_model(PreparedOutputs, values, tmp_path)
+    assert outputs.outputs == []
+    assert outputs.problems == ["outputs is damaged and left out"]
+
+
+def test_the_record_of_an_attempt_replaces_what_was_known_of_it(values: Json) -> None:
+    job = JobRecord.model_validate(values["jobs"][0])
+    begun = AttemptRecord(
+        number=1, status=Status.RUNNING, host_log_path="h", guest_log_path="g", started_at="t"
+    )
+    ended = begun.with_(status=Status.FAILED, exit_code=3)
+    assert job.after(begun).after(ended).attempts == [ended]
+    assert job.after(begun).after(ended).exit_code == 3
+
+
+def test_an_event_of_an_unknown_phase_of_a_run_is_refused() -> None:
+    with pytest.raises(ValueError, match="event"):
+        event_adapter().validate_python({"event": "later"})

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from disk import fill
+from jerichoci.errors import InfrastructureError
+from jerichoci.plan import Resources
+from jerichoci.slots import Capacity, Claim, holding, local_capacity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HOST = Capacity(cpus=2, memory_mib=1000)
+
+HOLD = """
+import asyncio, pathlib, sys
+from jerichoci.plan import Resources
+from jerichoci.slots import Capacity, holding
+
+async def main():
+    async with holding(pathlib.Path(sys.argv[1]), Capacity(2, 1000), Resources(cpus=2)):
+        print("holding", flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process, which holds all CPUs."""
+    argv = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"holding\n"
+        yield process
+        process.kill()
+
+
+async def hold(slots: Path, wanted: Resources, capacity: Capacity = HOST) -> None:
+    async with holding(slots, capacity, wanted):
+        pass
+
+
+async def is_free(slots: Path, wanted: Resources) -> bool:
+    try:
+        await asyncio.wait_for(hold(slots, wanted), 0.3)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def test_jobs_share_what_a_host_has(tmp_path: Path) -> None:
+    async with holding(tmp_path, HOST, Resources(cpus=1)):
+        assert await is_free(tmp_path, Resources(cpus=1))
+        assert not await is_free(tmp_path, Resources(cpus=2))
+    assert await is_free(tmp_path, Resources(cpus=2))
+
+
+async def test_a_job_that_does_not_say_takes_one_cpu(tmp_path: Path) -> None:
+    async with holding(tmp_path, HOST, Resources()), holding(tmp_path, HOST, Resources()):
+        assert not await is_free(tmp_path, Resources())
+
+
+async def test_memory_counts(tmp_path: Path) -> None:
+    async with holding(tmp_path, HOST, Resources(memory_mib=600)):
+        assert not await is_free(tmp_path, Resources(memory_mib=401))
+        assert await is_free(tmp_path, Resources(memory_mib=400))
+
+
+async def test_a_job_that_asks_for_more_than_there_is_runs_alone(tmp_path: Path) -> None:
+    async with holding(tmp_path, HOST, Resources(cpus=64, memory_mib=2**40)):
+        assert not await is_free(tmp_path, Resources())
+    async with holding(tmp_path, HOST, Resources()):
+        assert not await is_free(tmp_path, Resources(cpus=64))
+
+
+async def test_another_process_counts(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
+    assert other.poll() is None
+    assert not await is_free(tmp_path, Resources())
+
+
+async def test_the_claim_of_a_killed_process_vanishes(
+    tmp_path: Path, other: subprocess.Popen[bytes]
+) -> None:
+    waiting = asyncio.create_task(hold(tmp_path, Resources(cpus=2)))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    other.kill()
+    other.wait()
+    await asyncio.wait_for(waiting, 30)
+    assert list((tmp_path / "claims").iterdir()) == []
+
+
+async def test_a_job_that_is_cancelled_while_it_waits_takes_nothing(tmp_path: Path) -> None:
+    async with holding(tmp_path, HOST, Resources(cpus=2)):
+        waiting = asyncio.create_task(hold(tmp_path, Resources()))
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+    assert list((tmp_path / "claims").iterdir()) == []
+
+
+async def test_a_claim_that_can_not_be_written_is_no_claim(small_disk: Path) -> None:
+    await hold(small_disk, Resources())
+    filler = fill(small_disk)
+    with pytest.raises(OSError, match="No space left"):
+        await hold(small_disk, Resources())
+    assert list((small_disk / "claims").iterdir()) == []
+    filler.unlink()
+    await hold(small_disk, Resources())
+
+
+async def test_a_job_that_never_gets_room_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jerichoci.slots.SLOT_WAIT_SECS", 0.2)
+    async with holding(tmp_path, HOST, Resources(cpus=2)):
+        with pytest.raises(InfrastructureError, match="had no room for 1 CPUs"):
+            await hold(tmp_path, Resources())
+
+
+def test_this_machine_has_something_to_give() -> None:
+    found = local_capacity()
+    assert found.cpus >= 1
+    assert found.memory_mib > 100
+
+
+def test_a_claim_is_never_more_than_there_is() -> None:
+    assert HOST.claim(Resources(cpus=3, memory_mib=1001)) == Claim(cpus=2, memory_mib=1000)

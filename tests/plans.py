@@ -1,0 +1,78 @@
+"""Plans made by hand: a node a call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.plan import (
+    Execute,
+    ExecuteNode,
+    HostCommand,
+    InputRef,
+    NixBuild,
+    Plan,
+    PrepareNode,
+    Resources,
+    Retries,
+)
+from jerichoci.system import own_system
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RUN_ID = "20260131T235959Z-0123abcd"
+
+
+def job(
+    name: str,
+    command: str = "true",
+    *,
+    needs: Sequence[str] = (),
+    after: Sequence[str] = (),
+    retries: Retries | None = None,
+    resources: Resources | None = None,
+    timeout_secs: int = 60,
+    **execute: Any,  # noqa: ANN401 - fields of the model
+) -> ExecuteNode:
+    """A job that needs prepare nodes (`needs`) and other jobs (`after`)."""
+    inputs = [InputRef(node_id=node, env=f"PIKACI_INPUT_{_upper(node)}") for node in needs]
+    return ExecuteNode(
+        id=f"execute-{name}",
+        job_id=name,
+        depends_on=[*needs, *(f"execute-{other}" for other in after)],
+        execute=Execute(
+            command=command,
+            timeout_secs=timeout_secs,
+            inputs=inputs,
+            retries=retries or Retries(),
+            resources=resources or Resources(),
+            **execute,
+        ),
+    )
+
+
+def built(name: str, build: NixBuild) -> PrepareNode:
+    """A prepare node that Nix builds."""
+    return PrepareNode(id=name, prepare=build)
+
+
+def commanded(
+    name: str,
+    command: str,
+    outputs: Sequence[str] = ("out",),
+    *,
+    needs: Sequence[str] = (),
+    timeout_secs: int = 60,
+) -> PrepareNode:
+    """A prepare node that a command on the host makes."""
+    spec = HostCommand(command=command, outputs=list(outputs), timeout_secs=timeout_secs)
+    return PrepareNode(id=name, depends_on=list(needs), prepare=spec)
+
+
+def plan(*nodes: PrepareNode | ExecuteNode, target: str = "target") -> Plan:
+    """A target's plan."""
+    return Plan(target_id=target, system=own_system(), nodes=list(nodes))
+
+
+def _upper(name: str) -> str:
+    return name.upper().replace("-", "_")
