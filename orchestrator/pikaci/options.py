@@ -75,7 +75,7 @@ def run_flags(command: Decorated) -> Decorated:
                 type=click.Choice(["human", "json", "jsonl"]),
                 default="human",
                 show_default=True,
-                help="What goes to stdout: nothing, the final record, or every event as a line of JSON.",
+                help="What goes to stdout: nothing, the final record, or events as lines of JSON.",
             ),
             click.option(
                 "--jobs",
