@@ -22,7 +22,7 @@ system: {
       needs = [ "words" ];
       command = ''
         set -euo pipefail
-        tr a-z A-Z < "$PIKACI_INPUT_WORDS" > loud.txt
+        tr a-z A-Z < "$PIKACI_INPUT_WORDS" | tee loud.txt
         cp loud.txt "$PIKACI_ARTIFACTS/" # kept with the run's records
       '';
       timeoutSecs = 120;
