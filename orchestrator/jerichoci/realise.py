@@ -224,10 +224,8 @@ class Realiser:
                 case LogLine(id, text):
                     for node_id in self._concerned(self._seen.running.get(id, "")):
                         self._observer.log(node_id, text)
-                case Message(level, text, raw) if level == ERROR_LEVEL:
+                case Message(level, _text, raw) if level == ERROR_LEVEL:
                     self._seen.errors.append(raw)
-                    for node_id in list(self._waiting):
-                        self._observer.log(node_id, text)
                 case event if self._seen.note(event):
                     self._settle_what_is_there()
         await builder.wait()
@@ -270,6 +268,8 @@ class Realiser:
             if broken:
                 why = "the disk under the Nix store is full"
             message = f"prepare {node_id} could not be realised: {_first_line(why)}"
+            for error in self._seen.errors:
+                self._observer.log(node_id, error)
             code = CauseCode.PREPARE_UNAVAILABLE
             hint = "see the host log; `nix store info` says whether the store can be reached"
             result = failed(FailureKind.INFRASTRUCTURE, code, message, hint)

@@ -133,9 +133,17 @@ def open_state(state_root: str | None, flake: str | None = None) -> StateLayout:
     Raises:
         UsageError: none is known.
     """
+    from jerichoci.errors import UsageError
     from pikaci.location import find_source, state_layout
 
-    return state_layout(state_root, None if state_root else find_source(flake))
+    if state_root:
+        return state_layout(state_root, None)
+    try:
+        source = find_source(flake)
+    except UsageError as error:
+        hint = f"{error.hint}, or name the directory of the records with --state-root"
+        raise UsageError(error.message, hint) from None
+    return state_layout(None, source)
 
 
 def open_store(state_root: str | None, flake: str | None = None) -> RunStore:

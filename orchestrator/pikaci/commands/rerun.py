@@ -39,7 +39,11 @@ def command(
     failed: bool,
     **flags: Any,  # noqa: ANN401 - collected into RunFlags
 ) -> int:
-    """Run RUN's plan on RUN's snapshot again, as a run of its own."""
+    """Run RUN's plan on RUN's snapshot again, as a run of its own.
+
+    \b
+    pikaci rerun latest --failed
+    """
     from jerichoci.ids import check_run_id
 
     if flags["run_id"] is not None:

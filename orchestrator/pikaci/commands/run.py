@@ -69,6 +69,11 @@ def command(
     Path filters apply only with --changed-since.
 
     \b
+    pikaci run hello
+    pikaci run check --job unit --keep on-failure
+    pikaci run check --output jsonl --changed-since origin/main
+
+    \b
     Exit codes: 0 passed or skipped, 1 a job failed, 2 usage or catalog error,
     75 infrastructure, 124 timeout, 130 cancelled.
     """

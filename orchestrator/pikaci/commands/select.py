@@ -18,6 +18,9 @@ def command(base: str, head: str, flake: str | None, *, as_json: bool) -> None:
     """Tell which lanes the change from --base to --head selects, and why; and why not the others.
 
     What counts is what HEAD changed since it left BASE (git's BASE...HEAD).
+
+    \b
+    pikaci select --base origin/main --head HEAD
     """
     import json
     from pathlib import PurePosixPath
