@@ -84,10 +84,10 @@ def _target(tree: Tree, file: str, name: str, value: list[Token]) -> Target:
         case ["import", path] if value[1].kind == "path" and "//" not in _texts(value):
             home = posixpath.normpath(posixpath.join(posixpath.dirname(file), path))
             home = home if home.endswith(".nix") else f"{home}/default.nix"
-            return Target(name, _trigger(home, _attributes(tree, home)), home, 1)
+            return Target(name, _trigger(home, _attributes(tree, home, applied=True)), home, 1)
         case _:
             try:
-                return Target(name, _trigger(file, attributes(value)), file, line)
+                return Target(name, _trigger(file, attributes(value, applied=True)), file, line)
             except UnknownShapeError as error:
                 raise _unread(file, error) from None
 
@@ -96,9 +96,9 @@ def _texts(value: list[Token]) -> set[str]:
     return {token.text for token in value if token.kind == "mark"}
 
 
-def _attributes(tree: Tree, file: str) -> dict[str, list[Token]]:
+def _attributes(tree: Tree, file: str, *, applied: bool = False) -> dict[str, list[Token]]:
     try:
-        return attributes(tokens(tree.require(file)))
+        return attributes(tokens(tree.require(file)), applied=applied)
     except UnknownShapeError as error:
         raise _unread(file, error) from None
 
@@ -184,7 +184,7 @@ class LaneRunner:
             text = tree.require(file)
             if re.search(r"^[^#\n]*\bpikaci lanes\b", text, re.MULTILINE):
                 continue
-            table = re.search(r"^\s*lanes=\(([^)]*)\)", text, re.MULTILINE)
+            table = re.search(r"^[ \t]*lanes=\(([^)]*)\)", text, re.MULTILINE)
             line = text.count("\n", 0, table.start()) + 1 if table else 1
             named = set(table[1].split()) if table else set()
             for lane in read_lanes(tree, self.lanes):

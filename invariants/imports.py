@@ -61,7 +61,7 @@ def _walk(node: ast.AST, package: str, *, deferred: bool, type_checking: bool) -
                 yield Import(alias.name, node.lineno, deferred, type_checking)
         case ast.ImportFrom(names=aliases):
             base = _absolute(node, package)
-            whole = tuple(f"{base}.{alias.name}" for alias in aliases)
+            whole = tuple(f"{base}.{alias.name}".lstrip(".") for alias in aliases)
             yield Import(base, node.lineno, deferred, type_checking, whole)
         case ast.Call() if (called := _called(node, package)) is not None:
             yield Import(called, node.lineno, deferred, type_checking)

@@ -1,7 +1,7 @@
 """Reading Nix source without Nix: its tokens, and the attribute sets of plain shapes.
 
-Understood are functions of a name or a set, `let .. in`, `rec`, sets joined by `//`, and a function
-applied to a set (the set is what is read). Anything else is refused rather than guessed at.
+Understood are functions of a name or a set, `let .. in`, `rec`, sets joined by `//`, and, if asked
+for, a function applied to a set. Anything else is refused rather than guessed at.
 """
 
 from __future__ import annotations
@@ -107,8 +107,10 @@ def _string(text: str, at: int, line: int, quote: str) -> tuple[list[Token], int
 Attributes = dict[str, list[Token]]
 
 
-def attributes(found: list[Token]) -> Attributes:
+def attributes(found: list[Token], *, applied: bool = False) -> Attributes:
     """The attributes of the set that an expression is; a dotted name stays one name.
+
+    `applied`: the set may be what a function is applied to.
 
     Raises:
         UnknownShapeError: it is no set of a shape that is read here.
@@ -117,9 +119,7 @@ def attributes(found: list[Token]) -> Attributes:
     read: Attributes = {}
     while body:
         start = next((index for index, token in enumerate(body) if token.text == "{"), None)
-        if start is None or any(token.kind not in {"name", "mark"} for token in body[:start]):
-            raise UnknownShapeError(body[0].line, "expected an attribute set")
-        if any(token.text not in {".", "rec"} for token in body[:start] if token.kind == "mark"):
+        if start is None or not _may_precede(body[:start], applied=applied):
             raise UnknownShapeError(body[0].line, "expected an attribute set")
         end = closing(body, start)
         read |= _bindings(body[start + 1 : end])
@@ -128,6 +128,12 @@ def attributes(found: list[Token]) -> Attributes:
             raise UnknownShapeError(body[0].line, f"expected the end, found {body[0].text!r}")
         body = body[1:]
     return read
+
+
+def _may_precede(found: list[Token], *, applied: bool) -> bool:
+    """Whether a set after these tokens is one that can be read: `rec`, or a function's name."""
+    plain = not found or [token.text for token in found] == ["rec"]
+    return plain or (applied and all(token.kind == "name" or token.text == "." for token in found))
 
 
 def _body(found: list[Token]) -> list[Token]:

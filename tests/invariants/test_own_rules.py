@@ -1,0 +1,236 @@
+"""Each of this project's rules, broken on a copy of the tree, is seen where it was broken."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from invariants.checkout import ROOT, RULES
+
+if TYPE_CHECKING:
+    from invariants.checkout import Checkout
+
+ENGINE = "orchestrator/jerichoci/clock.py"
+FRONTEND = "orchestrator/pikaci/table.py"
+LANES = "ci/forge-lanes.toml"
+PLAN = "orchestrator/jerichoci/plan.py"
+FAKE_TOKEN = "gh" + "p_" + "0a1B" * 9
+
+
+@dataclass(frozen=True)
+class Break:
+    """`new` in place of `old` in a file, or at its end, breaks a rule `above` lines over `at`."""
+
+    rule: str
+    file: str
+    new: str
+    at: str
+    old: str = ""
+    above: int = 0
+
+
+BREAKS = [
+    Break("engine-stands-alone", ENGINE, "\nfrom pikaci.lanes import load_lanes\n", "pikaci.lanes"),
+    Break("engine-stands-alone", ENGINE, "\ndef f():\n    import click\n", "import click"),
+    Break("engine-stands-alone", ENGINE, "\nimport_module('pika_git.queue')\n", "pika_git"),
+    Break("engine-stands-alone", ENGINE, "\nfrom ph import main\n", "from ph"),
+    Break("frontend-without-forge", FRONTEND, "\nimport pika_git.queue\n", "pika_git"),
+    Break(
+        "forge-reads-records",
+        "orchestrator/pika_git/queue.py",
+        "from jerichoci import RunStore\nfrom jerichoci.engine import run_plan\n",
+        "engine",
+    ),
+    Break("operator-cli-speaks-http", "orchestrator/ph/main.py", "import jerichoci\n", "jerichoci"),
+    Break("engine-knows-no-targets", ENGINE, '\nSLOW = "check-orchestrator"\n', "SLOW"),
+    Break("engine-knows-no-targets", ENGINE, '\nif name == "hello":\n    pass\n', "hello"),
+    Break(
+        "engine-knows-no-targets",
+        "nix/lib/place.nix",
+        'slow = "check-nix";\nin\n{',
+        "slow",
+        "in\n{",
+    ),
+    Break(
+        "lanes-and-targets-agree",
+        LANES,
+        'target = "gone"',
+        'id = "check-nix"',
+        'target = "check-nix"',
+        above=1,
+    ),
+    Break(
+        "lanes-and-targets-agree",
+        LANES,
+        'command = "true"',
+        'id = "check-nix"',
+        'target = "check-nix"',
+        above=1,
+    ),
+    Break(
+        "lanes-and-targets-agree",
+        LANES,
+        'target = "hello"',
+        'id = "check-nix"',
+        'target = "check-nix"',
+        above=1,
+    ),
+    Break(
+        "lanes-and-targets-agree",
+        "nix/ci/hello.nix",
+        'trigger = "nightly";\n  title = "hello";',
+        "",
+        'title = "hello";',
+    ),
+    Break("path-filters-in-one-file", "pyproject.toml", '\n[tool.x]\npaths = ["a"]\n', "paths = "),
+    Break("no-glob-tables", FRONTEND, '\nRUST = ("rust/**", "*.toml")\n', "RUST"),
+    Break(
+        "no-glob-tables",
+        "nix/ci/hello.nix",
+        'paths = [ "nix/**" ];\n  title = "hello";',
+        "nix/**",
+        'title = "hello";',
+    ),
+    Break(
+        "ci-entry-runs-make-test", ".ci/run", "exec make test && pytest", "pytest", "exec make test"
+    ),
+    Break("make-test-runs-lanes", "Makefile", "\t@pytest", "", "\t@ci/bootstrap/test.sh"),
+    Break("lanes-run-by-pikaci", "ci/bootstrap/test.sh", "\npytest tests\n", "pytest tests"),
+    Break(
+        "every-branch-lane-is-run", "ci/bootstrap/test.sh", "lanes=(none) # (", "lanes=(", "lanes=("
+    ),
+    Break(
+        "library-without-nixpkgs",
+        "nix/lib/place.nix",
+        "x = import <nixpkgs> { };\nin\n{",
+        "<nix",
+        "in\n{",
+    ),
+    Break(
+        "library-without-nixpkgs",
+        "nix/lib/place.nix",
+        "x = lib.concat;\nin\n{",
+        "lib.concat",
+        "in\n{",
+    ),
+    Break(
+        "nothing-decided-by-ids",
+        FRONTEND,
+        '\ndef f(job):\n    return job.job_id.startswith("apple-")\n',
+        "startswith",
+    ),
+    Break("nothing-decided-by-ids", ENGINE, '\nVM = "xcodebuild" in execute.command\n', "VM ="),
+    Break(
+        "runtime-is-not-derived",
+        ENGINE,
+        '\nif node.placement == "remote_ssh":\n    runtime = "incus"\n',
+        'runtime = "incus"',
+    ),
+    Break(
+        "placement-is-not-derived",
+        FRONTEND,
+        '\nnode.with_(placement="local" if node.runtime else "remote_ssh")\n',
+        "placement=",
+    ),
+    Break(
+        "engine-is-blind-to-kinds", ENGINE, '\nBOOT = node.runtime in ("incus", "tart")\n', "BOOT"
+    ),
+    Break(
+        "library-derives-no-kind", "nix/lib/place.nix", "x = builtins.match;\nin\n{", "x =", "in\n{"
+    ),
+    Break(
+        "node-has-no-knobs",
+        PLAN,
+        'runtime: str = "host_process"\n    guest_role: str = ""',
+        "guest_role",
+        'runtime: str = "host_process"',
+    ),
+    Break(
+        "job-has-no-knobs",
+        PLAN,
+        "run_as_root: bool = False\n    boot_secs: int = 1",
+        "boot_secs",
+        "run_as_root: bool = False",
+    ),
+    Break(
+        "records-name-no-backend",
+        "orchestrator/jerichoci/record.py",
+        "host: str | None = None\n    ssh_port: int = 22",
+        "ssh_port",
+        "host: str | None = None",
+    ),
+    Break("records-are-the-engines", FRONTEND, "\nclass JobRecord:\n    id: str\n", "class JobR"),
+    Break(
+        "failure-kind-is-structured",
+        ENGINE,
+        '\nif "refused" in done.stderr:\n    failure_kind = FailureKind.INFRASTRUCTURE\n',
+        "failure_kind",
+    ),
+    Break("nix-argvs-in-one-file", FRONTEND, '\nX = ["nix", "build"]\n', "X ="),
+    Break("git-argvs-in-one-file", FRONTEND, '\nX = ("git", "push")\n', "X ="),
+    Break("starting-is-cheap", "orchestrator/pikaci/options.py", "\nimport pydantic\n", "pydantic"),
+    Break("starting-is-cheap", "orchestrator/jerichoci/layout.py", "\nimport asyncio\n", "asyncio"),
+    Break(
+        "starting-is-cheap",
+        "orchestrator/pikaci/commands/list.py",
+        "\ndef f():\n    from rich.table import Table\n",
+        "rich",
+    ),
+    Break("names-say-what-is-in-it", "orchestrator/pikaci/utils.py", "X = 1\n", "X"),
+    Break("no-secrets", "docs/records.md", f"\nFor example {FAKE_TOKEN}.\n", FAKE_TOKEN),
+]
+
+
+def test_the_tree_keeps_its_rules(own: Checkout) -> None:
+    done = own.check()
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout
+
+
+def test_every_rule_is_broken_here_once() -> None:
+    rules = tomllib.loads((ROOT / RULES).read_text())["invariant"]
+    assert {rule["id"] for rule in rules if rule["kind"] == "must"} == {it.rule for it in BREAKS}
+
+
+@pytest.mark.parametrize("broken", BREAKS, ids=lambda it: f"{it.rule}-{it.at[:12].strip()}")
+def test_a_broken_rule_is_seen_where_it_is_broken(own: Checkout, broken: Break) -> None:
+    if broken.old:
+        own.replace(broken.file, broken.old, broken.new)
+    else:
+        own.append(broken.file, broken.new)
+    line = own.line_of(broken.file, broken.at) - broken.above if broken.at else 1
+    done = own.check(broken.rule)
+    assert done.returncode == 1
+    rule = next(
+        rule
+        for rule in tomllib.loads((ROOT / RULES).read_text())["invariant"]
+        if rule["id"] == broken.rule
+    )
+    said = [row for row in done.stdout.splitlines() if row.startswith(f"{broken.file}:{line}: ")]
+    assert said, done.stdout
+    assert said[0].startswith(f"{broken.file}:{line}: {broken.rule}: ")
+    assert said[0].endswith(f". {rule['statement']} Hint: {rule['hint']}")
+
+
+def test_an_exception_without_a_case_is_an_error(own: Checkout) -> None:
+    own.remove("ci/bootstrap/common.sh")
+    where = own.line_of(RULES, 'id = "bootstrap-preamble"') - 1
+    assert own.found("bootstrap-preamble") == [
+        (RULES, where, "nothing in its scope is an exception to names-say-what-is-in-it any more"),
+    ]
+
+
+def test_what_is_no_longer_absent_has_to_be_said(own: Checkout) -> None:
+    own.write("orchestrator/ph/main.py", "import json\n")
+    ((file, _, what),) = own.found("operator-cli-speaks-http")
+    assert file == RULES
+    assert what == "orchestrator/ph/**/*.py is in its list of what is absent, and is there now"
+
+
+def test_rules_that_nothing_can_break_yet_are_told(own: Checkout) -> None:
+    notes = own.report("forge-reads-records")["notes"]
+    assert notes == [
+        "forge-reads-records: nothing is there yet to break it in orchestrator/pika_git/**/*.py"
+    ]

@@ -1,0 +1,162 @@
+"""How rules are written, scoped, excepted and reported."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from invariants.checkout import RULES
+
+if TYPE_CHECKING:
+    from invariants.checkout import Checkout
+
+GOOD = """[[invariant]]
+id = "a"
+area = "x"
+kind = "must"
+statement = "It is so."
+hint = "do so"
+scope = ["*.py"]
+check = { kind = "file-names", forbid = ["utils"] }
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ('kind = "must"', 'kind = "maybe"', "kind is must or allowed, not 'maybe'"),
+        ('id = "a"', 'id = "A b"', "'A b' is no id, or another entry has it"),
+        ('hint = "do so"\n', "", "must needs the key 'hint'"),
+        ('area = "x"', 'area = "x"\nowner = "me"', "must has no key 'owner'"),
+        ('["*.py"]', '"*.py"', "must: scope is tuple[str, ...], not '*.py'"),
+        ('"file-names"', '"magic"', "there is no check of kind 'magic'"),
+        ("forbid", "forbids", "check of kind file-names has no key 'forbids'"),
+        ('["utils"]', "[1]", "check of kind file-names: forbid is tuple[str, ...], not [1]"),
+        ("check = {", "check = 1 #", "there is no check of kind None"),
+        ('area = "x"', 'area = "x"\nabsent = ["b"]', "absent has 'b', which is not in the scope"),
+        ('kind = "must"', 'kind = "must', "not TOML"),
+    ],
+)
+def test_a_mistake_in_a_rule_is_told(empty: Checkout, old: str, new: str, what: str) -> None:
+    empty.write("a.py", "")
+    assert GOOD.count(old) == 1
+    empty.write(RULES, GOOD.replace(old, new))
+    ((file, line, said),) = empty.found()
+    assert (file, said[: len(what)]) == (RULES, what)
+    assert line == (4 if what == "not TOML" else 1)
+
+
+def test_two_rules_of_one_id_are_told(empty: Checkout) -> None:
+    empty.write(RULES, GOOD + "\n" + GOOD)
+    assert empty.found() == [(RULES, 10, "'a' is no id, or another entry has it")]
+
+
+def test_an_exception_to_nothing_is_told(empty: Checkout) -> None:
+    empty.write("a.py", "")
+    empty.rule("file-names", ["*.py"], forbid=["utils"]).allow("other", ["*.py"])
+    ((_, _, what),) = empty.found()
+    assert what == "but is an exception to 'other', no must"
+
+
+def test_without_rules_there_is_no_answer(empty: Checkout) -> None:
+    done = empty.check()
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"{RULES}:1: invariants: this file is needed")
+
+
+def test_an_exception_covers_its_scope_and_what_it_says(empty: Checkout) -> None:
+    empty.write("a.py", "import rich\nimport click\n")
+    empty.write("b.py", "import rich\n")
+    rule = empty.rule("import-direction", ["*.py"], forbid=["rich", "click"], source_root="")
+    rule.allow("rule", ["a.py"], match="rich")
+    assert rule.found() == [("a.py", 2, "imports click"), ("b.py", 1, "imports rich")]
+
+
+def test_an_exception_that_nothing_needs_is_an_error(empty: Checkout) -> None:
+    empty.write("a.py", "")
+    rule = empty.rule("file-names", ["*.py"], forbid=["utils"]).allow("rule", ["a.py"])
+    assert [what for _, _, what in rule.found()] == [
+        "nothing in its scope is an exception to rule any more"
+    ]
+
+
+def test_a_scope_that_matches_nothing_is_an_error(empty: Checkout) -> None:
+    empty.write("a.py", "")
+    rule = empty.rule("file-names", ["*.py", "old/**"], forbid=["utils"])
+    assert rule.found() == [(RULES, 1, "old/** of its scope is no file's name")]
+
+
+@pytest.mark.parametrize(
+    ("glob", "names"),
+    [
+        ("*.py", {"a.py"}),
+        ("**", {"a.py", "b/a.py", "b/c/a.py", "b/c/d.nix", ".x/y"}),
+        ("**/*.py", {"a.py", "b/a.py", "b/c/a.py"}),
+        ("b/**", {"b/a.py", "b/c/a.py", "b/c/d.nix"}),
+        ("b/?.py", {"b/a.py"}),
+        ("b/{a.py,c/*.nix}", {"b/a.py", "b/c/d.nix"}),
+    ],
+)
+def test_globs_of_a_scope(empty: Checkout, glob: str, names: set[str]) -> None:
+    for name in ("a.py", "b/a.py", "b/c/a.py", "b/c/d.nix", ".x/y"):
+        empty.write(name, "")
+    empty.rule("file-names", [glob, f"!{RULES}"], forbid=["a", "d", "y"])
+    assert {file for file, _, _ in empty.found()} == names
+
+
+def test_ignored_files_are_not_looked_at(empty: Checkout) -> None:
+    empty.write(".gitignore", "/out/\n*.tmp\n# no\n/one\ncache/\n")
+    for name in ("out/utils", "b/out/utils", "b/utils.tmp", "one", "cache/utils", "b/cache/utils"):
+        empty.write(name, "")
+    empty.write(".git/utils", "")
+    empty.rule("file-names", ["**"], forbid=["utils"])
+    assert [file for file, _, _ in empty.found()] == ["b/out/utils"]
+
+
+def test_a_violation_is_one_line(empty: Checkout) -> None:
+    empty.write("utils.py", "")
+    done = empty.rule("file-names", ["*.py"], forbid=["utils"]).check()
+    assert done.returncode == 1
+    assert done.stdout == "utils.py:1: rule: is called utils.py. It is so. Hint: do so\n"
+    assert done.stderr == "1 invariants, 1 violations\n"
+
+
+def test_a_violation_is_an_object_for_programs(empty: Checkout) -> None:
+    empty.write("utils.py", "")
+    done = empty.rule("file-names", ["*.py"], forbid=["utils"]).check("--json")
+    assert json.loads(done.stdout) == {
+        "checked": ["rule"],
+        "violations": [
+            {
+                "file": "utils.py",
+                "line": 1,
+                "id": "rule",
+                "what": "is called utils.py",
+                "statement": "It is so.",
+                "hint": "do so",
+            }
+        ],
+        "notes": [],
+    }
+
+
+def test_one_rule_can_be_asked_for(empty: Checkout) -> None:
+    empty.write("utils.py", "")
+    empty.rule("file-names", ["*.py"], rule_id="one", forbid=["utils"])
+    empty.rule("file-names", ["*.py"], rule_id="two", forbid=["utils"])
+    assert empty.report("two")["checked"] == ["two"]
+    assert len(empty.found()) == 2
+
+
+def test_a_rule_that_is_not_there_is_a_usage_error(empty: Checkout) -> None:
+    empty.write("a.py", "")
+    done = empty.rule("file-names", ["*.py"], forbid=["utils"]).check("other")
+    assert done.returncode == 2
+    assert "there is no invariant other" in done.stderr
+
+
+def test_the_same_tree_gives_the_same_answer(own: Checkout) -> None:
+    own.write("orchestrator/pikaci/utils.py", "import pika_git\n")
+    assert own.check().stdout == own.check().stdout != ""
