@@ -52,7 +52,7 @@ let
 
   target = merged (types.lazyAttrsOf targetKey);
   targetKey = value // {
-    merge = loc: (if elem (last loc) [ "prepare" "jobs" ] then byId else value).merge loc;
+    merge = loc: (if last loc == "prepare" || last loc == "jobs" then byId else value).merge loc;
   };
 in
 {
@@ -104,7 +104,6 @@ in
 
     flake.pikaci = mkOption {
       type = types.lazyAttrsOf types.raw;
-      default = { };
       description = "The catalog and the plans of each system: see {option}`perSystem.pikaci.targets`.";
     };
   };
