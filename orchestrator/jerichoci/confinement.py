@@ -60,10 +60,13 @@ class Confinement:
             return "read_only"
         return "overlay" if writable and self.overlay else "copy"
 
-    def argv(self, command: str, snapshot: Path, workspace: Workspace, kind: str) -> list[str]:
+    def argv(
+        self, command: str, search_path: str, snapshot: Path, workspace: Workspace, kind: str
+    ) -> list[str]:
         """The command line that runs `command` in `workspace`; its paths are relative to the cwd.
 
         Relative, because an overlay's options can't carry every character a path may have.
+        `search_path` is the PATH of the command; what sets it up is found on the host's.
         """
         init = resources.files("jerichoci.runtime").joinpath("host_init.sh").read_text()
         return dying_with_parent(
@@ -76,9 +79,11 @@ class Confinement:
                 str(workspace.root),
                 self.overlay_options,
                 command,
+                search_path,
                 *self.drop,
             ],
-            "KILL",
+            # Where there is no namespace to go with its first process, that process ends the rest.
+            "KILL" if self.namespaces else "USR1",
         )
 
     def shell_argv(self, snapshot: Path, workspace: Workspace, kind: str, prompt: str) -> list[str]:

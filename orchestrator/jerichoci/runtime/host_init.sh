@@ -6,25 +6,29 @@
 # $2 namespace | group            whether this is PID 1 of a namespace
 # $3 the snapshot, $4 the directory with upper, work, workspace: relative to the working directory
 # $5 further overlay options
-# $6 the command; what follows runs it
-mode=$1 scope=$2 snapshot=$3 root=$4 options=$5 command=$6
-shift 6
-case $mode in
+# $6 the command, $7 its PATH; what follows runs it
+#
+# No variable is set before the command is started: one of that name may be in its environment.
+case $1 in
   overlay)
     mount -t overlay overlay \
-      -o "lowerdir=$snapshot,upperdir=$root/upper,workdir=$root/work$options" "$root/workspace" ;;
+      -o "lowerdir=$3,upperdir=$4/upper,workdir=$4/work$5" "$4/workspace" ;;
   read_only)
-    mount --bind "$snapshot" "$root/workspace" && mount -o remount,bind,ro "$root/workspace" ;;
+    mount --bind "$3" "$4/workspace" && mount -o remount,bind,ro "$4/workspace" ;;
 esac || exit 125
-: > "$root/started" || exit 125
-cd "$root/workspace" || exit 125
-if [ "$scope" = namespace ]; then
+: > "$4/started" || exit 125
+cd "$4/workspace" || exit 125
+if [ "$2" = namespace ]; then
   set -m
   trap 'kill -TERM -1' TERM
 else
   trap : TERM
+  # Sent when the orchestrator dies: nobody else would end the group.
+  trap 'kill -KILL 0' USR1
+  # Without job control bash has what it starts in the background ignore these.
+  env --default-signal=INT,QUIT true 2>/dev/null && set -- "${@:1:7}" env --default-signal=INT,QUIT
 fi
-"$@" bash --noprofile --norc -c "$command" </dev/null &
+"${@:8}" env "PATH=$7" "$BASH" --noprofile --norc -c "$6" </dev/null &
 job=$!
 exec >/dev/null 2>&1
 while :; do

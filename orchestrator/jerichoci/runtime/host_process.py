@@ -69,14 +69,17 @@ class ShellCommand:
     async def launch(self) -> None:
         """Start the command."""
         root = self._placement.state_root
+        host_path = os.environ.get("PATH", os.defpath)
         argv = self._confinement.argv(
             self._command,
+            self._env.get("PATH", host_path),
             self._snapshot.relative_to(root),
             Workspace(self.workspace.root.relative_to(root)),
             self.workspace_kind,
         )
+        env = self._env | {"PATH": host_path}
         spawning = self._placement.spawn(
-            argv, cwd=root, env=self._env, log=self._log, notes=self.workspace.root
+            argv, cwd=root, env=env, log=self._log, notes=self.workspace.root
         )
         self._running = await self._stack.enter_async_context(spawning)
 
