@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class Phases:
     job_id: str
     records: list[PhaseRecord] = field(default_factory=list)
     current: PhaseName | None = None
+    failed: PhaseName | None = None
+    """The first that failed; others, such as the clean-up, follow it."""
 
     @asynccontextmanager
     async def phase(self, name: PhaseName) -> AsyncIterator[None]:
@@ -55,6 +57,9 @@ class Phases:
             outcome = Outcome.PASSED
         except StoppedError:
             outcome = Outcome.CANCELLED
+            raise
+        except BaseException:
+            self.failed = self.failed or name
             raise
         finally:
             took = milliseconds_since(start)
@@ -213,7 +218,10 @@ class AttemptRun:
             async with phases.phase(PhaseName.CLEANUP):
                 await runtime.release(keep=keep)
         except (PikaciError, OSError) as error:
-            # Recorded as a failed phase; what the job's result is was decided before.
+            # Recorded as a failed phase; what the job's result is was decided before. A phase that
+            # can't be recorded, the disk being full, has not even begun.
+            with suppress(PikaciError, OSError):
+                await runtime.release(keep=keep)
             self.logs.say([self.node.job_id], "pikaci", f"clean-up failed: {error}")
 
     def _command_failed(self, finish: Finish) -> dict[str, Any]:
@@ -243,6 +251,7 @@ class AttemptRun:
         self, phases: Phases, code: CauseCode, message: str, hint: str | None
     ) -> dict[str, Any]:
         self.logs.say([self.node.job_id], "pikaci", message)
-        cause = Cause(phase=phases.current, code=code, message=message, hint=hint)
+        phase = phases.failed or phases.current
+        cause = Cause(phase=phase, code=code, message=message, hint=hint)
         kind = FailureKind.INFRASTRUCTURE
         return {"status": Status.FAILED, "failure_kind": kind, "cause": cause}

@@ -187,6 +187,9 @@ class Engine:
                 result = await prepares.result(needed)
                 if result.outcome is Outcome.FAILED:
                     return prepare_failed(result)
+                if not result.ok:
+                    # Given up because the run ends: it has been told so, or is just about to be.
+                    await self._stop.wait()
         if self._stop.is_set():
             return self._not_started(None)
         return {}
@@ -289,13 +292,15 @@ class Engine:
         handled = (signal.SIGINT, signal.SIGTERM)
         for number in handled:
             loop.add_signal_handler(number, self._stop.set, StopReason.CANCELLED)
-        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # Caught, not ignored: children would inherit that.
+        before = signal.getsignal(signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
         try:
             yield
         finally:
-            signal.signal(signal.SIGHUP, before)
-            for number in handled:
+            for number in (*handled, signal.SIGHUP):
                 loop.remove_signal_handler(number)
+            signal.signal(signal.SIGHUP, before)
 
     def _finish(self) -> None:
         jobs = [self._final_job(node) for node in self._plan.jobs]
