@@ -14,7 +14,7 @@ from jerichoci import atomic
 from jerichoci.clock import timestamp
 from jerichoci.ids import is_id, is_run_id
 from jerichoci.journal import last_event, write_line
-from jerichoci.layout import REMOVED_SUFFIX, UNBORN_SUFFIX, RunLayout
+from jerichoci.layout import REMOVED_SUFFIX, UNBORN_SUFFIX, RunLayout, make_private
 from jerichoci.owner import is_owned, owning
 from jerichoci.process import end_recorded_groups
 from jerichoci.status import CauseCode, FailureKind, Outcome, Status
@@ -129,7 +129,7 @@ def _write_end(
 ) -> None:
     for job in values["jobs"]:
         path = run.status(job["id"])
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         atomic.write_json(path, job)
     if not is_told:
         seq = last["seq"] + 1 if last else 0

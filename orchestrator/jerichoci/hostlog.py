@@ -6,6 +6,8 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from jerichoci.layout import make_private
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -41,7 +43,7 @@ class HostLogs:
         key = (job_id, attempt)
         if key not in self._open:
             directory = self._run.attempt(job_id, attempt)
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(directory)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._open[key] = os.open(directory / "host.log", flags, 0o600)
         return self._open[key]

@@ -20,6 +20,17 @@ REMOVED_SUFFIX = ".gone"
 """Of a run directory that is being removed."""
 
 
+def make_private(directory: Path) -> None:
+    """Create a directory and those above it that are missing, its owner's alone.
+
+    Raises:
+        OSError: it can't be created.
+    """
+    if not directory.is_dir():
+        make_private(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
+
+
 @dataclass(frozen=True)
 class RunLayout:
     """The files of one run."""

@@ -16,7 +16,7 @@ from jerichoci import atomic
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.event import EventBase, RunFinished, RunStarted
 from jerichoci.journal import Journal, Sink, open_journal
-from jerichoci.layout import UNBORN_SUFFIX, RunLayout, StateLayout
+from jerichoci.layout import UNBORN_SUFFIX, RunLayout, StateLayout, make_private
 from jerichoci.owner import owning
 from jerichoci.record import JobRecord, PreparedOutput, PreparedOutputs, RunRecord
 from jerichoci.workspace import remove_tree
@@ -54,7 +54,7 @@ class RunWriter:
     def update_job(self, job: JobRecord) -> None:
         """Put a job's record in place of its former one; write both status.json and run.json."""
         path = self.layout.status(job.id)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         atomic.write_json(path, job.model_dump(mode="json"))
         self.update(jobs=[job if row.id == job.id else row for row in self.record.jobs])
 
@@ -70,7 +70,7 @@ class RunWriter:
         event = self._journal.append(RunFinished(run=record))
         for job in record.jobs:
             path = self.layout.status(job.id)
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(path.parent)
             atomic.write_json(path, job.model_dump(mode="json"))
         atomic.write_json(self.layout.record, record.model_dump(mode="json"))
         self.layout.reserve.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from jerichoci import artifacts, process, slots
 from jerichoci.confinement import Confinement, probe
 from jerichoci.errors import UsageError
-from jerichoci.layout import StateLayout
+from jerichoci.layout import StateLayout, make_private
 from jerichoci.materialise import materialise
 from jerichoci.pump import pumping
 from jerichoci.realise import Realiser
@@ -124,7 +124,7 @@ class LocalPlacement:
 
     async def make_directory(self, path: Path) -> None:
         """Create a directory and those above it."""
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path)
 
     async def remove(self, path: Path) -> None:
         """Remove a directory and all in it."""
