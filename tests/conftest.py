@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import secrets
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -7,6 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.layout import StateLayout
+from jerichoci.snapshot import take_snapshot
+from runner import Runner
+from usertree import UserTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +23,21 @@ def layout(tmp_path: Path) -> StateLayout:
     layout = StateLayout(tmp_path / "state")
     layout.make()
     return layout
+
+
+@pytest.fixture
+def marker() -> str:
+    """A word that no other process has in its command line."""
+    return f"marker-{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+async def runner(layout: StateLayout, tmp_path: Path) -> Runner:
+    """An engine with a snapshot of a small tree."""
+    user = UserTree(tmp_path / "user")
+    user.write("README", "hello\n")
+    user.write("src/main", "#!/bin/sh\necho from main\n", mode=0o755)
+    return Runner(layout, (await take_snapshot(layout.root, user.root)).tree)
 
 
 @pytest.fixture

@@ -1,0 +1,39 @@
+"""Run one plan, as JSON in the only argument says; its events go to stdout."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jerichoci.engine import run_plan
+from jerichoci.layout import StateLayout
+from jerichoci.plan import parse_plan
+from jerichoci.record import Tool
+from jerichoci.request import RunRequest, Source
+
+if TYPE_CHECKING:
+    from jerichoci.event import EventBase
+
+
+class Lines:
+    """A line of JSON an event."""
+
+    def emit(self, event: EventBase) -> None:
+        sys.stdout.write(event.model_dump_json() + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asked = json.loads(sys.argv[1])
+    state = StateLayout(Path(asked["root"]))
+    state.make()
+    request = RunRequest(
+        plan=parse_plan(json.loads(asked["plan"]), "the plan"),
+        source=Source(tree=asked["tree"], snapshot_id=asked["tree"]),
+        tool=Tool(version="0"),
+        run_id=asked["run_id"],
+    )
+    asyncio.run(run_plan(state, request, [Lines()]))

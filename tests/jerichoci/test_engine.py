@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.plan import Resources, Retries
+from jerichoci.runtime.host_process import HostProcess
+from jerichoci.status import FailureKind, Status
+from plans import RUN_ID, job
+from records import check_events
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jerichoci.event import EventBase
+    from runner import Runner
+
+
+def meet(place: Path, me: str, other: str) -> str:
+    """A command that ends only when the other one runs at the same time."""
+    return f"touch {place}/{me}; until [ -e {place}/{other} ]; do sleep 0.02; done"
+
+
+def alone(place: Path) -> str:
+    """A command that fails if it runs at the same time as another one of its kind."""
+    return f"mkdir {place}/busy && sleep 0.2 && rmdir {place}/busy"
+
+
+class Kinds:
+    """A sink that keeps the kinds of the events."""
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+
+    def emit(self, event: EventBase) -> None:
+        self.kinds.append(event.model_dump()["event"])
+
+
+class Closed:
+    """A sink whose reader has gone."""
+
+    def emit(self, _event: EventBase) -> None:
+        raise BrokenPipeError
+
+
+async def test_the_events_tell_the_run_from_its_start_to_its_end(runner: Runner) -> None:
+    sink = Kinds()
+    run = await runner.run(job("a"), sinks=[sink])
+    rows = check_events(run.layout)
+    assert [row["event"] for row in rows] == sink.kinds
+    assert rows[-1]["run"] == run.record.model_dump(mode="json")
+    assert [row["job"]["id"] for row in rows if row["event"] == "job_finished"] == ["a"]
+
+
+async def test_a_sink_that_fails_does_not_end_the_run(runner: Runner) -> None:
+    sink = Kinds()
+    run = await runner.run(job("a"), sinks=[Closed(), sink])
+    assert run.record.status is Status.PASSED
+    assert sink.kinds[-1] == "run_finished"
+
+
+async def test_jobs_run_at_the_same_time(runner: Runner, tmp_path: Path) -> None:
+    run = await runner.run(
+        job("a", meet(tmp_path, "a", "b")), job("b", meet(tmp_path, "b", "a")), max_jobs=2
+    )
+    assert run.record.status is Status.PASSED
+
+
+async def test_no_more_jobs_run_at_once_than_were_allowed(runner: Runner, tmp_path: Path) -> None:
+    jobs = [job(name, alone(tmp_path)) for name in ("a", "b", "c")]
+    assert (await runner.run(*jobs, max_jobs=1)).record.status is Status.PASSED
+
+
+async def test_jobs_that_need_the_whole_host_run_one_after_the_other(
+    runner: Runner, tmp_path: Path
+) -> None:
+    whole = Resources(cpus=10_000)
+    jobs = [job(name, alone(tmp_path), resources=whole) for name in ("a", "b", "c")]
+    assert (await runner.run(*jobs)).record.status is Status.PASSED
+
+
+async def test_one_job_that_fails_does_not_stop_the_others(runner: Runner) -> None:
+    run = await runner.run(job("a", "exit 1"), job("b", "sleep 0.3; echo done"))
+    assert [run.job(name).status for name in "ab"] == [Status.FAILED, Status.PASSED]
+
+
+async def test_a_job_that_needs_a_failed_one_is_skipped_and_says_so(runner: Runner) -> None:
+    run = await runner.run(job("a", "exit 1"), job("b", after=["a"]), job("c", after=["b"]))
+    assert [run.job(name).status for name in "abc"] == [
+        *(Status.FAILED, Status.SKIPPED, Status.SKIPPED)
+    ]
+    assert run.job("b").message == "it needs job a, which failed"
+    assert run.job("c").message == "it needs job b, which was skipped"
+    assert run.job("b").attempts == []
+
+
+async def test_fail_fast_ends_what_runs_and_skips_what_has_not_begun(
+    runner: Runner, tmp_path: Path
+) -> None:
+    run = await runner.run(
+        job("a", f"until [ -e {tmp_path}/b ]; do sleep 0.02; done; exit 1"),
+        job("b", f"touch {tmp_path}/b; sleep 600"),
+        job("c", after=["b"]),
+        fail_fast=True,
+        max_jobs=2,
+    )
+    assert (run.record.status, run.record.failure_kind) == (
+        *(Status.FAILED, FailureKind.TEST_FAILURE),
+    )
+    assert [run.job(name).status for name in "abc"] == [
+        *(Status.FAILED, Status.CANCELLED, Status.SKIPPED)
+    ]
+    causes = [run.job(name).cause for name in "bc"]
+    assert [cause.code for cause in causes if cause] == ["fail_fast", "fail_fast"]
+
+
+@pytest.mark.parametrize(
+    ("commands", "kind"),
+    [
+        (["exit 1", "sleep 600"], FailureKind.TEST_FAILURE),
+        (["true", "sleep 600"], FailureKind.TIMEOUT),
+    ],
+)
+async def test_a_run_takes_the_first_kind_of_its_jobs_failures(
+    runner: Runner, commands: list[str], kind: FailureKind
+) -> None:
+    run = await runner.run(
+        *(job(f"j{number}", command, timeout_secs=2) for number, command in enumerate(commands))
+    )
+    assert run.record.failure_kind is kind
+
+
+async def test_only_the_jobs_asked_for_and_what_they_need_run(runner: Runner) -> None:
+    run = await runner.run(job("a"), job("b", after=["a"]), job("c"), jobs=frozenset({"b"}))
+    assert run.record.status is Status.PASSED
+    assert [run.job(name).status for name in "abc"] == [
+        *(Status.PASSED, Status.PASSED, Status.SKIPPED)
+    ]
+    cause = run.job("c").cause
+    assert cause
+    assert cause.code == "not_selected"
+
+
+async def test_a_run_that_filters_skip_is_skipped_and_says_why(runner: Runner) -> None:
+    run = await runner.run(job("a", "exit 1"), skip_reason="nothing under src/ changed")
+    assert (run.record.status, run.record.message) == (
+        *(Status.SKIPPED, "nothing under src/ changed"),
+    )
+    assert run.job("a").status is Status.SKIPPED
+    check_events(run.layout)
+
+
+async def test_a_test_failure_is_not_retried_as_infrastructure(runner: Runner) -> None:
+    run = await runner.run(job("a", "exit 1", retries=Retries(infrastructure=3)))
+    assert len(run.job("a").attempts) == 1
+
+
+async def test_an_infrastructure_failure_is_retried_as_one(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[int] = []
+    launch = HostProcess.launch
+
+    async def fail_once(self: HostProcess) -> None:
+        launched.append(1)
+        if len(launched) == 1:
+            raise InfrastructureError("no luck")
+        await launch(self)
+
+    monkeypatch.setattr(HostProcess, "launch", fail_once)
+    run = await runner.run(job("a", retries=Retries(infrastructure=1)))
+    assert run.record.status is Status.PASSED
+    first, second = run.job("a").attempts
+    assert (first.failure_kind, second.status) == (FailureKind.INFRASTRUCTURE, Status.PASSED)
+    assert first.cause
+    assert (first.cause.phase, first.cause.message) == ("launch_guest", "no luck")
+
+
+async def test_a_timeout_is_not_retried(runner: Runner) -> None:
+    retries = Retries(infrastructure=2, test=2)
+    run = await runner.run(job("a", "sleep 600", timeout_secs=1, retries=retries))
+    assert len(run.job("a").attempts) == 1
+
+
+async def test_a_run_id_can_be_used_once(runner: Runner) -> None:
+    first = await runner.run(job("a"), run_id=RUN_ID)
+    with pytest.raises(UsageError, match=f"run {RUN_ID} exists already"):
+        await runner.run(job("a", "exit 1"), run_id=RUN_ID)
+    assert runner.ended().record == first.record
+
+
+async def test_a_run_id_that_is_none_is_refused_before_anything_is_made(runner: Runner) -> None:
+    with pytest.raises(UsageError, match="is not a run id"):
+        await runner.run(job("a"), run_id="../evil")
+    assert list(runner.state.runs.iterdir()) == []
+
+
+@pytest.mark.parametrize("field", [{"runtime": "incus"}, {"placement": "remote_ssh"}])
+async def test_what_this_version_has_not_got_is_refused_before_anything_is_made(
+    runner: Runner, field: dict[str, str]
+) -> None:
+    (asked,) = field.values()
+    with pytest.raises(UsageError, match=asked):
+        await runner.run(job("a").with_(**field))
+    assert list(runner.state.runs.iterdir()) == []
+
+
+async def test_a_failing_clean_up_is_recorded_and_the_job_still_passes(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def release(_self: HostProcess, *, keep: bool) -> None:
+        raise InfrastructureError(f"can't be removed {keep}")
+
+    monkeypatch.setattr(HostProcess, "release", release)
+    run = await runner.run(job("a"))
+    assert run.record.status is Status.PASSED
+    assert (run.job("a").phases[-1].phase, run.job("a").phases[-1].outcome) == (
+        *("cleanup", "failed"),
+    )
+
+
+async def test_the_phases_of_a_job_come_in_order(runner: Runner) -> None:
+    run = await runner.run(job("a"))
+    assert [phase.phase for phase in run.job("a").phases] == [
+        *("prepare_directories", "stage_workspace_snapshot", "prepare_runtime", "launch_guest"),
+        *("wait_for_completion", "collect_artifacts", "cleanup"),
+    ]
+
+
+async def test_a_directory_of_records_is_its_owners_alone(runner: Runner) -> None:
+    run = await runner.run(job("a", "touch $PIKACI_ARTIFACTS/x"))
+    directories = [path for path in run.layout.root.rglob("*") if path.is_dir()]
+    assert {path.stat().st_mode & 0o777 for path in [run.layout.root, *directories]} == {0o700}

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.project import processes
+from jerichoci.confinement import Confinement
+from jerichoci.plan import Retries
+from jerichoci.runtime.host_process import ShellCommand
+from jerichoci.status import FailureKind, KeepPolicy, Status
+from plans import job
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runner import Runner
+
+IGNORES_TERM = "trap '' TERM; while :; do sleep 1; done"
+
+
+@pytest.fixture(params=["pid_namespace", "process_group"])
+def held(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What holds a job: the kernel's namespaces, or its process group where there are none."""
+    if request.param == "process_group":
+
+        async def probe(*_: object) -> Confinement:
+            return Confinement()
+
+        monkeypatch.setattr("jerichoci.placement.local.probe", probe)
+    monkeypatch.setitem(ShellCommand.__init__.__kwdefaults__ or {}, "grace_secs", 0.5)
+    found: str = request.param
+    return found
+
+
+async def test_a_job_that_exits_with_0_passes(runner: Runner, held: str) -> None:
+    run = await runner.run(job("a", "cat README; ./src/main"))
+    assert run.record.status is Status.PASSED
+    assert run.said("a") == ["hello", "from main"]
+    assert run.job("a").exit_code == 0
+    kind = {"pid_namespace": "overlay", "process_group": "copy"}[held]
+    assert run.job("a").execution == {"processes": held, "workspace": kind}
+
+
+@pytest.mark.parametrize("code", [1, 121, 125, 137, 255])
+async def test_any_other_exit_code_is_a_test_failure(runner: Runner, held: str, code: int) -> None:
+    run = await runner.run(job("a", f"exit {code}"))
+    assert held
+    assert (run.record.status, run.record.failure_kind) == (
+        *(Status.FAILED, FailureKind.TEST_FAILURE),
+    )
+    assert run.job("a").exit_code == code
+    assert run.record.message == f"job a exited with {code}"
+
+
+async def test_a_job_that_a_signal_ends_has_that_signals_code(runner: Runner, held: str) -> None:
+    run = await runner.run(job("a", "kill -SEGV $$"))
+    assert held
+    assert run.job("a").exit_code == 139
+
+
+async def test_the_environment_is_what_the_plan_names_and_nothing_leaks(
+    runner: Runner, held: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("LC_TIME", "C")
+    run = await runner.run(job("a", "env -0 | tr '\\n\\0' '?\\n'", env={"NAMED": "by the plan"}))
+    assert held
+    found = dict(row.split("=", 1) for row in run.said("a"))
+    passed = {"PATH", "HOME", "LANG", "LANGUAGE", "TMPDIR"} & set(os.environ)
+    families = {name for name in os.environ if name.startswith(("LC_", "NIX_"))}
+    bash = {"PWD", "SHLVL", "_", "OLDPWD"}
+    assert set(found) - bash == passed | families | {"NAMED", "PIKACI_ARTIFACTS"}
+    assert found["NAMED"] == "by the plan"
+
+
+async def test_a_variable_of_the_plan_keeps_its_value_whatever_its_name(
+    runner: Runner, held: str
+) -> None:
+    names = ["mode", "scope", "snapshot", "root", "options", "command", "job", "status"]
+    run = await runner.run(job("a", "env", env=dict.fromkeys(names, "mine")))
+    assert held
+    assert set(run.said("a")) >= {f"{name}=mine" for name in names}
+
+
+async def test_the_plan_may_set_the_path(runner: Runner, held: str) -> None:
+    run = await runner.run(job("a", 'echo "$PATH"', env={"PATH": "/nowhere"}))
+    assert held
+    assert run.said("a") == ["/nowhere"]
+
+
+async def test_both_outputs_are_in_the_log_in_the_order_they_were_printed(
+    runner: Runner, held: str
+) -> None:
+    run = await runner.run(job("a", "for i in 1 2 3; do echo out$i; echo err$i >&2; done"))
+    assert held
+    assert run.said("a") == ["out1", "err1", "out2", "err2", "out3", "err3"]
+
+
+async def test_a_job_reads_nothing_from_standard_input(runner: Runner, held: str) -> None:
+    run = await runner.run(job("a", "wc -c"))
+    assert held
+    assert run.said("a") == ["0"]
+
+
+async def test_a_signal_that_the_orchestrator_ignores_is_not_ignored_by_the_job(
+    runner: Runner, held: str
+) -> None:
+    run = await runner.run(job("a", "sh -c 'kill -HUP $$'; echo $?; grep SigIgn /proc/self/status"))
+    assert held
+    code, ignored = run.said("a")[-2:]
+    assert code == "129"
+    assert int(ignored.split()[1], 16) & 0b111 == 0
+
+
+async def test_the_workspace_may_be_written_and_the_snapshot_stays_as_it_was(
+    runner: Runner, held: str
+) -> None:
+    command = "echo changed > README; rm -r src; touch new; chmod 777 .; ls; cat README"
+    run = await runner.run(job("a", command))
+    assert held
+    assert run.said("a") == ["README", "new", "changed"]
+    assert (runner.snapshot / "README").read_text() == "hello\n"
+    assert sorted(path.name for path in runner.snapshot.iterdir()) == ["README", "src"]
+
+
+async def test_each_job_has_a_workspace_of_its_own(runner: Runner, held: str) -> None:
+    run = await runner.run(job("a", "touch mine"), job("b", "ls", after=["a"]))
+    assert held
+    assert run.said("b") == ["README", "src"]
+
+
+async def test_a_read_only_workspace_refuses_writes(runner: Runner) -> None:
+    command = "cat README; touch new || touch src/new || echo x > README || echo refused"
+    run = await runner.run(job("a", command, writable_workspace=False))
+    assert run.said("a")[0] == "hello"
+    assert run.said("a")[-1] == "refused"
+    assert run.job("a").execution["workspace"] == "read_only"
+
+
+async def test_nothing_is_left_in_scratch(runner: Runner, held: str) -> None:
+    run = await runner.run(job("a", "mkdir -p x/y; touch x/y/z; chmod 0 x"))
+    assert held
+    assert not run.layout.scratch.exists()
+    assert [phase.outcome for phase in run.job("a").phases] == ["passed"] * 7
+
+
+@pytest.mark.parametrize("keep", [KeepPolicy.ALWAYS, KeepPolicy.ON_FAILURE])
+async def test_the_workspace_of_a_failed_job_can_be_kept(runner: Runner, keep: KeepPolicy) -> None:
+    run = await runner.run(job("a", "touch mine; exit 1"), job("b"), keep=keep)
+    assert (run.layout.scratch / "a-1/upper/mine").exists()
+    assert (run.layout.scratch / "b-1").exists() is (keep is KeepPolicy.ALWAYS)
+
+
+async def test_a_job_over_its_time_is_a_timeout_with_its_log(
+    runner: Runner, held: str, marker: str
+) -> None:
+    run = await runner.run(job("a", f"echo begun; sh -c 'sleep 600; : {marker}'", timeout_secs=1))
+    assert held
+    assert (run.record.status, run.record.failure_kind) == (Status.FAILED, FailureKind.TIMEOUT)
+    assert run.record.message == "job a did not end within 1 s"
+    assert run.said("a")[0] == "begun"
+    assert processes(marker) == []
+
+
+async def test_a_job_over_its_time_may_end_by_itself(runner: Runner, held: str) -> None:
+    command = "trap 'echo ending; exit 0' TERM; sleep 600 & wait"
+    run = await runner.run(job("a", command, timeout_secs=1))
+    assert held
+    assert "ending" in run.said("a")
+    assert run.record.failure_kind is FailureKind.TIMEOUT
+
+
+async def test_a_job_that_ignores_term_is_killed(runner: Runner, held: str, marker: str) -> None:
+    run = await runner.run(job("a", f": {marker}; {IGNORES_TERM}", timeout_secs=1))
+    assert held
+    assert run.record.failure_kind is FailureKind.TIMEOUT
+    assert processes(marker) == []
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "setsid sh -c '{loop}; : {marker}' &",
+        "(setsid setsid sh -c '{loop}; : {marker}' &) &",
+        "nohup sh -c '{loop}; : {marker}' > /dev/null 2>&1 &",
+    ],
+)
+@pytest.mark.parametrize("end", ["sleep 600", "exit 0"])
+async def test_children_that_left_the_jobs_group_end_with_it(
+    runner: Runner, marker: str, start: str, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ShellCommand.__init__.__kwdefaults__ or {}, "grace_secs", 0.5)
+    command = start.format(loop='trap "" TERM; sleep 600', marker=marker)
+    run = await runner.run(job("a", f"{command}\n{end}", timeout_secs=1))
+    assert run.record.status.is_terminal
+    assert processes(marker) == []
+
+
+async def test_background_children_end_with_the_job(runner: Runner, held: str, marker: str) -> None:
+    run = await runner.run(job("a", f"sh -c 'sleep 600; : {marker}' & echo done"))
+    assert held
+    assert run.record.status is Status.PASSED
+    assert run.said("a") == ["done"]
+    assert processes(marker) == []
+
+
+async def test_what_a_job_leaves_is_collected(runner: Runner, held: str) -> None:
+    command = (
+        'mkdir "$PIKACI_ARTIFACTS/d"; echo x > "$PIKACI_ARTIFACTS/d/f"; '
+        'ln -s /etc/shadow "$PIKACI_ARTIFACTS/link"'
+    )
+    run = await runner.run(job("a", command))
+    assert held
+    assert [artifact.path for artifact in run.job("a").artifacts] == ["d/f"]
+    files = run.layout.attempt("a", 1) / "artifacts/files"
+    assert (files / "d/f").read_text() == "x\n"
+    assert not (files / "link").is_symlink()
+
+
+async def test_what_a_failed_job_leaves_is_collected_too(runner: Runner, held: str) -> None:
+    run = await runner.run(job("a", 'echo x > "$PIKACI_ARTIFACTS/f"; exit 1'))
+    assert held
+    assert [artifact.path for artifact in run.job("a").artifacts] == ["f"]
+
+
+async def test_a_job_that_takes_its_artifacts_directory_away_keeps_its_own_failure(
+    runner: Runner, held: str
+) -> None:
+    run = await runner.run(job("a", 'rmdir "$PIKACI_ARTIFACTS"; exit 3'))
+    assert held
+    assert run.record.failure_kind is FailureKind.TEST_FAILURE
+    assert run.job("a").exit_code == 3
+
+
+async def test_a_retried_job_has_its_attempts_on_record(
+    runner: Runner, held: str, tmp_path: Path
+) -> None:
+    command = (
+        f"cat {tmp_path}/count; echo x >> {tmp_path}/count; [ $(wc -l < {tmp_path}/count) = 3 ]"
+    )
+    run = await runner.run(job("a", command, retries=Retries(test=2)))
+    assert held
+    assert run.record.status is Status.PASSED
+    assert [row.status for row in run.job("a").attempts] == [
+        *(Status.FAILED, Status.FAILED, Status.PASSED)
+    ]
+    assert [len(run.said("a", number)) for number in (2, 3)] == [1, 2]
+    assert run.job("a").host_log_path == "jobs/a/attempts/3/host.log"

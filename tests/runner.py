@@ -1,0 +1,92 @@
+"""Plans run by the engine, in this process or in one of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.engine import run_plan
+from jerichoci.record import RunRecord, Tool
+from jerichoci.request import RunRequest, Source
+from plans import RUN_ID, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jerichoci.journal import Sink
+    from jerichoci.layout import RunLayout, StateLayout
+    from jerichoci.plan import ExecuteNode, PrepareNode
+    from jerichoci.record import JobRecord
+
+SCRIPT = Path(__file__).with_name("engine_process.py")
+ORCHESTRATOR = Path(__file__).parents[1] / "orchestrator"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that is over: its record and its directory."""
+
+    layout: RunLayout
+    record: RunRecord
+
+    def job(self, name: str) -> JobRecord:
+        return next(job for job in self.record.jobs if job.id == name)
+
+    def log(self, name: str, attempt: int = 1) -> str:
+        """What the job printed and what the host did for it."""
+        return (self.layout.attempt(name, attempt) / "host.log").read_text()
+
+    def said(self, name: str, attempt: int = 1) -> list[str]:
+        """The lines that the job printed."""
+        return [row for row in self.log(name, attempt).splitlines() if "> " not in row]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs plans on one snapshot below one state root."""
+
+    state: StateLayout
+    tree: str
+
+    @property
+    def snapshot(self) -> Path:
+        return self.state.snapshots / self.tree
+
+    async def run(
+        self,
+        *nodes: PrepareNode | ExecuteNode,
+        sinks: Sequence[Sink] = (),
+        **request: Any,  # noqa: ANN401 - fields of the request
+    ) -> Ended:
+        """Run a plan of these nodes to its end."""
+        source = Source(tree=self.tree, snapshot_id=self.tree)
+        asked = RunRequest(plan=plan(*nodes), source=source, tool=Tool(version="0"), **request)
+        record = await run_plan(self.state, asked, sinks)
+        return Ended(self.state.run(record.run_id), record)
+
+    def start(
+        self,
+        *nodes: PrepareNode | ExecuteNode,
+        prefix: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        **streams: Any,  # noqa: ANN401 - as Popen has them
+    ) -> subprocess.Popen[bytes]:
+        """Run a plan in a process of its own; it is run `RUN_ID`."""
+        asked = {"root": str(self.state.root), "tree": self.tree, "run_id": RUN_ID}
+        asked["plan"] = json.dumps(plan(*nodes).dump())
+        python_path = {"PYTHONPATH": f"{ORCHESTRATOR}{os.pathsep}{SCRIPT.parent}"}
+        return subprocess.Popen(
+            [*prefix, sys.executable, str(SCRIPT), json.dumps(asked)],
+            env={**os.environ, **python_path, **(env or {})},
+            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **streams},
+        )
+
+    def ended(self, run_id: str = RUN_ID) -> Ended:
+        """A run as its records have it."""
+        layout = self.state.run(run_id)
+        return Ended(layout, RunRecord.model_validate_json(layout.record.read_bytes()))
