@@ -59,11 +59,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class Message:
-    """Something Nix says itself; `raw` is an error without its trace."""
+    """Something Nix says itself; `raw` is an error without its trace.
+
+    `place` is FILE:LINE:COLUMN where Nix knows it, else empty.
+    """
 
     level: int
     text: str
     raw: str
+    place: str = ""
 
 
 NixEvent = Started | Stopped | LogLine | Progress | Message
@@ -94,8 +98,17 @@ def _parse_values(values: dict[str, Any]) -> NixEvent | None:
         case "msg":
             text = str(values.get("msg", ""))
             raw = str(values.get("raw_msg", text))
-            return Message(values.get("level", WARNING_LEVEL), _plain(text), _plain(raw))
+            level = values.get("level", WARNING_LEVEL)
+            return Message(level, _plain(text), _plain(raw), _place(values))
     return None
+
+
+def _place(values: dict[str, Any]) -> str:
+    file, position = values.get("file"), f":{values.get('line')}:{values.get('column')}"
+    if not file or not values.get("line"):
+        return ""
+    # Some versions of Nix have the position in `file` already.
+    return f"{_plain(str(file)).removesuffix(position)}{position}"
 
 
 def _subject(values: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ class JobSummary:
     finished_at: str | None = None
     host_log_path: str | None = None
     guest_log_path: str | None = None
-    artifacts: int = 0
+    artifacts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _job(values: dict[str, Any]) -> JobSummary:
         finished_at=_text(values, "finished_at"),
         host_log_path=_text(values, "host_log_path"),
         guest_log_path=_text(values, "guest_log_path"),
-        artifacts=len(_rows(values, "artifacts")),
+        artifacts=tuple(str(row.get("path")) for row in _rows(values, "artifacts")),
     )
 
 

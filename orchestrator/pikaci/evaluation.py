@@ -25,6 +25,14 @@ SYSTEM_PATTERN = re.compile(r"[a-z0-9_]+-[a-z0-9_]+")
 MARK = "pikaci: "
 """Begins every sentence that nix/lib throws."""
 
+_UNFETCHED = re.compile(
+    r"while updating the flake input '(?P<name>[^']+)'"
+    r".*while fetching the input '(?P<url>[^']+)'",
+    re.DOTALL,
+)
+_IN_SOURCE = re.compile(r"^.*?/nix/store/[a-z0-9]{32}-source/|^«[^»]*»/?")
+_ADDED_INPUT = re.compile(r"Added input '([^']+)'")
+
 _PLAN = """
 pikaci: let
   target = "%(target)s"; asked = "%(asked)s"; own = "%(own)s";
@@ -121,7 +129,7 @@ class Evaluator:
             raise await self._failure(done, [m for m in messages if m.level == ERROR_LEVEL])
         for message in messages:
             if message.level == WARNING_LEVEL:
-                sys.stderr.write(message.text + "\n")
+                sys.stderr.write(_warning(message.text))
         answer: dict[str, Any] = json.loads(done.stdout)
         nix.check_version(answer["nix"])
         return answer
@@ -142,14 +150,40 @@ class Evaluator:
             return CatalogError(
                 "the flake has no output `pikaci`", "define it with pikaci's `lib.mkCatalog`"
             )
+        return _does_not_evaluate(raw, errors[-1] if errors else None)
+
+
+def _does_not_evaluate(raw: str, error: Message | None) -> CatalogError:
+    why = _one_line(raw)
+    unfetched = _UNFETCHED.search(error.text) if error else None
+    if unfetched:
+        name, url = unfetched["name"], unfetched["url"]
         return CatalogError(
-            f"the flake does not evaluate: {_one_line(raw)}", "--show-trace tells where"
+            f"the flake's input {name} can't be had from {url}: {why}",
+            f"is that where it is? --override-input {name} URL takes another",
         )
+    place = _IN_SOURCE.sub("", error.place) if error else ""
+    where = f" at {place}" if place and not place.startswith("/") else ""
+    return CatalogError(f"the flake does not evaluate{where}: {why}", "--show-trace tells more")
+
+
+def _warning(text: str) -> str:
+    """What Nix warns of; of an incomplete lock file only what there is to do about it."""
+    if "not writing modified lock file" not in text:
+        return f"{text}\n"
+    names = [name for name in _ADDED_INPUT.findall(text) if "/" not in name]
+    if not names:
+        # An input was overridden, as asked.
+        return ""
+    return f"pikaci: flake.lock pins no {', '.join(names)}; `nix flake lock` does\n"
 
 
 def _one_line(raw: str) -> str:
+    """The first sentence; one that ends in a colon goes on in the lines below."""
     lines = [line.strip() for line in raw.splitlines() if line.strip()]
-    return lines[0] if lines else "Nix gave no reason"
+    if not lines:
+        return "Nix gave no reason"
+    return " ".join(lines[:3]) if lines[0].endswith(":") else lines[0]
 
 
 def _no_plan(target: str, answer: dict[str, Any]) -> UsageError:

@@ -9,8 +9,13 @@ import click
 from pikaci import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jerichoci.layout import RunLayout
     from jerichoci.store import RunStore
-    from jerichoci.summary import RunSummary
+    from jerichoci.summary import JobSummary, RunSummary
+
+ARTIFACTS_SHOWN = 10
 
 
 @click.command("status")
@@ -47,7 +52,8 @@ def as_text(store: RunStore, run: RunSummary) -> str:
     kind = f" ({run.failure_kind})" if run.failure_kind else ""
     took = between(run.created_at, run.finished_at)
     dirty = " and changes" if run.git_dirty else ""
-    commit = f"{run.git_head[:12]}{dirty}" if run.git_head else "not in git"
+    nowhere = "not in git" if run.git_dirty is None else "no commit yet"
+    commit = f"{run.git_head[:12]}{dirty}" if run.git_head else nowhere
     lines = [f"run      {run.run_id}", f"target   {run.target_id}", f"status   {run.status}{kind}"]
     lines += [f"why      {run.message}"] if run.message else []
     lines += [f"hint     {run.hint}"] if run.hint else []
@@ -62,10 +68,21 @@ def as_text(store: RunStore, run: RunSummary) -> str:
             job.failure_kind or "",
             between(job.started_at, job.finished_at),
             str(job.attempt),
-            str(job.artifacts),
+            str(len(job.artifacts)),
             job.message or "",
         )
         for job in run.jobs
     ]
     head = ("JOB", "STATUS", "KIND", "TOOK", "ATTEMPTS", "ARTIFACTS", "MESSAGE")
-    return "\n".join([*lines, table(head, rows)])
+    return "\n".join([*lines, table(head, rows), *_artifacts(store.run(run.run_id), run.jobs)])
+
+
+def _artifacts(layout: RunLayout, jobs: Sequence[JobSummary]) -> list[str]:
+    paths = [
+        layout.attempt(job.id, job.attempt) / "artifacts" / "files" / name
+        for job in jobs
+        for name in job.artifacts
+    ]
+    lines = ["", *(f"artifact {path}" for path in paths[:ARTIFACTS_SHOWN])] if paths else []
+    more = len(paths) - ARTIFACTS_SHOWN
+    return [*lines, f"... and {more} more; --json lists them"] if more > 0 else lines
