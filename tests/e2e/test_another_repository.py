@@ -196,8 +196,8 @@ def test_a_target_is_added_and_run(another: Project) -> None:
             "ci/greet.nix",
             '"Greets";',
             '"Greets"',
-            "the flake does not evaluate: syntax error, unexpected '=', expecting ';';"
-            " --show-trace tells where",
+            "the flake does not evaluate at ci/greet.nix:4:24: syntax error, unexpected '=',"
+            " expecting ';'; --show-trace tells more",
             id="Nix syntax",
         ),
     ],
