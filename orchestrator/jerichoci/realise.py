@@ -133,6 +133,7 @@ class Realiser:
         self._gcroots = gcroots
         self._observer = observer
         self._waiting = set(builds)
+        self._all_done = asyncio.Event()
         self._seen = _Builds()
         self._requisites: dict[str, frozenset[str]] = {}
         self._settling: set[asyncio.Task[None]] = set()
@@ -182,18 +183,20 @@ class Realiser:
             process.dying_with_parent(argv, "TERM"), stdout=asyncio.subprocess.DEVNULL
         ) as builder:
             reading = asyncio.ensure_future(self._read(builder, pending))
-            stopped = asyncio.ensure_future(stop.wait())
+            ends = {
+                asyncio.ensure_future(stop.wait()),
+                asyncio.ensure_future(self._all_done.wait()),
+            }
             try:
                 while not reading.done() and not stop.is_set() and self._waiting:
                     timeout = self._next_deadline(started)
                     await asyncio.wait(
-                        {reading, stopped, *self._settling},
-                        timeout=timeout,
-                        return_when=asyncio.FIRST_COMPLETED,
+                        {reading, *ends}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
                     )
                     self._expire(started)
             finally:
-                stopped.cancel()
+                for end in ends:
+                    end.cancel()
                 await _end(builder, reading)
         if self._settling:
             await asyncio.wait(self._settling)
@@ -300,6 +303,8 @@ class Realiser:
     def _finish(self, node_id: str, result: Realised) -> None:
         if node_id in self._waiting:
             self._waiting.remove(node_id)
+            if not self._waiting:
+                self._all_done.set()
             self._observer.finished(node_id, result)
 
 
