@@ -124,8 +124,9 @@ def parse_glob(pattern: str) -> Glob:
     except GlobError as error:
         raise GlobError(f"the glob `{pattern}` {error.message}", error.hint) from None
     texts = (_render(flat) for flat in flats)
-    # wcmatch reads `//` as `/`, but no path has an empty component.
-    return Glob(pattern, tuple(text for text in texts if "//" not in text))
+    # wcmatch reads `//` as `/`, and some versions a last `/` as nothing; but no path has an empty
+    # component.
+    return Glob(pattern, tuple(text for text in texts if "//" not in f"{text}/"))
 
 
 class _Parser:
