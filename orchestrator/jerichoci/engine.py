@@ -117,8 +117,12 @@ class Engine:
                 await self._run_nodes(prepares, logs)
             except Exception as error:  # noqa: BLE001 - ends in a terminal record
                 self._break(error)
+            except asyncio.CancelledError:
+                self._stop.set(StopReason.CANCELLED)
+                raise
             finally:
-                for task in (rest := [beat, *early, *self._snapshots.values()]):
+                rest = [beat, *early, *self._snapshots.values(), *self._jobs.values()]
+                for task in rest:
                     task.cancel()
                 await asyncio.gather(*rest, return_exceptions=True)
                 self._finish()
@@ -257,13 +261,7 @@ class Engine:
 
     def _broken_job(self, job: JobRecord) -> JobRecord:
         cause = Cause(code=CauseCode.ENVIRONMENT_FAILED, message=broken_message(self._failure))
-        return job.with_(
-            status=Status.FAILED,
-            failure_kind=FailureKind.INFRASTRUCTURE,
-            cause=cause,
-            message=cause.message,
-            finished_at=timestamp(),
-        )
+        return job.cut_short(Status.FAILED, FailureKind.INFRASTRUCTURE, cause)
 
     def _break(self, error: BaseException) -> None:
         while isinstance(error, BaseExceptionGroup):
@@ -314,7 +312,12 @@ class Engine:
         task = self._jobs.get(node.id)
         if task is not None and task.done() and not task.cancelled():
             return task.result()
-        return self._broken_job(self._writer.job(node.job_id))
+        job = self._writer.job(node.job_id)
+        if self._failure is None:
+            # Whoever runs the engine cancelled it.
+            code, message = STOP_MESSAGES[StopReason.CANCELLED]
+            return job.cut_short(Status.CANCELLED, None, Cause(code=code, message=message))
+        return self._broken_job(job)
 
     def _clean_up(self) -> None:
         layout = self._writer.layout

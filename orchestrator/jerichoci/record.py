@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
+from jerichoci.clock import timestamp
 from jerichoci.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp
 from jerichoci.status import CauseCode, FailureKind, Outcome, PhaseName, Status
 
@@ -82,6 +83,13 @@ class JobRecord(Model):
     phases: list[PhaseRecord] = []
     execution: dict[str, Any] = {}
     artifacts: list[ArtifactRecord] = []
+
+    def cut_short(self, status: Status, kind: FailureKind | None, cause: Cause) -> JobRecord:
+        """The job as it ends when its last attempt could not be brought to its own end."""
+        end: dict[str, Any] = {"status": status, "failure_kind": kind, "cause": cause}
+        end["finished_at"] = timestamp()
+        rows = [row.with_(**end) if row.status is Status.RUNNING else row for row in self.attempts]
+        return self.with_(**end, attempts=rows, message=cause.message)
 
     def after(self, attempt: AttemptRecord) -> JobRecord:
         """The job with `attempt` as its last one; an earlier record of that attempt is replaced."""
