@@ -276,6 +276,6 @@ def _with_outputs(spec: HostCommand) -> str:
             f"if [ ! -e {name} ]; then echo {shlex.quote(f'pikaci: no output {output}')} >&2;"
             f" exit {MISSING_OUTPUT_EXIT}; fi;"
             f' mkdir -p "$(dirname "$PIKACI_OUT"/{name})"'
-            f' && cp -a {name} "$PIKACI_OUT"/{name} || exit'
+            f' && cp -a -- {name} "$PIKACI_OUT"/{name} || exit'
         )
     return "\n".join(lines)
