@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jerichoci.confinement import Confinement
 from jerichoci.engine import run_plan
 from jerichoci.layout import StateLayout
+from jerichoci.placement.local import LocalPlacement
 from jerichoci.plan import parse_plan
 from jerichoci.record import Tool
 from jerichoci.request import RunRequest, Source
+from jerichoci.runtime.host_process import ShellCommand
 
 if TYPE_CHECKING:
     from jerichoci.event import EventBase
@@ -26,8 +29,15 @@ class Lines:
         sys.stdout.flush()
 
 
+async def nothing_to_confine(_placement: LocalPlacement) -> Confinement:
+    return Confinement()
+
+
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
+    if not asked["namespaces"]:
+        setattr(LocalPlacement, "confinement", nothing_to_confine)  # noqa: B010 - mypy has no patches
+    (ShellCommand.__init__.__kwdefaults__ or {})["grace_secs"] = asked["grace_secs"]
     state = StateLayout(Path(asked["root"]))
     state.make()
     request = RunRequest(

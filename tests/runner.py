@@ -73,12 +73,20 @@ class Runner:
         self,
         *nodes: PrepareNode | ExecuteNode,
         prefix: Sequence[str] = (),
+        namespaces: bool = True,
+        grace_secs: float = 10.0,
         env: Mapping[str, str] | None = None,
         **streams: Any,  # noqa: ANN401 - as Popen has them
     ) -> subprocess.Popen[bytes]:
         """Run a plan in a process of its own; it is run `RUN_ID`."""
-        asked = {"root": str(self.state.root), "tree": self.tree, "run_id": RUN_ID}
-        asked["plan"] = json.dumps(plan(*nodes).dump())
+        asked = {
+            "root": str(self.state.root),
+            "tree": self.tree,
+            "run_id": RUN_ID,
+            "plan": json.dumps(plan(*nodes).dump()),
+            "namespaces": namespaces,
+            "grace_secs": grace_secs,
+        }
         python_path = {"PYTHONPATH": f"{ORCHESTRATOR}{os.pathsep}{SCRIPT.parent}"}
         return subprocess.Popen(
             [*prefix, sys.executable, str(SCRIPT), json.dumps(asked)],

@@ -1,0 +1,273 @@
+"""How a run ends that does not end by itself: signals, cancel requests, full disks, our errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from disk import fill
+from e2e.project import processes, wait_for
+from jerichoci.cancelling import cancel_run
+from jerichoci.closing import close_dead_runs
+from jerichoci.engine import Engine
+from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.event import EventBase, JobPhase
+from jerichoci.layout import StateLayout
+from jerichoci.rundir import RunWriter
+from jerichoci.snapshot import take_snapshot
+from jerichoci.status import FailureKind, Status
+from jerichoci.store import RunStore
+from plans import RUN_ID, job
+from records import check_events, finished
+from runner import Runner
+from usertree import UserTree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEADLINE_SECS = 60
+
+
+def begins(begun: Path, then: str) -> str:
+    return f"touch {begun}; {then}"
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """A file that a job makes when it has begun."""
+    return tmp_path / "begun"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_cancels_the_run(
+    runner: Runner, begun: Path, marker: str, number: signal.Signals
+) -> None:
+    jobs = [job("a", begins(begun, f"sh -c 'sleep 600; : {marker}'")), job("b", after=["a"])]
+    with runner.start(*jobs) as process:
+        wait_for(begun.exists)
+        process.send_signal(number)
+        assert process.wait(DEADLINE_SECS) == 0
+    run = runner.ended()
+    assert run.record.status is Status.CANCELLED
+    assert [row.status for row in run.record.jobs] == [Status.CANCELLED, Status.CANCELLED]
+    assert not run.layout.scratch.exists()
+    assert processes(marker) == []
+    check_events(run.layout)
+
+
+def test_a_cancel_request_ends_the_run_without_a_signal(runner: Runner, begun: Path) -> None:
+    with runner.start(job("a", begins(begun, "sleep 600"))) as process:
+        wait_for(begun.exists)
+        runner.state.run(RUN_ID).cancel_request.touch()
+        assert process.wait(DEADLINE_SECS) == 0
+    assert runner.ended().record.status is Status.CANCELLED
+
+
+def test_a_run_can_be_cancelled_by_its_id(runner: Runner, begun: Path) -> None:
+    store = RunStore(runner.state.root)
+    with runner.start(job("a", begins(begun, "sleep 600"))) as process:
+        wait_for(begun.exists)
+        cancel_run(store, RUN_ID)
+        assert process.wait(DEADLINE_SECS) == 0
+    assert runner.ended().record.status is Status.CANCELLED
+    with pytest.raises(UsageError, match=f"run {RUN_ID} is over: cancelled"):
+        cancel_run(store, RUN_ID)
+
+
+def test_a_run_that_is_over_can_not_be_cancelled(layout: StateLayout) -> None:
+    run = finished(layout)
+    with pytest.raises(UsageError, match="is over: passed"):
+        cancel_run(RunStore(layout.root), RUN_ID)
+    assert not run.cancel_request.exists()
+
+
+def test_a_second_signal_does_not_wait_for_a_job_that_ignores_the_first(
+    runner: Runner, begun: Path, marker: str
+) -> None:
+    heard = begun.with_name("heard")
+    command = f"trap 'touch {heard}' TERM; touch {begun}; while :; do sleep 0.1; done; : {marker}"
+    with runner.start(job("a", command), grace_secs=600) as process:
+        wait_for(begun.exists)
+        process.terminate()
+        wait_for(heard.exists)
+        process.terminate()
+        assert process.wait(DEADLINE_SECS) == 0
+    assert runner.ended().record.status is Status.CANCELLED
+    assert processes(marker) == []
+
+
+def test_a_terminal_that_hangs_up_does_not_end_the_run(runner: Runner, begun: Path) -> None:
+    go = begun.with_name("go")
+    with runner.start(
+        job("a", begins(begun, f"until [ -e {go} ]; do sleep 0.02; done"))
+    ) as process:
+        wait_for(begun.exists)
+        process.send_signal(signal.SIGHUP)
+        go.touch()
+        assert process.wait(DEADLINE_SECS) == 0
+    assert runner.ended().record.status is Status.PASSED
+
+
+def test_a_closed_stdout_does_not_end_the_run(runner: Runner, begun: Path) -> None:
+    go = begun.with_name("go")
+    command = begins(begun, f"until [ -e {go} ]; do sleep 0.02; done")
+    with runner.start(
+        job("a", command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        wait_for(begun.exists)
+        assert process.stdout
+        process.stdout.close()
+        go.touch()
+        process.wait(DEADLINE_SECS)
+    assert runner.ended().record.status is Status.PASSED
+    check_events(runner.ended().layout)
+
+
+def test_a_killed_orchestrator_leaves_no_process_and_a_run_that_is_closed(
+    runner: Runner, begun: Path, marker: str
+) -> None:
+    command = begins(begun, f"setsid sh -c 'sleep 600; : {marker}' & sleep 600; : {marker}")
+    with runner.start(job("a", command)) as process:
+        wait_for(begun.exists)
+        process.kill()
+        process.wait()
+        wait_for(lambda: not processes(marker))
+    assert close_dead_runs(runner.state) == [RUN_ID]
+    run = runner.ended()
+    assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
+    assert not run.layout.scratch.exists()
+    check_events(run.layout)
+
+
+def test_the_group_of_a_killed_orchestrators_job_ends_with_it(
+    runner: Runner, begun: Path, marker: str
+) -> None:
+    command = begins(begun, f"sh -c 'sleep 600; : {marker}' & sleep 600; : {marker}")
+    with runner.start(job("a", command), namespaces=False) as process:
+        wait_for(begun.exists)
+        process.kill()
+        process.wait()
+        wait_for(lambda: not processes(marker))
+    close_dead_runs(runner.state)
+    assert runner.ended().record.status is Status.FAILED
+
+
+async def test_an_error_of_ours_ends_in_a_record_with_its_traceback(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, marker: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Engine, "_settle", broken)
+    run = await runner.run(job("a"), job("b", f"sh -c 'sleep 600; : {marker}'"))
+    assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
+    assert run.record.cause
+    assert run.record.cause.code == "internal_error"
+    assert "RuntimeError: a bug" in (run.layout.root / "internal-error.log").read_text()
+    assert not run.layout.scratch.exists()
+    assert processes(marker) == []
+    check_events(run.layout)
+
+
+async def test_an_error_of_ours_in_a_phase_has_its_traceback_in_the_host_log(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("jerichoci.runtime.host_process.HostProcess.prepare", broken)
+    run = await runner.run(job("a"))
+    assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
+    assert "RuntimeError: a bug" in run.log("a")
+    assert not run.layout.scratch.exists()
+
+
+async def test_a_run_whose_task_is_cancelled_ends_in_a_record_and_leaves_nothing(
+    runner: Runner, begun: Path, marker: str
+) -> None:
+    jobs = [job("a", begins(begun, f"sh -c 'sleep 600; : {marker}'")), job("b", "sleep 600")]
+    running = asyncio.create_task(runner.run(*jobs, run_id=RUN_ID))
+    await asyncio.to_thread(wait_for, begun.exists)
+    running.cancel()
+    await asyncio.wait({running})
+    run = runner.ended()
+    assert run.record.status is Status.CANCELLED
+    assert {row.status for row in run.job("a").attempts} == {Status.CANCELLED}
+    assert not run.layout.scratch.exists()
+    assert processes(marker) == []
+    check_events(run.layout)
+
+
+async def test_a_job_whose_start_can_not_be_recorded_is_ended(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, marker: str
+) -> None:
+    emit = RunWriter.emit
+
+    def full(self: RunWriter, event: EventBase) -> None:
+        if isinstance(event, JobPhase) and event.phase == "launch_guest" and event.duration_ms:
+            monkeypatch.setattr(RunWriter, "emit", no_room)
+            no_room(self, event)
+        emit(self, event)
+
+    def no_room(_self: RunWriter, _event: EventBase) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunWriter, "emit", full)
+    run = await runner.run(job("a", f"sh -c 'sleep 600; : {marker}'"))
+    assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
+    assert processes(marker) == []
+    assert not run.layout.scratch.exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cat /dev/zero > big",
+        'cat /dev/zero > "$PIKACI_ARTIFACTS/big"',
+        "cat /dev/zero",
+        'cat /dev/zero > "$PIKACI_ARTIFACTS/big"; exit 0',
+    ],
+)
+async def test_a_disk_that_a_job_fills_still_ends_in_a_whole_record(
+    small_disk: Path, tmp_path: Path, command: str
+) -> None:
+    user = UserTree(tmp_path / "user")
+    user.write("README", "hello\n")
+    state = StateLayout(small_disk / "state")
+    state.make()
+    runner = Runner(state, (await take_snapshot(state.root, user.root)).tree)
+    run = await runner.run(job("a", command, timeout_secs=30), job("b", after=["a"]))
+    assert run.record.status is Status.FAILED
+    assert run.record == runner.ended(run.record.run_id).record
+    assert json.loads(run.layout.status("a").read_bytes())["status"] == "failed"
+    assert {row.status for row in run.job("a").attempts} <= {Status.FAILED}
+    assert not list(run.layout.root.rglob("*.tmp-*"))
+    assert not run.layout.reserve.exists()
+    check_events(run.layout)
+
+
+async def test_a_run_that_can_not_even_begin_leaves_nothing(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    user = UserTree(tmp_path / "user")
+    user.write("README", "hello\n")
+    state = StateLayout(small_disk / "state")
+    state.make()
+    runner = Runner(state, (await take_snapshot(state.root, user.root)).tree)
+    fill(small_disk, leave=16 * 1024)
+    with pytest.raises(
+        InfrastructureError, match=r"the run can't be recorded in .*: No space left"
+    ):
+        await runner.run(job("a"))
+    assert list(state.runs.iterdir()) == []
+
+
+def test_a_state_root_that_is_no_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="can't be written: Not a directory"):
+        StateLayout(tmp_path / "file/state").make()
