@@ -78,7 +78,8 @@ def parse_line(line: bytes) -> NixEvent | None:
     if line.startswith(_PREFIX):
         try:
             return _parse_values(json.loads(line[len(_PREFIX) :]))
-        except ValueError:
+        except (ValueError, LookupError, TypeError, AttributeError):
+            # Cut short, or of a shape that some other version of Nix gives it.
             return None
     text = _plain(line.decode("utf-8", "replace").rstrip())
     return Message(level=ERROR_LEVEL, text=text, raw=text) if text else None
