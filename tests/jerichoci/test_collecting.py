@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jerichoci.collecting import collect_garbage, reap
+from jerichoci.materialise import materialise
+from jerichoci.owner import owning
+from jerichoci.repository import RECENT_SECS
+from jerichoci.snapshot import take_snapshot
+from jerichoci.store import RunStore
+from jerichoci.workspace import remove_tree
+from plans import RUN_ID
+from records import dead, finished, run_ids, writing
+from usertree import UserTree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jerichoci.layout import StateLayout
+
+
+def age(path: Path) -> None:
+    """Let a path look as if nobody had used it lately."""
+    long_ago = time.time() - RECENT_SECS - 60
+    os.utime(path, (long_ago, long_ago))
+
+
+async def snapshot(layout: StateLayout, user: UserTree, content: str) -> str:
+    """A snapshot that nobody used lately, materialised."""
+    user.write("file", content)
+    taken = await take_snapshot(layout.root, user.root)
+    directory = await materialise(layout.root, taken.tree)
+    age(directory)
+    age(layout.git / taken.ref)
+    return taken.tree
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> UserTree:
+    return UserTree(tmp_path / "user")
+
+
+def refs(layout: StateLayout) -> set[str]:
+    argv = ["git", f"--git-dir={layout.git}", "for-each-ref", "--format=%(refname:lstrip=2)"]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+def has_object(layout: StateLayout, name: str) -> bool:
+    argv = ["git", f"--git-dir={layout.git}", "cat-file", "-e", name]
+    return subprocess.run(argv, check=False, capture_output=True).returncode == 0
+
+
+def snapshots(layout: StateLayout) -> set[str]:
+    return {path.name for path in layout.snapshots.iterdir()}
+
+
+async def test_the_newest_runs_are_kept(layout: StateLayout) -> None:
+    made = [finished(layout, run_id).run_id for run_id in run_ids(5)]
+    collected = await collect_garbage(layout, 2, dry_run=False)
+    assert RunStore(layout.root).run_ids() == made[:-3:-1]
+    assert sorted(collected.runs) == made[:3]
+    assert collected.kept == 2
+
+
+async def test_a_run_that_goes_on_is_kept_and_does_not_count(layout: StateLayout) -> None:
+    ids = list(run_ids(3))
+    with writing(layout, run_id=ids[0]):
+        for run_id in ids[1:]:
+            finished(layout, run_id)
+        await collect_garbage(layout, 1, dry_run=False)
+        assert RunStore(layout.root).run_ids() == [ids[2], ids[0]]
+
+
+async def test_a_dead_run_is_closed_and_counts_as_over(layout: StateLayout) -> None:
+    dead(layout)
+    await collect_garbage(layout, 1, dry_run=False)
+    assert RunStore(layout.root).summary(RUN_ID).status == "failed"
+    await collect_garbage(layout, 0, dry_run=False)
+    assert RunStore(layout.root).run_ids() == []
+
+
+async def test_a_damaged_run_goes_when_its_time_has_come(layout: StateLayout) -> None:
+    first, second = (finished(layout, run_id) for run_id in run_ids(2))
+    first.record.write_text("{")
+    await collect_garbage(layout, 1, dry_run=False)
+    assert RunStore(layout.root).run_ids() == [second.run_id]
+
+
+async def test_what_a_kept_run_needs_stays_and_the_rest_goes(
+    layout: StateLayout, user: UserTree
+) -> None:
+    trees = [await snapshot(layout, user, text) for text in ("old", "kept", "live")]
+    old, kept, live = run_ids(3)
+    finished(layout, old, tree=trees[0])
+    finished(layout, kept, tree=trees[1])
+    with writing(layout, run_id=live, tree=trees[2]):
+        collected = await collect_garbage(layout, 1, dry_run=False)
+        assert snapshots(layout) == set(trees[1:])
+        assert {ref.rpartition("/")[2] for ref in refs(layout)} == set(trees[1:])
+        assert (collected.snapshots, collected.refs) == ((trees[0],), (trees[0],))
+
+
+async def test_a_kept_runs_snapshot_can_be_made_again(layout: StateLayout, user: UserTree) -> None:
+    old = await snapshot(layout, user, "old")
+    kept = await snapshot(layout, user, "kept")
+    finished(layout, tree=kept)
+    remove_tree(layout.snapshots / kept)
+    await collect_garbage(layout, 1, dry_run=False)
+    directory = await materialise(layout.root, kept)
+    assert (directory / "file").read_text() == "kept"
+    assert not has_object(layout, old)
+
+
+async def test_a_snapshot_that_was_just_taken_stays(layout: StateLayout, user: UserTree) -> None:
+    user.write("file", "new")
+    taken = await take_snapshot(layout.root, user.root)
+    await materialise(layout.root, taken.tree)
+    await collect_garbage(layout, 0, dry_run=False)
+    assert snapshots(layout) == {taken.tree}
+    assert refs(layout) == {taken.tree}
+
+
+async def test_a_dry_run_says_what_would_go_and_removes_nothing(
+    layout: StateLayout, user: UserTree
+) -> None:
+    tree = await snapshot(layout, user, "old")
+    run = finished(layout, tree=tree)
+    collected = await collect_garbage(layout, 0, dry_run=True)
+    assert (collected.runs, collected.snapshots) == ((RUN_ID,), (tree,))
+    assert run.root.exists()
+    assert snapshots(layout) == {tree}
+
+
+async def test_half_made_and_half_removed_things_go(layout: StateLayout) -> None:
+    unborn, gone = layout.runs / f"{RUN_ID}.new", layout.runs / f"{RUN_ID}.gone"
+    unfinished = layout.snapshots / ".tmp-0123"
+    for directory in (unborn, gone, unfinished):
+        (directory / "x").mkdir(parents=True)
+    await collect_garbage(layout, 9, dry_run=False)
+    assert not any(directory.exists() for directory in (unborn, gone, unfinished))
+
+
+async def test_a_run_that_is_being_born_stays(layout: StateLayout) -> None:
+    unborn = layout.runs / f"{RUN_ID}.new"
+    unborn.mkdir()
+    with owning(unborn):
+        await collect_garbage(layout, 0, dry_run=False)
+        assert unborn.exists()
+
+
+async def test_old_fetched_sources_go_and_new_ones_stay(layout: StateLayout) -> None:
+    for name in ("old", "new"):
+        (layout.root / "sources" / name).mkdir(parents=True)
+    age(layout.root / "sources/old")
+    await collect_garbage(layout, 0, dry_run=False)
+    assert [path.name for path in (layout.root / "sources").iterdir()] == ["new"]
+
+
+async def test_an_empty_state_root_has_nothing_to_collect(layout: StateLayout) -> None:
+    collected = await collect_garbage(layout, 0, dry_run=False)
+    assert (collected.runs, collected.snapshots, collected.refs) == ((), (), ())
+
+
+def test_reaping_closes_dead_runs_and_removes_none(layout: StateLayout) -> None:
+    dead(layout)
+    assert reap(layout) == [RUN_ID]
+    assert RunStore(layout.root).run_ids() == [RUN_ID]
