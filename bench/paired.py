@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -37,12 +38,18 @@ class Command:
         subprocess.run(
             self.argv,
             cwd=self.cwd,
-            env=self.env,
+            env=self._environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             check=True,
         )
+
+    def _environment(self) -> dict[str, str]:
+        """As after an installation: with bytecode for pikaci as there is for what it imports."""
+        given = dict(os.environ if self.env is None else self.env)
+        given.pop("PYTHONDONTWRITEBYTECODE", None)
+        return given
 
 
 @dataclass(frozen=True)

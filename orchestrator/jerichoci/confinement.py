@@ -10,17 +10,17 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.process import dying_with_parent
 from jerichoci.workspace import Workspace, copy_argv
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jerichoci.placement import Placement
 
+INIT = Path(__file__).with_name("runtime") / "host_init.sh"
+"""A job's first process. importlib.resources would cost more than all of a small job."""
 PROBE_DEADLINE_SECS = 10.0
 COPY_DEADLINE_SECS = 1800.0
 """A tree of any size that one would run a job on, from a slow disk."""
@@ -68,7 +68,7 @@ class Confinement:
         Relative, because an overlay's options can't carry every character a path may have.
         `search_path` is the PATH of the command; what sets it up is found on the host's.
         """
-        init = resources.files("jerichoci.runtime").joinpath("host_init.sh").read_text()
+        init = INIT.read_text()
         return dying_with_parent(
             [
                 *self.prefix,

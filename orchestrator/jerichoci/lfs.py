@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +75,8 @@ async def _filtered(tree: WorkTree, names: Iterable[str]) -> list[str]:
     """Those of `names` that .gitattributes gives to LFS."""
     if tree.git is not None:
         return await _with_lfs_filter(tree.git, names)
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="pikaci-attributes-") as made:
         # The private repository overrides attributes; one without a word of its own doesn't.
         git = Git(cwd=tree.root, git_dir=Path(made), work_tree=tree.root)

@@ -12,7 +12,6 @@ import asyncio
 import fcntl
 import json
 import os
-import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -100,7 +99,7 @@ async def _try_to_claim(slots: Path, capacity: Capacity, claim: Claim) -> tuple[
         memory = sum(other.memory_mib for other in taken if other)
         if cpus + claim.cpus > capacity.cpus or memory + claim.memory_mib > capacity.memory_mib:
             return None
-        path = slots / "claims" / secrets.token_hex(8)
+        path = slots / "claims" / os.urandom(8).hex()
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 import sys
 
 _MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
@@ -10,5 +10,5 @@ _MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 
 def own_system() -> str:
     """Nix's name of this machine, such as x86_64-linux."""
-    machine = platform.machine()
+    machine = os.uname().machine
     return f"{_MACHINES.get(machine, machine)}-{sys.platform}"

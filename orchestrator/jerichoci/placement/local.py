@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import platform
-import secrets
+import os
 import signal
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -61,7 +60,7 @@ class LocalPlacement:
 
     def __init__(self, state_root: Path, nix: NixOptions) -> None:
         self.state_root = state_root
-        self.host = platform.node() or "localhost"
+        self.host = os.uname().nodename or "localhost"
         self._layout = StateLayout(state_root)
         self._nix = nix
         self._capacity = slots.local_capacity()
@@ -100,7 +99,7 @@ class LocalPlacement:
     async def confinement(self) -> Confinement:
         """What this machine's kernel gives to hold a job."""
         if self._probing is None:
-            scratch = self._layout.slots / f"probe-{secrets.token_hex(4)}"
+            scratch = self._layout.slots / f"probe-{os.urandom(4).hex()}"
             self._probing = asyncio.ensure_future(probe(self, scratch))
         return await asyncio.shield(self._probing)
 
