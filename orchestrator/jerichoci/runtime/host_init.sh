@@ -28,9 +28,11 @@ else
   # Without job control bash has what it starts in the background ignore these.
   env --default-signal=INT,QUIT true 2>/dev/null && set -- "${@:1:7}" env --default-signal=INT,QUIT
 fi
-"${@:8}" env "PATH=$7" "$BASH" --noprofile --norc -c "$6" </dev/null &
+# What bash itself has to say of its jobs is not for the log.
+exec 3>&1 4>&2 >/dev/null 2>&1
+"${@:8}" env "PATH=$7" "$BASH" --noprofile --norc -c "$6" </dev/null >&3 2>&4 3>&- 4>&- &
 job=$!
-exec >/dev/null 2>&1
+exec 3>&- 4>&-
 while :; do
   wait "$job"
   status=$?
