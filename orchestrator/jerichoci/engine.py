@@ -121,10 +121,10 @@ class Engine:
                 self._stop.set(StopReason.CANCELLED)
                 raise
             finally:
-                rest = [beat, *early, *self._snapshots.values(), *self._jobs.values()]
-                for task in rest:
+                for task in (rest := [beat, *early, *self._snapshots.values()]):
                     task.cancel()
-                await asyncio.gather(*rest, return_exceptions=True)
+                # Jobs are not cancelled: told to stop, they end in order.
+                await asyncio.gather(*rest, *self._jobs.values(), return_exceptions=True)
                 self._finish()
 
     def _early(self) -> Iterator[Awaitable[object]]:
@@ -143,7 +143,8 @@ class Engine:
             await self._guard(prepares.run(self._hosts, self._stop))
         except OSError as error:
             self._break(error)
-        await asyncio.gather(*self._jobs.values())
+        if self._jobs:
+            await asyncio.wait(self._jobs.values())
 
     def _needed_by(self) -> dict[str, list[str]]:
         jobs = [node for node in self._plan.jobs if node.id in self._selected]
