@@ -11,15 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jerichoci.clock import milliseconds_since, timestamp
-from jerichoci.environment import host_environment
 from jerichoci.errors import PikaciError
 from jerichoci.event import PrepareFinished, PrepareStarted
-from jerichoci.log import read_log
+from jerichoci.hostcommand import HostCommandRun
 from jerichoci.plan import HostCommand, NixBuild
 from jerichoci.realise import CANCELLED, Realised, failed
 from jerichoci.record import PreparedOutput, PrepareTiming
-from jerichoci.runtime.host_process import ShellCommand
-from jerichoci.status import CauseCode, FailureKind, Outcome
+from jerichoci.status import CauseCode, FailureKind
 from jerichoci.stop import StoppedError
 
 if TYPE_CHECKING:
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
     from jerichoci.plan import PrepareNode
     from jerichoci.rundir import RunWriter
     from jerichoci.stop import Stop
-
-TAIL_SECS = 0.1
-"""How often a host command's output is carried into the jobs' logs."""
 
 
 @dataclass(frozen=True)
@@ -158,12 +153,14 @@ class Prepares:
                         tasks.create_task(host.placement.realise(builds, gcroots, self, stop))
                     for node in mine:
                         if isinstance(node.prepare, HostCommand):
-                            tasks.create_task(self._run_command(node, host, stop))
+                            tasks.create_task(self._run_command(node, node.prepare, host, stop))
         finally:
             self.abandon()
         self.record()
 
-    async def _run_command(self, node: PrepareNode, host: Host, stop: Stop) -> None:
+    async def _run_command(
+        self, node: PrepareNode, spec: HostCommand, host: Host, stop: Stop
+    ) -> None:
         for needed in node.depends_on:
             before = await self.result(needed)
             if not before.ok:
@@ -172,110 +169,18 @@ class Prepares:
         self.building(node.id)
         try:
             snapshot = await stop.unless(host.snapshot())
-            result = await HostCommandRun(self, node, host.placement, snapshot).run(stop)
+            command = HostCommandRun(
+                node.id,
+                spec,
+                self.writer.layout,
+                placement=host.placement,
+                snapshot=snapshot,
+                log=self.log,
+            )
+            result = await command.run(stop)
         except StoppedError:
             result = CANCELLED
         except PikaciError as error:
             code = CauseCode.PREPARE_UNAVAILABLE
             result = failed(FailureKind.INFRASTRUCTURE, code, error.message, error.hint)
         self.finished(node.id, result)
-
-
-class HostCommandRun:
-    """A host command: its text in a private workspace, its named outputs moved out of it."""
-
-    def __init__(
-        self, prepares: Prepares, node: PrepareNode, placement: Placement, snapshot: Path
-    ) -> None:
-        if not isinstance(node.prepare, HostCommand):
-            raise TypeError(node.prepare)
-        self._prepares = prepares
-        self._node = node
-        self._spec = node.prepare
-        self._placement = placement
-        self._snapshot = snapshot
-        self._results = prepares.writer.layout.prepared / node.id
-        self._scratch = prepares.writer.layout.scratch / f"prepare-{node.id}"
-        self._log = self._results / "log"
-
-    async def run(self, stop: Stop) -> Realised:
-        """Run it and take its outputs."""
-        out = self._results / "out"
-        await self._placement.make_directory(out)
-        shell = ShellCommand(
-            self._placement,
-            await self._placement.confinement(),
-            command=_with_outputs(self._spec),
-            env=host_environment() | {"PIKACI_OUT": str(out)},
-            snapshot=self._snapshot,
-            scratch=self._scratch,
-            log=self._log,
-        )
-        try:
-            await shell.prepare()
-            await shell.launch()
-            tail = asyncio.ensure_future(self._carry_log())
-            try:
-                finish = await shell.wait(self._spec.timeout_secs, stop)
-            finally:
-                await asyncio.sleep(0)
-                tail.cancel()
-                await asyncio.wait({tail})
-                self._carry(final=True)
-        finally:
-            await shell.close()
-            await self._placement.remove(self._scratch)
-        if finish.stopped:
-            return CANCELLED
-        if finish.timed_out:
-            message = f"prepare {self._node.id} did not end within {self._spec.timeout_secs} s"
-            return failed(FailureKind.TIMEOUT, CauseCode.HOST_COMMAND_TIMED_OUT, message)
-        if finish.exit_code == MISSING_OUTPUT_EXIT:
-            message = f"prepare {self._node.id} ended without leaving all its outputs"
-            hint = f"it names {', '.join(self._spec.outputs)}; the host log says which is missing"
-            return failed(FailureKind.TEST_FAILURE, CauseCode.OUTPUT_MISSING, message, hint)
-        if finish.exit_code != 0:
-            message = f"prepare {self._node.id} exited with {finish.exit_code}"
-            hint = "its output is in the host log"
-            return failed(FailureKind.TEST_FAILURE, CauseCode.HOST_COMMAND_FAILED, message, hint)
-        return Realised(Outcome.PASSED, str(out))
-
-    _offset = 0
-    _rest = b""
-
-    async def _carry_log(self) -> None:
-        while True:
-            self._carry(final=False)
-            await asyncio.sleep(TAIL_SECS)
-
-    def _carry(self, *, final: bool) -> None:
-        chunk = read_log(self._log, self._offset)
-        self._offset = chunk.next_offset
-        *lines, self._rest = (self._rest + chunk.data).split(b"\n")
-        if final and self._rest:
-            lines.append(self._rest)
-        for line in lines:
-            self._prepares.log(self._node.id, line.decode("utf-8", "surrogateescape"))
-
-
-MISSING_OUTPUT_EXIT = 121
-"""How the wrapper of a host command says that an output isn't there."""
-
-
-def _with_outputs(spec: HostCommand) -> str:
-    """The command in a subshell, then its outputs copied to `$PIKACI_OUT` while they can be seen.
-
-    The workspace may be an overlay that exists only in the command's own mount namespace.
-    """
-    import shlex
-
-    lines = [f"( {spec.command}\n) || exit", ""]
-    for output in spec.outputs:
-        name = shlex.quote(output)
-        lines.append(
-            f"if [ ! -e {name} ]; then echo {shlex.quote(f'pikaci: no output {output}')} >&2;"
-            f" exit {MISSING_OUTPUT_EXIT}; fi;"
-            f' mkdir -p "$(dirname "$PIKACI_OUT"/{name})"'
-            f' && cp -a -- {name} "$PIKACI_OUT"/{name} || exit'
-        )
-    return "\n".join(lines)

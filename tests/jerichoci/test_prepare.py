@@ -58,7 +58,7 @@ async def test_a_missing_output_is_a_test_failure_that_names_it(runner: Runner) 
     run = await runner.run(commanded("dep", "touch out", ["out", "gone"]), USE)
     assert run.record.failure_kind is FailureKind.TEST_FAILURE
     assert cause_of(run) == ("output_missing", "prepare")
-    assert "dep> pikaci: no output gone" in run.log("use")
+    assert "prepare dep ended without leaving gone" in run.log("use")
 
 
 async def test_a_command_that_fails_is_a_test_failure_with_its_code(runner: Runner) -> None:

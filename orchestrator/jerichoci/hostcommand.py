@@ -1,0 +1,121 @@
+"""A host command: its text in a private workspace, its named outputs copied out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from typing import TYPE_CHECKING
+
+from jerichoci.environment import host_environment
+from jerichoci.log import read_log
+from jerichoci.realise import CANCELLED, Realised, failed
+from jerichoci.runtime.host_process import ShellCommand
+from jerichoci.status import CauseCode, FailureKind, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from jerichoci.layout import RunLayout
+    from jerichoci.placement import Placement
+    from jerichoci.plan import HostCommand
+    from jerichoci.stop import Stop
+
+TAIL_SECS = 0.1
+"""How often a host command's output is carried into the jobs' logs."""
+
+
+class HostCommandRun:
+    """One execution of a host command; `log` takes a node's id and a line it printed."""
+
+    def __init__(  # noqa: PLR0913 - what a command needs
+        self,
+        node_id: str,
+        spec: HostCommand,
+        run: RunLayout,
+        *,
+        placement: Placement,
+        snapshot: Path,
+        log: Callable[[str, str], None],
+    ) -> None:
+        self._id = node_id
+        self._spec = spec
+        self._placement = placement
+        self._snapshot = snapshot
+        self._say = log
+        self._results = run.prepared / node_id
+        self._scratch = run.scratch / f"prepare-{node_id}"
+        self._log = self._results / "log"
+        self._missing = self._results / "missing"
+        self._offset = 0
+        self._rest = b""
+
+    async def run(self, stop: Stop) -> Realised:
+        """Run it and take its outputs."""
+        out = self._results / "out"
+        await self._placement.make_directory(out)
+        shell = ShellCommand(
+            self._placement,
+            await self._placement.confinement(),
+            command=self._text(out),
+            env=host_environment(),
+            snapshot=self._snapshot,
+            scratch=self._scratch,
+            log=self._log,
+        )
+        try:
+            await shell.prepare()
+            await shell.launch()
+            tail = asyncio.ensure_future(self._carry_log())
+            try:
+                finish = await shell.wait(self._spec.timeout_secs, stop)
+            finally:
+                await asyncio.sleep(0)
+                tail.cancel()
+                await asyncio.wait({tail})
+                self._carry(final=True)
+        finally:
+            await shell.close()
+            await self._placement.remove(self._scratch)
+        if finish.stopped:
+            return CANCELLED
+        if finish.timed_out:
+            message = f"prepare {self._id} did not end within {self._spec.timeout_secs} s"
+            return failed(FailureKind.TIMEOUT, CauseCode.HOST_COMMAND_TIMED_OUT, message)
+        if self._missing.exists():
+            message = f"prepare {self._id} ended without leaving {self._missing.read_text()}"
+            hint = f"its outputs are {', '.join(self._spec.outputs)}, relative to the workspace"
+            return failed(FailureKind.TEST_FAILURE, CauseCode.OUTPUT_MISSING, message, hint)
+        if finish.exit_code != 0:
+            message = f"prepare {self._id} exited with {finish.exit_code}"
+            hint = "its output is in the host log"
+            return failed(FailureKind.TEST_FAILURE, CauseCode.HOST_COMMAND_FAILED, message, hint)
+        return Realised(Outcome.PASSED, str(out))
+
+    def _text(self, out: Path) -> str:
+        """The command in a shell of its own, then its outputs copied while they can be seen.
+
+        The workspace may be an overlay that exists only in the command's own mount namespace.
+        """
+        lines = [f"bash --noprofile --norc -c {shlex.quote(self._spec.command)} || exit"]
+        for output in self._spec.outputs:
+            name, target = shlex.quote(output), shlex.quote(str(out / output))
+            missing = shlex.quote(str(self._missing))
+            lines.append(f"if [ ! -e {name} ]; then printf %s {name} > {missing}; exit 1; fi")
+            lines.append(f"mkdir -p {shlex.quote(str((out / output).parent))} || exit")
+            lines.append(f"cp -a -- {name} {target} || exit")
+        return "\n".join(lines)
+
+    async def _carry_log(self) -> None:
+        while True:
+            self._carry(final=False)
+            await asyncio.sleep(TAIL_SECS)
+
+    def _carry(self, *, final: bool) -> None:
+        chunk = read_log(self._log, self._offset)
+        self._offset = chunk.next_offset
+        *lines, self._rest = (self._rest + chunk.data).split(b"\n")
+        if final and self._rest:
+            lines.append(self._rest)
+        for line in lines:
+            self._say(self._id, line.decode("utf-8", "surrogateescape"))
