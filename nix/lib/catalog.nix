@@ -48,8 +48,8 @@ let
     let
       list = types.listOf (types.oneOf types.systems);
     in
-    list
-    // {
+    {
+      inherit (list) expected;
       check =
         path: value:
         let

@@ -20,13 +20,14 @@ let
   known =
     path: prepares: jobs: id:
     let
-      missing = filter (need: !(prepares ? ${need} || jobs ? ${need})) jobs.${id}.needs;
-      byName = groupBy (need: need) jobs.${id}.needs;
+      inherit (jobs.${id}) needs;
+      missing = filter (need: !(prepares ? ${need} || jobs ? ${need})) needs;
+      byName = groupBy (need: need) needs;
       repeated = filter (need: length byName.${need} > 1) (attrNames byName);
     in
     if missing != [ ] then
       fault "${path}.jobs.${id}.needs" "prepares and jobs of this target" (meant (attrNames (prepares // jobs)) (head missing))
-    else if repeated != [ ] then
+    else if length needs > 1 && repeated != [ ] then
       fault "${path}.jobs.${id}.needs" "each need once" "\"${head repeated}\" more than once"
     else
       null;

@@ -32,7 +32,14 @@ let
         wrong path expected value;
   };
 
-  outputPaths = types.listOf relativePath;
+  outputPaths =
+    let
+      list = types.listOf relativePath;
+    in
+    {
+      inherit (list) expected;
+      check = path: value: if value == [ ] then wrong path "at least one path inside the workspace" value else list.check path value;
+    };
 
   fields = types.record (
     place.fields
@@ -59,10 +66,7 @@ let
             type = types.text;
             lazy = true;
           };
-          outputs.type = outputPaths // {
-            check =
-              path: value: if value == [ ] then wrong path "at least one path inside the workspace" value else outputPaths.check path value;
-          };
+          outputs.type = outputPaths;
         };
         default = null;
       };

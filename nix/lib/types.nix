@@ -1,17 +1,21 @@
 # What a catalog's values may be. A type is `expected`, words for an error, and `check path value`, which gives the value
 # or throws. A checked value is checked all through, but for a record's `lazy` fields: those may hold derivations, and are
 # checked when somebody looks.
+#
+# A type that gives values as they are has `ok value` too. Nearly all values are right, so `ok` is asked first, and paths
+# are only put together for the ones that aren't: a catalog of hundreds of targets is evaluated at each command.
 let
   inherit (builtins)
+    all
     attrNames
     attrValues
     concatStringsSep
     elem
     elemAt
     filter
-    foldl'
     genList
     hasContext
+    intersectAttrs
     isAttrs
     isBool
     isInt
@@ -35,10 +39,16 @@ let
     wrong
     ;
 
-  scalar = expected: fits: {
-    inherit expected;
-    check = path: value: if fits value then value else wrong path expected value;
+  scalar = expected: ok: {
+    inherit expected ok;
+    check = path: value: if ok value then value else wrong path expected value;
   };
+
+  always = _: true;
+  never = _: false;
+
+  # Nothing of a type that gives values otherwise than they are.
+  okOf = type: make: if type ? ok then { ok = make type.ok; } else { };
 
   alternatives =
     words:
@@ -51,9 +61,9 @@ let
 in
 rec {
   # forceAll result values: result, once every one of values has been checked.
-  forceAll = foldl' (done: value: seq value done);
+  forceAll = result: values: seq (all (value: seq value true) values) result;
 
-  isId = value: isString value && match "[a-z0-9][a-z0-9_-]*" value != null && stringLength value <= 64;
+  isId = value: isString value && stringLength value <= 64 && match "[a-z0-9][a-z0-9_-]*" value != null;
 
   systems = [
     "x86_64-linux"
@@ -62,13 +72,16 @@ rec {
     "aarch64-darwin"
   ];
 
-  anything = scalar "a value" (_: true);
+  anything = scalar "a value" always // {
+    blind = true;
+  };
   bool = scalar "true or false" isBool;
   string = scalar "a string" isString;
   text = scalar "a non-empty string" (value: isString value && value != "");
 
   # A text that a plan records as it is: a store path in it would be one that no prepare makes.
   words = text // {
+    ok = value: isString value && value != "" && !(hasContext value);
     check =
       path: value:
       if hasContext (text.check path value) then fault path "a string that mentions nothing in the store" (show value) else value;
@@ -78,12 +91,16 @@ rec {
   id = scalar "an id (lower-case letters, digits, \"-\" and \"_\", at most 64, a letter or digit first)" isId;
   host = matching "a host name or ssh alias" "[A-Za-z0-9_][A-Za-z0-9._@-]*";
 
-  nullOr = type: {
-    expected = "${type.expected} or null";
-    check = path: value: if value == null then null else type.check path value;
-  };
+  nullOr =
+    type:
+    okOf type (ok: value: value == null || ok value)
+    // {
+      expected = "${type.expected} or null";
+      check = path: value: if value == null then null else type.check path value;
+    };
 
   oneOf = choices: rec {
+    ok = value: elem value choices;
     expected = alternatives (map toJSON choices);
     check =
       path: value:
@@ -95,18 +112,22 @@ rec {
         wrong path expected value;
   };
 
-  listOf = type: rec {
-    expected = "a list, each ${type.expected}";
-    check =
-      path: value:
-      if !isList value then
-        wrong path expected value
-      else
+  listOf =
+    type:
+    let
+      expected = "a list, each ${type.expected}";
+      each =
+        path: value:
         let
           checked = genList (index: type.check "${path}[${toString index}]" (elemAt value index)) (length value);
         in
         forceAll checked checked;
-  };
+    in
+    okOf type (ok: value: isList value && all ok value)
+    // {
+      inherit expected;
+      check = path: value: if isList value then each path value else wrong path expected value;
+    };
 
   # An attribute set from ids to what `check path id value` gives.
   namedBy = expected: check: {
@@ -132,26 +153,54 @@ rec {
       names = attrNames fields;
       required = filter (name: !(fields.${name} ? default)) names;
       defaults = mapAttrs (_: field: field.default) (removeAttrs fields required);
-      lazy = filter (name: fields.${name}.lazy or false) names;
-      expected = if names == [ ] then "no keys" else "only the keys ${concatStringsSep ", " names}";
+      isLazy = name: fields.${name}.lazy or false;
+      lazy = filter isLazy names;
+
+      # That of `anything` looks at nothing.
+      isPlain = name: fields.${name}.type ? ok && (!(isLazy name) || fields.${name}.type ? blind);
+      plain = mapAttrs (name: field: if isPlain name then field.type.ok else always) fields;
+      others = removeAttrs fields (filter isPlain names);
+
+      # What is not plain is right where it is checked, below.
+      seemsRight =
+        value:
+        isAttrs value
+        && all (name: (plain.${name} or never) value.${name}) (attrNames value)
+        && (required == [ ] || all (name: value ? ${name}) required);
+
+      complete =
+        if others == { } then
+          _: value: defaults // value
+        else
+          path: value:
+          let
+            shaped = intersectAttrs others value;
+            checked = mapAttrs (name: fields.${name}.type.check (at path name)) shaped;
+          in
+          if shaped == { } then
+            defaults // value
+          else
+            forceAll (defaults // value // checked) (attrValues (removeAttrs checked lazy));
+
+      blame =
+        path: value:
+        let
+          unknown = attrNames (removeAttrs value names);
+          missing = filter (name: !(value ? ${name})) required;
+          expected = if names == [ ] then "no keys" else "only the keys ${concatStringsSep ", " names}";
+          check = name: fields.${name}.type.check (at path name) value.${name};
+        in
+        if !isAttrs value then
+          wrong path "an attribute set" value
+        else if unknown != [ ] then
+          fault path expected (meant names (elemAt unknown 0))
+        else if missing != [ ] then
+          fault (at path (elemAt missing 0)) fields.${elemAt missing 0}.type.expected "nothing"
+        else
+          forceAll null (map check (filter isPlain (attrNames value)));
     in
     {
       expected = "an attribute set";
-      check =
-        path: value:
-        if !isAttrs value then
-          wrong path "an attribute set" value
-        else
-          let
-            unknown = attrNames (removeAttrs value names);
-            missing = filter (name: !(value ? ${name})) required;
-            checked = mapAttrs (name: fields.${name}.type.check (at path name)) value;
-          in
-          if unknown != [ ] then
-            fault path expected (meant names (elemAt unknown 0))
-          else if missing != [ ] then
-            fault (at path (elemAt missing 0)) fields.${elemAt missing 0}.type.expected "nothing"
-          else
-            forceAll (defaults // checked) (attrValues (removeAttrs checked lazy));
+      check = path: value: if seemsRight value then complete path value else blame path value;
     };
 }
