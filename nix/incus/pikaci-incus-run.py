@@ -1,0 +1,722 @@
+#!/usr/bin/env -S python3 -IS
+# ruff: noqa: PTH103, PTH105, PTH108, PTH112, PTH123, PTH208 - pathlib costs start-up
+"""Runs one job in a guest: `pikaci-incus-run`, contract 1.
+
+The host execs it, as root, with these variables:
+
+    PIKACI_INCUS_CONTRACT            1
+    PIKACI_INCUS_GUEST_COMMAND       run as `bash --noprofile --norc -c COMMAND`
+    PIKACI_INCUS_TIMEOUT_SECS        whole seconds; then TERM to all of the job, then KILL
+    PIKACI_INCUS_RUN_AS_ROOT         0: as user pikaci (uid 1000, group users); 1: as root
+    PIKACI_INCUS_WRITABLE_WORKSPACE  1 (default): an overlay over the snapshot; 0: read-only
+    PIKACI_INCUS_ENV                 the job's variables, a JSON object of strings (default: none)
+    PIKACI_INCUS_GRACE_SECS          from TERM to KILL (default 10)
+    PIKACI_INCUS_MOUNTS              paths that must be mounts, with `:` between them
+                                     (default: /workspace/snapshot:/artifacts)
+
+The kernel takes 128 KiB a variable. What is longer goes into a file:
+`PIKACI_INCUS_GUEST_COMMAND_FILE` and `PIKACI_INCUS_ENV_FILE` name files to read instead. Nothing
+else of the exec's environment reaches the job. It gets a small one of the runner's (PATH, HOME,
+USER, LOGNAME, SHELL, LANG), over that what the guest's own `/etc/pikaci/environment.json` says,
+over that PIKACI_INCUS_ENV, and PIKACI_ARTIFACTS.
+
+    /workspace/snapshot      the snapshot, which the host mounts; the job's working directory
+    /artifacts/guest.log     what the job printed: its own file descriptor, no bytes pass here
+    /artifacts/events.jsonl  what the runner did
+    /artifacts/result.json   how it ended: written whole or not at all, and last of all
+    /artifacts/files         $PIKACI_ARTIFACTS
+
+The exec returns as soon as the runner is a daemon, which its client's end doesn't end. A second
+exec in one guest starts nothing and says so: a host that lost the answer may ask again.
+`--check-contract` starts nothing either; it says whether an exec would. Both print one JSON
+object {contract, state: started | already_started | ready}, or say on stderr what is wrong, and end with
+
+    0   started, or started before; with --check-contract: ready
+    64  a variable or an argument is missing or wrong
+    69  a mount isn't there yet: try again
+    71  the kernel has no process for it
+    73  /artifacts can't be written to
+    76  another contract than 1 is asked for
+
+of which all but 0 mean that nothing was done.
+
+result.json: schema_version, status, exit_code (null after a signal), signal (its number, or null),
+started_at, finished_at, message. status is passed, failed, timed_out, or error: the command never
+ran, or the runner was told to stop (by TERM).
+
+The command leads a session and a process group. On Linux the runner is its subreaper: whatever it
+starts, `setsid` and double forks included, stays below the runner, is found through /proc, and is
+killed when the command ends. (A PID namespace would hold it as well, but an unprivileged container
+may not mount the /proc that belongs to one.) What a job that is root has the guest's systemd start
+is the guest's. Without /proc (macOS) only the process group is killed.
+
+`--root DIR` puts all these paths below DIR: for the runner's own tests, outside any guest.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pwd
+import select
+import signal
+import sys
+import time
+from typing import Any, NamedTuple, NoReturn
+
+CONTRACT = "1"
+SCHEMA_VERSION = 1
+
+STARTED, USAGE, NOT_READY, NO_PROCESS, UNWRITABLE, OTHER_CONTRACT = 0, 64, 69, 71, 73, 76
+
+PIKACI_UID = 1000
+USERS_GID = 100
+GRACE_SECS = 10.0
+"""From TERM to KILL: long enough to flush and close, short enough to wait for."""
+KILL_DEADLINE_SECS = 30.0
+"""For killed processes to be gone, a disk in trouble included."""
+KILL_PAUSE_SECS = 0.02
+RESERVE_BYTES = 16 * 1024
+"""Kept free in /artifacts, so that a job that fills the disk still has a result."""
+RESULT_TRIES, RESULT_PAUSE_SECS = 10, 0.5
+PR_SET_CHILD_SUBREAPER = 36
+MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
+PATH = (
+    "/run/wrappers/bin:/etc/profiles/per-user/pikaci/bin:/run/current-system/sw/bin:"
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+)
+
+
+class Refusal(Exception):  # noqa: N818 - it refuses
+    """Nothing was done, and why."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class StartError(Exception):
+    """The command can't be run."""
+
+
+class Paths(NamedTuple):
+    """Where things are in the guest."""
+
+    root: str
+
+    def at(self, path: str) -> str:
+        """The place of an absolute path of the guest."""
+        return self.root + path
+
+    @property
+    def artifacts(self) -> str:
+        """What the host collects."""
+        return self.at("/artifacts")
+
+    @property
+    def workspace(self) -> str:
+        """The job's working directory."""
+        return self.at("/workspace/snapshot")
+
+
+class Job(NamedTuple):
+    """What the host asks for."""
+
+    command: str
+    env: dict[str, str]
+    timeout_secs: int
+    grace_secs: float
+    as_root: bool
+    writable: bool
+
+
+class User(NamedTuple):
+    """Whom a job runs as."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+
+
+class End(NamedTuple):
+    """How a command ended, and what made it end."""
+
+    wait_status: int
+    timed_out: bool = False
+    stopped: bool = False
+    left_running: bool = False
+
+
+# What the host asks for
+
+
+def read_job(variables: dict[str, str]) -> Job:
+    """Take the job from the host's variables.
+
+    Raises:
+        Refusal: one is missing or wrong.
+    """
+    timeout = variables.get("PIKACI_INCUS_TIMEOUT_SECS", "")
+    if not (timeout.isascii() and timeout.isdecimal() and int(timeout) > 0):
+        raise Refusal(
+            USAGE, f"PIKACI_INCUS_TIMEOUT_SECS is {timeout!r}, not a number of seconds from 1 up"
+        )
+    grace = variables.get("PIKACI_INCUS_GRACE_SECS", str(GRACE_SECS))
+    try:
+        grace_secs = float(grace)
+    except ValueError:
+        grace_secs = -1.0
+    if not 0 <= grace_secs < float("inf"):
+        raise Refusal(USAGE, f"PIKACI_INCUS_GRACE_SECS is {grace!r}, not a number of seconds")
+    command = _text(variables, "PIKACI_INCUS_GUEST_COMMAND", None)
+    if "\0" in command:
+        raise Refusal(USAGE, "the command has a NUL")
+    return Job(
+        command,
+        _strings("PIKACI_INCUS_ENV", _text(variables, "PIKACI_INCUS_ENV", "{}")),
+        int(timeout),
+        grace_secs,
+        as_root=_flag(variables, "PIKACI_INCUS_RUN_AS_ROOT", None),
+        writable=_flag(variables, "PIKACI_INCUS_WRITABLE_WORKSPACE", "1"),
+    )
+
+
+def _text(variables: dict[str, str], name: str, default: str | None) -> str:
+    file = variables.get(f"{name}_FILE")
+    if file is not None:
+        try:
+            return _read(file)
+        except (OSError, ValueError) as error:
+            raise Refusal(USAGE, f"{name}_FILE can't be read: {error}") from None
+    value = variables.get(name, default)
+    if value is None:
+        raise Refusal(USAGE, f"{name} is missing")
+    return value
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return file.read()
+
+
+def _flag(variables: dict[str, str], name: str, default: str | None) -> bool:
+    value = variables.get(name, default)
+    if value not in {"0", "1"}:
+        raise Refusal(USAGE, f"{name} is {'missing' if value is None else repr(value)}, not 0 or 1")
+    return value == "1"
+
+
+def _strings(name: str, text: str) -> dict[str, str]:
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise Refusal(USAGE, f"{name} is no JSON: {error}") from None
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        raise Refusal(USAGE, f"{name} is no JSON object of strings")
+    for key, value in values.items():
+        if not key or "=" in key or "\0" in key + value:
+            raise Refusal(USAGE, f"{name} has {key!r}, which can't be a variable")
+    return values
+
+
+def check_ready(variables: dict[str, str], paths: Paths) -> None:
+    """See that the host speaks this contract and that what it mounts is there.
+
+    Raises:
+        Refusal: not so.
+    """
+    contract = variables.get("PIKACI_INCUS_CONTRACT")
+    if contract != CONTRACT:
+        asked = "none is named" if contract is None else f"{contract!r} is asked for"
+        raise Refusal(
+            OTHER_CONTRACT, f"this runner knows contract {CONTRACT}, and {asked}: rebuild the image"
+        )
+    for directory in (paths.workspace, paths.artifacts):
+        if not os.path.isdir(directory):
+            raise Refusal(NOT_READY, f"{directory} isn't there yet")
+    expected = variables.get("PIKACI_INCUS_MOUNTS", f"{paths.workspace}:{paths.artifacts}")
+    missing = set(expected.split(":")) - {""} - _mount_points()
+    if missing:
+        raise Refusal(NOT_READY, f"nothing is mounted yet at {', '.join(sorted(missing))}")
+    if not os.access(paths.artifacts, os.W_OK):
+        raise Refusal(UNWRITABLE, f"{paths.artifacts} can't be written to")
+
+
+def _mount_points() -> set[str]:
+    # Not os.path.ismount: a bind mount from one file system to itself is none to it.
+    try:
+        lines = _read("/proc/self/mountinfo").splitlines()
+    except OSError:
+        return set()
+    return {line.split()[4].encode("latin-1", "replace").decode("unicode_escape") for line in lines}
+
+
+# The records
+
+
+def timestamp() -> str:
+    """Spell the present as RFC 3339 in UTC with milliseconds."""
+    now = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03}Z"
+
+
+class Records:
+    """events.jsonl and result.json in /artifacts."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._reserve = f"{directory}/.reserve"
+        self._events = -1
+
+    def claim(self) -> bool:
+        """Begin, or say that another runner has.
+
+        Raises:
+            OSError: the directory can't be written to.
+        """
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            self._events = os.open(f"{self._directory}/events.jsonl", flags, 0o644)
+        except FileExistsError:
+            return False
+        try:
+            _write_whole(self._reserve, b"\0" * RESERVE_BYTES)
+        except OSError:
+            self.disclaim()
+            raise
+        return True
+
+    def disclaim(self) -> None:
+        """Undo the claim: nothing was begun."""
+        for name in ("events.jsonl", ".reserve"):
+            path = f"{self._directory}/{name}"
+            if os.path.lexists(path):
+                os.unlink(path)
+
+    def event(self, name: str, **values: object) -> None:
+        """Add a line. A full disk loses it: the result is what counts."""
+        line = {"event": name, "schema_version": SCHEMA_VERSION, "ts": timestamp(), **values}
+        try:
+            os.write(self._events, json.dumps(line).encode() + b"\n")
+        except OSError:
+            return
+
+    def result(self, values: dict[str, Any]) -> None:
+        """Write the result whole or not at all.
+
+        Raises:
+            OSError: not at all, in several tries.
+        """
+        data = json.dumps({"schema_version": SCHEMA_VERSION, **values}, indent=1).encode() + b"\n"
+        for left in reversed(range(RESULT_TRIES)):
+            try:
+                if os.path.lexists(self._reserve):
+                    os.unlink(self._reserve)
+                self._replace(data)
+            except OSError:
+                if not left:
+                    raise
+                time.sleep(RESULT_PAUSE_SECS)
+            else:
+                return
+
+    def _replace(self, data: bytes) -> None:
+        temp = f"{self._directory}/.result.json.tmp"
+        _write_whole(temp, data)
+        os.replace(temp, f"{self._directory}/result.json")
+        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _write_whole(path: str, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(path, flags, 0o644)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+# The workspace
+
+
+def prepare_workspace(paths: Paths, user: User, *, writable: bool) -> str:
+    """Mount what the job works in over the snapshot; say what it is.
+
+    Raises:
+        StartError: the kernel refuses.
+    """
+    if not writable:
+        if not os.statvfs(paths.workspace).f_flag & os.ST_RDONLY:
+            _mount(paths.workspace, paths.workspace, "", MS_BIND, "")
+            _mount("", paths.workspace, "", MS_BIND | MS_REMOUNT | MS_RDONLY, "")
+        return "read_only"
+    try:
+        _mount_overlay(paths.workspace, paths.at("/var/lib/pikaci/workspace"), user)
+    except StartError:
+        # The guest's disk can't carry one (it may be an overlay itself): memory can.
+        memory = paths.at("/run/pikaci-workspace")
+        os.makedirs(memory, 0o700, exist_ok=True)
+        _mount("tmpfs", memory, "tmpfs", 0, "mode=0700")
+        _mount_overlay(paths.workspace, memory, user)
+        return "overlay_in_memory"
+    return "overlay"
+
+
+def _mount_overlay(snapshot: str, directory: str, user: User) -> None:
+    os.makedirs(directory, 0o700, exist_ok=True)
+    upper, work = f"{directory}/upper", f"{directory}/work"
+    for path in (upper, work):
+        os.makedirs(path, 0o755, exist_ok=True)
+    # The merged root is the upper one's: the job may write there.
+    os.chown(upper, user.uid, user.gid)
+    options = f"lowerdir={snapshot},upperdir={upper},workdir={work}"
+    # In a user namespace trusted.* attributes are out of reach, and without any attributes of its
+    # own an overlay can't replace a directory.
+    owned = _read("/proc/self/uid_map").split()[:2] != ["0", "0"]
+    _mount("overlay", snapshot, "overlay", 0, f"{options},userxattr" if owned else options)
+
+
+def _mount(source: str, target: str, kind: str, flags: int, options: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not sys.platform.startswith("linux"):
+        raise StartError(f"{sys.platform} can't mount an overlay at {target}")
+    arguments = [os.fsencode(text) or None for text in (source, target, kind)]
+    if libc.mount(*arguments, ctypes.c_ulong(flags), os.fsencode(options) or None):
+        raise StartError(
+            f"can't mount {kind or 'read-only'} at {target}: {os.strerror(ctypes.get_errno())}"
+        )
+
+
+# The command
+
+
+def find_user(*, as_root: bool) -> User:
+    """Whom the job runs as; a guest without a user pikaci has its numbers."""
+    uid = 0 if as_root else PIKACI_UID
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        entry = None
+    if as_root:
+        return User("root", 0, 0, entry.pw_dir if entry else "/root")
+    if entry is None or entry.pw_name != "pikaci":
+        return User("pikaci", PIKACI_UID, USERS_GID, "/tmp")  # noqa: S108 - there is no home
+    return User("pikaci", entry.pw_uid, entry.pw_gid, entry.pw_dir)
+
+
+def job_environment(job: Job, user: User, paths: Paths, bash: str) -> dict[str, str]:
+    """The whole environment of the command."""
+    try:
+        guest = _strings("environment.json", _read(paths.at("/etc/pikaci/environment.json")))
+    except FileNotFoundError:
+        guest = {}
+    except (OSError, Refusal) as error:
+        raise StartError(f"{paths.at('/etc/pikaci/environment.json')}: {error}") from None
+    base = {
+        "PATH": PATH,
+        "HOME": user.home,
+        "USER": user.name,
+        "LOGNAME": user.name,
+        "SHELL": bash,
+        "LANG": "C.UTF-8",
+    }
+    return {**base, **guest, **job.env, "PIKACI_ARTIFACTS": f"{paths.artifacts}/files"}
+
+
+def find_bash() -> str:
+    """Where the guest has bash.
+
+    Raises:
+        StartError: nowhere.
+    """
+    for directory in PATH.split(":"):
+        if os.access(f"{directory}/bash", os.X_OK):
+            return f"{directory}/bash"
+    raise StartError(f"there is no bash in {PATH}")
+
+
+def start_command(job: Job, user: User, paths: Paths, log: int) -> int:
+    """Start the command in a session of its own; its process id.
+
+    Raises:
+        StartError: the kernel refuses.
+    """
+    bash = find_bash()
+    environment = job_environment(job, user, paths, bash)
+    arguments = [bash, "--noprofile", "--norc", "-c", job.command]
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become(user, paths.workspace, log)
+            os.execve(bash, arguments, environment)  # noqa: S606 - there is no shell but the job's
+        except BaseException as error:  # noqa: BLE001 - a forked child must not return
+            os.write(writer, str(error).encode("utf-8", "replace")[:4096])
+        os._exit(127)
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        trouble = pipe.read().decode("utf-8", "replace")
+    if trouble:
+        os.waitpid(pid, 0)
+        raise StartError(f"the command can't be started: {trouble}")
+    return pid
+
+
+def _become(user: User, directory: str, log: int) -> None:
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.umask(0o022)
+    if os.geteuid() == 0:
+        try:
+            groups = os.getgrouplist(user.name, user.gid)
+        except OSError:
+            groups = [user.gid]
+        os.setgroups(groups)
+        os.setgid(user.gid)
+        os.setuid(user.uid)
+    os.chdir(directory)
+
+
+class Waiter:
+    """Waits for a command and for the word to stop, and ends what the command started."""
+
+    def __init__(self) -> None:
+        self._told_to_stop = False
+        self._reader, writer = os.pipe()
+        for end in (self._reader, writer):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        if sys.platform.startswith("linux"):
+            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        self._told_to_stop = True
+
+    def wait(self, pid: int, job: Job, records: Records) -> End:
+        """Wait for the command, its deadline or a TERM; afterwards nothing of it runs."""
+        deadline = time.monotonic() + job.timeout_secs
+        status = self._reap_until(pid, deadline, stoppable=True)
+        timed_out = stopped = False
+        if status is None:
+            stopped = self._told_to_stop
+            timed_out = not stopped
+            records.event("terminating", reason="timeout" if timed_out else "stop")
+            _signal_all(pid, signal.SIGTERM)
+            status = self._reap_until(pid, time.monotonic() + job.grace_secs, stoppable=False)
+        killed_at = time.monotonic()
+        left_running = False
+        while not left_running and (status is None or _below(pid)):
+            _signal_all(pid, signal.SIGKILL)
+            ended = self._reap_until(pid, time.monotonic() + KILL_PAUSE_SECS, stoppable=False)
+            status = ended if status is None else status
+            left_running = time.monotonic() - killed_at > KILL_DEADLINE_SECS
+        return End(signal.SIGKILL if status is None else status, timed_out, stopped, left_running)
+
+    def _reap_until(self, pid: int, deadline: float, *, stoppable: bool) -> int | None:
+        status = None
+        while True:
+            try:
+                while (reaped := os.waitpid(-1, os.WNOHANG))[0]:
+                    if reaped[0] == pid:
+                        status = reaped[1]
+            except ChildProcessError:
+                return status
+            left = deadline - time.monotonic()
+            if status is not None or left <= 0 or (stoppable and self._told_to_stop):
+                return status
+            select.select([self._reader], [], [], left)
+            try:
+                os.read(self._reader, 4096)
+            except BlockingIOError:
+                continue
+
+
+def _signal_all(leader: int, number: int) -> None:
+    for pid in _below(leader):
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def _below(leader: int) -> list[int]:
+    """All processes below this one. Without /proc: the leader's group, as kill(2) names it."""
+    try:
+        names = [name for name in os.listdir("/proc") if name.isdecimal()]
+    except OSError:
+        return _group(leader)
+    children: dict[int, list[int]] = {}
+    for name in names:
+        try:
+            parent = _read(f"/proc/{name}/stat").rpartition(")")[2].split()[1]
+        except OSError:
+            continue
+        children.setdefault(int(parent), []).append(int(name))
+    found, todo = [], [os.getpid()]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def _group(leader: int) -> list[int]:
+    try:
+        os.kill(-leader, 0)
+    except (ProcessLookupError, PermissionError):
+        return []
+    return [-leader]
+
+
+# The daemon
+
+
+def run(job: Job, paths: Paths, records: Records) -> None:
+    """Run the job to its result, whatever that is.
+
+    Raises:
+        OSError: the result can't be written.
+    """
+    started_at = timestamp()
+    try:
+        waiter = Waiter()
+        user = find_user(as_root=job.as_root)
+        log = _open_artifacts(paths, user)
+        workspace = prepare_workspace(paths, user, writable=job.writable)
+        records.event("workspace_ready", workspace=workspace)
+        started_at = timestamp()
+        pid = start_command(job, user, paths, log)
+        records.event("command_started", pid=pid)
+        os.close(log)
+        end = waiter.wait(pid, job, records)
+    except Exception as error:  # noqa: BLE001 - whatever happens ends in a result
+        values = {"status": "error", "exit_code": None, "signal": None, "message": str(error)}
+    else:
+        values = describe(end, job)
+    records.event("command_finished", status=values["status"], exit_code=values["exit_code"])
+    records.result({**values, "started_at": started_at, "finished_at": timestamp()})
+
+
+def _open_artifacts(paths: Paths, user: User) -> int:
+    files = f"{paths.artifacts}/files"
+    os.makedirs(files, 0o755, exist_ok=True)
+    os.chown(files, user.uid, user.gid)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(f"{paths.artifacts}/guest.log", flags, 0o644)
+
+
+def describe(end: End, job: Job) -> dict[str, Any]:
+    """The result's values for how the command ended."""
+    number = os.WTERMSIG(end.wait_status) if os.WIFSIGNALED(end.wait_status) else None
+    code = None if number else os.WEXITSTATUS(end.wait_status)
+    if end.timed_out:
+        status, message = "timed_out", f"the command ran longer than {job.timeout_secs} s"
+    elif end.stopped:
+        status, message = "error", "the runner was told to stop"
+    elif number:
+        status, message = "failed", f"the command was killed by signal {number}"
+    elif code:
+        status, message = "failed", f"the command ended with exit code {code}"
+    else:
+        status, message = "passed", "the command succeeded"
+    if end.left_running:
+        message += "; some of what it started can't be killed"
+    return {"status": status, "exit_code": code, "signal": number, "message": message}
+
+
+def daemonise(job: Job, paths: Paths, records: Records) -> None:
+    """Go on as a process that nobody waits for.
+
+    Raises:
+        OSError: there is no process to be had.
+    """
+    child = os.fork()
+    if child:
+        if os.waitpid(child, 0)[1]:
+            raise OSError("the second fork failed")
+        return
+    code = 1
+    try:
+        os.setsid()
+        if not os.fork():
+            _go_on(job, paths, records)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _go_on(job: Job, paths: Paths, records: Records) -> None:
+    os.chdir("/")
+    null = os.open(os.devnull, os.O_RDWR)
+    for target in (0, 1, 2):
+        os.dup2(null, target)
+    records.event("runner_started", contract=int(CONTRACT), pid=os.getpid())
+    run(job, paths, records)
+
+
+def main(arguments: list[str]) -> int:
+    """Start the job, or check that it could be started; the exit code."""
+    root, check = "", False
+    while arguments:
+        if arguments[0] == "--check-contract":
+            check = True
+        elif arguments[0] == "--root" and arguments[1:]:
+            root = arguments.pop(1)
+        else:
+            raise Refusal(
+                USAGE, f"unknown argument {arguments[0]!r}; this program has --check-contract"
+            )
+        arguments = arguments[1:]
+    paths, variables = Paths(root), dict(os.environ)
+    check_ready(variables, paths)
+    if check:
+        _answer("ready")
+        return STARTED
+    job = read_job(variables)
+    records = Records(paths.artifacts)
+    try:
+        claimed = records.claim()
+    except OSError as error:
+        raise Refusal(UNWRITABLE, f"{paths.artifacts} can't be written to: {error}") from None
+    if claimed:
+        try:
+            daemonise(job, paths, records)
+        except OSError as error:
+            records.disclaim()
+            raise Refusal(NO_PROCESS, f"the runner can't become a daemon: {error}") from None
+    _answer("started" if claimed else "already_started")
+    return STARTED
+
+
+def _answer(state: str) -> None:
+    sys.stdout.write(json.dumps({"contract": int(CONTRACT), "state": state}) + "\n")
+
+
+def entry() -> NoReturn:
+    """Run as a program."""
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Refusal as refusal:
+        sys.stderr.write(f"pikaci-incus-run: {refusal}\n")
+        sys.exit(refusal.code)
+
+
+if __name__ == "__main__":
+    entry()
