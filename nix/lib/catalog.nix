@@ -7,7 +7,6 @@ let
     elemAt
     filter
     groupBy
-    isAttrs
     isFunction
     length
     listToAttrs
@@ -16,6 +15,7 @@ let
     toJSON
     ;
   inherit (import ./fault.nix) fault meant wrong;
+  inherit (import ./merge.nix) targetsFor;
   types = import ./types.nix;
   checkTarget = import ./target.nix;
   planOf = import ./plan.nix;
@@ -118,11 +118,7 @@ let
   raw = listToAttrs (
     map (system: {
       name = system;
-      value =
-        let
-          targets = checked.targets system;
-        in
-        if isAttrs targets then targets else wrong "targets" "an attribute set of targets for ${system}" targets;
+      value = targetsFor system (checked.targets system);
     }) checked.systems
   );
 

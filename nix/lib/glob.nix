@@ -48,9 +48,12 @@ let
       }
       .${scan.state};
 
-  # Globs as nearly all are: without brackets, escapes or braces within braces. Nix's regular expressions recurse, so a long
-  # text goes the slow way.
-  isSimple = glob: stringLength glob < 256 && match "([^][{}\\\\]|[{][^][{}\\\\]*})+" glob != null && match "[.]{0,2}/.*" glob == null;
+  # Globs as nearly all are: without brackets, escapes, braces within braces and "..". Nix's regular expressions recurse, so
+  # a long text goes the slow way.
+  isSimple =
+    glob:
+    stringLength glob < 256 && replaceStrings [ ".." ] [ "" ] glob == glob && match "[.]?([^][{}\\/.]|${group})([^][{}\\]|${group})*" glob != null;
+  group = "[{][^][{}\\]*}";
 
   problem =
     glob:
@@ -63,6 +66,8 @@ let
       "a leading \"/\""
     else if substring 0 2 glob == "./" || substring 0 3 glob == "../" then
       "a leading \"./\" or \"../\""
+    else if match "(.*/)?[.][.](/.*)?" glob != null then
+      "a \"..\""
     else if replaceStrings special none glob == glob then
       null
     else if end.stray then

@@ -18,6 +18,9 @@ let
   prepare = import ./prepare.nix;
   checkNeeds = import ./needs.nix;
 
+  # See staged-rust.nix.
+  expand = path: entry: if entry ? __stagedRust then (import ./staged-rust.nix).expand path entry else entry;
+
   fieldsWith =
     images:
     types.record {
@@ -103,7 +106,7 @@ let
 in
 path: id: entry:
 let
-  target = checkNames path (fields.check path entry);
+  target = checkNames path (fields.check path (expand path entry));
   title = if target.title == null then id else target.title;
 in
 seq (checkNeeds path target.prepare target.jobs) (

@@ -47,7 +47,8 @@ def test_the_catalog_and_every_plan_evaluate_offline(flake: Path, system: str) -
 
 
 def test_the_library_is_an_output(flake: Path) -> None:
-    assert eval_output(flake, "lib", "--apply", "builtins.attrNames") == ["mkCatalog"]
+    names = ["linuxRust", "mergeTargets", "mkCatalog", "stagedRust"]
+    assert eval_output(flake, "lib", "--apply", "builtins.attrNames") == names
 
 
 def test_hello_builds_with_a_shell_and_nothing_else(flake: Path) -> None:
