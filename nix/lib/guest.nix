@@ -47,6 +47,8 @@ let
   normal = path: match "(/[A-Za-z0-9_.+@=-]+)+" path != null && match ".*/[.][.]?(/.*)?" path == null;
 in
 {
+  inherit closed kept;
+
   path = rec {
     expected = "an absolute path in the guest";
     check =

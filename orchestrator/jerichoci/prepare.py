@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.clock import milliseconds_since, timestamp
 from jerichoci.errors import PikaciError
 from jerichoci.event import PrepareFinished, PrepareStarted
 from jerichoci.hostcommand import HostCommandRun
+from jerichoci.payload import PayloadError, read_payload
 from jerichoci.plan import HostCommand, NixBuild
 from jerichoci.realise import CANCELLED, Realised, failed
 from jerichoci.record import PreparedOutput, PrepareTiming
@@ -22,7 +24,6 @@ from jerichoci.stop import StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from pathlib import Path
 
     from jerichoci.hostlog import HostLogs
     from jerichoci.placement import Placement
@@ -89,6 +90,7 @@ class Prepares:
 
     def finished(self, node_id: str, result: Realised) -> None:
         """Record a node's end and let the jobs that wait for it go on."""
+        result = _accepted(node_id, result)
         took = milliseconds_since(self._started[node_id])
         text = f"prepare {node_id} {result.outcome}" + (", cached" if result.cached else "")
         self.logs.say(self.needed_by[node_id], "pikaci", f"{text} ({took} ms)")
@@ -184,3 +186,15 @@ class Prepares:
             code = CauseCode.PREPARE_UNAVAILABLE
             result = failed(FailureKind.INFRASTRUCTURE, code, error.message, error.hint)
         self.finished(node.id, result)
+
+
+def _accepted(node_id: str, result: Realised) -> Realised:
+    """The result, unless what the output says of itself is wrong."""
+    if result.path is None:
+        return result
+    try:
+        read_payload(Path(result.path))
+    except PayloadError as error:
+        message = f"prepare {node_id}: {error.message}"
+        return failed(FailureKind.TEST_FAILURE, CauseCode.PAYLOAD_INVALID, message, error.hint)
+    return result

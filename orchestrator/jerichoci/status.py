@@ -59,6 +59,7 @@ class CauseCode(StrEnum):
     HOST_COMMAND_FAILED = "host_command_failed"
     HOST_COMMAND_TIMED_OUT = "host_command_timed_out"
     OUTPUT_MISSING = "output_missing"
+    PAYLOAD_INVALID = "payload_invalid"
     PREPARE_UNAVAILABLE = "prepare_unavailable"
     DEPENDENCY_FAILED = "dependency_failed"
     RUNTIME_UNAVAILABLE = "runtime_unavailable"
