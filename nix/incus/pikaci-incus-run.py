@@ -29,7 +29,8 @@ over that PIKACI_INCUS_ENV, and PIKACI_ARTIFACTS.
 The exec returns as soon as the runner is a daemon, which its client's end doesn't end. A second
 exec in one guest starts nothing and says so: a host that lost the answer may ask again.
 `--check-contract` starts nothing either; it says whether an exec would. Both print one JSON
-object {contract, state: started | already_started | ready}, or say on stderr what is wrong, and end with
+object {contract, state: started | already_started | ready}, or say on stderr what is wrong, and
+end with
 
     0   started, or started before; with --check-contract: ready
     64  a variable or an argument is missing or wrong
@@ -361,8 +362,8 @@ def prepare_workspace(paths: Paths, user: User, *, writable: bool) -> str:
         return "read_only"
     try:
         _mount_overlay(paths.workspace, paths.at("/var/lib/pikaci/workspace"), user)
-    except StartError:
-        # The guest's disk can't carry one (it may be an overlay itself): memory can.
+    except (OSError, StartError):
+        # The guest's disk can't carry one (it may be an overlay itself, or full): memory can.
         memory = paths.at("/run/pikaci-workspace")
         os.makedirs(memory, 0o700, exist_ok=True)
         _mount("tmpfs", memory, "tmpfs", 0, "mode=0700")
@@ -381,7 +382,7 @@ def _mount_overlay(snapshot: str, directory: str, user: User) -> None:
     options = f"lowerdir={snapshot},upperdir={upper},workdir={work}"
     # In a user namespace trusted.* attributes are out of reach, and without any attributes of its
     # own an overlay can't replace a directory.
-    owned = _read("/proc/self/uid_map").split()[:2] != ["0", "0"]
+    owned = _read("/proc/self/uid_map").split() != ["0", "0", "4294967295"]
     _mount("overlay", snapshot, "overlay", 0, f"{options},userxattr" if owned else options)
 
 

@@ -1,0 +1,141 @@
+"""A directory that the runner takes for a guest, in a mount namespace of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+RUNNER = Path(__file__).resolve().parents[2] / "nix" / "incus" / "pikaci-incus-run.py"
+USER, GROUP = 1000, 100
+RESULT_DEADLINE_SECS = 60
+
+
+def load_runner() -> ModuleType:
+    """The runner as a module."""
+    spec = importlib.util.spec_from_file_location("pikaci_incus_run", RUNNER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Guest:
+    """A guest's paths below a directory. Its numbers are the host's: users are looked at by uid."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.snapshot = root / "workspace" / "snapshot"
+        self.artifacts = root / "artifacts"
+        for directory in (self.snapshot, self.artifacts):
+            directory.mkdir(parents=True)
+        (self.snapshot / "README").write_text("hello\n")
+        for path in (self.snapshot, self.snapshot / "README"):
+            os.chown(path, USER, GROUP)
+
+    def variables(self, command: str, **others: str) -> dict[str, str]:
+        variables = {
+            "PATH": os.environ["PATH"],
+            "PIKACI_INCUS_CONTRACT": "1",
+            "PIKACI_INCUS_GUEST_COMMAND": command,
+            "PIKACI_INCUS_TIMEOUT_SECS": "60",
+            "PIKACI_INCUS_RUN_AS_ROOT": "0",
+            "PIKACI_INCUS_MOUNTS": "",
+        }
+        return variables | {f"PIKACI_INCUS_{name}": value for name, value in others.items()}
+
+    def argv(self, *arguments: str) -> list[str]:
+        return ["unshare", "--mount", str(RUNNER), "--root", str(self.root), *arguments]
+
+    def execute(
+        self, variables: dict[str, str], *arguments: str
+    ) -> subprocess.CompletedProcess[str]:
+        """The host's exec."""
+        return subprocess.run(
+            self.argv(*arguments),
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+
+    def start(self, command: str, **others: str) -> None:
+        done = self.execute(self.variables(command, **others))
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {"contract": 1, "state": "started"}
+
+    def run(self, command: str, **others: str) -> dict[str, Any]:
+        """Start a command and wait for its result."""
+        self.start(command, **others)
+        return self.result()
+
+    def result(self) -> dict[str, Any]:
+        path = self.artifacts / "result.json"
+        wait_for(path.exists)
+        result: dict[str, Any] = json.loads(path.read_text())
+        return result
+
+    def log(self) -> str:
+        return (self.artifacts / "guest.log").read_text()
+
+    def events(self) -> list[dict[str, Any]]:
+        path = self.artifacts / "events.jsonl"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def event(self, name: str) -> dict[str, Any]:
+        """The event of that name, as soon as it is there."""
+        wait_for(lambda: any(event["event"] == name for event in self.events()))
+        return next(event for event in self.events() if event["event"] == name)
+
+    def pid(self) -> int:
+        """The runner's."""
+        pid: int = self.event("runner_started")["pid"]
+        return pid
+
+    def stop(self) -> None:
+        """End a runner that a test has left."""
+        if self.events():
+            pid = self.pid()
+            if is_runner(pid, self.root):
+                os.kill(pid, signal.SIGTERM)
+                wait_for(lambda: not is_runner(pid, self.root))
+
+
+def is_runner(pid: int, root: Path) -> bool:
+    try:
+        return os.fsencode(root) in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def processes_of(marker: str) -> list[int]:
+    """Those with the marker in their command lines, the runner's own aside."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                line = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if marker.encode() in line and b"pikaci-incus-run" not in line:
+                found.append(int(entry.name))
+    return found
+
+
+def wait_for(condition: Any) -> None:  # noqa: ANN401 - any callable
+    deadline = time.monotonic() + RESULT_DEADLINE_SECS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,0 +1,204 @@
+"""How the runner runs a command. The guest is a directory, everything else is real; as root."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from guest.guest import Guest
+
+
+def test_a_command_that_succeeds(guest: Guest) -> None:
+    result = guest.run("cat README")
+
+    moment = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+    assert re.fullmatch(moment, result.pop("started_at"))
+    assert re.fullmatch(moment, result.pop("finished_at"))
+    assert result == {
+        "schema_version": 1,
+        "status": "passed",
+        "exit_code": 0,
+        "signal": None,
+        "message": "the command succeeded",
+    }
+    assert guest.log() == "hello\n"
+
+
+@pytest.mark.parametrize("code", [1, 75, 124, 127, 255])
+def test_an_exit_code_is_the_commands(guest: Guest, code: int) -> None:
+    result = guest.run(f"exit {code}")
+
+    assert (result["status"], result["exit_code"], result["signal"]) == ("failed", code, None)
+    assert result["message"] == f"the command ended with exit code {code}"
+
+
+def test_a_command_that_a_signal_kills(guest: Guest) -> None:
+    result = guest.run("kill -SEGV $$")
+
+    assert (result["status"], result["exit_code"], result["signal"]) == ("failed", None, 11)
+
+
+def test_a_broken_pipe_ends_a_process_as_in_any_shell(guest: Guest) -> None:
+    guest.run("yes | head -n 1; echo ${PIPESTATUS[0]}")
+
+    assert guest.log() == "y\n141\n"
+
+
+def test_a_command_is_text_of_any_shape(guest: Guest) -> None:
+    guest.run("""printf '%s|' "a'b" 'c"d'\n# a comment\nprintf '%s' '$é\\' >&2""")
+
+    assert guest.log() == "a'b|c\"d|$é\\"
+
+
+def test_a_command_has_no_input(guest: Guest) -> None:
+    assert guest.run("cat")["status"] == "passed"
+
+
+def test_a_long_command_comes_in_a_file(guest: Guest, tmp_path: Path) -> None:
+    (tmp_path / "command").write_text("true " + "x" * 131_000 + "; echo end")
+    variables = guest.variables("", GUEST_COMMAND_FILE=str(tmp_path / "command"))
+    del variables["PIKACI_INCUS_GUEST_COMMAND"]
+
+    assert guest.execute(variables).returncode == 0
+    assert guest.result()["status"] == "passed"
+    assert guest.log() == "end\n"
+
+
+def test_a_command_that_the_kernel_finds_too_long(guest: Guest, tmp_path: Path) -> None:
+    (tmp_path / "command").write_text("true " + "x" * 140_000)
+    result = guest.run("", GUEST_COMMAND_FILE=str(tmp_path / "command"))
+
+    assert result["status"] == "error"
+    assert "Argument list too long" in result["message"]
+
+
+def test_the_user_is_pikaci_by_its_numbers(guest: Guest) -> None:
+    guest.run("id -u; id -g; id -G; touch $PIKACI_ARTIFACTS/mine; umask")
+
+    assert guest.log() == "1000\n100\n100\n0022\n"
+    assert (guest.artifacts / "files" / "mine").stat().st_uid == 1000
+    assert guest.artifacts.stat().st_uid == 0
+
+
+def test_a_job_of_pikaci_can_write_no_result_of_its_own(guest: Guest) -> None:
+    result = guest.run("echo '{}' > $PIKACI_ARTIFACTS/../result.json; true")
+
+    assert result["status"] == "passed"
+    assert "Permission denied" in guest.log()
+
+
+def test_a_job_may_be_root(guest: Guest) -> None:
+    guest.run("id -u; id -g; id -G; echo $HOME $USER", RUN_AS_ROOT="1")
+
+    assert guest.log() == "0\n0\n0\n/root root\n"
+
+
+def test_the_environment_is_the_jobs_and_little_else(guest: Guest) -> None:
+    env = {"GREETING": "a b\n'c'", "EMPTY": "", "HOME": "/elsewhere"}
+    guest.run("env -0", ENV=json.dumps(env))
+
+    found = dict(entry.split("=", 1) for entry in guest.log().split("\0") if entry)
+    assert {found.pop(name) for name in ("PATH", "SHELL", "PWD", "SHLVL", "_")}
+    assert found == {
+        **env,
+        "LANG": "C.UTF-8",
+        "USER": "pikaci",
+        "LOGNAME": "pikaci",
+        "PIKACI_ARTIFACTS": str(guest.artifacts / "files"),
+    }
+
+
+def test_the_guests_own_environment_lies_below_the_jobs(guest: Guest) -> None:
+    (guest.root / "etc" / "pikaci").mkdir(parents=True)
+    own = {"A": "guest", "B": "guest"}
+    (guest.root / "etc" / "pikaci" / "environment.json").write_text(json.dumps(own))
+    guest.run("echo $A $B", ENV='{"B": "job"}')
+
+    assert guest.log() == "guest job\n"
+
+
+def test_an_environment_over_128_kib_comes_in_a_file(guest: Guest, tmp_path: Path) -> None:
+    env = {"A": "a" * 100_000, "B": "b" * 100_000}
+    (tmp_path / "env.json").write_text(json.dumps(env))
+    guest.run("echo ${#A} ${#B}", ENV_FILE=str(tmp_path / "env.json"))
+
+    assert guest.log() == "100000 100000\n"
+
+
+def test_bytes_that_are_no_text_pass_both_ways(guest: Guest) -> None:
+    guest.run(r"printf '\377\376\0'; printf %s $ODD", ENV=json.dumps({"ODD": "\udcff"}))
+
+    assert (guest.artifacts / "guest.log").read_bytes() == b"\xff\xfe\0\xff"
+
+
+def test_output_without_an_end_of_line_is_all_there(guest: Guest) -> None:
+    guest.run("printf '%0100000d' 7")
+
+    assert len(guest.log()) == 100_000
+
+
+def test_the_workspace_can_be_written_and_the_snapshot_is_not(guest: Guest) -> None:
+    result = guest.run("pwd; echo more >> README; mkdir new; cat README; stat -c %u .")
+
+    assert result["status"] == "passed"
+    assert guest.log() == f"{guest.snapshot}\nhello\nmore\n1000\n"
+    assert [path.name for path in guest.snapshot.iterdir()] == ["README"]
+    assert (guest.snapshot / "README").read_text() == "hello\n"
+    assert guest.event("workspace_ready")["workspace"] == "overlay"
+
+
+def test_the_workspace_of_a_root_job_can_be_written(guest: Guest) -> None:
+    assert guest.run("rm README && mkdir README", RUN_AS_ROOT="1")["status"] == "passed"
+    assert (guest.snapshot / "README").is_file()
+
+
+def test_the_workspace_can_be_read_only(guest: Guest) -> None:
+    result = guest.run("echo > README", WRITABLE_WORKSPACE="0", RUN_AS_ROOT="1")
+
+    assert result["status"] == "failed"
+    assert "Read-only file system" in guest.log()
+
+
+def test_a_guest_whose_disk_carries_no_overlay_has_it_in_memory(guest: Guest) -> None:
+    disk = guest.root / "var" / "lib" / "pikaci"
+    for directory in (disk, *(guest.root / name for name in ("lower", "upper", "work"))):
+        directory.mkdir(parents=True)
+    options = "lowerdir=lower,upperdir=upper,workdir=work"
+    # What is an overlay can't be the upper directory of another.
+    mount = f"cd {guest.root} && mount -t overlay -o {options} overlay {disk}"
+    argv = ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "-", *guest.argv()[2:]]
+    subprocess.run(argv, env=guest.variables("echo > new"), check=True, timeout=30)
+
+    assert guest.result()["status"] == "passed"
+    assert guest.event("workspace_ready")["workspace"] == "overlay_in_memory"
+
+
+def test_in_a_user_namespace_as_containers_have_a_directory_can_be_replaced(guest: Guest) -> None:
+    (guest.snapshot / "src").mkdir()
+    (guest.snapshot / "src" / "old").touch()
+    for path in (guest.snapshot / "src", guest.snapshot / "src" / "old"):
+        os.chown(path, 1000, 100)
+    wait = 'echo ready && read -r mapped && exec "$@"'
+    argv = ["unshare", "--user", "--mount", "sh", "-c", wait, "-", *guest.argv()[2:]]
+    env = guest.variables("rm -r src && mkdir src && ls src && id -u")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, env=env, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for table in ("uid_map", "gid_map"):
+            Path(f"/proc/{process.pid}/{table}").write_text("0 0 65536\n")
+        process.stdin.write("mapped\n")
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+    assert guest.result()["status"] == "passed"
+    assert guest.event("workspace_ready")["workspace"] == "overlay"
+    assert guest.log() == "1000\n"

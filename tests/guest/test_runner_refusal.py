@@ -1,0 +1,165 @@
+"""What the runner refuses, with which exit code, and that it has then done nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from guest.guest import Guest
+
+
+@pytest.mark.parametrize("arguments", [[], ["--check-contract"]])
+@pytest.mark.parametrize("version", ["2", "", "1.0", None])
+def test_an_unknown_contract_is_said_so(
+    guest: Guest, arguments: list[str], version: str | None
+) -> None:
+    variables = guest.variables("touch $PIKACI_ARTIFACTS/ran")
+    del variables["PIKACI_INCUS_CONTRACT"]
+    if version is not None:
+        variables["PIKACI_INCUS_CONTRACT"] = version
+    done = guest.execute(variables, *arguments)
+
+    asked = "none is named" if version is None else f"'{version}' is asked for"
+    assert done.returncode == 76
+    assert done.stderr == (
+        f"pikaci-incus-run: this runner knows contract 1, and {asked}: rebuild the image\n"
+    )
+    assert list(guest.artifacts.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("GUEST_COMMAND", None, "PIKACI_INCUS_GUEST_COMMAND is missing"),
+        ("GUEST_COMMAND_FILE", "/none", "GUEST_COMMAND_FILE can't be read: [Errno 2] No such file"),
+        ("TIMEOUT_SECS", None, "TIMEOUT_SECS is '', not a number of seconds from 1 up"),
+        ("TIMEOUT_SECS", "0", "TIMEOUT_SECS is '0', not"),
+        ("TIMEOUT_SECS", "²", "TIMEOUT_SECS is '²', not"),
+        ("TIMEOUT_SECS", "1.5", "TIMEOUT_SECS is '1.5', not"),
+        ("RUN_AS_ROOT", None, "RUN_AS_ROOT is missing, not 0 or 1"),
+        ("RUN_AS_ROOT", "true", "RUN_AS_ROOT is 'true', not 0 or 1"),
+        ("WRITABLE_WORKSPACE", "", "WRITABLE_WORKSPACE is '', not 0 or 1"),
+        ("GRACE_SECS", "nan", "GRACE_SECS is 'nan', not a number of seconds"),
+        ("GRACE_SECS", "inf", "GRACE_SECS is 'inf', not a number of seconds"),
+        ("GRACE_SECS", "-1", "GRACE_SECS is '-1', not a number of seconds"),
+        ("ENV", "{", "PIKACI_INCUS_ENV is no JSON: "),
+        ("ENV", "[]", "PIKACI_INCUS_ENV is no JSON object of strings"),
+        ("ENV", '{"A": 1}', "PIKACI_INCUS_ENV is no JSON object of strings"),
+        ("ENV", '{"A=B": ""}', "PIKACI_INCUS_ENV has 'A=B', which can't be a variable"),
+        ("ENV", r'{"A": "\u0000"}', "PIKACI_INCUS_ENV has 'A', which can't be a variable"),
+    ],
+)
+def test_a_wrong_variable_is_named(guest: Guest, name: str, value: str | None, said: str) -> None:
+    variables = guest.variables("true")
+    variables.pop(f"PIKACI_INCUS_{name}", None)
+    if value is not None:
+        variables[f"PIKACI_INCUS_{name}"] = value
+    done = guest.execute(variables)
+
+    assert done.returncode == 64
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(guest.artifacts.iterdir()) == []
+
+
+def test_an_unknown_argument_is_named(guest: Guest) -> None:
+    done = guest.execute(guest.variables("true"), "--version")
+
+    assert done.returncode == 64
+    assert "unknown argument '--version'" in done.stderr
+
+
+def test_a_ready_guest_says_so_and_starts_nothing(guest: Guest) -> None:
+    done = guest.execute({"PATH": "/usr/bin:/bin", **contract()}, "--check-contract")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {"contract": 1, "state": "ready"}
+    assert list(guest.artifacts.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["--check-contract"]])
+def test_a_guest_without_its_mounts_is_not_ready_yet(guest: Guest, arguments: list[str]) -> None:
+    variables = guest.variables("true")
+    del variables["PIKACI_INCUS_MOUNTS"]
+    done = guest.execute(variables, *arguments)
+
+    assert done.returncode == 69
+    where = f"{guest.artifacts}, {guest.snapshot}"
+    assert done.stderr == f"pikaci-incus-run: nothing is mounted yet at {where}\n"
+    assert list(guest.artifacts.iterdir()) == []
+
+
+def test_a_mount_of_the_same_file_system_is_a_mount(guest: Guest) -> None:
+    staged = guest.root / "staged" / "with space"
+    staged.mkdir(parents=True)
+    variables = guest.variables("true", MOUNTS=str(staged))
+    argv = [
+        *("unshare", "--mount", "sh", "-c", 'mount --bind "$1" "$1"; shift; exec "$@"', "-"),
+        *(str(staged), *guest.argv("--check-contract")[2:]),
+    ]
+    done = subprocess.run(argv, env=variables, check=False, timeout=30)
+
+    assert done.returncode == 0
+    assert guest.execute(variables, "--check-contract").returncode == 69
+
+
+def test_a_guest_without_a_workspace_is_not_ready_yet(guest: Guest) -> None:
+    (guest.snapshot / "README").unlink()
+    guest.snapshot.rmdir()
+    done = guest.execute(guest.variables("true"))
+
+    assert done.returncode == 69
+    assert done.stderr == f"pikaci-incus-run: {guest.snapshot} isn't there yet\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--check-contract"]])
+def test_artifacts_that_cannot_be_written_to_are_said_so(
+    guest: Guest, arguments: list[str]
+) -> None:
+    mount = f"mount --bind {guest.artifacts} {guest.artifacts} && "
+    mount += f"mount -o remount,bind,ro {guest.artifacts} && "
+    argv = ["unshare", "--mount", "sh", "-c", f'{mount} exec "$@"', "-"]
+    done = subprocess.run(
+        [*argv, *guest.argv(*arguments)[2:]],
+        env=guest.variables("true"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+    assert done.returncode == 73
+    assert f"{guest.artifacts} can't be written to" in done.stderr
+
+
+def test_artifacts_without_room_are_said_so(guest: Guest) -> None:
+    mount = f"mount -t tmpfs -o size=8k tmpfs {guest.artifacts} && "
+    argv = ["unshare", "--mount", "sh", "-c", f'{mount} exec "$@"', "-"]
+    done = subprocess.run(
+        [*argv, *guest.argv()[2:]],
+        env=guest.variables("true"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+    assert done.returncode == 73
+    assert "No space left on device" in done.stderr
+
+
+def test_a_guest_that_cannot_start_the_command_has_a_result_that_says_so(guest: Guest) -> None:
+    (guest.root / "etc" / "pikaci").mkdir(parents=True)
+    (guest.root / "etc" / "pikaci" / "environment.json").write_text("{")
+    result = guest.run("true")
+
+    assert (result["status"], result["exit_code"]) == ("error", None)
+    assert "environment.json is no JSON" in result["message"]
+
+
+def contract() -> dict[str, str]:
+    return {"PIKACI_INCUS_CONTRACT": "1", "PIKACI_INCUS_MOUNTS": ""}
