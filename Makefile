@@ -11,6 +11,8 @@ help: ## Show this help
 
 run: env ## Run the hello target
 	@pikaci run hello
+	@echo
+	@echo "next:  . .venv/bin/activate    then  pikaci logs latest    pikaci status latest    pikaci --help"
 
 test: env-dev ## Run all of the project's own lanes through pikaci
 	@ci/bootstrap/test.sh

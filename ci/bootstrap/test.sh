@@ -20,10 +20,15 @@ pytest_closing_line() { grep -E '[0-9]+ (passed|failed|errors?|skipped|deselecte
 
 failed=()
 runs=()
+# Interrupted, there is nothing to sum up: the record of the run says how far it came.
+trap 'exit 130' INT TERM
 for lane in "${lanes[@]}"; do
   run=$(new_run_id)
   runs+=("$run")
-  pikaci run "$lane" -L --run-id "$run" || failed+=("$lane")
+  code=0
+  pikaci run "$lane" -L --run-id "$run" || code=$?
+  [ "$code" -eq 130 ] && exit 130
+  [ "$code" -eq 0 ] || failed+=("$lane")
 done
 
 echo

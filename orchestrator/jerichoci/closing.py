@@ -111,6 +111,9 @@ def dead_record(values: dict[str, Any]) -> dict[str, Any]:
 def _dead_job(job: dict[str, Any], now: str, cause: dict[str, Any]) -> dict[str, Any]:
     if job.get("status") != Status.RUNNING:
         return job
+    if not _rows(job, "attempts"):
+        # It had not begun.
+        return {**job, "status": Status.SKIPPED, "cause": cause, "finished_at": now}
     end = {
         "status": Status.FAILED,
         "failure_kind": FailureKind.INFRASTRUCTURE,

@@ -34,7 +34,7 @@ from jerichoci.verdict import broken_message, conclude, did, job_message, prepar
 from jerichoci.workspace import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from jerichoci.hostlog import HostLogs
     from jerichoci.journal import Sink
@@ -51,8 +51,17 @@ CANCEL_POLL_SECS = 1.0
 INTERNAL_LOG = "internal-error.log"
 
 
-async def run_plan(state: StateLayout, request: RunRequest, sinks: Sequence[Sink]) -> RunRecord:
-    """Run a plan and return its terminal record.
+def _nobody() -> None:
+    """Whom it doesn't concern that a run is told to end."""
+
+
+async def run_plan(
+    state: StateLayout,
+    request: RunRequest,
+    sinks: Sequence[Sink],
+    stopping: Callable[[], None] = _nobody,
+) -> RunRecord:
+    """Run a plan and return its terminal record; `stopping` is called when it is told to end.
 
     Raises:
         UsageError: it asks for what can't be had; nothing has started and there is no record.
@@ -68,18 +77,20 @@ async def run_plan(state: StateLayout, request: RunRequest, sinks: Sequence[Sink
         if request.skip_reason:
             writer.finish(skipped_record(record, request.skip_reason))
         else:
-            await Engine(state, request, writer).run()
+            await Engine(state, request, writer, Stop(stopping)).run()
         return writer.record
 
 
 class Engine:
     """One run in progress."""
 
-    def __init__(self, state: StateLayout, request: RunRequest, writer: RunWriter) -> None:
+    def __init__(
+        self, state: StateLayout, request: RunRequest, writer: RunWriter, stop: Stop
+    ) -> None:
         self._request = request
         self._plan = request.plan
         self._writer = writer
-        self._stop = Stop()
+        self._stop = stop
         self._failure: BaseException | None = None
         self._running: set[str] = set()
         self._selected = self._select()
@@ -275,7 +286,7 @@ class Engine:
         last = time.monotonic()
         while True:
             await asyncio.sleep(CANCEL_POLL_SECS)
-            if self._writer.layout.cancel_request.exists():
+            if not self._stop.is_set() and self._writer.layout.cancel_request.exists():
                 self._stop.set(StopReason.CANCELLED)
             if time.monotonic() - last >= HEARTBEAT_SECS:
                 last = time.monotonic()

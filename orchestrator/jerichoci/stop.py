@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
 ResultT = TypeVar("ResultT")
 
@@ -25,9 +25,13 @@ class StoppedError(Exception):
 
 
 class Stop:
-    """Set once; the first reason stays. `haste` is set when somebody asks again."""
+    """Set once; the first reason stays. `haste` is set when somebody asks again.
 
-    def __init__(self) -> None:
+    `told` is called when somebody asks for the first time.
+    """
+
+    def __init__(self, told: Callable[[], None] | None = None) -> None:
+        self._told = told
         self._event = asyncio.Event()
         self.haste = asyncio.Event()
         self.reason: StopReason | None = None
@@ -37,6 +41,8 @@ class Stop:
         if self.reason is None:
             self.reason = reason
             self._event.set()
+            if self._told and reason is StopReason.CANCELLED:
+                self._told()
         elif reason is StopReason.CANCELLED:
             self.haste.set()
 

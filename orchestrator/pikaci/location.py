@@ -69,8 +69,13 @@ def state_layout(state_root: str | None, source: SourceTree | None, name: str = 
     if source is None and not name:
         raise UsageError("no state root is known", "give one with --state-root")
     identity = name or str(source.root if source else "")
+    return StateLayout(state_home() / slug(identity))
+
+
+def state_home() -> Path:
+    """The directory of the state roots that nobody names."""
     home = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
-    return StateLayout(Path(home) / "pikaci" / slug(identity))
+    return Path(home) / "pikaci"
 
 
 def slug(identity: str) -> str:

@@ -173,6 +173,25 @@ def complete_run(ctx: click.Context, _param: click.Parameter, text: str) -> list
     return [row for row in [*latest, *rows] if str(row.value).startswith(text)]
 
 
+def complete_job(ctx: click.Context, _param: click.Parameter, text: str) -> list[CompletionItem]:
+    """Jobs of the run, or of the newest run of the target, that begin with what was typed."""
+    from click.shell_completion import CompletionItem
+
+    from jerichoci.errors import PikaciError
+
+    try:
+        store = open_store(ctx.params.get("state_root"), ctx.params.get("flake"))
+        if run := ctx.params.get("run"):
+            runs = [store.summary(store.resolve(run))]
+        else:
+            newest = store.list_runs(limit=20)
+            runs = [row for row in newest if row.target_id == ctx.params.get("target")][:1]
+    except PikaciError:
+        return []
+    names = [job.id for row in runs for job in row.jobs]
+    return [CompletionItem(name) for name in names if name.startswith(text)]
+
+
 def complete_target(ctx: click.Context, _param: click.Parameter, text: str) -> list[CompletionItem]:
     """Targets of the catalog that begin with what was typed."""
     import asyncio

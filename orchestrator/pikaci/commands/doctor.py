@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +15,8 @@ import click
 from pikaci import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jerichoci.layout import StateLayout
 
 
@@ -32,14 +37,32 @@ def command(flake: str | None, state_root: str | None) -> int:
     """Check Nix, git, the kernel's isolation and the state root; say what to do about each."""
     from jerichoci.errors import EXIT_INFRASTRUCTURE
 
-    state = options.open_state(state_root, flake)
-    state.make()
-    findings = asyncio.run(_examine(state))
+    with _some_state(state_root, flake) as state:
+        state.make()
+        findings = asyncio.run(_examine(state))
     for finding in findings:
         mark = "ok  " if finding.good else ("BAD " if finding.needed else "note")
         click.echo(f"{mark} {finding.what:<12} {finding.text}")
     bad = any(finding.needed and not finding.good for finding in findings)
     return EXIT_INFRASTRUCTURE if bad else 0
+
+
+@contextmanager
+def _some_state(state_root: str | None, flake: str | None) -> Iterator[StateLayout]:
+    """The state root that is meant; outside a flake one that goes again, where the others are."""
+    from jerichoci.errors import UsageError
+    from jerichoci.layout import StateLayout
+    from pikaci.location import state_home
+
+    try:
+        yield options.open_state(state_root, flake)
+    except UsageError:
+        if flake or state_root:
+            raise
+        home = state_home()
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="doctor-", dir=home) as made:
+            yield StateLayout(Path(made))
 
 
 async def _examine(state: StateLayout) -> list[Finding]:

@@ -38,5 +38,5 @@ def command(flake: str | None, *, as_json: bool) -> None:
         for lane in lanes.lanes
     ]
     click.echo(table(("LANE", "TRIGGER", "TARGET", "GROUP", "PATHS"), cells))
-    if lanes.nightly_schedule_utc:
+    if any(lane.trigger.value == "nightly" for lane in lanes.lanes):
         click.echo(f"nightly lanes run at {lanes.nightly_schedule_utc} UTC", err=True)

@@ -21,7 +21,13 @@ CHUNK_BYTES = 4 * 1024 * 1024
 
 @click.command("logs")
 @options.run_argument
-@click.option("--job", "job", metavar="ID", help="Only this job.  [default: all]")
+@click.option(
+    "--job",
+    "job",
+    metavar="ID",
+    help="Only this job.  [default: all]",
+    shell_complete=options.complete_job,
+)
 @click.option(
     "--kind",
     type=click.Choice(["host", "guest", "both"]),

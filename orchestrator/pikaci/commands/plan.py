@@ -78,7 +78,9 @@ def as_text(plan: Plan) -> str:
         where = f"{job.placement}, {job.runtime}, {job.execute.timeout_secs} s"
         lines.append(f"job     {job.job_id}  [{where}]  $ {_first_line(job.execute.command)}")
         if job.depends_on:
-            lines.append(f"        needs {', '.join(job.depends_on)}")
+            names = {other.id: other.job_id for other in plan.jobs}
+            needs = ", ".join(names.get(needed, needed) for needed in job.depends_on)
+            lines.append(f"        needs {needs}")
     return "\n".join(lines)
 
 

@@ -62,6 +62,8 @@ async def _rerun(
     plan = store.load_plan(run_id)
     planned = await _recorded(store, record, plan, nix)
     jobs = tuple(_not_passed(record)) if failed else ()
+    if needed := _needed_again(plan, jobs):
+        click.echo(f"pikaci: {', '.join(needed)} again too: the others need it", err=True)
     return await run_planned(
         planned, nix, RunFlags(jobs=jobs, changed_since=None, **flags), rerun_of=run_id
     )
@@ -75,6 +77,12 @@ def _not_passed(record: RunRecord) -> list[str]:
     if not jobs:
         raise UsageError(f"every job of run {record.run_id} passed", "leave --failed out")
     return jobs
+
+
+def _needed_again(plan: Plan, jobs: tuple[str, ...]) -> list[str]:
+    """The jobs that run again only because one of `jobs` needs them."""
+    closure = plan.closure({node.id for node in plan.jobs if node.job_id in jobs})
+    return [n.job_id for n in plan.jobs if n.id in closure and n.job_id not in jobs]
 
 
 async def _recorded(store: RunStore, record: RunRecord, plan: Plan, nix: NixOptions) -> Planned:

@@ -40,7 +40,14 @@ class RunFlags:
     metavar="URL",
     help="Run a commit nobody has checked out: git+https://host/repo?rev=REV.",
 )
-@click.option("--job", "jobs", multiple=True, metavar="ID", help="Only this job and what it needs.")
+@click.option(
+    "--job",
+    "jobs",
+    multiple=True,
+    metavar="ID",
+    help="Only this job and what it needs.",
+    shell_complete=options.complete_job,
+)
 @click.option(
     "--changed-since",
     metavar="REV",
@@ -110,7 +117,7 @@ async def run_planned(
     from jerichoci.request import RunRequest
     from jerichoci.status import KeepPolicy
     from pikaci import __version__
-    from pikaci.render import exit_code, open_sinks
+    from pikaci.render import exit_code, open_reporter
 
     changed, filters, skip = await _filtered(planned, flags.changed_since)
     request = RunRequest(
@@ -128,8 +135,10 @@ async def run_planned(
         skip_reason=skip,
         nix=nix,
     )
-    with open_sinks(flags.output, planned.state, print_logs=flags.print_logs) as sinks:
-        record: RunRecord = await run_plan(planned.state, request, sinks)
+    with open_reporter(flags.output, planned.state, print_logs=flags.print_logs) as reporter:
+        record: RunRecord = await run_plan(
+            planned.state, request, reporter.sinks, reporter.stopping
+        )
     return exit_code(record)
 
 

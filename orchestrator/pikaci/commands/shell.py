@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("shell")
 @options.run_argument
-@click.argument("job", metavar="JOB")
+@click.argument("job", metavar="JOB", shell_complete=options.complete_job)
 @options.flake
 @options.state_root
 def command(run: str, job: str, flake: str | None, state_root: str | None) -> int:
@@ -49,7 +49,7 @@ async def _shell(store: RunStore, run_id: str, job_id: str) -> int:
     if not workspace.mount.is_dir():
         raise UsageError(
             f"run {run_id} kept no workspace of job {job_id}",
-            f"`pikaci rerun {run_id} --failed --keep on-failure` does",
+            f"`pikaci rerun {run_id} --keep always` does",
         )
     placement = open_placement(node.placement, store.layout.root, NixOptions())
     confinement = await probe(placement, store.layout.slots / f"probe-{os.getpid()}")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pikaci import options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @click.command("targets")
@@ -38,7 +42,12 @@ def command(
         click.echo(json.dumps(catalog["targets"], indent=2, ensure_ascii=False))
         return
     rows = [
-        (target["id"], target["trigger"], ",".join(target["jobs"]), target["title"] or "")
+        (target["id"], target["trigger"], ",".join(target["jobs"]), _what(target))
         for target in catalog["targets"]
     ]
-    click.echo(table(("TARGET", "TRIGGER", "JOBS", "TITLE"), rows))
+    click.echo(table(("TARGET", "TRIGGER", "JOBS", "WHAT"), rows))
+
+
+def _what(target: Mapping[str, Any]) -> str:
+    """A target's description; its title if there is none."""
+    return str(target["description"] or target["title"] or "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import (
@@ -21,11 +22,13 @@ from jerichoci.errors import (
 from jerichoci.status import FailureKind, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from jerichoci.journal import Sink
     from jerichoci.layout import StateLayout
     from jerichoci.record import RunRecord
+    from pikaci.render.plain import Plain
+    from pikaci.render.terminal import Terminal
 
 KIND_CODES = {
     FailureKind.TEST_FAILURE: EXIT_TEST_FAILURE,
@@ -45,9 +48,17 @@ def exit_code(record: RunRecord) -> int:
             return KIND_CODES[record.failure_kind or FailureKind.INFRASTRUCTURE]
 
 
+@dataclass(frozen=True)
+class Reporter:
+    """Those who are told of a run's events, and who says at once that it was told to end."""
+
+    sinks: list[Sink]
+    stopping: Callable[[], None]
+
+
 @contextmanager
-def open_sinks(output: str, state: StateLayout, *, print_logs: bool) -> Iterator[list[Sink]]:
-    """The sinks for an `--output`, released at the end."""
+def open_reporter(output: str, state: StateLayout, *, print_logs: bool) -> Iterator[Reporter]:
+    """The reporter for an `--output`, released at the end."""
     with ExitStack() as held:
         sinks: list[Sink] = []
         if output == "jsonl":
@@ -58,12 +69,13 @@ def open_sinks(output: str, state: StateLayout, *, print_logs: bool) -> Iterator
             from pikaci.render.data import FinalRecord
 
             sinks.append(FinalRecord(sys.stdout))
+        human: Terminal | Plain
         if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not print_logs:
             from pikaci.render.terminal import terminal
 
-            sinks.append(held.enter_context(terminal(state)))
+            human = held.enter_context(terminal(state))
         else:
             from pikaci.render.plain import plain
 
-            sinks.append(held.enter_context(plain(state, print_logs=print_logs)))
-        yield sinks
+            human = held.enter_context(plain(state, print_logs=print_logs))
+        yield Reporter([*sinks, human], human.stopping)

@@ -14,13 +14,23 @@ from jerichoci.event import (
     RunFinished,
     RunStarted,
 )
-from pikaci.render.words import between, duration, failure_tail, job_end, run_end
+from pikaci.render.words import (
+    HOST,
+    STOPPING,
+    between,
+    duration,
+    failure_tail,
+    job_end,
+    run_end,
+    run_start,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jerichoci.event import EventBase
     from jerichoci.layout import StateLayout
+    from jerichoci.record import JobRecord
     from pikaci.render.tail import Tails
 
 
@@ -37,7 +47,7 @@ class Plain:
         match event:
             case RunStarted(run=run):
                 self._run_id = run.run_id
-                _say(f"run {run.run_id}: {run.target_id}, snapshot {(run.snapshot_id or '')[:12]}")
+                _say(f"{run_start(run)}: {run.target_id}, snapshot {(run.snapshot_id or '')[:12]}")
             case PrepareStarted(node_id=node_id):
                 _say(f"prepare {node_id} ...")
             case PrepareFinished(node_id=node_id, cached=cached, duration_ms=took, cause=cause):
@@ -48,16 +58,23 @@ class Plain:
                 _say(f"job {job_id} started{again}")
                 self._follow(job_id, attempt)
             case JobFinished(job=job):
-                if self._tails:
-                    self._tails.drain(job.id)
-                else:
-                    for line in failure_tail(self._state, self._run_id, job):
-                        _show(job.id, line)
-                took_text = between(job.started_at, job.finished_at)
-                _say(f"job {job.id} {job_end(job)}" + (f" in {took_text}" if took_text else ""))
+                self._end_job(job)
             case RunFinished(run=run):
                 for line in run_end(self._state, run):
                     _say(line)
+
+    def _end_job(self, job: JobRecord) -> None:
+        if self._tails:
+            self._tails.drain(job.id)
+        took = between(job.started_at, job.finished_at)
+        _say(f"job {job.id} {job_end(job)}" + (f" in {took}" if took else ""))
+        if not self._tails:
+            for line in failure_tail(self._state, self._run_id, job):
+                _show(job.id, line)
+
+    def stopping(self) -> None:
+        """Say that the run was told to end."""
+        _say(STOPPING)
 
     def _follow(self, job_id: str, attempt: int) -> None:
         if self._tails:
@@ -83,4 +100,7 @@ def _say(text: str) -> None:
 
 
 def _show(job_id: str, line: str) -> None:
+    if line.startswith(HOST):
+        # Told as events already.
+        return
     sys.stderr.write(f"{job_id}> {line}\n")

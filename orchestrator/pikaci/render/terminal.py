@@ -24,7 +24,15 @@ from jerichoci.event import (
 )
 from jerichoci.log import last_lines
 from jerichoci.status import Outcome, PhaseName, Status
-from pikaci.render.words import between, duration, failure_tail, job_end, run_end
+from pikaci.render.words import (
+    STOPPING,
+    between,
+    duration,
+    failure_tail,
+    job_end,
+    run_end,
+    run_start,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,14 +132,18 @@ class Terminal:
         self._run_id = run.run_id
         self._job_ids = [job.id for job in run.jobs]
         self._console.print(Text.assemble((run.target_id, "bold"), f"  {run.target_description}"))
-        self._console.print(Text(f"run {run.run_id}", style="dim"))
+        self._console.print(Text(run_start(run), style="dim"))
 
     def _end_job(self, job: JobRecord) -> None:
         self._lines.pop(f"job {job.id}", None)
-        for said in failure_tail(self._state, self._run_id, job):
-            self._console.print(Text(f"  {job.id}> {said}"), soft_wrap=True)
         took = between(job.started_at, job.finished_at)
         self._done(job.status, f"job {job.id} {job_end(job)}", took)
+        for said in failure_tail(self._state, self._run_id, job):
+            self._console.print(Text(f"  {job.id}> {said}"), soft_wrap=True)
+
+    def stopping(self) -> None:
+        """Say that the run was told to end."""
+        self._console.print(Text(STOPPING, style="yellow"))
 
     def _end(self, run: RunRecord) -> None:
         self._lines.clear()

@@ -51,7 +51,10 @@ def job_end(job: JobRecord) -> str:
     return f"{job.status}{kind}{why}"
 
 
-LAUNCHED = f"pikaci> {PhaseName.LAUNCH_GUEST} "
+HOST = "pikaci> "
+"""Begins what the host did, in a host log."""
+LAUNCHED = f"{HOST}{PhaseName.LAUNCH_GUEST} "
+STOPPING = "ending: jobs get 10 s to end by themselves; Ctrl-C again ends them now"
 
 
 def failure_tail(state: StateLayout, run_id: str, job: JobRecord) -> Iterator[str]:
@@ -61,7 +64,10 @@ def failure_tail(state: StateLayout, run_id: str, job: JobRecord) -> Iterator[st
     lines = last_lines(_log(state, run_id, job), FAILURE_LINES * 3)
     launches = [number for number, line in enumerate(lines) if line.startswith(LAUNCHED)]
     said = lines[launches[-1] :] if launches else lines
-    yield from [line for line in said if not line.startswith("pikaci> ")][-FAILURE_LINES:]
+    own = [line for line in said if not line.startswith(HOST)]
+    if len(own) > FAILURE_LINES:
+        yield f"[the last {FAILURE_LINES} lines]"
+    yield from own[-FAILURE_LINES:]
 
 
 def _log(state: StateLayout, run_id: str, job: JobRecord) -> Path:
@@ -84,4 +90,12 @@ def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
         bad = next((job for job in run.jobs if job.status is Status.FAILED), None)
         option = f" --job {bad.id}" if bad else ""
         yield f"all of it: pikaci logs {run.run_id}{option}"
-        yield f"again:     pikaci rerun {run.run_id} --failed"
+        yield f"again on the same snapshot: pikaci rerun {run.run_id} --failed"
+        if bad and (state.run(run.run_id).scratch / f"{bad.id}-{bad.attempt}").is_dir():
+            yield f"its workspace is kept: pikaci shell {run.run_id} {bad.id}"
+
+
+def run_start(run: RunRecord) -> str:
+    """The line that opens a run: its id, and which run it does again."""
+    again = f", {run.rerun_of} again on its snapshot" if run.rerun_of else ""
+    return f"run {run.run_id}{again}"
