@@ -1,0 +1,1 @@
+echo "alpha says $1"

@@ -1,0 +1,1 @@
+test "$CARGO_PKG_NAME" = beta; echo "ok: beta"

@@ -1,0 +1,284 @@
+"""Staged Rust builds: plan, prepared outputs and jobs, on stand-ins for cargo and crane.
+
+`nix/checks/staged-rust.nix` has the stand-ins; what jq makes of cargo's messages is tried with the
+real two where they are.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from e2e.project import Project
+from jerichoci.payload import MANIFEST, read_payload
+from jerichoci.system import own_system
+from nix.evaluation import ROOT, evaluate, run_nix
+from usertree import IDENTITY, UserTree
+
+if TYPE_CHECKING:
+    from jerichoci.payload import PayloadManifest
+
+DEPS_PATH = "/staged/linux-rust/workspace-deps"
+BUILD_PATH = "/staged/linux-rust/workspace-build"
+SCRIPTS = ROOT / "nix/ci/linux-rust"
+
+FLAKE = """
+{
+  outputs = _: {
+    pikaci = (import ./nix/lib).mkCatalog {
+      systems = [ "@system@" ];
+      targets = import ./targets.nix;
+    };
+  };
+}
+"""
+TARGETS = """
+system:
+let
+  lib = import ./nix/lib;
+  built = import ./nix/checks/staged-rust.nix { inherit system; src = ./.; };
+  stages = { inherit (built) workspaceDeps workspaceBuild; };
+  staged = attributes: lib.stagedRust (stages // attributes);
+in
+{
+  unit = staged {
+    description = "All tests";
+    jobs = {
+      alpha.arguments = [ "it's" "--ignored" ];
+      beta = { wrapper = "run-smoke"; timeoutSecs = 60; };
+      lint.command = ''"$PIKACI_INPUT_WORKSPACE_DEPS/bin/run-cargo" clippy --workspace'';
+    };
+  };
+  again = staged {
+    title = "again";
+    job = { needs = [ "fixture" ]; env.A = "shared"; };
+    prepare.fixture.hostCommand = { command = "echo 1 > fixture"; outputs = [ "fixture" ]; };
+    jobs.all.env.A = "own";
+  };
+  broken = staged {
+    workspaceBuild = derivation {
+      name = "broken";
+      inherit system;
+      builder = "/bin/sh";
+      args = [ "-ec" "mkdir -p $out/share/pikaci; echo \\"$manifest\\" > $out/@manifest@" ];
+      manifest = builtins.toJSON { schema_version = 1; kind = "x"; asset_roots = [ "../x" ]; };
+      PATH = "/usr/bin:/bin";
+    };
+    jobs.all = { };
+  };
+}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A repository whose workspace is the stand-ins' own."""
+    (tmp_path / "home").mkdir()
+    tree = UserTree(tmp_path / "repo")
+    shutil.copytree(ROOT / "nix/checks/staged-rust", tree.root)
+    for name in ("lib", "ci", "checks"):
+        shutil.copytree(ROOT / "nix" / name, tree.root / "nix" / name)
+    token = secrets.token_hex(8)
+    tree.write("flake.nix", FLAKE.replace("@system@", own_system()))
+    tree.write("targets.nix", TARGETS.replace("@manifest@", MANIFEST))
+    tree.write("token", token)
+    tree.init()
+    tree.commit()
+    environment = IDENTITY | {"HOME": str(tmp_path / "home"), "LC_ALL": "C.UTF-8"}
+    return Project(tree, tmp_path / "state", token, own_system(), environment=environment)
+
+
+def plan(project: Project, target: str) -> dict[str, Any]:
+    values: dict[str, Any] = project.pikaci("plan", target, "--json").passed().json
+    return values
+
+
+def prepares(values: dict[str, Any]) -> dict[str, Any]:
+    return {node["description"]: node for node in values["nodes"] if node["kind"] == "prepare"}
+
+
+def stages(project: Project) -> tuple[Any, Any]:
+    nodes = prepares(plan(project, "unit"))
+    return (
+        nodes["Dependencies of the workspace, compiled"],
+        nodes["Test programs of the workspace"],
+    )
+
+
+def payload(node: dict[str, Any]) -> PayloadManifest:
+    """The manifest of a stage, which is built."""
+    manifest = read_payload(Path(node["prepare"]["out_path"]))
+    assert manifest
+    return manifest
+
+
+def test_every_job_gets_both_stages_at_their_guest_paths(project: Project) -> None:
+    values = plan(project, "unit")
+    deps, build = stages(project)
+    expected = [
+        {
+            "node_id": build["id"],
+            "env": "PIKACI_INPUT_WORKSPACE_BUILD",
+            "guest_path": BUILD_PATH,
+        },
+        {"node_id": deps["id"], "env": "PIKACI_INPUT_WORKSPACE_DEPS", "guest_path": DEPS_PATH},
+    ]
+    jobs = [node["execute"] for node in values["nodes"] if node["kind"] == "execute"]
+    assert [job["inputs"] for job in jobs] == [expected] * 3
+    assert [job["command"] for job in jobs] == [
+        "exec \"$PIKACI_INPUT_WORKSPACE_BUILD/bin/run-alpha\" 'it'\\''s' --ignored",
+        'exec "$PIKACI_INPUT_WORKSPACE_BUILD/bin/run-smoke"',
+        '"$PIKACI_INPUT_WORKSPACE_DEPS/bin/run-cargo" clippy --workspace',
+    ]
+
+
+def test_targets_of_the_same_build_share_its_nodes(project: Project) -> None:
+    first, second = prepares(plan(project, "unit")), prepares(plan(project, "again"))
+    assert set(second) - set(first) == {"fixture"}
+    assert all(second[name] == node for name, node in first.items())
+
+
+def test_a_job_says_its_own_over_what_all_have_in_common(project: Project) -> None:
+    *_, job = plan(project, "again")["nodes"]
+    assert job["execute"]["env"] == {"A": "own"}
+    assert len(job["depends_on"]) == 3
+
+
+def test_both_stages_have_manifests_that_hold(project: Project) -> None:
+    project.run("unit", "--job", "beta")
+    deps, build = (payload(node) for node in stages(project))
+    assert (deps.kind, deps.entrypoints) == ("linux-rust-workspace-deps", ["bin/run-cargo"])
+    assert deps.asset_roots == ["target.tar.zst"]
+    assert build.kind == "linux-rust-workspace-build"
+    assert build.entrypoints == ["bin/run-all", "bin/run-alpha", "bin/run-beta", "bin/run-smoke"]
+    mounts = [mount.model_dump() for stage in (deps, build) for mount in stage.mounts]
+    assert mounts == [
+        {"name": name, "relative_path": ".", "guest_path": path, "read_only": True}
+        for name, path in (("workspace-deps", DEPS_PATH), ("workspace-build", BUILD_PATH))
+    ]
+
+
+def test_only_the_lock_and_the_manifests_change_the_dependencies(project: Project) -> None:
+    deps, build = (node["prepare"]["drv_path"] for node in stages(project))
+    project.write("crates/alpha/greeting.txt", "good day\n")
+    new_deps, new_build = (node["prepare"]["drv_path"] for node in stages(project))
+    assert (new_deps == deps, new_build == build) == (True, False)
+    project.write("Cargo.lock", "version = 3\n")
+    assert stages(project)[0]["prepare"]["drv_path"] != deps
+
+
+def test_jobs_run_what_was_built_in_the_workspace(project: Project) -> None:
+    record = project.run("unit")
+    assert {job["id"]: job["status"] for job in record["jobs"]} == dict.fromkeys(
+        ("alpha", "beta", "lint"), "passed"
+    )
+    assert "ok: alpha greets with 2 arguments: it's --ignored\n" in project.log("alpha")
+    assert "ok: beta\n" in project.log("beta")
+    assert "cargo clippy --profile dev --workspace, dependencies from ./Cargo.lock\n" in (
+        project.log("lint")
+    )
+
+
+def test_a_failing_test_fails_its_job_after_all_have_run(project: Project) -> None:
+    project.write("crates/alpha/greeting.txt", "good day\n")
+    done = project.pikaci("run", "again")
+    assert done.code == 1
+    assert "ok: beta\n" in project.log("all")
+    assert "failed: alpha/greeting-test\n" in project.log("all")
+    (job,) = project.record()["jobs"]
+    assert job["exit_code"] == 101
+
+
+def test_a_workspace_without_a_packages_directory_is_named(project: Project) -> None:
+    text = (project.root / "targets.nix").read_text()
+    excluding = text.replace(
+        '"All tests";', '"All tests"; snapshot.exclude = [ "crates/beta/**" ];'
+    )
+    project.write("targets.nix", excluding)
+    assert project.pikaci("run", "unit").code == 1
+    assert "beta was built from crates/beta, which this workspace hasn't" in project.log("beta")
+
+
+def test_a_stage_with_a_wrong_manifest_runs_no_job(project: Project) -> None:
+    done = project.pikaci("run", "broken")
+    assert done.code == 1
+    (job,) = project.record()["jobs"]
+    assert job["cause"]["code"] == "payload_invalid"
+    assert job["cause"]["message"].endswith(
+        f"{MANIFEST} is wrong: asset_roots.0: '../x' is not a plain path inside the output"
+    )
+
+
+def test_the_check_of_this_flake_builds() -> None:
+    check = f'import {ROOT}/nix/checks/staged-rust.nix {{ system = "{own_system()}"; }}'
+    done = run_nix("build", "--no-link", "--offline", "--impure", "--expr", check)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_wrapper_with_a_path_for_a_name_is_refused() -> None:
+    check = (
+        f'(import {ROOT}/nix/checks/staged-rust.nix {{ system = "x86_64-linux";'
+        ' wrappers."../x" = ""; }).workspaceBuild.drvPath'
+    )
+    tried = evaluate(f"(builtins.tryEval ({check})).success")
+    assert tried is False
+
+
+WORKSPACE = {
+    "Cargo.toml": '[workspace]\nmembers = ["crates/*"]\nresolver = "2"\n',
+    "crates/alpha/Cargo.toml": '[package]\nname = "alpha"\nversion = "0.1.0"\nedition = "2021"\n',
+    "crates/alpha/src/lib.rs": "#[test] fn unit() {}\n",
+    "crates/alpha/src/main.rs": 'fn main() { println!("from alpha"); }\n',
+    "crates/alpha/examples/sample.rs": "fn main() {}\n",
+    "crates/alpha/tests/it.rs": """
+#[test] fn runs_where_cargo_would() {
+    assert_eq!(std::fs::read_to_string("data.txt").unwrap(), "data");
+    let program = std::env::var("CARGO_BIN_EXE_alpha").unwrap();
+    let said = std::process::Command::new(program).output().unwrap().stdout;
+    assert_eq!(said, b"from alpha\\n");
+}
+""",
+    "crates/alpha/data.txt": "data",
+}
+
+
+@pytest.mark.skipif(not (shutil.which("cargo") and shutil.which("jq")), reason="needs cargo and jq")
+def test_what_the_real_cargo_builds_is_found_and_runs(tmp_path: Path) -> None:
+    tree = UserTree(tmp_path / "tree")
+    for name, content in WORKSPACE.items():
+        tree.write(name, content)
+
+    def run(script: str, *args: str) -> str:
+        argv = ["bash", "-ec", script, "bash", *args]
+        done = subprocess.run(argv, cwd=tree.root, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run(
+        "cargo test --workspace --no-run --offline --message-format json-render-diagnostics"
+        " > ../messages; cargo metadata --format-version 1 --no-deps --offline > ../metadata"
+    )
+    jq = 'jq -r --slurpfile metadata ../metadata -f "$1" ../messages | tee ../programs'
+    found = [line.split("\t")[:4] for line in run(jq, str(SCRIPTS / "programs.jq")).splitlines()]
+    assert sorted(found) == [
+        ["alpha", "crates/alpha", "bin", "alpha"],
+        ["alpha", "crates/alpha", "test", "alpha-bin"],
+        ["alpha", "crates/alpha", "test", "alpha-lib"],
+        ["alpha", "crates/alpha", "test", "it-test"],
+    ]
+    run(
+        'bash "$1/install-programs.sh" ../out ../programs "$(command -v bash)" "$1/run-tests.sh";'
+        """ bash "$1/manifest.sh" ../out '{"schema_version":1,"kind":"x"}'""",
+        str(SCRIPTS),
+    )
+    manifest = read_payload(tmp_path / "out")
+    assert manifest
+    assert manifest.entrypoints == ["bin/run-all", "bin/run-alpha"]
+    assert "test runs_where_cargo_would ... ok" in run("../out/bin/run-all")
+    assert json.loads((tmp_path / "out" / MANIFEST).read_text())["kind"] == "x"
