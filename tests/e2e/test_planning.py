@@ -103,7 +103,7 @@ def test_a_plan_can_be_drawn(project: Project) -> None:
 def test_targets_are_listed_without_building_anything(project: Project) -> None:
     project.define(HELLO + '  broken.jobs.it.command = throw "never looked at";')
     text = project.pikaci("targets").passed().out
-    assert text.splitlines()[0].split() == ["TARGET", "TRIGGER", "JOBS", "TITLE"]
+    assert text.splitlines()[0].split() == ["TARGET", "TRIGGER", "JOBS", "WHAT"]
     assert {line.split()[0] for line in text.splitlines()[1:]} == {"hello", "broken"}
     rows = project.pikaci("targets", "--json").passed().json
     assert {row["id"] for row in rows} == {"hello", "broken"}
