@@ -1,0 +1,12 @@
+# All of the workspace's tests, the ignored ones too.
+{ staged }:
+staged {
+  title = "nightly-linux";
+  description = "Every test of the workspace, slow ones too";
+  trigger = "nightly";
+  jobs.all = {
+    arguments = [ "--include-ignored" ];
+    resources.cpus = 8;
+    timeoutSecs = 14400;
+  };
+}

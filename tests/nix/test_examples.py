@@ -1,0 +1,186 @@
+"""The catalog under examples/pika: every target plans, and a wrong edit is caught."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from e2e.project import Project
+from jerichoci.system import own_system
+from nix.evaluation import ROOT
+from usertree import IDENTITY, UserTree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STAGED = (
+    "pre-merge-agent-contracts",
+    "pre-merge-pika-rust",
+    "pre-merge-notifications",
+    "pre-merge-pikachat-rust",
+    "pre-merge-pikachat-typescript",
+    "pre-merge-pikachat-openclaw-e2e",
+    "pre-merge-pika-followup",
+    "pre-merge-fixture-rust",
+    "pre-merge-rmp",
+)
+TARGETS = {
+    "x86_64-linux": {*STAGED, "nightly-linux"},
+    "aarch64-darwin": {"apple-desktop", "apple-host-sanity", "nightly-apple-ui"},
+}
+GUEST_PATHS = {"/staged/linux-rust/workspace-build", "/staged/linux-rust/workspace-deps"}
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Project:
+    """A repository with the example and the library it takes from beside it."""
+    (tmp_path / "home").mkdir()
+    tree = UserTree(tmp_path / "repo").init()
+    for name in ("nix/lib", "examples/pika"):
+        shutil.copytree(ROOT / name, tree.root / name)
+    tree.commit()
+    environment = IDENTITY | {"HOME": str(tmp_path / "home"), "LC_ALL": "C.UTF-8"}
+    cwd = tree.root / "examples/pika"
+    return Project(tree, tmp_path / "state", "", own_system(), cwd, environment)
+
+
+def plan(example: Project, target: str) -> dict[str, Any]:
+    values: dict[str, Any] = example.pikaci("plan", target, "--json").passed().json
+    return values
+
+
+@pytest.mark.parametrize("system", TARGETS)
+def test_each_system_has_its_targets(example: Project, system: str) -> None:
+    rows = example.pikaci("targets", "--system", system, "--json").passed().json
+    assert {row["id"] for row in rows} == TARGETS[system]
+
+
+def test_every_target_plans_for_its_system(example: Project) -> None:
+    for system, targets in TARGETS.items():
+        for target in targets:
+            values = plan(example, target)
+            assert (values["target_id"], values["system"]) == (target, system)
+
+
+def test_staged_targets_share_what_is_built(example: Project) -> None:
+    builds = set()
+    for target in STAGED:
+        nodes = plan(example, target)["nodes"]
+        jobs = [node for node in nodes if node["kind"] == "execute"]
+        assert jobs
+        for job in jobs:
+            assert {it["guest_path"] for it in job["execute"]["inputs"]} >= GUEST_PATHS
+            assert (job["placement"], job["runtime"]) == ("remote_ssh", "incus")
+        builds |= {
+            node["prepare"]["drv_path"]
+            for node in nodes
+            if node["kind"] == "prepare" and node["prepare"]["type"] == "nix_build"
+        }
+    assert len(builds) == 2
+
+
+def test_apple_runs_on_the_mac_and_in_vms(example: Project) -> None:
+    found = {
+        target: {
+            (node["placement"], node["runtime"])
+            for node in plan(example, target)["nodes"]
+            if node["kind"] == "execute"
+        }
+        for target in TARGETS["aarch64-darwin"]
+    }
+    assert found == {
+        "apple-host-sanity": {("remote_ssh", "host_process")},
+        "apple-desktop": {("local", "tart")},
+        "nightly-apple-ui": {("local", "tart")},
+    }
+
+
+def test_a_change_selects_the_lanes_it_concerns(example: Project) -> None:
+    before = example.tree.commit()
+    example.write("crates/rmp-cli/src/main.rs", "fn main() {}\n")
+    after = example.tree.commit()
+    done = example.pikaci("select", "--base", before, "--head", after, "--json").passed()
+    assert "check-rmp" in done.out
+
+
+EDITS = {
+    "a role that no image has": (
+        "targets/default.nix",
+        'incus.role = "linux-runner"',
+        'incus.role = "linux-runer"',
+        'incus.role: expected a role of images, found "linux-runer" (did you mean "linux-runner"?)',
+    ),
+    "a job that isn't there": (
+        "targets/pre-merge-fixture-rust.nix",
+        '"pika-fixture" ]',
+        '"pika-fixtures" ]',
+        'relay-smoke.needs: expected prepares and jobs of this target, found "pika-fixtures" (did',
+    ),
+    "jobs in a circle": (
+        "targets/pre-merge-pikachat-rust.nix",
+        "pikachat-cli = { };",
+        'pikachat-cli.needs = [ "pikachat-smoke" ];',
+        "expected jobs that don't wait for themselves, found pikachat-cli -> pikachat-smoke ->",
+    ),
+    "a target without its lane": (
+        "targets/pre-merge-rmp.nix",
+        '"branch"',
+        '"nightly"',
+        'expected a target whose trigger is "branch", found "pre-merge-rmp", whose trigger is',
+    ),
+    "a lane of no target": (
+        "ci/forge-lanes.toml",
+        'target = "pre-merge-rmp"',
+        'target = "pre-merge-rpm"',
+        "lanes[check-rmp].target: expected the id of a target, found",
+    ),
+    "a guest path over another": (
+        "targets/pre-merge-pikachat-typescript.nix",
+        '"/staged/node/modules"',
+        '"/staged/linux-rust/workspace-build/node"',
+        "expected guest paths that are apart",
+    ),
+    "a timeout in words": (
+        "targets/pre-merge-pika-rust.nix",
+        "timeoutSecs = 3600",
+        'timeoutSecs = "1h"',
+        'timeoutSecs: expected a positive integer, found the string "1h"',
+    ),
+    "a knob of another runtime": (
+        "targets/apple-desktop.nix",
+        "tart // {",
+        'tart // { incus.role = "linux-runner";',
+        'expected no incus knobs where runtime is "tart"',
+    ),
+    "remote without a host": (
+        "targets/default.nix",
+        'labels = [ "linux-builder" ];',
+        "",
+        "expected a host, or labels that one has",
+    ),
+    "an output outside": (
+        "targets/pre-merge-pikachat-typescript.nix",
+        '"pikachat-openclaw/node_modules" ];',
+        '"../node_modules" ];',
+        'hostCommand.outputs[0]: expected a path inside the workspace, found the string "../node',
+    ),
+    "TOML that isn't": (
+        "ci/forge-lanes.toml",
+        'nightly_schedule_utc = "02:30"',
+        'nightly_schedule_utc = "02:30',
+        "ci/forge-lanes.toml",
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=list(EDITS))
+def test_a_wrong_edit_is_caught(example: Project, edit: tuple[str, str, str, str]) -> None:
+    name, old, new, sentence = edit
+    path = example.root / "examples/pika" / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    target = "apple-desktop" if "apple" in name else "pre-merge-pika-rust"
+    assert sentence in example.pikaci("plan", target).refused()
