@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from jerichoci import atomic
@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from jerichoci.plan import Plan
 
 RESERVE_BYTES = 64 * 1024
-"""Kept for the terminal run.json, status.json and event of a run on a full disk."""
+"""The least that is kept for the terminal run.json, status.json and event of a run."""
+ATTEMPT_BYTES = 4 * 1024
+"""One attempt in a record: its phases, a cause with a long message."""
+TIMING_BYTES = 512
+"""One prepare node in a record."""
+BLOCK_BYTES = 4 * 1024
+"""What the smallest file takes."""
+TERMINAL_WRITES = 3
+"""A job's record is in the last event, in its status.json and in run.json."""
 
 
 class RunWriter:
@@ -53,9 +61,7 @@ class RunWriter:
 
     def update_job(self, job: JobRecord) -> None:
         """Put a job's record in place of its former one; write both status.json and run.json."""
-        path = self.layout.status(job.id)
-        make_private(path.parent)
-        atomic.write_json(path, job.model_dump(mode="json"))
+        self._write_status(job)
         self.update(jobs=[job if row.id == job.id else row for row in self.record.jobs])
 
     def write_outputs(self, outputs: Sequence[PreparedOutput]) -> None:
@@ -64,17 +70,28 @@ class RunWriter:
         atomic.write_json(self.layout.prepared_outputs, record.model_dump(mode="json"))
 
     def finish(self, record: RunRecord) -> None:
-        """Write the terminal record: event, status.json files, run.json; then tell the sinks."""
+        """Write the terminal record: event, status.json files, run.json; then tell the sinks.
+
+        Raises:
+            OSError: there isn't even room for event and run.json.
+        """
         self.layout.free_reserve()
         self.record = record
         event = self._journal.append(RunFinished(run=record))
+        # run.json is the last to say that the run is over, but the first to have its room.
+        whole = self.layout.record.with_name(f"{self.layout.record.name}{atomic.TEMP_MARK}end")
+        atomic.write_json(whole, record.model_dump(mode="json"))
         for job in record.jobs:
-            path = self.layout.status(job.id)
-            make_private(path.parent)
-            atomic.write_json(path, job.model_dump(mode="json"))
-        atomic.write_json(self.layout.record, record.model_dump(mode="json"))
+            with suppress(OSError):
+                self._write_status(job)
+        whole.rename(self.layout.record)
         self.layout.reserve.unlink(missing_ok=True)
         self._journal.tell(event)
+
+    def _write_status(self, job: JobRecord) -> None:
+        path = self.layout.status(job.id)
+        make_private(path.parent)
+        atomic.write_json(path, job.model_dump(mode="json"))
 
 
 @contextmanager
@@ -120,13 +137,25 @@ def _taken(run_id: str) -> UsageError:
 
 
 def _write_first_records(run: RunLayout, record: RunRecord, plan: Plan) -> None:
-    fd = os.open(run.reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        if os.write(fd, bytes(RESERVE_BYTES)) < RESERVE_BYTES:
-            raise OSError(28, "No space left on device")
-    finally:
-        os.close(fd)
+    with run.reserve.open("xb", buffering=0) as reserve:
+        size = _reserve_bytes(record, plan)
+        if reserve.write(bytes(size)) < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     for directory in (run.gcroots, run.scratch, run.root / "jobs"):
         directory.mkdir(mode=0o700)
     atomic.write_json(run.plan, plan.dump())
     atomic.write_json(run.record, record.model_dump(mode="json"))
+
+
+def _reserve_bytes(record: RunRecord, plan: Plan) -> int:
+    """What the terminal record of a run can take if every job makes all its attempts."""
+    now = TERMINAL_WRITES * len(record.model_dump_json(indent=1).encode())
+    retries = [node.execute.retries for node in plan.jobs]
+    # The first attempt, and the last once more: it is what is loose on a job.
+    later = (
+        TERMINAL_WRITES
+        * ATTEMPT_BYTES
+        * sum(2 + more.infrastructure + more.test for more in retries)
+    )
+    timings = TERMINAL_WRITES * TIMING_BYTES * len(plan.prepares)
+    return RESERVE_BYTES + now + later + timings + 2 * BLOCK_BYTES * len(plan.jobs)

@@ -18,6 +18,7 @@ from jerichoci.engine import Engine
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.event import EventBase, JobPhase
 from jerichoci.layout import StateLayout
+from jerichoci.plan import Retries
 from jerichoci.rundir import RunWriter
 from jerichoci.snapshot import take_snapshot
 from jerichoci.status import FailureKind, Status
@@ -28,6 +29,7 @@ from runner import Runner
 from usertree import UserTree
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 DEADLINE_SECS = 60
@@ -248,6 +250,53 @@ async def test_a_disk_that_a_job_fills_still_ends_in_a_whole_record(
     assert {row.status for row in run.job("a").attempts} <= {Status.FAILED}
     assert not list(run.layout.root.rglob("*.tmp-*"))
     assert not run.layout.reserve.exists()
+    check_events(run.layout)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for 16 MiB."""
+    directory = tmp_path / "16m"
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=0700", "tmpfs", str(directory)]
+    subprocess.run(mount, check=True)
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+@pytest.mark.parametrize("count", [1, 20, 60])
+async def test_a_disk_that_is_filled_has_room_for_the_record_of_many_jobs(
+    disk: Path, tmp_path: Path, count: int
+) -> None:
+    user = UserTree(tmp_path / "user")
+    user.write("README", "hello\n")
+    state = StateLayout(disk / "state")
+    state.make()
+    runner = Runner(state, (await take_snapshot(state.root, user.root)).tree)
+    fills = f"cat /dev/zero > {disk}/filler; true"
+    jobs = [job(f"j{number}", retries=Retries(infrastructure=1)) for number in range(count)]
+    run = await runner.run(job("fills", fills), *jobs)
+    assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
+    assert run.record == runner.ended(run.record.run_id).record
+    for row in run.record.jobs:
+        assert json.loads(run.layout.status(row.id).read_bytes())["status"] == row.status
+    assert not run.layout.reserve.exists()
+    check_events(run.layout)
+
+
+async def test_a_status_that_can_not_be_written_does_not_keep_the_run_from_its_end(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunWriter, "_write_status", full)
+    run = await runner.run(job("a"), job("b"))
+    assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
+    assert run.record == runner.ended(run.record.run_id).record
+    assert not list(run.layout.root.rglob("*.tmp-*"))
     check_events(run.layout)
 
 
