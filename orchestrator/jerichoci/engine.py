@@ -20,7 +20,7 @@ from jerichoci.attempt import STOP_MESSAGES, AttemptRun
 from jerichoci.clock import timestamp
 from jerichoci.errors import PikaciError
 from jerichoci.event import Heartbeat, JobFinished, JobStarted
-from jerichoci.hostlog import host_logs
+from jerichoci.hostlog import HostLogs
 from jerichoci.ids import check_run_id, new_run_id
 from jerichoci.placement import open_placement
 from jerichoci.prepare import Host, Prepares
@@ -36,7 +36,6 @@ from jerichoci.workspace import remove_tree
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
-    from jerichoci.hostlog import HostLogs
     from jerichoci.journal import Sink
     from jerichoci.layout import StateLayout
     from jerichoci.placement import Placement
@@ -119,7 +118,8 @@ class Engine:
 
     async def run(self) -> None:
         """Run to the terminal record, whatever happens on the way."""
-        with host_logs(self._writer.layout) as logs, self._signals():
+        with self._signals():
+            logs = HostLogs(self._writer.layout)
             nodes = [node for node in self._plan.prepares if node.id in self._selected]
             prepares = Prepares(self._writer, logs, nodes, self._needed_by())
             beat = asyncio.ensure_future(self._guard(self._beat()))
@@ -214,7 +214,8 @@ class Engine:
         code, message = STOP_MESSAGES[self._stop.reason or StopReason.CANCELLED]
         skipped = self._stop.reason is StopReason.FAIL_FAST and not (job and job.attempt)
         status = Status.SKIPPED if skipped else Status.CANCELLED
-        return {"status": status, "cause": Cause(code=code, message=message), "message": message}
+        cause = Cause(code=code, message=message)
+        return {"status": status, "failure_kind": None, "cause": cause, "message": message}
 
     async def _attempt(
         self, job: JobRecord, node: ExecuteNode, inputs: dict[str, Path], logs: HostLogs

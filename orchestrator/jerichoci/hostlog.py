@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jerichoci.layout import make_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from jerichoci.layout import RunLayout
 
@@ -17,11 +16,10 @@ SPEAKER = "pikaci"
 
 
 class HostLogs:
-    """The open host logs, a descriptor for each job's current attempt."""
+    """The host logs of a run's jobs; none stays open: jobs may outnumber descriptors."""
 
     def __init__(self, run: RunLayout) -> None:
         self._run = run
-        self._open: dict[tuple[str, int], int] = {}
         self._attempts: dict[str, int] = {}
 
     def begin(self, job_id: str, attempt: int) -> None:
@@ -37,28 +35,17 @@ class HostLogs:
         lines = "".join(f"{speaker}> {line}\n" for line in text.splitlines() or [""])
         data = lines.encode("utf-8", "surrogateescape")
         for job_id in job_ids:
-            os.write(self._descriptor(job_id, self._attempts.get(job_id, 1)), data)
+            fd = self._open(job_id, self._attempts.get(job_id, 1))
+            try:
+                os.write(fd, data)
+            finally:
+                os.close(fd)
 
-    def _descriptor(self, job_id: str, attempt: int) -> int:
-        key = (job_id, attempt)
-        if key not in self._open:
-            directory = self._run.attempt(job_id, attempt)
+    def _open(self, job_id: str, attempt: int) -> int:
+        directory = self._run.attempt(job_id, attempt)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        try:
+            return os.open(directory / "host.log", flags, 0o600)
+        except FileNotFoundError:
             make_private(directory)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            self._open[key] = os.open(directory / "host.log", flags, 0o600)
-        return self._open[key]
-
-    def close(self) -> None:
-        """Close every log."""
-        while self._open:
-            os.close(self._open.popitem()[1])
-
-
-@contextmanager
-def host_logs(run: RunLayout) -> Iterator[HostLogs]:
-    """The host logs of a run, closed at the end."""
-    logs = HostLogs(run)
-    try:
-        yield logs
-    finally:
-        logs.close()
+            return os.open(directory / "host.log", flags, 0o600)

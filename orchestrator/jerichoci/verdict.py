@@ -29,7 +29,8 @@ def conclude(
     Of several failed jobs the run takes the first kind in the order of FailureKind.
     """
     record = record.with_(jobs=list(jobs), finished_at=timestamp())
-    kinds = {job.failure_kind for job in jobs if job.status is Status.FAILED}
+    broken = [job for job in jobs if job.status is Status.FAILED]
+    kinds = {job.failure_kind for job in broken}
     kind = next((kind for kind in FailureKind if kind in kinds), None)
     if failure is not None:
         cause = Cause(code=_code(failure), message=broken_message(failure))
@@ -41,7 +42,7 @@ def conclude(
         cause = Cause(code=code, message=message)
         return record.with_(status=Status.CANCELLED, cause=cause, message=message)
     if kind is not None:
-        first = next(job for job in jobs if job.failure_kind is kind)
+        first = next(job for job in broken if job.failure_kind is kind)
         changes = {"status": Status.FAILED, "failure_kind": kind, "cause": first.cause}
         return record.with_(**changes, message=first.message)
     return record.with_(status=Status.PASSED)

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.project import wait_for
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.plan import Resources, Retries
+from jerichoci.record import Tool
+from jerichoci.request import RunRequest, Source, first_record
 from jerichoci.runtime.host_process import HostProcess
 from jerichoci.status import FailureKind, Status
-from plans import RUN_ID, job
+from jerichoci.verdict import conclude
+from plans import RUN_ID, job, plan
 from records import check_events
 
 if TYPE_CHECKING:
@@ -176,6 +183,48 @@ async def test_an_infrastructure_failure_is_retried_as_one(
     assert (first.failure_kind, second.status) == (FailureKind.INFRASTRUCTURE, Status.PASSED)
     assert first.cause
     assert (first.cause.phase, first.cause.message) == ("launch_guest", "no luck")
+
+
+async def test_a_job_that_is_cancelled_before_its_retry_has_no_failure_kind(
+    runner: Runner, tmp_path: Path
+) -> None:
+    run = asyncio.create_task(
+        runner.run(
+            job("a", "exit 1", retries=Retries(test=1)),
+            job("b", f"touch {tmp_path}/second; sleep 600"),
+            max_jobs=1,
+            run_id=RUN_ID,
+        )
+    )
+    await asyncio.to_thread(wait_for, (tmp_path / "second").exists)
+    os.kill(os.getpid(), signal.SIGTERM)
+    ended = await run
+    assert ended.record.status is Status.CANCELLED
+    assert ended.record.failure_kind is None
+    first = ended.job("a")
+    assert [row.failure_kind for row in first.attempts] == [FailureKind.TEST_FAILURE]
+    assert (first.status, first.failure_kind) == (Status.CANCELLED, None)
+
+
+def test_only_failed_jobs_say_why_a_run_failed(runner: Runner) -> None:
+    request = RunRequest(
+        plan=plan(job("a"), job("b")), source=Source("", ""), tool=Tool(version="0")
+    )
+    record = first_record(runner.state, request, request.plan.with_(run_id=RUN_ID))
+    kind = FailureKind.TEST_FAILURE
+    stopped, broken = (
+        row.with_(status=status, failure_kind=kind, message=status)
+        for row, status in zip(record.jobs, (Status.CANCELLED, Status.FAILED), strict=True)
+    )
+    assert conclude(record, [stopped, broken], None, None).message == "failed"
+
+
+def test_a_run_may_have_more_jobs_than_a_process_has_descriptors(runner: Runner) -> None:
+    few = ["sh", "-c", 'ulimit -n 96; exec "$@"', "sh"]
+    jobs = [job(f"j{number}") for number in range(100)]
+    with runner.start(*jobs, prefix=few) as process:
+        assert process.wait(60) == 0
+    assert runner.ended().record.status is Status.PASSED
 
 
 async def test_a_timeout_is_not_retried(runner: Runner) -> None:
