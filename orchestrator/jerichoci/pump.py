@@ -33,6 +33,7 @@ class Pump:
 
     def __init__(self, cat: asyncio.subprocess.Process, sink: int) -> None:
         self._cat = cat
+        self._given_up = False
         self.sink = sink
 
     def hand_over(self) -> None:
@@ -42,19 +43,25 @@ class Pump:
             self.sink = -1
 
     async def drain(self) -> None:
-        """Wait until all that was printed is in the log.
+        """Wait until all that was printed is in the log, but once only for whoever won't end.
 
         Raises:
             InfrastructureError: the log can't be written.
         """
         self.hand_over()
-        with suppress(TimeoutError):
+        if self._given_up:
+            return
+        try:
             async with asyncio.timeout(DRAIN_SECS):
-                if await self._cat.wait() != 0:
-                    raise InfrastructureError(
-                        "what the job printed could not be written to its log",
-                        "is the disk under the state root full?",
-                    )
+                code = await self._cat.wait()
+        except TimeoutError:
+            self._given_up = True
+            return
+        if code != 0:
+            raise InfrastructureError(
+                "what the job printed could not be written to its log",
+                "is the disk under the state root full?",
+            )
 
 
 @asynccontextmanager

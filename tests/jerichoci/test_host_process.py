@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from e2e.project import processes
 from jerichoci.confinement import Confinement
 from jerichoci.plan import Retries
+from jerichoci.pump import pumping
 from jerichoci.runtime.host_process import ShellCommand
 from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import job
@@ -204,6 +206,18 @@ async def test_background_children_end_with_the_job(runner: Runner, held: str, m
     assert run.record.status is Status.PASSED
     assert run.said("a") == ["done"]
     assert processes(marker) == []
+
+
+async def test_who_holds_a_jobs_output_for_good_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jerichoci.pump.DRAIN_SECS", 1.0)
+    began = time.monotonic()
+    async with pumping(tmp_path / "log") as pump:
+        held = os.dup(pump.sink)
+        await pump.drain()
+    os.close(held)
+    assert 1.0 <= time.monotonic() - began < 1.9
 
 
 async def test_what_a_job_leaves_is_collected(runner: Runner, held: str) -> None:

@@ -38,7 +38,7 @@ async def test_a_command_over_its_time_is_ended_with_its_children(marker: str) -
 
 async def test_what_is_left_of_a_child_is_killed_when_the_block_ends(marker: str) -> None:
     async with child(["sh", "-c", f"sleep 600; : {marker}"]):
-        assert processes(marker)
+        wait_for(lambda: processes(marker))
     assert processes(marker) == []
 
 
