@@ -139,12 +139,13 @@ in
       networking = {
         useNetworkd = mkOurs true;
         useDHCP = mkOurs cfg.network.enable;
+        useHostResolvConf = mkOurs false; # names come by DHCP, as addresses do
         firewall.enable = mkOurs false; # nothing listens, and the host's bridge decides who can reach it
       };
       systemd.network.wait-online.enable = mkOurs false;
     }
 
     # nixpkgs' guests carry a copy of nixpkgs for nixos-rebuild.
-    (optionalAttrs (options.system ? installer) { system.installer.channel.enable = mkOurs false; })
+    (optionalAttrs (options ? system.installer.channel) { system.installer.channel.enable = mkOurs false; })
   ]);
 }

@@ -1,7 +1,12 @@
 # An image that a host has for its guests.
 { lib }:
 let
-  inherit (lib) mkOption types;
+  inherit (lib)
+    mkDefault
+    mkIf
+    mkOption
+    types
+    ;
 in
 types.submodule (
   { config, name, ... }:
@@ -36,7 +41,6 @@ types.submodule (
 
       metadata = mkOption {
         type = types.path;
-        default = "${config.package}/metadata.tar.xz";
         defaultText = lib.literalExpression ''"''${package}/metadata.tar.xz"'';
         example = "/var/lib/images/metadata.tar.xz";
         description = "The image's metadata.";
@@ -44,8 +48,6 @@ types.submodule (
 
       rootfs = mkOption {
         type = types.path;
-        default =
-          if config.kind == "container" then "${config.package}/rootfs.squashfs" else "${config.package}/disk.qcow2";
         defaultText = lib.literalExpression ''"''${package}/disk.qcow2", or rootfs.squashfs for a container'';
         example = "/var/lib/images/rootfs.squashfs";
         description = "The image's root file system.";
@@ -60,6 +62,13 @@ types.submodule (
           not imported again. With null the contents decide, which takes reading them at each start.
         '';
       };
+    };
+
+    config = mkIf (config.package != null) {
+      metadata = mkDefault "${config.package}/metadata.tar.xz";
+      rootfs = mkDefault "${config.package}/${
+        if config.kind == "container" then "rootfs.squashfs" else "disk.qcow2"
+      }";
     };
   }
 )

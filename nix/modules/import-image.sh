@@ -16,13 +16,11 @@ import_image() {
     # What Incus calls it.
     fingerprint=$(cat "$metadata" "$rootfs" | sha256sum)
     fingerprint=${fingerprint%% *}
-    if image_exists "$project" "$fingerprint"; then
-      [ -z "$built_from" ] ||
-        incus image set-property --project "$project" "$fingerprint" user.pikaci.drv "$built_from"
-    else
-      incus image import --quiet --project "$project" "$metadata" "$rootfs" \
-        ${built_from:+"user.pikaci.drv=$built_from"}
-    fi
+    image_exists "$project" "$fingerprint" ||
+      incus image import --quiet --project "$project" "$metadata" "$rootfs"
+    # In a step of its own: given with the import, it brings down an incusd (6.0) whose image has no properties.
+    [ -z "$built_from" ] ||
+      incus image set-property --project "$project" "$fingerprint" user.pikaci.drv "$built_from"
   fi
 
   target=$(incus image alias list --project "$project" --format json |

@@ -289,16 +289,6 @@ in
   };
 
   config = mkIf cfg.enable {
-    assertions = lib.mapAttrsToList (name: image: {
-      assertion =
-        image.package != null
-        || (
-          # Their defaults are parts of the package.
-          (builtins.tryEval "${image.metadata}").success && (builtins.tryEval "${image.rootfs}").success
-        );
-      message = "pikaci.incusHost.images.${name}: set package, or both metadata and rootfs";
-    }) cfg.images;
-
     virtualisation.incus = {
       enable = true;
       preseed = {

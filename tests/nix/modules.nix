@@ -7,9 +7,8 @@ nixpkgs: system:
 let
   evaluate =
     modules:
-    import "${nixpkgs}/nixos/lib/eval-config.nix" {
-      inherit system;
-      modules = modules ++ [ { nixpkgs.flake.source = nixpkgs; } ];
+    import (nixpkgs + "/nixos/lib/eval-config.nix") {
+      inherit system modules;
     };
   toplevel = modules: (evaluate modules).config.system.build.toplevel.drvPath;
 
@@ -85,8 +84,8 @@ let
     guest = ../../nix/modules/guest.nix;
     incus-host = ../../nix/modules/incus-host.nix;
   };
-  container = "${nixpkgs}/nixos/modules/virtualisation/lxc-container.nix";
-  vm = "${nixpkgs}/nixos/modules/virtualisation/incus-virtual-machine.nix";
+  container = nixpkgs + "/nixos/modules/virtualisation/lxc-container.nix";
+  vm = nixpkgs + "/nixos/modules/virtualisation/incus-virtual-machine.nix";
 in
 {
   inert = toplevel [ machine modules.default ] == toplevel [ machine ];
