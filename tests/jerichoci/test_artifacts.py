@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
+import time
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.artifacts import collect
+from deep import nest
+from jerichoci.artifacts import CHUNK_BYTES, collect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,3 +101,103 @@ def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(OSError, match="Not a directory"):
         collect(tmp_path / "link")
+
+
+def test_a_directory_deeper_than_descriptors_go_is_collected(left: Path) -> None:
+    nest(left, 1500, "file")
+    (left / "d/d/beside").write_text("x")
+    assert paths(left) == ["d/d/beside", "d/" * 1500 + "file"]
+
+
+def test_many_directories_beside_each_other_are_all_visited(left: Path) -> None:
+    names = [f"{a}/{b}/file" for a in "abc" for b in "xyz"]
+    for name in names:
+        (left / name).parent.mkdir(parents=True)
+        (left / name).touch()
+    assert paths(left) == names
+
+
+def test_a_file_that_is_also_elsewhere_is_copied_and_the_other_keeps_its_mode(
+    left: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "store-path"
+    other.write_text("text")
+    other.chmod(0o444)
+    before = other.stat()
+    (left / "file").hardlink_to(other)
+    (only,) = collect(left)
+    assert (only.path, only.bytes) == ("file", 4)
+    assert (left / "file").read_text() == "text"
+    assert not (left / "file").samefile(other)
+    assert (other.stat().st_mode, other.stat().st_mtime) == (before.st_mode, before.st_mtime)
+    assert stat.S_IMODE((left / "file").stat().st_mode) == 0o600
+    assert [path.name for path in left.iterdir()] == ["file"]
+
+
+def test_a_copy_that_fails_leaves_the_file_as_it_was(
+    left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").write_text("text")
+    (left / "file").hardlink_to(tmp_path / "other")
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", full)
+    with pytest.raises(OSError, match="No space left"):
+        collect(left)
+    assert [path.name for path in left.iterdir()] == ["file"]
+    assert (left / "file").samefile(tmp_path / "other")
+
+
+def sparse(path: Path) -> bytes:
+    """A file with holes before, between and after its data, the last of an odd size."""
+    with path.open("wb") as file:
+        for offset, data in ((CHUNK_BYTES + 4096, b"a" * 5000), (5 * CHUNK_BYTES, b"b" * 10)):
+            file.seek(offset)
+            file.write(data)
+        file.truncate(7 * CHUNK_BYTES + 12345)
+    return path.read_bytes()
+
+
+def test_a_file_with_holes_has_the_digest_of_its_bytes(left: Path) -> None:
+    content = sparse(left / "file")
+    (only,) = collect(left)
+    assert (only.bytes, only.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_a_copy_has_holes_where_the_file_has(left: Path, tmp_path: Path) -> None:
+    content = sparse(tmp_path / "other")
+    (left / "file").hardlink_to(tmp_path / "other")
+    collect(left)
+    assert (left / "file").read_bytes() == content
+    assert (left / "file").stat().st_blocks * 512 < CHUNK_BYTES
+
+
+def test_a_huge_hole_takes_no_memory(left: Path) -> None:
+    with (left / "file").open("wb") as file:
+        file.truncate(256 * CHUNK_BYTES)
+    tracemalloc.start()
+    try:
+        collect(left)
+        assert tracemalloc.get_traced_memory()[1] < 2 * CHUNK_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+def test_who_cancels_is_heard_within_a_file(left: Path) -> None:
+    with (left / "file").open("wb") as file:
+        file.truncate(2**40)
+    end = time.monotonic() + 0.2
+    with pytest.raises(OSError, match="cancel") as raised:
+        collect(left, lambda: time.monotonic() > end)
+    assert raised.value.errno == errno.ECANCELED
+    assert time.monotonic() < end + 10
+
+
+def test_who_cancels_is_heard_between_files(left: Path) -> None:
+    for number in range(10):
+        (left / str(number)).touch()
+    asked = iter([False] * 3 + [True])
+    with pytest.raises(OSError, match="cancel"):
+        collect(left, lambda: next(asked))
