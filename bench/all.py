@@ -11,7 +11,14 @@ from pathlib import Path
 from paired import COLUMNS, line
 
 HERE = Path(__file__).resolve().parent
-BENCHES = ("startup.py", "hello.py", "snapshot.py", "listing.py", "output.py")
+BENCHES = (
+    "startup.py",
+    "hello.py",
+    "snapshot.py",
+    "listing.py",
+    "output.py",
+    "evaluation_cost.py",
+)
 README = HERE / "README.md"
 BEGIN, END = "<!-- table: written by all.py -->\n", "<!-- end of table -->\n"
 
