@@ -64,6 +64,11 @@ let
     '') secrets;
   };
 
+  # At boot, when a switch brings something new, and again when Incus itself was restarted.
+  withIncus = [
+    "incus.service"
+    "multi-user.target"
+  ];
   afterIncus = [
     "incus.service"
     "incus-preseed.service"
@@ -376,9 +381,10 @@ in
     systemd.services = {
       pikaci-incus-images = mkIf (cfg.images != { }) {
         description = "Images of pikaci's guests";
-        wantedBy = [ "multi-user.target" ];
+        wantedBy = withIncus;
         after = afterIncus;
         requires = afterIncus;
+        partOf = [ "incus.service" ];
         environment.HOME = "/run/pikaci-incus-images";
         serviceConfig = {
           Type = "oneshot";
@@ -391,9 +397,10 @@ in
 
       pikaci-incus-secrets = mkIf (secrets != [ ]) {
         description = "Secret settings of Incus";
-        wantedBy = [ "multi-user.target" ];
+        wantedBy = withIncus;
         after = afterIncus;
         requires = afterIncus;
+        partOf = [ "incus.service" ];
         environment.HOME = "/run/pikaci-incus-secrets";
         serviceConfig = {
           Type = "oneshot";
