@@ -1,6 +1,7 @@
 # mkCatalog: { <system> = { catalog; plans.<target>; }; }.
 let
   inherit (builtins)
+    all
     any
     attrNames
     attrValues
@@ -11,7 +12,6 @@ let
     length
     listToAttrs
     mapAttrs
-    seq
     toJSON
     ;
   inherit (import ./fault.nix) fault meant wrong;
@@ -70,27 +70,24 @@ let
   };
 
   # A lane names a target of some system, whose trigger is the lane's.
-  checkLane =
+  isLaneRight =
     targets: isElsewhere: entry:
     let
       id = entry.lane.target;
       path = "${entry.path}.target";
     in
     if targets ? ${id} then
-      if targets.${id}.trigger == entry.trigger then
-        null
-      else
+      targets.${id}.trigger == entry.trigger
+      ||
         fault path "a target whose trigger is \"${entry.trigger}\"" "\"${id}\", whose trigger is \"${targets.${id}.trigger}\""
-    else if isElsewhere id then
-      null
     else
-      fault path "the id of a target" (meant (attrNames targets) id);
+      isElsewhere id || fault path "the id of a target" (meant (attrNames targets) id);
 
-  checkTrigger =
+  isTriggerRight =
     byTarget: target:
-    if target.trigger == "manual" || byTarget ? ${target.id} then
-      null
-    else
+    target.trigger == "manual"
+    || byTarget ? ${target.id}
+    ||
       fault "${target.path}.trigger" "a lane under ${target.trigger}.lanes for a target with this trigger" "none";
 
   rename = image: {
@@ -129,12 +126,11 @@ let
       isElsewhere = id: any (other: raw.${other} ? ${id}) checked.systems;
       byTarget = groupBy (entry: entry.lane.target) lanes.entries;
       here = filter (lane: targets ? ${lane.target});
-      agreed = types.forceAll null (
-        map (checkLane targets isElsewhere) lanes.entries ++ map (checkTrigger byTarget) (attrValues targets)
-      );
+      # True or a fault.
+      agree = all (isLaneRight targets isElsewhere) lanes.entries && all (isTriggerRight byTarget) (attrValues targets);
     in
     {
-      catalog = seq agreed {
+      catalog = assert agree; {
         schema_version = 1;
         inherit system;
         targets = map summary (attrValues targets);
@@ -145,7 +141,7 @@ let
         };
         images = map (role: images.${role} // { inherit role; }) (attrNames images);
       };
-      plans = mapAttrs (id: _: seq agreed (planOf system images targets.${id})) declared;
+      plans = mapAttrs (id: _: assert agree; planOf system images targets.${id}) declared;
     };
 in
 mapAttrs forSystem raw

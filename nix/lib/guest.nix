@@ -63,8 +63,8 @@ in
         value;
   };
 
-  # Of inputs { name; guestPath; }, no two at or below one place.
-  apart =
+  # True if of inputs { name; guestPath; } no two are at or below one place, else a fault.
+  areApart =
     path: inputs:
     let
       sorted = sort (a: b: "${a.guestPath}/" < "${b.guestPath}/") inputs;
@@ -75,8 +75,7 @@ in
       clashes = filter (pair: within pair.upper.guestPath pair.lower.guestPath) pairs;
       clash = elemAt clashes 0;
     in
-    if clashes == [ ] then
-      inputs
-    else
+    clashes == [ ]
+    ||
       fault path "guest paths that are apart" "\"${clash.upper.name}\" at ${clash.upper.guestPath} and \"${clash.lower.name}\" at ${clash.lower.guestPath}";
 }

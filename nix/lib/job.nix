@@ -37,7 +37,7 @@ let
         default = null;
       };
       needs = {
-        type = types.listOf types.id;
+        type = types.listOf types.reference;
         default = [ ];
       };
       timeoutSecs = {

@@ -1,6 +1,7 @@
 # The lanes file: which targets the forge runs, and when. Data only; what a lane runs is its target's to say.
 let
   inherit (builtins)
+    all
     attrNames
     elemAt
     filter
@@ -72,7 +73,7 @@ let
             lane "${path}[${if types.isId id then id else toString index}]" entry
           ) (length value);
         in
-        types.forceAll lanes lanes;
+        seq (all isAttrs lanes) lanes;
   };
 
   fields = types.record {
@@ -81,7 +82,7 @@ let
       type = types.nullOr types.words;
       default = null;
     };
-    target.type = types.id;
+    target.type = types.reference;
     paths = {
       type = types.listOf (import ./glob.nix);
       default = [ ];

@@ -12,25 +12,25 @@ let
     head
     length
     removeAttrs
-    seq
     ;
   inherit (import ./fault.nix) fault meant;
-  inherit (import ./types.nix) forceAll;
 
-  known =
+  isKnown =
     path: prepares: jobs: id:
     let
       inherit (jobs.${id}) needs;
-      missing = filter (need: !(prepares ? ${need} || jobs ? ${need})) needs;
+      isHere = need: prepares ? ${need} || jobs ? ${need};
       byName = groupBy (need: need) needs;
       repeated = filter (need: length byName.${need} > 1) (attrNames byName);
     in
-    if missing != [ ] then
-      fault "${path}.jobs.${id}.needs" "prepares and jobs of this target" (meant (attrNames (prepares // jobs)) (head missing))
+    if !(all isHere needs) then
+      fault "${path}.jobs.${id}.needs" "prepares and jobs of this target" (
+        meant (attrNames (prepares // jobs)) (head (filter (need: !(isHere need)) needs))
+      )
     else if length needs > 1 && repeated != [ ] then
       fault "${path}.jobs.${id}.needs" "each need once" "\"${head repeated}\" more than once"
     else
-      null;
+      true;
 
   # Takes away the jobs that wait for none of the others, until none or only circles are left.
   circular =
@@ -49,15 +49,13 @@ let
 
   from = id: trail: if head trail == id then trail else from id (builtins.tail trail);
 in
+# True, or a fault.
 path: prepares: jobs:
 let
   ids = attrNames jobs;
-  stuck = if all (id: jobs.${id}.needs == [ ]) ids then { } else circular jobs;
+  waits = id: any (need: jobs ? ${need}) jobs.${id}.needs;
+  stuck = if any waits ids then circular jobs else { };
   circle = walk stuck [ ] (elemAt (attrNames stuck) 0);
 in
-seq (forceAll null (map (known path prepares jobs) ids)) (
-  if stuck == { } then
-    jobs
-  else
-    fault "${path}.jobs.${head circle}.needs" "jobs that don't wait for themselves" (concatStringsSep " -> " circle)
-)
+all (isKnown path prepares jobs) ids
+&& (stuck == { } || fault "${path}.jobs.${head circle}.needs" "jobs that don't wait for themselves" (concatStringsSep " -> " circle))

@@ -19,7 +19,7 @@ let
     };
     incus = {
       name = "incus";
-      type = types.record { role.type = types.id; };
+      type = types.record { role.type = types.reference; };
       config = incus: { inherit (incus) role; };
     };
     tart = {

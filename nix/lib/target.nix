@@ -1,6 +1,7 @@
 # What a person asks to run: prepares, jobs and what the forge is told of them. Checking one forces none of its derivations.
 let
   inherit (builtins)
+    all
     attrNames
     elemAt
     filter
@@ -9,14 +10,13 @@ let
     length
     mapAttrs
     replaceStrings
-    seq
     ;
   inherit (import ./fault.nix) fault;
   types = import ./types.nix;
   guest = import ./guest.nix;
   job = import ./job.nix;
   prepare = import ./prepare.nix;
-  checkNeeds = import ./needs.nix;
+  areNeedsRight = import ./needs.nix;
 
   # See staged-rust.nix.
   expand = path: entry: if entry ? __stagedRust then (import ./staged-rust.nix).expand path entry else entry;
@@ -67,7 +67,7 @@ let
   variable = id: "PIKACI_INPUT_${upper id}";
 
   # One namespace for prepares and jobs, and one variable for each prepare.
-  checkNames =
+  hasNames =
     path: target:
     let
       both = attrNames (intersectAttrs target.prepare target.jobs);
@@ -83,22 +83,20 @@ let
     else if length ids > 1 && clashes != [ ] then
       fault "${path}.prepare.${elemAt clash 1}" "an id with a variable of its own" "${elemAt clashes 0}, which \"${elemAt clash 0}\" has too"
     else
-      target;
+      true;
 
-  checkGuestPaths =
+  isApart =
     path: target: id:
     let
       needed = filter (need: target.prepare ? ${need}) target.jobs.${id}.needs;
     in
-    if length needed < 2 then
-      null
-    else
-      seq (guest.apart "${path}.jobs.${id}.needs" (
-        map (name: {
-          inherit name;
-          inherit (target.prepare.${name}) guestPath;
-        }) needed
-      )) null;
+    length needed < 2
+    || guest.areApart "${path}.jobs.${id}.needs" (
+      map (name: {
+        inherit name;
+        inherit (target.prepare.${name}) guestPath;
+      }) needed
+    );
 in
 images:
 let
@@ -106,16 +104,16 @@ let
 in
 path: id: entry:
 let
-  target = checkNames path (fields.check path (expand path entry));
+  target = fields.check path (expand path entry);
   title = if target.title == null then id else target.title;
 in
-seq (checkNeeds path target.prepare target.jobs) (
-  types.forceAll (
-    target
-    // {
-      inherit path id title;
-      description = if target.description == null then title else target.description;
-      prepare = mapAttrs (name: entry: entry // { env = variable name; }) target.prepare;
-    }
-  ) (map (checkGuestPaths path target) (attrNames target.jobs))
-)
+# Each of these is true or a fault.
+assert hasNames path target;
+assert areNeedsRight path target.prepare target.jobs;
+assert all (isApart path target) (attrNames target.jobs);
+target
+// {
+  inherit path id title;
+  description = if target.description == null then title else target.description;
+  prepare = mapAttrs (name: entry: entry // { env = variable name; }) target.prepare;
+}

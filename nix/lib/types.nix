@@ -44,9 +44,6 @@ let
     check = path: value: if ok value then value else wrong path expected value;
   };
 
-  always = _: true;
-  never = _: false;
-
   # Nothing of a type that gives values otherwise than they are.
   okOf = type: make: if type ? ok then { ok = make type.ok; } else { };
 
@@ -72,7 +69,7 @@ rec {
     "aarch64-darwin"
   ];
 
-  anything = scalar "a value" always // {
+  anything = scalar "a value" (_: true) // {
     blind = true;
   };
   bool = scalar "true or false" isBool;
@@ -89,6 +86,12 @@ rec {
   positive = scalar "a positive integer" (value: isInt value && value > 0);
   natural = scalar "an integer from 0 up" (value: isInt value && value >= 0);
   id = scalar "an id (lower-case letters, digits, \"-\" and \"_\", at most 64, a letter or digit first)" isId;
+
+  # An id that somebody looks up where only ids are.
+  reference = id // {
+    ok = isString;
+    check = path: value: if isString value then value else id.check path value;
+  };
   host = matching "a host name or ssh alias" "[A-Za-z0-9_][A-Za-z0-9._@-]*";
 
   nullOr =
@@ -129,7 +132,7 @@ rec {
       check = path: value: if isList value then each path value else wrong path expected value;
     };
 
-  # An attribute set from ids to what `check path id value` gives.
+  # An attribute set from ids to what `check path id value` gives: sets.
   namedBy = expected: check: {
     inherit expected;
     check =
@@ -143,7 +146,7 @@ rec {
             if !isId name then fault (at path name) id.expected (clip (toJSON name)) else check "${path}.${name}" name entry
           ) value;
         in
-        forceAll checked (attrValues checked);
+        seq (all isAttrs (attrValues checked)) checked;
   };
 
   # An attribute set with these keys and no others. A field is { type; default?; lazy?; }; without a default it must be there.
@@ -154,18 +157,20 @@ rec {
       required = filter (name: !(fields.${name} ? default)) names;
       defaults = mapAttrs (_: field: field.default) (removeAttrs fields required);
       isLazy = name: fields.${name}.lazy or false;
-      lazy = filter isLazy names;
 
-      # That of `anything` looks at nothing.
-      isPlain = name: fields.${name}.type ? ok && (!(isLazy name) || fields.${name}.type ? blind);
-      plain = mapAttrs (name: field: if isPlain name then field.type.ok else always) fields;
-      others = removeAttrs fields (filter isPlain names);
+      # Nobody has to look at `anything`.
+      isBlind = name: fields.${name}.type ? blind;
+      isPlain = name: fields.${name}.type ? ok && !(isLazy name);
+      plain = mapAttrs (_: field: field.type.ok) (removeAttrs fields (filter (name: isBlind name || !(isPlain name)) names));
+      eager = removeAttrs others (filter isLazy names);
+      others = removeAttrs fields (filter (name: isBlind name || isPlain name) names);
 
       # What is not plain is right where it is checked, below.
       seemsRight =
         value:
         isAttrs value
-        && all (name: (plain.${name} or never) value.${name}) (attrNames value)
+        && removeAttrs value names == { }
+        && all (name: plain.${name} value.${name}) (attrNames (intersectAttrs value plain))
         && (required == [ ] || all (name: value ? ${name}) required);
 
       complete =
@@ -180,7 +185,7 @@ rec {
           if shaped == { } then
             defaults // value
           else
-            forceAll (defaults // value // checked) (attrValues (removeAttrs checked lazy));
+            forceAll (defaults // value // checked) (attrValues (intersectAttrs eager checked));
 
       blame =
         path: value:
@@ -197,7 +202,7 @@ rec {
         else if missing != [ ] then
           fault (at path (elemAt missing 0)) fields.${elemAt missing 0}.type.expected "nothing"
         else
-          forceAll null (map check (filter isPlain (attrNames value)));
+          forceAll null (map check (attrNames (intersectAttrs value plain)));
     in
     {
       expected = "an attribute set";
