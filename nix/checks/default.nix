@@ -14,4 +14,5 @@
   };
   dev-shell = self.devShells.${system}.default;
   overlay = import ./overlay.nix arguments;
+  staged-rust = import ./staged-rust.nix { inherit system pkgs; };
 }
