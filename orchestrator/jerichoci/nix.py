@@ -59,10 +59,6 @@ class NixOptions:
             *("--option", "substitute", "false", *paths),
         ]
 
-    def path_info_argv(self, paths: Sequence[str]) -> list[str]:
-        """`nix path-info`, which says null of an invalid path."""
-        return ["nix", *_FEATURES, "path-info", "--json", "--offline", *paths]
-
     def _shared(self) -> list[str]:
         settings = [part for pair in self.settings for part in ("--option", *pair)]
         return [*settings, *(["--offline"] if self.offline else [])]
@@ -86,10 +82,22 @@ async def outputs(drv_path: str) -> list[str]:
     return await _query("--outputs", drv_path)
 
 
+async def invalid(paths: Sequence[str]) -> frozenset[str]:
+    """Those of `paths` that the store does not vouch for.
+
+    Raises:
+        InfrastructureError: the store doesn't answer.
+    """
+    # `nix path-info --json` says this too, in a form that is another one with each Nix.
+    return frozenset(await _ask("--check-validity", "--print-invalid", *paths))
+
+
 async def _query(*arguments: str) -> list[str]:
-    done = await process.run(
-        ["nix-store", "--query", *arguments], deadline_secs=QUERY_DEADLINE_SECS
-    )
+    return await _ask("--query", *arguments)
+
+
+async def _ask(*arguments: str) -> list[str]:
+    done = await process.run(["nix-store", *arguments], deadline_secs=QUERY_DEADLINE_SECS)
     if not done.ok:
         raise InfrastructureError(f"the Nix store does not answer: {done.last_line()}")
     return done.stdout.decode().split()
@@ -101,8 +109,12 @@ async def store_info() -> process.Completed:
     Raises:
         InfrastructureError: there is no `nix`, or it isn't done in time.
     """
-    argv = ["nix", *_FEATURES, "store", "info"]
-    return await process.run(argv, deadline_secs=QUERY_DEADLINE_SECS)
+    argv = ["nix", *_FEATURES, "store"]
+    done = await process.run([*argv, "info"], deadline_secs=QUERY_DEADLINE_SECS)
+    if not done.ok and b"not a recognised command" in done.stderr:
+        # Its name before Nix 2.19.
+        return await process.run([*argv, "ping"], deadline_secs=QUERY_DEADLINE_SECS)
+    return done
 
 
 async def version(env: Mapping[str, str] | None = None) -> str:

@@ -25,6 +25,8 @@ LINE_LIMIT = 1024 * 1024
 REAP_DEADLINE_SECS = 10.0
 """How long a killed group may take to go: the kernel's time, not the program's."""
 GROUP_RECORD = "group.json"
+LONG_LIVED = frozenset({"nix", "nix-store", "nix-prefetch-git"})
+"""Programs that may work for many minutes more when nobody is left to want what they make."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,13 @@ def _dies_with_parent(signal_name: str) -> tuple[str, ...]:
 def dying_with_parent(argv: Sequence[str], signal_name: str) -> list[str]:
     """Have the kernel send `signal_name` to the command when this process dies (Linux)."""
     return [*_dies_with_parent(signal_name), *argv]
+
+
+def _owned(argv: Sequence[str], env: Mapping[str, str] | None) -> Sequence[str]:
+    """The command, ended by our own death if it is a long one; a missing one stays missing."""
+    path = (os.environ if env is None else env).get("PATH")
+    is_long = argv[0] in LONG_LIVED and shutil.which(argv[0], path=path)
+    return dying_with_parent(argv, "TERM") if is_long else argv
 
 
 def signal_group(leader: int, number: signal.Signals) -> None:
@@ -131,7 +140,7 @@ async def run(
         InfrastructureError: it can't be started, or isn't done after `deadline_secs`.
     """
     source = asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE
-    async with child(argv, cwd=cwd, env=env, stdin=source) as process:
+    async with child(_owned(argv, env), cwd=cwd, env=env, stdin=source) as process:
         try:
             async with asyncio.timeout(deadline_secs):
                 stdout, stderr = await process.communicate(stdin)

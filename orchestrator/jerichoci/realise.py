@@ -9,20 +9,19 @@ Whose fault a failure is follows from Nix's activities: a build that began, ende
 output is the builder's failure; anything else is the machine's.
 
 A node's deadline counts from the start of the step. When it is over, the node is done (`timeout`)
-and Nix goes on with the others; once nobody is waiting, Nix is told to end.
+and Nix goes on with the others; once nobody is waiting, or the run ends, Nix is told to end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jerichoci import nix, process
 from jerichoci.errors import InfrastructureError
@@ -41,7 +40,7 @@ from jerichoci.record import Cause
 from jerichoci.status import CauseCode, FailureKind, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Coroutine, Iterable, Mapping
 
     from jerichoci.nix import NixOptions
     from jerichoci.nixlog import NixEvent
@@ -137,18 +136,60 @@ class Realiser:
         self._seen = _Builds()
         self._requisites: dict[str, frozenset[str]] = {}
         self._settling: set[asyncio.Task[None]] = set()
+        self._failure: Exception | None = None
 
     async def run(self, stop: Stop) -> None:
         """Have every node told to the observer as finished, one way or another."""
+        work = asyncio.ensure_future(self._work())
         try:
-            await self._take_what_is_valid()
-            if self._waiting and not stop.is_set():
-                await self._build(stop)
+            await self._follow(work, stop)
         except InfrastructureError as error:
             self._fail_rest(error.message, error.hint)
         finally:
+            await _give_up({work, *self._settling})
             for node_id in list(self._waiting):
                 self._finish(node_id, CANCELLED)
+
+    async def _follow(self, work: asyncio.Future[None], stop: Stop) -> None:
+        """Wait until the work is done, or nobody wants it any more."""
+        started = time.monotonic()
+        ends: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(stop.wait()),
+            asyncio.ensure_future(self._all_done.wait()),
+        ]
+        try:
+            while self._waiting and not (work.done() or stop.is_set() or self._failure):
+                timeout = self._next_deadline(started)
+                await asyncio.wait(
+                    [work, *ends], timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not work.done():
+                    self._expire(started)
+        finally:
+            for end in ends:
+                end.cancel()
+        if self._failure is not None:
+            raise self._failure
+        if work.done():
+            work.result()
+
+    async def _work(self) -> None:
+        await self._take_what_is_valid()
+        if self._waiting:
+            await self._build()
+        for node_id in list(self._waiting):
+            await self._guard(node_id, self._judge(node_id))
+
+    async def _guard(self, node_id: str, work: Coroutine[Any, Any, None]) -> None:
+        """Let what goes wrong with one node be that node's failure."""
+        try:
+            await work
+        except InfrastructureError as error:
+            self._unavailable(node_id, error.message, error.hint)
+        except Exception as error:  # a Nix that answers as none did before
+            if self._failure is not None:
+                raise
+            self._unavailable(node_id, f"prepare {node_id}: pikaci itself failed: {error!r}")
 
     async def _take_what_is_valid(self) -> None:
         there = {
@@ -173,8 +214,7 @@ class Realiser:
         links = self._gcroots.iterdir()
         return next((link for link in links if str(link.readlink()) == path), None)
 
-    async def _build(self, stop: Stop) -> None:
-        started = time.monotonic()
+    async def _build(self) -> None:
         pending = sorted(self._waiting)
         for node_id in pending:
             self._observer.building(node_id)
@@ -183,26 +223,12 @@ class Realiser:
             process.dying_with_parent(argv, "TERM"), stdout=asyncio.subprocess.DEVNULL
         ) as builder:
             reading = asyncio.ensure_future(self._read(builder, pending))
-            ends = {
-                asyncio.ensure_future(stop.wait()),
-                asyncio.ensure_future(self._all_done.wait()),
-            }
             try:
-                while not reading.done() and not stop.is_set() and self._waiting:
-                    timeout = self._next_deadline(started)
-                    await asyncio.wait(
-                        {reading, *ends}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-                    )
-                    self._expire(started)
+                await asyncio.wait({reading})
             finally:
-                for end in ends:
-                    end.cancel()
                 await _end(builder, reading)
         if self._settling:
             await asyncio.wait(self._settling)
-        if not stop.is_set():
-            for node_id in list(self._waiting):
-                await self._judge(node_id)
 
     def _next_deadline(self, started: float) -> float:
         ends = [started + self._builds[node_id].timeout_secs for node_id in self._waiting]
@@ -247,7 +273,7 @@ class Realiser:
     def _settle_what_is_there(self) -> None:
         for node_id in self._waiting:
             if os.path.lexists(self._builds[node_id].out_path):
-                task = asyncio.ensure_future(self._settle(node_id))
+                task = asyncio.ensure_future(self._guard(node_id, self._settle(node_id)))
                 self._settling.add(task)
                 task.add_done_callback(self._settling.discard)
 
@@ -280,21 +306,15 @@ class Realiser:
 
     async def _broken_builds(self, drv_path: str) -> list[str]:
         suspects = self._seen.ended & await nix.requisites(drv_path)
-        broken = []
-        for drv in sorted(suspects):
-            made = await nix.outputs(drv)
-            done = await process.run(
-                self._options.path_info_argv(made), deadline_secs=nix.QUERY_DEADLINE_SECS
-            )
-            infos = json.loads(done.stdout) if done.ok and done.stdout else {}
-            if not done.ok or any(infos.get(path) is None for path in made):
-                broken.append(drv)
-        return broken
+        return [drv for drv in sorted(suspects) if await nix.invalid(await nix.outputs(drv))]
 
     def _fail_rest(self, message: str, hint: str | None) -> None:
-        code = CauseCode.PREPARE_UNAVAILABLE
         for node_id in list(self._waiting):
-            self._finish(node_id, failed(FailureKind.INFRASTRUCTURE, code, message, hint))
+            self._unavailable(node_id, message, hint)
+
+    def _unavailable(self, node_id: str, message: str, hint: str | None = None) -> None:
+        code = CauseCode.PREPARE_UNAVAILABLE
+        self._finish(node_id, failed(FailureKind.INFRASTRUCTURE, code, message, hint))
 
     def _passed(self, node_id: str, root: Path | None, *, cached: bool) -> None:
         path = self._builds[node_id].out_path
@@ -305,7 +325,13 @@ class Realiser:
             self._waiting.remove(node_id)
             if not self._waiting:
                 self._all_done.set()
-            self._observer.finished(node_id, result)
+            try:
+                self._observer.finished(node_id, result)
+            except Exception as error:
+                # Not this node's: the run can't be recorded.
+                self._failure = self._failure or error
+                self._all_done.set()
+                raise
 
 
 async def _read_line(stream: asyncio.StreamReader) -> bytes:
@@ -318,13 +344,33 @@ async def _read_line(stream: asyncio.StreamReader) -> bytes:
 
 
 async def _end(builder: asyncio.subprocess.Process, reading: asyncio.Future[None]) -> None:
-    if builder.returncode is None and not reading.done():
+    """TERM for what still runs, for only then Nix ends its builders; then what became of reading.
+
+    Raises:
+        InfrastructureError: as the reading.
+    """
+    if builder.returncode is None:
         process.signal_group(builder.pid, signal.SIGTERM)
-        await asyncio.wait({reading}, timeout=NIX_GRACE_SECS)
-    if not reading.done():
-        reading.cancel()
-    with suppress(asyncio.CancelledError):
-        await reading
+        # Nix does not end while nobody takes what it says.
+        rest = asyncio.ensure_future(_drain(builder)) if reading.done() else reading
+        await asyncio.wait({rest}, timeout=NIX_GRACE_SECS)
+        rest.cancel()
+        with suppress(asyncio.CancelledError):
+            await rest
+    if not reading.cancelled():
+        reading.result()
+
+
+async def _drain(builder: asyncio.subprocess.Process) -> None:
+    while builder.stderr and await builder.stderr.read(process.LINE_LIMIT):
+        pass
+    await builder.wait()
+
+
+async def _give_up(tasks: set[asyncio.Future[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _disk_is_full(store_path: str) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from derivations import derive, is_valid, realise
 from e2e.project import processes, shim, wait_for
+from jerichoci import nix
 from jerichoci.record import PreparedOutputs
 from jerichoci.status import FailureKind, Status
 from plans import built, job
@@ -264,6 +265,88 @@ async def test_a_nix_that_is_killed_is_infrastructure(
     run = await asyncio.wait_for(running, 60)
     assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
     assert not is_valid(builds["a"].out_path)
+
+
+async def test_a_builder_ends_when_what_nix_says_can_not_be_read(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, marker: str
+) -> None:
+    def broken(_line: bytes) -> None:
+        if (tmp_path / "begun").exists():
+            raise ValueError("broken")
+
+    monkeypatch.setattr("jerichoci.realise.parse_line", broken)
+    says = "while :; do echo more; sleep 0.1; done"
+    builds = derive(a=f"touch {tmp_path}/begun; sh -c '{says}; : {marker}'")
+    run = await run_all(runner, builds)
+    assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
+    assert processes(marker) == []
+
+
+HANGS = """case "$*" in {pattern}) touch {begun}; sleep 600; : {marker};; esac
+exec "$real" "$@\""""
+
+
+@pytest.mark.parametrize(
+    "call", ["nix *--out-link*", "nix-store *--requisites*", "nix-store *--outputs*"]
+)
+async def test_a_nix_that_hangs_does_not_delay_a_cancel(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, marker: str, call: str
+) -> None:
+    program, pattern = call.split()
+    builds = derive(a="echo > $out", b="exit 1")
+    begun = tmp_path / "begun"
+    script = HANGS.format(pattern=pattern, begun=begun, marker=marker)
+    monkeypatch.setenv("PATH", shim(tmp_path / "shims", program, script))
+    running = asyncio.create_task(run_all(runner, builds))
+    await asyncio.to_thread(wait_for, begun.exists)
+    os.kill(os.getpid(), signal.SIGTERM)
+    run = await asyncio.wait_for(running, 20)
+    assert run.record.status is Status.CANCELLED
+    assert processes(marker) == []
+
+
+async def test_a_nix_that_hangs_has_the_nodes_own_time(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, marker: str
+) -> None:
+    builds = derive(timeouts={"a": 2}, a="echo > $out")
+    realise(builds["a"])
+    script = HANGS.format(pattern="*--out-link*", begun=tmp_path / "begun", marker=marker)
+    monkeypatch.setenv("PATH", shim(tmp_path / "shims", "nix", script))
+    run = await asyncio.wait_for(run_all(runner, builds), 20)
+    assert run.record.failure_kind is FailureKind.TIMEOUT
+    assert processes(marker) == []
+
+
+async def test_a_surprise_while_a_node_is_judged_is_that_nodes_failure(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_paths: object) -> None:
+        raise AttributeError("'list' object has no attribute 'get'")
+
+    monkeypatch.setattr("jerichoci.nix.invalid", broken)
+    builds = derive(a="exit 1", b="echo fine > $out")
+    run = await run_all(runner, builds)
+    assert run.job("use-a").failure_kind is FailureKind.INFRASTRUCTURE
+    assert "'list' object" in (run.job("use-a").message or "")
+    assert run.said("use-b") == ["fine"]
+
+
+async def test_paths_that_are_not_valid_are_told_from_those_that_are() -> None:
+    builds = derive(there="echo > $out", missing="echo > $out")
+    realise(builds["there"])
+    paths = [build.out_path for build in builds.values()]
+    assert await nix.invalid(paths) == {builds["missing"].out_path}
+
+
+async def test_a_nix_that_knows_the_store_only_by_ping_is_asked_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = (
+        'case " $* " in *" ping "*) echo pong; exit 0;; esac; '
+        "echo \"error: 'info' is not a recognised command\" >&2; exit 1"
+    )
+    monkeypatch.setenv("PATH", shim(tmp_path / "shims", "nix", script))
+    assert (await nix.store_info()).stdout == b"pong\n"
 
 
 async def test_a_cancel_leaves_no_builder(runner: Runner, tmp_path: Path, marker: str) -> None:
