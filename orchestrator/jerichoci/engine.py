@@ -300,18 +300,18 @@ class Engine:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        handled = (signal.SIGINT, signal.SIGTERM)
-        for number in handled:
+        handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.getsignal(number) for number in handled}
+        for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set, StopReason.CANCELLED)
         # Caught, not ignored: children would inherit that.
-        before = signal.getsignal(signal.SIGHUP)
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
         try:
             yield
         finally:
-            for number in (*handled, signal.SIGHUP):
+            for number in handled:
                 loop.remove_signal_handler(number)
-            signal.signal(signal.SIGHUP, before)
+                signal.signal(number, before[number])
 
     def _finish(self) -> None:
         jobs = [self._final_job(node) for node in self._plan.jobs]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +20,9 @@ from jerichoci.errors import (
 )
 from pikaci.cli import pikaci
 
+if TYPE_CHECKING:
+    from types import FrameType
+
 GARBAGE_THRESHOLD = 50_000
 """Objects between two collections: some megabytes at most."""
 
@@ -26,12 +31,23 @@ def main() -> None:
     """Run the command line and exit with the contract's code."""
     # Importing makes objects that stay: looking for garbage among them is a tenth of a short run.
     gc.set_threshold(GARBAGE_THRESHOLD)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # not where `nohup` has it ignored
+            signal.signal(number, _interrupt)
     code = run(None)
     for stream in filter(None, (sys.stdout, sys.stderr)):
         with suppress(OSError):
             stream.flush()
     # The kernel takes a process down faster than the interpreter takes itself apart.
     os._exit(code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does, so that no child is left; while a run goes on the engine listens."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):
+        raise KeyboardInterrupt
+    handler(number, frame)
 
 
 def run(arguments: list[str] | None) -> int:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING
 
 import pytest
 
 from e2e.project import Project, finish, processes, shim, wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TARGETS = """
   passes.jobs.it.command = "true";
@@ -120,3 +124,32 @@ def test_a_signal_cancels_the_run_and_leaves_no_process(
     assert record["jobs"][0]["status"] == "cancelled"
     assert project.events()[-1]["event"] == "run_finished"
     assert processes(f"marker-{project.token}") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_run_has_begun_leaves_no_nix(
+    project: Project, tmp_path: Path, number: signal.Signals
+) -> None:
+    marker, begun = f"marker-{project.token}", tmp_path / "begun"
+    script = f'case " $* " in *" eval "*) touch {begun}; sleep 60; : {marker};; esac; exit 1'
+    project = project.with_env(PATH=shim(tmp_path / "shims", "nix", script))
+    running = project.start("run", "passes")
+    wait_for(begun.exists)
+    running.send_signal(number)
+    done = finish(running)
+    assert (done.code, done.err.splitlines()[-1]) == (130, "pikaci: interrupted")
+    assert project.run_ids() == []
+    wait_for(lambda: not processes(marker))
+
+
+def test_a_pikaci_that_is_killed_before_the_run_has_begun_leaves_no_nix(
+    project: Project, tmp_path: Path
+) -> None:
+    marker, begun = f"marker-{project.token}", tmp_path / "begun"
+    script = f'case " $* " in *" eval "*) touch {begun}; exec -a {marker} sleep 60;; esac; exit 1'
+    project = project.with_env(PATH=shim(tmp_path / "shims", "nix", script))
+    running = project.start("run", "passes")
+    wait_for(begun.exists)
+    running.kill()
+    finish(running)
+    wait_for(lambda: not processes(marker))
