@@ -62,10 +62,10 @@ def state_layout(state_root: str | None, source: SourceTree | None, name: str = 
     `name` replaces the source where a run's source is no directory of the user's.
 
     Raises:
-        UsageError: neither is known.
+        UsageError: neither is known, or its name is no text.
     """
     if state_root:
-        return StateLayout(Path(state_root).absolute())
+        return StateLayout(_named(Path(state_root).absolute()))
     if source is None and not name:
         raise UsageError("no state root is known", "give one with --state-root")
     identity = name or str(source.root if source else "")
@@ -73,9 +73,32 @@ def state_layout(state_root: str | None, source: SourceTree | None, name: str = 
 
 
 def state_home() -> Path:
-    """The directory of the state roots that nobody names."""
-    home = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
-    return Path(home) / "pikaci"
+    """The directory of the state roots that nobody names.
+
+    Raises:
+        UsageError: neither XDG_STATE_HOME nor a home directory says where.
+    """
+    # The XDG specification has relative paths ignored.
+    home = os.environ.get("XDG_STATE_HOME", "")
+    if home.startswith("/"):
+        return _named(Path(home) / "pikaci")
+    try:
+        return _named(Path("~/.local/state/pikaci").expanduser())
+    except RuntimeError:
+        raise UsageError(
+            "no home directory is known to keep state in", "set HOME, or give --state-root"
+        ) from None
+
+
+def _named(path: Path) -> Path:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        text = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise UsageError(
+            f"the state root {text} is not named in UTF-8", "give another one with --state-root"
+        ) from None
+    return path
 
 
 def slug(identity: str) -> str:

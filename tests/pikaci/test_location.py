@@ -72,6 +72,28 @@ def test_the_default_state_root_follows_xdg_and_the_path(
     assert str(state_layout(None, SourceTree(tree)).root).startswith("/home/me/.local/state/pikaci")
 
 
+def test_a_relative_xdg_directory_is_ignored(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert str(state_layout(None, SourceTree(tree)).root).startswith("/home/me/.local/state/pikaci")
+
+
+def test_a_user_without_a_home_is_told_so(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    with pytest.raises(UsageError, match="set HOME, or give --state-root"):
+        state_layout(None, SourceTree(tree))
+
+
+def test_a_state_root_that_is_not_named_in_utf_8_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"/st\\xffate is not named in UTF-8"):
+        state_layout("/st\udcffate", None)
+
+
 def test_with_neither_source_nor_state_root_there_is_none() -> None:
     with pytest.raises(UsageError, match="--state-root"):
         state_layout(None, None)
