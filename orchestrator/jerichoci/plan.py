@@ -8,16 +8,44 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from jerichoci.errors import CatalogError, RecordError
 from jerichoci.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 ARGUMENT_LIMIT = 128 * 1024
 """Bytes that Linux accepts in one argument or one environment entry (MAX_ARG_STRLEN)."""
+
+COPY_BYTES = 1024
+"""What copying one output takes in a host command's text, besides the output's name."""
+TOTAL_LIMIT = 1024 * 1024
+"""Bytes of a command and its environment together; half of what Linux accepts by default, for the
+host's own variables come on top."""
+
+
+def _check_arguments(texts: Sequence[tuple[str, str]]) -> None:
+    """Refuse what the kernel would.
+
+    Raises:
+        ValueError: a text has a NUL or is too long, or all are too long together.
+    """
+    total = 0
+    for name, text in texts:
+        if "\0" in text:
+            raise ValueError(f"{name} contains a NUL")
+        size = len(text.encode("utf-8", "surrogateescape"))
+        if size >= ARGUMENT_LIMIT:
+            raise ValueError(f"{name} is longer than {ARGUMENT_LIMIT} bytes")
+        total += size
+    if total >= TOTAL_LIMIT:
+        raise ValueError(f"command and env are longer than {TOTAL_LIMIT} bytes together")
 
 
 class Image(Model):
@@ -54,6 +82,15 @@ class HostCommand(Model):
             path = PurePosixPath(output)
             if path.is_absolute() or ".." in path.parts or not path.parts:
                 raise ValueError(f"output {output!r} leaves the workspace")
+        return self
+
+    @model_validator(mode="after")
+    def _kernel_accepts_it(self) -> HostCommand:
+        # It runs quoted in a text that copies each output, named five times there beside the
+        # directory it goes to.
+        copies = "".join(5 * shlex.quote(output) for output in self.outputs)
+        room = " " * COPY_BYTES * len(self.outputs)
+        _check_arguments([("command", shlex.quote(self.command) + copies + room)])
         return self
 
 
@@ -107,11 +144,7 @@ class Execute(Model):
     def _kernel_accepts_it(self) -> Execute:
         texts = [("command", self.command)]
         texts += [(f"env.{name}", f"{name}={value}") for name, value in self.env.items()]
-        for name, text in texts:
-            if "\0" in text:
-                raise ValueError(f"{name} contains a NUL")
-            if len(text.encode("utf-8", "surrogateescape")) >= ARGUMENT_LIMIT:
-                raise ValueError(f"{name} is longer than {ARGUMENT_LIMIT} bytes")
+        _check_arguments(texts)
         return self
 
 

@@ -152,3 +152,22 @@ def test_a_nul_is_refused(field: Json) -> None:
 def test_a_job_without_time_is_refused(seconds: int) -> None:
     with pytest.raises(ValidationError, match="timeout_secs"):
         job("a", timeout_secs=seconds)
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        ("a\0b", "command contains a NUL"),
+        ("x" * ARGUMENT_LIMIT, "command is longer than 131072 bytes"),
+        ("'" * (ARGUMENT_LIMIT // 4), "command is longer than 131072 bytes"),
+    ],
+)
+def test_a_host_command_that_the_kernel_would_refuse_is_refused(command: str, what: str) -> None:
+    with pytest.raises(ValidationError, match=what):
+        commanded("dep", command)
+
+
+def test_a_command_and_its_environment_have_a_limit_together() -> None:
+    env = {f"V{number}": "x" * 100_000 for number in range(11)}
+    with pytest.raises(ValidationError, match="longer than 1048576 bytes together"):
+        job("a", env=env)
