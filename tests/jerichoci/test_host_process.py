@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from typing import TYPE_CHECKING
 
@@ -206,6 +207,17 @@ async def test_background_children_end_with_the_job(runner: Runner, held: str, m
     assert run.record.status is Status.PASSED
     assert run.said("a") == ["done"]
     assert processes(marker) == []
+
+
+async def test_a_job_that_stops_itself_is_waited_for_without_work(
+    runner: Runner, held: str
+) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run = await runner.run(job("a", "kill -STOP $$", timeout_secs=3))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert held
+    assert run.record.failure_kind is FailureKind.TIMEOUT
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
 
 
 async def test_who_holds_a_jobs_output_for_good_is_waited_for_once(

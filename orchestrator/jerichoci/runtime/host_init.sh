@@ -33,8 +33,9 @@ exec 3>&1 4>&2 >/dev/null 2>&1
 "${@:8}" env "PATH=$7" "$BASH" --noprofile --norc -c "$6" </dev/null >&3 2>&4 3>&- 4>&- &
 job=$!
 exec 3>&- 4>&-
+# A job that is stopped has not ended: with job control a plain `wait` would say so over and over.
 while :; do
-  wait "$job"
+  if [ "${BASH_VERSINFO[0]}" -ge 5 ]; then wait -f "$job"; else wait "$job"; fi
   status=$?
   kill -0 "$job" || break
 done
