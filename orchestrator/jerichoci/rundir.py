@@ -8,6 +8,7 @@ has room for it.
 from __future__ import annotations
 
 import errno
+import json
 import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ RESERVE_BYTES = 64 * 1024
 """The least that is kept for the terminal run.json, status.json and event of a run."""
 ATTEMPT_BYTES = 4 * 1024
 """One attempt in a record: its phases, a cause with a long message."""
+MOST_RETRIES = 32
+"""More are allowed; nobody reserves a disk for them."""
 TIMING_BYTES = 512
 """One prepare node in a record."""
 BLOCK_BYTES = 4 * 1024
@@ -149,13 +152,10 @@ def _write_first_records(run: RunLayout, record: RunRecord, plan: Plan) -> None:
 
 def _reserve_bytes(record: RunRecord, plan: Plan) -> int:
     """What the terminal record of a run can take if every job makes all its attempts."""
-    now = TERMINAL_WRITES * len(record.model_dump_json(indent=1).encode())
+    text = json.dumps(record.model_dump(mode="json"), indent=1)
     retries = [node.execute.retries for node in plan.jobs]
     # The first attempt, and the last once more: it is what is loose on a job.
-    later = (
-        TERMINAL_WRITES
-        * ATTEMPT_BYTES
-        * sum(2 + more.infrastructure + more.test for more in retries)
-    )
-    timings = TERMINAL_WRITES * TIMING_BYTES * len(plan.prepares)
-    return RESERVE_BYTES + now + later + timings + 2 * BLOCK_BYTES * len(plan.jobs)
+    rows = sum(2 + min(MOST_RETRIES, more.infrastructure + more.test) for more in retries)
+    growth = ATTEMPT_BYTES * rows + TIMING_BYTES * len(plan.prepares)
+    files = 2 * BLOCK_BYTES * len(plan.jobs)
+    return RESERVE_BYTES + TERMINAL_WRITES * (len(text) + growth) + files
