@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from jerichoci.environment import host_environment
+from jerichoci.lines import LineSplitter
 from jerichoci.log import read_log
 from jerichoci.realise import CANCELLED, Realised, failed
 from jerichoci.runtime.host_process import ShellCommand
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 TAIL_SECS = 0.1
 """How often a host command's output is carried into the jobs' logs."""
+CHUNK_BYTES = 1024 * 1024
+"""Carried at once; then whatever else runs has its turn."""
 
 
 class HostCommandRun:
@@ -48,7 +51,7 @@ class HostCommandRun:
         self._log = self._results / "log"
         self._missing = self._results / "missing"
         self._offset = 0
-        self._rest = b""
+        self._lines = LineSplitter()
 
     async def run(self, stop: Stop) -> Realised:
         """Run it and take its outputs."""
@@ -73,7 +76,8 @@ class HostCommandRun:
                 await asyncio.sleep(0)
                 tail.cancel()
                 await asyncio.wait({tail})
-                self._carry(final=True)
+                await self._carry_all()
+                self._say_lines(self._lines.end())
         finally:
             await shell.close()
             await self._placement.remove(self._scratch)
@@ -108,14 +112,22 @@ class HostCommandRun:
 
     async def _carry_log(self) -> None:
         while True:
-            self._carry(final=False)
+            await self._carry_all()
             await asyncio.sleep(TAIL_SECS)
 
-    def _carry(self, *, final: bool) -> None:
-        chunk = read_log(self._log, self._offset)
+    async def _carry_all(self) -> None:
+        more = True
+        while more:
+            more = self._carry()
+            await asyncio.sleep(0)
+
+    def _carry(self) -> bool:
+        """Carry a piece of the log; whether there may be more."""
+        chunk = read_log(self._log, self._offset, CHUNK_BYTES)
         self._offset = chunk.next_offset
-        *lines, self._rest = (self._rest + chunk.data).split(b"\n")
-        if final and self._rest:
-            lines.append(self._rest)
+        self._say_lines(self._lines.feed(chunk.data))
+        return len(chunk.data) == CHUNK_BYTES
+
+    def _say_lines(self, lines: list[bytes]) -> None:
         for line in lines:
             self._say(self._id, line.decode("utf-8", "surrogateescape"))

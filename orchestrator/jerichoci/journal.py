@@ -1,13 +1,15 @@
 """events.jsonl: the run's events in order, stamped, on disk before anybody else sees them.
 
-Sinks get each event afterwards. A sink that fails (a closed stdout) is dropped; the run goes on.
+Sinks get each event afterwards. A sink that fails is dropped; the run goes on.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from contextlib import contextmanager
+import select
+import sys
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jerichoci.clock import timestamp
@@ -51,8 +53,12 @@ class Journal:
         for sink in list(self._sinks):
             try:
                 sink.emit(stamped)
-            except OSError:
+            except Exception as error:  # noqa: BLE001 - a view of a run is never its end
                 self._sinks.remove(sink)
+                if not isinstance(error, BrokenPipeError):
+                    complain(
+                        f"a listener is told no more of the run: {error or type(error).__name__}"
+                    )
 
     def emit(self, event: EventBase) -> None:
         """Append an event and tell the sinks.
@@ -61,6 +67,15 @@ class Journal:
             OSError: as `append`.
         """
         self.tell(self.append(event))
+
+
+def complain(text: str) -> None:
+    """Say something on stderr, unless that is closed or would wait for its reader."""
+    with suppress(OSError, ValueError, AttributeError):
+        fd = sys.stderr.fileno()
+        if select.select([], [fd], [], 0)[1]:
+            line = f"pikaci: {text}".encode("utf-8", "backslashreplace").replace(b"\n", b" ")
+            os.write(fd, line[: select.PIPE_BUF - 1] + b"\n")
 
 
 @contextmanager

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.project import finish, wait_for
 from e2e.terminal import TerminalSession
 from pikaci.cli import COMMANDS
 
@@ -20,6 +24,8 @@ TARGETS = """
   };
   fails.jobs.it.command = "for i in $(seq 100); do echo line-$i; done; exit 1";
   keeps.jobs.it = { command = "echo made > made; exit 1"; env.STATED = "yes"; };
+  limited.jobs.it = { command = "seq 10000; sleep 60"; timeoutSecs = 2; };
+  spoken = { description = "→ ✔ 日本"; jobs.it.command = "true"; };
   wide.jobs = { one.command = "true"; two.command = "true"; };
 """
 
@@ -190,3 +196,49 @@ def test_what_is_typed_often_starts_without_heavy_imports(
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.err.splitlines()}
     assert "click" in imported
     assert not imported & spared
+
+
+@pytest.mark.parametrize(
+    ("stream", "flags"), [("stdout", ("--output", "jsonl")), ("stderr", ("-L",))]
+)
+def test_a_reader_that_sleeps_does_not_stop_the_run(
+    project: Project, stream: str, flags: tuple[str, ...]
+) -> None:
+    reader, writer = full_pipe()
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: writer}
+    running = project.start("run", "limited", *flags, **streams)
+    os.close(writer)
+    wait_for(lambda: project.run_ids() and project.record()["status"] != "running")
+    os.close(reader)
+    assert finish(running).code == 124
+
+
+@pytest.mark.parametrize("flags", [(), ("--output", "json"), ("--output", "jsonl"), ("-L",)])
+@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_run_needs_neither_stdout_nor_stderr(
+    project: Project, closing: str, flags: tuple[str, ...]
+) -> None:
+    script = f'exec "$@" {closing}'
+    argv = ["sh", "-c", script, "sh", *project.argv("run", "slow", *flags)]
+    assert subprocess.run(argv, cwd=project.root, env=project.env(), check=False).returncode == 0
+    assert project.record()["status"] == "passed"
+    assert project.events()[-1]["event"] == "run_finished"
+
+
+def test_json_is_utf_8_in_any_locale(project: Project) -> None:
+    for encoding in ("latin-1", "ascii:strict"):
+        odd = project.with_env(PYTHONIOENCODING=encoding)
+        assert odd.run("spoken")["target_description"] == "→ ✔ 日本"
+        events = odd.pikaci("run", "spoken", "--output", "jsonl").passed().lines
+        assert events == project.events()
+
+
+def full_pipe() -> tuple[int, int]:
+    """A pipe that nothing more goes into: its reading and its writing end."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(4096))
+    os.set_blocking(writer, True)
+    return reader, writer

@@ -25,6 +25,13 @@ class Closed:
         raise BrokenPipeError
 
 
+class Broken:
+    """A sink with a mistake in it."""
+
+    def emit(self, _event: EventBase) -> None:
+        raise KeyError("mistake")
+
+
 class Reader:
     """A sink that reads the file whenever it is told of an event."""
 
@@ -62,6 +69,26 @@ def test_a_sink_that_fails_is_told_nothing_more_and_the_others_are(tmp_path: Pat
         journal.emit(Heartbeat(running=[]))
     assert closed.told == 1
     assert len(reader.seen) == 2
+
+
+def test_a_sink_with_a_mistake_is_named_on_stderr_and_dropped(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with open_journal(tmp_path / "events", RUN_ID, [Broken()]) as journal:
+        journal.emit(Heartbeat(running=[]))
+        journal.emit(Heartbeat(running=[]))
+    assert seqs(tmp_path / "events") == [0, 1]
+    said = "pikaci: a listener is told no more of the run: 'mistake'\n"
+    assert capfd.readouterr().err == said
+
+
+def test_where_there_is_no_stderr_a_sink_is_dropped_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    with open_journal(tmp_path / "events", RUN_ID, [Broken()]) as journal:
+        journal.emit(Heartbeat(running=[]))
+    assert seqs(tmp_path / "events") == [0]
 
 
 def test_a_full_disk_leaves_no_half_line_and_no_gap(small_disk: Path) -> None:

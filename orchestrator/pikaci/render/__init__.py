@@ -10,6 +10,7 @@ import os
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import (
@@ -20,15 +21,19 @@ from jerichoci.errors import (
     EXIT_TIMEOUT,
 )
 from jerichoci.status import FailureKind, Status
+from pikaci.render.feed import feeding
+from pikaci.render.out import Out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from jerichoci.journal import Sink
     from jerichoci.layout import StateLayout
     from jerichoci.record import RunRecord
-    from pikaci.render.plain import Plain
-    from pikaci.render.terminal import Terminal
+    from pikaci.render.feed import View
+
+    Opening = Callable[[Out], AbstractContextManager[View]]
 
 KIND_CODES = {
     FailureKind.TEST_FAILURE: EXIT_TEST_FAILURE,
@@ -58,24 +63,33 @@ class Reporter:
 
 @contextmanager
 def open_reporter(output: str, state: StateLayout, *, print_logs: bool) -> Iterator[Reporter]:
-    """The reporter for an `--output`, released at the end."""
+    """The reporter for an `--output`, released at the end; a closed stream is told nothing."""
     with ExitStack() as held:
-        sinks: list[Sink] = []
-        if output == "jsonl":
-            from pikaci.render.data import JsonLines
+        feeds = []
+        data = _data(output)
+        if data and sys.stdout:
+            feeds.append(held.enter_context(feeding(Out(sys.stdout, "stdout"), data)))
+        if not sys.stderr:
+            yield Reporter([*feeds], lambda: None)
+            return
+        people = _people(state, print_logs=print_logs)
+        human = held.enter_context(feeding(Out(sys.stderr, "stderr"), people))
+        yield Reporter([*feeds, human], human.stopping)
 
-            sinks.append(JsonLines(sys.stdout))
-        if output == "json":
-            from pikaci.render.data import FinalRecord
 
-            sinks.append(FinalRecord(sys.stdout))
-        human: Terminal | Plain
-        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not print_logs:
-            from pikaci.render.terminal import terminal
+def _data(output: str) -> Opening | None:
+    if output == "human":
+        return None
+    from pikaci.render.data import final_record, json_lines
 
-            human = held.enter_context(terminal(state))
-        else:
-            from pikaci.render.plain import plain
+    return json_lines if output == "jsonl" else final_record
 
-            human = held.enter_context(plain(state, print_logs=print_logs))
-        yield Reporter([*sinks, human], human.stopping)
+
+def _people(state: StateLayout, *, print_logs: bool) -> Opening:
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not print_logs:
+        from pikaci.render.terminal import terminal
+
+        return partial(terminal, state)
+    from pikaci.render.plain import plain
+
+    return partial(plain, state, print_logs=print_logs)

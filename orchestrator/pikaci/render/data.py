@@ -1,38 +1,62 @@
-"""Events and records as JSON on stdout."""
+"""Events and records as JSON, in UTF-8 whatever the locale."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TextIO
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from jerichoci.event import RunFinished
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jerichoci.event import EventBase
+    from pikaci.render.out import Out
 
 
-class JsonLines:
-    """Each event as a line, flushed."""
+class Data:
+    """Says only what events say."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, out: Out) -> None:
+        self._out = out
+
+    def stopping(self) -> None:
+        """An event will say so."""
+
+    def tick(self) -> None:
+        """Nothing changes without an event."""
+
+    def _write(self, text: str) -> None:
+        self._out.write_bytes(text.encode("utf-8", "surrogateescape") + b"\n")
+
+
+class JsonLines(Data):
+    """Each event as a line."""
 
     def emit(self, event: EventBase) -> None:
         """Print an event exactly as events.jsonl has it."""
-        line = json.dumps(event.model_dump(mode="json"), separators=(",", ":"), ensure_ascii=False)
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        values = event.model_dump(mode="json")
+        self._write(json.dumps(values, separators=(",", ":"), ensure_ascii=False))
 
 
-class FinalRecord:
+class FinalRecord(Data):
     """The terminal record, once."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
 
     def emit(self, event: EventBase) -> None:
         """Print the record of the run's last event."""
         if isinstance(event, RunFinished):
             values = event.run.model_dump(mode="json")
-            self._stream.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-            self._stream.flush()
+            self._write(json.dumps(values, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def json_lines(out: Out) -> Iterator[JsonLines]:
+    """The events as JSON."""
+    yield JsonLines(out)
+
+
+@contextmanager
+def final_record(out: Out) -> Iterator[FinalRecord]:
+    """The record as JSON."""
+    yield FinalRecord(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from jerichoci.event import (
     RunFinished,
     RunStarted,
 )
+from pikaci.render.tail import Tails
 from pikaci.render.words import (
     HOST,
     STOPPING,
@@ -31,15 +31,16 @@ if TYPE_CHECKING:
     from jerichoci.event import EventBase
     from jerichoci.layout import StateLayout
     from jerichoci.record import JobRecord
-    from pikaci.render.tail import Tails
+    from pikaci.render.out import Out
 
 
 class Plain:
-    """Writes to stderr."""
+    """Writes lines."""
 
-    def __init__(self, state: StateLayout, tails: Tails | None) -> None:
+    def __init__(self, state: StateLayout, out: Out, *, print_logs: bool) -> None:
         self._state = state
-        self._tails = tails
+        self._out = out
+        self._tails = Tails(self._show) if print_logs else None
         self._run_id = ""
 
     def emit(self, event: EventBase) -> None:
@@ -47,60 +48,56 @@ class Plain:
         match event:
             case RunStarted(run=run):
                 self._run_id = run.run_id
-                _say(f"{run_start(run)}: {run.target_id}, snapshot {(run.snapshot_id or '')[:12]}")
+                self._say(
+                    f"{run_start(run)}: {run.target_id}, snapshot {(run.snapshot_id or '')[:12]}"
+                )
             case PrepareStarted(node_id=node_id):
-                _say(f"prepare {node_id} ...")
+                self._say(f"prepare {node_id} ...")
             case PrepareFinished(node_id=node_id, cached=cached, duration_ms=took, cause=cause):
                 how = "cached" if cached else f"{event.outcome} in {duration(took)}"
-                _say(f"prepare {node_id} {how}" + (f": {cause.message}" if cause else ""))
+                self._say(f"prepare {node_id} {how}" + (f": {cause.message}" if cause else ""))
             case JobStarted(job_id=job_id, attempt=attempt):
                 again = f" (attempt {attempt})" if attempt > 1 else ""
-                _say(f"job {job_id} started{again}")
+                self._say(f"job {job_id} started{again}")
                 self._follow(job_id, attempt)
             case JobFinished(job=job):
                 self._end_job(job)
             case RunFinished(run=run):
                 for line in run_end(self._state, run):
-                    _say(line)
+                    self._say(line)
 
     def _end_job(self, job: JobRecord) -> None:
         if self._tails:
             self._tails.drain(job.id)
         took = between(job.started_at, job.finished_at)
-        _say(f"job {job.id} {job_end(job)}" + (f" in {took}" if took else ""))
+        self._say(f"job {job.id} {job_end(job)}" + (f" in {took}" if took else ""))
         if not self._tails:
             for line in failure_tail(self._state, self._run_id, job):
-                _show(job.id, line)
+                self._show(job.id, line)
 
     def stopping(self) -> None:
         """Say that the run was told to end."""
-        _say(STOPPING)
+        self._say(STOPPING)
+
+    def tick(self) -> None:
+        """Show what jobs have printed."""
+        if self._tails:
+            self._tails.poll()
 
     def _follow(self, job_id: str, attempt: int) -> None:
         if self._tails:
             run = self._state.run(self._run_id)
             self._tails.follow(job_id, run.attempt(job_id, attempt) / "host.log")
 
+    def _say(self, text: str) -> None:
+        self._out.write(f"pikaci: {text}\n")
+
+    def _show(self, job_id: str, line: str) -> None:
+        if not line.startswith(HOST):  # else told as events already
+            self._out.write(f"{job_id}> {line}\n")
+
 
 @contextmanager
-def plain(state: StateLayout, *, print_logs: bool) -> Iterator[Plain]:
+def plain(state: StateLayout, out: Out, *, print_logs: bool) -> Iterator[Plain]:
     """The plain renderer."""
-    if not print_logs:
-        yield Plain(state, None)
-        return
-    from pikaci.render.tail import tailing
-
-    with tailing(_show) as tails:
-        yield Plain(state, tails)
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"pikaci: {text}\n")
-    sys.stderr.flush()
-
-
-def _show(job_id: str, line: str) -> None:
-    if line.startswith(HOST):
-        # Told as events already.
-        return
-    sys.stderr.write(f"{job_id}> {line}\n")
+    yield Plain(state, out, print_logs=print_logs)

@@ -2,77 +2,65 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from jerichoci.lines import LineSplitter
 from jerichoci.log import read_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-POLL_SECS = 0.1
 CHUNK_BYTES = 1024 * 1024
-THREAD_DEADLINE_SECS = 60.0
-"""For printing what is left; a reader that takes longer has gone away."""
+
+
+class Tail:
+    """One log, read on from where it was read to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+        self._lines = LineSplitter()
+
+    def step(self) -> list[bytes] | None:
+        """The next lines; None at the log's end."""
+        chunk = read_log(self.path, self._offset, CHUNK_BYTES)
+        self._offset = chunk.next_offset
+        return self._lines.feed(chunk.data) if chunk.data else None
+
+    def end(self) -> list[bytes]:
+        """The unfinished last line."""
+        return self._lines.end()
 
 
 class Tails:
-    """The logs being followed; each whole line goes to `show` with its job's id."""
+    """The logs being followed; each line goes to `show` with its job's id."""
 
     def __init__(self, show: Callable[[str, str], None]) -> None:
         self._show = show
-        self._lock = threading.Lock()
-        self._places: dict[str, tuple[Path, int, bytes]] = {}
+        self._tails: dict[str, Tail] = {}
 
     def follow(self, job_id: str, path: Path) -> None:
-        """Follow a job's log from its beginning."""
-        with self._lock:
-            if job_id not in self._places or self._places[job_id][0] != path:
-                self._places[job_id] = (path, 0, b"")
+        """Follow a job's log from its beginning, once its former log is shown."""
+        if job_id in self._tails and self._tails[job_id].path == path:
+            return
+        self.drain(job_id)
+        self._tails[job_id] = Tail(path)
 
     def drain(self, job_id: str) -> None:
         """Show all that is there of a job's log, the unfinished last line too."""
-        with self._lock:
-            if job_id not in self._places:
-                return
-            while self._step(job_id):
-                pass
-            _path, _offset, rest = self._places.pop(job_id)
-            if rest:
-                self._show(job_id, rest.decode("utf-8", "replace"))
+        tail = self._tails.pop(job_id, None)
+        if tail is None:
+            return
+        while (lines := tail.step()) is not None:
+            self._show_all(job_id, lines)
+        self._show_all(job_id, tail.end())
 
     def poll(self) -> None:
-        """Show what is new everywhere."""
-        with self._lock:
-            for job_id in list(self._places):
-                self._step(job_id)
+        """Show what is new everywhere, a limited piece of each log."""
+        for job_id, tail in self._tails.items():
+            self._show_all(job_id, tail.step() or [])
 
-    def _step(self, job_id: str) -> bool:
-        path, offset, rest = self._places[job_id]
-        chunk = read_log(path, offset, CHUNK_BYTES)
-        *lines, rest = (rest + chunk.data).split(b"\n")
-        self._places[job_id] = (path, chunk.next_offset, rest)
+    def _show_all(self, job_id: str, lines: Iterable[bytes]) -> None:
         for line in lines:
             self._show(job_id, line.decode("utf-8", "replace"))
-        return bool(chunk.data)
-
-
-@contextmanager
-def tailing(show: Callable[[str, str], None]) -> Iterator[Tails]:
-    """Tails that a thread polls."""
-    tails = Tails(show)
-    over = threading.Event()
-
-    def poll() -> None:
-        while not over.wait(POLL_SECS):
-            tails.poll()
-
-    thread = threading.Thread(target=poll, name="pikaci-tails", daemon=True)
-    thread.start()
-    try:
-        yield tails
-    finally:
-        over.set()
-        thread.join(THREAD_DEADLINE_SECS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -37,10 +37,12 @@ from pikaci.render.words import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import IO
 
     from jerichoci.event import EventBase
     from jerichoci.layout import StateLayout
     from jerichoci.record import JobRecord, RunRecord
+    from pikaci.render.out import Out
 
 REFRESH_PER_SECOND = 8
 LAST_WORD_WINDOW = 4096
@@ -145,6 +147,9 @@ class Terminal:
         """Say that the run was told to end."""
         self._console.print(Text(STOPPING, style="yellow"))
 
+    def tick(self) -> None:
+        """The display refreshes itself."""
+
     def _end(self, run: RunRecord) -> None:
         self._lines.clear()
         for index, said in enumerate(run_end(self._state, run)):
@@ -163,9 +168,17 @@ class Terminal:
 
 
 @contextmanager
-def terminal(state: StateLayout) -> Iterator[Terminal]:
-    """The live renderer on stderr; rich honours NO_COLOR."""
-    console = Console(stderr=True, highlight=False)
+def terminal(state: StateLayout, out: Out) -> Iterator[Terminal]:
+    """The live renderer; rich honours NO_COLOR."""
+    console = Console(file=cast("IO[str]", out), highlight=False)
     view = Terminal(state, console)
-    with Live(view, console=console, refresh_per_second=REFRESH_PER_SECOND, transient=True):
+    with Live(
+        view,
+        console=console,
+        refresh_per_second=REFRESH_PER_SECOND,
+        transient=True,
+        # Whoever else prints would wait for a terminal that is stopped.
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ):
         yield view

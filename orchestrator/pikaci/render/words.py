@@ -20,7 +20,8 @@ MINUTE_SECS = 60
 
 
 def duration(milliseconds: int) -> str:
-    """A duration as people read it: `340 ms`, `4.2 s`, `3 min 07 s`."""
+    """A duration as people read it: `340 ms`, `4.2 s`, `3 min 07 s`; 0 if the clock went back."""
+    milliseconds = max(0, milliseconds)
     if milliseconds < SECOND_MS:
         return f"{milliseconds} ms"
     seconds = milliseconds / SECOND_MS

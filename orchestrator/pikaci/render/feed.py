@@ -1,0 +1,125 @@
+"""Sinks that write to a reader, each in a thread: a reader that sleeps doesn't stop the run."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Protocol
+
+from jerichoci.errors import InfrastructureError
+from jerichoci.journal import complain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from jerichoci.event import EventBase
+    from pikaci.render.out import Out
+
+    Task = Callable[["View"], None]
+
+WAITING_EVENTS = 100_000
+"""More than a reader that is only slow lets wait; one that lets more wait is told no more."""
+STALLED_SECS = 30.0
+"""A reader that takes nothing for so long once the run is over is waited for no more."""
+TICK_SECS = 0.1
+
+
+class View(Protocol):
+    """What a feed's thread shows events with."""
+
+    def emit(self, event: EventBase) -> None:
+        """Show one event."""
+
+    def stopping(self) -> None:
+        """Show that the run was told to end."""
+
+    def tick(self) -> None:
+        """Show what has changed without an event."""
+
+
+class Feed:
+    """Hands events to a view in a thread of the view's own, and never waits for it."""
+
+    def __init__(self, out: Out, view: Callable[[Out], AbstractContextManager[View]]) -> None:
+        self._out = out
+        self._view = view
+        self._tasks: queue.Queue[Task | None] = queue.Queue(WAITING_EVENTS)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=f"pikaci-{out.name}", daemon=True)
+        self._thread.start()
+
+    def emit(self, event: EventBase) -> None:
+        """Let the view show an event.
+
+        Raises:
+            InfrastructureError: too many wait already.
+        """
+        self._put(lambda view: view.emit(event))
+
+    def stopping(self) -> None:
+        """Let the view show that the run was told to end."""
+        with suppress(InfrastructureError):
+            self._put(lambda view: view.stopping())
+
+    def close(self) -> None:
+        """Wait until all is shown, as long as somebody reads."""
+        self._closing.set()
+        with suppress(queue.Full):
+            self._tasks.put_nowait(None)
+        written = -1
+        while self._thread.is_alive() and written != self._out.written:
+            written = self._out.written
+            self._thread.join(STALLED_SECS)
+        if self._thread.is_alive():
+            complain(f"nobody reads {self._out.name}: the end is missing there")
+
+    def _put(self, task: Task) -> None:
+        if not self._thread.is_alive():
+            return
+        try:
+            self._tasks.put_nowait(task)
+        except queue.Full:
+            raise InfrastructureError(f"nobody reads {self._out.name}") from None
+
+    def _work(self) -> None:
+        try:
+            with self._view(self._out) as view:
+                self._show(view)
+        except BrokenPipeError:
+            pass  # The reader has seen enough.
+        except Exception as error:  # noqa: BLE001 - the run goes on without whoever failed
+            complain(f"{self._out.name} says no more: {error or type(error).__name__}")
+        finally:
+            self._out.close()
+
+    def _show(self, view: View) -> None:
+        due = 0.0
+        for task in iter(self._next, None):
+            task(view)
+            now = time.monotonic()
+            if now >= due:
+                view.tick()
+                due = now + TICK_SECS
+
+    def _next(self) -> Task | None:
+        try:
+            return self._tasks.get(timeout=TICK_SECS)
+        except queue.Empty:
+            return None if self._closing.is_set() else _nothing
+
+
+def _nothing(_view: View) -> None:
+    """Nothing has happened."""
+
+
+@contextmanager
+def feeding(out: Out, view: Callable[[Out], AbstractContextManager[View]]) -> Iterator[Feed]:
+    """A feed, its last words waited for at the end."""
+    feed = Feed(out, view)
+    try:
+        yield feed
+    finally:
+        feed.close()
