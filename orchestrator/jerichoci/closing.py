@@ -1,13 +1,17 @@
 """Ending the runs of processes that died.
 
 Whoever finds a run whose `owner.lock` is free and whose record isn't terminal takes the lock, looks
-again, writes the terminal record the owner couldn't write, and removes what the run left behind.
+again, writes the terminal record the owner couldn't write, and then removes what the run left
+behind. What can't be removed doesn't keep a run from its end: its reserve, empty, stays as well,
+for whom reaps later to try again.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jerichoci import atomic
@@ -15,36 +19,59 @@ from jerichoci.clock import timestamp
 from jerichoci.ids import is_id, is_run_id
 from jerichoci.journal import last_event, write_line
 from jerichoci.layout import REMOVED_SUFFIX, UNBORN_SUFFIX, RunLayout, make_private
-from jerichoci.owner import is_owned, owning
+from jerichoci.owner import holding_names, is_owned, owning
 from jerichoci.process import end_recorded_groups
 from jerichoci.status import CauseCode, FailureKind, Outcome, Status
 from jerichoci.workspace import remove_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from jerichoci.layout import StateLayout
 
+LOGGER = logging.getLogger("jerichoci")
 MESSAGE = "the process that ran it died before the run was over"
 HINT = "its logs are kept up to there; run it again with `pikaci rerun`"
 
 
+@contextmanager
+def going_on(what: str) -> Iterator[None]:
+    """Tell of an error instead of raising it: one damaged thing is no reason to leave the rest."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        LOGGER.warning("%s: %s", what, error)
+
+
 def close_dead_run(run: RunLayout) -> bool:
-    """Write the terminal record of a run whose owner died; whether there was one to write."""
+    """Write the terminal record of a run whose owner died; whether there was one to write.
+
+    What it left behind is removed, too, if it wasn't when the record was written.
+    """
     try:
         with owning(run.root):
+            # An unreadable record stays as it is: the list says so, and gc removes it in its time.
             values = read_values(run)
-            if values.get("status") != Status.RUNNING:
-                return False
-            end_recorded_groups(run.scratch)
-            remove_leftovers(run)
-            last = last_event(run.events)
-            end = _end_in(last)
-            _write_end(run, end or dead_record(values), last, is_told=end is not None)
-            return True
-    except BlockingIOError:
+            is_open = values.get("status") == Status.RUNNING
+            if is_open:
+                run.free_reserve()
+                _end(run, values)
+            if run.reserve.exists():
+                with going_on(f"{run.run_id}: something it left stays"):
+                    remove_leftovers(run)
+                    run.reserve.unlink(missing_ok=True)
+            return is_open
+    except (OSError, ValueError, RecursionError):
         return False
-    except (OSError, ValueError):
-        # An unreadable record stays as it is: the list says so, and gc removes it in its time.
-        return False
+
+
+def _end(run: RunLayout, values: dict[str, Any]) -> None:
+    with going_on(f"{run.run_id}: what it started may go on"):
+        end_recorded_groups(run.scratch)
+    last = last_event(run.events)
+    end = _end_in(last)
+    _write_end(run, end or dead_record(values), last, is_told=end is not None)
 
 
 def read_values(run: RunLayout) -> dict[str, Any]:
@@ -77,7 +104,6 @@ def _end_in(last: dict[str, Any] | None) -> dict[str, Any] | None:
 def remove_leftovers(run: RunLayout) -> None:
     """Remove what only a live run needs."""
     remove_tree(run.scratch)
-    run.free_reserve()
     # Where records lie, and nowhere else: an artifact may have any name.
     for place in ("", "jobs/*/"):
         for temp in run.root.glob(f"{place}*{atomic.TEMP_MARK}*"):
@@ -143,7 +169,6 @@ def _write_end(
         finally:
             os.close(fd)
     atomic.write_json(run.record, values)
-    run.reserve.unlink(missing_ok=True)
 
 
 def close_dead_runs(state: StateLayout) -> list[str]:
@@ -151,16 +176,44 @@ def close_dead_runs(state: StateLayout) -> list[str]:
 
     Costs one look per run, not one read: a run keeps its reserve until it is terminal.
     """
-    closed = []
     try:
-        entries = list(os.scandir(state.runs))
+        names = os.listdir(state.runs)  # noqa: PTH208 - once for each of 50,000 runs
     except FileNotFoundError:
         return []
-    for entry in entries:
-        run = RunLayout(state.runs / entry.name)
-        if is_run_id(entry.name):
-            if os.path.exists(f"{entry.path}/reserve") and close_dead_run(run):  # noqa: PTH110 - once for each of 50,000 runs
-                closed.append(entry.name)
-        elif run.root.suffix in {UNBORN_SUFFIX, REMOVED_SUFFIX} and not is_owned(run.root):
-            remove_tree(run.root)
+    closed = []
+    for name in names:
+        with going_on(f"{name} can't be reaped"):
+            if _reap(state, name):
+                closed.append(name)
     return closed
+
+
+def _reap(state: StateLayout, name: str) -> bool:
+    path = f"{state.runs}/{name}"
+    if is_run_id(name):
+        has_reserve = os.path.exists(f"{path}/reserve")  # noqa: PTH110 - once for each of 50,000 runs
+        run = RunLayout(state.runs / name) if has_reserve else None
+        return run is not None and not is_owned(run.root) and close_dead_run(run)
+    if name.endswith(UNBORN_SUFFIX):
+        remove_unowned(state, state.runs / name)
+    elif name.endswith(REMOVED_SUFFIX):
+        remove_tree(state.runs / name)
+    return False
+
+
+def remove_unowned(state: StateLayout, run_dir: Path) -> bool:
+    """Remove a run directory, half-made or whole; False if it is owned or gone.
+
+    Raises:
+        OSError: it can't be removed; if its name is gone, the rest is left to the next reaper.
+    """
+    away = run_dir.with_name(f"{run_dir.name}.{os.urandom(4).hex()}{REMOVED_SUFFIX}")
+    with holding_names(state) as held:
+        if not held or is_owned(run_dir):
+            return False
+        try:
+            run_dir.rename(away)
+        except FileNotFoundError:
+            return False
+    remove_tree(away)
+    return True

@@ -14,8 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jerichoci.closing import close_dead_runs
-from jerichoci.layout import REMOVED_SUFFIX
+from jerichoci.closing import close_dead_runs, going_on, remove_unowned
 from jerichoci.lock import try_lock
 from jerichoci.materialise import remove_snapshot, remove_stale_materialisations
 from jerichoci.owner import is_owned
@@ -43,7 +42,8 @@ class Collected:
 def reap(state: StateLayout) -> list[str]:
     """Close dead runs and remove half-made things; the ids of the runs closed."""
     closed = close_dead_runs(state)
-    remove_stale_materialisations(state.root)
+    with going_on("half-made snapshots stay"):
+        remove_stale_materialisations(state.root)
     return closed
 
 
@@ -60,16 +60,16 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
     if dry_run:
         names = tuple(run.run_id for run in doomed)
         return Collected(names, tuple(snapshots), (), len(kept))
-    for run in doomed:
-        _remove_run(run)
+    removed = [run.run_id for run in doomed if _remove_run(state, run)]
     gone = [tree for tree in snapshots if remove_snapshot(state.root, tree)]
     # Asked again under the repository's lock: runs may have begun since.
     refs = await prune_repository(state.root, lambda: _trees(_runs(state)))
     _remove_old_children(state.root / "sources")
     with try_lock(state.nix_cache_lock) as unused:
         if unused:
-            remove_tree(state.nix_cache)
-    return Collected(tuple(run.run_id for run in doomed), tuple(gone), tuple(refs), len(kept))
+            with going_on(f"{state.nix_cache} can't be removed"):
+                remove_tree(state.nix_cache)
+    return Collected(tuple(removed), tuple(gone), tuple(refs), len(kept))
 
 
 def _runs(state: StateLayout) -> list[RunLayout]:
@@ -77,9 +77,10 @@ def _runs(state: StateLayout) -> list[RunLayout]:
 
 
 def _choose(state: StateLayout, keep_runs: int) -> tuple[list[RunLayout], list[RunLayout]]:
-    runs = _runs(state)
-    live = [run for run in runs if is_owned(run.root)]
-    over = [run for run in runs if run not in live]
+    live: list[RunLayout] = []
+    over: list[RunLayout] = []
+    for run in _runs(state):
+        (live if is_owned(run.root) else over).append(run)
     return [*live, *over[:keep_runs]], over[keep_runs:]
 
 
@@ -95,23 +96,32 @@ def _trees(runs: Sequence[RunLayout]) -> set[str]:
 
 
 def _snapshots(state: StateLayout) -> list[Path]:
-    oldest = time.time() - RECENT_SECS
+    if not state.snapshots.is_dir():
+        return []
     return [
         path
         for path in state.snapshots.iterdir()
-        if path.is_dir() and not path.name.startswith(".") and path.stat().st_mtime < oldest
+        if path.is_dir() and not path.name.startswith(".") and not _is_recent(path)
     ]
 
 
-def _remove_run(run: RunLayout) -> None:
-    away = run.root.with_name(run.run_id + REMOVED_SUFFIX)
-    run.root.rename(away)
-    remove_tree(away)
+def _remove_run(state: StateLayout, run: RunLayout) -> bool:
+    with going_on(f"{run.run_id} can't be removed"):
+        return remove_unowned(state, run.root)
+    return False
 
 
 def _remove_old_children(directory: Path) -> None:
-    oldest = time.time() - RECENT_SECS
     if directory.is_dir():
         for child in directory.iterdir():
-            if child.lstat().st_mtime < oldest:
-                remove_tree(child)
+            with going_on(f"{child} can't be removed"):
+                if not _is_recent(child):
+                    remove_tree(child)
+
+
+def _is_recent(path: Path) -> bool:
+    """Whether it was used lately; what is gone wasn't."""
+    try:
+        return path.lstat().st_mtime >= time.time() - RECENT_SECS
+    except FileNotFoundError:
+        return False

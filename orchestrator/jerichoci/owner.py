@@ -3,6 +3,10 @@
 The lock lives and dies with the process, however that ends. It is taken before the run directory
 gets its name, so that a run directory whose lock is free and whose run.json isn't terminal belongs
 to a process that died. The descriptor is close-on-exec: no child can keep a dead run alive.
+
+Run directories get and lose their names under `slots/runs.lock`: held shared, one is created and
+named; held exclusively, one is taken away. So nobody takes away what has no owner only because it
+has none yet.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +23,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from jerichoci.layout import StateLayout
+
 LOCK_NAME = "owner.lock"
+PROBE_SECS = 0.01
+"""Longer than anybody holds the lock who only asks whether it is free."""
+PROBES = 5
+NAMES_WAIT_SECS = 30.0
+"""Names are given and taken in milliseconds, or as fast as a busy disk takes a few records."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,24 @@ def process_start(pid: int) -> str | None:
 
 
 @contextmanager
+def holding_names(state: StateLayout, *, shared: bool = False) -> Iterator[bool]:
+    """Hold the names of run directories, `shared` to give one; False if it can't be had in time.
+
+    Raises:
+        OSError: the lock can't be opened.
+    """
+    from jerichoci.lock import POLL_SECS, try_lock
+
+    end = time.monotonic() + NAMES_WAIT_SECS
+    while True:
+        with try_lock(state.slots / "runs.lock", shared=shared) as held:
+            if held or time.monotonic() > end:
+                yield held
+                return
+        time.sleep(POLL_SECS)
+
+
+@contextmanager
 def owning(run_dir: Path) -> Iterator[None]:
     """Hold the owner lock of `run_dir`, naming this process in it.
 
@@ -51,13 +81,26 @@ def owning(run_dir: Path) -> Iterator[None]:
     """
     fd = os.open(run_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(fd)
         me = {"pid": os.getpid(), "started": process_start(os.getpid())}
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps(me).encode(), 0)
         yield
     finally:
         os.close(fd)
+
+
+def _take(fd: int) -> None:
+    # Whoever asks `is_owned` holds the lock for an instant, which is no reason to give up.
+    for left in reversed(range(PROBES)):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(PROBE_SECS)
+        else:
+            return
 
 
 def is_owned(run_dir: Path) -> bool:

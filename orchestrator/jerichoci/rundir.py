@@ -10,15 +10,16 @@ from __future__ import annotations
 import errno
 import json
 import os
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from jerichoci import atomic
+from jerichoci.closing import remove_unowned
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.event import EventBase, RunFinished, RunStarted
 from jerichoci.journal import Journal, Sink, open_journal
 from jerichoci.layout import UNBORN_SUFFIX, RunLayout, StateLayout, make_private
-from jerichoci.owner import owning
+from jerichoci.owner import holding_names, owning
 from jerichoci.record import JobRecord, PreparedOutput, PreparedOutputs, RunRecord
 from jerichoci.workspace import remove_tree
 
@@ -108,16 +109,32 @@ def open_run(
         InfrastructureError: the disk is full.
     """
     layout = state.run(record.run_id)
+    with ExitStack() as owned:
+        _give_birth(state, layout, record, plan, owned)
+        with open_journal(layout.events, record.run_id, sinks) as journal:
+            writer = RunWriter(layout, record, journal)
+            journal.emit(RunStarted(run=record))
+            yield writer
+
+
+def _give_birth(
+    state: StateLayout, layout: RunLayout, record: RunRecord, plan: Plan, owned: ExitStack
+) -> None:
+    """Make the directory under another name and give it its own; `owned` holds its lock."""
     unborn = RunLayout(layout.root.with_name(layout.run_id + UNBORN_SUFFIX))
     if layout.root.exists():
         raise _taken(record.run_id)
-    try:
-        unborn.root.mkdir(mode=0o700)
-    except FileExistsError:
-        raise UsageError(
-            f"run {record.run_id} is being started by somebody else", "give another --run-id"
-        ) from None
-    with owning(unborn.root):
+    if unborn.root.exists():
+        # Most likely left by a process that died; if not, it is in use and stays.
+        remove_unowned(state, unborn.root)
+    with holding_names(state, shared=True):
+        try:
+            unborn.root.mkdir(mode=0o700)
+        except FileExistsError:
+            raise UsageError(
+                f"run {record.run_id} is being started by somebody else", "give another --run-id"
+            ) from None
+        owned.enter_context(owning(unborn.root))
         try:
             _write_first_records(unborn, record, plan)
             unborn.root.rename(layout.root)
@@ -129,10 +146,6 @@ def open_run(
                 f"the run can't be recorded in {layout.root}: {error.strerror}",
                 "make room or give another state root with --state-root",
             ) from error
-        with open_journal(layout.events, record.run_id, sinks) as journal:
-            writer = RunWriter(layout, record, journal)
-            journal.emit(RunStarted(run=record))
-            yield writer
 
 
 def _taken(run_id: str) -> UsageError:

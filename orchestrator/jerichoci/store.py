@@ -105,7 +105,10 @@ class RunStore:
         from jerichoci.closing import close_dead_run
 
         close_dead_run(layout)
-        return read_summary(run_id, layout.record)
+        summary = read_summary(run_id, layout.record)
+        if summary.is_terminal or summary.unreadable or is_owned(layout.root):
+            return summary
+        return summary.as_dead(OWNER_DIED)
 
     def record_values(self, run_id: str) -> dict[str, Any]:
         """run.json as JSON values, the run closed first if its owner died.
@@ -219,11 +222,14 @@ class RunStore:
         ]
 
     def follow_events(self, run_id: str) -> Iterator[dict[str, Any]]:
-        """The run's events from the first, waiting for more until `run_finished`."""
+        """The run's events from the first, waiting for more until `run_finished`.
+
+        They end, too, where nobody writes any more: the run died, or was removed.
+        """
         path = self.run(run_id).events
         offset, rest = 0, b""
         while True:
-            over = self.summary(run_id).is_terminal
+            over = self._is_over(run_id)
             chunk = read_log(path, offset)
             offset = chunk.next_offset
             *lines, rest = (rest + chunk.data).split(b"\n")
@@ -232,12 +238,20 @@ class RunStore:
                     event = json.loads(line)
                 except ValueError:
                     continue
+                if not isinstance(event, dict):
+                    continue
                 yield event
                 if event.get("event") == "run_finished":
                     return
             if over and not chunk.data:
                 return
             time.sleep(FOLLOW_INTERVAL_SECS)
+
+    def _is_over(self, run_id: str) -> bool:
+        summary = self.summary(run_id)
+        if summary.unreadable:
+            return not is_owned(self.layout.run(run_id).root)
+        return summary.is_terminal
 
 
 def read_json(path: Path) -> dict[str, Any]:

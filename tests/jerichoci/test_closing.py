@@ -12,6 +12,7 @@ import pytest
 from disk import fill
 from jerichoci import closing
 from jerichoci.closing import close_dead_run, close_dead_runs
+from jerichoci.errors import UsageError
 from jerichoci.layout import StateLayout
 from jerichoci.owner import owning
 from jerichoci.process import record_group
@@ -244,3 +245,61 @@ def test_the_end_says_what_to_do(layout: StateLayout) -> None:
     run = dead(layout)
     close_dead_run(run)
     assert record(run)["cause"]["hint"] == closing.HINT
+
+
+def test_a_run_whose_leftovers_stay_is_closed_all_the_same(
+    layout: StateLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = dead(layout)
+
+    def refuse(_: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(closing, "remove_tree", refuse)
+        assert close_dead_runs(layout) == [RUN_ID]
+    assert record(run)["status"] == "failed"
+    assert run.scratch.exists()
+    assert close_dead_runs(layout) == []
+    assert not run.scratch.exists()
+    check_events(run)
+
+
+def test_an_entry_that_can_not_be_reaped_keeps_no_other(
+    layout: StateLayout, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = dead(layout)
+    (layout.runs / f"{RUN_ID}.gone").mkdir()
+
+    def refuse(path: Path) -> None:
+        raise RuntimeError(f"not {path.name}")
+
+    monkeypatch.setattr(closing, "remove_tree", refuse)
+    assert close_dead_runs(layout) == [RUN_ID]
+    assert record(run)["status"] == "failed"
+    assert f"not {RUN_ID}.gone" in caplog.text
+
+
+def test_the_id_of_a_run_that_died_unborn_can_be_used_again(layout: StateLayout) -> None:
+    (layout.runs / f"{RUN_ID}.new/jobs").mkdir(parents=True)
+    run = finished(layout)
+    assert [path.name for path in layout.runs.iterdir()] == [run.run_id]
+
+
+def test_the_id_of_a_run_that_is_being_born_is_taken(layout: StateLayout) -> None:
+    unborn = layout.runs / f"{RUN_ID}.new"
+    unborn.mkdir()
+    with owning(unborn), pytest.raises(UsageError, match="being started"):
+        finished(layout)
+
+
+def test_runs_start_while_others_reap(layout: StateLayout) -> None:
+    ids = list(run_ids(40))
+    with ThreadPoolExecutor(3) as threads:
+        reaping = [
+            threads.submit(lambda: [close_dead_runs(layout) for _ in range(40)]) for _ in "ab"
+        ]
+        for run_id in ids:
+            finished(layout, run_id)
+        assert [sum(job.result(), []) for job in reaping] == [[], []]  # noqa: RUF017 - short lists
+    assert RunStore(layout.root).run_ids() == ids[::-1]
