@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -101,6 +102,17 @@ def test_a_second_signal_does_not_wait_for_a_job_that_ignores_the_first(
         assert process.wait(DEADLINE_SECS) == 0
     assert runner.ended().record.status is Status.CANCELLED
     assert processes(marker) == []
+
+
+def test_a_second_signal_does_not_wait_for_a_large_artifact(runner: Runner, begun: Path) -> None:
+    command = f'truncate -s 1T "$PIKACI_ARTIFACTS/sparse"; touch {begun}'
+    with runner.start(job("a", command)) as process:
+        wait_for(begun.exists)
+        process.terminate()
+        time.sleep(1)
+        process.terminate()
+        assert process.wait(DEADLINE_SECS) == 0
+    assert runner.ended().record.status is Status.CANCELLED
 
 
 def test_a_terminal_that_hangs_up_does_not_end_the_run(runner: Runner, begun: Path) -> None:

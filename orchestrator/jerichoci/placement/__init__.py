@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -84,8 +84,10 @@ class Placement(Protocol):
     ) -> None:
         """Have Nix outputs there, rooted below `gcroots`; each node's end is told to `observer`."""
 
-    async def fetch_artifacts(self, directory: Path) -> list[ArtifactRecord]:
-        """Take what a job left in `directory`, as from a stranger."""
+    async def fetch_artifacts(
+        self, directory: Path, cancelled: Callable[[], bool] | None = None
+    ) -> list[ArtifactRecord]:
+        """Take what a job left in `directory`, as from a stranger, unless `cancelled` says so."""
 
     async def make_directory(self, path: Path) -> None:
         """Create a directory for one job."""

@@ -19,7 +19,7 @@ from jerichoci.system import own_system
 from jerichoci.workspace import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -117,9 +117,11 @@ class LocalPlacement:
         """Have Nix outputs in this machine's store."""
         await Realiser(self._nix, builds, gcroots, observer).run(stop)
 
-    async def fetch_artifacts(self, directory: Path) -> list[ArtifactRecord]:
+    async def fetch_artifacts(
+        self, directory: Path, cancelled: Callable[[], bool] | None = None
+    ) -> list[ArtifactRecord]:
         """Take stock of what lies here already."""
-        return await asyncio.to_thread(artifacts.collect, directory)
+        return await asyncio.to_thread(artifacts.collect, directory, cancelled)
 
     async def make_directory(self, path: Path) -> None:
         """Create a directory and those above it."""

@@ -18,6 +18,7 @@ from jerichoci.runtime import Attempt, Finish
 from jerichoci.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from jerichoci.placement import Placement, Running
@@ -148,6 +149,7 @@ class HostProcess:
         self._placement = placement
         self._attempt = attempt
         self._command: ShellCommand | None = None
+        self._is_hasty: Callable[[], bool] | None = None
         self.execution: dict[str, Any] = {}
 
     async def prepare(self) -> None:
@@ -182,11 +184,12 @@ class HostProcess:
 
     async def wait(self, stop: Stop) -> Finish:
         """Wait for the command."""
+        self._is_hasty = stop.haste.is_set
         return await self._shell().wait(self._attempt.node.execute.timeout_secs, stop)
 
     async def collect(self) -> list[ArtifactRecord]:
         """Take stock of the artifacts."""
-        return await self._placement.fetch_artifacts(self._attempt.artifacts)
+        return await self._placement.fetch_artifacts(self._attempt.artifacts, self._is_hasty)
 
     async def release(self, *, keep: bool) -> None:
         """Kill what runs and remove the workspace."""
