@@ -61,7 +61,8 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
         names = tuple(run.run_id for run in doomed)
         return Collected(names, tuple(snapshots), (), len(kept))
     removed = [run.run_id for run in doomed if _remove_run(state, run)]
-    gone = [tree for tree in snapshots if remove_snapshot(state.root, tree)]
+    known = {run.run_id for run in (*kept, *doomed)}
+    gone = [tree for tree in snapshots if _remove_snapshot(state, tree, known)]
     # Asked again under the repository's lock: runs may have begun since.
     refs = await prune_repository(state.root, lambda: _trees(_runs(state)))
     _remove_old_children(state.root / "sources")
@@ -108,6 +109,18 @@ def _snapshots(state: StateLayout) -> list[Path]:
 def _remove_run(state: StateLayout, run: RunLayout) -> bool:
     with going_on(f"{run.run_id} can't be removed"):
         return remove_unowned(state, run.root)
+    return False
+
+
+def _remove_snapshot(state: StateLayout, tree: str, known: set[str]) -> bool:
+    """Remove a snapshot that no known run needs, unless it was asked for since."""
+
+    def is_needed(snapshot: Path) -> bool:
+        since = [run for run in _runs(state) if run.run_id not in known]
+        return _is_recent(snapshot) or tree in _trees(since)
+
+    with going_on(f"snapshot {tree} can't be removed"):
+        return remove_snapshot(state.root, tree, is_needed)
     return False
 
 

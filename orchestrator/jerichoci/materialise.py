@@ -7,8 +7,8 @@ Consistency:
   lock is free was left by a process that died.
 - Files are hard links to those of earlier snapshots where they are the same. So nothing may write
   to a snapshot; a file that differs is unlinked before it is written.
-- A directory's mtime says when the snapshot was last asked for. What is built or copied from is
-  locked, so `remove_snapshot` can't take it away under anybody.
+- A directory's mtime says when the snapshot was last asked for. What is asked for, built or copied
+  from is locked, so `remove_snapshot` can't take it away under anybody.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from jerichoci.repository import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 MATERIALISE_WAIT_SECS = 3600.0
@@ -68,8 +68,9 @@ async def materialise(state_root: Path, tree: str, base: str | None = None) -> P
         InfrastructureError: git or the disk failed, or another process takes too long over it.
     """
     target = Repository.at(state_root).snapshots / tree
-    if _touch(target):
-        return target
+    with try_lock(_lock_of(Repository.at(state_root), tree), shared=True) as held:
+        if held and _touch(target):
+            return target
     repository = await open_repository(state_root)
     target.parent.mkdir(mode=0o700, exist_ok=True)
     async with lock(_lock_of(repository, tree), MATERIALISE_WAIT_SECS):
@@ -84,10 +85,13 @@ async def materialise(state_root: Path, tree: str, base: str | None = None) -> P
     return target
 
 
-def remove_snapshot(state_root: Path, tree: str) -> bool:
-    """Remove the directory of a snapshot; False if somebody makes or copies it just now.
+def remove_snapshot(
+    state_root: Path, tree: str, is_needed: Callable[[Path], bool] | None = None
+) -> bool:
+    """Remove the directory of a snapshot; False if it is needed, or made or copied just now.
 
-    That no run needs it is the caller's to know. The tree stays in the private repository.
+    `is_needed` is asked while nobody else can ask for the snapshot; without it, that no run needs
+    it is the caller's to know. The tree stays in the private repository.
 
     Raises:
         OSError: it can't be removed.
@@ -96,13 +100,14 @@ def remove_snapshot(state_root: Path, tree: str) -> bool:
     target = repository.snapshots / tree
     path = _lock_of(repository, tree)
     with try_lock(path) as held:
-        if held:
-            unfinished = target.with_name(f"{UNFINISHED}{tree}")
-            with suppress(FileNotFoundError):
-                target.rename(unfinished)
-            shutil.rmtree(unfinished, ignore_errors=True)
-            path.unlink(missing_ok=True)
-        return held
+        if not held or (is_needed and is_needed(target)):
+            return False
+        unfinished = target.with_name(f"{UNFINISHED}{tree}")
+        with suppress(FileNotFoundError):
+            target.rename(unfinished)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        path.unlink(missing_ok=True)
+    return True
 
 
 def remove_stale_materialisations(state_root: Path) -> list[str]:

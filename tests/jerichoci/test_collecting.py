@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import time
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jerichoci import collecting
 from jerichoci.collecting import collect_garbage, reap
 from jerichoci.materialise import materialise
 from jerichoci.owner import owning
@@ -21,7 +23,7 @@ from usertree import UserTree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jerichoci.layout import StateLayout
+    from jerichoci.layout import RunLayout, StateLayout
 
 
 def age(path: Path) -> None:
@@ -171,3 +173,38 @@ def test_reaping_closes_dead_runs_and_removes_none(layout: StateLayout) -> None:
     dead(layout)
     assert reap(layout) == [RUN_ID]
     assert RunStore(layout.root).run_ids() == [RUN_ID]
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+async def test_a_snapshot_asked_for_while_runs_are_removed_stays(
+    layout: StateLayout, user: UserTree, monkeypatch: pytest.MonkeyPatch, *, is_recorded: bool
+) -> None:
+    tree = await snapshot(layout, user, "old")
+    old, new = run_ids(2)
+    finished(layout, old, tree=tree)
+    remove = collecting._remove_run
+
+    def begin_meanwhile(state: StateLayout, run: RunLayout) -> bool:
+        if is_recorded:
+            finished(layout, new, tree=tree)
+        else:
+            os.utime(layout.snapshots / tree)
+        return remove(state, run)
+
+    monkeypatch.setattr(collecting, "_remove_run", begin_meanwhile)
+    await collect_garbage(layout, 0, dry_run=False)
+    assert snapshots(layout) == {tree}
+
+
+async def test_two_collectors_at_once_remove_everything_without_an_error(
+    layout: StateLayout, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = {finished(layout, run_id).run_id for run_id in run_ids(40)}
+
+    def collect() -> set[str]:
+        return set(asyncio.run(collect_garbage(layout, 0, dry_run=False)).runs)
+
+    both = await asyncio.gather(asyncio.to_thread(collect), asyncio.to_thread(collect))
+    assert both[0] | both[1] == made
+    assert list(layout.runs.iterdir()) == []
+    assert caplog.text == ""
