@@ -33,10 +33,11 @@ exec 3>&1 4>&2 >/dev/null 2>&1
 "${@:8}" env "PATH=$7" "$BASH" --noprofile --norc -c "$6" </dev/null >&3 2>&4 3>&- 4>&- &
 job=$!
 exec 3>&- 4>&-
-# A job that is stopped has not ended: with job control a plain `wait` would say so over and over.
 while :; do
-  if [ "${BASH_VERSINFO[0]}" -ge 5 ]; then wait -f "$job"; else wait "$job"; fi
+  wait "$job"
   status=$?
   kill -0 "$job" || break
+  # A job that is stopped has not ended: with job control `wait` says so at once, over and over.
+  sleep 0.2
 done
 exit "$status"
