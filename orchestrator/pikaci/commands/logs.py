@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jerichoci.log import read_log
 from pikaci import options
 
 if TYPE_CHECKING:
@@ -90,38 +91,42 @@ def _jobs(store: RunStore, run_id: str, job: str | None) -> list[str]:
 
 
 def _follow(store: RunStore, run_id: str, jobs: list[str], kinds: Sequence[LogKind]) -> None:
+    from jerichoci.errors import RecordError
     from jerichoci.store import FOLLOW_INTERVAL_SECS
 
-    followers = [_lines(store, run_id, job, kind, len(jobs) > 1) for job in jobs for kind in kinds]
+    label = len(jobs) > 1
+    followers = [_lines(store, run_id, job, kind, label=label) for job in jobs for kind in kinds]
     while True:
-        over = store.summary(run_id).is_terminal
+        summary = store.summary(run_id)
+        if summary.unreadable:
+            raise RecordError(
+                f"run {run_id} can't be followed: {summary.unreadable}",
+                "without --follow what there is of its logs is printed",
+            )
         for follower in followers:
             next(follower)
-        if over:
+        if summary.is_terminal:
             return
         time.sleep(FOLLOW_INTERVAL_SECS)
 
 
-def _lines(
-    store: RunStore,
-    run_id: str,
-    job: str,
-    kind: LogKind,
-    label: bool,  # noqa: FBT001 - internal
-) -> Iterator[None]:
+def _lines(store: RunStore, run_id: str, job: str, kind: LogKind, *, label: bool) -> Iterator[None]:
     """Print what is new of one log each time it is asked, whole lines if they are labelled."""
-    offset, rest, attempt = 0, b"", ""
+    path = store.log_path(run_id, job, kind)
+    offset, rest = 0, b""
     while True:
-        path = store.log_path(run_id, job, kind)
-        if str(path) != attempt:
-            offset, rest, attempt = 0, b"", str(path)
-        while data := store.load_logs(run_id, job, kind, offset, CHUNK_BYTES).data:
+        while data := read_log(path, offset, CHUNK_BYTES).data:
             offset += len(data)
             if label:
                 *lines, rest = (rest + data).split(b"\n")
                 data = b"".join(f"{job}> ".encode() + line + b"\n" for line in lines)
             _write(data)
-        yield
+        newest = store.log_path(run_id, job, kind)
+        if newest == path:
+            yield
+        else:
+            # Another attempt has begun, and all of the one before is printed.
+            path, offset, rest = newest, 0, b""
 
 
 def _write(data: bytes) -> None:
