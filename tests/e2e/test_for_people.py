@@ -149,8 +149,8 @@ def test_the_version_is_said(project: Project) -> None:
     [
         ("pikaci ru", 1, {"run"}),
         ("pikaci re", 1, {"rerun", "reap"}),
-        ("pikaci run ", 2, {"slow", "fails", "keeps", "wide"}),
-        ("pikaci run s", 2, {"slow"}),
+        ("pikaci run ", 2, {"slow", "fails", "keeps", "wide", "limited", "spoken"}),
+        ("pikaci run s", 2, {"slow", "spoken"}),
         ("pikaci plan w", 2, {"wide"}),
         ("pikaci run --fail", 2, {"--fail-fast"}),
         ("pikaci run slow --output j", 4, {"json", "jsonl"}),

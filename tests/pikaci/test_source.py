@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jerichoci import process
 from jerichoci.errors import InfrastructureError, UsageError
 from pikaci.source import FetchedBy, SourceSpec, fetch_source, parse_source
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_subprocess import FakeProcess
+
+
+@pytest.fixture(autouse=True)
+def _no_parent_to_die_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let fake programs be called by their own names, not through setpriv."""
+    monkeypatch.setattr(process, "_dies_with_parent", lambda _signal: ())
+
 
 REV = "0123456789abcdef0123456789abcdef01234567"
 SLEEP = shutil.which("sleep")

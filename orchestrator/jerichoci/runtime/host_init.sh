@@ -33,9 +33,13 @@ exec 3>&1 4>&2 >/dev/null 2>&1
 "${@:8}" env "PATH=$7" "$BASH" --noprofile --norc -c "$6" </dev/null >&3 2>&4 3>&- 4>&- &
 job=$!
 exec 3>&- 4>&-
+unset status
 while :; do
   wait "$job"
-  status=$?
+  code=$?
+  # 127 after another answer: it has ended, and its number is somebody else's by now.
+  [ "$code" -eq 127 ] && [ -n "$status" ] && break
+  status=$code
   kill -0 "$job" || break
   # A job that is stopped has not ended: with job control `wait` says so at once, over and over.
   sleep 0.2
