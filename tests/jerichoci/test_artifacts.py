@@ -12,6 +12,7 @@ import pytest
 
 from deep import nest
 from jerichoci.artifacts import CHUNK_BYTES, collect
+from jerichoci.workspace import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,8 +106,12 @@ def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
 
 def test_a_directory_deeper_than_descriptors_go_is_collected(left: Path) -> None:
     nest(left, 1500, "file")
-    (left / "d/d/beside").write_text("x")
-    assert paths(left) == ["d/d/beside", "d/" * 1500 + "file"]
+    try:
+        (left / "d/d/beside").write_text("x")
+        assert paths(left) == ["d/d/beside", "d/" * 1500 + "file"]
+    finally:
+        # pytest's own clean-up recurses.
+        remove_tree(left)
 
 
 def test_many_directories_beside_each_other_are_all_visited(left: Path) -> None:
