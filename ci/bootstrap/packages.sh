@@ -14,7 +14,6 @@ python_is_new_enough() {
 wanted=()
 git_is_new_enough || wanted+=(git)
 python_is_new_enough || wanted+=(python3 python3-venv)
-command -v bwrap >/dev/null || wanted+=(bubblewrap)
 command -v unshare >/dev/null && command -v setpriv >/dev/null && command -v flock >/dev/null || wanted+=(util-linux)
 [ -x /bin/busybox ] || wanted+=(busybox-static)
 

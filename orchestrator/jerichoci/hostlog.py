@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from jerichoci.layout import RunLayout
 
-SPEAKER = "pikaci"
-
 
 class HostLogs:
     """The host logs of a run's jobs; none stays open: jobs may outnumber descriptors."""

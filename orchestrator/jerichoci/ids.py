@@ -14,7 +14,6 @@ from jerichoci.errors import UsageError
 
 ID_PATTERN = r"[a-z0-9][a-z0-9_-]{0,63}"
 RUN_ID_PATTERN = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}"
-TREE_ID_PATTERN = r"[0-9a-f]{40}(?:[0-9a-f]{24})?"
 
 _ID = re.compile(ID_PATTERN)
 _RUN_ID = re.compile(RUN_ID_PATTERN)

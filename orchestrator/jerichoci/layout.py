@@ -69,7 +69,7 @@ class RunLayout:
 
     @property
     def reserve(self) -> Path:
-        """Room kept for the terminal record; it exists as long as the run isn't terminal."""
+        """Room kept for the terminal record; it exists until the run is terminal and cleaned up."""
         return self.root / "reserve"
 
     @property

@@ -6,13 +6,12 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jerichoci.ids import ID_PATTERN, RUN_ID_PATTERN, TREE_ID_PATTERN
+from jerichoci.ids import ID_PATTERN, RUN_ID_PATTERN
 
 SCHEMA_VERSION = 1
 
 Id = Annotated[str, Field(pattern=f"^{ID_PATTERN}$")]
 RunId = Annotated[str, Field(pattern=f"^{RUN_ID_PATTERN}$")]
-TreeId = Annotated[str, Field(pattern=f"^{TREE_ID_PATTERN}$")]
 Timestamp = Annotated[str, Field(description="RFC 3339, UTC, milliseconds")]
 
 
