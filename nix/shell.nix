@@ -5,7 +5,6 @@
   callPackage,
   mkShell,
   python3,
-  bubblewrap,
   git,
   help2man,
   nix,
@@ -47,7 +46,6 @@ mkShell {
     shellcheck
   ]
   ++ lib.optionals stdenv.hostPlatform.isLinux [
-    bubblewrap
     util-linux
   ];
   shellHook = ''

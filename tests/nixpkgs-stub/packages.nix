@@ -35,7 +35,6 @@ let
 
   programs = [
     "bash"
-    "bubblewrap"
     "coreutils"
     "git"
     "help2man"
