@@ -149,11 +149,15 @@ async def _merge_base(repo: Path, base: str, head: str) -> str:
 
 
 async def _copied_index(repo: Path, scratch: Path) -> Path:
-    """`git diff` writes the index it refreshes, and without refreshing tells touched files too."""
+    """`git diff` writes the index it refreshes, and without refreshing tells touched files too.
+
+    The copy keeps its time: git looks into files that are no older than the index, so a later time
+    would hide an edit made within the second of the last commit.
+    """
     copy = scratch / "index"
     done = await _git(repo, "rev-parse", "--git-path", "index")
     with suppress(FileNotFoundError):
-        shutil.copyfile(repo / os.fsdecode(done.stdout).removesuffix("\n"), copy)
+        shutil.copy2(repo / os.fsdecode(done.stdout).removesuffix("\n"), copy)
     return copy
 
 

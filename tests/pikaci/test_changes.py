@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,6 +109,14 @@ async def test_a_touched_file_has_not_changed_and_the_index_stays(repo: Path) ->
     before = (repo / ".git/index").read_bytes()
     assert (await changed_since(repo, "HEAD")).paths == ()
     assert (repo / ".git/index").read_bytes() == before
+
+
+async def test_an_edit_within_the_second_of_the_commit_has_changed(repo: Path) -> None:
+    time.sleep(1 - time.time() % 1)
+    commit(repo, "sub/edited", content="1")
+    write(repo, "sub/edited", content="2")
+    time.sleep(1 - time.time() % 1)
+    assert (await changed_since(repo, "HEAD")).paths == ("sub/edited",)
 
 
 async def test_paths_are_relative_to_the_directory_asked_about(repo: Path) -> None:
