@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import time
@@ -112,10 +113,10 @@ async def test_a_touched_file_has_not_changed_and_the_index_stays(repo: Path) ->
 
 
 async def test_an_edit_within_the_second_of_the_commit_has_changed(repo: Path) -> None:
-    time.sleep(1 - time.time() % 1)
+    await asyncio.sleep(1 - time.time() % 1)
     commit(repo, "sub/edited", content="1")
     write(repo, "sub/edited", content="2")
-    time.sleep(1 - time.time() % 1)
+    await asyncio.sleep(1 - time.time() % 1)
     assert (await changed_since(repo, "HEAD")).paths == ("sub/edited",)
 
 
