@@ -16,16 +16,6 @@ system_nix_is_new_enough() {
   version=$(PATH=$(path_outside) nix --version 2>/dev/null) && at_least "${version##* }" "$needed"
 }
 
-# The mirror that apt uses for this machine's own release, whatever third-party repositories are configured beside it.
-debian_mirror() {
-  # shellcheck disable=SC2016 # apt expands these
-  apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' |
-    awk -v release="$debian_codename" '$2 == "Debian" && $3 == release && $4 == "main" { print $1; exit }'
-}
-
-# apt's own ways to the network (a proxy, a certificate), as mmdebstrap wants them.
-apt_network_options() { apt-config dump --no-empty | grep -E '^Acquire::(https?|ftp|Check|Retries)' || true; }
-
 # relink DIR: make the ELF files in DIR/bin and DIR/lib use the loader and libraries in PREFIX, and only those.
 relink() {
   local file loader
