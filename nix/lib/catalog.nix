@@ -1,4 +1,4 @@
-# mkCatalog: { <system> = { catalog; plans.<target>; }; }.
+# mkCatalog: { <system> = { catalog; plans.<target>; images.<role>; }; }.
 let
   inherit (builtins)
     all
@@ -17,6 +17,7 @@ let
   inherit (import ./fault.nix) fault meant wrong;
   inherit (import ./merge.nix) targetsFor;
   types = import ./types.nix;
+  image = import ./image.nix;
   checkTarget = import ./target.nix;
   planOf = import ./plan.nix;
 
@@ -30,17 +31,6 @@ let
     images = {
       type = types.namedBy "an attribute set of images" (path: _: image.check path);
       default = { };
-    };
-  };
-
-  image = types.record {
-    alias.type = types.words;
-    instanceType = {
-      type = types.oneOf [
-        "virtual-machine"
-        "container"
-      ];
-      default = "virtual-machine";
     };
   };
 
@@ -90,11 +80,6 @@ let
     ||
       fault "${target.path}.trigger" "a lane under ${target.trigger}.lanes for a target with this trigger" "none";
 
-  rename = image: {
-    inherit (image) alias;
-    instance_type = image.instanceType;
-  };
-
   summary = target: {
     inherit (target)
       id
@@ -108,7 +93,7 @@ in
 args:
 let
   checked = arguments.check "" args;
-  images = mapAttrs (_: rename) checked.images;
+  images = mapAttrs (_: image.named) checked.images;
   lanes = import ./lanes.nix checked.lanes;
   check = checkTarget images;
 
@@ -127,7 +112,10 @@ let
       byTarget = groupBy (entry: entry.lane.target) lanes.entries;
       here = filter (lane: targets ? ${lane.target});
       # True or a fault.
-      agree = all (isLaneRight targets isElsewhere) lanes.entries && all (isTriggerRight byTarget) (attrValues targets);
+      agree =
+        image.areAliasesRight images
+        && all (isLaneRight targets isElsewhere) lanes.entries
+        && all (isTriggerRight byTarget) (attrValues targets);
     in
     {
       catalog = assert agree; {
@@ -139,9 +127,12 @@ let
           branch = here lanes.branch;
           nightly = here lanes.nightly;
         };
-        images = map (role: images.${role} // { inherit role; }) (attrNames images);
+        images = map (
+          role: images.${role} // { inherit role; buildable = image.isBuildable system checked.images.${role}; }
+        ) (attrNames images);
       };
       plans = mapAttrs (id: _: assert agree; planOf system images targets.${id}) declared;
+      images = mapAttrs (role: it: assert agree; images.${role} // { inherit role; } // image.built system role it) checked.images;
     };
 in
 mapAttrs forSystem raw

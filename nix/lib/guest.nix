@@ -63,6 +63,16 @@ in
         value;
   };
 
+  # Where a guest of this runtime finds the prepare, or null: an Incus guest sees what Nix built at its own store path.
+  pathOf =
+    runtime: id: prepare:
+    if prepare.guestPath != null then
+      prepare.guestPath
+    else if runtime == "incus" && prepare.hostCommand == null then
+      null
+    else
+      "/staged/${id}";
+
   # True if of inputs { name; guestPath; } no two are at or below one place, else a fault.
   areApart =
     path: inputs:

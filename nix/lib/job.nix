@@ -20,6 +20,7 @@ let
     wrong
     ;
   types = import ./types.nix;
+  guest = import ./guest.nix;
   place = import ./place.nix;
   runtime = import ./runtime.nix;
   text = import ./text.nix;
@@ -142,7 +143,7 @@ in
       inputs = map (need: {
         node_id = prepares.${need}.node.id;
         inherit (prepares.${need}) env;
-        guest_path = prepares.${need}.guestPath;
+        guest_path = guest.pathOf job.runtime need prepares.${need};
       }) needed;
       allowed = filter (outPath: outPath != null) (map (need: prepares.${need}.outPath) needed);
       command = text.argument "${path}.command" job.command known allowed;

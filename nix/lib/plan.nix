@@ -63,7 +63,7 @@ let
       value = entry.outPath;
     }) (attrValues resolved)
   );
-  prepares = mapAttrs (id: entry: entry // { inherit (target.prepare.${id}) env guestPath; }) (
+  prepares = mapAttrs (id: entry: entry // { inherit (target.prepare.${id}) env guestPath hostCommand; }) (
     resolved // mapAttrs (id: entry: prepare.fromHostCommand (pathOf id) id entry known) commands
   );
   jobs = mapAttrs (

@@ -106,10 +106,9 @@ let
 in
 {
   check =
-    path: id: entry:
+    path: _id: entry:
     let
       checked = place.check path (fields.check path entry);
-      guestPath = if checked.guestPath == null then "/staged/${id}" else checked.guestPath;
     in
     seq checked (
       if entry ? drv && entry ? hostCommand then
@@ -119,7 +118,7 @@ in
       else if entry ? hostCommand && (entry ? output || entry ? residency) then
         fault "${path}.${if entry ? output then "output" else "residency"}" "this key only beside drv" "it beside hostCommand"
       else
-        checked // { inherit guestPath; }
+        checked
     );
 
   # The node of a prepare that has a drv, and the key that a text's context knows it by.

@@ -19,8 +19,14 @@ let
     };
     incus = {
       name = "incus";
-      type = types.record { role.type = types.reference; };
-      config = incus: { inherit (incus) role; };
+      type = types.record {
+        role.type = types.reference;
+        network = {
+          type = types.nullOr types.interface;
+          default = null;
+        };
+      };
+      config = incus: { inherit (incus) role network; };
     };
     tart = {
       name = "tart";

@@ -88,15 +88,14 @@ let
   isApart =
     path: target: id:
     let
-      needed = filter (need: target.prepare ? ${need}) target.jobs.${id}.needs;
-    in
-    length needed < 2
-    || guest.areApart "${path}.jobs.${id}.needs" (
-      map (name: {
+      job = target.jobs.${id};
+      needed = filter (need: target.prepare ? ${need}) job.needs;
+      inputs = map (name: {
         inherit name;
-        inherit (target.prepare.${name}) guestPath;
-      }) needed
-    );
+        guestPath = guest.pathOf job.runtime name target.prepare.${name};
+      }) needed;
+    in
+    length needed < 2 || guest.areApart "${path}.jobs.${id}.needs" (filter (input: input.guestPath != null) inputs);
 in
 images:
 let

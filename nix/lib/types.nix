@@ -92,6 +92,9 @@ rec {
     ok = isString;
     check = path: value: if isString value then value else id.check path value;
   };
+  # What Linux and Incus take for the name of a network interface.
+  interface = matching "the name of a network interface (2 to 15 letters, digits, \".\", \"_\" and \"-\", no \".\" or \"-\" first)" "[A-Za-z0-9_][A-Za-z0-9._-]{1,14}";
+  alias = matching "an image's alias (letters, digits, \".\", \"_\", \"-\" and \"/\", a letter or digit first)" "[A-Za-z0-9][A-Za-z0-9._/-]*";
   host = matching "a host name or ssh alias" "[A-Za-z0-9_][A-Za-z0-9._@-]*";
 
   nullOr =

@@ -88,7 +88,14 @@ def test_a_catalog_lists_targets_lanes_and_images(tmp_path: Path) -> None:
                 }
             ],
         },
-        "images": [{"role": "runner", "alias": "pikaci/dev", "instance_type": "virtual-machine"}],
+        "images": [
+            {
+                "role": "runner",
+                "alias": "pikaci/dev",
+                "instance_type": "virtual-machine",
+                "buildable": False,
+            }
+        ],
     }
 
 
@@ -101,6 +108,20 @@ def test_a_catalog_forces_no_derivation() -> None:
         "}).catalog"
     )
     assert [target["id"] for target in catalog["targets"]] == ["hello"]
+
+
+def test_a_catalog_forces_no_image() -> None:
+    catalog = evaluate(
+        "(mk { images = {"
+        '  a = { alias = "a"; package = throw "forced"; };'
+        '  b = { alias = "b"; package = system: throw "forced"; };'
+        '  c.alias = "c"; }; }).catalog'
+    )
+    assert {image["role"]: image["buildable"] for image in catalog["images"]} == {
+        "a": True,
+        "b": True,
+        "c": False,
+    }
 
 
 def test_a_plan_forces_no_other_targets_derivations() -> None:
@@ -122,6 +143,7 @@ def test_an_empty_catalog_is_one() -> None:
             "images": [],
         },
         "plans": {},
+        "images": {},
     }
 
 

@@ -190,7 +190,34 @@ def test_a_plan_lists_the_images_of_the_roles_it_uses() -> None:
     assert plan["images"] == [
         {"role": "runner", "alias": "pikaci/dev", "instance_type": "container"}
     ]
-    assert plan["nodes"][0]["runtime_config"] == {"role": "runner"}
+    assert plan["nodes"][0]["runtime_config"] == {"role": "runner", "network": None}
+
+
+def guest_job(attributes: str, prepare: str) -> Node:
+    plan = evaluate(
+        '(mk { images.runner.alias = "pikaci/dev"; targets = _: { hello = {'
+        f" prepare = {{ {prepare} }}; jobs.greet = {{"
+        f'  command = "true"; runtime = "incus"; {attributes} }}; }}; }}; }}).plans.hello'
+    )
+    return nodes_of(plan)["execute-greet"]
+
+
+def test_a_guest_gets_the_network_that_its_job_names() -> None:
+    job = guest_job('incus = { role = "runner"; network = "pikaci0"; };', "")
+    assert job["runtime_config"] == {"role": "runner", "network": "pikaci0"}
+
+
+def test_a_guest_finds_what_nix_built_in_its_store_unless_told_where() -> None:
+    job = guest_job(
+        'incus.role = "runner"; needs = [ "built" "elsewhere" "made" ];',
+        'built.drv = drv "a"; elsewhere = { drv = drv "b"; guestPath = "/opt/b"; };'
+        ' made.hostCommand = { command = "make"; outputs = [ "x" ]; };',
+    )
+    assert {given["env"]: given["guest_path"] for given in job["execute"]["inputs"]} == {
+        "PIKACI_INPUT_BUILT": None,
+        "PIKACI_INPUT_ELSEWHERE": "/opt/b",
+        "PIKACI_INPUT_MADE": "/staged/made",
+    }
 
 
 def test_a_tart_job_has_its_knobs_in_snake_case() -> None:
