@@ -28,6 +28,10 @@ BLOCK_BYTES = 512
 MODE = stat.S_IRUSR | stat.S_IWUSR
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 COPY_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+UNOPENED = frozenset(
+    {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EACCES, errno.EPERM}
+)
+"""What opening gives for what is no file any more, or can't be read by us."""
 ZEROS = memoryview(bytes(CHUNK_BYTES))
 """What a hole is read as, chunk by chunk."""
 
@@ -42,6 +46,25 @@ def collect(directory: Path, cancelled: Callable[[], bool] | None = None) -> lis
     """
     taken = _Walk(cancelled or _never).all_below(directory)
     return sorted(taken, key=lambda artifact: artifact.path)
+
+
+def copy(
+    source: int, into: Path, cancelled: Callable[[], bool] | None = None
+) -> list[ArtifactRecord]:
+    """Copy what is below the open directory `source`, which somebody may be changing; blocking.
+
+    `source` stays as it is. `into` is created. What can't be opened isn't taken.
+
+    Raises:
+        OSError: it can't be read or written; with ECANCELED, it was cancelled.
+    """
+    into.mkdir(mode=0o700)
+    target = os.open(into, DIRECTORY_FLAGS)
+    try:
+        taken = _Copying(cancelled or _never, target).all_in(os.dup(source))
+        return sorted(taken, key=lambda artifact: artifact.path)
+    finally:
+        os.close(target)
 
 
 def _never() -> bool:
@@ -95,7 +118,10 @@ class _Walk:
                 if taken:
                     yield taken
             else:
-                os.unlink(entry.name, dir_fd=directory)
+                self._drop(entry.name, directory)
+
+    def _drop(self, name: str, directory: int) -> None:
+        os.unlink(name, dir_fd=directory)
 
     def _take(self, directory: int, name: str, prefix: str) -> ArtifactRecord | None:
         self._check()
@@ -112,8 +138,7 @@ class _Walk:
                 digest = self._digest(fd, status)
         finally:
             os.close(fd)
-        path = f"{prefix}{name}".encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        return ArtifactRecord(path=path, bytes=status.st_size, sha256=digest)
+        return ArtifactRecord(path=_spelled(prefix, name), bytes=status.st_size, sha256=digest)
 
     def _replace(self, fd: int, status: os.stat_result, name: str, directory: int) -> str:
         """Put a copy in the place of a file whose inode others use, too."""
@@ -145,6 +170,81 @@ class _Walk:
     def _check(self) -> None:
         if self._cancelled():
             raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+
+
+class _Copying(_Walk):
+    """A walk through what stays as it is, beside one through the copy that comes of it."""
+
+    def __init__(self, cancelled: Callable[[], bool], target: int) -> None:
+        super().__init__(cancelled)
+        self._target = os.dup(target)
+
+    def all_in(self, fd: int) -> Iterator[ArtifactRecord]:
+        """Every file below the open directory `fd`, which is closed, as is the target."""
+        try:
+            levels = [_level(fd, "")]
+            yield from self._files(fd, levels[-1])
+            while levels:
+                level = levels[-1]
+                if level.inner:
+                    name = level.inner.pop()
+                    inner = _open_inner(name, fd)
+                    if inner is None:
+                        continue
+                    fd = _swap(fd, inner)
+                    os.mkdir(name, 0o700, dir_fd=self._target)
+                    down = os.open(name, DIRECTORY_FLAGS, dir_fd=self._target)
+                    self._target = _swap(self._target, down)
+                    levels.append(_level(fd, f"{level.prefix}{name}/"))
+                    yield from self._files(fd, levels[-1])
+                else:
+                    levels.pop()
+                    if levels:
+                        fd = _swap(fd, _parent(fd, levels[-1]))
+                        up = os.open("..", DIRECTORY_FLAGS, dir_fd=self._target)
+                        self._target = _swap(self._target, up)
+        finally:
+            os.close(fd)
+            os.close(self._target)
+
+    def _drop(self, name: str, directory: int) -> None:
+        """Leave what isn't taken where it is."""
+
+    def _take(self, directory: int, name: str, prefix: str) -> ArtifactRecord | None:
+        self._check()
+        try:
+            fd = os.open(name, FILE_FLAGS, dir_fd=directory)
+        except OSError as error:
+            if error.errno in UNOPENED:
+                return None
+            raise
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            copy = os.open(name, COPY_FLAGS, MODE, dir_fd=self._target)
+            try:
+                os.fchmod(copy, MODE)
+                digest = self._digest(fd, status, copy)
+            finally:
+                os.close(copy)
+        finally:
+            os.close(fd)
+        return ArtifactRecord(path=_spelled(prefix, name), bytes=status.st_size, sha256=digest)
+
+
+def _open_inner(name: str, directory: int) -> int | None:
+    try:
+        return os.open(name, DIRECTORY_FLAGS, dir_fd=directory)
+    except OSError as error:
+        if error.errno in UNOPENED:
+            return None
+        raise
+
+
+def _spelled(prefix: str, name: str) -> str:
+    """A path as a record has it; bytes that aren't UTF-8 become U+FFFD."""
+    return f"{prefix}{name}".encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _level(directory: int, prefix: str) -> _Level:

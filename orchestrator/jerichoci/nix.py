@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from jerichoci import process
 from jerichoci.errors import InfrastructureError, UsageError
@@ -17,6 +18,7 @@ QUERY_DEADLINE_SECS = 120.0
 """A query of the store's database, on a slow disk that others use too."""
 
 _FEATURES = ("--extra-experimental-features", "nix-command flakes")
+_PRINT_INVALID = ("--check-validity", "--print-invalid")
 _JSON_LOG = ("--log-format", "internal-json")
 
 
@@ -59,9 +61,37 @@ class NixOptions:
             *("--option", "substitute", "false", *paths),
         ]
 
+    def copy_argv(self, paths: Sequence[str], store: str) -> list[str]:
+        """`nix copy` of valid paths and their closure to another store: what it has not yet."""
+        return [
+            *("nix", *_FEATURES, "copy", "--no-check-sigs", "--to", store, *self._shared()),
+            *("--option", "substitute", "false", *paths),
+        ]
+
     def _shared(self) -> list[str]:
         settings = [part for pair in self.settings for part in ("--option", *pair)]
         return [*settings, *(["--offline"] if self.offline else [])]
+
+
+def rooted_store(root: str) -> str:
+    """The URI of the store whose files lie below `root`, a path without symbolic links."""
+    return f"local?root={quote(root)}"
+
+
+def requisites_argv(paths: Sequence[str], store: str) -> list[str]:
+    """`nix-store` that prints the closure of valid paths of a store, a path a line."""
+    return ["nix-store", "--store", store, "--query", "--requisites", *paths]
+
+
+def invalid_argv(paths: Sequence[str]) -> list[str]:
+    """`nix-store` that prints those of `paths` that its store does not vouch for."""
+    # `nix path-info --json` says this too, in a form that is another one with each Nix.
+    return ["nix-store", *_PRINT_INVALID, *paths]
+
+
+def collect_argv(store: str) -> list[str]:
+    """`nix store gc` of another store."""
+    return ["nix", *_FEATURES, "store", "gc", "--store", store]
 
 
 async def requisites(drv_path: str) -> frozenset[str]:
@@ -88,8 +118,7 @@ async def invalid(paths: Sequence[str]) -> frozenset[str]:
     Raises:
         InfrastructureError: the store doesn't answer.
     """
-    # `nix path-info --json` says this too, in a form that is another one with each Nix.
-    return frozenset(await _ask("--check-validity", "--print-invalid", *paths))
+    return frozenset(await _ask(*_PRINT_INVALID, *paths))
 
 
 async def _query(*arguments: str) -> list[str]:

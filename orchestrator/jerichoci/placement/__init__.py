@@ -89,6 +89,18 @@ class Placement(Protocol):
     ) -> list[ArtifactRecord]:
         """Take what a job left in `directory`, as from a stranger, unless `cancelled` says so."""
 
+    def lock(
+        self, name: str, deadline_secs: float, *, shared: bool = False
+    ) -> AbstractAsyncContextManager[None]:
+        """Hold a lock of the host's state root, which goes with the process that dies.
+
+        Raises:
+            InfrastructureError: it isn't free after `deadline_secs`.
+        """
+
+    async def lease(self, directory: Path, link: Path) -> bool:
+        """Let the symbolic link `link` say that `directory` is in use; whether it is there."""
+
     async def make_directory(self, path: Path) -> None:
         """Create a directory for one job."""
 

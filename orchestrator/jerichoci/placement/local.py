@@ -12,6 +12,7 @@ from jerichoci import artifacts, process, slots
 from jerichoci.confinement import Confinement, probe
 from jerichoci.errors import UsageError
 from jerichoci.layout import StateLayout, make_private
+from jerichoci.lock import lock
 from jerichoci.materialise import materialise
 from jerichoci.pump import pumping
 from jerichoci.realise import Realiser
@@ -122,6 +123,23 @@ class LocalPlacement:
     ) -> list[ArtifactRecord]:
         """Take stock of what lies here already."""
         return await asyncio.to_thread(artifacts.collect, directory, cancelled)
+
+    def lock(
+        self, name: str, deadline_secs: float, *, shared: bool = False
+    ) -> AbstractAsyncContextManager[None]:
+        """Hold a lock of the state root."""
+        return lock(self._layout.slots / f"{name}.lock", deadline_secs, shared=shared)
+
+    async def lease(self, directory: Path, link: Path) -> bool:
+        """Link to a directory, then look for it."""
+        make_private(link.parent)
+        link.unlink(missing_ok=True)
+        link.symlink_to(directory)
+        try:
+            os.utime(directory)
+        except FileNotFoundError:
+            return False
+        return True
 
     async def make_directory(self, path: Path) -> None:
         """Create a directory and those above it."""

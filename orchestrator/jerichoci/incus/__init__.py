@@ -1,0 +1,1 @@
+"""Incus: the requests pikaci makes, images, guests and what lies in them."""

@@ -1,0 +1,213 @@
+"""What pikaci asks of an Incus daemon: one Protocol, and the frozen data it takes and gives.
+
+Source: Incus's REST API (doc/rest-api.yaml), version 6.0. All calls block, so they belong into a
+thread; several threads may share one object. Names are relative to the project it was opened for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from jerichoci.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+class IncusError(InfrastructureError):
+    """Incus refused a request, or a request failed."""
+
+
+class UnreachableError(IncusError):
+    """Incus can't be reached now; what was asked for may have been done or not."""
+
+
+class MissingError(IncusError):
+    """What was asked about isn't there."""
+
+
+class LostError(MissingError):
+    """The daemon was restarted and forgot what it was doing; that may be done or not."""
+
+
+class NoProgramError(IncusError):
+    """A guest has no such program."""
+
+
+class ConflictError(IncusError):
+    """There is one of that name already."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """The daemon: its version, its kinds of guests (`lxc`, `qemu`), the caller's access."""
+
+    version: str
+    drivers: tuple[str, ...]
+    is_trusted: bool
+
+
+@dataclass(frozen=True)
+class InstanceSpec:
+    """An instance to be made; it is ephemeral: Incus removes it when it stops."""
+
+    name: str
+    image: str
+    """The image's fingerprint."""
+    is_vm: bool
+    profile: str
+    config: Mapping[str, str] = field(default_factory=dict)
+    devices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An instance as Incus knows it; `status` is its word for the state, such as Running."""
+
+    name: str
+    status: str
+    is_vm: bool
+    config: Mapping[str, str]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs, or is about to."""
+        return self.status in {"Running", "Starting", "Ready"}
+
+
+@dataclass(frozen=True)
+class Executed:
+    """A command's end in a guest: its exit code, and what it printed on stdout and stderr."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image on a host."""
+
+    fingerprint: str
+    aliases: tuple[str, ...]
+    is_vm: bool
+    architecture: str
+    size_bytes: int
+    created_at: str
+    uploaded_at: str
+    properties: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A profile's devices, by name."""
+
+    name: str
+    devices: Mapping[str, Mapping[str, str]]
+
+    @property
+    def pool(self) -> str | None:
+        """The pool of its root disk."""
+        roots = [row for row in self.devices.values() if is_root_disk(row)]
+        return roots[0].get("pool") if roots else None
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """The names of its network interfaces."""
+        return tuple(name for name, row in self.devices.items() if row.get("type") == "nic")
+
+
+def is_root_disk(device: Mapping[str, str]) -> bool:
+    """Whether a device is an instance's root disk."""
+    return device.get("type") == "disk" and device.get("path") == "/"
+
+
+class Incus(Protocol):
+    """An Incus daemon, and one project in it."""
+
+    @property
+    def project(self) -> str:
+        """The project's name."""
+
+    def server(self) -> Server:
+        """Say who answers.
+
+        Raises:
+            UnreachableError: nobody, or we may not ask.
+        """
+
+    def has_project(self) -> bool:
+        """Whether the project is there."""
+
+    def create(self, spec: InstanceSpec, deadline_secs: float) -> None:
+        """Create an instance and start it, in one request; it runs afterwards.
+
+        Raises:
+            ConflictError: there is one of that name.
+            IncusError: it can't be created, or isn't after `deadline_secs`.
+        """
+
+    def instance(self, name: str) -> Instance | None:
+        """An instance; None if there is none of that name."""
+
+    def instances(self, config: Mapping[str, str]) -> list[Instance]:
+        """The instances whose config has these values."""
+
+    def execute(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str], deadline_secs: float
+    ) -> Executed:
+        """Run a command in a guest, as root, to its end; twice, if the connection breaks meanwhile.
+
+        Raises:
+            MissingError: there is no such instance.
+            NoProgramError: it has no such program.
+            IncusError: it doesn't run, or the command doesn't end in time.
+        """
+
+    def keep(self, name: str, config: Mapping[str, str]) -> None:
+        """Let an instance outlive its stop, and add to its config."""
+
+    def stop(self, name: str) -> None:
+        """Ask for an instance to be stopped by force, without waiting; no error if it is gone."""
+
+    def delete(self, name: str, deadline_secs: float) -> None:
+        """Stop and remove an instance; no error if it is gone.
+
+        Raises:
+            IncusError: it is still there after `deadline_secs`.
+        """
+
+    def terminal(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
+        """Begin a command on a terminal of its own; paths of its websockets, by descriptor."""
+
+    def images(self) -> list[StoredImage]:
+        """The project's images."""
+
+    def image(self, alias: str) -> StoredImage | None:
+        """The image that an alias names; None if there is no such alias."""
+
+    def import_image(self, metadata: Path, rootfs: Path, *, is_vm: bool) -> str:
+        """Import a split image and say its fingerprint; one that is there already will do."""
+
+    def set_property(self, fingerprint: str, key: str, value: str) -> None:
+        """Give an image a property."""
+
+    def point_alias(self, alias: str, fingerprint: str) -> None:
+        """Have an alias name an image from one moment to the next, created if it isn't there."""
+
+    def delete_image(self, fingerprint: str) -> None:
+        """Remove an image; instances made from it stay."""
+
+    def pool_driver(self, pool: str) -> str | None:
+        """The driver of a storage pool; None if there is no such pool."""
+
+    def is_unpacked(self, pool: str, fingerprint: str) -> bool:
+        """Whether a pool has an image's unpacked copy, of which instances are made."""
+
+    def profile(self, name: str) -> Profile | None:
+        """A profile; None if there is none of that name."""
+
+    def has_network(self, name: str) -> bool:
+        """Whether the host has an interface of that name to which guests can be attached."""

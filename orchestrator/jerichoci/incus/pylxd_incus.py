@@ -1,0 +1,410 @@
+"""Incus over pylxd's low level, which is plain REST; nothing else in pikaci imports pylxd.
+
+pylxd's own models stay unused: they look for LXD, poll ten times a second, and fail on bytes that
+aren't UTF-8. What was tried on Incus 6.0 and pylxd 2.4:
+
+- An exec without websockets returns an operation; a missing program is a 202 and then an error of
+  the operation. Its output is in files of the instance.
+- Operations live in the daemon's memory: after a restart theirs are gone, and the instances go on.
+- An ephemeral instance may be gone before a stop of it has answered.
+"""
+
+from __future__ import annotations
+
+import logging
+import stat
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote
+
+import pylxd
+import requests
+from pylxd import exceptions
+from requests_toolbelt import MultipartEncoder
+
+from jerichoci.incus.api import (
+    ConflictError,
+    Executed,
+    IncusError,
+    Instance,
+    LostError,
+    MissingError,
+    NoProgramError,
+    Profile,
+    Server,
+    StoredImage,
+    UnreachableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from jerichoci.incus.api import InstanceSpec
+
+CONNECT_SECS = 10.0
+ANSWER_SECS = 60.0
+"""For an answer that waits for nothing, from a daemon that is busy."""
+WAIT_SLICE_SECS = 30
+"""One request waits so long for an operation, then another one does."""
+IMPORT_SECS = 1800.0
+"""For an image of some GiB to be uploaded, hashed and stored."""
+RECONNECT_SECS = 60.0
+"""A daemon that is being restarted is back in seconds."""
+RECONNECT_PAUSE_SECS = 0.2
+REMOVAL_PAUSE_SECS = 0.05
+FAILURE = 400
+SUCCESS = 200
+NO_PROGRAM = "Command not found"
+"""The whole error of an exec whose program isn't there; it has no code of its own."""
+
+_NEVER_SENT = (FileNotFoundError, ConnectionRefusedError)
+
+
+class PylxdIncus:
+    """A daemon's socket, and a project. It is connected to when it is first asked for something."""
+
+    def __init__(self, socket: Path, project: str) -> None:
+        self.project = project
+        self._socket = socket
+        self._client: Any = None
+
+    def server(self) -> Server:
+        """Say who answers."""
+        found = self._get("", patient=False)
+        environment = found.get("environment", {})
+        drivers = tuple(part.strip() for part in environment.get("driver", "").split("|"))
+        trusted = found.get("auth") == "trusted"
+        return Server(str(environment.get("server_version", "?")), drivers, trusted)
+
+    def has_project(self) -> bool:
+        """Whether the project is there."""
+        return self._find(f"projects/{quote(self.project, safe='')}") is not None
+
+    def create(self, spec: InstanceSpec, deadline_secs: float) -> None:
+        """Create an instance and start it."""
+        body = {
+            "name": spec.name,
+            "type": "virtual-machine" if spec.is_vm else "container",
+            "source": {"type": "image", "fingerprint": spec.image},
+            "profiles": [spec.profile],
+            "ephemeral": True,
+            "start": True,
+            "config": dict(spec.config),
+            "devices": {name: dict(row) for name, row in spec.devices.items()},
+        }
+        end = time.monotonic() + deadline_secs
+        while True:
+            try:
+                self._wait(self._call("post", "instances", json=body), end)
+            except (UnreachableError, LostError) as error:
+                # Cut off half-way. What came of it is known when the daemon is back.
+                if self._settle(spec.name, end, error):
+                    return
+            else:
+                return
+
+    def _settle(self, name: str, end: float, error: IncusError) -> bool:
+        """Whether an instance whose creation was cut off runs; False if it was never begun."""
+        while found := self.instance(name):
+            if found.is_running:
+                return True
+            if time.monotonic() > end:
+                raise error
+            body = {"action": "start", "timeout": -1}
+            self._wait(self._call("put", f"instances/{name}/state", json=body), end)
+        if time.monotonic() > end:
+            raise error
+        return False
+
+    def instance(self, name: str) -> Instance | None:
+        """An instance."""
+        found = self._find(f"instances/{name}")
+        return _instance(found) if found else None
+
+    def instances(self, config: Mapping[str, str]) -> list[Instance]:
+        """The instances whose config has these values."""
+        found = [_instance(row) for row in self._get("instances", recursion="1")]
+        return [row for row in found if config.items() <= row.config.items()]
+
+    def execute(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str], deadline_secs: float
+    ) -> Executed:
+        """Run a command in a guest."""
+        body = {
+            "command": list(argv),
+            "environment": dict(env),
+            "wait-for-websocket": False,
+            "record-output": True,
+            "interactive": False,
+        }
+        end = time.monotonic() + deadline_secs
+        while True:
+            try:
+                done = self._wait(self._call("post", f"instances/{name}/exec", json=body), end)
+            except (UnreachableError, LostError):
+                if time.monotonic() > end:
+                    raise
+                time.sleep(RECONNECT_PAUSE_SECS)
+            else:
+                return self._executed(done)
+
+    def _executed(self, operation: dict[str, Any]) -> Executed:
+        result = operation.get("metadata") or {}
+        code = int(result.get("return", -1))
+        if code == 0:
+            return Executed(code, b"", b"")
+        output = result.get("output") or {}
+        return Executed(code, self._file(output.get("1")), self._file(output.get("2")))
+
+    def _file(self, path: str | None) -> bytes:
+        if not path:
+            return b""
+        try:
+            answer = self._call("get", path.removeprefix("/1.0/"), is_api=False)
+        except IncusError:
+            return b""  # said for people only, and gone with the instance
+        return bytes(answer.content)
+
+    def keep(self, name: str, config: Mapping[str, str]) -> None:
+        """Let an instance outlive its stop."""
+        body = {"ephemeral": False, "config": dict(config)}
+        self._patiently(lambda: self._call("patch", f"instances/{name}", json=body))
+
+    def stop(self, name: str) -> None:
+        """Ask for an instance to be stopped."""
+        body = {"action": "stop", "timeout": -1, "force": True}
+        try:
+            self._patiently(lambda: self._call("put", f"instances/{name}/state", json=body))
+        except MissingError:
+            return
+
+    def delete(self, name: str, deadline_secs: float) -> None:
+        """Stop and remove an instance."""
+        end = time.monotonic() + deadline_secs
+        while found := self.instance(name):
+            error = self._remove(found, end)
+            if time.monotonic() > end:
+                raise IncusError(
+                    f"guest {name} can't be removed: {error or 'it is still there'}",
+                    f"try `incus delete --force --project {self.project} {name}`",
+                )
+            time.sleep(REMOVAL_PAUSE_SECS)
+
+    def _remove(self, found: Instance, end: float) -> IncusError | None:
+        """One step on the way to an instance's removal; what kept it."""
+        try:
+            if found.status != "Stopped":
+                body = {"action": "stop", "timeout": -1, "force": True}
+                self._wait(self._call("put", f"instances/{found.name}/state", json=body), end)
+            else:
+                self._wait(self._call("delete", f"instances/{found.name}"), end)
+        except MissingError:
+            return None
+        except IncusError as error:
+            return error
+        return None
+
+    def terminal(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
+        """Begin a command on a terminal."""
+        body = {
+            "command": list(argv),
+            "environment": dict(env),
+            "wait-for-websocket": True,
+            "interactive": True,
+        }
+        operation = self._call("post", f"instances/{name}/exec", json=body).json()
+        path = operation["operation"]
+        secrets = operation["metadata"]["metadata"]["fds"]
+        sockets = {fd: f"{path}/websocket?secret={secret}" for fd, secret in secrets.items()}
+        return {**sockets, "operation": path}
+
+    def images(self) -> list[StoredImage]:
+        """The project's images."""
+        return [_image(row) for row in self._get("images", recursion="1")]
+
+    def image(self, alias: str) -> StoredImage | None:
+        """The image that an alias names."""
+        named = self._find(f"images/aliases/{quote(alias, safe='')}")
+        found = self._find(f"images/{named['target']}") if named else None
+        return _image(found) if found else None
+
+    def import_image(self, metadata: Path, rootfs: Path, *, is_vm: bool) -> str:
+        """Import a split image."""
+        with metadata.open("rb") as head, rootfs.open("rb") as body:
+            part = "rootfs.img" if is_vm else "rootfs"
+            form = MultipartEncoder(
+                {
+                    "metadata": (metadata.name, head, "application/octet-stream"),
+                    part: (rootfs.name, body, "application/octet-stream"),
+                }
+            )
+            answer = self._call(
+                "post",
+                "images",
+                data=form,
+                headers={"Content-Type": form.content_type, "X-Incus-public": "0"},
+                timeout=(CONNECT_SECS, IMPORT_SECS),
+            )
+        done = self._wait(answer, time.monotonic() + IMPORT_SECS)
+        return str(done["metadata"]["fingerprint"])
+
+    def set_property(self, fingerprint: str, key: str, value: str) -> None:
+        """Give an image a property."""
+        body = {"properties": {key: value}}
+        self._patiently(lambda: self._call("patch", f"images/{fingerprint}", json=body))
+
+    def point_alias(self, alias: str, fingerprint: str) -> None:
+        """Have an alias name an image."""
+        body = {"target": fingerprint}
+        try:
+            self._call("patch", f"images/aliases/{quote(alias, safe='')}", json=body)
+        except MissingError:
+            self._call("post", "images/aliases", json={**body, "name": alias})
+
+    def delete_image(self, fingerprint: str) -> None:
+        """Remove an image."""
+        end = time.monotonic() + ANSWER_SECS
+        self._wait(self._call("delete", f"images/{fingerprint}"), end)
+
+    def pool_driver(self, pool: str) -> str | None:
+        """The driver of a storage pool."""
+        found = self._find(f"storage-pools/{quote(pool, safe='')}")
+        return str(found["driver"]) if found else None
+
+    def is_unpacked(self, pool: str, fingerprint: str) -> bool:
+        """Whether a pool has an image's unpacked copy."""
+        path = f"storage-pools/{quote(pool, safe='')}/volumes/image/{fingerprint}"
+        return self._find(path) is not None
+
+    def profile(self, name: str) -> Profile | None:
+        """A profile."""
+        found = self._find(f"profiles/{quote(name, safe='')}")
+        return Profile(name, found["devices"]) if found else None
+
+    def has_network(self, name: str) -> bool:
+        """Whether the host has a network or an interface of that name."""
+        return self._find(f"networks/{quote(name, safe='')}") is not None
+
+    def _find(self, path: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = self._get(path)
+        except MissingError:
+            return None
+        return found
+
+    def _get(self, path: str, *, patient: bool = True, **params: str) -> Any:  # noqa: ANN401 - JSON
+        def ask() -> Any:  # noqa: ANN401 - JSON
+            return self._call("get", path, params=params).json()["metadata"]
+
+        return self._patiently(ask) if patient else ask()
+
+    def _patiently(self, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - what work gives
+        """Do what may be done twice, while a daemon that answered before is being restarted."""
+        end = time.monotonic() + RECONNECT_SECS
+        while True:
+            try:
+                return work()
+            except UnreachableError:
+                if self._client is None or time.monotonic() > end:
+                    raise
+                time.sleep(RECONNECT_PAUSE_SECS)
+
+    def _wait(self, answer: Any, end: float) -> dict[str, Any]:  # noqa: ANN401 - pylxd has no types
+        """Wait for the operation that an answer names; its values."""
+        begun = answer.json()
+        if begun.get("type") != "async":
+            return {"metadata": begun.get("metadata") or {}}
+        path = begun["operation"].removeprefix("/1.0/")
+        while True:
+            left = max(1, min(WAIT_SLICE_SECS, int(end - time.monotonic()) + 1))
+            try:
+                done: dict[str, Any] = self._get(f"{path}/wait", timeout=str(left))
+            except MissingError as error:
+                raise LostError(error.message) from error
+            if done["status_code"] == SUCCESS:
+                return done
+            if done["status_code"] >= FAILURE and done.get("err") == NO_PROGRAM:
+                raise NoProgramError(f"Incus: {done['err']}")
+            if done["status_code"] >= FAILURE:
+                raise IncusError(f"Incus: {done.get('err') or done.get('status')}")
+            if time.monotonic() > end:
+                what = done.get("description", "an operation").lower()
+                raise IncusError(f"Incus did not get done with {what} in time")
+
+    def _call(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401 - pylxd has no types
+        arguments.setdefault("timeout", (CONNECT_SECS, ANSWER_SECS))
+        try:
+            if self._client is None:
+                self._client = self._connect()
+            node = self._client.api
+            for part in filter(None, path.split("/")):
+                node = node[part]
+            return getattr(node, method)(**arguments)
+        except exceptions.NotFound as error:
+            raise MissingError(f"Incus: {error}") from error
+        except exceptions.Conflict as error:
+            raise ConflictError(f"Incus: {error}") from error
+        except exceptions.LXDAPIException as error:
+            raise IncusError(f"Incus: {error}") from error
+        except (requests.RequestException, exceptions.ClientConnectionFailed) as error:
+            self._blame(error)
+
+    def _connect(self) -> Any:  # noqa: ANN401 - pylxd has no types
+        # ws4py, which pylxd loads, says what it does at INFO; urllib3 that it connects.
+        for name in ("ws4py", "urllib3"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        endpoint = f"http+unix://{quote(str(self._socket), safe='')}"
+        return pylxd.Client(endpoint=endpoint, project=self.project)
+
+    def _blame(self, error: Exception) -> NoReturn:
+        """Say why Incus can't be reached, and what to do."""
+        cause = _root(error)
+        at = f"Incus can't be reached at {self._socket}"
+        if isinstance(cause, PermissionError):
+            raise UnreachableError(f"{at}: no permission", self._group_hint()) from error
+        if isinstance(cause, _NEVER_SENT):
+            hint = "is it installed and running? `pikaci doctor` tells more"
+            raise UnreachableError(f"{at}: {cause.strerror}", hint) from error
+        raise UnreachableError(f"{at}: {cause}", "is the daemon being restarted?") from error
+
+    def _group_hint(self) -> str:
+        import grp
+
+        try:
+            found = self._socket.stat()
+            group = grp.getgrgid(found.st_gid).gr_name
+        except (OSError, KeyError):
+            return "join the group that may use it, usually incus-admin, and log in again"
+        if not found.st_mode & stat.S_IWGRP or group == "root":
+            return f"only root may use it; run incusd with `--group`, or pikaci as {group}"
+        return f"join the group {group} (`usermod -aG {group} $USER`), and log in again"
+
+
+def _root(error: BaseException) -> BaseException:
+    """The first cause of an error; requests and urllib3 wrap it in their own."""
+    seen: set[int] = set()
+    while id(error) not in seen:
+        seen.add(id(error))
+        inner = error.__cause__ or error.__context__
+        wrapped = [arg for arg in error.args if isinstance(arg, BaseException)]
+        error = wrapped[-1] if wrapped else (inner or error)
+    return error
+
+
+def _instance(row: dict[str, Any]) -> Instance:
+    is_vm = row.get("type") == "virtual-machine"
+    return Instance(str(row["name"]), str(row["status"]), is_vm, row.get("config") or {})
+
+
+def _image(row: dict[str, Any]) -> StoredImage:
+    return StoredImage(
+        fingerprint=str(row["fingerprint"]),
+        aliases=tuple(alias["name"] for alias in row.get("aliases") or ()),
+        is_vm=row.get("type") == "virtual-machine",
+        architecture=str(row.get("architecture", "")),
+        size_bytes=int(row.get("size", 0)),
+        created_at=str(row.get("created_at", "")),
+        uploaded_at=str(row.get("uploaded_at", "")),
+        properties=row.get("properties") or {},
+    )
