@@ -2,9 +2,9 @@
 
 - `reap` closes the runs whose process died and removes what they left.
 - `collect_garbage` reaps, then removes the oldest runs that are over, and then the snapshots, git
-  objects, fetched sources and caches that no remaining run names. Nix roots lie in a run's
-  directory and go with it. A snapshot used within the last hour stays: it may belong to a run that
-  has no record yet.
+  objects, fetched sources and caches that no remaining run names, and what of the guests' store no
+  guest uses. Nix roots lie in a run's directory and go with it. A snapshot used within the last
+  hour stays: it may belong to a run that has no record yet.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.closing import close_dead_runs, going_on, remove_unowned
+from jerichoci.guestviews import collect_views, remove_stale_views
 from jerichoci.lock import try_lock
 from jerichoci.materialise import remove_snapshot, remove_stale_materialisations
 from jerichoci.owner import is_owned
@@ -31,12 +32,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Collected:
-    """What went: run ids, trees whose snapshot directory went, trees whose ref went; runs kept."""
+    """What went: run ids, trees whose snapshot directory went, trees whose ref went; runs kept.
+
+    `views` are keys of closures that guests saw.
+    """
 
     runs: tuple[str, ...]
     snapshots: tuple[str, ...]
     refs: tuple[str, ...]
     kept: int
+    views: tuple[str, ...] = ()
 
 
 def reap(state: StateLayout) -> list[str]:
@@ -44,6 +49,8 @@ def reap(state: StateLayout) -> list[str]:
     closed = close_dead_runs(state)
     with going_on("half-made snapshots stay"):
         remove_stale_materialisations(state.root)
+    with going_on("half-made views of the guests' store stay"):
+        remove_stale_views(state)
     return closed
 
 
@@ -59,7 +66,8 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
     snapshots = [path.name for path in _snapshots(state) if path.name not in trees]
     if dry_run:
         names = tuple(run.run_id for run in doomed)
-        return Collected(names, tuple(snapshots), (), len(kept))
+        views = await collect_views(state, dry_run=True)
+        return Collected(names, tuple(snapshots), (), len(kept), tuple(views))
     removed = [run.run_id for run in doomed if _remove_run(state, run)]
     known = {run.run_id for run in (*kept, *doomed)}
     gone = [tree for tree in snapshots if _remove_snapshot(state, tree, known)]
@@ -70,7 +78,10 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
         if unused:
             with going_on(f"{state.nix_cache} can't be removed"):
                 remove_tree(state.nix_cache)
-    return Collected(tuple(removed), tuple(gone), tuple(refs), len(kept))
+    views: list[str] = []
+    with going_on("the guests' store can't be collected"):
+        views = await collect_views(state, dry_run=False)
+    return Collected(tuple(removed), tuple(gone), tuple(refs), len(kept), tuple(views))
 
 
 def _runs(state: StateLayout) -> list[RunLayout]:

@@ -116,11 +116,8 @@ async def collect_views(state: StateLayout, *, dry_run: bool) -> list[str]:
         return []
     if dry_run:
         return [key for key in _unused(state) if layout.view(key).exists()]
-    removed = []
     async with lock(_lock_path(state, VIEWS_LOCK), VIEWS_WAIT_SECS):
-        for key in _unused(state):
-            if _take_away(state, key):
-                removed.append(key)
+        removed = [key for key in _unused(state) if _take_away(state, key)]
     remove_stale_views(state)
     await _collect_store(state)
     return removed
