@@ -21,6 +21,25 @@
             value = make system nixpkgs.legacyPackages.${system};
           }) systems
         );
+
+      # Guests are Linux, and made there.
+      imagesFor =
+        system: pkgs:
+        let
+          image =
+            instanceType:
+            pkgs.callPackage ./nix/incus/image-package.nix {
+              inherit instanceType;
+              inherit (nixpkgs.lib) nixosSystem;
+            };
+        in
+        if builtins.match ".*-linux" system == null then
+          { }
+        else
+          {
+            incus-image = image "virtual-machine";
+            incus-image-container = image "container";
+          };
     in
     {
       inherit lib;
@@ -29,6 +48,11 @@
         inherit systems;
         lanes = ./ci/forge-lanes.toml;
         targets = import ./nix/ci;
+        images.pikaci-runner = {
+          inherit ((import ./nix/incus/roles.nix).pikaci-runner) alias;
+          instanceType = "container";
+          package = system: self.packages.${system}.incus-image-container;
+        };
       };
 
       packages = eachSystem (
@@ -36,6 +60,7 @@
           default = self.packages.${system}.pikaci;
           pikaci = pkgs.callPackage ./nix/package.nix { };
         }
+        // imagesFor system pkgs
       );
 
       apps = eachSystem (

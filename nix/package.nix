@@ -38,8 +38,12 @@ python3Packages.buildPythonApplication {
   dependencies = with python3Packages; [
     click
     pydantic
+    pylxd
+    requests
+    requests-toolbelt
     rich
     wcmatch
+    websockets
   ];
 
   # The user's own programs come first: Nix has to match its daemon, git and ssh have the user's settings and agents.

@@ -1,5 +1,9 @@
-# This flake's catalog and all of its plans, evaluated. Builtins only, like the catalog: needs no nixpkgs.
+# This flake's catalog and all of its plans, evaluated. Builtins only, like the catalog: needs no nixpkgs, which building its
+# images would.
 { self, system, ... }:
+let
+  inherit (self.pikaci.${system}) catalog plans;
+in
 derivation {
   name = "pikaci-catalog";
   inherit system;
@@ -9,6 +13,6 @@ derivation {
     "echo $digest > $out"
   ];
   digest = builtins.hashString "sha256" (
-    builtins.unsafeDiscardStringContext (builtins.toJSON self.pikaci.${system})
+    builtins.unsafeDiscardStringContext (builtins.toJSON { inherit catalog plans; })
   );
 }

@@ -1,6 +1,7 @@
 # This repository's own targets.
 system: {
   hello = import ./hello.nix system;
+  hello-guest = import ./hello-guest.nix system;
   check-orchestrator = import ./check-orchestrator.nix;
   check-nix = import ./check-nix.nix;
 }

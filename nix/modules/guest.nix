@@ -136,6 +136,12 @@ in
       services.journald.storage = mkDefault "volatile";
       boot.loader.timeout = mkOurs 0;
 
+      # Disks and displays that a guest never has, and a guard of memory that its host's limits guard.
+      boot.bcache.enable = mkOurs false;
+      services.lvm.enable = mkOurs false;
+      fonts.fontconfig.enable = mkOurs false;
+      systemd.oomd.enable = mkOurs false;
+
       networking = {
         useNetworkd = mkOurs true;
         useDHCP = mkOurs cfg.network.enable;

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from nix.evaluation import ROOT, run_nix
 from usertree import UserTree
 
 SYSTEMS = {"x86_64-linux", "aarch64-linux", "aarch64-darwin"}
+IMAGES = {"incus-image", "incus-image-container"}
 CHECKS = {"catalog", "dev-shell", "invariants", "overlay", "pikaci", "unit-tests"}
 STAND_IN = ("--offline", "--override-input", "nixpkgs", "path:./tests/nixpkgs-stub")
 DEADLINE_SECS = 300.0
@@ -77,15 +79,50 @@ def test_the_flake_shows_what_a_nix_user_looks_for(checkout: Path) -> None:
     shown: Any = json.loads(
         nix(checkout, "flake", "show", "--json", "--all-systems", *STAND_IN).stdout
     )
-    for output in ("packages", "apps"):
-        assert set(shown[output]) == SYSTEMS
-        assert all(set(names) == {"default", "pikaci"} for names in shown[output].values())
+    both = {"default", "pikaci"}
+    assert {system: set(names) for system, names in shown["packages"].items()} == {
+        "x86_64-linux": both | IMAGES,
+        "aarch64-linux": both | IMAGES,
+        "aarch64-darwin": both,
+    }
+    assert {system: set(names) for system, names in shown["apps"].items()} == dict.fromkeys(
+        SYSTEMS, both
+    )
     for names in shown["checks"].values():
         assert set(names) >= CHECKS
     assert set(shown["checks"]) == set(shown["devShells"]) == set(shown["formatter"]) == SYSTEMS
     assert set(shown["nixosModules"]) >= {"default", "guest", "incus-host"}
     assert set(shown["overlays"]) == set(shown["templates"]) == {"default"}
     assert {"flakeModules", "lib", "pikaci"} <= set(shown)
+
+
+@pytest.mark.parametrize(
+    ("package", "rootfs"),
+    [("incus-image", "disk.qcow2"), ("incus-image-container", "rootfs.squashfs")],
+)
+def test_an_image_is_two_files_whose_names_say_what_they_are(
+    checkout: Path, package: str, rootfs: str
+) -> None:
+    done = nix(checkout, "build", *STAND_IN, "--no-link", "--print-out-paths", f".#{package}")
+    files = {path.name: path for path in Path(done.stdout.strip()).iterdir()}
+    assert set(files) == {"metadata.tar.xz", rootfs}
+    assert all(path.is_file() for path in files.values())
+
+
+def test_the_catalogs_image_is_the_package(checkout: Path) -> None:
+    image = evaluate(checkout, ".pikaci.x86_64-linux.images.pikaci-runner", "it: it")
+    package = evaluate(checkout, "packages.x86_64-linux.incus-image-container", "it: it.drvPath")
+    assert (image["alias"], image["instance_type"]) == ("pikaci/dev", "container")
+    assert image["drv_path"] == package
+
+
+def test_the_package_has_what_the_project_depends_on(checkout: Path) -> None:
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {re.split(r"[^A-Za-z0-9-]", name, maxsplit=1)[0] for name in named}
+    given = evaluate(
+        checkout, "packages.x86_64-linux", "its: map (it: it.name) its.pikaci.dependencies"
+    )
+    assert set(given) == names
 
 
 def test_defaults_are_what_they_are_called(checkout: Path) -> None:

@@ -9,7 +9,9 @@
   outputs =
     { self }:
     {
-      lib = import ./lib.nix;
+      lib = import ./lib.nix // {
+        nixosSystem = import ./nixos.nix;
+      };
       legacyPackages = builtins.listToAttrs (
         map (system: {
           name = system;

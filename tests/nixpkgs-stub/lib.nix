@@ -29,10 +29,13 @@ in
     unions = flatten;
     toSource =
       { root, fileset }:
-      builtins.path {
-        name = "source";
-        path = root;
-        filter = path: _: any (it: related (toString it) path) (flatten fileset);
+      {
+        inherit root;
+        outPath = builtins.path {
+          name = "source";
+          path = root;
+          filter = path: _: any (it: related (toString it) path) (flatten fileset);
+        };
       };
   };
 

@@ -24,6 +24,9 @@ let
     runCommand =
       name: attributes: script:
       build name script attributes;
+    runCommandLocal =
+      name: attributes: script:
+      packages.runCommand name (removeAttrs attributes [ "passthru" "meta" ]) script // attributes.passthru or { };
     mkShell = { name, ... }: build name "echo > $out" { };
 
     python3 = machine "python3" // {

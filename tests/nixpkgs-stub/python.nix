@@ -36,7 +36,8 @@ let
   application =
     given:
     let
-      inherit (lib.importTOML "${given.src}/pyproject.toml") project;
+      # Not that of the source's copy, which isn't made where Nix only looks.
+      inherit (lib.importTOML (given.src.root + "/pyproject.toml")) project;
       program = name: ''
         cat > $out/bin/${name} <<'END'
         #!/bin/sh
@@ -71,13 +72,17 @@ listToAttrs (
       "hypothesis"
       "mypy"
       "pydantic"
+      "pylxd"
       "pytest"
       "pytest-asyncio"
       "pytest-subprocess"
       "pytest-xdist"
       "pytestCheckHook"
+      "requests"
+      "requests-toolbelt"
       "rich"
       "wcmatch"
+      "websockets"
     ]
 )
 // {
