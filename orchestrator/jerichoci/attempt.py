@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.clock import milliseconds_since, timestamp
-from jerichoci.errors import PikaciError
+from jerichoci.errors import EXIT_INFRASTRUCTURE, PikaciError
 from jerichoci.event import JobPhase
 from jerichoci.record import ArtifactRecord, AttemptRecord, Cause, PhaseRecord
 from jerichoci.runtime import Attempt, Finish, open_runtime
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.hostlog import HostLogs
+    from jerichoci.layout import StateLayout
     from jerichoci.placement import Placement
-    from jerichoci.plan import ExecuteNode
+    from jerichoci.plan import ExecuteNode, Image
     from jerichoci.rundir import RunWriter
     from jerichoci.runtime import Runtime
 
@@ -90,15 +91,19 @@ class CommandFailedError(Exception):
 class AttemptRun:
     """What one attempt works with."""
 
+    state: StateLayout
     writer: RunWriter
     logs: HostLogs
     placement: Placement
     node: ExecuteNode
     number: int
     inputs: Mapping[str, Path]
+    images: Mapping[str, Image]
     snapshot: Callable[[], Awaitable[Path]]
     keep: KeepPolicy
     stop: Stop
+    departed: list[Runtime] = field(default_factory=list)
+    """The runtimes of attempts that are over; what they made may still be on its way out."""
 
     @property
     def directory(self) -> Path:
@@ -174,7 +179,10 @@ class AttemptRun:
             self.node.runtime,
             self.placement,
             Attempt(
+                state=self.state,
+                run_id=self.writer.layout.run_id,
                 node=self.node,
+                images=self.images,
                 number=self.number,
                 inputs=self.inputs,
                 snapshot=snapshot,
@@ -214,6 +222,7 @@ class AttemptRun:
         keep = self.keep is KeepPolicy.ALWAYS or (
             self.keep is KeepPolicy.ON_FAILURE and status is Status.FAILED
         )
+        self.departed.append(runtime)
         try:
             async with phases.phase(PhaseName.CLEANUP):
                 await runtime.release(keep=keep)
@@ -226,7 +235,11 @@ class AttemptRun:
 
     def _command_failed(self, finish: Finish) -> dict[str, Any]:
         limit = self.node.execute.timeout_secs
-        if finish.timed_out:
+        if finish.exit_code == EXIT_INFRASTRUCTURE and not finish.timed_out:
+            message = f"job {self.node.job_id} exited with 75: it asks to be tried again"
+            code, kind = CauseCode.COMMAND_UNAVAILABLE, FailureKind.INFRASTRUCTURE
+            hint = "its log says what it did not get"
+        elif finish.timed_out:
             message = f"job {self.node.job_id} did not end within {limit} s"
             code, kind = CauseCode.COMMAND_TIMED_OUT, FailureKind.TIMEOUT
             hint = "its log says how far it came; raise timeoutSecs if it needs longer"

@@ -27,14 +27,14 @@ from jerichoci.prepare import Host, Prepares
 from jerichoci.record import Cause
 from jerichoci.request import RunRequest, first_record, skipped_record
 from jerichoci.rundir import open_run
-from jerichoci.runtime import check_runtime
+from jerichoci.runtime import check_jobs
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, Status
 from jerichoci.stop import Stop, StoppedError, StopReason
 from jerichoci.verdict import broken_message, conclude, did, job_message, prepare_failed
 from jerichoci.workspace import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 
     from jerichoci.journal import Sink
     from jerichoci.layout import StateLayout
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from jerichoci.plan import ExecuteNode
     from jerichoci.record import JobRecord, RunRecord
     from jerichoci.rundir import RunWriter
+    from jerichoci.runtime import Runtime
 
 HEARTBEAT_SECS = 10.0
 """The contract promises one every 15 s at least; a busy machine may be late."""
@@ -66,9 +67,7 @@ async def run_plan(
         UsageError: it asks for what can't be had; nothing has started and there is no record.
         InfrastructureError: the run could not be recorded at all.
     """
-    for node in request.plan.jobs:
-        check_runtime(node.runtime, node.job_id)
-        open_placement(node.placement, state.root, request.nix).check(request.plan.system)
+    placements = await _checked_placements(state, request)
     run_id = check_run_id(request.run_id) if request.run_id else new_run_id()
     plan = request.plan.with_(run_id=run_id, created_at=timestamp())
     record = first_record(state, request, plan)
@@ -76,16 +75,37 @@ async def run_plan(
         if request.skip_reason:
             writer.finish(skipped_record(record, request.skip_reason))
         else:
-            await Engine(state, request, writer, Stop(stopping)).run()
+            await Engine(state, request, writer, placements, Stop(stopping)).run()
         return writer.record
+
+
+async def _checked_placements(state: StateLayout, request: RunRequest) -> dict[str, Placement]:
+    """The placements of a plan's nodes, which have what the jobs asked for need."""
+    plan = request.plan
+    wanted = [node for node in plan.jobs if request.jobs is None or node.job_id in request.jobs]
+    found: dict[str, Placement] = {}
+    for node in plan.nodes:
+        if node.placement not in found:
+            found[node.placement] = open_placement(node.placement, state.root, request.nix)
+            found[node.placement].check(plan.system)
+    for name, placement in found.items():
+        if request.skip_reason is None:
+            await check_jobs(placement, plan, [node for node in wanted if node.placement == name])
+    return found
 
 
 class Engine:
     """One run in progress."""
 
     def __init__(
-        self, state: StateLayout, request: RunRequest, writer: RunWriter, stop: Stop
+        self,
+        state: StateLayout,
+        request: RunRequest,
+        writer: RunWriter,
+        placements: Mapping[str, Placement],
+        stop: Stop,
     ) -> None:
+        self._state = state
         self._request = request
         self._plan = request.plan
         self._writer = writer
@@ -95,10 +115,8 @@ class Engine:
         self._selected = self._select()
         self._jobs: dict[str, asyncio.Task[JobRecord]] = {}
         self._snapshots: dict[str, asyncio.Task[Path]] = {}
-        self._hosts = {
-            name: self._host(name, open_placement(name, state.root, request.nix))
-            for name in {node.placement for node in self._plan.nodes}
-        }
+        self._hosts = {name: self._host(name, found) for name, found in placements.items()}
+        self._departed: list[Runtime] = []
         limit = request.max_jobs or max(1, len(self._plan.jobs))
         self._room = asyncio.Semaphore(limit)
 
@@ -136,6 +154,9 @@ class Engine:
                     task.cancel()
                 # Jobs are not cancelled: told to stop, they end in order.
                 await asyncio.gather(*rest, *self._jobs.values(), return_exceptions=True)
+                if self._request.wait_removal:
+                    settling = (runtime.settle() for runtime in self._departed)
+                    await asyncio.gather(*settling, return_exceptions=True)
                 self._finish()
 
     def _early(self) -> Iterator[Awaitable[object]]:
@@ -226,15 +247,18 @@ class Engine:
             slot = host.placement.slot(node.execute.resources)
             await self._stop.unless(held.enter_async_context(slot))
             attempt = AttemptRun(
+                state=self._state,
                 writer=self._writer,
                 logs=logs,
                 placement=host.placement,
                 node=node,
                 number=job.attempt + 1,
                 inputs=inputs,
+                images={image.role: image for image in self._plan.images},
                 snapshot=host.snapshot,
                 keep=self._request.keep,
                 stop=self._stop,
+                departed=self._departed,
             )
             logs.begin(node.job_id, attempt.number)
             first = attempt.first_record()

@@ -123,7 +123,7 @@ def collect(
         for name, limit in ((RESULT, RESULT_BYTES), (EVENTS, EVENTS_BYTES)):
             data = _read(outbox, name, limit)
             if data is not None:
-                (into / name).write_bytes(data)
+                _write(into / name, data)
         try:
             files = os.open(FILES, DIRECTORY_FLAGS, dir_fd=outbox)
         except OSError as error:
@@ -136,6 +136,12 @@ def collect(
             os.close(files)
     finally:
         os.close(outbox)
+
+
+def _write(path: Path, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(path, "wb", opener=lambda name, _: os.open(name, flags, artifacts.MODE)) as file:  # noqa: PTH123 - with a mode
+        file.write(data)
 
 
 def _open_regular(directory: int, name: str) -> int:

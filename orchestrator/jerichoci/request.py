@@ -42,6 +42,8 @@ class RunRequest:
     max_jobs: int | None = None
     fail_fast: bool = False
     keep: KeepPolicy = KeepPolicy.NEVER
+    wait_removal: bool = False
+    """Whether the run is over only when the guests it made are gone."""
     rerun_of: str | None = None
     changed_files: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()

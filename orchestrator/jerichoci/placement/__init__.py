@@ -6,6 +6,7 @@ cleans up. Runtimes are written against it and know neither ssh nor the local di
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -14,12 +15,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.confinement import Confinement
+    from jerichoci.gueststore import View
+    from jerichoci.incus.api import Incus
+    from jerichoci.incus.site import IncusSite
     from jerichoci.nix import NixOptions
+    from jerichoci.outbox import Following
+    from jerichoci.payload import PayloadManifest
     from jerichoci.plan import NixBuild, Resources
     from jerichoci.process import Completed
     from jerichoci.realise import Observer
     from jerichoci.record import ArtifactRecord
     from jerichoci.stop import Stop
+
+
+@dataclass(frozen=True)
+class User:
+    """A user by number, and the main group."""
+
+    uid: int
+    gid: int
 
 
 class Running(Protocol):
@@ -45,6 +59,10 @@ class Placement(Protocol):
     @property
     def state_root(self) -> Path:
         """The directory on the host below which snapshots and workspaces lie."""
+
+    @property
+    def user(self) -> User:
+        """Whom files belong to that are made there."""
 
     def check(self, system: str) -> None:
         """Refuse jobs for a Nix system that the host isn't.
@@ -103,6 +121,49 @@ class Placement(Protocol):
 
     async def make_directory(self, path: Path) -> None:
         """Create a directory for one job."""
+
+    async def write(self, path: Path, data: bytes) -> None:
+        """Write a file there."""
+
+    def once(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Do what one of all processes does at a time while the others wait.
+
+        Raises:
+            InfrastructureError: it takes another one too long.
+        """
+
+    async def incus(self) -> Incus:
+        """Reach the host's Incus; nothing is asked of it yet."""
+
+    def incus_site(self) -> IncusSite:
+        """Which Incus that is, and where in it guests are made."""
+
+    async def make_outbox(self, path: Path) -> None:
+        """Create the directory that a guest has as its /artifacts, below one of ours alone."""
+
+    def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[Following]:
+        """Follow what a guest leaves in its outbox: its log into `log`, which is near; its result.
+
+        A connection that breaks is made anew, and what was read goes on where it ended.
+        """
+
+    async def collect(
+        self, outbox: Path, into: Path, cancelled: Callable[[], bool] | None = None
+    ) -> list[ArtifactRecord]:
+        """Copy what a guest left into a directory that is near, as from a stranger."""
+
+    async def guest_view(self, outputs: Sequence[str], lease: Path) -> View | None:
+        """Have the closure of store paths where guests can be shown it; None for no paths.
+
+        It stays while there is the link `lease`, which is created.
+        """
+
+    async def payload(self, output: Path) -> PayloadManifest | None:
+        """What a prepared output says of itself.
+
+        Raises:
+            PayloadError: it is wrong.
+        """
 
     async def remove(self, path: Path) -> None:
         """Remove a job's directory."""

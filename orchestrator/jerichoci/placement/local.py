@@ -14,6 +14,8 @@ from jerichoci.errors import UsageError
 from jerichoci.layout import StateLayout, make_private
 from jerichoci.lock import lock
 from jerichoci.materialise import materialise
+from jerichoci.payload import read_payload
+from jerichoci.placement import User
 from jerichoci.pump import pumping
 from jerichoci.realise import Realiser
 from jerichoci.system import own_system
@@ -24,12 +26,21 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from jerichoci.gueststore import View
+    from jerichoci.incus.api import Incus
+    from jerichoci.incus.site import IncusSite
     from jerichoci.nix import NixOptions
+    from jerichoci.outbox import Following
+    from jerichoci.payload import PayloadManifest
     from jerichoci.plan import NixBuild, Resources
     from jerichoci.pump import Pump
     from jerichoci.realise import Observer
     from jerichoci.record import ArtifactRecord
     from jerichoci.stop import Stop
+
+
+ONCE_WAIT_SECS = 1800.0
+"""For another process to unpack an image of some GiB on a slow disk."""
 
 
 class LocalProcess:
@@ -66,6 +77,9 @@ class LocalPlacement:
         self._nix = nix
         self._capacity = slots.local_capacity()
         self._probing: asyncio.Task[Confinement] | None = None
+        self._incus: Incus | None = None
+        self._site: IncusSite | None = None
+        self.user = User(os.getuid(), os.getgid())
 
     def check(self, system: str) -> None:
         """Refuse jobs for another kind of machine."""
@@ -144,6 +158,61 @@ class LocalPlacement:
     async def make_directory(self, path: Path) -> None:
         """Create a directory and those above it."""
         make_private(path)
+
+    async def write(self, path: Path, data: bytes) -> None:
+        """Write a file."""
+        path.write_bytes(data)
+
+    def once(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Hold one of the state root's locks."""
+        return lock(self._layout.slots / f"{name}.lock", ONCE_WAIT_SECS)
+
+    async def incus(self) -> Incus:
+        """This machine's Incus."""
+        if self._incus is None:
+            from jerichoci.incus.pylxd_incus import PylxdIncus
+
+            site = self.incus_site()
+            self._incus = PylxdIncus(site.socket_path(), site.project)
+        return self._incus
+
+    def incus_site(self) -> IncusSite:
+        """As this user's hosts file says."""
+        if self._site is None:
+            from jerichoci.incus.site import local_site
+
+            self._site = local_site()
+        return self._site
+
+    async def make_outbox(self, path: Path) -> None:
+        """Create a directory that others can enter who get past the one above it."""
+        make_private(path.parent)
+        path.mkdir()
+        path.chmod(0o755)  # whatever the umask
+
+    def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[Following]:
+        """Follow what a guest leaves here."""
+        from jerichoci.outbox import following
+
+        return following(outbox, log)
+
+    async def collect(
+        self, outbox: Path, into: Path, cancelled: Callable[[], bool] | None = None
+    ) -> list[ArtifactRecord]:
+        """Copy what a guest left here."""
+        from jerichoci import outbox as guest
+
+        return await asyncio.to_thread(guest.collect, outbox, into, cancelled)
+
+    async def guest_view(self, outputs: Sequence[str], lease: Path) -> View | None:
+        """Have a closure in this state root's guest store."""
+        from jerichoci.gueststore import GuestStore
+
+        return await GuestStore(self, self._nix).view(outputs, lease) if outputs else None
+
+    async def payload(self, output: Path) -> PayloadManifest | None:
+        """What a prepared output says of itself."""
+        return read_payload(output)
 
     async def remove(self, path: Path) -> None:
         """Remove a directory and all in it."""

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jerichoci.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from jerichoci.layout import StateLayout
     from jerichoci.placement import Placement
-    from jerichoci.plan import ExecuteNode
+    from jerichoci.plan import ExecuteNode, Image, Plan
     from jerichoci.record import ArtifactRecord
     from jerichoci.stop import Stop
 
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 class Attempt:
     """What a runtime is told of the attempt it serves."""
 
+    state: StateLayout
+    run_id: str
     node: ExecuteNode
+    images: Mapping[str, Image]
+    """The plan's images, by role."""
     number: int
     inputs: Mapping[str, Path]
     """Where each prepared output is on the placement's host, by node id."""
@@ -74,7 +79,10 @@ class Runtime(Protocol):
         """Take what it left."""
 
     async def release(self, *, keep: bool) -> None:
-        """Remove what was made, or keep it for a look."""
+        """Remove what was made, or keep it for a look; what takes long may be left to others."""
+
+    async def settle(self) -> None:
+        """Wait until all that was left to others to remove is gone."""
 
 
 def open_runtime(name: str, placement: Placement, attempt: Attempt) -> Runtime:
@@ -83,11 +91,32 @@ def open_runtime(name: str, placement: Placement, attempt: Attempt) -> Runtime:
     Raises:
         UsageError: this version has none of that name.
     """
-    from jerichoci.runtime.host_process import HostProcess
-
     check_runtime(name, attempt.node.job_id)
-    kinds = {"host_process": HostProcess}
-    return kinds[name](placement, attempt)
+    match name:
+        case "incus":
+            from jerichoci.runtime.incus import IncusGuest
+
+            return IncusGuest(placement, attempt)
+        case _:
+            from jerichoci.runtime.host_process import HostProcess
+
+            return HostProcess(placement, attempt)
+
+
+async def check_jobs(placement: Placement, plan: Plan, nodes: Sequence[ExecuteNode]) -> None:
+    """Refuse what a host has not got for these jobs of a plan, before anything starts.
+
+    Raises:
+        UsageError: so it is; the hint says how to mend it.
+        InfrastructureError: the host could not be asked.
+    """
+    for node in nodes:
+        check_runtime(node.runtime, node.job_id)
+    guests = [node for node in nodes if node.runtime == "incus"]
+    if guests:
+        from jerichoci.runtime.incus_check import check_guests
+
+        await check_guests(placement, plan, guests)
 
 
 def check_runtime(name: str, job_id: str) -> None:
@@ -103,4 +132,4 @@ def check_runtime(name: str, job_id: str) -> None:
         )
 
 
-RUNTIMES = ("host_process",)
+RUNTIMES = ("host_process", "incus")

@@ -198,6 +198,9 @@ class HostProcess:
         if not keep:
             await self._placement.remove(self._attempt.scratch)
 
+    async def settle(self) -> None:
+        """Nothing was left to others."""
+
     def _shell(self) -> ShellCommand:
         if self._command is None:
             raise InfrastructureError("the runtime was not prepared")

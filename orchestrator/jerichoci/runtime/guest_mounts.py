@@ -1,0 +1,102 @@
+"""What an Incus guest has mounted, and where a job finds its inputs in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from jerichoci.payload import PayloadManifest
+    from jerichoci.plan import InputRef
+
+SNAPSHOT = "/workspace/snapshot"
+ARTIFACTS = "/artifacts"
+STORE = "/nix/.pikaci-store"
+STAGED = "/staged"
+NO_INTERFACE = {"type": "none"}
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A directory or file of the host and where the guest has it."""
+
+    source: Path
+    path: str
+    read_only: bool = True
+
+    def device(self, *, is_vm: bool) -> dict[str, str]:
+        """The mount in Incus's words. Shifted: owners are the same numbers on both sides."""
+        device = {"type": "disk", "source": str(self.source), "path": self.path}
+        if self.read_only:
+            device["readonly"] = "true"
+        return device | ({"io.bus": "virtiofs"} if is_vm else {"shift": "true"})
+
+
+@dataclass
+class GuestMounts:
+    """The mounts of one guest, by the name of their device."""
+
+    mounts: dict[str, Mount] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+    """The variables that lead a job to its inputs."""
+
+    def add(self, name: str, mount: Mount) -> None:
+        """Add a mount.
+
+        Raises:
+            UsageError: another one covers it, or is covered by it.
+        """
+        for other in self.mounts.values():
+            below = f"{mount.path}/".startswith(f"{other.path}/")
+            if below or f"{other.path}/".startswith(f"{mount.path}/"):
+                raise UsageError(
+                    f"two of the job's mounts lie over each other in the guest: {other.path}"
+                    f" and {mount.path}",
+                    "give one prepare another `guestPath`, or its payload another mount",
+                )
+        self.mounts[name] = mount
+
+    def add_input(
+        self, ref: InputRef, planned: Path, source: Path, payload: PayloadManifest | None
+    ) -> None:
+        """Show a prepared output, which the plan has at `planned` and the host shows at `source`.
+
+        A store path is in the guest's store anyway. It is mounted elsewhere too if the plan or its
+        payload's manifest says where; what isn't in a store has no other place.
+
+        Raises:
+            UsageError: two inputs want one place.
+        """
+        guest_path = ref.guest_path
+        if guest_path is None and planned == source:
+            guest_path = f"{STAGED}/{ref.node_id}"
+        if guest_path is not None:
+            self.add(f"input-{len(self.mounts)}", Mount(source, guest_path))
+        for mount in payload.mounts if payload else ():
+            if mount.guest_path != guest_path:
+                inner = (planned / mount.relative_path).resolve().relative_to(planned.resolve())
+                self.add(f"input-{len(self.mounts)}", Mount(source / inner, mount.guest_path))
+        if ref.env:
+            self.env[ref.env] = guest_path or str(planned)
+
+    def devices(self, *, is_vm: bool) -> dict[str, dict[str, str]]:
+        """All mounts in Incus's words."""
+        return {name: mount.device(is_vm=is_vm) for name, mount in self.mounts.items()}
+
+    @property
+    def paths(self) -> str:
+        """The paths that must be mounted before a job may start, as the runner takes them."""
+        return ":".join(mount.path for mount in self.mounts.values())
+
+
+def interface(network: str | None, profile: Mapping[str, object]) -> dict[str, dict[str, str]]:
+    """The devices that attach a guest to a bridge, or to none whatever its profile says."""
+    devices = {name: dict(NO_INTERFACE) for name in profile}
+    if network is not None:
+        devices["eth0"] = {"type": "nic", "nictype": "bridged", "parent": network, "name": "eth0"}
+    return devices

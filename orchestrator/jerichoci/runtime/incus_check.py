@@ -1,0 +1,114 @@
+"""What a host's Incus must have before jobs start in its guests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import UsageError
+from jerichoci.runtime.incus import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from jerichoci.incus.api import Incus, Server
+    from jerichoci.incus.site import IncusSite
+    from jerichoci.placement import Placement
+    from jerichoci.plan import ExecuteNode, Image, Plan
+
+VM_DRIVER = "qemu"
+
+
+async def check_guests(placement: Placement, plan: Plan, nodes: Sequence[ExecuteNode]) -> None:
+    """See that the host has Incus, and in it what these jobs of a plan need.
+
+    Raises:
+        UsageError: it hasn't; the hint says how to mend it.
+        UnreachableError: Incus can't be reached.
+    """
+    for node in nodes:
+        _check_texts(node)
+    roles = {str(node.runtime_config.get("role")) for node in nodes}
+    known = {image.role: image for image in plan.images}
+    if missing := roles - known.keys():
+        raise UsageError(f"the plan has no image for the role {min(missing)}", "plan it again")
+    incus = await placement.incus()
+    networks = {node.runtime_config.get("network") for node in nodes} - {None}
+    images = [known[role] for role in sorted(roles)]
+    await in_thread(_check, incus, placement.incus_site(), images, networks)
+
+
+def _check_texts(node: ExecuteNode) -> None:
+    texts = {"command": node.execute.command}
+    texts |= {f"env.{name}": f"{name}{value}" for name, value in node.execute.env.items()}
+    for what, text in texts.items():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"job {node.job_id}: {what} isn't UTF-8", "guests take UTF-8 only; put it in a file"
+            ) from error
+
+
+def _check(
+    incus: Incus, site: IncusSite, images: Sequence[Image], networks: Iterable[object]
+) -> None:
+    server = incus.server()
+    _check_place(incus, server, site)
+    for image in images:
+        _check_image(incus, server, image)
+    for network in networks:
+        if not incus.has_network(str(network)):
+            raise UsageError(
+                f"the host has no bridge {network}", f"`incus network create {network}` makes one"
+            )
+
+
+def _check_place(incus: Incus, server: Server, site: IncusSite) -> None:
+    if not server.is_trusted:
+        raise UsageError("Incus doesn't trust this user", "use its unix socket")
+    if not incus.has_project():
+        raise UsageError(
+            f"Incus has no project {site.project}",
+            f"`incus project create {site.project}` makes one, or name yours in hosts.toml",
+        )
+    profile = incus.profile(site.profile)
+    if profile is None:
+        raise UsageError(
+            f"project {site.project} of Incus has no profile {site.profile}",
+            f"`incus profile create {site.profile} --project {site.project}` makes one",
+        )
+    pool = site.pool or profile.pool
+    if pool is None:
+        raise UsageError(
+            f"profile {site.profile} of project {site.project} has no root disk",
+            f"`incus profile device add {site.profile} root disk path=/ pool=POOL"
+            f" --project {site.project}` gives it one",
+        )
+    if incus.pool_driver(pool) is None:
+        raise UsageError(
+            f"Incus has no storage pool {pool}", f"`incus storage create {pool} btrfs` makes one"
+        )
+
+
+def _check_image(incus: Incus, server: Server, image: Image) -> None:
+    found = incus.image(image.alias)
+    mend = f"`pikaci image build {image.role}`, then `pikaci image import {image.role}`"
+    if found is None:
+        raise UsageError(
+            f"project {incus.project} of Incus has no image {image.alias}"
+            f" (role {image.role}, {image.instance_type})",
+            mend,
+        )
+    is_vm = image.instance_type == "virtual-machine"
+    if found.is_vm != is_vm:
+        kind = "virtual-machine" if found.is_vm else "container"
+        raise UsageError(
+            f"image {image.alias} is for a {kind}; role {image.role} asks for a"
+            f" {image.instance_type}",
+            mend,
+        )
+    if is_vm and VM_DRIVER not in server.drivers:
+        raise UsageError(
+            f"role {image.role} asks for a virtual machine, and this host's Incus can't run any",
+            "`pikaci doctor` says what it lacks; or use the container image",
+        )
