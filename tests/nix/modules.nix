@@ -2,7 +2,7 @@
 #
 #   nix eval --impure --json --expr 'import ./tests/nix/modules.nix <nixpkgs> "x86_64-linux"'
 #
-# Each gives the drvPath of the system's toplevel; evaluating it has passed all assertions.
+# Each gives the drvPath of the system's toplevel or of an image; evaluating it has passed all assertions.
 nixpkgs: system:
 let
   evaluate =
@@ -10,6 +10,15 @@ let
     import (nixpkgs + "/nixos/lib/eval-config.nix") {
       inherit system modules;
     };
+  image =
+    instanceType:
+    (import nixpkgs { inherit system; }).callPackage ../../nix/incus/image-package.nix {
+      inherit instanceType;
+      nixosSystem = import (nixpkgs + "/nixos/lib/eval-config.nix");
+    };
+  container-with-more = (image "container").override {
+    modules = [ ({ pkgs, ... }: { pikaci.guest.packages = [ pkgs.git ]; }) ];
+  };
   toplevel = modules: (evaluate modules).config.system.build.toplevel.drvPath;
 
   # What any NixOS system has to say of itself.
@@ -40,7 +49,7 @@ let
     pikaci.incusHost.enable = true;
   };
   fullHost =
-    { pkgs, ... }:
+    { ... }:
     {
       users.users.alice.isNormalUser = true;
       pikaci.incusHost = {
@@ -65,9 +74,10 @@ let
         };
         images = {
           "pikaci/dev" = {
-            package = pkgs.hello;
+            package = image "container";
             kind = "container";
           };
+          "pikaci/vm".package = image "virtual-machine";
           "pikaci/debian" = {
             metadata = "/var/lib/images/metadata.tar.xz";
             rootfs = "/var/lib/images/disk.qcow2";
@@ -98,6 +108,7 @@ in
   host-full = toplevel [ machine modules.incus-host fullHost ];
   both = toplevel [ machine modules.default guest host ];
   preseed = (evaluate [ machine modules.incus-host fullHost ]).config.virtualisation.incus.preseed;
-  container-squashfs = (evaluate [ container modules.guest guest ]).config.system.build.squashfs.drvPath;
-  vm-disk = (evaluate [ vm modules.guest guest ]).config.system.build.qemuImage.drvPath;
+  image-of-container = (image "container").drvPath;
+  image-of-vm = (image "virtual-machine").drvPath;
+  image-with-more = container-with-more.drvPath != (image "container").drvPath;
 }
