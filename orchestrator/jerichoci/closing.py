@@ -18,7 +18,13 @@ from jerichoci import atomic
 from jerichoci.clock import timestamp
 from jerichoci.ids import is_id, is_run_id
 from jerichoci.journal import last_event, write_line
-from jerichoci.layout import REMOVED_SUFFIX, UNBORN_SUFFIX, RunLayout, make_private
+from jerichoci.layout import (
+    REMOVED_SUFFIX,
+    UNBORN_SUFFIX,
+    RunLayout,
+    StateLayout,
+    make_private,
+)
 from jerichoci.owner import holding_names, is_owned, owning
 from jerichoci.process import end_recorded_groups
 from jerichoci.status import CauseCode, FailureKind, Outcome, Status
@@ -27,8 +33,6 @@ from jerichoci.workspace import remove_tree
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from jerichoci.layout import StateLayout
 
 LOGGER = logging.getLogger("jerichoci")
 MESSAGE = "the process that ran it died before the run was over"
@@ -50,20 +54,36 @@ def close_dead_run(run: RunLayout) -> bool:
     What it left behind is removed, too, if it wasn't when the record was written.
     """
     try:
-        with owning(run.root):
-            # An unreadable record stays as it is: the list says so, and gc removes it in its time.
-            values = read_values(run)
-            is_open = values.get("status") == Status.RUNNING
-            if is_open:
-                run.free_reserve()
-                _end(run, values)
-            if run.reserve.exists():
-                with going_on(f"{run.run_id}: something it left stays"):
-                    remove_leftovers(run)
-                    run.reserve.unlink(missing_ok=True)
-            return is_open
+        is_open = _close(run)
     except (OSError, ValueError, RecursionError):
         return False
+    if is_open:
+        with going_on(f"{run.run_id}: its guests may stay"):
+            _reap_guests(run)
+    return is_open
+
+
+def _close(run: RunLayout) -> bool:
+    with owning(run.root):
+        # An unreadable record stays as it is: the list says so, and gc removes it in its time.
+        values = read_values(run)
+        is_open = values.get("status") == Status.RUNNING
+        if is_open:
+            run.free_reserve()
+            _end(run, values)
+        if run.reserve.exists():
+            with going_on(f"{run.run_id}: something it left stays"):
+                remove_leftovers(run)
+                run.reserve.unlink(missing_ok=True)
+        return is_open
+
+
+def _reap_guests(run: RunLayout) -> None:
+    state = StateLayout(run.root.parent.parent)
+    if (state.root / "guests").exists():
+        from jerichoci.incus.reaper import reap_guests
+
+        reap_guests(state, handed_over=False)
 
 
 def _end(run: RunLayout, values: dict[str, Any]) -> None:

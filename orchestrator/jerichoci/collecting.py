@@ -47,11 +47,22 @@ class Collected:
 def reap(state: StateLayout) -> list[str]:
     """Close dead runs and remove half-made things; the ids of the runs closed."""
     closed = close_dead_runs(state)
+    with going_on("guests may stay"):
+        _reap_guests(state)
     with going_on("half-made snapshots stay"):
         remove_stale_materialisations(state.root)
     with going_on("half-made views of the guests' store stay"):
         remove_stale_views(state)
     return closed
+
+
+def _reap_guests(state: StateLayout) -> None:
+    if (state.root / "guests").exists():
+        from jerichoci.incus.reaper import reap_all
+        from jerichoci.incus.site import local_site
+
+        site = local_site()
+        reap_all(state, [(site.socket_path(), site.project)])
 
 
 async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) -> Collected:

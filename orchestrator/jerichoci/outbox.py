@@ -140,7 +140,7 @@ def collect(
 
 def _write(path: Path, data: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(path, "wb", opener=lambda name, _: os.open(name, flags, artifacts.MODE)) as file:  # noqa: PTH123 - with a mode
+    with open(path, "wb", opener=lambda name, _: os.open(name, flags, artifacts.MODE)) as file:
         file.write(data)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
+from jerichoci.incus.reaper import see_departed
+from jerichoci.layout import StateLayout
 from jerichoci.runtime.incus import in_thread
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ async def check_guests(placement: Placement, plan: Plan, nodes: Sequence[Execute
     networks = {node.runtime_config.get("network") for node in nodes} - {None}
     images = [known[role] for role in sorted(roles)]
     await in_thread(_check, incus, placement.incus_site(), images, networks)
+    await in_thread(see_departed, StateLayout(placement.state_root), incus)
 
 
 def _check_texts(node: ExecuteNode) -> None:

@@ -1,0 +1,123 @@
+"""Removing guests that nobody needs any more.
+
+A guest is needed while the process that runs its run lives, unless that handed it over already, and
+while it is kept for a look. All calls block. What can't be removed now keeps its note, so whoever
+comes next tries again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import PikaciError
+from jerichoci.ids import is_run_id
+from jerichoci.incus.note import EXPIRY_LABEL, OWNER_LABEL, RUN_LABEL, guest_notes
+from jerichoci.owner import is_owned
+from jerichoci.workspace import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from jerichoci.incus.api import Incus, Instance
+    from jerichoci.incus.note import GuestNote, GuestNotes
+    from jerichoci.layout import StateLayout
+
+    Opener = Callable[[Path, str], Incus]
+
+LOGGER = logging.getLogger("jerichoci")
+DELETE_SECS = 60.0
+"""A forced stop takes 600 ms, and longer where many are stopped at once."""
+
+
+def reap_guests(
+    state: StateLayout, open_incus: Opener | None = None, *, handed_over: bool = True
+) -> list[str]:
+    """Remove the guests of dead runs, those whose time is over, and those that were handed over.
+
+    Returns the names of those that were still there. Without `handed_over`, Incus is trusted to
+    remove what it was asked to.
+    """
+    notes = guest_notes(state)
+    doomed = [note for note in notes.all() if _is_doomed(state, note, handed_over=handed_over)]
+    removed = []
+    for note in doomed:
+        incus = (open_incus or _open)(Path(note.socket), note.project)
+        try:
+            found = incus.instance(note.name)
+            incus.delete(note.name, DELETE_SECS)
+        except PikaciError as error:
+            LOGGER.warning("guest %s stays: %s", note.name, error)
+            continue
+        _forget(state, notes, note)
+        if found is not None:
+            removed.append(note.name)
+    return removed
+
+
+def reap_strays(state: StateLayout, incus: Incus) -> list[str]:
+    """Remove the guests that bear this state root's label and that no note tells of."""
+    noted = {note.name for note in guest_notes(state).all()}
+    labelled = incus.instances({OWNER_LABEL: state.owner_id()})
+    strays = [found for found in labelled if found.name not in noted and _is_stray(state, found)]
+    for stray in strays:
+        incus.delete(stray.name, DELETE_SECS)
+    return [stray.name for stray in strays]
+
+
+def see_departed(state: StateLayout, incus: Incus) -> None:
+    """Forget the guests that were handed over and are gone; ask again for those that are not."""
+    notes = guest_notes(state)
+    over = [note for note in notes.all() if note.handed_over and note.project == incus.project]
+    if over:
+        there = {found.name for found in incus.instances({OWNER_LABEL: state.owner_id()})}
+        for note in over:
+            if note.name in there:
+                incus.stop(note.name)
+            else:
+                notes.forget(note.name)
+
+
+def reap_all(state: StateLayout, projects: Iterable[tuple[Path, str]] = ()) -> list[str]:
+    """Remove every guest that nobody needs, in the projects of notes and in `projects`."""
+    notes = list(guest_notes(state).all())
+    places = {(Path(note.socket), note.project) for note in notes} | set(projects)
+    removed = reap_guests(state)
+    for socket, project in sorted(places):
+        try:
+            removed += reap_strays(state, _open(socket, project))
+        except PikaciError as error:
+            LOGGER.warning("guests may stay: %s", error)
+    return removed
+
+
+def _open(socket: Path, project: str) -> Incus:
+    from jerichoci.incus.pylxd_incus import PylxdIncus
+
+    return PylxdIncus(socket, project)
+
+
+def _is_doomed(state: StateLayout, note: GuestNote, *, handed_over: bool) -> bool:
+    if note.handed_over:
+        return handed_over
+    if note.kept_until is not None:
+        return not note.is_kept()
+    return not is_owned(state.run(note.run_id).root)
+
+
+def _is_stray(state: StateLayout, found: Instance) -> bool:
+    expires = found.config.get(EXPIRY_LABEL, "")
+    if expires.isdecimal() and int(expires) > time.time():
+        return False
+    run_id = found.config.get(RUN_LABEL, "")
+    return not is_run_id(run_id) or not is_owned(state.run(run_id).root)
+
+
+def _forget(state: StateLayout, notes: GuestNotes, note: GuestNote) -> None:
+    """Remove a note, and what was kept beside its guest."""
+    run = state.run(note.run_id)
+    if note.kept_until is not None and not is_owned(run.root):
+        remove_tree(run.scratch)
+    notes.forget(note.name)
