@@ -1,5 +1,6 @@
 #!/usr/bin/env -S python3 -IS
-# ruff: noqa: PTH103, PTH105, PTH108, PTH112, PTH123, PTH208 - pathlib costs start-up
+# ruff: noqa: PTH102, PTH103, PTH105, PTH108, PTH112, PTH116, PTH123, PTH208 - pathlib costs start-up,
+# which each job pays twice: hence also the plain classes, and imports where they are used.
 """Runs one job in a guest: `pikaci-incus-run`, contract 1.
 
 The host execs it, as root, with these variables:
@@ -8,11 +9,14 @@ The host execs it, as root, with these variables:
     PIKACI_INCUS_GUEST_COMMAND       run as `bash --noprofile --norc -c COMMAND`
     PIKACI_INCUS_TIMEOUT_SECS        whole seconds; then TERM to all of the job, then KILL
     PIKACI_INCUS_RUN_AS_ROOT         0: as user pikaci (uid 1000, group users); 1: as root
-    PIKACI_INCUS_WRITABLE_WORKSPACE  1 (default): an overlay over the snapshot; 0: read-only
+    PIKACI_INCUS_WRITABLE_WORKSPACE  1 (default): what the job writes lies over the snapshot, which
+                                     stays as it is; 0: read-only
+    PIKACI_INCUS_STORE               where the host mounted store paths, to be seen at /nix/store
+                                     (default: nowhere)
     PIKACI_INCUS_ENV                 the job's variables, a JSON object of strings (default: none)
     PIKACI_INCUS_GRACE_SECS          from TERM to KILL (default 10)
     PIKACI_INCUS_MOUNTS              paths that must be mounts, with `:` between them
-                                     (default: /workspace/snapshot:/artifacts)
+                                     (default: /workspace/snapshot:/artifacts); the store's is one
 
 The kernel takes 128 KiB a variable. What is longer goes into a file:
 `PIKACI_INCUS_GUEST_COMMAND_FILE` and `PIKACI_INCUS_ENV_FILE` name files to read instead. Nothing
@@ -28,22 +32,45 @@ over that PIKACI_INCUS_ENV, and PIKACI_ARTIFACTS.
 
 The exec returns as soon as the runner is a daemon, which its client's end doesn't end. A second
 exec in one guest starts nothing and says so: a host that lost the answer may ask again.
-`--check-contract` starts nothing either; it says whether an exec would. Both print one JSON
-object {contract, state: started | already_started | ready}, or say on stderr what is wrong, and
-end with
+`--check-contract` starts nothing either; it says whether an exec would: it needs the variables
+CONTRACT, MOUNTS and STORE. Both print one JSON object {contract, state: started | already_started |
+ready}, or say on stderr what is wrong, and end with
 
     0   started, or started before; with --check-contract: ready
     64  a variable or an argument is missing or wrong
     69  a mount isn't there yet: try again
-    71  the kernel has no process for it
-    73  /artifacts can't be written to
+    71  the kernel has no process for it, or the guest no shell
+    73  /artifacts can't be written to, or not all of it handed over
     76  another contract than 1 is asked for
 
-of which all but 0 mean that nothing was done.
+of which all but 0 mean that nothing was done, or with `--hand-over` not all.
+
+`--shell` is for people, on a terminal, in a guest that was kept: with the job's variables CONTRACT,
+RUN_AS_ROOT and ENV it becomes the job's user in the job's directory with the job's environment, and
+an interactive bash (or with GUEST_COMMAND `bash -c COMMAND`), whose exit code is the exec's. TERM
+is the exec's own (default: dumb).
+
+`--hand-over UID:GID` is for a host's user who isn't root, when the job is over: /artifacts and
+everything below it is that user's afterwards, who may read it all. It follows no link, leaves no
+setuid bit, keeps off other file systems, and prints nothing. Of the variables it needs CONTRACT.
 
 result.json: schema_version, status, exit_code (null after a signal), signal (its number, or null),
 started_at, finished_at, message. status is passed, failed, timed_out, or error: the command never
 ran, or the runner was told to stop (by TERM).
+
+events.jsonl: one object a line with event, schema_version, ts. event is runner_started (contract,
+pid), store_ready (store: overlay | bind), workspace_ready (workspace), command_started (pid),
+terminating (reason: timeout | stop), command_finished (status, exit_code). workspace is one of
+
+    overlay            over the snapshot; what is written is on the guest's disk
+    overlay_in_memory  likewise, where that disk can't carry an overlay
+    copy               on the guest's disk, over the snapshot: for a job of user pikaci where the
+                       snapshot is another user's, so that through an overlay it couldn't write.
+                       Contents, modes, times and symbolic links are the snapshot's, all is pikaci's
+    read_only          the snapshot itself
+
+Where the guest has a store of its own, an overlay shows both at /nix/store, the host's first, and
+nothing can write there (store_ready: overlay). A guest with nothing at /nix/store sees the host's.
 
 The command leads a session and a process group. On Linux the runner is its subreaper: whatever it
 starts, `setsid` and double forks included, stays below the runner, is found through /proc, and is
@@ -51,20 +78,23 @@ killed when the command ends. (A PID namespace would hold it as well, but an unp
 may not mount the /proc that belongs to one.) What a job that is root has the guest's systemd start
 is the guest's. Without /proc (macOS) only the process group is killed.
 
-`--root DIR` puts all these paths below DIR: for the runner's own tests, outside any guest.
+`--root DIR` puts all paths that no variable names below DIR: for the runner's own tests, outside
+any guest.
 """
 
 from __future__ import annotations
 
-import ctypes
-import json
+import errno
 import os
 import pwd
 import select
-import signal
+import stat
 import sys
 import time
-from typing import Any, NamedTuple, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 CONTRACT = "1"
 SCHEMA_VERSION = 1
@@ -82,7 +112,10 @@ RESERVE_BYTES = 16 * 1024
 """Kept free in /artifacts, so that a job that fills the disk still has a result."""
 RESULT_TRIES, RESULT_PAUSE_SECS = 10, 0.5
 PR_SET_CHILD_SUBREAPER = 36
-MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC = 1, 2, 4, 32, 4096, 16384
+SENDFILE_BYTES = 1 << 30
+NO_ID = 2**32 - 1
+"""To chown(2): leave it."""
 PATH = (
     "/run/wrappers/bin:/etc/profiles/per-user/pikaci/bin:/run/current-system/sw/bin:"
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -101,10 +134,11 @@ class StartError(Exception):
     """The command can't be run."""
 
 
-class Paths(NamedTuple):
+class Paths:
     """Where things are in the guest."""
 
-    root: str
+    def __init__(self, root: str) -> None:
+        self.root = root
 
     def at(self, path: str) -> str:
         """The place of an absolute path of the guest."""
@@ -121,33 +155,49 @@ class Paths(NamedTuple):
         return self.at("/workspace/snapshot")
 
 
-class Job(NamedTuple):
+class Job:
     """What the host asks for."""
 
-    command: str
-    env: dict[str, str]
-    timeout_secs: int
-    grace_secs: float
-    as_root: bool
-    writable: bool
+    def __init__(  # noqa: PLR0913 - as many as there are variables
+        self,
+        command: str,
+        env: dict[str, str],
+        *,
+        timeout_secs: int,
+        grace_secs: float,
+        as_root: bool,
+        writable: bool,
+        store: str,
+    ) -> None:
+        self.command = command
+        self.env = env
+        self.timeout_secs = timeout_secs
+        self.grace_secs = grace_secs
+        self.as_root = as_root
+        self.writable = writable
+        self.store = store
 
 
-class User(NamedTuple):
+class User:
     """Whom a job runs as."""
 
-    name: str
-    uid: int
-    gid: int
-    home: str
+    def __init__(self, name: str, uid: int, gid: int, home: str) -> None:
+        self.name = name
+        self.uid = uid
+        self.gid = gid
+        self.home = home
 
 
-class End(NamedTuple):
+class End:
     """How a command ended, and what made it end."""
 
-    wait_status: int
-    timed_out: bool = False
-    stopped: bool = False
-    left_running: bool = False
+    def __init__(
+        self, wait_status: int, *, timed_out: bool, stopped: bool, left_running: bool
+    ) -> None:
+        self.wait_status = wait_status
+        self.timed_out = timed_out
+        self.stopped = stopped
+        self.left_running = left_running
 
 
 # What the host asks for
@@ -171,17 +221,39 @@ def read_job(variables: dict[str, str]) -> Job:
         grace_secs = -1.0
     if not 0 <= grace_secs < float("inf"):
         raise Refusal(USAGE, f"PIKACI_INCUS_GRACE_SECS is {grace!r}, not a number of seconds")
+    return Job(
+        read_command(variables),
+        read_env(variables),
+        timeout_secs=int(timeout),
+        grace_secs=grace_secs,
+        as_root=_flag(variables, "PIKACI_INCUS_RUN_AS_ROOT", None),
+        writable=_flag(variables, "PIKACI_INCUS_WRITABLE_WORKSPACE", "1"),
+        store=read_store(variables),
+    )
+
+
+def read_command(variables: dict[str, str]) -> str:
+    """Take the command from the host's variables."""
     command = _text(variables, "PIKACI_INCUS_GUEST_COMMAND", None)
     if "\0" in command:
         raise Refusal(USAGE, "the command has a NUL")
-    return Job(
-        command,
-        _strings("PIKACI_INCUS_ENV", _text(variables, "PIKACI_INCUS_ENV", "{}")),
-        int(timeout),
-        grace_secs,
-        as_root=_flag(variables, "PIKACI_INCUS_RUN_AS_ROOT", None),
-        writable=_flag(variables, "PIKACI_INCUS_WRITABLE_WORKSPACE", "1"),
-    )
+    return command
+
+
+def read_env(variables: dict[str, str]) -> dict[str, str]:
+    """Take the job's own variables from the host's."""
+    return _strings("PIKACI_INCUS_ENV", _text(variables, "PIKACI_INCUS_ENV", "{}"))
+
+
+def read_store(variables: dict[str, str]) -> str:
+    """Take from the host's variables where the store paths are; empty if there are none."""
+    store = variables.get("PIKACI_INCUS_STORE", "")
+    # An overlay's options are a text, in which these have a meaning.
+    if store and (os.path.normpath(store) != store or store[0] != "/" or set(store) & set(",:\\")):
+        raise Refusal(
+            USAGE, f"PIKACI_INCUS_STORE is {store!r}, not an absolute path in plain letters"
+        )
+    return store
 
 
 def _text(variables: dict[str, str], name: str, default: str | None) -> str:
@@ -210,6 +282,8 @@ def _flag(variables: dict[str, str], name: str, default: str | None) -> bool:
 
 
 def _strings(name: str, text: str) -> dict[str, str]:
+    import json
+
     try:
         values = json.loads(text)
     except ValueError as error:
@@ -222,8 +296,8 @@ def _strings(name: str, text: str) -> dict[str, str]:
     return values
 
 
-def check_ready(variables: dict[str, str], paths: Paths) -> None:
-    """See that the host speaks this contract and that what it mounts is there.
+def check_contract(variables: dict[str, str]) -> None:
+    """See that the host speaks this contract.
 
     Raises:
         Refusal: not so.
@@ -234,24 +308,35 @@ def check_ready(variables: dict[str, str], paths: Paths) -> None:
         raise Refusal(
             OTHER_CONTRACT, f"this runner knows contract {CONTRACT}, and {asked}: rebuild the image"
         )
+
+
+def check_ready(variables: dict[str, str], paths: Paths) -> None:
+    """See that what the host mounts is there.
+
+    Raises:
+        Refusal: not so.
+    """
+    store = read_store(variables)
     for directory in (paths.workspace, paths.artifacts):
         if not os.path.isdir(directory):
             raise Refusal(NOT_READY, f"{directory} isn't there yet")
     expected = variables.get("PIKACI_INCUS_MOUNTS", f"{paths.workspace}:{paths.artifacts}")
-    missing = set(expected.split(":")) - {""} - _mount_points()
+    missing = _not_mounted({*expected.split(":"), store} - {""})
     if missing:
         raise Refusal(NOT_READY, f"nothing is mounted yet at {', '.join(sorted(missing))}")
     if not os.access(paths.artifacts, os.W_OK):
         raise Refusal(UNWRITABLE, f"{paths.artifacts} can't be written to")
 
 
-def _mount_points() -> set[str]:
+def _not_mounted(expected: set[str]) -> set[str]:
     # Not os.path.ismount: a bind mount from one file system to itself is none to it.
     try:
-        lines = _read("/proc/self/mountinfo").splitlines()
+        lines = _read("/proc/self/mountinfo").split("\n")
     except OSError:
-        return set()
-    return {line.split()[4].encode("latin-1", "replace").decode("unicode_escape") for line in lines}
+        return expected
+    mounted = {line.split(" ")[4] for line in lines if line}
+    escapes = {ord(character): f"\\{ord(character):03o}" for character in " \t\n\\"}
+    return {path for path in expected if path.translate(escapes) not in mounted}
 
 
 # The records
@@ -298,6 +383,8 @@ class Records:
 
     def event(self, name: str, **values: object) -> None:
         """Add a line. A full disk loses it: the result is what counts."""
+        import json
+
         line = {"event": name, "schema_version": SCHEMA_VERSION, "ts": timestamp(), **values}
         try:
             os.write(self._events, json.dumps(line).encode() + b"\n")
@@ -310,6 +397,8 @@ class Records:
         Raises:
             OSError: not at all, in several tries.
         """
+        import json
+
         data = json.dumps({"schema_version": SCHEMA_VERSION, **values}, indent=1).encode() + b"\n"
         for left in reversed(range(RESULT_TRIES)):
             try:
@@ -346,22 +435,46 @@ def _write_whole(path: str, data: bytes) -> None:
         os.close(fd)
 
 
-# The workspace
+# What the job sees
+
+
+def show_store(paths: Paths, store: str) -> str:
+    """Show the host's store paths at /nix/store; say how.
+
+    Raises:
+        OSError: /nix/store can't be made or read.
+        StartError: the kernel refuses.
+    """
+    own = paths.at("/nix/store")
+    os.makedirs(own, 0o755, exist_ok=True)
+    if os.listdir(own):
+        flags = MS_RDONLY | MS_NOSUID | MS_NODEV
+        _mount("overlay", own, "overlay", flags, f"lowerdir={store}:{own}")
+        return "overlay"
+    _mount(store, own, "", MS_BIND | MS_REC, "")
+    return "bind"
 
 
 def prepare_workspace(paths: Paths, user: User, *, writable: bool) -> str:
     """Mount what the job works in over the snapshot; say what it is.
 
     Raises:
-        StartError: the kernel refuses.
+        OSError: a directory can't be made.
+        StartError: the kernel refuses, or the disk is full.
     """
+    directory = paths.at("/var/lib/pikaci/workspace")
     if not writable:
         if not os.statvfs(paths.workspace).f_flag & os.ST_RDONLY:
             _mount(paths.workspace, paths.workspace, "", MS_BIND, "")
             _mount("", paths.workspace, "", MS_BIND | MS_REMOUNT | MS_RDONLY, "")
         return "read_only"
+    if user.uid and os.stat(paths.workspace).st_uid != user.uid:
+        os.makedirs(directory, 0o700, exist_ok=True)
+        copy_snapshot(paths.workspace, f"{directory}/copy", user)
+        _mount(f"{directory}/copy", paths.workspace, "", MS_BIND, "")
+        return "copy"
     try:
-        _mount_overlay(paths.workspace, paths.at("/var/lib/pikaci/workspace"), user)
+        _mount_overlay(paths.workspace, directory, user)
     except (OSError, StartError):
         # The guest's disk can't carry one (it may be an overlay itself, or full): memory can.
         memory = paths.at("/run/pikaci-workspace")
@@ -387,14 +500,110 @@ def _mount_overlay(snapshot: str, directory: str, user: User) -> None:
 
 
 def _mount(source: str, target: str, kind: str, flags: int, options: str) -> None:
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)
     if not sys.platform.startswith("linux"):
         raise StartError(f"{sys.platform} can't mount an overlay at {target}")
     arguments = [os.fsencode(text) or None for text in (source, target, kind)]
     if libc.mount(*arguments, ctypes.c_ulong(flags), os.fsencode(options) or None):
         raise StartError(
-            f"can't mount {kind or 'read-only'} at {target}: {os.strerror(ctypes.get_errno())}"
+            f"can't mount {kind or source or 'read-only'} at {target}: "
+            f"{os.strerror(ctypes.get_errno())}"
         )
+
+
+def copy_snapshot(snapshot: str, copy: str, user: User) -> None:
+    """Copy a directory's contents into a new one, all of it the user's.
+
+    Raises:
+        StartError: it can't be read, or the disk is full.
+    """
+    here = "."
+    try:
+        os.mkdir(copy, 0o700)
+        roots = _open_directory(snapshot), _open_directory(copy)
+        todo, made = [here], []
+        while todo:
+            here = todo.pop()
+            made.append(here)
+            todo += _copy_directory(here, roots, user)
+        # A directory's own time and mode come last: what is made in it changes the one, and the
+        # other may forbid it.
+        for here in reversed(made):
+            status = os.stat(here, dir_fd=roots[0])
+            fd = _open_directory(here, roots[1])
+            _finish(fd, status, user)
+            os.close(fd)
+        os.fchmod(roots[1], 0o755)  # the job may write there, as in an overlay
+        for fd in roots:
+            os.close(fd)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            message = f"the guest's disk has no room for a copy of the snapshot at {copy}"
+        else:
+            place = os.path.normpath(error.filename if isinstance(error.filename, str) else here)
+            message = f"the snapshot can't be copied to {copy}: {place!r}: {error.strerror}"
+        raise StartError(message) from None
+
+
+def _copy_directory(here: str, roots: tuple[int, int], user: User) -> list[str]:
+    source, target = (_open_directory(here, root) for root in roots)
+    below = []
+    with os.scandir(source) as entries:
+        for entry in entries:
+            path = f"{here}/{entry.name}"
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    os.mkdir(entry.name, 0o700, dir_fd=target)
+                    below.append(path)
+                elif entry.is_symlink():
+                    _copy_link(entry, source, target, user)
+                elif entry.is_file(follow_symlinks=False):
+                    _copy_file(entry.name, source, target, user)
+                else:
+                    error = "neither a file, a directory nor a symbolic link"
+                    raise OSError(errno.EINVAL, error)  # noqa: TRY301 - named like the others
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, path) from None
+    os.close(source)
+    os.close(target)
+    return below
+
+
+def _copy_link(entry: os.DirEntry[str], source: int, target: int, user: User) -> None:
+    os.symlink(os.readlink(entry.name, dir_fd=source), entry.name, dir_fd=target)
+    os.chown(entry.name, user.uid, user.gid, dir_fd=target, follow_symlinks=False)
+    status = entry.stat(follow_symlinks=False)
+    times = status.st_atime_ns, status.st_mtime_ns
+    os.utime(entry.name, ns=times, dir_fd=target, follow_symlinks=False)
+
+
+def _copy_file(name: str, source: int, target: int, user: User) -> None:
+    reader = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    writer = os.open(name, flags, 0o600, dir_fd=target)
+    status = os.fstat(reader)
+    copied = 0
+    while copied < status.st_size:
+        count = os.sendfile(writer, reader, copied, SENDFILE_BYTES)
+        if not count:
+            break
+        copied += count
+    os.close(reader)
+    _finish(writer, status, user)
+    os.close(writer)
+
+
+def _finish(fd: int, status: os.stat_result, user: User) -> None:
+    os.fchown(fd, user.uid, user.gid)
+    os.fchmod(fd, status.st_mode & 0o7777)
+    os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _open_directory(path: str, parent: int | None = None) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(path, flags, dir_fd=parent)
 
 
 # The command
@@ -414,7 +623,7 @@ def find_user(*, as_root: bool) -> User:
     return User("pikaci", entry.pw_uid, entry.pw_gid, entry.pw_dir)
 
 
-def job_environment(job: Job, user: User, paths: Paths, bash: str) -> dict[str, str]:
+def job_environment(env: dict[str, str], user: User, paths: Paths, bash: str) -> dict[str, str]:
     """The whole environment of the command."""
     try:
         guest = _strings("environment.json", _read(paths.at("/etc/pikaci/environment.json")))
@@ -430,7 +639,7 @@ def job_environment(job: Job, user: User, paths: Paths, bash: str) -> dict[str, 
         "SHELL": bash,
         "LANG": "C.UTF-8",
     }
-    return {**base, **guest, **job.env, "PIKACI_ARTIFACTS": f"{paths.artifacts}/files"}
+    return {**base, **guest, **env, "PIKACI_ARTIFACTS": f"{paths.artifacts}/files"}
 
 
 def find_bash() -> str:
@@ -452,13 +661,17 @@ def start_command(job: Job, user: User, paths: Paths, log: int) -> int:
         StartError: the kernel refuses.
     """
     bash = find_bash()
-    environment = job_environment(job, user, paths, bash)
+    environment = job_environment(job.env, user, paths, bash)
     arguments = [bash, "--noprofile", "--norc", "-c", job.command]
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            _become(user, paths.workspace, log)
+            os.setsid()
+            null = os.open(os.devnull, os.O_RDONLY)
+            for source, target in ((null, 0), (log, 1), (log, 2)):
+                os.dup2(source, target)
+            _become(user, paths.workspace)
             os.execve(bash, arguments, environment)  # noqa: S606 - there is no shell but the job's
         except BaseException as error:  # noqa: BLE001 - a forked child must not return
             os.write(writer, str(error).encode("utf-8", "replace")[:4096])
@@ -472,11 +685,9 @@ def start_command(job: Job, user: User, paths: Paths, log: int) -> int:
     return pid
 
 
-def _become(user: User, directory: str, log: int) -> None:
-    os.setsid()
-    null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (log, 1), (log, 2)):
-        os.dup2(source, target)
+def _become(user: User, directory: str) -> None:
+    import signal
+
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     os.umask(0o022)
@@ -495,6 +706,9 @@ class Waiter:
     """Waits for a command and for the word to stop, and ends what the command started."""
 
     def __init__(self) -> None:
+        import ctypes
+        import signal
+
         self._told_to_stop = False
         self._reader, writer = os.pipe()
         for end in (self._reader, writer):
@@ -512,6 +726,8 @@ class Waiter:
 
     def wait(self, pid: int, job: Job, records: Records) -> End:
         """Wait for the command, its deadline or a TERM; afterwards nothing of it runs."""
+        import signal
+
         deadline = time.monotonic() + job.timeout_secs
         status = self._reap_until(pid, deadline, stoppable=True)
         timed_out = stopped = False
@@ -528,7 +744,12 @@ class Waiter:
             ended = self._reap_until(pid, time.monotonic() + KILL_PAUSE_SECS, stoppable=False)
             status = ended if status is None else status
             left_running = time.monotonic() - killed_at > KILL_DEADLINE_SECS
-        return End(signal.SIGKILL if status is None else status, timed_out, stopped, left_running)
+        return End(
+            signal.SIGKILL if status is None else status,
+            timed_out=timed_out,
+            stopped=stopped,
+            left_running=left_running,
+        )
 
     def _reap_until(self, pid: int, deadline: float, *, stoppable: bool) -> int | None:
         status = None
@@ -600,6 +821,8 @@ def run(job: Job, paths: Paths, records: Records) -> None:
         waiter = Waiter()
         user = find_user(as_root=job.as_root)
         log = _open_artifacts(paths, user)
+        if job.store:
+            records.event("store_ready", store=show_store(paths, job.store))
         workspace = prepare_workspace(paths, user, writable=job.writable)
         records.event("workspace_ready", workspace=workspace)
         started_at = timestamp()
@@ -672,42 +895,181 @@ def _go_on(job: Job, paths: Paths, records: Records) -> None:
     run(job, paths, records)
 
 
+# Afterwards
+
+
+def shell(variables: dict[str, str], paths: Paths) -> NoReturn:
+    """Become a shell, or one command of it, as the job was run.
+
+    Raises:
+        Refusal: a variable is wrong, or the guest has no shell.
+    """
+    as_root, env = _flag(variables, "PIKACI_INCUS_RUN_AS_ROOT", None), read_env(variables)
+    name = "PIKACI_INCUS_GUEST_COMMAND"
+    what = ["-c", read_command(variables)] if {name, f"{name}_FILE"} & set(variables) else ["-i"]
+    try:
+        user, bash = find_user(as_root=as_root), find_bash()
+        environment = job_environment(env, user, paths, bash)
+        environment["TERM"] = variables.get("TERM") or "dumb"
+        environment.setdefault("PS1", r"pikaci:\w\$ ")
+        if os.isatty(0) and os.geteuid() == 0:
+            os.fchown(
+                0, user.uid, -1
+            )  # as login(1) does, or /dev/tty and /dev/stderr can't be opened
+        _become(user, paths.workspace)
+        os.execve(bash, [bash, "--noprofile", "--norc", *what], environment)  # noqa: S606 - it is
+    except (OSError, StartError) as error:
+        raise Refusal(NO_PROCESS, f"there is no shell to be had: {error}") from None
+
+
+def read_owner(text: str) -> tuple[int, int]:
+    """Read UID:GID.
+
+    Raises:
+        Refusal: it is something else.
+    """
+    numbers = text.split(":")
+    plain = all(number.isascii() and number.isdecimal() for number in numbers)
+    if not plain or len(numbers) != 2 or max(map(int, numbers)) >= NO_ID:  # noqa: PLR2004 - uid, gid
+        raise Refusal(USAGE, f"--hand-over has {text!r}, not UID:GID in numbers")
+    return int(numbers[0]), int(numbers[1])
+
+
+def hand_over(directory: str, owner: tuple[int, int]) -> None:
+    """Give a directory with everything below it to a user, who may read it then.
+
+    What is there is a stranger's: no link is followed, and no name is trusted to stay what it was.
+    One directory is open at a time, so that they may be nested as deep as they like.
+
+    Raises:
+        Refusal: some of it can't be given, and what first. The rest is.
+    """
+    try:
+        trouble = _hand_over_below(_open_directory(directory), owner)
+    except OSError as error:
+        trouble = [error]
+    if trouble:
+        raise Refusal(UNWRITABLE, f"{directory} can't be handed over: {trouble[0]}")
+
+
+def _hand_over_below(here: int, owner: tuple[int, int]) -> list[OSError]:
+    trouble = []
+    above: list[tuple[tuple[int, int], list[str]]] = []
+    device, _ = _identity(here)
+    _give_open(here, owner)
+    names = os.listdir(here)
+    while names or above:
+        if names:
+            try:
+                below = _give(names.pop(), here, device, owner)
+                inside = [] if below is None else os.listdir(below)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                trouble.append(error)
+                continue
+            if below is not None:
+                above.append((_identity(here), names))
+                os.close(here)
+                here, names = below, inside
+        else:
+            up = _open_directory("..", here)
+            os.close(here)
+            here = up
+            identity, names = above.pop()
+            if _identity(here) != identity:
+                raise OSError(errno.EBUSY, "somebody moves its directories")
+    os.close(here)
+    return trouble
+
+
+def _give(name: str, parent: int, device: int, owner: tuple[int, int]) -> int | None:
+    """Give what has this name; a directory comes back open."""
+    status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    if status.st_dev != device:
+        return None
+    kind = stat.S_IFMT(status.st_mode)
+    if kind not in {stat.S_IFDIR, stat.S_IFREG}:
+        os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
+        return None
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    fd = os.open(name, flags, dir_fd=parent)
+    _give_open(fd, owner)
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    return None
+
+
+def _give_open(fd: int, owner: tuple[int, int]) -> None:
+    # First the mode, without setuid and setgid bits: what was the guest's root's is another's next.
+    mode = os.fstat(fd).st_mode
+    os.fchmod(fd, mode & 0o777 | (0o700 if stat.S_ISDIR(mode) else 0o400))
+    os.fchown(fd, *owner)
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+# The program
+
+
 def main(arguments: list[str]) -> int:
-    """Start the job, or check that it could be started; the exit code."""
-    root, check = "", False
+    """Do what the arguments and variables say; the exit code."""
+    root, action, owner = "", "", (NO_ID, NO_ID)
     while arguments:
-        if arguments[0] == "--check-contract":
-            check = True
-        elif arguments[0] == "--root" and arguments[1:]:
-            root = arguments.pop(1)
+        argument, *arguments = arguments
+        if argument == "--root" and arguments:
+            root, *arguments = arguments
+        elif not action and argument in {"--check-contract", "--shell"}:
+            action = argument
+        elif not action and argument == "--hand-over" and arguments:
+            action, owner = argument, read_owner(arguments[0])
+            arguments = arguments[1:]
         else:
             raise Refusal(
-                USAGE, f"unknown argument {arguments[0]!r}; this program has --check-contract"
+                USAGE,
+                f"unknown argument {argument!r}; this program has one of --check-contract, "
+                "--shell, and --hand-over UID:GID",
             )
-        arguments = arguments[1:]
     paths, variables = Paths(root), dict(os.environ)
-    check_ready(variables, paths)
-    if check:
-        _answer("ready")
+    check_contract(variables)
+    if action == "--shell":
+        shell(variables, paths)
+    if action == "--hand-over":
+        hand_over(paths.artifacts, owner)
         return STARTED
+    check_ready(variables, paths)
+    _answer("ready" if action == "--check-contract" else start(variables, paths))
+    return STARTED
+
+
+def start(variables: dict[str, str], paths: Paths) -> str:
+    """Start the job unless it is started; say which.
+
+    Raises:
+        Refusal: it can't be.
+    """
     job = read_job(variables)
     records = Records(paths.artifacts)
     try:
         claimed = records.claim()
     except OSError as error:
         raise Refusal(UNWRITABLE, f"{paths.artifacts} can't be written to: {error}") from None
-    if claimed:
-        try:
-            daemonise(job, paths, records)
-        except OSError as error:
-            records.disclaim()
-            raise Refusal(NO_PROCESS, f"the runner can't become a daemon: {error}") from None
-    _answer("started" if claimed else "already_started")
-    return STARTED
+    if not claimed:
+        return "already_started"
+    try:
+        daemonise(job, paths, records)
+    except OSError as error:
+        records.disclaim()
+        raise Refusal(NO_PROCESS, f"the runner can't become a daemon: {error}") from None
+    return "started"
 
 
 def _answer(state: str) -> None:
-    sys.stdout.write(json.dumps({"contract": int(CONTRACT), "state": state}) + "\n")
+    sys.stdout.write(f'{{"contract": {CONTRACT}, "state": "{state}"}}\n')
 
 
 def entry() -> NoReturn:
