@@ -5,6 +5,10 @@
   #
   #   inputs.pikaci.url = "github:owner/pikaci";
   #   outputs = { self, pikaci, ... }: { pikaci = pikaci.lib.mkCatalog { ... }; };
+  #
+  # and says what builds the image:
+  #
+  #   images.linux-runner.package = system: pikaci.packages.${system}.incus-image-container;
   outputs =
     _:
     let

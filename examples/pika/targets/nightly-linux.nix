@@ -6,6 +6,11 @@ staged {
   trigger = "nightly";
   jobs.all = {
     arguments = [ "--include-ignored" ];
+    # Those that are ignored by default talk to public relays.
+    incus = {
+      role = "linux-runner";
+      network = "incusbr0";
+    };
     resources.cpus = 8;
     timeoutSecs = 14400;
   };
