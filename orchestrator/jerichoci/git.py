@@ -10,8 +10,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
@@ -19,7 +22,6 @@ from jerichoci.process import Completed, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 GIT_DEADLINE_SECS = 1800.0
 """For any one git: time to hash a large tree on a slow disk, not to hang."""
@@ -42,6 +44,24 @@ _PRIVATE = {
     "GIT_ATTR_NOSYSTEM": "1",
 }
 _WITH_UMASK = ("sh", "-c", 'umask 022 && exec "$0" "$@"')
+_CAPABILITIES = "+dac_override,+fowner"
+"""What lets another user than root write where only root may."""
+
+
+@cache
+def _as_owner(uid: int, gid: int) -> tuple[str, ...]:
+    """What has a command's files belong to somebody else; nothing where we may not do that."""
+    try:
+        everybody = Path("/proc/self/uid_map").read_text(encoding="ascii").split()[2]
+    except OSError:
+        return ()
+    setpriv = shutil.which("setpriv")
+    if os.geteuid() != 0 or int(everybody) <= uid or setpriv is None:
+        return ()
+    user = (f"--reuid={uid}", f"--regid={gid}", "--clear-groups")
+    # git asks access(2), which counts no capabilities of others than root but with this bit.
+    bits = "--securebits=+no_setuid_fixup"
+    return (setpriv, bits, *user, f"--inh-caps={_CAPABILITIES}", f"--ambient-caps={_CAPABILITIES}")
 
 
 def git_environment(*, private: bool) -> dict[str, str]:
@@ -88,29 +108,34 @@ class Git:
         return ["git", *(word for setting in settings for word in ("-c", setting)), *args]
 
     async def run(
-        self, *args: str, stdin: bytes | None = None, open_umask: bool = False
+        self, *args: str, stdin: bytes | None = None, owner: tuple[int, int] | None = None
     ) -> Completed:
-        """Run git to its end, whatever its exit code; `open_umask` makes files readable by all.
+        """Run git to its end, whatever its exit code.
+
+        With `owner`, a user and group, the files it makes can be read by all and, if we are root,
+        belong to the owner.
 
         Raises:
             InfrastructureError: there is no git, or it isn't done after `GIT_DEADLINE_SECS`.
         """
         argv = self.argv(*args)
         return await run(
-            [*_WITH_UMASK, *argv] if open_umask else argv,
+            [*_as_owner(*owner), *_WITH_UMASK, *argv] if owner else argv,
             cwd=self.cwd,
             env=self.environment(),
             stdin=stdin,
             deadline_secs=GIT_DEADLINE_SECS,
         )
 
-    async def out(self, *args: str, stdin: bytes | None = None, open_umask: bool = False) -> bytes:
+    async def out(
+        self, *args: str, stdin: bytes | None = None, owner: tuple[int, int] | None = None
+    ) -> bytes:
         """What git prints.
 
         Raises:
             InfrastructureError: it failed, couldn't be started or wasn't done in time.
         """
-        done = await self.run(*args, stdin=stdin, open_umask=open_umask)
+        done = await self.run(*args, stdin=stdin, owner=owner)
         if not done.ok:
             raise git_failure(args[0], done)
         return done.stdout

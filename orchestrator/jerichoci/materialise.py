@@ -43,6 +43,9 @@ FEW_CHANGES = 1000
 """With so few changes, linking what is the same is always cheaper than writing everything."""
 UNFINISHED = ".tmp-"
 
+OWNER = (1000, 100)
+"""Whom a root's snapshots belong to: user and group of jobs in guests, whose overlay over the
+snapshot lets them change what is theirs. To root itself it makes no difference."""
 ABSENT = "000000"
 """The mode of a file that isn't there."""
 
@@ -177,6 +180,9 @@ async def _build(repository: Repository, tree: str, base: str | None, target: Pa
 def _make_open(directory: Path) -> None:
     directory.mkdir()
     directory.chmod(0o755)  # whatever the umask
+    if os.geteuid() == 0:
+        with suppress(OSError):  # a root that is alone in its namespace
+            os.chown(directory, *OWNER)
 
 
 def _candidates(snapshots: Path, base: str | None) -> list[str]:
@@ -258,11 +264,12 @@ def _index(repository: Repository, target: Path) -> Iterator[Git]:
         path.unlink(missing_ok=True)
     try:
         # With a worker a core: writing many files is bound by the system calls.
-        yield Git(target, repository.path, target, index, config=("checkout.workers=0",))
+        settings = ("checkout.workers=0", f"safe.directory={repository.path}")
+        yield Git(target, repository.path, target, index, config=settings)
     finally:
         for path in leftovers:
             path.unlink(missing_ok=True)
 
 
 async def _check_out(git: Git) -> None:
-    await git.out("checkout-index", "--all", "--force", "--quiet", open_umask=True)
+    await git.out("checkout-index", "--all", "--force", "--quiet", owner=OWNER)
