@@ -91,7 +91,12 @@ def run_flags(command: Decorated) -> Decorated:
                 type=click.Choice(["never", "on-failure", "always"]),
                 default="never",
                 show_default=True,
-                help="Keep the workspaces of jobs for `pikaci shell`.",
+                help="Keep the workspaces and guests of jobs for `pikaci shell`.",
+            ),
+            click.option(
+                "--wait-removal",
+                is_flag=True,
+                help="End when the guests of the run are gone, not when Incus was asked to.",
             ),
             click.option(
                 "-L",

@@ -25,6 +25,7 @@ class RunFlags:
     max_jobs: int | None
     fail_fast: bool
     keep: str
+    wait_removal: bool
     run_id: str | None
     changed_since: str | None
     print_logs: bool
@@ -129,6 +130,7 @@ async def run_planned(
         max_jobs=flags.max_jobs,
         fail_fast=flags.fail_fast,
         keep=KeepPolicy(flags.keep),
+        wait_removal=flags.wait_removal,
         rerun_of=rerun_of,
         changed_files=changed,
         filters=filters,
