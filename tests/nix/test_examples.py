@@ -81,6 +81,18 @@ def test_staged_targets_share_what_is_built(example: Project) -> None:
     assert len(builds) == 2
 
 
+def test_only_what_talks_to_relays_has_a_network(example: Project) -> None:
+    networks = {
+        target: {
+            node["runtime_config"]["network"]
+            for node in plan(example, target)["nodes"]
+            if node["kind"] == "execute"
+        }
+        for target in TARGETS["x86_64-linux"]
+    }
+    assert networks == {name: {None} for name in STAGED} | {"nightly-linux": {"incusbr0"}}
+
+
 def test_apple_runs_on_the_mac_and_in_vms(example: Project) -> None:
     found = {
         target: {

@@ -43,7 +43,7 @@ let
     mkOption = option: option;
     mkOptionType = type: type;
     mergeEqualOption = loc: defs:
-      if all (def: def.value == (head defs).value) defs then (head defs).value
+      if length defs == 1 || all (def: def.value == (head defs).value) defs then (head defs).value
       else throw "conflicting values of ${{builtins.concatStringsSep "." loc}}";
     types = {{
       raw = {{ }};
@@ -141,6 +141,16 @@ def test_lanes_and_images_are_said_once_for_all_systems(tmp_path: Path) -> None:
     )
     assert [lane["id"] for lane in catalog["lanes"]["branch"]] == ["l"]
     assert [image["role"] for image in catalog["images"]] == ["runner"]
+
+
+def test_an_image_is_built_by_what_its_package_gives_for_the_system() -> None:
+    image = evaluate(
+        f"{STAND_IN} (parts {{"
+        '   pikaci.images = { runner = { alias = "pikaci/dev"; package = _: drv "image"; };'
+        '     other = { alias = "pikaci/vm"; package = throw "forced"; }; };'
+        "   modules = [ ]; }).x86_64-linux.images.runner"
+    )
+    assert image["drv_path"].endswith("-image.drv")
 
 
 def sentence(*modules: str) -> str:

@@ -52,6 +52,28 @@ def test_the_library_is_an_output(flake: Path) -> None:
     assert eval_output(flake, "lib", "--apply", "builtins.attrNames") == names
 
 
+def test_the_greeting_in_a_guest_is_where_nix_built_it(flake: Path) -> None:
+    plan: Any = eval_output(flake, "pikaci.x86_64-linux.plans.hello-guest")
+    greeting, greet = plan["nodes"]
+    assert plan["images"] == [
+        {"role": "pikaci-runner", "alias": "pikaci/dev", "instance_type": "container"}
+    ]
+    assert (greet["placement"], greet["runtime"]) == ("local", "incus")
+    assert greet["runtime_config"] == {"role": "pikaci-runner", "network": None}
+    assert greet["execute"]["inputs"] == [
+        {"node_id": greeting["id"], "env": "PIKACI_INPUT_GREETING", "guest_path": None}
+    ]
+
+
+def test_only_linux_builds_the_image(flake: Path) -> None:
+    select = "builtins.mapAttrs (_: it: map (image: image.buildable) it.catalog.images)"
+    assert eval_output(flake, "pikaci", "--apply", select) == {
+        "x86_64-linux": [True],
+        "aarch64-linux": [True],
+        "aarch64-darwin": [False],
+    }
+
+
 def test_hello_builds_with_a_shell_and_nothing_else(flake: Path) -> None:
     system: Any = eval_output(flake, "pikaci", "--apply", "_: builtins.currentSystem", "--impure")
     plan: Any = eval_output(flake, f"pikaci.{system}.plans.hello")
