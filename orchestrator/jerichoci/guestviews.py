@@ -136,9 +136,10 @@ def _unused(state: StateLayout) -> list[str]:
 
 
 def _leased(state: StateLayout) -> Iterator[str]:
-    for link in state.runs.glob(f"*/scratch/*/{LEASE}"):
+    for attempt in state.runs.glob("*/scratch/*"):
+        # A view that is still to be made has a lease too.
         with suppress(OSError):
-            yield link.readlink().name
+            yield (attempt / LEASE).readlink().name
 
 
 def _take_away(state: StateLayout, key: str) -> bool:

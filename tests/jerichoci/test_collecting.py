@@ -164,6 +164,23 @@ async def test_old_fetched_sources_go_and_new_ones_stay(layout: StateLayout) -> 
     assert [path.name for path in (layout.root / "sources").iterdir()] == ["new"]
 
 
+async def test_views_of_the_guests_store_go_unless_a_run_leases_them(layout: StateLayout) -> None:
+    views = layout.root / "guest-store/views"
+    for name in ("old", "leased", "new", ".tmp-0123-4567", ".gone-0123-4567"):
+        (views / name / "path").mkdir(parents=True)
+        if name != "new":
+            age(views / name)
+    with writing(layout) as writer:
+        (writer.layout.scratch / "a-1").mkdir(parents=True)
+        (writer.layout.scratch / "a-1/view").symlink_to(views / "leased")
+        assert (await collect_garbage(layout, 0, dry_run=True)).views == ("old",)
+        assert (views / "old").exists()
+        assert (await collect_garbage(layout, 0, dry_run=False)).views == ("old",)
+        assert {path.name for path in views.iterdir()} == {"leased", "new"}
+    assert reap(layout) == [RUN_ID]
+    assert (await collect_garbage(layout, 1, dry_run=False)).views == ("leased",)
+
+
 async def test_an_empty_state_root_has_nothing_to_collect(layout: StateLayout) -> None:
     collected = await collect_garbage(layout, 0, dry_run=False)
     assert (collected.runs, collected.snapshots, collected.refs) == ((), (), ())
