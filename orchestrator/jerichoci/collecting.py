@@ -77,8 +77,8 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
     snapshots = [path.name for path in _snapshots(state) if path.name not in trees]
     if dry_run:
         names = tuple(run.run_id for run in doomed)
-        unused = await collect_views(state, dry_run=True)
-        return Collected(names, tuple(snapshots), (), len(kept), tuple(unused))
+        idle = await collect_views(state, dry_run=True)
+        return Collected(names, tuple(snapshots), (), len(kept), tuple(idle))
     removed = [run.run_id for run in doomed if _remove_run(state, run)]
     known = {run.run_id for run in (*kept, *doomed)}
     gone = [tree for tree in snapshots if _remove_snapshot(state, tree, known)]
