@@ -1,0 +1,293 @@
+"""A private incusd: its own directory, pool, bridge and project, with the Debian guest as an image.
+
+It needs root and Incus and no systemd, and works in a mount and PID namespace as well. Every one
+holds a lock as long as the tests that use it live. Whoever begins next ends those whose lock is
+free: theirs were killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = Path("/var/tmp/pikaci-incus")  # noqa: S108 - a socket's path is short, and it is checked
+"""Not below the home directory: guests' users must get through."""
+LOCK = BASE / "lock"
+PROGRAMS = (
+    f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin:/usr/libexec/incus"
+)
+POOL_SIZE = "12GiB"
+"""Of a sparse file."""
+
+READY_SECS = 60
+ENDED_SECS = 60
+GUEST_BUILD_SECS = 1200
+COMMAND_SECS = 120
+
+PRESEED = """
+storage_pools:
+- name: {pool}
+  driver: btrfs
+  config: {{size: {size}}}
+networks:
+- name: {bridge}
+  type: bridge
+  config: {{ipv4.address: {address}, ipv4.nat: "false", ipv6.address: none}}
+projects:
+- name: {project}
+  config: {{features.images: "true", features.profiles: "true", features.networks: "false"}}
+profiles:
+- name: default
+  project: {project}
+  devices:
+    root: {{type: disk, path: /, pool: {pool}}}
+"""
+
+
+class IncusServer:
+    """An incusd that may be stopped, started and restarted; its instances stay meanwhile."""
+
+    project = "pikaci"
+    pool = "pikaci"
+    image_alias = "pikaci/dev"
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.socket = directory / "unix.socket"
+        # What an interface may be called is short.
+        self.bridge = f"pk{directory.name}"
+        self.log = directory / "incusd.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "incusd doesn't run"
+        return self._process.pid
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes a program of the user's take this Incus."""
+        return {"INCUS_DIR": str(self.directory), "INCUS_SOCKET": str(self.socket)}
+
+    @cached_property
+    def _environment(self) -> dict[str, str]:
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("INCUS_")},
+            **self.environment,
+            "INCUS_CONF": str(self.directory / "client"),
+            "INCUS_PROJECT": self.project,
+            "PATH": PROGRAMS,
+        }
+
+    def start(self) -> None:
+        """Start incusd and wait until it answers."""
+        assert self._process is None, "incusd runs already"
+        daemon = shutil.which("incusd", path=PROGRAMS)
+        assert daemon is not None, "there is no incusd: ci/bootstrap/incus-packages.sh installs it"
+        with Path(self.directory, "incusd.out").open("ab") as output:
+            self._process = subprocess.Popen(
+                [daemon, "--group", "root", "--logfile", str(self.log)],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        done = self._run(daemon, "waitready", "--timeout", str(READY_SECS))
+        assert done.returncode == 0, self._explain("incusd isn't ready", done)
+        assert self._process.poll() is None, self._explain("incusd has ended", done)
+
+    def stop(self) -> None:
+        """End incusd as a restart of its service does: instances go on running."""
+        self._end(signal.SIGTERM)
+
+    def restart(self) -> None:
+        """Another incusd over the same instances."""
+        self.stop()
+        self.start()
+
+    def incus(self, *arguments: str, stdin: str | None = None) -> str:
+        """What the client says to a command in the project."""
+        done = self._run("incus", *arguments, stdin=stdin)
+        assert done.returncode == 0, self._explain(f"incus {' '.join(arguments)} failed", done)
+        return done.stdout
+
+    def instances(self) -> list[str]:
+        """The names of all there are in the project."""
+        return self.incus("list", "--format=csv", "--columns=n").split()
+
+    def remove_instances(self) -> None:
+        """Remove all in the project, those included that incusd is about to remove itself."""
+        deadline = time.monotonic() + ENDED_SECS
+        while names := self.instances():
+            self._run("incus", "delete", "--force", *names)
+            assert time.monotonic() < deadline, f"{names} can't be removed"
+
+    def set_up(self) -> None:
+        """The pool, the bridge, the project and the image, in an Incus that has nothing."""
+        preseed = PRESEED.format(
+            pool=self.pool,
+            size=POOL_SIZE,
+            bridge=self.bridge,
+            address=free_address(),
+            project=self.project,
+        )
+        self.incus("admin", "init", "--preseed", stdin=preseed)
+        name, image = debian_guest()
+        files = [str(image / "metadata.tar.xz"), str(image / "rootfs.squashfs")]
+        self.incus("image", "import", "--quiet", *files, "--alias", self.image_alias)
+        self.incus("image", "set-property", self.image_alias, "user.pikaci.drv", name)
+
+    def end(self) -> None:
+        """End incusd and remove all that was its."""
+        if self._process is None:
+            self.start()
+        self.remove_instances()
+        # Takes the bridge down and the pool off its loop device, which a signal alone doesn't.
+        self.incus("admin", "shutdown", "--force", f"--timeout={ENDED_SECS}")
+        self._end(None)
+        for mount in reversed(self.mounts()):
+            subprocess.run(["umount", "--lazy", mount], check=True)
+        if Path("/sys/class/net", self.bridge).exists():
+            subprocess.run(["ip", "link", "delete", self.bridge], check=True, env=self._environment)
+        shutil.rmtree(self.directory)
+
+    def mounts(self) -> list[str]:
+        """What is mounted below the directory."""
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        points = [line.split()[4] for line in lines]
+        return [point for point in points if point.startswith(f"{self.directory}/")]
+
+    def _end(self, number: signal.Signals | None) -> None:
+        assert self._process is not None, "incusd doesn't run"
+        if number is not None:
+            self._process.send_signal(number)
+        self._process.wait(ENDED_SECS)
+        self._process = None
+
+    def _run(self, *argv: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            argv,
+            env=self._environment,
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=COMMAND_SECS,
+        )
+
+    def _explain(self, what: str, done: subprocess.CompletedProcess[str]) -> str:
+        log = self.log.read_text().splitlines()[-20:] if self.log.exists() else []
+        return "\n".join([what, done.stdout, done.stderr, *log])
+
+
+@contextlib.contextmanager
+def private_incus() -> Iterator[IncusServer]:
+    """A server of one's own, and nothing of it afterwards."""
+    assert os.geteuid() == 0, "tests with a real Incus run as root"
+    make_base()
+    server = IncusServer(BASE / secrets.token_hex(3))
+    with own_lock(server):
+        server.directory.mkdir(mode=0o711)
+        try:
+            server.start()
+            server.set_up()
+            yield server
+        finally:
+            server.end()
+
+
+def make_base() -> None:
+    """A directory that is nobody else's."""
+    BASE.mkdir(mode=0o711, exist_ok=True)
+    assert BASE.lstat().st_uid == os.geteuid(), f"{BASE} belongs to somebody else"
+
+
+@contextlib.contextmanager
+def own_lock(server: IncusServer) -> Iterator[None]:
+    """The word that somebody uses this server, given after those that nobody uses have ended."""
+    path = server.directory.with_suffix(".lock")
+    with LOCK.open("w") as everybody:
+        fcntl.flock(everybody, fcntl.LOCK_EX)
+        for other in sorted(BASE.glob("*.lock")):
+            end_if_left(other)
+        lock = path.open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock:
+        yield
+        path.unlink()
+
+
+def end_if_left(path: Path) -> None:
+    """End a server whose tests were killed."""
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        left = IncusServer(path.with_suffix(""))
+        if left.directory.exists():
+            end_daemon_of(left)
+            left.end()
+        path.unlink()
+
+
+def end_daemon_of(server: IncusServer) -> None:
+    """End an incusd that nobody waits for."""
+    logfile = os.fsencode(server.log)
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        with contextlib.suppress(OSError):
+            if logfile in (entry / "cmdline").read_bytes().split(b"\0"):
+                os.kill(int(entry.name), signal.SIGTERM)
+                wait_until_gone(entry)
+
+
+def wait_until_gone(entry: Path) -> None:
+    deadline = time.monotonic() + ENDED_SECS
+    while entry.exists():
+        assert time.monotonic() < deadline, f"process {entry.name} doesn't end"
+        time.sleep(0.05)
+
+
+def debian_guest() -> tuple[str, Path]:
+    """What the Debian guest is known by, and where it is; it is made if it isn't there."""
+    done = subprocess.run(
+        [ROOT / "nix" / "incus" / "debian-guest.sh"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=GUEST_BUILD_SECS,
+    )
+    assert done.returncode == 0, done.stderr
+    directory = Path(done.stdout.strip())
+    return directory.name, directory
+
+
+def free_address() -> str:
+    """An address for a bridge, in a network that this machine has no route to."""
+    routes = subprocess.run(
+        ["ip", "-4", "route", "show", "table", "all"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": PROGRAMS},
+    ).stdout
+    while True:
+        prefix = f"10.{128 + secrets.randbelow(127)}.{secrets.randbelow(256)}."
+        if prefix not in routes:
+            return f"{prefix}1/24"
