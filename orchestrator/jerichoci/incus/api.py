@@ -189,16 +189,32 @@ class Incus(Protocol):
         """The image that an alias names; None if there is no such alias."""
 
     def import_image(self, metadata: Path, rootfs: Path, *, is_vm: bool) -> str:
-        """Import a split image and say its fingerprint; one that is there already will do."""
+        """Import a split image and say its fingerprint.
 
-    def set_property(self, fingerprint: str, key: str, value: str) -> None:
-        """Give an image a property."""
+        Raises:
+            IncusError: it can't be imported, or is there already.
+        """
+
+    def set_properties(self, fingerprint: str, properties: Mapping[str, str]) -> None:
+        """Add to an image's properties.
+
+        Raises:
+            MissingError: there is no such image.
+        """
 
     def point_alias(self, alias: str, fingerprint: str) -> None:
-        """Have an alias name an image from one moment to the next, created if it isn't there."""
+        """Have an alias name an image from one moment to the next, created if it isn't there.
+
+        Raises:
+            MissingError: there is no such image.
+        """
 
     def delete_image(self, fingerprint: str) -> None:
-        """Remove an image; instances made from it stay."""
+        """Remove an image; instances made from it stay.
+
+        Raises:
+            MissingError: there is no such image.
+        """
 
     def pool_driver(self, pool: str) -> str | None:
         """The driver of a storage pool; None if there is no such pool."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import stat
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
@@ -53,6 +54,7 @@ RECONNECT_SECS = 60.0
 """A daemon that is being restarted is back in seconds."""
 RECONNECT_PAUSE_SECS = 0.2
 REMOVAL_PAUSE_SECS = 0.05
+ALIAS_ATTEMPTS = 3
 FAILURE = 400
 SUCCESS = 200
 NO_PROGRAM = "Command not found"
@@ -249,18 +251,24 @@ class PylxdIncus:
         done = self._wait(answer, time.monotonic() + IMPORT_SECS)
         return str(done["metadata"]["fingerprint"])
 
-    def set_property(self, fingerprint: str, key: str, value: str) -> None:
-        """Give an image a property."""
-        body = {"properties": {key: value}}
+    def set_properties(self, fingerprint: str, properties: Mapping[str, str]) -> None:
+        """Add to an image's properties."""
+        body = {"properties": dict(properties)}
         self._patiently(lambda: self._call("patch", f"images/{fingerprint}", json=body))
 
     def point_alias(self, alias: str, fingerprint: str) -> None:
         """Have an alias name an image."""
         body = {"target": fingerprint}
-        try:
-            self._call("patch", f"images/aliases/{quote(alias, safe='')}", json=body)
-        except MissingError:
-            self._call("post", "images/aliases", json={**body, "name": alias})
+        path = f"images/aliases/{quote(alias, safe='')}"
+        for _ in range(ALIAS_ATTEMPTS):
+            with suppress(MissingError):
+                self._patiently(lambda: self._call("patch", path, json=body))
+                return
+            # There is no such alias, or no such image; or there is an alias by now.
+            with suppress(ConflictError):
+                self._call("post", "images/aliases", json={**body, "name": alias})
+                return
+        raise MissingError(f"Incus: there is no image {fingerprint}")
 
     def delete_image(self, fingerprint: str) -> None:
         """Remove an image."""
