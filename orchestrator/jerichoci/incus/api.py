@@ -87,6 +87,16 @@ class Executed:
 
 
 @dataclass(frozen=True)
+class Session:
+    """A command in a guest that begins once its websockets are connected, and ends with them."""
+
+    socket: Path
+    operation: str
+    websockets: Mapping[str, str]
+    """Their paths by descriptor: `control`, and `0` for a terminal or `0`, `1` and `2` without."""
+
+
+@dataclass(frozen=True)
 class StoredImage:
     """An image on a host."""
 
@@ -179,8 +189,26 @@ class Incus(Protocol):
             IncusError: it is still there after `deadline_secs`.
         """
 
-    def terminal(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
-        """Begin a command on a terminal of its own; paths of its websockets, by descriptor."""
+    def begin(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        size: tuple[int, int] | None = None,
+    ) -> Session:
+        """Begin a command in a guest, as root; on a terminal of `size` columns and rows, if given.
+
+        Raises:
+            IncusError: there is no such instance, or it doesn't run.
+        """
+
+    def exit_code(self, session: Session) -> int:
+        """Wait for a session's end; its command's exit code.
+
+        Raises:
+            NoProgramError: the guest has no such program.
+            IncusError: it never began, or what became of it isn't known.
+        """
 
     def images(self) -> list[StoredImage]:
         """The project's images."""

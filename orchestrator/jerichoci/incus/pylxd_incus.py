@@ -12,6 +12,7 @@ aren't UTF-8. What was tried on Incus 6.0 and pylxd 2.4:
 from __future__ import annotations
 
 import logging
+import math
 import stat
 import time
 from contextlib import suppress
@@ -33,6 +34,7 @@ from jerichoci.incus.api import (
     NoProgramError,
     Profile,
     Server,
+    Session,
     StoredImage,
     UnreachableError,
 )
@@ -207,19 +209,32 @@ class PylxdIncus:
             return error
         return None
 
-    def terminal(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
-        """Begin a command on a terminal."""
-        body = {
+    def begin(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        size: tuple[int, int] | None = None,
+    ) -> Session:
+        """Begin a command in a guest."""
+        body: dict[str, Any] = {
             "command": list(argv),
             "environment": dict(env),
             "wait-for-websocket": True,
-            "interactive": True,
+            "interactive": size is not None,
         }
-        operation = self._call("post", f"instances/{name}/exec", json=body).json()
-        path = operation["operation"]
-        secrets = operation["metadata"]["metadata"]["fds"]
-        sockets = {fd: f"{path}/websocket?secret={secret}" for fd, secret in secrets.items()}
-        return {**sockets, "operation": path}
+        if size is not None:
+            body |= {"width": size[0], "height": size[1]}
+        begun = self._call("post", f"instances/{name}/exec", json=body).json()
+        path = str(begun["operation"])
+        secrets = begun["metadata"]["metadata"]["fds"]
+        paths = {fd: f"{path}/websocket?secret={quote(secret)}" for fd, secret in secrets.items()}
+        return Session(self._socket, path, paths)
+
+    def exit_code(self, session: Session) -> int:
+        """Wait for a session's end."""
+        done = self._outcome(session.operation, math.inf)
+        return int((done.get("metadata") or {}).get("return", -1))
 
     def images(self) -> list[StoredImage]:
         """The project's images."""
@@ -323,9 +338,12 @@ class PylxdIncus:
         begun = answer.json()
         if begun.get("type") != "async":
             return {"metadata": begun.get("metadata") or {}}
-        path = begun["operation"].removeprefix("/1.0/")
+        return self._outcome(begun["operation"], end)
+
+    def _outcome(self, operation: str, end: float) -> dict[str, Any]:
+        path = operation.removeprefix("/1.0/")
         while True:
-            left = max(1, min(WAIT_SLICE_SECS, int(end - time.monotonic()) + 1))
+            left = int(max(1, min(WAIT_SLICE_SECS, end - time.monotonic() + 1)))
             try:
                 done: dict[str, Any] = self._get(f"{path}/wait", timeout=str(left))
             except MissingError as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from jerichoci.payload import PayloadManifest
     from jerichoci.plan import InputRef
@@ -18,6 +18,7 @@ SNAPSHOT = "/workspace/snapshot"
 ARTIFACTS = "/artifacts"
 STORE = "/nix/.pikaci-store"
 STAGED = "/staged"
+STORE_DIRECTORY = Path("/nix/store")
 NO_INTERFACE = {"type": "none"}
 
 
@@ -72,17 +73,15 @@ class GuestMounts:
         Raises:
             UsageError: two inputs want one place.
         """
-        guest_path = ref.guest_path
-        if guest_path is None and planned == source:
-            guest_path = f"{STAGED}/{ref.node_id}"
-        if guest_path is not None:
+        guest_path = place(ref, planned)
+        if guest_path != str(planned):
             self.add(f"input-{len(self.mounts)}", Mount(source, guest_path))
         for mount in payload.mounts if payload else ():
             if mount.guest_path != guest_path:
                 inner = (planned / mount.relative_path).resolve().relative_to(planned.resolve())
                 self.add(f"input-{len(self.mounts)}", Mount(source / inner, mount.guest_path))
         if ref.env:
-            self.env[ref.env] = guest_path or str(planned)
+            self.env[ref.env] = guest_path
 
     def devices(self, *, is_vm: bool) -> dict[str, dict[str, str]]:
         """All mounts in Incus's words."""
@@ -92,6 +91,17 @@ class GuestMounts:
     def paths(self) -> str:
         """The paths that must be mounted before a job may start, as the runner takes them."""
         return ":".join(mount.path for mount in self.mounts.values())
+
+
+def is_stored(path: Path) -> bool:
+    """Whether a path lies in the Nix store."""
+    return STORE_DIRECTORY in path.parents
+
+
+def place(ref: InputRef, planned: Path) -> str:
+    """Where a guest has a prepared output that the plan has at `planned`."""
+    own = str(planned) if is_stored(planned) else f"{STAGED}/{ref.node_id}"
+    return ref.guest_path or own
 
 
 def interface(network: str | None, profile: Mapping[str, object]) -> dict[str, dict[str, str]]:

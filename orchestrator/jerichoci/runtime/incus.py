@@ -7,11 +7,9 @@ prints and how it ends come through the directory that the guest has as /artifac
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
@@ -31,6 +29,7 @@ from jerichoci.incus.note import (
     guest_notes,
 )
 from jerichoci.runtime import Attempt, Finish
+from jerichoci.runtime.guest_job import CONTRACT, RUNNER, job_variables
 from jerichoci.runtime.guest_mounts import (
     ARTIFACTS,
     SNAPSHOT,
@@ -38,10 +37,12 @@ from jerichoci.runtime.guest_mounts import (
     GuestMounts,
     Mount,
     interface,
+    is_stored,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from typing import TypeVar
 
     from jerichoci.incus.api import Executed, Incus, Profile, StoredImage
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
 
     ResultT = TypeVar("ResultT")
 
-RUNNER = "/run/current-system/sw/bin/pikaci-incus-run"
-CONTRACT = "1"
 NOT_READY, OTHER_CONTRACT = 69, 76
 """The runner's exit codes for a mount that isn't there yet, and for a contract it doesn't know."""
 EXEC_SECS = 30.0
@@ -78,9 +77,6 @@ LOOK_SECS = 2.0
 DELETE_SECS = 60.0
 KEEP_SECS = 24 * 3600.0
 """So long is a kept guest kept."""
-VARIABLE_LIMIT = 100 * 1024
-"""What is longer goes to the runner in a file: the kernel takes 128 KiB in one variable."""
-COMMAND_FILE, ENV_FILE = ".command", ".env.json"
 NAME_LIMIT = 63
 """An instance's name is a host name."""
 
@@ -130,13 +126,13 @@ class IncusGuest:
         await self._placement.make_directory(attempt.artifacts.parent)
         self._mounts.add("snapshot", Mount(attempt.snapshot, SNAPSHOT))
         self._mounts.add("artifacts", Mount(self._outbox, ARTIFACTS, read_only=False))
-        stored = [str(path) for path in attempt.inputs.values() if _is_stored(path)]
+        stored = [str(path) for path in attempt.inputs.values() if is_stored(path)]
         view = await self._placement.guest_view(stored, attempt.scratch / "view")
         if view is not None:
             self._mounts.add("store", Mount(view.path, STORE))
         for ref in self._execute.inputs:
             planned = attempt.inputs[ref.node_id]
-            stored_here = view is not None and _is_stored(planned)
+            stored_here = view is not None and is_stored(planned)
             source = view.output(str(planned)) if view and stored_here else planned
             payload = await self._placement.payload(planned)
             self._mounts.add_input(ref, planned, source, payload)
@@ -287,28 +283,9 @@ class IncusGuest:
 
     async def _variables(self) -> dict[str, str]:
         """What the runner is told of the job; what is too long for a variable in files."""
-        execute = self._execute
-        variables = {
-            "PIKACI_INCUS_CONTRACT": CONTRACT,
-            "PIKACI_INCUS_TIMEOUT_SECS": str(execute.timeout_secs),
-            "PIKACI_INCUS_RUN_AS_ROOT": str(int(execute.run_as_root)),
-            "PIKACI_INCUS_WRITABLE_WORKSPACE": str(int(execute.writable_workspace)),
-            "PIKACI_INCUS_GRACE_SECS": str(GRACE_SECS),
-            "PIKACI_INCUS_MOUNTS": self._mounts.paths,
-        }
-        if "store" in self._mounts.mounts:
-            variables["PIKACI_INCUS_STORE"] = STORE
-        env = json.dumps(execute.env | self._mounts.env)
-        for name, text, file in (
-            ("PIKACI_INCUS_GUEST_COMMAND", execute.command, COMMAND_FILE),
-            ("PIKACI_INCUS_ENV", env, ENV_FILE),
-        ):
-            data = text.encode("utf-8", "surrogateescape")
-            if len(data) < VARIABLE_LIMIT:
-                variables[name] = text
-            else:
-                await self._placement.write(self._outbox / file, data)
-                variables[f"{name}_FILE"] = f"{ARTIFACTS}/{file}"
+        variables, files = job_variables(self._execute, self._mounts, GRACE_SECS)
+        for name, data in files.items():
+            await self._placement.write(self._outbox / name, data)
         return variables
 
     async def wait(self, stop: Stop) -> Finish:
@@ -426,10 +403,6 @@ class IncusGuest:
 def _copies_images(incus: Incus, pool: str, fingerprint: str) -> bool:
     """Whether nobody needs to wait: the image is unpacked, or the pool unpacks it each time."""
     return incus.is_unpacked(pool, fingerprint) or incus.pool_driver(pool) == "dir"
-
-
-def _is_stored(path: Path) -> bool:
-    return Path("/nix/store") in path.parents
 
 
 def _finish(result: dict[str, object]) -> Finish:
