@@ -66,7 +66,9 @@ def test_the_default_module_is_both() -> None:
     assert imports == ["guest.nix", "incus-host.nix"]
 
 
-@pytest.mark.parametrize("name", ["docs.nix", "incus/runner.nix", "modules/image-option.nix"])
+@pytest.mark.parametrize(
+    "name", ["docs.nix", "incus/image.nix", "incus/runner.nix", "modules/image-option.nix"]
+)
 def test_what_only_a_real_nixpkgs_evaluates_is_at_least_nix(name: str) -> None:
     file = ROOT / "nix" / name
     done = run_nix("eval", "--impure", "--expr", f"builtins.isFunction (import {file})")
