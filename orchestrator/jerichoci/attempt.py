@@ -194,7 +194,7 @@ class AttemptRun:
             async with phases.phase(PhaseName.PREPARE_RUNTIME):
                 await self.stop.unless(runtime.prepare())
             async with phases.phase(PhaseName.LAUNCH_GUEST):
-                await runtime.launch()
+                await self.stop.unless(runtime.launch())
         except BaseException:
             await self._release(phases, runtime, None)
             raise

@@ -44,25 +44,35 @@ class Collected:
     views: tuple[str, ...] = ()
 
 
-def reap(state: StateLayout) -> list[str]:
-    """Close dead runs and remove half-made things; the ids of the runs closed."""
+@dataclass(frozen=True)
+class Reaped:
+    """The ids of the runs that were closed, the names of the guests that were removed."""
+
+    runs: tuple[str, ...]
+    guests: tuple[str, ...]
+
+
+def reap(state: StateLayout) -> Reaped:
+    """Close dead runs and remove half-made things and guests that nobody needs."""
     closed = close_dead_runs(state)
+    guests: list[str] = []
     with going_on("guests may stay"):
-        _reap_guests(state)
+        guests = _reap_guests(state)
     with going_on("half-made snapshots stay"):
         remove_stale_materialisations(state.root)
     with going_on("half-made views of the guests' store stay"):
         remove_stale_views(state)
-    return closed
+    return Reaped(tuple(closed), tuple(guests))
 
 
-def _reap_guests(state: StateLayout) -> None:
-    if (state.root / "guests").exists():
-        from jerichoci.incus.reaper import reap_all
-        from jerichoci.incus.site import local_site
+def _reap_guests(state: StateLayout) -> list[str]:
+    if not (state.root / "guests").exists():
+        return []
+    from jerichoci.incus.reaper import reap_all
+    from jerichoci.incus.site import local_site
 
-        site = local_site()
-        reap_all(state, [(site.socket_path(), site.project)])
+    site = local_site()
+    return reap_all(state, [(site.socket_path(), site.project)])
 
 
 async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) -> Collected:
@@ -130,6 +140,10 @@ def _snapshots(state: StateLayout) -> list[Path]:
 
 def _remove_run(state: StateLayout, run: RunLayout) -> bool:
     with going_on(f"{run.run_id} can't be removed"):
+        if (state.root / "guests").exists():
+            from jerichoci.incus.reaper import remove_kept
+
+            remove_kept(state, run.run_id)
         return remove_unowned(state, run.root)
     return False
 

@@ -177,7 +177,7 @@ async def test_views_of_the_guests_store_go_unless_a_run_leases_them(layout: Sta
         assert (views / "old").exists()
         assert (await collect_garbage(layout, 0, dry_run=False)).views == ("old",)
         assert {path.name for path in views.iterdir()} == {"leased", "new"}
-    assert reap(layout) == [RUN_ID]
+    assert reap(layout).runs == (RUN_ID,)
     assert (await collect_garbage(layout, 1, dry_run=False)).views == ("leased",)
 
 
@@ -188,7 +188,7 @@ async def test_an_empty_state_root_has_nothing_to_collect(layout: StateLayout) -
 
 def test_reaping_closes_dead_runs_and_removes_none(layout: StateLayout) -> None:
     dead(layout)
-    assert reap(layout) == [RUN_ID]
+    assert reap(layout).runs == (RUN_ID,)
     assert RunStore(layout.root).run_ids() == [RUN_ID]
 
 

@@ -57,6 +57,18 @@ def reap_guests(
     return removed
 
 
+def remove_kept(state: StateLayout, run_id: str) -> None:
+    """Remove the guests that a run kept, whose record goes.
+
+    Raises:
+        InfrastructureError: Incus can't be reached, or one can't be removed.
+    """
+    notes = guest_notes(state)
+    for note in [note for note in notes.all() if note.run_id == run_id]:
+        _open(Path(note.socket), note.project).delete(note.name, DELETE_SECS)
+        notes.forget(note.name)
+
+
 def reap_strays(state: StateLayout, incus: Incus) -> list[str]:
     """Remove the guests that bear this state root's label and that no note tells of."""
     noted = {note.name for note in guest_notes(state).all()}

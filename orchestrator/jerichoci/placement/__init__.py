@@ -125,13 +125,6 @@ class Placement(Protocol):
     async def write(self, path: Path, data: bytes) -> None:
         """Write a file there."""
 
-    def once(self, name: str) -> AbstractAsyncContextManager[None]:
-        """Do what one of all processes does at a time while the others wait.
-
-        Raises:
-            InfrastructureError: it takes another one too long.
-        """
-
     async def incus(self) -> Incus:
         """Reach the host's Incus; nothing is asked of it yet."""
 

@@ -39,10 +39,6 @@ if TYPE_CHECKING:
     from jerichoci.stop import Stop
 
 
-ONCE_WAIT_SECS = 1800.0
-"""For another process to unpack an image of some GiB on a slow disk."""
-
-
 class LocalProcess:
     """A process group on this machine and the pump that takes what it prints."""
 
@@ -162,10 +158,6 @@ class LocalPlacement:
     async def write(self, path: Path, data: bytes) -> None:
         """Write a file."""
         path.write_bytes(data)
-
-    def once(self, name: str) -> AbstractAsyncContextManager[None]:
-        """Hold one of the state root's locks."""
-        return lock(self._layout.slots / f"{name}.lock", ONCE_WAIT_SECS)
 
     async def incus(self) -> Incus:
         """This machine's Incus."""

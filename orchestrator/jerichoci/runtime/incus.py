@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
+from jerichoci.guestviews import LEASE
 from jerichoci.incus.api import (
     IncusError,
     InstanceSpec,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeVar
 
+    from jerichoci.gueststore import View
     from jerichoci.incus.api import Executed, Incus, Profile, StoredImage
     from jerichoci.outbox import Following
     from jerichoci.placement import Placement
@@ -59,6 +61,8 @@ EXEC_SECS = 30.0
 """For the runner to say that it began; a host may be short of CPUs."""
 CREATE_SECS = 300.0
 """For an image to be unpacked on a slow disk, and the instance made."""
+UNPACK_SECS = 1800.0
+"""For another process to unpack an image of some GiB on a slow disk."""
 READY_SECS = {False: 60.0, True: 300.0}
 """For a guest's runner to answer, by whether it is a VM, which boots a kernel and its agent."""
 NO_PROGRAM_SECS = 15.0
@@ -127,7 +131,7 @@ class IncusGuest:
         self._mounts.add("snapshot", Mount(attempt.snapshot, SNAPSHOT))
         self._mounts.add("artifacts", Mount(self._outbox, ARTIFACTS, read_only=False))
         stored = [str(path) for path in attempt.inputs.values() if is_stored(path)]
-        view = await self._placement.guest_view(stored, attempt.scratch / "view")
+        view = await self._placement.guest_view(stored, attempt.scratch / LEASE)
         if view is not None:
             self._mounts.add("store", Mount(view.path, STORE))
         for ref in self._execute.inputs:
@@ -213,7 +217,7 @@ class IncusGuest:
         if await in_thread(_copies_images, incus, pool, spec.image):
             await in_thread(incus.create, spec, CREATE_SECS)
             return
-        async with self._placement.once(f"unpack-{pool}-{spec.image[:16]}"):
+        async with self._placement.lock(f"unpack-{pool}-{spec.image[:16]}", UNPACK_SECS):
             unpacked = await in_thread(incus.is_unpacked, pool, spec.image)
             if not unpacked:
                 await in_thread(incus.create, spec, CREATE_SECS)
