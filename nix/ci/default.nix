@@ -4,4 +4,5 @@ system: {
   hello-guest = import ./hello-guest.nix system;
   check-orchestrator = import ./check-orchestrator.nix;
   check-nix = import ./check-nix.nix;
+  check-incus = import ./check-incus.nix;
 }

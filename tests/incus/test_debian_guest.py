@@ -202,9 +202,15 @@ def test_nothing_of_a_server_stays() -> None:
         server.incus("launch", "--quiet", server.image_alias, "one")
         server.incus("launch", "--quiet", "--ephemeral", server.image_alias, "two")
         assert server.mounts()
-    losetup = subprocess.run(["losetup", "--all"], capture_output=True, text=True, check=True)
+        assert has_loop_device(server)
 
     assert server.mounts() == []
     assert not server.directory.exists()
-    assert str(server.directory) not in losetup.stdout
     assert not Path("/sys/class/net", server.bridge).exists()
+    # The kernel lets go of it a little later.
+    wait_for(lambda: not has_loop_device(server))
+
+
+def has_loop_device(server: IncusServer) -> bool:
+    losetup = subprocess.run(["losetup", "--all"], capture_output=True, text=True, check=True)
+    return str(server.directory) in losetup.stdout
