@@ -35,6 +35,7 @@ from jerichoci.runtime.guest_mounts import (
     ARTIFACTS,
     SNAPSHOT,
     STORE,
+    STORE_DIRECTORY,
     GuestMounts,
     Mount,
     interface,
@@ -136,8 +137,7 @@ class IncusGuest:
             self._mounts.add("store", Mount(view.path, STORE))
         for ref in self._execute.inputs:
             planned = attempt.inputs[ref.node_id]
-            stored_here = view is not None and is_stored(planned)
-            source = view.output(str(planned)) if view and stored_here else planned
+            source = _shown(view, planned) if view and is_stored(planned) else planned
             payload = await self._placement.payload(planned)
             self._mounts.add_input(ref, planned, source, payload)
 
@@ -407,6 +407,12 @@ class IncusGuest:
 def _copies_images(incus: Incus, pool: str, fingerprint: str) -> bool:
     """Whether nobody needs to wait: the image is unpacked, or the pool unpacks it each time."""
     return incus.is_unpacked(pool, fingerprint) or incus.pool_driver(pool) == "dir"
+
+
+def _shown(view: View, output: Path) -> Path:
+    """Where a view has an output, which may be a link to another path of its closure."""
+    top, *inner = output.resolve().relative_to(STORE_DIRECTORY).parts
+    return view.output(str(STORE_DIRECTORY / top)).joinpath(*inner)
 
 
 def _finish(result: dict[str, object]) -> Finish:

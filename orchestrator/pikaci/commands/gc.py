@@ -34,6 +34,6 @@ def command(flake: str | None, state_root: str | None, keep_runs: int, *, dry_ru
     verb = "would remove" if dry_run else "removed"
     click.echo(
         f"{verb} {len(report.runs)} runs, {len(report.snapshots)} snapshots,"
-        f" {len(report.refs)} snapshot refs, {len(report.views)} views of the guests' store; kept {report.kept} runs, and what was used within"
-        " the last hour"
+        f" {len(report.refs)} snapshot refs, {len(report.views)} views of the guests' store;"
+        f" kept {report.kept} runs, and what was used within the last hour"
     )
