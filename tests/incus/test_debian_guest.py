@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from incus.server import private_incus
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from incus.conftest import MakePool
     from incus.server import IncusServer
@@ -195,22 +192,3 @@ def test_a_guest_may_be_in_another_pool(
 
     assert second.execute("cat", "/workspace/snapshot/README") == "hello\n"
     assert sorted(incus_server.instances()) == sorted([guest.name, second.name])
-
-
-def test_nothing_of_a_server_stays() -> None:
-    with private_incus() as server:
-        server.incus("launch", "--quiet", server.image_alias, "one")
-        server.incus("launch", "--quiet", "--ephemeral", server.image_alias, "two")
-        assert server.mounts()
-        assert has_loop_device(server)
-
-    assert server.mounts() == []
-    assert not server.directory.exists()
-    assert not Path("/sys/class/net", server.bridge).exists()
-    # The kernel lets go of it a little later.
-    wait_for(lambda: not has_loop_device(server))
-
-
-def has_loop_device(server: IncusServer) -> bool:
-    losetup = subprocess.run(["losetup", "--all"], capture_output=True, text=True, check=True)
-    return str(server.directory) in losetup.stdout
