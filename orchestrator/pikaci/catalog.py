@@ -24,6 +24,23 @@ async def load_catalog(
     Raises:
         PikaciError: the flake can't be found or read.
     """
+    evaluator = await open_tree(state_root, flake, system, options, read_only=True)
+    return (await evaluator.catalog()).values
+
+
+async def open_tree(
+    state_root: str | None,
+    flake: str | None,
+    system: str | None,
+    options: NixOptions | None,
+    *,
+    read_only: bool,
+) -> Evaluator:
+    """The flake at a snapshot of its working tree, to be asked.
+
+    Raises:
+        PikaciError: it can't be found, or its tree can't be read.
+    """
     from jerichoci.snapshot import take_snapshot
 
     source = find_source(flake)
@@ -32,5 +49,4 @@ async def load_catalog(
     state.make()
     snapshot = await take_snapshot(state.root, source.root)
     reference = flake_reference(state, snapshot.tree, snapshot.commit, source.flake_dir)
-    evaluator = Evaluator(state, reference, options or NixOptions(), system, read_only=True)
-    return (await evaluator.catalog()).values
+    return Evaluator(state, reference, options or NixOptions(), system, read_only)

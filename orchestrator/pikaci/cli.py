@@ -22,6 +22,7 @@ COMMANDS = {
     "cancel": "End a run that is going on",
     "gc": "Remove old runs and what only they needed",
     "reap": "Close runs whose process died, remove what they left",
+    "image": "Build guests' images, import them into Incus, list them",
     "shell": "Open a shell in a job's kept workspace",
     "doctor": "Check what this machine has for pikaci",
     "schema": "Print the JSON Schema of a record",

@@ -61,6 +61,25 @@ in {
 }
 """
 
+_IMAGE = """
+pikaci: let
+  role = "%(role)s"; asked = "%(asked)s"; own = "%(own)s";
+  systems = builtins.attrNames pikaci;
+  imagesOf = s: pikaci.${s}.images or { };
+  having = builtins.filter (s: imagesOf s ? ${role}) systems;
+  guests = builtins.filter (s: builtins.match ".*-linux" s != null) having;
+  chosen = if asked != "" then asked
+    else if builtins.length guests == 1 then builtins.head guests else own;
+  found = builtins.elem chosen having;
+  row = builtins.head (builtins.filter (row: row.role == role) pikaci.${chosen}.catalog.images);
+in {
+  nix = builtins.nixVersion; inherit systems having chosen;
+  image = if !found then null
+    else if %(built)s && row.buildable then row // pikaci.${chosen}.images.${role} else row;
+  names = builtins.concatMap (s: builtins.attrNames (imagesOf s)) systems;
+}
+"""
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -106,6 +125,19 @@ class Evaluator:
         if answer["catalog"] is None:
             raise _no_system(answer["chosen"], answer["systems"])
         return Evaluated(answer["catalog"], answer["chosen"], answer["nix"])
+
+    async def image(self, role: str, *, built: bool) -> Evaluated:
+        """A role's image; with the derivation that it is built by, if that is asked for.
+
+        Raises:
+            UsageError: there is no such role, or not for that system.
+            CatalogError: the flake does not evaluate.
+            InfrastructureError: Nix can't work.
+        """
+        answer = await self._eval(_IMAGE, role=role, built="true" if built else "false")
+        if answer["image"] is None:
+            raise _no_image(role, answer)
+        return Evaluated(answer["image"], answer["chosen"], answer["nix"])
 
     async def _eval(self, function: str, **names: str) -> dict[str, Any]:
         if self.system and not SYSTEM_PATTERN.fullmatch(self.system):
@@ -187,18 +219,24 @@ def _one_line(raw: str) -> str:
 
 
 def _no_plan(target: str, answer: dict[str, Any]) -> UsageError:
+    return _not_there("target", target, answer, "`pikaci targets` lists what there is")
+
+
+def _no_image(role: str, answer: dict[str, Any]) -> UsageError:
+    hint = "`pikaci image list` lists what there is; `images` in the catalog defines them"
+    return _not_there("image", role, answer, hint)
+
+
+def _not_there(what: str, name: str, answer: dict[str, Any], hint: str) -> UsageError:
     from pikaci.nearest import did_you_mean
 
     if answer["having"]:
         where = ", ".join(answer["having"])
         return UsageError(
-            f"target {target} is not for {answer['chosen']}: it is for {where}", "say --system"
+            f"{what} {name} is not for {answer['chosen']}: it is for {where}", "say --system"
         )
-    names = sorted(set(answer["names"]))
-    guess = did_you_mean(target, names)
-    return UsageError(
-        f"there is no target {target!r}", guess or "`pikaci targets` lists what there is"
-    )
+    guess = did_you_mean(name, sorted(set(answer["names"])))
+    return UsageError(f"there is no {what} {name!r}", guess or hint)
 
 
 def _no_system(system: str, systems: list[str]) -> UsageError:

@@ -66,14 +66,23 @@ def _check(
             )
 
 
-def _check_place(incus: Incus, server: Server, site: IncusSite) -> None:
+def check_project(incus: Incus, server: Server) -> None:
+    """See that Incus lets us in, and that the project is there.
+
+    Raises:
+        UsageError: it doesn't, or it isn't.
+    """
     if not server.is_trusted:
         raise UsageError("Incus doesn't trust this user", "use its unix socket")
     if not incus.has_project():
         raise UsageError(
-            f"Incus has no project {site.project}",
-            f"`incus project create {site.project}` makes one, or name yours in hosts.toml",
+            f"Incus has no project {incus.project}",
+            f"`incus project create {incus.project}` makes one, or name yours in hosts.toml",
         )
+
+
+def _check_place(incus: Incus, server: Server, site: IncusSite) -> None:
+    check_project(incus, server)
     profile = incus.profile(site.profile)
     if profile is None:
         raise UsageError(
@@ -95,7 +104,7 @@ def _check_place(incus: Incus, server: Server, site: IncusSite) -> None:
 
 def _check_image(incus: Incus, server: Server, image: Image) -> None:
     found = incus.image(image.alias)
-    mend = f"`pikaci image build {image.role}`, then `pikaci image import {image.role}`"
+    mend = f"`pikaci image import {image.role}` builds it if need be, and imports it"
     if found is None:
         raise UsageError(
             f"project {incus.project} of Incus has no image {image.alias}"

@@ -1,0 +1,261 @@
+"""`pikaci image import`."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pikaci import options
+from pikaci.commands.image_build import complete_role, print_logs_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jerichoci.incus.api import Incus, StoredImage
+    from jerichoci.incus.image import Imported
+    from jerichoci.incus.image_files import ImageFiles
+    from jerichoci.placement import Placement
+    from pikaci.images import RoleImage, WantedImage
+
+LOCK = "image-import"
+LOCK_WAIT_SECS = 3600.0
+"""For another process to send an image of some GiB."""
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the command line says of the image itself."""
+
+    directory: Path | None
+    metadata: Path | None
+    rootfs: Path | None
+    alias: str | None
+    prune: bool
+
+    def check(self, role: str | None) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            UsageError: it does.
+        """
+        from jerichoci.errors import UsageError
+        from jerichoci.incus.image import check_alias
+
+        if (self.metadata is None) != (self.rootfs is None):
+            raise UsageError("--metadata and --rootfs belong together", "give both, or --from DIR")
+        if self.directory and self.metadata:
+            raise UsageError("--from and --metadata are two places", "give one of them")
+        if role is None and not (self.alias and self.has_files):
+            raise UsageError(
+                "no role is named",
+                "`pikaci image list` lists them; without one give --alias and --from DIR",
+            )
+        if self.alias is not None:
+            check_alias(self.alias)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether it says where the files are."""
+        return self.directory is not None or self.rootfs is not None
+
+    def files(self, instance_type: str | None) -> ImageFiles:
+        """The files, looked at.
+
+        Raises:
+            UsageError: they aren't there, are damaged, or are for another kind of guest.
+        """
+        from jerichoci.incus.image_files import files_in, open_image
+
+        if self.metadata and self.rootfs:
+            return open_image(self.metadata, self.rootfs, instance_type)
+        return files_in(self.directory or Path(), instance_type)
+
+
+@click.command("import")
+@click.argument("role", metavar="[ROLE]", required=False, shell_complete=complete_role)
+@click.option(
+    "--from",
+    "directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Take metadata.tar.xz and rootfs.squashfs or disk.qcow2 from here.",
+)
+@click.option(
+    "--metadata", metavar="FILE", type=click.Path(path_type=Path), help="With --rootfs: its tar."
+)
+@click.option(
+    "--rootfs",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A squashfs or a qcow2 disk, wherever it is.",
+)
+@click.option("--alias", metavar="ALIAS", help="Instead of the role's.")
+@click.option(
+    "--prune", is_flag=True, help="Remove the images that pikaci gave the alias to before."
+)
+@print_logs_option
+@options.flake
+@options.system
+@options.state_root
+@options.nix_flags
+def command(
+    role: str | None,
+    directory: Path | None,
+    metadata: Path | None,
+    rootfs: Path | None,
+    alias: str | None,
+    flake: str | None,
+    system: str | None,
+    state_root: str | None,
+    override_inputs: tuple[tuple[str, str], ...],
+    settings: tuple[tuple[str, str], ...],
+    *,
+    prune: bool,
+    print_logs: bool,
+    offline: bool,
+    show_trace: bool,
+) -> None:
+    """Have Incus's alias of ROLE name the role's image, and print the image's fingerprint.
+
+    The image is what the flake builds; it is built if need be, which can take long. What Incus
+    has already is not sent again. --from takes one that is made already. With --alias that works
+    without a role, and anywhere. What the alias named before stays, unless --prune removes it.
+
+    \b
+    pikaci image import pikaci-runner
+    pikaci image import pikaci-runner --from "$(nix/incus/debian-guest.sh)"
+    pikaci image import --alias pikaci/dev --from DIR
+    """
+    from pikaci.images import WantedImage
+
+    nix = options.nix_options(override_inputs, settings, offline, show_trace)
+    given = Given(directory, metadata, rootfs, alias, prune)
+    given.check(role)
+    wanted = WantedImage(role or "", flake, system, state_root, nix, print_logs)
+    click.echo(asyncio.run(_import(wanted, given)).fingerprint)
+
+
+async def _import(wanted: WantedImage, given: Given) -> Imported:
+    if wanted.role and not (given.alias and given.has_files and _is_outside(wanted.flake)):
+        image, placement = await wanted.load(built=not given.has_files)
+        return await _import_role(wanted, given, image, placement)
+    from jerichoci.placement import open_placement
+
+    with _some_state(wanted) as root:
+        placement = open_placement("local", root, wanted.nix)
+        incus = await open_incus(placement)
+        return await _send(given, given.alias or "", given.files(None), placement, incus)
+
+
+def _is_outside(flake: str | None) -> bool:
+    from jerichoci.errors import UsageError
+    from pikaci.location import find_source
+
+    if flake:
+        return False
+    try:
+        find_source(None)
+    except UsageError:
+        return True
+    return False
+
+
+@contextmanager
+def _some_state(wanted: WantedImage) -> Iterator[Path]:
+    """The state root that is meant; outside a flake one that goes again."""
+    from jerichoci.errors import UsageError
+    from pikaci.location import state_home
+
+    try:
+        state = options.open_state(wanted.state_root, wanted.flake)
+    except UsageError:
+        if wanted.flake:
+            raise
+        home = state_home()
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="image-", dir=home) as made:
+            yield Path(made)
+    else:
+        state.make()
+        yield state.root
+
+
+async def open_incus(placement: Placement) -> Incus:
+    """A placement's Incus, with its project.
+
+    Raises:
+        UsageError: it doesn't let us in, or has no such project.
+        UnreachableError: nobody answers.
+    """
+    from jerichoci.runtime.incus import in_thread
+    from jerichoci.runtime.incus_check import check_project
+
+    incus = await placement.incus()
+    await in_thread(lambda: check_project(incus, incus.server()))
+    return incus
+
+
+async def _import_role(
+    wanted: WantedImage, given: Given, image: RoleImage, placement: Placement
+) -> Imported:
+    from jerichoci.incus.image import take_image
+    from jerichoci.incus.image_files import files_in
+    from jerichoci.runtime.incus import in_thread
+    from pikaci.images import build_image, check_buildable
+
+    alias = given.alias or image.alias
+    if given.has_files:
+        files = given.files(image.instance_type)
+        return await _send(given, alias, files, placement, await open_incus(placement))
+    check_buildable(image)
+    incus = await open_incus(placement)
+    async with placement.lock(LOCK, LOCK_WAIT_SECS):
+        done = await in_thread(take_image, incus, alias, image.drv_path)
+        if done:
+            return await _end(given, done, incus)
+    path = await build_image(image, placement, print_logs=wanted.print_logs)
+    files = files_in(path, image.instance_type)
+    return await _send(given, alias, files, placement, incus, image.drv_path)
+
+
+async def _send(
+    given: Given,
+    alias: str,
+    files: ImageFiles,
+    placement: Placement,
+    incus: Incus,
+    drv_path: str | None = None,
+) -> Imported:
+    from jerichoci.incus.image import import_image
+    from jerichoci.runtime.incus import in_thread
+
+    def say() -> None:
+        size = f"{files.size_bytes / MIB:.0f} MiB"
+        click.echo(f"pikaci: sending {size} to project {incus.project} of Incus", err=True)
+
+    async with placement.lock(LOCK, LOCK_WAIT_SECS):
+        done = await in_thread(import_image, incus, files, alias, drv_path, say)
+        return await _end(given, done, incus)
+
+
+async def _end(given: Given, done: Imported, incus: Incus) -> Imported:
+    """Say what was done, and prune."""
+    from jerichoci.incus.image import prune_images
+    from jerichoci.runtime.incus import in_thread
+
+    how = "" if done.was_sent else ", which Incus had already"
+    instead = f", no longer {done.replaced[:12]}" if done.replaced else ""
+    said = f"pikaci: {done.alias} is image {done.fingerprint[:12]}{how}{instead}"
+    click.echo(said, err=True)
+    if given.prune:
+        removed: list[StoredImage] = await in_thread(prune_images, incus, done.alias)
+        for image in removed:
+            click.echo(f"pikaci: removed image {image.fingerprint[:12]}", err=True)
+    return done

@@ -1,0 +1,217 @@
+"""`pikaci image list`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pikaci import options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from jerichoci.incus.api import Incus, StoredImage
+    from jerichoci.nix import NixOptions
+    from pikaci.evaluation import Evaluator
+    from pikaci.images import RoleImage
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image that a role asks for, or another one of the project."""
+
+    alias: str | None
+    role: str | None
+    instance_type: str
+    image: StoredImage | None
+    current: str = "unknown"
+    """Whether it is what the flake would build now: `yes`, `no` or `unknown`."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, for JSON: what there is of it on one host is the same on another."""
+        from jerichoci.incus.image import ALIAS_PROPERTY, CONTENT_PROPERTY, DRV_PROPERTY
+
+        image = self.image
+        properties: Mapping[str, str] = image.properties if image else {}
+        return {
+            "alias": self.alias,
+            "role": self.role,
+            "instance_type": self.instance_type,
+            "fingerprint": image.fingerprint if image else None,
+            "size_bytes": image.size_bytes if image else None,
+            "architecture": image.architecture if image else None,
+            "imported_at": image.uploaded_at if image else None,
+            "drv_path": properties.get(DRV_PROPERTY),
+            "content": properties.get(CONTENT_PROPERTY),
+            "last_alias": properties.get(ALIAS_PROPERTY),
+            "current": self.current,
+        }
+
+
+@click.command("list")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Evaluate what the flake would build now; that may need nixpkgs.",
+)
+@options.json_output
+@options.flake
+@options.system
+@options.state_root
+@options.nix_flags
+def command(
+    flake: str | None,
+    system: str | None,
+    state_root: str | None,
+    override_inputs: tuple[tuple[str, str], ...],
+    settings: tuple[tuple[str, str], ...],
+    *,
+    check: bool,
+    as_json: bool,
+    offline: bool,
+    show_trace: bool,
+) -> None:
+    """List the images of the catalog's roles, and what else there is in pikaci's Incus project.
+
+    CURRENT is whether an image is what the flake would build now; --check finds that out.
+    Hosts whose `--json` has the same drv_path or content have the same image.
+    """
+    import json
+
+    nix = options.nix_options(override_inputs, settings, offline, show_trace)
+    rows = asyncio.run(_list(flake, system, state_root, nix, check=check))
+    if as_json:
+        values = [row.as_dict() for row in rows]
+        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+    elif rows:
+        click.echo(as_table(rows))
+    else:
+        click.echo("no images yet; `pikaci image import` brings one to Incus", err=True)
+
+
+async def _list(
+    flake: str | None, system: str | None, state_root: str | None, nix: NixOptions, *, check: bool
+) -> list[Row]:
+    from jerichoci.errors import UsageError
+    from jerichoci.placement import open_placement
+    from jerichoci.runtime.incus import in_thread
+    from pikaci.catalog import open_tree
+    from pikaci.commands.image_import import open_incus
+    from pikaci.images import read_image
+    from pikaci.location import find_source, state_home
+
+    evaluator: Evaluator | None = None
+    try:
+        find_source(flake)
+    except UsageError:
+        if flake or check:
+            raise
+    else:
+        evaluator = await open_tree(state_root, flake, system, nix, read_only=True)
+    roles: list[RoleImage] = []
+    if evaluator:
+        catalog = await evaluator.catalog()
+        roles = [read_image(row, catalog.system) for row in catalog.values["images"]]
+    # Outside a flake there is no state root, and nothing is asked of it.
+    placement = open_placement("local", evaluator.state.root if evaluator else state_home(), nix)
+    incus: Incus = await open_incus(placement)
+    images: list[StoredImage] = await in_thread(incus.images)
+    drvs = await _drvs(evaluator, roles) if evaluator and check else {}
+    return rows_of(roles, images, drvs)
+
+
+async def _drvs(evaluator: Evaluator, roles: Sequence[RoleImage]) -> dict[str, str]:
+    """What the flake would build now, by role; says why where that can't be told."""
+    from jerichoci.errors import CatalogError
+    from pikaci.images import load_image
+
+    found = {}
+    for image in roles:
+        try:
+            drv_path = (await load_image(evaluator, image.role, built=True)).drv_path
+        except CatalogError as error:
+            click.echo(f"pikaci: image {image.role}: {error}", err=True)
+        else:
+            if drv_path:
+                found[image.role] = drv_path
+    return found
+
+
+def rows_of(
+    roles: Sequence[RoleImage], images: Sequence[StoredImage], drvs: Mapping[str, str]
+) -> list[Row]:
+    """A row for each role, then one for each other alias, and for each image without one."""
+    by_alias = {alias: image for image in images for alias in image.aliases}
+    listed = [_role_row(role, by_alias.get(role.alias), drvs.get(role.role)) for role in roles]
+    others = _other_rows(images, {role.alias for role in roles})
+    return listed + sorted(others, key=lambda row: (row.alias or "~", row.as_dict()["imported_at"]))
+
+
+def _role_row(role: RoleImage, image: StoredImage | None, drv: str | None) -> Row:
+    from jerichoci.incus.image import DRV_PROPERTY
+
+    current = "unknown"
+    if image is None or _instance_type(image) != role.instance_type:
+        current = "no"
+    elif drv:
+        current = "yes" if image.properties.get(DRV_PROPERTY) == drv else "no"
+    return Row(role.alias, role.role, role.instance_type, image, current)
+
+
+def _other_rows(images: Sequence[StoredImage], known: set[str]) -> Iterator[Row]:
+    for image in images:
+        for alias in image.aliases or (None,):
+            if alias not in known:
+                yield Row(alias, None, _instance_type(image), image)
+
+
+def _instance_type(image: StoredImage) -> str:
+    return "virtual-machine" if image.is_vm else "container"
+
+
+def as_table(rows: Sequence[Row]) -> str:
+    """Rows for people."""
+    from pikaci.table import table
+
+    head = ("ALIAS", "ROLE", "TYPE", "FINGERPRINT", "SIZE", "IMPORTED", "CURRENT", "BUILT FROM")
+    return table(head, [_cells(row) for row in rows])
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    values = row.as_dict()
+    last = values["last_alias"]
+    alias = row.alias or (f"(was {last})" if last else "-")
+    if row.image is None:
+        return (alias, row.role or "", row.instance_type, "missing", "", "", row.current, "")
+    return (
+        alias,
+        row.role or "",
+        _instance_type(row.image),
+        row.image.fingerprint[:12],
+        f"{row.image.size_bytes / MIB:.0f} MiB",
+        _minute(row.image.uploaded_at),
+        row.current,
+        _origin(values),
+    )
+
+
+def _minute(text: str) -> str:
+    from datetime import UTC, datetime
+
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return text
+
+
+def _origin(values: Mapping[str, Any]) -> str:
+    from pathlib import PurePath
+
+    if values["drv_path"]:
+        return PurePath(values["drv_path"]).name.removesuffix(".drv")
+    return f"files {values['content'][:12]}" if values["content"] else "?"

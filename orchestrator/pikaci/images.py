@@ -1,0 +1,238 @@
+"""Images of the catalog: what a role's is, and having Nix build it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jerichoci import nix
+from jerichoci.errors import EXIT_TEST_FAILURE, InfrastructureError, PikaciError, UsageError
+from jerichoci.ids import check_id
+from jerichoci.layout import make_private
+from jerichoci.plan import NixBuild
+from jerichoci.status import FailureKind
+from jerichoci.stop import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from jerichoci.nix import NixOptions
+    from jerichoci.placement import Placement
+    from jerichoci.realise import Realised
+    from pikaci.evaluation import Evaluator
+
+BUILD_SECS = 24 * 3600
+"""An image of a whole system, on a machine that has nothing of it yet."""
+STILL_SECS = 15.0
+"""Between two words that a build goes on."""
+TAIL_LINES = 20
+ROOTS = "images"
+"""Below the state root, a directory a role: what keeps its image from Nix's collector."""
+
+
+class UnbuiltImageError(PikaciError):
+    """An image's builder failed."""
+
+    exit_code = EXIT_TEST_FAILURE
+
+
+@dataclass(frozen=True)
+class RoleImage:
+    """A role's image as the catalog has it; what it is built by, if somebody asked and Nix does."""
+
+    role: str
+    alias: str
+    instance_type: str
+    system: str
+    drv_path: str | None = None
+    out_path: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class WantedImage:
+    """What the command line asks for: a role of a flake, for a system, and how Nix is to work."""
+
+    role: str
+    flake: str | None
+    system: str | None
+    state_root: str | None
+    nix: NixOptions
+    print_logs: bool = False
+
+    async def load(self, *, built: bool) -> tuple[RoleImage, Placement]:
+        """The role's image in the working tree's catalog, and this machine to build it on.
+
+        Raises:
+            PikaciError: there is no such role, or the flake can't be found or evaluated.
+        """
+        from jerichoci.placement import open_placement
+        from pikaci.catalog import open_tree
+
+        check_id(self.role, "role")
+        evaluator = await open_tree(
+            self.state_root, self.flake, self.system, self.nix, read_only=not built
+        )
+        image = await load_image(evaluator, self.role, built=built)
+        return image, open_placement("local", evaluator.state.root, self.nix)
+
+
+async def load_image(evaluator: Evaluator, role: str, *, built: bool) -> RoleImage:
+    """A role's image in the catalog.
+
+    Raises:
+        PikaciError: there is no such role, or the flake can't be evaluated.
+    """
+    found = await evaluator.image(role, built=built)
+    return read_image(found.values, found.system)
+
+
+def read_image(row: Mapping[str, Any], system: str) -> RoleImage:
+    """An image as Nix has said it."""
+    return RoleImage(
+        role=row["role"],
+        alias=row["alias"],
+        instance_type=row["instance_type"],
+        system=system,
+        drv_path=row.get("drv_path"),
+        out_path=row.get("out_path"),
+    )
+
+
+def check_buildable(image: RoleImage) -> None:
+    """Refuse an image that Nix doesn't build.
+
+    Raises:
+        UsageError: its role has no package, or its system has no images.
+    """
+    if image.drv_path:
+        return
+    if not image.system.endswith("-linux"):
+        raise UsageError(
+            f"images are not built for {image.system}", "say --system, such as x86_64-linux"
+        )
+    raise UsageError(
+        f"image {image.role} has no package in the catalog that builds it",
+        f"give it one, or import one that is made already:"
+        f" `pikaci image import {image.role} --from DIR`",
+    )
+
+
+async def build_image(image: RoleImage, placement: Placement, *, print_logs: bool) -> Path:
+    """Have an image in the store, kept from Nix's collector until the role's next one is built.
+
+    Raises:
+        UnbuiltImageError: a builder failed.
+        InfrastructureError: it can't be built or fetched here.
+    """
+    if image.drv_path is None or image.out_path is None:
+        raise ValueError(f"image {image.role} has nothing to build it by")
+    roots = placement.state_root / ROOTS / image.role
+    make_private(roots)
+    build = NixBuild(
+        installable=f"{image.drv_path}^out",
+        drv_path=image.drv_path,
+        out_path=image.out_path,
+        timeout_secs=BUILD_SECS,
+    )
+    progress = _Progress(image.role, print_logs=print_logs)
+    async with progress.told():
+        await placement.realise({image.role: build}, roots, progress, Stop())
+    path = Path(progress.path())
+    for link in roots.iterdir():
+        if link.readlink() != path:
+            link.unlink()
+    return path
+
+
+async def link_image(path: Path, link: Path, options: NixOptions) -> None:
+    """Have a link to a built image that keeps it from Nix's collector.
+
+    Raises:
+        InfrastructureError: it can't be made.
+    """
+    from jerichoci import process
+
+    argv = options.root_argv([str(path)], str(link))
+    done = await process.run(argv, deadline_secs=nix.QUERY_DEADLINE_SECS)
+    if not done.ok:
+        raise InfrastructureError(f"{link} can't be made: {done.last_line()}")
+
+
+class _Progress:
+    """Tells people how a build goes."""
+
+    def __init__(self, role: str, *, print_logs: bool) -> None:
+        self._role = role
+        self._print_logs = print_logs
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._started: float | None = None
+        self._result: Realised | None = None
+
+    def log(self, node_id: str, line: str) -> None:
+        """A builder printed a line."""
+        self._tail.append(line)
+        if self._print_logs:
+            click.echo(f"  {node_id}> {line}", err=True)
+
+    def building(self, node_id: str) -> None:
+        """The image isn't there yet."""
+        self._started = time.monotonic()
+        click.echo(f"pikaci: building image {node_id}; the first time it takes long", err=True)
+
+    def finished(self, node_id: str, result: Realised) -> None:
+        """The image is there, or won't be."""
+        if self._started and result.ok:
+            took = time.monotonic() - self._started
+            click.echo(f"pikaci: image {node_id} is built, {took:.0f} s", err=True)
+        self._result = result
+
+    @asynccontextmanager
+    async def told(self) -> AsyncIterator[None]:
+        """Say now and then that the build goes on."""
+        telling = asyncio.ensure_future(self._tell())
+        try:
+            yield
+        finally:
+            telling.cancel()
+
+    async def _tell(self) -> None:
+        while True:
+            await asyncio.sleep(STILL_SECS)
+            if self._started and not self._print_logs:
+                took = time.monotonic() - self._started
+                last = f": {self._tail[-1]}" if self._tail else ""
+                click.echo(f"pikaci: building for {took:.0f} s{last}", err=True)
+
+    def path(self) -> str:
+        """Where the image is.
+
+        Raises:
+            UnbuiltImageError: a builder failed.
+            InfrastructureError: it isn't there for another reason.
+        """
+        result = self._result
+        if result is None or (result.path is None and result.cause is None):
+            raise InfrastructureError(f"image {self._role} was not built")
+        if result.path is not None:
+            return result.path
+        if not self._print_logs:
+            for line in self._tail:
+                click.echo(f"  {self._role}> {line}", err=True)
+        message = result.cause.message if result.cause else ""
+        # The engine knows what it realises as prepares.
+        message = message.replace("prepare ", "image ", 1)
+        if result.failure_kind is FailureKind.TEST_FAILURE:
+            hint = "what its builder said last is above; --print-logs prints all of it"
+            raise UnbuiltImageError(message, hint)
+        raise InfrastructureError(message, "`pikaci doctor` says whether Nix works here")
