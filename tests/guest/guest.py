@@ -53,15 +53,16 @@ class Guest:
         }
         return variables | {f"PIKACI_INCUS_{name}": value for name, value in others.items()}
 
-    def argv(self, *arguments: str) -> list[str]:
-        return ["unshare", "--mount", str(RUNNER), "--root", str(self.root), *arguments]
+    def argv(self, *arguments: str, setup: str = ":") -> list[str]:
+        """The host's exec, after what a shell sets up in the guest."""
+        runner = [str(RUNNER), "--root", str(self.root), *arguments]
+        return ["unshare", "--mount", "sh", "-euc", f'{setup}\nexec "$@"', "-", *runner]
 
     def execute(
-        self, variables: dict[str, str], *arguments: str
+        self, variables: dict[str, str], *arguments: str, setup: str = ":"
     ) -> subprocess.CompletedProcess[str]:
-        """The host's exec."""
         return subprocess.run(
-            self.argv(*arguments),
+            self.argv(*arguments, setup=setup),
             env=variables,
             capture_output=True,
             text=True,
@@ -69,14 +70,29 @@ class Guest:
             timeout=30,
         )
 
-    def start(self, command: str, **others: str) -> None:
-        done = self.execute(self.variables(command, **others))
+    def execute_in_a_user_namespace(self, variables: dict[str, str], setup: str = ":") -> None:
+        """The host's exec in a namespace as an unprivileged container has it."""
+        wait = 'echo ready && read -r mapped && exec "$@"'
+        argv = ["unshare", "--user", "sh", "-c", wait, "-", *self.argv(setup=setup)]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(argv, env=variables, stdin=pipe, stdout=pipe, text=True) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            for table in ("uid_map", "gid_map"):
+                Path(f"/proc/{process.pid}/{table}").write_text("0 0 65536\n")
+            process.stdin.write("mapped\n")
+            process.stdin.close()
+            assert process.wait(30) == 0
+
+    def start(self, command: str, setup: str = ":", **others: str) -> None:
+        done = self.execute(self.variables(command, **others), setup=setup)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == {"contract": 1, "state": "started"}
 
-    def run(self, command: str, **others: str) -> dict[str, Any]:
+    def run(self, command: str, setup: str = ":", **others: str) -> dict[str, Any]:
         """Start a command and wait for its result."""
-        self.start(command, **others)
+        self.start(command, setup, **others)
         return self.result()
 
     def result(self) -> dict[str, Any]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from guest.guest import Guest
 
 
@@ -94,6 +93,13 @@ def test_a_job_of_pikaci_can_write_no_result_of_its_own(guest: Guest) -> None:
     assert "Permission denied" in guest.log()
 
 
+def test_the_user_has_no_power_left_and_no_signal_is_ignored(guest: Guest) -> None:
+    guest.run("grep -E 'Cap(Eff|Prm)|SigIgn|SigBlk' /proc/self/status", setup="trap '' HUP INT")
+
+    assert len(guest.log().splitlines()) == 4
+    assert all(int(line.split()[1], 16) == 0 for line in guest.log().splitlines())
+
+
 def test_a_job_may_be_root(guest: Guest) -> None:
     guest.run("id -u; id -g; id -G; echo $HOME $USER", RUN_AS_ROOT="1")
 
@@ -138,67 +144,14 @@ def test_bytes_that_are_no_text_pass_both_ways(guest: Guest) -> None:
     assert (guest.artifacts / "guest.log").read_bytes() == b"\xff\xfe\0\xff"
 
 
+def test_a_command_may_have_bytes_that_are_no_text(guest: Guest, tmp_path: Path) -> None:
+    (tmp_path / "command").write_bytes(b"printf %s '\xff\xe9'")
+    guest.run("", GUEST_COMMAND_FILE=str(tmp_path / "command"))
+
+    assert (guest.artifacts / "guest.log").read_bytes() == b"\xff\xe9"
+
+
 def test_output_without_an_end_of_line_is_all_there(guest: Guest) -> None:
     guest.run("printf '%0100000d' 7")
 
     assert len(guest.log()) == 100_000
-
-
-def test_the_workspace_can_be_written_and_the_snapshot_is_not(guest: Guest) -> None:
-    result = guest.run("pwd; echo more >> README; mkdir new; cat README; stat -c %u .")
-
-    assert result["status"] == "passed"
-    assert guest.log() == f"{guest.snapshot}\nhello\nmore\n1000\n"
-    assert [path.name for path in guest.snapshot.iterdir()] == ["README"]
-    assert (guest.snapshot / "README").read_text() == "hello\n"
-    assert guest.event("workspace_ready")["workspace"] == "overlay"
-
-
-def test_the_workspace_of_a_root_job_can_be_written(guest: Guest) -> None:
-    assert guest.run("rm README && mkdir README", RUN_AS_ROOT="1")["status"] == "passed"
-    assert (guest.snapshot / "README").is_file()
-
-
-def test_the_workspace_can_be_read_only(guest: Guest) -> None:
-    result = guest.run("echo > README", WRITABLE_WORKSPACE="0", RUN_AS_ROOT="1")
-
-    assert result["status"] == "failed"
-    assert "Read-only file system" in guest.log()
-
-
-def test_a_guest_whose_disk_carries_no_overlay_has_it_in_memory(guest: Guest) -> None:
-    disk = guest.root / "var" / "lib" / "pikaci"
-    for directory in (disk, *(guest.root / name for name in ("lower", "upper", "work"))):
-        directory.mkdir(parents=True)
-    options = "lowerdir=lower,upperdir=upper,workdir=work"
-    # What is an overlay can't be the upper directory of another.
-    mount = f"cd {guest.root} && mount -t overlay -o {options} overlay {disk}"
-    argv = ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "-", *guest.argv()[2:]]
-    subprocess.run(argv, env=guest.variables("echo > new"), check=True, timeout=30)
-
-    assert guest.result()["status"] == "passed"
-    assert guest.event("workspace_ready")["workspace"] == "overlay_in_memory"
-
-
-def test_in_a_user_namespace_as_containers_have_a_directory_can_be_replaced(guest: Guest) -> None:
-    (guest.snapshot / "src").mkdir()
-    (guest.snapshot / "src" / "old").touch()
-    for path in (guest.snapshot / "src", guest.snapshot / "src" / "old"):
-        os.chown(path, 1000, 100)
-    wait = 'echo ready && read -r mapped && exec "$@"'
-    argv = ["unshare", "--user", "--mount", "sh", "-c", wait, "-", *guest.argv()[2:]]
-    env = guest.variables("rm -r src && mkdir src && ls src && id -u")
-    pipe = subprocess.PIPE
-    with subprocess.Popen(argv, env=env, stdin=pipe, stdout=pipe, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        for table in ("uid_map", "gid_map"):
-            Path(f"/proc/{process.pid}/{table}").write_text("0 0 65536\n")
-        process.stdin.write("mapped\n")
-        process.stdin.close()
-        assert process.wait(30) == 0
-
-    assert guest.result()["status"] == "passed"
-    assert guest.event("workspace_ready")["workspace"] == "overlay"
-    assert guest.log() == "1000\n"

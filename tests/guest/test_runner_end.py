@@ -71,14 +71,24 @@ def test_a_command_may_kill_its_own_group(guest: Guest) -> None:
     assert (result["status"], result["signal"]) == ("failed", 9)
 
 
-def test_a_runner_that_is_told_to_stop_ends_its_job(guest: Guest, marker: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_runner_that_is_told_to_stop_ends_its_job(guest: Guest, marker: str, number: int) -> None:
     guest.start(f"sleep 60 # {marker}\n:", GRACE_SECS="0.3")
     guest.event("command_started")
-    os.kill(guest.pid(), signal.SIGTERM)
+    os.kill(guest.pid(), number)
 
     result = guest.result()
     assert (result["status"], result["message"]) == ("error", "the runner was told to stop")
     assert processes_of(marker) == []
+
+
+def test_a_hangup_is_nothing_to_the_runner(guest: Guest) -> None:
+    guest.start("sleep 0.5; echo on")
+    guest.event("command_started")
+    os.kill(guest.pid(), signal.SIGHUP)
+
+    assert guest.result()["status"] == "passed"
+    assert guest.log() == "on\n"
 
 
 def test_the_exec_returns_at_once_and_keeps_no_pipe_open(guest: Guest) -> None:
@@ -144,13 +154,12 @@ def test_a_gibibyte_of_output_passes_the_runner_by(guest: Guest) -> None:
 
 
 def test_a_job_that_fills_the_disk_has_a_result(guest: Guest) -> None:
-    mount = f"mount -t tmpfs -o size=1m tmpfs {guest.artifacts}"
+    mount = f"mount -t tmpfs -o size=1m tmpfs {guest.artifacts}\n"
     fill = "cat /dev/zero > $PIKACI_ARTIFACTS/full; echo full"
     keep = f"cp {guest.artifacts}/result.json {guest.root}/result.json"
     wait = f"until [ -e {guest.artifacts}/result.json ]; do sleep 0.1; done"
-    argv = ["unshare", "--mount", "sh", "-c", f'{mount} && "$@" && {wait} && {keep}', "-"]
-    env = guest.variables(fill)
-    subprocess.run([*argv, *guest.argv()[2:]], env=env, check=True, timeout=60)
+    argv = guest.argv(setup=f'{mount}"$@"; {wait}; {keep}; exit')
+    subprocess.run(argv, env=guest.variables(fill), check=True, timeout=60)
 
     assert json.loads((guest.root / "result.json").read_text())["status"] == "failed"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +11,9 @@ if TYPE_CHECKING:
     from guest.guest import Guest
 
 
-@pytest.mark.parametrize("arguments", [[], ["--check-contract"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--check-contract"], ["--shell"], ["--hand-over", "1:1"]]
+)
 @pytest.mark.parametrize("version", ["2", "", "1.0", None])
 def test_an_unknown_contract_is_said_so(
     guest: Guest, arguments: list[str], version: str | None
@@ -46,6 +47,9 @@ def test_an_unknown_contract_is_said_so(
         ("GRACE_SECS", "nan", "GRACE_SECS is 'nan', not a number of seconds"),
         ("GRACE_SECS", "inf", "GRACE_SECS is 'inf', not a number of seconds"),
         ("GRACE_SECS", "-1", "GRACE_SECS is '-1', not a number of seconds"),
+        ("STORE", "nix", "PIKACI_INCUS_STORE is 'nix', not an absolute path"),
+        ("STORE", "/nix/../store", "PIKACI_INCUS_STORE is '/nix/../store', not an absolute path"),
+        ("STORE", "/nix:store", "PIKACI_INCUS_STORE is '/nix:store', not an absolute path"),
         ("ENV", "{", "PIKACI_INCUS_ENV is no JSON: "),
         ("ENV", "[]", "PIKACI_INCUS_ENV is no JSON object of strings"),
         ("ENV", '{"A": 1}', "PIKACI_INCUS_ENV is no JSON object of strings"),
@@ -66,11 +70,20 @@ def test_a_wrong_variable_is_named(guest: Guest, name: str, value: str | None, s
     assert list(guest.artifacts.iterdir()) == []
 
 
-def test_an_unknown_argument_is_named(guest: Guest) -> None:
-    done = guest.execute(guest.variables("true"), "--version")
+@pytest.mark.parametrize(
+    ("arguments", "unknown"),
+    [
+        (["--version"], "--version"),
+        (["--shell", "--check-contract"], "--check-contract"),
+        (["--hand-over"], "--hand-over"),
+    ],
+)
+def test_an_unknown_argument_is_named(guest: Guest, arguments: list[str], unknown: str) -> None:
+    done = guest.execute(guest.variables("true"), *arguments)
 
     assert done.returncode == 64
-    assert "unknown argument '--version'" in done.stderr
+    assert f"unknown argument '{unknown}'" in done.stderr
+    assert list(guest.artifacts.iterdir()) == []
 
 
 def test_a_ready_guest_says_so_and_starts_nothing(guest: Guest) -> None:
@@ -94,16 +107,12 @@ def test_a_guest_without_its_mounts_is_not_ready_yet(guest: Guest, arguments: li
 
 
 def test_a_mount_of_the_same_file_system_is_a_mount(guest: Guest) -> None:
-    staged = guest.root / "staged" / "with space"
+    staged = guest.root / "staged" / "with space\u2028\u20ac"
     staged.mkdir(parents=True)
     variables = guest.variables("true", MOUNTS=str(staged))
-    argv = [
-        *("unshare", "--mount", "sh", "-c", 'mount --bind "$1" "$1"; shift; exec "$@"', "-"),
-        *(str(staged), *guest.argv("--check-contract")[2:]),
-    ]
-    done = subprocess.run(argv, env=variables, check=False, timeout=30)
+    mount = f"mount --bind '{staged}' '{staged}'"
 
-    assert done.returncode == 0
+    assert guest.execute(variables, "--check-contract", setup=mount).returncode == 0
     assert guest.execute(variables, "--check-contract").returncode == 69
 
 
@@ -120,33 +129,19 @@ def test_a_guest_without_a_workspace_is_not_ready_yet(guest: Guest) -> None:
 def test_artifacts_that_cannot_be_written_to_are_said_so(
     guest: Guest, arguments: list[str]
 ) -> None:
-    mount = f"mount --bind {guest.artifacts} {guest.artifacts} && "
-    mount += f"mount -o remount,bind,ro {guest.artifacts} && "
-    argv = ["unshare", "--mount", "sh", "-c", f'{mount} exec "$@"', "-"]
-    done = subprocess.run(
-        [*argv, *guest.argv(*arguments)[2:]],
-        env=guest.variables("true"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    mount = f"""
+        mount --bind {guest.artifacts} {guest.artifacts}
+        mount -o remount,bind,ro {guest.artifacts}
+    """
+    done = guest.execute(guest.variables("true"), *arguments, setup=mount)
 
     assert done.returncode == 73
     assert f"{guest.artifacts} can't be written to" in done.stderr
 
 
 def test_artifacts_without_room_are_said_so(guest: Guest) -> None:
-    mount = f"mount -t tmpfs -o size=8k tmpfs {guest.artifacts} && "
-    argv = ["unshare", "--mount", "sh", "-c", f'{mount} exec "$@"', "-"]
-    done = subprocess.run(
-        [*argv, *guest.argv()[2:]],
-        env=guest.variables("true"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    mount = f"mount -t tmpfs -o size=8k tmpfs {guest.artifacts}"
+    done = guest.execute(guest.variables("true"), setup=mount)
 
     assert done.returncode == 73
     assert "No space left on device" in done.stderr
@@ -159,6 +154,14 @@ def test_a_guest_that_cannot_start_the_command_has_a_result_that_says_so(guest: 
 
     assert (result["status"], result["exit_code"]) == ("error", None)
     assert "environment.json is no JSON" in result["message"]
+
+
+def test_a_log_that_cannot_be_opened_is_said_so_in_the_result(guest: Guest) -> None:
+    (guest.artifacts / "guest.log").symlink_to("/etc/passwd")
+    result = guest.run("echo hello")
+
+    assert (result["status"], result["exit_code"]) == ("error", None)
+    assert "guest.log" in result["message"]
 
 
 def contract() -> dict[str, str]:
