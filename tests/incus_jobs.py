@@ -1,0 +1,60 @@
+"""Plans whose jobs run in guests of Incus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from incus_stand_in import ALIASES, CONTAINER, MACHINE
+from jerichoci.engine import run_plan
+from jerichoci.plan import Image
+from jerichoci.record import Tool
+from jerichoci.request import RunRequest, Source
+from plans import job, plan
+from runner import Ended
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jerichoci.plan import ExecuteNode, PrepareNode
+    from runner import Runner
+
+IMAGES = [
+    Image(role="dev", alias=ALIASES[CONTAINER], instance_type=CONTAINER),
+    Image(role="vm", alias=ALIASES[MACHINE], instance_type=MACHINE),
+]
+
+
+def guest_job(
+    name: str,
+    command: str = "true",
+    *,
+    role: str = "dev",
+    network: str | None = None,
+    **execute: Any,  # noqa: ANN401 - as `job` has them
+) -> ExecuteNode:
+    """A job in a guest, made from the image of a role."""
+    config = {"role": role} | ({} if network is None else {"network": network})
+    made = job(name, command, **execute)
+    return made.model_copy(update={"runtime": "incus", "runtime_config": config})
+
+
+async def run_guests(
+    runner: Runner,
+    *nodes: PrepareNode | ExecuteNode,
+    images: list[Image] = IMAGES,
+    **request: Any,  # noqa: ANN401 - fields of the request
+) -> Ended:
+    """Run a plan of these nodes to its end."""
+    made = plan(*nodes).model_copy(update={"images": images})
+    source = Source(tree=runner.tree, snapshot_id=runner.tree)
+    asked = RunRequest(plan=made, source=source, tool=Tool(version="0"), **request)
+    record = await run_plan(runner.state, asked, [])
+    return Ended(runner.state.run(record.run_id), record)
+
+
+def write_hosts(config: Path, **site: str) -> None:
+    """Write the hosts file below a configuration directory."""
+    file = config / "pikaci" / "hosts.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = [f'{name} = "{value}"' for name, value in site.items()]
+    file.write_text("\n".join(["[local.incus]", *rows, ""]))
