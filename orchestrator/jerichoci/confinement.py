@@ -17,6 +17,8 @@ from jerichoci.process import dying_with_parent
 from jerichoci.workspace import Workspace, copy_argv
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jerichoci.placement import Placement
 
 INIT = Path(__file__).with_name("runtime") / "host_init.sh"
@@ -86,21 +88,19 @@ class Confinement:
             "KILL" if self.namespaces else "USR1",
         )
 
-    def shell_argv(self, snapshot: Path, workspace: Workspace, kind: str, prompt: str) -> list[str]:
-        """The command line of a shell in a workspace that was kept; paths as in `argv`.
-
-        The prompt is no environment variable of it: the bash that mounts would drop that.
-        """
+    def shell_argv(
+        self, snapshot: Path, workspace: Workspace, kind: str, program: Sequence[str]
+    ) -> list[str]:
+        """The command line of a program in a workspace that was kept; paths as in `argv`."""
         mount = {
             "overlay": 'mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper'
             ',workdir=$2/work$3" "$2/workspace" && ',
             "read_only": 'mount --bind "$1" "$2/workspace" && ',
         }.get(kind, "")
-        shell = 'exec "$@" env PS1="$prompt" bash --noprofile --norc -i'
-        script = f'{mount}cd "$2/workspace" && prompt=$4 && shift 4 && {shell}'
-        places = (str(snapshot), str(workspace.root), self.overlay_options, prompt)
-        prefix = self.prefix if mount else ()
-        return [*prefix, "bash", "-c", script, "pikaci-shell", *places, *self.drop]
+        script = f'{mount}cd "$2/workspace" && shift 3 && exec "$@"'
+        places = (str(snapshot), str(workspace.root), self.overlay_options)
+        prefix, drop = (self.prefix, self.drop) if mount else ((), ())
+        return [*prefix, "bash", "-c", script, "pikaci-shell", *places, *drop, *program]
 
 
 async def probe(placement: Placement, scratch: Path) -> Confinement:

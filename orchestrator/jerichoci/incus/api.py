@@ -203,10 +203,9 @@ class Incus(Protocol):
         """
 
     def exit_code(self, session: Session) -> int:
-        """Wait for a session's end; its command's exit code.
+        """Wait for a session's end; its command's exit code, 127 if the guest has no such command.
 
         Raises:
-            NoProgramError: the guest has no such program.
             IncusError: it never began, or what became of it isn't known.
         """
 

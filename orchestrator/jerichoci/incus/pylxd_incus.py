@@ -60,7 +60,7 @@ ALIAS_ATTEMPTS = 3
 FAILURE = 400
 SUCCESS = 200
 NO_PROGRAM = "Command not found"
-"""The whole error of an exec whose program isn't there; it has no code of its own."""
+"""The whole error of an exec whose program isn't there, or whose exit code is 127."""
 
 _NEVER_SENT = (FileNotFoundError, ConnectionRefusedError)
 
@@ -233,8 +233,11 @@ class PylxdIncus:
 
     def exit_code(self, session: Session) -> int:
         """Wait for a session's end."""
-        done = self._outcome(session.operation, math.inf)
-        return int((done.get("metadata") or {}).get("return", -1))
+        done = self._ended(session.operation, math.inf)
+        code = (done.get("metadata") or {}).get("return")
+        if code is None:
+            raise IncusError(f"Incus: {done.get('err') or done.get('status')}")
+        return int(code)
 
     def images(self) -> list[StoredImage]:
         """The project's images."""
@@ -341,22 +344,38 @@ class PylxdIncus:
         return self._outcome(begun["operation"], end)
 
     def _outcome(self, operation: str, end: float) -> dict[str, Any]:
+        done = self._ended(operation, end)
+        if done["status_code"] == SUCCESS:
+            return done
+        if done.get("err") == NO_PROGRAM:
+            raise NoProgramError(f"Incus: {done['err']}")
+        raise IncusError(f"Incus: {done.get('err') or done.get('status')}")
+
+    def _ended(self, operation: str, end: float) -> dict[str, Any]:
         path = operation.removeprefix("/1.0/")
         while True:
             left = int(max(1, min(WAIT_SLICE_SECS, end - time.monotonic() + 1)))
             try:
-                done: dict[str, Any] = self._get(f"{path}/wait", timeout=str(left))
+                done = self._look(path, left)
             except MissingError as error:
                 raise LostError(error.message) from error
-            if done["status_code"] == SUCCESS:
+            if done["status_code"] == SUCCESS or done["status_code"] >= FAILURE:
                 return done
-            if done["status_code"] >= FAILURE and done.get("err") == NO_PROGRAM:
-                raise NoProgramError(f"Incus: {done['err']}")
-            if done["status_code"] >= FAILURE:
-                raise IncusError(f"Incus: {done.get('err') or done.get('status')}")
             if time.monotonic() > end:
                 what = done.get("description", "an operation").lower()
                 raise IncusError(f"Incus did not get done with {what} in time")
+
+    def _look(self, path: str, wait_secs: int) -> dict[str, Any]:
+        """An operation, as it is when it is over or the time is up."""
+        found: dict[str, Any]
+        try:
+            found = self._get(f"{path}/wait", timeout=str(wait_secs))
+        except (MissingError, UnreachableError):
+            raise
+        except IncusError:
+            # To wait for what fails fails as well, without saying what it gave.
+            found = self._get(path)
+        return found
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401 - pylxd has no types
         arguments.setdefault("timeout", (CONNECT_SECS, ANSWER_SECS))

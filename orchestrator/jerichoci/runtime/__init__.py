@@ -103,6 +103,28 @@ def open_runtime(name: str, placement: Placement, attempt: Attempt) -> Runtime:
             return HostProcess(placement, attempt)
 
 
+async def open_shell(
+    placement: Placement, attempt: Attempt, execution: Mapping[str, Any], command: Sequence[str]
+) -> int:
+    """Open a shell where an attempt was kept, or run a command there; its exit code.
+
+    `execution` is what the attempt's record says of it.
+
+    Raises:
+        UsageError: nothing of it was kept.
+        InfrastructureError: it can't be reached.
+    """
+    match attempt.node.runtime:
+        case "incus":
+            from jerichoci.runtime.guest_shell import open_guest_shell
+
+            return await open_guest_shell(attempt, execution, command)
+        case _:
+            from jerichoci.runtime.host_shell import open_host_shell
+
+            return await open_host_shell(placement, attempt, execution, command)
+
+
 async def check_jobs(placement: Placement, plan: Plan, nodes: Sequence[ExecuteNode]) -> None:
     """Refuse what a host has not got for these jobs of a plan, before anything starts.
 

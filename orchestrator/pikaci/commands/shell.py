@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,56 +11,89 @@ import click
 from pikaci import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jerichoci.record import AttemptRecord, RunRecord
     from jerichoci.store import RunStore
 
 
 @click.command("shell")
 @options.run_argument
 @click.argument("job", metavar="JOB", shell_complete=options.complete_job)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
+@click.option(
+    "--attempt",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The job's Nth attempt.  [default: its last]",
+)
 @options.flake
 @options.state_root
-def command(run: str, job: str, flake: str | None, state_root: str | None) -> int:
-    """Open a shell in the workspace that RUN kept of JOB, with the job's environment.
+def command(
+    run: str,
+    job: str,
+    words: tuple[str, ...],
+    attempt: int | None,
+    flake: str | None,
+    state_root: str | None,
+) -> int:
+    """Open a shell where RUN kept JOB: in its workspace or guest, with its environment.
 
-    A run keeps workspaces with `--keep on-failure` or `--keep always`.
+    A run keeps them with `--keep on-failure` or `--keep always`. With COMMAND, that runs instead
+    of a shell. The exit code is the shell's or the command's.
     """
     store = options.open_store(state_root, flake)
-    return asyncio.run(_shell(store, store.resolve(run), job))
+    return asyncio.run(_shell(store, store.resolve(run), job, attempt, words))
 
 
-async def _shell(store: RunStore, run_id: str, job_id: str) -> int:
-    from jerichoci.confinement import probe
-    from jerichoci.environment import job_environment
+async def _shell(
+    store: RunStore, run_id: str, job_id: str, number: int | None, command: Sequence[str]
+) -> int:
     from jerichoci.errors import UsageError
     from jerichoci.nix import NixOptions
     from jerichoci.placement import open_placement
-    from jerichoci.workspace import Workspace
+    from jerichoci.runtime import Attempt, open_shell
 
     record = store.load_run_record(run_id)
-    node = next((n for n in store.load_plan(run_id).jobs if n.job_id == job_id), None)
-    job = next((row for row in record.jobs if row.id == job_id), None)
-    if node is None or job is None:
+    plan = store.load_plan(run_id)
+    node = next((node for node in plan.jobs if node.job_id == job_id), None)
+    if node is None:
         known = ", ".join(row.id for row in record.jobs)
         raise UsageError(f"run {run_id} has no job {job_id!r}", f"it has {known}")
+    tried = _attempt(record, job_id, number)
     layout = store.run(run_id)
-    workspace = Workspace(layout.scratch / f"{job_id}-{job.attempt}")
-    if not workspace.mount.is_dir():
-        raise UsageError(
-            f"run {run_id} kept no workspace of job {job_id}",
-            f"`pikaci rerun {run_id} --keep always` does",
-        )
-    placement = open_placement(node.placement, store.layout.root, NixOptions())
-    confinement = await probe(placement, store.layout.slots / f"probe-{os.getpid()}")
-    argv = confinement.shell_argv(
-        Path(record.snapshot_dir or "").relative_to(store.layout.root),
-        Workspace(workspace.root.relative_to(store.layout.root)),
-        str(job.execution.get("workspace")),
-        prompt=f"{job_id}$ ",
-    )
     outputs = store.load_prepared_outputs(run_id).outputs
-    inputs = {row.node_id: Path(row.path) for row in outputs if row.path}
-    artifacts = layout.attempt(job_id, job.attempt) / "artifacts" / "files"
-    env = job_environment(node.execute, inputs, artifacts)
-    terminal = {"TERM": os.environ.get("TERM", "dumb")}
-    done = subprocess.run(argv, cwd=store.layout.root, env=env | terminal, check=False)  # noqa: ASYNC221 - the shell has the terminal, there is nothing else to do
-    return done.returncode
+    attempt = Attempt(
+        state=store.layout,
+        run_id=run_id,
+        node=node,
+        images={image.role: image for image in plan.images},
+        number=tried.number,
+        inputs={row.node_id: Path(row.path) for row in outputs if row.path},
+        snapshot=Path(record.snapshot_dir or store.layout.root),
+        scratch=layout.scratch / f"{job_id}-{tried.number}",
+        directory=layout.attempt(job_id, tried.number),
+    )
+    placement = open_placement(node.placement, store.layout.root, NixOptions())
+    return await open_shell(placement, attempt, tried.execution, command)
+
+
+def _attempt(record: RunRecord, job_id: str, number: int | None) -> AttemptRecord:
+    """The attempt that is meant.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from jerichoci.errors import UsageError
+
+    tries = [row for job in record.jobs if job.id == job_id for row in job.attempts]
+    if not tries:
+        raise UsageError(
+            f"job {job_id} of run {record.run_id} was not started",
+            f"`pikaci status {record.run_id}` says why",
+        )
+    found = [row for row in tries if row.number == (number or tries[-1].number)]
+    if not found:
+        numbers = ", ".join(str(row.number) for row in tries)
+        raise UsageError(f"job {job_id} had no attempt {number}", f"there are {numbers}")
+    return found[0]

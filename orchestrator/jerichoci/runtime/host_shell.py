@@ -1,0 +1,60 @@
+"""A shell in the workspace of a job that was a process of the host, where that was kept."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.environment import job_environment
+from jerichoci.errors import UsageError
+from jerichoci.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jerichoci.placement import Placement
+    from jerichoci.runtime import Attempt
+
+BASH = ("bash", "--noprofile", "--norc")
+
+
+async def open_host_shell(
+    placement: Placement,
+    attempt: Attempt,
+    execution: Mapping[str, Any],
+    command: Sequence[str],
+) -> int:
+    """Open a shell in the workspace of an attempt, or run a command in it; its exit code.
+
+    Raises:
+        UsageError: the workspace was not kept.
+    """
+    workspace = Workspace(attempt.scratch)
+    if not workspace.mount.is_dir():
+        raise UsageError(
+            f"run {attempt.run_id} kept no workspace of job {attempt.node.job_id}",
+            f"`pikaci rerun {attempt.run_id} --keep always` does",
+        )
+    root = placement.state_root
+    confinement = await placement.confinement()
+    argv = confinement.shell_argv(
+        attempt.snapshot.relative_to(root),
+        Workspace(workspace.root.relative_to(root)),
+        str(execution.get("workspace")),
+        _program(command, f"{attempt.node.job_id}$ "),
+    )
+    env = job_environment(attempt.node.execute, attempt.inputs, attempt.artifacts)
+    terminal = {"TERM": os.environ.get("TERM", "dumb")}
+    done = subprocess.run(argv, cwd=root, env=env | terminal, check=False)  # noqa: ASYNC221 - the shell has the terminal, there is nothing else to do
+    return done.returncode if done.returncode >= 0 else 128 - done.returncode
+
+
+def _program(command: Sequence[str], prompt: str) -> list[str]:
+    """What runs in the workspace. A prompt in the environment of what mounts would be dropped."""
+    if command:
+        return [*BASH, "-c", shlex.join(command)]
+    if not os.isatty(0):
+        return [*BASH]
+    return ["env", f"PS1={prompt}", *BASH, "-i"]

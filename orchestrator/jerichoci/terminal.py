@@ -1,0 +1,41 @@
+"""The terminal that this process is on."""
+
+from __future__ import annotations
+
+import os
+import termios
+import tty
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FALLBACK = os.terminal_size((80, 24))
+
+
+def on_terminal() -> bool:
+    """Whether what is typed comes from a terminal and what is printed goes to one."""
+    return os.isatty(0) and os.isatty(1)
+
+
+def window_size() -> tuple[int, int]:
+    """The terminal's columns and rows."""
+    try:
+        size = os.get_terminal_size(1)
+    except OSError:
+        size = FALLBACK
+    return (size.columns or FALLBACK.columns, size.lines or FALLBACK.lines)
+
+
+@contextmanager
+def raw_terminal() -> Iterator[None]:
+    """Have every key passed on as it is typed; the terminal is as it was afterwards."""
+    before = termios.tcgetattr(0)
+    # Not TCSAFLUSH: what was typed ahead counts, and output that is held up holds up no end.
+    try:
+        tty.setraw(0, termios.TCSANOW)
+        yield
+    finally:
+        with suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(0, termios.TCSANOW, before)
