@@ -56,7 +56,8 @@ class HostCommandRun:
     async def run(self, stop: Stop) -> Realised:
         """Run it and take its outputs."""
         out = self._results / "out"
-        await self._placement.make_directory(out)
+        # A guest's user is another one.
+        await self._placement.make_outbox(out)
         shell = ShellCommand(
             self._placement,
             await self._placement.confinement(),
