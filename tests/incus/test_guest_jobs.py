@@ -1,0 +1,396 @@
+"""Jobs in guests of a real Incus, run by the program: what they see, how they end, what is left."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.project import Project, finish, wait_for
+from incus.guest_project import (
+    USER,
+    Json,
+    assert_nothing_is_left,
+    let_go,
+    make_project,
+    outbox,
+    until,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from incus.server import IncusServer
+
+OUTPUT_BYTES = 50 * 2**20
+LONG = 90_000, 120_000
+"""Bytes of a command that fits into a variable of the runner's, and of one that doesn't."""
+PHASES = [
+    "prepare_directories",
+    "stage_workspace_snapshot",
+    "prepare_runtime",
+    "launch_guest",
+    "wait_for_completion",
+    "collect_artifacts",
+    "cleanup",
+]
+
+TARGETS = r"""
+  jobs =
+    let
+      guest = job: { runtime = "incus"; incus.role = "runner"; timeoutSecs = 60; } // job;
+      pad = builtins.concatStringsSep "" (builtins.genList (_: "0123456789") 1000);
+      repeat = count: builtins.concatStringsSep "" (builtins.genList (_: pad) count);
+    in
+    {
+      prepare = {
+        stored.drv = build "stored" "echo from the store > $out";
+        placed = {
+          drv = build "placed" "echo placed > $out";
+          guestPath = "/opt/placed";
+        };
+        payload.drv = build "payload" ''
+          mkdir -p $out/share/pikaci $out/bin
+          echo tool > $out/bin/tool
+          cat > $out/share/pikaci/payload-manifest.json <<END
+          {"schema_version": 1, "kind": "tools", "mounts": [
+            {"name": "bin", "relative_path": "bin", "guest_path": "/opt/tools", "read_only": true}
+          ]}
+          END
+        '';
+        unused.drv = build "unused" "echo unused > $out";
+        commanded.hostCommand = {
+          command = "cp README made; echo more >> made";
+          outputs = [ "made" ];
+        };
+      };
+      jobs = builtins.mapAttrs (_: guest) {
+        passes.command = "echo hello; echo err >&2; id -un; pwd; cat README";
+        fails.command = "echo why; exit 7";
+        killed.command = "kill -SEGV $$";
+        late = { command = "echo before; sleep 60; echo after"; timeoutSecs = 1; };
+        root = { command = "id -u; touch /etc/mine; touch new"; runAsRoot = true; };
+        user.command = "id -u; touch /etc/mine";
+        writable.command = "rm README; mkdir README; touch README/new; chmod 700 .; ls -R";
+        read-only = { command = "touch new || echo refused; cat README"; writableWorkspace = false; };
+        inputs = {
+          needs = [ "stored" "placed" "payload" "commanded" ];
+          command = ''
+            cat "$PIKACI_INPUT_STORED" "$PIKACI_INPUT_PLACED" "$PIKACI_INPUT_PAYLOAD"/bin/tool
+            cat "$PIKACI_INPUT_COMMANDED"/made /opt/tools/tool
+            echo "$PIKACI_INPUT_STORED" "$PIKACI_INPUT_PLACED" "$PIKACI_INPUT_COMMANDED"
+            for path in "$PIKACI_INPUT_STORED" /opt/placed /opt/tools/tool /nix/store/x; do
+              (echo x > "$path") 2>/dev/null && echo "$path can be written"
+            done
+            ls /nix/store
+          '';
+        };
+        no-inputs.command = "ls -A /nix/store 2>/dev/null | wc -l; ls /sys/class/net";
+        tries-again = { command = "exit 75"; retries.infrastructure = 2; };
+        fails-once = {
+          command = "exit 1";
+          retries.test = 1;
+        };
+        env = {
+          env = { QUOTES = "a \"b\" 'c' $HOME `d` \\"; LINES = "one\ntwo\n"; WORD = "grün → 日本"; };
+          command = ''printf '%s|' "$QUOTES" "$LINES" "$WORD"; echo "''${HOST_ONLY-unset}"'';
+        };
+        long.command = "text=${repeat 9}; echo \${#text}";
+        longer.command = "text=${repeat 12}; echo \${#text}";
+        bytes.command = ''printf 'a\377\376\000b\n' '';
+        floods.command = "yes 0123456789abcde | head -c @bytes@";
+        artifacts.command = ''
+          cd "$PIKACI_ARTIFACTS"; mkdir -p deep/er; echo text > deep/er/file
+          echo run > program; chmod 777 program
+        '';
+        hostile = {
+          runAsRoot = true;
+          command = ''
+            cd "$PIKACI_ARTIFACTS"
+            cp /bin/true setuid; chmod 6777 setuid
+            echo secret > unreadable; chmod 0 unreadable
+            ln -s /etc/shadow link; ln -s / up; mkfifo fifo
+            mknod device c 1 3 2>/dev/null || true
+            python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'
+            mkdir closed; echo inside > closed/file; chmod 0 closed
+            python3 - <<'END'
+            import os
+            for _ in range(2000):
+                os.mkdir("d"); os.chdir("d")
+            open("bottom", "w").write("deep")
+            END
+            echo kept > file; chattr +i file 2>/dev/null || true
+            ln -s /etc/shadow ../stray; rm -f ../events.jsonl; ln -s /etc/shadow ../events.jsonl
+          '';
+        };
+      };
+    };
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that is over."""
+
+    project: Project
+    server: IncusServer
+    code: int
+
+    def job(self, name: str) -> Json:
+        rows: dict[str, Json] = {row["id"]: row for row in self.project.record()["jobs"]}
+        return rows[name]
+
+    def data(self, name: str) -> bytes:
+        """What the job printed."""
+        path: Path = self.project.run_dir() / self.job(name)["guest_log_path"]
+        return path.read_bytes()
+
+    def said(self, name: str) -> list[str]:
+        return self.data(name).decode().splitlines()
+
+    def kept(self, name: str) -> Path:
+        """Where the job's artifacts are."""
+        return self.project.run_dir() / f"jobs/{name}/attempts/{self.job(name)['attempt']}/artifacts"
+
+    def end(self, name: str) -> tuple[str, str | None, int | None]:
+        row = self.job(name)
+        return row["status"], row["failure_kind"], row["exit_code"]
+
+
+@pytest.fixture(scope="module")
+def ended(incus_server: IncusServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
+    """All of these jobs in one run, as many at a time as the machine has room for."""
+    directory = tmp_path_factory.mktemp("jobs")
+    targets = TARGETS.replace("@bytes@", str(OUTPUT_BYTES))
+    project = make_project(directory, incus_server, targets).with_env(HOST_ONLY="host")
+    done = finish(project.start("run", "jobs", "--output", "json"))
+    assert done.out, done
+    yield Ended(project, incus_server, done.code)
+    # What is as deep as that, others can't remove.
+    project.pikaci("gc", "--keep-runs=0").passed()
+
+
+def test_a_job_passes_in_a_guest(ended: Ended) -> None:
+    assert ended.end("passes") == ("passed", None, 0)
+    assert ended.said("passes") == ["hello", "err", "pikaci", "/workspace/snapshot", "hello"]
+
+
+def test_its_record_says_where_it_ran(ended: Ended) -> None:
+    execution = ended.job("passes")["execution"]
+    image = ended.server.incus("image", "info", ended.server.image_alias)
+    assert execution["project"] == ended.server.project
+    assert execution["image_alias"] == ended.server.image_alias
+    assert f"Fingerprint: {execution['image_fingerprint']}" in image
+    assert execution["instance"].startswith("pikaci-")
+    assert "-passes-" in execution["instance"]
+    assert execution["instance_type"] == "container"
+    assert execution["pool"] == ended.server.pool
+    assert execution["removal"] == "handed_over"
+
+
+def test_its_phases_are_recorded_and_told_in_order(ended: Ended) -> None:
+    row = ended.job("passes")
+    assert [phase["phase"] for phase in row["phases"]] == PHASES
+    assert {phase["outcome"] for phase in row["phases"]} == {"passed"}
+    told = [
+        (event["phase"], event["outcome"])
+        for event in ended.project.events()
+        if event["event"] == "job_phase" and event["job_id"] == "passes"
+    ]
+    assert told == [(name, outcome) for name in PHASES for outcome in ("started", "passed")]
+
+
+def test_what_the_runner_did_is_kept(ended: Ended) -> None:
+    kept = ended.kept("passes")
+    assert '"status": "passed"' in (kept / "result.json").read_text()
+    assert "command_finished" in (kept / "events.jsonl").read_text()
+
+
+def test_a_failing_command_is_a_test_failure_with_its_exit_code(ended: Ended) -> None:
+    assert ended.end("fails") == ("failed", "test_failure", 7)
+    assert ended.said("fails") == ["why"]
+
+
+def test_a_command_that_a_signal_ends_has_the_signals_exit_code(ended: Ended) -> None:
+    assert ended.end("killed") == ("failed", "test_failure", 128 + 11)
+
+
+def test_a_late_command_is_a_timeout_with_its_whole_log(ended: Ended) -> None:
+    assert ended.end("late")[:2] == ("failed", "timeout")
+    assert ended.said("late") == ["before"]
+    assert ended.job("late")["attempt"] == 1
+
+
+def test_a_job_is_root_only_if_it_says_so(ended: Ended) -> None:
+    assert ended.end("root") == ("passed", None, 0)
+    assert ended.said("root") == ["0"]
+    assert ended.end("user") == ("failed", "test_failure", 1)
+    assert ended.said("user")[0] == str(USER)
+
+
+def test_a_workspace_can_be_written_unless_the_job_says_otherwise(ended: Ended) -> None:
+    assert ended.end("writable") == ("passed", None, 0)
+    assert "new" in ended.said("writable")
+    assert ended.end("read-only") == ("passed", None, 0)
+    assert ended.said("read-only")[1:] == ["refused", "hello"]
+
+
+def test_the_snapshot_on_the_host_stays_as_it_was(ended: Ended) -> None:
+    snapshot = ended.project.state / "snapshots" / ended.project.record()["snapshot_id"]
+    assert (snapshot / "README").read_text() == "hello\n"
+    assert {path.name for path in snapshot.iterdir()} == {
+        path.name for path in ended.project.root.iterdir() if path.name != ".git"
+    }
+
+
+def test_prepared_outputs_are_where_the_plan_says(ended: Ended) -> None:
+    said = ended.said("inputs")
+    assert said[:6] == ["from the store", "placed", "tool", "hello", "more", "tool"]
+    stored, placed, commanded = said[6].split()
+    assert stored.startswith("/nix/store/")
+    assert placed == "/opt/placed"
+    assert commanded == "/staged/commanded"
+
+
+def test_prepared_outputs_can_not_be_written(ended: Ended) -> None:
+    assert not any("can be written" in line for line in ended.said("inputs"))
+
+
+def test_a_job_sees_no_more_of_the_hosts_store_than_it_needs(ended: Ended) -> None:
+    names = [name.partition("-")[2] for name in ended.said("inputs")[7:]]
+    assert sorted(names) == ["payload", "placed", "stored"]
+    assert ended.said("no-inputs")[0] == "0"
+
+
+def test_a_job_has_no_network_unless_it_asks(ended: Ended) -> None:
+    assert ended.said("no-inputs")[1:] == ["lo"]
+
+
+def test_exit_code_75_is_infrastructure_and_tried_again(ended: Ended) -> None:
+    assert ended.end("tries-again") == ("failed", "infrastructure", 75)
+    attempts = ended.job("tries-again")["attempts"]
+    assert [row["number"] for row in attempts] == [1, 2, 3]
+    assert len({row["execution"]["instance"] for row in attempts}) == 3
+
+
+def test_a_test_failure_is_tried_again_only_if_the_plan_says(ended: Ended) -> None:
+    assert ended.job("fails-once")["attempt"] == 2
+    assert ended.job("fails")["attempt"] == 1
+
+
+def test_variables_keep_quotes_newlines_and_letters(ended: Ended) -> None:
+    expected = "a \"b\" 'c' $HOME `d` \\|one\ntwo\n|grün → 日本|unset\n"
+    assert ended.data("env").decode() == expected
+
+
+@pytest.mark.parametrize(("name", "length"), [("long", LONG[0]), ("longer", LONG[1])])
+def test_a_long_command_is_run_whole(ended: Ended, name: str, length: int) -> None:
+    assert ended.end(name) == ("passed", None, 0)
+    assert ended.said(name) == [str(length)]
+
+
+def test_output_that_is_no_text_is_kept_byte_by_byte(ended: Ended) -> None:
+    assert ended.data("bytes") == b"a\xff\xfe\x00b\n"
+
+
+def test_much_output_is_complete(ended: Ended) -> None:
+    expected = b"0123456789abcde\n" * (OUTPUT_BYTES // 16)
+    assert hashlib.sha256(ended.data("floods")).digest() == hashlib.sha256(expected).digest()
+
+
+def test_artifacts_are_recorded_and_have_no_modes_of_the_guests(ended: Ended) -> None:
+    files = ended.kept("artifacts") / "files"
+    rows = {row["path"]: row for row in ended.job("artifacts")["artifacts"]}
+    assert sorted(rows) == ["deep/er/file", "program"]
+    assert rows["deep/er/file"]["sha256"] == hashlib.sha256(b"text\n").hexdigest()
+    assert stat.S_IMODE((files / "program").stat().st_mode) == 0o600
+    assert (files / "program").stat().st_uid == 0
+
+
+def test_what_a_hostile_job_leaves_does_no_harm(ended: Ended) -> None:
+    assert ended.end("hostile") == ("passed", None, 0)
+    kept = ended.kept("hostile")
+    rows = [row["path"] for row in ended.job("hostile")["artifacts"]]
+    deep = "d/" * 2000 + "bottom"
+    assert sorted(rows) == sorted(["setuid", "unreadable", "closed/file", "file", deep])
+    assert not (kept / "events.jsonl").exists()
+    listing = subprocess.run(
+        ["find", str(kept), "!", "-type", "d", "!", "-type", "f"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert listing.stdout == ""
+    assert stat.S_IMODE((kept / "files/setuid").stat().st_mode) == 0o600
+    assert (kept / "files/unreadable").read_text() == "secret\n"
+
+
+def test_nothing_is_left_of_all_these_jobs(ended: Ended) -> None:
+    ended.project.pikaci("reap").passed()
+    assert_nothing_is_left(ended.server, ended.project.state)
+
+
+def test_a_guest_has_its_network_limits_and_labels_while_it_runs(
+    incus_server: IncusServer, tmp_path: Path
+) -> None:
+    targets = rf"""
+      wired.jobs.it = {{
+        runtime = "incus";
+        incus = {{ role = "runner"; network = "{incus_server.bridge}"; }};
+        resources = {{ cpus = 1; memoryMib = 300; }};
+        command = ''
+          until ip -4 address show eth0 | grep -q 'inet 10\.'; do sleep 0.05; done
+          cd /sys/fs/cgroup; ls /sys/class/net; nproc
+              cat memory.max memory/memory.limit_in_bytes 2>/dev/null
+          {until("go")}
+        '';
+        timeoutSecs = 60;
+      }};
+    """
+    project = make_project(tmp_path, incus_server, targets)
+    running = project.start("run", "wired", "--output", "json", "--wait-removal")
+    (run_id,) = wait_for(project.run_ids)
+    log = project.state / f"runs/{run_id}/jobs/it/attempts/1/guest.log"
+    wait_for(lambda: log.exists() and log.read_text().count("\n") == 4)
+
+    (name,) = incus_server.instances()
+    label = f"user.pikaci.{{}} of {name}"
+    labels = [
+        incus_server.incus("config", "get", name, f"user.pikaci.{key}").strip()
+        for key in ("run_id", "job_id", "owner")
+    ]
+    let_go(project.state, "it", run_id)
+    finish(running).passed()
+
+    owner = (project.state / "owner-id").read_text().strip()
+    assert labels == [run_id, "it", owner], label
+    assert log.read_text().split() == ["eth0", "lo", "1", str(300 * 2**20)]
+    assert_nothing_is_left(incus_server, project.state)
+
+
+def test_the_log_can_be_followed_while_the_job_runs(
+    incus_server: IncusServer, tmp_path: Path
+) -> None:
+    steps = f"echo first; {until('second')}; echo second; {until('third')}; echo third"
+    targets = f"""
+      slow.jobs.it = {{
+        runtime = "incus"; incus.role = "runner"; command = ''{steps}''; timeoutSecs = 60;
+      }};
+    """
+    project = make_project(tmp_path, incus_server, targets)
+    running = project.start("run", "slow")
+    (run_id,) = wait_for(project.run_ids)
+    wait_for((outbox(project.state, "it", run_id) / "files").is_dir)
+    with project.start("logs", run_id, "--follow", "--kind", "guest") as following:
+        assert following.stdout
+        assert following.stdout.readline() == b"first\n"
+        let_go(project.state, "it", run_id, "second")
+        assert following.stdout.readline() == b"second\n"
+        let_go(project.state, "it", run_id, "third")
+        assert following.stdout.read() == b"third\n"
+    finish(running).passed()
