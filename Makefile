@@ -3,7 +3,7 @@
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run test unit lint types lock clean env env-dev
+.PHONY: help run incus test unit lint types lock clean env env-dev env-incus
 
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -14,10 +14,14 @@ run: env ## Run the hello target
 	@echo
 	@echo "next:  . .venv/bin/activate    then  pikaci logs latest    pikaci status latest    pikaci --help"
 
-test: env-dev ## Run all of the project's own lanes through pikaci
+incus: env ## Set up Incus with a guest image, for jobs that have guests
+	@ci/bootstrap/incus.sh
+	@echo "next:  . .venv/bin/activate    then  pikaci run hello-guest"
+
+test: env-dev env-incus ## Run all of the project's own lanes through pikaci
 	@ci/bootstrap/test.sh
 
-unit: env-dev ## Run the tests directly, without pikaci around them
+unit: env-dev env-incus ## Run the tests directly, without pikaci around them
 	@pytest
 
 lint: env-dev ## Check style and formatting
@@ -42,3 +46,6 @@ env-dev: # what working on it needs
 	@ci/bootstrap/packages.sh
 	@ci/bootstrap/python.sh dev
 	@ci/bootstrap/nix.sh
+
+env-incus: # what tests with a real Incus need
+	@ci/bootstrap/incus-packages.sh

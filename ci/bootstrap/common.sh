@@ -5,7 +5,9 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 venv=$root/.venv
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pikaci
-export root venv cache
+# Where programs of root's are that a user's PATH may not have.
+system_programs=/usr/local/sbin:/usr/sbin:/sbin:/usr/libexec/incus
+export root venv cache system_programs
 
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }

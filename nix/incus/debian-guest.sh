@@ -1,10 +1,7 @@
 #!/usr/bin/env bash
 # The guest image made from Debian's packages: the same runner and the same paths as the NixOS image, for machines that
 # can't build that one. Prints the directory with metadata.tar.xz and rootfs.squashfs, which it makes in the user's cache
-# where they aren't there yet. Usage: debian-guest.sh [OUTDIR | --name]
-#
-# OUTDIR  copies the two files there as well
-# --name  prints only what the image is known by: a hash of all that it is made from
+# where they aren't there yet. Usage: debian-guest.sh [OUTDIR: where they are copied to]
 . "$(dirname "${BASH_SOURCE[0]}")/../../ci/bootstrap/common.sh"
 
 suite=bookworm
@@ -98,8 +95,7 @@ ensure_image() (
 )
 
 case ${1:-} in
-  --name) echo "$name" ;;
-  -*) die "usage: debian-guest.sh [OUTDIR | --name]" ;;
+  -*) die "usage: debian-guest.sh [OUTDIR]" ;;
   *)
     ensure_image
     if [ -n "${1:-}" ]; then

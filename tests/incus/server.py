@@ -146,10 +146,11 @@ class IncusServer:
             project=self.project,
         )
         self.incus("admin", "init", "--preseed", stdin=preseed)
-        name, image = debian_guest()
+        image = debian_guest()
         files = [str(image / "metadata.tar.xz"), str(image / "rootfs.squashfs")]
         self.incus("image", "import", "--quiet", *files, "--alias", self.image_alias)
-        self.incus("image", "set-property", self.image_alias, "user.pikaci.drv", name)
+        content = self.incus("image", "list", "--format=csv", "--columns=F").strip()
+        self.incus("image", "set-property", content, "user.pikaci.content", content)
 
     def end(self) -> None:
         """End incusd and remove all that was its."""
@@ -273,8 +274,8 @@ def wait_until_gone(entry: Path) -> None:
         time.sleep(0.05)
 
 
-def debian_guest() -> tuple[str, Path]:
-    """What the Debian guest is known by, and where it is; it is made if it isn't there."""
+def debian_guest() -> Path:
+    """Where the Debian guest's image is; it is made if it isn't there."""
     done = subprocess.run(
         [ROOT / "nix" / "incus" / "debian-guest.sh"],
         capture_output=True,
@@ -283,8 +284,7 @@ def debian_guest() -> tuple[str, Path]:
         timeout=GUEST_BUILD_SECS,
     )
     assert done.returncode == 0, done.stderr
-    directory = Path(done.stdout.strip())
-    return directory.name, directory
+    return Path(done.stdout.strip())
 
 
 def free_address() -> str:
