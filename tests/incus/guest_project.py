@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ from runner import ORCHESTRATOR, SCRIPT, Runner
 from usertree import IDENTITY, UserTree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from incus.server import IncusServer
     from jerichoci.plan import ExecuteNode, PrepareNode
@@ -65,6 +67,22 @@ def make_project(directory: Path, server: IncusServer, targets: str) -> Project:
     project.tree.init()
     project.tree.commit()
     return project
+
+
+@contextmanager
+def ending(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that doesn't outlive its test."""
+    with process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+def started(project: Project, *args: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """A command of the program that goes on while the block runs."""
+    return ending(project.start(*args))
 
 
 def guest_job(
@@ -134,7 +152,7 @@ class GuestRunner:
 
     def run(self, *nodes: PrepareNode | ExecuteNode, run_id: str = RUN_ID) -> Json:
         """Run to the end; the record of the only job."""
-        with self.start(*nodes, run_id=run_id) as process:
+        with ending(self.start(*nodes, run_id=run_id)) as process:
             process.wait(90)
         (record,) = self.record(run_id)["jobs"]
         return dict(record)
