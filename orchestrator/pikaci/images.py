@@ -23,6 +23,7 @@ from jerichoci.stop import Stop
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from jerichoci.incus.image_files import ImageFiles
     from jerichoci.nix import NixOptions
     from jerichoci.placement import Placement
     from jerichoci.realise import Realised
@@ -128,13 +129,16 @@ def check_buildable(image: RoleImage) -> None:
     )
 
 
-async def build_image(image: RoleImage, placement: Placement, *, print_logs: bool) -> Path:
+async def build_image(image: RoleImage, placement: Placement, *, print_logs: bool) -> ImageFiles:
     """Have an image in the store, kept from Nix's collector until the role's next one is built.
 
     Raises:
         UnbuiltImageError: a builder failed.
+        UsageError: what was built is no such image.
         InfrastructureError: it can't be built or fetched here.
     """
+    from jerichoci.incus.image_files import files_in
+
     if image.drv_path is None or image.out_path is None:
         raise ValueError(f"image {image.role} has nothing to build it by")
     roots = placement.state_root / ROOTS / image.role
@@ -152,7 +156,13 @@ async def build_image(image: RoleImage, placement: Placement, *, print_logs: boo
     for link in roots.iterdir():
         if link.readlink() != path:
             link.unlink()
-    return path
+    try:
+        return files_in(path, image.instance_type)
+    except UsageError as error:
+        raise UsageError(
+            f"the package of image {image.role} is no image: {error.message}",
+            "it must be a directory as `incus-image-container` of pikaci's flake is",
+        ) from error
 
 
 async def link_image(path: Path, link: Path, options: NixOptions) -> None:
@@ -188,7 +198,7 @@ class _Progress:
     def building(self, node_id: str) -> None:
         """The image isn't there yet."""
         self._started = time.monotonic()
-        click.echo(f"pikaci: building image {node_id}; the first time it takes long", err=True)
+        click.echo(f"pikaci: building image {node_id}", err=True)
 
     def finished(self, node_id: str, result: Realised) -> None:
         """The image is there, or won't be."""

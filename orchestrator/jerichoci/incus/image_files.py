@@ -135,7 +135,8 @@ def _look_at(path: Path) -> Kind:
     kind = next((kind for kind in KINDS if head.startswith(kind.magic)), None)
     if kind is None:
         raise UsageError(f"{path} is neither a squashfs nor a qcow2 disk", MAKE_ONE)
-    if kind is CONTAINER and size < int.from_bytes(head[SQUASHFS_LENGTH], "little"):
+    length = int.from_bytes(head[SQUASHFS_LENGTH], "little")
+    if kind is CONTAINER and size < max(length, SQUASHFS_LENGTH.stop):
         raise _damaged(path, "a whole squashfs")
     return kind
 

@@ -36,7 +36,7 @@ print_logs_option = click.option(
 )
 
 
-@click.command("build")
+@click.command("build", short_help="Build a role's image with Nix.")
 @click.argument("role", metavar="ROLE", shell_complete=complete_role)
 @click.option(
     "--output",
@@ -85,7 +85,7 @@ async def _build(wanted: WantedImage, output: Path | None) -> tuple[RoleImage, P
 
     image, placement = await wanted.load(built=True)
     check_buildable(image)
-    path = await build_image(image, placement, print_logs=wanted.print_logs)
+    path = (await build_image(image, placement, print_logs=wanted.print_logs)).metadata.parent
     if output:
         await link_image(path, output, wanted.nix)
     return image, path

@@ -78,7 +78,7 @@ class Given:
         return files_in(self.directory or Path(), instance_type)
 
 
-@click.command("import")
+@click.command("import", short_help="Import a role's image into Incus, built if need be.")
 @click.argument("role", metavar="[ROLE]", required=False, shell_complete=complete_role)
 @click.option(
     "--from",
@@ -206,7 +206,6 @@ async def _import_role(
     wanted: WantedImage, given: Given, image: RoleImage, placement: Placement
 ) -> Imported:
     from jerichoci.incus.image import take_image
-    from jerichoci.incus.image_files import files_in
     from jerichoci.runtime.incus import in_thread
     from pikaci.images import build_image, check_buildable
 
@@ -220,8 +219,7 @@ async def _import_role(
         done = await in_thread(take_image, incus, alias, image.drv_path)
         if done:
             return await _end(given, done, incus)
-    path = await build_image(image, placement, print_logs=wanted.print_logs)
-    files = files_in(path, image.instance_type)
+    files = await build_image(image, placement, print_logs=wanted.print_logs)
     return await _send(given, alias, files, placement, incus, image.drv_path)
 
 

@@ -53,7 +53,7 @@ class Row:
         }
 
 
-@click.command("list")
+@click.command("list", short_help="List the images of roles and of Incus.")
 @click.option(
     "--check",
     is_flag=True,

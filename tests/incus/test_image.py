@@ -1,0 +1,362 @@
+"""Images in a real Incus: imported once, aliased without a gap, nothing left of what failed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from guest_images import METADATA, image, write_image
+from incus.server import ROOT, debian_guest
+from jerichoci.errors import UsageError
+from jerichoci.incus.api import IncusError, MissingError
+from jerichoci.incus.image import (
+    CONTENT_PROPERTY,
+    DRV_PROPERTY,
+    check_alias,
+    import_image,
+    prune_images,
+    take_image,
+)
+from jerichoci.incus.image_files import VIRTUAL_MACHINE, files_in
+from jerichoci.incus.pylxd_incus import PylxdIncus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from incus.server import IncusServer
+    from jerichoci.incus.image import Imported
+    from jerichoci.incus.image_files import ImageFiles
+
+ALIAS = "pikaci/some"
+DRV, OTHER_DRV = "/nix/store/aaaa-image.drv", "/nix/store/bbbb-image.drv"
+DEADLINE_SECS = 30
+LARGE_BYTES = 2**30
+SEND = """
+import sys
+from pathlib import Path
+from jerichoci.incus.image import import_image
+from jerichoci.incus.image_files import files_in
+from jerichoci.incus.pylxd_incus import PylxdIncus
+socket, project, directory, alias = sys.argv[1:]
+import_image(PylxdIncus(Path(socket), project), files_in(Path(directory)), alias)
+"""
+
+
+@pytest.fixture
+def incus(incus_server: IncusServer) -> Iterator[PylxdIncus]:
+    """A project without images, which goes with the test."""
+    name = f"images-{secrets.token_hex(3)}"
+    incus_server.incus("project", "create", name, "--config=features.images=true")
+    project = PylxdIncus(incus_server.socket, name)
+    yield project
+    for found in project.images():
+        project.delete_image(found.fingerprint)
+    incus_server.incus("project", "delete", name)
+
+
+def named(incus: PylxdIncus, alias: str = ALIAS) -> str | None:
+    found = incus.image(alias)
+    return found.fingerprint if found else None
+
+
+def fingerprints(incus: PylxdIncus) -> set[str]:
+    return {found.fingerprint for found in incus.images()}
+
+
+def test_an_image_is_known_by_alias_and_content(incus: PylxdIncus, tmp_path: Path) -> None:
+    files = image(tmp_path)
+
+    done = import_image(incus, files, ALIAS)
+
+    assert (done.fingerprint, done.was_sent, done.replaced) == (files.fingerprint(), True, None)
+    (found,) = incus.images()
+    assert found.aliases == (ALIAS,)
+    assert found.properties[CONTENT_PROPERTY] == found.fingerprint == files.fingerprint()
+    assert not found.is_vm
+
+
+def test_an_image_of_a_derivation_is_known_by_it(incus: PylxdIncus, tmp_path: Path) -> None:
+    done = import_image(incus, image(tmp_path), ALIAS, DRV)
+
+    (found,) = incus.images()
+    assert found.properties[DRV_PROPERTY] == DRV
+    assert CONTENT_PROPERTY not in found.properties
+    assert take_image(incus, "pikaci/more", DRV) == type(done)(
+        done.fingerprint, "pikaci/more", was_sent=False, replaced=None
+    )
+    assert take_image(incus, ALIAS, OTHER_DRV) is None
+    assert named(incus) == named(incus, "pikaci/more") == done.fingerprint
+
+
+def test_a_virtual_machine_is_imported_as_one(incus: PylxdIncus, tmp_path: Path) -> None:
+    import_image(incus, files_in(write_image(tmp_path, kind=VIRTUAL_MACHINE)), ALIAS)
+
+    (found,) = incus.images()
+    assert found.is_vm
+
+
+def test_what_is_there_is_not_sent_again(incus: PylxdIncus, tmp_path: Path) -> None:
+    sent: list[str] = []
+    first = import_image(incus, image(tmp_path), ALIAS, sending=lambda: sent.append("first"))
+
+    again = import_image(incus, image(tmp_path), ALIAS, sending=lambda: sent.append("again"))
+
+    assert sent == ["first"]
+    assert (again.fingerprint, again.was_sent, again.replaced) == (first.fingerprint, False, None)
+
+
+def test_the_same_bytes_may_be_of_another_derivation(incus: PylxdIncus, tmp_path: Path) -> None:
+    import_image(incus, image(tmp_path), ALIAS, DRV)
+
+    again = import_image(incus, image(tmp_path), ALIAS, OTHER_DRV)
+
+    assert not again.was_sent
+    assert incus.images()[0].properties[DRV_PROPERTY] == OTHER_DRV
+
+
+def test_an_image_imported_by_hand_is_taken(
+    incus: PylxdIncus, incus_server: IncusServer, tmp_path: Path
+) -> None:
+    files = image(tmp_path)
+    by_hand(incus_server, incus, files)
+
+    done = import_image(incus, files, ALIAS)
+
+    assert (done.was_sent, named(incus)) == (False, files.fingerprint())
+
+
+def test_another_image_takes_the_alias_and_the_old_one_stays(
+    incus: PylxdIncus, tmp_path: Path
+) -> None:
+    old = import_image(incus, image(tmp_path / "old", "old"), ALIAS)
+
+    new = import_image(incus, image(tmp_path / "new", "new"), ALIAS)
+
+    assert new.replaced == old.fingerprint
+    assert named(incus) == new.fingerprint
+    assert fingerprints(incus) == {old.fingerprint, new.fingerprint}
+
+
+def test_there_is_no_moment_without_the_alias(incus: PylxdIncus, tmp_path: Path) -> None:
+    files = [image(tmp_path / str(number), str(number)) for number in range(2)]
+    import_image(incus, files[0], ALIAS)
+    seen: list[str | None] = []
+    done = threading.Event()
+
+    def look() -> None:
+        mine = PylxdIncus(incus._socket, incus.project)
+        while not done.is_set():
+            seen.append(named(mine))
+
+    with ThreadPoolExecutor() as pool:
+        looking = pool.submit(look)
+        for number in range(20):
+            import_image(incus, files[number % 2], ALIAS)
+        done.set()
+        looking.result()
+
+    assert None not in seen
+    assert set(seen) == {one.fingerprint() for one in files}
+
+
+def test_pruning_removes_what_had_the_alias(
+    incus: PylxdIncus, incus_server: IncusServer, tmp_path: Path
+) -> None:
+    by_hand(incus_server, incus, image(tmp_path / "hand", "hand"))
+    other = import_image(incus, image(tmp_path / "other", "other"), "pikaci/other")
+    import_image(incus, image(tmp_path / "other2", "other2"), "pikaci/other")
+    both = import_image(incus, image(tmp_path / "both", "both"), ALIAS)
+    import_image(incus, image(tmp_path / "both", "both"), "pikaci/both")
+    old = import_image(incus, image(tmp_path / "old", "old"), ALIAS, DRV)
+    new = import_image(incus, image(tmp_path / "new", "new"), ALIAS, OTHER_DRV)
+    before = fingerprints(incus)
+
+    assert [gone.fingerprint for gone in prune_images(incus, ALIAS)] == [old.fingerprint]
+
+    assert before - fingerprints(incus) == {old.fingerprint}
+    assert {other.fingerprint, both.fingerprint, new.fingerprint} < fingerprints(incus)
+    assert prune_images(incus, ALIAS) == []
+
+
+def test_pruning_finds_what_the_nixos_module_imported(incus: PylxdIncus, tmp_path: Path) -> None:
+    files = image(tmp_path / "old", "old")
+    old = incus.import_image(files.metadata, files.rootfs, is_vm=False)
+    incus.set_properties(old, {DRV_PROPERTY: DRV})
+    incus.point_alias(ALIAS, old)
+    import_image(incus, image(tmp_path / "new", "new"), ALIAS)
+
+    assert [gone.fingerprint for gone in prune_images(incus, ALIAS)] == [old]
+
+
+def test_an_instance_outlives_its_image(incus_server: IncusServer, tmp_path: Path) -> None:
+    incus = PylxdIncus(incus_server.socket, incus_server.project)
+    alias = "pikaci/pruned"
+    guest = debian_guest()
+    write_image(tmp_path / "guest", metadata=METADATA + "properties: {serial: once}\n")
+    (tmp_path / "guest" / "rootfs.squashfs").unlink()
+    (tmp_path / "guest" / "rootfs.squashfs").symlink_to(guest / "rootfs.squashfs")
+    old = import_image(incus, files_in(tmp_path / "guest"), alias)
+    incus_server.incus("launch", "--quiet", alias, "older")
+
+    new = import_image(incus, image(tmp_path / "new", "new"), alias)
+    (removed,) = prune_images(incus, alias)
+
+    assert removed.fingerprint == old.fingerprint
+    assert incus_server.incus("exec", "older", "--", "echo", "here") == "here\n"
+    incus.delete_image(new.fingerprint)
+
+
+def test_two_may_import_one_image_at_once(incus: PylxdIncus, tmp_path: Path) -> None:
+    files = image(tmp_path, "x" * 20_000_000)
+
+    done = at_once(incus, dict.fromkeys(("pikaci/a", "pikaci/b", "pikaci/c"), files))
+
+    assert {one.fingerprint for one in done} == {files.fingerprint()}
+    assert fingerprints(incus) == {files.fingerprint()}
+    assert sum(one.was_sent for one in done) == 1
+    assert len(incus.images()[0].aliases) == 3
+
+
+def test_two_may_want_one_alias_at_once(incus: PylxdIncus, tmp_path: Path) -> None:
+    files = {str(number): image(tmp_path / str(number), str(number)) for number in range(4)}
+
+    done = at_once(incus, files, alias=ALIAS)
+
+    assert fingerprints(incus) == {one.fingerprint for one in done}
+    assert named(incus) in fingerprints(incus)
+
+
+def test_an_image_that_is_removed_meanwhile_is_sent_again(
+    incus: PylxdIncus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removals = iter([True])
+    label = incus.set_properties
+
+    def remove_once(fingerprint: str, properties: Mapping[str, str]) -> None:
+        if next(removals, False):
+            incus.delete_image(fingerprint)
+        label(fingerprint, properties)
+
+    monkeypatch.setattr(incus, "set_properties", remove_once)
+
+    done = import_image(incus, image(tmp_path), ALIAS)
+
+    assert named(incus) == done.fingerprint
+
+
+def test_an_image_that_is_removed_each_time_is_said(
+    incus: PylxdIncus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incus, "point_alias", lambda _alias, found: incus.delete_image(found))
+    monkeypatch.setattr(incus, "set_properties", missing)
+
+    with pytest.raises(IncusError, match="was removed each time"):
+        import_image(incus, image(tmp_path), ALIAS)
+
+
+def missing(*_arguments: object) -> None:
+    raise MissingError("gone")
+
+
+def test_an_alias_of_no_image_is_refused(incus: PylxdIncus, tmp_path: Path) -> None:
+    with pytest.raises(MissingError):
+        incus.point_alias(ALIAS, "0" * 64)
+    done = import_image(incus, image(tmp_path), ALIAS)
+    with pytest.raises(MissingError):
+        incus.point_alias(ALIAS, "0" * 64)
+    assert named(incus) == done.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ("architecture: zork\ncreation_date: 1\n", "Architecture isn't supported: zork"),
+        ("architecture: [", "yaml: line 1"),
+    ],
+)
+def test_what_incus_refuses_is_said_in_its_words(
+    incus: PylxdIncus, tmp_path: Path, metadata: str, said: str
+) -> None:
+    old = import_image(incus, image(tmp_path / "old", "old"), ALIAS)
+
+    with pytest.raises(IncusError, match="Incus doesn't take the image") as refusal:
+        import_image(incus, files_in(write_image(tmp_path / "new", metadata=metadata)), ALIAS)
+
+    assert said in refusal.value.message
+    assert fingerprints(incus) == {old.fingerprint}
+    assert named(incus) == old.fingerprint
+
+
+def test_an_import_that_is_killed_leaves_nothing(
+    incus: PylxdIncus, incus_server: IncusServer, tmp_path: Path
+) -> None:
+    old = import_image(incus, image(tmp_path / "old", "old"), ALIAS)
+    write_image(tmp_path / "new", kind=VIRTUAL_MACHINE)
+    with (tmp_path / "new" / "disk.qcow2").open("r+b") as disk:
+        disk.truncate(LARGE_BYTES)
+    before = stored(incus_server)
+    sending = subprocess.Popen(
+        [sys.executable, "-c", SEND, incus_server.socket, incus.project, tmp_path / "new", ALIAS],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "orchestrator")},
+    )
+    wait_for(lambda: any(size > 2**24 for size in uploads(incus_server).values()))
+    sending.kill()
+    sending.wait()
+
+    wait_for(lambda: stored(incus_server) == before)
+    assert fingerprints(incus) == {old.fingerprint}
+    assert named(incus) == old.fingerprint
+
+
+def uploads(server: IncusServer) -> dict[str, int]:
+    found = server.directory.glob("images/incus_build_*/*")
+    return {str(path): path.stat().st_size for path in found if path.exists()}
+
+
+def stored(server: IncusServer) -> set[str]:
+    return {path.name for path in (server.directory / "images").iterdir()}
+
+
+def by_hand(server: IncusServer, incus: PylxdIncus, files: ImageFiles) -> None:
+    paths = (str(files.metadata), str(files.rootfs))
+    server.incus("image", "import", "--quiet", f"--project={incus.project}", *paths)
+
+
+def at_once(
+    incus: PylxdIncus, wanted: dict[str, ImageFiles], alias: str | None = None
+) -> list[Imported]:
+    """Import images at once, each over a connection of its own; by alias."""
+
+    def one(name: str) -> Imported:
+        mine = PylxdIncus(incus._socket, incus.project)
+        return import_image(mine, wanted[name], alias or name)
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(one, wanted))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("text", ["pikaci/dev", "a", "A.b_c-1/x"])
+def test_an_alias_is_spelled_as_in_catalogs(text: str) -> None:
+    assert check_alias(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "/a", "a b", "a:b", "ä", "a\n", "-a"])
+def test_another_spelling_is_no_alias(text: str) -> None:
+    with pytest.raises(UsageError, match="is not an alias"):
+        check_alias(text)
