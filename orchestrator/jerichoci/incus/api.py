@@ -111,6 +111,15 @@ class StoredImage:
 
 
 @dataclass(frozen=True)
+class Network:
+    """A network interface of the host; a managed one is Incus's own."""
+
+    name: str
+    kind: str
+    is_managed: bool
+
+
+@dataclass(frozen=True)
 class Profile:
     """A profile's devices, by name."""
 
@@ -246,11 +255,17 @@ class Incus(Protocol):
     def pool_driver(self, pool: str) -> str | None:
         """The driver of a storage pool; None if there is no such pool."""
 
+    def pool_free_bytes(self, pool: str) -> int | None:
+        """The room left in a storage pool; None if it can't be told."""
+
     def is_unpacked(self, pool: str, fingerprint: str) -> bool:
         """Whether a pool has an image's unpacked copy, of which instances are made."""
 
     def profile(self, name: str) -> Profile | None:
         """A profile; None if there is none of that name."""
+
+    def networks(self) -> list[Network]:
+        """The host's interfaces, with those that Incus makes."""
 
     def has_network(self, name: str) -> bool:
         """Whether the host has an interface of that name to which guests can be attached."""

@@ -31,6 +31,7 @@ from jerichoci.incus.api import (
     Instance,
     LostError,
     MissingError,
+    Network,
     NoProgramError,
     Profile,
     Server,
@@ -298,6 +299,12 @@ class PylxdIncus:
         found = self._find(f"storage-pools/{quote(pool, safe='')}")
         return str(found["driver"]) if found else None
 
+    def pool_free_bytes(self, pool: str) -> int | None:
+        """The room left in a storage pool."""
+        found = self._find(f"storage-pools/{quote(pool, safe='')}/resources")
+        space = (found or {}).get("space") or {}
+        return space["total"] - space.get("used", 0) if space.get("total") else None
+
     def is_unpacked(self, pool: str, fingerprint: str) -> bool:
         """Whether a pool has an image's unpacked copy."""
         path = f"storage-pools/{quote(pool, safe='')}/volumes/image/{fingerprint}"
@@ -307,6 +314,11 @@ class PylxdIncus:
         """A profile."""
         found = self._find(f"profiles/{quote(name, safe='')}")
         return Profile(name, found["devices"]) if found else None
+
+    def networks(self) -> list[Network]:
+        """The host's interfaces."""
+        rows = self._get("networks", recursion="1")
+        return [Network(str(row["name"]), str(row["type"]), bool(row["managed"])) for row in rows]
 
     def has_network(self, name: str) -> bool:
         """Whether the host has a network or an interface of that name."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,36 +13,48 @@ import click
 from pikaci import options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from jerichoci.layout import StateLayout
+    from pikaci.doctor.finding import Finding
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    what: str
-    good: bool
-    text: str
-    needed: bool = True
+SCHEMA_VERSION = 1
+MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
 
 
 @click.command("doctor")
+@options.json_output
 @options.flake
 @options.state_root
-def command(flake: str | None, state_root: str | None) -> int:
-    """Check Nix, git, the kernel's isolation and the state root; say what to do about each."""
+def command(flake: str | None, state_root: str | None, *, as_json: bool) -> int:
+    """Check what this machine has: Nix, git, isolation, disk, and Incus with the flake's images.
+
+    Says what to do about each thing that isn't as it should be. A note is about what can be done
+    without; the exit code is 75 if anything is bad.
+    """
+    import json
+
     from jerichoci.errors import EXIT_INFRASTRUCTURE
 
     with _some_state(state_root, flake) as state:
         state.make()
-        findings = asyncio.run(_examine(state))
+        findings = asyncio.run(_examine(state, state_root, flake))
+    if as_json:
+        rows = [vars(finding) for finding in findings]
+        values = {"schema_version": SCHEMA_VERSION, "findings": rows}
+        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+    else:
+        _print(findings)
+    is_bad = any(finding.status == "bad" for finding in findings)
+    return EXIT_INFRASTRUCTURE if is_bad else 0
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        mark = "ok  " if finding.good else ("BAD " if finding.needed else "note")
-        click.echo(f"{mark} {finding.what:<12} {finding.text}")
-    bad = any(finding.needed and not finding.good for finding in findings)
-    return EXIT_INFRASTRUCTURE if bad else 0
+        click.echo(f"{MARKS[finding.status]:<4} {finding.name:<{width}}  {finding.text}")
+        if finding.hint:
+            click.echo(f"     {'':<{width}}  {finding.hint}")
 
 
 @contextmanager
@@ -65,70 +75,20 @@ def _some_state(state_root: str | None, flake: str | None) -> Iterator[StateLayo
             yield StateLayout(Path(made))
 
 
-async def _examine(state: StateLayout) -> list[Finding]:
-    from jerichoci.slots import local_capacity
-
-    capacity = local_capacity()
-    usage = shutil.disk_usage(state.root)
-    room = f"{usage.free // 2**20} MiB free at {state.root}"
-    return [
-        *await _nix(),
-        await _git(),
-        *await _isolation(state),
-        Finding("state root", usage.free > 2**30, room, needed=False),
-        Finding("capacity", good=True, text=f"{capacity.cpus} CPUs, {capacity.memory_mib} MiB"),
-        _program("nix-prefetch-git", "--source then uses plain git"),
-    ]
-
-
-async def _nix() -> list[Finding]:
-    from jerichoci import nix
-    from jerichoci.errors import PikaciError
-
-    try:
-        version = await nix.version()
-        nix.check_version(version)
-    except PikaciError as error:
-        return [Finding("nix", good=False, text=str(error))]
-    store = await nix.store_info()
-    text = "the store answers" if store.ok else f"the store does not answer: {store.last_line()}"
-    return [Finding("nix", good=True, text=version), Finding("nix store", store.ok, text)]
-
-
-async def _git() -> Finding:
-    from jerichoci import git
-    from jerichoci.errors import PikaciError
-
-    try:
-        done = await git.version()
-    except PikaciError as error:
-        return Finding("git", good=False, text=str(error))
-    return Finding("git", done.ok, done.stdout.decode().strip().removeprefix("git version "))
-
-
-async def _isolation(state: StateLayout) -> list[Finding]:
-    from jerichoci.confinement import probe
-    from jerichoci.nix import NixOptions
-    from jerichoci.placement import open_placement
-
-    placement = open_placement("local", state.root, NixOptions())
-    found = await probe(placement, state.slots / "probe-doctor")
-    processes = (
-        "jobs run in PID namespaces: nothing of them outlives them"
-        if found.namespaces
-        else "no PID namespaces: a job's child that leaves its process group can outlive it"
+async def _examine(state: StateLayout, state_root: str | None, flake: str | None) -> list[Finding]:
+    from pikaci.doctor.catalog import Wanted, read_wanted
+    from pikaci.doctor.guests import guest_findings
+    from pikaci.doctor.machine import (
+        git_finding,
+        isolation_findings,
+        nix_findings,
+        resource_findings,
     )
-    overlay = (
-        "workspaces are overlays: they cost nothing per file"
-        if found.overlay
-        else "no overlays below the state root: workspaces are copies"
+
+    nix, git, isolation = await asyncio.gather(
+        nix_findings(), git_finding(), isolation_findings(state)
     )
-    return [
-        Finding("processes", found.namespaces, processes, needed=False),
-        Finding("workspaces", found.overlay, overlay, needed=False),
-    ]
-
-
-def _program(name: str, otherwise: str) -> Finding:
-    path = shutil.which(name)
-    return Finding(name, bool(path), path or f"not on PATH: {otherwise}", needed=False)
+    machine = [*nix, git, *isolation, *resource_findings(state)]
+    works = all(finding.status != "bad" for finding in machine)
+    wanted = await read_wanted(state_root, flake) if works else Wanted()
+    return [*machine, *wanted.findings, *await guest_findings(wanted)]

@@ -1,0 +1,72 @@
+"""What the flake asks of this machine: images, and what they would be now."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pikaci.doctor.finding import Finding, note, ok
+
+if TYPE_CHECKING:
+    from pikaci.evaluation import Evaluator
+    from pikaci.images import RoleImage
+
+CURRENT_SECS = 10.0
+"""To evaluate what an image would be now; more is for who asks for that alone."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The images that the catalog names; none outside a flake."""
+
+    images: tuple[RoleImage, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    evaluator: Evaluator | None = None
+    buildable: frozenset[str] = field(default_factory=frozenset)
+    """The roles that Nix can build here."""
+
+    @property
+    def has_vms(self) -> bool:
+        """Whether one of them is a virtual machine's."""
+        return any(image.instance_type == "virtual-machine" for image in self.images)
+
+    async def drv_path(self, role: str) -> str | None:
+        """What a role's image would be built by now, if that is soon told."""
+        from jerichoci.errors import PikaciError
+        from pikaci.images import load_image
+
+        if self.evaluator is None or role not in self.buildable:
+            return None
+        try:
+            async with asyncio.timeout(CURRENT_SECS):
+                return (await load_image(self.evaluator, role, built=True)).drv_path
+        except (PikaciError, TimeoutError):
+            return None
+
+
+async def read_wanted(state_root: str | None, flake: str | None) -> Wanted:
+    """Read the catalog of the flake that is meant, if there is one."""
+    from jerichoci.errors import PikaciError, UsageError
+    from jerichoci.nix import NixOptions
+    from pikaci.catalog import open_tree
+    from pikaci.images import read_image
+    from pikaci.location import find_source
+
+    try:
+        find_source(flake)
+    except UsageError:
+        return Wanted()
+    try:
+        nix = NixOptions(offline=True)
+        evaluator = await open_tree(state_root, flake, None, nix, read_only=True)
+        catalog = await evaluator.catalog()
+    except PikaciError as error:
+        hint = error.hint or "`pikaci targets` says it in full"
+        return Wanted(findings=(note("catalog", error.message, hint),))
+    rows = catalog.values["images"]
+    images = tuple(read_image(row, catalog.system) for row in rows)
+    buildable = frozenset(row["role"] for row in rows if row["buildable"])
+    roles = ", ".join(image.role for image in images) or "none"
+    text = f"{len(catalog.values['targets'])} targets for {catalog.system}; images: {roles}"
+    return Wanted(images, (ok("catalog", text),), evaluator, buildable)

@@ -1,0 +1,39 @@
+"""One thing that was looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from jerichoci.errors import PikaciError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is so; and unless that is as it should be, what to do."""
+
+    name: str
+    status: Literal["ok", "note", "bad"]
+    text: str
+    hint: str | None = None
+
+
+def ok(name: str, text: str) -> Finding:
+    """It is as it should be."""
+    return Finding(name, "ok", text)
+
+
+def note(name: str, text: str, hint: str) -> Finding:
+    """It could be better, or something can't be had without it."""
+    return Finding(name, "note", text, hint)
+
+
+def bad(name: str, text: str, hint: str, *, needed: bool = True) -> Finding:
+    """What was asked for can't be done as it is; a note where nobody asked for it."""
+    return Finding(name, "bad" if needed else "note", text, hint)
+
+
+def trouble(name: str, error: PikaciError, hint: str, *, needed: bool = True) -> Finding:
+    """What an error says; `hint` where it doesn't say what to do."""
+    return bad(name, error.message, error.hint or hint, needed=needed)

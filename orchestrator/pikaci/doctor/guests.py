@@ -1,0 +1,211 @@
+"""Incus, and what it has for jobs in guests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from pikaci.doctor.finding import Finding, bad, note, ok, trouble
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jerichoci.errors import PikaciError
+    from jerichoci.incus.api import Incus, Profile, Server, StoredImage
+    from jerichoci.incus.site import IncusSite
+    from pikaci.doctor.catalog import Wanted
+    from pikaci.images import RoleImage
+
+DAEMON_PLACES = ("/usr/libexec/incus", "/usr/sbin", "/usr/local/sbin", "/opt/incus/bin")
+LITTLE_BYTES = 2**30
+MIB = 2**20
+SLOW_DRIVER = "dir"
+VM_DEVICES = {
+    "/dev/kvm": "`modprobe kvm_intel` or `kvm_amd`, which the firmware or the host must allow",
+    "/dev/vhost-vsock": "`modprobe vhost_vsock`",
+}
+START = "start it: `systemctl start incus`"
+
+
+async def guest_findings(wanted: Wanted) -> list[Finding]:
+    """Everything about Incus. What nobody asks for is only noted."""
+    from jerichoci.errors import PikaciError
+    from jerichoci.incus.pylxd_incus import PylxdIncus
+    from jerichoci.incus.site import local_site
+    from jerichoci.runtime.incus import in_thread
+
+    needed = bool(wanted.images)
+    try:
+        site = local_site()
+    except PikaciError as error:
+        return [trouble("incus", error, "mend it", needed=needed)]
+    socket = site.socket_path()
+    incus = PylxdIncus(socket, site.project)
+    try:
+        server = await in_thread(incus.server)
+    except PikaciError as error:
+        return [_absent(socket, error, needed=needed)]
+    if not server.is_trusted:
+        text = f"it doesn't trust this user at {socket}"
+        return [bad("incus", text, "use its unix socket", needed=needed)]
+    findings = [ok("incus", f"{server.version} at {socket}")]
+    try:
+        findings += await in_thread(lambda: _place(incus, site, needed=needed))
+        findings += await _images(incus, wanted)
+        findings.append(await in_thread(_bridges, incus))
+    except PikaciError as error:
+        findings.append(trouble("incus", error, "its log says more", needed=needed))
+    return [*findings, vm_finding(server, needed=wanted.has_vms)]
+
+
+def _absent(socket: Path, error: PikaciError, *, needed: bool) -> Finding:
+    """Why nobody answers at the socket."""
+    if not _is_missing(socket):
+        if os.access(socket, os.W_OK):
+            return bad("incus", error.message, START, needed=needed)
+        return trouble("incus", error, "join the group that may use it", needed=needed)
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *DAEMON_PLACES])
+    if shutil.which("incusd", path=path):
+        text = f"it doesn't run, or elsewhere than at {socket}"
+        return bad("incus", text, f"{START}; or set its `socket` in hosts.toml", needed=needed)
+    return bad(
+        "incus",
+        f"not installed (there is no {socket}): jobs can't run in guests",
+        "install it: Debian 13 and bookworm-backports have `incus`, NixOS has"
+        " `virtualisation.incus.enable`; then `incus admin init`",
+        needed=needed,
+    )
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _place(incus: Incus, site: IncusSite, *, needed: bool) -> list[Finding]:
+    """The project, the profile and the pool."""
+    name = site.project
+    if not incus.has_project():
+        hint = f"`incus project create {name}` makes one, or name yours in hosts.toml"
+        return [bad("incus project", f"there is no project {name}", hint, needed=needed)]
+    findings = [ok("incus project", name)]
+    profile = incus.profile(site.profile)
+    if profile is None:
+        hint = f"`incus profile create {site.profile} --project {name}`"
+        text = f"project {name} has no profile {site.profile}"
+        return [*findings, bad("incus profile", text, hint, needed=needed)]
+    findings.append(ok("incus profile", site.profile))
+    return [*findings, *_pool(incus, site, profile, needed=needed)]
+
+
+def _pool(incus: Incus, site: IncusSite, profile: Profile, *, needed: bool) -> list[Finding]:
+    pool = site.pool or profile.pool
+    if pool is None:
+        return [
+            bad(
+                "incus pool",
+                f"profile {site.profile} has no root disk",
+                f"`incus profile device add {site.profile} root disk path=/ pool=POOL"
+                f" --project {site.project}`",
+                needed=needed,
+            )
+        ]
+    driver = incus.pool_driver(pool)
+    if driver is None:
+        hint = f"`incus storage create {pool} btrfs`"
+        return [bad("incus pool", f"there is no storage pool {pool}", hint, needed=needed)]
+    findings = [ok("incus pool", f"{pool}, {driver}")]
+    if driver == SLOW_DRIVER:
+        text = f"{pool}, {driver}: it takes ten times as long to make a guest"
+        hint = '`incus storage create fast btrfs` (or zfs), and `pool = "fast"` in hosts.toml'
+        findings = [note("incus pool", text, hint)]
+    free = incus.pool_free_bytes(pool)
+    if free is not None and free < LITTLE_BYTES:
+        hint = f"`incus storage set {pool} size=SIZE`, `pikaci reap`, `incus image delete`"
+        findings.append(note("pool space", f"{free // MIB} MiB free in {pool}", hint))
+    elif free is not None:
+        findings.append(ok("pool space", f"{free // MIB} MiB free in {pool}"))
+    return findings
+
+
+async def _images(incus: Incus, wanted: Wanted) -> list[Finding]:
+    from jerichoci.runtime.incus import in_thread
+
+    findings = []
+    for image in wanted.images:
+        found = await in_thread(incus.image, image.alias)
+        findings.append(await _image(incus, wanted, image, found))
+    return findings
+
+
+async def _image(
+    incus: Incus, wanted: Wanted, image: RoleImage, found: StoredImage | None
+) -> Finding:
+    """Whether a role's image is there, of the right type, and what the flake would build now."""
+    from jerichoci.incus.image import CONTENT_PROPERTY, DRV_PROPERTY
+
+    name = f"image {image.role}"
+    mend = f"`pikaci image import {image.role}`"
+    if image.role not in wanted.buildable:
+        mend = f"`pikaci image import {image.role} --from DIR`"
+    if found is None:
+        text = f"project {incus.project} has no image {image.alias} ({image.instance_type})"
+        return bad(name, text, mend)
+    kind = "virtual-machine" if found.is_vm else "container"
+    if kind != image.instance_type:
+        return bad(name, f"{image.alias} is a {kind}, not a {image.instance_type}", mend)
+    text = (
+        f"{image.alias}, {kind}, {found.size_bytes // MIB} MiB, imported {found.uploaded_at[:10]}"
+    )
+    built_from = found.properties.get(DRV_PROPERTY)
+    if built_from is None:
+        return ok(name, text + (", from files" if CONTENT_PROPERTY in found.properties else ""))
+    current = await wanted.drv_path(image.role)
+    if current is None:
+        return ok(name, f"{text}; whether it is current, `pikaci image list --check` tells")
+    if current != built_from:
+        return note(name, f"{text}: the flake builds another one now", mend)
+    return ok(name, f"{text}, current")
+
+
+def _bridges(incus: Incus) -> Finding:
+    found = [row for row in incus.networks() if row.kind == "bridge"]
+    if not found:
+        text = "the host has none: no job can have a network"
+        return note("bridges", text, "`incus network create incusbr0`, where jobs ask for one")
+    own = ", ".join(row.name for row in found if row.is_managed)
+    others = ", ".join(row.name for row in found if not row.is_managed)
+    parts = [f"{own} of Incus" if own else "", f"{others} of the host" if others else ""]
+    return ok("bridges", "; ".join(filter(None, parts)))
+
+
+def vm_finding(server: Server, *, needed: bool) -> Finding:
+    """Whether guests can be virtual machines."""
+    from jerichoci.runtime.incus_check import VM_DRIVER
+
+    lacks = [(device, hint) for device, hint in VM_DEVICES.items() if not _opens(device)]
+    if VM_DRIVER not in server.drivers:
+        lacks.append(("Incus's driver qemu", "install QEMU with OVMF, then restart Incus"))
+    name = "virtual machines"
+    if not lacks:
+        return ok(name, "guests can be virtual machines")
+    what = ", ".join(lack for lack, _ in lacks)
+    hints = "; ".join(hint for _, hint in lacks)
+    return bad(name, f"guests can't be virtual machines without {what}", hints, needed=needed)
+
+
+def _opens(device: str) -> bool:
+    """Whether a device works, for Incus, which is root."""
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
