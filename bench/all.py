@@ -18,6 +18,7 @@ BENCHES = (
     "listing.py",
     "output.py",
     "evaluation_cost.py",
+    "incus_guests.py",
 )
 README = HERE / "README.md"
 BEGIN, END = "<!-- table: written by all.py -->\n", "<!-- end of table -->\n"
