@@ -59,8 +59,13 @@ async def attend(incus: Incus, session: Session, *, terminal: bool) -> int:
             "the connection to the guest broke", "open the shell once more"
         ) from None
     finally:
-        if not verdict.cancel():
-            verdict.exception()  # seen, though another one may be on its way
+        verdict.add_done_callback(_see)
+
+
+def _see(verdict: asyncio.Future[int]) -> None:
+    """Know an error that nobody waits for: another one is on its way."""
+    if not verdict.cancelled():
+        verdict.exception()
 
 
 async def _converse(session: Session, *, terminal: bool) -> None:

@@ -49,7 +49,7 @@ def _kept(attempt: Attempt, execution: Mapping[str, Any]) -> GuestNote:
     note = next((note for note in notes.all() if note.name == name), None)
     if note is not None and note.is_kept():
         return note
-    until = execution.get("kept_until")
+    until = note.kept_until if note is not None else execution.get("kept_until")
     if until is None:
         raise _refusal(attempt, f"run {attempt.run_id} kept no guest of job {attempt.node.job_id}")
     if time.time() >= until:
