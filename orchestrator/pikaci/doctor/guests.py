@@ -29,19 +29,24 @@ START = "start it: `systemctl start incus`"
 
 
 async def guest_findings(wanted: Wanted) -> list[Finding]:
-    """Everything about Incus. What nobody asks for is only noted."""
+    """Everything about this machine's Incus. What nobody asks for is only noted."""
     from jerichoci.errors import PikaciError
     from jerichoci.incus.pylxd_incus import PylxdIncus
     from jerichoci.incus.site import local_site
-    from jerichoci.runtime.incus import in_thread
 
-    needed = bool(wanted.images)
     try:
         site = local_site()
     except PikaciError as error:
-        return [trouble("incus", error, "mend it", needed=needed)]
-    socket = site.socket_path()
-    incus = PylxdIncus(socket, site.project)
+        return [trouble("incus", error, "mend it", needed=bool(wanted.images))]
+    return await findings_of(PylxdIncus(site.socket_path(), site.project), site, wanted)
+
+
+async def findings_of(incus: Incus, site: IncusSite, wanted: Wanted) -> list[Finding]:
+    """Everything about an Incus."""
+    from jerichoci.errors import PikaciError
+    from jerichoci.runtime.incus import in_thread
+
+    needed, socket = bool(wanted.images), site.socket_path()
     try:
         server = await in_thread(incus.server)
     except PikaciError as error:
