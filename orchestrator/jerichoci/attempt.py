@@ -138,7 +138,8 @@ class AttemptRun:
         artifacts: list[ArtifactRecord] = []
         changes: dict[str, Any] = {}
         try:
-            runtime = await self._start(phases)
+            runtime = await self._open(phases)
+            await self._launch(phases, runtime)
             try:
                 finish = await self._wait(phases, runtime)
             except (CommandFailedError, StoppedError):
@@ -170,12 +171,12 @@ class AttemptRun:
             artifacts=artifacts,
         )
 
-    async def _start(self, phases: Phases) -> Runtime:
+    async def _open(self, phases: Phases) -> Runtime:
         async with phases.phase(PhaseName.PREPARE_DIRECTORIES):
             await self.placement.make_directory(self.directory)
         async with phases.phase(PhaseName.STAGE_WORKSPACE_SNAPSHOT):
             snapshot = await self.stop.unless(self.snapshot())
-        runtime = open_runtime(
+        return open_runtime(
             self.node.runtime,
             self.placement,
             Attempt(
@@ -190,15 +191,12 @@ class AttemptRun:
                 directory=self.directory,
             ),
         )
-        try:
-            async with phases.phase(PhaseName.PREPARE_RUNTIME):
-                await self.stop.unless(runtime.prepare())
-            async with phases.phase(PhaseName.LAUNCH_GUEST):
-                await self.stop.unless(runtime.launch())
-        except BaseException:
-            await self._release(phases, runtime, None)
-            raise
-        return runtime
+
+    async def _launch(self, phases: Phases, runtime: Runtime) -> None:
+        async with phases.phase(PhaseName.PREPARE_RUNTIME):
+            await self.stop.unless(runtime.prepare())
+        async with phases.phase(PhaseName.LAUNCH_GUEST):
+            await self.stop.unless(runtime.launch())
 
     async def _wait(self, phases: Phases, runtime: Runtime) -> Finish:
         async with phases.phase(PhaseName.WAIT_FOR_COMPLETION):

@@ -99,14 +99,20 @@ class PylxdIncus:
             "devices": {name: dict(row) for name, row in spec.devices.items()},
         }
         end = time.monotonic() + deadline_secs
+        cut_off: IncusError | None = None
         while True:
             try:
                 self._wait(self._call("post", "instances", json=body), end)
             except (UnreachableError, LostError) as error:
-                # Cut off half-way. What came of it is known when the daemon is back.
-                if self._settle(spec.name, end, error):
-                    return
+                cut_off = error
+            except ConflictError:
+                # Ours, if it was only slow to appear.
+                if cut_off is None:
+                    raise
             else:
+                return
+            # Cut off half-way. What came of it is known when the daemon is back.
+            if self._settle(spec.name, end, cut_off):
                 return
 
     def _settle(self, name: str, end: float, error: IncusError) -> bool:
@@ -117,7 +123,12 @@ class PylxdIncus:
             if time.monotonic() > end:
                 raise error
             body = {"action": "start", "timeout": -1}
-            self._wait(self._call("put", f"instances/{name}/state", json=body), end)
+            try:
+                self._wait(self._call("put", f"instances/{name}/state", json=body), end)
+            except IncusError as refused:
+                error = refused  # or what was cut off starts it already
+                time.sleep(RECONNECT_PAUSE_SECS)
+        time.sleep(RECONNECT_PAUSE_SECS)
         if time.monotonic() > end:
             raise error
         return False
@@ -412,7 +423,8 @@ class PylxdIncus:
         for name in ("ws4py", "urllib3"):
             logging.getLogger(name).setLevel(logging.ERROR)
         endpoint = f"http+unix://{quote(str(self._socket), safe='')}"
-        return pylxd.Client(endpoint=endpoint, project=self.project)
+        limits = (CONNECT_SECS, ANSWER_SECS)
+        return pylxd.Client(endpoint=endpoint, project=self.project, timeout=limits)
 
     def _blame(self, error: Exception) -> NoReturn:
         """Say why Incus can't be reached, and what to do."""

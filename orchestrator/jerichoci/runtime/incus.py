@@ -165,13 +165,15 @@ class IncusGuest:
             socket=str(site.socket_path()),
             project=site.project,
         )
+        # Before there is a guest, which may put links where files go.
+        job = await self._variables()
         self._notes.write(self._note)
         began = time.monotonic()
         self._creating = asyncio.ensure_future(self._create(self._incus, spec, pool))
         await asyncio.shield(self._creating)
         self._took("create_ms", began)
         began = time.monotonic()
-        await self._ready(self._incus, is_vm=is_vm)
+        await self._ready(self._incus, job, is_vm=is_vm)
         self._took("ready_ms", began)
 
     def _look_up(self, incus: Incus) -> tuple[StoredImage, Profile]:
@@ -224,13 +226,12 @@ class IncusGuest:
                 return
         await in_thread(incus.create, spec, CREATE_SECS)
 
-    async def _ready(self, incus: Incus, *, is_vm: bool) -> None:
+    async def _ready(self, incus: Incus, job: dict[str, str], *, is_vm: bool) -> None:
         """Start the runner as soon as it can be; it checks contract and mounts before it does."""
         end = time.monotonic() + READY_SECS[is_vm]
         patience_with_absence = time.monotonic() + NO_PROGRAM_SECS
         check = {"PIKACI_INCUS_CONTRACT": CONTRACT, "PIKACI_INCUS_MOUNTS": self._mounts.paths}
         answers_wanted = VM_ANSWERS if is_vm else 0
-        job = await self._variables()
         backoff = FIRST_BACKOFF_SECS
         while True:
             argv, env = ([RUNNER, "--check-contract"], check) if answers_wanted else ([RUNNER], job)
@@ -267,7 +268,7 @@ class IncusGuest:
             return ""
         said = done.stderr.decode("utf-8", "replace").strip().removeprefix("pikaci-incus-run: ")
         if done.exit_code == NOT_READY:
-            return said
+            return said or "it doesn't say what it lacks"
         if done.exit_code == OTHER_CONTRACT:
             raise InfrastructureError(
                 f"the runner in image {self._image_alias()} has another contract than {CONTRACT}:"
@@ -357,6 +358,7 @@ class IncusGuest:
 
     async def release(self, *, keep: bool) -> None:
         """Have the guest removed, or keep it for a look."""
+        kept = False
         if self._note is not None and self._creating is not None:
             await asyncio.wait({self._creating})
             whole = not self._creating.cancelled() and self._creating.exception() is None
@@ -364,9 +366,10 @@ class IncusGuest:
                 await self._delete(self._note)
             elif keep:
                 await self._keep(self._note)
+                kept = True
             else:
                 await self._remove(self._note)
-        if not keep:
+        if not kept:
             await self._placement.remove(self._attempt.scratch)
 
     async def _keep(self, note: GuestNote) -> None:
