@@ -54,7 +54,9 @@ async def open_host_shell(
 def _program(command: Sequence[str], prompt: str) -> list[str]:
     """What runs in the workspace. A prompt in the environment of what mounts would be dropped."""
     if command:
-        return [*BASH, "-c", shlex.join(command)]
+        # Not as the last thing that bash does: in its place it would be the namespace's first
+        # process, which no signal ends.
+        return [*BASH, "-c", f"{shlex.join(command)}; exit"]
     if not os.isatty(0):
         return [*BASH]
     return ["env", f"PS1={prompt}", *BASH, "-i"]
