@@ -104,7 +104,10 @@ def _check_place(incus: Incus, server: Server, site: IncusSite) -> None:
 
 def _check_image(incus: Incus, server: Server, image: Image) -> None:
     found = incus.image(image.alias)
-    mend = f"`pikaci image import {image.role}` builds it if need be, and imports it"
+    mend = (
+        f"`pikaci image build {image.role}`, then `pikaci image import {image.role}`;"
+        f" or `pikaci image import {image.role} --from DIR` if it is made already"
+    )
     if found is None:
         raise UsageError(
             f"project {incus.project} of Incus has no image {image.alias}"
