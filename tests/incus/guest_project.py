@@ -194,10 +194,12 @@ def outbox(state: Path, job_id: str, run_id: str, attempt: int = 1) -> Path:
 
 
 def let_go(state: Path, job_id: str, run_id: str, word: str = "go") -> None:
-    """Tell a job that waits for a file in $PIKACI_ARTIFACTS to go on."""
+    """Tell a job that waits for a file in $PIKACI_ARTIFACTS to go on; or its run is over."""
     files = outbox(state, job_id, run_id) / "files"
-    wait_for(files.is_dir)
-    (files / word).touch()
+    events = state / "runs" / run_id / "events.jsonl"
+    wait_for(lambda: files.is_dir() or (events.exists() and b"run_finished" in events.read_bytes()))
+    if files.is_dir():
+        (files / word).touch()
 
 
 def until(word: str) -> str:

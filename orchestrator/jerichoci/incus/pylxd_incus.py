@@ -16,6 +16,7 @@ import math
 import stat
 import time
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
@@ -62,6 +63,8 @@ FAILURE = 400
 SUCCESS = 200
 NO_PROGRAM = "Command not found"
 """The whole error of an exec whose program isn't there, or whose exit code is 127."""
+CUT_SHORT = "context canceled"
+"""In the error of what the daemon was doing when it was told to end."""
 
 _NEVER_SENT = (FileNotFoundError, ConnectionRefusedError)
 
@@ -105,9 +108,9 @@ class PylxdIncus:
                 self._wait(self._call("post", "instances", json=body), end)
             except (UnreachableError, LostError) as error:
                 cut_off = error
-            except ConflictError:
+            except IncusError:
                 # Ours, if it was only slow to appear.
-                if cut_off is None:
+                if cut_off is None or self.instance(spec.name) is None:
                     raise
             else:
                 return
@@ -117,6 +120,10 @@ class PylxdIncus:
 
     def _settle(self, name: str, end: float, error: IncusError) -> bool:
         """Whether an instance whose creation was cut off runs; False if it was never begun."""
+        # The daemon that makes it needs nobody who waits.
+        for operation in self._going_on(name):
+            with suppress(LostError):
+                self._outcome(operation, end)
         while found := self.instance(name):
             if found.is_running:
                 return True
@@ -132,6 +139,17 @@ class PylxdIncus:
         if time.monotonic() > end:
             raise error
         return False
+
+    def _going_on(self, name: str) -> list[str]:
+        """The operations on an instance that aren't over."""
+        groups = self._find("operations", recursion="1") or {}
+        return [
+            f"operations/{row['id']}"
+            for status in ("pending", "running")
+            for row in groups.get(status) or ()
+            for path in (row.get("resources") or {}).get("instances") or ()
+            if path.partition("?")[0].endswith(f"/instances/{name}")
+        ]
 
     def instance(self, name: str) -> Instance | None:
         """An instance."""
@@ -335,9 +353,9 @@ class PylxdIncus:
         """Whether the host has a network or an interface of that name."""
         return self._find(f"networks/{quote(name, safe='')}") is not None
 
-    def _find(self, path: str) -> dict[str, Any] | None:
+    def _find(self, path: str, **params: str) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = self._get(path)
+            found: dict[str, Any] = self._get(path, **params)
         except MissingError:
             return None
         return found
@@ -372,7 +390,8 @@ class PylxdIncus:
             return done
         if done.get("err") == NO_PROGRAM:
             raise NoProgramError(f"Incus: {done['err']}")
-        raise IncusError(f"Incus: {done.get('err') or done.get('status')}")
+        why = str(done.get("err") or done.get("status"))
+        raise (LostError if CUT_SHORT in why else IncusError)(f"Incus: {why}")
 
     def _ended(self, operation: str, end: float) -> dict[str, Any]:
         path = operation.removeprefix("/1.0/")
@@ -414,7 +433,8 @@ class PylxdIncus:
         except exceptions.Conflict as error:
             raise ConflictError(f"Incus: {error}") from error
         except exceptions.LXDAPIException as error:
-            raise IncusError(f"Incus: {error}") from error
+            is_away = error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+            raise (UnreachableError if is_away else IncusError)(f"Incus: {error}") from error
         except (requests.RequestException, exceptions.ClientConnectionFailed) as error:
             self._blame(error)
 
