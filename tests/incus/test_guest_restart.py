@@ -1,0 +1,160 @@
+"""incusd is restarted, or can't be reached for a while: a job ends as it would have, with its log
+complete and once.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.project import wait_for
+from incus.guest_project import (
+    GuestRunner,
+    Json,
+    assert_nothing_is_left,
+    ending,
+    guest_job,
+    let_go,
+    make_guests,
+    outbox,
+    until,
+)
+from incus.guest_proxy import Fate, Proxy, proxy_to
+from plans import RUN_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from incus.server import IncusServer
+    from runner import Runner
+
+AWAY_SECS = 3.0
+LINES = 2000
+COMMAND = f"seq {LINES}; {until('go')}; seq {LINES + 1} {2 * LINES}; exit 3"
+CREATE, WAIT = ("POST", "instances"), ("GET", "operations/.*/wait")
+EXEC, STOP = ("POST", "instances/.*/exec"), ("PUT", "instances/.*/state")
+LOOKS = [
+    ("GET", "profiles/.*"),
+    ("GET", "images/aliases/.*"),
+    ("GET", "storage-pools/.*/volumes/image/.*"),
+]
+
+
+@pytest.fixture
+def guests(runner: Runner, incus_server: IncusServer, tmp_path: Path) -> GuestRunner:
+    return make_guests(runner, incus_server, tmp_path)
+
+
+@pytest.fixture
+def proxy(incus_server: IncusServer) -> Iterator[Proxy]:
+    with proxy_to(incus_server.socket, incus_server.directory / "proxy") as proxy:
+        yield proxy
+
+
+def assert_ended_as_it_would_have(guests: GuestRunner, record: Json) -> None:
+    assert (record["status"], record["failure_kind"]) == ("failed", "test_failure"), record["cause"]
+    assert (record["exit_code"], record["attempt"]) == (3, 1)
+    assert guests.log() == "".join(f"{number}\n" for number in range(1, 2 * LINES + 1))
+    guests.pikaci("reap")
+    assert_nothing_is_left(guests.server, guests.state.root)
+
+
+@pytest.mark.parametrize("fate", [Fate.LOST, Fate.UNANSWERED])
+@pytest.mark.parametrize("request_", [*LOOKS, CREATE, WAIT, EXEC, STOP])
+def test_a_request_that_is_cut_off_changes_nothing(
+    guests: GuestRunner, proxy: Proxy, request_: tuple[str, str], fate: Fate
+) -> None:
+    doom = proxy.doom(*request_, fate)
+    record = guests.at(proxy.path).run(guest_job("a", COMMAND.replace(until("go"), "true")))
+    assert doom.met == 1
+    assert_ended_as_it_would_have(guests, record)
+
+
+def run_disturbed(
+    guests: GuestRunner, begun: Callable[[], bool], disturb: Callable[[], None]
+) -> Json:
+    """Run the job with a disturbance as soon as something has begun."""
+    with ending(guests.start(guest_job("a", COMMAND))) as process:
+        wait_for(begun)
+        disturbing = threading.Thread(target=disturb)
+        disturbing.start()
+        let_go(guests.state.root, "a", RUN_ID)
+        process.wait(90)
+        disturbing.join()
+    (record,) = guests.record()["jobs"]
+    return dict(record)
+
+
+def seen(proxy: Proxy, request: tuple[str, str]) -> Callable[[], bool]:
+    return lambda: proxy.has_seen(" ".join(request))
+
+
+@pytest.mark.parametrize("begun", [LOOKS[0], CREATE, EXEC, STOP])
+def test_incus_can_be_out_of_reach_for_a_while(
+    guests: GuestRunner, proxy: Proxy, begun: tuple[str, str]
+) -> None:
+    record = (
+        run_disturbed(guests.at(proxy.path), seen(proxy, begun), lambda: proxy.be_away(AWAY_SECS))
+        if begun != STOP
+        else run_away_at_the_end(guests, proxy)
+    )
+    assert_ended_as_it_would_have(guests, record)
+
+
+def run_away_at_the_end(guests: GuestRunner, proxy: Proxy) -> Json:
+    with ending(guests.at(proxy.path).start(guest_job("a", COMMAND))) as process:
+        let_go(guests.state.root, "a", RUN_ID)
+        wait_for(seen(proxy, STOP))
+        proxy.be_away(AWAY_SECS)
+        process.wait(90)
+    (record,) = guests.record()["jobs"]
+    return dict(record)
+
+
+def test_a_job_needs_no_connection_while_it_runs(guests: GuestRunner, proxy: Proxy) -> None:
+    with ending(guests.at(proxy.path).start(guest_job("a", COMMAND))) as process:
+        wait_for(lambda: guests.begins("wait_for_completion"))
+        proxy.close()
+        proxy.cut()
+        let_go(guests.state.root, "a", RUN_ID)
+        wait_for((outbox(guests.state.root, "a", RUN_ID) / "result.json").exists)
+        wait_for(lambda: guests.begins("cleanup"))
+        proxy.open()
+        process.wait(90)
+    (record,) = guests.record()["jobs"]
+    assert_ended_as_it_would_have(guests, record)
+
+
+@pytest.mark.parametrize("begun", [CREATE, WAIT, EXEC])
+def test_incus_may_be_restarted_while_a_guest_is_made(
+    guests: GuestRunner, proxy: Proxy, begun: tuple[str, str]
+) -> None:
+    record = run_disturbed(guests.at(proxy.path), seen(proxy, begun), guests.server.restart)
+    assert_ended_as_it_would_have(guests, record)
+
+
+def test_incus_may_be_restarted_while_the_job_runs(guests: GuestRunner) -> None:
+    begun = (outbox(guests.state.root, "a", RUN_ID) / "files").is_dir
+    record = run_disturbed(guests, begun, guests.server.restart)
+    assert_ended_as_it_would_have(guests, record)
+
+
+def test_incus_that_does_not_come_back_is_said_and_what_it_has_goes_later(
+    guests: GuestRunner, proxy: Proxy
+) -> None:
+    with ending(guests.at(proxy.path).start(guest_job("a", COMMAND))) as process:
+        wait_for(lambda: guests.begins("wait_for_completion"))
+        # A look after the guest every 2 s; without Incus no one knows anything else.
+        proxy.cut()
+        proxy.doom("PUT", "instances/.*/state", Fate.REFUSED, times=2)
+        let_go(guests.state.root, "a", RUN_ID)
+        process.wait(90)
+    (record,) = guests.record()["jobs"]
+    assert (record["status"], record["exit_code"]) == ("failed", 3)
+    assert record["phases"][-1]["outcome"] == "failed"
+    assert len(guests.server.instances()) == 1
+    guests.pikaci("reap")
+    assert_nothing_is_left(guests.server, guests.state.root)
