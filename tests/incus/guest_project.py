@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2e.project import Project, wait_for
-from jerichoci.layout import StateLayout
 from jerichoci.plan import Image, Plan
 from jerichoci.system import own_system
 from plans import RUN_ID, job, plan
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from incus.server import IncusServer
+    from jerichoci.layout import StateLayout
     from jerichoci.plan import ExecuteNode, PrepareNode
 
 Json = dict[str, Any]

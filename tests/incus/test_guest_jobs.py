@@ -78,7 +78,10 @@ TARGETS = r"""
         root = { command = "id -u; touch /etc/mine; touch new"; runAsRoot = true; };
         user.command = "id -u; touch /etc/mine";
         writable.command = "rm README; mkdir README; touch README/new; chmod 700 .; ls -R";
-        read-only = { command = "touch new || echo refused; cat README"; writableWorkspace = false; };
+        read-only = {
+          command = "touch new || echo refused; cat README";
+          writableWorkspace = false;
+        };
         inputs = {
           needs = [ "stored" "placed" "payload" "commanded" ];
           command = ''
@@ -98,7 +101,9 @@ TARGETS = r"""
           retries.test = 1;
         };
         env = {
-          env = { QUOTES = "a \"b\" 'c' $HOME `d` \\"; LINES = "one\ntwo\n"; WORD = "grün → 日本"; };
+          env.QUOTES = "a \"b\" 'c' $HOME `d` \\";
+          env.LINES = "one\ntwo\n";
+          env.WORD = "grün → 日本";
           command = ''printf '%s|' "$QUOTES" "$LINES" "$WORD"; echo "''${HOST_ONLY-unset}"'';
         };
         long.command = "text=${repeat 9}; echo \${#text}";
@@ -156,7 +161,9 @@ class Ended:
 
     def kept(self, name: str) -> Path:
         """Where the job's artifacts are."""
-        return self.project.run_dir() / f"jobs/{name}/attempts/{self.job(name)['attempt']}/artifacts"
+        return (
+            self.project.run_dir() / f"jobs/{name}/attempts/{self.job(name)['attempt']}/artifacts"
+        )
 
     def end(self, name: str) -> tuple[str, str | None, int | None]:
         row = self.job(name)

@@ -142,7 +142,9 @@ class PylxdIncus:
 
     def _going_on(self, name: str) -> list[str]:
         """The operations on an instance that aren't over."""
-        groups = self._find("operations", recursion="1") or {}
+        groups: dict[str, Any] = {}
+        with suppress(MissingError):
+            groups = self._get("operations", recursion="1")
         return [
             f"operations/{row['id']}"
             for status in ("pending", "running")
@@ -353,9 +355,9 @@ class PylxdIncus:
         """Whether the host has a network or an interface of that name."""
         return self._find(f"networks/{quote(name, safe='')}") is not None
 
-    def _find(self, path: str, **params: str) -> dict[str, Any] | None:
+    def _find(self, path: str) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = self._get(path, **params)
+            found: dict[str, Any] = self._get(path)
         except MissingError:
             return None
         return found
