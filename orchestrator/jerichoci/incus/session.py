@@ -10,10 +10,12 @@ was tried on Incus 6.0:
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import json
 import os
 import select
 import signal
+import sys
 import threading
 from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -98,12 +100,13 @@ def _connect(session: Session, path: str) -> connect:
 
 
 async def _show(link: ClientConnection, fd: int) -> None:
-    """Print what a command prints, until it ends."""
+    """Print what a command prints, until it ends; to nobody where that was closed from the start."""
+    is_open = (sys.stdout if fd == 1 else sys.stderr) is not None
     with suppress(WebSocketException):
         async for message in link:
             if isinstance(message, str):
                 return
-            while message:
+            while message and is_open:
                 message = message[os.write(fd, message) :]  # noqa: PLW2901 - what is left of it
 
 
@@ -115,7 +118,7 @@ def _pass_on_stdin(link: ClientConnection) -> None:
         asyncio.run_coroutine_threadsafe(link.send(data), loop).result()
 
     def work() -> None:
-        with suppress(WebSocketException, OSError, RuntimeError, asyncio.CancelledError):
+        with suppress(WebSocketException, RuntimeError, concurrent.futures.CancelledError):
             while data := _read_stdin():
                 send(data)
             send(END)
@@ -124,10 +127,16 @@ def _pass_on_stdin(link: ClientConnection) -> None:
 
 
 def _read_stdin() -> bytes:
-    while True:
-        select.select([0], [], [])  # it may be shared with somebody who doesn't want to wait
-        with suppress(BlockingIOError):
+    """What is typed next; nothing at the end, or where stdin was closed from the start."""
+    while sys.stdin is not None:
+        try:
+            select.select([0], [], [])  # it may be shared with somebody who doesn't wait
             return os.read(0, CHUNK_BYTES)
+        except BlockingIOError:
+            continue
+        except OSError:
+            break
+    return b""
 
 
 @contextmanager
