@@ -95,12 +95,11 @@ def _connect(session: Session, path: str) -> connect:
         open_timeout=CONNECT_SECS,
         close_timeout=CLOSE_SECS,
         ping_interval=None,  # Incus answers none while a command takes no input
-        proxy=None,
     )
 
 
 async def _show(link: ClientConnection, fd: int) -> None:
-    """Print what a command prints, until it ends; to nobody where that was closed from the start."""
+    """Print what a command prints until it ends, if there is somebody to see it."""
     is_open = (sys.stdout if fd == 1 else sys.stderr) is not None
     with suppress(WebSocketException):
         async for message in link:
