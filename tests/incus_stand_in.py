@@ -59,17 +59,20 @@ class Said:
 class Fault:
     """What goes wrong with requests like this one.
 
-    refuse: an error is the answer. fail: the operation fails. drop: nothing happens, and the
-    connection closes. cut: it happens, and the connection closes within the answer. forget: it
-    happens, and its operation isn't known afterwards.
+    refuse: an error is the answer. fail: the operation fails. half: likewise, with an instance that
+    was created and not started. drop: nothing happens, and the connection closes. cut: it happens,
+    and the connection closes within the answer. forget: it happens, and its operation isn't known
+    afterwards.
     """
 
     line: str
     """A regular expression of method and path."""
-    kind: Literal["refuse", "fail", "drop", "cut", "forget"]
+    kind: Literal["refuse", "fail", "half", "drop", "cut", "forget"]
     error: str = "it was told to fail"
     status: int = HTTPStatus.INTERNAL_SERVER_ERROR
     times: int = 1
+    skip: int = 0
+    """So many requests before go well."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer
@@ -161,6 +164,9 @@ class StandIn:
         with self._lock:
             for fault in self.faults:
                 if fault.times and re.fullmatch(fault.line, asked.line):
+                    if fault.skip:
+                        fault.skip -= 1
+                        return None
                     fault.times -= 1
                     return fault
         return None
@@ -170,12 +176,17 @@ class StandIn:
         if fault and fault.kind == "refuse":
             raise Refused(fault.status, fault.error)
         with self._lock:
-            done = self._do(asked) if not fault or fault.kind != "fail" else fault.error
+            done = self._fail(asked, fault) if fault else self._do(asked)
             if isinstance(done, _Operation | str):
                 return HTTPStatus.ACCEPTED, self._begun(done, fault)
             if isinstance(done, bytes):
                 return HTTPStatus.OK, done
             return HTTPStatus.OK, {"type": "sync", "status_code": SUCCESS, "metadata": done}
+
+    def _fail(self, asked: Asked, fault: Fault) -> Any:  # noqa: ANN401 - JSON
+        if fault.kind == "half":
+            self._create({**asked.body, "start": False})
+        return fault.error if fault.kind in {"fail", "half"} else self._do(asked)
 
     def _begun(self, done: _Operation | str, fault: Fault | None) -> dict[str, Any]:
         name = f"operation-{next(self._numbers)}"

@@ -1,0 +1,760 @@
+"""What Incus, an image or a connection may lack, and what a run then says and leaves."""
+
+from __future__ import annotations
+
+import gc
+import grp
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from incus_jobs import guest_job, run_guests, write_hosts
+from incus_stand_in import CONTAINER, MACHINE, Fault, Said, pass_at_once
+from jerichoci.errors import InfrastructureError, PikaciError, UsageError
+from jerichoci.incus.note import guest_notes
+from jerichoci.incus.reaper import reap_guests
+from jerichoci.payload import MANIFEST
+from jerichoci.plan import Retries
+from jerichoci.runtime.guest_job import VARIABLE_LIMIT
+from jerichoci.status import CauseCode, FailureKind, KeepPolicy, PhaseName, Status
+from plans import commanded
+from runner import ORCHESTRATOR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from incus_stand_in import StandIn, Started
+    from jerichoci.plan import ExecuteNode, PrepareNode
+    from jerichoci.record import JobRecord
+    from runner import Ended, Runner
+
+NOBODY = 65534
+AS_NOBODY = [
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    *(f"--{kind}=-all,+dac_read_search" for kind in ("inh-caps", "ambient-caps", "bounding-set")),
+]
+ASK = """
+import sys
+from pathlib import Path
+from jerichoci.errors import PikaciError
+from jerichoci.incus.pylxd_incus import PylxdIncus
+try:
+    PylxdIncus(Path(sys.argv[1]), "pikaci").server()
+except PikaciError as error:
+    print(error.message, error.hint, sep="\\n")
+"""
+EXEC = "POST instances/.*/exec"
+
+# pylxd doesn't close a socket that it couldn't connect.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+
+@pytest.fixture
+def unconnected() -> Iterator[None]:
+    """Has such sockets go before another test meets them."""
+    yield
+    gc.collect()
+
+
+async def refused(
+    runner: Runner,
+    *nodes: PrepareNode | ExecuteNode,
+    **request: Any,  # noqa: ANN401
+) -> PikaciError:
+    """Why a plan isn't run at all."""
+    with pytest.raises(PikaciError) as caught:
+        await run_guests(runner, *nodes, **request)
+    assert "\n" not in caught.value.message
+    assert list(runner.state.runs.iterdir()) == []
+    assert not guest_notes(runner.state).any()
+    return caught.value
+
+
+def broken(run: Ended, stand_in: StandIn) -> JobRecord:
+    """A job that failed because of the infrastructure, and of which nothing is left."""
+    found = run.job("a")
+    assert (found.status, found.failure_kind) == (Status.FAILED, FailureKind.INFRASTRUCTURE)
+    assert stand_in.instances == {}
+    assert not run.layout.scratch.exists()
+    return found
+
+
+def message(found: JobRecord) -> str:
+    assert found.cause
+    assert "\n" not in found.cause.message
+    return found.cause.message
+
+
+# Before anything begins
+
+
+@pytest.mark.usefixtures("unconnected")
+async def test_a_socket_that_is_not_there_is_named(
+    runner: Runner, stand_in: StandIn, tmp_path: Path
+) -> None:
+    write_hosts(tmp_path / "config", socket="/nowhere/unix.socket")
+    error = await refused(runner, guest_job("a"))
+    assert isinstance(error, InfrastructureError)
+    assert error.message == (
+        "Incus can't be reached at /nowhere/unix.socket: No such file or directory"
+    )
+    assert error.hint
+    assert "pikaci doctor" in error.hint
+    assert stand_in.asked == []
+
+
+@pytest.mark.usefixtures("unconnected")
+async def test_a_socket_that_nobody_listens_at_is_named(
+    runner: Runner, stand_in: StandIn, tmp_path: Path
+) -> None:
+    dead = stand_in.socket.with_name("dead")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(dead))
+    write_hosts(tmp_path / "config", socket=str(dead))
+    error = await refused(runner, guest_job("a"))
+    assert error.message == f"Incus can't be reached at {dead}: Connection refused"
+
+
+@pytest.mark.usefixtures("unconnected")
+async def test_a_daemon_that_never_answers_is_not_waited_for_for_ever(
+    runner: Runner, stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jerichoci.incus.pylxd_incus.ANSWER_SECS", 0.2)
+    mute = stand_in.socket.with_name("mute")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(mute))
+        server.listen()
+        write_hosts(tmp_path / "config", socket=str(mute))
+        error = await refused(runner, guest_job("a"))
+    assert error.message.startswith(f"Incus can't be reached at {mute}: ")
+    assert "timed out" in error.message
+
+
+async def test_a_server_that_is_not_incus_is_an_error_of_the_machine(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    stand_in.faults = [Fault("GET ", "refuse", "page not found", 404, times=9)]
+    error = await refused(runner, guest_job("a"))
+    assert isinstance(error, InfrastructureError)
+    assert "page not found" in error.message
+
+
+@pytest.fixture
+def closed_socket() -> Iterator[Path]:
+    """A socket that its group may use, and its owner only if that is root."""
+    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as server:
+        Path(directory).chmod(0o755)
+        path = Path(directory, "unix.socket")
+        server.bind(str(path))
+        server.listen()
+        path.chmod(0o060)
+        yield path
+
+
+def asked_by_another(path: Path) -> list[str]:
+    prefix = AS_NOBODY if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", ASK, str(path)],
+        env={**os.environ, "PYTHONPATH": str(ORCHESTRATOR)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.splitlines()
+
+
+def test_a_socket_without_permission_names_the_group_to_join(closed_socket: Path) -> None:
+    if os.geteuid() == 0:
+        os.chown(closed_socket, 0, grp.getgrnam("users").gr_gid)
+    group = grp.getgrgid(closed_socket.stat().st_gid).gr_name
+    assert asked_by_another(closed_socket) == [
+        f"Incus can't be reached at {closed_socket}: no permission",
+        f"join the group {group} (`usermod -aG {group} $USER`), and log in again",
+    ]
+
+
+def test_a_socket_that_no_group_may_use_is_said_to_be_roots(closed_socket: Path) -> None:
+    closed_socket.chmod(0)
+    sentence, hint = asked_by_another(closed_socket)
+    assert sentence.endswith(": no permission")
+    assert hint.startswith("only root may use it; run incusd with `--group`")
+
+
+def untrusted(stand_in: StandIn) -> None:
+    stand_in.auth = "untrusted"
+
+
+def no_project(stand_in: StandIn) -> None:
+    stand_in.projects.clear()
+
+
+def no_profile(stand_in: StandIn) -> None:
+    stand_in.profile = None
+
+
+def no_root_disk(stand_in: StandIn) -> None:
+    stand_in.profile = {"eth0": {"type": "nic", "network": "incusbr0"}}
+
+
+def no_pool(stand_in: StandIn) -> None:
+    stand_in.pools.clear()
+
+
+def no_image(stand_in: StandIn) -> None:
+    stand_in.images.clear()
+
+
+def other_type(stand_in: StandIn) -> None:
+    stand_in.images["pikaci/dev"] = MACHINE
+
+
+def other_type_for_machine(stand_in: StandIn) -> None:
+    stand_in.images["pikaci/vm"] = CONTAINER
+
+
+def no_machines(stand_in: StandIn) -> None:
+    stand_in.drivers = "lxc"
+
+
+def nothing(_stand_in: StandIn) -> None:
+    """All is there."""
+
+
+REFUSALS: dict[str, tuple[Callable[[StandIn], None], dict[str, Any], str, str]] = {
+    "untrusted": (untrusted, {}, "Incus doesn't trust this user", "use its unix socket"),
+    "project": (*(no_project, {}, "Incus has no project pikaci", "`incus project create pikaci`"),),
+    "profile": (
+        no_profile,
+        {},
+        "project pikaci of Incus has no profile default",
+        "`incus profile create default --project pikaci`",
+    ),
+    "root disk": (
+        no_root_disk,
+        {},
+        "profile default of project pikaci has no root disk",
+        "`incus profile device add default root disk path=/ pool=POOL --project pikaci`",
+    ),
+    "pool": (no_pool, {}, "Incus has no storage pool fast", "`incus storage create fast btrfs`"),
+    "image": (
+        no_image,
+        {},
+        "project pikaci of Incus has no image pikaci/dev (role dev, container)",
+        "`pikaci image build dev`, then `pikaci image import dev`",
+    ),
+    "image of another type": (
+        other_type,
+        {},
+        "image pikaci/dev is for a virtual-machine; role dev asks for a container",
+        "`pikaci image build dev`",
+    ),
+    "machine's image of another type": (
+        other_type_for_machine,
+        {"role": "vm"},
+        "image pikaci/vm is for a container; role vm asks for a virtual-machine",
+        "`pikaci image build vm`",
+    ),
+    "no qemu": (
+        no_machines,
+        {"role": "vm"},
+        "role vm asks for a virtual machine, and this host's Incus can't run any",
+        "`pikaci doctor`",
+    ),
+    "network": (
+        nothing,
+        {"network": "br9"},
+        "the host has no bridge br9",
+        "`incus network create br9`",
+    ),
+    "role": (nothing, {"role": "gpu"}, "the plan has no image for the role gpu", "plan it again"),
+    "command": (nothing, {"command": "echo \udcff"}, "job a: command isn't UTF-8", "in a file"),
+    "value": (nothing, {"env": {"X": "\udcff"}}, "job a: env.X isn't UTF-8", "in a file"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+async def test_what_a_job_lacks_is_said_with_what_mends_it_before_anything_begins(
+    runner: Runner, stand_in: StandIn, case: str
+) -> None:
+    spoil, asked, sentence, mend = REFUSALS[case]
+    spoil(stand_in)
+    error = await refused(runner, guest_job("a", **asked))
+    assert isinstance(error, UsageError)
+    assert error.message == sentence
+    assert error.hint
+    assert mend in error.hint
+    assert stand_in.requests("(POST|PUT|PATCH|DELETE) .*") == []
+
+
+async def test_a_variables_name_that_is_no_text_is_refused(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    error = await refused(runner, guest_job("a", env={"X\udcff": "1"}))
+    assert "isn't UTF-8" in error.message
+    assert stand_in.asked == []
+
+
+async def test_another_pool_and_project_are_looked_for_by_their_names(
+    runner: Runner, stand_in: StandIn, tmp_path: Path
+) -> None:
+    write_hosts(tmp_path / "config", socket=str(stand_in.socket), project="a b/c")
+    assert (await refused(runner, guest_job("a"))).message == "Incus has no project a b/c"
+    write_hosts(tmp_path / "config", socket=str(stand_in.socket), pool="slow")
+    assert (await refused(runner, guest_job("a"))).message == "Incus has no storage pool slow"
+
+
+async def test_what_only_jobs_lack_that_are_not_asked_for_is_no_refusal(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    stand_in.drivers = "lxc"
+    jobs = [guest_job("a"), guest_job("b", role="vm")]
+    run = await run_guests(runner, *jobs, jobs=frozenset({"a"}))
+    assert [run.job(name).status for name in "ab"] == [Status.PASSED, Status.SKIPPED]
+
+
+# What is mounted where
+
+
+def manifest(*guest_paths: str) -> str:
+    mounts = [
+        {"name": f"m{number}", "relative_path": "share", "guest_path": path}
+        for number, path in enumerate(guest_paths)
+    ]
+    text = json.dumps({"schema_version": 1, "kind": "data", "mounts": mounts})
+    return f"mkdir -p share/pikaci; echo '{text}' > {MANIFEST}"
+
+
+async def test_a_payload_that_is_mounted_over_another_is_refused_before_there_is_a_guest(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    run = await run_guests(
+        runner,
+        commanded("one", manifest("/data"), ["share"]),
+        commanded("two", manifest("/data/below"), ["share"]),
+        guest_job("a", needs=["one", "two"]),
+    )
+    assert "lie over each other in the guest: /data and /data/below" in message(
+        broken(run, stand_in)
+    )
+    assert stand_in.created == []
+
+
+@pytest.mark.parametrize("path", ["/workspace/snapshot", "/", "/proc", "/run/x", "/artifacts/x"])
+async def test_a_payload_that_is_mounted_over_what_a_guest_needs_is_refused(
+    runner: Runner, stand_in: StandIn, path: str
+) -> None:
+    run = await run_guests(
+        runner, commanded("one", manifest(path), ["share"]), guest_job("a", needs=["one"])
+    )
+    cause = run.job("a").cause
+    assert cause
+    assert cause.code is CauseCode.PAYLOAD_INVALID
+    assert stand_in.created == []
+
+
+async def test_a_payloads_mounts_are_disks(runner: Runner, stand_in: StandIn) -> None:
+    run = await run_guests(
+        runner,
+        commanded("one", manifest("/data", "/more/data"), ["share"]),
+        guest_job("a", needs=["one"]),
+    )
+    assert run.record.status is Status.PASSED, run.log("a")
+    (body,) = stand_in.created
+    paths = {row.get("path"): row.get("source") for row in body["devices"].values()}
+    assert paths["/data"] == paths["/more/data"] == f"{paths['/staged/one']}/share"
+
+
+# Images whose runner isn't what it should be
+
+
+async def test_an_image_without_the_runner_is_an_infrastructure_failure(
+    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jerichoci.runtime.incus.NO_PROGRAM_SECS", 0.1)
+    stand_in.script = [Said(error="Command not found")] * 99
+    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    assert message(found).startswith("image pikaci/dev has no runner: there is no /run/current-")
+    assert found.cause
+    assert found.cause.phase == PhaseName.LAUNCH_GUEST
+    assert found.cause.hint
+    assert "pikaci image build" in found.cause.hint
+    assert stand_in.requests("PUT instances/.*/state")
+
+
+async def test_a_system_that_is_still_put_together_has_its_runner_a_moment_later(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    stand_in.script = [Said(error="Command not found")] * 3
+    assert (await run_guests(runner, guest_job("a"))).record.status is Status.PASSED
+
+
+@pytest.mark.parametrize("role", ["dev", "vm"])
+async def test_a_runner_with_another_contract_is_not_asked_twice(
+    runner: Runner, stand_in: StandIn, role: str
+) -> None:
+    said = "pikaci-incus-run: this runner knows contract 2, and '1' is asked for"
+    stand_in.script = [Said(76, said)]
+    found = broken(await run_guests(runner, guest_job("a", role=role)), stand_in)
+    assert "has another contract than 1: this runner knows contract 2" in message(found)
+    assert found.cause
+    assert found.cause.hint
+    assert "pikaci image import" in found.cause.hint
+    assert len(stand_in.requests(EXEC)) == 1
+
+
+@pytest.mark.parametrize("code", [64, 71, 73, 1, 137])
+async def test_a_runner_that_refuses_the_job_is_believed_at_once(
+    runner: Runner, stand_in: StandIn, code: int
+) -> None:
+    stand_in.script = [Said(code, "pikaci-incus-run: /artifacts can't be written to\n")]
+    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    assert message(found).endswith(f"(exit code {code}): /artifacts can't be written to")
+    assert len(stand_in.requests(EXEC)) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (Said(69, "pikaci-incus-run: nothing is mounted yet at /artifacts"), "nothing is mounted"),
+        (Said(error="VM agent isn't currently running"), "VM agent isn't currently running"),
+        (Said(error="VM agent isn't currently running", refused=True), "VM agent isn't currently"),
+    ],
+)
+async def test_a_guest_that_never_gets_ready_is_given_up_with_what_it_lacked(
+    runner: Runner,
+    stand_in: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    said: Said,
+    why: str,
+) -> None:
+    monkeypatch.setattr("jerichoci.runtime.incus.READY_SECS", {False: 0.2, True: 0.3})
+    stand_in.script = [said] * 99
+    found = broken(await run_guests(runner, guest_job("a", role="vm")), stand_in)
+    assert "wasn't ready after 0.3 s: " in message(found)
+    assert why in message(found)
+    assert stand_in.started == []
+
+
+async def test_a_guest_that_never_gets_ready_is_kept_if_asked_for(
+    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jerichoci.runtime.incus.READY_SECS", {False: 0.2, True: 0.3})
+    stand_in.script = [Said(69)] * 99
+    run = await run_guests(runner, guest_job("a"), keep=KeepPolicy.ON_FAILURE)
+    found = run.job("a")
+    assert found.failure_kind is FailureKind.INFRASTRUCTURE
+    assert list(stand_in.instances) == [found.execution["instance"]]
+    assert found.execution["kept_until"]
+
+
+async def test_a_result_that_is_none_is_an_infrastructure_failure(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    stand_in.job = lambda started: started.leave("result.json", "[]")
+    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    assert "the guest's result is none" in message(found)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"status": "running"},
+        {"status": "failed", "exit_code": None},
+        {"status": "failed", "exit_code": 0},
+        {"status": "failed", "exit_code": "1"},
+        {"status": "error"},
+    ],
+)
+async def test_a_result_that_no_runner_writes_is_an_infrastructure_failure(
+    runner: Runner, stand_in: StandIn, result: dict[str, Any]
+) -> None:
+    stand_in.job = lambda started: started.end(**result)
+    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    assert message(found) == "the guest's result is none that a runner writes"
+
+
+# Creation that goes wrong
+
+
+@pytest.mark.parametrize("kind", ["refuse", "fail"])
+async def test_a_guest_that_cannot_be_created_says_why_and_leaves_nothing(
+    runner: Runner,
+    stand_in: StandIn,
+    kind: Any,  # noqa: ANN401 - a literal
+) -> None:
+    stand_in.faults = [Fault("POST instances", kind, "Failed creating: no space left", times=9)]
+    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    assert message(found) == "Incus: Failed creating: no space left"
+    assert len(stand_in.created) == 1
+    assert not guest_notes(runner.state).any()
+
+
+async def test_a_guest_that_was_created_and_could_not_be_started_is_removed(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    stand_in.faults = [Fault("POST instances", "half", "Failed to start: no such disk")]
+    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    assert message(found) == "Incus: Failed to start: no such disk"
+    assert len(stand_in.requests("DELETE instances/.*")) == 1
+    assert not guest_notes(runner.state).any()
+
+
+async def test_what_was_half_created_is_not_kept(runner: Runner, stand_in: StandIn) -> None:
+    stand_in.faults = [Fault("POST instances", "half")]
+    run = await run_guests(runner, guest_job("a"), keep=KeepPolicy.ALWAYS)
+    assert stand_in.instances == {}
+    assert not guest_notes(runner.state).any()
+    assert not (run.layout.scratch / "a-1").exists()
+
+
+async def test_a_creation_that_never_arrived_is_asked_for_again(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    stand_in.faults = [Fault("POST instances", "drop")]
+    run = await run_guests(runner, guest_job("a"))
+    assert run.record.status is Status.PASSED, run.log("a")
+    assert len(stand_in.created) == 2
+    assert len(stand_in.started) == 1
+
+
+@pytest.mark.parametrize("kind", ["cut", "forget"])
+async def test_a_creation_whose_answer_is_lost_is_not_asked_for_again(
+    runner: Runner,
+    stand_in: StandIn,
+    kind: Any,  # noqa: ANN401 - a literal
+) -> None:
+    stand_in.faults = [Fault("POST instances", kind)]
+    run = await run_guests(runner, guest_job("a"))
+    assert run.record.status is Status.PASSED, run.log("a")
+    assert len(stand_in.created) == 1
+    assert len(stand_in.started) == 1
+
+
+async def test_a_guest_that_a_restarted_daemon_did_not_start_is_started(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    stand_in.faults = [
+        Fault("POST instances", "half"),
+        Fault("GET operations/.*", "refuse", "Not Found", 404),
+    ]
+    run = await run_guests(runner, guest_job("a"))
+    assert run.record.status is Status.PASSED, run.log("a")
+    assert [asked.body["action"] for asked in stand_in.requests("PUT .*/state")] == [
+        *("start", "stop")
+    ]
+
+
+async def test_a_start_that_is_refused_because_it_goes_on_already_is_waited_for(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    stand_in.faults = [
+        Fault("POST instances", "half"),
+        Fault("GET operations/.*", "refuse", "Not Found", 404),
+        Fault("PUT .*/state", "refuse", "The instance is busy", 400),
+    ]
+    run = await run_guests(runner, guest_job("a"))
+    assert run.record.status is Status.PASSED, run.log("a")
+
+
+async def test_a_creation_that_arrived_late_is_taken_for_the_one_asked_for(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    stand_in.faults = [
+        Fault("POST instances", "cut"),
+        Fault("GET instances/[^/]*", "refuse", "Not Found", 404),
+    ]
+    run = await run_guests(runner, guest_job("a"))
+    assert run.record.status is Status.PASSED, run.log("a")
+    assert len(stand_in.created) == 2
+    assert len(stand_in.started) == 1
+
+
+async def test_another_guest_of_that_name_is_not_taken_for_ours(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    stand_in.faults = [Fault("POST instances", "refuse", "It already exists", 409)]
+    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    assert message(found) == "Incus: It already exists"
+
+
+async def test_a_daemon_that_takes_no_creation_is_given_up(
+    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jerichoci.runtime.incus.CREATE_SECS", 0.5)
+    stand_in.faults = [Fault("POST instances", "drop", times=999)]
+    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    assert "Incus can't be reached" in message(found)
+    assert len(stand_in.created) < 10
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("GET images/aliases/.*", "image pikaci/dev is gone"),
+        ("GET profiles/.*", "profile default of project pikaci is gone"),
+    ],
+)
+async def test_what_goes_after_it_was_looked_for_is_an_infrastructure_failure(
+    runner: Runner, stand_in: StandIn, line: str, sentence: str
+) -> None:
+    stand_in.faults = [Fault(line, "refuse", "Not Found", 404, skip=1)]
+    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    assert message(found) == sentence
+    assert stand_in.created == []
+
+
+# Execs and their answers
+
+
+@pytest.mark.parametrize("kind", ["drop", "cut", "forget"])
+@pytest.mark.parametrize("role", ["dev", "vm"])
+async def test_an_exec_whose_answer_is_lost_is_asked_again_and_starts_one_job(
+    runner: Runner,
+    stand_in: StandIn,
+    kind: Any,  # noqa: ANN401 - a literal
+    role: str,
+) -> None:
+    played: list[Started] = []
+
+    def play(started: Started) -> None:
+        played.append(started)
+        pass_at_once(started)
+
+    stand_in.job = play
+    stand_in.faults = [Fault(EXEC, kind, times=2)]
+    run = await run_guests(runner, guest_job("a", role=role))
+    assert run.record.status is Status.PASSED, run.log("a")
+    assert len(played) == 1
+
+
+async def test_a_daemon_that_takes_no_exec_is_given_up(
+    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jerichoci.runtime.incus.EXEC_SECS", 0.3)
+    stand_in.faults = [Fault(EXEC, "drop", times=999)]
+    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    assert "Incus can't be reached" in message(found)
+
+
+async def test_a_guest_that_goes_before_its_job_begins_is_an_infrastructure_failure(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    stand_in.faults = [Fault(EXEC, "refuse", "Instance not found", 404, times=99)]
+    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    assert message(found) == "Incus: Instance not found"
+
+
+async def test_answers_that_are_cut_off_are_asked_for_again(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    stand_in.faults = [Fault("GET .+", "cut", times=5)]
+    assert (await run_guests(runner, guest_job("a"))).record.status is Status.PASSED
+
+
+# What is told to the runner
+
+
+def told(started: Started, name: str) -> bytes:
+    """A text that a runner is told, in a variable or in a file."""
+    file = started.env.get(f"{name}_FILE")
+    if file is None:
+        return started.env[name].encode()
+    return (started.artifacts / file.removeprefix("/artifacts/")).read_bytes()
+
+
+@pytest.mark.parametrize("size", [1, 1000, VARIABLE_LIMIT - 1, VARIABLE_LIMIT, 120 * 1024])
+async def test_a_command_arrives_byte_for_byte(
+    runner: Runner, stand_in: StandIn, size: int
+) -> None:
+    text = "'\"\n\t\\$(x) `y` é ☃ \r\n; "
+    command = (text * size).encode()[:size].decode(errors="ignore")
+    commands = []
+
+    def play(started: Started) -> None:
+        commands.append(told(started, "PIKACI_INCUS_GUEST_COMMAND"))
+        assert all(len(value.encode()) < 128 * 1024 - 100 for value in started.env.values())
+        pass_at_once(started)
+
+    stand_in.job = play
+    run = await run_guests(runner, guest_job("a", command))
+    assert run.record.status is Status.PASSED, run.log("a")
+    assert commands == [command.encode()]
+
+
+async def test_variables_arrive_whatever_their_size(runner: Runner, stand_in: StandIn) -> None:
+    env = {name: f"{name}=\n'☃" * 15_000 for name in ("A", "B")}
+    found = []
+
+    def play(started: Started) -> None:
+        found.append(json.loads(told(started, "PIKACI_INCUS_ENV")))
+        pass_at_once(started)
+
+    stand_in.job = play
+    run = await run_guests(runner, guest_job("a", env=env))
+    assert run.record.status is Status.PASSED, run.log("a")
+    assert found == [env]
+
+
+async def test_what_a_runner_is_told_in_a_file_is_there_before_the_guest_is(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    names: list[str] = []
+    create: Callable[[dict[str, Any]], Any] = stand_in._create
+
+    def look(body: dict[str, Any]) -> Any:  # noqa: ANN401 - as it gives
+        (source,) = (
+            row["source"] for row in body["devices"].values() if row.get("path") == "/artifacts"
+        )
+        names.extend(path.name for path in Path(source).iterdir())
+        return create(body)
+
+    stand_in._create = look  # type: ignore[method-assign]
+    await run_guests(runner, guest_job("a", "#" * VARIABLE_LIMIT))
+    assert names == [".command"]
+
+
+# The end
+
+
+async def test_a_stop_that_is_refused_leaves_a_note_by_which_the_guest_is_removed_later(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    stand_in.faults = [Fault("PUT .*/state", "refuse", "disk in trouble", times=2)]
+    run = await run_guests(runner, guest_job("a"))
+    assert run.record.status is Status.PASSED
+    assert "clean-up failed: Incus: disk in trouble" in run.log("a")
+    (note,) = guest_notes(runner.state).all()
+    assert not note.handed_over
+    assert reap_guests(runner.state) == [note.name]
+    assert stand_in.instances == {}
+    assert not guest_notes(runner.state).any()
+
+
+async def test_a_guest_that_its_job_shut_down_is_no_error_to_stop(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    def play(started: Started) -> None:
+        pass_at_once(started)
+        stand_in.instances.clear()
+
+    stand_in.job = play
+    run = await run_guests(runner, guest_job("a"))
+    assert run.record.status is Status.PASSED, run.log("a")
+    assert "clean-up failed" not in run.log("a")
+
+
+async def test_an_infrastructure_failure_is_tried_again_in_a_new_guest(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    stand_in.faults = [Fault("POST instances", "refuse")]
+    run = await run_guests(runner, guest_job("a", retries=Retries(infrastructure=1)))
+    assert run.record.status is Status.PASSED
+    first, second = (body["name"] for body in stand_in.created)
+    assert first != second

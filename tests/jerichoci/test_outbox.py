@@ -1,0 +1,524 @@
+"""What a guest may leave in its /artifacts, and what the host takes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import json
+import os
+import socket
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deep import nest
+from jerichoci import artifacts, outbox
+from jerichoci.errors import InfrastructureError
+from jerichoci.outbox import RESULT_BYTES, Following, collect, following
+from jerichoci.workspace import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PASSED = {"status": "passed", "exit_code": 0}
+LEVELS = 400
+ROOT = os.geteuid() == 0
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Path:
+    """A guest's /artifacts."""
+    (tmp_path / "outbox/files").mkdir(parents=True)
+    return tmp_path / "outbox"
+
+
+@pytest.fixture
+def into(tmp_path: Path) -> Path:
+    """Where the host takes what it takes."""
+    (tmp_path / "into").mkdir()
+    return tmp_path / "into"
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A file of the host's."""
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "secret").chmod(0o640)
+    return tmp_path / "secret"
+
+
+def lay(kind: str, path: Path, secret: Path) -> None:
+    """Put what is no file where one is expected."""
+    match kind:
+        case "link":
+            path.symlink_to(secret)
+        case "dangling":
+            path.symlink_to("gone")
+        case "fifo":
+            os.mkfifo(path)
+        case "directory":
+            path.mkdir()
+
+
+def taken(left: Path, into: Path) -> list[str]:
+    return [artifact.path for artifact in collect(left, into)]
+
+
+def beside(into: Path) -> set[str]:
+    return {path.name for path in into.iterdir()}
+
+
+async def follow(left: Path, log: Path) -> dict[str, object]:
+    async with asyncio.timeout(20), following(left, log) as followed:
+        return await followed.result()
+
+
+# Files
+
+
+def test_files_are_copied_with_their_size_and_digest_and_the_guests_stay(
+    left: Path, into: Path
+) -> None:
+    (left / "files/b").mkdir()
+    (left / "files/b/two").write_bytes(b"2" * 3_000_000)
+    (left / "files/one").write_text("1")
+    two, one = collect(left, into)
+    assert (two.path, two.bytes) == ("b/two", 3_000_000)
+    assert two.sha256 == hashlib.sha256(b"2" * 3_000_000).hexdigest()
+    assert (one.path, one.bytes, one.sha256) == ("one", 1, hashlib.sha256(b"1").hexdigest())
+    assert (into / "files/b/two").read_bytes() == b"2" * 3_000_000
+    assert (left / "files/b/two").exists()
+
+
+def test_a_guest_that_left_nothing_left_nothing(left: Path, into: Path) -> None:
+    assert taken(left, into) == []
+    (left / "files").rmdir()
+    into.joinpath("files").rmdir()
+    assert taken(left, into) == []
+    assert beside(into) == set()
+
+
+@pytest.mark.parametrize("mode", [0o4755, 0o2755, 0o1777, 0o6777, 0o444, 0o666])
+def test_a_copy_has_no_mode_of_the_guests(left: Path, into: Path, mode: int) -> None:
+    (left / "files/file").write_text("x")
+    (left / "files/file").chmod(mode)
+    assert taken(left, into) == ["file"]
+    assert stat.S_IMODE((into / "files/file").stat().st_mode) == 0o600
+    assert (into / "files/file").stat().st_uid == os.geteuid()
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "gone", "../../secret", ".", "..", "link"])
+def test_a_link_is_not_taken_nor_followed(
+    left: Path, into: Path, secret: Path, target: str
+) -> None:
+    (left / "files/link").symlink_to(target)
+    (left / "files/directory").mkdir()
+    (left / "files/directory/link").symlink_to(target)
+    assert taken(left, into) == []
+    assert [path.name for path in into.rglob("link")] == []
+    assert secret.read_text() == "secret"
+
+
+def test_files_that_is_a_link_is_not_followed(left: Path, into: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/file").write_text("x")
+    (left / "files").rmdir()
+    (left / "files").symlink_to(tmp_path / "elsewhere")
+    assert taken(left, into) == []
+    assert beside(into) == set()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.touch])
+def test_files_that_is_no_directory_is_nothing(
+    left: Path, into: Path, make: Callable[[Path], None]
+) -> None:
+    (left / "files").rmdir()
+    make(left / "files")
+    assert taken(left, into) == []
+
+
+def test_a_fifo_and_a_socket_are_not_taken_and_nobody_waits_for_them(
+    left: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(left / "files/fifo")
+    monkeypatch.chdir(left / "files")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+        assert taken(left, into) == []
+    assert (left / "files/fifo").exists()
+
+
+@pytest.mark.skipif(not ROOT, reason="only root makes devices")
+def test_a_device_is_not_taken(left: Path, into: Path) -> None:
+    os.mknod(left / "files/zero", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    os.mknod(left / "result.json", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    os.mknod(left / "events.jsonl", stat.S_IFBLK | 0o666, os.makedev(7, 0))
+    assert taken(left, into) == []
+    assert beside(into) == {"files"}
+
+
+def test_a_hard_link_is_copied_and_the_other_name_keeps_its_file_and_mode(
+    left: Path, into: Path, secret: Path
+) -> None:
+    (left / "files/file").hardlink_to(secret)
+    before = secret.stat()
+    assert taken(left, into) == ["file"]
+    assert not (into / "files/file").samefile(secret)
+    assert secret.stat().st_mode == before.st_mode
+    assert (into / "files/file").stat().st_nlink == 1
+
+
+def test_what_the_host_may_not_open_is_left_and_the_rest_is_taken(left: Path, into: Path) -> None:
+    (left / "files/closed").mkdir()
+    (left / "files/closed/file").write_text("x")
+    (left / "files/closed").chmod(0)
+    (left / "files/file").write_text("x")
+    (left / "files/file").chmod(0)
+    (left / "files/open").write_text("x")
+    assert taken(left, into) == (["closed/file", "file", "open"] if ROOT else ["open"])
+    assert stat.S_IMODE((left / "files/closed").stat().st_mode) == 0
+    (left / "files/closed").chmod(0o700)
+
+
+def test_a_deep_tree_is_copied_to_its_end(left: Path, into: Path) -> None:
+    nest(left / "files", LEVELS, "file")
+    try:
+        assert taken(left, into) == ["d/" * LEVELS + "file"]
+    finally:
+        # pytest's own clean-up recurses.
+        remove_tree(left)
+        remove_tree(into)
+
+
+def test_names_may_be_anything(left: Path, into: Path) -> None:
+    for name in (b"new\nline", b"\xff\xfe", b"-rf", b" ", b"'\"", b"\xf0\x9f\x98\x80", b"a" * 255):
+        (left / "files" / os.fsdecode(name)).write_bytes(name)
+    found = collect(left, into)
+    assert sorted(artifact.path for artifact in found) == sorted(
+        ["new\nline", "\ufffd\ufffd", "-rf", " ", "'\"", "\U0001f600", "a" * 255]
+    )
+    assert (into / "files" / os.fsdecode(b"\xff\xfe")).read_bytes() == b"\xff\xfe"
+    assert all(json.loads(artifact.model_dump_json()) for artifact in found)
+
+
+def test_a_hole_stays_one(left: Path, into: Path) -> None:
+    with (left / "files/file").open("wb") as file:
+        file.seek(2**28)
+        file.write(b"end")
+        file.truncate(2**28 + 12345)
+    (only,) = collect(left, into)
+    assert only.bytes == 2**28 + 12345
+    copied = (into / "files/file").stat()
+    assert copied.st_size == only.bytes
+    assert copied.st_blocks * 512 < 2**22
+
+
+def test_a_file_that_grows_meanwhile_is_taken_as_it_was(
+    left: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (left / "files/file").write_bytes(b"a" * 1000)
+    read = os.pread
+
+    def grow(fd: int, count: int, offset: int) -> bytes:
+        with (left / "files/file").open("ab") as file:
+            file.write(b"more")
+        return read(fd, count, offset)
+
+    monkeypatch.setattr("os.pread", grow)
+    (only,) = collect(left, into)
+    assert (only.bytes, only.sha256) == (1000, hashlib.sha256(b"a" * 1000).hexdigest())
+    assert (into / "files/file").read_bytes() == b"a" * 1000
+
+
+def test_a_file_that_shrinks_meanwhile_is_an_error_of_the_system(
+    left: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "CHUNK_BYTES", 100)
+    (left / "files/file").write_bytes(b"a" * 1000)
+    read = os.pread
+
+    def shrink(fd: int, count: int, offset: int) -> bytes:
+        os.truncate(left / "files/file", 150)
+        return read(fd, count, offset)
+
+    monkeypatch.setattr("os.pread", shrink)
+    with pytest.raises(OSError, match="became shorter"):
+        collect(left, into)
+
+
+def test_a_directory_that_becomes_a_link_meanwhile_is_not_followed(
+    left: Path, into: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/file").write_text("x")
+    (left / "files/directory").mkdir()
+    opened = artifacts._open_inner
+
+    def swap(name: str, directory: int) -> int | None:
+        (left / "files/directory").rmdir()
+        (left / "files/directory").symlink_to(tmp_path / "elsewhere")
+        return opened(name, directory)
+
+    monkeypatch.setattr(artifacts, "_open_inner", swap)
+    assert taken(left, into) == []
+
+
+def test_a_directory_that_is_moved_out_meanwhile_is_not_climbed_from(
+    left: Path, into: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/secret").write_text("x")
+    (left / "files/a/b").mkdir(parents=True)
+    opened = artifacts._open_inner
+
+    def move(name: str, directory: int) -> int | None:
+        fd = opened(name, directory)
+        if name == "b":
+            (left / "files/a/b").rename(tmp_path / "elsewhere/b")
+        return fd
+
+    monkeypatch.setattr(artifacts, "_open_inner", move)
+    with pytest.raises(OSError, match="was moved while it was read") as caught:
+        collect(left, into)
+    assert caught.value.errno == errno.ESTALE
+    assert not (into / "files/secret").exists()
+
+
+def test_who_cancels_is_heard(left: Path, into: Path) -> None:
+    (left / "files/file").touch()
+    with pytest.raises(OSError, match="cancel") as caught:
+        collect(left, into, lambda: True)
+    assert caught.value.errno == errno.ECANCELED
+
+
+def test_descriptors_are_given_back(left: Path, into: Path) -> None:
+    nest(left / "files", 20, "file")
+    (left / "result.json").write_text(json.dumps(PASSED))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    collect(left, into)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+# What the runner writes
+
+
+@pytest.mark.parametrize("name", ["result.json", "events.jsonl"])
+def test_the_runners_records_are_copied(left: Path, into: Path, name: str) -> None:
+    (left / name).write_text("{}\n")
+    (left / name).chmod(0o6777)
+    collect(left, into)
+    assert (into / name).read_text() == "{}\n"
+    assert stat.S_IMODE((into / name).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["result.json", "events.jsonl"])
+def test_a_record_that_is_a_link_a_fifo_or_a_directory_is_not_taken(
+    left: Path, into: Path, secret: Path, name: str
+) -> None:
+    for make in (lambda path: path.symlink_to(secret), os.mkfifo, Path.mkdir):
+        make(left / name)
+        collect(left, into)
+        assert not (into / name).exists()
+        (into / "files").rmdir()
+        if (left / name).is_dir():
+            (left / name).rmdir()
+        else:
+            (left / name).unlink()
+
+
+@pytest.mark.parametrize(("name", "limit"), [("result.json", 2**16), ("events.jsonl", 2**22)])
+def test_a_record_without_end_is_cut(left: Path, into: Path, name: str, limit: int) -> None:
+    with (left / name).open("wb") as file:
+        file.truncate(2**40)
+    collect(left, into)
+    assert (into / name).stat().st_size == limit
+
+
+async def test_a_result_is_waited_for(left: Path, tmp_path: Path) -> None:
+    async def write() -> None:
+        await asyncio.sleep(0.05)
+        (left / ".result.json.tmp").write_text(json.dumps(PASSED)[:5])
+        await asyncio.sleep(0.05)
+        (left / ".result.json.tmp").write_text(json.dumps(PASSED))
+        (left / ".result.json.tmp").rename(left / "result.json")
+
+    writing = asyncio.ensure_future(write())
+    assert await follow(left, tmp_path / "log") == PASSED
+    await writing
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"7",
+        b"{}",
+        b'{"status": 1}',
+        b'{"status": null}',
+        b"[" * 60_000,
+        b'{"status": "passed", "more": "' + b"x" * RESULT_BYTES + b'"}',
+        b"1" * 10_000,
+    ],
+)
+async def test_a_result_that_is_none_is_an_error_of_the_guests(
+    left: Path, tmp_path: Path, data: bytes
+) -> None:
+    (left / "result.json").write_bytes(data)
+    with pytest.raises(InfrastructureError, match="the guest's result is n") as caught:
+        await follow(left, tmp_path / "log")
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "fifo", "directory"])
+async def test_what_is_no_file_is_no_result(
+    left: Path, tmp_path: Path, secret: Path, kind: str
+) -> None:
+    secret.write_text(json.dumps(PASSED))
+    path = left / "result.json"
+    lay(kind, path, secret)
+    async with following(left, tmp_path / "log") as followed:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await followed.result()
+
+
+# The log
+
+
+async def test_the_log_is_whole_when_the_result_is_there(left: Path, tmp_path: Path) -> None:
+    (left / "guest.log").write_bytes(b"one\n\xff\xfe\0no end")
+    (left / "result.json").write_text(json.dumps(PASSED))
+    await follow(left, tmp_path / "log")
+    assert (tmp_path / "log").read_bytes() == b"one\n\xff\xfe\0no end"
+    assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600
+
+
+async def test_what_the_log_grows_by_is_copied_once(left: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    async with following(left, log) as followed:
+        assert not await followed.carry()
+        with (left / "guest.log").open("ab", buffering=0) as file:
+            for part in (b"one\n", b"\xff", b"\xfe half a li", b"ne\n"):
+                file.write(part)
+                assert await followed.carry()
+                assert not await followed.carry()
+                assert log.read_bytes() == (left / "guest.log").read_bytes()
+
+
+async def test_what_is_printed_after_the_result_is_copied_at_the_end(
+    left: Path, tmp_path: Path
+) -> None:
+    (left / "guest.log").write_text("before\n")
+    (left / "result.json").write_text(json.dumps(PASSED))
+    async with following(left, tmp_path / "log") as followed:
+        await followed.result()
+        with (left / "guest.log").open("a") as file:
+            file.write("after\n")
+    assert (tmp_path / "log").read_text() == "before\nafter\n"
+
+
+async def test_a_log_goes_to_the_end_of_what_is_there(left: Path, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("earlier\n")
+    (left / "guest.log").write_text("now\n")
+    (left / "result.json").write_text(json.dumps(PASSED))
+    await follow(left, tmp_path / "log")
+    assert (tmp_path / "log").read_text() == "earlier\nnow\n"
+
+
+async def test_a_log_that_is_replaced_goes_on_where_the_first_one_was_open(
+    left: Path, tmp_path: Path, secret: Path
+) -> None:
+    (left / "guest.log").write_text("first\n")
+    async with following(left, tmp_path / "log") as followed:
+        await followed.carry()
+        (left / "guest.log").rename(left / "moved")
+        (left / "guest.log").symlink_to(secret)
+        with (left / "moved").open("a") as file:
+            file.write("still first\n")
+        await followed.carry()
+    assert (tmp_path / "log").read_text() == "first\nstill first\n"
+
+
+async def test_a_log_that_is_truncated_keeps_what_was_copied(left: Path, tmp_path: Path) -> None:
+    (left / "guest.log").write_text("a long line\n")
+    async with following(left, tmp_path / "log") as followed:
+        await followed.carry()
+        os.truncate(left / "guest.log", 0)
+        assert not await followed.carry()
+        (left / "guest.log").write_text("x\n")
+        assert not await followed.carry()
+    assert (tmp_path / "log").read_text() == "a long line\n"
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "fifo", "directory"])
+async def test_a_log_that_is_no_file_is_not_read(
+    left: Path, tmp_path: Path, secret: Path, kind: str
+) -> None:
+    path = left / "guest.log"
+    lay(kind, path, secret)
+    (left / "result.json").write_text(json.dumps(PASSED))
+    assert await follow(left, tmp_path / "log") == PASSED
+    assert (tmp_path / "log").read_bytes() == b""
+
+
+async def test_a_log_is_copied_where_files_have_no_quick_way(
+    left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr("os.copy_file_range", refuse)
+    monkeypatch.setattr(outbox, "COPY_BYTES", 7)
+    (left / "guest.log").write_bytes(bytes(range(256)) * 3)
+    (left / "result.json").write_text(json.dumps(PASSED))
+    await follow(left, tmp_path / "log")
+    assert (tmp_path / "log").read_bytes() == bytes(range(256)) * 3
+
+
+async def test_a_log_on_a_full_disk_is_an_error_of_the_system(
+    left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.copy_file_range", full)
+    (left / "guest.log").write_text("x")
+    with pytest.raises(OSError, match="No space left"):
+        await follow(left, tmp_path / "log")
+
+
+async def test_an_outbox_that_is_a_link_is_refused(left: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(left)
+    with pytest.raises(OSError, match="Not a directory"):
+        await follow(tmp_path / "link", tmp_path / "log")
+
+
+@given(st.lists(st.binary(max_size=50) | st.just(b""), max_size=20), st.integers(1, 64))
+@settings(max_examples=60, deadline=None)
+def test_any_growth_in_any_pieces_is_copied_exactly_once(parts: list[bytes], step: int) -> None:
+    async def run(directory: Path) -> None:
+        (directory / "out").mkdir()
+        async with following(directory / "out", directory / "log") as followed:
+            with (directory / "out/guest.log").open("ab", buffering=0) as file:
+                for part in parts:
+                    file.write(part)
+                    assert await followed.carry() == bool(part)
+        assert (directory / "log").read_bytes() == b"".join(parts)
+
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as directory:
+        patch.setattr(outbox, "COPY_BYTES", step)
+        asyncio.run(run(Path(directory)))
+
+
+def test_a_following_that_read_nothing_has_nothing_to_close() -> None:
+    Following(-1, -1).close()
