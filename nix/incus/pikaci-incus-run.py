@@ -25,7 +25,8 @@ USER, LOGNAME, SHELL, LANG), over that what the guest's own `/etc/pikaci/environ
 over that PIKACI_INCUS_ENV, and PIKACI_ARTIFACTS.
 
     /workspace/snapshot      the snapshot, which the host mounts; the job's working directory
-    /artifacts/guest.log     what the job printed: its own file descriptor, no bytes pass here
+    /artifacts/guest.log     what the job printed, by way of a pipe that is the job's user's: who
+                             opens /dev/stderr anew neither is refused nor cuts the log off
     /artifacts/events.jsonl  what the runner did
     /artifacts/result.json   how it ended: written whole or not at all, and last of all
     /artifacts/files         $PIKACI_ARTIFACTS
@@ -111,6 +112,10 @@ KILL_PAUSE_SECS = 0.02
 RESERVE_BYTES = 16 * 1024
 """Kept free in /artifacts, so that a job that fills the disk still has a result."""
 RESULT_TRIES, RESULT_PAUSE_SECS = 10, 0.5
+PIPE_BYTES = 1024 * 1024
+DRAIN_SECS = 30.0
+"""For a full pipe to reach a slow disk, after all who could write to it are gone."""
+F_SETPIPE_SZ = 1031
 PR_SET_CHILD_SUBREAPER = 36
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC = 1, 2, 4, 32, 4096, 16384
 SENDFILE_BYTES = 1 << 30
@@ -132,6 +137,10 @@ class Refusal(Exception):  # noqa: N818 - it refuses
 
 class StartError(Exception):
     """The command can't be run."""
+
+
+class LogError(Exception):
+    """What a command printed is lost."""
 
 
 class Paths:
@@ -702,6 +711,82 @@ def _become(user: User, directory: str) -> None:
     os.chdir(directory)
 
 
+class Log:
+    """A pipe, and a process that copies what comes through it to guest.log.
+
+    That process isn't below the runner, which ends all that is. To be made before the runner
+    becomes its descendants' subreaper.
+    """
+
+    def __init__(self, file: int, user: User) -> None:
+        source, self.sink = os.pipe()
+        os.fchown(self.sink, user.uid, user.gid)
+        _enlarge(self.sink)
+        self._done, done = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                if not os.fork():
+                    os.setsid()
+                    for end in (self.sink, self._done):
+                        os.close(end)
+                    os.write(done, _copy(source, file).encode())
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        for end in (source, file, done):
+            os.close(end)
+
+    def hand_over(self) -> None:
+        """Leave the writing end to those who have it by now."""
+        os.close(self.sink)
+
+    def drain(self) -> None:
+        """Wait until all that was printed is in the file.
+
+        Raises:
+            LogError: it isn't.
+        """
+        if select.select([self._done], [], [], DRAIN_SECS)[0]:
+            trouble = os.read(self._done, 4096).decode()
+            if trouble:
+                raise LogError(f"what the job printed can't be written to guest.log: {trouble}")
+
+
+def _enlarge(pipe: int) -> None:
+    """Have a pipe hold more: fewer switches between who prints and who copies."""
+    import fcntl
+
+    try:
+        fcntl.fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)
+    except OSError:
+        return  # more than this user may have, or no Linux
+
+
+def _copy(source: int, file: int) -> str:
+    """Copy to the end of `source`, even if the disk is full; what went wrong, if anything did."""
+    import signal
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(os, "splice"):
+        try:
+            while os.splice(source, file, PIPE_BYTES):
+                pass
+        except OSError:
+            pass  # a file system without it, or a full one, as the loop below finds out
+        else:
+            return ""
+    trouble = ""
+    while data := os.read(source, PIPE_BYTES):
+        try:
+            while data:
+                data = data[os.write(file, data) :]
+        except OSError as error:
+            trouble = trouble or os.strerror(error.errno or 0)
+    return trouble
+
+
 class Waiter:
     """Waits for a command and for the word to stop, and ends what the command started."""
 
@@ -818,18 +903,19 @@ def run(job: Job, paths: Paths, records: Records) -> None:
     """
     started_at = timestamp()
     try:
-        waiter = Waiter()
         user = find_user(as_root=job.as_root)
-        log = _open_artifacts(paths, user)
+        log = Log(_open_artifacts(paths, user), user)
+        waiter = Waiter()
         if job.store:
             records.event("store_ready", store=show_store(paths, job.store))
         workspace = prepare_workspace(paths, user, writable=job.writable)
         records.event("workspace_ready", workspace=workspace)
         started_at = timestamp()
-        pid = start_command(job, user, paths, log)
+        pid = start_command(job, user, paths, log.sink)
         records.event("command_started", pid=pid)
-        os.close(log)
+        log.hand_over()
         end = waiter.wait(pid, job, records)
+        log.drain()
     except Exception as error:  # noqa: BLE001 - whatever happens ends in a result
         values = {"status": "error", "exit_code": None, "signal": None, "message": str(error)}
     else:
@@ -842,7 +928,7 @@ def _open_artifacts(paths: Paths, user: User) -> int:
     files = f"{paths.artifacts}/files"
     os.makedirs(files, 0o755, exist_ok=True)
     os.chown(files, user.uid, user.gid)
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(f"{paths.artifacts}/guest.log", flags, 0o644)
 
 

@@ -144,6 +144,13 @@ def test_bytes_that_are_no_text_pass_both_ways(guest: Guest) -> None:
     assert (guest.artifacts / "guest.log").read_bytes() == b"\xff\xfe\0\xff"
 
 
+@pytest.mark.parametrize("as_root", ["0", "1"])
+def test_a_job_may_open_its_stdout_and_stderr_anew(guest: Guest, as_root: str) -> None:
+    guest.run("echo 1; echo 2 > /dev/stderr; echo 3 > /dev/stdout; echo 4", RUN_AS_ROOT=as_root)
+
+    assert (guest.artifacts / "guest.log").read_text() == "1\n2\n3\n4\n"
+
+
 def test_a_command_may_have_bytes_that_are_no_text(guest: Guest, tmp_path: Path) -> None:
     (tmp_path / "command").write_bytes(b"printf %s '\xff\xe9'")
     guest.run("", GUEST_COMMAND_FILE=str(tmp_path / "command"))

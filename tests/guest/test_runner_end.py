@@ -161,7 +161,9 @@ def test_a_job_that_fills_the_disk_has_a_result(guest: Guest) -> None:
     argv = guest.argv(setup=f'{mount}"$@"; {wait}; {keep}; exit')
     subprocess.run(argv, env=guest.variables(fill), check=True, timeout=60)
 
-    assert json.loads((guest.root / "result.json").read_text())["status"] == "failed"
+    result = json.loads((guest.root / "result.json").read_text())
+    assert result["status"] == "error"
+    assert "guest.log" in result["message"]
 
 
 @pytest.mark.parametrize("call", ["open", "write", "fsync", "replace"])
