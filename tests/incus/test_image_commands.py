@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import time
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import Project, finish
+from e2e.project import Project, finish, processes
 from guest_images import METADATA, write_image
 from jerichoci.incus.image import DRV_PROPERTY
 from jerichoci.incus.image_files import VIRTUAL_MACHINE
@@ -58,6 +57,7 @@ FLAKE = """
 }
 """
 LARGE_BYTES = 2**30
+SERIAL = secrets.randbelow(10**8)
 
 
 @pytest.fixture
@@ -382,13 +382,21 @@ def test_a_role_is_completed(images: Project) -> None:
     assert said.split() == ["plain,machine", "plain,made"]
 
 
-def test_gc_of_nix_leaves_a_built_image(images: Project) -> None:
+def test_nix_knows_that_a_built_image_is_kept(images: Project) -> None:
     directory = images.pikaci("image", "build", "made").passed().out.strip()
 
-    argv = ["nix-store", "--delete", directory]
-    done = subprocess.run(argv, capture_output=True, check=False, text=True)
+    argv = ["nix-store", "--query", "--roots", directory]
+    kept_by = subprocess.run(argv, capture_output=True, check=True, text=True).stdout
+    assert f"{images.state}/images/made/" in kept_by
 
-    assert done.returncode != 0
-    assert Path(directory).exists()
-    shutil.rmtree(images.state / "images")
-    subprocess.run(argv, capture_output=True, check=True)
+
+def test_an_interrupted_build_ends_with_its_builder(images: Project) -> None:
+    text = (images.root / "flake.nix").read_text()
+    images.write("flake.nix", text.replace("echo one;", f"echo one; sleep 600.{SERIAL};"))
+    process = images.start("image", "build", "broken")
+    wait_for(lambda: processes(f"600.{SERIAL}"))
+
+    process.send_signal(signal.SIGINT)
+
+    assert finish(process, 30).code == 130
+    wait_for(lambda: not processes(f"600.{SERIAL}"))
