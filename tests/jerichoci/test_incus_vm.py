@@ -20,7 +20,7 @@ from plans import commanded
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from incus_stand_in import StandIn, Started
+    from incus_stand_in import Asked, StandIn, Started
     from runner import Ended, Runner
 
 CHECK, START = ["--check-contract"], list[str]()
@@ -355,20 +355,38 @@ async def test_only_a_job_that_failed_is_kept_on_failure(runner: Runner, stand_i
     assert stand_in.instances == {}
 
 
-async def test_an_image_that_no_machine_was_made_from_is_unpacked_by_one_request_at_a_time(
+async def test_an_image_is_unpacked_by_one_request_while_the_other_jobs_wait(
     runner: Runner, stand_in: StandIn
 ) -> None:
     stand_in.unpacked.clear()
+    were_unpacked: list[bool] = []
+    create, fault = stand_in._create, stand_in.fault
+
+    def slowly(body: dict[str, Any]) -> Any:  # noqa: ANN401 - as it gives
+        time.sleep(0.2)
+        stand_in.unpacked.add(FINGERPRINTS[MACHINE])
+        return create(body)
+
+    def look(asked: Asked) -> Fault | None:
+        if asked.line == "POST instances":
+            were_unpacked.append(bool(stand_in.unpacked))
+        return fault(asked)
+
+    stand_in._create = slowly  # type: ignore[method-assign]
+    stand_in.fault = look  # type: ignore[method-assign]
     jobs = [guest_job(name, role="vm") for name in ("a", "b", "c")]
     assert passed(await run_guests(runner, *jobs))
-    lines = [
-        asked.line.partition("/")[0]
-        for asked in stand_in.asked
-        if asked.line == "POST instances" or asked.path.startswith("storage-pools/fast/volumes")
-    ]
-    # Each looks again when it is its turn.
-    assert lines.count("POST instances") == 3
-    assert lines.count("GET storage-pools") >= 6
+    assert were_unpacked == [False, True, True]
+
+
+async def test_a_pool_that_unpacks_each_time_has_nobody_wait(
+    runner: Runner, stand_in: StandIn
+) -> None:
+    stand_in.unpacked.clear()
+    stand_in.pools["fast"] = "dir"
+    jobs = [guest_job(name) for name in ("a", "b")]
+    assert passed(await run_guests(runner, *jobs))
+    assert len(stand_in.requests("GET storage-pools/fast/volumes/.*")) == 2
 
 
 async def test_phases_are_timed(runner: Runner, stand_in: StandIn) -> None:

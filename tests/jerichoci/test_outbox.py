@@ -181,7 +181,8 @@ def test_what_the_host_may_not_open_is_left_and_the_rest_is_taken(left: Path, in
     (left / "files/file").write_text("x")
     (left / "files/file").chmod(0)
     (left / "files/open").write_text("x")
-    assert taken(left, into) == (["closed/file", "file", "open"] if ROOT else ["open"])
+    may_read = os.access(left / "files/file", os.R_OK)
+    assert taken(left, into) == (["closed/file", "file", "open"] if may_read else ["open"])
     assert stat.S_IMODE((left / "files/closed").stat().st_mode) == 0
     (left / "files/closed").chmod(0o700)
 
