@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2e.project import Project, wait_for
+from jerichoci.engine import run_plan
 from jerichoci.plan import Image, Plan
+from jerichoci.record import Tool
+from jerichoci.request import RunRequest, Source
 from jerichoci.system import own_system
 from plans import RUN_ID, job, plan
-from runner import ORCHESTRATOR, SCRIPT, Runner
+from runner import ORCHESTRATOR, SCRIPT, Ended, Runner
 from usertree import IDENTITY, UserTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+
+    import pytest
 
     from incus.server import IncusServer
     from jerichoci.layout import StateLayout
@@ -156,6 +161,32 @@ class GuestRunner:
             process.wait(90)
         (record,) = self.record(run_id)["jobs"]
         return dict(record)
+
+    async def run_here(
+        self,
+        *nodes: PrepareNode | ExecuteNode,
+        **request: Any,  # noqa: ANN401 - fields of the request
+    ) -> Ended:
+        """Run in this process, which has the environment of `settle_in`."""
+        source = Source(tree=self.runner.tree, snapshot_id=self.runner.tree)
+        asked = RunRequest(
+            plan=self.plan(*nodes), source=source, tool=Tool(version="0"), run_id=RUN_ID, **request
+        )
+        record = await run_plan(self.state, asked, [])
+        return Ended(self.state.run(RUN_ID), record)
+
+    def settle_in(self, monkeypatch: pytest.MonkeyPatch) -> GuestRunner:
+        """Give this process the environment of the others."""
+        for name, value in self.env.items():
+            monkeypatch.setenv(name, value)
+        return self
+
+    def site(self, **values: str) -> GuestRunner:
+        """The same, where the hosts file says something."""
+        path = Path(self.environment["XDG_CONFIG_HOME"]) / "pikaci" / "hosts.toml"
+        path.parent.mkdir(parents=True)
+        path.write_text("[local.incus]\n" + "".join(f'{k} = "{v}"\n' for k, v in values.items()))
+        return self
 
     def record(self, run_id: str = RUN_ID) -> Json:
         values: Json = json.loads(self.state.run(run_id).record.read_bytes())

@@ -58,6 +58,8 @@ class Proxy:
     dooms: list[Doom] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
     """Method and path of every request."""
+    answered: list[tuple[str, int]] = field(default_factory=list)
+    """Likewise of those that were answered, and how many had been seen by then."""
     _open: set[socket.socket] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _listener: socket.socket | None = None
@@ -143,6 +145,8 @@ class Proxy:
             if not doom:
                 client.sendall(answer)
             answer = server.recv(BUFFER)
+        with self._lock:
+            self.answered.append((f"{method} {path}", len(self.seen)))
 
 
 def _request(client: socket.socket) -> tuple[bytes, bytes]:

@@ -1,0 +1,308 @@
+"""Whatever happens to a run, the next command or `pikaci reap` leaves no guest of it, no note,
+mount, lease or scratch directory.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conftest import mounted
+from e2e.project import finish, wait_for
+from incus.guest_project import (
+    GuestRunner,
+    assert_nothing_is_left,
+    ending,
+    guest_job,
+    make_guests,
+    make_project,
+    mounts_of,
+    started,
+    until,
+)
+from incus.guest_proxy import Fate, Proxy, proxy_to
+from incus.test_guest_images import published
+from jerichoci.incus.note import EXPIRY_LABEL, guest_notes
+from jerichoci.snapshot import take_snapshot
+from jerichoci.status import FailureKind, KeepPolicy, Status
+from plans import RUN_ID
+from runner import Runner
+from usertree import UserTree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from incus.conftest import MakePool
+    from incus.server import IncusServer
+
+EVENTS = (1, 3, 5, 7, 8, 9, 10, 12, 14, 16, 18)
+"""After how many lines of events.jsonl to kill; a whole run has 19."""
+REQUESTS = (
+    "GET profiles/.*",
+    "POST instances",
+    "GET operations/.*/wait",
+    "POST instances/.*/exec",
+    "PUT instances/.*/state",
+)
+QUICK = "echo said; echo kept > $PIKACI_ARTIFACTS/kept"
+FAILS = """
+  fails.jobs.it = {
+    runtime = "incus"; incus.role = "runner"; needs = [ "dep" ]; command = "echo said; exit 3";
+    timeoutSecs = 60;
+  };
+  fails.prepare.dep.drv = build "dep" "echo dep > $out";
+"""
+
+
+@pytest.fixture
+def guests(runner: Runner, incus_server: IncusServer, tmp_path: Path) -> GuestRunner:
+    return make_guests(runner, incus_server, tmp_path)
+
+
+@pytest.fixture
+def proxy(incus_server: IncusServer) -> Iterator[Proxy]:
+    with proxy_to(incus_server.socket, incus_server.directory / "proxy") as proxy:
+        yield proxy
+
+
+def assert_closed(guests: GuestRunner) -> None:
+    record = guests.record()
+    assert record["finished_at"]
+    if record["status"] != "passed":
+        assert record["failure_kind"] == "infrastructure"
+        assert record["cause"]["code"] == "owner_died"
+
+
+@pytest.mark.parametrize("count", EVENTS)
+def test_a_run_killed_after_some_events_leaves_no_guest(guests: GuestRunner, count: int) -> None:
+    with ending(guests.start(guest_job("a", QUICK))) as process:
+        wait_for(
+            lambda: guests.state.run(RUN_ID).root.exists()
+            and (len(guests.events()) >= count or process.poll() is not None)
+        )
+        process.kill()
+    guests.pikaci("list" if count % 2 else "reap")
+    assert_closed(guests)
+    assert_nothing_is_left(guests.server, guests.state.root, departing=True)
+    guests.pikaci("reap")
+    assert_nothing_is_left(guests.server, guests.state.root)
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_a_run_killed_while_it_asks_incus_leaves_no_guest(
+    guests: GuestRunner, proxy: Proxy, request_: str
+) -> None:
+    with ending(guests.at(proxy.path).start(guest_job("a", QUICK))) as process:
+        wait_for(lambda: proxy.has_seen(request_))
+        process.kill()
+    guests.pikaci("reap")
+    assert_closed(guests)
+    assert_nothing_is_left(guests.server, guests.state.root)
+
+
+def test_a_killed_run_whose_guest_is_still_being_made_leaves_none(
+    guests: GuestRunner, proxy: Proxy, make_pool: MakePool
+) -> None:
+    # Seconds pass until this one has unpacked the image, and a command comes before that.
+    slow = guests.site(pool=make_pool("slow"))
+    with ending(slow.at(proxy.path).start(guest_job("a", QUICK))) as process:
+        wait_for(lambda: proxy.has_seen("POST instances"))
+        process.kill()
+    slow.pikaci("reap")
+    assert_nothing_is_left(guests.server, guests.state.root)
+
+
+def test_a_killed_run_with_a_job_that_never_ends_leaves_no_guest(guests: GuestRunner) -> None:
+    job = guest_job("a", f"trap '' TERM; {until('never')}", timeout_secs=3600)
+    with ending(guests.start(job)) as process:
+        wait_for(lambda: guests.begins("wait_for_completion"))
+        process.kill()
+    guests.pikaci("reap")
+    assert_closed(guests)
+    assert_nothing_is_left(guests.server, guests.state.root)
+
+
+def test_the_guests_of_a_run_that_lives_stay(guests: GuestRunner) -> None:
+    with ending(guests.start(guest_job("a", until("go")))) as process:
+        wait_for(lambda: guests.begins("wait_for_completion"))
+        guests.pikaci("reap")
+        assert len(guests.server.instances()) == 1
+        process.terminate()
+        process.wait(60)
+    guests.pikaci("reap")
+    assert_nothing_is_left(guests.server, guests.state.root)
+
+
+async def test_a_guest_for_which_the_pool_has_no_room_leaves_nothing(
+    guests: GuestRunner, monkeypatch: pytest.MonkeyPatch, incus_server: IncusServer
+) -> None:
+    incus_server.incus("storage", "create", "tiny", "btrfs", "size=120MiB")
+    try:
+        ended = await guests.site(pool="tiny").settle_in(monkeypatch).run_here(guest_job("a"))
+    finally:
+        incus_server.incus("storage", "delete", "tiny")
+    assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
+    assert ended.job("a").cause
+    assert ended.job("a").cause.phase == "launch_guest"
+    assert "no space left" in ended.job("a").cause.message.lower()
+    assert_nothing_is_left(guests.server, guests.state.root)
+
+
+async def test_a_guest_that_can_not_be_started_leaves_nothing(
+    guests: GuestRunner, monkeypatch: pytest.MonkeyPatch, incus_server: IncusServer
+) -> None:
+    incus = incus_server.incus
+    incus("profile", "create", "broken")
+    incus("profile", "device", "add", "broken", "root", "disk", "path=/", "pool=pikaci")
+    incus("profile", "set", "broken", "raw.lxc=lxc.mount.entry = /missing mnt none bind 0 0")
+    try:
+        ended = await guests.site(profile="broken").settle_in(monkeypatch).run_here(guest_job("a"))
+    finally:
+        incus("profile", "delete", "broken")
+    assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
+    assert ended.job("a").cause
+    assert ended.job("a").cause.phase == "launch_guest"
+    assert_nothing_is_left(guests.server, guests.state.root)
+
+
+async def test_a_guest_without_a_runner_leaves_nothing(
+    guests: GuestRunner, monkeypatch: pytest.MonkeyPatch, incus_server: IncusServer
+) -> None:
+    monkeypatch.setattr("jerichoci.runtime.incus.NO_PROGRAM_SECS", 0.2)
+    with published(incus_server, "without-runner") as alias:
+        ended = await guests.of(alias).settle_in(monkeypatch).run_here(guest_job("a"))
+        guests.pikaci("reap")
+    assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
+    assert ended.job("a").cause
+    assert "has no runner" in ended.job("a").cause.message
+    assert_nothing_is_left(guests.server, guests.state.root)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("PUT", "instances/.*/state"), ("POST", "instances/.*/exec")]
+)
+def test_a_guest_whose_job_or_removal_is_refused_goes_with_the_next_command(
+    guests: GuestRunner, proxy: Proxy, method: str, path: str
+) -> None:
+    proxy.doom(method, path, Fate.REFUSED, times=4)
+    record = guests.at(proxy.path).run(guest_job("a", QUICK))
+    assert record["status"] == "passed"
+    if method == "PUT":
+        assert record["phases"][-1]["outcome"] == "failed"
+        assert len(guests.server.instances()) == 1
+    guests.pikaci("reap")
+    assert_nothing_is_left(guests.server, guests.state.root)
+
+
+def test_a_guest_goes_whose_incus_was_away_when_its_run_was_closed(
+    guests: GuestRunner, proxy: Proxy
+) -> None:
+    with ending(guests.at(proxy.path).start(guest_job("a", until("go")))) as process:
+        wait_for(lambda: guests.begins("wait_for_completion"))
+        process.kill()
+    proxy.doom("PUT", "instances/.*/state", Fate.REFUSED, times=10000)
+    proxy.doom("GET", "instances/.*", Fate.REFUSED, times=10000)
+    guests.at(proxy.path).pikaci("list")
+    assert_closed(guests)
+    assert len(guests.server.instances()) == 1
+    proxy.dooms.clear()
+    guests.at(proxy.path).pikaci("reap")
+    assert_nothing_is_left(guests.server, guests.state.root)
+
+
+async def test_artifacts_for_which_the_host_has_no_room_leave_no_guest(
+    incus_server: IncusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jerichoci.layout import StateLayout
+
+    with mounted(tmp_path / "disk", "64m") as disk:
+        disk.chmod(0o711)
+        state = StateLayout(disk / "state")
+        state.make()
+        user = UserTree(tmp_path / "user")
+        user.write("README", "hello\n")
+        tree = (await take_snapshot(state.root, user.root)).tree
+        guests = make_guests(Runner(state, tree), incus_server, tmp_path).settle_in(monkeypatch)
+        job = guest_job("a", "head -c 40M /dev/zero > $PIKACI_ARTIFACTS/large", timeout_secs=30)
+        ended = await guests.run_here(job)
+        assert ended.record.failure_kind is FailureKind.INFRASTRUCTURE
+        guests.pikaci("reap")
+        assert_nothing_is_left(incus_server, state.root)
+
+
+def test_a_kept_guest_goes_when_its_time_is_over(incus_server: IncusServer, tmp_path: Path) -> None:
+    project = make_project(tmp_path, incus_server, FAILS)
+    finish(project.start("run", "fails", "--keep", "on-failure"))
+    (name,) = incus_server.instances()
+    (note,) = guest_notes_of(project.state)
+    assert note["kept_until"] > time.time() + 3600
+    label = incus_server.incus("config", "get", name, EXPIRY_LABEL)
+    assert int(label) == round(note["kept_until"])
+    lease = list(project.state.glob("runs/*/scratch/*/view"))
+    assert len(lease) == 1
+
+    project.pikaci("reap").passed()
+    project.pikaci("gc", "--keep-runs=1").passed()
+    assert incus_server.instances() == [name]
+    assert list(project.state.glob("runs/*/scratch/*/view")) == lease
+
+    path = project.state / "guests" / f"{name}.json"
+    path.write_text(json.dumps({**note, "kept_until": time.time() - 1}))
+    assert name in project.pikaci("reap").passed().out
+    assert_nothing_is_left(incus_server, project.state)
+
+
+def test_a_kept_guest_goes_with_its_run(incus_server: IncusServer, tmp_path: Path) -> None:
+    project = make_project(tmp_path, incus_server, FAILS)
+    finish(project.start("run", "fails", "--keep", "on-failure"))
+    assert len(incus_server.instances()) == 1
+    project.pikaci("gc", "--keep-runs=0").passed()
+    assert project.run_ids() == []
+    assert_nothing_is_left(incus_server, project.state)
+
+
+def test_a_kept_guest_whose_note_is_gone_is_known_by_its_label(
+    incus_server: IncusServer, tmp_path: Path
+) -> None:
+    project = make_project(tmp_path, incus_server, FAILS)
+    finish(project.start("run", "fails", "--keep", "on-failure"))
+    (name,) = incus_server.instances()
+    (project.state / "guests" / f"{name}.json").unlink()
+    project.pikaci("reap").passed()
+    assert incus_server.instances() == [name]
+    incus_server.incus("config", "set", name, f"{EXPIRY_LABEL}=1")
+    project.pikaci("reap").passed()
+    assert incus_server.instances() == []
+
+
+async def test_what_passed_is_not_kept_on_failure(
+    guests: GuestRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = await guests.settle_in(monkeypatch).run_here(
+        guest_job("a", QUICK), keep=KeepPolicy.ON_FAILURE, wait_removal=True
+    )
+    assert ended.record.status is Status.PASSED
+    assert guests.server.instances() == []
+    assert not guest_notes(guests.state).any()
+    assert mounts_of(guests.server, guests.state.root) == []
+
+
+def test_guests_of_another_state_root_stay(
+    guests: GuestRunner, incus_server: IncusServer, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    project = make_project(tmp_path / "other", incus_server, FAILS)
+    with started(project, "run", "fails", "--keep", "on-failure") as running:
+        finish(running)
+    guests.run(guest_job("a", QUICK))
+    guests.pikaci("reap")
+    assert len(incus_server.instances()) == 1
+    assert_nothing_is_left(incus_server, guests.state.root, instances=incus_server.instances())
+
+
+def guest_notes_of(state: Path) -> list[dict[str, float]]:
+    return [json.loads(path.read_bytes()) for path in (state / "guests").glob("*.json")]
