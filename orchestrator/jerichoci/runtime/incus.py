@@ -180,7 +180,8 @@ class IncusGuest:
         image = incus.image(self._image_alias())
         if image is None:
             raise InfrastructureError(
-                f"image {self._image_alias()} is gone", "import it again: `pikaci image import`"
+                f"image {self._image_alias()} is gone",
+                f"import it again: `pikaci image import {self._role()}`",
             )
         name = self._placement.incus_site().profile
         profile = incus.profile(name)
@@ -188,8 +189,11 @@ class IncusGuest:
             raise InfrastructureError(f"profile {name} of project {incus.project} is gone")
         return image, profile
 
+    def _role(self) -> str:
+        return str(self._attempt.node.runtime_config["role"])
+
     def _image_alias(self) -> str:
-        return self._attempt.images[self._attempt.node.runtime_config["role"]].alias
+        return self._attempt.images[self._role()].alias
 
     def _spec(self, image: StoredImage, profile: Profile, pool: str) -> InstanceSpec:
         attempt, resources = self._attempt, self._execute.resources
@@ -273,7 +277,7 @@ class IncusGuest:
             raise InfrastructureError(
                 f"the runner in image {self._image_alias()} has another contract than {CONTRACT}:"
                 f" {said}",
-                "build and import the image again: `pikaci image build` and `pikaci image import`",
+                f"`pikaci image import {self._role()}` brings the one that goes with this flake",
             )
         raise InfrastructureError(
             f"the runner in image {self._image_alias()} did not start the job"
@@ -283,7 +287,8 @@ class IncusGuest:
     def _no_runner(self) -> InfrastructureError:
         return InfrastructureError(
             f"image {self._image_alias()} has no runner: there is no {RUNNER} in the guest",
-            "`pikaci image build` makes one that has; so does any image with pikaci's guest module",
+            f"`pikaci image build {self._role()}` makes one that has; so does any NixOS image with"
+            " pikaci's guest module",
         )
 
     async def _variables(self) -> dict[str, str]:
