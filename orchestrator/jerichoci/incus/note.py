@@ -60,8 +60,12 @@ class GuestNotes:
         """
         self.directory.mkdir(mode=0o700, exist_ok=True)
         temp = self.directory / f".{note.name}.{os.getpid()}"
-        temp.write_text(json.dumps(asdict(note)))
-        temp.rename(self._path(note.name))
+        try:
+            temp.write_text(json.dumps(asdict(note)))
+            temp.rename(self._path(note.name))
+        except BaseException:
+            temp.unlink(missing_ok=True)
+            raise
 
     def change(self, note: GuestNote, **changes: bool | float) -> None:
         """Write a note with `changes`."""
