@@ -47,6 +47,8 @@ class Following:
         self._log = log
         self._source = -1
         self._offset = 0
+        self._copying: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     async def result(self) -> dict[str, object]:
         """Wait for the result; the log is complete then.
@@ -69,21 +71,36 @@ class Following:
         Raises:
             OSError: our log can't be written.
         """
+        await self._copied()  # for somebody who didn't wait for its end
         if self._source < 0:
             self._source = _open_regular(self._outbox, LOG)
         if self._source < 0 or os.fstat(self._source).st_size <= self._offset:
             return False
-        await asyncio.to_thread(self._copy)
+        self._copying = asyncio.create_task(asyncio.to_thread(self._copy))
+        await self._copied()
         return True
 
-    def close(self) -> None:
-        """Let go of the guest's log."""
-        if self._source >= 0:
-            os.close(self._source)
+    async def close(self) -> None:
+        """Let go of the guest's log, once nobody reads it."""
+        self._is_closed = True
+        try:
+            await self._copied()
+        finally:
+            if self._source >= 0:
+                os.close(self._source)
+
+    async def _copied(self) -> None:
+        """Wait for the copying that goes on: a thread isn't cancelled with who waits for it."""
+        if self._copying is not None:
+            try:
+                await asyncio.shield(self._copying)
+            finally:
+                if self._copying.done():
+                    self._copying = None
 
     def _copy(self) -> None:
         end = os.fstat(self._source).st_size
-        while self._offset < end:
+        while self._offset < end and not self._is_closed:
             copied = _copy_range(self._source, self._log, self._offset, end - self._offset)
             if not copied:
                 return
@@ -103,7 +120,7 @@ async def following(directory: Path, log: Path) -> AsyncIterator[Following]:
                 yield followed
                 await followed.carry()
             finally:
-                followed.close()
+                await followed.close()
         finally:
             os.close(file)
     finally:

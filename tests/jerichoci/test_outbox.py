@@ -10,6 +10,7 @@ import os
 import socket
 import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -428,6 +429,47 @@ async def test_what_is_printed_after_the_result_is_copied_at_the_end(
     assert (tmp_path / "log").read_text() == "before\nafter\n"
 
 
+async def test_a_copy_that_nobody_waited_for_is_not_made_twice(
+    left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_range = outbox._copy_range
+
+    def slowly(source: int, target: int, offset: int, count: int) -> int:
+        time.sleep(0.01)
+        return copy_range(source, target, offset, count)
+
+    monkeypatch.setattr(outbox, "COPY_BYTES", 1)
+    monkeypatch.setattr(outbox, "_copy_range", slowly)
+    (left / "guest.log").write_bytes(bytes(range(50)))
+    async with following(left, tmp_path / "log") as followed:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(followed.result(), 0.1)
+    assert (tmp_path / "log").read_bytes() == bytes(range(50))
+
+
+async def test_a_copy_ends_before_its_files_are_closed(
+    left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = []
+
+    def slowly(_source: int, _target: int, _offset: int, count: int) -> int:
+        time.sleep(0.2)
+        ended.append(count)
+        return 1
+
+    monkeypatch.setattr(outbox, "_copy_range", slowly)
+    (left / "guest.log").write_bytes(bytes(50))
+
+    async def follow_in_vain() -> None:
+        async with following(left, tmp_path / "log") as followed:
+            async with asyncio.timeout(0.1):
+                await followed.result()
+
+    with pytest.raises(TimeoutError):
+        await follow_in_vain()
+    assert len(ended) == 1
+
+
 async def test_a_log_goes_to_the_end_of_what_is_there(left: Path, tmp_path: Path) -> None:
     (tmp_path / "log").write_text("earlier\n")
     (left / "guest.log").write_text("now\n")
@@ -521,5 +563,5 @@ def test_any_growth_in_any_pieces_is_copied_exactly_once(parts: list[bytes], ste
         asyncio.run(run(Path(directory)))
 
 
-def test_a_following_that_read_nothing_has_nothing_to_close() -> None:
-    Following(-1, -1).close()
+async def test_a_following_that_read_nothing_has_nothing_to_close() -> None:
+    await Following(-1, -1).close()
