@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from jerichoci.errors import UsageError
 from jerichoci.model import Model
@@ -27,16 +27,18 @@ SOCKET = "/var/lib/incus/unix.socket"
 SERVICE_SOCKET = "/run/incus/unix.socket"
 PROJECT = "pikaci"
 
+Name = Annotated[str, Field(min_length=1)]
+
 
 class IncusSite(Model):
     """Where guests are made."""
 
     model_config = ConfigDict(extra="forbid")
 
-    socket: str | None = None
-    project: str = PROJECT
-    profile: str = "default"
-    pool: str | None = None
+    socket: Name | None = None
+    project: Name = PROJECT
+    profile: Name = "default"
+    pool: Name | None = None
 
     def socket_path(self, env: Mapping[str, str] | None = None) -> Path:
         """The daemon's socket."""
@@ -69,12 +71,15 @@ def local_site(path: Path | None = None) -> IncusSite:
     path = path or hosts_file()
     try:
         values: Any = tomllib.loads(path.read_text(encoding="utf-8"))
-        return IncusSite.model_validate(values.get("local", {}).get("incus", {}))
+        local = values.get("local", {})
+        if not isinstance(local, dict):
+            raise UsageError(f"{path}: local is not a table", "write [local.incus]")
+        return IncusSite.model_validate(local.get("incus", {}))
     except FileNotFoundError:
         return IncusSite()
     except ValidationError as error:
         from jerichoci.plan import describe
 
         raise UsageError(f"{path}: local.incus.{describe(error)}", "mend it") from error
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path} can't be read: {error}", "mend it, or remove it") from error

@@ -1,0 +1,33 @@
+"""What a hosts file may say of this machine's Incus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jerichoci.errors import UsageError
+from jerichoci.incus.site import IncusSite, local_site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("key", ["socket", "project", "profile", "pool"])
+def test_a_name_that_is_empty_is_refused(tmp_path: Path, key: str) -> None:
+    (tmp_path / "hosts.toml").write_text(f'[local.incus]\n{key} = ""\n')
+    with pytest.raises(UsageError, match=rf"local\.incus\.{key}: .*at least 1 character"):
+        local_site(tmp_path / "hosts.toml")
+
+
+@pytest.mark.parametrize("text", ["local = 5", "local = []", 'local = "incus"'])
+def test_what_is_no_table_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "hosts.toml").write_text(text)
+    with pytest.raises(UsageError, match="local is not a table"):
+        local_site(tmp_path / "hosts.toml")
+
+
+@pytest.mark.parametrize("text", ["", "[remote.a]\n", "[local]\n", "[local.incus]\n"])
+def test_what_says_nothing_of_incus_leaves_it_as_installed(tmp_path: Path, text: str) -> None:
+    (tmp_path / "hosts.toml").write_text(text)
+    assert local_site(tmp_path / "hosts.toml") == IncusSite()
