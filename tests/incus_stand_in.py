@@ -201,20 +201,22 @@ class StandIn:
 
     def _do(self, asked: Asked) -> Any:  # noqa: ANN401 - JSON
         kind, _, name = asked.path.partition("/")
+        if kind not in {"", "projects"} and asked.query.get("project") not in self.projects:
+            raise Refused(HTTPStatus.NOT_FOUND, "Project not found")
         if kind == "instances":
             return self._do_with_instance(asked)
         if asked.method != "GET":
             raise Refused(HTTPStatus.NOT_FOUND, "Not Found")
         if kind == "images":
             return self._image(name)
-        fingerprint = name.rpartition("/volumes/image/")[2]
+        pool, _, fingerprint = name.partition("/volumes/image/")
         known: dict[str, dict[str, Any]] = {
             "": {"": self._server()},
             "operations": {f"{key}/wait": row for key, row in self._operations.items()},
             "projects": {key: {} for key in self.projects},
             "profiles": {"default": {"devices": self.profile}} if self.profile else {},
             "storage-pools": {key: {"driver": driver} for key, driver in self.pools.items()}
-            | ({name: {}} if fingerprint in self.unpacked else {}),
+            | ({name: {}} if fingerprint in self.unpacked and pool in self.pools else {}),
             "networks": {key: {} for key in self.networks},
         }
         return _found(known[kind], name)
@@ -223,7 +225,13 @@ class StandIn:
         environment = {"driver": self.drivers, "server_version": "6.0.4"}
         return {"api_extensions": ["projects"], "auth": self.auth, "environment": environment}
 
-    def _image(self, name: str) -> dict[str, Any]:
+    def _image(self, name: str) -> Any:  # noqa: ANN401 - JSON
+        if not name:
+            rows = [self._image(digest) for digest in FINGERPRINTS.values()]
+            for row in rows:
+                named = [alias for alias, kind in self.images.items() if kind == row["type"]]
+                row["aliases"] = [{"name": alias} for alias in named]
+            return rows
         if name.startswith("aliases/"):
             alias = name.removeprefix("aliases/")
             return {"name": alias, "target": FINGERPRINTS[_found(self.images, alias)]}

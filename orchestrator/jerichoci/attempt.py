@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jerichoci.plan import ExecuteNode, Image
     from jerichoci.rundir import RunWriter
     from jerichoci.runtime import Runtime
+    from jerichoci.runtime.guest_survey import GuestSurvey
 
 STOP_MESSAGES = {
     StopReason.CANCELLED: (CauseCode.CANCELLED, "the run was cancelled"),
@@ -100,6 +101,7 @@ class AttemptRun:
     inputs: Mapping[str, Path]
     images: Mapping[str, Image]
     snapshot: Callable[[], Awaitable[Path]]
+    survey: GuestSurvey | None
     keep: KeepPolicy
     stop: Stop
     departed: list[Runtime] = field(default_factory=list)
@@ -185,6 +187,8 @@ class AttemptRun:
                 node=self.node,
                 images=self.images,
                 number=self.number,
+                survey=self.survey,
+                may_be_kept=self.keep is not KeepPolicy.NEVER,
                 inputs=self.inputs,
                 snapshot=snapshot,
                 scratch=self.scratch,

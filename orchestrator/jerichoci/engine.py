@@ -27,7 +27,7 @@ from jerichoci.prepare import Host, Prepares
 from jerichoci.record import Cause
 from jerichoci.request import RunRequest, first_record, skipped_record
 from jerichoci.rundir import open_run
-from jerichoci.runtime import check_jobs
+from jerichoci.runtime import check_jobs, getting_ready
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, Status
 from jerichoci.stop import Stop, StoppedError, StopReason
 from jerichoci.verdict import broken_message, conclude, did, job_message, prepare_failed
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from jerichoci.record import JobRecord, RunRecord
     from jerichoci.rundir import RunWriter
     from jerichoci.runtime import Runtime
+    from jerichoci.runtime.guest_survey import GuestSurvey
+
+    Place = tuple[Placement, GuestSurvey | None]
 
 HEARTBEAT_SECS = 10.0
 """The contract promises one every 15 s at least; a busy machine may be late."""
@@ -67,7 +70,7 @@ async def run_plan(
         UsageError: it asks for what can't be had; nothing has started and there is no record.
         InfrastructureError: the run could not be recorded at all.
     """
-    placements = await _checked_placements(state, request)
+    places = await _look_at_hosts(state, request)
     run_id = check_run_id(request.run_id) if request.run_id else new_run_id()
     plan = request.plan.with_(run_id=run_id, created_at=timestamp())
     record = first_record(state, request, plan)
@@ -75,22 +78,21 @@ async def run_plan(
         if request.skip_reason:
             writer.finish(skipped_record(record, request.skip_reason))
         else:
-            await Engine(state, request, writer, placements, Stop(stopping)).run()
+            await Engine(state, request, writer, places, Stop(stopping)).run()
         return writer.record
 
 
-async def _checked_placements(state: StateLayout, request: RunRequest) -> dict[str, Placement]:
+async def _look_at_hosts(state: StateLayout, request: RunRequest) -> dict[str, Place]:
     """The placements of a plan's nodes, which have what the jobs asked for need."""
     plan = request.plan
-    wanted = [node for node in plan.jobs if request.jobs is None or node.job_id in request.jobs]
-    found: dict[str, Placement] = {}
-    for node in plan.nodes:
-        if node.placement not in found:
-            found[node.placement] = open_placement(node.placement, state.root, request.nix)
-            found[node.placement].check(plan.system)
-    for name, placement in found.items():
-        if request.skip_reason is None:
-            await check_jobs(placement, plan, [node for node in wanted if node.placement == name])
+    asked = {node.id for node in plan.jobs if request.jobs is None or node.job_id in request.jobs}
+    wanted = [node for node in plan.jobs if node.id in plan.closure(asked)]
+    found: dict[str, Place] = {}
+    for name in dict.fromkeys(node.placement for node in plan.nodes):
+        placement = open_placement(name, state.root, request.nix)
+        placement.check(plan.system)
+        jobs = [node for node in wanted if node.placement == name and request.skip_reason is None]
+        found[name] = (placement, await check_jobs(placement, plan, jobs))
     return found
 
 
@@ -102,7 +104,7 @@ class Engine:
         state: StateLayout,
         request: RunRequest,
         writer: RunWriter,
-        placements: Mapping[str, Placement],
+        places: Mapping[str, Place],
         stop: Stop,
     ) -> None:
         self._state = state
@@ -115,7 +117,7 @@ class Engine:
         self._selected = self._select()
         self._jobs: dict[str, asyncio.Task[JobRecord]] = {}
         self._snapshots: dict[str, asyncio.Task[Path]] = {}
-        self._hosts = {name: self._host(name, found) for name, found in placements.items()}
+        self._hosts = {name: self._host(name, *found) for name, found in places.items()}
         self._departed: list[Runtime] = []
         limit = request.max_jobs or max(1, len(self._plan.jobs))
         self._room = asyncio.Semaphore(limit)
@@ -125,14 +127,14 @@ class Engine:
         nodes = {node.id for node in self._plan.jobs if wanted is None or node.job_id in wanted}
         return self._plan.closure(nodes)
 
-    def _host(self, name: str, placement: Placement) -> Host:
+    def _host(self, name: str, placement: Placement, survey: GuestSurvey | None) -> Host:
         async def snapshot() -> Path:
             if name not in self._snapshots:
                 work = placement.snapshot(self._request.source.snapshot_id)
                 self._snapshots[name] = asyncio.ensure_future(work)
             return await asyncio.shield(self._snapshots[name])
 
-        return Host(placement, snapshot)
+        return Host(placement, snapshot, survey)
 
     async def run(self) -> None:
         """Run to the terminal record, whatever happens on the way."""
@@ -164,7 +166,8 @@ class Engine:
         jobs = [node for node in self._plan.jobs if node.id in self._selected]
         for name in {node.placement for node in jobs}:
             yield self._hosts[name].snapshot()
-            yield self._hosts[name].placement.confinement()
+            mine = [node for node in jobs if node.placement == name]
+            yield from getting_ready(self._hosts[name].placement, mine)
 
     async def _run_nodes(self, prepares: Prepares, logs: HostLogs) -> None:
         for node in self._plan.jobs:
@@ -256,6 +259,7 @@ class Engine:
                 inputs=inputs,
                 images={image.role: image for image in self._plan.images},
                 snapshot=host.snapshot,
+                survey=host.survey,
                 keep=self._request.keep,
                 stop=self._stop,
                 departed=self._departed,

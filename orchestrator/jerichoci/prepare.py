@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jerichoci.placement import Placement
     from jerichoci.plan import PrepareNode
     from jerichoci.rundir import RunWriter
+    from jerichoci.runtime.guest_survey import GuestSurvey
     from jerichoci.stop import Stop
 
 
@@ -38,6 +39,8 @@ class Host:
 
     placement: Placement
     snapshot: Callable[[], Awaitable[Path]]
+    survey: GuestSurvey | None = None
+    """What was found there before the run began."""
 
 
 @dataclass

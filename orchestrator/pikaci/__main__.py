@@ -23,8 +23,8 @@ from pikaci.cli import pikaci
 if TYPE_CHECKING:
     from types import FrameType
 
-GARBAGE_THRESHOLD = 50_000
-"""Objects between two collections: some megabytes at most."""
+GARBAGE_THRESHOLD = 1_000_000
+"""Objects between two collections: more than all that is imported, some tens of megabytes."""
 
 
 def main() -> None:

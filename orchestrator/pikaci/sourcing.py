@@ -61,11 +61,13 @@ async def make_plan(wanted: Wanted, options: NixOptions) -> Planned:
     from jerichoci.snapshot import take_snapshot
 
     check_id(wanted.target, "target")
+    importing = asyncio.ensure_future(asyncio.to_thread(import_module, ENGINE))
     tree, state, rev = await _locate(wanted)
     snapshot = await take_snapshot(state.root, tree.root)
     reference = flake_reference(state, snapshot.tree, snapshot.commit, tree.flake_dir)
     evaluator = Evaluator(state, reference, options, wanted.system, read_only=wanted.read_only)
     evaluated = await _meanwhile(evaluator.plan(wanted.target), lambda: _get_ready(tree))
+    await importing
     from jerichoci.plan import parse_plan
 
     plan = parse_plan(evaluated.values, f"the plan of target {wanted.target}")
@@ -90,7 +92,6 @@ async def _meanwhile(work: Coroutine[Any, Any, Evaluated], task: Callable[[], No
 
 def _get_ready(tree: SourceTree) -> None:
     check_lanes(tree)
-    import_module(ENGINE)
 
 
 async def _locate(wanted: Wanted) -> tuple[SourceTree, StateLayout, str | None]:

@@ -23,6 +23,7 @@ from jerichoci.incus.reaper import reap_guests
 from jerichoci.payload import MANIFEST
 from jerichoci.plan import Retries
 from jerichoci.runtime.guest_job import VARIABLE_LIMIT
+from jerichoci.runtime.guest_survey import GuestSurvey
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, PhaseName, Status
 from plans import commanded
 from runner import ORCHESTRATOR
@@ -377,7 +378,7 @@ async def test_a_payloads_mounts_are_disks(runner: Runner, stand_in: StandIn) ->
 async def test_an_image_without_the_runner_is_an_infrastructure_failure(
     runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.incus.NO_PROGRAM_SECS", 0.1)
+    monkeypatch.setattr("jerichoci.runtime.guest_start.NO_PROGRAM_SECS", 0.1)
     stand_in.script = [Said(error="Command not found")] * 99
     found = broken(await run_guests(runner, guest_job("a")), stand_in)
     assert message(found).startswith("image pikaci/dev has no runner: there is no /run/current-")
@@ -434,7 +435,7 @@ async def test_a_guest_that_never_gets_ready_is_given_up_with_what_it_lacked(
     said: Said,
     why: str,
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.incus.READY_SECS", {False: 0.2, True: 0.3})
+    monkeypatch.setattr("jerichoci.runtime.guest_start.READY_SECS", {False: 0.2, True: 0.3})
     stand_in.script = [said] * 99
     found = broken(await run_guests(runner, guest_job("a", role="vm")), stand_in)
     assert "wasn't ready after 0.3 s: " in message(found)
@@ -445,7 +446,7 @@ async def test_a_guest_that_never_gets_ready_is_given_up_with_what_it_lacked(
 async def test_a_guest_that_never_gets_ready_is_kept_if_asked_for(
     runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.incus.READY_SECS", {False: 0.2, True: 0.3})
+    monkeypatch.setattr("jerichoci.runtime.guest_start.READY_SECS", {False: 0.2, True: 0.3})
     stand_in.script = [Said(69)] * 99
     run = await run_guests(runner, guest_job("a"), keep=KeepPolicy.ON_FAILURE)
     found = run.job("a")
@@ -587,27 +588,27 @@ async def test_another_guest_of_that_name_is_not_taken_for_ours(
 async def test_a_daemon_that_takes_no_creation_is_given_up(
     runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.incus.CREATE_SECS", 0.5)
+    monkeypatch.setattr("jerichoci.runtime.guest_start.CREATE_SECS", 0.5)
     stand_in.faults = [Fault("POST instances", "drop", times=999)]
     found = broken(await run_guests(runner, guest_job("a")), stand_in)
     assert "Incus can't be reached" in message(found)
     assert len(stand_in.created) < 10
 
 
-@pytest.mark.parametrize(
-    ("line", "sentence"),
-    [
-        ("GET images/aliases/.*", "image pikaci/dev is gone"),
-        ("GET profiles/.*", "profile default of project pikaci is gone"),
-    ],
-)
-async def test_what_goes_after_it_was_looked_for_is_an_infrastructure_failure(
-    runner: Runner, stand_in: StandIn, line: str, sentence: str
+async def test_a_second_attempt_looks_anew_for_what_the_first_found_gone(
+    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_in.faults = [Fault(line, "refuse", "Not Found", 404, skip=1)]
-    found = broken(await run_guests(runner, guest_job("a")), stand_in)
-    assert message(found) == sentence
-    assert stand_in.created == []
+    def nothing_is_left(*_: object) -> GuestSurvey:
+        return GuestSurvey(profile=None, pool=None, images={}, unpacked=frozenset())
+
+    monkeypatch.setattr("jerichoci.runtime.incus.survey", nothing_is_left)
+    stand_in.faults = [Fault("POST instances", "refuse", "Image not provided", 400, times=9)]
+    run = await run_guests(runner, guest_job("a", retries=Retries(infrastructure=1)))
+    first, second = run.record.jobs[0].attempts
+    assert first.cause is not None
+    assert "Image not provided" in first.cause.message
+    assert second.cause is not None
+    assert second.cause.message == "image pikaci/dev is gone"
 
 
 # Execs and their answers
@@ -637,7 +638,7 @@ async def test_an_exec_whose_answer_is_lost_is_asked_again_and_starts_one_job(
 async def test_a_daemon_that_takes_no_exec_is_given_up(
     runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.incus.EXEC_SECS", 0.3)
+    monkeypatch.setattr("jerichoci.runtime.guest_start.EXEC_SECS", 0.3)
     stand_in.faults = [Fault(EXEC, "drop", times=999)]
     found = broken(await run_guests(runner, guest_job("a")), stand_in)
     assert "Incus can't be reached" in message(found)

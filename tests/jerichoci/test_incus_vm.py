@@ -386,7 +386,7 @@ async def test_a_pool_that_unpacks_each_time_has_nobody_wait(
     stand_in.pools["fast"] = "dir"
     jobs = [guest_job(name) for name in ("a", "b")]
     assert passed(await run_guests(runner, *jobs))
-    assert len(stand_in.requests("GET storage-pools/fast/volumes/.*")) == 2
+    assert len(stand_in.requests("GET storage-pools/fast/volumes/.*")) == 1
 
 
 async def test_phases_are_timed(runner: Runner, stand_in: StandIn) -> None:

@@ -79,11 +79,18 @@ class PylxdIncus:
 
     def server(self) -> Server:
         """Say who answers."""
-        found = self._get("", patient=False)
+        is_new = self._client is None
+        found = self._get("", patient=False) if not is_new else self._ask_first()
         environment = found.get("environment", {})
         drivers = tuple(part.strip() for part in environment.get("driver", "").split("|"))
         trusted = found.get("auth") == "trusted"
         return Server(str(environment.get("server_version", "?")), drivers, trusted)
+
+    def _ask_first(self) -> dict[str, Any]:
+        """What pylxd asks for when it connects."""
+        self._call("connect", "")
+        found: dict[str, Any] = self._client.host_info
+        return found
 
     def has_project(self) -> bool:
         """Whether the project is there."""
@@ -277,9 +284,7 @@ class PylxdIncus:
 
     def image(self, alias: str) -> StoredImage | None:
         """The image that an alias names."""
-        named = self._find(f"images/aliases/{quote(alias, safe='')}")
-        found = self._find(f"images/{named['target']}") if named else None
-        return _image(found) if found else None
+        return next((found for found in self.images() if alias in found.aliases), None)
 
     def import_image(self, metadata: Path, rootfs: Path, *, is_vm: bool) -> str:
         """Import a split image."""
@@ -426,6 +431,8 @@ class PylxdIncus:
         try:
             if self._client is None:
                 self._client = self._connect()
+            if method == "connect":
+                return None
             node = self._client.api
             for part in filter(None, path.split("/")):
                 node = node[part]

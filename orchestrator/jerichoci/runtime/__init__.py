@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jerichoci.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from jerichoci.layout import StateLayout
     from jerichoci.placement import Placement
     from jerichoci.plan import ExecuteNode, Image, Plan
     from jerichoci.record import ArtifactRecord
+    from jerichoci.runtime.guest_survey import GuestSurvey
     from jerichoci.stop import Stop
 
 
@@ -34,6 +35,10 @@ class Attempt:
     number: int
     inputs: Mapping[str, Path]
     """Where each prepared output is on the placement's host, by node id."""
+    survey: GuestSurvey | None
+    """What was found before the run began, where a runtime looks for something."""
+    may_be_kept: bool
+    """Whether what the job ran in may be wanted when it is over."""
     snapshot: Path
     scratch: Path
     directory: Path
@@ -125,8 +130,12 @@ async def open_shell(
             return await open_host_shell(placement, attempt, execution, command)
 
 
-async def check_jobs(placement: Placement, plan: Plan, nodes: Sequence[ExecuteNode]) -> None:
+async def check_jobs(
+    placement: Placement, plan: Plan, nodes: Sequence[ExecuteNode]
+) -> GuestSurvey | None:
     """Refuse what a host has not got for these jobs of a plan, before anything starts.
+
+    Returns what was found there, which saves the jobs to look for it.
 
     Raises:
         UsageError: so it is; the hint says how to mend it.
@@ -135,10 +144,19 @@ async def check_jobs(placement: Placement, plan: Plan, nodes: Sequence[ExecuteNo
     for node in nodes:
         check_runtime(node.runtime, node.job_id)
     guests = [node for node in nodes if node.runtime == "incus"]
-    if guests:
-        from jerichoci.runtime.incus_check import check_guests
+    if not guests:
+        return None
+    from jerichoci.runtime.incus_check import check_guests
 
-        await check_guests(placement, plan, guests)
+    return await check_guests(placement, plan, guests)
+
+
+def getting_ready(
+    placement: Placement, nodes: Sequence[ExecuteNode]
+) -> Iterator[Awaitable[object]]:
+    """What jobs will wait for of their runtimes, to be begun while prepares still go on."""
+    if any(node.runtime == "host_process" for node in nodes):
+        yield placement.confinement()
 
 
 def check_runtime(name: str, job_id: str) -> None:

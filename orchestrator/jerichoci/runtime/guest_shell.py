@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import UsageError
 from jerichoci.incus.note import guest_notes
+from jerichoci.incus.thread import in_thread
 from jerichoci.runtime.guest_job import RUNNER, shell_variables
-from jerichoci.runtime.incus import in_thread
 from jerichoci.terminal import on_terminal, window_size
 
 if TYPE_CHECKING:

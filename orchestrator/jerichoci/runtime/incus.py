@@ -8,19 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.guestviews import LEASE
-from jerichoci.incus.api import (
-    IncusError,
-    InstanceSpec,
-    MissingError,
-    NoProgramError,
-    UnreachableError,
-)
+from jerichoci.incus.api import IncusError, InstanceSpec
 from jerichoci.incus.note import (
     EXPIRY_LABEL,
     JOB_LABEL,
@@ -29,6 +22,7 @@ from jerichoci.incus.note import (
     GuestNote,
     guest_notes,
 )
+from jerichoci.incus.thread import in_thread
 from jerichoci.runtime import Attempt, Finish
 from jerichoci.runtime.guest_job import CONTRACT, RUNNER, job_variables
 from jerichoci.runtime.guest_mounts import (
@@ -41,36 +35,20 @@ from jerichoci.runtime.guest_mounts import (
     interface,
     is_stored,
 )
+from jerichoci.runtime.guest_start import EXEC_SECS, GuestStart
+from jerichoci.runtime.guest_survey import GuestSurvey, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from typing import TypeVar
 
     from jerichoci.gueststore import View
-    from jerichoci.incus.api import Executed, Incus, Profile, StoredImage
+    from jerichoci.incus.api import Incus, Profile, StoredImage
     from jerichoci.outbox import Following
     from jerichoci.placement import Placement
     from jerichoci.record import ArtifactRecord
     from jerichoci.stop import Stop
 
-    ResultT = TypeVar("ResultT")
-
-NOT_READY, OTHER_CONTRACT = 69, 76
-"""The runner's exit codes for a mount that isn't there yet, and for a contract it doesn't know."""
-EXEC_SECS = 30.0
-"""For the runner to say that it began; a host may be short of CPUs."""
-CREATE_SECS = 300.0
-"""For an image to be unpacked on a slow disk, and the instance made."""
-UNPACK_SECS = 1800.0
-"""For another process to unpack an image of some GiB on a slow disk."""
-READY_SECS = {False: 60.0, True: 300.0}
-"""For a guest's runner to answer, by whether it is a VM, which boots a kernel and its agent."""
-NO_PROGRAM_SECS = 15.0
-"""For the runner to be where it belongs: a system is put together while it boots."""
-FIRST_BACKOFF_SECS, LAST_BACKOFF_SECS = 0.01, 0.5
-VM_ANSWERS = 2
-"""A VM's agent can come and go while it boots, so that many answers must come in a row."""
 GRACE_SECS = 10.0
 """From TERM to KILL in the guest."""
 KILL_SECS = 30.0
@@ -84,14 +62,6 @@ KEEP_SECS = 24 * 3600.0
 """So long is a kept guest kept."""
 NAME_LIMIT = 63
 """An instance's name is a host name."""
-
-_THREADS = ThreadPoolExecutor(max_workers=32, thread_name_prefix="incus")
-"""pylxd blocks; requests wait for operations, so there are more of them than CPUs."""
-
-
-async def in_thread(work: Callable[..., ResultT], *arguments: object) -> ResultT:
-    """Call what blocks on Incus."""
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, work, *arguments)
 
 
 def instance_name(run_id: str, job_id: str, number: int) -> str:
@@ -115,6 +85,7 @@ class IncusGuest:
         self._note: GuestNote | None = None
         self._mounts = GuestMounts()
         self._creating: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
         self._incus: Incus | None = None
         self._is_hasty: Callable[[], bool] | None = None
         self.execution: dict[str, Any] = {}
@@ -145,9 +116,9 @@ class IncusGuest:
         """Make the guest, wait until it is ready, and start the job."""
         self._incus = await self._placement.incus()
         site = self._placement.incus_site()
-        image, profile = await in_thread(self._look_up, self._incus)
+        found = await self._survey(self._incus)
+        image, profile, pool = found.image(self._image_alias()), found.checked_profile(), found.pool
         is_vm = image.is_vm
-        pool = site.pool or profile.pool or ""
         self.execution = {
             "project": site.project,
             "instance": self._name,
@@ -156,7 +127,7 @@ class IncusGuest:
             "image_fingerprint": image.fingerprint,
             "pool": pool,
         }
-        spec = self._spec(image, profile, pool)
+        spec = self._spec(image, profile)
         self._note = GuestNote(
             name=self._name,
             run_id=self._attempt.run_id,
@@ -169,25 +140,25 @@ class IncusGuest:
         job = await self._variables()
         self._notes.write(self._note)
         began = time.monotonic()
-        self._creating = asyncio.ensure_future(self._create(self._incus, spec, pool))
+        start = GuestStart(
+            self._placement, self._incus, self._name, self._role(), self._image_alias()
+        )
+        is_unpacked = image.fingerprint in found.unpacked
+        creating = start.create(spec, pool or "", is_unpacked=is_unpacked)
+        self._creating = asyncio.ensure_future(creating)
         await asyncio.shield(self._creating)
         self._took("create_ms", began)
         began = time.monotonic()
-        await self._ready(self._incus, job, is_vm=is_vm)
+        await start.ready(job, self._mounts.paths, is_vm=is_vm)
         self._took("ready_ms", began)
 
-    def _look_up(self, incus: Incus) -> tuple[StoredImage, Profile]:
-        image = incus.image(self._image_alias())
-        if image is None:
-            raise InfrastructureError(
-                f"image {self._image_alias()} is gone",
-                f"import it again: `pikaci image import {self._role()}`",
-            )
-        name = self._placement.incus_site().profile
-        profile = incus.profile(name)
-        if profile is None:
-            raise InfrastructureError(f"profile {name} of project {incus.project} is gone")
-        return image, profile
+    async def _survey(self, incus: Incus) -> GuestSurvey:
+        """What the run found before it began; a second attempt looks anew."""
+        known = self._attempt.survey
+        if known is not None and self._attempt.number == 1:
+            return known
+        site = self._placement.incus_site()
+        return await in_thread(survey, incus, site, [self._image_alias()])
 
     def _role(self) -> str:
         return str(self._attempt.node.runtime_config["role"])
@@ -195,7 +166,7 @@ class IncusGuest:
     def _image_alias(self) -> str:
         return self._attempt.images[self._role()].alias
 
-    def _spec(self, image: StoredImage, profile: Profile, pool: str) -> InstanceSpec:
+    def _spec(self, image: StoredImage, profile: Profile) -> InstanceSpec:
         attempt, resources = self._attempt, self._execute.resources
         config = {
             RUN_LABEL: attempt.run_id,
@@ -210,85 +181,12 @@ class IncusGuest:
             config["security.secureboot"] = "false"  # NixOS signs no kernel
         network = attempt.node.runtime_config.get("network")
         devices = interface(network, dict.fromkeys(profile.interfaces))
-        if pool != profile.pool:
-            devices["root"] = {"type": "disk", "path": "/", "pool": pool}
+        site = self._placement.incus_site()
+        if site.pool not in {None, profile.pool}:
+            devices["root"] = {"type": "disk", "path": "/", "pool": str(site.pool)}
         devices |= self._mounts.devices(is_vm=image.is_vm)
-        profile_name = self._placement.incus_site().profile
         return InstanceSpec(
-            self._name, image.fingerprint, image.is_vm, profile_name, config, devices
-        )
-
-    async def _create(self, incus: Incus, spec: InstanceSpec, pool: str) -> None:
-        """Make the guest; while the pool hasn't unpacked the image, one process at a time does."""
-        if await in_thread(_copies_images, incus, pool, spec.image):
-            await in_thread(incus.create, spec, CREATE_SECS)
-            return
-        async with self._placement.lock(f"unpack-{pool}-{spec.image[:16]}", UNPACK_SECS):
-            unpacked = await in_thread(incus.is_unpacked, pool, spec.image)
-            if not unpacked:
-                await in_thread(incus.create, spec, CREATE_SECS)
-                return
-        await in_thread(incus.create, spec, CREATE_SECS)
-
-    async def _ready(self, incus: Incus, job: dict[str, str], *, is_vm: bool) -> None:
-        """Start the runner as soon as it can be; it checks contract and mounts before it does."""
-        end = time.monotonic() + READY_SECS[is_vm]
-        patience_with_absence = time.monotonic() + NO_PROGRAM_SECS
-        check = {"PIKACI_INCUS_CONTRACT": CONTRACT, "PIKACI_INCUS_MOUNTS": self._mounts.paths}
-        answers_wanted = VM_ANSWERS if is_vm else 0
-        backoff = FIRST_BACKOFF_SECS
-        while True:
-            argv, env = ([RUNNER, "--check-contract"], check) if answers_wanted else ([RUNNER], job)
-            trouble = ""
-            try:
-                done = await in_thread(incus.execute, self._name, argv, env, EXEC_SECS)
-                trouble = self._judge(done)
-            except NoProgramError as error:
-                if time.monotonic() > patience_with_absence:
-                    raise self._no_runner() from error
-                trouble = "it has no runner yet"
-            except (UnreachableError, MissingError):
-                raise
-            except IncusError as error:
-                trouble = error.message
-            if not trouble and not answers_wanted:
-                return
-            answers_wanted = answers_wanted - 1 if not trouble else (VM_ANSWERS if is_vm else 0)
-            if time.monotonic() > end:
-                raise InfrastructureError(
-                    f"guest {self._name} wasn't ready after {READY_SECS[is_vm]:g} s: {trouble}",
-                    "`pikaci run --keep on-failure` keeps it for a look",
-                )
-            await asyncio.sleep(backoff)
-            backoff = min(LAST_BACKOFF_SECS, backoff * 1.5)
-
-    def _judge(self, done: Executed) -> str:
-        """What keeps the guest from being ready; nothing if it is.
-
-        Raises:
-            InfrastructureError: it never will be.
-        """
-        if done.exit_code == 0:
-            return ""
-        said = done.stderr.decode("utf-8", "replace").strip().removeprefix("pikaci-incus-run: ")
-        if done.exit_code == NOT_READY:
-            return said or "it doesn't say what it lacks"
-        if done.exit_code == OTHER_CONTRACT:
-            raise InfrastructureError(
-                f"the runner in image {self._image_alias()} has another contract than {CONTRACT}:"
-                f" {said}",
-                f"`pikaci image import {self._role()}` brings the one that goes with this flake",
-            )
-        raise InfrastructureError(
-            f"the runner in image {self._image_alias()} did not start the job"
-            f" (exit code {done.exit_code}): {said}"
-        )
-
-    def _no_runner(self) -> InfrastructureError:
-        return InfrastructureError(
-            f"image {self._image_alias()} has no runner: there is no {RUNNER} in the guest",
-            f"`pikaci image build {self._role()}` makes one that has; so does any NixOS image with"
-            " pikaci's guest module",
+            self._name, image.fingerprint, image.is_vm, site.profile, config, devices
         )
 
     async def _variables(self) -> dict[str, str]:
@@ -311,6 +209,7 @@ class IncusGuest:
             try:
                 await asyncio.wait(waits, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
                 if result.done():
+                    self._let_go()
                     return _finish(result.result())
                 if stopped.done():
                     return Finish(exit_code=None, stopped=True)
@@ -321,6 +220,11 @@ class IncusGuest:
                 for wait in waits:
                     wait.cancel()
                 await asyncio.gather(*waits, return_exceptions=True)
+
+    def _let_go(self) -> None:
+        """Ask for the guest's removal while its files are read, if nobody needs it any more."""
+        if not self._attempt.may_be_kept and self._placement.user.uid == 0:
+            self._stopping = asyncio.ensure_future(in_thread(self._reached().stop, self._name))
 
     async def _last_words(self, followed: Following, why: str) -> Finish:
         """The result of a guest that is gone, if it left one."""
@@ -386,8 +290,10 @@ class IncusGuest:
 
     async def _remove(self, note: GuestNote) -> None:
         """Ask Incus to remove the guest; whether it did is seen later, off the job's path."""
-        incus = self._reached()
-        await in_thread(incus.stop, self._name)
+        if self._stopping is not None:
+            await self._stopping
+        else:
+            await in_thread(self._reached().stop, self._name)
         self._notes.change(note, handed_over=True)
         self.execution["removal"] = "handed_over"
 
@@ -410,11 +316,6 @@ class IncusGuest:
 
     def _took(self, what: str, began: float) -> None:
         self.execution[what] = round((time.monotonic() - began) * 1000)
-
-
-def _copies_images(incus: Incus, pool: str, fingerprint: str) -> bool:
-    """Whether nobody needs to wait: the image is unpacked, or the pool unpacks it each time."""
-    return incus.is_unpacked(pool, fingerprint) or incus.pool_driver(pool) == "dir"
 
 
 def _shown(view: View, output: Path) -> Path:

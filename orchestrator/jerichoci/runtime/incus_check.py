@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import UsageError
+from jerichoci.errors import PikaciError, UsageError
+from jerichoci.incus.api import MissingError
 from jerichoci.incus.reaper import see_departed
+from jerichoci.incus.thread import in_thread
 from jerichoci.layout import StateLayout
-from jerichoci.runtime.incus import in_thread
+from jerichoci.runtime.guest_survey import GuestSurvey, survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from jerichoci.incus.api import Incus, Server
+    from jerichoci.incus.api import Incus, Server, StoredImage
     from jerichoci.incus.site import IncusSite
     from jerichoci.placement import Placement
     from jerichoci.plan import ExecuteNode, Image, Plan
 
 VM_DRIVER = "qemu"
+_LOOKING = ThreadPoolExecutor(max_workers=1, thread_name_prefix="departed")
 
 
-async def check_guests(placement: Placement, plan: Plan, nodes: Sequence[ExecuteNode]) -> None:
+async def check_guests(
+    placement: Placement, plan: Plan, nodes: Sequence[ExecuteNode]
+) -> GuestSurvey:
     """See that the host has Incus, and in it what these jobs of a plan need.
 
     Raises:
@@ -36,8 +43,15 @@ async def check_guests(placement: Placement, plan: Plan, nodes: Sequence[Execute
     incus = await placement.incus()
     networks = {node.runtime_config.get("network") for node in nodes} - {None}
     images = [known[role] for role in sorted(roles)]
-    await in_thread(_check, incus, placement.incus_site(), images, networks)
-    await in_thread(see_departed, StateLayout(placement.state_root), incus)
+    found = await in_thread(_check, incus, placement.incus_site(), images, networks)
+    # Nobody waits for it: whatever is not seen to be gone now is seen to later.
+    _LOOKING.submit(_see_departed, StateLayout(placement.state_root), incus)
+    return found
+
+
+def _see_departed(state: StateLayout, incus: Incus) -> None:
+    with suppress(PikaciError, OSError):
+        see_departed(state, incus)
 
 
 def _check_texts(node: ExecuteNode) -> None:
@@ -54,16 +68,26 @@ def _check_texts(node: ExecuteNode) -> None:
 
 def _check(
     incus: Incus, site: IncusSite, images: Sequence[Image], networks: Iterable[object]
-) -> None:
+) -> GuestSurvey:
     server = incus.server()
-    _check_place(incus, server, site)
+    if not server.is_trusted:
+        raise UsageError("Incus doesn't trust this user", "use its unix socket")
+    try:
+        found = survey(incus, site, [image.alias for image in images])
+    except MissingError:
+        check_project(incus, server)
+        raise
+    if found.profile is None:
+        check_project(incus, server)
+    _check_place(incus, found, site)
     for image in images:
-        _check_image(incus, server, image)
+        _check_image(incus, server, image, found.images[image.alias])
     for network in networks:
         if not incus.has_network(str(network)):
             raise UsageError(
                 f"the host has no bridge {network}", f"`incus network create {network}` makes one"
             )
+    return found
 
 
 def check_project(incus: Incus, server: Server) -> None:
@@ -81,29 +105,26 @@ def check_project(incus: Incus, server: Server) -> None:
         )
 
 
-def _check_place(incus: Incus, server: Server, site: IncusSite) -> None:
-    check_project(incus, server)
-    profile = incus.profile(site.profile)
-    if profile is None:
+def _check_place(incus: Incus, found: GuestSurvey, site: IncusSite) -> None:
+    if found.profile is None:
         raise UsageError(
             f"project {site.project} of Incus has no profile {site.profile}",
             f"`incus profile create {site.profile} --project {site.project}` makes one",
         )
-    pool = site.pool or profile.pool
-    if pool is None:
+    if found.pool is None:
         raise UsageError(
             f"profile {site.profile} of project {site.project} has no root disk",
             f"`incus profile device add {site.profile} root disk path=/ pool=POOL"
             f" --project {site.project}` gives it one",
         )
-    if incus.pool_driver(pool) is None:
+    if not found.unpacked and incus.pool_driver(found.pool) is None:
         raise UsageError(
-            f"Incus has no storage pool {pool}", f"`incus storage create {pool} btrfs` makes one"
+            f"Incus has no storage pool {found.pool}",
+            f"`incus storage create {found.pool} btrfs` makes one",
         )
 
 
-def _check_image(incus: Incus, server: Server, image: Image) -> None:
-    found = incus.image(image.alias)
+def _check_image(incus: Incus, server: Server, image: Image, found: StoredImage | None) -> None:
     mend = (
         f"`pikaci image build {image.role}`, then `pikaci image import {image.role}`;"
         f" or `pikaci image import {image.role} --from DIR` if it is made already"

@@ -194,7 +194,7 @@ async def open_incus(placement: Placement) -> Incus:
         UsageError: it doesn't let us in, or has no such project.
         UnreachableError: nobody answers.
     """
-    from jerichoci.runtime.incus import in_thread
+    from jerichoci.incus.thread import in_thread
     from jerichoci.runtime.incus_check import check_project
 
     incus = await placement.incus()
@@ -206,7 +206,7 @@ async def _import_role(
     wanted: WantedImage, given: Given, image: RoleImage, placement: Placement
 ) -> Imported:
     from jerichoci.incus.image import take_image
-    from jerichoci.runtime.incus import in_thread
+    from jerichoci.incus.thread import in_thread
     from pikaci.images import build_image, check_buildable
 
     alias = given.alias or image.alias
@@ -232,7 +232,7 @@ async def _send(
     drv_path: str | None = None,
 ) -> Imported:
     from jerichoci.incus.image import import_image
-    from jerichoci.runtime.incus import in_thread
+    from jerichoci.incus.thread import in_thread
 
     def say() -> None:
         size = f"{files.size_bytes / MIB:.0f} MiB"
@@ -246,7 +246,7 @@ async def _send(
 async def _end(given: Given, done: Imported, incus: Incus) -> Imported:
     """Say what was done, and prune."""
     from jerichoci.incus.image import prune_images
-    from jerichoci.runtime.incus import in_thread
+    from jerichoci.incus.thread import in_thread
 
     how = "" if done.was_sent else ", which Incus had already"
     instead = f", no longer {done.replaced[:12]}" if done.replaced else ""

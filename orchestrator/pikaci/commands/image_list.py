@@ -98,8 +98,8 @@ async def _list(
     flake: str | None, system: str | None, state_root: str | None, nix: NixOptions, *, check: bool
 ) -> list[Row]:
     from jerichoci.errors import UsageError
+    from jerichoci.incus.thread import in_thread
     from jerichoci.placement import open_placement
-    from jerichoci.runtime.incus import in_thread
     from pikaci.catalog import open_tree
     from pikaci.commands.image_import import open_incus
     from pikaci.images import read_image

@@ -64,6 +64,8 @@ async def _shell(
     layout = store.run(run_id)
     outputs = store.load_prepared_outputs(run_id).outputs
     attempt = Attempt(
+        survey=None,
+        may_be_kept=True,
         state=store.layout,
         run_id=run_id,
         node=node,

@@ -44,7 +44,7 @@ async def guest_findings(wanted: Wanted) -> list[Finding]:
 async def findings_of(incus: Incus, site: IncusSite, wanted: Wanted) -> list[Finding]:
     """Everything about an Incus."""
     from jerichoci.errors import PikaciError
-    from jerichoci.runtime.incus import in_thread
+    from jerichoci.incus.thread import in_thread
 
     needed, socket = bool(wanted.images), site.socket_path()
     try:
@@ -140,7 +140,7 @@ def _pool(incus: Incus, site: IncusSite, profile: Profile, *, needed: bool) -> l
 
 
 async def _images(incus: Incus, wanted: Wanted) -> list[Finding]:
-    from jerichoci.runtime.incus import in_thread
+    from jerichoci.incus.thread import in_thread
 
     findings = []
     for image in wanted.images:
