@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pikaci.evaluation import Evaluated
 
 ENGINE = "jerichoci.engine"
-"""Imported while Nix works: the models cost a tenth of a second."""
+"""Imported while git and Nix work: the models cost a tenth of a second."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,13 @@ async def make_plan(wanted: Wanted, options: NixOptions) -> Planned:
     from jerichoci.snapshot import take_snapshot
 
     check_id(wanted.target, "target")
-    importing = asyncio.ensure_future(asyncio.to_thread(import_module, ENGINE))
+    # A thread that nobody waits for: where the snapshot fails, neither is it.
+    threading.Thread(target=import_module, args=(ENGINE,), daemon=True).start()
     tree, state, rev = await _locate(wanted)
     snapshot = await take_snapshot(state.root, tree.root)
     reference = flake_reference(state, snapshot.tree, snapshot.commit, tree.flake_dir)
     evaluator = Evaluator(state, reference, options, wanted.system, read_only=wanted.read_only)
     evaluated = await _meanwhile(evaluator.plan(wanted.target), lambda: _get_ready(tree))
-    await importing
     from jerichoci.plan import parse_plan
 
     plan = parse_plan(evaluated.values, f"the plan of target {wanted.target}")
@@ -92,6 +93,7 @@ async def _meanwhile(work: Coroutine[Any, Any, Evaluated], task: Callable[[], No
 
 def _get_ready(tree: SourceTree) -> None:
     check_lanes(tree)
+    import_module(ENGINE)
 
 
 async def _locate(wanted: Wanted) -> tuple[SourceTree, StateLayout, str | None]:
