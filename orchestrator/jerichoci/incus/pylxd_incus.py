@@ -57,6 +57,8 @@ IMPORT_SECS = 1800.0
 RECONNECT_SECS = 60.0
 """A daemon that is being restarted is back in seconds."""
 RECONNECT_PAUSE_SECS = 0.2
+START_SECS = 5.0
+"""What can't be started for so long, with nobody at it, was half made by a daemon that was killed."""
 REMOVAL_PAUSE_SECS = 0.05
 ALIAS_ATTEMPTS = 3
 FAILURE = 400
@@ -131,6 +133,7 @@ class PylxdIncus:
         for operation in self._going_on(name):
             with suppress(LostError):
                 self._outcome(operation, end)
+        doomed = time.monotonic() + START_SECS
         while found := self.instance(name):
             if found.is_running:
                 return True
@@ -141,6 +144,8 @@ class PylxdIncus:
                 self._wait(self._call("put", f"instances/{name}/state", json=body), end)
             except IncusError as refused:
                 error = refused  # or what was cut off starts it already
+                if time.monotonic() > doomed and not self._going_on(name):
+                    raise
                 time.sleep(RECONNECT_PAUSE_SECS)
         time.sleep(RECONNECT_PAUSE_SECS)
         if time.monotonic() > end:
