@@ -79,10 +79,16 @@ def reap_strays(state: StateLayout, incus: Incus) -> list[str]:
     return [stray.name for stray in strays]
 
 
-def see_departed(state: StateLayout, incus: Incus) -> None:
-    """Forget the guests that were handed over and are gone; ask again for those that are not."""
+def see_departed(state: StateLayout, incus: Incus, socket: Path) -> None:
+    """Forget the guests that were handed over and are gone; ask again for those that are not.
+
+    `socket` is that of `incus`: what isn't there may be in another one.
+    """
     notes = guest_notes(state)
-    over = [note for note in notes.all() if note.handed_over and note.project == incus.project]
+    place = (str(socket), incus.project)
+    over = [
+        note for note in notes.all() if note.handed_over and (note.socket, note.project) == place
+    ]
     if over:
         there = {found.name for found in incus.instances({OWNER_LABEL: state.owner_id()})}
         for note in over:

@@ -15,6 +15,7 @@ from jerichoci.runtime.guest_survey import GuestSurvey, survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from jerichoci.incus.api import Incus, Server, StoredImage
     from jerichoci.incus.site import IncusSite
@@ -43,15 +44,16 @@ async def check_guests(
     incus = await placement.incus()
     networks = {node.runtime_config.get("network") for node in nodes} - {None}
     images = [known[role] for role in sorted(roles)]
-    found = await in_thread(_check, incus, placement.incus_site(), images, networks)
+    site = placement.incus_site()
+    found = await in_thread(_check, incus, site, images, networks)
     # Nobody waits for it: whatever is not seen to be gone now is seen to later.
-    _LOOKING.submit(_see_departed, StateLayout(placement.state_root), incus)
+    _LOOKING.submit(_see_departed, StateLayout(placement.state_root), incus, site.socket_path())
     return found
 
 
-def _see_departed(state: StateLayout, incus: Incus) -> None:
+def _see_departed(state: StateLayout, incus: Incus, socket: Path) -> None:
     with suppress(PikaciError, OSError):
-        see_departed(state, incus)
+        see_departed(state, incus, socket)
 
 
 def _check_texts(node: ExecuteNode) -> None:

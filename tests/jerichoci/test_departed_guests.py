@@ -1,0 +1,49 @@
+"""Which notes go once the guests they tell of are seen to be gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jerichoci.incus.note import GuestNote, guest_notes
+from jerichoci.incus.pylxd_incus import PylxdIncus
+from jerichoci.incus.reaper import see_departed
+from jerichoci.layout import StateLayout
+from plans import RUN_ID
+
+if TYPE_CHECKING:
+    from incus_stand_in import StandIn
+
+PROJECT = "pikaci"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateLayout:
+    state = StateLayout(tmp_path / "state")
+    state.make()
+    return state
+
+
+def note(state: StateLayout, name: str, socket: Path, project: str = PROJECT) -> None:
+    """Note a guest that Incus was asked to remove."""
+    made = GuestNote(name, RUN_ID, "a", "local", str(socket), project, handed_over=True)
+    guest_notes(state).write(made)
+
+
+def names(state: StateLayout) -> list[str]:
+    return [note.name for note in guest_notes(state).all()]
+
+
+def test_a_guest_that_is_gone_is_forgotten(state: StateLayout, stand_in: StandIn) -> None:
+    note(state, "gone", stand_in.socket)
+    see_departed(state, PylxdIncus(stand_in.socket, PROJECT), stand_in.socket)
+    assert names(state) == []
+
+
+def test_a_guest_of_another_incus_or_project_is_not(state: StateLayout, stand_in: StandIn) -> None:
+    note(state, "elsewhere", Path("/elsewhere/unix.socket"))
+    note(state, "other", stand_in.socket, "other")
+    see_departed(state, PylxdIncus(stand_in.socket, PROJECT), stand_in.socket)
+    assert names(state) == ["elsewhere", "other"]
