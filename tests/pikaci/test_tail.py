@@ -12,7 +12,7 @@ def test_whole_lines_are_shown_as_they_come_and_the_rest_at_the_end(tmp_path: Pa
     shown: list[tuple[str, str]] = []
     tails = Tails(lambda job, line: shown.append((job, line)))
     log = tmp_path / "host.log"
-    tails.follow("it", log)
+    tails.follow("it", [log])
     tails.poll()
     assert shown == []
     log.write_bytes(b"one\nhal")
@@ -31,6 +31,6 @@ def test_another_attempt_is_followed_from_its_beginning(tmp_path: Path) -> None:
     for number in (1, 2):
         log = tmp_path / f"{number}.log"
         log.write_text(f"attempt {number}\n")
-        tails.follow("it", log)
+        tails.follow("it", [log])
         tails.drain("it")
     assert shown == ["attempt 1", "attempt 2"]

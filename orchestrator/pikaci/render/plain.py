@@ -86,8 +86,8 @@ class Plain:
 
     def _follow(self, job_id: str, attempt: int) -> None:
         if self._tails:
-            run = self._state.run(self._run_id)
-            self._tails.follow(job_id, run.attempt(job_id, attempt) / "host.log")
+            directory = self._state.run(self._run_id).attempt(job_id, attempt)
+            self._tails.follow(job_id, [directory / "host.log", directory / "guest.log"])
 
     def _say(self, text: str) -> None:
         self._out.write(f"pikaci: {text}\n")

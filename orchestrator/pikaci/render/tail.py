@@ -1,4 +1,4 @@
-"""Following the host logs of running jobs, for those who want to see everything."""
+"""Following the logs of running jobs, for those who want to see everything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jerichoci.lines import LineSplitter
 from jerichoci.log import read_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 CHUNK_BYTES = 1024 * 1024
@@ -38,28 +38,27 @@ class Tails:
 
     def __init__(self, show: Callable[[str, str], None]) -> None:
         self._show = show
-        self._tails: dict[str, Tail] = {}
+        self._tails: dict[str, list[Tail]] = {}
 
-    def follow(self, job_id: str, path: Path) -> None:
-        """Follow a job's log from its beginning, once its former log is shown."""
-        if job_id in self._tails and self._tails[job_id].path == path:
+    def follow(self, job_id: str, paths: Sequence[Path]) -> None:
+        """Follow a job's logs from their beginning, once its former logs are shown."""
+        if [tail.path for tail in self._tails.get(job_id, [])] == list(paths):
             return
         self.drain(job_id)
-        self._tails[job_id] = Tail(path)
+        self._tails[job_id] = [Tail(path) for path in paths]
 
     def drain(self, job_id: str) -> None:
-        """Show all that is there of a job's log, the unfinished last line too."""
-        tail = self._tails.pop(job_id, None)
-        if tail is None:
-            return
-        while (lines := tail.step()) is not None:
-            self._show_all(job_id, lines)
-        self._show_all(job_id, tail.end())
+        """Show all that is there of a job's logs, the unfinished last lines too."""
+        for tail in self._tails.pop(job_id, []):
+            while (lines := tail.step()) is not None:
+                self._show_all(job_id, lines)
+            self._show_all(job_id, tail.end())
 
     def poll(self) -> None:
         """Show what is new everywhere, a limited piece of each log."""
-        for job_id, tail in self._tails.items():
-            self._show_all(job_id, tail.step() or [])
+        for job_id, tails in self._tails.items():
+            for tail in tails:
+                self._show_all(job_id, tail.step() or [])
 
     def _show_all(self, job_id: str, lines: Iterable[bytes]) -> None:
         for line in lines:

@@ -66,7 +66,8 @@ class Line:
     name: str
     since: float
     phase: str = ""
-    log: Path | None = None
+    logs: Path | None = None
+    """The directory of an attempt's logs."""
 
 
 class Terminal:
@@ -97,8 +98,9 @@ class Terminal:
                 yield text
 
     def _last_word(self, line: Line) -> str | None:
-        if line.log:
-            said = last_lines(line.log, 1, LAST_WORD_WINDOW)
+        if line.logs:
+            guest, host = (line.logs / name for name in ("guest.log", "host.log"))
+            said = last_lines(guest, 1, LAST_WORD_WINDOW) or last_lines(host, 1, LAST_WORD_WINDOW)
             return f"{line.name}> {said[0]}" if said else None
         for job_id in self._job_ids[:LAST_WORD_JOBS]:
             log = self._state.run(self._run_id).attempt(job_id, 1) / "host.log"
@@ -118,8 +120,8 @@ class Terminal:
                 self._lines.pop(node_id, None)
                 self._prepared(event)
             case JobStarted(job_id=job_id, attempt=attempt):
-                log = self._state.run(self._run_id).attempt(job_id, attempt) / "host.log"
-                self._lines[f"job {job_id}"] = Line("running", job_id, time.monotonic(), log=log)
+                logs = self._state.run(self._run_id).attempt(job_id, attempt)
+                self._lines[f"job {job_id}"] = Line("running", job_id, time.monotonic(), logs=logs)
             case JobPhase(job_id=job_id, phase=phase, outcome=outcome):
                 line = self._lines.get(f"job {job_id}")
                 if line and outcome is Outcome.STARTED:

@@ -62,20 +62,28 @@ def failure_tail(state: StateLayout, run_id: str, job: JobRecord) -> Iterator[st
     """The last lines that a failed job printed, or the builders that failed it."""
     if job.status is not Status.FAILED:
         return
-    lines = last_lines(_log(state, run_id, job), FAILURE_LINES * 3)
-    launches = [number for number, line in enumerate(lines) if line.startswith(LAUNCHED)]
-    said = lines[launches[-1] :] if launches else lines
-    own = [line for line in said if not line.startswith(HOST)]
+    directory = _logs(state, run_id, job)
+    # What a job prints is in guest.log if it has a guest, else in host.log.
+    own = last_lines(directory / "guest.log", FAILURE_LINES + 1)
+    if not own:
+        own = _in_host_log(directory / "host.log")
     if len(own) > FAILURE_LINES:
         yield f"[the last {FAILURE_LINES} lines]"
     yield from own[-FAILURE_LINES:]
 
 
-def _log(state: StateLayout, run_id: str, job: JobRecord) -> Path:
+def _in_host_log(path: Path) -> list[str]:
+    lines = last_lines(path, FAILURE_LINES * 3)
+    launches = [number for number, line in enumerate(lines) if line.startswith(LAUNCHED)]
+    said = lines[launches[-1] :] if launches else lines
+    return [line for line in said if not line.startswith(HOST)]
+
+
+def _logs(state: StateLayout, run_id: str, job: JobRecord) -> Path:
+    """The directory of the last attempt's logs."""
     run = state.run(run_id)
-    return (
-        run.root / job.host_log_path if job.host_log_path else run.attempt(job.id, 1) / "host.log"
-    )
+    log = run.root / job.host_log_path if job.host_log_path else None
+    return log.parent if log else run.attempt(job.id, 1)
 
 
 def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
@@ -93,7 +101,7 @@ def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
         yield f"all of it: pikaci logs {run.run_id}{option}"
         yield f"again on the same snapshot: pikaci rerun {run.run_id} --failed"
         if bad and (state.run(run.run_id).scratch / f"{bad.id}-{bad.attempt}").is_dir():
-            yield f"its workspace is kept: pikaci shell {run.run_id} {bad.id}"
+            yield f"what it ran in is kept: pikaci shell {run.run_id} {bad.id}"
 
 
 def run_start(run: RunRecord) -> str:
