@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from jerichoci import atomic
@@ -57,9 +57,12 @@ def close_dead_run(run: RunLayout) -> bool:
         is_open = _close(run)
     except (OSError, ValueError, RecursionError):
         return False
-    if is_open:
+    if is_open and _has_guests(run):
         with going_on(f"{run.run_id}: its guests may stay"):
             _reap_guests(run)
+        # A guest writes into what it left as long as it runs, and not all of that is ours before.
+        with suppress(OSError, ValueError, RecursionError):
+            _close(run)
     return is_open
 
 
@@ -71,19 +74,30 @@ def _close(run: RunLayout) -> bool:
         if is_open:
             run.free_reserve()
             _end(run, values)
-        if run.reserve.exists():
+        if run.reserve.exists() and not (is_open and _has_guests(run)):
             with going_on(f"{run.run_id}: something it left stays"):
                 remove_leftovers(run)
                 run.reserve.unlink(missing_ok=True)
         return is_open
 
 
-def _reap_guests(run: RunLayout) -> None:
-    state = StateLayout(run.root.parent.parent)
-    if (state.root / "guests").exists():
-        from jerichoci.incus.reaper import reap_guests
+def _has_guests(run: RunLayout) -> bool:
+    state = _state_of(run)
+    if not (state.root / "guests").exists():
+        return False
+    from jerichoci.incus.note import guest_notes
 
-        reap_guests(state, handed_over=False)
+    return any(note.run_id == run.run_id for note in guest_notes(state).all())
+
+
+def _reap_guests(run: RunLayout) -> None:
+    from jerichoci.incus.reaper import reap_guests
+
+    reap_guests(_state_of(run), handed_over=False)
+
+
+def _state_of(run: RunLayout) -> StateLayout:
+    return StateLayout(run.root.parent.parent)
 
 
 def _end(run: RunLayout, values: dict[str, Any]) -> None:

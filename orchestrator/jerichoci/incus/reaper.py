@@ -8,12 +8,15 @@ comes next tries again.
 from __future__ import annotations
 
 import logging
+import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
 from jerichoci.ids import is_run_id
+from jerichoci.incus.api import IncusError
 from jerichoci.incus.note import EXPIRY_LABEL, OWNER_LABEL, RUN_LABEL, guest_notes
 from jerichoci.owner import is_owned
 from jerichoci.workspace import remove_tree
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("jerichoci")
 DELETE_SECS = 60.0
 """A forced stop takes 600 ms, and longer where many are stopped at once."""
+HAND_OVER_SECS = 30.0
+"""For a guest to give its files away; one that hangs keeps them."""
 
 
 def reap_guests(
@@ -47,6 +52,7 @@ def reap_guests(
         incus = (open_incus or _open)(Path(note.socket), note.project)
         try:
             found = incus.instance(note.name)
+            _hand_over(incus, found)
             incus.delete(note.name, DELETE_SECS)
         except PikaciError as error:
             LOGGER.warning("guest %s stays: %s", note.name, error)
@@ -65,7 +71,9 @@ def remove_kept(state: StateLayout, run_id: str) -> None:
     """
     notes = guest_notes(state)
     for note in [note for note in notes.all() if note.run_id == run_id]:
-        _open(Path(note.socket), note.project).delete(note.name, DELETE_SECS)
+        incus = _open(Path(note.socket), note.project)
+        _hand_over(incus, incus.instance(note.name))
+        incus.delete(note.name, DELETE_SECS)
         notes.forget(note.name)
 
 
@@ -131,6 +139,16 @@ def _is_stray(state: StateLayout, found: Instance) -> bool:
         return False
     run_id = found.config.get(RUN_LABEL, "")
     return not is_run_id(run_id) or not is_owned(state.run(run_id).root)
+
+
+def _hand_over(incus: Incus, found: Instance | None) -> None:
+    """Have a guest give us its files, which only root could remove without it."""
+    if os.getuid() == 0 or found is None or not found.is_running:
+        return
+    from jerichoci.runtime.guest_job import hand_over_command
+
+    with suppress(IncusError):
+        incus.execute(found.name, *hand_over_command(os.getuid(), os.getgid()), HAND_OVER_SECS)
 
 
 def _forget(state: StateLayout, notes: GuestNotes, note: GuestNote) -> None:

@@ -24,7 +24,7 @@ from jerichoci.incus.note import (
 )
 from jerichoci.incus.thread import in_thread
 from jerichoci.runtime import Attempt, Finish
-from jerichoci.runtime.guest_job import CONTRACT, RUNNER, job_variables
+from jerichoci.runtime.guest_job import hand_over_command, job_variables
 from jerichoci.runtime.guest_mounts import (
     ARTIFACTS,
     SNAPSHOT,
@@ -64,11 +64,14 @@ NAME_LIMIT = 63
 """An instance's name is a host name."""
 
 
-def instance_name(run_id: str, job_id: str, number: int) -> str:
-    """The name of an attempt's guest, for people; its labels say the same in full."""
+def instance_name(owner: str, run_id: str, job_id: str, number: int) -> str:
+    """The name of an attempt's guest, for people; its labels say the same in full.
+
+    No other state root has it, though its caller may choose the same run id.
+    """
     import hashlib
 
-    digest = hashlib.sha256(f"{run_id} {job_id} {number}".encode()).hexdigest()[:8]
+    digest = hashlib.sha256(f"{owner} {run_id} {job_id} {number}".encode()).hexdigest()[:8]
     job = job_id.replace("_", "-")[: NAME_LIMIT - 28].strip("-")
     return f"pikaci-{run_id[-8:]}-{job}-{digest}"
 
@@ -80,7 +83,8 @@ class IncusGuest:
         self._placement = placement
         self._attempt = attempt
         self._execute = attempt.node.execute
-        self._name = instance_name(attempt.run_id, attempt.node.job_id, attempt.number)
+        owner = attempt.state.owner_id()
+        self._name = instance_name(owner, attempt.run_id, attempt.node.job_id, attempt.number)
         self._notes = guest_notes(attempt.state)
         self._note: GuestNote | None = None
         self._mounts = GuestMounts()
@@ -88,6 +92,7 @@ class IncusGuest:
         self._stopping: asyncio.Task[None] | None = None
         self._incus: Incus | None = None
         self._is_hasty: Callable[[], bool] | None = None
+        self._was_handed_over = False
         self.execution: dict[str, Any] = {}
 
     @property
@@ -258,10 +263,10 @@ class IncusGuest:
     async def _hand_over(self) -> None:
         """Have the guest give its files to an orchestrator that isn't root."""
         user = self._placement.user
-        if user.uid == 0:
+        if user.uid == 0 or self._was_handed_over:
             return
-        argv = [RUNNER, "--hand-over", f"{user.uid}:{user.gid}"]
-        env = {"PIKACI_INCUS_CONTRACT": CONTRACT}
+        self._was_handed_over = True
+        argv, env = hand_over_command(user.uid, user.gid)
         with suppress(IncusError):  # a guest that is gone: what we may read is taken
             await in_thread(self._reached().execute, self._name, argv, env, EXEC_SECS)
 
@@ -293,6 +298,7 @@ class IncusGuest:
         if self._stopping is not None:
             await self._stopping
         else:
+            await self._hand_over()  # or its directory can't be removed
             await in_thread(self._reached().stop, self._name)
         self._notes.change(note, handed_over=True)
         self.execution["removal"] = "handed_over"

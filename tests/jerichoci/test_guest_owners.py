@@ -1,0 +1,63 @@
+"""Whose a guest is, and whose its files are when it goes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from incus_jobs import guest_job, run_guests
+from incus_stand_in import Started
+from jerichoci.incus.note import GuestNote, guest_notes
+from jerichoci.incus.reaper import reap_guests
+from jerichoci.runtime.incus import instance_name
+from jerichoci.status import KeepPolicy
+from plans import RUN_ID
+
+if TYPE_CHECKING:
+    from incus_stand_in import StandIn
+    from runner import Runner
+
+NOBODY = 65534
+
+
+def test_two_state_roots_name_the_same_attempt_differently() -> None:
+    names = {instance_name(owner, RUN_ID, "a", 1) for owner in ("one", "other")}
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize("job_id", ["a", "_", "x" * 64, "a_b-C"])
+def test_a_name_is_a_host_name(job_id: str) -> None:
+    name = instance_name("owner", RUN_ID, job_id, 12)
+    assert len(name) <= 63
+    assert name.replace("-", "").isalnum()
+
+
+@pytest.fixture
+async def kept(runner: Runner, stand_in: StandIn) -> GuestNote:
+    """A guest that was kept, for so long that its time is over."""
+    stand_in.job = Started.end
+    await run_guests(runner, guest_job("a"), keep=KeepPolicy.ALWAYS)
+    notes = guest_notes(runner.state)
+    (note,) = notes.all()
+    notes.change(note, kept_until=1.0)
+    return note
+
+
+def test_a_guest_hands_its_files_over_before_a_user_removes_it(
+    runner: Runner, stand_in: StandIn, kept: GuestNote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: NOBODY)
+    assert reap_guests(runner.state) == [kept.name]
+    assert stand_in.executed[-1] == ["--hand-over", f"{NOBODY}:{os.getgid()}"]
+    assert stand_in.instances == {}
+    assert list(guest_notes(runner.state).all()) == []
+
+
+def test_root_needs_nothing_handed_over(
+    runner: Runner, stand_in: StandIn, kept: GuestNote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    assert reap_guests(runner.state) == [kept.name]
+    assert ["--hand-over"] not in [argv[:1] for argv in stand_in.executed]
