@@ -58,15 +58,18 @@ RECONNECT_SECS = 60.0
 """A daemon that is being restarted is back in seconds."""
 RECONNECT_PAUSE_SECS = 0.2
 START_SECS = 5.0
-"""What can't be started for so long, with nobody at it, was half made by a daemon that was killed."""
+"""What can't be started for so long, with nobody at it, a daemon that was killed half made."""
 REMOVAL_PAUSE_SECS = 0.05
 ALIAS_ATTEMPTS = 3
 FAILURE = 400
 SUCCESS = 200
 NO_PROGRAM = "Command not found"
 """The whole error of an exec whose program isn't there, or whose exit code is 127."""
-CUT_SHORT = "context canceled"
-"""In the error of what the daemon was doing when it was told to end."""
+ENDING = ("context canceled", "database is closed", "shutting down", "signal: killed")
+"""In what a daemon says that has been told to end, of itself and of what it was doing; it has no
+code for it, and for a while it goes on answering."""
+CUT_OFF_LIMIT = 10
+"""How often a creation may be cut off: somebody else may kill what the daemon runs for it."""
 
 _NEVER_SENT = (FileNotFoundError, ConnectionRefusedError)
 
@@ -112,7 +115,7 @@ class PylxdIncus:
         }
         end = time.monotonic() + deadline_secs
         cut_off: IncusError | None = None
-        while True:
+        for _ in range(CUT_OFF_LIMIT):
             try:
                 self._wait(self._call("post", "instances", json=body), end)
             except (UnreachableError, LostError) as error:
@@ -126,6 +129,7 @@ class PylxdIncus:
             # Cut off half-way. What came of it is known when the daemon is back.
             if self._settle(spec.name, end, cut_off):
                 return
+        raise cut_off or IncusError(f"guest {spec.name} can't be created")
 
     def _settle(self, name: str, end: float, error: IncusError) -> bool:
         """Whether an instance whose creation was cut off runs; False if it was never begun."""
@@ -403,7 +407,7 @@ class PylxdIncus:
         if done.get("err") == NO_PROGRAM:
             raise NoProgramError(f"Incus: {done['err']}")
         why = str(done.get("err") or done.get("status"))
-        raise (LostError if CUT_SHORT in why else IncusError)(f"Incus: {why}")
+        raise (LostError if _is_ending(why) else IncusError)(f"Incus: {why}")
 
     def _ended(self, operation: str, end: float) -> dict[str, Any]:
         path = operation.removeprefix("/1.0/")
@@ -448,6 +452,7 @@ class PylxdIncus:
             raise ConflictError(f"Incus: {error}") from error
         except exceptions.LXDAPIException as error:
             is_away = error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+            is_away = is_away or _is_ending(str(error))
             raise (UnreachableError if is_away else IncusError)(f"Incus: {error}") from error
         except (requests.RequestException, exceptions.ClientConnectionFailed) as error:
             self._blame(error)
@@ -482,6 +487,10 @@ class PylxdIncus:
         if not found.st_mode & stat.S_IWGRP or group == "root":
             return f"only root may use it; run incusd with `--group`, or pikaci as {group}"
         return f"join the group {group} (`usermod -aG {group} $USER`), and log in again"
+
+
+def _is_ending(why: str) -> bool:
+    return any(words in why.lower() for words in ENDING)
 
 
 def _root(error: BaseException) -> BaseException:
