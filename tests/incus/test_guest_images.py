@@ -18,7 +18,6 @@ from incus.guest_project import (
     until,
 )
 from incus.guest_proxy import Proxy, proxy_to
-from incus.server import IncusServer
 from jerichoci.plan import Resources
 from plans import RUN_ID
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from incus.conftest import MakePool
+    from incus.server import IncusServer
     from runner import Runner
 
 RUNNER = "run/current-system/sw/bin/pikaci-incus-run"
@@ -59,7 +59,9 @@ def proxy(incus_server: IncusServer) -> Iterator[Proxy]:
 
 def test_jobs_run_side_by_side_as_far_as_the_host_has_room(guests: GuestRunner) -> None:
     one = Resources(cpus=1, memory_mib=200)
-    jobs = [guest_job(f"j{n}", "date +%s.%N; sleep 0.3; date +%s.%N", resources=one) for n in range(8)]
+    jobs = [
+        guest_job(f"j{n}", "date +%s.%N; sleep 0.3; date +%s.%N", resources=one) for n in range(8)
+    ]
     with ending(guests.start(*jobs)) as process:
         process.wait(90)
     record = guests.record()

@@ -80,8 +80,10 @@ def assert_closed(guests: GuestRunner) -> None:
 def test_a_run_killed_after_some_events_leaves_no_guest(guests: GuestRunner, count: int) -> None:
     with ending(guests.start(guest_job("a", QUICK))) as process:
         wait_for(
-            lambda: guests.state.run(RUN_ID).root.exists()
-            and (len(guests.events()) >= count or process.poll() is not None)
+            lambda: (
+                guests.state.run(RUN_ID).root.exists()
+                and (len(guests.events()) >= count or process.poll() is not None)
+            )
         )
         process.kill()
     guests.pikaci("list" if count % 2 else "reap")
@@ -171,7 +173,7 @@ async def test_a_guest_that_can_not_be_started_leaves_nothing(
 async def test_a_guest_without_a_runner_leaves_nothing(
     guests: GuestRunner, monkeypatch: pytest.MonkeyPatch, incus_server: IncusServer
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.incus.NO_PROGRAM_SECS", 0.2)
+    monkeypatch.setattr("jerichoci.runtime.guest_start.NO_PROGRAM_SECS", 0.2)
     with published(incus_server, "without-runner") as alias:
         ended = await guests.of(alias).settle_in(monkeypatch).run_here(guest_job("a"))
         guests.pikaci("reap")
