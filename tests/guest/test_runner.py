@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -162,3 +163,24 @@ def test_output_without_an_end_of_line_is_all_there(guest: Guest) -> None:
     guest.run("printf '%0100000d' 7")
 
     assert len(guest.log()) == 100_000
+
+
+@pytest.mark.parametrize("in_user_namespace", [False, True])
+def test_a_job_whose_user_owns_artifacts_can_write_no_result(
+    guest: Guest, *, in_user_namespace: bool
+) -> None:
+    os.chown(guest.artifacts, 1000, 100)
+    forge = (
+        f"cd {guest.artifacts}; mv guest.log away; rm -f guest.log events.jsonl;"
+        ' echo \'{"status": "passed"}\' > result.json;'
+        " echo kept > $PIKACI_ARTIFACTS/file; echo told; exit 3"
+    )
+    if in_user_namespace:
+        guest.execute_in_a_user_namespace(guest.variables(forge))
+        result = guest.result()
+    else:
+        result = guest.run(forge)
+
+    assert (result["status"], result["exit_code"]) == ("failed", 3)
+    assert (guest.artifacts / "guest.log").read_text().endswith("told\n")
+    assert (guest.artifacts / "files" / "file").read_text() == "kept\n"
