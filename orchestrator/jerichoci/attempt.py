@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 import traceback
 from contextlib import asynccontextmanager, suppress
@@ -157,7 +158,10 @@ class AttemptRun:
         except PikaciError as error:
             changes = self._broken(phases, CauseCode.RUNTIME_UNAVAILABLE, error.message, error.hint)
         except OSError as error:
-            changes = self._broken(phases, CauseCode.ENVIRONMENT_FAILED, str(error), None)
+            if error.errno == errno.ECANCELED and self.stop.is_set():
+                changes = self._stopped(phases)
+            else:
+                changes = self._broken(phases, CauseCode.ENVIRONMENT_FAILED, str(error), None)
         except Exception:  # noqa: BLE001 - an error of ours still ends in a record, with its traceback
             self.logs.say([self.node.job_id], "pikaci", traceback.format_exc())
             message = "pikaci itself failed; the host log has the traceback"

@@ -29,6 +29,8 @@ RESULT = "result.json"
 LOG = "guest.log"
 EVENTS = "events.jsonl"
 FILES = "files"
+STARTED = b'"event": "command_started"'
+"""In the line of events.jsonl that says so, as the runner spells it."""
 RESULT_BYTES = 64 * 1024
 EVENTS_BYTES = 4 * 1024 * 1024
 """The runner writes a few hundred bytes of each; a job that is root may write more."""
@@ -64,6 +66,13 @@ class Following:
                 return _parse(data)
             await asyncio.sleep(pause)
             pause = FIRST_POLL_SECS if grew else min(pause * POLL_GROWTH, LAST_POLL_SECS)
+
+    async def started(self) -> None:
+        """Wait until the runner says that the job's command has begun."""
+        pause = FIRST_POLL_SECS
+        while STARTED not in (_read(self._outbox, EVENTS, RESULT_BYTES) or b""):
+            await asyncio.sleep(pause)
+            pause = min(pause * POLL_GROWTH, LAST_POLL_SECS)
 
     async def carry(self) -> bool:
         """Copy what the log has grown by; whether it has.

@@ -271,5 +271,7 @@ def describe(error: ValidationError) -> str:
     first = problems[0]
     path = ".".join(str(part) for part in first["loc"])
     text = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        text = "this key is not known"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return (f"{path}: {text}" if path else text) + more

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 ResultT = TypeVar("ResultT")
+
+PATIENCE_SECS = 10.0
+"""So long may what is useful go on after a run was told to end: people are told so."""
 
 
 class StopReason(StrEnum):
@@ -32,6 +36,7 @@ class Stop:
 
     def __init__(self, told: Callable[[], None] | None = None) -> None:
         self._told = told
+        self._since: float | None = None
         self._event = asyncio.Event()
         self.haste = asyncio.Event()
         self.reason: StopReason | None = None
@@ -40,6 +45,7 @@ class Stop:
         """Tell the run to end."""
         if self.reason is None:
             self.reason = reason
+            self._since = time.monotonic()
             self._event.set()
             if self._told and reason is StopReason.CANCELLED:
                 self._told()
@@ -49,6 +55,11 @@ class Stop:
     def is_set(self) -> bool:
         """Whether the run was told to end."""
         return self._event.is_set()
+
+    def is_pressing(self) -> bool:
+        """Whether it was told twice, or so long ago that nothing more is to be waited for."""
+        late = self._since is not None and time.monotonic() - self._since > PATIENCE_SECS
+        return late or self.haste.is_set()
 
     async def wait(self) -> None:
         """Wait until the run is told to end."""

@@ -248,19 +248,19 @@ REFUSALS: dict[str, tuple[Callable[[StandIn], None], dict[str, Any], str, str]] 
         no_image,
         {},
         "project pikaci of Incus has no image pikaci/dev (role dev, container)",
-        "`pikaci image build dev`, then `pikaci image import dev`",
+        "`pikaci image import dev` builds and imports the role's package",
     ),
     "image of another type": (
         other_type,
         {},
         "image pikaci/dev is for a virtual-machine; role dev asks for a container",
-        "`pikaci image build dev`",
+        "`pikaci image import dev`",
     ),
     "machine's image of another type": (
         other_type_for_machine,
         {"role": "vm"},
         "image pikaci/vm is for a container; role vm asks for a virtual-machine",
-        "`pikaci image build vm`",
+        "`pikaci image import vm`",
     ),
     "no qemu": (
         no_machines,

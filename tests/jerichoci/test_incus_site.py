@@ -23,11 +23,18 @@ def test_a_name_that_is_empty_is_refused(tmp_path: Path, key: str) -> None:
 @pytest.mark.parametrize("text", ["local = 5", "local = []", 'local = "incus"'])
 def test_what_is_no_table_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "hosts.toml").write_text(text)
-    with pytest.raises(UsageError, match="local is not a table"):
+    with pytest.raises(UsageError, match=r"hosts\.toml: local: "):
         local_site(tmp_path / "hosts.toml")
 
 
-@pytest.mark.parametrize("text", ["", "[remote.a]\n", "[local]\n", "[local.incus]\n"])
+@pytest.mark.parametrize("text", ["", "[local]\n", "[local.incus]\n"])
 def test_what_says_nothing_of_incus_leaves_it_as_installed(tmp_path: Path, text: str) -> None:
     (tmp_path / "hosts.toml").write_text(text)
     assert local_site(tmp_path / "hosts.toml") == IncusSite()
+
+
+@pytest.mark.parametrize("text", ["[locla.incus]", "[local.inkus]", "[local.incus]\nprofil = 'a'"])
+def test_a_key_that_is_not_known_is_refused_by_its_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / "hosts.toml").write_text(text)
+    with pytest.raises(UsageError, match=r"(locla|local\.inkus|local\.incus\.profil): .*not known"):
+        local_site(tmp_path / "hosts.toml")

@@ -42,8 +42,8 @@ def reap_guests(
 ) -> list[str]:
     """Remove the guests of dead runs, those whose time is over, and those that were handed over.
 
-    Returns the names of those that were still there. Without `handed_over`, Incus is trusted to
-    remove what it was asked to.
+    Returns the names of those that were there and not on their way out. Without `handed_over`,
+    Incus is trusted to remove what it was asked to.
     """
     notes = guest_notes(state)
     doomed = [note for note in notes.all() if _is_doomed(state, note, handed_over=handed_over)]
@@ -58,7 +58,7 @@ def reap_guests(
             LOGGER.warning("guest %s stays: %s", note.name, error)
             continue
         _forget(state, notes, note)
-        if found is not None:
+        if found is not None and not note.handed_over:
             removed.append(note.name)
     return removed
 

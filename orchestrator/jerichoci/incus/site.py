@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -53,6 +53,22 @@ class IncusSite(Model):
         return service if service.exists() else Path(SOCKET)
 
 
+class LocalHost(Model):
+    """This machine."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    incus: IncusSite = IncusSite()
+
+
+class HostsFile(Model):
+    """What `hosts.toml` says."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    local: LocalHost = LocalHost()
+
+
 def hosts_file(env: Mapping[str, str] | None = None) -> Path:
     """Where hosts are described."""
     env = os.environ if env is None else env
@@ -70,16 +86,12 @@ def local_site(path: Path | None = None) -> IncusSite:
 
     path = path or hosts_file()
     try:
-        values: Any = tomllib.loads(path.read_text(encoding="utf-8"))
-        local = values.get("local", {})
-        if not isinstance(local, dict):
-            raise UsageError(f"{path}: local is not a table", "write [local.incus]")
-        return IncusSite.model_validate(local.get("incus", {}))
+        return HostsFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).local.incus
     except FileNotFoundError:
         return IncusSite()
     except ValidationError as error:
         from jerichoci.plan import describe
 
-        raise UsageError(f"{path}: local.incus.{describe(error)}", "mend it") from error
+        raise UsageError(f"{path}: {describe(error)}", "docs/incus.md has its keys") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} can't be read: {error}", "mend it, or remove it") from error

@@ -149,7 +149,7 @@ class HostProcess:
         self._placement = placement
         self._attempt = attempt
         self._command: ShellCommand | None = None
-        self._is_hasty: Callable[[], bool] | None = None
+        self._is_pressing: Callable[[], bool] | None = None
         self.execution: dict[str, Any] = {}
 
     async def prepare(self) -> None:
@@ -184,12 +184,12 @@ class HostProcess:
 
     async def wait(self, stop: Stop) -> Finish:
         """Wait for the command."""
-        self._is_hasty = stop.haste.is_set
+        self._is_pressing = stop.is_pressing
         return await self._shell().wait(self._attempt.node.execute.timeout_secs, stop)
 
     async def collect(self) -> list[ArtifactRecord]:
         """Take stock of the artifacts."""
-        return await self._placement.fetch_artifacts(self._attempt.artifacts, self._is_hasty)
+        return await self._placement.fetch_artifacts(self._attempt.artifacts, self._is_pressing)
 
     async def release(self, *, keep: bool) -> None:
         """Kill what runs and remove the workspace."""

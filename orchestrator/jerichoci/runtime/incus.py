@@ -53,8 +53,10 @@ GRACE_SECS = 10.0
 """From TERM to KILL in the guest."""
 KILL_SECS = 30.0
 """The runner's own limit for what it killed to be gone."""
-HOST_MARGIN_SECS = 30.0
+HOST_MARGIN_SECS = 60.0
 """How much later than the guest's last deadline the host's is: the guest has the first word."""
+SETUP_SECS = 900.0
+"""For the runner to make the workspace, which may be a copy of a large tree on a slow disk."""
 LOOK_SECS = 2.0
 """Between two looks whether the guest is still there."""
 DELETE_SECS = 60.0
@@ -91,7 +93,7 @@ class IncusGuest:
         self._creating: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._incus: Incus | None = None
-        self._is_hasty: Callable[[], bool] | None = None
+        self._is_pressing: Callable[[], bool] | None = None
         self._was_handed_over = False
         self.execution: dict[str, Any] = {}
 
@@ -174,6 +176,7 @@ class IncusGuest:
     def _spec(self, image: StoredImage, profile: Profile) -> InstanceSpec:
         attempt, resources = self._attempt, self._execute.resources
         config = {
+            "security.guestapi": "false",
             RUN_LABEL: attempt.run_id,
             JOB_LABEL: attempt.node.job_id,
             OWNER_LABEL: attempt.state.owner_id(),
@@ -184,6 +187,8 @@ class IncusGuest:
             config["limits.memory"] = f"{resources.memory_mib}MiB"
         if image.is_vm:
             config["security.secureboot"] = "false"  # NixOS signs no kernel
+        else:
+            config["security.privileged"] = "false"  # whatever the profile says
         network = attempt.node.runtime_config.get("network")
         devices = interface(network, dict.fromkeys(profile.interfaces))
         site = self._placement.incus_site()
@@ -203,16 +208,20 @@ class IncusGuest:
 
     async def wait(self, stop: Stop) -> Finish:
         """Wait for the job's result; a guest that never gives one is ended by the host."""
-        self._is_hasty = stop.haste.is_set
+        self._is_pressing = stop.is_pressing
         limit = self._execute.timeout_secs + GRACE_SECS + KILL_SECS + HOST_MARGIN_SECS
         log = self._attempt.directory / "guest.log"
         async with self._placement.following(self._outbox, log) as followed:
             result = asyncio.ensure_future(followed.result())
             gone = asyncio.ensure_future(self._watch())
             stopped = asyncio.ensure_future(stop.wait())
-            waits: list[asyncio.Future[Any]] = [result, gone, stopped]
+            started = asyncio.ensure_future(followed.started())
+            ends: list[asyncio.Future[Any]] = [result, gone, stopped]
+            waits = [*ends, started]
             try:
-                await asyncio.wait(waits, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+                first = asyncio.FIRST_COMPLETED
+                await asyncio.wait(waits, timeout=SETUP_SECS, return_when=first)
+                await asyncio.wait(ends, timeout=limit, return_when=first)
                 if result.done():
                     self._let_go()
                     return _finish(result.result())
@@ -258,7 +267,7 @@ class IncusGuest:
         """Take what the guest left."""
         await self._hand_over()
         into = self._attempt.artifacts.parent
-        return await self._placement.collect(self._outbox, into, self._is_hasty)
+        return await self._placement.collect(self._outbox, into, self._is_pressing)
 
     async def _hand_over(self) -> None:
         """Have the guest give its files to an orchestrator that isn't root."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import PikaciError, UsageError
 from jerichoci.incus.api import MissingError
 from jerichoci.incus.reaper import see_departed
+from jerichoci.incus.site import hosts_file
 from jerichoci.incus.thread import in_thread
 from jerichoci.layout import StateLayout
 from jerichoci.runtime.guest_survey import GuestSurvey, survey
@@ -103,7 +104,7 @@ def check_project(incus: Incus, server: Server) -> None:
     if not incus.has_project():
         raise UsageError(
             f"Incus has no project {incus.project}",
-            f"`incus project create {incus.project}` makes one, or name yours in hosts.toml",
+            f"`incus project create {incus.project}` makes one, or name yours in {hosts_file()}",
         )
 
 
@@ -128,8 +129,8 @@ def _check_place(incus: Incus, found: GuestSurvey, site: IncusSite) -> None:
 
 def _check_image(incus: Incus, server: Server, image: Image, found: StoredImage | None) -> None:
     mend = (
-        f"`pikaci image build {image.role}`, then `pikaci image import {image.role}`;"
-        f" or `pikaci image import {image.role} --from DIR` if it is made already"
+        f"`pikaci image import {image.role}` builds and imports the role's package;"
+        f" `pikaci image import {image.role} --from DIR` takes what is made already"
     )
     if found is None:
         raise UsageError(
