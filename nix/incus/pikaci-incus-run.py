@@ -79,6 +79,9 @@ killed when the command ends. (A PID namespace would hold it as well, but an unp
 may not mount the /proc that belongs to one.) What a job that is root has the guest's systemd start
 is the guest's. Without /proc (macOS) only the process group is killed.
 
+`--stop` tells the runner that is at work to end its job: TERM to all of it, then KILL, and the
+result says so. Where none is at work it does nothing.
+
 `--root DIR` puts all paths that no variable names below DIR: for the runner's own tests, outside
 any guest.
 """
@@ -1132,7 +1135,7 @@ def main(arguments: list[str]) -> int:
         argument, *arguments = arguments
         if argument == "--root" and arguments:
             root, *arguments = arguments
-        elif not action and argument in {"--check-contract", "--shell"}:
+        elif not action and argument in {"--check-contract", "--shell", "--stop"}:
             action = argument
         elif not action and argument == "--hand-over" and arguments:
             action, owner = argument, read_owner(arguments[0])
@@ -1141,12 +1144,15 @@ def main(arguments: list[str]) -> int:
             raise Refusal(
                 USAGE,
                 f"unknown argument {argument!r}; this program has one of --check-contract, "
-                "--shell, and --hand-over UID:GID",
+                "--stop, --shell, and --hand-over UID:GID",
             )
     paths, variables = Paths(root), dict(os.environ)
     check_contract(variables)
     if action == "--shell":
         shell(variables, paths)
+    if action == "--stop":
+        stop(paths)
+        return STARTED
     if action == "--hand-over":
         hand_over(paths.artifacts, owner)
         return STARTED
@@ -1175,6 +1181,22 @@ def start(variables: dict[str, str], paths: Paths) -> str:
         records.disclaim()
         raise Refusal(NO_PROCESS, f"the runner can't become a daemon: {error}") from None
     return "started"
+
+
+def stop(paths: Paths) -> None:
+    """Tell the runner that is at work, if any is, to end its job."""
+    import json
+    import signal
+
+    try:
+        lines = _read(f"{paths.artifacts}/events.jsonl").splitlines()
+    except OSError:
+        return
+    for line in lines[:1]:
+        try:
+            os.kill(int(json.loads(line)["pid"]), signal.SIGTERM)
+        except (ValueError, KeyError, TypeError, ProcessLookupError):
+            return
 
 
 def _answer(state: str) -> None:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 ResultT = TypeVar("ResultT")
 
-PATIENCE_SECS = 10.0
-"""So long may what is useful go on after a run was told to end: people are told so."""
+PATIENCE_SECS = 30.0
+"""From the word to end until nothing more is waited for: longer than jobs have to end in order."""
 
 
 class StopReason(StrEnum):

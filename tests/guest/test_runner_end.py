@@ -224,3 +224,20 @@ def test_a_result_waits_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     records.result({"status": "passed"})
 
     assert json.loads((tmp_path / "result.json").read_text())["status"] == "passed"
+
+
+def test_a_host_can_have_a_job_end_in_order(guest: Guest) -> None:
+    guest.start("trap 'echo bye; exit 7' TERM; echo up; sleep 60 & wait")
+    wait_for(lambda: (guest.artifacts / "guest.log").read_text() == "up\n")
+    done = guest.execute({"PIKACI_INCUS_CONTRACT": "1"}, "--stop")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    result = guest.result()
+    assert (result["status"], result["message"]) == ("error", "the runner was told to stop")
+    assert (guest.artifacts / "guest.log").read_text() == "up\nbye\n"
+
+
+def test_where_no_runner_is_at_work_nothing_is_stopped(guest: Guest) -> None:
+    done = guest.execute({"PIKACI_INCUS_CONTRACT": "1"}, "--stop")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

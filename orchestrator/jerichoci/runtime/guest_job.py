@@ -47,6 +47,11 @@ def job_variables(
     return variables, files
 
 
+def stop_command() -> tuple[list[str], dict[str, str]]:
+    """The exec that has the runner end its job."""
+    return [RUNNER, "--stop"], {"PIKACI_INCUS_CONTRACT": CONTRACT}
+
+
 def hand_over_command(uid: int, gid: int) -> tuple[list[str], dict[str, str]]:
     """What has a guest give all it left to a user of the host, and its environment."""
     return [RUNNER, "--hand-over", f"{uid}:{gid}"], {"PIKACI_INCUS_CONTRACT": CONTRACT}

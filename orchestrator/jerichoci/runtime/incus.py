@@ -24,7 +24,7 @@ from jerichoci.incus.note import (
 )
 from jerichoci.incus.thread import in_thread
 from jerichoci.runtime import Attempt, Finish
-from jerichoci.runtime.guest_job import hand_over_command, job_variables
+from jerichoci.runtime.guest_job import hand_over_command, job_variables, stop_command
 from jerichoci.runtime.guest_mounts import (
     ARTIFACTS,
     SNAPSHOT,
@@ -59,6 +59,8 @@ SETUP_SECS = 900.0
 """For the runner to make the workspace, which may be a copy of a large tree on a slow disk."""
 LOOK_SECS = 2.0
 """Between two looks whether the guest is still there."""
+STOP_MARGIN_SECS = 3.0
+"""From the end of the grace to a result, after which the guest is stopped by force."""
 DELETE_SECS = 60.0
 KEEP_SECS = 24 * 3600.0
 """So long is a kept guest kept."""
@@ -226,6 +228,7 @@ class IncusGuest:
                     self._let_go()
                     return _finish(result.result())
                 if stopped.done():
+                    await self._end_in_order(result, stop)
                     return Finish(exit_code=None, stopped=True)
                 if not gone.done():
                     return Finish(exit_code=None, timed_out=True)
@@ -234,6 +237,23 @@ class IncusGuest:
                 for wait in waits:
                     wait.cancel()
                 await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _end_in_order(self, result: asyncio.Future[Any], stop: Stop) -> None:
+        """Have the runner end the job, TERM first, unless somebody is in a hurry."""
+        hasty = asyncio.ensure_future(stop.haste.wait())
+        told = asyncio.ensure_future(self._tell_runner(stop_command()))
+        try:
+            limit = GRACE_SECS + STOP_MARGIN_SECS
+            await asyncio.wait({result, hasty}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in (hasty, told):
+                wait.cancel()
+            await asyncio.gather(hasty, told, return_exceptions=True)
+
+    async def _tell_runner(self, command: tuple[list[str], dict[str, str]]) -> None:
+        """Have the runner do what needs no answer; a guest that is gone is no error."""
+        with suppress(IncusError):
+            await in_thread(self._reached().execute, self._name, *command, EXEC_SECS)
 
     def _let_go(self) -> None:
         """Ask for the guest's removal while its files are read, if nobody needs it any more."""
@@ -275,9 +295,8 @@ class IncusGuest:
         if user.uid == 0 or self._was_handed_over:
             return
         self._was_handed_over = True
-        argv, env = hand_over_command(user.uid, user.gid)
-        with suppress(IncusError):  # a guest that is gone: what we may read is taken
-            await in_thread(self._reached().execute, self._name, argv, env, EXEC_SECS)
+        # Of a guest that is gone, what we may read is taken.
+        await self._tell_runner(hand_over_command(user.uid, user.gid))
 
     async def release(self, *, keep: bool) -> None:
         """Have the guest removed, or keep it for a look."""
