@@ -23,7 +23,7 @@ COMMANDS = {
     "gc": "Remove old runs and what only they needed",
     "reap": "Close runs whose process died, remove what they left",
     "image": "Build guests' images, import them into Incus, list them",
-    "shell": "Open a shell in a job's kept workspace",
+    "shell": "Open a shell in what was kept of a job",
     "doctor": "Check what this machine has for pikaci",
     "schema": "Print the JSON Schema of a record",
 }
