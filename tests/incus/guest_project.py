@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2e.project import Project, wait_for
+from jerichoci.collecting import reap
 from jerichoci.engine import run_plan
 from jerichoci.plan import Image, Plan
 from jerichoci.record import Tool
@@ -167,19 +168,13 @@ class GuestRunner:
         *nodes: PrepareNode | ExecuteNode,
         **request: Any,  # noqa: ANN401 - fields of the request
     ) -> Ended:
-        """Run in this process, which has the environment of `settle_in`."""
+        """Run in this process."""
         source = Source(tree=self.runner.tree, snapshot_id=self.runner.tree)
         asked = RunRequest(
             plan=self.plan(*nodes), source=source, tool=Tool(version="0"), run_id=RUN_ID, **request
         )
         record = await run_plan(self.state, asked, [])
         return Ended(self.state.run(RUN_ID), record)
-
-    def settle_in(self, monkeypatch: pytest.MonkeyPatch) -> GuestRunner:
-        """Give this process the environment of the others."""
-        for name, value in self.env.items():
-            monkeypatch.setenv(name, value)
-        return self
 
     def site(self, **values: str) -> GuestRunner:
         """The same, where the hosts file says something."""
@@ -204,6 +199,10 @@ class GuestRunner:
 
     def log(self, name: str = "a", run_id: str = RUN_ID) -> str:
         return (self.state.run(run_id).attempt(name, 1) / "guest.log").read_text()
+
+    def reap(self) -> None:
+        """Do in this process what `pikaci reap` does."""
+        reap(self.state)
 
     def pikaci(self, *args: str) -> str:
         """What a command of the program says about the same state root."""
@@ -270,7 +269,13 @@ def mounts_of(server: IncusServer, directory: Path) -> list[str]:
     return [f"{source} at {point}" for source, point in found if str(directory) in source + point]
 
 
-def make_guests(runner: Runner, server: IncusServer, directory: Path) -> GuestRunner:
+def make_guests(
+    runner: Runner, server: IncusServer, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> GuestRunner:
     """The engine on a snapshot, with nobody's hosts file."""
     private = {"XDG_CONFIG_HOME": str(directory / "config"), "HOME": str(directory)}
-    return GuestRunner(runner, server, server.socket, server.image_alias, private)
+    guests = GuestRunner(runner, server, server.socket, server.image_alias, private)
+    # What is done in this process finds its Incus as the others do.
+    for name, value in guests.env.items():
+        monkeypatch.setenv(name, value)
+    return guests

@@ -39,8 +39,10 @@ HEAD = f"seq {LINES}; "
 
 
 @pytest.fixture
-def guests(runner: Runner, incus_server: IncusServer, tmp_path: Path) -> GuestRunner:
-    return make_guests(runner, incus_server, tmp_path)
+def guests(
+    runner: Runner, incus_server: IncusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> GuestRunner:
+    return make_guests(runner, incus_server, tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def hasty(guests: GuestRunner, monkeypatch: pytest.MonkeyPatch) -> GuestRunner:
     for name, secs in (("GRACE_SECS", 0.5), ("KILL_SECS", 0.5), ("HOST_MARGIN_SECS", 1.0)):
         monkeypatch.setattr(f"jerichoci.runtime.incus.{name}", secs)
     monkeypatch.setattr("jerichoci.runtime.incus.LOOK_SECS", 0.1)
-    return guests.settle_in(monkeypatch)
+    return guests
 
 
 def assert_log_is_complete(ended: Ended) -> None:
@@ -79,7 +81,7 @@ def test_a_run_can_be_cancelled_in_each_phase(guests: GuestRunner, phase: PhaseN
     assert job["status"] in {"cancelled"} | over, job["cause"]
     assert job["failure_kind"] is None
     assert_nothing_is_left(guests.server, guests.state.root, departing=True)
-    guests.pikaci("reap")
+    guests.reap()
     assert_nothing_is_left(guests.server, guests.state.root)
 
 
@@ -93,7 +95,7 @@ def test_a_run_can_be_cancelled_while_its_guest_is_made(
         process.wait(60)
     assert guests.record()["status"] == "cancelled"
     assert_nothing_is_left(guests.server, guests.state.root, departing=True)
-    guests.pikaci("reap")
+    guests.reap()
     assert_nothing_is_left(guests.server, guests.state.root)
 
 
@@ -133,10 +135,8 @@ async def test_a_job_that_ignores_its_deadline_is_killed_in_the_guest(hasty: Gue
     assert_nothing_is_left(hasty.server, hasty.state.root)
 
 
-@pytest.mark.parametrize(
-    "hang", ["kill -STOP $PPID; kill -STOP $$", "kill -STOP -1; kill -STOP $$"]
-)
-async def test_a_guest_that_hangs_is_ended_by_the_host(hasty: GuestRunner, hang: str) -> None:
+async def test_a_guest_that_hangs_is_ended_by_the_host(hasty: GuestRunner) -> None:
+    hang = "kill -STOP $PPID; kill -STOP -1; kill -STOP $$"
     job = guest_job("a", f"{HEAD} echo kept > $PIKACI_ARTIFACTS/kept; {hang}", timeout_secs=1)
     ended = await hasty.run_here(
         job.with_(execute=job.execute.with_(run_as_root=True)), wait_removal=True
@@ -171,7 +171,7 @@ async def test_a_guest_that_its_job_takes_down_is_infrastructure_and_tried_again
     assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
     assert ended.job("a").attempt == 2
     assert_log_is_complete(ended)
-    await asyncio.to_thread(hasty.pikaci, "reap")
+    await asyncio.to_thread(hasty.reap)
     assert_nothing_is_left(hasty.server, hasty.state.root)
     assert not guest_notes(hasty.state).any()
 

@@ -47,8 +47,10 @@ def published(server: IncusServer, alias: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def guests(runner: Runner, incus_server: IncusServer, tmp_path: Path) -> GuestRunner:
-    return make_guests(runner, incus_server, tmp_path)
+def guests(
+    runner: Runner, incus_server: IncusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> GuestRunner:
+    return make_guests(runner, incus_server, tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -70,15 +72,14 @@ def test_jobs_run_side_by_side_as_far_as_the_host_has_room(guests: GuestRunner) 
     spans = [tuple(map(float, guests.log(row["id"]).split())) for row in record["jobs"]]
     at_once = [sum(a <= begin < b for a, b in spans) for begin, _ in spans]
     assert max(at_once) > 1
-    guests.pikaci("reap")
+    guests.reap()
     assert_nothing_is_left(guests.server, guests.state.root)
 
 
-@pytest.mark.parametrize("driver", ["btrfs", "dir"])
 def test_an_image_that_no_pool_has_unpacked_is_unpacked_once(
-    guests: GuestRunner, proxy: Proxy, make_pool: MakePool, driver: str
+    guests: GuestRunner, proxy: Proxy, make_pool: MakePool
 ) -> None:
-    fresh = guests.at(proxy.path).site(pool=make_pool("fresh", driver))
+    fresh = guests.at(proxy.path).site(pool=make_pool("fresh", "btrfs"))
     jobs = [guest_job(name) for name in ("a", "b")]
     with (
         ending(fresh.start(*jobs)) as first,
@@ -90,11 +91,10 @@ def test_an_image_that_no_pool_has_unpacked_is_unpacked_once(
         assert {row["status"] for row in fresh.record(run_id)["jobs"]} == {"passed"}
     creations = [place for place, seen in enumerate(proxy.seen) if seen == "POST instances"]
     assert len(creations) == 4
-    if driver == "btrfs":
-        # The others ask when the first one's operation is over.
-        over = min(seen for line, seen in proxy.answered if line.endswith("/wait"))
-        assert over <= creations[1]
-    fresh.pikaci("reap")
+    # The others ask when the first one's operation is over.
+    over = min(seen for line, seen in proxy.answered if line.endswith("/wait"))
+    assert over <= creations[1]
+    fresh.reap()
     assert_nothing_is_left(guests.server, guests.state.root)
 
 
@@ -121,5 +121,5 @@ def test_a_running_job_keeps_its_image_when_the_alias_moves(
     assert job["status"] == "passed"
     assert job["execution"]["image_alias"] == "moving"
     assert job["execution"]["image_fingerprint"] == old != new
-    guests.pikaci("reap")
+    guests.reap()
     assert_nothing_is_left(guests.server, guests.state.root)

@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 
     from incus.conftest import MakePool
     from incus.server import IncusServer
+    from jerichoci.record import Cause
+    from runner import Ended
 
-EVENTS = (1, 5, 8, 9, 10, 12, 14, 16, 18)
+EVENTS = (1, 6, 8, 10, 12, 14, 17)
 """After how many lines of events.jsonl to kill; a whole run has 19."""
 REQUESTS = (
     "POST instances",
@@ -58,8 +60,10 @@ FAILS = """
 
 
 @pytest.fixture
-def guests(runner: Runner, incus_server: IncusServer, tmp_path: Path) -> GuestRunner:
-    return make_guests(runner, incus_server, tmp_path)
+def guests(
+    runner: Runner, incus_server: IncusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> GuestRunner:
+    return make_guests(runner, incus_server, tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -139,34 +143,33 @@ def test_the_guests_of_a_run_that_lives_stay(guests: GuestRunner) -> None:
 
 
 async def test_a_guest_for_which_the_pool_has_no_room_leaves_nothing(
-    guests: GuestRunner, monkeypatch: pytest.MonkeyPatch, incus_server: IncusServer
+    guests: GuestRunner, incus_server: IncusServer
 ) -> None:
     incus_server.incus("storage", "create", "tiny", "btrfs", "size=120MiB")
     try:
-        ended = await guests.site(pool="tiny").settle_in(monkeypatch).run_here(guest_job("a"))
+        ended = await guests.site(pool="tiny").run_here(guest_job("a"))
     finally:
         incus_server.incus("storage", "delete", "tiny")
     assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
-    assert ended.job("a").cause
-    assert ended.job("a").cause.phase == "launch_guest"
-    assert "no space left" in ended.job("a").cause.message.lower()
+    cause = cause_of(ended)
+    assert cause.phase == "launch_guest"
+    assert "no space left" in cause.message.lower()
     assert_nothing_is_left(guests.server, guests.state.root)
 
 
 async def test_a_guest_that_can_not_be_started_leaves_nothing(
-    guests: GuestRunner, monkeypatch: pytest.MonkeyPatch, incus_server: IncusServer
+    guests: GuestRunner, incus_server: IncusServer
 ) -> None:
     incus = incus_server.incus
     incus("profile", "create", "broken")
     incus("profile", "device", "add", "broken", "root", "disk", "path=/", "pool=pikaci")
     incus("profile", "set", "broken", "raw.lxc=lxc.mount.entry = /missing mnt none bind 0 0")
     try:
-        ended = await guests.site(profile="broken").settle_in(monkeypatch).run_here(guest_job("a"))
+        ended = await guests.site(profile="broken").run_here(guest_job("a"))
     finally:
         incus("profile", "delete", "broken")
     assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
-    assert ended.job("a").cause
-    assert ended.job("a").cause.phase == "launch_guest"
+    assert cause_of(ended).phase == "launch_guest"
     assert_nothing_is_left(guests.server, guests.state.root)
 
 
@@ -175,11 +178,10 @@ async def test_a_guest_without_a_runner_leaves_nothing(
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.guest_start.NO_PROGRAM_SECS", 0.2)
     with published(incus_server, "without-runner") as alias:
-        ended = await guests.of(alias).settle_in(monkeypatch).run_here(guest_job("a"))
+        ended = await guests.of(alias).run_here(guest_job("a"))
         guests.pikaci("reap")
     assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
-    assert ended.job("a").cause
-    assert "has no runner" in ended.job("a").cause.message
+    assert "has no runner" in cause_of(ended).message
     assert_nothing_is_left(guests.server, guests.state.root)
 
 
@@ -227,7 +229,7 @@ async def test_artifacts_for_which_the_host_has_no_room_leave_no_guest(
         user = UserTree(tmp_path / "user")
         user.write("README", "hello\n")
         tree = (await take_snapshot(state.root, user.root)).tree
-        guests = make_guests(Runner(state, tree), incus_server, tmp_path).settle_in(monkeypatch)
+        guests = make_guests(Runner(state, tree), incus_server, tmp_path, monkeypatch)
         job = guest_job("a", "head -c 40M /dev/zero > $PIKACI_ARTIFACTS/large", timeout_secs=30)
         ended = await guests.run_here(job)
         assert ended.record.failure_kind is FailureKind.INFRASTRUCTURE
@@ -280,10 +282,8 @@ def test_a_kept_guest_whose_note_is_gone_is_known_by_its_label(
     assert incus_server.instances() == []
 
 
-async def test_what_passed_is_not_kept_on_failure(
-    guests: GuestRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ended = await guests.settle_in(monkeypatch).run_here(
+async def test_what_passed_is_not_kept_on_failure(guests: GuestRunner) -> None:
+    ended = await guests.run_here(
         guest_job("a", QUICK), keep=KeepPolicy.ON_FAILURE, wait_removal=True
     )
     assert ended.record.status is Status.PASSED
@@ -303,6 +303,12 @@ def test_guests_of_another_state_root_stay(
     guests.pikaci("reap")
     assert len(incus_server.instances()) == 1
     assert_nothing_is_left(incus_server, guests.state.root, instances=incus_server.instances())
+
+
+def cause_of(ended: Ended) -> Cause:
+    cause = ended.job("a").cause
+    assert cause
+    return cause
 
 
 def guest_notes_of(state: Path) -> list[dict[str, float]]:
