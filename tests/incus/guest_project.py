@@ -253,7 +253,7 @@ def assert_nothing_is_left(
         handed = [path.name for path in notes if not json.loads(path.read_text())["handed_over"]]
         assert handed == []
     else:
-        assert notes == []
+        assert not notes, [(path.name, path.read_text()) for path in notes]
     assert mounts_of(server, state) == []
     assert list(state.glob("runs/*/scratch/*")) == []
     assert list(state.glob("runs/*/*.tmp-*")) == []

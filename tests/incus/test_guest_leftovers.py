@@ -5,6 +5,7 @@ mount, lease or scratch directory.
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,15 @@ def test_a_killed_run_with_a_job_that_never_ends_leaves_no_guest(guests: GuestRu
     guests.pikaci("reap")
     assert_closed(guests)
     assert_nothing_is_left(guests.server, guests.state.root)
+
+
+def test_a_note_that_a_killed_process_has_half_written_goes(guests: GuestRunner) -> None:
+    directory = guests.state.root / "guests"
+    directory.mkdir()
+    (directory / ".pikaci-0123abcd-a.4194305").write_text('{"name": ')
+    (directory / f".pikaci-0123abcd-b.{os.getpid()}").write_text('{"name": ')
+    guests.reap()
+    assert [path.name for path in directory.iterdir()] == [f".pikaci-0123abcd-b.{os.getpid()}"]
 
 
 def test_the_guests_of_a_run_that_lives_stay(guests: GuestRunner) -> None:

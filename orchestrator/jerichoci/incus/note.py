@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from jerichoci.owner import Owner
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -74,6 +76,13 @@ class GuestNotes:
     def forget(self, name: str) -> None:
         """Remove a note: its guest is gone."""
         self._path(name).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what processes that were killed have half written."""
+        for temp in self.directory.glob(".*"):
+            writer = temp.suffix.removeprefix(".")
+            if not writer.isdecimal() or not Owner(int(writer), None).is_alive():
+                temp.unlink(missing_ok=True)
 
     def all(self) -> Iterator[GuestNote]:
         """Every note that can be read."""

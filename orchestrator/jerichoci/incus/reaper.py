@@ -108,6 +108,7 @@ def see_departed(state: StateLayout, incus: Incus, socket: Path) -> None:
 
 def reap_all(state: StateLayout, projects: Iterable[tuple[Path, str]] = ()) -> list[str]:
     """Remove every guest that nobody needs, in the projects of notes and in `projects`."""
+    guest_notes(state).sweep()
     notes = list(guest_notes(state).all())
     places = {(Path(note.socket), note.project) for note in notes} | set(projects)
     removed = reap_guests(state)
