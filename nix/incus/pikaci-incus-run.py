@@ -723,7 +723,7 @@ def _close_artifacts(paths: Paths) -> None:
 def _become(user: User, directory: str) -> None:
     import signal
 
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     os.umask(0o022)
     if os.geteuid() == 0:

@@ -95,7 +95,9 @@ def test_a_job_of_pikaci_can_write_no_result_of_its_own(guest: Guest) -> None:
 
 
 def test_the_user_has_no_power_left_and_no_signal_is_ignored(guest: Guest) -> None:
-    guest.run("grep -E 'Cap(Eff|Prm)|SigIgn|SigBlk' /proc/self/status", setup="trap '' HUP INT")
+    guest.run(
+        "grep -E 'Cap(Eff|Prm)|SigIgn|SigBlk' /proc/self/status", setup="trap '' HUP INT QUIT USR1"
+    )
 
     assert len(guest.log().splitlines()) == 4
     assert all(int(line.split()[1], 16) == 0 for line in guest.log().splitlines())
