@@ -100,7 +100,9 @@ def test_the_user_has_no_power_left_and_no_signal_is_ignored(guest: Guest) -> No
     )
 
     assert len(guest.log().splitlines()) == 4
-    assert all(int(line.split()[1], 16) == 0 for line in guest.log().splitlines())
+    # Whoever glibc spawned may ignore the two signals that are its own, and nobody can change it.
+    of_glibc = 0b11 << 31
+    assert all(int(line.split()[1], 16) & ~of_glibc == 0 for line in guest.log().splitlines())
 
 
 def test_a_job_may_be_root(guest: Guest) -> None:

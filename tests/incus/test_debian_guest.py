@@ -178,6 +178,8 @@ def test_a_guest_has_no_network_of_itself(guest: Guest) -> None:
 
 
 def test_a_stop_needs_no_kill(guest: Guest) -> None:
+    # Before it listens, the first process of a guest is sent no signal.
+    wait_for(lambda: "sleep" in guest.execute("ps", "-o", "comm=", "--ppid", "1"))
     guest.server.incus("stop", "--timeout=20", guest.name)
 
     assert guest.server.incus("list", "--format=csv", "--columns=s").strip() == "STOPPED"
