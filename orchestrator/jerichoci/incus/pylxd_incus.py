@@ -15,7 +15,7 @@ import logging
 import math
 import stat
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
@@ -42,7 +42,7 @@ from jerichoci.incus.api import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from jerichoci.incus.api import InstanceSpec
@@ -84,18 +84,12 @@ class PylxdIncus:
 
     def server(self) -> Server:
         """Say who answers."""
-        is_new = self._client is None
-        found = self._get("", patient=False) if not is_new else self._ask_first()
+        # What pylxd asked for when it connected is new enough for whoever asks first.
+        found = self._get("", patient=False) if self._client else self._connected().host_info
         environment = found.get("environment", {})
         drivers = tuple(part.strip() for part in environment.get("driver", "").split("|"))
         trusted = found.get("auth") == "trusted"
         return Server(str(environment.get("server_version", "?")), drivers, trusted)
-
-    def _ask_first(self) -> dict[str, Any]:
-        """What pylxd asks for when it connects."""
-        self._call("connect", "")
-        found: dict[str, Any] = self._client.host_info
-        return found
 
     def has_project(self) -> bool:
         """Whether the project is there."""
@@ -437,15 +431,23 @@ class PylxdIncus:
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401 - pylxd has no types
         arguments.setdefault("timeout", (CONNECT_SECS, ANSWER_SECS))
-        try:
-            if self._client is None:
-                self._client = self._connect()
-            if method == "connect":
-                return None
-            node = self._client.api
-            for part in filter(None, path.split("/")):
-                node = node[part]
+        node = self._connected().api
+        for part in filter(None, path.split("/")):
+            node = node[part]
+        with self._translated():
             return getattr(node, method)(**arguments)
+
+    def _connected(self) -> Any:  # noqa: ANN401 - pylxd has no types
+        if self._client is None:
+            with self._translated():
+                self._client = self._connect()
+        return self._client
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Have the errors of pylxd and requests leave as ours."""
+        try:
+            yield
         except exceptions.NotFound as error:
             raise MissingError(f"Incus: {error}") from error
         except exceptions.Conflict as error:
