@@ -36,6 +36,7 @@ python3Packages.buildPythonApplication {
 
   build-system = [ python3Packages.hatchling ];
   dependencies = with python3Packages; [
+    asyncssh
     click
     pydantic
     pylxd
