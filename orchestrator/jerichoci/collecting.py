@@ -68,8 +68,8 @@ def reap(state: StateLayout) -> Reaped:
 def _reap_guests(state: StateLayout) -> list[str]:
     if not (state.root / "guests").exists():
         return []
+    from jerichoci.hosts import local_site
     from jerichoci.incus.reaper import reap_all
-    from jerichoci.incus.site import local_site
 
     site = local_site()
     return reap_all(state, [(site.socket_path(), site.project)])

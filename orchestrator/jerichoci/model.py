@@ -23,3 +23,13 @@ class Model(BaseModel):
     def with_(self, **changes: Any) -> Self:  # noqa: ANN401 - as model_copy, whose values are Any
         """Return a copy with `changes` in place."""
         return self.model_copy(update=changes)
+
+
+class Setting(Model):
+    """What people write by hand: a key that isn't known is a mistake of theirs."""
+
+    # A plan may carry settings that a later version knows more of: its schema doesn't close them.
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra=lambda schema: schema.pop("additionalProperties", None),
+    )

@@ -269,7 +269,7 @@ def describe(error: ValidationError) -> str:
     """The first thing pydantic found wrong, as `path: what`, and how many more there are."""
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
-    path = ".".join(str(part) for part in first["loc"])
+    path = ".".join(str(part) for part in first["loc"] if part != "[key]")
     text = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         text = "this key is not known"

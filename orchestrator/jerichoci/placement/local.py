@@ -171,7 +171,7 @@ class LocalPlacement:
     def incus_site(self) -> IncusSite:
         """As this user's hosts file says."""
         if self._site is None:
-            from jerichoci.incus.site import local_site
+            from jerichoci.hosts import local_site
 
             self._site = local_site()
         return self._site

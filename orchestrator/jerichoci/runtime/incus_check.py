@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError, UsageError
+from jerichoci.hosts import hosts_file
 from jerichoci.incus.api import MissingError
 from jerichoci.incus.reaper import see_departed
-from jerichoci.incus.site import hosts_file
 from jerichoci.incus.thread import in_thread
 from jerichoci.layout import StateLayout
 from jerichoci.runtime.guest_survey import GuestSurvey, survey

@@ -31,8 +31,8 @@ START = "start it: `systemctl start incus`"
 async def guest_findings(wanted: Wanted) -> list[Finding]:
     """Everything about this machine's Incus. What nobody asks for is only noted."""
     from jerichoci.errors import PikaciError
+    from jerichoci.hosts import local_site
     from jerichoci.incus.pylxd_incus import PylxdIncus
-    from jerichoci.incus.site import local_site
 
     try:
         site = local_site()

@@ -1,0 +1,282 @@
+"""What a hosts file may say of other machines, and which of them a node may run on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jerichoci.errors import UsageError
+from jerichoci.hosts import (
+    HostConfig,
+    HostsFile,
+    RemoteHost,
+    fitting,
+    hosts_file,
+    known_hosts_of_run,
+    load_hosts,
+)
+from jerichoci.plan import Resources
+
+FINGERPRINT = "SHA256:" + "A1+/" * 10 + "abc"
+
+EVERYTHING = f"""
+[local.incus]
+project = "ci"
+
+[hosts.build1]
+address = "build1.example"
+port = 2222
+user = "ci"
+key = "~/.ssh/id_ci"
+fingerprint = "{FINGERPRINT}"
+known_hosts = "/etc/hosts-of-ci"
+proxy_jump = "me@bastion:22"
+work_dir = "/var/lib/pikaci-host"
+search_path = ["/opt/nix/bin", "~/bin"]
+labels = ["linux", "big"]
+line_limit_secs = 60
+capacity = {{ cpus = 4, memory_mib = 4096, jobs = 2 }}
+keep = {{ count = 3, days = 0, mib = 100 }}
+incus = {{ socket = "/run/incus.socket", project = "p", profile = "q", pool = "r" }}
+nix = {{ signing_key = "~/.config/nix/secret" }}
+
+[hosts."mac.example"]
+"""
+
+settings = st.fixed_dictionaries(
+    {},
+    optional={
+        "address": st.sampled_from(["a", "b.example", "::1"]),
+        "port": st.integers(1, 65535),
+        "user": st.sampled_from(["x", "y"]),
+        "labels": st.lists(st.sampled_from(["linux", "big"])),
+        "line_limit_secs": st.integers(1, 1000),
+        "capacity": st.fixed_dictionaries(
+            {}, optional={"cpus": st.integers(1, 9), "jobs": st.integers(1, 9)}
+        ),
+        "keep": st.fixed_dictionaries({}, optional={"count": st.integers(0, 9)}),
+    },
+)
+
+
+def host(name: str = "build1", **config: object) -> RemoteHost:
+    return RemoteHost(name, HostConfig.model_validate(config))
+
+
+def by_name(*hosts: RemoteHost) -> dict[str, RemoteHost]:
+    return {one.name: one for one in hosts}
+
+
+def read(tmp_path: Path, text: str) -> HostsFile:
+    (tmp_path / "hosts.toml").write_text(text)
+    return load_hosts(tmp_path / "hosts.toml")
+
+
+def refusal(
+    hosts: dict[str, RemoteHost],
+    placement_config: dict[str, Any],
+    resources: Resources | None = None,
+) -> UsageError:
+    with pytest.raises(UsageError) as refused:
+        fitting(hosts, placement_config, resources or Resources())
+    return refused.value
+
+
+def test_a_hosts_file_says_all_of_a_host(tmp_path: Path) -> None:
+    file = read(tmp_path, EVERYTHING)
+    build1 = file.hosts["build1"]
+    assert (build1.address, build1.port, build1.user) == ("build1.example", 2222, "ci")
+    assert build1.fingerprint == FINGERPRINT
+    assert build1.labels == ("linux", "big")
+    assert (build1.capacity.cpus, build1.capacity.jobs) == (4, 2)
+    assert (build1.keep.count, build1.keep.days, build1.keep.mib) == (3, 0, 100)
+    assert (build1.incus.project, file.local.incus.project) == ("p", "ci")
+
+
+def test_a_host_of_which_nothing_is_said_has_the_defaults(tmp_path: Path) -> None:
+    mac = read(tmp_path, EVERYTHING).hosts["mac.example"]
+    assert mac == HostConfig()
+    assert (mac.line_limit_secs, mac.keep.count, mac.keep.days, mac.keep.mib) == (
+        *(600, 20, 14),
+        20480,
+    )
+    assert RemoteHost("mac.example", mac).address == "mac.example"
+
+
+def test_without_a_hosts_file_there_are_no_hosts(tmp_path: Path) -> None:
+    assert load_hosts(tmp_path / "hosts.toml") == HostsFile()
+
+
+def test_files_here_may_be_named_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    build1 = read(tmp_path, EVERYTHING).hosts["build1"]
+    assert build1.key_path == Path("/home/me/.ssh/id_ci")
+    assert build1.known_hosts_path == Path("/etc/hosts-of-ci")
+    assert build1.nix.signing_key_path == Path("/home/me/.config/nix/secret")
+    assert HostConfig().key_path is None
+
+
+def test_the_hosts_file_is_where_the_user_keeps_configuration() -> None:
+    assert hosts_file({"HOME": "/h"}) == Path("/h/.config/pikaci/hosts.toml")
+    assert hosts_file({"HOME": "/h", "XDG_CONFIG_HOME": "/c"}) == Path("/c/pikaci/hosts.toml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("address", '""'),
+        ("address", '"-oProxyCommand=x"'),
+        ("address", '"ci@build1"'),
+        ("port", "0"),
+        ("port", "65536"),
+        ("port", '"22"'),
+        ("port", "true"),
+        ("user", '"-x"'),
+        ("user", '"a b"'),
+        ("key", '"id_ci"'),
+        ("key", '"~other/id_ci"'),
+        ("fingerprint", '"SHA256:short"'),
+        ("fingerprint", '"MD5:00:11"'),
+        ("known_hosts", '""'),
+        ("proxy_jump", '"-x"'),
+        ("proxy_jump", '"a,,b"'),
+        ("work_dir", '"/"'),
+        ("work_dir", '"work"'),
+        ("work_dir", '"/../x"'),
+        ("work_dir", '"/a/.."'),
+        ("work_dir", '"/a\\nb"'),
+        ("search_path", '"/opt/bin"'),
+        ("search_path.0", '["bin"]'),
+        ("search_path.1", '["/a", "/b:/c"]'),
+        ("labels", "5"),
+        ("labels.0", '["Linux"]'),
+        ("labels.0", "[5]"),
+        ("line_limit_secs", "0"),
+        ("line_limit_secs", "1.5"),
+        ("capacity", "4"),
+        ("capacity.cpus", "{ cpus = 0 }"),
+        ("capacity.jobs", '{ jobs = "2" }'),
+        ("capacity.cpu", "{ cpu = 1 }"),
+        ("keep.count", "{ count = -1 }"),
+        ("keep.weeks", "{ weeks = 1 }"),
+        ("incus.project", '{ project = "" }'),
+        ("nix.key", '{ key = "/x" }'),
+        ("nix.signing_key", '{ signing_key = "secret" }'),
+        ("adress", '"x"'),
+    ],
+)
+def test_what_is_wrong_is_refused_by_its_path(tmp_path: Path, key: str, value: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        read(tmp_path, f"[hosts.build1]\n{key.partition('.')[0]} = {value}\n")
+    assert refused.value.message.startswith(f"{tmp_path}/hosts.toml: hosts.build1.{key}: ")
+    assert refused.value.hint == "docs/hosts.md has its keys"
+
+
+@pytest.mark.parametrize("name", ["-x", ".x", "a b", "", "a/b", "a\\nb"])
+def test_a_name_that_ssh_could_misread_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="is not a host's name"):
+        read(tmp_path, f'[hosts."{name}"]\n')
+
+
+@pytest.mark.parametrize("text", ["[hosts", 'hosts = "x"', "hosts = ["])
+def test_what_is_no_table_of_hosts_is_refused_with_the_files_name(
+    tmp_path: Path, text: str
+) -> None:
+    with pytest.raises(UsageError, match=r"/hosts\.toml"):
+        read(tmp_path, text)
+
+
+@given(settings, settings)
+def test_what_the_user_says_of_a_host_wins_key_by_key(
+    plans: dict[str, Any], users: dict[str, Any]
+) -> None:
+    def merged(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
+        both = {key: merged(lower.get(key, {}), upper[key])
+                for key in upper if isinstance(upper[key], dict)}  # fmt: skip
+        return {**lower, **upper, **both}
+
+    file = HostsFile.model_validate({"hosts": {"build1": users}})
+    known = known_hosts_of_run({"build1": HostConfig.model_validate(plans)}, file)
+    assert known == by_name(host(**merged(plans, users)))
+
+
+def test_hosts_of_the_plan_and_of_the_user_are_known() -> None:
+    file = HostsFile.model_validate({"hosts": {"mine": {"user": "me"}}})
+    known = known_hosts_of_run({"theirs": HostConfig(user="ci")}, file)
+    assert known == by_name(host("mine", user="me"), host("theirs", user="ci"))
+
+
+def test_a_node_gets_the_host_it_names() -> None:
+    hosts = by_name(host("a"), host("b"))
+    assert fitting(hosts, {"host": "b"}, Resources(cpus=99)) == [hosts["b"]]
+
+
+def test_a_node_gets_the_hosts_that_have_all_its_labels_and_room() -> None:
+    hosts = by_name(
+        host("a", labels=["linux", "big", "kvm"], capacity={"cpus": 8, "memory_mib": 1000}),
+        host("b", labels=["linux"]),
+        host("c", labels=["linux", "big"]),
+        host("d", labels=["linux", "big"], capacity={"cpus": 7}),
+    )
+    wanted = Resources(cpus=8, memory_mib=1000)
+    found = fitting(hosts, {"labels": ["linux", "big"]}, wanted)
+    assert [one.name for one in found] == ["a", "c"]
+
+
+def test_a_host_that_is_not_known_is_refused_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/c")
+    error = refusal(by_name(host("build1")), {"host": "biuld1"})
+    assert error.message == "no host `biuld1` is known"
+    assert error.hint == (
+        "did you mean `build1`? Else add it as [hosts.biuld1] to /c/pikaci/hosts.toml, or to the"
+        " catalog's `hosts`"
+    )
+
+
+def test_a_name_with_a_dot_is_quoted_where_a_file_must_quote_it() -> None:
+    assert 'add it as [hosts."a.example"] to' in str(refusal({}, {"host": "a.example"}))
+
+
+@pytest.mark.parametrize(
+    ("hosts", "sentence"),
+    [
+        ([], "no host has the labels `big`, `mac`; no host has any"),
+        (
+            [host(labels=["linux", "big"])],
+            "no host has the labels `big`, `mac`; the known ones are `big`, `linux`",
+        ),
+    ],
+)
+def test_labels_that_no_host_has_are_refused_with_the_known_ones(
+    hosts: list[RemoteHost], sentence: str
+) -> None:
+    assert refusal(by_name(*hosts), {"labels": ["mac", "big"]}).message == sentence
+
+
+def test_hosts_that_are_all_too_small_are_refused_with_their_capacity() -> None:
+    hosts = by_name(
+        host("a", labels=["x"], capacity={"cpus": 2}),
+        host("b", labels=["x"], capacity={"memory_mib": 512}),
+    )
+    error = refusal(hosts, {"labels": ["x"]}, Resources(cpus=4, memory_mib=1024))
+    assert error.message == (
+        "no host is large enough for 4 CPUs and 1024 MiB: `a` has 2 CPUs, `b` has 512 MiB"
+    )
+
+
+def test_reading_hosts_imports_nothing_of_ssh() -> None:
+    code = "import sys, jerichoci.hosts; print('asyncssh' in sys.modules, 'pylxd' in sys.modules)"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+    )
+    assert done.stdout == "False False\n"
