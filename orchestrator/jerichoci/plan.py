@@ -12,9 +12,10 @@ import shlex
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from jerichoci.errors import CatalogError, RecordError
+from jerichoci.hosts import HostConfig, HostName, known_part
 from jerichoci.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp
 
 if TYPE_CHECKING:
@@ -172,6 +173,14 @@ class SnapshotSpec(Model):
     exclude: list[str] = []
 
 
+def _known_part_of_host(values: object) -> object:
+    return known_part(HostConfig, values)
+
+
+PlannedHost = Annotated[HostConfig, BeforeValidator(_known_part_of_host)]
+"""A host that the catalog describes; a later version may know more of it."""
+
+
 class Plan(Model):
     """A target made concrete."""
 
@@ -184,6 +193,7 @@ class Plan(Model):
     preconditions: list[str] = []
     images: list[Image] = []
     snapshot: SnapshotSpec = SnapshotSpec()
+    hosts: dict[HostName, PlannedHost] = {}
     nodes: list[Node]
 
     @model_validator(mode="after")
@@ -239,6 +249,9 @@ def plan_digest(plan: Plan) -> str:
     """SHA-256 of the plan's canonical JSON without what a run stamps on it; hexadecimal."""
     values = plan.dump()
     del values["run_id"], values["created_at"]
+    # A plan without hosts keeps the digest that it had when plans knew none.
+    if not values["hosts"]:
+        del values["hosts"]
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -35,10 +35,11 @@ COUNT_WAIT_SECS = 30.0
 
 @dataclass(frozen=True)
 class Capacity:
-    """What a host has to give: CPUs and MiB of memory."""
+    """What a host has to give: CPUs, MiB of memory, and to how many jobs at a time."""
 
     cpus: int
     memory_mib: int
+    jobs: int | None = None
 
     def claim(self, wanted: Resources) -> Claim:
         """What a job takes: one CPU if it doesn't say, and never more than there is."""
@@ -79,8 +80,9 @@ async def holding(slots: Path, capacity: Capacity, wanted: Resources) -> AsyncIt
             while (held := await _try_to_claim(slots, capacity, claim)) is None:  # noqa: ASYNC110 - see above
                 await asyncio.sleep(POLL_SECS)
     except TimeoutError:
+        limit = "" if capacity.jobs is None else f", or already ran {capacity.jobs} jobs,"
         raise InfrastructureError(
-            f"the host had no room for {claim.cpus} CPUs and {claim.memory_mib} MiB"
+            f"the host had no room for {claim.cpus} CPUs and {claim.memory_mib} MiB{limit}"
             f" in {SLOT_WAIT_SECS:g} s",
             "ask for less in the job's `resources`, or see what else runs",
         ) from None
@@ -94,10 +96,13 @@ async def holding(slots: Path, capacity: Capacity, wanted: Resources) -> AsyncIt
 
 async def _try_to_claim(slots: Path, capacity: Capacity, claim: Claim) -> tuple[Path, int] | None:
     async with lock(slots / "claims.lock", COUNT_WAIT_SECS):
-        taken = [_live_claim(path) for path in (slots / "claims").iterdir()]
-        cpus = sum(other.cpus for other in taken if other)
-        memory = sum(other.memory_mib for other in taken if other)
+        found = [_live_claim(path) for path in (slots / "claims").iterdir()]
+        taken = [other for other in found if other]
+        cpus = sum(other.cpus for other in taken)
+        memory = sum(other.memory_mib for other in taken)
         if cpus + claim.cpus > capacity.cpus or memory + claim.memory_mib > capacity.memory_mib:
+            return None
+        if capacity.jobs is not None and len(taken) >= capacity.jobs:
             return None
         path = slots / "claims" / os.urandom(8).hex()
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from jerichoci.errors import CatalogError, RecordError
+from jerichoci.hosts import HostConfig, HostKeep
 from jerichoci.plan import ARGUMENT_LIMIT, Plan, parse_plan, plan_digest
 from plans import RUN_ID, commanded, job, plan
 
@@ -171,3 +173,31 @@ def test_a_command_and_its_environment_have_a_limit_together() -> None:
     env = {f"V{number}": "x" * 100_000 for number in range(11)}
     with pytest.raises(ValidationError, match="longer than 1048576 bytes together"):
         job("a", env=env)
+
+
+def test_a_plan_has_the_hosts_of_its_catalog() -> None:
+    described = {"address": "build1.example", "labels": ["linux"], "capacity": {"cpus": 4}}
+    whole = parse_plan(values(hosts={"build1": described}), "plan.json")
+    assert whole.hosts["build1"] == HostConfig.model_validate(described)
+    assert parse_plan(json.loads(json.dumps(whole.dump())), "plan.json") == whole
+
+
+def test_what_a_later_version_knows_of_a_host_is_ignored() -> None:
+    described = {"later": 1, "keep": {"count": 3, "later": 1}, "incus": {"later": {}}}
+    whole = parse_plan(values(hosts={"build1": described}), "plan.json")
+    assert whole.hosts == {"build1": HostConfig(keep=HostKeep(count=3))}
+
+
+@pytest.mark.parametrize("wrong", [5, {"port": "ssh"}, {"keep": 5}, {"labels": ["A"]}])
+def test_a_host_that_is_none_is_refused_by_its_path(wrong: object) -> None:
+    with pytest.raises(CatalogError, match=r"is not a plan: hosts\.build1"):
+        parse_plan(values(hosts={"build1": wrong}), "plan.json")
+
+
+def test_a_plan_without_hosts_has_the_digest_of_one_that_knows_none() -> None:
+    older = values()
+    del older["hosts"], older["run_id"], older["created_at"]
+    canonical = json.dumps(older, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    assert plan_digest(Plan.model_validate(older)) == digest
+    assert plan_digest(Plan.model_validate(older | {"hosts": {"build1": {}}})) != digest

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -81,6 +82,34 @@ async def test_a_job_that_asks_for_more_than_there_is_runs_alone(tmp_path: Path)
         assert not await is_free(tmp_path, Resources(cpus=64))
 
 
+async def test_a_host_runs_no_more_jobs_than_it_says(tmp_path: Path) -> None:
+    two = Capacity(cpus=64, memory_mib=1000, jobs=2)
+    async with holding(tmp_path, two, Resources()):
+        async with holding(tmp_path, two, Resources()):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(hold(tmp_path, Resources(), two), 0.3)
+        await hold(tmp_path, Resources(), two)
+
+
+async def test_the_claim_of_a_dead_process_is_no_job(tmp_path: Path) -> None:
+    one = Capacity(cpus=64, memory_mib=1000, jobs=1)
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "0123456789abcdef").write_text('{"cpus": 1, "memory_mib": 0}')
+    await asyncio.wait_for(hold(tmp_path, Resources(), one), 30)
+
+
+async def test_the_claim_of_an_older_process_counts(tmp_path: Path) -> None:
+    (tmp_path / "claims").mkdir()
+    with (tmp_path / "claims" / "0123456789abcdef").open("w") as older:
+        fcntl.flock(older, fcntl.LOCK_EX)
+        older.write('{"cpus": 2, "memory_mib": 0}')
+        older.flush()
+        assert not await is_free(tmp_path, Resources())
+        one = Capacity(cpus=64, memory_mib=1000, jobs=1)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(hold(tmp_path, Resources(), one), 0.3)
+
+
 async def test_another_process_counts(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
     assert other.poll() is None
     assert not await is_free(tmp_path, Resources())
@@ -124,6 +153,16 @@ async def test_a_job_that_never_gets_room_is_told_so(
     async with holding(tmp_path, HOST, Resources(cpus=2)):
         with pytest.raises(InfrastructureError, match="had no room for 1 CPUs"):
             await hold(tmp_path, Resources())
+
+
+async def test_a_job_that_waits_for_others_to_end_is_told_how_many_may_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jerichoci.slots.SLOT_WAIT_SECS", 0.2)
+    one = Capacity(cpus=64, memory_mib=1000, jobs=1)
+    async with holding(tmp_path, one, Resources()):
+        with pytest.raises(InfrastructureError, match="0 MiB, or already ran 1 jobs, in"):
+            await hold(tmp_path, Resources(), one)
 
 
 def test_this_machine_has_something_to_give() -> None:
