@@ -1,0 +1,244 @@
+"""What to say when a hop can't be connected to."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import socket
+from dataclasses import dataclass
+from errno import ECONNREFUSED
+from typing import TYPE_CHECKING
+
+import asyncssh
+
+from jerichoci.ssh.errors import (
+    AuthenticationError,
+    HostError,
+    HostKeyError,
+    HostSettingsError,
+    UnreachableHostError,
+)
+from jerichoci.ssh.hop import endpoint
+from jerichoci.ssh.hostkeys import USER_FILES, family_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jerichoci.ssh.handshake import Handshake
+    from jerichoci.ssh.hop import Hop
+    from jerichoci.ssh.keys import LoginKeys
+    from jerichoci.ssh.settings import Settings
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A hop that can't be connected to, and how far it came."""
+
+    hop: Hop
+    settings: Settings
+    tries: Sequence[Handshake]
+    keys: LoginKeys | None = None
+
+    def told(self, error: Exception) -> HostError:
+        """The error to raise for what asyncssh or the system raised."""
+        if isinstance(error, asyncssh.HostKeyNotVerifiable):
+            return self._host_key(error)
+        if isinstance(error, asyncssh.KeyExchangeFailed):
+            return HostSettingsError(
+                self.hop.host,
+                f"{self._where} and ssh here have nothing in common: {_text(error)}",
+                "see `Ciphers`, `MACs`, `KexAlgorithms` and `HostKeyAlgorithms` on both ends",
+            )
+        if self._logs_in and not isinstance(error, (asyncssh.ConnectionLost, OSError)):
+            return self._login(error)
+        if isinstance(error, (OSError, asyncssh.Error)):
+            return self._unreachable(error)
+        return HostSettingsError(
+            self.hop.host,
+            f"{self._where} can't be connected to as ssh's configuration says: {error}",
+            f"see what `ssh -G {self.hop.address}` says of it",
+        )
+
+    def of_deadline(self, secs: float) -> UnreachableHostError:
+        """The error to raise when a hop took too long."""
+        if self._is_connected:
+            return self._gone(
+                f"{self._where} was reached, but had not let us in after {secs:g} s",
+                "is something there that accepts connections and then stalls?",
+            )
+        return self._gone(
+            f"{self._where} was not reached in {secs:g} s",
+            "is it up, and does a firewall let us through?",
+        )
+
+    @property
+    def _where(self) -> str:
+        return f"{self.hop.called} ({endpoint(self.settings.address, self.settings.port)})"
+
+    @property
+    def _logs_in(self) -> bool:
+        return bool(self.tries) and self.tries[-1].logs_in
+
+    @property
+    def _is_connected(self) -> bool:
+        return bool(self.tries) and self.tries[-1].is_connected
+
+    @property
+    def _is_ssh(self) -> bool:
+        return bool(self.tries) and self.tries[-1].is_ssh
+
+    def _gone(self, message: str, hint: str) -> UnreachableHostError:
+        return UnreachableHostError(self.hop.host, message, hint)
+
+    def _unreachable(self, error: OSError | asyncssh.Error) -> UnreachableHostError:
+        if isinstance(error, asyncssh.ChannelOpenError):
+            return self._gone(
+                f"{self._where} can't be reached from the jump host before it: {error.reason}",
+                "can the jump host reach it, and does it allow forwarding?",
+            )
+        if isinstance(error, socket.gaierror):
+            return self._gone(
+                f"the name of {self._where} can't be resolved: {error.strerror}",
+                "set its `address` in the hosts file, or its `HostName` in ssh's configuration",
+            )
+        if _is_refused(error):
+            return self._gone(
+                f"{self._where} refuses connections",
+                "does sshd run there, on that port?",
+            )
+        if not self._is_connected:
+            return self._gone(
+                f"{self._where} can't be reached: {_text(error)}",
+                "is it up, and is there a route to it?",
+            )
+        if not self._is_ssh:
+            return self._gone(
+                f"{self._where} is not an ssh server, or it ends connections at once",
+                "is the port right, and what does sshd's log say there?",
+            )
+        return self._gone(
+            f"{self._where} ended the connection before we were let in: {_text(error)}",
+            "what does sshd's log say there?",
+        )
+
+    def _login(self, error: Exception) -> AuthenticationError:
+        keys = self.keys
+        tried = (
+            ", ".join(
+                f"{_fingerprint(pair)} from {origin}"
+                for pair, origin in zip(keys.pairs, keys.origins, strict=True)
+            )
+            if keys
+            else ""
+        )
+        remarks = "; ".join(keys.remarks) if keys else ""
+        user = self.settings.user
+        why = "" if isinstance(error, asyncssh.PermissionDenied) else f": {_text(error)}"
+        if tried:
+            message = f"{self._where} lets user {user} in with none of our keys{why} (tried {tried}"
+            message += f"; {remarks})" if remarks else ")"
+        else:
+            message = f"there is no key to log in to {self._where} with as user {user} ({remarks})"
+        return AuthenticationError(
+            self.hop.host,
+            message,
+            f"add a public key to ~/.ssh/authorized_keys of {user} there, or name the right "
+            "`user` and `key`",
+        )
+
+    def _host_key(self, error: asyncssh.HostKeyNotVerifiable) -> HostKeyError:
+        refused = next((each for each in self.tries if each.refused), None)
+        if refused is None or refused.refused is None:
+            return HostKeyError(
+                self.hop.host,
+                f"the key of {self._where} is not valid: {_text(error)}",
+                "find out why from whoever runs that host",
+            )
+        key = refused.refused
+        offered = key.get_fingerprint()
+        known = self.settings.host_keys.known(self.settings.address, self.settings.port)
+        if self.settings.host_keys.fingerprint:
+            return self._changed("the hosts file says", [self.settings.host_keys.fingerprint], key)
+        if key in known.revoked:
+            return HostKeyError(
+                self.hop.host,
+                f"{self._where} offers the key {offered}, which is revoked",
+                "don't connect to it before you know why",
+            )
+        if refused.is_certified:
+            return HostKeyError(
+                self.hop.host,
+                f"{self._where} offers a certificate of the authority {offered}, "
+                "which nobody here knows",
+                "ask whoever runs that host for its authority, then add a line with "
+                "`@cert-authority` to known_hosts",
+            )
+        if known.own:
+            alike = [each for each in known.own if each.algorithm == key.algorithm]
+            expected = [each.get_fingerprint() for each in alike or known.own]
+            return self._changed("known_hosts has", expected, key)
+        return self._unknown(key)
+
+    def _unknown(self, key: asyncssh.SSHKey) -> HostKeyError:
+        line = f"{self._name} {key.export_public_key().decode().strip()}"
+        line = " ".join(line.split(" ")[:3])
+        accept = f"run: echo '{line}' >> {self._file}"
+        if not self.hop.is_jump:
+            setting = f'fingerprint = "{key.get_fingerprint()}"'
+            table = f"[hosts.{_toml(self.hop.host)}]"
+            accept = f"set `{setting}` under {table} in hosts.toml, or {accept}"
+        return HostKeyError(
+            self.hop.host,
+            f"{self._where} offers the key {key.get_fingerprint()}, which nobody here knows",
+            f"{_compare(key)}; if it is the same, {accept}",
+        )
+
+    def _changed(self, source: str, expected: Sequence[str], key: asyncssh.SSHKey) -> HostKeyError:
+        mend = (
+            f"change `fingerprint` under [hosts.{_toml(self.hop.host)}] in hosts.toml"
+            if self.settings.host_keys.fingerprint
+            else f"run `ssh-keygen -R '{self._name}' -f {self._file}`"
+        )
+        return HostKeyError(
+            self.hop.host,
+            f"{self._where} has another key than {source}: {' or '.join(expected)} expected, "
+            f"{key.get_fingerprint()} offered",
+            "find out why first, since somebody else may be answering: "
+            f"{_compare(key)}; only if it was changed on purpose, {mend}",
+        )
+
+    @property
+    def _name(self) -> str:
+        return self.settings.host_keys.name(self.settings.address, self.settings.port)
+
+    @property
+    def _file(self) -> str:
+        files = self.settings.host_keys.files
+        return next(iter(files), USER_FILES[0])
+
+
+def _fingerprint(pair: asyncssh.SSHKeyPair) -> str:
+    digest = hashlib.sha256(pair.key_public_data).digest()
+    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+
+
+def _compare(key: asyncssh.SSHKey) -> str:
+    family = family_of(key.get_algorithm())
+    return f"compare it with `ssh-keygen -lf /etc/ssh/ssh_host_{family}_key.pub` on the host itself"
+
+
+def _is_refused(error: Exception) -> bool:
+    # Several addresses are tried, and what each of them said comes as one text.
+    if isinstance(error, ConnectionRefusedError):
+        return True
+    codes = re.findall(r"\[Errno (\d+)\]", str(error))
+    return bool(codes) and all(int(code) == ECONNREFUSED for code in codes)
+
+
+def _toml(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
+
+
+def _text(error: Exception) -> str:
+    return " ".join((getattr(error, "reason", "") or str(error)).split())

@@ -1,0 +1,143 @@
+"""Shaking hands with one hop, within a deadline, and what to say when that fails."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import asyncssh
+
+from jerichoci.ssh import hostkeys
+from jerichoci.ssh.failure import Failure
+from jerichoci.ssh.keys import login_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jerichoci.ssh.hop import Hop
+    from jerichoci.ssh.hostkeys import HostKeys
+    from jerichoci.ssh.keys import LoginKeys
+    from jerichoci.ssh.settings import Settings
+
+CONNECT_SECS = 15.0
+"""For one hop: to find it, to reach it, to shake hands and to log in."""
+
+
+class Handshake(asyncssh.SSHClient):
+    """What asyncssh asks and tells while it connects."""
+
+    def __init__(self, host_keys: HostKeys, pairs: Sequence[asyncssh.SSHKeyPair]) -> None:
+        self._host_keys = host_keys
+        self._to_offer = list(pairs)
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self.refused: asyncssh.SSHKey | None = None
+        """The far end's key, or that of its authority, if nobody knows it."""
+        self.is_certified = False
+        """Whether `refused` is an authority's."""
+        self.logs_in = False
+        """Whether the far end is who it should be, and it is our turn."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether somebody is there at all."""
+        return self._connection is not None
+
+    @property
+    def is_ssh(self) -> bool:
+        """Whether whoever is there speaks ssh."""
+        connection = self._connection
+        return connection is not None and bool(connection.get_extra_info("server_version"))
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        """Somebody is there."""
+        self._connection = conn
+
+    def validate_host_public_key(
+        self, host: str, addr: str, port: int, key: asyncssh.SSHKey
+    ) -> bool:
+        """Judge a key that isn't among the known ones."""
+        del host, addr, port
+        if self._host_keys.accepts(key):
+            return True
+        self.refused = key
+        return False
+
+    def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        """Trust no authority but the known ones."""
+        del host, addr, port
+        self.refused = key
+        self.is_certified = True
+        return False
+
+    def begin_auth(self, username: str) -> None:
+        """The far end is who it should be."""
+        del username
+        self.logs_in = True
+
+    def public_key_auth_requested(self) -> asyncssh.SSHKeyPair | None:
+        """The next key to offer."""
+        return self._to_offer.pop(0) if self._to_offer else None
+
+
+async def log_in(
+    hop: Hop, settings: Settings, through: asyncssh.SSHClientConnection | None
+) -> asyncssh.SSHClientConnection:
+    """Connect to a hop, through the one before it if there is one.
+
+    Raises:
+        HostError: as `connection.connect` says.
+    """
+    tries: list[Handshake] = []
+    try:
+        async with asyncio.timeout(CONNECT_SECS), login_keys(hop, settings.login) as keys:
+            try:
+                return await _shake_hands(hop, settings, keys, through, tries)
+            except (OSError, ValueError, asyncssh.Error) as error:
+                raise Failure(hop, settings, tries, keys).told(error) from error
+    except TimeoutError as error:
+        raise Failure(hop, settings, tries).of_deadline(CONNECT_SECS) from error
+
+
+async def _shake_hands(
+    hop: Hop,
+    settings: Settings,
+    keys: LoginKeys,
+    through: asyncssh.SSHClientConnection | None,
+    tries: list[Handshake],
+) -> asyncssh.SSHClientConnection:
+    """Shake hands; if only a fingerprint is known, once for every kind of host key.
+
+    A fingerprint doesn't say of which kind its key is, and a host has one of each.
+    """
+    host_keys = settings.host_keys
+    refused: list[str] = []
+    while True:
+        handshake = Handshake(host_keys, keys.pairs)
+        tries.append(handshake)
+        options: dict[str, Any] = {
+            **settings.options,
+            "known_hosts": host_keys.match,
+            "client_factory": partial(_same, handshake),
+            "tunnel": through,
+        }
+        if refused or not settings.chooses_host_keys:
+            options["server_host_key_algs"] = host_keys.algorithms(
+                settings.address, settings.port, without=refused
+            )
+        try:
+            return await asyncssh.connect(hop.address, **options)
+        except asyncssh.HostKeyNotVerifiable:
+            if not host_keys.fingerprint or handshake.refused is None:
+                raise
+            refused.append(hostkeys.family_of(handshake.refused.get_algorithm()))
+            if set(hostkeys.FAMILIES) <= set(refused):
+                raise
+        except asyncssh.KeyExchangeFailed as error:
+            if not refused:
+                raise
+            raise asyncssh.HostKeyNotVerifiable("no key has the fingerprint") from error
+
+
+def _same(handshake: Handshake) -> Handshake:
+    return handshake
