@@ -78,6 +78,12 @@ in
         example.pikaci-runner.alias = "pikaci/dev";
         description = "Guest images by role.";
       };
+      hosts = mkOption {
+        type = byId;
+        default = { };
+        example.build1.address = "build1.example";
+        description = "Remote hosts by name.";
+      };
     };
 
     perSystem = flake-parts-lib.mkPerSystemOption {
@@ -109,7 +115,12 @@ in
   };
 
   config.flake.pikaci = pikaci.mkCatalog {
-    inherit (config.pikaci) systems lanes images;
+    inherit (config.pikaci)
+      hosts
+      images
+      lanes
+      systems
+      ;
     targets = system: (getSystem system).pikaci.targets;
   };
 }

@@ -28,6 +28,12 @@ let
       type = types.anything;
       default = null;
     };
+    # Looked at with the first plan.
+    hosts = {
+      inherit (import ./hosts.nix) type;
+      default = { };
+      lazy = true;
+    };
     images = {
       type = types.namedBy "an attribute set of images" (path: _: image.check path);
       default = { };
@@ -131,7 +137,7 @@ let
           role: images.${role} // { inherit role; buildable = image.isBuildable system checked.images.${role}; }
         ) (attrNames images);
       };
-      plans = mapAttrs (id: _: assert agree; planOf system images targets.${id}) declared;
+      plans = mapAttrs (id: _: assert agree; planOf system images checked.hosts targets.${id}) declared;
       images = mapAttrs (role: it: assert agree; images.${role} // { inherit role; } // image.built system role it) checked.images;
     };
 in

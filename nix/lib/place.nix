@@ -1,9 +1,57 @@
 # Where something runs: `placement`, and `host` or `labels` where that is another machine.
 let
+  inherit (builtins)
+    all
+    attrNames
+    concatStringsSep
+    elem
+    filter
+    lessThan
+    sort
+    toJSON
+    ;
   inherit (import ./fault.nix) fault wrong;
   types = import ./types.nix;
+
+  sorted = labels: if labels == null then null else sort lessThan labels;
+  isSame = a: b: a.placement == b.placement && a.host == b.host && sorted a.labels == sorted b.labels;
+
+  show =
+    entry:
+    if entry.placement == "local" then
+      "locally"
+    else if entry.host != null then
+      "on ${toJSON entry.host}"
+    else
+      "on hosts with the labels ${concatStringsSep ", " (map toJSON entry.labels)}";
+
+  # Each of these is true or a fault.
+  keeps =
+    path: id: prepare: entry:
+    isSame prepare entry
+    ||
+      fault path "derivations whose outputs are where this runs (${show entry})" "\"${id}\", whose output stays ${show prepare}";
+  makes =
+    path: id: prepare: entry:
+    isSame prepare entry
+    || fault path "host commands that run where this does (${show entry})" "\"${id}\", which runs ${show prepare}";
 in
 {
+  inherit keeps;
+
+  # True if each job runs where what it needs is made, or stays; the outputs of other derivations are copied there.
+  areNeedsThere =
+    path: prepares: jobs:
+    let
+      isBound = id: prepares.${id}.hostCommand != null || prepares.${id}.residency == "remote";
+      bound = filter isBound (attrNames prepares);
+      isThere =
+        job: id:
+        !(elem id jobs.${job}.needs)
+        || (if prepares.${id}.hostCommand != null then makes else keeps) "${path}.jobs.${job}.needs" id prepares.${id} jobs.${job};
+    in
+    bound == [ ] || all (job: all (isThere job) bound) (attrNames jobs);
+
   fields = {
     placement = {
       type = types.oneOf [

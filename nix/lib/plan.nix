@@ -1,19 +1,23 @@
 # A target made concrete: prepare nodes and execute nodes. Forces the target's derivations, and no others.
 let
   inherit (builtins)
+    all
     attrNames
     attrValues
     concatMap
     filter
     groupBy
     head
+    isAttrs
     listToAttrs
     mapAttrs
     removeAttrs
     tail
     ;
   inherit (import ./fault.nix) fault;
+  hosts = import ./hosts.nix;
   job = import ./job.nix;
+  place = import ./place.nix;
   prepare = import ./prepare.nix;
 
   byId = nodes: groupBy (node: node.id) nodes;
@@ -44,6 +48,20 @@ let
     else
       attrValues (mentioned // declared) ++ execute;
 
+  # True if what stays on a host is mentioned only by what runs there, else a fault.
+  areMentionsThere =
+    target: prepares: jobs:
+    let
+      kept = filter (id: target.prepare.${id}.residency == "remote") (attrNames target.prepare);
+      isThere =
+        path: entry: extra: id:
+        all (node: node.id != prepares.${id}.node.id || place.keeps path id target.prepare.${id} entry) extra;
+      areThere =
+        key: planned:
+        all (id: all (isThere "${target.path}.${key}.${id}" target.${key}.${id} planned.${id}.extra) kept) (attrNames planned);
+    in
+    kept == [ ] || (areThere "prepare" prepares && areThere "jobs" jobs);
+
   rolesOf =
     images: target:
     let
@@ -51,7 +69,7 @@ let
     in
     map (role: images.${role} // { inherit role; }) (attrNames roles);
 in
-system: images: target:
+system: images: described: target:
 let
   pathOf = id: "${target.path}.prepare.${id}";
   derivations = removeAttrs target.prepare (filter (id: target.prepare.${id}.hostCommand != null) (attrNames target.prepare));
@@ -74,7 +92,11 @@ let
       job = entry;
     }
   ) target.jobs;
+  reachable = hosts.planned described (attrValues target.prepare ++ attrValues target.jobs);
 in
+assert areMentionsThere target prepares jobs;
+# Forced for its mistakes, whether or not the target has a use for it.
+assert isAttrs described;
 {
   schema_version = 1;
   target_id = target.id;
@@ -84,3 +106,4 @@ in
   images = rolesOf images target;
   nodes = nodesOf target prepares jobs;
 }
+// (if reachable == { } then { } else { hosts = reachable; })

@@ -117,6 +117,8 @@ in
         fault path "either drv or hostCommand" "neither"
       else if entry ? hostCommand && (entry ? output || entry ? residency) then
         fault "${path}.${if entry ? output then "output" else "residency"}" "this key only beside drv" "it beside hostCommand"
+      else if checked.residency == "remote" && checked.placement == "local" then
+        fault "${path}.residency" "\"local\" where placement is \"local\"" "\"remote\""
       else
         checked
     );

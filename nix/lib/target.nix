@@ -16,6 +16,7 @@ let
   guest = import ./guest.nix;
   job = import ./job.nix;
   prepare = import ./prepare.nix;
+  inherit (import ./place.nix) areNeedsThere;
   areNeedsRight = import ./needs.nix;
 
   # See staged-rust.nix.
@@ -109,6 +110,7 @@ in
 # Each of these is true or a fault.
 assert hasNames path target;
 assert areNeedsRight path target.prepare target.jobs;
+assert areNeedsThere path target.prepare target.jobs;
 assert all (isApart path target) (attrNames target.jobs);
 target
 // {

@@ -57,6 +57,8 @@ let
   matching = expected: pattern: scalar expected (value: isString value && match pattern value != null);
 in
 rec {
+  inherit scalar;
+
   # forceAll result values: result, once every one of values has been checked.
   forceAll = result: values: seq (all (value: seq value true) values) result;
 
@@ -136,7 +138,10 @@ rec {
     };
 
   # An attribute set from ids to what `check path id value` gives: sets.
-  namedBy = expected: check: {
+  namedBy = namedWith id;
+
+  # The same, from names of this type.
+  namedWith = type: expected: check: {
     inherit expected;
     check =
       path: value:
@@ -146,7 +151,7 @@ rec {
         let
           checked = mapAttrs (
             name: entry:
-            if !isId name then fault (at path name) id.expected (clip (toJSON name)) else check "${path}.${name}" name entry
+            if !type.ok name then fault (at path name) type.expected (clip (toJSON name)) else check (at path name) name entry
           ) value;
         in
         seq (all isAttrs (attrValues checked)) checked;

@@ -79,7 +79,8 @@ def test_a_prepare_becomes_a_node_and_an_input_of_the_jobs_that_need_it() -> Non
         "(target {"
         ' prepare.my-dep = { drv = drv "Dep_1.2+b"; timeoutSecs = 5; guestPath = "/opt/dep";'
         '  residency = "remote"; description = "Dep"; placement = "remote_ssh"; host = "big"; };'
-        ' jobs = { a = { command = "true"; needs = [ "my-dep" ]; };'
+        ' jobs = { a = { command = "true"; needs = [ "my-dep" ];'
+        '   placement = "remote_ssh"; host = "big"; };'
         '  b = { command = "true"; needs = [ "a" ]; }; }; }).plans.hello'
     )
     nodes = nodes_of(plan)

@@ -6,6 +6,9 @@ staged {
   trigger = "branch";
   prepare.node-modules = {
     description = "Packages of package-lock.json";
+    # Where the job runs: what a host command leaves stays on its host.
+    placement = "remote_ssh";
+    labels = [ "linux-builder" ];
     hostCommand = {
       command = "cd pikachat-openclaw && npm ci --ignore-scripts";
       outputs = [ "pikachat-openclaw/node_modules" ];
