@@ -26,7 +26,8 @@ KEEPALIVE_COUNT = 3
 """Questions without an answer until the connection is given up."""
 
 FAST_CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
-"""Before all others: with AES instructions they are the fastest, see bench."""
+"""Before all others, which stay: through one channel on a CPU with AES instructions 510 MB/s, where
+chacha20-poly1305, asyncssh's first, has 370 MB/s."""
 
 
 @dataclass(frozen=True)
