@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from incus.server import private_incus
+from remote.far_host import far_hosts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from incus.server import IncusServer
+    from remote.far_host import FarHost
+
+
+class WriteHosts(Protocol):
+    """Writes a hosts file with the tables of hosts, `extra` in each; its path."""
+
+    def __call__(self, *hosts: FarHost, **extra: object) -> Path: ...
+
+
+@pytest.fixture(scope="session")
+def session_hosts() -> Iterator[list[FarHost]]:
+    """The hosts that tests are lent; with pytest-xdist every worker has its own."""
+    with far_hosts(2) as hosts:
+        yield hosts
+
+
+@pytest.fixture
+def far_host(session_hosts: list[FarHost]) -> Iterator[FarHost]:
+    """A host where nothing runs and nobody has files; its store is not a new one."""
+    yield session_hosts[0]
+    session_hosts[0].mend()
+
+
+@pytest.fixture
+def two_far_hosts(far_host: FarHost, session_hosts: list[FarHost]) -> Iterator[list[FarHost]]:
+    """Likewise two."""
+    yield [far_host, session_hosts[1]]
+    session_hosts[1].mend()
+
+
+@pytest.fixture
+def hosts_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteHosts:
+    """A hosts file of the test's own, which programs that it starts read as well."""
+    path = tmp_path / "config" / "pikaci" / "hosts.toml"
+    path.parent.mkdir(parents=True)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+    def write(*hosts: FarHost, **extra: object) -> Path:
+        path.write_text("\n".join(host.hosts_toml(**extra) for host in hosts))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def session_incus() -> Iterator[IncusServer]:
+    with private_incus() as server:
+        yield server
+
+
+@pytest.fixture
+def far_incus(session_incus: IncusServer) -> Iterator[IncusServer]:
+    """An Incus that far hosts reach by its socket's path: it has their files at the same paths.
+
+    `hosts_config(host, incus=incus_site(far_incus))` gives it to a host.
+    """
+    yield session_incus
+    session_incus.remove_instances()

@@ -1,0 +1,319 @@
+"""The far hosts that other tests use are what they are taken for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncssh
+import pytest
+
+from jerichoci.hosts import load_hosts
+from remote.far_host import clock_off_by, one_far_host
+from remote.machine import wait_for
+from remote.slot import BASE, mounts_below
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from remote.conftest import WriteHosts
+    from remote.far_host import FarHost
+
+CONNECT_SECS = 20
+COMMAND_SECS = 60
+SILENCE_SECS = 1.5
+"""Longer than an answer takes; who then hasn't answered doesn't."""
+COME_SECS = 30
+
+BUILD = """
+derivation {
+  name = "far"; system = builtins.currentSystem; builder = "/bin/sh"; token = "@token@";
+  args = [ "-c" "echo built > $out" ];
+}
+"""
+
+
+@asynccontextmanager
+async def connected(host: FarHost) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    """A connection of the key that may log in, to the host key that is known."""
+    async with asyncssh.connect(
+        host.address,
+        host.port,
+        username="root",
+        client_keys=[str(host.client_key)],
+        known_hosts=asyncssh.import_known_hosts(f"{host.known_hosts_line}\n"),
+        config=None,
+        connect_timeout=CONNECT_SECS,
+    ) as connection:
+        yield connection
+
+
+async def told(connection: asyncssh.SSHClientConnection, command: str) -> str:
+    done = await connection.run(command, check=True, timeout=COMMAND_SECS)
+    return str(done.stdout).strip()
+
+
+async def test_the_key_and_the_host_key_let_one_in(far_host: FarHost) -> None:
+    async with connected(far_host) as connection:
+        assert await told(connection, "id -u; pwd; echo $HOME; hostname") == (
+            f"0\n{far_host.home}\n{far_host.home}\n{far_host.name}"
+        )
+        key = connection.get_server_host_key()
+        assert key is not None
+        assert key.get_fingerprint() == far_host.host_key_fingerprint
+
+
+async def test_no_other_key_is_let_in(far_host: FarHost) -> None:
+    with pytest.raises(asyncssh.PermissionDenied):
+        await asyncssh.connect(
+            far_host.address,
+            far_host.port,
+            username="root",
+            client_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+            known_hosts=None,
+            config=None,
+        )
+
+
+async def test_what_is_needed_is_there_and_nothing_of_the_tests(far_host: FarHost) -> None:
+    async with connected(far_host) as connection:
+        for tool in ("git", "python3", "nix", "nix-store", "nix-daemon"):
+            assert await told(connection, f"command -v {tool}")
+        with pytest.raises(asyncssh.ProcessError):
+            await told(connection, "python3 -c 'import jerichoci'")
+        assert not await told(connection, "ls -A /tmp; ls -A /dev/shm")
+
+
+async def test_a_command_run_directly_has_a_sessions_environment(far_host: FarHost) -> None:
+    async with connected(far_host) as connection:
+        there = await told(connection, "env")
+    directly = far_host.run(["bash", "-c", "env"]).stdout
+    passing = {"SSH_CLIENT", "SSH_CONNECTION", "MAIL", "SHLVL", "_"}
+    names = [{line.partition("=")[0] for line in env.splitlines()} for env in (there, directly)]
+    assert names[0] - passing == names[1] - passing
+    assert far_host.run(["sh", "-c", "exit 3"], check=False).returncode == 3
+    assert far_host.run(["cat"], stdin="given").stdout == "given"
+
+
+async def test_its_store_is_its_own(far_host: FarHost, marker: str) -> None:
+    expression = BUILD.replace("@token@", marker)
+    async with connected(far_host) as connection:
+        made = await told(connection, f"nix-build --no-out-link -E '{expression}'")
+        assert await told(connection, f"cat {made}") == "built"
+        await told(connection, "nix-store --verify --check-contents")
+    assert not Path(made).exists()
+    assert far_host.nix_dir.joinpath(Path(made).relative_to("/nix")).read_text() == "built\n"
+
+
+def test_two_hosts_have_nothing_in_common(two_far_hosts: list[FarHost]) -> None:
+    one, other = two_far_hosts
+    for kind in ("name", "address", "work_dir", "home", "client_key", "host_key_fingerprint"):
+        assert getattr(one, kind) != getattr(other, kind)
+    assert one.boot_id() != other.boot_id()
+    one.run(["sh", "-c", "touch /tmp/mine /nix/mine ~/mine"])
+    assert not other.run(["sh", "-c", "ls /tmp/mine /nix/mine ~/mine"], check=False).stdout
+
+
+def test_a_work_directory_is_at_the_same_path_here(far_host: FarHost) -> None:
+    far_host.run(["sh", "-c", f"echo there > {far_host.work_dir}/file"])
+    assert far_host.work_dir.joinpath("file").read_text() == "there\n"
+
+
+async def test_a_cut_cable_stalls_and_a_joined_one_goes_on(far_host: FarHost) -> None:
+    async with connected(far_host) as connection:
+        far_host.cut()
+        asked = asyncio.create_task(told(connection, "echo back"))
+        done, _ = await asyncio.wait([asked], timeout=SILENCE_SECS)
+        assert not done
+        far_host.join()
+        assert await asked == "back"
+
+
+def test_a_cut_cable_refuses_nobody(far_host: FarHost) -> None:
+    far_host.cut()
+    begun = time.monotonic()
+    # Longer than it takes to find out that nobody has an address.
+    with pytest.raises(TimeoutError):
+        socket.create_connection((far_host.address, far_host.port), timeout=5).close()
+    assert time.monotonic() - begun > 4
+
+
+async def test_without_sshd_connections_are_refused_and_jobs_go_on(
+    far_host: FarHost, marker: str
+) -> None:
+    async with connected(far_host) as connection:
+        await told(connection, f"setsid sh -c 'sleep 600; : {marker}' >/dev/null 2>&1 </dev/null &")
+        far_host.stop_sshd()
+        await asyncio.wait_for(connection.wait_closed(), COME_SECS)
+    with pytest.raises(ConnectionRefusedError):
+        async with connected(far_host):
+            pass
+    assert any(marker in line for line in far_host.processes())
+    far_host.start_sshd()
+    async with connected(far_host) as connection:
+        assert await told(connection, "echo again") == "again"
+
+
+async def test_killed_sessions_leave_the_one_that_listens(far_host: FarHost) -> None:
+    async with connected(far_host) as connection:
+        far_host.kill_sessions()
+        await asyncio.wait_for(connection.wait_closed(), COME_SECS)
+    async with connected(far_host) as connection:
+        assert await told(connection, "echo again") == "again"
+
+
+async def test_a_reboot_ends_what_ran_and_keeps_files(far_host: FarHost, marker: str) -> None:
+    before = far_host.boot_id()
+    async with connected(far_host) as connection:
+        said = await told(connection, "cat /proc/sys/kernel/random/boot_id")
+        assert said == before
+        # In a PID namespace of its own, as jobs are.
+        await told(
+            connection, f"setsid unshare -pf sh -c 'sleep 600; : {marker}' >/dev/null 2>&1 &"
+        )
+        await told(connection, "echo kept > ~/file; touch /tmp/file")
+        wait_for(lambda: marker in str(far_host.processes()), COME_SECS, "it doesn't run")
+        far_host.reboot()
+        # Of the connection the host knows nothing any more: it says so when it is asked.
+        with pytest.raises((asyncssh.Error, OSError)):
+            await told(connection, "true")
+        await asyncio.wait_for(connection.wait_closed(), COME_SECS)
+    assert far_host.processes() == []
+    async with connected(far_host) as connection:
+        said = await told(connection, "cat /proc/sys/kernel/random/boot_id ~/file; ls /tmp")
+    assert said == f"{far_host.boot_id()}\nkept"
+    assert far_host.boot_id() != before
+
+
+def test_what_is_off_is_silent(far_host: FarHost) -> None:
+    far_host.power_off()
+    with pytest.raises(TimeoutError):
+        socket.create_connection((far_host.address, far_host.port), timeout=5).close()
+    far_host.power_on()
+    socket.create_connection((far_host.address, far_host.port), timeout=5).close()
+
+
+async def test_jobs_have_overlays_and_namespaces_there(far_host: FarHost) -> None:
+    script = """
+    cd @work@ && mkdir lower upper work merged && echo below > lower/file
+    unshare --mount --pid --fork --mount-proc sh -euc '
+      mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged
+      mount -t tmpfs tmpfs /mnt
+      cat merged/file; echo above > merged/file; echo $$
+    '
+    cat upper/file
+    """.replace("@work@", str(far_host.work_dir))
+    async with connected(far_host) as connection:
+        assert await told(connection, script) == "below\n1\nabove"
+
+
+async def test_a_clock_an_hour_off_is_seen() -> None:
+    with one_far_host(environment=clock_off_by("+1h")) as host:
+        async with connected(host) as connection:
+            there = float(await told(connection, "python3 -c 'import time; print(time.time())'"))
+            assert await told(connection, "nix --version; git --version")
+        directly = float(host.run(["date", "+%s"]).stdout)
+    assert there - time.time() == pytest.approx(3600, abs=60)
+    assert directly - time.time() == pytest.approx(3600, abs=60)
+
+
+async def test_an_option_of_sshd_may_be_another() -> None:
+    with one_far_host("other", sshd_options=["MaxSessions 0"]) as host:
+        async with connected(host) as connection:
+            with pytest.raises(asyncssh.ChannelOpenError):
+                await told(connection, "true")
+        assert host.run(["hostname"]).stdout == "other\n"
+
+
+def test_a_hosts_file_has_what_connecting_takes(
+    two_far_hosts: list[FarHost], hosts_config: WriteHosts
+) -> None:
+    hosts_config(*two_far_hosts, labels=["far"], capacity={"cpus": 2, "jobs": 1}, fingerprint=None)
+    read = load_hosts().hosts
+    assert list(read) == ["far1", "far2"]
+    for host, config in zip(two_far_hosts, read.values(), strict=True):
+        assert (config.address, config.port, config.user) == (host.address, host.port, "root")
+        assert (config.key_path, config.work_dir) == (host.client_key, str(host.work_dir))
+        assert (config.labels, config.capacity.cpus) == (("far",), 2)
+        assert config.fingerprint is None
+
+
+async def test_a_mended_host_is_as_it_was(far_host: FarHost, marker: str) -> None:
+    async with connected(far_host) as connection:
+        await told(connection, f"setsid sh -c 'sleep 600; : {marker}' >/dev/null 2>&1 &")
+        await told(connection, f"mkdir -p {far_host.work_dir}/a/b ~/c; chmod 0 ~/c")
+        far_host.stop_sshd()
+        far_host.cut()
+        far_host.mend()
+        await asyncio.wait_for(connection.wait_closed(), COME_SECS)
+    assert far_host.processes() == []
+    assert [*far_host.work_dir.iterdir(), *far_host.home.iterdir()] == []
+    async with connected(far_host) as connection:
+        assert await told(connection, "echo again") == "again"
+
+
+async def test_nothing_is_left_of_a_host(marker: str) -> None:
+    with one_far_host() as host:
+        interface = Path("/sys/class/net", f"pkr{host.directory.name}")
+        assert interface.exists()
+        async with connected(host) as connection:
+            await told(connection, f"setsid sh -c 'sleep 600; : {marker}' >/dev/null 2>&1 &")
+            await told(connection, f"mount -t tmpfs tmpfs {host.work_dir}; nix store info 2>&1")
+        assert running(marker)
+    assert not running(marker)
+    assert not running(str(host.directory))
+    assert not interface.exists()
+    assert not mounts_below(BASE / host.directory.name)
+    assert not host.directory.exists()
+    assert not host.directory.with_suffix(".lock").exists()
+
+
+KILLED = """
+import json, sys, time
+from remote.far_host import one_far_host
+with one_far_host() as host:
+    host.run(["sh", "-c", "setsid sh -c 'sleep 600; : @marker@' >/dev/null 2>&1 &"])
+    print(json.dumps(host.directory.name), flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_killed_tests_leave_ends_and_is_removed_by_the_next(marker: str) -> None:
+    script = KILLED.replace("@marker@", marker)
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], env=env, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            name = json.loads(process.stdout.readline())
+            assert running(f"sleep 600; : {marker}")
+        finally:
+            process.send_signal(signal.SIGKILL)
+    wait_for(lambda: not running(f"sleep 600; : {marker}"), COME_SECS, "it goes on")
+    interface = Path("/sys/class/net", f"pkr{name}")
+    wait_for(lambda: not interface.exists(), COME_SECS, "the network stays")
+    with one_far_host():
+        assert not BASE.joinpath(name).exists()
+
+
+def running(words: str) -> list[str]:
+    """The command lines here that have these words."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            line = entry.joinpath("cmdline").read_bytes().replace(b"\0", b" ")
+        except OSError:
+            continue
+        if words.encode() in line:
+            found.append(os.fsdecode(line))
+    return found
