@@ -3,7 +3,7 @@
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run incus test unit lint types lock clean env env-dev env-incus
+.PHONY: help run incus test unit lint types lock clean env env-dev env-incus env-ssh
 
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -18,10 +18,10 @@ incus: env ## Set up Incus with a guest image, for jobs that have guests
 	@ci/bootstrap/incus.sh
 	@echo "next:  . .venv/bin/activate    then  pikaci run hello-guest"
 
-test: env-dev env-incus ## Run all of the project's own lanes through pikaci
+test: env-dev env-incus env-ssh ## Run all of the project's own lanes through pikaci
 	@ci/bootstrap/test.sh
 
-unit: env-dev env-incus ## Run the tests directly, without pikaci around them
+unit: env-dev env-incus env-ssh ## Run the tests directly, without pikaci around them
 	@pytest
 
 lint: env-dev ## Check style and formatting
@@ -49,3 +49,6 @@ env-dev: # what working on it needs
 
 env-incus: # what tests with a real Incus need
 	@ci/bootstrap/incus-packages.sh
+
+env-ssh: # what tests with remote hosts need
+	@ci/bootstrap/ssh-packages.sh

@@ -3,7 +3,7 @@
 # where the records lie and what pytest itself said at the end of each job's log.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-lanes=(check-nix check-orchestrator check-incus)
+lanes=(check-nix check-orchestrator check-incus check-remote)
 cd "$root"
 export PATH=$venv/bin:$PATH
 

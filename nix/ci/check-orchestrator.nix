@@ -24,7 +24,9 @@ in
     };
     unit = {
       description = "Tests of engine, frontend and guest runner";
-      command = "${pytest} --ignore=tests/nix --ignore=tests/e2e --ignore=tests/incus tests";
+      command = ''
+        ${pytest} --ignore=tests/nix --ignore=tests/e2e --ignore=tests/incus --ignore=tests/remote tests
+      '';
       timeoutSecs = 3600;
     };
     e2e = {

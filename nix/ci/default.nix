@@ -5,4 +5,5 @@ system: {
   check-orchestrator = import ./check-orchestrator.nix;
   check-nix = import ./check-nix.nix;
   check-incus = import ./check-incus.nix;
+  check-remote = import ./check-remote.nix;
 }

@@ -1,0 +1,12 @@
+# Jobs on remote hosts, with hosts that the tests make on this machine: a real sshd, a store and a network for each.
+{
+  title = "check-remote";
+  description = "Tests of remote hosts with a real sshd and a real Incus";
+  trigger = "branch";
+  preconditions = [ "sshd, Incus, and root" ];
+  jobs.remote = {
+    description = "Tests with far hosts and a private incusd";
+    command = "pytest -q -p no:cacheprovider tests/remote";
+    timeoutSecs = 3600;
+  };
+}
