@@ -66,7 +66,7 @@ def session_incus() -> Iterator[IncusServer]:
 def far_incus(session_incus: IncusServer) -> Iterator[IncusServer]:
     """An Incus that far hosts reach by its socket's path: it has their files at the same paths.
 
-    `hosts_config(host, incus=incus_site(far_incus))` gives it to a host.
+    `hosts_config(host, incus={"socket": str(far_incus.socket)})` gives it to a host.
     """
     yield session_incus
     session_incus.remove_instances()

@@ -105,8 +105,10 @@ def remove_if_left(slot: Slot) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        slot.remove()
-        slot.lock.unlink()
+        # Where a process still ends, the next one tries again.
+        with contextlib.suppress(subprocess.CalledProcessError):
+            slot.remove()
+            slot.lock.unlink()
 
 
 def mounts_below(directory: Path) -> list[str]:

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,19 +19,18 @@ import pytest
 from jerichoci.hosts import load_hosts
 from remote.far_host import clock_off_by, one_far_host
 from remote.machine import wait_for
+from remote.session import CONNECT_SECS, connected, told
 from remote.slot import BASE, mounts_below
+from remote.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
 
-CONNECT_SECS = 20
-COMMAND_SECS = 60
 SILENCE_SECS = 1.5
 """Longer than an answer takes; who then hasn't answered doesn't."""
 COME_SECS = 30
+DELAY_SECS = 0.05
 
 BUILD = """
 derivation {
@@ -40,26 +38,6 @@ derivation {
   args = [ "-c" "echo built > $out" ];
 }
 """
-
-
-@asynccontextmanager
-async def connected(host: FarHost) -> AsyncIterator[asyncssh.SSHClientConnection]:
-    """A connection of the key that may log in, to the host key that is known."""
-    async with asyncssh.connect(
-        host.address,
-        host.port,
-        username="root",
-        client_keys=[str(host.client_key)],
-        known_hosts=asyncssh.import_known_hosts(f"{host.known_hosts_line}\n"),
-        config=None,
-        connect_timeout=CONNECT_SECS,
-    ) as connection:
-        yield connection
-
-
-async def told(connection: asyncssh.SSHClientConnection, command: str) -> str:
-    done = await connection.run(command, check=True, timeout=COMMAND_SECS)
-    return str(done.stdout).strip()
 
 
 async def test_the_key_and_the_host_key_let_one_in(far_host: FarHost) -> None:
@@ -70,6 +48,22 @@ async def test_the_key_and_the_host_key_let_one_in(far_host: FarHost) -> None:
         key = connection.get_server_host_key()
         assert key is not None
         assert key.get_fingerprint() == far_host.host_key_fingerprint
+
+
+def test_ssh_itself_takes_the_line_for_known_hosts(far_host: FarHost, tmp_path: Path) -> None:
+    known = tmp_path / "known_hosts"
+    known.write_text(f"{far_host.known_hosts_line}\n")
+    options = ["BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={known}"]
+    arguments = ["-F", "none", "-i", str(far_host.client_key), "-p", str(far_host.port)]
+    target = [*(f"-o{option}" for option in options), f"root@{far_host.address}", "hostname"]
+    done = subprocess.run(
+        ["ssh", *arguments, *target],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=CONNECT_SECS,
+    )
+    assert done.stdout == f"{far_host.name}\n"
 
 
 async def test_no_other_key_is_let_in(far_host: FarHost) -> None:
@@ -200,6 +194,17 @@ def test_what_is_off_is_silent(far_host: FarHost) -> None:
         socket.create_connection((far_host.address, far_host.port), timeout=5).close()
     far_host.power_on()
     socket.create_connection((far_host.address, far_host.port), timeout=5).close()
+
+
+async def test_a_wire_to_it_takes_its_time(far_host: FarHost) -> None:
+    with Wire(far_host.address, far_host.port, delay_secs=DELAY_SECS) as wire:
+        async with connected(far_host, wire) as connection:
+            begun = time.monotonic()
+            assert await told(connection, "echo there") == "there"
+            # Opening a channel is a round trip, and the command another.
+            assert time.monotonic() - begun >= 4 * DELAY_SECS
+    assert wire.bytes_up > 0
+    assert wire.bytes_down > 0
 
 
 async def test_jobs_have_overlays_and_namespaces_there(far_host: FarHost) -> None:

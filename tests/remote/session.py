@@ -1,0 +1,42 @@
+"""Connections to far hosts, without anything of the orchestrator's."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import asyncssh
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from remote.far_host import FarHost
+    from remote.wire import Wire
+
+CONNECT_SECS = 20
+COMMAND_SECS = 60
+
+
+@asynccontextmanager
+async def connected(
+    host: FarHost, wire: Wire | None = None
+) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    """A connection of the key that may log in, to the host key that is known."""
+    address, port = (wire.address, wire.port) if wire else (host.address, host.port)
+    key = asyncssh.import_public_key(host.known_hosts_line.partition(" ")[2])
+    async with asyncssh.connect(
+        address,
+        port,
+        username="root",
+        client_keys=[str(host.client_key)],
+        known_hosts=([key], [], []),
+        config=None,
+        connect_timeout=CONNECT_SECS,
+    ) as connection:
+        yield connection
+
+
+async def told(connection: asyncssh.SSHClientConnection, command: str) -> str:
+    """What a command prints, which must pass."""
+    done = await connection.run(command, check=True, timeout=COMMAND_SECS)
+    return str(done.stdout).strip()
