@@ -32,7 +32,7 @@ PermitRootLogin yes
 AllowStreamLocalForwarding yes
 AllowTcpForwarding yes
 MaxStartups 100
-LogLevel DEBUG1
+LogLevel VERBOSE
 {more}
 """
 
