@@ -15,7 +15,6 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jerichoci.record import ArtifactRecord
 from jerichoci.workspace import DIRECTORY_FLAGS, open_directory, unlock
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ ZEROS = memoryview(bytes(CHUNK_BYTES))
 """What a hole is read as, chunk by chunk."""
 
 
-def collect(directory: Path, cancelled: Callable[[], bool] | None = None) -> list[ArtifactRecord]:
+def collect(directory: Path, cancelled: Callable[[], bool] | None = None) -> list[Artifact]:
     """Take stock of `directory`, sorted by path; blocking, so call it in a thread.
 
     `cancelled` is asked before each file and each chunk of one.
@@ -48,9 +47,7 @@ def collect(directory: Path, cancelled: Callable[[], bool] | None = None) -> lis
     return sorted(taken, key=lambda artifact: artifact.path)
 
 
-def copy(
-    source: int, into: Path, cancelled: Callable[[], bool] | None = None
-) -> list[ArtifactRecord]:
+def copy(source: int, into: Path, cancelled: Callable[[], bool] | None = None) -> list[Artifact]:
     """Copy what is below the open directory `source`, which somebody may be changing; blocking.
 
     `source` stays as it is. `into` is created. What can't be opened isn't taken.
@@ -72,6 +69,15 @@ def _never() -> bool:
 
 
 @dataclass(frozen=True)
+class Artifact:
+    """A file that a job left: path below `artifacts/files`, size in bytes, SHA-256 in hex."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class _Level:
     """A directory on the way down: what it is called, which it is, what is still to be visited."""
 
@@ -86,7 +92,7 @@ class _Walk:
     def __init__(self, cancelled: Callable[[], bool]) -> None:
         self._cancelled = cancelled
 
-    def all_below(self, root: Path) -> Iterator[ArtifactRecord]:
+    def all_below(self, root: Path) -> Iterator[Artifact]:
         """Every file below `root`."""
         fd = os.open(root, DIRECTORY_FLAGS)
         try:
@@ -107,7 +113,7 @@ class _Walk:
         finally:
             os.close(fd)
 
-    def _files(self, directory: int, level: _Level) -> Iterator[ArtifactRecord]:
+    def _files(self, directory: int, level: _Level) -> Iterator[Artifact]:
         with os.scandir(directory) as entries:
             found = list(entries)
         for entry in found:
@@ -123,7 +129,7 @@ class _Walk:
     def _drop(self, name: str, directory: int) -> None:
         os.unlink(name, dir_fd=directory)
 
-    def _take(self, directory: int, name: str, prefix: str) -> ArtifactRecord | None:
+    def _take(self, directory: int, name: str, prefix: str) -> Artifact | None:
         self._check()
         fd = _open_file(name, directory)
         if fd is None:
@@ -138,7 +144,7 @@ class _Walk:
                 digest = self._digest(fd, status)
         finally:
             os.close(fd)
-        return ArtifactRecord(path=_spelled(prefix, name), bytes=status.st_size, sha256=digest)
+        return Artifact(path=_spelled(prefix, name), bytes=status.st_size, sha256=digest)
 
     def _replace(self, fd: int, status: os.stat_result, name: str, directory: int) -> str:
         """Put a copy in the place of a file whose inode others use, too."""
@@ -179,7 +185,7 @@ class _Copying(_Walk):
         super().__init__(cancelled)
         self._target = os.dup(target)
 
-    def all_in(self, fd: int) -> Iterator[ArtifactRecord]:
+    def all_in(self, fd: int) -> Iterator[Artifact]:
         """Every file below the open directory `fd`, which is closed, as is the target."""
         try:
             levels = [_level(fd, "")]
@@ -210,7 +216,7 @@ class _Copying(_Walk):
     def _drop(self, name: str, directory: int) -> None:
         """Leave what isn't taken where it is."""
 
-    def _take(self, directory: int, name: str, prefix: str) -> ArtifactRecord | None:
+    def _take(self, directory: int, name: str, prefix: str) -> Artifact | None:
         self._check()
         try:
             fd = os.open(name, FILE_FLAGS, dir_fd=directory)
@@ -230,7 +236,7 @@ class _Copying(_Walk):
                 os.close(copy)
         finally:
             os.close(fd)
-        return ArtifactRecord(path=_spelled(prefix, name), bytes=status.st_size, sha256=digest)
+        return Artifact(path=_spelled(prefix, name), bytes=status.st_size, sha256=digest)
 
 
 def _open_inner(name: str, directory: int) -> int | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.clock import milliseconds_since, timestamp
 from jerichoci.errors import EXIT_INFRASTRUCTURE, PikaciError
 from jerichoci.event import JobPhase
+from jerichoci.layout import RunLayout, make_private
 from jerichoci.record import ArtifactRecord, AttemptRecord, Cause, PhaseRecord
 from jerichoci.runtime import Attempt, Finish, open_runtime
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, PhaseName, Status
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
+    from jerichoci.artifacts import Artifact
     from jerichoci.hostlog import HostLogs
     from jerichoci.layout import StateLayout
     from jerichoci.placement import Placement
@@ -105,6 +107,8 @@ class AttemptRun:
     survey: GuestSurvey | None
     keep: KeepPolicy
     stop: Stop
+    was_launched: bool = False
+    """Whether the job was started: what fails before that is the host's fault."""
     departed: list[Runtime] = field(default_factory=list)
     """The runtimes of attempts that are over; what they made may still be on its way out."""
 
@@ -115,14 +119,16 @@ class AttemptRun:
 
     @property
     def scratch(self) -> Path:
-        """Where the attempt's workspace lies."""
-        return self.writer.layout.scratch / f"{self.node.job_id}-{self.number}"
+        """Where on its host the attempt's workspace lies."""
+        run = RunLayout(self.placement.run_directory(self.writer.layout.run_id))
+        return run.scratch / f"{self.node.job_id}-{self.number}"
 
     def first_record(self) -> AttemptRecord:
         """The record of an attempt that has just begun."""
         relative = self.writer.layout.relative
         return AttemptRecord(
             number=self.number,
+            host=self.placement.host,
             status=Status.RUNNING,
             host_log_path=relative(self.directory / "host.log"),
             guest_log_path=relative(self.directory / "guest.log"),
@@ -138,7 +144,7 @@ class AttemptRun:
         record = self.first_record()
         phases = Phases(self.writer, self.logs, self.node.job_id)
         runtime: Runtime | None = None
-        artifacts: list[ArtifactRecord] = []
+        artifacts: list[Artifact] = []
         changes: dict[str, Any] = {}
         try:
             runtime = await self._open(phases)
@@ -174,12 +180,12 @@ class AttemptRun:
             finished_at=timestamp(),
             phases=phases.records,
             execution=runtime.execution if runtime else {},
-            artifacts=artifacts,
+            artifacts=[ArtifactRecord(**vars(artifact)) for artifact in artifacts],
         )
 
     async def _open(self, phases: Phases) -> Runtime:
         async with phases.phase(PhaseName.PREPARE_DIRECTORIES):
-            await self.placement.make_directory(self.directory)
+            make_private(self.directory)
         async with phases.phase(PhaseName.STAGE_WORKSPACE_SNAPSHOT):
             snapshot = await self.stop.unless(self.snapshot())
         return open_runtime(
@@ -205,6 +211,7 @@ class AttemptRun:
             await self.stop.unless(runtime.prepare())
         async with phases.phase(PhaseName.LAUNCH_GUEST):
             await self.stop.unless(runtime.launch())
+        self.was_launched = True
 
     async def _wait(self, phases: Phases, runtime: Runtime) -> Finish:
         async with phases.phase(PhaseName.WAIT_FOR_COMPLETION):
@@ -215,7 +222,7 @@ class AttemptRun:
                 raise CommandFailedError(finish)
         return finish
 
-    async def _salvage(self, phases: Phases, runtime: Runtime) -> list[ArtifactRecord]:
+    async def _salvage(self, phases: Phases, runtime: Runtime) -> list[Artifact]:
         """What a job that failed has left; not to get it doesn't change why the job failed."""
         try:
             async with phases.phase(PhaseName.COLLECT_ARTIFACTS):

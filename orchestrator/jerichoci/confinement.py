@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jerichoci.process import dying_with_parent
 from jerichoci.workspace import Workspace, copy_argv
 
 if TYPE_CHECKING:
@@ -45,6 +44,8 @@ class Confinement:
     drop: tuple[str, ...] = ()
     overlay: bool = False
     overlay_options: str = ""
+    setpriv: str | None = field(default_factory=lambda: shutil.which("setpriv"))
+    """What has a process die with the one that started it; None where the host has it not."""
 
     @property
     def namespaces(self) -> bool:
@@ -71,7 +72,7 @@ class Confinement:
         `search_path` is the PATH of the command; what sets it up is found on the host's.
         """
         init = INIT.read_text()
-        return dying_with_parent(
+        return self._dying(
             [
                 *self.prefix,
                 *("bash", "--noprofile", "--norc", "-c", init, "pikaci-job"),
@@ -87,6 +88,10 @@ class Confinement:
             # Where there is no namespace to go with its first process, that process ends the rest.
             "KILL" if self.namespaces else "USR1",
         )
+
+    def _dying(self, argv: Sequence[str], signal_name: str) -> list[str]:
+        """Have the kernel send `signal_name` to the command when its parent there dies."""
+        return [*([self.setpriv, "--pdeathsig", signal_name, "--"] if self.setpriv else []), *argv]
 
     def shell_argv(
         self, snapshot: Path, workspace: Workspace, kind: str, program: Sequence[str]

@@ -12,40 +12,40 @@ import signal
 import threading
 import time
 import traceback
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.attempt import STOP_MESSAGES, AttemptRun
+from jerichoci.choice import Choice
 from jerichoci.clock import timestamp
 from jerichoci.errors import PikaciError
 from jerichoci.event import Heartbeat, JobFinished, JobStarted
+from jerichoci.fleet import Fleet
 from jerichoci.hostlog import HostLogs
 from jerichoci.ids import check_run_id, new_run_id
-from jerichoci.placement import open_placement
-from jerichoci.prepare import Host, Prepares
-from jerichoci.record import Cause
+from jerichoci.placement.registry import Placements
+from jerichoci.prepare import Prepares
+from jerichoci.record import Cause, PassedOver
 from jerichoci.request import RunRequest, first_record, skipped_record
 from jerichoci.rundir import open_run
-from jerichoci.runtime import check_jobs, getting_ready
+from jerichoci.runtime import getting_ready
+from jerichoci.ssh.pool import SessionPool
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, Status
 from jerichoci.stop import Stop, StoppedError, StopReason
 from jerichoci.verdict import broken_message, conclude, did, job_message, prepare_failed
 from jerichoci.workspace import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
+    from jerichoci.host import Host
     from jerichoci.journal import Sink
     from jerichoci.layout import StateLayout
-    from jerichoci.placement import Placement
     from jerichoci.plan import ExecuteNode
     from jerichoci.record import JobRecord, RunRecord
     from jerichoci.rundir import RunWriter
     from jerichoci.runtime import Runtime
-    from jerichoci.runtime.guest_survey import GuestSurvey
-
-    Place = tuple[Placement, GuestSurvey | None]
 
 HEARTBEAT_SECS = 10.0
 """The contract promises one every 15 s at least; a busy machine may be late."""
@@ -63,37 +63,32 @@ async def run_plan(
     request: RunRequest,
     sinks: Sequence[Sink],
     stopping: Callable[[], None] = _nobody,
+    pool: SessionPool | None = None,
 ) -> RunRecord:
     """Run a plan and return its terminal record; `stopping` is called when it is told to end.
+
+    Connections to other hosts are taken from `pool` and stay there for later runs.
 
     Raises:
         UsageError: it asks for what can't be had; nothing has started and there is no record.
         InfrastructureError: the run could not be recorded at all.
     """
-    places = await _look_at_hosts(state, request)
     run_id = check_run_id(request.run_id) if request.run_id else new_run_id()
-    plan = request.plan.with_(run_id=run_id, created_at=timestamp())
-    record = first_record(state, request, plan)
-    with open_run(state, record, plan, sinks) as writer:
-        if request.skip_reason:
-            writer.finish(skipped_record(record, request.skip_reason))
-        else:
-            await Engine(state, request, writer, places, Stop(stopping)).run()
-        return writer.record
-
-
-async def _look_at_hosts(state: StateLayout, request: RunRequest) -> dict[str, Place]:
-    """The placements of a plan's nodes, which have what the jobs asked for need."""
-    plan = request.plan
-    asked = {node.id for node in plan.jobs if request.jobs is None or node.job_id in request.jobs}
-    wanted = [node for node in plan.jobs if node.id in plan.closure(asked)]
-    found: dict[str, Place] = {}
-    for name in dict.fromkeys(node.placement for node in plan.nodes):
-        placement = open_placement(name, state.root, request.nix)
-        placement.check(plan.system)
-        jobs = [node for node in wanted if node.placement == name and request.skip_reason is None]
-        found[name] = (placement, await check_jobs(placement, plan, jobs))
-    return found
+    async with AsyncExitStack() as held:
+        if pool is None:
+            pool = await held.enter_async_context(SessionPool())
+        placements = Placements(state, request.nix, request.plan.hosts, pool)
+        fleet = Fleet(request, run_id, placements)
+        held.push_async_callback(fleet.close)
+        await fleet.look()
+        plan = request.plan.with_(run_id=run_id, created_at=timestamp())
+        record = first_record(state, request, plan)
+        with open_run(state, record, plan, sinks) as writer:
+            if request.skip_reason:
+                writer.finish(skipped_record(record, request.skip_reason))
+            else:
+                await Engine(state, request, writer, fleet, Stop(stopping)).run()
+            return writer.record
 
 
 class Engine:
@@ -104,7 +99,7 @@ class Engine:
         state: StateLayout,
         request: RunRequest,
         writer: RunWriter,
-        places: Mapping[str, Place],
+        fleet: Fleet,
         stop: Stop,
     ) -> None:
         self._state = state
@@ -116,8 +111,7 @@ class Engine:
         self._running: set[str] = set()
         self._selected = self._select()
         self._jobs: dict[str, asyncio.Task[JobRecord]] = {}
-        self._snapshots: dict[str, asyncio.Task[Path]] = {}
-        self._hosts = {name: self._host(name, *found) for name, found in places.items()}
+        self._fleet = fleet
         self._departed: list[Runtime] = []
         limit = request.max_jobs or max(1, len(self._plan.jobs))
         self._room = asyncio.Semaphore(limit)
@@ -127,21 +121,20 @@ class Engine:
         nodes = {node.id for node in self._plan.jobs if wanted is None or node.job_id in wanted}
         return self._plan.closure(nodes)
 
-    def _host(self, name: str, placement: Placement, survey: GuestSurvey | None) -> Host:
-        async def snapshot() -> Path:
-            if name not in self._snapshots:
-                work = placement.snapshot(self._request.source.snapshot_id)
-                self._snapshots[name] = asyncio.ensure_future(work)
-            return await asyncio.shield(self._snapshots[name])
-
-        return Host(placement, snapshot, survey)
-
     async def run(self) -> None:
         """Run to the terminal record, whatever happens on the way."""
         with self._signals():
             logs = HostLogs(self._writer.layout)
             nodes = [node for node in self._plan.prepares if node.id in self._selected]
-            prepares = Prepares(self._writer, logs, nodes, self._needed_by())
+            prepares = Prepares(
+                self._writer,
+                logs,
+                nodes,
+                needed_by=self._needed_by(),
+                hosts_of={node.id: self._fleet.hosts_for(node) for node in nodes},
+                here=self._fleet.here,
+                stop=self._stop,
+            )
             beat = asyncio.ensure_future(self._guard(self._beat()))
             early = [asyncio.ensure_future(work) for work in self._early()]
             try:
@@ -152,10 +145,11 @@ class Engine:
                 self._stop.set(StopReason.CANCELLED)
                 raise
             finally:
-                for task in (rest := [beat, *early, *self._snapshots.values()]):
+                for task in (rest := [beat, *early]):
                     task.cancel()
                 # Jobs are not cancelled: told to stop, they end in order.
                 await asyncio.gather(*rest, *self._jobs.values(), return_exceptions=True)
+                await self._guard(prepares.close())
                 if self._request.wait_removal:
                     settling = (runtime.settle() for runtime in self._departed)
                     await asyncio.gather(*settling, return_exceptions=True)
@@ -163,11 +157,20 @@ class Engine:
 
     def _early(self) -> Iterator[Awaitable[object]]:
         """What jobs will wait for, begun while the prepares still go on."""
-        jobs = [node for node in self._plan.jobs if node.id in self._selected]
-        for name in {node.placement for node in jobs}:
-            yield self._hosts[name].snapshot()
-            mine = [node for node in jobs if node.placement == name]
-            yield from getting_ready(self._hosts[name].placement, mine)
+        yield self._hurry()
+        for host, jobs in self._fleet.settled():
+            yield self._get_ready(host, jobs)
+
+    async def _get_ready(self, host: Host, jobs: Sequence[ExecuteNode]) -> None:
+        # What goes wrong here goes wrong again for the job that needs it.
+        with suppress(PikaciError, OSError):
+            await host.open()
+            ready = [host.snapshot(), *getting_ready(host.placement, jobs)]
+            await asyncio.gather(*ready, return_exceptions=True)
+
+    async def _hurry(self) -> None:
+        await self._stop.wait()
+        self._fleet.hurry()
 
     async def _run_nodes(self, prepares: Prepares, logs: HostLogs) -> None:
         for node in self._plan.jobs:
@@ -175,7 +178,7 @@ class Engine:
             self._jobs[node.id] = asyncio.ensure_future(self._guard_job(node, work))
         try:
             prepares.begin()
-            await self._guard(prepares.run(self._hosts, self._stop))
+            await self._guard(prepares.run())
         except OSError as error:
             self._break(error)
         if self._jobs:
@@ -197,21 +200,24 @@ class Engine:
         problem = await self._dependencies(node, prepares)
         if problem:
             return self._settle(job.with_(**problem))
-        inputs = {
-            ref.node_id: Path((await prepares.result(ref.node_id)).path or "")
-            for ref in node.execute.inputs
-        }
         left = {
             FailureKind.INFRASTRUCTURE: node.execute.retries.infrastructure,
             FailureKind.TEST_FAILURE: node.execute.retries.test,
         }
+        tried: set[str] = set()
         while True:
             try:
-                job = await self._attempt(job, node, inputs, logs)
+                job = await self._attempt(job, node, prepares, logs, tried)
             except StoppedError:
-                return self._settle(job.with_(**self._not_started(job)))
+                passed_over = self._writer.job(node.job_id).passed_over
+                return self._settle(job.with_(**self._not_started(job), passed_over=passed_over))
             kind = job.failure_kind
-            if kind is None or left.get(kind, 0) == 0 or self._stop.is_set():
+            if kind is None or self._stop.is_set():
+                return self._settle(job)
+            if tried and len(tried) < len(self._fleet.hosts_for(node)):
+                continue
+            tried.clear()
+            if left.get(kind, 0) == 0:
                 return self._settle(job)
             left[kind] -= 1
 
@@ -224,7 +230,9 @@ class Engine:
                     cause = Cause(code=CauseCode.DEPENDENCY_FAILED, message=message)
                     return {"status": Status.SKIPPED, "cause": cause, "message": message}
             else:
-                result = await prepares.result(needed)
+                result = await prepares.early(needed)
+                if result is None:
+                    continue
                 if result.outcome is Outcome.FAILED:
                     return prepare_failed(result)
                 if not result.ok:
@@ -242,13 +250,30 @@ class Engine:
         return {"status": status, "failure_kind": None, "cause": cause, "message": message}
 
     async def _attempt(
-        self, job: JobRecord, node: ExecuteNode, inputs: dict[str, Path], logs: HostLogs
+        self,
+        job: JobRecord,
+        node: ExecuteNode,
+        prepares: Prepares,
+        logs: HostLogs,
+        tried: set[str],
     ) -> JobRecord:
-        host = self._hosts[node.placement]
+        """Try a job on a host that isn't among the `tried`, where those land that failed it."""
         async with AsyncExitStack() as held:
             await self._stop.unless(held.enter_async_context(self._room))
-            slot = host.placement.slot(node.execute.resources)
-            await self._stop.unless(held.enter_async_context(slot))
+            choice = Choice(self._fleet.hosts_for(node), node.execute.resources)
+            found = await self._stop.unless(choice.take(held, tried))
+            for name, error in choice.failures.items():
+                job = self._pass_over(job, name, error.message, logs)
+            if found is None:
+                return self._no_host(job, choice)
+            host = found
+            problem, inputs = await self._inputs(node, host, prepares)
+            if problem:
+                tried.add(host.name)
+                if problem["failure_kind"] is FailureKind.INFRASTRUCTURE:
+                    host.failures += 1
+                    job = self._pass_over(job, host.name, problem["message"], logs)
+                return job.with_(**problem)
             attempt = AttemptRun(
                 state=self._state,
                 writer=self._writer,
@@ -266,14 +291,56 @@ class Engine:
             )
             logs.begin(node.job_id, attempt.number)
             first = attempt.first_record()
-            job = job.with_(host=host.placement.host, started_at=job.started_at or timestamp())
+            job = job.with_(host=host.name, started_at=job.started_at or timestamp())
             self._writer.update_job(job.after(first))
             self._running.add(node.job_id)
             try:
                 self._writer.emit(JobStarted(job_id=node.job_id, attempt=attempt.number))
-                return job.after(await attempt.run())
+                job = job.after(await attempt.run())
             finally:
                 self._running.discard(node.job_id)
+            if job.failure_kind is FailureKind.INFRASTRUCTURE:
+                host.failures += 1
+                if not attempt.was_launched:
+                    tried.add(host.name)
+                    job = self._pass_over(job, host.name, job.message or job_message(job), logs)
+            return job
+
+    async def _inputs(
+        self, node: ExecuteNode, host: Host, prepares: Prepares
+    ) -> tuple[dict[str, Any], dict[str, Path]]:
+        """Where a job's prepared outputs are on a host, or why it can't have them."""
+        found: dict[str, Path] = {}
+        for needed in node.depends_on:
+            if needed not in self._jobs:
+                result = await self._stop.unless(prepares.on(host, needed))
+                if not result.ok:
+                    if self._stop.is_set():
+                        raise StoppedError
+                    return prepare_failed(result), {}
+                found[needed] = Path(result.path or "")
+        return {}, {ref.node_id: found[ref.node_id] for ref in node.execute.inputs}
+
+    def _pass_over(
+        self, job: JobRecord, host: str, reason: str | None, logs: HostLogs
+    ) -> JobRecord:
+        """Record that a host could not have a job."""
+        why = reason or "it failed"
+        logs.say([job.id], "pikaci", f"host {host} can't run it: {why}")
+        row = PassedOver(host=host, reason=why, at=timestamp())
+        job = job.with_(passed_over=[*job.passed_over, row])
+        self._writer.update_job(job)
+        return job
+
+    def _no_host(self, job: JobRecord, choice: Choice) -> JobRecord:
+        """The job that no host could be found for."""
+        error = next(iter(choice.failures.values()))
+        where = ", ".join(choice.failures)
+        message = error.message if len(choice.failures) == 1 else f"no host fits any more: {where}"
+        hint = error.hint if len(choice.failures) == 1 else "`passed_over` has the reasons"
+        cause = Cause(code=CauseCode.HOST_UNAVAILABLE, message=message, hint=hint)
+        kind = FailureKind.INFRASTRUCTURE
+        return job.with_(status=Status.FAILED, failure_kind=kind, cause=cause, message=message)
 
     def _settle(self, job: JobRecord) -> JobRecord:
         job = job.with_(finished_at=timestamp(), message=job.message or job_message(job))

@@ -26,8 +26,11 @@ def host_environment(source: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def job_environment(
-    execute: Execute, inputs: Mapping[str, Path], artifacts: Path
+    execute: Execute, inputs: Mapping[str, Path], artifacts: Path, host: Mapping[str, str]
 ) -> dict[str, str]:
-    """A host process's whole environment; `inputs` says where each prepare node's output is."""
+    """A host process's whole environment; `inputs` says where each prepare node's output is.
+
+    `host` is what passes from the host's own.
+    """
     named = {ref.env: str(inputs[ref.node_id]) for ref in execute.inputs if ref.env}
-    return host_environment() | execute.env | named | {"PIKACI_ARTIFACTS": str(artifacts)}
+    return dict(host) | execute.env | named | {"PIKACI_ARTIFACTS": str(artifacts)}

@@ -5,6 +5,7 @@
     │   ├── CatalogError      2      the flake, the catalog or the lanes file is wrong
     │   └── RecordError       2      a record can't be read
     ├── InfrastructureError   75     the machine, Nix, git or the disk failed; not the user's code
+    │   └── HostUnavailableError 75  a host that may come back can't be reached, or was lost
     └── CancelledRunError     130    somebody asked for the run to end
 
 `message` is one sentence that says what is wrong; `hint` says what to do. Neither ends a traceback
@@ -55,6 +56,10 @@ class InfrastructureError(PikaciError):
     """The machine or a tool failed, not what the user wrote."""
 
     exit_code = EXIT_INFRASTRUCTURE
+
+
+class HostUnavailableError(InfrastructureError):
+    """A host that may come back can't be reached, or was lost."""
 
 
 class CancelledRunError(PikaciError):

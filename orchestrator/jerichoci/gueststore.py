@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from jerichoci.guestviews import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jerichoci.nix import NixOptions
     from jerichoci.placement import Placement
@@ -40,6 +40,8 @@ VIEW_WAIT_SECS = 2 * COPY_DEADLINE_SECS
 PATHS_AT_ONCE = 400
 """Names of up to 211 bytes in one command line, which may have 128 KiB wherever it is run."""
 
+STORE_DIRECTORY = Path("/nix/store")
+
 _LINKING = ("-al",)
 _COPYING = ("-a", "--reflink=auto")
 
@@ -49,10 +51,9 @@ class View:
     """A directory on the host with the store paths of one closure."""
 
     path: Path
-
-    def output(self, store_path: str) -> Path:
-        """Where a path of the closure lies on the host; it may be a link to another one."""
-        return self.path / PurePosixPath(store_path).name
+    outputs: Mapping[str, Path] = field(compare=False)
+    """Where each output lies on the host, by store path; one that is a link to a part of another
+    path of the closure, where that leads."""
 
 
 class GuestStore:
@@ -86,7 +87,7 @@ class GuestStore:
             ):
                 if not await self._lease(view, lease):
                     await self._make(key, wanted)
-        return View(view)
+        return View(view, {output: _shown(view, output) for output in wanted})
 
     async def _lease(self, view: Path, lease: Path) -> bool:
         async with self._placement.lock(VIEWS_LOCK, VIEWS_WAIT_SECS, shared=True):
@@ -148,6 +149,12 @@ class GuestStore:
         if not done.ok:
             raise _broken(done.last_line())
         return done.stdout.decode()
+
+
+def _shown(view: Path, output: str) -> Path:
+    """Where a view has an output, which may be a link to another path of its closure."""
+    top, *inner = Path(output).resolve().relative_to(STORE_DIRECTORY).parts
+    return (view / top).joinpath(*inner)
 
 
 def _broken(why: str) -> InfrastructureError:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 from typing import TYPE_CHECKING
 
-from jerichoci.environment import host_environment
+from jerichoci.layout import RunLayout, make_private
 from jerichoci.lines import LineSplitter
 from jerichoci.log import read_log
 from jerichoci.realise import CANCELLED, Realised, failed
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from jerichoci.layout import RunLayout
     from jerichoci.placement import Placement
     from jerichoci.plan import HostCommand
     from jerichoci.stop import Stop
 
 TAIL_SECS = 0.1
 """How often a host command's output is carried into the jobs' logs."""
+NAME_BYTES = 4096
+"""What a path may have."""
 CHUNK_BYTES = 1024 * 1024
 """Carried at once; then whatever else runs has its turn."""
 
@@ -46,9 +48,10 @@ class HostCommandRun:
         self._placement = placement
         self._snapshot = snapshot
         self._say = log
-        self._results = run.prepared / node_id
-        self._scratch = run.scratch / f"prepare-{node_id}"
-        self._log = self._results / "log"
+        there = RunLayout(placement.run_directory(run.run_id))
+        self._results = there.prepared / node_id
+        self._scratch = there.scratch / f"prepare-{node_id}"
+        self._log = run.prepared / node_id / "log"
         self._missing = self._results / "missing"
         self._offset = 0
         self._lines = LineSplitter()
@@ -58,11 +61,12 @@ class HostCommandRun:
         out = self._results / "out"
         # A guest's user is another one.
         await self._placement.make_outbox(out)
+        make_private(self._log.parent)
         shell = ShellCommand(
             self._placement,
             await self._placement.confinement(),
             command=self._text(out),
-            env=host_environment(),
+            env=dict(self._placement.environment),
             snapshot=self._snapshot,
             scratch=self._scratch,
             log=self._log,
@@ -87,8 +91,9 @@ class HostCommandRun:
         if finish.timed_out:
             message = f"prepare {self._id} did not end within {self._spec.timeout_secs} s"
             return failed(FailureKind.TIMEOUT, CauseCode.HOST_COMMAND_TIMED_OUT, message)
-        if self._missing.exists():
-            message = f"prepare {self._id} ended without leaving {self._missing.read_text()}"
+        missing = await self._placement.read(self._missing, NAME_BYTES)
+        if missing is not None:
+            message = f"prepare {self._id} ended without leaving {os.fsdecode(missing)}"
             hint = f"its outputs are {', '.join(self._spec.outputs)}, relative to the workspace"
             return failed(FailureKind.TEST_FAILURE, CauseCode.OUTPUT_MISSING, message, hint)
         if finish.exit_code != 0:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from jerichoci.record import ArtifactRecord
+    from jerichoci.artifacts import Artifact
+
 
 RESULT = "result.json"
 LOG = "guest.log"
@@ -138,7 +139,7 @@ async def following(directory: Path, log: Path) -> AsyncIterator[Following]:
 
 def collect(
     directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
-) -> list[ArtifactRecord]:
+) -> list[Artifact]:
     """Copy a guest's files, result and events into the directory `into`; blocking.
 
     Raises:

@@ -9,26 +9,24 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from jerichoci.errors import UsageError
 from jerichoci.model import Id, Model
+from jerichoci.payload_files import (
+    check_content,
+    load_manifest,
+    wrong_manifest,
+)
 from jerichoci.plan import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
-MANIFEST = "share/pikaci/payload-manifest.json"
 PAYLOAD_SCHEMA_VERSION = 1
-MANIFEST_LIMIT_BYTES = 2**20
-"""A manifest is names and paths: what is longer isn't one."""
 
 GUEST_CLOSED = (
     "/artifacts",
@@ -52,10 +50,6 @@ GUEST_KEPT = ("/home", "/root", "/var")
 """Nothing may be mounted at these."""
 
 _NORMAL = re.compile(r"(/[A-Za-z0-9_.+@=-]+)+")
-
-
-class PayloadError(UsageError):
-    """A prepared output's manifest is wrong."""
 
 
 def _relative(path: str) -> str:
@@ -114,6 +108,12 @@ class PayloadManifest(Model):
                 raise ValueError(f"guest paths are not apart: {upper[:-1]} and {lower[:-1]}")
         return self
 
+    def named(self) -> list[tuple[str, str, str]]:
+        """What the output must have: what it is, its path, `program` or `content`."""
+        mounts = [("mount", mount.relative_path, "content") for mount in self.mounts]
+        roots = [("asset root", path, "content") for path in self.asset_roots]
+        return [*(("entrypoint", path, "program") for path in self.entrypoints), *roots, *mounts]
+
 
 def read_payload(output: Path) -> PayloadManifest | None:
     """The manifest of a prepared output, or None if it has none.
@@ -121,69 +121,31 @@ def read_payload(output: Path) -> PayloadManifest | None:
     Raises:
         PayloadError: it is wrong, or the output hasn't what it names.
     """
-    if not os.path.lexists(output / MANIFEST):
+    data = load_manifest(output)
+    if data is None:
         return None
-    manifest = _parse(_load(output))
-    for path in manifest.entrypoints:
-        _find(output, path, "entrypoint", _is_program, "a program")
-    for path in manifest.asset_roots:
-        _find(output, path, "asset root", _is_content, "a file or a directory")
-    for mount in manifest.mounts:
-        _find(output, mount.relative_path, "mount", _is_content, "a file or a directory")
+    manifest = parse_payload(data)
+    check_content(output, manifest.named())
     return manifest
 
 
-def _load(output: Path) -> bytes:
-    _find(output, MANIFEST, "", stat.S_ISREG, "a file")
-    try:
-        with (output / MANIFEST).open("rb") as file:
-            data = file.read(MANIFEST_LIMIT_BYTES + 1)
-    except OSError as error:
-        raise _wrong(f"can't be read ({error.strerror})") from error
-    if len(data) > MANIFEST_LIMIT_BYTES:
-        raise _wrong(f"is longer than {MANIFEST_LIMIT_BYTES} bytes")
-    return data
+def parse_payload(data: bytes) -> PayloadManifest:
+    """The manifest that `data` is.
 
-
-def _parse(data: bytes) -> PayloadManifest:
+    Raises:
+        PayloadError: it is none.
+    """
     try:
         values: Any = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise _wrong(f"is not JSON ({error})") from error
+        raise wrong_manifest(f"is not JSON ({error})") from error
     version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > PAYLOAD_SCHEMA_VERSION:
-        raise _wrong(
+        raise wrong_manifest(
             f"has payload schema {version}; this pikaci knows {PAYLOAD_SCHEMA_VERSION}",
             "use a later pikaci, or build the output for this one",
         )
     try:
         return PayloadManifest.model_validate(values)
     except ValidationError as error:
-        raise _wrong(f"is wrong: {describe(error)}") from error
-
-
-def _find(output: Path, path: str, what: str, fits: Callable[[int], bool], expected: str) -> None:
-    """See that `path` of the output leads to something that fits, and doesn't leave the output."""
-    subject = f"names the {what} {path!r}, which " if what else ""
-    try:
-        root = os.path.realpath(output, strict=True)
-        place = os.path.realpath(output / path, strict=True)
-        mode = Path(place).stat().st_mode
-    except OSError as error:
-        raise _wrong(f"{subject}can't be found ({error.strerror})") from error
-    if place != root and not place.startswith(f"{root}/"):
-        raise _wrong(f"{subject}leads out of the output, to {place}", "copy it instead of linking")
-    if not fits(mode):
-        raise _wrong(f"{subject}is not {expected}")
-
-
-def _is_program(mode: int) -> bool:
-    return stat.S_ISREG(mode) and bool(mode & stat.S_IXUSR)
-
-
-def _is_content(mode: int) -> bool:
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
-
-
-def _wrong(what: str, hint: str | None = None) -> PayloadError:
-    return PayloadError(f"{MANIFEST} {what}", hint)
+        raise wrong_manifest(f"is wrong: {describe(error)}") from error

@@ -36,7 +36,6 @@ from jerichoci.nixlog import (
     Stopped,
     parse_line,
 )
-from jerichoci.record import Cause
 from jerichoci.status import CauseCode, FailureKind, Outcome
 
 if TYPE_CHECKING:
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from jerichoci.nix import NixOptions
     from jerichoci.nixlog import NixEvent
     from jerichoci.plan import NixBuild
+    from jerichoci.record import Cause
     from jerichoci.stop import Stop
 
 NIX_GRACE_SECS = 10.0
@@ -55,6 +55,15 @@ PREPARE_PHASE = "prepare"
 
 
 @dataclass(frozen=True)
+class Fault:
+    """Why a prepare node can't be had."""
+
+    code: CauseCode
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
 class Realised:
     """What became of a prepare node."""
 
@@ -62,8 +71,17 @@ class Realised:
     path: str | None = None
     gc_root: Path | None = None
     cached: bool = False
+    copied_bytes: int | None = None
+    """How many bytes went to its host, if it, or what it is built from, was copied there."""
     failure_kind: FailureKind | None = None
-    cause: Cause | None = None
+    fault: Fault | None = None
+
+    @property
+    def cause(self) -> Cause | None:
+        """The fault as records have it."""
+        from jerichoci.record import Cause
+
+        return Cause(phase=PREPARE_PHASE, **vars(self.fault)) if self.fault else None
 
     @property
     def ok(self) -> bool:
@@ -73,13 +91,12 @@ class Realised:
 
 def failed(kind: FailureKind, code: CauseCode, message: str, hint: str | None = None) -> Realised:
     """A node that can't be had, and why."""
-    cause = Cause(phase=PREPARE_PHASE, code=code, message=message, hint=hint)
-    return Realised(Outcome.FAILED, failure_kind=kind, cause=cause)
+    return Realised(Outcome.FAILED, failure_kind=kind, fault=Fault(code, message, hint))
 
 
 CANCELLED = Realised(
     Outcome.CANCELLED,
-    cause=Cause(phase=PREPARE_PHASE, code=CauseCode.CANCELLED, message="the run was told to stop"),
+    fault=Fault(CauseCode.CANCELLED, "the run was told to stop"),
 )
 
 

@@ -41,10 +41,19 @@ class ArtifactRecord(Model):
     sha256: str
 
 
+class PassedOver(Model):
+    """A host that a job could have run on and did not: it could not be reached or set up."""
+
+    host: str
+    reason: str
+    at: Timestamp
+
+
 class AttemptRecord(Model):
     """One try at a job."""
 
     number: int = Field(ge=1)
+    host: str | None = None
     status: Status
     failure_kind: FailureKind | None = None
     cause: Cause | None = None
@@ -70,6 +79,7 @@ class JobRecord(Model):
     placement: str
     runtime: str
     host: str | None = None
+    passed_over: list[PassedOver] = []
     plan_node_id: str
     attempt: int = 0
     attempts: list[AttemptRecord] = []
@@ -163,6 +173,23 @@ class RunRecord(Model):
     problems: list[str] = Field(default=[], description="what a reader had to leave out")
 
 
+class PreparedPlace(Model):
+    """A prepare node's result on one host: where it is there, and how it came.
+
+    `how` is `valid` if it was there already, `built` or `copied`, or `command` for what a host
+    command left; null if it failed. `bytes_moved` is what went over the connection for it.
+    `gc_root` is relative to the run directory on the orchestrator's own host, absolute elsewhere.
+    """
+
+    host: str
+    outcome: Outcome | str
+    how: str | None = None
+    bytes_moved: int = 0
+    path: str | None = None
+    gc_root: str | None = None
+    cause: Cause | None = None
+
+
 class PreparedOutput(Model):
     """A prepare node's result on the host that made it: `path` is null if it failed."""
 
@@ -174,6 +201,7 @@ class PreparedOutput(Model):
     drv_path: str | None = None
     gc_root: str | None = None
     cause: Cause | None = None
+    places: list[PreparedPlace] = []
 
 
 class PreparedOutputs(Model):

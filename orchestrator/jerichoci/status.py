@@ -64,6 +64,7 @@ class CauseCode(StrEnum):
     PREPARE_UNAVAILABLE = "prepare_unavailable"
     DEPENDENCY_FAILED = "dependency_failed"
     RUNTIME_UNAVAILABLE = "runtime_unavailable"
+    HOST_UNAVAILABLE = "host_unavailable"
     INTERNAL_ERROR = "internal_error"
     ENVIRONMENT_FAILED = "environment_failed"
     OWNER_DIED = "owner_died"

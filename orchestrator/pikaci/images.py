@@ -77,7 +77,7 @@ class WantedImage:
         Raises:
             PikaciError: there is no such role, or the flake can't be found or evaluated.
         """
-        from jerichoci.placement import open_placement
+        from jerichoci.placement.local import LocalPlacement
         from pikaci.catalog import open_tree
 
         check_id(self.role, "role")
@@ -85,7 +85,7 @@ class WantedImage:
             self.state_root, self.flake, self.system, self.nix, read_only=not built
         )
         image = await load_image(evaluator, self.role, built=built)
-        return image, open_placement("local", evaluator.state.root, self.nix)
+        return image, LocalPlacement(evaluator.state.root, self.nix)
 
 
 async def load_image(evaluator: Evaluator, role: str, *, built: bool) -> RoleImage:
@@ -129,7 +129,9 @@ def check_buildable(image: RoleImage) -> None:
     )
 
 
-async def build_image(image: RoleImage, placement: Placement, *, print_logs: bool) -> ImageFiles:
+async def build_image(
+    image: RoleImage, placement: Placement, nix: NixOptions, *, print_logs: bool
+) -> ImageFiles:
     """Have an image in the store, kept from Nix's collector until the role's next one is built.
 
     Raises:
@@ -138,6 +140,7 @@ async def build_image(image: RoleImage, placement: Placement, *, print_logs: boo
         InfrastructureError: it can't be built or fetched here.
     """
     from jerichoci.incus.image_files import files_in
+    from jerichoci.realise import Realiser
 
     if image.drv_path is None or image.out_path is None:
         raise ValueError(f"image {image.role} has nothing to build it by")
@@ -151,7 +154,7 @@ async def build_image(image: RoleImage, placement: Placement, *, print_logs: boo
     )
     progress = _Progress(image.role, print_logs=print_logs)
     async with progress.told():
-        await placement.realise({image.role: build}, roots, progress, Stop())
+        await Realiser(nix, {image.role: build}, roots, progress).run(Stop())
     path = Path(progress.path())
     for link in roots.iterdir():
         if link.readlink() != path:

@@ -121,7 +121,7 @@ async def test_a_view_has_the_closure_and_nothing_else(layout: StateLayout) -> N
     view = await have(layout, made["a"])
     assert content(view.path) == names(made["a"], made["b"])
     assert not hidden(layout)
-    assert view.output(made["a"]).read_text() == Path(made["a"]).read_text()
+    assert view.outputs[made["a"]].read_text() == Path(made["a"]).read_text()
 
 
 async def test_several_outputs_have_one_view_whatever_their_order(layout: StateLayout) -> None:
@@ -142,7 +142,7 @@ async def test_a_view_has_links_to_the_stores_files_and_costs_no_second_copy(
 ) -> None:
     script = "mkdir -p $out/bin; echo x > $out/bin/x; chmod +x $out/bin/x; ln -s bin/x $out/l"
     made = build(a=script)
-    found = (await have(layout, made["a"])).output(made["a"])
+    found = (await have(layout, made["a"])).outputs[made["a"]]
     stored = GuestStoreLayout(layout.root).store / found.name
     assert (found / "bin/x").samefile(stored / "bin/x")
     assert not found.samefile(stored)
@@ -213,7 +213,7 @@ async def test_where_links_can_not_be_had_there_are_copies(layout: StateLayout) 
     with mounted(views, "2m"):
         view = await have(layout, made["a"], made["b"])
         assert content(view.path) == names(*made.values())
-        assert (view.output(made["a"]) / "l").read_text() == "x\n"
+        assert (view.outputs[made["a"]] / "l").read_text() == "x\n"
         assert not hidden(layout)
 
 
@@ -446,7 +446,7 @@ async def test_collecting_the_store_takes_nothing_from_a_view(layout: StateLayou
     shutil.rmtree(GuestStoreLayout(layout.root).roots)
     await collect_garbage(layout, 0, dry_run=False)
     assert content(GuestStoreLayout(layout.root).store) == set()
-    assert view.output(made["a"]).read_text() == Path(made["a"]).read_text()
+    assert view.outputs[made["a"]].read_text() == Path(made["a"]).read_text()
 
 
 async def test_what_a_killed_process_copied_goes_too(layout: StateLayout) -> None:

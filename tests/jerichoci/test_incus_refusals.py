@@ -20,7 +20,7 @@ from incus_stand_in import CONTAINER, MACHINE, Fault, Said, pass_at_once
 from jerichoci.errors import InfrastructureError, PikaciError, UsageError
 from jerichoci.incus.note import guest_notes
 from jerichoci.incus.reaper import reap_guests
-from jerichoci.payload import MANIFEST
+from jerichoci.payload_files import MANIFEST
 from jerichoci.plan import Retries
 from jerichoci.runtime.guest_job import VARIABLE_LIMIT
 from jerichoci.runtime.guest_survey import GuestSurvey

@@ -206,7 +206,7 @@ def test_names_may_be_anything(left: Path, into: Path) -> None:
         ["new\nline", "\ufffd\ufffd", "-rf", " ", "'\"", "\U0001f600", "a" * 255]
     )
     assert (into / "files" / os.fsdecode(b"\xff\xfe")).read_bytes() == b"\xff\xfe"
-    assert all(json.loads(artifact.model_dump_json()) for artifact in found)
+    assert all(artifact.path.encode() for artifact in found)
 
 
 def test_a_hole_stays_one(left: Path, into: Path) -> None:

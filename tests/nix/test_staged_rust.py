@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.project import Project
-from jerichoci.payload import MANIFEST, read_payload
+from jerichoci.payload import read_payload
+from jerichoci.payload_files import MANIFEST
 from jerichoci.system import own_system
 from nix.evaluation import ROOT, evaluate, run_nix
 from usertree import IDENTITY, UserTree

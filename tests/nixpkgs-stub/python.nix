@@ -67,6 +67,7 @@ listToAttrs (
       value = machine name;
     })
     [
+      "asyncssh"
       "click"
       "hatchling"
       "hypothesis"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from jerichoci.artifacts import Artifact
     from jerichoci.confinement import Confinement
     from jerichoci.gueststore import View
     from jerichoci.incus.api import Incus
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from jerichoci.payload import PayloadManifest
     from jerichoci.plan import NixBuild, Resources
     from jerichoci.process import Completed
-    from jerichoci.realise import Observer
-    from jerichoci.record import ArtifactRecord
+    from jerichoci.realise import Observer, Realised
     from jerichoci.stop import Stop
 
 
@@ -64,6 +64,36 @@ class Placement(Protocol):
     def user(self) -> User:
         """Whom files belong to that are made there."""
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What passes from the host's own environment to a host process there."""
+
+    def serving(self, run_id: str) -> AbstractAsyncContextManager[None]:
+        """Have the host ready for a run, and what the run left there removed in the end.
+
+        Raises:
+            UsageError: the host can't be used as it is described.
+            InfrastructureError: it can't be reached.
+        """
+
+    def visiting(self) -> AbstractAsyncContextManager[None]:
+        """Have the host ready for a look at what runs left there.
+
+        Raises:
+            UsageError: the host can't be used as it is described.
+            InfrastructureError: it can't be reached.
+        """
+
+    def run_directory(self, run_id: str) -> Path:
+        """Where on the host workspaces and prepared outputs of a run lie."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection was given up: nothing made there by now will answer."""
+
+    def hurry(self) -> None:
+        """Wait no longer for what may take minutes to come back: the run was told to end."""
+
     def check(self, system: str) -> None:
         """Refuse jobs for a Nix system that the host isn't.
 
@@ -85,7 +115,8 @@ class Placement(Protocol):
     ) -> AbstractAsyncContextManager[Running]:
         """Start a program there, its output appended to `log`; killed when the block ends.
 
-        `notes` is a directory in which it is recorded for whoever finds it without an owner.
+        `log` is here, `cwd` and `notes` there: a directory of its own, in which it is recorded for
+        whoever finds it without an owner.
         """
 
     async def confinement(self) -> Confinement:
@@ -98,14 +129,24 @@ class Placement(Protocol):
         """Have a snapshot materialised there and say where."""
 
     async def realise(
-        self, builds: Mapping[str, NixBuild], gcroots: Path, observer: Observer, stop: Stop
+        self, builds: Mapping[str, NixBuild], run_id: str, observer: Observer, stop: Stop
     ) -> None:
-        """Have Nix outputs there, rooted below `gcroots`; each node's end is told to `observer`."""
+        """Build Nix outputs there, rooted for the run; each node's end is told to `observer`."""
+
+    async def bring(self, node_id: str, built: Realised, run_id: str) -> Realised:
+        """Have there, rooted for the run, what was built here; only what is missing is copied.
+
+        Raises:
+            InfrastructureError: it can't be copied.
+        """
+
+    def outgoing(self, scratch: Path, artifacts: Path) -> Path:
+        """Where on the host a process leaves the files that are to be in `artifacts` here."""
 
     async def fetch_artifacts(
-        self, directory: Path, cancelled: Callable[[], bool] | None = None
-    ) -> list[ArtifactRecord]:
-        """Take what a job left in `directory`, as from a stranger, unless `cancelled` says so."""
+        self, directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
+    ) -> list[Artifact]:
+        """Take what a process left in `directory`, as from a stranger, unless `cancelled`."""
 
     def lock(
         self, name: str, deadline_secs: float, *, shared: bool = False
@@ -122,8 +163,17 @@ class Placement(Protocol):
     async def make_directory(self, path: Path) -> None:
         """Create a directory for one job."""
 
+    async def make_workspace(self, root: Path) -> None:
+        """Create the directories of a `Workspace` there."""
+
     async def write(self, path: Path, data: bytes) -> None:
         """Write a file there."""
+
+    async def read(self, path: Path, limit: int) -> bytes | None:
+        """The first bytes of a file there; None if there is none."""
+
+    async def attend(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
+        """Run a program there on this process's own terminal or pipes; its exit code."""
 
     async def incus(self) -> Incus:
         """Reach the host's Incus; nothing is asked of it yet."""
@@ -142,7 +192,7 @@ class Placement(Protocol):
 
     async def collect(
         self, outbox: Path, into: Path, cancelled: Callable[[], bool] | None = None
-    ) -> list[ArtifactRecord]:
+    ) -> list[Artifact]:
         """Copy what a guest left into a directory that is near, as from a stranger."""
 
     async def guest_view(self, outputs: Sequence[str], lease: Path) -> View | None:
@@ -160,21 +210,3 @@ class Placement(Protocol):
 
     async def remove(self, path: Path) -> None:
         """Remove a job's directory."""
-
-
-def open_placement(name: str, state_root: Path, nix: NixOptions) -> Placement:
-    """The placement that a plan names.
-
-    Raises:
-        UsageError: this version has none of that name.
-    """
-    from jerichoci.errors import UsageError
-    from jerichoci.placement.local import LocalPlacement
-
-    kinds = {"local": LocalPlacement}
-    if name not in kinds:
-        raise UsageError(
-            f"placement {name!r} can't be had: this pikaci places jobs {', '.join(kinds)}",
-            "change the job's `placement`",
-        )
-    return kinds[name](state_root, nix)

@@ -5,27 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from jerichoci import artifacts, process, slots
 from jerichoci.confinement import Confinement, probe
+from jerichoci.environment import host_environment
 from jerichoci.errors import UsageError
 from jerichoci.layout import StateLayout, make_private
 from jerichoci.lock import lock
 from jerichoci.materialise import materialise
-from jerichoci.payload import read_payload
 from jerichoci.placement import User
 from jerichoci.pump import pumping
 from jerichoci.realise import Realiser
 from jerichoci.system import own_system
-from jerichoci.workspace import remove_tree
+from jerichoci.workspace import Workspace, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from jerichoci.artifacts import Artifact
     from jerichoci.gueststore import View
     from jerichoci.incus.api import Incus
     from jerichoci.incus.site import IncusSite
@@ -34,8 +36,7 @@ if TYPE_CHECKING:
     from jerichoci.payload import PayloadManifest
     from jerichoci.plan import NixBuild, Resources
     from jerichoci.pump import Pump
-    from jerichoci.realise import Observer
-    from jerichoci.record import ArtifactRecord
+    from jerichoci.realise import Observer, Realised
     from jerichoci.stop import Stop
 
 
@@ -76,6 +77,34 @@ class LocalPlacement:
         self._incus: Incus | None = None
         self._site: IncusSite | None = None
         self.user = User(os.getuid(), os.getgid())
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """This process's environment, as far as it passes on."""
+        return host_environment()
+
+    @asynccontextmanager
+    async def serving(self, run_id: str) -> AsyncIterator[None]:
+        """Nothing: who opens a run makes its directory, and who closes it clears it."""
+        del run_id
+        yield
+
+    @asynccontextmanager
+    async def visiting(self) -> AsyncIterator[None]:
+        """Nothing: here is here."""
+        yield
+
+    def run_directory(self, run_id: str) -> Path:
+        """The run's own directory."""
+        return self._layout.run(run_id).root
+
+    @property
+    def is_lost(self) -> bool:
+        """This machine isn't."""
+        return False
+
+    def hurry(self) -> None:
+        """Nothing here is far away."""
 
     def check(self, system: str) -> None:
         """Refuse jobs for another kind of machine."""
@@ -123,15 +152,27 @@ class LocalPlacement:
         return await materialise(self.state_root, tree)
 
     async def realise(
-        self, builds: Mapping[str, NixBuild], gcroots: Path, observer: Observer, stop: Stop
+        self, builds: Mapping[str, NixBuild], run_id: str, observer: Observer, stop: Stop
     ) -> None:
         """Have Nix outputs in this machine's store."""
+        gcroots = self._layout.run(run_id).gcroots
         await Realiser(self._nix, builds, gcroots, observer).run(stop)
 
+    async def bring(self, node_id: str, built: Realised, run_id: str) -> Realised:
+        """What was built here is here."""
+        del node_id, run_id
+        return built
+
+    def outgoing(self, scratch: Path, artifacts: Path) -> Path:
+        """The place where they are to be."""
+        del scratch
+        return artifacts
+
     async def fetch_artifacts(
-        self, directory: Path, cancelled: Callable[[], bool] | None = None
-    ) -> list[ArtifactRecord]:
+        self, directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
+    ) -> list[Artifact]:
         """Take stock of what lies here already."""
+        del into
         return await asyncio.to_thread(artifacts.collect, directory, cancelled)
 
     def lock(
@@ -155,9 +196,26 @@ class LocalPlacement:
         """Create a directory and those above it."""
         make_private(path)
 
+    async def make_workspace(self, root: Path) -> None:
+        """Create the directories of a workspace."""
+        Workspace(root).make()
+
     async def write(self, path: Path, data: bytes) -> None:
         """Write a file."""
         path.write_bytes(data)
+
+    async def read(self, path: Path, limit: int) -> bytes | None:
+        """The first bytes of a file."""
+        try:
+            with path.open("rb") as file:
+                return file.read(limit)
+        except FileNotFoundError:
+            return None
+
+    async def attend(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
+        """Run a program that has the terminal; there is nothing else to do meanwhile."""
+        done = subprocess.run(argv, cwd=cwd, env=env, check=False)  # noqa: ASYNC221 - see above
+        return done.returncode if done.returncode >= 0 else 128 - done.returncode
 
     async def incus(self) -> Incus:
         """This machine's Incus."""
@@ -190,7 +248,7 @@ class LocalPlacement:
 
     async def collect(
         self, outbox: Path, into: Path, cancelled: Callable[[], bool] | None = None
-    ) -> list[ArtifactRecord]:
+    ) -> list[Artifact]:
         """Copy what a guest left here."""
         from jerichoci import outbox as guest
 
@@ -204,6 +262,8 @@ class LocalPlacement:
 
     async def payload(self, output: Path) -> PayloadManifest | None:
         """What a prepared output says of itself."""
+        from jerichoci.payload import read_payload
+
         return read_payload(output)
 
     async def remove(self, path: Path) -> None:

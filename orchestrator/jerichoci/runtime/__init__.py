@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from jerichoci.artifacts import Artifact
     from jerichoci.layout import StateLayout
     from jerichoci.placement import Placement
     from jerichoci.plan import ExecuteNode, Image, Plan
-    from jerichoci.record import ArtifactRecord
     from jerichoci.runtime.guest_survey import GuestSurvey
     from jerichoci.stop import Stop
 
@@ -80,7 +80,7 @@ class Runtime(Protocol):
     async def wait(self, stop: Stop) -> Finish:
         """Wait for its end, its timeout, or `stop`; nothing of it runs afterwards."""
 
-    async def collect(self) -> list[ArtifactRecord]:
+    async def collect(self) -> list[Artifact]:
         """Take what it left."""
 
     async def release(self, *, keep: bool) -> None:

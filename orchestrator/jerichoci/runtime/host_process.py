@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.confinement import Confinement, make_copy
 from jerichoci.environment import job_environment
 from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.layout import make_private
 from jerichoci.runtime import Attempt, Finish
 from jerichoci.workspace import Workspace
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from jerichoci.artifacts import Artifact
     from jerichoci.placement import Placement, Running
-    from jerichoci.record import ArtifactRecord
     from jerichoci.stop import Stop
 
 GRACE_SECS = 10.0
@@ -63,14 +64,14 @@ class ShellCommand:
 
     async def prepare(self) -> None:
         """Make the workspace's directories, and its copy where there is no overlay."""
-        self.workspace.make()
+        await self._placement.make_workspace(self.workspace.root)
         if self.workspace_kind == "copy":
             await make_copy(self._placement, self._snapshot, self.workspace)
 
     async def launch(self) -> None:
         """Start the command."""
         root = self._placement.state_root
-        host_path = os.environ.get("PATH", os.defpath)
+        host_path = self._placement.environment.get("PATH", os.defpath)
         argv = self._confinement.argv(
             self._command,
             self._env.get("PATH", host_path),
@@ -101,7 +102,7 @@ class ShellCommand:
                     either, timeout=timeout_secs, return_when=asyncio.FIRST_COMPLETED
                 )
                 if ended.done():
-                    return self._finish(ended.result())
+                    return await self._finish(ended.result())
                 await self._end(self._running, ended, stop)
                 return Finish(
                     exit_code=ended.result(), timed_out=not stop.is_set(), stopped=stop.is_set()
@@ -112,8 +113,8 @@ class ShellCommand:
         finally:
             await self._stack.aclose()
 
-    def _finish(self, exit_code: int) -> Finish:
-        if not (self.workspace.root / "started").exists():
+    async def _finish(self, exit_code: int) -> Finish:
+        if await self._placement.read(self.workspace.root / "started", 1) is None:
             raise InfrastructureError(
                 f"the workspace could not be set up (exit code {exit_code})",
                 "the host log has the reason",
@@ -134,8 +135,12 @@ class ShellCommand:
             hasten.cancel()
         if not ended.done():
             running.kill()
-            async with asyncio.timeout(KILLED_DEADLINE_SECS):
-                await ended
+            await asyncio.wait({ended}, timeout=KILLED_DEADLINE_SECS)
+        if not ended.done():
+            raise InfrastructureError(
+                f"the command was killed and is still there after {KILLED_DEADLINE_SECS:g} s",
+                "is the host, or its disk, in trouble?",
+            )
 
     async def close(self) -> None:
         """Kill what runs."""
@@ -155,17 +160,19 @@ class HostProcess:
     async def prepare(self) -> None:
         """Make the workspace and find out what holds the job."""
         execute = self._attempt.node.execute
-        if execute.run_as_root and os.geteuid() != 0:
+        if execute.run_as_root and self._placement.user.uid != 0:
             raise UsageError(
                 f"job {self._attempt.node.job_id} wants to run as root",
-                "run pikaci as root, or give the job a runtime with a root of its own",
+                f"be root on {self._placement.host}, or give the job a runtime with a root of its own",
             )
         confinement = await self._placement.confinement()
         self._command = ShellCommand(
             self._placement,
             confinement,
             command=execute.command,
-            env=job_environment(execute, self._attempt.inputs, self._attempt.artifacts),
+            env=job_environment(
+                execute, self._attempt.inputs, self._outgoing, self._placement.environment
+            ),
             snapshot=self._attempt.snapshot,
             scratch=self._attempt.scratch,
             log=self._attempt.host_log,
@@ -175,8 +182,13 @@ class HostProcess:
             "processes": confinement.processes,
             "workspace": self._command.workspace_kind,
         }
+        make_private(self._attempt.artifacts.parent)
         await self._command.prepare()
-        await self._placement.make_directory(self._attempt.artifacts)
+        await self._placement.make_directory(self._outgoing)
+
+    @property
+    def _outgoing(self) -> Path:
+        return self._placement.outgoing(self._attempt.scratch, self._attempt.artifacts)
 
     async def launch(self) -> None:
         """Start the command."""
@@ -187,9 +199,11 @@ class HostProcess:
         self._is_pressing = stop.is_pressing
         return await self._shell().wait(self._attempt.node.execute.timeout_secs, stop)
 
-    async def collect(self) -> list[ArtifactRecord]:
+    async def collect(self) -> list[Artifact]:
         """Take stock of the artifacts."""
-        return await self._placement.fetch_artifacts(self._attempt.artifacts, self._is_pressing)
+        return await self._placement.fetch_artifacts(
+            self._outgoing, self._attempt.artifacts, self._is_pressing
+        )
 
     async def release(self, *, keep: bool) -> None:
         """Kill what runs and remove the workspace."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.environment import job_environment
@@ -32,7 +31,7 @@ async def open_host_shell(
         UsageError: the workspace was not kept.
     """
     workspace = Workspace(attempt.scratch)
-    if not workspace.mount.is_dir():
+    if await placement.read(workspace.root / "started", 1) is None:
         raise UsageError(
             f"run {attempt.run_id} kept no workspace of job {attempt.node.job_id}",
             f"`pikaci rerun {attempt.run_id} --keep always` does",
@@ -45,10 +44,10 @@ async def open_host_shell(
         str(execution.get("workspace")),
         _program(command, f"{attempt.node.job_id}$ "),
     )
-    env = job_environment(attempt.node.execute, attempt.inputs, attempt.artifacts)
+    outgoing = placement.outgoing(attempt.scratch, attempt.artifacts)
+    env = job_environment(attempt.node.execute, attempt.inputs, outgoing, placement.environment)
     terminal = {"TERM": os.environ.get("TERM", "dumb")}
-    done = subprocess.run(argv, cwd=root, env=env | terminal, check=False)  # noqa: ASYNC221 - the shell has the terminal, there is nothing else to do
-    return done.returncode if done.returncode >= 0 else 128 - done.returncode
+    return await placement.attend(argv, cwd=root, env=env | terminal)
 
 
 def _program(command: Sequence[str], prompt: str) -> list[str]:

@@ -23,13 +23,13 @@ from jerichoci.incus.note import (
     guest_notes,
 )
 from jerichoci.incus.thread import in_thread
+from jerichoci.layout import make_private
 from jerichoci.runtime import Attempt, Finish
 from jerichoci.runtime.guest_job import hand_over_command, job_variables, stop_command
 from jerichoci.runtime.guest_mounts import (
     ARTIFACTS,
     SNAPSHOT,
     STORE,
-    STORE_DIRECTORY,
     GuestMounts,
     Mount,
     interface,
@@ -42,11 +42,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from jerichoci.gueststore import View
+    from jerichoci.artifacts import Artifact
     from jerichoci.incus.api import Incus, Profile, StoredImage
     from jerichoci.outbox import Following
     from jerichoci.placement import Placement
-    from jerichoci.record import ArtifactRecord
     from jerichoci.stop import Stop
 
 GRACE_SECS = 10.0
@@ -108,7 +107,7 @@ class IncusGuest:
         attempt = self._attempt
         await self._placement.make_directory(attempt.scratch)
         await self._placement.make_outbox(self._outbox)
-        await self._placement.make_directory(attempt.artifacts.parent)
+        make_private(attempt.artifacts.parent)
         self._mounts.add("snapshot", Mount(attempt.snapshot, SNAPSHOT))
         self._mounts.add("artifacts", Mount(self._outbox, ARTIFACTS, read_only=False))
         stored = [str(path) for path in attempt.inputs.values() if is_stored(path)]
@@ -117,7 +116,7 @@ class IncusGuest:
             self._mounts.add("store", Mount(view.path, STORE))
         for ref in self._execute.inputs:
             planned = attempt.inputs[ref.node_id]
-            source = _shown(view, planned) if view and is_stored(planned) else planned
+            source = view.outputs[str(planned)] if view and is_stored(planned) else planned
             payload = await self._placement.payload(planned)
             self._mounts.add_input(ref, planned, source, payload)
 
@@ -283,7 +282,7 @@ class IncusGuest:
                 if not found.is_running:
                     return f"was {found.status.lower()}"
 
-    async def collect(self) -> list[ArtifactRecord]:
+    async def collect(self) -> list[Artifact]:
         """Take what the guest left."""
         await self._hand_over()
         into = self._attempt.artifacts.parent
@@ -350,12 +349,6 @@ class IncusGuest:
 
     def _took(self, what: str, began: float) -> None:
         self.execution[what] = round((time.monotonic() - began) * 1000)
-
-
-def _shown(view: View, output: Path) -> Path:
-    """Where a view has an output, which may be a link to another path of its closure."""
-    top, *inner = output.resolve().relative_to(STORE_DIRECTORY).parts
-    return view.output(str(STORE_DIRECTORY / top)).joinpath(*inner)
 
 
 def _finish(result: dict[str, object]) -> Finish:

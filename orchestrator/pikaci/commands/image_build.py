@@ -85,7 +85,9 @@ async def _build(wanted: WantedImage, output: Path | None) -> tuple[RoleImage, P
 
     image, placement = await wanted.load(built=True)
     check_buildable(image)
-    path = (await build_image(image, placement, print_logs=wanted.print_logs)).metadata.parent
+    path = (
+        await build_image(image, placement, wanted.nix, print_logs=wanted.print_logs)
+    ).metadata.parent
     if output:
         await link_image(path, output, wanted.nix)
     return image, path

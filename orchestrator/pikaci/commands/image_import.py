@@ -146,10 +146,10 @@ async def _import(wanted: WantedImage, given: Given) -> Imported:
     if wanted.role and not (given.alias and given.has_files and _is_outside(wanted.flake)):
         image, placement = await wanted.load(built=not given.has_files)
         return await _import_role(wanted, given, image, placement)
-    from jerichoci.placement import open_placement
+    from jerichoci.placement.local import LocalPlacement
 
     with _some_state(wanted) as root:
-        placement = open_placement("local", root, wanted.nix)
+        placement = LocalPlacement(root, wanted.nix)
         incus = await open_incus(placement)
         return await _send(given, given.alias or "", given.files(None), placement, incus)
 
@@ -219,7 +219,7 @@ async def _import_role(
         done = await in_thread(take_image, incus, alias, image.drv_path)
         if done:
             return await _end(given, done, incus)
-    files = await build_image(image, placement, print_logs=wanted.print_logs)
+    files = await build_image(image, placement, wanted.nix, print_logs=wanted.print_logs)
     return await _send(given, alias, files, placement, incus, image.drv_path)
 
 

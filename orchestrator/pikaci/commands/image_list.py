@@ -99,7 +99,7 @@ async def _list(
 ) -> list[Row]:
     from jerichoci.errors import UsageError
     from jerichoci.incus.thread import in_thread
-    from jerichoci.placement import open_placement
+    from jerichoci.placement.local import LocalPlacement
     from pikaci.catalog import open_tree
     from pikaci.commands.image_import import open_incus
     from pikaci.images import read_image
@@ -118,7 +118,7 @@ async def _list(
         catalog = await evaluator.catalog()
         roles = [read_image(row, catalog.system) for row in catalog.values["images"]]
     # Outside a flake there is no state root, and nothing is asked of it.
-    placement = open_placement("local", evaluator.state.root if evaluator else state_home(), nix)
+    placement = LocalPlacement(evaluator.state.root if evaluator else state_home(), nix)
     incus: Incus = await open_incus(placement)
     images: list[StoredImage] = await in_thread(incus.images)
     drvs = await _drvs(evaluator, roles) if evaluator and check else {}

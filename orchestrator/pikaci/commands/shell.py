@@ -13,7 +13,7 @@ from pikaci import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jerichoci.record import AttemptRecord, RunRecord
+    from jerichoci.record import AttemptRecord, PreparedOutput, RunRecord
     from jerichoci.store import RunStore
 
 
@@ -50,9 +50,11 @@ async def _shell(
     store: RunStore, run_id: str, job_id: str, number: int | None, command: Sequence[str]
 ) -> int:
     from jerichoci.errors import UsageError
+    from jerichoci.layout import RunLayout
     from jerichoci.nix import NixOptions
-    from jerichoci.placement import open_placement
+    from jerichoci.placement.registry import Placements
     from jerichoci.runtime import Attempt, open_shell
+    from jerichoci.ssh.pool import SessionPool
 
     record = store.load_run_record(run_id)
     plan = store.load_plan(run_id)
@@ -63,21 +65,37 @@ async def _shell(
     tried = _attempt(record, job_id, number)
     layout = store.run(run_id)
     outputs = store.load_prepared_outputs(run_id).outputs
-    attempt = Attempt(
-        survey=None,
-        may_be_kept=True,
-        state=store.layout,
-        run_id=run_id,
-        node=node,
-        images={image.role: image for image in plan.images},
-        number=tried.number,
-        inputs={row.node_id: Path(row.path) for row in outputs if row.path},
-        snapshot=Path(record.snapshot_dir or store.layout.root),
-        scratch=layout.scratch / f"{job_id}-{tried.number}",
-        directory=layout.attempt(job_id, tried.number),
-    )
-    placement = open_placement(node.placement, store.layout.root, NixOptions())
-    return await open_shell(placement, attempt, tried.execution, command)
+    async with SessionPool() as pool:
+        placements = Placements(store.layout, NixOptions(), plan.hosts, pool)
+        placement = placements.named(node.placement, tried.host)
+        async with placement.visiting():
+            there = RunLayout(placement.run_directory(run_id))
+            attempt = Attempt(
+                survey=None,
+                may_be_kept=True,
+                state=store.layout,
+                run_id=run_id,
+                node=node,
+                images={image.role: image for image in plan.images},
+                number=tried.number,
+                inputs=_inputs(outputs, placement.host),
+                snapshot=await placement.snapshot(record.snapshot_id or ""),
+                scratch=there.scratch / f"{job_id}-{tried.number}",
+                directory=layout.attempt(job_id, tried.number),
+            )
+            return await open_shell(placement, attempt, tried.execution, command)
+
+
+def _inputs(outputs: Sequence[PreparedOutput], host: str) -> dict[str, Path]:
+    """Where prepared outputs are on a host, by node id."""
+    known = {row.node_id: Path(row.path) for row in outputs if row.path}
+    there = {
+        row.node_id: Path(place.path)
+        for row in outputs
+        for place in row.places
+        if place.path and place.host == host
+    }
+    return known | there
 
 
 def _attempt(record: RunRecord, job_id: str, number: int | None) -> AttemptRecord:

@@ -64,9 +64,9 @@ async def isolation_findings(state: StateLayout) -> list[Finding]:
     """What holds a host process, and what its workspace is."""
     from jerichoci.confinement import probe
     from jerichoci.nix import NixOptions
-    from jerichoci.placement import open_placement
+    from jerichoci.placement.local import LocalPlacement
 
-    placement = open_placement("local", state.root, NixOptions())
+    placement = LocalPlacement(state.root, NixOptions())
     found = await probe(placement, state.slots / "probe-doctor")
     return [
         ok("processes", "jobs run in PID namespaces: nothing of them outlives them")

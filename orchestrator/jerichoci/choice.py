@@ -1,0 +1,95 @@
+"""Choosing a host for a job: the first of those that fit that has room for it.
+
+The one with the least to do is asked first. A host that can't be reached or used keeps nobody
+waiting, as long as another one fits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import PikaciError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
+
+    from jerichoci.host import Host
+    from jerichoci.plan import Resources
+
+STAGGER_SECS = 0.05
+"""How long a host is asked alone before the next one is asked, too."""
+
+
+class Choice:
+    """A host for a job that needs `resources`, among `hosts`."""
+
+    def __init__(self, hosts: Sequence[Host], resources: Resources) -> None:
+        self._hosts = hosts
+        self._resources = resources
+        self.failures: dict[str, PikaciError] = {}
+        """Why hosts were passed over, by name."""
+
+    async def take(self, held: AsyncExitStack, tried: AbstractSet[str]) -> Host | None:
+        """The host, whose room is given back when `held` is closed; None if there is none.
+
+        Those in `tried` are left out.
+        """
+        left = [host for host in self._hosts if host.name not in tried]
+        left.sort(key=lambda host: (host.failures, host.load))
+        asked = {
+            asyncio.create_task(self._ask(host, place * STAGGER_SECS)): host
+            for place, host in enumerate(left)
+        }
+        try:
+            while waiting := [task for task in asked if not task.done()]:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                found = await self._sort(asked, held)
+                if found is not None:
+                    return found
+            return await self._sort(asked, held)
+        finally:
+            await _give_back(asked)
+
+    async def _sort(
+        self, asked: dict[asyncio.Task[AsyncExitStack], Host], held: AsyncExitStack
+    ) -> Host | None:
+        """Note who can't; the first who can, whose room goes to `held`."""
+        for task, host in list(asked.items()):
+            if not task.done():
+                continue
+            del asked[task]
+            error = task.exception()
+            if isinstance(error, PikaciError):
+                self.failures[host.name] = error
+                host.failures += 1
+            elif error is not None:
+                raise error
+            else:
+                await held.enter_async_context(task.result())
+                host.load += 1
+                held.callback(_less, host)
+                return host
+        return None
+
+    async def _ask(self, host: Host, delay_secs: float) -> AsyncExitStack:
+        await asyncio.sleep(delay_secs)
+        await host.open()
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(host.placement.slot(self._resources))
+            return stack.pop_all()
+
+
+def _less(host: Host) -> None:
+    host.load -= 1
+
+
+async def _give_back(asked: dict[asyncio.Task[AsyncExitStack], Host]) -> None:
+    for task in asked:
+        task.cancel()
+    await asyncio.gather(*asked, return_exceptions=True)
+    for task in asked:
+        if not task.cancelled() and task.exception() is None:
+            await task.result().aclose()
