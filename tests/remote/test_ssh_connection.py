@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import subprocess
 from contextlib import asynccontextmanager
@@ -13,7 +15,7 @@ import pytest
 
 from jerichoci.errors import EXIT_INFRASTRUCTURE, EXIT_USAGE
 from jerichoci.hosts import HostConfig, RemoteHost
-from jerichoci.ssh import handshake
+from jerichoci.ssh import handshake, settings
 from jerichoci.ssh.connection import connect
 from jerichoci.ssh.errors import (
     AuthenticationError,
@@ -570,6 +572,31 @@ async def test_a_host_that_answers_nothing_is_given_up(monkeypatch: pytest.Monke
         port = full.getsockname()[1]
         error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
     assert error.message == f"lab (127.0.0.1:{port}) was not reached in 0.5 s"
+
+
+async def test_an_agent_that_stalls_is_given_up(
+    home: Path, sshd: PlainSshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "CONNECT_SECS", 0.5)
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(home / "agent"))
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(home / "agent"))
+        silent.listen()
+        error = await refused(trusted(sshd), UnreachableHostError)
+    assert "the ssh agent didn't say in 0.5 s which keys it has" in error.message
+
+
+async def test_a_connection_whose_far_end_falls_silent_is_lost(
+    sshd: PlainSshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "KEEPALIVE_SECS", 0.1)
+    async with asyncio.timeout(10), await connect(trusted(sshd)) as connection:
+        pid = int(str((await connection.run("echo $PPID", check=True)).stdout))
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await connection.wait_closed()
+        finally:
+            os.kill(pid, signal.SIGKILL)
 
 
 async def test_a_jump_host_is_left_when_the_host_behind_it_fails(

@@ -62,6 +62,11 @@ class Failure:
 
     def of_deadline(self, secs: float) -> UnreachableHostError:
         """The error to raise when a hop took too long."""
+        if not self.tries:
+            return self._gone(
+                f"the ssh agent didn't say in {secs:g} s which keys it has for {self._where}",
+                "does it wait for somebody? `ssh-add -l` asks it the same",
+            )
         if self._is_connected:
             return self._gone(
                 f"{self._where} was reached, but had not let us in after {secs:g} s",

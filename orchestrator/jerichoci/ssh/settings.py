@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +56,9 @@ async def read_settings(hop: Hop) -> Settings:
     """
     options = _options(hop)
     try:
-        found: asyncssh.SSHClientConnectionOptions
-        found = await asyncssh.SSHClientConnectionOptions.construct(
-            None, host=hop.address, **options
+        # In a thread: `Match exec` runs programs.
+        found = await asyncio.to_thread(
+            asyncssh.SSHClientConnectionOptions, host=hop.address, **options
         )
     except (ValueError, OSError, asyncssh.Error) as error:
         raise HostSettingsError(
@@ -146,6 +147,6 @@ def _files(setting: object, usual: Sequence[str]) -> list[str]:
 
 
 def _proxy_command(command: str) -> list[str]:
-    # What it has to say would get in between what the far end says.
-    shell = os.environ.get("SHELL") or "/bin/sh"
-    return [shell, "-c", f"exec 2>/dev/null; exec {command}"]
+    # What it has to say would get in between what the far end says, and asyncssh takes the end of
+    # its stderr for the end of the connection.
+    return ["/bin/sh", "-c", f"exec 3>&2 2>/dev/null; exec {command}"]
