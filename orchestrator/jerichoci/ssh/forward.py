@@ -99,6 +99,7 @@ async def forwarded_command(
                 raise _ended(line, code, await words)
         finally:
             words.cancel()
+            await asyncio.gather(words, return_exceptions=True)
 
     async with _listening(open_connection, near_path, line, bridge) as forward:
         yield forward
