@@ -89,6 +89,11 @@ def invalid_argv(paths: Sequence[str]) -> list[str]:
     return ["nix-store", *_PRINT_INVALID, *paths]
 
 
+def sign_argv(paths: Sequence[str], key: str) -> list[str]:
+    """`nix store sign` of paths and their closure, with the secret key in the file `key`."""
+    return ["nix", *_FEATURES, "store", "sign", "--recursive", "--key-file", key, *paths]
+
+
 def collect_argv(store: str) -> list[str]:
     """`nix store gc` of another store."""
     return ["nix", *_FEATURES, "store", "gc", "--store", store]

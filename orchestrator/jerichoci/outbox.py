@@ -13,6 +13,7 @@ import json
 import os
 import stat
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci import artifacts
@@ -42,6 +43,31 @@ POLL_GROWTH = 1.15
 COPY_BYTES = 8 * 1024 * 1024
 
 
+@dataclass(frozen=True)
+class Glimpse:
+    """What a guest has left by now: the result as it is, and its log from an offset."""
+
+    result: bytes | None
+    started: bool
+    log: bytes
+
+
+def look(directory: Path, offset: int, limit: int) -> Glimpse:
+    """See what a guest has left, with at most `limit` bytes of its log from `offset`.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    outbox = os.open(directory, DIRECTORY_FLAGS)
+    try:
+        # The result first: when there is one, the log is complete.
+        result = _read(outbox, RESULT, RESULT_BYTES)
+        started = STARTED in (_read(outbox, EVENTS, RESULT_BYTES) or b"")
+        return Glimpse(result, started, _read(outbox, LOG, limit, offset) or b"")
+    finally:
+        os.close(outbox)
+
+
 class Following:
     """The growth of a guest's log, copied into ours, and the result when it is there."""
 
@@ -64,7 +90,7 @@ class Following:
             data = _read(self._outbox, RESULT, RESULT_BYTES)
             grew = await self.carry()
             if data is not None:
-                return _parse(data)
+                return parse_result(data)
             await asyncio.sleep(pause)
             pause = FIRST_POLL_SECS if grew else min(pause * POLL_GROWTH, LAST_POLL_SECS)
 
@@ -186,11 +212,12 @@ def _open_regular(directory: int, name: str) -> int:
     return -1
 
 
-def _read(directory: int, name: str, limit: int) -> bytes | None:
+def _read(directory: int, name: str, limit: int, offset: int = 0) -> bytes | None:
     fd = _open_regular(directory, name)
     if fd < 0:
         return None
     try:
+        os.lseek(fd, offset, os.SEEK_SET)
         return b"".join(_chunks(fd, limit))
     finally:
         os.close(fd)
@@ -202,7 +229,12 @@ def _chunks(fd: int, limit: int) -> Iterator[bytes]:
         yield data
 
 
-def _parse(data: bytes) -> dict[str, object]:
+def parse_result(data: bytes) -> dict[str, object]:
+    """What a runner's result says.
+
+    Raises:
+        InfrastructureError: it is none.
+    """
     try:
         values = json.loads(data)
     except (ValueError, RecursionError) as error:

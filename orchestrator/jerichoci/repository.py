@@ -118,6 +118,16 @@ class Repository:
             os.utime(self.path / snapshot_ref(tree))
         return done.stdout.decode().strip()
 
+    async def latest(self, count: int) -> list[str]:
+        """The trees that were kept or used last, the latest first.
+
+        Raises:
+            InfrastructureError: git failed.
+        """
+        listing = await self.git.out("for-each-ref", "--format=%(refname)", SNAPSHOT_REFS)
+        refs = sorted(listing.decode().split(), key=lambda ref: _used(self.path / ref))
+        return [ref.rpartition("/")[2] for ref in reversed(refs[-count:])]
+
     async def keep(self, tree: str) -> str:
         """Make the commit of `tree` and the ref that keeps it; returns the commit.
 
@@ -215,7 +225,12 @@ async def _forget(repository: Repository, kept: frozenset[str]) -> list[str]:
 
 
 def _used_recently(ref: Path) -> bool:
+    return time.time() - _used(ref) < RECENT_SECS
+
+
+def _used(ref: Path) -> float:
+    """When a ref was used last; a packed one, in the beginning."""
     try:
-        return time.time() - ref.stat().st_mtime < RECENT_SECS
+        return ref.stat().st_mtime
     except FileNotFoundError:
-        return False
+        return 0.0

@@ -42,6 +42,8 @@ class GuestNote:
     handed_over: bool = False
     """Whether Incus was asked to remove it: nobody needs it any more, though its run goes on."""
     kept_until: float | None = None
+    away: str | None = None
+    """The host whose Incus it is, where that is not this machine."""
 
     def is_kept(self) -> bool:
         """Whether somebody may still want to look into it."""

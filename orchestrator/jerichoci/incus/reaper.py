@@ -38,15 +38,24 @@ HAND_OVER_SECS = 30.0
 
 
 def reap_guests(
-    state: StateLayout, open_incus: Opener | None = None, *, handed_over: bool = True
+    state: StateLayout,
+    open_incus: Opener | None = None,
+    *,
+    handed_over: bool = True,
+    away: str | None = None,
 ) -> list[str]:
     """Remove the guests of dead runs, those whose time is over, and those that were handed over.
 
-    Returns the names of those that were there and not on their way out. Without `handed_over`,
-    Incus is trusted to remove what it was asked to.
+    Those of this machine, or those of the host `away`, which `open_incus` reaches. Returns the
+    names of those that were there and not on their way out. Without `handed_over`, Incus is trusted
+    to remove what it was asked to.
     """
     notes = guest_notes(state)
-    doomed = [note for note in notes.all() if _is_doomed(state, note, handed_over=handed_over)]
+    doomed = [
+        note
+        for note in notes.all()
+        if note.away == away and _is_doomed(state, note, handed_over=handed_over)
+    ]
     removed = []
     for note in doomed:
         incus = (open_incus or _open)(Path(note.socket), note.project)
@@ -70,7 +79,7 @@ def remove_kept(state: StateLayout, run_id: str) -> None:
         InfrastructureError: Incus can't be reached, or one can't be removed.
     """
     notes = guest_notes(state)
-    for note in [note for note in notes.all() if note.run_id == run_id]:
+    for note in [note for note in notes.all() if note.run_id == run_id and note.away is None]:
         incus = _open(Path(note.socket), note.project)
         _hand_over(incus, incus.instance(note.name))
         incus.delete(note.name, DELETE_SECS)
@@ -109,7 +118,7 @@ def see_departed(state: StateLayout, incus: Incus, socket: Path) -> None:
 def reap_all(state: StateLayout, projects: Iterable[tuple[Path, str]] = ()) -> list[str]:
     """Remove every guest that nobody needs, in the projects of notes and in `projects`."""
     guest_notes(state).sweep()
-    notes = list(guest_notes(state).all())
+    notes = [note for note in guest_notes(state).all() if note.away is None]
     places = {(Path(note.socket), note.project) for note in notes} | set(projects)
     removed = reap_guests(state)
     for socket, project in sorted(places):

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from jerichoci.incus.api import Incus
     from jerichoci.incus.site import IncusSite
     from jerichoci.nix import NixOptions
-    from jerichoci.outbox import Following
     from jerichoci.payload import PayloadManifest
     from jerichoci.plan import NixBuild, Resources
     from jerichoci.process import Completed
@@ -49,12 +48,33 @@ class Running(Protocol):
         """End it (KILL)."""
 
 
+class Following(Protocol):
+    """What a guest leaves, while it runs."""
+
+    async def result(self) -> dict[str, object]:
+        """Wait for the result; the log is complete then.
+
+        Raises:
+            InfrastructureError: it is none, or the host was lost.
+        """
+
+    async def started(self) -> None:
+        """Wait until the job's command has begun; somebody waits for the result meanwhile."""
+
+    async def carry(self) -> bool:
+        """Copy what the log has grown by; whether it has."""
+
+
 class Placement(Protocol):
     """A host."""
 
     @property
     def host(self) -> str:
         """The host's name, as records say it."""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it is another machine: what is left there needs the host to be reached."""
 
     @property
     def state_root(self) -> Path:
@@ -76,8 +96,8 @@ class Placement(Protocol):
             InfrastructureError: it can't be reached.
         """
 
-    def visiting(self) -> AbstractAsyncContextManager[None]:
-        """Have the host ready for a look at what runs left there.
+    def visiting(self, run_id: str) -> AbstractAsyncContextManager[None]:
+        """Have the host ready for a look at what a run left there.
 
         Raises:
             UsageError: the host can't be used as it is described.
@@ -207,6 +227,9 @@ class Placement(Protocol):
         Raises:
             PayloadError: it is wrong.
         """
+
+    async def keep(self, path: Path) -> None:
+        """Leave a job's directory for a look."""
 
     async def remove(self, path: Path) -> None:
         """Remove a job's directory."""

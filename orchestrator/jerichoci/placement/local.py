@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from jerichoci.incus.api import Incus
     from jerichoci.incus.site import IncusSite
     from jerichoci.nix import NixOptions
-    from jerichoci.outbox import Following
     from jerichoci.payload import PayloadManifest
+    from jerichoci.placement import Following
     from jerichoci.plan import NixBuild, Resources
     from jerichoci.pump import Pump
     from jerichoci.realise import Observer, Realised
@@ -90,13 +90,19 @@ class LocalPlacement:
         yield
 
     @asynccontextmanager
-    async def visiting(self) -> AsyncIterator[None]:
+    async def visiting(self, run_id: str) -> AsyncIterator[None]:
         """Nothing: here is here."""
+        del run_id
         yield
 
     def run_directory(self, run_id: str) -> Path:
         """The run's own directory."""
         return self._layout.run(run_id).root
+
+    @property
+    def is_away(self) -> bool:
+        """This machine isn't."""
+        return False
 
     @property
     def is_lost(self) -> bool:
@@ -265,6 +271,9 @@ class LocalPlacement:
         from jerichoci.payload import read_payload
 
         return read_payload(output)
+
+    async def keep(self, path: Path) -> None:
+        """It stays until its run is removed."""
 
     async def remove(self, path: Path) -> None:
         """Remove a directory and all in it."""

@@ -85,6 +85,6 @@ class Placements:
         if host.name not in self._remote:
             from jerichoci.placement.remote_ssh import RemotePlacement
 
-            session = self._pool.session(host)
+            session = self._pool.session(host, self._nix)
             self._remote[host.name] = RemotePlacement(session, self._state, self._nix, self.here)
         return self._remote[host.name]

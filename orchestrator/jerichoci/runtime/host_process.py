@@ -209,7 +209,9 @@ class HostProcess:
         """Kill what runs and remove the workspace."""
         if self._command is not None:
             await self._command.close()
-        if not keep:
+        if keep:
+            await self._placement.keep(self._attempt.scratch)
+        else:
             await self._placement.remove(self._attempt.scratch)
 
     async def settle(self) -> None:

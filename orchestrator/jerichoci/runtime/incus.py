@@ -44,8 +44,7 @@ if TYPE_CHECKING:
 
     from jerichoci.artifacts import Artifact
     from jerichoci.incus.api import Incus, Profile, StoredImage
-    from jerichoci.outbox import Following
-    from jerichoci.placement import Placement
+    from jerichoci.placement import Following, Placement
     from jerichoci.stop import Stop
 
 GRACE_SECS = 10.0
@@ -143,6 +142,7 @@ class IncusGuest:
             placement=self._attempt.node.placement,
             socket=str(site.socket_path()),
             project=site.project,
+            away=self._placement.host if self._placement.is_away else None,
         )
         # Before there is a guest, which may put links where files go.
         job = await self._variables()
@@ -310,7 +310,9 @@ class IncusGuest:
                 kept = True
             else:
                 await self._remove(self._note)
-        if not kept:
+        if kept:
+            await self._placement.keep(self._attempt.scratch)
+        else:
             await self._placement.remove(self._attempt.scratch)
 
     async def _keep(self, note: GuestNote) -> None:

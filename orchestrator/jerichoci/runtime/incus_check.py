@@ -48,7 +48,9 @@ async def check_guests(
     site = placement.incus_site()
     found = await in_thread(_check, incus, site, images, networks)
     # Nobody waits for it: whatever is not seen to be gone now is seen to later.
-    _LOOKING.submit(_see_departed, StateLayout(placement.state_root), incus, site.socket_path())
+    if not placement.is_away:
+        state = StateLayout(placement.state_root)
+        _LOOKING.submit(_see_departed, state, incus, site.socket_path())
     return found
 
 

@@ -5,13 +5,15 @@ HostError
 │   ├── HostKeyError            the far end isn't known to be the host
 │   ├── AuthenticationError     the host accepts no key of ours
 │   ├── KeyFileError            the key to log in with can't be had
-│   └── HostSettingsError       ssh's configuration is wrong, or doesn't go with the host's
+│   ├── HostSettingsError       ssh's configuration is wrong, or doesn't go with the host's
+│   └── HostSetupError          what pikaci needs there isn't there
 └── UnreachableHostError        may be over in a minute
+    └── HostLostError           the connection broke, and what ran there is given up
 """
 
 from __future__ import annotations
 
-from jerichoci.errors import InfrastructureError, PikaciError, UsageError
+from jerichoci.errors import HostUnavailableError, PikaciError, UsageError
 
 
 class HostError(PikaciError):
@@ -43,5 +45,13 @@ class HostSettingsError(HostUsageError):
     """What ssh's configuration says is wrong, or the far end has nothing in common with it."""
 
 
-class UnreachableHostError(HostError, InfrastructureError):
+class HostSetupError(HostUsageError):
+    """The host lacks what pikaci needs there, or its work directory can't be used."""
+
+
+class UnreachableHostError(HostError, HostUnavailableError):
     """The host, or a jump host before it, doesn't answer as an ssh server does."""
+
+
+class HostLostError(UnreachableHostError):
+    """The connection broke and did not come back in time, or came back to another agent."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from jerichoci.hosts import RemoteHost
+    from jerichoci.nix import NixOptions
     from jerichoci.ssh.session import Session
 
 
@@ -18,12 +19,12 @@ class SessionPool:
     def __init__(self) -> None:
         self._sessions: dict[RemoteHost, Session] = {}
 
-    def session(self, host: RemoteHost) -> Session:
+    def session(self, host: RemoteHost, nix: NixOptions) -> Session:
         """The session with a host, which connects when it is first used."""
         if host not in self._sessions:
             from jerichoci.ssh.session import Session
 
-            self._sessions[host] = Session(host)
+            self._sessions[host] = Session(host, nix)
         return self._sessions[host]
 
     async def __aenter__(self) -> Self:

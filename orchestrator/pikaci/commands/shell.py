@@ -68,7 +68,7 @@ async def _shell(
     async with SessionPool() as pool:
         placements = Placements(store.layout, NixOptions(), plan.hosts, pool)
         placement = placements.named(node.placement, tried.host)
-        async with placement.visiting():
+        async with placement.visiting(run_id):
             there = RunLayout(placement.run_directory(run_id))
             attempt = Attempt(
                 survey=None,

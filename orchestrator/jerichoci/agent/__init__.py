@@ -1,0 +1,1 @@
+"""What runs on a remote host: it has the standard library and nothing else."""

@@ -1,0 +1,108 @@
+"""A program on a remote host; what it prints comes here while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
+
+    from jerichoci.ssh.session import Session
+
+WATCH_SECS = 30.0
+"""How long the agent waits for a log to grow before it is asked again."""
+
+
+class FarProcess:
+    """A started program, by its handle."""
+
+    def __init__(self, session: Session, handle: str, far_log: Path, log: Path) -> None:
+        self._session = session
+        self._handle = handle
+        self._far_log = far_log
+        self._log = log
+        self._offset = 0
+        self._following = asyncio.create_task(self._follow())
+
+    async def wait(self) -> int:
+        """Wait for the exit code, and for what was printed to be here."""
+        code = int(await self._session.value("wait", handle=self._handle))
+        self._following.cancel()
+        await asyncio.gather(self._following, return_exceptions=True)
+        while await self._carry(0.0):
+            pass
+        return code
+
+    def terminate(self) -> None:
+        """TERM."""
+        self._session.post("terminate", handle=self._handle)
+
+    def kill(self) -> None:
+        """KILL."""
+        self._session.post("kill", handle=self._handle)
+
+    async def close(self) -> None:
+        """Follow no longer."""
+        self._following.cancel()
+        await asyncio.gather(self._following, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        while True:
+            await self._carry(WATCH_SECS)
+
+    async def _carry(self, wait_secs: float) -> bool:
+        """Bring the next piece of the log; whether there was one."""
+        _, data = await self._session.call(
+            "read_log", path=str(self._far_log), offset=self._offset, wait_secs=wait_secs
+        )
+        if data:
+            # Written and counted in one step: whoever cancels comes before or after.
+            _append(self._log, data)
+            self._offset += len(data)
+        return bool(data)
+
+
+@asynccontextmanager
+async def far_process(  # noqa: PLR0913 - what a process needs
+    session: Session,
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    log: Path,
+    notes: Path,
+) -> AsyncIterator[FarProcess]:
+    """Start a program on a session's host; it is killed when the block ends.
+
+    Raises:
+        InfrastructureError: it can't be started, or the host was lost.
+    """
+    far_log = notes / "output"
+    starting = session.holding(
+        "spawn",
+        argv=list(argv),
+        cwd=str(cwd),
+        env=dict(env),
+        log=str(far_log),
+        notes=str(notes),
+    )
+    async with starting as handle:
+        running = FarProcess(session, handle, far_log, log)
+        try:
+            yield running
+        finally:
+            await running.close()
+
+
+def _append(log: Path, data: bytes) -> None:
+    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+    finally:
+        os.close(fd)

@@ -1,0 +1,91 @@
+"""Snapshots on their way to a remote host: git objects, and only those that it lacks.
+
+What comes over is a pack, which git takes whole or not at all; the ref that says that a snapshot is
+complete is made there afterwards. A connection that breaks meanwhile is waited for, and the pack is
+sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jerichoci import process
+from jerichoci.errors import InfrastructureError
+from jerichoci.git import git_environment
+from jerichoci.repository import REPOSITORY_WAIT_SECS, Repository
+from jerichoci.ssh.program import far_program
+
+if TYPE_CHECKING:
+    from jerichoci.ssh.session import Session
+
+CHUNK_BYTES = 256 * 1024
+SENDING_SECS = 3600.0
+"""For a pack of some GiB over a slow line."""
+
+
+async def bring_snapshot(session: Session, state_root: Path, tree: str, run: Path) -> Path:
+    """Have the snapshot `tree` on a host, where the run's directory `run` is; where it is there.
+
+    Raises:
+        InfrastructureError: git failed here or there, or the host was lost.
+    """
+    async with asyncio.timeout(SENDING_SECS):
+        async with session.holding(
+            "lock", name="git", deadline_secs=REPOSITORY_WAIT_SECS, shared=True
+        ):
+            found = await session.value("find_snapshot", tree=tree, run=str(run))
+            if "path" not in found:
+                repository = Repository.at(state_root)
+                bases = [base for base in found["bases"] if await _has(repository, base)]
+                await session.persistently(
+                    lambda: _send(session, repository, tree, bases, Path(found["git"]))
+                )
+                found = {"path": await session.value("keep_snapshot", tree=tree)}
+    return Path(found["path"])
+
+
+async def _has(repository: Repository, tree: str) -> bool:
+    return (await repository.git.run("cat-file", "-e", f"{tree}^{{tree}}")).ok
+
+
+async def _send(
+    session: Session, repository: Repository, tree: str, bases: list[str], there: Path
+) -> None:
+    """Send a pack of what a tree has and the bases have not.
+
+    Raises:
+        InfrastructureError: git failed.
+        asyncssh.Error: the connection broke.
+    """
+    wanted = "".join([f"{tree}\n", *(f"^{base}\n" for base in bases)]).encode()
+    # Deltas against what is there; none among what is new, which costs more than it saves.
+    packing = (
+        *("git", "-c", "core.compression=1", "-c", "pack.threads=0"),
+        *("pack-objects", "--revs", "--stdout", "--quiet", "--thin", "--window=0"),
+    )
+    # A few objects are kept one by one: as many packs as there are changes would slow git down.
+    taking = ("unpack-objects", "-q") if bases else ("index-pack", "--stdin", "--fix-thin")
+    variables = {"GIT_DIR": str(there), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+    environment = git_environment(private=True) | {"GIT_DIR": str(repository.path)}
+    async with (
+        far_program(session, ["git", *taking], variables) as far,
+        process.child(
+            packing, cwd=repository.path, env=environment, stdin=asyncio.subprocess.PIPE
+        ) as near,
+    ):
+        if near.stdin is None or near.stdout is None or near.stderr is None:
+            raise InfrastructureError("git has no pipes")
+        complaints = asyncio.create_task(near.stderr.read())
+        with suppress(BrokenPipeError, ConnectionResetError):
+            near.stdin.write(wanted)
+            near.stdin.close()
+        while data := await near.stdout.read(CHUNK_BYTES):
+            await far.write(data)
+        if await near.wait():
+            words = (await complaints).decode("utf-8", "replace").strip()
+            raise InfrastructureError(f"`git pack-objects` failed: {words}")
+        await far.finish(f"git on {session.name} can't take the snapshot")

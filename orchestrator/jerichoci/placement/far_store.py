@@ -1,0 +1,226 @@
+"""The Nix store of a remote host: what is copied there, and what is built there.
+
+A socket here leads to a `nix-daemon --stdio` there, so the `nix` here needs no ssh of its own, and
+what goes through can be counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from jerichoci import nix, process
+from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.realise import CANCELLED, Fault, Realised
+from jerichoci.ssh.errors import HostSetupError
+from jerichoci.ssh.forward import forwarded_command
+from jerichoci.ssh.program import far_argv
+from jerichoci.ssh.shell_line import shell_line
+from jerichoci.status import CauseCode, FailureKind, Outcome
+from jerichoci.stop import StoppedError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from jerichoci.nix import NixOptions
+    from jerichoci.plan import NixBuild
+    from jerichoci.realise import Observer
+    from jerichoci.ssh.forward import Forward
+    from jerichoci.ssh.session import Session
+    from jerichoci.stop import Stop
+
+COPY_SECS = 3600.0
+"""For tens of GiB over a slow line."""
+SIGN_SECS = 600.0
+"""For a closure of many thousand paths to be signed."""
+
+
+class FarStore:
+    """The store of a session's host."""
+
+    def __init__(self, session: Session, options: NixOptions) -> None:
+        self._session = session
+        self._options = options
+
+    async def bring(self, built: Realised, link: Path) -> Realised:
+        """Have there a path that is valid here, with its closure, and root it at `link` there.
+
+        Raises:
+            InfrastructureError: Nix failed here or there, or the host was lost.
+        """
+        path = built.path or ""
+        await self._check_nix()
+        if await self._root(path, link):
+            return Realised(Outcome.PASSED, path, link, cached=True)
+        async with self._session.copying:
+            sent = await self._copy([path])
+            if not await self._root(path, link):
+                raise InfrastructureError(
+                    f"{path} was copied to {self._session.name} and isn't there",
+                    "is its Nix store being collected just now? Run it again",
+                )
+        return Realised(Outcome.PASSED, path, link, copied_bytes=sent)
+
+    async def realise(
+        self, builds: Mapping[str, NixBuild], gcroots: Path, observer: Observer, stop: Stop
+    ) -> None:
+        """Have derivations of here there, and build them there; told as `Realiser.run` does."""
+        telling = _Telling(observer, set(builds))
+        try:
+            await stop.unless(self._realise(builds, gcroots, telling))
+        except StoppedError:
+            telling.give_up(CANCELLED)
+        except InfrastructureError as error:
+            fault = Fault(CauseCode.PREPARE_UNAVAILABLE, error.message, error.hint)
+            kind = FailureKind.INFRASTRUCTURE
+            telling.give_up(Realised(Outcome.FAILED, failure_kind=kind, fault=fault))
+
+    async def _realise(
+        self, builds: Mapping[str, NixBuild], gcroots: Path, telling: _Telling
+    ) -> None:
+        await self._check_nix()
+        async with self._session.copying:
+            for node_id, build in builds.items():
+                if build.drv_path is not None:
+                    telling.sent[node_id] = await self._copy([build.drv_path], "--derivation")
+        wanted = {
+            node_id: {
+                "installable": build.installable,
+                "drv_path": build.drv_path,
+                "out_path": build.out_path,
+                "timeout_secs": build.timeout_secs,
+            }
+            for node_id, build in builds.items()
+        }
+        await self._session.call("realise", say=telling.hear, builds=wanted, gcroots=str(gcroots))
+
+    async def _root(self, path: str, link: Path) -> bool:
+        return bool(await self._session.value("root", path=path, link=str(link)))
+
+    async def _check_nix(self) -> None:
+        """Refuse a host without a Nix that will do."""
+        found = await self._session.tools()
+        name = self._session.name
+        if found["nix"] is None:
+            raise _Unfit(
+                f"{name} has no `nix` on the PATH of the agent",
+                f"install Nix there, or name its directory in `search_path` of [hosts.{name}]",
+            )
+        try:
+            nix.check_version(found["nix"])
+        except UsageError as error:
+            raise _Unfit(f"{name}: {error.message}", error.hint) from error
+
+    async def _copy(self, paths: Sequence[str], *flags: str) -> int:
+        """Copy what is missing; the bytes that went there."""
+        await self._sign(paths)
+        return await self._session.persistently(lambda: self._copy_once(paths, flags))
+
+    async def _copy_once(self, paths: Sequence[str], flags: Sequence[str]) -> int:
+        async with self._reached() as (store, forward):
+            argv = self._options.copy_argv(paths, store)
+            done = await process.run([*argv, *flags], deadline_secs=COPY_SECS)
+            if not done.ok:
+                if not self._session.is_up:
+                    raise ConnectionError("the connection broke")
+                raise self._broken(done.stderr.decode("utf-8", "replace"), forward)
+            return forward.sent
+
+    @asynccontextmanager
+    async def _reached(self) -> AsyncIterator[tuple[str, Forward]]:
+        """A store URI of here for the store there."""
+        line = shell_line(far_argv(self._session, ["nix-daemon", "--stdio"]))
+        # A socket's path is short.
+        directory = Path(tempfile.mkdtemp(prefix="pikaci-"))
+        try:
+            socket = directory / "nix"
+            opening = forwarded_command(self._session.connection, line, socket)
+            async with opening as forward:
+                yield f"unix://{quote(str(socket))}", forward
+        finally:
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    async def _sign(self, paths: Sequence[str]) -> None:
+        key = self._session.host.config.nix.signing_key_path
+        if key is not None:
+            argv = nix.sign_argv(paths, str(key))
+            done = await process.run(argv, deadline_secs=SIGN_SECS)
+            if not done.ok:
+                raise InfrastructureError(
+                    f"paths for {self._session.name} can't be signed: {done.last_line()}",
+                    f"`signing_key` of [hosts.{self._session.name}.nix] names {key}",
+                )
+
+    def _broken(self, said: str, forward: Forward) -> InfrastructureError:
+        name = self._session.name
+        if "lacks a signature" in said or "lacks a valid signature" in said:
+            return InfrastructureError(
+                f"Nix on {name} takes no unsigned paths from us",
+                f"make our user there one of its `trusted-users`, or sign: `signing_key` of"
+                f" [hosts.{name}.nix], and its public half among `trusted-public-keys` there",
+            )
+        lines = [line for line in said.splitlines() if line.strip()]
+        why = str(forward.failures[-1]) if forward.failures else lines[-1] if lines else "no reason"
+        return InfrastructureError(
+            f"nothing can be copied to the Nix store of {name}: {why.strip()}",
+            f"`pikaci doctor --host {name}` may tell more; is the disk there full?",
+        )
+
+
+class _Unfit(HostSetupError, InfrastructureError):  # noqa: N818 - an error, as its base says
+    """A host that prepares can't be on."""
+
+    def __init__(self, message: str, hint: str | None) -> None:
+        super().__init__("", message, hint)
+
+
+class _Telling:
+    """What an agent says of nodes, told to an observer; each node's end once."""
+
+    def __init__(self, observer: Observer, waiting: set[str]) -> None:
+        self._observer = observer
+        self._waiting = waiting
+        self.sent: dict[str, int] = {}
+
+    def hear(self, said: Any) -> None:  # noqa: ANN401 - JSON
+        """Pass on what was said."""
+        match said:
+            case ["log", str(node_id), str(line)]:
+                self._observer.log(node_id, line)
+            case ["building", str(node_id)]:
+                self._observer.building(node_id)
+            case ["finished", str(node_id), dict(values)]:
+                self._finish(node_id, _realised(values))
+
+    def give_up(self, result: Realised) -> None:
+        """Tell the same of every node that has no end yet."""
+        for node_id in list(self._waiting):
+            self._finish(node_id, result)
+
+    def _finish(self, node_id: str, result: Realised) -> None:
+        if node_id in self._waiting:
+            self._waiting.remove(node_id)
+            sent = self.sent.get(node_id)
+            self._observer.finished(node_id, replace(result, copied_bytes=sent))
+
+
+def _realised(values: dict[str, Any]) -> Realised:
+    fault = values["fault"]
+    if fault is not None:
+        fault = Fault(CauseCode(fault["code"]), fault["message"], fault["hint"])
+    kind = values["failure_kind"]
+    root = values["gc_root"]
+    return Realised(
+        Outcome(values["outcome"]),
+        path=values["path"],
+        gc_root=Path(root) if root else None,
+        cached=values["cached"],
+        failure_kind=FailureKind(kind) if kind else None,
+        fault=fault,
+    )

@@ -1,0 +1,218 @@
+"""One attachment to the agent on a host: a connection, and the channel that frames go through.
+
+It lasts as long as the connection; `session` makes another one when it breaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.agent.boot import MARK
+from jerichoci.agent.bundle import boot_text, bundle
+from jerichoci.agent.frame import FrameError, pack, unpack
+from jerichoci.ssh.errors import HostSetupError, UnreachableHostError
+from jerichoci.ssh.shell_line import encoded, shell_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from asyncssh import SSHClientConnection, SSHClientProcess
+
+    from jerichoci.hosts import RemoteHost
+
+BOOT_SECS = 90.0
+"""For python to start over there, the agent to be brought and to listen."""
+CLOSE_SECS = 5.0
+WINDOW_BYTES = 8 * 1024 * 1024
+NOISE_LINES = 1000
+"""So many lines may a login shell print before what was asked for."""
+
+
+class GoneError(Exception):
+    """The agent that was to be attached to isn't there any more; `boot_id` is the host's now."""
+
+    def __init__(self, boot_id: str | None) -> None:
+        super().__init__("the agent is gone")
+        self.boot_id = boot_id
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which agent to attach to, and what it is told if it has to be started."""
+
+    session: str
+    resume: bool
+    settings: Mapping[str, Any]
+
+
+class Attachment:
+    """A channel to an agent, over a connection of its own."""
+
+    def __init__(self, connection: SSHClientConnection, process: SSHClientProcess[bytes]) -> None:
+        self.connection = connection
+        self._process = process
+
+    @classmethod
+    async def open(cls, host: RemoteHost, wanted: Wanted) -> Attachment:
+        """Connect to a host and attach to its agent.
+
+        Raises:
+            HostUsageError: the host can't be used as things are; `connection.connect` has the rest.
+            UnreachableHostError: it can't be reached, or the connection broke meanwhile.
+            GoneError: the agent isn't there any more.
+        """
+        import asyncssh
+
+        from jerichoci.ssh.connection import connect
+
+        connection = await connect(host)
+        try:
+            async with asyncio.timeout(BOOT_SECS):
+                process = await _begin(host, connection, wanted)
+                return cls(connection, process)
+        except TimeoutError:
+            await _closed(connection)
+            raise UnreachableHostError(
+                host.name, f"{host.name} did not start the agent within {BOOT_SECS:g} s"
+            ) from None
+        except (asyncssh.Error, OSError, EOFError) as error:
+            await _closed(connection)
+            reason = getattr(error, "reason", None) or str(error) or "it was closed"
+            raise UnreachableHostError(
+                host.name, f"the connection to {host.name} broke: {reason}"
+            ) from error
+        except BaseException:
+            await _closed(connection)
+            raise
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame, or nothing if the channel is closed by now."""
+        import asyncssh
+
+        with suppress(OSError, asyncssh.Error):
+            self._process.stdin.write(frame)
+
+    async def receive(self) -> tuple[dict[str, Any], bytes]:
+        """The next frame.
+
+        Raises:
+            EOFError: the channel is closed, or what comes are no frames.
+        """
+        import asyncssh
+
+        try:
+            return await unpack(self._process.stdout)
+        except (asyncssh.Error, OSError, FrameError) as error:
+            raise EOFError(str(error)) from error
+
+    async def close(self) -> None:
+        """Close channel and connection."""
+        await _closed(self.connection)
+
+
+async def _begin(
+    host: RemoteHost, connection: SSHClientConnection, wanted: Wanted
+) -> SSHClientProcess[bytes]:
+    agent = bundle()
+    told = {
+        "work_dir": host.config.work_dir,
+        "digest": agent.digest,
+        "bytes": len(agent.data),
+        "session": wanted.session,
+        "resume": wanted.resume,
+        **wanted.settings,
+    }
+    line = shell_line(["python3", "-I", "-c", boot_text(), json.dumps(told)])
+    process: SSHClientProcess[bytes] = await connection.create_process(
+        encoded(line), encoding=None, window=WINDOW_BYTES
+    )
+    while True:
+        said = await _read_marked(host, process)
+        if said.get("attached"):
+            return process
+        if said.get("need"):
+            process.stdin.write(agent.data)
+        elif said.get("gone"):
+            raise GoneError(said.get("boot_id"))
+        else:
+            raise _unusable(host, said.get("fault") or {})
+
+
+async def _read_marked(host: RemoteHost, process: SSHClientProcess[bytes]) -> dict[str, Any]:
+    for _ in range(NOISE_LINES):
+        line = await process.stdout.readline()
+        if line.startswith(MARK):
+            values = json.loads(line.removeprefix(MARK))
+            return values if isinstance(values, dict) else {}
+        if not line:
+            break
+    words = (await process.stderr.read(4000)).decode("utf-8", "replace").strip()
+    code = process.returncode
+    if code is None and process.exit_signal is None:
+        raise EOFError("the channel was closed")
+    last = words.splitlines()[-1] if words else "it said nothing"
+    if code == 127 or "not found" in last:  # noqa: PLR2004 - every shell's number for it
+        raise HostSetupError(
+            host.name,
+            f"{host.name} has no python3 that a login over ssh would find: {last}",
+            "install Python 3.11 or later there, or have sshd's PATH (`SetEnv`) name it",
+        )
+    raise HostSetupError(
+        host.name,
+        f"{host.name} did not start the agent (exit code {code}): {last}",
+        f"`ssh {host.address} python3 --version` should print a version and nothing else",
+    )
+
+
+def _unusable(host: RemoteHost, fault: Mapping[str, Any]) -> HostSetupError:
+    name, path = host.name, fault.get("path")
+    where = f"`work_dir` of [hosts.{name}] in hosts.toml names another one"
+    match fault:
+        case {"what": "python", "version": version}:
+            return HostSetupError(
+                name,
+                f"python3 on {name} is {version}, which is too old",
+                "pikaci needs Python 3.11 or later there",
+            )
+        case {"what": "owner", "uid": uid, "me": me}:
+            return HostSetupError(
+                name,
+                f"the work directory {path} on {name} belongs to user {uid}; we are {me} there",
+                where,
+            )
+        case {"what": "os", "errno": errno.ENOSPC | errno.EDQUOT}:
+            return HostSetupError(
+                name,
+                f"the disk under the work directory {path} on {name} is full",
+                "make room there, e.g. with `pikaci gc`",
+            )
+        case {"what": "os", "errno": errno.EROFS}:
+            return HostSetupError(
+                name, f"the work directory {path} on {name} is on a read-only disk", where
+            )
+        case {"what": "os", "message": message}:
+            return HostSetupError(
+                name, f"the work directory {path} on {name} can't be used: {message}", where
+            )
+        case _:
+            why = fault.get("message", "it doesn't say why")
+            return HostSetupError(name, f"the agent on {name} doesn't start: {why}")
+
+
+async def _closed(connection: SSHClientConnection) -> None:
+    connection.close()
+    try:
+        async with asyncio.timeout(CLOSE_SECS):
+            await connection.wait_closed()
+    except (TimeoutError, OSError):
+        connection.abort()
+
+
+def hello(waiting: Mapping[int, int]) -> bytes:
+    """The first frame of an attachment: the requests that wait, and what was heard of each."""
+    return pack({"waiting": {str(number): seen for number, seen in waiting.items()}})
