@@ -167,7 +167,9 @@ class FarHost:
     def processes(self) -> list[str]:
         """The command lines of what runs there beside sshd, daemons and nested ones included."""
         found = self._machine.all_processes()
-        return [process.command_line for process in found if not process.is_sshd]
+        # What has just ended has no command line any more.
+        lines = [process.command_line for process in found if not process.is_sshd]
+        return [line for line in lines if line]
 
     def cut(self) -> None:
         """Lose every packet from now on, in both directions; nobody is told."""

@@ -296,7 +296,8 @@ class Service:
         from jerichoci.materialise import materialise
         from jerichoci.repository import open_repository
 
-        _link(Path(run) / SNAPSHOT, tree)
+        if Path(run).is_dir():  # else somebody only wants a look
+            _link(Path(run) / SNAPSHOT, tree)
         repository = await open_repository(self._work)
         if (repository.snapshots / tree).is_dir() or await repository.commit_of(tree):
             return {"path": str(await materialise(self._work, tree))}
