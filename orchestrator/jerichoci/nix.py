@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 MINIMUM_VERSION = (2, 18)
 QUERY_DEADLINE_SECS = 120.0
 """A query of the store's database, on a slow disk that others use too."""
+DAEMON_ARGV = ("nix-daemon", "--stdio")
+"""What serves a host's store to whoever is at its stdin and stdout."""
+NEEDED_THERE = ("nix", "nix-daemon")
+"""The programs that a host must have for anything to be in its store."""
 
 _FEATURES = ("--extra-experimental-features", "nix-command flakes")
 _PRINT_INVALID = ("--check-validity", "--print-invalid")

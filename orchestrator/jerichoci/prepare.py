@@ -191,17 +191,18 @@ class Prepares:
         root = result.gc_root
         if root is not None and is_here:
             root = Path(self.writer.layout.relative(root))
-        self._places.setdefault(node_id, []).append(
-            PreparedPlace(
-                host=host,
-                outcome=result.outcome,
-                how=_how(self._node(node_id), result, is_here=is_here),
-                bytes_moved=result.copied_bytes or 0,
-                path=result.path,
-                gc_root=str(root) if root else None,
-                cause=result.cause,
-            )
+        place = PreparedPlace(
+            host=host,
+            outcome=result.outcome,
+            how=_how(self._node(node_id), result, is_here=is_here),
+            bytes_moved=result.copied_bytes or 0,
+            path=result.path,
+            gc_root=str(root) if root else None,
+            cause=result.cause,
         )
+        # What was tried again there counts as it ended.
+        others = [row for row in self._places.get(node_id, []) if row.host != host]
+        self._places[node_id] = [*others, place]
 
     def record(self) -> None:
         """Write what became of every node.

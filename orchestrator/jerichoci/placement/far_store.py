@@ -7,6 +7,7 @@ what goes through can be counted.
 from __future__ import annotations
 
 import asyncio
+import shlex
 import shutil
 import tempfile
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from urllib.parse import quote
 
 from jerichoci import nix, process
 from jerichoci.errors import InfrastructureError, UsageError
-from jerichoci.realise import CANCELLED, Fault, Realised
+from jerichoci.realise import CANCELLED, Fault, Realised, failed
 from jerichoci.ssh.errors import HostSetupError
 from jerichoci.ssh.forward import forwarded_command
 from jerichoci.ssh.program import far_argv
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from jerichoci.ssh.session import Session
     from jerichoci.stop import Stop
 
+COPIES = 3
+"""How often a path is copied that a collector there takes before it is rooted."""
 COPY_SECS = 3600.0
 """For tens of GiB over a slow line."""
 SIGN_SECS = 600.0
@@ -58,14 +61,16 @@ class FarStore:
         await self._check_nix()
         if await self._root(path, link):
             return Realised(Outcome.PASSED, path, link, cached=True)
+        sent = 0
         async with self._session.copying:
-            sent = await self._copy([path])
-            if not await self._root(path, link):
-                raise InfrastructureError(
-                    f"{path} was copied to {self._session.name} and isn't there",
-                    "is its Nix store being collected just now? Run it again",
-                )
-        return Realised(Outcome.PASSED, path, link, copied_bytes=sent)
+            for _ in range(COPIES):
+                sent += await self._copy([path])
+                if await self._root(path, link):
+                    return Realised(Outcome.PASSED, path, link, copied_bytes=sent)
+        raise InfrastructureError(
+            f"{path} was copied to {self._session.name} and isn't there",
+            "is its Nix store being collected just now? Run it again",
+        )
 
     async def realise(
         self, builds: Mapping[str, NixBuild], gcroots: Path, observer: Observer, stop: Stop
@@ -77,9 +82,9 @@ class FarStore:
         except StoppedError:
             telling.give_up(CANCELLED)
         except InfrastructureError as error:
-            fault = Fault(CauseCode.PREPARE_UNAVAILABLE, error.message, error.hint)
-            kind = FailureKind.INFRASTRUCTURE
-            telling.give_up(Realised(Outcome.FAILED, failure_kind=kind, fault=fault))
+            code = CauseCode.PREPARE_UNAVAILABLE
+            why = failed(FailureKind.INFRASTRUCTURE, code, error.message, error.hint)
+            telling.give_up(why)
 
     async def _realise(
         self, builds: Mapping[str, NixBuild], gcroots: Path, telling: _Telling
@@ -87,8 +92,8 @@ class FarStore:
         await self._check_nix()
         async with self._session.copying:
             for node_id, build in builds.items():
-                if build.drv_path is not None:
-                    telling.sent[node_id] = await self._copy([build.drv_path], "--derivation")
+                if not await self._root(build.out_path, gcroots / node_id):
+                    telling.sent[node_id] = await self._send(build)
         wanted = {
             node_id: {
                 "installable": build.installable,
@@ -98,7 +103,20 @@ class FarStore:
             }
             for node_id, build in builds.items()
         }
-        await self._session.call("realise", say=telling.hear, builds=wanted, gcroots=str(gcroots))
+        try:
+            await self._session.call(
+                "realise", say=telling.hear, builds=wanted, gcroots=str(gcroots)
+            )
+        except OSError as error:
+            raise InfrastructureError(f"{self._session.name} can't build: {error}") from error
+        if telling.failure is not None:
+            raise telling.failure
+
+    async def _send(self, build: NixBuild) -> int:
+        """Copy what an output is made from; what evaluation made is copied itself."""
+        if build.drv_path is None:
+            return await self._copy([build.out_path])
+        return await self._copy([build.drv_path], "--derivation")
 
     async def _root(self, path: str, link: Path) -> bool:
         return bool(await self._session.value("root", path=path, link=str(link)))
@@ -107,15 +125,16 @@ class FarStore:
         """Refuse a host without a Nix that will do."""
         found = await self._session.tools()
         name = self._session.name
-        if found["nix"] is None:
-            raise _Unfit(
-                f"{name} has no `nix` on the PATH of the agent",
-                f"install Nix there, or name its directory in `search_path` of [hosts.{name}]",
-            )
+        for program in nix.NEEDED_THERE:
+            if found[program] is None:
+                raise _Unfit(
+                    f"host {name} has no `{program}` on its PATH",
+                    f"install Nix there, or name its directory in `search_path` of [hosts.{name}]",
+                )
         try:
-            nix.check_version(found["nix"])
+            nix.check_version(found["nix"] or "")
         except UsageError as error:
-            raise _Unfit(f"{name}: {error.message}", error.hint) from error
+            raise _Unfit(f"host {name}: {error.message}", error.hint) from error
 
     async def _copy(self, paths: Sequence[str], *flags: str) -> int:
         """Copy what is missing; the bytes that went there."""
@@ -123,11 +142,13 @@ class FarStore:
         return await self._session.persistently(lambda: self._copy_once(paths, flags))
 
     async def _copy_once(self, paths: Sequence[str], flags: Sequence[str]) -> int:
+        breaks = self._session.breaks
         async with self._reached() as (store, forward):
             argv = self._options.copy_argv(paths, store)
             done = await process.run([*argv, *flags], deadline_secs=COPY_SECS)
             if not done.ok:
-                if not self._session.is_up:
+                # There may be another connection by now.
+                if not self._session.is_up or self._session.breaks > breaks:
                     raise ConnectionError("the connection broke")
                 raise self._broken(done.stderr.decode("utf-8", "replace"), forward)
             return forward.sent
@@ -135,16 +156,18 @@ class FarStore:
     @asynccontextmanager
     async def _reached(self) -> AsyncIterator[tuple[str, Forward]]:
         """A store URI of here for the store there."""
-        line = shell_line(far_argv(self._session, ["nix-daemon", "--stdio"]))
         # A socket's path is short.
         directory = Path(tempfile.mkdtemp(prefix="pikaci-"))
         try:
             socket = directory / "nix"
-            opening = forwarded_command(self._session.connection, line, socket)
+            opening = forwarded_command(self._session.connection, self._line(), socket)
             async with opening as forward:
                 yield f"unix://{quote(str(socket))}", forward
         finally:
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    def _line(self) -> str:
+        return shell_line(far_argv(self._session, nix.DAEMON_ARGV))
 
     async def _sign(self, paths: Sequence[str]) -> None:
         key = self._session.host.config.nix.signing_key_path
@@ -166,7 +189,9 @@ class FarStore:
                 f" [hosts.{name}.nix], and its public half among `trusted-public-keys` there",
             )
         lines = [line for line in said.splitlines() if line.strip()]
-        why = str(forward.failures[-1]) if forward.failures else lines[-1] if lines else "no reason"
+        why = lines[-1] if lines else "no reason"
+        if forward.failures:
+            why = str(forward.failures[-1]).replace(self._line(), shlex.join(nix.DAEMON_ARGV))
         return InfrastructureError(
             f"nothing can be copied to the Nix store of {name}: {why.strip()}",
             f"`pikaci doctor --host {name}` may tell more; is the disk there full?",
@@ -187,9 +212,18 @@ class _Telling:
         self._observer = observer
         self._waiting = waiting
         self.sent: dict[str, int] = {}
+        self.failure: OSError | None = None
+        """Why not all that was said could be passed on."""
 
     def hear(self, said: Any) -> None:  # noqa: ANN401 - JSON
         """Pass on what was said."""
+        try:
+            self._pass_on(said)
+        except OSError as error:
+            # No affair of whoever reads from the host.
+            self.failure = self.failure or error
+
+    def _pass_on(self, said: Any) -> None:  # noqa: ANN401 - JSON
         match said:
             case ["log", str(node_id), str(line)]:
                 self._observer.log(node_id, line)

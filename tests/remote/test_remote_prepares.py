@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from derivations import derive, is_valid
+from e2e.project import processes, wait_for
+from jerichoci.payload_files import MANIFEST
+from jerichoci.record import PreparedOutputs
+from jerichoci.status import FailureKind, Status
+from plans import built, commanded, job
+from remote.away import away
+from remote.far_host import one_far_host
+from remote.machine import SYSTEM_PATH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from jerichoci.plan import NixBuild, PrepareNode
+    from jerichoci.record import PreparedOutput, PreparedPlace
+    from remote.conftest import WriteHosts
+    from remote.far_host import FarHost
+    from runner import Ended, Runner
+
+MIB = 1024 * 1024
+USE = "cat $PIKACI_INPUT_DEP"
+RANDOM = "head -c {} /dev/urandom > $out"
+
+
+@pytest.fixture
+def host(far_host: FarHost, hosts_config: WriteHosts) -> FarHost:
+    """A host that the hosts file has."""
+    hosts_config(far_host)
+    return far_host
+
+
+@pytest.fixture
+def pair(two_far_hosts: list[FarHost], hosts_config: WriteHosts) -> list[FarHost]:
+    """Two of them, either of which will do for who asks for `linux`."""
+    hosts_config(*two_far_hosts, labels=["linux"], capacity={"jobs": 1})
+    return two_far_hosts
+
+
+@pytest.fixture(scope="module")
+def bare_host() -> Iterator[FarHost]:
+    """A host without Nix."""
+    with one_far_host("bare", environment={"PATH": SYSTEM_PATH}) as host:
+        yield host
+
+
+def there(node: PrepareNode, host: FarHost | None = None, labels: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - a node
+    """A prepare node that is made where the jobs on that host are."""
+    where = {"host": host.name} if host else {"labels": list(labels)}
+    changes: dict[str, Any] = {"placement": "remote_ssh", "placement_config": where}
+    return node.with_(**changes)
+
+
+def stays(
+    name: str, build: NixBuild, host: FarHost | None = None, labels: tuple[str, ...] = ()
+) -> PrepareNode:
+    """A derivation that is built on that host, and isn't here."""
+    node: PrepareNode = there(built(name, build.with_(residency="remote")), host, labels)
+    return node
+
+
+def output_of(ended: Ended, name: str = "dep") -> PreparedOutput:
+    record = PreparedOutputs.model_validate_json(ended.layout.prepared_outputs.read_bytes())
+    return next(row for row in record.outputs if row.node_id == name)
+
+
+def place_of(ended: Ended, name: str = "dep") -> PreparedPlace:
+    (place,) = output_of(ended, name).places
+    return place
+
+
+def ways(ended: Ended, name: str = "dep") -> dict[str, str | None]:
+    return {place.host: place.how for place in output_of(ended, name).places}
+
+
+def is_valid_at(host: FarHost, path: str) -> bool:
+    return host.run(["nix-store", "--check-validity", path], check=False).returncode == 0
+
+
+def gcroots(host: FarHost) -> list[Path]:
+    return sorted(host.work_dir.glob("runs/*/gcroots/*"))
+
+
+def cause_of(ended: Ended, name: str = "use") -> tuple[FailureKind | None, str, str]:
+    job = ended.job(name)
+    assert job.cause
+    return job.failure_kind, str(job.cause.code), job.cause.message
+
+
+async def seen(look: Callable[[], object]) -> None:
+    await asyncio.to_thread(wait_for, look)
+
+
+async def test_what_is_built_here_is_copied_to_the_host_once(runner: Runner, host: FarHost) -> None:
+    build = derive(dep=f"{RANDOM.format(8 * MIB)}")["dep"]
+    use = away("use", "wc -c < $PIKACI_INPUT_DEP", host, needs=["dep"])
+    ended = await runner.run(built("dep", build), use)
+    assert ended.said("use") == [str(8 * MIB)]
+    near, far = output_of(ended).places
+    assert (near.how, near.bytes_moved, near.gc_root) == ("built", 0, "gcroots/dep")
+    assert (far.host, far.how, far.path) == (host.name, "copied", build.out_path)
+    assert 8 * MIB < far.bytes_moved < 9 * MIB
+    again = await runner.run(built("dep", build), use)
+    assert again.record.status is Status.PASSED
+    assert [(row.how, row.bytes_moved) for row in output_of(again).places] == [("valid", 0)] * 2
+
+
+async def test_only_what_is_missing_is_copied(runner: Runner, host: FarHost) -> None:
+    builds = derive(
+        base=RANDOM.format(8 * MIB),
+        dep="echo $needed > $out",
+        needs={"dep": ["base"]},
+    )
+    first = away("use", "true", host, needs=["base"])
+    await runner.run(built("base", builds["base"]), first)
+    use = away("use", "wc -c < $(cat $PIKACI_INPUT_DEP)", host, needs=["dep"])
+    ended = await runner.run(built("dep", builds["dep"]), use)
+    assert ended.said("use") == [str(8 * MIB)]
+    assert 0 < output_of(ended).places[1].bytes_moved < MIB
+
+
+async def test_what_is_to_stay_on_the_host_is_built_there_and_never_here(
+    runner: Runner, host: FarHost
+) -> None:
+    build = derive(dep=f"echo from the builder; {RANDOM.format(8 * MIB)}")["dep"]
+    use = away("use", "wc -c < $PIKACI_INPUT_DEP", host, needs=["dep"])
+    ended = await runner.run(stays("dep", build, host), use)
+    assert ended.said("use") == [str(8 * MIB)]
+    assert "dep> from the builder\n" in ended.log("use")
+    place = place_of(ended)
+    assert (place.host, place.how, place.path) == (host.name, "built", build.out_path)
+    assert 0 < place.bytes_moved < MIB
+    assert not is_valid(build.out_path)
+    again = await runner.run(stays("dep", build, host), use)
+    assert (place_of(again).how, place_of(again).bytes_moved) == ("valid", 0)
+
+
+async def test_a_build_that_fails_there_is_the_builders_fault(
+    runner: Runner, host: FarHost
+) -> None:
+    build = derive(dep="echo no luck; exit 1")["dep"]
+    ended = await runner.run(stays("dep", build, host), away("use", USE, host, needs=["dep"]))
+    assert cause_of(ended) == (
+        FailureKind.TEST_FAILURE,
+        "build_failed",
+        "prepare dep does not build",
+    )
+    assert "dep> no luck\n" in ended.log("use")
+    place = place_of(ended)
+    assert (place.host, place.outcome, place.how, place.path) == (host.name, "failed", None, None)
+    assert place.cause
+    assert place.cause.code == "build_failed"
+
+
+async def test_a_build_that_takes_too_long_there_is_a_timeout(
+    runner: Runner, host: FarHost, marker: str
+) -> None:
+    build = derive(dep=f"sh -c 'sleep 600; : {marker}'", timeouts={"dep": 2})["dep"]
+    ended = await runner.run(stays("dep", build, host), away("use", USE, host, needs=["dep"]))
+    assert cause_of(ended)[:2] == (FailureKind.TIMEOUT, "build_timed_out")
+    await seen(lambda: not processes(marker))
+
+
+async def test_what_a_run_needs_there_is_kept_from_that_hosts_collector(
+    runner: Runner, host: FarHost
+) -> None:
+    builds = derive(copied="echo copied > $out", made="echo made > $out")
+    go_on = host.work_dir / "go-on"
+    wait = f"until [ -e {go_on} ]; do sleep 0.05; done"
+    use = away("use", f"{wait}; cat $PIKACI_INPUT_COPIED $PIKACI_INPUT_MADE", host)
+    use = use.with_(
+        depends_on=["copied", "made"],
+        execute=away("use", use.execute.command, needs=["copied", "made"]).execute,
+    )
+    running = asyncio.create_task(
+        runner.run(built("copied", builds["copied"]), stays("made", builds["made"], host), use)
+    )
+    await seen(lambda: processes(str(go_on)))
+    assert {str(root.readlink()) for root in gcroots(host)} == {
+        build.out_path for build in builds.values()
+    }
+    await asyncio.to_thread(host.run, ["nix-collect-garbage"])
+    go_on.touch()
+    ended = await asyncio.wait_for(running, 60)
+    assert ended.said("use") == ["copied", "made"]
+    far = [
+        place
+        for name in builds
+        for place in output_of(ended, name).places
+        if place.host == host.name
+    ]
+    assert all(place.gc_root and f"{ended.record.run_id}--" in place.gc_root for place in far)
+    assert gcroots(host) == []
+    await asyncio.to_thread(host.run, ["nix-collect-garbage"])
+    assert not any(is_valid_at(host, build.out_path) for build in builds.values())
+
+
+async def test_jobs_on_several_hosts_share_what_is_built_once(
+    runner: Runner, pair: list[FarHost], tmp_path: Path
+) -> None:
+    count = tmp_path / "count"
+    build = derive(dep=f"echo built >> {count}; {RANDOM.format(MIB)}")["dep"]
+    use = "sha256sum < $PIKACI_INPUT_DEP"
+    jobs = [
+        job("near", use, needs=["dep"]),
+        *(away(host.name, use, host, needs=["dep"]) for host in pair),
+    ]
+    ended = await runner.run(built("dep", build), *jobs)
+    assert ended.record.status is Status.PASSED
+    assert len({ended.log(name).count("built") for name in ("near", "far1", "far2")}) == 1
+    assert len({tuple(ended.said(name)) for name in ("near", "far1", "far2")}) == 1
+    assert count.read_text() == "built\n"
+    near, *far = output_of(ended).places
+    assert near.how == "built"
+    assert {place.host: place.how for place in far} == dict.fromkeys(("far1", "far2"), "copied")
+    assert all(MIB < place.bytes_moved < 2 * MIB for place in far)
+
+
+@pytest.mark.usefixtures("pair")
+async def test_what_stays_on_a_host_is_made_on_each_that_needs_it(runner: Runner) -> None:
+    build = derive(dep="echo made > $out")["dep"]
+    labels = ("linux",)
+    jobs = [away(name, f"sleep 1; {USE}", labels=labels, needs=["dep"]) for name in ("a", "b")]
+    ended = await runner.run(stays("dep", build, labels=labels), *jobs)
+    assert ended.said("a") == ended.said("b") == ["made"]
+    assert {ended.job(name).host for name in ("a", "b")} == {"far1", "far2"}
+    assert ways(ended) == {"far1": "built", "far2": "built"}
+    assert not is_valid(build.out_path)
+
+
+async def test_a_commands_outputs_are_on_the_host_of_its_jobs(
+    runner: Runner, host: FarHost
+) -> None:
+    build = derive(made="echo from nix > $out")["made"]
+    command = f"echo printed; hostname; cat {build.out_path} README > out"
+    prepare = there(commanded("dep", command, needs=["made"]), host)
+    use = away("use", "cat $PIKACI_INPUT_DEP/out; echo $PIKACI_INPUT_DEP", host, needs=["dep"])
+    ended = await runner.run(built("made", build), prepare, use)
+    place = place_of(ended)
+    assert place.path
+    assert ended.said("use") == ["from nix", "hello", place.path]
+    assert f"dep> printed\ndep> {host.name}\n" in ended.log("use")
+    assert (place.host, place.how, place.gc_root) == (host.name, "command", None)
+    assert place.path.startswith(f"{host.work_dir}/runs/")
+    assert not list(host.work_dir.glob("runs/*"))
+
+
+async def test_a_command_that_fails_there_is_its_own_fault(runner: Runner, host: FarHost) -> None:
+    prepare = there(commanded("dep", "echo no luck; exit 7"), host)
+    ended = await runner.run(prepare, away("use", USE, host, needs=["dep"]))
+    kind = FailureKind.TEST_FAILURE
+    assert cause_of(ended) == (kind, "host_command_failed", "prepare dep exited with 7")
+    assert "dep> no luck\n" in ended.log("use")
+    assert place_of(ended).host == host.name
+
+
+async def test_a_manifest_is_checked_on_the_host_that_has_the_output(
+    runner: Runner, host: FarHost
+) -> None:
+    manifest = {"schema_version": 1, "kind": "build", "entrypoints": ["bin/run"]}
+    write = f"mkdir -p $out/share/pikaci; echo '{json.dumps(manifest)}' > $out/{MANIFEST}"
+    program = "mkdir $out/bin; echo > $out/bin/run; chmod +x $out/bin/run"
+    builds = derive(good=f"{write}; {program}", bad=write)
+    ended = await runner.run(
+        *(stays(name, build, host) for name, build in builds.items()),
+        away("uses-good", "ls $PIKACI_INPUT_GOOD", host, needs=["good"]),
+        away("uses-bad", "true", host, needs=["bad"]),
+    )
+    assert ended.said("uses-good") == ["bin", "share"]
+    kind, code, message = cause_of(ended, "uses-bad")
+    assert (kind, code) == (FailureKind.TEST_FAILURE, "payload_invalid")
+    assert "bin/run" in message
+    assert place_of(ended, "bad").outcome == "failed"
+
+
+async def test_a_host_without_nix_runs_what_needs_none(
+    bare_host: FarHost, runner: Runner, hosts_config: WriteHosts
+) -> None:
+    hosts_config(bare_host)
+    prepare = there(commanded("dep", "echo made > out"), bare_host)
+    use = away("use", "cat $PIKACI_INPUT_DEP/out; command -v nix", bare_host, needs=["dep"])
+    ended = await runner.run(prepare, use)
+    assert ended.said("use") == ["made"]
+
+
+@pytest.mark.parametrize("residency", ["local", "remote"])
+async def test_a_host_without_nix_can_not_have_what_nix_builds(
+    bare_host: FarHost, runner: Runner, hosts_config: WriteHosts, residency: str
+) -> None:
+    hosts_config(bare_host)
+    build = derive(dep="echo made > $out")["dep"]
+    node = built("dep", build) if residency == "local" else stays("dep", build, bare_host)
+    ended = await runner.run(node, away("use", USE, bare_host, needs=["dep"]))
+    kind, _, message = cause_of(ended)
+    assert kind is FailureKind.INFRASTRUCTURE
+    assert message == f"host {bare_host.name} has no `nix` on its PATH"
+    assert [(row.outcome, row.how) for row in output_of(ended).places][-1] == ("failed", None)
+
+
+@pytest.mark.parametrize("residency", ["local", "remote"])
+async def test_a_host_whose_nix_is_too_old_is_passed_over(
+    runner: Runner, two_far_hosts: list[FarHost], hosts_config: WriteHosts, residency: str
+) -> None:
+    old, good = two_far_hosts
+    programs = old.home / "old"
+    programs.mkdir()
+    calls = old.home / "calls"
+    for name in ("nix", "nix-daemon"):
+        text = f'#!/bin/sh\necho "{name} $@" >> {calls}\necho "{name} (Nix) 2.8.0"\n'
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    extra = {"search_path": [str(programs)], "labels": ["linux"]}
+    path = hosts_config(old)
+    path.write_text(f"{old.hosts_toml(**extra)}\n{good.hosts_toml(labels=['linux'])}")
+    build = derive(dep="echo made > $out")["dep"]
+    labels = ("linux",)
+    node = built("dep", build) if residency == "local" else stays("dep", build, labels=labels)
+    ended = await runner.run(node, away("use", USE, labels=labels, needs=["dep"]))
+    assert (ended.said("use"), ended.job("use").host) == (["made"], good.name)
+    (passed_over,) = ended.job("use").passed_over
+    assert (passed_over.host, passed_over.reason) == (
+        old.name,
+        f"host {old.name}: Nix 2.8.0 is too old",
+    )
+    assert {row.split()[1] for row in calls.read_text().splitlines()} == {"--version"}
+    outcomes = {place.host: place.outcome for place in output_of(ended).places}
+    assert (outcomes[old.name], outcomes[good.name]) == ("failed", "passed")
+
+
+@pytest.mark.parametrize("residency", ["local", "remote"])
+async def test_a_nix_there_that_fails_is_the_machines_fault(
+    runner: Runner, host: FarHost, hosts_config: WriteHosts, residency: str
+) -> None:
+    daemon = host.home / "nix-daemon"
+    text = "#!/bin/sh\n[ $1 = --version ] && exec echo nix 2.18.0\necho out of order >&2; exit 1\n"
+    daemon.write_text(text)
+    daemon.chmod(0o755)
+    hosts_config(host, search_path=[str(host.home)])
+    build = derive(dep="echo made > $out")["dep"]
+    node = built("dep", build) if residency == "local" else stays("dep", build, host)
+    ended = await runner.run(node, away("use", USE, host, needs=["dep"]))
+    kind, code, message = cause_of(ended)
+    assert (kind, code) == (FailureKind.INFRASTRUCTURE, "prepare_unavailable")
+    assert message == (
+        f"nothing can be copied to the Nix store of {host.name}:"
+        " `nix-daemon --stdio` ended with 1 over there: out of order"
+    )
+
+
+async def test_a_full_disk_there_is_said_in_nixs_own_words(runner: Runner, host: FarHost) -> None:
+    host.run(["sh", "-c", "mkdir -p /nix; mount -t tmpfs -o size=4m tmpfs /nix"])
+    try:
+        build = derive(dep=RANDOM.format(8 * MIB))["dep"]
+        ended = await runner.run(built("dep", build), away("use", USE, host, needs=["dep"]))
+    finally:
+        host.run(["umount", "--lazy", "/nix"])
+    kind, _, message = cause_of(ended)
+    assert kind is FailureKind.INFRASTRUCTURE
+    assert "No space left on device" in message
