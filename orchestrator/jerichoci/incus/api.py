@@ -168,8 +168,11 @@ class Incus(Protocol):
             IncusError: it can't be created, or isn't after `deadline_secs`.
         """
 
-    def instance(self, name: str) -> Instance | None:
-        """An instance; None if there is none of that name."""
+    def instance(self, name: str, *, patient: bool = True) -> Instance | None:
+        """An instance; None if there is none of that name.
+
+        Unless `patient`, a daemon that can't be reached is not waited for.
+        """
 
     def instances(self, config: Mapping[str, str]) -> list[Instance]:
         """The instances whose config has these values."""

@@ -40,12 +40,14 @@ from jerichoci.incus.api import (
     StoredImage,
     UnreachableError,
 )
+from jerichoci.incus.way import OwnWay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from jerichoci.incus.api import InstanceSpec
+    from jerichoci.incus.way import Way
 
 CONNECT_SECS = 10.0
 ANSWER_SECS = 60.0
@@ -77,9 +79,10 @@ _NEVER_SENT = (FileNotFoundError, ConnectionRefusedError)
 class PylxdIncus:
     """A daemon's socket, and a project. It is connected to when it is first asked for something."""
 
-    def __init__(self, socket: Path, project: str) -> None:
+    def __init__(self, socket: Path, project: str, way: Way | None = None) -> None:
         self.project = project
         self._socket = socket
+        self._way = way or OwnWay(socket)
         self._client: Any = None
 
     def server(self) -> Server:
@@ -107,7 +110,7 @@ class PylxdIncus:
             "config": dict(spec.config),
             "devices": {name: dict(row) for name, row in spec.devices.items()},
         }
-        end = time.monotonic() + deadline_secs
+        end = self._way.clock() + deadline_secs
         cut_off: IncusError | None = None
         for _ in range(CUT_OFF_LIMIT):
             try:
@@ -131,22 +134,22 @@ class PylxdIncus:
         for operation in self._going_on(name):
             with suppress(LostError):
                 self._outcome(operation, end)
-        doomed = time.monotonic() + START_SECS
+        doomed = self._way.clock() + START_SECS
         while found := self.instance(name):
             if found.is_running:
                 return True
-            if time.monotonic() > end:
+            if self._way.clock() > end:
                 raise error
             body = {"action": "start", "timeout": -1}
             try:
                 self._wait(self._call("put", f"instances/{name}/state", json=body), end)
             except IncusError as refused:
                 error = refused  # or what was cut off starts it already
-                if time.monotonic() > doomed and not self._going_on(name):
+                if self._way.clock() > doomed and not self._going_on(name):
                     raise
                 time.sleep(RECONNECT_PAUSE_SECS)
         time.sleep(RECONNECT_PAUSE_SECS)
-        if time.monotonic() > end:
+        if self._way.clock() > end:
             raise error
         return False
 
@@ -163,9 +166,9 @@ class PylxdIncus:
             if path.partition("?")[0].endswith(f"/instances/{name}")
         ]
 
-    def instance(self, name: str) -> Instance | None:
+    def instance(self, name: str, *, patient: bool = True) -> Instance | None:
         """An instance."""
-        found = self._find(f"instances/{name}")
+        found = self._find(f"instances/{name}", patient=patient)
         return _instance(found) if found else None
 
     def instances(self, config: Mapping[str, str]) -> list[Instance]:
@@ -184,12 +187,13 @@ class PylxdIncus:
             "record-output": True,
             "interactive": False,
         }
-        end = time.monotonic() + deadline_secs
+        end = self._way.clock() + deadline_secs
         while True:
             try:
                 done = self._wait(self._call("post", f"instances/{name}/exec", json=body), end)
             except (UnreachableError, LostError):
-                if time.monotonic() > end:
+                self._way.mended()
+                if self._way.clock() > end:
                     raise
                 time.sleep(RECONNECT_PAUSE_SECS)
             else:
@@ -227,10 +231,10 @@ class PylxdIncus:
 
     def delete(self, name: str, deadline_secs: float) -> None:
         """Stop and remove an instance."""
-        end = time.monotonic() + deadline_secs
+        end = self._way.clock() + deadline_secs
         while found := self.instance(name):
             error = self._remove(found, end)
-            if time.monotonic() > end:
+            if self._way.clock() > end:
                 raise IncusError(
                     f"guest {name} can't be removed: {error or 'it is still there'}",
                     f"try `incus delete --force --project {self.project} {name}`",
@@ -306,7 +310,7 @@ class PylxdIncus:
                 headers={"Content-Type": form.content_type, "X-Incus-public": "0"},
                 timeout=(CONNECT_SECS, IMPORT_SECS),
             )
-        done = self._wait(answer, time.monotonic() + IMPORT_SECS)
+        done = self._wait(answer, self._way.clock() + IMPORT_SECS)
         return str(done["metadata"]["fingerprint"])
 
     def set_properties(self, fingerprint: str, properties: Mapping[str, str]) -> None:
@@ -330,7 +334,7 @@ class PylxdIncus:
 
     def delete_image(self, fingerprint: str) -> None:
         """Remove an image."""
-        end = time.monotonic() + ANSWER_SECS
+        end = self._way.clock() + ANSWER_SECS
         self._wait(self._call("delete", f"images/{fingerprint}"), end)
 
     def pool_driver(self, pool: str) -> str | None:
@@ -363,9 +367,9 @@ class PylxdIncus:
         """Whether the host has a network or an interface of that name."""
         return self._find(f"networks/{quote(name, safe='')}") is not None
 
-    def _find(self, path: str) -> dict[str, Any] | None:
+    def _find(self, path: str, *, patient: bool = True) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = self._get(path)
+            found: dict[str, Any] = self._get(path, patient=patient)
         except MissingError:
             return None
         return found
@@ -374,16 +378,22 @@ class PylxdIncus:
         def ask() -> Any:  # noqa: ANN401 - JSON
             return self._call("get", path, params=params).json()["metadata"]
 
-        return self._patiently(ask) if patient else ask()
+        if patient:
+            return self._patiently(ask)
+        if not self._way.is_whole:
+            raise UnreachableError(f"Incus can't be reached {self._way.where} just now")
+        return ask()
 
     def _patiently(self, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - what work gives
         """Do what may be done twice, while a daemon that answered before is being restarted."""
-        end = time.monotonic() + RECONNECT_SECS
+        end = self._way.clock() + RECONNECT_SECS
         while True:
             try:
                 return work()
             except UnreachableError:
-                if self._client is None or time.monotonic() > end:
+                is_in_vain = self._client is None and self._way.is_whole
+                self._way.mended()
+                if is_in_vain or self._way.clock() > end:
                     raise
                 time.sleep(RECONNECT_PAUSE_SECS)
 
@@ -406,14 +416,14 @@ class PylxdIncus:
     def _ended(self, operation: str, end: float) -> dict[str, Any]:
         path = operation.removeprefix("/1.0/")
         while True:
-            left = int(max(1, min(WAIT_SLICE_SECS, end - time.monotonic() + 1)))
+            left = int(max(1, min(WAIT_SLICE_SECS, end - self._way.clock() + 1)))
             try:
                 done = self._look(path, left)
             except MissingError as error:
                 raise LostError(error.message) from error
             if done["status_code"] == SUCCESS or done["status_code"] >= FAILURE:
                 return done
-            if time.monotonic() > end:
+            if self._way.clock() > end:
                 what = done.get("description", "an operation").lower()
                 raise IncusError(f"Incus did not get done with {what} in time")
 
@@ -470,13 +480,14 @@ class PylxdIncus:
     def _blame(self, error: Exception) -> NoReturn:
         """Say why Incus can't be reached, and what to do."""
         cause = _root(error)
-        at = f"Incus can't be reached at {self._socket}"
+        at = f"Incus can't be reached {self._way.where}"
         if isinstance(cause, PermissionError):
             raise UnreachableError(f"{at}: no permission", self._group_hint()) from error
         if isinstance(cause, _NEVER_SENT):
             hint = "is it installed and running? `pikaci doctor` tells more"
             raise UnreachableError(f"{at}: {cause.strerror}", hint) from error
-        raise UnreachableError(f"{at}: {cause}", "is the daemon being restarted?") from error
+        why = self._way.trouble or cause
+        raise UnreachableError(f"{at}: {why}", "is the daemon being restarted?") from error
 
     def _group_hint(self) -> str:
         import grp

@@ -52,6 +52,7 @@ class RemotePlacement:
         """The run that the host is used for."""
         self._confinement: Confinement | None = None
         self._incus: Incus | None = None
+        self._site: IncusSite | None = None
         self._forwards = AsyncExitStack()
 
     @property
@@ -261,19 +262,20 @@ class RemotePlacement:
         """The host's Incus, through a socket here that leads to its own."""
         if self._incus is None:
             from jerichoci.incus.pylxd_incus import PylxdIncus
-            from jerichoci.placement.far_incus import far_socket
+            from jerichoci.placement.far_incus import far_way
 
             site = self.incus_site()
-            socket = await self._forwards.enter_async_context(far_socket(self._session, site))
-            self._incus = PylxdIncus(socket, site.project)
+            way = await self._forwards.enter_async_context(far_way(self._session, site))
+            self._incus = PylxdIncus(way.socket, site.project, way)
+            self._site = site.with_(socket=way.there)
         return self._incus
 
     def incus_site(self) -> IncusSite:
-        """As the host's settings say."""
-        return self._session.host.config.incus
+        """As the host's settings say; with the socket there, once it was reached."""
+        return self._site or self._session.host.config.incus
 
     async def _leave_incus(self) -> None:
-        self._incus = None
+        self._incus = self._site = None
         await self._forwards.aclose()
 
     async def make_outbox(self, path: Path) -> None:

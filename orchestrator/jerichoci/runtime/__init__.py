@@ -123,7 +123,7 @@ async def open_shell(
         case "incus":
             from jerichoci.runtime.guest_shell import open_guest_shell
 
-            return await open_guest_shell(attempt, execution, command)
+            return await open_guest_shell(placement, attempt, execution, command)
         case _:
             from jerichoci.runtime.host_shell import open_host_shell
 

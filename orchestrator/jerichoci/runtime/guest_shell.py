@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import UsageError
@@ -18,11 +17,12 @@ if TYPE_CHECKING:
 
     from jerichoci.incus.api import Incus, Session
     from jerichoci.incus.note import GuestNote
+    from jerichoci.placement import Placement
     from jerichoci.runtime import Attempt
 
 
 async def open_guest_shell(
-    attempt: Attempt, execution: Mapping[str, Any], command: Sequence[str]
+    placement: Placement, attempt: Attempt, execution: Mapping[str, Any], command: Sequence[str]
 ) -> int:
     """Open a shell in the guest of an attempt, or run a command in it; its exit code.
 
@@ -30,11 +30,10 @@ async def open_guest_shell(
         UsageError: the guest was not kept, or it is gone.
         InfrastructureError: Incus can't be reached, or the connection broke.
     """
-    from jerichoci.incus.pylxd_incus import PylxdIncus
     from jerichoci.incus.session import attend
 
     note = _kept(attempt, execution)
-    incus = PylxdIncus(Path(note.socket), note.project)
+    incus = await placement.incus()
     await in_thread(_check, incus, attempt, note)
     terminal = on_terminal()
     size = window_size() if terminal else None

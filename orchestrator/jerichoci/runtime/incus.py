@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
@@ -59,6 +60,8 @@ LOOK_SECS = 2.0
 """Between two looks whether the guest is still there."""
 STOP_MARGIN_SECS = 3.0
 """From the end of the grace to a result, after which the guest is stopped by force."""
+LAST_WORDS_SECS = 1.0
+"""For the result of a guest that is over, beside what the way to its host takes."""
 DELETE_SECS = 60.0
 KEEP_SECS = 24 * 3600.0
 """So long is a kept guest kept."""
@@ -224,14 +227,15 @@ class IncusGuest:
                 await asyncio.wait(waits, timeout=SETUP_SECS, return_when=first)
                 await asyncio.wait(ends, timeout=limit, return_when=first)
                 if result.done():
+                    found = result.result()
                     self._let_go()
-                    return _finish(result.result())
+                    return _finish(found)
                 if stopped.done():
                     await self._end_in_order(result, stop)
                     return Finish(exit_code=None, stopped=True)
-                if not gone.done():
-                    return Finish(exit_code=None, timed_out=True)
-                return await self._last_words(followed, gone.result())
+                why = gone.result() if gone.done() else None
+                result.cancel()
+                return await self._last_words(followed) or self._silent(why)
             finally:
                 for wait in waits:
                     wait.cancel()
@@ -259,24 +263,37 @@ class IncusGuest:
         if not self._attempt.may_be_kept and self._placement.user.uid == 0:
             self._stopping = asyncio.ensure_future(in_thread(self._reached().stop, self._name))
 
-    async def _last_words(self, followed: Following, why: str) -> Finish:
-        """The result of a guest that is gone, if it left one."""
-        try:
-            async with asyncio.timeout(1):
+    async def _last_words(self, followed: Following) -> Finish | None:
+        """The result of a guest that is gone or late, if it left one."""
+        began = time.monotonic()
+        # It may have left it long ago, and the host be out of reach.
+        await followed.carry()
+        limit = LAST_WORDS_SECS + 2 * (time.monotonic() - began)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
                 return _finish(await followed.result())
-        except TimeoutError:
-            raise InfrastructureError(
-                f"guest {self._name} {why} before its job was over",
-                "was it out of memory, or did the job shut it down?",
-            ) from None
+        return None
+
+    def _silent(self, why: str | None) -> Finish:
+        """The end of a guest that left no result; `why` it is gone, if it is.
+
+        Raises:
+            InfrastructureError: it is.
+        """
+        if why is None:
+            return Finish(exit_code=None, timed_out=True)
+        raise InfrastructureError(
+            f"guest {self._name} {why} before its job was over",
+            "was it out of memory, or did the job shut it down?",
+        )
 
     async def _watch(self) -> str:
         """Wait until the guest doesn't run any more; why. Incus may come and go meanwhile."""
-        incus = self._reached()
+        look = partial(self._reached().instance, self._name, patient=False)
         while True:
             await asyncio.sleep(LOOK_SECS)
             with suppress(IncusError):
-                found = await in_thread(incus.instance, self._name)
+                found = await in_thread(look)
                 if found is None:
                     return "disappeared"
                 if not found.is_running:

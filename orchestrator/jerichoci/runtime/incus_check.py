@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError, UsageError
@@ -24,6 +25,31 @@ if TYPE_CHECKING:
     from jerichoci.plan import ExecuteNode, Image, Plan
 
 VM_DRIVER = "qemu"
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where an Incus is, in the words for people: nowhere else if `host` is None."""
+
+    host: str | None = None
+
+    @property
+    def incus(self) -> str:
+        """It, by its host."""
+        return f"Incus on {self.host}" if self.host else "Incus"
+
+    @property
+    def there(self) -> str:
+        """Where a command belongs that mends it."""
+        return f" on {self.host}" if self.host else ""
+
+    @property
+    def flag(self) -> str:
+        """What `pikaci image` must be told."""
+        return f" --host {self.host}" if self.host else ""
+
+
+HERE = Where()
 _LOOKING = ThreadPoolExecutor(max_workers=1, thread_name_prefix="departed")
 
 
@@ -46,7 +72,8 @@ async def check_guests(
     networks = {node.runtime_config.get("network") for node in nodes} - {None}
     images = [known[role] for role in sorted(roles)]
     site = placement.incus_site()
-    found = await in_thread(_check, incus, site, images, networks)
+    where = Where(placement.host) if placement.is_away else HERE
+    found = await in_thread(_check, incus, site, images, networks, where)
     # Nobody waits for it: whatever is not seen to be gone now is seen to later.
     if not placement.is_away:
         state = StateLayout(placement.state_root)
@@ -72,71 +99,80 @@ def _check_texts(node: ExecuteNode) -> None:
 
 
 def _check(
-    incus: Incus, site: IncusSite, images: Sequence[Image], networks: Iterable[object]
+    incus: Incus, site: IncusSite, images: Sequence[Image], networks: Iterable[object], where: Where
 ) -> GuestSurvey:
     server = incus.server()
-    if not server.is_trusted:
-        raise UsageError("Incus doesn't trust this user", "use its unix socket")
+    _check_trust(server, where)
     try:
         found = survey(incus, site, [image.alias for image in images])
     except MissingError:
-        check_project(incus, server)
+        check_project(incus, server, where)
         raise
     if found.profile is None:
-        check_project(incus, server)
-    _check_place(incus, found, site)
+        check_project(incus, server, where)
+    _check_place(incus, found, site, where)
     for image in images:
-        _check_image(incus, server, image, found.images[image.alias])
+        _check_image(incus, server, image, found.images[image.alias], where)
     for network in networks:
         if not incus.has_network(str(network)):
             raise UsageError(
-                f"the host has no bridge {network}", f"`incus network create {network}` makes one"
+                f"{where.host or 'the host'} has no bridge {network}",
+                f"`incus network create {network}`{where.there} makes one",
             )
     return found
 
 
-def check_project(incus: Incus, server: Server) -> None:
+def _check_trust(server: Server, where: Where) -> None:
+    if not server.is_trusted:
+        raise UsageError(f"{where.incus} doesn't trust this user", "use its unix socket")
+
+
+def check_project(incus: Incus, server: Server, where: Where = HERE) -> None:
     """See that Incus lets us in, and that the project is there.
 
     Raises:
         UsageError: it doesn't, or it isn't.
     """
-    if not server.is_trusted:
-        raise UsageError("Incus doesn't trust this user", "use its unix socket")
+    _check_trust(server, where)
     if not incus.has_project():
         raise UsageError(
-            f"Incus has no project {incus.project}",
-            f"`incus project create {incus.project}` makes one, or name yours in {hosts_file()}",
+            f"{where.incus} has no project {incus.project}",
+            f"`incus project create {incus.project}`{where.there} makes one, or name yours in"
+            f" {hosts_file()}",
         )
 
 
-def _check_place(incus: Incus, found: GuestSurvey, site: IncusSite) -> None:
+def _check_place(incus: Incus, found: GuestSurvey, site: IncusSite, where: Where) -> None:
     if found.profile is None:
         raise UsageError(
-            f"project {site.project} of Incus has no profile {site.profile}",
-            f"`incus profile create {site.profile} --project {site.project}` makes one",
+            f"project {site.project} of {where.incus} has no profile {site.profile}",
+            f"`incus profile create {site.profile} --project {site.project}`{where.there} makes"
+            " one",
         )
     if found.pool is None:
         raise UsageError(
-            f"profile {site.profile} of project {site.project} has no root disk",
+            f"profile {site.profile} of project {site.project}{where.there} has no root disk",
             f"`incus profile device add {site.profile} root disk path=/ pool=POOL"
-            f" --project {site.project}` gives it one",
+            f" --project {site.project}`{where.there} gives it one",
         )
     if not found.unpacked and incus.pool_driver(found.pool) is None:
         raise UsageError(
-            f"Incus has no storage pool {found.pool}",
-            f"`incus storage create {found.pool} btrfs` makes one",
+            f"{where.incus} has no storage pool {found.pool}",
+            f"`incus storage create {found.pool} btrfs`{where.there} makes one",
         )
 
 
-def _check_image(incus: Incus, server: Server, image: Image, found: StoredImage | None) -> None:
+def _check_image(
+    incus: Incus, server: Server, image: Image, found: StoredImage | None, where: Where
+) -> None:
+    command = f"pikaci image import {image.role}{where.flag}"
     mend = (
-        f"`pikaci image import {image.role}` builds and imports the role's package;"
-        f" `pikaci image import {image.role} --from DIR` takes what is made already"
+        f"`{command}` builds and imports the role's package; `{command} --from DIR` takes what is"
+        " made already"
     )
     if found is None:
         raise UsageError(
-            f"project {incus.project} of Incus has no image {image.alias}"
+            f"project {incus.project} of {where.incus} has no image {image.alias}"
             f" (role {image.role}, {image.instance_type})",
             mend,
         )
@@ -144,12 +180,13 @@ def _check_image(incus: Incus, server: Server, image: Image, found: StoredImage 
     if found.is_vm != is_vm:
         kind = "virtual-machine" if found.is_vm else "container"
         raise UsageError(
-            f"image {image.alias} is for a {kind}; role {image.role} asks for a"
+            f"image {image.alias}{where.there} is for a {kind}; role {image.role} asks for a"
             f" {image.instance_type}",
             mend,
         )
     if is_vm and VM_DRIVER not in server.drivers:
+        whose = where.incus if where.host else "this host's Incus"
         raise UsageError(
-            f"role {image.role} asks for a virtual machine, and this host's Incus can't run any",
+            f"role {image.role} asks for a virtual machine, and {whose} can't run any",
             "`pikaci doctor` says what it lacks; or use the container image",
         )

@@ -121,6 +121,11 @@ class Session:
         return self._lost is not None
 
     @property
+    def lost(self) -> HostLostError | None:
+        """Why, if so."""
+        return self._lost
+
+    @property
     def is_open(self) -> bool:
         """Whether there is an agent, and a line to it or hope for one."""
         return self._keeping is not None and self._lost is None
