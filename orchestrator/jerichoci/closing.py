@@ -25,14 +25,14 @@ from jerichoci.layout import (
     StateLayout,
     make_private,
 )
-from jerichoci.owner import holding_names, is_owned, owning
+from jerichoci.owner import is_owned, owning
 from jerichoci.process import end_recorded_groups
+from jerichoci.removal import remove_unowned
 from jerichoci.status import CauseCode, FailureKind, Outcome, Status
 from jerichoci.workspace import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 LOGGER = logging.getLogger("jerichoci")
 MESSAGE = "the process that ran it died before the run was over"
@@ -233,21 +233,3 @@ def _reap(state: StateLayout, name: str) -> bool:
     elif name.endswith(REMOVED_SUFFIX):
         remove_tree(state.runs / name)
     return False
-
-
-def remove_unowned(state: StateLayout, run_dir: Path) -> bool:
-    """Remove a run directory, half-made or whole; False if it is owned or gone.
-
-    Raises:
-        OSError: it can't be removed; if its name is gone, the rest is left to the next reaper.
-    """
-    away = run_dir.with_name(f"{run_dir.name}.{os.urandom(4).hex()}{REMOVED_SUFFIX}")
-    with holding_names(state) as held:
-        if not held or is_owned(run_dir):
-            return False
-        try:
-            run_dir.rename(away)
-        except FileNotFoundError:
-            return False
-    remove_tree(away)
-    return True

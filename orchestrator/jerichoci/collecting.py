@@ -5,6 +5,8 @@
   objects, fetched sources and caches that no remaining run names, and what of the guests' store no
   guest uses. Nix roots lie in a run's directory and go with it. A snapshot used within the last
   hour stays: it may belong to a run that has no record yet.
+
+What is left on other machines is `leftovers`'.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jerichoci.closing import close_dead_runs, going_on, remove_unowned
+from jerichoci.closing import close_dead_runs, going_on
 from jerichoci.guestviews import collect_views, remove_stale_views
 from jerichoci.lock import try_lock
 from jerichoci.materialise import remove_snapshot, remove_stale_materialisations
 from jerichoci.owner import is_owned
+from jerichoci.removal import remove_unowned
 from jerichoci.repository import RECENT_SECS, prune_repository
+from jerichoci.ssh.socketdir import remove_stale_sockets
 from jerichoci.store import RunStore
 from jerichoci.workspace import remove_tree
 
@@ -58,6 +62,8 @@ def reap(state: StateLayout) -> Reaped:
     guests: list[str] = []
     with going_on("guests may stay"):
         guests = _reap_guests(state)
+    with going_on("sockets that led to hosts stay"):
+        remove_stale_sockets()
     with going_on("half-made snapshots stay"):
         remove_stale_materialisations(state.root)
     with going_on("half-made views of the guests' store stay"):

@@ -206,22 +206,43 @@ async def prune_repository(state_root: Path, kept: Callable[[], Collection[str]]
     return gone
 
 
+async def unused_snapshots(state_root: Path, kept: Collection[str]) -> list[str]:
+    """The trees that `prune_repository` would forget now.
+
+    Raises:
+        InfrastructureError: git failed.
+    """
+    repository = Repository.at(state_root)
+    if not repository.exists:
+        return []
+    return sorted(_unused(repository, await _refs(repository), frozenset(kept)))
+
+
 async def _forget(repository: Repository, kept: frozenset[str]) -> list[str]:
-    git = repository.git
-    listing = await git.out("for-each-ref", "--format=%(refname)", SNAPSHOT_REFS, DERIVED_REFS)
-    refs = listing.decode().split()
-    gone = {
+    refs = await _refs(repository)
+    gone = _unused(repository, refs, kept)
+    doomed = [ref for ref in refs if ref.split("/")[2] in gone]
+    await repository.git.out(
+        "update-ref", "--stdin", stdin=b"".join(b"delete %b\n" % r.encode() for r in doomed)
+    )
+    return sorted(gone)
+
+
+async def _refs(repository: Repository) -> list[str]:
+    listing = await repository.git.out(
+        "for-each-ref", "--format=%(refname)", SNAPSHOT_REFS, DERIVED_REFS
+    )
+    return listing.decode().split()
+
+
+def _unused(repository: Repository, refs: Collection[str], kept: frozenset[str]) -> set[str]:
+    return {
         tree
         for ref in refs
         if ref.startswith(f"{SNAPSHOT_REFS}/")
         and (tree := ref.rpartition("/")[2]) not in kept
         and not _used_recently(repository.path / ref)
     }
-    doomed = [ref for ref in refs if ref.split("/")[2] in gone]
-    await git.out(
-        "update-ref", "--stdin", stdin=b"".join(b"delete %b\n" % r.encode() for r in doomed)
-    )
-    return sorted(gone)
 
 
 def _used_recently(ref: Path) -> bool:

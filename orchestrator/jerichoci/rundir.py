@@ -14,13 +14,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from jerichoci import atomic
-from jerichoci.closing import remove_unowned
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.event import EventBase, RunFinished, RunStarted
 from jerichoci.journal import Journal, Sink, open_journal
 from jerichoci.layout import UNBORN_SUFFIX, RunLayout, StateLayout, make_private
 from jerichoci.owner import holding_names, owning
 from jerichoci.record import JobRecord, PreparedOutput, PreparedOutputs, RunRecord
+from jerichoci.removal import remove_unowned
 from jerichoci.workspace import remove_tree
 
 if TYPE_CHECKING:

@@ -122,6 +122,24 @@ def nix_options(
     return NixOptions(override_inputs, settings, offline, show_trace)
 
 
+def which_hosts(command: Decorated) -> Decorated:
+    """On which hosts to clean up as well."""
+    for option in reversed(
+        (
+            click.option(
+                "--host",
+                "hosts",
+                multiple=True,
+                metavar="NAME",
+                help="Of the hosts, only this one; may be given again.",
+            ),
+            click.option("--no-hosts", is_flag=True, help="Only this machine."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 def run_argument(command: Decorated) -> Decorated:
     """The run a command is about."""
     return click.argument("run", metavar="RUN", shell_complete=complete_run)(command)

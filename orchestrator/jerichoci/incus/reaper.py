@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,11 @@ from jerichoci.ids import is_run_id
 from jerichoci.incus.api import IncusError
 from jerichoci.incus.note import EXPIRY_LABEL, OWNER_LABEL, RUN_LABEL, guest_notes
 from jerichoci.owner import is_owned
+from jerichoci.placement import User
 from jerichoci.workspace import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from jerichoci.incus.api import Incus, Instance
     from jerichoci.incus.note import GuestNote, GuestNotes
@@ -37,31 +39,39 @@ HAND_OVER_SECS = 30.0
 """For a guest to give its files away; one that hangs keeps them."""
 
 
+@dataclass(frozen=True)
+class AwayGuests:
+    """The guests of some runs that are in the Incus of another host, where we are `user`.
+
+    Those of the runs in `removed` are kept no longer.
+    """
+
+    host: str
+    runs: Collection[str]
+    removed: Collection[str]
+    user: User
+
+
 def reap_guests(
     state: StateLayout,
     open_incus: Opener | None = None,
     *,
     handed_over: bool = True,
-    away: str | None = None,
+    away: AwayGuests | None = None,
 ) -> list[str]:
     """Remove the guests of dead runs, those whose time is over, and those that were handed over.
 
-    Those of this machine, or those of the host `away`, which `open_incus` reaches. Returns the
-    names of those that were there and not on their way out. Without `handed_over`, Incus is trusted
-    to remove what it was asked to.
+    Those of this machine, or those `away`, whose Incus `open_incus` reaches. Returns the names of
+    those that were there and not on their way out. Without `handed_over`, Incus is trusted to
+    remove what it was asked to.
     """
     notes = guest_notes(state)
-    doomed = [
-        note
-        for note in notes.all()
-        if note.away == away and _is_doomed(state, note, handed_over=handed_over)
-    ]
     removed = []
-    for note in doomed:
+    for note in doomed_guests(state, handed_over=handed_over, away=away):
         incus = (open_incus or _open)(Path(note.socket), note.project)
         try:
             found = incus.instance(note.name)
-            _hand_over(incus, found)
+            _hand_over(incus, found, away.user if away else _me())
             incus.delete(note.name, DELETE_SECS)
         except PikaciError as error:
             LOGGER.warning("guest %s stays: %s", note.name, error)
@@ -70,6 +80,18 @@ def reap_guests(
         if found is not None and not note.handed_over:
             removed.append(note.name)
     return removed
+
+
+def doomed_guests(
+    state: StateLayout, *, handed_over: bool = True, away: AwayGuests | None = None
+) -> list[GuestNote]:
+    """The guests that `reap_guests` would remove."""
+    return [
+        note
+        for note in guest_notes(state).all()
+        if _is_meant(note, away)
+        and (_is_removed(note, away) or _is_doomed(state, note, handed_over=handed_over))
+    ]
 
 
 def remove_kept(state: StateLayout, run_id: str) -> None:
@@ -81,7 +103,7 @@ def remove_kept(state: StateLayout, run_id: str) -> None:
     notes = guest_notes(state)
     for note in [note for note in notes.all() if note.run_id == run_id and note.away is None]:
         incus = _open(Path(note.socket), note.project)
-        _hand_over(incus, incus.instance(note.name))
+        _hand_over(incus, incus.instance(note.name), _me())
         incus.delete(note.name, DELETE_SECS)
         notes.forget(note.name)
 
@@ -135,6 +157,16 @@ def _open(socket: Path, project: str) -> Incus:
     return PylxdIncus(socket, project)
 
 
+def _is_meant(note: GuestNote, away: AwayGuests | None) -> bool:
+    if away is None:
+        return note.away is None
+    return note.away == away.host and note.run_id in away.runs
+
+
+def _is_removed(note: GuestNote, away: AwayGuests | None) -> bool:
+    return away is not None and note.run_id in away.removed
+
+
 def _is_doomed(state: StateLayout, note: GuestNote, *, handed_over: bool) -> bool:
     if note.handed_over:
         return handed_over
@@ -151,14 +183,18 @@ def _is_stray(state: StateLayout, found: Instance) -> bool:
     return not is_run_id(run_id) or not is_owned(state.run(run_id).root)
 
 
-def _hand_over(incus: Incus, found: Instance | None) -> None:
-    """Have a guest give us its files, which only root could remove without it."""
-    if os.getuid() == 0 or found is None or not found.is_running:
+def _me() -> User:
+    return User(os.getuid(), os.getgid())
+
+
+def _hand_over(incus: Incus, found: Instance | None, user: User) -> None:
+    """Have a guest give a user its files, which only root could remove without it."""
+    if user.uid == 0 or found is None or not found.is_running:
         return
     from jerichoci.runtime.guest_job import hand_over_command
 
     with suppress(IncusError):
-        incus.execute(found.name, *hand_over_command(os.getuid(), os.getgid()), HAND_OVER_SECS)
+        incus.execute(found.name, *hand_over_command(user.uid, user.gid), HAND_OVER_SECS)
 
 
 def _forget(state: StateLayout, notes: GuestNotes, note: GuestNote) -> None:

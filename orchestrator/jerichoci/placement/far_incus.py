@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import shutil
-import tempfile
 import threading
 import time
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import PikaciError
@@ -17,9 +14,11 @@ from jerichoci.incus.api import UnreachableError
 from jerichoci.incus.site import SERVICE_SOCKET, SOCKET
 from jerichoci.ssh.errors import HostSetupError
 from jerichoci.ssh.forward import OPEN_SECS, forwarded_socket
+from jerichoci.ssh.socketdir import socket_directory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
 
     from jerichoci.incus.site import IncusSite
     from jerichoci.ssh.forward import Forward
@@ -104,14 +103,10 @@ async def far_way(session: Session, site: IncusSite) -> AsyncIterator[FarWay]:
         InfrastructureError: the host was lost.
     """
     there = await _find(session, [site.socket] if site.socket else [SERVICE_SOCKET, SOCKET])
-    # A socket's path is short.
-    directory = Path(tempfile.mkdtemp(prefix="pikaci-"))
-    try:
+    with socket_directory() as directory:
         way = FarWay(session, directory / "incus", there)
         async with way.open():
             yield way
-    finally:
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
 
 async def _find(session: Session, places: Sequence[str]) -> str:

@@ -54,6 +54,8 @@ class RemotePlacement:
         self._incus: Incus | None = None
         self._site: IncusSite | None = None
         self._forwards = AsyncExitStack()
+        self._keeps = False
+        """Whether the run's directory stays there for a look."""
 
     @property
     def host(self) -> str:
@@ -104,6 +106,7 @@ class RemotePlacement:
     async def serving(self, run_id: str) -> AsyncIterator[None]:
         """Connect, and hold a directory for the run."""
         from jerichoci.away import away_notes
+        from jerichoci.leftovers import clearing, has_guests
 
         await self._session.open()
         self._session.patient()
@@ -111,11 +114,15 @@ class RemotePlacement:
         notes = away_notes(self._state)
         notes.write(self._session, run_id)
         try:
-            async with self._session.holding("open_run", name=self._run_name(run_id)):
+            async with (
+                self._session.holding("open_run", name=self._run_name(run_id)),
+                clearing(self._session, self._state),
+            ):
                 yield
         finally:
             await self._leave_incus()
-            if not self._session.is_lost:
+            leaves = self._keeps or has_guests(self._state, self.host, run_id)
+            if not self._session.is_lost and not leaves:
                 notes.forget(self.host, run_id)
 
     def run_directory(self, run_id: str) -> Path:
@@ -247,6 +254,7 @@ class RemotePlacement:
         del path
         run = self.run_directory(self._run_id)
         await self._session.value("keep_run", path=str(run), secs=KEEP_SECS)
+        self._keeps = True
 
     async def remove(self, path: Path) -> None:
         """Remove a directory there."""

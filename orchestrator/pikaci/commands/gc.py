@@ -19,14 +19,26 @@ from pikaci import options
     help="Keep the newest N runs that are over.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would go.")
+@options.which_hosts
 @options.flake
 @options.state_root
-def command(flake: str | None, state_root: str | None, keep_runs: int, *, dry_run: bool) -> None:
+def command(
+    flake: str | None,
+    state_root: str | None,
+    keep_runs: int,
+    hosts: tuple[str, ...],
+    *,
+    dry_run: bool,
+    no_hosts: bool,
+) -> None:
     """Remove old runs, and the snapshots, git objects and Nix roots that only they needed.
 
-    A run that is going on, and whatever a kept run needs to be run again, stays.
+    A run that is going on, and whatever a kept run needs to be run again, stays. On hosts goes what
+    the removed runs kept there, and the snapshots beyond the bounds of the host's `keep`.
     """
     from jerichoci.collecting import collect_garbage
+    from jerichoci.leftovers import collect_hosts
+    from pikaci.tidied import print_collected, print_reaped
 
     state = options.open_state(state_root, flake)
     state.make()
@@ -37,3 +49,8 @@ def command(flake: str | None, state_root: str | None, keep_runs: int, *, dry_ru
         f" {len(report.refs)} snapshot refs, {len(report.views)} views of the guests' store;"
         f" kept {report.kept} runs, and what was used within the last hour"
     )
+    if no_hosts:
+        return
+    for tidied in asyncio.run(collect_hosts(state, hosts, dry_run=dry_run)):
+        print_reaped(tidied)
+        print_collected(tidied, verb)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import click
 
 from pikaci import options
 
 
 @click.command("reap")
+@options.which_hosts
 @options.flake
 @options.state_root
-def command(flake: str | None, state_root: str | None) -> None:
-    """Close the runs whose process died and remove what they left behind.
+def command(
+    flake: str | None, state_root: str | None, hosts: tuple[str, ...], *, no_hosts: bool
+) -> None:
+    """Close the runs whose process died and remove what they left behind, here and on hosts.
 
     Guests go that nobody needs: those of dead runs, and those that were kept for long enough.
     """
     from jerichoci.collecting import reap
+    from jerichoci.leftovers import reap_hosts
+    from pikaci.tidied import print_reaped
 
     state = options.open_state(state_root, flake)
     state.make()
@@ -24,5 +31,7 @@ def command(flake: str | None, state_root: str | None) -> None:
         click.echo(f"closed {run_id}")
     for name in reaped.guests:
         click.echo(f"removed guest {name}")
-    if not reaped.runs and not reaped.guests:
+    tidied = [] if no_hosts else asyncio.run(reap_hosts(state, hosts))
+    said = [print_reaped(host) for host in tidied]
+    if not reaped.runs and not reaped.guests and not any(said):
         click.echo("nothing to reap", err=True)

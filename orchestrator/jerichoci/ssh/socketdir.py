@@ -1,0 +1,88 @@
+"""Directories for sockets that lead to other machines, found again when their process was killed.
+
+They are all in one directory of the user's, `$TMPDIR/pikaci-<uid>`, since a socket's path is short.
+Whoever has one holds its lock; one whose lock is free was left by a process that died.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MOST_BYTES = 80
+"""Of the directory's path; a socket's has 107 at most."""
+OLD_TMP = "/tmp"  # noqa: S108 - what is made there is the user's alone
+
+
+@contextmanager
+def socket_directory() -> Iterator[Path]:
+    """A directory for sockets, which goes with the block.
+
+    Raises:
+        InfrastructureError: there can be none.
+    """
+    base = socket_base()
+    with ExitStack() as stack:
+        try:
+            made = _make(base, stack)
+        except OSError as error:
+            raise InfrastructureError(
+                f"there can be no socket in {base}: {error.strerror}", "make room, or mend it"
+            ) from error
+        stack.callback(shutil.rmtree, made, ignore_errors=True)
+        yield made
+
+
+def _make(base: Path, stack: ExitStack) -> Path:
+    base.mkdir(mode=0o700, exist_ok=True)
+    found = base.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise InfrastructureError(f"{base} isn't ours", "remove it, or give another TMPDIR")
+    # Nobody looks for free locks meanwhile.
+    with _held(base, fcntl.LOCK_SH):
+        made = Path(tempfile.mkdtemp(prefix="", dir=base))
+        stack.enter_context(_held(made, fcntl.LOCK_SH))
+    return made
+
+
+def remove_stale_sockets() -> list[str]:
+    """Remove the directories of processes that died; their names.
+
+    Raises:
+        OSError: they can't be looked at.
+    """
+    base = socket_base()
+    removed: list[str] = []
+    with suppress(FileNotFoundError), _held(base, fcntl.LOCK_EX):
+        for path in base.iterdir():
+            with suppress(BlockingIOError), _held(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                shutil.rmtree(path, ignore_errors=True)
+                removed.append(path.name)
+    return sorted(removed)
+
+
+def socket_base() -> Path:
+    """Where this user's are."""
+    places = [Path(place) / f"pikaci-{os.getuid()}" for place in (tempfile.gettempdir(), OLD_TMP)]
+    return next((path for path in places if len(os.fsencode(path)) <= MOST_BYTES), places[-1])
+
+
+@contextmanager
+def _held(directory: Path, how: int) -> Iterator[None]:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, how)
+        yield
+    finally:
+        os.close(fd)
