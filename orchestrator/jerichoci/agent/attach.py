@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import select
 import socket
-import sys
-import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,11 @@ LISTENING = b"listening"
 CHUNK_BYTES = 256 * 1024
 START_SECS = 60.0
 """For an agent to listen: it imports some files, perhaps from a slow disk."""
+LAST_SECS = 5.0
+"""For what an agent said last to go out."""
+GONE = select.POLLERR | select.POLLHUP
+LOCK = "lock"
+"""Held by an agent as long as it lives."""
 
 
 def attach(work: str, told: dict[str, Any], say: Callable[..., None]) -> None:
@@ -30,7 +34,7 @@ def attach(work: str, told: dict[str, Any], say: Callable[..., None]) -> None:
     if told["resume"]:
         link = _connected(directory)
         if link is None:
-            say(gone=True, boot_id=boot_id())
+            say(gone=True, died=_has_died(directory), boot_id=boot_id())
             return
     else:
         os.makedirs(directory, 0o700, exist_ok=True)
@@ -64,6 +68,24 @@ def _connected(directory: str) -> socket.socket | None:
         link.close()
         return None
     return link
+
+
+def _has_died(directory: str) -> bool:
+    """Whether an agent that is gone didn't end in order, which takes its directory along."""
+    import fcntl
+
+    try:
+        lock = os.open(os.path.join(directory, LOCK), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(lock)
 
 
 def _start(work: str, directory: str, told: dict[str, Any]) -> None:
@@ -107,20 +129,68 @@ def _last_words(directory: str) -> str:
     return "it said nothing"
 
 
-def _relay(link: socket.socket) -> None:
-    def up() -> None:
-        with suppress(OSError):
-            while data := os.read(0, CHUNK_BYTES):
-                link.sendall(data)
-        with suppress(OSError):
-            link.shutdown(socket.SHUT_WR)
+class _Way:
+    """Bytes on their way from one descriptor to another; neither of them blocks."""
 
-    threading.Thread(target=up, daemon=True).start()
+    def __init__(self, source: int, sink: int) -> None:
+        self._source = source
+        self._sink = sink
+        self._held = memoryview(b"")
+
+    def waits_for(self) -> tuple[int, int]:
+        """The descriptor that has to be ready next, and for what."""
+        return (self._sink, select.POLLOUT) if self._held else (self._source, select.POLLIN)
+
+    def go_on(self) -> bool:
+        """Pass on what can be passed on just now; False at the end.
+
+        Raises:
+            OSError: the other end is gone.
+        """
+        with suppress(BlockingIOError):
+            if not self._held:
+                self._held = memoryview(os.read(self._source, CHUNK_BYTES))
+                if not self._held:
+                    return False
+            self._held = self._held[os.write(self._sink, self._held) :]
+        return True
+
+
+def _relay(link: socket.socket) -> None:
+    """Pass bytes on until either end is gone.
+
+    An agent hangs up when another relay has taken this one's place, whose stdout may be stuck then.
+    """
+    agent = link.fileno()
+    for fd in (0, 1, agent):
+        os.set_blocking(fd, False)
+    ways = [down := _Way(agent, 1), up := _Way(0, agent)]
+    end: float | None = None
     with suppress(OSError):
-        while data := link.recv(CHUNK_BYTES):
-            view = memoryview(data)
-            while view:
-                view = view[os.write(1, view) :]
-    # The other thread may sit in a read that never ends.
-    sys.stdout.flush()
+        while end is None or time.monotonic() < end:
+            # Whether it is gone is told of whoever is named here.
+            seen = _ready(ways, (1,) if end else (1, agent), end)
+            if seen.get(1, 0) & GONE:
+                break
+            if end is None and seen.get(agent, 0) & GONE:
+                end = time.monotonic() + LAST_SECS
+            if not down.go_on():
+                break
+            try:
+                if up in ways and not up.go_on():
+                    break
+            except OSError:
+                ways.remove(up)
     os._exit(0)
+
+
+def _ready(ways: list[_Way], known: tuple[int, ...], end: float | None) -> dict[int, int]:
+    """Wait until something can go on; what is known of descriptors then."""
+    wanted = dict.fromkeys(known, 0)
+    for way in ways:
+        fd, event = way.waits_for()
+        wanted[fd] = wanted.get(fd, 0) | event
+    poll = select.poll()
+    for fd, events in wanted.items():
+        poll.register(fd, events)
+    return dict(poll.poll(None if end is None else LAST_SECS * 1000))

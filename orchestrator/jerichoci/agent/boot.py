@@ -56,7 +56,7 @@ def receive(home: str, told: dict) -> None:  # type: ignore[type-arg]  # old one
 
 def main() -> None:
     """Say what is wrong, or become the relay to an agent."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever has an older one is told so
         say(fault={"what": "python", "version": sys.version.split()[0]})
         return
     told = json.loads(sys.argv[1])
@@ -68,13 +68,15 @@ def main() -> None:
             say(fault={"what": "owner", "path": work, "uid": owner, "me": os.getuid()})
             return
         home = os.path.join(work, "agent", told["digest"])
-        probe = os.path.join(work, ".probe-" + os.urandom(4).hex())
-        try:
-            with open(probe, "wb") as file:
-                file.write(bytes(4096))
-        finally:
-            if os.path.exists(probe):
-                os.unlink(probe)
+        # A disk that is full by now is no reason to leave an agent alone.
+        if not told["resume"]:
+            probe = os.path.join(work, ".probe-" + os.urandom(4).hex())
+            try:
+                with open(probe, "wb") as file:
+                    file.write(bytes(4096))
+            finally:
+                if os.path.exists(probe):
+                    os.unlink(probe)
         os.makedirs(os.path.dirname(home), 0o700, exist_ok=True)
         if not os.path.isdir(home):
             receive(home, told)

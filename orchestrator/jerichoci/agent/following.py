@@ -12,8 +12,8 @@ from jerichoci.outbox import FIRST_POLL_SECS, LAST_POLL_SECS, POLL_GROWTH, Glimp
 if TYPE_CHECKING:
     from pathlib import Path
 
-CHUNK_BYTES = 1024 * 1024
-"""The most that goes over the connection at once."""
+CHUNK_BYTES = 4 * 1024 * 1024
+"""The most that goes over the connection at once: with each of them goes a round trip."""
 
 
 async def watch_log(path: Path, offset: int, wait_secs: float) -> bytes:

@@ -33,8 +33,14 @@ class Readable(Protocol):
 
 
 def pack(values: Mapping[str, Any], data: bytes = b"") -> bytes:
-    """A frame."""
+    """A frame.
+
+    Raises:
+        FrameError: it would be too long for the other end.
+    """
     text = json.dumps(values, separators=(",", ":")).encode("ascii")
+    if len(text) + len(data) > MOST_BYTES:
+        raise FrameError(f"a frame of {len(text) + len(data)} bytes")
     return LENGTHS.pack(len(text), len(data)) + text + data
 
 

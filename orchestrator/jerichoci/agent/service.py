@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci import atomic, slots
 from jerichoci.agent.attach import boot_id
+from jerichoci.agent.collector import KEPT, SNAPSHOT, Bounds, Collector
 from jerichoci.agent.following import watch_log, watch_outbox
 from jerichoci.agent.gathering import Gathering
 from jerichoci.agent.operation import Call, operation
 from jerichoci.environment import host_environment
 from jerichoci.errors import InfrastructureError
-from jerichoci.layout import RunLayout, make_private
+from jerichoci.layout import RunLayout, StateLayout, make_private
 from jerichoci.nix import NixOptions
-from jerichoci.owner import owning
+from jerichoci.owner import holding_names, owning
 from jerichoci.placement.local import LocalPlacement
 from jerichoci.realise import Realised, Realiser
 from jerichoci.stop import Stop
@@ -54,9 +55,6 @@ WELL_KNOWN = (
     "/bin",
 )
 """Where programs are that a login shell would find, and ssh's own PATH may lack."""
-KEPT = "kept"
-SNAPSHOT = "snapshot"
-"""In a run's directory, a link whose target's name is the snapshot that the run needs."""
 VERSION_SECS = 60.0
 """For a program to be read from a slow disk, and say its version."""
 BASES = 3
@@ -79,6 +77,15 @@ class Build:
     drv_path: str | None
     out_path: str
     timeout_secs: int
+
+
+@dataclass
+class _Started:
+    """A program, when it was started by the monotonic clock, and how long it ran."""
+
+    running: Running
+    since: float
+    ran_secs: float | None = None
 
 
 class _Teller:
@@ -128,7 +135,7 @@ class Service:
             make_private(work / name)
         self._placement = LocalPlacement(work, nix)
         self._held: dict[str, AsyncExitStack] = {}
-        self._running: dict[str, Running] = {}
+        self._running: dict[str, _Started] = {}
         self._gatherings: dict[str, Gathering] = {}
 
     def facts(self) -> dict[str, Any]:
@@ -188,8 +195,10 @@ class Service:
     async def _run_directory(self, path: Path) -> AsyncIterator[None]:
         run = RunLayout(path)
         with ExitStack() as owned:
-            make_private(path)
-            owned.enter_context(owning(path))
+            # Whoever reaps takes what has no owner.
+            with holding_names(StateLayout(self._work), shared=True):
+                make_private(path)
+                owned.enter_context(owning(path))
             for directory in (run.scratch, run.gcroots, run.prepared):
                 make_private(directory)
             try:
@@ -202,6 +211,24 @@ class Service:
     async def keep_run(self, _call: Call, *, path: str, secs: float) -> None:
         """Keep the directory of a run for a while after its end, by this host's clock."""
         atomic.write_bytes(Path(path) / KEPT, str(time.time() + secs).encode())
+
+    @operation
+    async def end_sessions(self, _call: Call, *, sessions: list[str]) -> dict[str, list[str]]:
+        """Have other agents end whose orchestrators are dead; what did, and what runs there are."""
+        return asdict(await Collector(self._work).end_sessions(sessions))
+
+    @operation
+    async def reap(self, _call: Call, *, runs: list[str]) -> dict[str, Any]:
+        """Remove what died, and these runs even if they are kept; what went and what is left."""
+        return asdict(await asyncio.to_thread(Collector(self._work).reap, frozenset(runs)))
+
+    @operation
+    async def collect(
+        self, _call: Call, *, bounds: dict[str, int], dry_run: bool
+    ) -> dict[str, Any]:
+        """Remove what is beyond the bounds; what went, or would."""
+        found = await Collector(self._work).collect(Bounds(**bounds), dry_run=dry_run)
+        return asdict(found)
 
     @operation
     async def run(
@@ -229,28 +256,38 @@ class Service:
         spawning = self._placement.spawn(
             argv, cwd=Path(cwd), env=env, log=Path(log), notes=Path(notes)
         )
-        self._running[handle] = await self._hold(handle, spawning)
+        since = time.monotonic()
+        self._running[handle] = _Started(await self._hold(handle, spawning), since)
 
     @operation
-    async def wait(self, _call: Call, *, handle: str) -> int:
-        """Wait for a program's exit code; all it printed is in its log then."""
-        return await self._started(handle).wait()
+    async def wait(self, _call: Call, *, handle: str, log: str) -> dict[str, int]:
+        """Wait for a program's exit code; all it printed is in its log then, which has a size."""
+        started = self._started(handle)
+        code = await started.running.wait()
+        started.ran_secs = time.monotonic() - started.since
+        return {"exit_code": code, "log_bytes": Path(log).stat().st_size}
+
+    @operation
+    async def ended_within(self, _call: Call, *, handle: str, secs: float) -> bool:
+        """Whether a program that is waited for has ended, and took no longer."""
+        ran_secs = self._started(handle).ran_secs
+        return ran_secs is not None and ran_secs <= secs
 
     @operation
     async def terminate(self, _call: Call, *, handle: str) -> None:
         """TERM for a program."""
-        self._started(handle).terminate()
+        self._started(handle).running.terminate()
 
     @operation
     async def kill(self, _call: Call, *, handle: str) -> None:
         """KILL for a program."""
-        self._started(handle).kill()
+        self._started(handle).running.kill()
 
-    def _started(self, handle: str) -> Running:
-        running = self._running.get(handle)
-        if running is None:
+    def _started(self, handle: str) -> _Started:
+        started = self._running.get(handle)
+        if started is None:
             raise InfrastructureError("that program isn't running any more")
-        return running
+        return started
 
     @operation
     async def read_log(

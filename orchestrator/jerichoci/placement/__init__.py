@@ -41,6 +41,15 @@ class Running(Protocol):
     async def wait(self) -> int:
         """Wait for its exit code (128 + the signal's number if a signal ended it)."""
 
+    async def ended_within(self, secs: float) -> bool:
+        """Whether it has ended and took no longer, even if nobody could be told in time.
+
+        Waits until its host can be asked; somebody must wait for its end, too.
+
+        Raises:
+            HostUnavailableError: the host was lost.
+        """
+
     def terminate(self) -> None:
         """Ask it to end (TERM)."""
 

@@ -26,16 +26,23 @@ class FarProcess:
         self._far_log = far_log
         self._log = log
         self._offset = 0
+        self._end: int | None = None
+        """How long the log is, when it is complete."""
         self._following = asyncio.create_task(self._follow())
 
     async def wait(self) -> int:
         """Wait for the exit code, and for what was printed to be here."""
-        code = int(await self._session.value("wait", handle=self._handle))
-        self._following.cancel()
-        await asyncio.gather(self._following, return_exceptions=True)
-        while await self._carry(0.0):
-            pass
-        return code
+        ended = await self._session.value("wait", handle=self._handle, log=str(self._far_log))
+        self._end = int(ended["log_bytes"])
+        if self._is_behind():
+            # Whoever waits no longer leaves it to `close`.
+            await asyncio.shield(self._following)
+        return int(ended["exit_code"])
+
+    async def ended_within(self, secs: float) -> bool:
+        """As the host's own clock has it."""
+        found = await self._session.value("ended_within", handle=self._handle, secs=secs)
+        return bool(found)
 
     def terminate(self) -> None:
         """TERM."""
@@ -50,20 +57,18 @@ class FarProcess:
         self._following.cancel()
         await asyncio.gather(self._following, return_exceptions=True)
 
-    async def _follow(self) -> None:
-        while True:
-            await self._carry(WATCH_SECS)
+    def _is_behind(self) -> bool:
+        return self._end is None or self._offset < self._end
 
-    async def _carry(self, wait_secs: float) -> bool:
-        """Bring the next piece of the log; whether there was one."""
-        _, data = await self._session.call(
-            "read_log", path=str(self._far_log), offset=self._offset, wait_secs=wait_secs
-        )
-        if data:
-            # Written and counted in one step: whoever cancels comes before or after.
-            _append(self._log, data)
-            self._offset += len(data)
-        return bool(data)
+    async def _follow(self) -> None:
+        while self._is_behind():
+            _, data = await self._session.call(
+                "read_log", path=str(self._far_log), offset=self._offset, wait_secs=WATCH_SECS
+            )
+            if data:
+                # Written and counted in one step: whoever cancels comes before or after.
+                _append(self._log, data)
+                self._offset += len(data)
 
 
 @asynccontextmanager

@@ -101,6 +101,8 @@ class ShellCommand:
                 await asyncio.wait(
                     either, timeout=timeout_secs, return_when=asyncio.FIRST_COMPLETED
                 )
+                if not ended.done() and not stop.is_set():
+                    await self._ask(self._running, timeout_secs, either)
                 if ended.done():
                     return await self._finish(ended.result())
                 await self._end(self._running, ended, stop)
@@ -112,6 +114,19 @@ class ShellCommand:
                 ended.cancel()
         finally:
             await self._stack.aclose()
+
+    async def _ask(
+        self, running: Running, timeout_secs: float, either: set[asyncio.Future[Any]]
+    ) -> None:
+        """Wait for the end after all, if it came in time and only the news of it is late."""
+        asked = asyncio.ensure_future(running.ended_within(timeout_secs))
+        try:
+            await asyncio.wait({*either, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if asked.done() and asked.result():
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
 
     async def _finish(self, exit_code: int) -> Finish:
         if await self._placement.read(self.workspace.root / "started", 1) is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from jerichoci.ssh.shell_line import encoded, shell_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from asyncssh import SSHClientConnection, SSHClientProcess
+    from asyncssh import SSHClientConnection, SSHClientProcess, SSHReader
 
     from jerichoci.hosts import RemoteHost
 
@@ -34,11 +35,14 @@ NOISE_LINES = 1000
 
 
 class GoneError(Exception):
-    """The agent that was to be attached to isn't there any more; `boot_id` is the host's now."""
+    """The agent that was to be attached to isn't there any more."""
 
-    def __init__(self, boot_id: str | None) -> None:
+    def __init__(self, boot_id: str | None, *, died: bool) -> None:
         super().__init__("the agent is gone")
         self.boot_id = boot_id
+        """The host's now."""
+        self.died = died
+        """Whether it did not end in order."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,12 @@ class Attachment:
     def __init__(self, connection: SSHClientConnection, process: SSHClientProcess[bytes]) -> None:
         self.connection = connection
         self._process = process
+        self._pieces = _Pieces(process.stdout)
+
+    @property
+    def heard(self) -> float:
+        """When something of the agent's came last, by the monotonic clock."""
+        return self._pieces.heard
 
     @classmethod
     async def open(cls, host: RemoteHost, wanted: Wanted) -> Attachment:
@@ -80,7 +90,7 @@ class Attachment:
             raise UnreachableHostError(
                 host.name, f"{host.name} did not start the agent within {BOOT_SECS:g} s"
             ) from None
-        except (asyncssh.Error, OSError, EOFError) as error:
+        except (asyncssh.Error, OSError, EOFError, ValueError) as error:
             await _closed(connection)
             reason = getattr(error, "reason", None) or str(error) or "it was closed"
             raise UnreachableHostError(
@@ -106,13 +116,41 @@ class Attachment:
         import asyncssh
 
         try:
-            return await unpack(self._process.stdout)
+            return await unpack(self._pieces)
         except (asyncssh.Error, OSError, FrameError) as error:
             raise EOFError(str(error)) from error
+
+    def abort(self) -> None:
+        """Break the connection: whoever receives learns of it at once."""
+        self.connection.abort()
 
     async def close(self) -> None:
         """Close channel and connection."""
         await _closed(self.connection)
+
+
+class _Pieces:
+    """What comes through a channel, and when it did."""
+
+    def __init__(self, reader: SSHReader[bytes]) -> None:
+        self._reader = reader
+        self.heard = time.monotonic()
+
+    async def readexactly(self, n: int) -> bytes:
+        """Read that many bytes.
+
+        Raises:
+            EOFError: there are not so many.
+        """
+        pieces = []
+        while n:
+            piece = await self._reader.read(n)
+            if not piece:
+                raise EOFError("it was closed")
+            self.heard = time.monotonic()
+            pieces.append(piece)
+            n -= len(piece)
+        return b"".join(pieces)
 
 
 async def _begin(
@@ -138,7 +176,7 @@ async def _begin(
         if said.get("need"):
             process.stdin.write(agent.data)
         elif said.get("gone"):
-            raise GoneError(said.get("boot_id"))
+            raise GoneError(said.get("boot_id"), died=bool(said.get("died")))
         else:
             raise _unusable(host, said.get("fault") or {})
 
@@ -146,11 +184,19 @@ async def _begin(
 async def _read_marked(host: RemoteHost, process: SSHClientProcess[bytes]) -> dict[str, Any]:
     for _ in range(NOISE_LINES):
         line = await process.stdout.readline()
-        if line.startswith(MARK):
-            values = json.loads(line.removeprefix(MARK))
+        # A shell's last words before may have had no end of line.
+        _, mark, said = line.partition(MARK)
+        if mark:
+            values = json.loads(said)
             return values if isinstance(values, dict) else {}
         if not line:
             break
+    else:
+        raise HostSetupError(
+            host.name,
+            f"a login on {host.name} prints more than {NOISE_LINES} lines before it does anything",
+            f"`ssh {host.address} python3 --version` should print a version and nothing else",
+        )
     words = (await process.stderr.read(4000)).decode("utf-8", "replace").strip()
     code = process.returncode
     if code is None and process.exit_signal is None:

@@ -17,12 +17,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jerichoci.agent.fault import raised
-from jerichoci.agent.frame import pack
-from jerichoci.errors import InfrastructureError
+from jerichoci.agent.fault import AgentError, raised
+from jerichoci.agent.frame import FrameError, pack
+from jerichoci.errors import InfrastructureError, PikaciError
 from jerichoci.ssh.attachment import Attachment, GoneError, Wanted, hello
 from jerichoci.ssh.errors import (
-    HostError,
+    HostKeyError,
     HostLostError,
     HostUsageError,
     UnreachableHostError,
@@ -40,6 +40,15 @@ ResultT = TypeVar("ResultT")
 
 FIRST_BACKOFF_SECS, LAST_BACKOFF_SECS, BACKOFF_GROWTH = 0.1, 5.0, 1.6
 PING_SECS = 10.0
+SILENT_SECS = 120.0
+"""An agent of which nothing came for so long is looked for by another connection. Answers to pings
+may be that late where others fill a slow line."""
+WELCOME_SECS = 30.0
+"""For an agent on a busy host to say who it is."""
+REFUSED_SECS = 60.0
+"""How long a host may refuse who it has let in before: it does while it is booted."""
+HEARD_EVERY = 256
+"""An agent is told that it may forget what it said after so much of it."""
 HURRIED_SECS = 10.0
 """How long a broken line is waited for when the run was told to end."""
 END_SECS = 15.0
@@ -98,6 +107,9 @@ class Session:
         self._limit_secs = float(host.config.line_limit_secs)
         self._hurried = asyncio.Event()
         self._releasing: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+        self._first: asyncio.Task[Attachment] | None = None
+        self._hurried_at = 0.0
         self._tools: dict[str, str | None] | None = None
         self.copying = asyncio.Lock()
         """Held by whoever copies to the host's Nix store: one after the other shares what is the
@@ -126,6 +138,11 @@ class Session:
         return self._lost
 
     @property
+    def owes(self) -> bool:
+        """Whether the host wasn't told yet that something is needed no longer."""
+        return bool(self._releasing)
+
+    @property
     def is_open(self) -> bool:
         """Whether there is an agent, and a line to it or hope for one."""
         return self._keeping is not None and self._lost is None
@@ -141,15 +158,35 @@ class Session:
             if self.is_open:
                 return
             await self._leave()
+            before = self._id if self._lost is not None else ""
             self._lost = None
             self._hurried.clear()
             self._id = os.urandom(8).hex()
             self._tools = None
-            try:
-                attachment = await self._attach(resume=False)
-            except GoneError as error:
-                raise UnreachableHostError(self.name, f"the agent on {self.name} ended") from error
-            self._keeping = asyncio.create_task(self._keep(attachment))
+            self._keeping = asyncio.create_task(self._keep(await self._begin()))
+            if before:
+                # It may wait for us yet, and hold what the next one needs.
+                with suppress(PikaciError, OSError, AgentError):
+                    await self.value("end_sessions", sessions=[before])
+
+    async def _begin(self) -> Attachment:
+        """Attach for the first time, unless the session is closed meanwhile."""
+        if self._is_closed:
+            raise self._ended()
+        self._first = asyncio.create_task(self._attach(resume=False))
+        try:
+            return await self._first
+        except GoneError as error:
+            raise UnreachableHostError(self.name, f"the agent on {self.name} ended") from error
+        except asyncio.CancelledError:
+            if self._is_closed:
+                raise self._ended() from None
+            raise
+        finally:
+            self._first = None
+
+    def _ended(self) -> HostLostError:
+        return HostLostError(self.name, f"the session with {self.name} has ended")
 
     async def call(
         self,
@@ -167,13 +204,19 @@ class Session:
             HostLostError: the line broke for good.
             PikaciError: what went wrong there.
             OSError: likewise.
+            AgentError: the agent itself failed.
         """
         if self._lost is not None:
             raise self._lost
         if self._keeping is None:
             await self.open()
         number = next(self._numbers)
-        frame = pack({"id": number, "do": do, "args": args}, data)
+        try:
+            frame = pack({"id": number, "do": do, "args": args}, data)
+        except FrameError as error:
+            raise InfrastructureError(
+                f"what {self.name} is to be sent for `{do}` is too much: {error}"
+            ) from error
         answer: asyncio.Future[tuple[Any, bytes]] = asyncio.get_running_loop().create_future()
         handle = args.get("handle")
         request = _Request(frame, answer, say, opens=handle if do != "release" else None)
@@ -204,14 +247,12 @@ class Session:
             task = asyncio.create_task(self._release(handle))
             self._releasing.add(task)
             task.add_done_callback(self._releasing.discard)
-            await asyncio.shield(task)
+            # It is told in the end, as long as there is a session.
+            await asyncio.wait({task}, timeout=END_SECS if self._hurried.is_set() else RELEASE_SECS)
 
     async def _release(self, handle: str) -> None:
-        if self._lost is not None or self._keeping is None:
-            return
-        with suppress(HostError, TimeoutError):
-            async with asyncio.timeout(RELEASE_SECS if not self._hurried.is_set() else END_SECS):
-                await self.value("release", handle=handle)
+        if self._lost is None and self._keeping is not None:
+            await self._do_quietly("release", {"handle": handle})
 
     def post(self, do: str, /, **args: Any) -> None:  # noqa: ANN401 - JSON
         """Have the agent do something whose answer nobody waits for."""
@@ -220,7 +261,7 @@ class Session:
         task.add_done_callback(self._releasing.discard)
 
     async def _do_quietly(self, do: str, args: dict[str, Any]) -> None:
-        with suppress(InfrastructureError, OSError):
+        with suppress(PikaciError, OSError, AgentError):
             await self.value(do, **args)
 
     async def tools(self) -> dict[str, str | None]:
@@ -283,8 +324,11 @@ class Session:
         return True
 
     def hurry(self) -> None:
-        """Wait for a broken line no longer than `HURRIED_SECS`."""
+        """Wait for a broken line no longer than `HURRIED_SECS`, and for an answer to see it so."""
+        if self._hurried.is_set():
+            return
         self._limit_secs = min(self._limit_secs, HURRIED_SECS)
+        self._hurried_at = time.monotonic()
         self._hurried.set()
 
     def patient(self) -> None:
@@ -293,18 +337,26 @@ class Session:
         self._hurried.clear()
 
     async def close(self) -> None:
-        """End the session; what the agent still holds, it lets go of."""
-        if self._releasing:
+        """End the session for good; what the agent still holds, it lets go of."""
+        if self._releasing and not self._is_closed:
             await asyncio.wait(self._releasing, timeout=END_SECS)
-        await self._leave()
+        self._is_closed = True
+        if self._first is not None:
+            self._first.cancel()
+        async with self._opening:
+            await self._leave()
+            self._lost = self._lost or self._ended()
+            self._is_up.set()
+        if self._releasing:
+            await asyncio.wait(self._releasing)
 
     async def _leave(self) -> None:
         keeping, self._keeping = self._keeping, None
-        attachment, self._attachment = self._attachment, None
-        self._is_up.clear()
         if keeping is not None:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
+        attachment, self._attachment = self._attachment, None
+        self._is_up.clear()
         if attachment is not None:
             attachment.send(pack({"end": True}))
             with suppress(TimeoutError, EOFError):
@@ -312,7 +364,7 @@ class Session:
                     while True:
                         await attachment.receive()
             await attachment.close()
-        self._fail(HostLostError(self.name, f"the session with {self.name} has ended"))
+        self._fail(self._ended())
 
     def _post(self, frame: bytes) -> None:
         if self._attachment is not None:
@@ -329,16 +381,20 @@ class Session:
         try:
             waiting = {number: request.heard for number, request in self._waiting.items()}
             attachment.send(hello(waiting))
-            async with asyncio.timeout(PING_SECS):
+            async with asyncio.timeout(WELCOME_SECS):
                 values, _ = await attachment.receive()
-            self.facts = Host(values["welcome"])
-            self._say_again(attachment, set(values["unknown"]))
-        except (EOFError, TimeoutError) as error:
+            self.facts = Host(dict(values["welcome"]))
+            # What was asked since the hello is news to it as well.
+            unknown = {int(number) for number in values["unknown"]}
+            self._say_again(attachment, unknown | (self._waiting.keys() - waiting.keys()))
+        except (EOFError, TimeoutError, KeyError, TypeError, ValueError) as error:
             await attachment.close()
             raise UnreachableHostError(
                 self.name, f"the connection to {self.name} broke: {error or 'no answer'}"
             ) from error
         except BaseException:
+            if not resume:
+                attachment.send(pack({"end": True}))
             await attachment.close()
             raise
         self._attachment = attachment
@@ -358,31 +414,52 @@ class Session:
 
     async def _keep(self, attachment: Attachment) -> None:
         """Take what the agent says; when the line breaks, make another one."""
-        while True:
-            pinging = asyncio.create_task(self._ping(attachment))
-            try:
-                while True:
-                    self._take(*await attachment.receive())
-            except EOFError:
-                pass
-            finally:
-                pinging.cancel()
-            self.breaks += 1
-            self._attachment = None
-            self._is_up.clear()
-            await attachment.close()
-            try:
+        try:
+            while True:
+                await self._take_all(attachment)
+                self.breaks += 1
+                self._attachment = None
+                self._is_up.clear()
+                await attachment.close()
                 attachment = await self._mend()
-            except HostLostError as error:
-                self._lost = error
-                self._fail(error)
-                self._is_up.set()
-                return
+        except HostLostError as error:
+            self._lose(error)
+        except Exception as error:  # noqa: BLE001 - nobody else would end what waits
+            self._lose(
+                HostLostError(self.name, f"pikaci itself failed to talk to {self.name}: {error!r}")
+            )
 
-    async def _ping(self, attachment: Attachment) -> None:
+    def _lose(self, error: HostLostError) -> None:
+        self._lost = error
+        self._fail(error)
+        self._is_up.set()
+
+    async def _take_all(self, attachment: Attachment) -> None:
+        """Take what comes by an attachment, until nothing can come any more."""
+        watching = asyncio.create_task(self._watch(attachment))
+        try:
+            while True:
+                self._take(*await attachment.receive())
+        except EOFError:
+            pass
+        finally:
+            watching.cancel()
+
+    async def _watch(self, attachment: Attachment) -> None:
+        """Have the agent hear of us, and break an attachment that is silent."""
         while True:
-            await asyncio.sleep(PING_SECS)
             attachment.send(pack({"ping": True}))
+            if self._hurried.is_set():
+                await asyncio.sleep(PING_SECS / 10)
+                limit, since = HURRIED_SECS, self._hurried_at
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PING_SECS):
+                        await self._hurried.wait()
+                limit, since = SILENT_SECS, 0.0
+            if time.monotonic() - max(attachment.heard, since) > limit:
+                attachment.abort()
+                return
 
     async def _mend(self) -> Attachment:
         """Connect again.
@@ -397,24 +474,26 @@ class Session:
             try:
                 return await self._bounded(began)
             except GoneError as error:
-                raise self._gone(before, error.boot_id) from error
+                raise self._gone(before, error) from error
             except HostUsageError as error:
-                raise HostLostError(
-                    self.name,
-                    f"the connection to {self.name} broke, and it can't be made anew:"
-                    f" {error.message}",
-                    error.hint,
-                ) from error
+                late = time.monotonic() - began > min(REFUSED_SECS, self._limit_secs)
+                if late or isinstance(error, HostKeyError):
+                    raise HostLostError(
+                        self.name,
+                        f"the connection to {self.name} broke, and it can't be made anew:"
+                        f" {error.message}",
+                        error.hint,
+                    ) from error
             except (UnreachableHostError, TimeoutError) as error:
                 last = getattr(error, "message", "no answer")
-            if time.monotonic() - began >= self._limit_secs:
-                raise HostLostError(
-                    self.name,
-                    f"the connection to {self.name} was down for"
-                    f" {time.monotonic() - began:.0f} s: {last}",
-                    "when the host is back, `pikaci reap` removes what is left there",
-                )
-            await self._sleep(backoff)
+                if time.monotonic() - began >= self._limit_secs:
+                    raise HostLostError(
+                        self.name,
+                        f"the connection to {self.name} was down for"
+                        f" {time.monotonic() - began:.0f} s: {last}",
+                        "when the host is back, `pikaci reap` removes what is left there",
+                    ) from error
+            await asyncio.sleep(backoff)
             backoff = min(backoff * BACKOFF_GROWTH, LAST_BACKOFF_SECS)
 
     async def _bounded(self, began: float) -> Attachment:
@@ -429,30 +508,37 @@ class Session:
             if not attaching.done():
                 left = began + self._limit_secs - time.monotonic()
                 await asyncio.wait({attaching}, timeout=max(1.0, left))
-            if attaching.done():
-                return attaching.result()
-            raise TimeoutError
+            if not attaching.done():
+                attaching.cancel()
+                await asyncio.wait({attaching})
+            if attaching.cancelled():
+                raise TimeoutError
+            return attaching.result()
         finally:
             hurried.cancel()
             if not attaching.done():
                 attaching.cancel()
                 await asyncio.gather(attaching, return_exceptions=True)
 
-    async def _sleep(self, secs: float) -> None:
-        await asyncio.sleep(secs)
-
-    def _gone(self, before: str | None, now: str | None) -> HostLostError:
-        if before and now and before != now:
+    def _gone(self, before: str | None, error: GoneError) -> HostLostError:
+        if before and error.boot_id and before != error.boot_id:
             return HostLostError(
                 self.name,
                 f"{self.name} was rebooted while it was used",
                 "what ran there is gone; run it again",
             )
+        if error.died:
+            return HostLostError(
+                self.name,
+                f"the agent on {self.name} was killed, and with it what ran there",
+                "had the host no memory left, or does it end what people leave running when they"
+                " log out? (`loginctl enable-linger`)",
+            )
         return HostLostError(
             self.name,
-            f"the agent on {self.name} has ended, and with it what ran there",
-            "was it killed, or does the host end what people leave running when they log out?"
-            " (`loginctl enable-linger`)",
+            f"the agent on {self.name} has ended: it was told to, or heard nothing of us for too"
+            " long",
+            "did this machine sleep, or was pikaci stopped?",
         )
 
     def _take(self, values: dict[str, Any], data: bytes) -> None:
@@ -461,11 +547,9 @@ class Session:
         if request is None:
             return
         if "say" in values:
-            request.heard += 1
-            if request.say is not None and not request.answer.done():
-                request.say(values["say"])
+            self._listen(number, request, values["say"])  # type: ignore[arg-type]  # it is an int
             return
-        del self._waiting[number]  # type: ignore[arg-type]  # it is an int, as was seen
+        del self._waiting[number]  # type: ignore[arg-type]  # likewise
         self._post(pack({"got": number}))
         if request.answer.done():
             # Whoever asked has gone; what was opened for them is nobody's.
@@ -479,6 +563,18 @@ class Session:
             request.answer.set_exception(
                 HostLostError(self.name, f"the agent on {self.name} gave up")
             )
+
+    def _listen(self, number: int, request: _Request, said: object) -> None:
+        request.heard += 1
+        if request.heard % HEARD_EVERY == 0:
+            self._post(pack({"heard": number, "count": request.heard}))
+        if request.say is None or request.answer.done():
+            return
+        try:
+            request.say(said)
+        except Exception as error:  # noqa: BLE001 - whoever asked is told
+            request.answer.set_exception(error)
+            self._post(pack({"cancel": number}))
 
     def _fail(self, error: HostLostError) -> None:
         waiting, self._waiting = self._waiting, {}

@@ -1,0 +1,82 @@
+"""Doing something to a host, or to the way to it, when a run has come so far; and what is left."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from jerichoci.event import JobPhase
+from jerichoci.ssh import session, settings
+from jerichoci.status import Outcome
+from remote.machine import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pytest
+
+    from jerichoci.event import EventBase
+    from jerichoci.status import PhaseName
+    from remote.far_host import FarHost
+
+GONE_SECS = 60
+"""For an agent that hears nothing to end, and for all that it holds to go."""
+
+
+class AtPhase:
+    """A sink that does something once, when a job begins a phase."""
+
+    def __init__(self, phase: PhaseName, act: Callable[[], object]) -> None:
+        self._phase = phase
+        self._act = act
+        self.times = 0
+
+    def emit(self, event: EventBase) -> None:
+        is_phase = isinstance(event, JobPhase) and event.phase is self._phase
+        if is_phase and event.outcome is Outcome.STARTED and not self.times:
+            self.times += 1
+            self._act()
+
+
+@contextmanager
+def cable_cut_for(host: FarHost, secs: float) -> Iterator[Callable[[], None]]:
+    """What cuts a host's cable, which is joined `secs` later, or when the block ends."""
+    timers: list[threading.Timer] = []
+
+    def cut() -> None:
+        host.cut()
+        timers.append(threading.Timer(secs, host.join))
+        timers[-1].start()
+
+    try:
+        yield cut
+    finally:
+        for timer in timers:
+            timer.cancel()
+            timer.join()
+        host.join()
+
+
+def make_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have broken lines noticed, and agents give up, within seconds."""
+    monkeypatch.setattr(settings, "KEEPALIVE_SECS", 0.5)
+    monkeypatch.setattr(session, "PING_SECS", 1.0)
+    monkeypatch.setattr(session, "AGENT_MARGIN_SECS", 3.0)
+
+
+def left_on(host: FarHost) -> dict[str, list[str]]:
+    """What is on a host that no run should leave there."""
+    found = {"processes": host.processes()}
+    for name in ("runs", "sessions", "slots/claims"):
+        directory = host.work_dir / name
+        found[name] = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def nothing_is_left_on(host: FarHost) -> None:
+    """Wait until it is so."""
+    try:
+        wait_for(lambda: not left_on(host), GONE_SECS, "")
+    except AssertionError:
+        assert left_on(host) == {}
