@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.clock import milliseconds_since, timestamp
-from jerichoci.errors import EXIT_INFRASTRUCTURE, PikaciError
+from jerichoci.errors import EXIT_INFRASTRUCTURE, HostUnavailableError, PikaciError
 from jerichoci.event import JobPhase
 from jerichoci.layout import RunLayout, make_private
 from jerichoci.record import ArtifactRecord, AttemptRecord, Cause, PhaseRecord
@@ -162,7 +162,7 @@ class AttemptRun:
         except StoppedError:
             changes = self._stopped(phases)
         except PikaciError as error:
-            changes = self._broken(phases, CauseCode.RUNTIME_UNAVAILABLE, error.message, error.hint)
+            changes = self._failed(phases, error)
         except OSError as error:
             if error.errno == errno.ECANCELED and self.stop.is_set():
                 changes = self._stopped(phases)
@@ -272,6 +272,13 @@ class AttemptRun:
         code, message = STOP_MESSAGES[self.stop.reason or StopReason.CANCELLED]
         cause = Cause(phase=phases.current, code=code, message=message)
         return {"status": Status.CANCELLED, "cause": cause}
+
+    def _failed(self, phases: Phases, error: PikaciError) -> dict[str, Any]:
+        if self.stop.is_set() and isinstance(error, HostUnavailableError):
+            # Told to end, the job could not be told; it ends when its host hears nothing of us.
+            self.logs.say([self.node.job_id], "pikaci", error.message)
+            return self._stopped(phases)
+        return self._broken(phases, CauseCode.RUNTIME_UNAVAILABLE, error.message, error.hint)
 
     def _broken(
         self, phases: Phases, code: CauseCode, message: str, hint: str | None

@@ -122,7 +122,7 @@ class RemotePlacement:
         finally:
             await self._leave_incus()
             leaves = self._keeps or has_guests(self._state, self.host, run_id)
-            if not self._session.is_lost and not leaves:
+            if not self._session.is_lost and not self._session.owes and not leaves:
                 notes.forget(self.host, run_id)
 
     def run_directory(self, run_id: str) -> Path:
