@@ -50,6 +50,13 @@ class Where:
 
 
 HERE = Where()
+
+
+def where_of(placement: Placement) -> Where:
+    """Where a placement's Incus is."""
+    return Where(placement.host) if placement.is_away else HERE
+
+
 _LOOKING = ThreadPoolExecutor(max_workers=1, thread_name_prefix="departed")
 
 
@@ -72,8 +79,7 @@ async def check_guests(
     networks = {node.runtime_config.get("network") for node in nodes} - {None}
     images = [known[role] for role in sorted(roles)]
     site = placement.incus_site()
-    where = Where(placement.host) if placement.is_away else HERE
-    found = await in_thread(_check, incus, site, images, networks, where)
+    found = await in_thread(_check, incus, site, images, networks, where_of(placement))
     # Nobody waits for it: whatever is not seen to be gone now is seen to later.
     if not placement.is_away:
         state = StateLayout(placement.state_root)

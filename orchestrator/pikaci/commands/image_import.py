@@ -13,6 +13,7 @@ import click
 
 from pikaci import options
 from pikaci.commands.image_build import complete_role, print_logs_option
+from pikaci.incus_place import host_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,6 +101,7 @@ class Given:
 @click.option(
     "--prune", is_flag=True, help="Remove the images that pikaci gave the alias to before."
 )
+@host_option
 @print_logs_option
 @options.flake
 @options.system
@@ -111,6 +113,7 @@ def command(
     metadata: Path | None,
     rootfs: Path | None,
     alias: str | None,
+    host: str | None,
     flake: str | None,
     system: str | None,
     state_root: str | None,
@@ -127,11 +130,13 @@ def command(
     The image is what the flake builds; it is built if need be, which can take long. What Incus
     has already is not sent again. --from takes one that is made already. With --alias that works
     without a role, and anywhere. What the alias named before stays, unless --prune removes it.
+    It is always built here, and with --host sent from here.
 
     \b
     pikaci image import pikaci-runner
     pikaci image import pikaci-runner --from "$(nix/incus/debian-guest.sh)"
     pikaci image import --alias pikaci/dev --from DIR
+    pikaci image import pikaci-runner --host build1
     """
     from pikaci.images import WantedImage
 
@@ -139,19 +144,22 @@ def command(
     given = Given(directory, metadata, rootfs, alias, prune)
     given.check(role)
     wanted = WantedImage(role or "", flake, system, state_root, nix, print_logs)
-    click.echo(asyncio.run(_import(wanted, given)).fingerprint)
+    click.echo(asyncio.run(_import(wanted, given, host)).fingerprint)
 
 
-async def _import(wanted: WantedImage, given: Given) -> Imported:
+async def _import(wanted: WantedImage, given: Given, host: str | None) -> Imported:
+    from pikaci.incus_place import incus_place
+
     if wanted.role and not (given.alias and given.has_files and _is_outside(wanted.flake)):
-        image, placement = await wanted.load(built=not given.has_files)
-        return await _import_role(wanted, given, image, placement)
+        image, here = await wanted.load(built=not given.has_files)
+        async with incus_place(host, here, wanted.nix) as placement:
+            return await _import_role(wanted, given, image, here, placement)
     from jerichoci.placement.local import LocalPlacement
 
     with _some_state(wanted) as root:
-        placement = LocalPlacement(root, wanted.nix)
-        incus = await open_incus(placement)
-        return await _send(given, given.alias or "", given.files(None), placement, incus)
+        async with incus_place(host, LocalPlacement(root, wanted.nix), wanted.nix) as placement:
+            incus = await open_incus(placement)
+            return await _send(given, given.alias or "", given.files(None), placement, incus)
 
 
 def _is_outside(flake: str | None) -> bool:
@@ -195,15 +203,15 @@ async def open_incus(placement: Placement) -> Incus:
         UnreachableError: nobody answers.
     """
     from jerichoci.incus.thread import in_thread
-    from jerichoci.runtime.incus_check import check_project
+    from jerichoci.runtime.incus_check import check_project, where_of
 
     incus = await placement.incus()
-    await in_thread(lambda: check_project(incus, incus.server()))
+    await in_thread(lambda: check_project(incus, incus.server(), where_of(placement)))
     return incus
 
 
 async def _import_role(
-    wanted: WantedImage, given: Given, image: RoleImage, placement: Placement
+    wanted: WantedImage, given: Given, image: RoleImage, here: Placement, placement: Placement
 ) -> Imported:
     from jerichoci.incus.image import take_image
     from jerichoci.incus.thread import in_thread
@@ -219,7 +227,7 @@ async def _import_role(
         done = await in_thread(take_image, incus, alias, image.drv_path)
         if done:
             return await _end(given, done, incus)
-    files = await build_image(image, placement, wanted.nix, print_logs=wanted.print_logs)
+    files = await build_image(image, here, wanted.nix, print_logs=wanted.print_logs)
     return await _send(given, alias, files, placement, incus, image.drv_path)
 
 
@@ -233,10 +241,11 @@ async def _send(
 ) -> Imported:
     from jerichoci.incus.image import import_image
     from jerichoci.incus.thread import in_thread
+    from jerichoci.runtime.incus_check import where_of
 
     def say() -> None:
-        size = f"{files.size_bytes / MIB:.0f} MiB"
-        click.echo(f"pikaci: sending {size} to project {incus.project} of Incus", err=True)
+        size, whose = f"{files.size_bytes / MIB:.0f} MiB", where_of(placement).incus
+        click.echo(f"pikaci: sending {size} to project {incus.project} of {whose}", err=True)
 
     async with placement.lock(LOCK, LOCK_WAIT_SECS):
         done = await in_thread(import_image, incus, files, alias, drv_path, say)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pikaci import options
+from pikaci.incus_place import host_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,12 +60,14 @@ class Row:
     is_flag=True,
     help="Evaluate what the flake would build now; that may need nixpkgs.",
 )
+@host_option
 @options.json_output
 @options.flake
 @options.system
 @options.state_root
 @options.nix_flags
 def command(
+    host: str | None,
     flake: str | None,
     system: str | None,
     state_root: str | None,
@@ -84,7 +87,7 @@ def command(
     import json
 
     nix = options.nix_options(override_inputs, settings, offline, show_trace)
-    rows = asyncio.run(_list(flake, system, state_root, nix, check=check))
+    rows = asyncio.run(_list(host, flake, system, state_root, nix, check=check))
     if as_json:
         values = [row.as_dict() for row in rows]
         click.echo(json.dumps(values, indent=2, ensure_ascii=False))
@@ -95,7 +98,13 @@ def command(
 
 
 async def _list(
-    flake: str | None, system: str | None, state_root: str | None, nix: NixOptions, *, check: bool
+    host: str | None,
+    flake: str | None,
+    system: str | None,
+    state_root: str | None,
+    nix: NixOptions,
+    *,
+    check: bool,
 ) -> list[Row]:
     from jerichoci.errors import UsageError
     from jerichoci.incus.thread import in_thread
@@ -103,6 +112,7 @@ async def _list(
     from pikaci.catalog import open_tree
     from pikaci.commands.image_import import open_incus
     from pikaci.images import read_image
+    from pikaci.incus_place import incus_place
     from pikaci.location import find_source, state_home
 
     evaluator: Evaluator | None = None
@@ -118,9 +128,10 @@ async def _list(
         catalog = await evaluator.catalog()
         roles = [read_image(row, catalog.system) for row in catalog.values["images"]]
     # Outside a flake there is no state root, and nothing is asked of it.
-    placement = LocalPlacement(evaluator.state.root if evaluator else state_home(), nix)
-    incus: Incus = await open_incus(placement)
-    images: list[StoredImage] = await in_thread(incus.images)
+    here = LocalPlacement(evaluator.state.root if evaluator else state_home(), nix)
+    async with incus_place(host, here, nix) as placement:
+        incus: Incus = await open_incus(placement)
+        images: list[StoredImage] = await in_thread(incus.images)
     drvs = await _drvs(evaluator, roles) if evaluator and check else {}
     return rows_of(roles, images, drvs)
 

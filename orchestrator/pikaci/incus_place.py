@@ -1,0 +1,72 @@
+"""The host whose Incus a command is about: this one, or one of the hosts file."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from jerichoci.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from click.shell_completion import CompletionItem
+
+    from jerichoci.nix import NixOptions
+    from jerichoci.placement import Placement
+
+
+def complete_host(
+    _context: click.Context, _param: click.Parameter, text: str
+) -> list[CompletionItem]:
+    """Hosts of the hosts file that begin with what was typed."""
+    from click.shell_completion import CompletionItem
+
+    from jerichoci.hosts import load_hosts
+
+    try:
+        names = sorted(load_hosts().hosts)
+    except UsageError:
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(text)]
+
+
+host_option = click.option(
+    "--host",
+    metavar="NAME",
+    shell_complete=complete_host,
+    help="The Incus of that host of the hosts file, instead of this machine's.",
+)
+
+
+@asynccontextmanager
+async def incus_place(
+    host: str | None, here: Placement, nix: NixOptions
+) -> AsyncIterator[Placement]:
+    """The host of that name, connected to while the block runs; `here` if there is no name.
+
+    Raises:
+        UsageError: no host has the name, or it can't be used as it is set up.
+        InfrastructureError: it can't be reached.
+    """
+    if host is None:
+        yield here
+        return
+    from jerichoci.hosts import hosts_file
+    from jerichoci.layout import StateLayout
+    from jerichoci.placement.registry import Placements
+    from jerichoci.ssh.pool import SessionPool
+
+    async with SessionPool() as pool:
+        remote = Placements(StateLayout(here.state_root), nix, {}, pool).remote()
+        there = next((placement for placement in remote if placement.host == host), None)
+        if there is None:
+            known = ", ".join(placement.host for placement in remote)
+            raise UsageError(
+                f"no host `{host}` is in {hosts_file()}",
+                f"it has {known}" if known else "docs/hosts.md says how to describe one",
+            )
+        async with there.visiting(""):
+            yield there
