@@ -27,14 +27,20 @@ GONE_SECS = 60
 class AtPhase:
     """A sink that does something once, when a job begins a phase."""
 
-    def __init__(self, phase: PhaseName, act: Callable[[], object]) -> None:
+    def __init__(self, phase: PhaseName, act: Callable[[], object], job: str | None = None) -> None:
         self._phase = phase
+        self._job = job
         self._act = act
         self.times = 0
 
     def emit(self, event: EventBase) -> None:
-        is_phase = isinstance(event, JobPhase) and event.phase is self._phase
-        if is_phase and event.outcome is Outcome.STARTED and not self.times:
+        if not isinstance(event, JobPhase) or event.phase is not self._phase:
+            return
+        if (
+            self._job in {None, event.job_id}
+            and event.outcome is Outcome.STARTED
+            and not self.times
+        ):
             self.times += 1
             self._act()
 

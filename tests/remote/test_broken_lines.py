@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jerichoci.plan import Retries
 from jerichoci.status import FailureKind, PhaseName, Status
+from plans import RUN_ID, job
 from remote.away import away
 from remote.breaking import AtPhase, cable_cut_for, make_quick, nothing_is_left_on
 
@@ -57,12 +59,108 @@ async def test_a_run_ends_when_a_line_stays_cut_in_any_phase(
     sink = AtPhase(phase, far_host.cut)
     ended = await runner.run(away("job", COMMAND, far_host), sinks=[sink])
     far_host.join()
-    job = ended.job("job")
+    record = ended.job("job")
     if phase is PhaseName.CLEANUP:
-        assert job.status is Status.PASSED
+        assert record.status is Status.PASSED
         assert ended.said("job") == ROWS
     else:
-        assert (job.status, job.failure_kind) == (Status.FAILED, FailureKind.INFRASTRUCTURE)
-        assert job.message is not None
-        assert f"the connection to {far_host.name} was down for" in job.message
+        assert (record.status, record.failure_kind) == (Status.FAILED, FailureKind.INFRASTRUCTURE)
+        assert f"the connection to {far_host.name} was down for" in str(record.message)
     nothing_is_left_on(far_host)
+
+
+async def test_a_job_runs_on_while_the_line_is_down_for_half_a_minute(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    command = "for i in $(seq 1000); do echo row $i; sleep 0.02; done"
+    with cable_cut_for(far_host, 30.0) as cut:
+        sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, cut)
+        ended = await runner.run(away("job", command, far_host), sinks=[sink])
+    assert ended.record.status is Status.PASSED, ended.log("job")
+    assert ended.said("job") == [f"row {number}" for number in range(1, 1001)]
+    nothing_is_left_on(far_host)
+
+
+async def test_a_job_that_ended_in_time_has_not_timed_out_when_the_line_is_back(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    with cable_cut_for(far_host, 8.0) as cut:
+        sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, cut)
+        node = away("job", "sleep 1; echo done", far_host, timeout_secs=4)
+        ended = await runner.run(node, sinks=[sink])
+    assert ended.record.status is Status.PASSED, ended.log("job")
+    assert ended.said("job") == ["done"]
+
+
+async def test_a_job_that_took_too_long_has_timed_out_when_the_line_is_back(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    with cable_cut_for(far_host, 8.0) as cut:
+        sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, cut)
+        node = away("job", "echo begun; sleep 6; echo done", far_host, timeout_secs=4)
+        ended = await runner.run(node, sinks=[sink])
+    assert ended.job("job").failure_kind is FailureKind.TIMEOUT
+    assert ended.said("job")[:1] == ["begun"]
+    nothing_is_left_on(far_host)
+
+
+async def test_a_run_begins_when_the_line_comes_back(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    with cable_cut_for(far_host, SHORT_CUT_SECS) as cut:
+        cut()
+        ended = await runner.run(away("job", "echo here", far_host))
+    assert ended.said("job") == ["here"]
+
+
+async def test_a_host_that_is_booted_meanwhile_is_told_apart_from_one_that_is_slow(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, far_host.reboot)
+    ended = await runner.run(away("job", "sleep 60", far_host), sinks=[sink])
+    assert ended.job("job").failure_kind is FailureKind.INFRASTRUCTURE
+    assert ended.job("job").message == f"{far_host.name} was rebooted while it was used"
+
+
+async def test_a_job_is_tried_again_on_a_host_that_was_lost(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host, line_limit_secs=3)
+    with cable_cut_for(far_host, 8.0) as cut:
+        sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, cut)
+        node = away("job", "sleep 1; echo out", far_host, retries=Retries(infrastructure=5))
+        ended = await runner.run(node, sinks=[sink])
+    assert ended.record.status is Status.PASSED, ended.job("job")
+    assert ended.said("job", ended.job("job").attempt) == ["out"]
+    nothing_is_left_on(far_host)
+
+
+async def test_a_run_that_is_cancelled_while_the_line_is_down_ends(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+
+    def cut_and_cancel() -> None:
+        far_host.cut()
+        runner.state.run(RUN_ID).cancel_request.touch()
+
+    sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, cut_and_cancel)
+    ended = await runner.run(away("job", "sleep 600", far_host), sinks=[sink], run_id=RUN_ID)
+    assert ended.record.status is Status.CANCELLED
+    assert ended.job("job").status is Status.CANCELLED
+
+
+async def test_fail_fast_ends_jobs_that_cannot_be_told(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, far_host.cut, "far")
+    nodes = [away("far", "sleep 600", far_host), job("near", "sleep 3; exit 1")]
+    ended = await runner.run(*nodes, sinks=[sink], fail_fast=True)
+    assert ended.job("near").failure_kind is FailureKind.TEST_FAILURE
+    assert ended.job("far").status is Status.CANCELLED

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import os
 import time
@@ -20,11 +21,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jerichoci.agent.fault import AgentError, raised
 from jerichoci.agent.frame import FrameError, pack
 from jerichoci.errors import InfrastructureError, PikaciError
+from jerichoci.ssh import unfit
 from jerichoci.ssh.attachment import Attachment, GoneError, Wanted, hello
 from jerichoci.ssh.errors import (
+    HostError,
     HostKeyError,
     HostLostError,
-    HostUsageError,
     UnreachableHostError,
 )
 
@@ -313,6 +315,8 @@ class Session:
                 broken = error
             if await self._is_still(connection):
                 why = getattr(broken, "reason", None) or broken
+                if isinstance(broken, asyncssh.ChannelOpenError):
+                    raise unfit.no_channel(self.name, str(why)) from broken
                 raise InfrastructureError(f"a channel to {self.name} broke: {why}") from broken
 
     async def _is_still(self, connection: SSHClientConnection) -> bool:
@@ -475,15 +479,6 @@ class Session:
                 return await self._bounded(began)
             except GoneError as error:
                 raise self._gone(before, error) from error
-            except HostUsageError as error:
-                late = time.monotonic() - began > min(REFUSED_SECS, self._limit_secs)
-                if late or isinstance(error, HostKeyError):
-                    raise HostLostError(
-                        self.name,
-                        f"the connection to {self.name} broke, and it can't be made anew:"
-                        f" {error.message}",
-                        error.hint,
-                    ) from error
             except (UnreachableHostError, TimeoutError) as error:
                 last = getattr(error, "message", "no answer")
                 if time.monotonic() - began >= self._limit_secs:
@@ -492,6 +487,15 @@ class Session:
                         f"the connection to {self.name} was down for"
                         f" {time.monotonic() - began:.0f} s: {last}",
                         "when the host is back, `pikaci reap` removes what is left there",
+                    ) from error
+            except HostError as error:
+                late = time.monotonic() - began > min(REFUSED_SECS, self._limit_secs)
+                if late or isinstance(error, HostKeyError):
+                    raise HostLostError(
+                        self.name,
+                        f"the connection to {self.name} broke, and it can't be made anew:"
+                        f" {error.message}",
+                        error.hint,
                     ) from error
             await asyncio.sleep(backoff)
             backoff = min(backoff * BACKOFF_GROWTH, LAST_BACKOFF_SECS)
@@ -558,11 +562,17 @@ class Session:
         elif "ok" in values:
             request.answer.set_result((values["ok"], data))
         elif "error" in values:
-            request.answer.set_exception(raised(values["error"], self.name))
+            request.answer.set_exception(self._error(values["error"]))
         else:
             request.answer.set_exception(
                 HostLostError(self.name, f"the agent on {self.name} gave up")
             )
+
+    def _error(self, values: dict[str, Any]) -> Exception:
+        error = raised(values, self.name)
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return unfit.full(self.name, self.facts["work_dir"])
+        return error
 
     def _listen(self, number: int, request: _Request, said: object) -> None:
         request.heard += 1
