@@ -15,18 +15,22 @@ from plans import built, commanded, job
 from remote.away import away
 from remote.far_host import one_far_host
 from remote.machine import SYSTEM_PATH
+from remote.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from jerichoci.plan import NixBuild, PrepareNode
+    from jerichoci.plan import ExecuteNode, NixBuild, PrepareNode
     from jerichoci.record import PreparedOutput, PreparedPlace
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
     from runner import Ended, Runner
 
 MIB = 1024 * 1024
+PATHS, PATH_BYTES = 20, 4 * MIB
+SILENCE_SECS = 20
+"""Until both ends have given up a connection."""
 USE = "cat $PIKACI_INPUT_DEP"
 RANDOM = "head -c {} /dev/urandom > $out"
 
@@ -95,8 +99,15 @@ def cause_of(ended: Ended, name: str = "use") -> tuple[FailureKind | None, str, 
     return job.failure_kind, str(job.cause.code), job.cause.message
 
 
-async def seen(look: Callable[[], object]) -> None:
-    await asyncio.to_thread(wait_for, look)
+async def seen(look: Callable[[], object], running: asyncio.Task[Ended] | None = None) -> None:
+    """Wait until there is something to see, while a run goes on."""
+
+    def look_again() -> object:
+        found = look()
+        assert found or running is None or not running.done(), running
+        return found
+
+    await asyncio.to_thread(wait_for, look_again, 60)
 
 
 async def test_what_is_built_here_is_copied_to_the_host_once(runner: Runner, host: FarHost) -> None:
@@ -183,7 +194,7 @@ async def test_what_a_run_needs_there_is_kept_from_that_hosts_collector(
     running = asyncio.create_task(
         runner.run(built("copied", builds["copied"]), stays("made", builds["made"], host), use)
     )
-    await seen(lambda: processes(str(go_on)))
+    await seen(lambda: processes(str(go_on)), running)
     assert {str(root.readlink()) for root in gcroots(host)} == {
         build.out_path for build in builds.values()
     }
@@ -365,3 +376,111 @@ async def test_a_full_disk_there_is_said_in_nixs_own_words(runner: Runner, host:
     kind, _, message = cause_of(ended)
     assert kind is FailureKind.INFRASTRUCTURE
     assert "No space left on device" in message
+
+
+async def test_a_copy_goes_on_where_the_line_broke(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    builds, use = many_paths(far_host)
+    with Wire(far_host.address, far_host.port) as wire:
+        hosts_config(far_host, address=wire.address, port=wire.port)
+        running = asyncio.create_task(runner.run(built("dep", builds["dep"]), use))
+        await seen(lambda: len(arrived(far_host, builds)) > 2, running)
+        wire.cut()
+        had = len(arrived(far_host, builds))
+        wire.join()
+        ended = await asyncio.wait_for(running, 90)
+        assert wire.connections > 1
+    assert ended.said("use") == [str(PATHS * PATH_BYTES)]
+    assert had < PATHS
+    moved = output_of(ended).places[1].bytes_moved
+    assert PATHS * PATH_BYTES < moved < (2 * PATHS - had + 1) * PATH_BYTES
+
+
+async def test_a_copy_outlives_a_line_on_which_everything_is_lost(
+    runner: Runner, host: FarHost
+) -> None:
+    builds, use = many_paths(host)
+    running = asyncio.create_task(runner.run(built("dep", builds["dep"]), use))
+    await seen(lambda: len(arrived(host, builds)) > 2, running)
+    host.cut()
+    had = len(arrived(host, builds))
+    await asyncio.sleep(SILENCE_SECS)
+    host.join()
+    ended = await asyncio.wait_for(running, 90)
+    assert ended.said("use") == [str(PATHS * PATH_BYTES)]
+    assert had < PATHS
+
+
+async def test_a_cancel_ends_a_copy_on_both_sides(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    builds, use = many_paths(far_host)
+    with Wire(far_host.address, far_host.port) as wire:
+        hosts_config(far_host, address=wire.address, port=wire.port)
+        running = asyncio.create_task(runner.run(built("dep", builds["dep"]), use))
+        await seen(lambda: len(arrived(far_host, builds)) > 2, running)
+        wire.stall()
+        await cancel(runner)
+        await seen(lambda: not processes(builds["dep"].out_path), running)
+        wire.resume()
+        ended = await asyncio.wait_for(running, 60)
+    assert ended.record.status is Status.CANCELLED
+    await seen(lambda: not far_host.processes())
+    assert len(arrived(far_host, builds)) < PATHS
+    assert not list(far_host.work_dir.glob("runs/*"))
+    near, far = output_of(ended).places
+    assert (near.outcome, far.outcome) == ("passed", "cancelled")
+
+
+async def test_a_cancel_ends_a_build_there(runner: Runner, host: FarHost, marker: str) -> None:
+    build = derive(dep=f"sh -c 'sleep 600; : {marker}'")["dep"]
+    use = away("use", USE, host, needs=["dep"])
+    running = asyncio.create_task(runner.run(stays("dep", build, host), use))
+    await seen(lambda: processes(marker), running)
+    await cancel(runner)
+    ended = await asyncio.wait_for(running, 60)
+    assert ended.record.status is Status.CANCELLED
+    assert place_of(ended).outcome == "cancelled"
+    await seen(lambda: not host.processes())
+    assert not processes(marker)
+
+
+async def test_a_build_there_goes_on_while_the_line_is_broken(
+    runner: Runner, host: FarHost, marker: str
+) -> None:
+    go_on = host.work_dir / "go-on"
+    script = f"echo one; until [ -e {go_on} ]; do sleep 0.05; done; echo two {marker} | tee $out"
+    build = derive(dep=script)["dep"]
+    use = away("use", USE, host, needs=["dep"])
+    running = asyncio.create_task(runner.run(stays("dep", build, host), use))
+    await seen(lambda: processes(marker), running)
+    await asyncio.to_thread(host.kill_sessions)
+    go_on.touch()
+    ended = await asyncio.wait_for(running, 60)
+    assert ended.said("use") == [f"two {marker}"]
+    assert [row for row in ended.log("use").splitlines() if row.startswith("dep> ")] == [
+        "dep> one",
+        f"dep> two {marker}",
+    ]
+
+
+def many_paths(host: FarHost) -> tuple[dict[str, NixBuild], ExecuteNode]:
+    """Derivations of which `dep` needs all others, and a job that adds up how large they are."""
+    names = [f"part{number}" for number in range(PATHS)]
+    scripts = dict.fromkeys(names, RANDOM.format(PATH_BYTES)) | {"dep": "echo $needed > $out"}
+    builds = derive(scripts, needs={"dep": names})
+    use = away("use", "cat $(cat $PIKACI_INPUT_DEP) | wc -c", host, needs=["dep"])
+    return builds, use
+
+
+def arrived(host: FarHost, builds: dict[str, NixBuild]) -> list[str]:
+    """Which of them are whole in the host's store."""
+    store = host.nix_dir / "store"
+    present = {path.name for path in store.iterdir()} if store.exists() else set()
+    return [name for name, build in builds.items() if build.out_path.rpartition("/")[2] in present]
+
+
+async def cancel(runner: Runner) -> None:
+    (run,) = runner.state.runs.iterdir()
+    (run / "cancel").touch()

@@ -6,10 +6,7 @@ what goes through can be counted.
 
 from __future__ import annotations
 
-import asyncio
 import shlex
-import shutil
-import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jerichoci import nix, process
-from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.errors import InfrastructureError
 from jerichoci.realise import CANCELLED, Fault, Realised, failed
+from jerichoci.ssh import unfit
 from jerichoci.ssh.errors import HostSetupError
 from jerichoci.ssh.forward import forwarded_command
 from jerichoci.ssh.program import far_argv
 from jerichoci.ssh.shell_line import shell_line
+from jerichoci.ssh.socketdir import socket_directory
 from jerichoci.status import CauseCode, FailureKind, Outcome
 from jerichoci.stop import StoppedError
 
@@ -123,27 +122,27 @@ class FarStore:
 
     async def _check_nix(self) -> None:
         """Refuse a host without a Nix that will do."""
-        found = await self._session.tools()
-        name = self._session.name
-        for program in nix.NEEDED_THERE:
-            if found[program] is None:
-                raise _Unfit(
-                    f"host {name} has no `{program}` on its PATH",
-                    f"install Nix there, or name its directory in `search_path` of [hosts.{name}]",
-                )
         try:
-            nix.check_version(found["nix"] or "")
-        except UsageError as error:
-            raise _Unfit(f"host {name}: {error.message}", error.hint) from error
+            unfit.check_nix(self._session.name, await self._session.tools())
+        except HostSetupError as error:
+            raise _Unfit(error.message, error.hint) from error
 
     async def _copy(self, paths: Sequence[str], *flags: str) -> int:
-        """Copy what is missing; the bytes that went there."""
-        await self._sign(paths)
-        return await self._session.persistently(lambda: self._copy_once(paths, flags))
+        """Copy what is missing; the bytes that went there.
 
-    async def _copy_once(self, paths: Sequence[str], flags: Sequence[str]) -> int:
+        When the line breaks, what has come whole by then stays there.
+        """
+        await self._sign(paths)
+        tries: list[Forward] = []
+        await self._session.persistently(lambda: self._copy_once(paths, flags, tries))
+        return sum(forward.sent for forward in tries)
+
+    async def _copy_once(
+        self, paths: Sequence[str], flags: Sequence[str], tries: list[Forward]
+    ) -> None:
         breaks = self._session.breaks
         async with self._reached() as (store, forward):
+            tries.append(forward)
             argv = self._options.copy_argv(paths, store)
             done = await process.run([*argv, *flags], deadline_secs=COPY_SECS)
             if not done.ok:
@@ -151,20 +150,15 @@ class FarStore:
                 if not self._session.is_up or self._session.breaks > breaks:
                     raise ConnectionError("the connection broke")
                 raise self._broken(done.stderr.decode("utf-8", "replace"), forward)
-            return forward.sent
 
     @asynccontextmanager
     async def _reached(self) -> AsyncIterator[tuple[str, Forward]]:
         """A store URI of here for the store there."""
-        # A socket's path is short.
-        directory = Path(tempfile.mkdtemp(prefix="pikaci-"))
-        try:
+        with socket_directory() as directory:
             socket = directory / "nix"
             opening = forwarded_command(self._session.connection, self._line(), socket)
             async with opening as forward:
                 yield f"unix://{quote(str(socket))}", forward
-        finally:
-            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     def _line(self) -> str:
         return shell_line(far_argv(self._session, nix.DAEMON_ARGV))
