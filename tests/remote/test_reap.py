@@ -1,0 +1,295 @@
+"""What a killed orchestrator left on its hosts goes, and nothing that anybody needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.project import wait_for
+from jerichoci.agent.collector import KEPT
+from jerichoci.away import away_notes
+from jerichoci.errors import UsageError
+from jerichoci.leftovers import reap_hosts
+from jerichoci.ssh.socketdir import remove_stale_sockets, socket_directory
+from jerichoci.status import KeepPolicy, Status
+from plans import RUN_ID
+from remote.away import away
+from remote.far_guests import FarGuests, guests_of_nowhere
+from remote.leftovers import (
+    assert_nothing_is_left,
+    kill_agents,
+    kill_orchestrator,
+    names,
+    pikaci,
+    run_directory,
+    running,
+    runs_there,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from incus.guest_project import GuestRunner
+    from incus.server import IncusServer
+    from jerichoci.layout import StateLayout
+    from remote.conftest import WriteHosts
+    from remote.far_host import FarHost
+    from runner import Runner
+
+HOLDS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from jerichoci.ssh.socketdir import socket_directory
+with socket_directory() as made:
+    print(made, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def host(far_host: FarHost, hosts_config: WriteHosts) -> FarHost:
+    hosts_config(far_host)
+    return far_host
+
+
+def test_a_killed_run_s_processes_and_files_go(runner: Runner, host: FarHost, marker: str) -> None:
+    kill_orchestrator(runner, host, marker)
+    assert runs_there(host, marker)
+    said = pikaci(runner.state, "reap")
+    assert not runs_there(host, marker)
+    assert_nothing_is_left(host, [runner.state])
+    assert f"closed {RUN_ID}" in said.out
+    assert f"{host.name}: ended session " in said.out
+    assert f"{host.name}: removed run {RUN_ID}--" in said.out
+    assert runner.ended().record.status is Status.FAILED
+    assert pikaci(runner.state, "reap").errors == "nothing to reap\n"
+
+
+def test_they_go_as_well_when_the_agent_was_killed_too(
+    runner: Runner, host: FarHost, marker: str
+) -> None:
+    kill_orchestrator(runner, host, marker)
+    kill_agents(host)
+    assert names(host.work_dir / "runs") != []
+    pikaci(runner.state, "reap")
+    assert_nothing_is_left(host, [runner.state])
+
+
+def test_they_go_when_the_host_was_booted_since(runner: Runner, host: FarHost, marker: str) -> None:
+    kill_orchestrator(runner, host, marker)
+    host.reboot()
+    pikaci(runner.state, "reap")
+    assert_nothing_is_left(host, [runner.state])
+
+
+def test_a_host_that_cant_be_reached_is_said_and_done_later(
+    runner: Runner, two_far_hosts: list[FarHost], hosts_config: WriteHosts, marker: str
+) -> None:
+    lost, other = two_far_hosts
+    hosts_config(lost, other)
+    kill_orchestrator(runner, lost, marker)
+    stale = other.work_dir / "runs" / "of-nobody"
+    stale.mkdir(parents=True)
+    lost.cut()
+    said = pikaci(runner.state, "reap")
+    (row,) = [line for line in said.errors.splitlines() if lost.name in line]
+    assert row.startswith(f"pikaci: what is left on {lost.name} stays: ")
+    assert not stale.exists()
+    assert [note.host for note in away_notes(runner.state).all()] == [lost.name]
+    lost.join()
+    pikaci(runner.state, "reap")
+    assert_nothing_is_left(lost, [runner.state])
+
+
+def test_a_run_that_lives_is_left_alone(
+    runner: Runner, host: FarHost, marker: str, tmp_path: Path
+) -> None:
+    with running(runner, host, marker):
+        pikaci(runner.state, "reap")
+        stranger = runner.state.__class__(tmp_path / "stranger")
+        stranger.make()
+        pikaci(stranger, "reap")
+        assert runs_there(host, marker)
+        assert names(host.work_dir / "runs") == [run_directory(runner.state, host).name]
+        assert len(list(away_notes(runner.state).all())) == 1
+    pikaci(runner.state, "reap")
+    assert_nothing_is_left(host, [runner.state])
+
+
+def test_a_host_that_only_the_plan_describes_is_found(
+    runner: Runner, host: FarHost, hosts_config: WriteHosts, marker: str
+) -> None:
+    kill_orchestrator(runner, host, marker)
+    hosts_config()
+    pikaci(runner.state, "reap")
+    assert_nothing_is_left(host, [runner.state])
+
+
+async def test_the_next_run_on_the_host_removes_it_meanwhile(
+    runner: Runner, host: FarHost, marker: str
+) -> None:
+    kill_orchestrator(runner, host, marker)
+    gone = run_directory(runner.state, host)
+    ended = await runner.run(away("next", f"while [ -e {gone} ]; do sleep 0.1; done", host))
+    assert ended.record.status is Status.PASSED
+    assert not runs_there(host, marker)
+    pikaci(runner.state, "reap")
+    assert_nothing_is_left(host, [runner.state])
+
+
+async def test_what_is_kept_stays_until_its_time_is_over(runner: Runner, host: FarHost) -> None:
+    ended = await runner.run(away("kept", "touch here", host), keep=KeepPolicy.ALWAYS)
+    there = run_directory(runner.state, host, ended.record.run_id)
+    pikaci(runner.state, "reap")
+    assert (there / KEPT).exists()
+    assert [note.run_id for note in away_notes(runner.state).all()] == [ended.record.run_id]
+    (there / KEPT).write_text("1.0")
+    pikaci(runner.state, "reap")
+    assert_nothing_is_left(host, [runner.state])
+
+
+async def test_what_is_kept_goes_with_its_run(runner: Runner, host: FarHost) -> None:
+    await runner.run(away("kept", "touch here", host), keep=KeepPolicy.ALWAYS)
+    pikaci(runner.state, "gc", "--keep-runs=1")
+    assert names(host.work_dir / "runs") != []
+    pikaci(runner.state, "gc", "--keep-runs=0")
+    assert_nothing_is_left(host, [runner.state])
+
+
+async def test_only_the_hosts_that_are_named_are_asked(
+    runner: Runner, two_far_hosts: list[FarHost], hosts_config: WriteHosts
+) -> None:
+    hosts_config(*two_far_hosts)
+    stale = [host.work_dir / "runs" / "of-nobody" for host in two_far_hosts]
+    for path in stale:
+        path.mkdir(parents=True)
+    pikaci(runner.state, "reap", "--no-hosts")
+    assert [path.exists() for path in stale] == [True, True]
+    pikaci(runner.state, "reap", f"--host={two_far_hosts[1].name}")
+    assert [path.exists() for path in stale] == [True, False]
+    with pytest.raises(UsageError, match="no host `nowhere` is known"):
+        await reap_hosts(runner.state, ["nowhere"])
+
+
+# Guests
+
+
+@pytest.fixture
+def guests(
+    runner: Runner, far_incus: IncusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> GuestRunner:
+    return guests_of_nowhere(runner, far_incus, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def far(guests: GuestRunner, far_host: FarHost, hosts_config: WriteHosts) -> FarGuests:
+    return FarGuests(guests, far_host, hosts_config).config()
+
+
+def kill_with_guest(far: FarGuests) -> None:
+    with far.running(far.job("a", "sleep 600")) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    assert len(far.server.instances()) == 1
+
+
+def assert_no_guest_is_left(far: FarGuests) -> None:
+    far.assert_nothing_is_left()
+    assert_nothing_is_left(far.host, [far.guests.state])
+
+
+def test_a_killed_run_s_guest_goes(far: FarGuests) -> None:
+    kill_with_guest(far)
+    (name,) = far.server.instances()
+    assert f"{far.host.name}: removed guest {name}" in far.guests.pikaci("reap")
+    assert_no_guest_is_left(far)
+
+
+def test_a_guest_goes_that_only_its_label_tells_of(far: FarGuests) -> None:
+    kill_with_guest(far)
+    for note in (far.guests.state.root / "guests").iterdir():
+        note.unlink()
+    far.guests.pikaci("reap")
+    assert_no_guest_is_left(far)
+
+
+def test_a_guest_stays_while_its_run_lives(far: FarGuests) -> None:
+    with far.running(far.job("a", "sleep 600")) as process:
+        far.guests.pikaci("reap")
+        far.guests.pikaci("gc", "--keep-runs=0")
+        assert len(far.server.instances()) == 1
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    far.guests.pikaci("reap")
+    assert_no_guest_is_left(far)
+
+
+async def test_a_kept_guest_goes_with_its_run(far: FarGuests) -> None:
+    await far.guests.run_here(far.job("a", "exit 3"), keep=KeepPolicy.ON_FAILURE)
+    far.guests.pikaci("reap")
+    assert len(far.server.instances()) == 1
+    assert far.run_directory.exists()
+    far.guests.pikaci("gc", "--keep-runs=0")
+    assert_no_guest_is_left(far)
+
+
+async def test_a_kept_guest_goes_when_its_time_is_over(far: FarGuests) -> None:
+    await far.guests.run_here(far.job("a", "exit 3"), keep=KeepPolicy.ON_FAILURE)
+    (note,) = (far.guests.state.root / "guests").glob("*.json")
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"kept_until": 1.0}))
+    (far.run_directory / KEPT).write_text("1.0")
+    far.guests.pikaci("reap")
+    assert_no_guest_is_left(far)
+
+
+# Sockets
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where sockets are in this test, with a short path."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        monkeypatch.setenv("TMPDIR", directory)
+        yield Path(directory) / f"pikaci-{os.getuid()}"
+
+
+def test_the_sockets_of_a_killed_process_go(layout: StateLayout, temporary: Path) -> None:
+    orchestrator = str(Path(__file__).parents[2] / "orchestrator")
+    argv = [sys.executable, "-c", HOLDS, orchestrator]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(argv, **pipes) as process:  # type: ignore[call-overload]  # as it has them
+        made = Path(process.stdout.readline().decode().strip())
+        assert made.parent == temporary
+        with socket_directory() as mine:
+            process.kill()
+            process.wait(10)
+            assert made.is_dir()
+            pikaci(layout, "reap")
+            assert list(temporary.iterdir()) == [mine]
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_killed_orchestrator_s_sockets_go(far: FarGuests, temporary: Path) -> None:
+    kill_with_guest(far)
+    wait_for(lambda: list(temporary.iterdir()))
+    far.guests.pikaci("reap")
+    assert list(temporary.iterdir()) == []
+    assert_no_guest_is_left(far)
+
+
+def test_sockets_lie_elsewhere_where_the_path_would_be_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 20)))
+    with socket_directory() as made:
+        assert str(tmp_path) not in str(made)
+    assert made.name not in remove_stale_sockets()
