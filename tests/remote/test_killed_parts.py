@@ -1,0 +1,139 @@
+"""Parts of the way to a job that are killed: sshd, the relay, the agent, the orchestrator."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jerichoci.plan import Retries
+from jerichoci.status import FailureKind, PhaseName, Status
+from remote.away import away
+from remote.breaking import AtPhase, make_quick, nothing_is_left_on
+from remote.machine import wait_for
+
+if TYPE_CHECKING:
+    from remote.conftest import WriteHosts
+    from remote.far_host import FarHost
+    from runner import Runner
+
+COMMAND = "for i in $(seq 40); do echo row $i; sleep 0.1; done; echo left > $PIKACI_ARTIFACTS/out"
+ROWS = [f"row {number}" for number in range(1, 41)]
+PHASES = [
+    PhaseName.STAGE_WORKSPACE_SNAPSHOT,
+    PhaseName.PREPARE_RUNTIME,
+    PhaseName.LAUNCH_GUEST,
+    PhaseName.WAIT_FOR_COMPLETION,
+    PhaseName.COLLECT_ARTIFACTS,
+    PhaseName.CLEANUP,
+]
+BEGUN_SECS = 30
+ENDED_SECS = 30
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_quick(monkeypatch)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+async def test_a_run_goes_on_when_every_sshd_is_killed_and_one_is_started_again(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, phase: PhaseName
+) -> None:
+    hosts_config(far_host)
+    later = threading.Timer(2.0, far_host.start_sshd)
+
+    def kill() -> None:
+        far_host.stop_sshd()
+        later.start()
+
+    ended = await runner.run(away("job", COMMAND, far_host), sinks=[AtPhase(phase, kill)])
+    later.join()
+    assert ended.record.status is Status.PASSED, ended.log("job")
+    assert ended.said("job") == ROWS
+    assert [row.path for row in ended.job("job").artifacts] == ["out"]
+    nothing_is_left_on(far_host)
+
+
+async def test_a_run_goes_on_when_the_sshd_of_its_connection_is_killed_again_and_again(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    done = threading.Event()
+
+    def kill_now_and_then() -> None:
+        while not done.wait(0.5):
+            far_host.kill_sessions()
+
+    killing = threading.Thread(target=kill_now_and_then)
+    sink = AtPhase(PhaseName.LAUNCH_GUEST, killing.start)
+    ended = await runner.run(away("job", COMMAND, far_host), sinks=[sink])
+    done.set()
+    killing.join()
+    assert ended.record.status is Status.PASSED, ended.log("job")
+    assert ended.said("job") == ROWS
+    nothing_is_left_on(far_host)
+
+
+async def test_a_run_goes_on_when_the_relay_is_killed(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, lambda: kill(far_host, is_relay=True))
+    ended = await runner.run(away("job", COMMAND, far_host), sinks=[sink])
+    assert ended.record.status is Status.PASSED, ended.log("job")
+    assert ended.said("job") == ROWS
+    nothing_is_left_on(far_host)
+
+
+@pytest.mark.parametrize("phase", PHASES[:-1])
+async def test_a_job_fails_with_the_reason_when_the_agent_is_killed(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, phase: PhaseName
+) -> None:
+    hosts_config(far_host)
+    sink = AtPhase(phase, lambda: kill(far_host, is_relay=False))
+    ended = await runner.run(away("job", f"{COMMAND}; sleep 5", far_host), sinks=[sink])
+    job = ended.job("job")
+    assert (job.status, job.failure_kind) == (Status.FAILED, FailureKind.INFRASTRUCTURE)
+    killed = f"the agent on {far_host.name} was killed, and with it what ran there"
+    assert job.message == killed
+    wait_for(lambda: far_host.processes() == [], ENDED_SECS, f"{far_host.processes()} goes on")
+
+
+async def test_a_job_is_tried_again_after_the_agent_was_killed(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, lambda: kill(far_host, is_relay=False))
+    node = away("job", COMMAND, far_host, retries=Retries(infrastructure=1))
+    ended = await runner.run(node, sinks=[sink])
+    assert ended.record.status is Status.PASSED, ended.job("job")
+    assert ended.said("job", 2) == ROWS
+    nothing_is_left_on(far_host)
+
+
+async def test_what_an_orchestrator_left_goes_when_it_is_killed(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, marker: str
+) -> None:
+    # The agent gives whoever it works for half a minute more.
+    hosts_config(far_host, line_limit_secs=1)
+    process = runner.start(away("job", f"echo {marker}; sleep 600; : {marker}", far_host))
+    with process:
+        runs = far_host.processes
+        wait_for(lambda: any(marker in line for line in runs()), BEGUN_SECS, "it doesn't begin")
+        process.kill()
+    nothing_is_left_on(far_host)
+
+
+def kill(host: FarHost, *, is_relay: bool) -> None:
+    """Kill the relays on a host, or the agents, which look alike but for who their parent is."""
+    found = host.run(["pgrep", "-f", "python3 -I"]).stdout.split()
+    doomed = []
+    for pid in found:
+        stat = host.run(["cat", f"/proc/{pid}/stat"], check=False).stdout
+        parent = stat.rpartition(")")[2].split()[1] if stat else "-"
+        if (parent not in {"0", "1"}) is is_relay:
+            doomed.append(pid)
+    assert doomed, found
+    host.run(["kill", "-KILL", *doomed])
