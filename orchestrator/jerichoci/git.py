@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from dataclasses import dataclass, field
@@ -17,11 +18,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import InfrastructureError
+from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.process import Completed, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+MINIMUM_VERSION = (2, 39)
+"""The oldest that is tested; one before 2.32 lacks `checkout.workers` and GIT_CONFIG_GLOBAL."""
 
 GIT_DEADLINE_SECS = 1800.0
 """For any one git: time to hash a large tree on a slow disk, not to hang."""
@@ -164,6 +168,18 @@ async def version() -> Completed:
         InfrastructureError: there is no git, or it isn't done in time.
     """
     return await run(["git", "--version"], deadline_secs=VERSION_DEADLINE_SECS)
+
+
+def check_version(text: str) -> None:
+    """Refuse a git that is too old.
+
+    Raises:
+        UsageError: it is older than `MINIMUM_VERSION`.
+    """
+    found = re.match(r"(\d+)\.(\d+)", text)
+    if found and (int(found[1]), int(found[2])) < MINIMUM_VERSION:
+        wanted = ".".join(map(str, MINIMUM_VERSION))
+        raise UsageError(f"git {text} is too old", f"pikaci needs {wanted} or later")
 
 
 def git_failure(subcommand: str, done: Completed) -> InfrastructureError:

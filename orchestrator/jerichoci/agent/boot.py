@@ -1,18 +1,20 @@
 """The first program on a host: has the agent there, and hands over to it.
 
-Its text is given to `python3 -c`, with one argument: JSON with the work directory or null, the
-agent's digest and what the agent is told. What it answers begins with MARK, since a login shell may
+It has one argument, packed: JSON with the work directory or null, the agent's digest and what the
+agent is told. What it answers begins with MARK, since a login shell may
 print what it likes before; then comes one line of JSON: `need` asks for the agent as a tar archive
 of the length that its argument says, `fault` says why nothing can be done.
 
 It has to be understood, if only to be refused, by a python3 that is too old for the agent.
 """
 
+import base64
 import hashlib
 import io
 import json
 import os
 import sys
+import zlib
 
 MARK = b"pikaci-agent "
 STATE = "~/.local/state"
@@ -59,7 +61,7 @@ def main() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - whoever has an older one is told so
         say(fault={"what": "python", "version": sys.version.split()[0]})
         return
-    told = json.loads(sys.argv[1])
+    told = json.loads(zlib.decompress(base64.b64decode(sys.argv[1])))
     work = work_directory(told["work_dir"])
     try:
         os.makedirs(work, 0o700, exist_ok=True)
@@ -82,8 +84,7 @@ def main() -> None:
             receive(home, told)
         os.utime(home)
     except OSError as error:
-        where = error.filename if isinstance(error.filename, str) else work
-        say(fault={"what": "os", "errno": error.errno, "message": error.strerror, "path": where})
+        say(fault={"what": "os", "errno": error.errno, "message": error.strerror, "path": work})
         return
     sys.path.insert(0, home)
     from jerichoci.agent.attach import attach

@@ -5,12 +5,19 @@ The same modules give the same bytes, so a host that has an archive by its diges
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
+import json
 import tarfile
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MODULES = (
     "__init__.py",
@@ -24,6 +31,7 @@ MODULES = (
     "agent/operation.py",
     "agent/server.py",
     "agent/service.py",
+    "agent/survey.py",
     "artifacts.py",
     "atomic.py",
     "clock.py",
@@ -61,6 +69,10 @@ MODULES = (
 """All that the agent imports, and nothing that needs more than the standard library."""
 
 
+START = "import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(sys.argv.pop(1))))"
+"""Runs its first argument, and leaves the others to it."""
+
+
 @dataclass(frozen=True)
 class Bundle:
     """An archive and the hex digest it is known by."""
@@ -84,7 +96,18 @@ def bundle() -> Bundle:
     return Bundle(data, hashlib.sha256(data).hexdigest())
 
 
+def boot_argv(told: Mapping[str, Any]) -> list[str]:
+    """What has the agent on a host and hands over to it.
+
+    There is nothing in it that shells would read in different ways.
+    """
+    return ["python3", "-I", "-c", START, _boot(), _packed(json.dumps(told))]
+
+
 @cache
-def boot_text() -> str:
-    """The program that has the agent on a host and hands over to it."""
-    return (Path(__file__).parent / "boot.py").read_text()
+def _boot() -> str:
+    return _packed((Path(__file__).parent / "boot.py").read_text())
+
+
+def _packed(text: str) -> str:
+    return base64.b64encode(zlib.compress(text.encode())).decode()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jerichoci import atomic, slots
+from jerichoci.agent import survey
 from jerichoci.agent.attach import boot_id
 from jerichoci.agent.collector import KEPT, SNAPSHOT, Bounds, Collector
 from jerichoci.agent.following import watch_log, watch_outbox
@@ -134,6 +135,7 @@ class Service:
         for name in ("slots", "runs", "snapshots"):
             make_private(work / name)
         self._placement = LocalPlacement(work, nix)
+        self._programs = survey.needed_programs()
         self._held: dict[str, AsyncExitStack] = {}
         self._running: dict[str, _Started] = {}
         self._gatherings: dict[str, Gathering] = {}
@@ -151,6 +153,7 @@ class Service:
             "gid": user.gid,
             "python": sys.version.split()[0],
             "environment": host_environment(),
+            "programs": self._programs,
         }
 
     async def do(self, name: str, call: Call, args: dict[str, Any]) -> tuple[object, bytes]:
@@ -470,6 +473,16 @@ class Service:
             return None
         words = done.stdout.decode("utf-8", "replace").split()
         return words[-1] if done.ok and words else "unknown"
+
+    @operation
+    async def clock(self, _call: Call) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+    @operation
+    async def survey(self, _call: Call, *, nix: bool) -> dict[str, Any]:
+        """What this host is and has; its Nix store is asked if `nix`."""
+        return await survey.survey(self._work, ask_nix=nix)
 
     @operation
     async def probe_socket(self, _call: Call, *, path: str) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class RemotePlacement:
         notes.write(self._session, run_id)
         try:
             async with (
-                self._session.holding("open_run", name=self._run_name(run_id)),
+                self._holding_run(run_id),
                 clearing(self._session, self._state),
             ):
                 yield
@@ -124,6 +124,19 @@ class RemotePlacement:
             leaves = self._keeps or has_guests(self._state, self.host, run_id)
             if not self._session.is_lost and not self._session.owes and not leaves:
                 notes.forget(self.host, run_id)
+
+    @asynccontextmanager
+    async def _holding_run(self, run_id: str) -> AsyncIterator[None]:
+        from jerichoci.ssh.unfit import unusable
+
+        async with AsyncExitStack() as held:
+            holding = self._session.holding("open_run", name=self._run_name(run_id))
+            try:
+                await held.enter_async_context(holding)
+            except OSError as error:
+                where, why = str(self.state_root), error.strerror or str(error)
+                raise unusable(self.host, where, error.errno, why) from error
+            yield
 
     def run_directory(self, run_id: str) -> Path:
         """The run's directory below the work directory; other owners' runs have other names."""
@@ -135,7 +148,10 @@ class RemotePlacement:
         return run_name(self._state, run_id)
 
     def check(self, system: str) -> None:
-        """Refuse jobs for another kind of machine."""
+        """Refuse jobs for another kind of machine, and a host that lacks what each job needs."""
+        from jerichoci.ssh.unfit import check_programs
+
+        check_programs(self.host, self._session.facts["programs"])
         found = self._session.facts["system"]
         if system != found:
             raise UsageError(

@@ -6,7 +6,6 @@ It lasts as long as the connection; `session` makes another one when it breaks.
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import time
 from contextlib import suppress
@@ -14,9 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.agent.boot import MARK
-from jerichoci.agent.bundle import boot_text, bundle
+from jerichoci.agent.bundle import boot_argv, bundle
 from jerichoci.agent.frame import FrameError, pack, unpack
-from jerichoci.ssh.errors import HostSetupError, UnreachableHostError
+from jerichoci.ssh import unfit
+from jerichoci.ssh.errors import UnreachableHostError
 from jerichoci.ssh.shell_line import encoded, shell_line
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ BOOT_SECS = 90.0
 """For python to start over there, the agent to be brought and to listen."""
 CLOSE_SECS = 5.0
 WINDOW_BYTES = 8 * 1024 * 1024
+WORDS_BYTES = 4000
 NOISE_LINES = 1000
 """So many lines may a login shell print before what was asked for."""
 
@@ -73,6 +74,7 @@ class Attachment:
 
         Raises:
             HostUsageError: the host can't be used as things are; `connection.connect` has the rest.
+            HostFullError: its disk is full.
             UnreachableHostError: it can't be reached, or the connection broke meanwhile.
             GoneError: the agent isn't there any more.
         """
@@ -91,8 +93,11 @@ class Attachment:
                 host.name, f"{host.name} did not start the agent within {BOOT_SECS:g} s"
             ) from None
         except (asyncssh.Error, OSError, EOFError, ValueError) as error:
+            is_whole = not connection.is_closed()
             await _closed(connection)
             reason = getattr(error, "reason", None) or str(error) or "it was closed"
+            if isinstance(error, asyncssh.ChannelOpenError) and is_whole:
+                raise unfit.no_channel(host.name, reason) from error
             raise UnreachableHostError(
                 host.name, f"the connection to {host.name} broke: {reason}"
             ) from error
@@ -165,7 +170,7 @@ async def _begin(
         "resume": wanted.resume,
         **wanted.settings,
     }
-    line = shell_line(["python3", "-I", "-c", boot_text(), json.dumps(told)])
+    line = shell_line(boot_argv(told))
     process: SSHClientProcess[bytes] = await connection.create_process(
         encoded(line), encoding=None, window=WINDOW_BYTES
     )
@@ -178,11 +183,13 @@ async def _begin(
         elif said.get("gone"):
             raise GoneError(said.get("boot_id"), died=bool(said.get("died")))
         else:
-            raise _unusable(host, said.get("fault") or {})
+            raise unfit.refused(host.name, said.get("fault") or {})
 
 
 async def _read_marked(host: RemoteHost, process: SSHClientProcess[bytes]) -> dict[str, Any]:
+    last = line = b""
     for _ in range(NOISE_LINES):
+        last = line
         line = await process.stdout.readline()
         # A shell's last words before may have had no end of line.
         _, mark, said = line.partition(MARK)
@@ -192,62 +199,15 @@ async def _read_marked(host: RemoteHost, process: SSHClientProcess[bytes]) -> di
         if not line:
             break
     else:
-        raise HostSetupError(
-            host.name,
-            f"a login on {host.name} prints more than {NOISE_LINES} lines before it does anything",
-            f"`ssh {host.address} python3 --version` should print a version and nothing else",
-        )
-    words = (await process.stderr.read(4000)).decode("utf-8", "replace").strip()
+        raise unfit.noisy(host, NOISE_LINES)
+    words = (await process.stderr.read(WORDS_BYTES)).decode("utf-8", "replace").strip()
+    # The exit code comes after the end of what it printed.
+    await process.wait_closed()
     code = process.returncode
     if code is None and process.exit_signal is None:
         raise EOFError("the channel was closed")
-    last = words.splitlines()[-1] if words else "it said nothing"
-    if code == 127 or "not found" in last:  # noqa: PLR2004 - every shell's number for it
-        raise HostSetupError(
-            host.name,
-            f"{host.name} has no python3 that a login over ssh would find: {last}",
-            "install Python 3.11 or later there, or have sshd's PATH (`SetEnv`) name it",
-        )
-    raise HostSetupError(
-        host.name,
-        f"{host.name} did not start the agent (exit code {code}): {last}",
-        f"`ssh {host.address} python3 --version` should print a version and nothing else",
-    )
-
-
-def _unusable(host: RemoteHost, fault: Mapping[str, Any]) -> HostSetupError:
-    name, path = host.name, fault.get("path")
-    where = f"`work_dir` of [hosts.{name}] in hosts.toml names another one"
-    match fault:
-        case {"what": "python", "version": version}:
-            return HostSetupError(
-                name,
-                f"python3 on {name} is {version}, which is too old",
-                "pikaci needs Python 3.11 or later there",
-            )
-        case {"what": "owner", "uid": uid, "me": me}:
-            return HostSetupError(
-                name,
-                f"the work directory {path} on {name} belongs to user {uid}; we are {me} there",
-                where,
-            )
-        case {"what": "os", "errno": errno.ENOSPC | errno.EDQUOT}:
-            return HostSetupError(
-                name,
-                f"the disk under the work directory {path} on {name} is full",
-                "make room there, e.g. with `pikaci gc`",
-            )
-        case {"what": "os", "errno": errno.EROFS}:
-            return HostSetupError(
-                name, f"the work directory {path} on {name} is on a read-only disk", where
-            )
-        case {"what": "os", "message": message}:
-            return HostSetupError(
-                name, f"the work directory {path} on {name} can't be used: {message}", where
-            )
-        case _:
-            why = fault.get("message", "it doesn't say why")
-            return HostSetupError(name, f"the agent on {name} doesn't start: {why}")
+    words = words or last.decode("utf-8", "replace").strip()
+    raise unfit.no_agent(host, code, words.splitlines()[-1] if words else "it said nothing")
 
 
 async def _closed(connection: SSHClientConnection) -> None:

@@ -7,13 +7,14 @@ HostError
 │   ├── KeyFileError            the key to log in with can't be had
 │   ├── HostSettingsError       ssh's configuration is wrong, or doesn't go with the host's
 │   └── HostSetupError          what pikaci needs there isn't there
+├── HostFullError               its disk is full, until somebody makes room
 └── UnreachableHostError        may be over in a minute
     └── HostLostError           the connection broke, and what ran there is given up
 """
 
 from __future__ import annotations
 
-from jerichoci.errors import HostUnavailableError, PikaciError, UsageError
+from jerichoci.errors import HostUnavailableError, InfrastructureError, PikaciError, UsageError
 
 
 class HostError(PikaciError):
@@ -47,6 +48,10 @@ class HostSettingsError(HostUsageError):
 
 class HostSetupError(HostUsageError):
     """The host lacks what pikaci needs there, or its work directory can't be used."""
+
+
+class HostFullError(HostError, InfrastructureError):
+    """There is no room for what pikaci keeps on the host."""
 
 
 class UnreachableHostError(HostError, HostUnavailableError):

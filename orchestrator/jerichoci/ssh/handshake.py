@@ -133,8 +133,9 @@ async def _shake_hands(
             refused.append(hostkeys.family_of(handshake.refused.get_algorithm()))
             if set(hostkeys.FAMILIES) <= set(refused):
                 raise
-        except asyncssh.KeyExchangeFailed as error:
-            if not refused:
+        except (asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost) as error:
+            # An end that has no key of the other kinds may be the first to say so, by hanging up.
+            if not refused or not handshake.is_ssh:
                 raise
             raise asyncssh.HostKeyNotVerifiable("no key has the fingerprint") from error
 
