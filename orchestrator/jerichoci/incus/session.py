@@ -53,15 +53,15 @@ async def attend(incus: Incus, session: Session, *, terminal: bool) -> int:
     """
     verdict = _in_daemon(incus.exit_code, session)
     try:
-        await _converse(session, terminal=terminal)
-        async with asyncio.timeout(VERDICT_SECS):
-            return await verdict
+        if await _converse(session, terminal=terminal):
+            async with asyncio.timeout(VERDICT_SECS):
+                return await verdict
     except TimeoutError:
-        raise InfrastructureError(
-            "the connection to the guest broke", "open the shell once more"
-        ) from None
+        pass
     finally:
         verdict.add_done_callback(_see)
+    # How Incus ended the command then says nothing of it.
+    raise InfrastructureError("the connection to the guest broke", "open the shell once more")
 
 
 def _see(verdict: asyncio.Future[int]) -> None:
@@ -70,20 +70,21 @@ def _see(verdict: asyncio.Future[int]) -> None:
         verdict.exception()
 
 
-async def _converse(session: Session, *, terminal: bool) -> None:
+async def _converse(session: Session, *, terminal: bool) -> bool:
+    """Pass on what both sides say, until the guest's has no more; whether it said so itself."""
     async with AsyncExitStack() as stack:
         links: dict[str, ClientConnection] = {}
         try:
             for name, path in session.websockets.items():
                 links[name] = await stack.enter_async_context(_connect(session, path))
         except (OSError, WebSocketException):
-            return  # why it never begins, Incus says as its end
+            return True  # why it never begins, Incus says as its end
         if terminal:
             stack.enter_context(raw_terminal())
             stack.enter_context(_resizing(links["control"]))
         _pass_on_stdin(links["0"])
         outputs = {1: links["0"]} if terminal else {1: links["1"], 2: links["2"]}
-        await asyncio.gather(*(_show(link, fd) for fd, link in outputs.items()))
+        return all(await asyncio.gather(*(_show(link, fd) for fd, link in outputs.items())))
 
 
 def _connect(session: Session, path: str) -> connect:
@@ -98,15 +99,18 @@ def _connect(session: Session, path: str) -> connect:
     )
 
 
-async def _show(link: ClientConnection, fd: int) -> None:
-    """Print what a command prints until it ends, if there is somebody to see it."""
+async def _show(link: ClientConnection, fd: int) -> bool:
+    """Print what a command prints, if there is somebody to see it; whether it came to its end."""
     is_open = (sys.stdout if fd == 1 else sys.stderr) is not None
-    with suppress(WebSocketException):
+    try:
         async for message in link:
             if isinstance(message, str):
-                return
+                return True
             while message and is_open:
                 message = message[os.write(fd, message) :]  # noqa: PLW2901 - what is left of it
+    except WebSocketException:
+        return False
+    return True
 
 
 def _pass_on_stdin(link: ClientConnection) -> None:

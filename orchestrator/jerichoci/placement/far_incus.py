@@ -154,7 +154,7 @@ def _why(session: Session, answers: Sequence[tuple[str, dict[str, Any]]]) -> Hos
             )
         case errno.ENOENT:
             sentence = f"{name} has no Incus: there is no socket {path}"
-            hint = f"install Incus there, or name its socket: [hosts.{name}.incus] socket"
+            hint = f"have Incus run there, or name its socket: [hosts.{name}.incus] socket"
         case errno.EACCES | errno.EPERM:
             sentence = f"Incus on {name} doesn't let us in: no permission on {path}"
             hint = "be a member of the group that owns it there (`incus-admin`)"
