@@ -1,0 +1,210 @@
+"""What is only kept on hosts for later goes beyond bounds, and nothing that a run needs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from derivations import derive
+from jerichoci.agent.bundle import bundle
+from jerichoci.layout import StateLayout
+from jerichoci.snapshot import take_snapshot
+from jerichoci.status import KeepPolicy, Status
+from plans import built
+from remote.away import away
+from remote.leftovers import (
+    age,
+    assert_nothing_is_left,
+    names,
+    pikaci,
+    run_directory,
+    running,
+    runs_there,
+)
+from usertree import UserTree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from remote.conftest import WriteHosts
+    from remote.far_host import FarHost
+    from runner import Runner
+
+DAY_SECS = 24 * 3600.0
+MIB = 1024 * 1024
+MOST = {"count": 1000, "days": 1000, "mib": 1000000}
+NOTHING = {"count": 0, "days": 0, "mib": 0}
+
+
+async def leave_snapshots(runner: Runner, host: FarHost, user: Path, count: int = 3) -> list[str]:
+    """Snapshots on a host with a MiB each and one that they share, used last a day apart."""
+    tree = UserTree(user)
+    (user / "shared").write_bytes(os.urandom(MIB))
+    trees = []
+    for number in range(count):
+        (user / "own").write_bytes(os.urandom(MIB))
+        tree.write("number", f"{number}\n")
+        trees.append((await take_snapshot(runner.state.root, tree.root)).tree)
+        ended = await replace(runner, tree=trees[-1]).run(away(f"j{number}", "true", host))
+        assert ended.record.status is Status.PASSED
+    for days, name in enumerate(reversed(trees)):
+        age(snapshots(host) / name, DAY_SECS * (days + 0.5))
+        age(refs(host) / name)
+    return trees
+
+
+def snapshots(host: FarHost) -> Path:
+    return host.work_dir / "snapshots"
+
+
+def refs(host: FarHost) -> Path:
+    return host.work_dir / "git" / "refs" / "pikaci"
+
+
+def known_trees(host: FarHost) -> set[str]:
+    """The trees that refs keep there, packed or not."""
+    argv = ["git", f"--git-dir={host.work_dir}/git", "for-each-ref", "--format=%(refname:lstrip=2)"]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("bound", [{"count": 2}, {"days": 2}, {"mib": 4}])
+async def test_the_least_recently_used_go_beyond_a_bound(
+    runner: Runner,
+    far_host: FarHost,
+    hosts_config: WriteHosts,
+    tmp_path: Path,
+    bound: dict[str, int],
+) -> None:
+    hosts_config(far_host, keep={**MOST, **bound})
+    trees = await leave_snapshots(runner, far_host, tmp_path / "user")
+
+    kept = trees[1:]
+    said = pikaci(runner.state, "gc", "--dry-run")
+    assert f"{far_host.name}: would remove snapshot {trees[0]}" in said.out
+    assert names(snapshots(far_host)) == sorted(trees)
+    said = pikaci(runner.state, "gc")
+    assert f"{far_host.name}: removed 1 snapshots" in said.out
+    assert names(snapshots(far_host)) == sorted(kept)
+    assert known_trees(far_host) == set(kept)
+    assert_nothing_is_left(far_host, [runner.state])
+
+
+async def test_a_snapshot_that_went_comes_again(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, tmp_path: Path
+) -> None:
+    hosts_config(far_host, keep=NOTHING)
+    trees = await leave_snapshots(runner, far_host, tmp_path / "user", 2)
+    pikaci(runner.state, "gc")
+    assert names(snapshots(far_host)) == []
+    assert known_trees(far_host) == set()
+    ended = await replace(runner, tree=trees[0]).run(away("again", "cat number", far_host))
+    assert ended.said("again") == ["0"]
+
+
+async def test_what_was_used_within_the_hour_stays(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host, keep=NOTHING)
+    await runner.run(away("a", "true", far_host))
+    pikaci(runner.state, "gc", "--keep-runs=0")
+    assert names(snapshots(far_host)) == [runner.tree]
+
+
+def test_a_run_that_lives_keeps_its_snapshot_whoever_collects(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, marker: str, tmp_path: Path
+) -> None:
+    hosts_config(far_host, keep=NOTHING)
+    stranger = StateLayout(tmp_path / "stranger")
+    stranger.make()
+    with running(runner, far_host, marker):
+        age(snapshots(far_host) / runner.tree)
+        age(refs(far_host) / runner.tree)
+        for state in (stranger, runner.state):
+            pikaci(state, "gc", "--keep-runs=0")
+            assert runs_there(far_host, marker)
+            assert names(snapshots(far_host)) == [runner.tree]
+            assert known_trees(far_host) == {runner.tree}
+            assert run_directory(runner.state, far_host).exists()
+    pikaci(runner.state, "gc", "--keep-runs=0")
+    assert names(snapshots(far_host)) == []
+    assert_nothing_is_left(far_host, [runner.state])
+
+
+async def test_what_is_kept_for_a_look_keeps_its_snapshot(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host, keep=NOTHING)
+    await runner.run(away("a", "true", far_host), keep=KeepPolicy.ALWAYS)
+    age(snapshots(far_host) / runner.tree)
+    age(refs(far_host) / runner.tree)
+    pikaci(runner.state, "gc")
+    assert names(snapshots(far_host)) == [runner.tree]
+    pikaci(runner.state, "gc", "--keep-runs=0")
+    assert names(snapshots(far_host)) == []
+    assert_nothing_is_left(far_host, [runner.state])
+
+
+async def test_the_nix_roots_of_a_run_go_with_it(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    made = derive(dep="echo dep > $out")
+    job = away("a", "cat $PIKACI_INPUT_DEP", far_host, needs=["dep"])
+    ended = await runner.run(built("dep", made["dep"]), job)
+    assert ended.said("a") == ["dep"]
+    roots = far_host.run(["nix-store", "--gc", "--print-roots"]).stdout
+    assert str(far_host.work_dir) not in roots
+
+
+def test_an_agent_that_nobody_used_for_long_goes_unless_one_runs_from_it(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, marker: str
+) -> None:
+    hosts_config(far_host, keep={"days": 1})
+    agents = far_host.work_dir / "agent"
+    used = agents / ("1" * 64)
+    with running(runner, far_host, marker):
+        # Another version brings another one.
+        (agents / bundle().digest).rename(used)
+        unused = agents / ("0" * 64)
+        unused.mkdir()
+        for home in (used, unused):
+            age(home, 2 * DAY_SECS)
+        said = pikaci(runner.state, "gc", "--dry-run")
+        assert "1 agents" in said.out
+        assert unused.exists()
+        pikaci(runner.state, "gc")
+        assert names(agents) == sorted([used.name, bundle().digest])
+    pikaci(runner.state, "reap")
+    pikaci(runner.state, "gc")
+    assert names(agents) == [bundle().digest]
+
+
+def test_a_host_that_cant_be_reached_keeps_nobody_from_the_others(
+    runner: Runner, two_far_hosts: list[FarHost], hosts_config: WriteHosts
+) -> None:
+    hosts_config(*two_far_hosts)
+    lost, other = two_far_hosts
+    lost.stop_sshd()
+    said = pikaci(runner.state, "gc")
+    assert f"what is left on {lost.name} stays: " in said.errors
+    assert f"{lost.name}:" not in said.out
+    assert f"{other.name}: removed 0 snapshots" in said.out
+
+
+async def test_a_pack_whose_sending_broke_off_leaves_nothing(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    await runner.run(away("a", "true", far_host))
+    packs = far_host.work_dir / "git" / "objects" / "pack"
+    half = packs / "tmp_pack_ABCDEF"
+    half.write_bytes(b"half")
+    age(half)
+    pikaci(runner.state, "gc")
+    assert not half.exists()
+    assert_nothing_is_left(far_host, [runner.state])
