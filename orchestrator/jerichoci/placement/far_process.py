@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
-    from jerichoci.ssh.session import Session
+    from jerichoci.ssh.session import Held, Session
 
 WATCH_SECS = 30.0
 """How long the agent waits for a log to grow before it is asked again."""
@@ -20,9 +20,10 @@ WATCH_SECS = 30.0
 class FarProcess:
     """A started program, by its handle."""
 
-    def __init__(self, session: Session, handle: str, far_log: Path, log: Path) -> None:
+    def __init__(self, session: Session, held: Held, far_log: Path, log: Path) -> None:
         self._session = session
-        self._handle = handle
+        self._held = held
+        self._handle = held.handle
         self._far_log = far_log
         self._log = log
         self._offset = 0
@@ -37,6 +38,7 @@ class FarProcess:
         if self._is_behind():
             # Whoever waits no longer leaves it to `close`.
             await asyncio.shield(self._following)
+        self._held.is_over = True
         return int(ended["exit_code"])
 
     async def ended_within(self, secs: float) -> bool:
@@ -95,8 +97,8 @@ async def far_process(  # noqa: PLR0913 - what a process needs
         log=str(far_log),
         notes=str(notes),
     )
-    async with starting as handle:
-        running = FarProcess(session, handle, far_log, log)
+    async with starting as held:
+        running = FarProcess(session, held, far_log, log)
         try:
             yield running
         finally:

@@ -16,6 +16,7 @@ from jerichoci.environment import job_environment
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.layout import make_private
 from jerichoci.runtime import Attempt, Finish
+from jerichoci.together import together
 from jerichoci.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ class ShellCommand:
             await asyncio.gather(asked, return_exceptions=True)
 
     async def _finish(self, exit_code: int) -> Finish:
-        if await self._placement.read(self.workspace.root / "started", 1) is None:
+        note = self.workspace.root / "started"
+        if exit_code != 0 and await self._placement.read(note, 1) is None:
             raise InfrastructureError(
                 f"the workspace could not be set up (exit code {exit_code})",
                 "the host log has the reason",
@@ -178,7 +180,8 @@ class HostProcess:
         if execute.run_as_root and self._placement.user.uid != 0:
             raise UsageError(
                 f"job {self._attempt.node.job_id} wants to run as root",
-                f"be root on {self._placement.host}, or give the job a runtime with a root of its own",
+                f"be root on {self._placement.host}, or give the job a runtime with a root of its"
+                " own",
             )
         confinement = await self._placement.confinement()
         self._command = ShellCommand(
@@ -198,8 +201,8 @@ class HostProcess:
             "workspace": self._command.workspace_kind,
         }
         make_private(self._attempt.artifacts.parent)
-        await self._command.prepare()
-        await self._placement.make_directory(self._outgoing)
+        # In this order, but one doesn't wait for the other on a host that is far away.
+        await together(self._command.prepare(), self._placement.make_directory(self._outgoing))
 
     @property
     def _outgoing(self) -> Path:

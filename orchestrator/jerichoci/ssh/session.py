@@ -61,6 +61,8 @@ SEEN_SECS, SEEN_LOOKS = 20.0, 200
 """For a connection that broke to be seen as broken by its keep-alive."""
 RELEASE_SECS = 60.0
 """For the host to let go of what was opened there."""
+CLAIMS = frozenset({"lock", "slot"})
+"""What opens claims, and makes nothing: nobody has to wait until they are given up."""
 
 
 @dataclass
@@ -72,6 +74,15 @@ class _Request:
     say: Callable[[Any], None] | None
     heard: int = 0
     opens: str | None = None
+
+
+@dataclass
+class Held:
+    """What an operation opened."""
+
+    handle: str
+    is_over: bool = False
+    """Whether there is nothing left to wait for when it is let go of."""
 
 
 @dataclass
@@ -235,22 +246,25 @@ class Session:
         return (await self.call(do, **args))[0]
 
     @asynccontextmanager
-    async def holding(self, do: str, /, **args: Any) -> AsyncIterator[str]:  # noqa: ANN401 - JSON
-        """Hold what an operation opens there, by its handle.
+    async def holding(self, do: str, /, **args: Any) -> AsyncIterator[Held]:  # noqa: ANN401 - JSON
+        """Hold what an operation opens there.
 
         Raises:
             PikaciError: as `call`.
         """
-        handle = os.urandom(8).hex()
+        held = Held(os.urandom(8).hex(), is_over=do in CLAIMS)
         try:
-            await self.value(do, handle=handle, **args)
-            yield handle
+            await self.value(do, handle=held.handle, **args)
+            yield held
         finally:
-            task = asyncio.create_task(self._release(handle))
+            task = asyncio.create_task(self._release(held.handle))
             self._releasing.add(task)
             task.add_done_callback(self._releasing.discard)
             # It is told in the end, as long as there is a session.
-            await asyncio.wait({task}, timeout=END_SECS if self._hurried.is_set() else RELEASE_SECS)
+            if not held.is_over:
+                await asyncio.wait(
+                    {task}, timeout=END_SECS if self._hurried.is_set() else RELEASE_SECS
+                )
 
     async def _release(self, handle: str) -> None:
         if self._lost is None and self._keeping is not None:
