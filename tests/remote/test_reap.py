@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -18,8 +19,9 @@ from jerichoci.agent.collector import KEPT
 from jerichoci.away import away_notes
 from jerichoci.errors import UsageError
 from jerichoci.leftovers import reap_hosts
+from jerichoci.plan import Retries
 from jerichoci.ssh.socketdir import remove_stale_sockets, socket_directory
-from jerichoci.status import KeepPolicy, Status
+from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import RUN_ID
 from remote.away import away
 from remote.far_guests import FarGuests, guests_of_nowhere
@@ -107,6 +109,24 @@ def test_a_host_that_cant_be_reached_is_said_and_done_later(
     lost.join()
     pikaci(runner.state, "reap")
     assert_nothing_is_left(lost, [runner.state])
+
+
+async def test_what_a_run_left_on_a_host_that_was_lost_goes_when_it_is_back(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, marker: str
+) -> None:
+    hosts_config(far_host, line_limit_secs=2)
+    command = f"bash -c 'exec -a {marker} sleep 600'"
+    job = away("lost", command, far_host, retries=Retries(infrastructure=0))
+    going = asyncio.create_task(runner.run(job))
+    await asyncio.to_thread(wait_for, lambda: runs_there(far_host, marker))
+    far_host.cut()
+    ended = await going
+    assert ended.job("lost").failure_kind is FailureKind.INFRASTRUCTURE
+    far_host.join()
+    assert runs_there(far_host, marker)
+    pikaci(runner.state, "reap")
+    assert not runs_there(far_host, marker)
+    assert_nothing_is_left(far_host, [runner.state])
 
 
 def test_a_run_that_lives_is_left_alone(
@@ -217,6 +237,19 @@ def test_a_guest_goes_that_only_its_label_tells_of(far: FarGuests) -> None:
     kill_with_guest(far)
     for note in (far.guests.state.root / "guests").iterdir():
         note.unlink()
+    far.guests.pikaci("reap")
+    assert_no_guest_is_left(far)
+
+
+async def test_the_guest_of_a_host_that_was_lost_goes_when_it_is_back(far: FarGuests) -> None:
+    job = far.config(line_limit_secs=2).job("a", "sleep 600", retries=Retries(infrastructure=0))
+    going = asyncio.create_task(far.guests.run_here(job))
+    await asyncio.to_thread(far.wait_until_it_runs)
+    far.host.cut()
+    ended = await going
+    assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
+    far.host.join()
+    assert len(far.server.instances()) == 1
     far.guests.pikaci("reap")
     assert_no_guest_is_left(far)
 
