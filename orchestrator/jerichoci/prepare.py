@@ -20,7 +20,7 @@ from jerichoci.payload_files import PayloadError
 from jerichoci.plan import HostCommand, NixBuild
 from jerichoci.realise import CANCELLED, Realised, failed
 from jerichoci.record import PreparedOutput, PreparedPlace, PrepareTiming
-from jerichoci.status import CauseCode, FailureKind
+from jerichoci.status import CauseCode, FailureKind, Outcome
 from jerichoci.stop import StoppedError
 
 if TYPE_CHECKING:
@@ -215,16 +215,17 @@ class Prepares:
             result = self._results[node.id].result() if self._is_over(node.id) else CANCELLED
             drv = node.prepare.drv_path if isinstance(node.prepare, NixBuild) else None
             places = self._places.get(node.id, [])
+            made = next((row for row in places if row.outcome is Outcome.PASSED), None)
             rows.append(
                 PreparedOutput(
                     node_id=node.id,
                     type=node.prepare.type,
-                    outcome=result.outcome,
-                    cached=result.cached,
-                    path=result.path,
+                    outcome=made.outcome if made else result.outcome,
+                    cached=made.how == "valid" if made else result.cached,
+                    path=made.path if made else result.path,
                     drv_path=drv,
-                    gc_root=places[0].gc_root if places else None,
-                    cause=result.cause,
+                    gc_root=made.gc_root if made else None,
+                    cause=None if made else result.cause,
                     places=places,
                 )
             )

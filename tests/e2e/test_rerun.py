@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,6 @@ def test_prepared_outputs_are_kept_from_nixs_collector(project: Project) -> None
 def test_prepared_outputs_are_shown(project: Project) -> None:
     project.run("hello")
     head, row = project.pikaci("prepared-outputs", "latest").passed().out.splitlines()
-    assert head.split() == ["NODE", "OUTCOME", "CACHED", "PATH"]
-    assert row.split()[1:3] == ["passed", "no"]
-    assert row.split()[3].startswith("/nix/store/")
+    assert head.split() == ["NODE", "HOST", "OUTCOME", "HOW", "MOVED", "PATH"]
+    assert row.split()[1:5] == [os.uname().nodename, "passed", "built", "-"]
+    assert row.split()[5].startswith("/nix/store/")

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from pikaci import options
+
+if TYPE_CHECKING:
+    from jerichoci.record import PreparedOutput
+
+STEP = 1024
+"""Bytes in a KiB, and so on."""
 
 
 @click.command("prepared-outputs")
@@ -21,8 +29,34 @@ def command(run: str, flake: str | None, state_root: str | None, *, as_json: boo
     if as_json:
         click.echo(record.model_dump_json(indent=2))
         return
-    rows = [
-        (row.node_id, str(row.outcome), "yes" if row.cached else "no", row.path or "")
-        for row in record.outputs
+    rows = [cells for row in record.outputs for cells in _rows(row)]
+    click.echo(table(("NODE", "HOST", "OUTCOME", "HOW", "MOVED", "PATH"), rows))
+
+
+def _rows(output: PreparedOutput) -> list[tuple[str, ...]]:
+    """A line for each host that was to have it; one at least."""
+    from jerichoci.record import PreparedPlace
+
+    own = {"outcome": output.outcome, "path": output.path, "cause": output.cause}
+    places = output.places or [PreparedPlace(host="", **own)]
+    return [
+        (
+            output.node_id if number == 0 else "",
+            place.host or "-",
+            str(place.outcome),
+            place.how or "-",
+            _size(place.bytes_moved),
+            place.path or (place.cause.message if place.cause else "-"),
+        )
+        for number, place in enumerate(places)
     ]
-    click.echo(table(("NODE", "OUTCOME", "CACHED", "PATH"), rows))
+
+
+def _size(count: int) -> str:
+    """A number of bytes as people say it."""
+    size, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB"):
+        if size < STEP:
+            break
+        size, unit = size / STEP, larger
+    return f"{size:.1f} {unit}" if unit != "B" else f"{count} B" if count else "-"
