@@ -2,6 +2,9 @@
 
 A note is written before a run makes anything on a host, and removed when that is gone. So whoever
 comes after a process that died knows where to look, and how to get there.
+
+What runs leave for later ones isn't theirs: `away/hosts/<host>.json` tells how a host is reached
+that was used, until nothing is kept there any more.
 """
 
 from __future__ import annotations
@@ -50,6 +53,8 @@ class AwayNotes:
         settings = session.host.config.model_dump(mode="json", exclude_unset=True)
         note = AwayNote(session.name, run_id, session.id, settings)
         atomic.write_json(self._path(session.name, run_id), asdict(note))
+        make_private(self._hosts)
+        atomic.write_json(self._hosts / f"{session.name}.json", settings)
 
     def forget(self, host: str, run_id: str) -> None:
         """Remove a note: nothing of the run is there any more."""
@@ -60,6 +65,22 @@ class AwayNotes:
         for path in sorted(self.directory.glob("*.json")):
             with suppress(OSError, ValueError, TypeError):
                 yield AwayNote(**json.loads(path.read_bytes()))
+
+    def hosts(self) -> dict[str, dict[str, Any]]:
+        """The settings that hosts had which were used, by name."""
+        found = {}
+        for path in sorted(self._hosts.glob("*.json")):
+            with suppress(OSError, ValueError):
+                found[path.name.removesuffix(".json")] = json.loads(path.read_bytes())
+        return found
+
+    def forget_host(self, host: str) -> None:
+        """Forget how a host was reached: nothing is kept there any more."""
+        (self._hosts / f"{host}.json").unlink(missing_ok=True)
+
+    @property
+    def _hosts(self) -> Path:
+        return self.directory / "hosts"
 
     def _path(self, host: str, run_id: str) -> Path:
         return self.directory / f"{host}--{run_id}.json"

@@ -1,6 +1,7 @@
 """What runs of a state root have left on hosts, and removing it when the hosts can be reached.
 
-A note in `away/` tells of each run that is on a host, or left something there. Whatever a run left
+A note in `away/` tells of each run that is on a host, or left something there; another one of each
+host that was used. Whatever a run left
 whose process is dead goes when its host is reached next: by `reap`, by `gc`, or by another run that
 uses the host. A host that can't be reached keeps its notes, and is no reason to leave the others.
 """
@@ -29,6 +30,7 @@ from jerichoci.hosts import (
     known_part,
     load_hosts,
 )
+from jerichoci.ids import is_run_id
 from jerichoci.nix import NixOptions
 from jerichoci.owner import is_owned
 from jerichoci.placement import User
@@ -126,8 +128,9 @@ async def _tidy(state: StateLayout, only: Collection[str], dry_run: bool | None)
 
 def _visits(state: StateLayout, only: Collection[str]) -> list[_Visit]:
     file = load_hosts()
-    notes = list(away_notes(state).all())
-    names = {*file.hosts, *(note.host for note in notes)}
+    notes = _notes(state)
+    used = away_notes(state).hosts()
+    names = {*file.hosts, *used, *(note.host for note in notes)}
     for name in only:
         if name not in names:
             raise UsageError(
@@ -138,23 +141,28 @@ def _visits(state: StateLayout, only: Collection[str]) -> list[_Visit]:
     for name in sorted(set(only) or names):
         ways: dict[RemoteHost, list[AwayNote]] = {}
         for note in notes:
-            way = _way(note, file) if note.host == name else None
+            way = _way(name, note.settings, file) if note.host == name else None
             if way is not None:
                 ways.setdefault(way, []).append(note)
-        if not ways and name in file.hosts:
-            ways[RemoteHost(name, file.hosts[name])] = []
+        last = _way(name, used.get(name, {}), file)
+        if last is not None and (name in used or name in file.hosts):
+            ways.setdefault(last, [])
         found += [_Visit(host, tuple(mine)) for host, mine in ways.items()]
     return found
 
 
-def _way(note: AwayNote, file: HostsFile) -> RemoteHost | None:
-    """The host as it is reached by now; None if the note can't be understood."""
+def _notes(state: StateLayout) -> list[AwayNote]:
+    return [note for note in away_notes(state).all() if is_run_id(note.run_id)]
+
+
+def _way(name: str, settings: dict[str, Any], file: HostsFile) -> RemoteHost | None:
+    """A host as it is reached by now; None if what is noted of it can't be understood."""
     try:
-        planned = HostConfig.model_validate(known_part(HostConfig, note.settings))
+        planned = HostConfig.model_validate(known_part(HostConfig, settings))
     except ValidationError:
-        LOGGER.warning("what is noted of host %s in run %s is wrong", note.host, note.run_id)
+        LOGGER.warning("what is noted of host %s is wrong", name)
         return None
-    return _bare(known_hosts_of_run({note.host: planned}, file)[note.host])
+    return _bare(known_hosts_of_run({name: planned}, file)[name])
 
 
 def _bare(host: RemoteHost) -> RemoteHost:
@@ -179,6 +187,8 @@ async def _visit(
         if dry_run is not None:
             async with asyncio.timeout(COLLECT_SECS):
                 await _collect(session, done, dry_run=dry_run)
+            if not (dry_run or done.kept or done.problems):
+                away_notes(state).forget_host(session.name)
     except TimeoutError:
         done.problem = f"{session.name} takes too long to answer"
     except AgentError as error:
@@ -202,8 +212,8 @@ async def _clear_quietly(session: Session, state: StateLayout) -> None:
     try:
         file = load_hosts()
         here = _bare(session.host)
-        notes = [note for note in away_notes(state).all() if note.host == session.name]
-        mine = [note for note in notes if _way(note, file) == here]
+        notes = [note for note in _notes(state) if note.host == session.name]
+        mine = [note for note in notes if _way(note.host, note.settings, file) == here]
         await _Clearing(session, state, mine, Tidied(session.name)).run(strays=False)
     except (PikaciError, OSError, AgentError) as error:
         LOGGER.debug("leftovers on %s stay: %s", session.name, error)

@@ -184,6 +184,33 @@ def test_an_agent_that_nobody_used_for_long_goes_unless_one_runs_from_it(
     assert names(agents) == [bundle().digest]
 
 
+async def test_a_host_that_only_catalogs_describe_is_visited_until_nothing_is_kept_there(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host, keep=NOTHING)
+    await runner.run(away("a", "true", far_host))
+    hosts_config()
+    assert f"{far_host.name}: removed 0 snapshots" in pikaci(runner.state, "gc").out
+    age(snapshots(far_host) / runner.tree)
+    age(refs(far_host) / runner.tree)
+    assert f"{far_host.name}: removed 1 snapshots" in pikaci(runner.state, "gc").out
+    assert far_host.name not in pikaci(runner.state, "gc").out
+
+
+async def test_what_a_removed_run_kept_on_a_host_that_was_down_goes_later(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    await runner.run(away("a", "true", far_host), keep=KeepPolicy.ALWAYS)
+    far_host.stop_sshd()
+    pikaci(runner.state, "gc", "--keep-runs=0")
+    assert names(runner.state.runs) == []
+    far_host.start_sshd()
+    assert names(far_host.work_dir / "runs") != []
+    pikaci(runner.state, "reap")
+    assert_nothing_is_left(far_host, [runner.state])
+
+
 def test_a_host_that_cant_be_reached_keeps_nobody_from_the_others(
     runner: Runner, two_far_hosts: list[FarHost], hosts_config: WriteHosts
 ) -> None:
