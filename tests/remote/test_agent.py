@@ -1,0 +1,352 @@
+"""The agent alone: what it does, how often, for how long, and what it needs for it."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import jerichoci
+from jerichoci.agent import frame
+from jerichoci.agent.bundle import MODULES
+from jerichoci.agent.frame import FrameError, pack, unpack
+from jerichoci.agent.server import Server
+from remote.agent_alone import agents_below, until
+from remote.away import away
+from remote.session import connected
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from jerichoci.agent.operation import Call
+    from remote.agent_alone import Agents
+    from remote.conftest import WriteHosts
+    from remote.far_host import FarHost
+    from runner import Runner
+
+ENGINE = Path(jerichoci.__file__).parent
+ELSEWHERE = {
+    "jerichoci.hosts",
+    "jerichoci.incus.pylxd_incus",
+    "jerichoci.payload",
+    "jerichoci.record",
+}
+"""What only an orchestrator imports, when it is asked for what agents are never asked for."""
+
+values = st.dictionaries(
+    st.text(),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=5,
+    ),
+    max_size=3,
+)
+
+
+@pytest.fixture
+async def agents(tmp_path: Path) -> AsyncIterator[Agents]:
+    async with agents_below(tmp_path / "work") as agents:
+        yield agents
+
+
+@given(st.lists(st.tuples(values, st.binary()), max_size=3))
+def test_frames_come_out_as_they_went_in(frames: list[tuple[dict[str, Any], bytes]]) -> None:
+    stream = b"".join(pack(*each) for each in frames)
+    assert asyncio.run(read_all(stream)) == frames
+
+
+@given(values, st.binary(), st.data())
+def test_a_frame_that_is_cut_off_is_none(
+    content: dict[str, Any], data: bytes, draw: st.DataObject
+) -> None:
+    whole = pack(content, data)
+    cut = whole[: draw.draw(st.integers(min_value=0, max_value=len(whole) - 1))]
+    assert asyncio.run(read_all(cut)) == []
+
+
+@given(st.binary())
+def test_what_is_no_frame_is_said_to_be_none(noise: bytes) -> None:
+    try:
+        frames = asyncio.run(read_all(noise))
+    except FrameError:
+        return
+    assert all(isinstance(content, dict) for content, _ in frames)
+
+
+def test_a_frame_that_nobody_would_take_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame, "MOST_BYTES", 100)
+    with pytest.raises(FrameError, match="a frame of"):
+        pack({}, bytes(100))
+
+
+def test_the_bundle_has_every_module_that_agents_import() -> None:
+    for name in MODULES:
+        if name.endswith(".py"):
+            for module in imported(ENGINE / name):
+                where = f"{name} imports {module}"
+                if module.startswith("jerichoci"):
+                    assert module in ELSEWHERE or is_bundled(module), where
+                else:
+                    assert module.partition(".")[0] in sys.stdlib_module_names, where
+
+
+async def test_an_agent_needs_nothing_but_the_standard_library(agents: Agents) -> None:
+    line = await agents.greeted("one")
+    line.ask(1, "write", b"content", path=str(agents.work / "file"))
+    line.ask(2, "confinement")
+    line.ask(3, "run", argv=["cat", str(agents.work / "file")], deadline_secs=10, cwd=None)
+    await line.answer(1)
+    answer, data = await line.answer(3)
+    assert (answer, data) == ({"exit_code": 0, "stdout_bytes": 7}, b"content")
+
+
+async def test_an_answer_waits_for_whoever_comes_back(agents: Agents) -> None:
+    line = await agents.greeted("one")
+    line.ask(1, "run", argv=["sh", "-c", "sleep 1; echo done"], deadline_secs=10, cwd=None)
+    line.ask(2, "tools")
+    await line.answer(2)
+    await line.kill()
+    again = await agents.attach("one", resume=True)
+    assert (await again.hello({1: 0, 7: 0}))["unknown"] == [7]
+    assert (await again.answer(1))[1] == b"done\n"
+
+
+async def test_what_is_asked_is_done_once_however_often_lines_are_replaced(
+    agents: Agents,
+) -> None:
+    done = agents.work / "done"
+    line = await agents.greeted("one")
+    asked = range(1, 61)
+
+    def ask(number: int) -> None:
+        argv = ["sh", "-c", f"echo {number} >> {done}"]
+        line.ask(number, "run", argv=argv, deadline_secs=10, cwd=None)
+
+    for start in asked[::20]:
+        batch = range(start, start + 20)
+        for number in batch:
+            ask(number)
+        # The old line's requests are still on their way when the new one says hello.
+        line = await agents.attach("one", resume=True)
+        waiting = dict.fromkeys(batch, 0)
+        for number in (await line.hello(waiting))["unknown"]:
+            ask(number)
+        for number in batch:
+            ask(number)
+        left = set(batch)
+        while left:
+            found, _ = await line.receive()
+            line.send({"got": found["id"]})
+            left.discard(found["id"])
+    assert sorted(map(int, done.read_text().split())) == list(asked)
+
+
+async def test_what_was_said_on_the_way_is_said_again_from_where_it_was_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "session"
+    directory.mkdir()
+    # An agent goes to live in its session's directory.
+    monkeypatch.chdir(tmp_path)
+    told = {"limit_secs": 60, "session": "one", "search_path": []}
+    server = Server(tmp_path, directory, told | {"nix_settings": [], "nix_offline": True})
+    talker = Talker()
+    monkeypatch.setattr(server, "_service", talker)
+    serving = asyncio.create_task(server.run(os.open(os.devnull, os.O_WRONLY)))
+    await until((directory / "socket").exists)
+    reader, writer = await asyncio.open_unix_connection("socket")
+    writer.write(pack({"waiting": {}}) + pack({"id": 1, "do": "talk", "args": {}}))
+    await unpack(reader)
+    heard = [(await unpack(reader))[0]["say"] for _ in range(300)]
+    writer.write(pack({"heard": 1, "count": 256}))
+    writer.close()
+    reader, writer = await asyncio.open_unix_connection("socket")
+    writer.write(pack({"waiting": {"1": 300}}))
+    await unpack(reader)
+    talker.may_end.set()
+    while "ok" not in (found := (await unpack(reader))[0]):
+        heard.append(found["say"])
+    assert heard == list(range(600))
+    writer.write(pack({"end": True}))
+    await serving
+    writer.close()
+
+
+async def test_an_agent_that_hears_nothing_ends_with_all_that_it_holds(
+    agents: Agents, marker: str
+) -> None:
+    line = await agents.greeted("one", limit_secs=3.0)
+    runs, log = agents.work / "runs", agents.work / "log"
+    line.ask(1, "open_run", handle="run", name="run")
+    room = {"cpus": None, "memory_mib": None}
+    line.ask(2, "slot", handle="slot", wanted=room, capacity={**room, "jobs": None})
+    await line.answer(2)
+    argv = ["sh", "-c", f": {marker}; sleep 600"]
+    work = str(agents.work)
+    line.ask(3, "spawn", handle="job", argv=argv, env={}, cwd=work, log=str(log), notes=work)
+    await line.answer(3)
+    assert is_running(marker)
+    assert [path.name for path in runs.iterdir()] == ["run"]
+    # As long as it is spoken to it stays.
+    for _ in range(10):
+        await asyncio.sleep(0.5)
+        line.send({"ping": True})
+    assert is_running(marker)
+    await line.kill()
+    await until(lambda: not agents.session("one").exists())
+    assert not is_running(marker)
+    assert list(runs.iterdir()) == []
+    assert list((agents.work / "slots" / "claims").iterdir()) == []
+
+
+async def test_an_agent_that_nobody_greets_ends(agents: Agents) -> None:
+    line = await agents.attach("one", limit_secs=1.0)
+    await line.ended()
+
+
+async def test_a_line_that_is_replaced_is_hung_up(agents: Agents) -> None:
+    old = await agents.greeted("one")
+    new = await agents.greeted("one", resume=True)
+    await old.ended()
+    new.ask(1, "tools")
+    await new.answer(1)
+
+
+async def test_a_relay_that_nobody_reads_from_ends_when_it_is_replaced(agents: Agents) -> None:
+    old = await agents.greeted("one")
+    assert old.process.stdout is not None
+    old.process.stdout._transport.pause_reading()  # type: ignore[attr-defined]
+    argv = ["head", "-c", "8000000", "/dev/zero"]
+    for number in range(1, 5):
+        old.ask(number, "run", argv=argv, deadline_secs=10, cwd=None)
+    await asyncio.sleep(1.0)
+    new = await agents.attach("one", resume=True)
+    assert (await new.hello({2: 0}))["unknown"] == []
+    assert len((await new.answer(2))[1]) == 8_000_000
+    await old.ended()
+
+
+async def test_garbage_ends_a_line_and_not_the_agent(agents: Agents) -> None:
+    for garbage in (b"GET / HTTP/1.0\r\n\r\n", pack({"waiting": 7}), pack({}), b"\0" * 8):
+        line = await agents.greeted("one")
+        line.send_bytes(pack({"id": "x"}) + garbage)
+        await line.kill()
+        raw = await agents.attach("one", resume=True)
+        raw.send_bytes(garbage)
+        await raw.kill()
+    line = await agents.greeted("one", resume=True)
+    line.ask(1, "tools")
+    await line.answer(1)
+
+
+async def test_an_answer_that_is_too_long_is_an_error(agents: Agents) -> None:
+    line = await agents.greeted("one")
+    argv = ["head", "-c", "70000000", "/dev/zero"]
+    line.ask(1, "run", argv=argv, deadline_secs=30, cwd=None)
+    found, _ = await line.receive()
+    assert found["error"]["message"].startswith("what `run` has to say is too much")
+
+
+async def test_an_agent_that_was_killed_is_told_from_one_that_ended(agents: Agents) -> None:
+    line = await agents.greeted("one")
+    line.ask(1, "run", argv=["sh", "-c", "kill -KILL $PPID"], deadline_secs=10, cwd=None)
+    await line.ended()
+    gone = await agents.attach("one", resume=True)
+    assert (gone.said["gone"], gone.said["died"]) == (True, True)
+    line = await agents.greeted("two")
+    line.send({"end": True})
+    await line.ended()
+    await until(lambda: not agents.session("two").exists())
+    gone = await agents.attach("two", resume=True)
+    assert (gone.said["gone"], gone.said["died"]) == (True, False)
+
+
+async def test_a_login_shell_may_print_what_it_likes_first(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    noise = 'seq 100; echo "on stderr" >&2; printf "pikaci-agen\\n\\0\\377 no end of line: "\n'
+    (far_host.home / ".bashrc").write_text(noise)
+    async with connected(far_host) as connection:
+        done = await connection.run("true", encoding=None)
+    assert isinstance(done.stdout, bytes)
+    assert done.stdout.endswith(b"no end of line: ")
+    ended = await runner.run(away("job", "echo here", far_host))
+    assert ended.said("job") == ["here"]
+
+
+class Talker:
+    """A service that says 600 things, and answers when it may."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+    async def do(self, _name: str, call: Call, _args: dict[str, Any]) -> tuple[object, bytes]:
+        for number in range(600):
+            call.say(number)
+        await self.may_end.wait()
+        return None, b""
+
+    async def close(self) -> None:
+        pass
+
+
+async def read_all(stream: bytes) -> list[tuple[dict[str, Any], bytes]]:
+    reader = asyncio.StreamReader()
+    reader.feed_data(stream)
+    reader.feed_eof()
+    frames = []
+    try:
+        while True:
+            frames.append(await unpack(reader))
+    except EOFError:
+        return frames
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules that a file imports when it runs, wherever in it."""
+    for node in running(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if is_module(inner) else node.module
+
+
+def running(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from running(child)
+
+
+def is_module(name: str) -> bool:
+    path = ENGINE.parent.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def is_bundled(module: str) -> bool:
+    name = "/".join(module.split(".")[1:])
+    return bool({f"{name}.py", f"{name}/__init__.py".lstrip("/")} & set(MODULES))
+
+
+def is_running(marker: str) -> bool:
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if marker.encode() in entry.read_bytes():
+                return True
+        except OSError:
+            continue
+    return False
