@@ -100,6 +100,7 @@ args:
 let
   checked = arguments.check "" args;
   images = mapAttrs (_: image.named) checked.images;
+  hosts = import ./hosts.nix;
   lanes = import ./lanes.nix checked.lanes;
   check = checkTarget images;
 
@@ -136,7 +137,8 @@ let
         images = map (
           role: images.${role} // { inherit role; buildable = image.isBuildable system checked.images.${role}; }
         ) (attrNames images);
-      };
+      }
+      // (if checked.hosts == { } then { } else { hosts = hosts.recorded checked.hosts; });
       plans = mapAttrs (id: _: assert agree; planOf system images checked.hosts targets.${id}) declared;
       images = mapAttrs (role: it: assert agree; images.${role} // { inherit role; } // image.built system role it) checked.images;
     };

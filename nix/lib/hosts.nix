@@ -109,6 +109,9 @@ in
 {
   type = types.namedWith types.host "an attribute set of hosts" (path: _: host.check path);
 
+  # What is said of each.
+  recorded = mapAttrs (_: record);
+
   # Those of hosts that one of the nodes may run on, as a plan has them.
   planned =
     hosts: nodes:

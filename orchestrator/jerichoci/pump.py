@@ -60,7 +60,7 @@ class Pump:
         if code != 0:
             raise InfrastructureError(
                 "what the job printed could not be written to its log",
-                "is the disk under the state root full?",
+                "is the disk under the state root, or the host's work directory, full?",
             )
 
 

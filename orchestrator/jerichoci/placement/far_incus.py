@@ -28,6 +28,10 @@ LOOK_SECS = 0.1
 """Between two looks whether a line is back."""
 
 
+class AbsentIncusError(HostSetupError):
+    """The host has no Incus, or not where it was looked for."""
+
+
 class FarWay:
     """A way from `socket` here to the socket `there`."""
 
@@ -145,6 +149,7 @@ def _why(session: Session, answers: Sequence[tuple[str, dict[str, Any]]]) -> Hos
     there = [found for found in answers if found[1]["errno"] != errno.ENOENT]
     path, answer = next(iter(there), answers[-1])
     hint: str | None = None
+    kind = HostSetupError
     match answer["errno"]:
         case 0:
             sentence = f"sshd on {name} doesn't let us through to the socket {path}"
@@ -153,6 +158,7 @@ def _why(session: Session, answers: Sequence[tuple[str, dict[str, Any]]]) -> Hos
                 " no `restrict` without `port-forwarding`"
             )
         case errno.ENOENT:
+            kind = AbsentIncusError
             sentence = f"{name} has no Incus: there is no socket {path}"
             hint = f"have Incus run there, or name its socket: [hosts.{name}.incus] socket"
         case errno.EACCES | errno.EPERM:
@@ -163,4 +169,4 @@ def _why(session: Session, answers: Sequence[tuple[str, dict[str, Any]]]) -> Hos
             hint = "start it there"
         case _:
             sentence = f"Incus on {name} can't be reached at {path}: {answer['message']}"
-    return HostSetupError(name, sentence, hint)
+    return kind(name, sentence, hint)

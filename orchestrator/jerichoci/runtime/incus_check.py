@@ -116,9 +116,9 @@ def _check(
         raise
     if found.profile is None:
         check_project(incus, server, where)
-    _check_place(incus, found, site, where)
+    check_place(incus, found, site, where)
     for image in images:
-        _check_image(incus, server, image, found.images[image.alias], where)
+        check_image(incus, server, image, found.images[image.alias], where)
     for network in networks:
         if not incus.has_network(str(network)):
             raise UsageError(
@@ -148,7 +148,12 @@ def check_project(incus: Incus, server: Server, where: Where = HERE) -> None:
         )
 
 
-def _check_place(incus: Incus, found: GuestSurvey, site: IncusSite, where: Where) -> None:
+def check_place(incus: Incus, found: GuestSurvey, site: IncusSite, where: Where) -> None:
+    """See that guests have a profile and a pool.
+
+    Raises:
+        UsageError: they haven't.
+    """
     if found.profile is None:
         raise UsageError(
             f"project {site.project} of {where.incus} has no profile {site.profile}",
@@ -168,9 +173,14 @@ def _check_place(incus: Incus, found: GuestSurvey, site: IncusSite, where: Where
         )
 
 
-def _check_image(
+def check_image(
     incus: Incus, server: Server, image: Image, found: StoredImage | None, where: Where
 ) -> None:
+    """See that a role's image, `found` by its alias, will do.
+
+    Raises:
+        UsageError: it won't.
+    """
     command = f"pikaci image import {image.role}{where.flag}"
     mend = (
         f"`{command}` builds and imports the role's package; `{command} --from DIR` takes what is"

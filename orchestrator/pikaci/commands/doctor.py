@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pikaci import options
+from pikaci.incus_place import complete_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,11 +27,24 @@ MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
 @options.json_output
 @options.flake
 @options.state_root
-def command(flake: str | None, state_root: str | None, *, as_json: bool) -> int:
+@click.option(
+    "--host",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=complete_host,
+    help="Check this host of the hosts file or the catalog instead; may be given again.",
+)
+def command(
+    flake: str | None, state_root: str | None, names: tuple[str, ...], *, as_json: bool
+) -> int:
     """Check what this machine has: Nix, git, isolation, disk, and Incus with the flake's images.
 
     Says what to do about each thing that isn't as it should be. A note is about what can be done
     without; the exit code is 75 if anything is bad.
+
+    With --host, check what a remote host has for jobs: whether it lets us in, its work directory,
+    programs, isolation, Nix, Incus, capacity and clock. Without it, no host is connected to.
     """
     import json
 
@@ -38,7 +52,12 @@ def command(flake: str | None, state_root: str | None, *, as_json: bool) -> int:
 
     with _some_state(state_root, flake) as state:
         state.make()
-        findings = asyncio.run(_examine(state, state_root, flake))
+        examining = (
+            _examine_hosts(state, state_root, flake, names)
+            if names
+            else _examine(state, state_root, flake)
+        )
+        findings = asyncio.run(examining)
     if as_json:
         rows = [vars(finding) for finding in findings]
         values = {"schema_version": SCHEMA_VERSION, "findings": rows}
@@ -51,7 +70,11 @@ def command(flake: str | None, state_root: str | None, *, as_json: bool) -> int:
 
 def _print(findings: Sequence[Finding]) -> None:
     width = max(len(finding.name) for finding in findings)
+    host = None
     for finding in findings:
+        if finding.host != host:
+            host = finding.host
+            click.echo(f"{host}:")
         click.echo(f"{MARKS[finding.status]:<4} {finding.name:<{width}}  {finding.text}")
         if finding.hint:
             click.echo(f"     {'':<{width}}  {finding.hint}")
@@ -73,6 +96,19 @@ def _some_state(state_root: str | None, flake: str | None) -> Iterator[StateLayo
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="doctor-", dir=home) as made:
             yield StateLayout(Path(made))
+
+
+async def _examine_hosts(
+    state: StateLayout, state_root: str | None, flake: str | None, names: Sequence[str]
+) -> list[Finding]:
+    from pikaci.doctor.catalog import read_wanted
+    from pikaci.doctor.host import host_findings, known_hosts
+
+    wanted = await read_wanted(state_root, flake)
+    hosts = known_hosts(wanted, names)
+    found = await asyncio.gather(*(host_findings(host, state, wanted) for host in hosts))
+    troubles = [finding for finding in wanted.findings if finding.status != "ok"]
+    return [*troubles, *(finding for findings in found for finding in findings)]
 
 
 async def _examine(state: StateLayout, state_root: str | None, flake: str | None) -> list[Finding]:

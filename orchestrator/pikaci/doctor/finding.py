@@ -17,6 +17,8 @@ class Finding:
     status: Literal["ok", "note", "bad"]
     text: str
     hint: str | None = None
+    host: str | None = None
+    """The host that it is about; None for this machine."""
 
 
 def ok(name: str, text: str) -> Finding:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pikaci.doctor.finding import Finding, bad, note, ok, trouble
 
 if TYPE_CHECKING:
+    from jerichoci.confinement import Confinement
     from jerichoci.layout import StateLayout
     from jerichoci.process import Completed
 
@@ -51,12 +52,13 @@ async def git_finding() -> Finding:
     from jerichoci import git
     from jerichoci.errors import PikaciError
 
-    install = "install git 2.39 or later"
+    install = f"install git {'.'.join(map(str, git.MINIMUM_VERSION))} or later"
     try:
         done = await git.version()
+        text = done.stdout.decode("utf-8", "replace").strip().removeprefix("git version ")
+        git.check_version(text)
     except PikaciError as error:
         return trouble("git", error, install)
-    text = done.stdout.decode("utf-8", "replace").strip().removeprefix("git version ")
     return ok("git", text) if done.ok else bad("git", f"it fails: {done.last_line()}", install)
 
 
@@ -68,6 +70,11 @@ async def isolation_findings(state: StateLayout) -> list[Finding]:
 
     placement = LocalPlacement(state.root, NixOptions())
     found = await probe(placement, state.slots / "probe-doctor")
+    return confinement_findings(found, "the state root (--state-root)")
+
+
+def confinement_findings(found: Confinement, root: str) -> list[Finding]:
+    """What holds jobs where this was found; `root` is where their workspaces are."""
     return [
         ok("processes", "jobs run in PID namespaces: nothing of them outlives them")
         if found.namespaces
@@ -80,8 +87,8 @@ async def isolation_findings(state: StateLayout) -> list[Finding]:
         if found.overlay
         else note(
             "workspaces",
-            "no overlays below the state root: workspaces are copies",
-            "on Linux 5.11 or later have the state root on ext4, xfs or btrfs (--state-root)",
+            "no overlays: workspaces are copies",
+            f"on Linux 5.11 or later have {root} on ext4, xfs or btrfs",
         ),
     ]
 

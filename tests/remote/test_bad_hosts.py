@@ -1,0 +1,436 @@
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jerichoci.errors import EXIT_INFRASTRUCTURE, EXIT_USAGE, PikaciError
+from jerichoci.git import MINIMUM_VERSION
+from jerichoci.ssh.errors import (
+    AuthenticationError,
+    HostFullError,
+    HostKeyError,
+    HostSetupError,
+)
+from jerichoci.status import FailureKind, Status
+from remote.away import away
+from remote.far_host import clock_off_by, one_far_host
+from remote.looked_at import (
+    NO_RETRY,
+    findings_of,
+    nothing_runs,
+    said_in_the_record,
+    said_twice,
+)
+from remote.plain_sshd import make_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from remote.conftest import WriteHosts
+    from remote.far_host import FarHost
+    from runner import Runner
+
+USER, GROUP = 1234, 100
+OLD_PYTHON = """#!/bin/sh
+exec /usr/bin/python3 -c '
+import sys
+sys.version_info, sys.version = (3, 9, 2), "3.9.2 (main)"
+program, sys.argv = sys.argv[3], ["-c"] + sys.argv[4:]
+exec(program)' "$@"
+"""
+
+
+@pytest.fixture
+def host(far_host: FarHost, hosts_config: WriteHosts) -> FarHost:
+    """A host that the hosts file has."""
+    hosts_config(far_host)
+    return far_host
+
+
+@contextlib.contextmanager
+def mounted(host: FarHost, options: str) -> Iterator[None]:
+    """A file system of its own, of 512 KiB where `options` don't say, as the work directory."""
+    work = str(host.work_dir)
+    host.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", work])
+    try:
+        yield
+    finally:
+        host.run(["umount", "--lazy", work])
+
+
+def install(host: FarHost, name: str, text: str) -> None:
+    """Have a program come first in every session's PATH."""
+    path = host.directory / "bin" / name
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def log_in_with(host: FarHost, shell: str) -> None:
+    """Give root another login shell."""
+    passwd = host.directory / "passwd"
+    lines = [line.split(":") for line in passwd.read_text().splitlines()]
+    # Written in place: it is mounted there.
+    passwd.write_text(
+        "".join(
+            ":".join([*fields[:-1], shell if fields[0] == "root" else fields[-1]]) + "\n"
+            for fields in lines
+        )
+    )
+
+
+# --- The way there ---
+
+
+async def test_a_name_that_nobody_knows(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host, address="nowhere.invalid")
+    message = await said_in_the_record(runner, far_host)
+    assert "(nowhere.invalid:2222) can't be resolved" in message
+
+
+async def test_a_port_where_nobody_listens(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host, port=far_host.port + 1)
+    assert "refuses connections" in await said_in_the_record(runner, far_host)
+
+
+async def test_packets_that_vanish(
+    runner: Runner, host: FarHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jerichoci.ssh.handshake.CONNECT_SECS", 2.0)
+    host.cut()
+    assert "was not reached in 2 s" in await said_in_the_record(runner, host)
+
+
+async def test_a_key_that_is_not_let_in(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, tmp_path: Path
+) -> None:
+    hosts_config(far_host, key=make_key(tmp_path / "stranger"))
+    error = await said_twice(runner, far_host, AuthenticationError)
+    assert "lets user root in with none of our keys" in error.message
+    assert error.exit_code == EXIT_USAGE
+
+
+async def test_a_host_key_that_nobody_knows(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, tmp_path: Path
+) -> None:
+    hosts_config(far_host, fingerprint=None, known_hosts=tmp_path / "none")
+    error = await said_twice(runner, far_host, HostKeyError)
+    assert f"offers the key {far_host.host_key_fingerprint}, which nobody here" in error.message
+    assert error.exit_code == EXIT_USAGE
+
+
+async def test_another_host_key(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host, fingerprint=f"SHA256:{'A' * 43}")
+    error = await said_twice(runner, far_host, HostKeyError)
+    assert "has another key than the hosts file says" in error.message
+    assert error.exit_code == EXIT_USAGE
+
+
+# --- The work directory ---
+
+
+@pytest.mark.parametrize("options", ["size=8k", "size=100k", "size=1m,nr_inodes=12"])
+async def test_a_full_disk(runner: Runner, host: FarHost, options: str) -> None:
+    with mounted(host, options):
+        error = await said_twice(runner, host, HostFullError)
+    assert error.message == (
+        f"the disk under the work directory {host.work_dir} on {host.name} is full"
+    )
+    assert error.exit_code == EXIT_INFRASTRUCTURE
+
+
+async def test_a_disk_that_gets_full_before_the_job_begins(runner: Runner, host: FarHost) -> None:
+    (runner.snapshot / "src").mkdir(parents=True, exist_ok=True)
+    with mounted(host, "size=4m"):
+        filler = host.work_dir / "filler"
+        # All but what an agent and the directories of a run take.
+        host.run(["sh", "-c", f"head -c 3400k /dev/zero > {filler}"])
+        first = await findings_of(runner, host)
+        assert first["work dir"].status in {"note", "bad"}
+        host.run(["sh", "-c", f"head -c 4m /dev/zero >> {filler}"], check=False)
+        with pytest.raises(HostFullError):
+            await runner.run(away("job", "true", host, retries=NO_RETRY))
+    nothing_runs(host)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "head -c 20m /dev/zero > $PIKACI_ARTIFACTS/it",
+        "head -c 20m /dev/zero > filling",
+        "head -c 20m /dev/zero | tr '\\0' x | fold",
+    ],
+)
+async def test_a_disk_that_a_job_fills(runner: Runner, host: FarHost, command: str) -> None:
+    with mounted(host, "size=8m"):
+        ended = await runner.run(away("job", command, host, retries=NO_RETRY))
+        job = ended.job("job")
+        assert job.failure_kind is FailureKind.INFRASTRUCTURE
+        assert job.cause is not None
+        assert job.cause.message == "what the job printed could not be written to its log"
+        assert "work directory, full?" in str(job.cause.hint)
+        again = await runner.run(away("job", "cat README", host))
+        assert again.said("job") == ["hello"]
+    nothing_runs(host)
+
+
+async def test_a_read_only_disk(runner: Runner, host: FarHost) -> None:
+    with mounted(host, "ro"):
+        error = await said_twice(runner, host, HostSetupError)
+    assert error.message.endswith(f"{host.work_dir} on {host.name} is on a read-only disk")
+    assert error.exit_code == EXIT_USAGE
+
+
+async def test_somebody_elses_directory(runner: Runner, host: FarHost) -> None:
+    os.chown(host.work_dir, USER, GROUP)
+    try:
+        error = await said_twice(runner, host, HostSetupError)
+    finally:
+        os.chown(host.work_dir, 0, 0)
+    assert error.message.endswith(f"on {host.name} belongs to user {USER}; we are 0 there")
+
+
+@pytest.mark.parametrize("below", ["file", "file/below", "link"])
+async def test_a_file_or_a_link_to_nowhere(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, below: str
+) -> None:
+    (far_host.work_dir / "file").touch()
+    (far_host.work_dir / "link").symlink_to("nowhere")
+    hosts_config(far_host, work_dir=far_host.work_dir / below)
+    error = await said_twice(runner, far_host, HostSetupError)
+    assert error.message.endswith(f"{far_host.work_dir / below} on {far_host.name} is no directory")
+
+
+@pytest.mark.parametrize("name", ['it\'s "a" é $x `y` \\n \\\\ *; 漢', "d" * 150])
+async def test_any_path_will_do(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, name: str
+) -> None:
+    hosts_config(far_host, work_dir=far_host.work_dir / name)
+    ended = await runner.run(
+        away("job", 'echo out > "$PIKACI_ARTIFACTS/left"; cat README', far_host)
+    )
+    assert ended.said("job") == ["hello"]
+    assert [row.path for row in ended.job("job").artifacts] == ["left"]
+    assert (far_host.work_dir / name / "snapshots").is_dir()
+    found = await findings_of(runner, far_host)
+    assert str(far_host.work_dir / name) in found["work dir"].text
+
+
+async def test_a_line_break_in_a_path_is_refused(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host, work_dir=f"{far_host.work_dir}/a\nb")
+    with pytest.raises(PikaciError, match="a path on the host that is absolute"):
+        await runner.run(away("job", "true", far_host))
+
+
+async def test_nothing_is_executed_on_the_work_directorys_disk(
+    runner: Runner, host: FarHost
+) -> None:
+    with mounted(host, "size=64m,noexec"):
+        ended = await runner.run(away("job", "cat README", host))
+        assert ended.said("job") == ["hello"]
+    nothing_runs(host)
+
+
+# --- Programs ---
+
+
+async def test_no_python(runner: Runner, hosts_config: WriteHosts) -> None:
+    with one_far_host("bare", environment={"PATH": "/nonexistent"}) as bare:
+        hosts_config(bare)
+        error = await said_twice(runner, bare, HostSetupError)
+    assert error.message.startswith("bare has no python3 that a login over ssh would find")
+
+
+async def test_an_old_python(runner: Runner, hosts_config: WriteHosts) -> None:
+    with one_far_host("old") as old:
+        install(old, "python3", OLD_PYTHON)
+        hosts_config(old)
+        error = await said_twice(runner, old, HostSetupError)
+    assert error.message == "python3 on old is 3.9.2, which is too old"
+
+
+async def test_no_git(runner: Runner, hosts_config: WriteHosts) -> None:
+    with one_far_host("bare") as bare:
+        bare.run(["mount", "--bind", "/dev/null", "/usr/bin/git"])
+        hosts_config(bare)
+        error = await said_twice(runner, bare, HostSetupError)
+    assert error.message == "host bare has no `git` on its PATH"
+
+
+async def test_an_old_git(runner: Runner, hosts_config: WriteHosts) -> None:
+    with one_far_host("old") as old:
+        install(old, "git", "#!/bin/sh\necho git version 2.20.1\n")
+        hosts_config(old)
+        error = await said_twice(runner, old, HostSetupError)
+    assert error.message == "host old: git 2.20.1 is too old"
+    assert error.hint == f"pikaci needs {MINIMUM_VERSION[0]}.{MINIMUM_VERSION[1]} or later"
+
+
+# --- The login ---
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("ForceCommand /bin/true", "(exit code 0): it said nothing"),
+        ("ForceCommand echo welcome", "(exit code 0): welcome"),
+        ("ForceCommand internal-sftp", "(exit code 1): This service allows sftp"),
+    ],
+)
+async def test_sshd_runs_something_else(
+    runner: Runner, hosts_config: WriteHosts, option: str, said: str
+) -> None:
+    with one_far_host("forced", sshd_options=[option]) as forced:
+        hosts_config(forced)
+        error = await said_twice(runner, forced, HostSetupError)
+    assert f"a login on forced does not run what it is given {said}" in error.message
+
+
+async def test_sshd_opens_no_sessions(runner: Runner, hosts_config: WriteHosts) -> None:
+    with one_far_host("few", sshd_options=["MaxSessions 0"]) as few:
+        hosts_config(few)
+        error = await said_twice(runner, few, HostSetupError)
+    assert error.message.startswith("sshd on few lets us start no more programs on a connection")
+
+
+async def test_sshd_opens_too_few_sessions(runner: Runner, hosts_config: WriteHosts) -> None:
+    with one_far_host("few", sshd_options=["MaxSessions 1"]) as few:
+        hosts_config(few)
+        ended = await runner.run(away("job", "true", few, retries=NO_RETRY))
+        cause = ended.job("job").cause
+        found = await findings_of(runner, few)
+    assert cause is not None
+    assert cause.message.startswith("sshd on few lets us start no more programs on a connection")
+    assert found["channels"].status == "bad"
+    assert found["channels"].text == cause.message
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["MaxSessions 2", "PermitTTY no", "AllowStreamLocalForwarding no", "DisableForwarding yes"],
+)
+async def test_what_jobs_can_do_without(
+    runner: Runner, hosts_config: WriteHosts, option: str
+) -> None:
+    with one_far_host("strict", sshd_options=[option]) as strict:
+        hosts_config(strict)
+        assert (await runner.run(away("job", "cat README", strict))).said("job") == ["hello"]
+        found = await findings_of(runner, strict)
+    assert [finding for finding in found.values() if finding.status == "bad"] == []
+
+
+async def test_a_login_shell_that_talks(runner: Runner, host: FarHost) -> None:
+    (host.home / ".bashrc").write_text("echo welcome; echo noise >&2; printf 'no end of line'\n")
+    assert (await runner.run(away("job", "cat README", host))).said("job") == ["hello"]
+
+
+async def test_a_login_shell_that_talks_without_end(runner: Runner, host: FarHost) -> None:
+    (host.home / ".bashrc").write_text("yes | head -5000\n")
+    error = await said_twice(runner, host, HostSetupError)
+    assert "prints more than 1000 lines before it does anything" in error.message
+
+
+async def test_a_login_shell_that_ends_at_once(runner: Runner, host: FarHost) -> None:
+    (host.home / ".bashrc").write_text("echo go away >&2; exit 3\n")
+    error = await said_twice(runner, host, HostSetupError)
+    assert error.message == (
+        f"a login on {host.name} does not run what it is given (exit code 3): go away"
+    )
+
+
+@pytest.mark.parametrize("shell", ["/bin/dash", "/usr/bin/tcsh", "/usr/bin/fish"])
+async def test_any_login_shell_will_do(
+    runner: Runner, hosts_config: WriteHosts, shell: str
+) -> None:
+    with one_far_host("other") as other:
+        log_in_with(other, shell)
+        hosts_config(other, work_dir=other.work_dir / 'it\'s \\\\ "here"!')
+        assert (await runner.run(away("job", "cat README", other))).said("job") == ["hello"]
+
+
+async def test_a_login_that_is_not_allowed(runner: Runner, hosts_config: WriteHosts) -> None:
+    with one_far_host("shut") as shut:
+        log_in_with(shut, "/usr/sbin/nologin")
+        hosts_config(shut)
+        error = await said_twice(runner, shut, HostSetupError)
+    assert "This account is currently not available" in error.message
+
+
+async def test_a_user_who_is_not_root(runner: Runner, hosts_config: WriteHosts) -> None:
+    with one_far_host("plain") as plain:
+        for name, line in (
+            ("passwd", f"ci:x:{USER}:{GROUP}:ci:{plain.home}:/bin/bash"),
+            ("shadow", "ci:*:20000:0:99999:7:::"),
+        ):
+            with (plain.directory / name).open("a") as file:
+                file.write(f"{line}\n")
+        plain.home.chmod(0o755)
+        hosts_config(plain, user="ci")
+        error = await said_twice(runner, plain, HostSetupError)
+        assert error.message.endswith(f"belongs to user 0; we are {USER} there")
+        hosts_config(plain, user="ci", work_dir=plain.work_dir / "below")
+        error = await said_twice(runner, plain, HostSetupError)
+        assert error.message.endswith("isn't ours to write to")
+        os.chown(plain.work_dir, USER, GROUP)
+        hosts_config(plain, user="ci")
+        text = "id -u; cat README; echo it > $PIKACI_ARTIFACTS/left"
+        ended = await runner.run(away("job", text, plain))
+        assert ended.said("job") == [str(USER), "hello"]
+        assert [row.path for row in ended.job("job").artifacts] == ["left"]
+        found = await findings_of(runner, plain)
+        assert [finding for finding in found.values() if finding.status == "bad"] == []
+        nothing_runs(plain)
+
+
+# --- Clocks ---
+
+
+@pytest.mark.parametrize(("offset", "which"), [("+1h", "ahead of"), ("-1h", "behind")])
+async def test_a_clock_that_is_an_hour_off(
+    runner: Runner, hosts_config: WriteHosts, offset: str, which: str
+) -> None:
+    with one_far_host("elsewhen", environment=clock_off_by(offset)) as elsewhen:
+        hosts_config(elsewhen)
+        ended = await runner.run(away("job", "cat README; sleep 0.1", elsewhen, timeout_secs=30))
+        assert ended.said("job") == ["hello"]
+        attempt = ended.job("job").attempts[0]
+        assert ended.record.created_at <= attempt.started_at
+        found = await findings_of(runner, elsewhen)
+    assert found["clock"].status == "note"
+    assert found["clock"].text.startswith("its clock is 1 h 0 min")
+    assert which in found["clock"].text
+
+
+# --- Others that will do ---
+
+
+async def test_a_job_lands_on_the_host_that_will_do(
+    runner: Runner, two_far_hosts: list[FarHost], hosts_config: WriteHosts
+) -> None:
+    good, full = two_far_hosts
+    path = hosts_config(good)
+    with one_far_host("forced", sshd_options=["ForceCommand /bin/true"]) as forced:
+        tables = [host.hosts_toml(labels=["any"]) for host in (good, full, forced)]
+        path.write_text("\n".join(tables))
+        with mounted(full, "size=8k"):
+            ended = await runner.run(away("job", "hostname", labels=("any",), retries=NO_RETRY))
+    job = ended.job("job")
+    assert job.status is Status.PASSED
+    assert job.host == good.name
+    reasons = {row.host: row.reason for row in job.passed_over}
+    assert reasons.keys() <= {full.name, "forced"}
+    assert all(
+        "is full" in reason or "does not run what it is given" in reason
+        for reason in reasons.values()
+    )
