@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from jerichoci.layout import StateLayout
 from jerichoci.plan import Retries
 from jerichoci.status import FailureKind, PhaseName, Status
+from plans import RUN_ID
 from remote.away import away
 from remote.breaking import AtPhase, make_quick, nothing_is_left_on
 from remote.machine import wait_for
+from runner import Runner
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
-    from runner import Runner
 
 COMMAND = "for i in $(seq 40); do echo row $i; sleep 0.1; done; echo left > $PIKACI_ARTIFACTS/out"
 ROWS = [f"row {number}" for number in range(1, 41)]
@@ -123,6 +128,25 @@ async def test_what_an_orchestrator_left_goes_when_it_is_killed(
         runs = far_host.processes
         wait_for(lambda: any(marker in line for line in runs()), BEGUN_SECS, "it doesn't begin")
         process.kill()
+    nothing_is_left_on(far_host)
+
+
+async def test_orchestrators_on_one_host_do_not_disturb_each_other(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, tmp_path: Path, marker: str
+) -> None:
+    hosts_config(far_host, line_limit_secs=1)
+    other = Runner(StateLayout(tmp_path / "other"), runner.tree)
+    other.state.make()
+    shutil.copytree(runner.state.git, other.state.git)
+    process = other.start(away("job", f"echo {marker}; sleep 600; : {marker}", far_host))
+    runs = far_host.processes
+    with process:
+        wait_for(lambda: any(marker in line for line in runs()), BEGUN_SECS, "it doesn't begin")
+        # Both runs have the same ID, and differ in who owns them.
+        sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, process.kill)
+        ended = await runner.run(away("job", COMMAND, far_host), sinks=[sink], run_id=RUN_ID)
+    assert ended.record.status is Status.PASSED, ended.log("job")
+    assert ended.said("job") == ROWS
     nothing_is_left_on(far_host)
 
 

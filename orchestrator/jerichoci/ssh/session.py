@@ -171,13 +171,17 @@ class Session:
             if self.is_open:
                 return
             await self._leave()
-            before = self._id if self._lost is not None else ""
-            self._lost = None
+            before, self._id = self._id, os.urandom(8).hex()
+            try:
+                attachment = await self._begin()
+            except BaseException:
+                self._id = before
+                raise
+            was_lost, self._lost = self._lost is not None, None
             self._hurried.clear()
-            self._id = os.urandom(8).hex()
             self._tools = None
-            self._keeping = asyncio.create_task(self._keep(await self._begin()))
-            if before:
+            self._keeping = asyncio.create_task(self._keep(attachment))
+            if was_lost:
                 # It may wait for us yet, and hold what the next one needs.
                 with suppress(PikaciError, OSError, AgentError):
                     await self.value("end_sessions", sessions=[before])

@@ -1,0 +1,267 @@
+"""Sessions with an agent that a test plays itself, and with a host's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jerichoci.agent.frame import LENGTHS
+from jerichoci.errors import InfrastructureError
+from jerichoci.hosts import HostConfig, RemoteHost, known_hosts_of_run, load_hosts
+from jerichoci.nix import NixOptions
+from jerichoci.ssh import session as sessions
+from jerichoci.ssh.attachment import Attachment, GoneError
+from jerichoci.ssh.errors import HostLostError
+from jerichoci.ssh.pool import SessionPool
+from jerichoci.ssh.session import Session
+from remote.agent_alone import until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from remote.conftest import WriteHosts
+    from remote.far_host import FarHost
+
+ENDED_SECS = 30.0
+WELCOME = {"welcome": {"boot_id": "boot"}, "unknown": []}
+
+
+class Played:
+    """An attachment whose far end is the test."""
+
+    connection = None
+
+    def __init__(self) -> None:
+        self.heard = time.monotonic()
+        self.sent: list[dict[str, Any]] = []
+        self._frames: asyncio.Queue[tuple[dict[str, Any], bytes] | None] = asyncio.Queue()
+
+    def send(self, frame: bytes) -> None:
+        length, _ = LENGTHS.unpack_from(frame)
+        values = json.loads(frame[LENGTHS.size : LENGTHS.size + length])
+        self.sent.append(values)
+        if values.get("end"):
+            self.hang_up()
+
+    async def receive(self) -> tuple[dict[str, Any], bytes]:
+        frame = await self._frames.get()
+        if frame is None:
+            raise EOFError("it was closed")
+        return frame
+
+    def say(self, values: Mapping[str, Any], data: bytes = b"") -> None:
+        self._frames.put_nowait((dict(values), data))
+
+    def hang_up(self) -> None:
+        self._frames.put_nowait(None)
+
+    def abort(self) -> None:
+        self.hang_up()
+
+    async def close(self) -> None:
+        pass
+
+    async def is_asked(self, do: str) -> int:
+        """Wait for a request for something; its number."""
+        await until(lambda: any(values.get("do") == do for values in self.sent))
+        return next(int(values["id"]) for values in self.sent if values.get("do") == do)
+
+
+class Stage:
+    """What a session attaches to, one after the other."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.attached: list[Played] = []
+        self.end: Exception | None = None
+        """What attaching comes to instead."""
+        monkeypatch.setattr(Attachment, "open", self._open)
+        self.session = Session(RemoteHost("far", HostConfig(line_limit_secs=1)), NixOptions())
+
+    async def _open(self, *_args: object) -> Played:
+        if self.end is not None:
+            raise self.end
+        self.attached.append(Played())
+        return self.attached[-1]
+
+    async def next(self, number: int = 1) -> Played:
+        """The attachment of that number, as soon as it is there and greeted."""
+        await until(lambda: len(self.attached) >= number and bool(self.attached[-1].sent))
+        return self.attached[number - 1]
+
+    async def opened(self) -> Played:
+        opening = asyncio.create_task(self.session.open())
+        played = await self.next()
+        played.say(WELCOME)
+        await opening
+        return played
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(monkeypatch)
+
+
+async def test_what_is_asked_while_an_agent_is_greeted_is_not_forgotten(stage: Stage) -> None:
+    (await stage.opened()).hang_up()
+    played = await stage.next(2)
+    asking = asyncio.create_task(stage.session.value("tools"))
+    await asyncio.sleep(0)
+    played.say(WELCOME)
+    played.say({"id": await played.is_asked("tools"), "ok": "answer"})
+    assert await asking == "answer"
+    await stage.session.close()
+
+
+async def test_whoever_is_told_and_fails_fails_alone(stage: Stage) -> None:
+    played = await stage.opened()
+
+    def fail(_said: object) -> None:
+        raise OSError("the disk is full")
+
+    failing = asyncio.create_task(stage.session.call("realise", say=fail))
+    asking = asyncio.create_task(stage.session.value("tools"))
+    number = await played.is_asked("realise")
+    played.say({"id": number, "say": "something"})
+    with pytest.raises(OSError, match="full"):
+        await failing
+    assert {"cancel": number} in played.sent
+    played.say({"id": number, "cancelled": True})
+    played.say({"id": await played.is_asked("tools"), "ok": "answer"})
+    assert await asking == "answer"
+    await stage.session.close()
+
+
+async def test_an_agent_is_told_how_much_of_what_it_said_was_heard(stage: Stage) -> None:
+    played = await stage.opened()
+    asking = asyncio.create_task(stage.session.value("realise"))
+    number = await played.is_asked("realise")
+    for said in range(600):
+        played.say({"id": number, "say": said})
+    played.say({"id": number, "ok": None})
+    await asking
+    counts = [values["count"] for values in played.sent if "heard" in values]
+    assert counts == [sessions.HEARD_EVERY, 2 * sessions.HEARD_EVERY]
+    await stage.session.close()
+
+
+async def test_what_no_agent_would_say_ends_a_session_and_nobody_waits(stage: Stage) -> None:
+    played = await stage.opened()
+    asking = asyncio.create_task(stage.session.value("tools"))
+    played.say({"id": await played.is_asked("tools"), "error": "not an object"})
+    with pytest.raises(HostLostError, match="pikaci itself failed to talk to far"):
+        await stage.session.value("tools")
+    asking.cancel()
+    await stage.session.close()
+
+
+async def test_a_release_is_told_in_the_end_however_long_the_line_is_down(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "RELEASE_SECS", 0.1)
+    played = await stage.opened()
+
+    async def hold() -> None:
+        async with stage.session.holding("open_run", name="run"):
+            played.hang_up()
+            await stage.next(2)
+
+    holding = asyncio.create_task(hold())
+    played.say({"id": await played.is_asked("open_run"), "ok": None})
+    await holding
+    assert stage.session.owes
+    played = await stage.next(2)
+    played.say(WELCOME)
+    played.say({"id": await played.is_asked("release"), "ok": None})
+    await until(lambda: not stage.session.owes)
+    await stage.session.close()
+
+
+async def test_nothing_is_sent_that_is_too_long_for_the_agent(stage: Stage) -> None:
+    await stage.opened()
+    with pytest.raises(InfrastructureError, match="what far is to be sent for `write` is too much"):
+        await stage.session.call("write", bytes(65 * 2**20), path="/x")
+    await stage.session.close()
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (GoneError("boot", died=True), "the agent on far was killed, and with it what ran there"),
+        (GoneError("another", died=True), "far was rebooted while it was used"),
+        (GoneError("boot", died=False), "the agent on far has ended: it was told to, or heard"),
+        (RuntimeError("odd"), "pikaci itself failed to talk to far: RuntimeError('odd')"),
+    ],
+)
+async def test_a_session_says_why_it_was_lost(stage: Stage, end: Exception, message: str) -> None:
+    played = await stage.opened()
+    stage.end = end
+    asking = asyncio.create_task(stage.session.value("tools"))
+    await played.is_asked("tools")
+    played.hang_up()
+    with pytest.raises(HostLostError) as raised:
+        await asking
+    assert raised.value.message.startswith(message)
+    await stage.session.close()
+
+
+async def test_a_silent_agent_is_looked_for_by_another_connection(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "PING_SECS", 0.05)
+    monkeypatch.setattr(sessions, "SILENT_SECS", 0.2)
+    await stage.opened()
+    (await stage.next(2)).say(WELCOME)
+    await stage.session.close()
+
+
+async def test_a_session_that_is_closed_while_it_opens_leaves_nothing(stage: Stage) -> None:
+    opening = asyncio.create_task(stage.session.open())
+    played = await stage.next()
+    await stage.session.close()
+    with pytest.raises(HostLostError, match="the session with far has ended"):
+        await opening
+    assert {"end": True} in played.sent
+
+
+async def test_a_closed_session_connects_no_more(stage: Stage) -> None:
+    await stage.opened()
+    await stage.session.close()
+    for work in (stage.session.value("tools"), stage.session.open(), stage.session.connection()):
+        with pytest.raises(HostLostError, match="the session with far has ended"):
+            await work
+    stage.session.post("release", handle="x")
+    await stage.session.close()
+    assert len(stage.attached) == 1
+
+
+async def test_many_who_open_a_session_at_once_share_it(
+    far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    host = known_hosts_of_run({}, load_hosts())[far_host.name]
+    before = far_host.log().count("Accepted publickey")
+    async with SessionPool() as pool:
+        asked = [pool.session(host, NixOptions()).value("tools") for _ in range(10)]
+        answers = await asyncio.gather(*asked)
+    assert all(answer == answers[0] for answer in answers)
+    assert far_host.log().count("Accepted publickey") == before + 1
+
+
+async def test_a_pool_that_closes_ends_the_calls_that_run(
+    far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    host = known_hosts_of_run({}, load_hosts())[far_host.name]
+    async with SessionPool() as pool:
+        session = pool.session(host, NixOptions())
+        argv = ["sleep", "600"]
+        running = session.value("run", argv=argv, deadline_secs=600, cwd=None)
+        asking = asyncio.create_task(running)
+        await until(lambda: any("sleep 600" in line for line in far_host.processes()))
+    with pytest.raises(HostLostError):
+        await asking
+    await until(lambda: far_host.processes() == [])
