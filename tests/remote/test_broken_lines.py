@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from jerichoci.plan import Retries
+from jerichoci.snapshot import take_snapshot
 from jerichoci.status import FailureKind, PhaseName, Status
 from plans import RUN_ID, job
 from remote.away import away
 from remote.breaking import AtPhase, cable_cut_for, make_quick, nothing_is_left_on
+from runner import Runner
+from usertree import UserTree
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jerichoci.layout import StateLayout
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
-    from runner import Runner
 
 SHORT_CUT_SECS = 3.0
+BULK_BYTES = 100_000_000
 COMMAND = "for i in $(seq 30); do echo row $i; sleep 0.1; done; echo left > $PIKACI_ARTIFACTS/out"
 ROWS = [f"row {number}" for number in range(1, 31)]
 PHASES = [
@@ -104,6 +111,28 @@ async def test_a_job_that_took_too_long_has_timed_out_when_the_line_is_back(
         ended = await runner.run(node, sinks=[sink])
     assert ended.job("job").failure_kind is FailureKind.TIMEOUT
     assert ended.said("job")[:1] == ["begun"]
+    nothing_is_left_on(far_host)
+
+
+@pytest.mark.parametrize("stays_cut", [False, True])
+async def test_a_snapshot_on_its_way_when_the_line_breaks_leaves_no_program_behind(
+    layout: StateLayout,
+    far_host: FarHost,
+    hosts_config: WriteHosts,
+    tmp_path: Path,
+    stays_cut: bool,  # noqa: FBT001 - pytest gives it
+) -> None:
+    hosts_config(far_host, line_limit_secs=3 if stays_cut else 600)
+    user = UserTree(tmp_path / "user")
+    user.write("large", os.urandom(BULK_BYTES))
+    runner = Runner(layout, (await take_snapshot(layout.root, user.root)).tree)
+    with cable_cut_for(far_host, 600.0 if stays_cut else SHORT_CUT_SECS) as cut:
+        sink = AtPhase(PhaseName.STAGE_WORKSPACE_SNAPSHOT, cut)
+        ended = await runner.run(away("job", "wc -c < large", far_host), sinks=[sink])
+    if stays_cut:
+        assert ended.job("job").failure_kind is FailureKind.INFRASTRUCTURE
+    else:
+        assert ended.said("job") == [str(BULK_BYTES)], ended.log("job")
     nothing_is_left_on(far_host)
 
 
