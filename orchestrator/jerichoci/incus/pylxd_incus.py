@@ -40,6 +40,7 @@ from jerichoci.incus.api import (
     StoredImage,
     UnreachableError,
 )
+from jerichoci.incus.unix_http import SCHEME, session_at
 from jerichoci.incus.way import OwnWay
 
 if TYPE_CHECKING:
@@ -473,9 +474,12 @@ class PylxdIncus:
         # ws4py, which pylxd loads, says what it does at INFO; urllib3 that it connects.
         for name in ("ws4py", "urllib3"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        endpoint = f"http+unix://{quote(str(self._socket), safe='')}"
+        endpoint = f"{SCHEME}{quote(str(self._socket), safe='')}"
         limits = (CONNECT_SECS, ANSWER_SECS)
-        return pylxd.Client(endpoint=endpoint, project=self.project, timeout=limits)
+        session = session_at(self._socket)
+        return pylxd.Client(
+            endpoint=endpoint, project=self.project, timeout=limits, session=session
+        )
 
     def _blame(self, error: Exception) -> NoReturn:
         """Say why Incus can't be reached, and what to do."""

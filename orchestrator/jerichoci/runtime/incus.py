@@ -107,7 +107,6 @@ class IncusGuest:
     async def prepare(self) -> None:
         """Make what the guest will have mounted, and note that there will be a guest."""
         attempt = self._attempt
-        await self._placement.make_directory(attempt.scratch)
         await self._placement.make_outbox(self._outbox)
         make_private(attempt.artifacts.parent)
         self._mounts.add("snapshot", Mount(attempt.snapshot, SNAPSHOT))

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingMixIn, UnixStreamServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from jerichoci.incus.unix_http import session_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+URL = "http+unix://socket/{}"
+
+
+class Server(ThreadingMixIn, UnixStreamServer):
+    """Says to each request how many connections there were by then."""
+
+    daemon_threads = True
+    connections = 0
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), Handler)
+        self.path = path
+        self.has_closed = threading.Event()
+        """Whether a connection was."""
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as socketserver has it
+        super().shutdown_request(request)
+        self.has_closed.set()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def setup(self) -> None:
+        self.server.connections += 1
+        super().setup()
+
+    def do_GET(self) -> None:
+        body = str(self.server.connections).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        # Nobody is told that there won't be a next request.
+        self.close_connection = self.path.endswith("last")
+
+    def log_message(self, *_words: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path / "socket") as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        yield server
+        server.shutdown()
+        serving.join()
+
+
+def test_requests_share_a_connection_whatever_they_ask_for(server: Server) -> None:
+    with closing(session_at(server.path)) as session:
+        said = [session.get(URL.format(path), timeout=5).text for path in ("a", "b?c=d", "a")]
+    assert said == ["1", "1", "1"]
+
+
+def test_a_connection_that_was_closed_meanwhile_is_made_anew(server: Server) -> None:
+    with closing(session_at(server.path)) as session:
+        assert session.get(URL.format("last"), timeout=5).text == "1"
+        assert server.has_closed.wait(5)
+        said = [session.get(URL.format(path), timeout=5).text for path in ("a", "b")]
+    assert said == ["2", "2"]
+
+
+def test_the_environment_s_proxies_are_for_others(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with closing(session_at(server.path)) as session:
+        assert session.get(URL.format("a"), timeout=5).text == "1"
+
+
+def test_a_socket_that_is_not_there_is_a_connection_error(tmp_path: Path) -> None:
+    with closing(session_at(tmp_path / "none")) as session, pytest.raises(requests.ConnectionError):
+        session.get(URL.format("a"), timeout=5)
