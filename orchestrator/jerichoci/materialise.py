@@ -39,6 +39,10 @@ MATERIALISE_WAIT_SECS = 3600.0
 """Another process is writing the same tree: minutes, if it is huge and the disk is slow."""
 CANDIDATES = 3
 """So many of the latest snapshots are compared for the one that differs least."""
+SHARES_AT_LEAST, SHARE_AT_MOST = 64, 500
+"""A tree is copied in so many parts; a directory of more entries is one of them."""
+MOST_PROCESSES = 4
+"""More get in each other's way: the file system orders what they do."""
 FEW_CHANGES = 1000
 """With so few changes, linking what is the same is always cheaper than writing everything."""
 UNFINISHED = ".tmp-"
@@ -62,10 +66,17 @@ class _Difference:
         return max(len(self.gone), len(self.entries))
 
 
-async def materialise(state_root: Path, tree: str, base: str | None = None) -> Path:
+async def materialise(
+    state_root: Path,
+    tree: str,
+    base: str | None = None,
+    is_spare: Callable[[str], bool] | None = None,
+) -> Path:
     """The directory of the snapshot `tree`, made if it isn't there; it must not be written to.
 
-    `base` is a snapshot likely to be similar; without it, the latest ones are tried.
+    `base` is a snapshot likely to be similar; without it, the latest ones are tried. One of which
+    `is_spare` says that nobody needs it becomes the new one, whatever its size; it is asked while
+    nobody else can ask for that snapshot.
 
     Raises:
         InfrastructureError: git or the disk failed, or another process takes too long over it.
@@ -82,7 +93,7 @@ async def materialise(state_root: Path, tree: str, base: str | None = None) -> P
                 lock(repository.use_lock, REPOSITORY_WAIT_SECS, shared=True),
                 _unfinished(target) as unfinished,
             ):
-                await _build(repository, tree, base, unfinished)
+                await _build(repository, tree, base, unfinished, is_spare or _never)
                 unfinished.rename(target)
                 _touch(target)
     return target
@@ -158,11 +169,22 @@ async def _remove(directory: Path) -> None:
     await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
 
-async def _build(repository: Repository, tree: str, base: str | None, target: Path) -> None:
+def _never(_tree: str) -> bool:
+    return False
+
+
+async def _build(
+    repository: Repository,
+    tree: str,
+    base: str | None,
+    target: Path,
+    is_spare: Callable[[str], bool],
+) -> None:
     difference = await _least_difference(repository, tree, _candidates(target.parent, base))
     if difference is not None:
+        is_there = _take(repository, difference.base, target, is_spare)
         with try_lock(_lock_of(repository, difference.base), shared=True) as held:
-            if held and await _link(target.with_name(difference.base), target):
+            if is_there or (held and await _link(target.with_name(difference.base), target)):
                 await asyncio.to_thread(_unlink, target, difference)
                 entries = join_names(difference.entries)
                 if entries:
@@ -175,6 +197,18 @@ async def _build(repository: Repository, tree: str, base: str | None, target: Pa
     with _index(repository, target) as git:
         await git.out("read-tree", tree)
         await _check_out(git)
+
+
+def _take(repository: Repository, base: str, target: Path, is_spare: Callable[[str], bool]) -> bool:
+    """Move a snapshot that nobody needs to where another one is to be; False if somebody does."""
+    with try_lock(_lock_of(repository, base)) as held:
+        if not held or not is_spare(base):
+            return False
+        try:
+            target.with_name(base).rename(target)
+        except FileNotFoundError:
+            return False
+        return True
 
 
 def _make_open(directory: Path) -> None:
@@ -231,8 +265,39 @@ async def _difference(repository: Repository, base: str, tree: str) -> _Differen
 
 async def _link(base: Path, target: Path) -> bool:
     """Copy `base` as hard links; False if that can't be done, with anything left at `target`."""
-    done = await run(["cp", "-al", "--", str(base), str(target)], deadline_secs=GIT_DEADLINE_SECS)
-    return done.ok
+    shares = await asyncio.to_thread(_share, base, target)
+    copies = [
+        run(
+            ["cp", "-al", "--parents", "-t", str(target), "--", *names],
+            cwd=base,
+            deadline_secs=GIT_DEADLINE_SECS,
+        )
+        for names in shares
+    ]
+    return all(done.ok for done in await asyncio.gather(*copies))
+
+
+def _share(base: Path, target: Path) -> list[list[str]]:
+    """What several processes can copy side by side; the directories above it are made here."""
+    whole: list[str] = []
+    level = ["."]
+    while level and len(whole) + len(level) < SHARES_AT_LEAST:
+        below: list[str] = []
+        for directory in level:
+            with os.scandir(base / directory) as entries:
+                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+            if directory != "." and len(found) > SHARE_AT_MOST:
+                whole.append(directory)
+                continue
+            _make_open(target / directory)
+            for name, is_directory in found:
+                path = name if directory == "." else f"{directory}/{name}"
+                (below if is_directory else whole).append(path)
+        level = below
+    whole += level
+    processes = min(os.cpu_count() or 1, MOST_PROCESSES)
+    shares = [whole[number::processes] for number in range(processes)]
+    return [share for share in shares if share]
 
 
 def _unlink(target: Path, difference: _Difference) -> None:

@@ -258,3 +258,35 @@ async def test_a_derived_tree_stays_when_what_it_lacks_changes(state: Path, user
             )
         )
     assert len(derived) == 1
+
+
+async def test_a_snapshot_that_nobody_needs_becomes_the_next(state: Path, user: UserTree) -> None:
+    user.write("same", "same\n")
+    user.write("changed", "one\n")
+    first = (await take_snapshot(state, user.root)).tree
+    before = await materialise(state, first)
+    inode = (before / "same").stat().st_ino
+    user.write("changed", "two\n")
+    second = (await take_snapshot(state, user.root)).tree
+    asked: list[str] = []
+
+    def is_spare(tree: str) -> bool:
+        asked.append(tree)
+        return True
+
+    after = await materialise(state, second, is_spare=is_spare)
+    assert asked == [first]
+    assert not before.exists()
+    assert (after / "same").stat().st_ino == inode
+    assert (after / "changed").read_text() == "two\n"
+    assert (await materialise(state, first) / "changed").read_text() == "one\n"
+    assert (after / "changed").read_text() == "two\n"
+
+
+async def test_a_snapshot_that_somebody_needs_stays(state: Path, user: UserTree) -> None:
+    user.write("changed", "one\n")
+    first = await materialise(state, (await take_snapshot(state, user.root)).tree)
+    user.write("changed", "two\n")
+    second = (await take_snapshot(state, user.root)).tree
+    await materialise(state, second, is_spare=lambda _: False)
+    assert (first / "changed").read_text() == "one\n"

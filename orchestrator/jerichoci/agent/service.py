@@ -340,7 +340,7 @@ class Service:
             _link(Path(run) / SNAPSHOT, tree)
         repository = await open_repository(self._work)
         if (repository.snapshots / tree).is_dir() or await repository.commit_of(tree):
-            return {"path": str(await materialise(self._work, tree))}
+            return {"path": str(await materialise(self._work, tree, is_spare=self._is_spare))}
         return {"bases": await repository.latest(BASES), "git": str(repository.path)}
 
     @operation
@@ -351,7 +351,12 @@ class Service:
 
         repository = await open_repository(self._work)
         await repository.keep(tree)
-        return str(await materialise(self._work, tree))
+        return str(await materialise(self._work, tree, is_spare=self._is_spare))
+
+    def _is_spare(self, tree: str) -> bool:
+        """Whether no run, going on or kept, needs a snapshot's directory: git has its files."""
+        links = (self._work / "runs").glob(f"*/{SNAPSHOT}")
+        return all(link.readlink().name != tree for link in links)
 
     @operation
     async def realise(self, call: Call, *, builds: dict[str, dict[str, Any]], gcroots: str) -> None:

@@ -40,7 +40,8 @@ async def bring_snapshot(session: Session, state_root: Path, tree: str, run: Pat
             found = await session.value("find_snapshot", tree=tree, run=str(run))
             if "path" not in found:
                 repository = Repository.at(state_root)
-                bases = [base for base in found["bases"] if await _has(repository, base)]
+                known = await asyncio.gather(*(_has(repository, base) for base in found["bases"]))
+                bases = [base for base, has in zip(found["bases"], known, strict=True) if has]
                 await session.persistently(
                     lambda: _send(session, repository, tree, bases, Path(found["git"]))
                 )

@@ -52,7 +52,7 @@ class Placements:
             case "remote_ssh":
                 from jerichoci.hosts import fitting
 
-                return [self._open(host) for host in fitting(self._hosts(), config, resources)]
+                return [self._open(host) for host in fitting(self.described(), config, resources)]
             case _:
                 raise UsageError(
                     f"placement {placement!r} can't be had: this pikaci places jobs"
@@ -72,9 +72,14 @@ class Placements:
 
     def remote(self) -> list[Placement]:
         """Every host that is known, but this one."""
-        return [self._open(host) for host in self._hosts().values()]
+        return [self._open(host) for host in self.described().values()]
 
-    def _hosts(self) -> dict[str, RemoteHost]:
+    def described(self) -> dict[str, RemoteHost]:
+        """The hosts that the plan and the user's file describe, by name.
+
+        Raises:
+            UsageError: the file is wrong.
+        """
         if self._known is None:
             from jerichoci.hosts import known_hosts_of_run, load_hosts
 

@@ -1,0 +1,312 @@
+"""What jobs on remote hosts cost: real sshd, in namespaces of their own, on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import tomllib
+from contextlib import ExitStack, asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paired import (
+    ROUNDS,
+    SLOW_ROUNDS,
+    Command,
+    Pair,
+    at_most_more,
+    at_most_times,
+    line,
+    milliseconds,
+    pair,
+    workshop,
+    yes,
+)
+from snapshot import many_files
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "orchestrator"), str(ROOT / "tests")]
+
+from jerichoci.engine import run_plan
+from jerichoci.hosts import HostsFile
+from jerichoci.layout import StateLayout
+from jerichoci.nix import NixOptions
+from jerichoci.placement.registry import Placements
+from jerichoci.record import Tool
+from jerichoci.request import RunRequest, Source
+from jerichoci.snapshot import take_snapshot
+from jerichoci.ssh.connection import connect
+from jerichoci.ssh.pool import SessionPool
+from jerichoci.status import Status
+from plans import plan
+from remote.away import away
+from remote.far_host import far_hosts
+from remote.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from jerichoci.hosts import RemoteHost
+    from jerichoci.placement import Placement
+    from jerichoci.plan import ExecuteNode
+    from remote.far_host import FarHost
+
+JOBS, JOB_SECS, JOBS_AT_ONCE = 40, 1.0, 4
+"""So many jobs, so long each, and the declared capacity of a host."""
+LABEL = "bench"
+OURS = ("git", "snapshots")
+RUN_ID = "20260131T235959Z-0123abcd"
+
+
+class Bench:
+    """A state root, and hosts that its catalog would describe."""
+
+    def __init__(self, place: Path, hosts: list[FarHost]) -> None:
+        self.state = StateLayout(place / "state")
+        self.state.make()
+        tables = "\n".join(
+            host.hosts_toml(labels=[LABEL], capacity={"cpus": 64, "jobs": JOBS_AT_ONCE})
+            for host in hosts
+        )
+        self.hosts = HostsFile.model_validate(tomllib.loads(tables)).hosts
+        self.pool = SessionPool()
+
+    def host(self, number: int = 0) -> RemoteHost:
+        """One of the hosts."""
+        placements = Placements(self.state, NixOptions(), self.hosts, self.pool)
+        name = sorted(self.hosts)[number]
+        return placements.described()[name]
+
+    @asynccontextmanager
+    async def placement(self) -> AsyncIterator[Placement]:
+        """The first host, in the hands of a run."""
+        found = Placements(self.state, NixOptions(), self.hosts, self.pool).remote()[0]
+        async with found.serving(RUN_ID):
+            yield found
+
+    async def run(self, tree: str, *nodes: ExecuteNode) -> float:
+        """Run jobs that pass; the seconds that took."""
+        asked = RunRequest(
+            plan=plan(*nodes).with_(hosts=self.hosts),
+            source=Source(tree=tree, snapshot_id=tree),
+            tool=Tool(version="0"),
+        )
+        start = time.perf_counter()
+        record = await run_plan(self.state, asked, [], pool=self.pool)
+        took = time.perf_counter() - start
+        if record.status is not Status.PASSED:
+            raise RuntimeError(record.model_dump_json())
+        return took
+
+
+async def paired(floor: AsyncTask, subject: AsyncTask, rounds: int = ROUNDS) -> Pair:
+    """As `paired.pair`, of what shares a connection."""
+    await floor()
+    await subject()
+    floors, subjects = [], []
+    for _ in range(rounds):
+        floors.append(await _milliseconds(floor))
+        subjects.append(await _milliseconds(subject))
+    return Pair(statistics.median(floors), statistics.median(subjects))
+
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Task = Callable[[], object]
+    AsyncTask = Callable[[], Awaitable[object]]
+
+
+async def _milliseconds(task: AsyncTask) -> float:
+    start = time.perf_counter()
+    await task()
+    return (time.perf_counter() - start) * 1000
+
+
+async def small_jobs(place: Path, host: FarHost) -> None:
+    """A no-op job, with the connection open and the snapshot there."""
+    bench = Bench(place, [host])
+    tree = (await take_snapshot(bench.state.root, _small_tree(place / "small"))).tree
+    async with bench.pool:
+        connection = await connect(bench.host())
+        async with connection:
+
+            async def once() -> object:
+                return await connection.run("true", check=True)
+
+            async def job() -> object:
+                return await bench.run(tree, away("noop", "true", host))
+
+            found = await paired(once, job)
+    work = "no-op job on a remote host, connection open"
+    print(at_most_more(work, "one exec on an open connection", found, 150))
+
+
+def slow_line(place: Path, host: FarHost) -> None:
+    """The same over a line of 100 ms, from the first connection on and with it open."""
+    with Wire(host.address, host.port, delay_secs=0.05) as wire:
+        bench = Bench(place, [host])
+        bench.hosts = {
+            name: config.with_(address="127.0.0.1", port=wire.port)
+            for name, config in bench.hosts.items()
+        }
+
+        async def measure() -> tuple[float, float]:
+            tree = (await take_snapshot(bench.state.root, _small_tree(place / "tree"))).tree
+            async with bench.pool:
+                first = await bench.run(tree, away("noop", "true", host))
+                later = [await bench.run(tree, away("noop", "true", host)) for _ in range(5)]
+                return first, statistics.median(later)
+
+        first, later = asyncio.run(measure())
+    print(line(("that job, over a line of 100 ms", "", "", f"{later * 1000:.0f}", "", "", "")))
+    print(line(("the first on that line", "", "", f"{first * 1000:.0f}", "", "", "")))
+
+
+def snapshots(place: Path, host: FarHost) -> None:
+    """50,000 files, at first and with one changed."""
+    tree = many_files(place / "tree")
+    ssh = [
+        *("ssh", "-q", "-p", str(host.port), "-i", str(host.client_key), "-o", "BatchMode=yes"),
+        *("-o", f"UserKnownHostsFile={_known_hosts(place, host)}"),
+    ]
+    there = f"root@{host.address}"
+    numbers = count()
+    bench = Bench(place, [host])
+    first_bytes: list[int] = []
+
+    def new_directory() -> Path:
+        path = host.work_dir.parent / f"floor-{next(numbers)}"
+        path.mkdir()
+        return path
+
+    def tar() -> None:
+        into = new_directory()
+        script = 'tar -C "$0" --exclude .git -cf - . | "$@"'
+        far = [*ssh, there, f"tar -C {into} -xf -"]
+        Command(["sh", "-c", script, str(tree), *far])()
+
+    async def bring(tree_id: str) -> None:
+        async with bench.pool, bench.placement() as placement:
+            await placement.snapshot(tree_id)
+
+    known = asyncio.run(take_snapshot(bench.state.root, tree)).tree
+
+    def forget() -> None:
+        """Let the host be one that has never seen it."""
+        for path in (*host.work_dir.parent.glob("floor-*"), *(host.work_dir / n for n in OURS)):
+            shutil.rmtree(path, ignore_errors=True)
+        os.sync()
+
+    def first() -> None:
+        bench.pool = SessionPool()
+        before = _received(host)
+        asyncio.run(bring(known))
+        first_bytes.append(_received(host) - before)
+
+    work = "first snapshot of 50,000 files on a remote host"
+    print(at_most_times(work, "`tar`, piped into `ssh tar`", _rounds(tar, first, forget), 1.0))
+    mirror = new_directory()
+    rsync = ["rsync", "-a", "--exclude", ".git", "-e", " ".join(ssh), f"{tree}/"]
+    later_bytes: list[int] = []
+
+    def change() -> None:
+        (tree / "src/000/00/00000.txt").write_text(f"change {next(numbers)}\n")
+
+    def synchronise() -> None:
+        change()
+        Command([*rsync, f"{there}:{mirror}/"])()
+
+    def again() -> None:
+        change()
+        bench.pool = SessionPool()
+        found = asyncio.run(take_snapshot(bench.state.root, tree)).tree
+        before = _received(host)
+        asyncio.run(bring(found))
+        later_bytes.append(_received(host) - before)
+
+    work = "the same with one file changed, the tree id and a new connection included"
+    print(at_most_times(work, "`rsync -a`", pair(synchronise, again, SLOW_ROUNDS), 1.0))
+    share = statistics.median(later_bytes) / statistics.median(first_bytes)
+    sizes = f"{statistics.median(first_bytes) / 1e6:.1f} MB, then {statistics.median(later_bytes) / 1e3:.0f} kB"
+    cells = ("bytes of that, against the first", sizes, "", "", f"{share:.2%}", "1 %")
+    print(line((*cells, yes(met=share < 0.01))))  # noqa: PLR2004 - the target
+
+
+def _rounds(floor: Task, subject: Task, before: Task) -> Pair:
+    """As `paired.pair`, with something done before each that isn't timed."""
+    found: dict[Task, list[float]] = {floor: [], subject: []}
+    for _ in range(SLOW_ROUNDS + 1):
+        for task, times in found.items():
+            before()
+            times.append(milliseconds(task))
+    return Pair(*(statistics.median(times[1:]) for times in found.values()))
+
+
+def many_jobs(place: Path, hosts: list[FarHost]) -> None:
+    """Jobs that sleep, on one host and on two of the same capacity."""
+
+    def run(bench: Bench) -> float:
+        async def measure() -> float:
+            tree = (await take_snapshot(bench.state.root, _small_tree(place / "tree"))).tree
+            async with bench.pool:
+                jobs = [away(f"j{n}", f"sleep {JOB_SECS}", labels=(LABEL,)) for n in range(JOBS)]
+                return await bench.run(tree, *jobs)
+
+        return asyncio.run(measure())
+
+    one = run(Bench(place / "one", hosts[:1]))
+    two = run(Bench(place / "two", hosts))
+    cells = (
+        f"{JOBS} jobs that sleep {JOB_SECS:g} s, on two hosts for {JOBS_AT_ONCE} each",
+        "the same on one",
+        f"{one * 1000:.0f}",
+        f"{two * 1000:.0f}",
+        f"{one / two:.2f} x the jobs a minute",
+        "1.8 x",
+    )
+    print(line((*cells, yes(met=one / two >= 1.8))))  # noqa: PLR2004 - the target
+
+
+def _small_tree(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "README").write_text("small\n")
+    return path
+
+
+def _known_hosts(place: Path, host: FarHost) -> Path:
+    path = place / "known_hosts"
+    path.write_text(host.known_hosts_line + "\n")
+    return path
+
+
+def _received(host: FarHost) -> int:
+    """The bytes that came to a host over its cable."""
+    text = host.run(["cat", "/proc/net/dev"]).stdout
+    rows = [row.split() for row in text.splitlines() if ":" in row]
+    return sum(int(row[1]) for row in rows if row[0] != "lo:")
+
+
+def main() -> None:
+    """Print the rows, where a host can be had."""
+    if os.geteuid() != 0 or not Path("/usr/sbin/sshd").exists():
+        print("no root, or no sshd: nothing to measure", file=sys.stderr)
+        return
+    with ExitStack() as stack:
+        place = stack.enter_context(workshop())
+        hosts = stack.enter_context(far_hosts(2))
+        asyncio.run(small_jobs(place / "small", hosts[0]))
+        slow_line(place / "slow", hosts[0])
+        many_jobs(place / "many", hosts)
+        snapshots(place / "snapshots", hosts[0])
+        subprocess.run(["sync"], check=True)
+
+
+if __name__ == "__main__":
+    main()
