@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jerichoci.hosts import known_hosts_of_run, load_hosts
+from jerichoci.nix import NixOptions
 from jerichoci.plan import Retries
 from jerichoci.snapshot import take_snapshot
+from jerichoci.ssh.program import far_program
+from jerichoci.ssh.session import Session
 from jerichoci.status import FailureKind, PhaseName, Status
 from plans import RUN_ID, job
+from remote.agent_alone import until
 from remote.away import away
 from remote.breaking import AtPhase, cable_cut_for, make_quick, nothing_is_left_on
+from remote.wire import Wire
 from runner import Runner
 from usertree import UserTree
 
@@ -193,3 +199,25 @@ async def test_fail_fast_ends_jobs_that_cannot_be_told(
     ended = await runner.run(*nodes, sinks=[sink], fail_fast=True)
     assert ended.job("near").failure_kind is FailureKind.TEST_FAILURE
     assert ended.job("far").status is Status.CANCELLED
+
+
+async def test_what_a_dead_connection_had_started_ends_when_another_takes_its_place(
+    far_host: FarHost, hosts_config: WriteHosts, marker: str
+) -> None:
+    def is_there() -> bool:
+        return any(marker in line for line in far_host.processes())
+
+    with Wire(far_host.address, far_host.port) as wire:
+        hosts_config(far_host, address=wire.address, port=wire.port)
+        session = Session(known_hosts_of_run({}, load_hosts())[far_host.name], NixOptions())
+        await session.open()
+        async with far_program(session, ["sh", "-c", f"cat; : {marker}"], {}):
+            await until(is_there)
+            # Nobody tells the host that this way is dead; there is another one.
+            wire.stall()
+            hosts_config(far_host)
+            session.host = known_hosts_of_run({}, load_hosts())[far_host.name]
+            await until(lambda: session.breaks == 1 and session.is_up)
+            await until(lambda: not is_there())
+        await session.close()
+    nothing_is_left_on(far_host)
