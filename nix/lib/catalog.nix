@@ -137,8 +137,8 @@ let
         images = map (
           role: images.${role} // { inherit role; buildable = image.isBuildable system checked.images.${role}; }
         ) (attrNames images);
-      }
-      // (if checked.hosts == { } then { } else { hosts = hosts.recorded checked.hosts; });
+      };
+      hosts = hosts.recorded checked.hosts;
       plans = mapAttrs (id: _: assert agree; planOf system images checked.hosts targets.${id}) declared;
       images = mapAttrs (role: it: assert agree; images.${role} // { inherit role; } // image.built system role it) checked.images;
     };

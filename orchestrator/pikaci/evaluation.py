@@ -61,6 +61,14 @@ in {
 }
 """
 
+_HOSTS = """
+pikaci: let systems = builtins.attrNames pikaci;
+in {
+  nix = builtins.nixVersion;
+  hosts = builtins.foldl' (all: s: all // (pikaci.${s}.hosts or { })) { } systems;
+}
+"""
+
 _IMAGE = """
 pikaci: let
   role = "%(role)s"; asked = "%(asked)s"; own = "%(own)s";
@@ -125,6 +133,16 @@ class Evaluator:
         if answer["catalog"] is None:
             raise _no_system(answer["chosen"], answer["systems"])
         return Evaluated(answer["catalog"], answer["chosen"], answer["nix"])
+
+    async def hosts(self) -> dict[str, Any]:
+        """The remote hosts that the flake describes, by name.
+
+        Raises:
+            CatalogError: the flake does not evaluate.
+            InfrastructureError: Nix can't work.
+        """
+        found: dict[str, Any] = (await self._eval(_HOSTS))["hosts"]
+        return found
 
     async def image(self, role: str, *, built: bool) -> Evaluated:
         """A role's image; with the derivation that it is built by, if that is asked for.

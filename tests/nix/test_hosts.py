@@ -188,3 +188,14 @@ BIG = 'placement = "remote_ssh"; host = "big";'
 )
 def test_a_job_may_need_what_is_where_it_runs_or_can_be_copied_there(target: str) -> None:
     assert evaluate(f"(catalog {{ hello = {{ {target} }}; }}).plans.hello")["nodes"]
+
+
+def test_all_hosts_are_told_as_plans_tell_them() -> None:
+    hosts = evaluate(
+        '(mk { hosts.build1 = { workDir = "~/work"; capacity.memoryMib = 4096; };'
+        " hosts.idle = { }; targets = _: { }; }).hosts"
+    )
+    assert hosts.keys() == {"build1", "idle"}
+    build1 = HostConfig.model_validate(hosts["build1"])
+    assert build1.work_dir == "~/work"
+    assert build1.capacity.memory_mib == 4096

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,8 +20,22 @@ if TYPE_CHECKING:
     from runner import Runner
 
 NO_RETRY = Retries(infrastructure=0)
+USER, GROUP = 1234, 100
 LEFT_SECS = 30.0
 """For what served a connection that is gone to end."""
+
+
+def other_user(host: FarHost) -> str:
+    """The name of a user there who isn't root, and to whom the work directory belongs."""
+    for name, line in (
+        ("passwd", f"ci:x:{USER}:{GROUP}:ci:{host.home}:/bin/bash"),
+        ("shadow", "ci:*:20000:0:99999:7:::"),
+    ):
+        with (host.directory / name).open("a") as file:
+            file.write(f"{line}\n")
+    host.home.chmod(0o755)
+    os.chown(host.work_dir, USER, GROUP)
+    return "ci"
 
 
 async def findings_of(
@@ -28,7 +43,7 @@ async def findings_of(
 ) -> dict[str, Finding]:
     """What doctor finds, by name."""
     wanted = wanted or Wanted()
-    (known,) = known_hosts(wanted, [host.name])
+    (known,) = await known_hosts(wanted, [host.name])
     found = await host_findings(known, runner.state, wanted)
     assert {finding.host for finding in found} == {host.name}
     assert all(finding.hint for finding in found if finding.status != "ok")

@@ -14,13 +14,25 @@ from jerichoci.ssh.errors import (
     HostKeyError,
     HostSetupError,
 )
-from jerichoci.status import FailureKind, Status
+from jerichoci.status import FailureKind, KeepPolicy, Status
+from plans import RUN_ID
 from remote.away import away
 from remote.far_host import clock_off_by, one_far_host
+from remote.leftovers import (
+    assert_nothing_is_left,
+    kill_orchestrator,
+    names,
+    pikaci,
+    run_directory,
+    runs_there,
+)
 from remote.looked_at import (
+    GROUP,
     NO_RETRY,
+    USER,
     findings_of,
     nothing_runs,
+    other_user,
     said_in_the_record,
     said_twice,
 )
@@ -34,7 +46,6 @@ if TYPE_CHECKING:
     from remote.far_host import FarHost
     from runner import Runner
 
-USER, GROUP = 1234, 100
 OLD_PYTHON = """#!/bin/sh
 exec /usr/bin/python3 -c '
 import sys
@@ -369,21 +380,16 @@ async def test_a_login_that_is_not_allowed(runner: Runner, hosts_config: WriteHo
 
 async def test_a_user_who_is_not_root(runner: Runner, hosts_config: WriteHosts) -> None:
     with one_far_host("plain") as plain:
-        for name, line in (
-            ("passwd", f"ci:x:{USER}:{GROUP}:ci:{plain.home}:/bin/bash"),
-            ("shadow", "ci:*:20000:0:99999:7:::"),
-        ):
-            with (plain.directory / name).open("a") as file:
-                file.write(f"{line}\n")
-        plain.home.chmod(0o755)
-        hosts_config(plain, user="ci")
+        other = other_user(plain)
+        os.chown(plain.work_dir, 0, 0)
+        hosts_config(plain, user=other)
         error = await said_twice(runner, plain, HostSetupError)
         assert error.message.endswith(f"belongs to user 0; we are {USER} there")
-        hosts_config(plain, user="ci", work_dir=plain.work_dir / "below")
+        hosts_config(plain, user=other, work_dir=plain.work_dir / "below")
         error = await said_twice(runner, plain, HostSetupError)
         assert error.message.endswith("isn't ours to write to")
         os.chown(plain.work_dir, USER, GROUP)
-        hosts_config(plain, user="ci")
+        hosts_config(plain, user=other)
         text = "id -u; cat README; echo it > $PIKACI_ARTIFACTS/left"
         ended = await runner.run(away("job", text, plain))
         assert ended.said("job") == [str(USER), "hello"]
@@ -410,6 +416,25 @@ async def test_a_clock_that_is_an_hour_off(
     assert found["clock"].status == "note"
     assert found["clock"].text.startswith("its clock is 1 h 0 min")
     assert which in found["clock"].text
+
+
+@pytest.mark.parametrize("offset", ["+1h", "-1h"])
+async def test_what_goes_from_a_host_is_judged_by_its_own_clock(
+    runner: Runner, hosts_config: WriteHosts, offset: str, marker: str
+) -> None:
+    with one_far_host("elsewhen", environment=clock_off_by(offset)) as elsewhen:
+        hosts_config(elsewhen, keep={"count": 0, "days": 0, "mib": 0})
+        ended = await runner.run(away("job", "true", elsewhen), keep=KeepPolicy.ALWAYS)
+        kept = run_directory(runner.state, elsewhen, ended.record.run_id)
+        kill_orchestrator(runner, elsewhen, marker)
+        assert f"closed {RUN_ID}" in pikaci(runner.state, "reap").out
+        assert not runs_there(elsewhen, marker)
+        assert names(elsewhen.work_dir / "runs") == [kept.name]
+        pikaci(runner.state, "gc")
+        assert kept.is_dir()
+        assert names(elsewhen.work_dir / "snapshots") == [runner.tree]
+        pikaci(runner.state, "gc", "--keep-runs=0")
+        assert_nothing_is_left(elsewhen, [runner.state])
 
 
 # --- Others that will do ---

@@ -105,7 +105,7 @@ async def _examine_hosts(
     from pikaci.doctor.host import host_findings, known_hosts
 
     wanted = await read_wanted(state_root, flake)
-    hosts = known_hosts(wanted, names)
+    hosts = await known_hosts(wanted, names)
     found = await asyncio.gather(*(host_findings(host, state, wanted) for host in hosts))
     troubles = [finding for finding in wanted.findings if finding.status != "ok"]
     return [*troubles, *(finding for findings in found for finding in findings)]

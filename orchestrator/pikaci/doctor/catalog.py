@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from pikaci.doctor.finding import Finding, note, ok
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from jerichoci.hosts import HostConfig
     from pikaci.evaluation import Evaluator
     from pikaci.images import RoleImage
@@ -28,13 +26,25 @@ class Wanted:
     evaluator: Evaluator | None = None
     buildable: frozenset[str] = field(default_factory=frozenset)
     """The roles that Nix can build here."""
-    hosts: Mapping[str, HostConfig] = field(default_factory=dict)
-    """The hosts that it describes."""
 
     @property
     def has_vms(self) -> bool:
         """Whether one of them is a virtual machine's."""
         return any(image.instance_type == "virtual-machine" for image in self.images)
+
+    async def hosts(self) -> dict[str, HostConfig]:
+        """The hosts that the catalog describes.
+
+        Raises:
+            PikaciError: it can't be evaluated.
+        """
+        from jerichoci.hosts import HostConfig, known_part
+
+        found = await self.evaluator.hosts() if self.evaluator else {}
+        return {
+            name: HostConfig.model_validate(known_part(HostConfig, values))
+            for name, values in found.items()
+        }
 
     async def drv_path(self, role: str) -> str | None:
         """What a role's image would be built by now, if that is soon told."""
@@ -53,7 +63,6 @@ class Wanted:
 async def read_wanted(state_root: str | None, flake: str | None) -> Wanted:
     """Read the catalog of the flake that is meant, if there is one."""
     from jerichoci.errors import PikaciError, UsageError
-    from jerichoci.hosts import HostConfig, known_part
     from jerichoci.nix import NixOptions
     from pikaci.catalog import open_tree
     from pikaci.images import read_image
@@ -75,9 +84,4 @@ async def read_wanted(state_root: str | None, flake: str | None) -> Wanted:
     buildable = frozenset(row["role"] for row in rows if row["buildable"])
     roles = ", ".join(image.role for image in images) or "none"
     text = f"{len(catalog.values['targets'])} targets for {catalog.system}; images: {roles}"
-    described = catalog.values.get("hosts", {})
-    hosts = {
-        name: HostConfig.model_validate(known_part(HostConfig, values))
-        for name, values in described.items()
-    }
-    return Wanted(images, (ok("catalog", text),), evaluator, buildable, hosts)
+    return Wanted(images, (ok("catalog", text),), evaluator, buildable)

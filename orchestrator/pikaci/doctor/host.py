@@ -30,6 +30,8 @@ PINGS = 3
 """So often is the host asked for the time; the quickest answer counts."""
 CHANNEL_SECS = 15.0
 """For a program that does nothing to end."""
+INCUS_STEPS = ("incus", "incus project", "incus profile")
+"""What is looked at, one after the other."""
 SECS_OF_MINUTE, SECS_OF_HOUR = 60, 3600
 
 
@@ -41,16 +43,16 @@ class Clock:
     round_trip_secs: float
 
 
-def known_hosts(wanted: Wanted, names: Sequence[str]) -> list[RemoteHost]:
+async def known_hosts(wanted: Wanted, names: Sequence[str]) -> list[RemoteHost]:
     """The hosts of the user's file and the catalog that have these names, as runs know them.
 
     Raises:
-        UsageError: one isn't known, or the file is wrong.
+        UsageError: one isn't known, or the file or the catalog is wrong.
     """
     from jerichoci.hosts import fitting, known_hosts_of_run, load_hosts
     from jerichoci.plan import Resources
 
-    known = known_hosts_of_run(wanted.hosts, load_hosts())
+    known = known_hosts_of_run(await wanted.hosts(), load_hosts())
     found = [fitting(known, {"host": name}, Resources())[0] for name in names]
     return list(dict.fromkeys(found))
 
@@ -308,7 +310,8 @@ async def _incus(placement: RemotePlacement, wanted: Wanted) -> list[Finding]:
         await _look_into_incus(placement, wanted, findings)
     except PikaciError as error:
         hint = "its log says more" if isinstance(error, IncusError) else "only guests need it"
-        findings.append(trouble("incus", error, hint, needed=needed and not _is_absent(error)))
+        name = INCUS_STEPS[min(len(findings), len(INCUS_STEPS) - 1)]
+        findings.append(trouble(name, error, hint, needed=needed and not _is_absent(error)))
     return findings
 
 
