@@ -30,8 +30,8 @@ from paired import (
 )
 from snapshot import many_files
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "orchestrator"), str(ROOT / "tests")]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "orchestrator"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from jerichoci.engine import run_plan
 from jerichoci.hosts import HostsFile
@@ -169,72 +169,85 @@ def slow_line(place: Path, host: FarHost) -> None:
     print(line(("the first on that line", "", "", f"{first * 1000:.0f}", "", "", "")))
 
 
-def snapshots(place: Path, host: FarHost) -> None:
-    """50,000 files, at first and with one changed."""
-    tree = many_files(place / "tree")
-    ssh = [
-        *("ssh", "-q", "-p", str(host.port), "-i", str(host.client_key), "-o", "BatchMode=yes"),
-        *("-o", f"UserKnownHostsFile={_known_hosts(place, host)}"),
-    ]
-    there = f"root@{host.address}"
-    numbers = count()
-    bench = Bench(place, [host])
-    first_bytes: list[int] = []
+class Snapshots:
+    """A tree of 50,000 files on its way to a host, by tar and rsync and by pikaci."""
 
-    def new_directory() -> Path:
-        path = host.work_dir.parent / f"floor-{next(numbers)}"
+    def __init__(self, place: Path, host: FarHost) -> None:
+        self._host = host
+        self._tree = many_files(place / "tree")
+        self._bench = Bench(place, [host])
+        self._numbers = count()
+        self._there = f"root@{host.address}"
+        self._ssh = [
+            *("ssh", "-q", "-p", str(host.port), "-i", str(host.client_key)),
+            *("-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={_known_hosts(place, host)}"),
+        ]
+        self._known = asyncio.run(take_snapshot(self._bench.state.root, self._tree)).tree
+        self.bytes: list[int] = []
+
+    def new_directory(self) -> Path:
+        """A directory on the host."""
+        path = self._host.work_dir.parent / f"floor-{next(self._numbers)}"
         path.mkdir()
         return path
 
-    def tar() -> None:
-        into = new_directory()
-        script = 'tar -C "$0" --exclude .git -cf - . | "$@"'
-        far = [*ssh, there, f"tar -C {into} -xf -"]
-        Command(["sh", "-c", script, str(tree), *far])()
-
-    async def bring(tree_id: str) -> None:
-        async with bench.pool, bench.placement() as placement:
-            await placement.snapshot(tree_id)
-
-    known = asyncio.run(take_snapshot(bench.state.root, tree)).tree
-
-    def forget() -> None:
-        """Let the host be one that has never seen it."""
-        for path in (*host.work_dir.parent.glob("floor-*"), *(host.work_dir / n for n in OURS)):
+    def forget(self) -> None:
+        """Let the host be one that has never seen the tree."""
+        floors = self._host.work_dir.parent.glob("floor-*")
+        for path in (*floors, *(self._host.work_dir / name for name in OURS)):
             shutil.rmtree(path, ignore_errors=True)
         os.sync()
 
-    def first() -> None:
-        bench.pool = SessionPool()
-        before = _received(host)
-        asyncio.run(bring(known))
-        first_bytes.append(_received(host) - before)
+    def tar(self) -> None:
+        """All files by tar."""
+        script = 'tar -C "$0" --exclude .git -cf - . | "$@"'
+        far = [*self._ssh, self._there, f"tar -C {self.new_directory()} -xf -"]
+        Command(["sh", "-c", script, str(self._tree), *far])()
 
+    def first(self) -> None:
+        """All files by pikaci, which has the tree's id."""
+        asyncio.run(self._bring(self._known))
+
+    def rsync(self, mirror: Path) -> None:
+        """One changed file by rsync."""
+        self._change()
+        shell = " ".join(self._ssh)
+        command = ["rsync", "-a", "--exclude", ".git", "-e", shell, f"{self._tree}/"]
+        Command([*command, f"{self._there}:{mirror}/"])()
+
+    def again(self) -> None:
+        """One changed file by pikaci, from the tree as it is."""
+        self._change()
+        found = asyncio.run(take_snapshot(self._bench.state.root, self._tree)).tree
+        asyncio.run(self._bring(found))
+
+    def _change(self) -> None:
+        (self._tree / "src/000/00/00000.txt").write_text(f"change {next(self._numbers)}\n")
+
+    async def _bring(self, tree_id: str) -> None:
+        before = _received(self._host)
+        self._bench.pool = SessionPool()
+        async with self._bench.pool, self._bench.placement() as placement:
+            await placement.snapshot(tree_id)
+        self.bytes.append(_received(self._host) - before)
+
+
+def snapshots(place: Path, host: FarHost) -> None:
+    """50,000 files, at first and with one changed."""
+    both = Snapshots(place, host)
+    found = _rounds(both.tar, both.first, both.forget)
     work = "first snapshot of 50,000 files on a remote host"
-    print(at_most_times(work, "`tar`, piped into `ssh tar`", _rounds(tar, first, forget), 1.0))
-    mirror = new_directory()
-    rsync = ["rsync", "-a", "--exclude", ".git", "-e", " ".join(ssh), f"{tree}/"]
-    later_bytes: list[int] = []
-
-    def change() -> None:
-        (tree / "src/000/00/00000.txt").write_text(f"change {next(numbers)}\n")
-
-    def synchronise() -> None:
-        change()
-        Command([*rsync, f"{there}:{mirror}/"])()
-
-    def again() -> None:
-        change()
-        bench.pool = SessionPool()
-        found = asyncio.run(take_snapshot(bench.state.root, tree)).tree
-        before = _received(host)
-        asyncio.run(bring(found))
-        later_bytes.append(_received(host) - before)
-
-    work = "the same with one file changed, the tree id and a new connection included"
-    print(at_most_times(work, "`rsync -a`", pair(synchronise, again, SLOW_ROUNDS), 1.0))
-    share = statistics.median(later_bytes) / statistics.median(first_bytes)
-    sizes = f"{statistics.median(first_bytes) / 1e6:.1f} MB, then {statistics.median(later_bytes) / 1e3:.0f} kB"
+    print(at_most_times(work, "`tar`, piped into `ssh tar`", found, 1.0))
+    first_bytes = statistics.median(both.bytes)
+    both.bytes.clear()
+    both.first()
+    mirror = both.new_directory()
+    found = pair(lambda: both.rsync(mirror), both.again, SLOW_ROUNDS)
+    work = "the same with one file changed; taking it and a new connection are in it"
+    print(at_most_times(work, "`rsync -a`", found, 1.0))
+    later_bytes = statistics.median(both.bytes)
+    share = later_bytes / first_bytes
+    sizes = f"{first_bytes / 1e6:.1f} MB, then {later_bytes / 1e3:.0f} kB"
     cells = ("bytes of that, against the first", sizes, "", "", f"{share:.2%}", "1 %")
     print(line((*cells, yes(met=share < 0.01))))  # noqa: PLR2004 - the target
 

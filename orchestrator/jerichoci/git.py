@@ -161,13 +161,40 @@ class Git:
         return split_names(await self.out(*args, stdin=stdin))
 
 
+def pack_argv() -> list[str]:
+    """Git that packs the trees it is told of but what others have that are told of with a `^`.
+
+    Deltas are made against what those have; none among what is new, which costs more than it saves.
+    """
+    packing = ("pack-objects", "--revs", "--stdout", "--quiet", "--thin", "--window=0")
+    return ["git", "-c", "core.compression=1", "-c", "pack.threads=0", *packing]
+
+
+def take_pack_argv(*, few: bool) -> list[str]:
+    """Git that takes a pack, whole or not at all; `few` objects are kept one by one.
+
+    As many packs as there are changes would slow git down.
+    """
+    return ["git", *(("unpack-objects", "-q") if few else ("index-pack", "--stdin", "--fix-thin"))]
+
+
+def private_variables(git_dir: Path) -> dict[str, str]:
+    """What has a git elsewhere work on the private repository there."""
+    return _PRIVATE | {"GIT_DIR": str(git_dir)}
+
+
+def version_argv() -> list[str]:
+    """Git that says its version."""
+    return ["git", "--version"]
+
+
 async def version() -> Completed:
     """What `git --version` says.
 
     Raises:
         InfrastructureError: there is no git, or it isn't done in time.
     """
-    return await run(["git", "--version"], deadline_secs=VERSION_DEADLINE_SECS)
+    return await run(version_argv(), deadline_secs=VERSION_DEADLINE_SECS)
 
 
 def check_version(text: str) -> None:

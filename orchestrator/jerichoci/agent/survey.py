@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jerichoci import nix, slots
 from jerichoci.agent.collector import disk_bytes, snapshots_in
 from jerichoci.errors import PikaciError
+from jerichoci.git import version_argv
 from jerichoci.layout import StateLayout
 from jerichoci.owner import is_owned
 
@@ -32,7 +33,7 @@ def needed_programs() -> dict[str, str | None]:
 def _git_version() -> str | None:
     try:
         done = subprocess.run(
-            ["git", "--version"],
+            version_argv(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -8,14 +8,13 @@ sent again.
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci import process
 from jerichoci.errors import InfrastructureError
-from jerichoci.git import git_environment
+from jerichoci.git import git_environment, pack_argv, private_variables, take_pack_argv
 from jerichoci.repository import REPOSITORY_WAIT_SECS, Repository
 from jerichoci.ssh.program import far_program
 
@@ -63,19 +62,12 @@ async def _send(
         asyncssh.Error: the connection broke.
     """
     wanted = "".join([f"{tree}\n", *(f"^{base}\n" for base in bases)]).encode()
-    # Deltas against what is there; none among what is new, which costs more than it saves.
-    packing = (
-        *("git", "-c", "core.compression=1", "-c", "pack.threads=0"),
-        *("pack-objects", "--revs", "--stdout", "--quiet", "--thin", "--window=0"),
-    )
-    # A few objects are kept one by one: as many packs as there are changes would slow git down.
-    taking = ("unpack-objects", "-q") if bases else ("index-pack", "--stdin", "--fix-thin")
-    variables = {"GIT_DIR": str(there), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+    taking = take_pack_argv(few=bool(bases))
     environment = git_environment(private=True) | {"GIT_DIR": str(repository.path)}
     async with (
-        far_program(session, ["git", *taking], variables) as far,
+        far_program(session, taking, private_variables(there)) as far,
         process.child(
-            packing, cwd=repository.path, env=environment, stdin=asyncio.subprocess.PIPE
+            pack_argv(), cwd=repository.path, env=environment, stdin=asyncio.subprocess.PIPE
         ) as near,
     ):
         if near.stdin is None or near.stdout is None or near.stderr is None:

@@ -121,7 +121,7 @@ def check_programs(host: str, programs: Mapping[str, str | None]) -> None:
     from jerichoci import git
 
     install = f"git {'.'.join(map(str, git.MINIMUM_VERSION))} or later"
-    for name, what in (("bash", "bash"), ("git", install)):
+    for name, what in {"bash": "bash", "git": install}.items():
         if programs[name] is None:
             raise lacks(host, name, what)
     try:
