@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from jerichoci.event import JobPhase
+from jerichoci.event import JobPhase, RunFinished
 from jerichoci.ssh import session, settings
 from jerichoci.status import Outcome
 from remote.machine import wait_for
@@ -42,6 +42,17 @@ class AtPhase:
             and not self.times
         ):
             self.times += 1
+            self._act()
+
+
+class AtEnd:
+    """A sink that does something when a run has its record, and has yet to leave its hosts."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act = act
+
+    def emit(self, event: EventBase) -> None:
+        if isinstance(event, RunFinished):
             self._act()
 
 

@@ -65,6 +65,10 @@ class Played:
     async def close(self) -> None:
         pass
 
+    async def is_told(self, values: dict[str, Any]) -> None:
+        """Wait for something to be said."""
+        await until(lambda: values in self.sent)
+
     async def is_asked(self, do: str) -> int:
         """Wait for a request for something; its number."""
         await until(lambda: any(values.get("do") == do for values in self.sent))
@@ -177,6 +181,22 @@ async def test_a_release_is_told_in_the_end_however_long_the_line_is_down(
     played.say(WELCOME)
     played.say({"id": await played.is_asked("release"), "ok": None})
     await until(lambda: not stage.session.owes)
+    await stage.session.close()
+
+
+async def test_what_was_opened_for_nobody_is_let_go_of_and_nothing_else(stage: Stage) -> None:
+    played = await stage.opened()
+    for do, released in (("wait", []), ("spawn", [{"handle": "job"}])):
+        asking = asyncio.create_task(stage.session.value(do, handle="job"))
+        number = await played.is_asked(do)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        played.say({"id": number, "ok": None})
+        await played.is_told({"got": number})
+        await asyncio.sleep(0)
+        told = [values["args"] for values in played.sent if values.get("do") == "release"]
+        assert told == released
+    played.say({"id": await played.is_asked("release"), "ok": None})
     await stage.session.close()
 
 

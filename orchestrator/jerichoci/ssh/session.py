@@ -61,6 +61,8 @@ SEEN_SECS, SEEN_LOOKS = 20.0, 200
 """For a connection that broke to be seen as broken by its keep-alive."""
 RELEASE_SECS = 60.0
 """For the host to let go of what was opened there."""
+OPENING = frozenset({"gather", "lock", "open_run", "slot", "spawn"})
+"""What opens something there under a handle."""
 CLAIMS = frozenset({"lock", "slot"})
 """What opens claims, and makes nothing: nobody has to wait until they are given up."""
 
@@ -235,8 +237,8 @@ class Session:
                 f"what {self.name} is to be sent for `{do}` is too much: {error}"
             ) from error
         answer: asyncio.Future[tuple[Any, bytes]] = asyncio.get_running_loop().create_future()
-        handle = args.get("handle")
-        request = _Request(frame, answer, say, opens=handle if do != "release" else None)
+        opens = args.get("handle") if do in OPENING else None
+        request = _Request(frame, answer, say, opens=opens)
         self._waiting[number] = request
         self._post(frame)
         try:
