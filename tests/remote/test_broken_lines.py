@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from jerichoci.away import away_notes
 from jerichoci.hosts import known_hosts_of_run, load_hosts
 from jerichoci.nix import NixOptions
 from jerichoci.plan import Retries
@@ -17,7 +19,7 @@ from jerichoci.status import FailureKind, PhaseName, Status
 from plans import RUN_ID, job
 from remote.agent_alone import until
 from remote.away import away
-from remote.breaking import AtPhase, cable_cut_for, make_quick, nothing_is_left_on
+from remote.breaking import AtEnd, AtPhase, cable_cut_for, make_quick, nothing_is_left_on
 from remote.wire import Wire
 from runner import Runner
 from usertree import UserTree
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from remote.far_host import FarHost
 
 SHORT_CUT_SECS = 3.0
+CANCELLED_SECS = 60.0
 BULK_BYTES = 100_000_000
 COMMAND = "for i in $(seq 30); do echo row $i; sleep 0.1; done; echo left > $PIKACI_ARTIFACTS/out"
 ROWS = [f"row {number}" for number in range(1, 31)]
@@ -79,6 +82,28 @@ async def test_a_run_ends_when_a_line_stays_cut_in_any_phase(
     else:
         assert (record.status, record.failure_kind) == (Status.FAILED, FailureKind.INFRASTRUCTURE)
         assert f"the connection to {far_host.name} was down for" in str(record.message)
+    nothing_is_left_on(far_host)
+
+
+async def test_a_host_is_left_in_order_when_the_line_comes_back(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    with cable_cut_for(far_host, SHORT_CUT_SECS) as cut:
+        ended = await runner.run(away("job", "echo here", far_host), sinks=[AtEnd(cut)])
+    assert ended.record.status is Status.PASSED
+    assert list(away_notes(runner.state).all()) == []
+    nothing_is_left_on(far_host)
+
+
+async def test_what_could_not_be_left_in_order_is_noted(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host, line_limit_secs=3)
+    ended = await runner.run(away("job", "echo here", far_host), sinks=[AtEnd(far_host.cut)])
+    assert ended.record.status is Status.PASSED
+    assert [note.host for note in away_notes(runner.state).all()] == [far_host.name]
+    far_host.join()
     nothing_is_left_on(far_host)
 
 
@@ -175,8 +200,9 @@ async def test_a_job_is_tried_again_on_a_host_that_was_lost(
     nothing_is_left_on(far_host)
 
 
+@pytest.mark.parametrize("phase", PHASES)
 async def test_a_run_that_is_cancelled_while_the_line_is_down_ends(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, phase: PhaseName
 ) -> None:
     hosts_config(far_host)
 
@@ -184,10 +210,15 @@ async def test_a_run_that_is_cancelled_while_the_line_is_down_ends(
         far_host.cut()
         runner.state.run(RUN_ID).cancel_request.touch()
 
-    sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, cut_and_cancel)
-    ended = await runner.run(away("job", "sleep 600", far_host), sinks=[sink], run_id=RUN_ID)
+    ends = {PhaseName.COLLECT_ARTIFACTS, PhaseName.CLEANUP}
+    node = away("job", "true" if phase in ends else "sleep 600", far_host)
+    sink = AtPhase(phase, cut_and_cancel)
+    # Far less than the line is waited for otherwise.
+    async with asyncio.timeout(CANCELLED_SECS):
+        ended = await runner.run(node, sinks=[sink], run_id=RUN_ID)
     assert ended.record.status is Status.CANCELLED
-    assert ended.job("job").status is Status.CANCELLED
+    is_over = phase is PhaseName.CLEANUP
+    assert ended.job("job").status is (Status.PASSED if is_over else Status.CANCELLED)
 
 
 async def test_fail_fast_ends_jobs_that_cannot_be_told(
