@@ -142,6 +142,7 @@ def test_an_empty_catalog_is_one() -> None:
             "lanes": {"nightly_schedule_utc": None, "branch": [], "nightly": []},
             "images": [],
         },
+        "hosts": {},
         "plans": {},
         "images": {},
     }

@@ -133,7 +133,7 @@ async def _shake_hands(
             refused.append(hostkeys.family_of(handshake.refused.get_algorithm()))
             if set(hostkeys.FAMILIES) <= set(refused):
                 raise
-        except (asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost) as error:
+        except (asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost, ConnectionResetError) as error:
             # An end that has no key of the other kinds may be the first to say so, by hanging up.
             if not refused or not handshake.is_ssh:
                 raise
