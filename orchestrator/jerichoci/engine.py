@@ -51,6 +51,8 @@ HEARTBEAT_SECS = 10.0
 """The contract promises one every 15 s at least; a busy machine may be late."""
 CANCEL_POLL_SECS = 1.0
 """How soon a cancel request is seen whose signal did not arrive."""
+NO_HOST_PAUSE_SECS = 1.0
+"""Before hosts are asked again that none of could have a job."""
 INTERNAL_LOG = "internal-error.log"
 
 
@@ -207,12 +209,12 @@ class Engine:
         tried: set[str] = set()
         while True:
             try:
-                job = await self._attempt(job, node, prepares, logs, tried)
+                job, may_retry = await self._attempt(job, node, prepares, logs, tried)
             except StoppedError:
                 passed_over = self._writer.job(node.job_id).passed_over
                 return self._settle(job.with_(**self._not_started(job), passed_over=passed_over))
             kind = job.failure_kind
-            if kind is None or self._stop.is_set():
+            if kind is None or not may_retry or self._stop.is_set():
                 return self._settle(job)
             if tried and len(tried) < len(self._fleet.hosts_for(node)):
                 continue
@@ -256,8 +258,11 @@ class Engine:
         prepares: Prepares,
         logs: HostLogs,
         tried: set[str],
-    ) -> JobRecord:
-        """Try a job on a host that isn't among the `tried`, where those land that failed it."""
+    ) -> tuple[JobRecord, bool]:
+        """Try a job on a host that isn't among the `tried`, where those land that failed it.
+
+        Returns the job, and whether another try may end otherwise.
+        """
         async with AsyncExitStack() as held:
             await self._stop.unless(held.enter_async_context(self._room))
             choice = Choice(self._fleet.hosts_for(node), node.execute.resources)
@@ -265,15 +270,17 @@ class Engine:
             for name, error in choice.failures.items():
                 job = self._pass_over(job, name, error.message, logs)
             if found is None:
-                return self._no_host(job, choice)
+                await self._stop.unless(asyncio.sleep(NO_HOST_PAUSE_SECS))
+                return self._no_host(job, choice), True
             host = found
             problem, inputs = await self._inputs(node, host, prepares)
             if problem:
-                tried.add(host.name)
-                if problem["failure_kind"] is FailureKind.INFRASTRUCTURE:
+                is_host_s = problem["failure_kind"] is FailureKind.INFRASTRUCTURE
+                if is_host_s:
+                    tried.add(host.name)
                     host.failures += 1
                     job = self._pass_over(job, host.name, problem["message"], logs)
-                return job.with_(**problem)
+                return job.with_(**problem), is_host_s
             attempt = AttemptRun(
                 state=self._state,
                 writer=self._writer,
@@ -304,7 +311,7 @@ class Engine:
                 if not attempt.was_launched:
                     tried.add(host.name)
                     job = self._pass_over(job, host.name, job.message or job_message(job), logs)
-            return job
+            return job, True
 
     async def _inputs(
         self, node: ExecuteNode, host: Host, prepares: Prepares
@@ -329,7 +336,8 @@ class Engine:
         logs.say([job.id], "pikaci", f"host {host} can't run it: {why}")
         row = PassedOver(host=host, reason=why, at=timestamp())
         job = job.with_(passed_over=[*job.passed_over, row])
-        self._writer.update_job(job)
+        again = {"status": Status.RUNNING, "failure_kind": None, "cause": None}
+        self._writer.update_job(job.with_(**again))
         return job
 
     def _no_host(self, job: JobRecord, choice: Choice) -> JobRecord:

@@ -42,6 +42,7 @@ class Fleet:
         }
         self.here: Placement = placements.here
         self._hosts: dict[str, Host] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
         for job in self._jobs:
             for placement in fitting[job.id]:
                 mine = [other for other in self._jobs if placement in fitting[other.id]]
@@ -64,7 +65,8 @@ class Fleet:
     async def look(self) -> None:
         """See before anything starts that each job has a host that can have it.
 
-        A host that can't be reached may come back, or another one fits.
+        A host that can't be reached may come back, or another one fits. Nobody waits for one that
+        takes its time while all jobs have another.
 
         Raises:
             UsageError: a job has none; the hint says how to mend it.
@@ -72,16 +74,39 @@ class Fleet:
         """
         if self._request.skip_reason is not None:
             return
-        hosts = list(self._hosts.values())
-        ends = await asyncio.gather(*(host.open() for host in hosts), return_exceptions=True)
-        broken = {host.name: end for host, end in zip(hosts, ends, strict=True) if end is not None}
-        for error in broken.values():
-            if not isinstance(error, PikaciError):
-                raise error
+        for host in self._hosts.values():
+            self._opening[host.name] = asyncio.create_task(host.open())
+        while undecided := self._undecided():
+            await asyncio.wait(undecided, return_when=asyncio.FIRST_COMPLETED)
         for job in self._jobs:
-            errors = [broken.get(host.name) for host in self._fitting[job.id]]
+            errors = [self._end(host) for host in self._fitting[job.id]]
             if all(_is_final(error) for error in errors):
                 raise next(error for error in errors if error is not None)
+
+    def _undecided(self) -> list[asyncio.Task[None]]:
+        """What is to be waited for: the hosts of jobs that have none yet that can have them."""
+        return [
+            self._opening[host.name]
+            for job in self._jobs
+            if not any(self._is_open(host) for host in self._fitting[job.id])
+            for host in self._fitting[job.id]
+            if not self._opening[host.name].done()
+        ]
+
+    def _is_open(self, host: Host) -> bool:
+        return self._opening[host.name].done() and self._end(host) is None
+
+    def _end(self, host: Host) -> BaseException | None:
+        """Why a host can't be had, if that is known by now.
+
+        Raises:
+            Exception: an error of ours.
+        """
+        task = self._opening[host.name]
+        error = task.exception() if task.done() else None
+        if error is not None and not isinstance(error, PikaciError):
+            raise error
+        return error
 
     def settled(self) -> Iterator[tuple[Host, list[ExecuteNode]]]:
         """The hosts of jobs that fit no other one, with those jobs."""
@@ -97,6 +122,9 @@ class Fleet:
 
     async def close(self) -> None:
         """Leave every host."""
+        for task in self._opening.values():
+            task.cancel()
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)
         ends = await asyncio.gather(
             *(host.close() for host in self._hosts.values()), return_exceptions=True
         )

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.project import wait_for
 from jerichoci.errors import UsageError
 from jerichoci.plan import Resources, Retries
+from jerichoci.ssh.handshake import CONNECT_SECS
 from jerichoci.status import FailureKind, Status
 from plans import RUN_ID, commanded, job
 from remote.away import away
@@ -62,8 +64,9 @@ async def test_room_counts_across_processes(runner: Runner, pair: list[FarHost])
         *(away(f"j{n}", f"echo >> {started}; sleep 60", pair[0]) for n in range(2))
     )
     try:
-        while not started.exists() or len(started.read_text().splitlines()) < 2:
-            await asyncio.sleep(0.05)
+        await asyncio.to_thread(
+            wait_for, lambda: started.exists() and len(started.read_text().splitlines()) == 2
+        )
         second = asyncio.create_task(runner.run(away("late", "true", pair[0])))
         _, pending = await asyncio.wait({second}, timeout=2)
         assert pending
@@ -196,9 +199,22 @@ async def test_nothing_is_left_on_any_host(runner: Runner, pair: list[FarHost]) 
     for host in pair:
         assert host.processes() == []
         assert left_in(host.work_dir) == {"runs": [], "sessions": [], "slots/claims": []}
-    assert not list((runner.state.root / "away").iterdir())
+    assert list((runner.state.root / "away").glob("*.json")) == []
 
 
 def left_in(work: Path) -> dict[str, list[str]]:
     names = ("runs", "sessions", "slots/claims")
     return {name: sorted(path.name for path in (work / name).iterdir()) for name in names}
+
+
+async def test_a_host_that_does_not_answer_keeps_nobody_waiting(
+    runner: Runner, pair: list[FarHost]
+) -> None:
+    pair[0].cut()
+    began = asyncio.get_running_loop().time()
+    try:
+        ended = await runner.run(away("quick", "true", labels=LABELS))
+    finally:
+        pair[0].join()
+    assert ended.job("quick").host == pair[1].name
+    assert asyncio.get_running_loop().time() - began < CONNECT_SECS
