@@ -79,7 +79,9 @@ class FarGuests:
     def running(self, *nodes: ExecuteNode) -> Iterator[Any]:
         """A run in a process of its own whose first job is in its guest."""
         with ending(self.guests.start(*nodes)) as process:
-            self.wait_until_it_runs(nodes[0].job_id)
+            files = self.outbox(nodes[0].job_id) / "files"
+            wait_for(lambda: files.is_dir() or process.poll() is not None)
+            assert process.poll() is None, self.guests.record()
             yield process
 
     def record(self) -> Json:
