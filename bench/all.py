@@ -19,6 +19,7 @@ BENCHES = (
     "output.py",
     "evaluation_cost.py",
     "incus_guests.py",
+    "remote_guests.py",
 )
 README = HERE / "README.md"
 BEGIN, END = "<!-- table: written by all.py -->\n", "<!-- end of table -->\n"
