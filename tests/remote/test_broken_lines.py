@@ -13,6 +13,7 @@ from jerichoci.hosts import known_hosts_of_run, load_hosts
 from jerichoci.nix import NixOptions
 from jerichoci.plan import Retries
 from jerichoci.snapshot import take_snapshot
+from jerichoci.ssh import attachment
 from jerichoci.ssh.program import far_program
 from jerichoci.ssh.session import Session
 from jerichoci.status import FailureKind, PhaseName, Status
@@ -175,6 +176,22 @@ async def test_a_run_begins_when_the_line_comes_back(
         cut()
         ended = await runner.run(away("job", "echo here", far_host))
     assert ended.said("job") == ["here"]
+
+
+async def test_a_login_that_takes_too_long_starts_no_agent(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts_config(far_host)
+    monkeypatch.setattr(attachment, "BOOT_SECS", 2.0)
+    # The agent's files are there, so that nothing else would keep it from being started.
+    assert (await runner.run(away("job", "true", far_host))).record.status is Status.PASSED
+    (far_host.home / ".bashrc").write_text("sleep 5\n")
+    ended = await runner.run(away("job", "true", far_host))
+    assert ended.job("job").failure_kind is FailureKind.INFRASTRUCTURE
+    late = f"{far_host.name} did not start the agent within 2 s"
+    assert ended.job("job").message == late
+    await asyncio.sleep(5.0)
+    nothing_is_left_on(far_host)
 
 
 async def test_a_host_that_is_booted_meanwhile_is_told_apart_from_one_that_is_slow(

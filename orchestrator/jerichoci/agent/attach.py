@@ -37,6 +37,9 @@ def attach(work: str, told: dict[str, Any], say: Callable[..., None]) -> None:
             say(gone=True, died=_has_died(directory), boot_id=boot_id())
             return
     else:
+        if _is_left():
+            # Whoever asked waits no longer: the login took too long.
+            return
         os.makedirs(directory, 0o700, exist_ok=True)
         link = _connected(directory)
         if link is None:
@@ -68,6 +71,13 @@ def _connected(directory: str) -> socket.socket | None:
         link.close()
         return None
     return link
+
+
+def _is_left() -> bool:
+    """Whether nobody reads any more what is said here."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(events & GONE for _, events in poll.poll(0))
 
 
 def _has_died(directory: str) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci import artifacts, outbox
 from jerichoci.layout import make_private
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jerichoci.artifacts import Artifact
 
 

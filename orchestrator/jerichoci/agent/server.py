@@ -219,7 +219,8 @@ def _hang_up(link: asyncio.StreamWriter) -> None:
         with suppress(OSError, IndexError, ValueError):
             stat = Path(f"/proc/{program}/stat").read_bytes()
             parent = int(stat.rpartition(b")")[2].split()[1])
-            if Path(f"/proc/{parent}/comm").read_bytes().startswith(b"sshd"):
+            # A container may have an sshd as its first process, to which orphans fall.
+            if parent > 1 and Path(f"/proc/{parent}/comm").read_bytes().startswith(b"sshd"):
                 os.kill(parent, signal.SIGTERM)
 
 
