@@ -37,7 +37,7 @@ class Choice:
 
         Those in `tried` are left out.
         """
-        left = [host for host in self._hosts if host.name not in tried]
+        left = self._worth_asking([host for host in self._hosts if host.name not in tried])
         left.sort(key=lambda host: (host.failures, host.load))
         asked = {
             asyncio.create_task(self._ask(host, place * STAGGER_SECS)): host
@@ -52,6 +52,14 @@ class Choice:
             return await self._sort(asked, held)
         finally:
             await _give_back(asked)
+
+    def _worth_asking(self, hosts: list[Host]) -> list[Host]:
+        """Those that aren't known to be unusable, which is noted; all, if there is no other."""
+        usable = [host for host in hosts if host.refusal is None]
+        if not usable:
+            return hosts
+        self.failures |= {host.name: host.refusal for host in hosts if host.refusal is not None}
+        return usable
 
     async def _sort(
         self, asked: dict[asyncio.Task[AsyncExitStack], Host], held: AsyncExitStack

@@ -170,12 +170,15 @@ def pack_argv() -> list[str]:
     return ["git", "-c", "core.compression=1", "-c", "pack.threads=0", *packing]
 
 
-def take_pack_argv(*, few: bool) -> list[str]:
-    """Git that takes a pack, whole or not at all; `few` objects are kept one by one.
+def take_pack_argv(pack: Path | None) -> list[str]:
+    """Git that takes a pack, whole or not at all, and keeps it as `pack` or object by object.
 
-    As many packs as there are changes would slow git down.
+    A pack is for many objects: as many as there are changes would slow git down. A `pack` without
+    an index is what came in part.
     """
-    return ["git", *(("unpack-objects", "-q") if few else ("index-pack", "--stdin", "--fix-thin"))]
+    if pack is None:
+        return ["git", "unpack-objects", "-q"]
+    return ["git", "index-pack", "--stdin", "--fix-thin", str(pack)]
 
 
 def private_variables(git_dir: Path) -> dict[str, str]:

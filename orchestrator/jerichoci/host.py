@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+from jerichoci.errors import HostUnavailableError, PikaciError
 from jerichoci.runtime import check_jobs
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Host:
         """How many jobs of this run are on their way to it, or there."""
         self.failures = 0
         """How often it failed a job of this run."""
+        self.refusal: PikaciError | None = None
+        """Why it can't be used as it is, if that was seen."""
         self._plan = plan
         self._run_id = run_id
         self._tree = tree
@@ -56,11 +59,21 @@ class Host:
             if self._serving is not None and not self.placement.is_lost:
                 return
             await self._leave()
-            async with AsyncExitStack() as stack:
-                await stack.enter_async_context(self.placement.serving(self._run_id))
-                self.placement.check(self._plan.system)
-                self.survey = await check_jobs(self.placement, self._plan, self._jobs)
-                self._serving = stack.pop_all()
+            try:
+                await self._open()
+            except HostUnavailableError:
+                raise
+            except PikaciError as error:
+                self.refusal = error
+                raise
+            self.refusal = None
+
+    async def _open(self) -> None:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.placement.serving(self._run_id))
+            self.placement.check(self._plan.system)
+            self.survey = await check_jobs(self.placement, self._plan, self._jobs)
+            self._serving = stack.pop_all()
 
     async def snapshot(self) -> Path:
         """Where the run's snapshot is there."""

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from jerichoci.errors import EXIT_INFRASTRUCTURE, EXIT_USAGE, PikaciError
 from jerichoci.git import MINIMUM_VERSION
+from jerichoci.snapshot import take_snapshot
 from jerichoci.ssh.errors import (
     AuthenticationError,
     HostFullError,
@@ -37,6 +39,7 @@ from remote.looked_at import (
     said_twice,
 )
 from remote.plain_sshd import make_key
+from usertree import UserTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from remote.far_host import FarHost
     from runner import Runner
 
+MIB = 1024 * 1024
 OLD_PYTHON = """#!/bin/sh
 exec /usr/bin/python3 -c '
 import sys
@@ -159,17 +163,22 @@ async def test_a_full_disk(runner: Runner, host: FarHost, options: str) -> None:
     assert error.exit_code == EXIT_INFRASTRUCTURE
 
 
-async def test_a_disk_that_gets_full_before_the_job_begins(runner: Runner, host: FarHost) -> None:
-    (runner.snapshot / "src").mkdir(parents=True, exist_ok=True)
-    with mounted(host, "size=4m"):
-        filler = host.work_dir / "filler"
-        # All but what an agent and the directories of a run take.
-        host.run(["sh", "-c", f"head -c 3400k /dev/zero > {filler}"])
-        first = await findings_of(runner, host)
-        assert first["work dir"].status in {"note", "bad"}
-        host.run(["sh", "-c", f"head -c 4m /dev/zero >> {filler}"], check=False)
-        with pytest.raises(HostFullError):
-            await runner.run(away("job", "true", host, retries=NO_RETRY))
+async def test_a_disk_without_room_for_the_snapshot(
+    runner: Runner, host: FarHost, tmp_path: Path
+) -> None:
+    tree = UserTree(tmp_path / "big")
+    tree.write("big", os.urandom(8 * MIB))
+    big = replace(runner, tree=(await take_snapshot(runner.state.root, tree.root)).tree)
+    full = f"the disk under the work directory {host.work_dir} on {host.name} is full"
+    # Less than the pack needs; and enough for it, but not for the files.
+    for size, said in (("4m", full), ("12m", "unable to write file 'big'")):
+        with mounted(host, f"size={size}"):
+            ended = await big.run(away("job", "true", host, retries=NO_RETRY))
+            cause = ended.job("job").cause
+            assert cause is not None
+            assert said in cause.message
+            again = await runner.run(away("job", "cat README", host))
+            assert again.said("job") == ["hello"]
     nothing_runs(host)
 
 
@@ -440,22 +449,23 @@ async def test_what_goes_from_a_host_is_judged_by_its_own_clock(
 # --- Others that will do ---
 
 
-async def test_a_job_lands_on_the_host_that_will_do(
+async def test_jobs_land_on_the_host_that_will_do(
     runner: Runner, two_far_hosts: list[FarHost], hosts_config: WriteHosts
 ) -> None:
-    good, full = two_far_hosts
+    full, good = two_far_hosts
     path = hosts_config(good)
     with one_far_host("forced", sshd_options=["ForceCommand /bin/true"]) as forced:
-        tables = [host.hosts_toml(labels=["any"]) for host in (good, full, forced)]
+        tables = [host.hosts_toml(labels=["any"]) for host in (full, forced, good)]
         path.write_text("\n".join(tables))
         with mounted(full, "size=8k"):
-            ended = await runner.run(away("job", "hostname", labels=("any",), retries=NO_RETRY))
-    job = ended.job("job")
-    assert job.status is Status.PASSED
-    assert job.host == good.name
-    reasons = {row.host: row.reason for row in job.passed_over}
-    assert reasons.keys() <= {full.name, "forced"}
-    assert all(
-        "is full" in reason or "does not run what it is given" in reason
-        for reason in reasons.values()
-    )
+            first = away("first", "sleep 3", labels=("any",), retries=NO_RETRY)
+            then = away("then", "hostname", labels=("any",), retries=NO_RETRY, after=["first"])
+            ended = await runner.run(first, then)
+    assert ended.record.status is Status.PASSED
+    assert {job.host for job in ended.record.jobs} == {good.name}
+    assert ended.said("then") == [good.name]
+    # By then all of them have been looked at.
+    reasons = {row.host: row.reason for row in ended.job("then").passed_over}
+    assert reasons.keys() == {full.name, forced.name}
+    assert "is full" in reasons[full.name]
+    assert "does not run what it is given" in reasons[forced.name]

@@ -8,6 +8,7 @@ sent again.
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +18,14 @@ from jerichoci.errors import InfrastructureError
 from jerichoci.git import git_environment, pack_argv, private_variables, take_pack_argv
 from jerichoci.repository import REPOSITORY_WAIT_SECS, Repository
 from jerichoci.ssh.program import far_program
+from jerichoci.ssh.unfit import full, is_full
 
 if TYPE_CHECKING:
     from jerichoci.ssh.session import Session
 
 CHUNK_BYTES = 256 * 1024
+REMOVE_SECS = 60.0
+"""For a file to be removed from a slow disk."""
 SENDING_SECS = 3600.0
 """For a pack of some GiB over a slow line."""
 
@@ -61,8 +65,12 @@ async def _send(
         InfrastructureError: git failed.
         asyncssh.Error: the connection broke.
     """
+    import asyncssh
+
     wanted = "".join([f"{tree}\n", *(f"^{base}\n" for base in bases)]).encode()
-    taking = take_pack_argv(few=bool(bases))
+    # A name by which what came in part can be removed; of a few objects there is no pack.
+    pack = there / "objects" / "pack" / f"pack-{os.urandom(20).hex()}.pack"
+    taking = take_pack_argv(None if bases else pack)
     environment = git_environment(private=True) | {"GIT_DIR": str(repository.path)}
     async with (
         far_program(session, taking, private_variables(there)) as far,
@@ -76,9 +84,20 @@ async def _send(
         with suppress(BrokenPipeError, ConnectionResetError):
             near.stdin.write(wanted)
             near.stdin.close()
-        while data := await near.stdout.read(CHUNK_BYTES):
-            await far.write(data)
-        if await near.wait():
+        has_taken_all = True
+        while has_taken_all and (data := await near.stdout.read(CHUNK_BYTES)):
+            try:
+                await far.write(data)
+            except (asyncssh.Error, OSError):
+                # Git there has ended before its time; why, is among its last words.
+                has_taken_all = False
+        if has_taken_all and await near.wait():
             words = (await complaints).decode("utf-8", "replace").strip()
             raise InfrastructureError(f"`git pack-objects` failed: {words}")
-        await far.finish(f"git on {session.name} can't take the snapshot")
+        try:
+            await far.finish(f"git on {session.name} can't take the snapshot")
+        except InfrastructureError as error:
+            session.post("run", argv=["rm", "-f", str(pack)], deadline_secs=REMOVE_SECS, cwd=None)
+            if is_full(error):
+                raise full(session.name, session.facts["work_dir"]) from error
+            raise

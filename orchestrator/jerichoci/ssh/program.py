@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
@@ -41,7 +41,8 @@ class FarProgram:
             InfrastructureError: it failed; the message is `complaint` and what it said last.
             ConnectionError: the connection broke.
         """
-        self._process.stdin.write_eof()
+        with suppress(OSError):  # it has ended by itself
+            self._process.stdin.write_eof()
         words = (await self._process.stderr.read(WORDS_BYTES)).decode("utf-8", "replace").strip()
         await self._process.wait_closed()
         if self._process.returncode == 0:

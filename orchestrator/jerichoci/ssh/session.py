@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import itertools
 import os
 import time
@@ -590,7 +589,7 @@ class Session:
 
     def _error(self, values: dict[str, Any]) -> Exception:
         error = raised(values, self.name)
-        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if unfit.is_full(error):
             return unfit.full(self.name, self.facts["work_dir"])
         return error
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.errors import UsageError
+from jerichoci.errors import PikaciError, UsageError
 from jerichoci.ssh.errors import HostError, HostFullError, HostSetupError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ PYTHON = "3.11"
 """The oldest that the agent runs on."""
 CHANNELS = 3
 """How many programs at a time a connection is used for, the agent included."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 NOT_FOUND = 127
 """Every shell's exit code for a program that isn't there."""
 
@@ -92,6 +94,14 @@ def unusable(host: str, path: str, number: int | None, message: str) -> HostErro
             return HostSetupError(host, f"{where} isn't ours to write to", _another(host))
         case _:
             return HostSetupError(host, f"{where} can't be used: {message}", _another(host))
+
+
+def is_full(error: Exception) -> bool:
+    """Whether what went wrong there is that a disk is full."""
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    message = error.message if isinstance(error, PikaciError) else ""
+    return any(os.strerror(number) in message for number in FULL)
 
 
 def full(host: str, path: str) -> HostFullError:
