@@ -47,6 +47,18 @@ def collect(directory: Path, cancelled: Callable[[], bool] | None = None) -> lis
     return sorted(taken, key=lambda artifact: artifact.path)
 
 
+def names(directory: Path, cancelled: Callable[[], bool] | None = None) -> list[tuple[str, int]]:
+    """Names below `directory` and sizes in bytes of the files to take; blocking.
+
+    Bytes of names that aren't UTF-8 are surrogates. What is none to take is removed.
+
+    Raises:
+        OSError: as `collect`.
+    """
+    found = _Naming(cancelled or _never).all_below(directory)
+    return [(artifact.path, artifact.bytes) for artifact in found]
+
+
 def copy(source: int, into: Path, cancelled: Callable[[], bool] | None = None) -> list[Artifact]:
     """Copy what is below the open directory `source`, which somebody may be changing; blocking.
 
@@ -144,7 +156,7 @@ class _Walk:
                 digest = self._digest(fd, status)
         finally:
             os.close(fd)
-        return Artifact(path=_spelled(prefix, name), bytes=status.st_size, sha256=digest)
+        return Artifact(path=spelled(f"{prefix}{name}"), bytes=status.st_size, sha256=digest)
 
     def _replace(self, fd: int, status: os.stat_result, name: str, directory: int) -> str:
         """Put a copy in the place of a file whose inode others use, too."""
@@ -176,6 +188,22 @@ class _Walk:
     def _check(self) -> None:
         if self._cancelled():
             raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+
+
+class _Naming(_Walk):
+    """A walk that reads nothing."""
+
+    def _take(self, directory: int, name: str, prefix: str) -> Artifact | None:
+        self._check()
+        fd = _open_file(name, directory)
+        if fd is None:
+            os.unlink(name, dir_fd=directory)
+            return None
+        try:
+            size = os.fstat(fd).st_size
+        finally:
+            os.close(fd)
+        return Artifact(path=f"{prefix}{name}", bytes=size, sha256="")
 
 
 class _Copying(_Walk):
@@ -236,7 +264,7 @@ class _Copying(_Walk):
                 os.close(copy)
         finally:
             os.close(fd)
-        return Artifact(path=_spelled(prefix, name), bytes=status.st_size, sha256=digest)
+        return Artifact(path=spelled(f"{prefix}{name}"), bytes=status.st_size, sha256=digest)
 
 
 def _open_inner(name: str, directory: int) -> int | None:
@@ -248,9 +276,9 @@ def _open_inner(name: str, directory: int) -> int | None:
         raise
 
 
-def _spelled(prefix: str, name: str) -> str:
+def spelled(path: str) -> str:
     """A path as a record has it; bytes that aren't UTF-8 become U+FFFD."""
-    return f"{prefix}{name}".encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _level(directory: int, prefix: str) -> _Level:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+LOG_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,27 @@ class LogChunk:
 
 
 def read_log(path: Path, offset: int = 0, limit: int | None = None) -> LogChunk:
-    """Read at most `limit` bytes from `offset`; a log that isn't there is empty."""
+    """Read at most `limit` bytes from `offset`; a log that isn't there is empty.
+
+    Raises:
+        OSError: it can't be read, or something else has its name.
+    """
     try:
-        with path.open("rb") as file:
+        with os.fdopen(_open(path), "rb") as file:
             file.seek(offset)
             data = file.read() if limit is None else file.read(limit)
     except FileNotFoundError:
         data = b""
     return LogChunk(data=data, offset=offset, next_offset=offset + len(data))
+
+
+def _open(path: Path) -> int:
+    """Open what a job may have put something else in the place of, which is never waited for."""
+    fd = os.open(path, LOG_FLAGS)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "this is no file", str(path))
+    return fd
 
 
 def log_metadata(job_id: str, kind: str, path: Path) -> LogMetadata:

@@ -36,6 +36,7 @@ MODULES = (
     "atomic.py",
     "clock.py",
     "confinement.py",
+    "descent.py",
     "environment.py",
     "errors.py",
     "git.py",

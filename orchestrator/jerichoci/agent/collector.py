@@ -164,7 +164,7 @@ class Collector:
         return done
 
     def _collect_snapshots(self, bounds: Bounds, done: Collected, *, dry_run: bool) -> None:
-        doomed = beyond(bounds, self._state.snapshots, self._leased())
+        doomed = beyond(bounds, self._state.snapshots, self.leased())
         for snapshot, size in doomed:
             with _going_on(done.problems, snapshot):
                 if dry_run or remove_snapshot(self._work, snapshot.name, self._is_needed):
@@ -173,9 +173,9 @@ class Collector:
         done.kept = len(snapshots_in(self._state.snapshots)) - (len(doomed) if dry_run else 0)
 
     def _is_needed(self, snapshot: Path) -> bool:
-        return _is_recent(snapshot) or snapshot.name in self._leased()
+        return _is_recent(snapshot) or snapshot.name in self.leased()
 
-    def _leased(self) -> set[str]:
+    def leased(self) -> set[str]:
         """The snapshots that runs need, those included that are still on their way."""
         found = set()
         for run in _children(self._state.runs):
@@ -185,7 +185,7 @@ class Collector:
 
     def _needed(self, gone: Collection[str] = ()) -> set[str]:
         there = {path.name for path in snapshots_in(self._state.snapshots)}
-        return (there - set(gone)) | self._leased()
+        return (there - set(gone)) | self.leased()
 
     def _collect_agents(self, bounds: Bounds, done: Collected, *, dry_run: bool) -> None:
         for home in _children(self._work / "agent"):

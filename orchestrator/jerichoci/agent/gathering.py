@@ -1,19 +1,24 @@
-"""What a job left, on its way to the orchestrator: all files as one stream that can be resumed."""
+"""What a job left, on its way to the orchestrator: one stream that can be resumed.
+
+It begins with a list of the files, in JSON; they come one after the other.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
+from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from jerichoci import artifacts, outbox
+from jerichoci.descent import Descent
 from jerichoci.layout import make_private
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from jerichoci.artifacts import Artifact
 
 
 class Gathering:
@@ -22,30 +27,41 @@ class Gathering:
     def __init__(self, directory: Path, staging: Path | None) -> None:
         self._directory = directory
         self._staging = staging
-        self._root = staging or directory
-        self.files: list[tuple[str, int]] = []
+        self._files: list[tuple[str, int]] = []
         """Names below the root and sizes in bytes, in the order of the stream."""
+        self._list = b""
+        self._ends: list[int] = []
+        """Where in the stream the list ends, and then each of the files."""
+        self._descent: Descent | None = None
+        self._using = threading.Lock()
 
-    async def take(self) -> list[Artifact]:
+    async def take(self) -> int:
         """Take everything, as from a stranger; somebody who gives up waiting ends it.
+
+        Returns how many bytes the list has.
 
         Raises:
             OSError: something can't be read or written.
         """
         given_up = threading.Event()
         try:
-            return await asyncio.to_thread(self._take, given_up)
+            await asyncio.to_thread(self._take, given_up)
         finally:
             given_up.set()
+        return len(self._list)
 
-    def _take(self, given_up: threading.Event) -> list[Artifact]:
-        if self._staging is None:
-            taken = artifacts.collect(self._directory, given_up.is_set)
-        else:
+    def _take(self, given_up: threading.Event) -> None:
+        root = self._directory
+        if self._staging is not None:
             make_private(self._staging)
-            taken = outbox.collect(self._directory, self._staging, given_up.is_set)
-        self.files = sorted(_sizes(str(self._root)))
-        return taken
+            outbox.collect(self._directory, self._staging, given_up.is_set)
+            root = self._staging
+        self._files = artifacts.names(root, given_up.is_set)
+        self._list = json.dumps(self._files).encode("ascii")
+        self._ends = list(accumulate(size for _, size in [("", len(self._list)), *self._files]))
+        with self._using:
+            if not given_up.is_set():
+                self._descent = Descent(root)
 
     def read(self, offset: int, limit: int) -> bytes:
         """Bytes of the stream from `offset`, `limit` at most; nothing at its end. Blocks.
@@ -53,31 +69,36 @@ class Gathering:
         Raises:
             OSError: a file can't be read.
         """
-        pieces: list[bytes] = []
-        for name, size in self.files:
-            if offset >= size:
-                offset -= size
-                continue
-            take = min(size - offset, limit)
-            pieces.append(_read(os.path.join(self._root, name), offset, take))  # noqa: PTH118 - may be many
-            limit -= take
-            offset = 0
-            if not limit:
-                break
-        return b"".join(pieces)
+        with self._using:
+            pieces: list[bytes] = []
+            at = bisect_right(self._ends, offset)
+            while limit and at < len(self._ends):
+                begin = self._ends[at - 1] if at else 0
+                take = min(self._ends[at] - offset, limit)
+                pieces.append(self._piece(at, offset - begin, take))
+                offset += take
+                limit -= take
+                at += 1
+            return b"".join(pieces)
+
+    def _piece(self, at: int, offset: int, count: int) -> bytes:
+        if at == 0:
+            return self._list[offset : offset + count]
+        if count == 0 or self._descent is None:
+            return bytes(count)
+        *above, name = self._files[at - 1][0].split("/")
+        fd = os.open(name, artifacts.FILE_FLAGS, dir_fd=self._descent.directory(above))
+        return _read(fd, offset, count)
+
+    def close(self) -> None:
+        """Read no more."""
+        with self._using:
+            if self._descent is not None:
+                self._descent.close()
+                self._descent = None
 
 
-def _sizes(root: str) -> list[tuple[str, int]]:
-    found = []
-    for directory, _, names in os.walk(root):
-        for name in names:
-            path = os.path.join(directory, name)  # noqa: PTH118 - may be many
-            found.append((os.path.relpath(path, root), os.lstat(path).st_size))
-    return found
-
-
-def _read(path: str, offset: int, count: int) -> bytes:
-    fd = os.open(path, artifacts.FILE_FLAGS)
+def _read(fd: int, offset: int, count: int) -> bytes:
     try:
         pieces = []
         while count and (data := os.pread(fd, count, offset)):

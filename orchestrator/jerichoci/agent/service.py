@@ -355,8 +355,7 @@ class Service:
 
     def _is_spare(self, tree: str) -> bool:
         """Whether no run, going on or kept, needs a snapshot's directory: git has its files."""
-        links = (self._work / "runs").glob(f"*/{SNAPSHOT}")
-        return all(link.readlink().name != tree for link in links)
+        return tree not in Collector(self._work).leased()
 
     @operation
     async def realise(self, call: Call, *, builds: dict[str, dict[str, Any]], gcroots: str) -> None:
@@ -414,24 +413,26 @@ class Service:
     @operation
     async def gather(
         self, _call: Call, *, handle: str, path: str, staging: str | None
-    ) -> dict[str, Any]:
+    ) -> dict[str, int]:
         """Take what a job left, so that it can be fetched; from a guest's outbox via `staging`."""
         gathering = Gathering(Path(path), Path(staging) if staging else None)
+        stack = AsyncExitStack()
+        stack.callback(gathering.close)
+        list_bytes = await gathering.take()
         self._gatherings[handle] = gathering
-        taken = await gathering.take()
-        self._held[handle] = stack = AsyncExitStack()
         stack.callback(self._gatherings.pop, handle, None)
-        return {
-            "artifacts": [asdict(artifact) for artifact in taken],
-            "files": [[name, size] for name, size in gathering.files],
-        }
+        self._held[handle] = stack
+        return {"list_bytes": list_bytes}
 
     @operation
     async def fetch(
         self, _call: Call, *, handle: str, offset: int, limit: int
     ) -> tuple[object, bytes]:
-        """A piece of all that was gathered, one file after the other."""
-        data = await asyncio.to_thread(self._gatherings[handle].read, offset, limit)
+        """A piece of all that was gathered, after the list of it."""
+        gathering = self._gatherings.get(handle)
+        if gathering is None:
+            raise InfrastructureError("nothing was gathered under that name")
+        data = await asyncio.to_thread(gathering.read, offset, limit)
         return None, data
 
     @operation

@@ -64,6 +64,7 @@ class FarProcess:
 
     async def _follow(self) -> None:
         while self._is_behind():
+            is_whole = self._end is not None
             _, data = await self._session.call(
                 "read_log", path=str(self._far_log), offset=self._offset, wait_secs=WATCH_SECS
             )
@@ -71,6 +72,9 @@ class FarProcess:
                 # Written and counted in one step: whoever cancels comes before or after.
                 _append(self._log, data)
                 self._offset += len(data)
+            elif is_whole:
+                # Somebody has made it shorter.
+                return
 
 
 @asynccontextmanager
