@@ -227,7 +227,12 @@ class _Clearing:
     ) -> None:
         self._session = session
         self._state = state
-        self._dead = [note for note in notes if not is_owned(state.run(note.run_id).root)]
+        self._dead = [
+            note
+            for note in notes
+            if not note.is_alive and not is_owned(state.run(note.run_id).root)
+        ]
+        self._used = {note.session for note in notes if note.is_alive}
         self._done = done
 
     async def run(self, *, strays: bool) -> None:
@@ -237,7 +242,8 @@ class _Clearing:
             PikaciError: the host was lost.
             OSError: something can't be read here.
         """
-        wanted = sorted({note.session for note in self._dead} - {self._session.id})
+        mine = {"", self._session.id}
+        wanted = sorted({note.session for note in self._dead} - self._used - mine)
         sessions = await self._session.value("end_sessions", sessions=wanted)
         self._done.sessions += sessions["ended"]
         self._done.problems += [

@@ -122,7 +122,10 @@ class RemotePlacement:
         finally:
             await self._leave_incus()
             leaves = self._keeps or has_guests(self._state, self.host, run_id)
-            if not self._session.is_lost and not self._session.owes and not leaves:
+            ends = self._session.is_lost or self._session.owes
+            if ends or leaves:
+                notes.leave(self._session, run_id, ends=ends)
+            else:
                 notes.forget(self.host, run_id)
 
     @asynccontextmanager
