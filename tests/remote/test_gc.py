@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import pytest
 
 from derivations import derive
 from jerichoci.agent.bundle import bundle
+from jerichoci.agent.collector import KEPT, SNAPSHOT
 from jerichoci.layout import StateLayout
 from jerichoci.snapshot import take_snapshot
 from jerichoci.status import KeepPolicy, Status
@@ -51,10 +54,21 @@ async def leave_snapshots(runner: Runner, host: FarHost, user: Path, count: int 
         trees.append((await take_snapshot(runner.state.root, tree.root)).tree)
         ended = await replace(runner, tree=trees[-1]).run(away(f"j{number}", "true", host))
         assert ended.record.status is Status.PASSED
+        _need(host, trees[-1])
+    for name in trees:
+        shutil.rmtree(host.work_dir / "runs" / name)
     for days, name in enumerate(reversed(trees)):
         age(snapshots(host) / name, DAY_SECS * (days + 0.5))
         age(refs(host) / name)
     return trees
+
+
+def _need(host: FarHost, tree: str) -> None:
+    """Let a snapshot not become the next one."""
+    run = host.work_dir / "runs" / tree
+    run.mkdir()
+    (run / KEPT).write_text(str(time.time() + DAY_SECS))
+    (run / SNAPSHOT).symlink_to(tree)
 
 
 def snapshots(host: FarHost) -> Path:
