@@ -6,7 +6,8 @@
   preconditions = [ "sshd, Incus, and root" ];
   jobs.remote = {
     description = "Tests with far hosts and a private incusd";
-    command = "pytest -q -p no:cacheprovider tests/remote";
+    # They wait for most of their time.
+    command = "pytest -q -n 4 -p no:cacheprovider tests/remote";
     timeoutSecs = 3600;
   };
 }
