@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from jerichoci.agent.fault import AgentError
 from jerichoci.away import away_notes, run_name
 from jerichoci.errors import PikaciError, UsageError
 from jerichoci.hosts import (
@@ -191,8 +190,6 @@ async def _visit(
                 away_notes(state).forget_host(session.name)
     except TimeoutError:
         done.problem = f"{session.name} takes too long to answer"
-    except AgentError as error:
-        done.problem = str(error).splitlines()[-1]
     except (PikaciError, OSError) as error:
         done.problem = str(error)
     return done
@@ -215,7 +212,7 @@ async def _clear_quietly(session: Session, state: StateLayout) -> None:
         notes = [note for note in _notes(state) if note.host == session.name]
         mine = [note for note in notes if _way(note.host, note.settings, file) == here]
         await _Clearing(session, state, mine, Tidied(session.name)).run(strays=False)
-    except (PikaciError, OSError, AgentError) as error:
+    except (PikaciError, OSError) as error:
         LOGGER.debug("leftovers on %s stay: %s", session.name, error)
 
 

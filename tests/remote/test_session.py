@@ -15,7 +15,7 @@ from jerichoci.hosts import HostConfig, RemoteHost, known_hosts_of_run, load_hos
 from jerichoci.nix import NixOptions
 from jerichoci.ssh import session as sessions
 from jerichoci.ssh.attachment import Attachment, GoneError
-from jerichoci.ssh.errors import HostLostError
+from jerichoci.ssh.errors import HostLostError, UnreachableHostError
 from jerichoci.ssh.pool import SessionPool
 from jerichoci.ssh.session import Session
 from remote.agent_alone import until
@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from remote.far_host import FarHost
 
 ENDED_SECS = 30.0
-WELCOME = {"welcome": {"boot_id": "boot"}, "unknown": []}
+FACTS = {
+    "boot_id": "boot",
+    "work_dir": "/work",
+    "system": "x86_64-linux",
+    "uid": 0,
+    "gid": 0,
+    "environment": {},
+    "programs": {"bash": "/bin/bash", "git": "2.39"},
+}
+WELCOME = {"welcome": FACTS, "unknown": []}
 
 
 class Played:
@@ -112,10 +121,10 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
 async def test_what_is_asked_while_an_agent_is_greeted_is_not_forgotten(stage: Stage) -> None:
     (await stage.opened()).hang_up()
     played = await stage.next(2)
-    asking = asyncio.create_task(stage.session.value("tools"))
+    asking = asyncio.create_task(stage.session.value("survey"))
     await asyncio.sleep(0)
     played.say(WELCOME)
-    played.say({"id": await played.is_asked("tools"), "ok": "answer"})
+    played.say({"id": await played.is_asked("survey"), "ok": "answer"})
     assert await asking == "answer"
     await stage.session.close()
 
@@ -127,14 +136,14 @@ async def test_whoever_is_told_and_fails_fails_alone(stage: Stage) -> None:
         raise OSError("the disk is full")
 
     failing = asyncio.create_task(stage.session.call("realise", say=fail))
-    asking = asyncio.create_task(stage.session.value("tools"))
+    asking = asyncio.create_task(stage.session.value("survey"))
     number = await played.is_asked("realise")
     played.say({"id": number, "say": "something"})
     with pytest.raises(OSError, match="full"):
         await failing
     assert {"cancel": number} in played.sent
     played.say({"id": number, "cancelled": True})
-    played.say({"id": await played.is_asked("tools"), "ok": "answer"})
+    played.say({"id": await played.is_asked("survey"), "ok": "answer"})
     assert await asking == "answer"
     await stage.session.close()
 
@@ -152,13 +161,53 @@ async def test_an_agent_is_told_how_much_of_what_it_said_was_heard(stage: Stage)
     await stage.session.close()
 
 
-async def test_what_no_agent_would_say_ends_a_session_and_nobody_waits(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    "error", ["not an object", {}, {"kind": 5}, {"kind": "os", "errno": "5", "path": []}]
+)
+async def test_an_error_that_is_none_is_one_all_the_same(stage: Stage, error: object) -> None:
     played = await stage.opened()
     asking = asyncio.create_task(stage.session.value("tools"))
-    played.say({"id": await played.is_asked("tools"), "error": "not an object"})
-    with pytest.raises(HostLostError, match="pikaci itself failed to talk to far"):
-        await stage.session.value("tools")
-    asking.cancel()
+    played.say({"id": await played.is_asked("tools"), "error": error})
+    with pytest.raises((InfrastructureError, OSError), match="it doesn't say why"):
+        await asking
+    assert stage.session.is_open
+    await stage.session.close()
+
+
+@pytest.mark.parametrize(
+    ("do", "answer"),
+    [
+        ("tools", None),
+        ("tools", {"nix": 5, "nix-daemon": None, "git": None}),
+        ("wait", {"exit_code": "0", "log_bytes": 1}),
+        ("wait", {"exit_code": True, "log_bytes": 1}),
+        ("gather", {"list_bytes": None}),
+        ("gather", []),
+        ("find_snapshot", {"bases": ["--not"], "git": "/git"}),
+        ("find_snapshot", {"path": "/\0"}),
+        ("reap", {"runs": [1], "sessions": [], "left": [], "problems": []}),
+        ("guest_view", {"path": "/view", "outputs": {"/nix/store/x": "\ud800"}}),
+    ],
+)
+async def test_an_answer_that_is_none_is_the_hosts_failure(
+    stage: Stage, do: str, answer: object
+) -> None:
+    played = await stage.opened()
+    asking = asyncio.create_task(stage.session.value(do))
+    played.say({"id": await played.is_asked(do), "ok": answer})
+    with pytest.raises(InfrastructureError, match=f"what far answers to `{do}` is no answer"):
+        await asking
+    await stage.session.close()
+
+
+@pytest.mark.parametrize(
+    "welcome", [None, {}, FACTS | {"work_dir": "here"}, FACTS | {"environment": {"PATH": "\0"}}]
+)
+async def test_a_welcome_that_is_none_is_no_way_to_a_host(stage: Stage, welcome: object) -> None:
+    opening = asyncio.create_task(stage.session.open())
+    (await stage.next()).say({"welcome": welcome, "unknown": []})
+    with pytest.raises(UnreachableHostError, match="can't be understood"):
+        await opening
     await stage.session.close()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
+from pathlib import Path
 from typing import Any
 
 from jerichoci.errors import InfrastructureError, PikaciError, UsageError
@@ -15,8 +17,13 @@ _KINDS: dict[str, type[PikaciError]] = {
 }
 
 
-class AgentError(Exception):
-    """The agent itself failed; the text is its traceback."""
+LOGGER = logging.getLogger(__name__)
+MOST_CHARACTERS = 4000
+"""Of what a host says of an error."""
+
+
+class AgentError(InfrastructureError):
+    """The agent itself failed."""
 
 
 def told(error: BaseException) -> dict[str, Any]:
@@ -27,16 +34,26 @@ def told(error: BaseException) -> dict[str, Any]:
     if isinstance(error, OSError):
         path = error.filename if isinstance(error.filename, str) else None
         return {"kind": "os", "errno": error.errno, "message": error.strerror, "path": path}
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     text = "".join(traceback.format_exception(error))
-    return {"kind": "internal", "message": text}
+    return {"kind": "internal", "message": f"{error!r}{where}", "traceback": text}
 
 
-def raised(values: dict[str, Any], host: str) -> Exception:
+def raised(values: object, host: str) -> Exception:
     """The error that a host told of."""
-    kind, message = values.get("kind"), str(values.get("message"))
+    said = values if isinstance(values, dict) else {}
+    kind, message = said.get("kind"), _text(said.get("message")) or "it doesn't say why"
     if kind == "os":
-        return OSError(values.get("errno"), f"{message} (on {host})", values.get("path"))
+        number = said.get("errno")
+        number = number if isinstance(number, int) else 0
+        return OSError(number, f"{message} (on {host})", _text(said.get("path")))
     known = _KINDS.get(str(kind))
     if known is not None:
-        return known(message, values.get("hint"))
-    return AgentError(f"the agent on {host} failed:\n{message}")
+        return known(message, _text(said.get("hint")))
+    LOGGER.debug("on %s: %s", host, said.get("traceback"))
+    return AgentError(f"the agent on {host} failed: {message}")
+
+
+def _text(said: object) -> str | None:
+    return said[:MOST_CHARACTERS] if isinstance(said, str) else None

@@ -58,7 +58,7 @@ async def unpack(reader: Readable) -> tuple[dict[str, Any], bytes]:
     data = await reader.readexactly(data_length) if data_length else b""
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FrameError(str(error)) from error
     if not isinstance(values, dict):
         raise FrameError("not an object")

@@ -36,19 +36,26 @@ async def bring_snapshot(session: Session, state_root: Path, tree: str, run: Pat
     Raises:
         InfrastructureError: git failed here or there, or the host was lost.
     """
-    async with asyncio.timeout(SENDING_SECS):
-        async with session.holding(
-            "lock", name="git", deadline_secs=REPOSITORY_WAIT_SECS, shared=True
-        ):
-            found = await session.value("find_snapshot", tree=tree, run=str(run))
-            if "path" not in found:
-                repository = Repository.at(state_root)
-                known = await asyncio.gather(*(_has(repository, base) for base in found["bases"]))
-                bases = [base for base, has in zip(found["bases"], known, strict=True) if has]
-                await session.persistently(
-                    lambda: _send(session, repository, tree, bases, Path(found["git"]))
-                )
-                found = {"path": await session.value("keep_snapshot", tree=tree)}
+    try:
+        async with asyncio.timeout(SENDING_SECS):
+            return await _bring(session, Repository.at(state_root), tree, run)
+    except TimeoutError as error:
+        raise InfrastructureError(
+            f"the snapshot was not on {session.name} within {SENDING_SECS:g} s",
+            "is the line that slow? Ignore what jobs don't need",
+        ) from error
+
+
+async def _bring(session: Session, repository: Repository, tree: str, run: Path) -> Path:
+    async with session.holding("lock", name="git", deadline_secs=REPOSITORY_WAIT_SECS, shared=True):
+        found = await session.value("find_snapshot", tree=tree, run=str(run))
+        if "path" not in found:
+            known = await asyncio.gather(*(_has(repository, base) for base in found["bases"]))
+            bases = [base for base, has in zip(found["bases"], known, strict=True) if has]
+            await session.persistently(
+                lambda: _send(session, repository, tree, bases, Path(found["git"]))
+            )
+            found = {"path": await session.value("keep_snapshot", tree=tree)}
     return Path(found["path"])
 
 

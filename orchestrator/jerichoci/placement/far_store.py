@@ -17,6 +17,7 @@ from jerichoci import nix, process
 from jerichoci.errors import InfrastructureError
 from jerichoci.realise import CANCELLED, Fault, Realised, failed
 from jerichoci.ssh import unfit
+from jerichoci.ssh.answer import BUILT, fits
 from jerichoci.ssh.errors import HostSetupError
 from jerichoci.ssh.forward import forwarded_command
 from jerichoci.ssh.program import far_argv
@@ -216,6 +217,8 @@ class _Telling:
         except OSError as error:
             # No affair of whoever reads from the host.
             self.failure = self.failure or error
+        except ValueError as error:
+            raise InfrastructureError("what the host says of its builds is nothing") from error
 
     def _pass_on(self, said: Any) -> None:  # noqa: ANN401 - JSON
         match said:
@@ -239,6 +242,8 @@ class _Telling:
 
 
 def _realised(values: dict[str, Any]) -> Realised:
+    if not fits(BUILT, values):
+        raise ValueError("that is nothing to say of a build")
     fault = values["fault"]
     if fault is not None:
         fault = Fault(CauseCode(fault["code"]), fault["message"], fault["hint"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.confinement import Confinement
-from jerichoci.errors import UsageError
+from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.placement import User
 from jerichoci.process import Completed
 
@@ -185,14 +185,20 @@ class RemotePlacement:
         """What the host's kernel gives."""
         if self._confinement is None:
             values = await self._session.value("confinement")
-            values |= {name: tuple(values[name]) for name in ("prefix", "drop")}
-            self._confinement = Confinement(**values)
+            self._confinement = Confinement(
+                prefix=tuple(values["prefix"]),
+                drop=tuple(values["drop"]),
+                overlay=values["overlay"],
+                overlay_options=values["overlay_options"],
+                setpriv=values["setpriv"],
+            )
         return self._confinement
 
-    def slot(self, wanted: Resources) -> AbstractAsyncContextManager[Any]:
+    @asynccontextmanager
+    async def slot(self, wanted: Resources) -> AsyncIterator[None]:
         """Hold what a job takes of the host's declared capacity."""
         capacity = self._session.host.config.capacity
-        return self._session.holding(
+        holding = self._session.holding(
             "slot",
             wanted={"cpus": wanted.cpus, "memory_mib": wanted.memory_mib},
             capacity={
@@ -201,6 +207,14 @@ class RemotePlacement:
                 "jobs": capacity.jobs,
             },
         )
+        async with AsyncExitStack() as held:
+            try:
+                await held.enter_async_context(holding)
+            except OSError as error:
+                raise InfrastructureError(
+                    f"the slots on {self.host} can't be used: {error.strerror or error}"
+                ) from error
+            yield
 
     async def snapshot(self, tree: str) -> Path:
         """Have a snapshot below the work directory."""
@@ -330,6 +344,8 @@ class RemotePlacement:
         if not outputs:
             return None
         found = await self._session.value("guest_view", outputs=list(outputs), lease=str(lease))
+        if found is None or not found["outputs"].keys() >= set(outputs):
+            raise InfrastructureError(f"{self.host} has no place for what guests need")
         places = {output: Path(place) for output, place in found["outputs"].items()}
         return View(Path(found["path"]), places)
 

@@ -92,7 +92,7 @@ class Attachment:
             raise UnreachableHostError(
                 host.name, f"{host.name} did not start the agent within {BOOT_SECS:g} s"
             ) from None
-        except (asyncssh.Error, OSError, EOFError, ValueError) as error:
+        except (asyncssh.Error, OSError, EOFError, ValueError, RecursionError) as error:
             is_whole = not connection.is_closed()
             await _closed(connection)
             reason = getattr(error, "reason", None) or str(error) or "it was closed"
@@ -183,7 +183,8 @@ async def _begin(
         elif said.get("gone"):
             raise GoneError(said.get("boot_id"), died=bool(said.get("died")))
         else:
-            raise unfit.refused(host.name, said.get("fault") or {})
+            fault = said.get("fault")
+            raise unfit.refused(host.name, fault if isinstance(fault, dict) else {})
 
 
 async def _read_marked(host: RemoteHost, process: SSHClientProcess[bytes]) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jerichoci.agent.fault import AgentError, raised
+from jerichoci.agent.fault import raised
 from jerichoci.agent.frame import FrameError, pack
 from jerichoci.errors import InfrastructureError, PikaciError
 from jerichoci.ssh import unfit
+from jerichoci.ssh.answer import facts_of, is_answer
 from jerichoci.ssh.attachment import Attachment, GoneError, Wanted, hello
 from jerichoci.ssh.errors import (
     HostError,
@@ -70,6 +71,7 @@ CLAIMS = frozenset({"lock", "slot"})
 class _Request:
     """A request on its way."""
 
+    do: str
     frame: bytes
     answer: asyncio.Future[tuple[Any, bytes]]
     say: Callable[[Any], None] | None
@@ -184,7 +186,7 @@ class Session:
             self._keeping = asyncio.create_task(self._keep(attachment))
             if was_lost:
                 # It may wait for us yet, and hold what the next one needs.
-                with suppress(PikaciError, OSError, AgentError):
+                with suppress(PikaciError, OSError):
                     await self.value("end_sessions", sessions=[before])
 
     async def _begin(self) -> Attachment:
@@ -222,7 +224,6 @@ class Session:
             HostLostError: the line broke for good.
             PikaciError: what went wrong there.
             OSError: likewise.
-            AgentError: the agent itself failed.
         """
         if self._lost is not None:
             raise self._lost
@@ -237,7 +238,7 @@ class Session:
             ) from error
         answer: asyncio.Future[tuple[Any, bytes]] = asyncio.get_running_loop().create_future()
         opens = args.get("handle") if do in OPENING else None
-        request = _Request(frame, answer, say, opens=opens)
+        request = _Request(do, frame, answer, say, opens=opens)
         self._waiting[number] = request
         self._post(frame)
         try:
@@ -282,7 +283,7 @@ class Session:
         task.add_done_callback(self._releasing.discard)
 
     async def _do_quietly(self, do: str, args: dict[str, Any]) -> None:
-        with suppress(PikaciError, OSError, AgentError):
+        with suppress(PikaciError, OSError):
             await self.value(do, **args)
 
     async def tools(self) -> dict[str, str | None]:
@@ -406,7 +407,7 @@ class Session:
             attachment.send(hello(waiting))
             async with asyncio.timeout(WELCOME_SECS):
                 values, _ = await attachment.receive()
-            self.facts = Host(dict(values["welcome"]))
+            self.facts = Host(facts_of(values["welcome"]))
             # What was asked since the hello is news to it as well.
             unknown = {int(number) for number in values["unknown"]}
             self._say_again(attachment, unknown | (self._waiting.keys() - waiting.keys()))
@@ -578,8 +579,12 @@ class Session:
             # Whoever asked has gone; what was opened for them is nobody's.
             if request.opens and "ok" in values:
                 self.post("release", handle=request.opens)
-        elif "ok" in values:
+        elif "ok" in values and is_answer(request.do, values["ok"]):
             request.answer.set_result((values["ok"], data))
+        elif "ok" in values:
+            request.answer.set_exception(
+                InfrastructureError(f"what {self.name} answers to `{request.do}` is no answer")
+            )
         elif "error" in values:
             request.answer.set_exception(self._error(values["error"]))
         else:
@@ -587,7 +592,7 @@ class Session:
                 HostLostError(self.name, f"the agent on {self.name} gave up")
             )
 
-    def _error(self, values: dict[str, Any]) -> Exception:
+    def _error(self, values: object) -> Exception:
         error = raised(values, self.name)
         if unfit.is_full(error):
             return unfit.full(self.name, self.facts["work_dir"])
