@@ -34,6 +34,9 @@ class JobSummary:
     host_log_path: str | None = None
     guest_log_path: str | None = None
     artifacts: tuple[str, ...] = ()
+    host: str | None = None
+    passed_over: tuple[tuple[str, str], ...] = ()
+    """Hosts that could not have it, and why."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,11 @@ def _job(values: dict[str, Any]) -> JobSummary:
         host_log_path=_text(values, "host_log_path"),
         guest_log_path=_text(values, "guest_log_path"),
         artifacts=tuple(str(row.get("path")) for row in _rows(values, "artifacts")),
+        host=_text(values, "host"),
+        passed_over=tuple(
+            (_text(row, "host") or "?", _text(row, "reason") or "?")
+            for row in _rows(values, "passed_over")
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from jerichoci.ssh.handshake import CONNECT_SECS
 from jerichoci.status import FailureKind, Status
 from plans import RUN_ID, commanded, job
 from remote.away import away
+from remote.leftovers import pikaci
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,6 +95,10 @@ async def test_a_host_that_cant_be_reached_is_passed_over(
     assert "refuses connections" in passed_over.reason
     status = json.loads(ended.layout.status("j0").read_bytes())
     assert status["passed_over"][0]["host"] == pair[0].name
+    shown = pikaci(runner.state, "status", ended.record.run_id).out
+    assert f"passed over for j0: {pair[0].name}: " in shown
+    row = next(line for line in shown.splitlines() if line.startswith("j0 "))
+    assert row.split()[:3] == ["j0", pair[1].name, "passed"]
 
 
 async def test_a_job_that_no_host_can_take_says_why(runner: Runner, pair: list[FarHost]) -> None:

@@ -46,6 +46,8 @@ def command(run: str, flake: str | None, state_root: str | None, *, as_json: boo
 
 def as_text(store: RunStore, run: RunSummary) -> str:
     """A run for people: how it stands, why, its jobs, where everything is."""
+    import os
+
     from pikaci.render.words import between
     from pikaci.table import table
 
@@ -61,7 +63,7 @@ def as_text(store: RunStore, run: RunSummary) -> str:
     lines += [f"started  {run.created_at}" + (f", took {took}" if took else "")]
     lines += [f"source   {commit}, snapshot {(run.snapshot_id or '?')[:12]}"]
     lines += [f"record   {store.run(run.run_id).root}", ""]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             job.id,
             "waiting" if job.status == "running" and not job.attempt else job.status,
@@ -73,8 +75,22 @@ def as_text(store: RunStore, run: RunSummary) -> str:
         )
         for job in run.jobs
     ]
-    head = ("JOB", "STATUS", "KIND", "TOOK", "ATTEMPTS", "ARTIFACTS", "MESSAGE")
-    return "\n".join([*lines, table(head, rows), *_artifacts(store.run(run.run_id), run.jobs)])
+    head: tuple[str, ...] = ("JOB", "STATUS", "KIND", "TOOK", "ATTEMPTS", "ARTIFACTS", "MESSAGE")
+    if any(job.host not in {None, os.uname().nodename} for job in run.jobs):
+        head = (head[0], "HOST", *head[1:])
+        hosts = [job.host or "" for job in run.jobs]
+        rows = [(row[0], host, *row[1:]) for row, host in zip(rows, hosts, strict=True)]
+    lines += [table(head, rows), *_passed_over(run.jobs)]
+    return "\n".join([*lines, *_artifacts(store.run(run.run_id), run.jobs)])
+
+
+def _passed_over(jobs: Sequence[JobSummary]) -> list[str]:
+    rows = [
+        f"passed over for {job.id}: {host}: {reason}"
+        for job in jobs
+        for host, reason in dict.fromkeys(job.passed_over)
+    ]
+    return ["", *rows] if rows else []
 
 
 def _artifacts(layout: RunLayout, jobs: Sequence[JobSummary]) -> list[str]:
