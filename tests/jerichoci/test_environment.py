@@ -28,7 +28,8 @@ def test_only_what_a_process_cannot_do_without_passes() -> None:
 
 def test_the_plan_has_the_last_word() -> None:
     execute = job("a", needs=["dep"], env={"HOME": "/elsewhere", "PIKACI_INPUT_DEP": "x"}).execute
-    found = job_environment(execute, {"dep": Path("/nix/store/dep")}, Path("/artifacts"), {"HOME": "/"})
+    inputs = {"dep": Path("/nix/store/dep")}
+    found = job_environment(execute, inputs, Path("/artifacts"), {"HOME": "/"})
     assert found["HOME"] == "/elsewhere"
     assert found["PIKACI_INPUT_DEP"] == "/nix/store/dep"
     assert found["PIKACI_ARTIFACTS"] == "/artifacts"

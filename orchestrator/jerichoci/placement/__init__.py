@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from jerichoci.gueststore import View
     from jerichoci.incus.api import Incus
     from jerichoci.incus.site import IncusSite
-    from jerichoci.nix import NixOptions
     from jerichoci.payload import PayloadManifest
     from jerichoci.plan import NixBuild, Resources
     from jerichoci.process import Completed
