@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci import process
-from jerichoci.errors import InfrastructureError
+from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.git import git_environment, pack_argv, private_variables, take_pack_argv
 from jerichoci.repository import REPOSITORY_WAIT_SECS, Repository
+from jerichoci.ssh.errors import HostError
 from jerichoci.ssh.program import far_program
 from jerichoci.ssh.unfit import full, is_full
 
@@ -43,6 +44,14 @@ async def bring_snapshot(session: Session, state_root: Path, tree: str, run: Pat
         raise InfrastructureError(
             f"the snapshot was not on {session.name} within {SENDING_SECS:g} s",
             "is the line that slow? Ignore what jobs don't need",
+        ) from error
+    except HostError:
+        raise
+    except UsageError as error:
+        # There it is about a state root, which nobody here has named.
+        raise InfrastructureError(
+            f"no snapshot can be had on {session.name}: {error.message}",
+            f"make that the user's there, or name another `work_dir` of [hosts.{session.name}]",
         ) from error
 
 
