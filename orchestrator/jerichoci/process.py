@@ -122,8 +122,16 @@ async def child(  # noqa: PLR0913 - the parameters of a process
 async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         signal_group(process.pid, signal.SIGKILL)
+        pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe is not None]
         async with asyncio.timeout(REAP_DEADLINE_SECS):
-            await process.wait()
+            # asyncio waits for the end of pipes, too, and stops reading where nobody takes it.
+            await asyncio.gather(process.wait(), *map(_drain, pipes))
+
+
+async def _drain(pipe: asyncio.StreamReader) -> None:
+    with suppress(RuntimeError):  # somebody else is at it
+        while await pipe.read(LINE_LIMIT):
+            pass
 
 
 async def run(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,3 +50,12 @@ async def test_a_cancelled_task_leaves_no_process(marker: str, tmp_path: Path) -
     running.cancel()
     await asyncio.wait({running})
     assert processes(marker) == []
+
+
+async def test_a_child_ends_whose_output_nobody_reads() -> None:
+    async with asyncio.timeout(5):
+        async with child(["yes"], stdout=asyncio.subprocess.PIPE) as talking:
+            assert talking.stdout is not None
+            await talking.stdout.read(1)
+            await asyncio.sleep(0.2)
+    assert talking.returncode == -signal.SIGKILL
