@@ -298,7 +298,9 @@ class Engine:
             )
             logs.begin(node.job_id, attempt.number)
             first = attempt.first_record()
-            job = job.with_(host=host.name, started_at=job.started_at or timestamp())
+            # What another host or another try had to say is in `passed_over` and `attempts`.
+            started = job.started_at or timestamp()
+            job = job.with_(host=host.name, started_at=started, message=None)
             self._writer.update_job(job.after(first))
             self._running.add(node.job_id)
             try:

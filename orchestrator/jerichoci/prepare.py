@@ -80,6 +80,8 @@ class Prepares:
     _on: dict[tuple[str, str], asyncio.Future[Realised]] = field(default_factory=dict)
     """What became of a node on a host, by the names of both."""
     _places: dict[str, list[PreparedPlace]] = field(default_factory=dict)
+    _unsettled: dict[str, Realised] = field(default_factory=dict)
+    """What failed on a host, and may be had on another one, by node id."""
     _work: set[asyncio.Task[None]] = field(default_factory=set)
 
     def begin(self) -> None:
@@ -148,9 +150,12 @@ class Prepares:
 
     def finished_on(self, host: str, node_id: str, result: Realised) -> None:
         """Record a node's end on a host."""
-        first = not self._results[node_id].done()
+        is_open = not self._results[node_id].done()
         where = "" if host == self.here.host else f" on {host}"
-        if first:
+        if is_open and self._may_be_had_elsewhere(host, node_id, result):
+            self._unsettled[node_id] = result
+            is_open = False
+        if is_open:
             self._tell(node_id, host, result, where)
             self._results[node_id].set_result(result)
         else:
@@ -160,10 +165,21 @@ class Prepares:
         if future is not None and not future.done():
             future.set_result(result)
 
+    def _may_be_had_elsewhere(self, host: str, node_id: str, result: Realised) -> bool:
+        """Whether it is a host's fault, and there are others that the jobs can have it on."""
+        if result.failure_kind is not FailureKind.INFRASTRUCTURE:
+            return False
+        tried = {place.host for place in self._places.get(node_id, [])} | {host}
+        return len(tried) < len(self.hosts_of[node_id])
+
     def _tell(self, node_id: str, host: str, result: Realised, where: str) -> None:
         took = milliseconds_since(self._started[node_id])
         self._say(node_id, result, f"{where} ({took} ms)")
         self._note_place(node_id, host, result)
+        self._finish(node_id, result, took)
+
+    def _finish(self, node_id: str, result: Realised, took: int) -> None:
+        """Say once for all what became of a node."""
         self._timings[node_id] = self._timings[node_id].with_(
             finished_at=timestamp(),
             duration_ms=took,
@@ -278,6 +294,10 @@ class Prepares:
         for task in self._work:
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
+        for node_id, result in self._unsettled.items():
+            if not self._results[node_id].done():
+                self._finish(node_id, result, milliseconds_since(self._started[node_id]))
+                self._results[node_id].set_result(result)
         self.abandon()
         if had_work:
             self.record()

@@ -226,3 +226,20 @@ async def test_a_host_that_does_not_answer_keeps_nobody_waiting(
         pair[0].join()
     assert ended.job("quick").host == pair[1].name
     assert asyncio.get_running_loop().time() - began < CONNECT_SECS
+
+
+async def test_a_job_that_passed_elsewhere_says_nothing_of_the_failure(
+    runner: Runner, pair: list[FarHost]
+) -> None:
+    (pair[0].work_dir / "git").parent.mkdir(parents=True, exist_ok=True)
+    (pair[0].work_dir / "git").write_text("")
+    made = commanded("made", "echo fine > out").with_(
+        placement="remote_ssh", placement_config={"labels": list(LABELS)}
+    )
+    job = away("user", "cat $PIKACI_INPUT_MADE/out", labels=LABELS, needs=["made"])
+    ended = await runner.run(made, job)
+    user = ended.job("user")
+    assert (user.status, user.cause, user.message) == (Status.PASSED, None, None)
+    events = [json.loads(row) for row in ended.layout.events.read_text().splitlines()]
+    outcomes = [row["outcome"] for row in events if row["event"] == "prepare_finished"]
+    assert outcomes == ["passed"]

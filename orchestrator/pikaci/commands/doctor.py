@@ -88,7 +88,7 @@ def _some_state(state_root: str | None, flake: str | None) -> Iterator[StateLayo
     from pikaci.location import state_home
 
     try:
-        yield options.open_state(state_root, flake)
+        state = options.open_state(state_root, flake)
     except UsageError:
         if flake or state_root:
             raise
@@ -96,6 +96,8 @@ def _some_state(state_root: str | None, flake: str | None) -> Iterator[StateLayo
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="doctor-", dir=home) as made:
             yield StateLayout(Path(made))
+    else:
+        yield state
 
 
 async def _examine_hosts(

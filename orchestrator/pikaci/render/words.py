@@ -94,6 +94,9 @@ def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
     yield f"{run.status}{kind} in {took}{why}"
     if run.cause and run.cause.hint:
         yield run.cause.hint
+    passed_over = [(row.host, row.reason) for job in run.jobs for row in job.passed_over]
+    for host, reason in dict.fromkeys(passed_over):
+        yield f"host {host} was passed over: {reason}"
     yield f"record {state.run(run.run_id).root}"
     if run.status is Status.FAILED:
         bad = next((job for job in run.jobs if job.status is Status.FAILED), None)
