@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jerichoci.plan import Resources
 
 STAGGER_SECS = 0.05
-"""How long a host is asked alone before the next one is asked, too."""
+"""How long a host is asked alone before the next one is asked, too; no longer once it failed."""
 
 
 class Choice:
@@ -39,19 +39,23 @@ class Choice:
         """
         left = self._worth_asking([host for host in self._hosts if host.name not in tried])
         left.sort(key=lambda host: (host.failures, host.load))
-        asked = {
-            asyncio.create_task(self._ask(host, place * STAGGER_SECS)): host
-            for place, host in enumerate(left)
-        }
+        asked: dict[asyncio.Task[AsyncExitStack], Host] = {}
         try:
-            while waiting := [task for task in asked if not task.done()]:
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            while left or asked:
+                if left:
+                    host = left.pop(0)
+                    asked[asyncio.create_task(self._ask(host))] = host
+                await asyncio.wait(
+                    asked,
+                    timeout=STAGGER_SECS if left else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
                 found = await self._sort(asked, held)
                 if found is not None:
                     return found
-            return await self._sort(asked, held)
         finally:
             await _give_back(asked)
+        return None
 
     def _worth_asking(self, hosts: list[Host]) -> list[Host]:
         """Those that aren't known to be unusable, which is noted; all, if there is no other."""
@@ -82,8 +86,7 @@ class Choice:
                 return host
         return None
 
-    async def _ask(self, host: Host, delay_secs: float) -> AsyncExitStack:
-        await asyncio.sleep(delay_secs)
+    async def _ask(self, host: Host) -> AsyncExitStack:
         await host.open()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(host.placement.slot(self._resources))

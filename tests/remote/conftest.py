@@ -56,6 +56,12 @@ def hosts_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteHosts:
     return write
 
 
+@pytest.fixture
+def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts are asked for room one after the other, as they are written down."""
+    monkeypatch.setattr("jerichoci.choice.STAGGER_SECS", 60.0)
+
+
 @pytest.fixture(scope="session")
 def session_incus() -> Iterator[IncusServer]:
     with private_incus() as server:

@@ -78,6 +78,7 @@ async def test_room_counts_across_processes(runner: Runner, pair: list[FarHost])
     assert (await second).record.status is Status.PASSED
 
 
+@pytest.mark.usefixtures("in_order")
 async def test_a_host_that_cant_be_reached_is_passed_over(
     runner: Runner, pair: list[FarHost]
 ) -> None:
@@ -117,6 +118,7 @@ async def test_a_job_that_no_host_can_take_says_why(runner: Runner, pair: list[F
     assert lost.attempts == []
 
 
+@pytest.mark.usefixtures("in_order")
 async def test_a_host_that_cant_be_set_up_is_passed_over(
     runner: Runner, pair: list[FarHost]
 ) -> None:
@@ -228,6 +230,7 @@ async def test_a_host_that_does_not_answer_keeps_nobody_waiting(
     assert asyncio.get_running_loop().time() - began < CONNECT_SECS
 
 
+@pytest.mark.usefixtures("in_order")
 async def test_a_job_that_passed_elsewhere_says_nothing_of_the_failure(
     runner: Runner, pair: list[FarHost]
 ) -> None:

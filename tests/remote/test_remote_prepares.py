@@ -316,6 +316,7 @@ async def test_a_host_without_nix_can_not_have_what_nix_builds(
     assert [(row.outcome, row.how) for row in output_of(ended).places][-1] == ("failed", None)
 
 
+@pytest.mark.usefixtures("in_order")
 @pytest.mark.parametrize("residency", ["local", "remote"])
 async def test_a_host_whose_nix_is_too_old_is_passed_over(
     runner: Runner, two_far_hosts: list[FarHost], hosts_config: WriteHosts, residency: str
