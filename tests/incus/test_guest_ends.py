@@ -166,7 +166,9 @@ async def test_a_guest_that_somebody_pauses_is_ended_by_the_host(hasty: GuestRun
 async def test_a_guest_that_its_job_takes_down_is_infrastructure_and_tried_again(
     hasty: GuestRunner,
 ) -> None:
-    job = guest_job("a", f"{HEAD} kill -TERM 1; sleep 60", retries=Retries(infrastructure=1))
+    # What is printed in a guest's last moment may go with it.
+    text = f"{HEAD} sleep 1; kill -TERM 1; sleep 60"
+    job = guest_job("a", text, retries=Retries(infrastructure=1))
     ended = await hasty.run_here(job.with_(execute=job.execute.with_(run_as_root=True)))
     assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
     assert ended.job("a").attempt == 2

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -46,8 +47,19 @@ set -eu
 trap '' CHLD
 cd "$1"
 hostname "$2"
+# What the host's Nix is made of may lie below what it doesn't see.
+number=0
+for program in "${@:3}"; do
+  mkdir -p "programs/$((number += 1))"
+  mount --bind "$program" "programs/$number"
+done
 for mounted in /tmp /run /dev/shm; do mount -t tmpfs -o mode=1777 tmpfs "$mounted"; done
 chmod 755 /run
+number=0
+for program in "${@:3}"; do
+  mkdir -p "$program"
+  mount --bind "programs/$((number += 1))" "$program"
+done
 mkdir -m 755 /run/sshd
 mount --bind nix /nix
 mount --bind boot_id /proc/sys/kernel/random/boot_id
@@ -127,7 +139,7 @@ class Machine:
         assert self._process is None, f"{self.name} runs already"
         self.directory.joinpath("boot_id").write_text(f"{uuid.uuid4()}\n")
         unshare = [program("unshare"), *NAMESPACES, "--fork", "--kill-child", "--mount-proc"]
-        boot = ["sh", "-c", BOOT, "boot", str(self.directory), self.name]
+        boot = ["bash", "-c", BOOT, "boot", str(self.directory), self.name, *_nix_places()]
         log = self.directory / "boot.log"
         with log.open("wb") as said:
             self._process = subprocess.Popen(
@@ -224,3 +236,14 @@ def wait_for(come: Callable[[], bool], secs: float, otherwise: str) -> None:
     while not come():
         assert time.monotonic() < deadline, otherwise
         time.sleep(POLL_SECS)
+
+
+def _nix_places() -> list[str]:
+    """The directories that the tests' Nix is in: of its wrappers, where it has any, and its own."""
+    nix = shutil.which("nix")
+    assert nix is not None, "there is no nix: ci/bootstrap/nix.sh installs it"
+    places = [Path(nix).parent, Path(nix).resolve().parent.parent]
+    found = re.search(rb"^exec '([^']+)/bin/nix'", Path(nix).read_bytes()[:4096], re.MULTILINE)
+    if found:
+        places.append(Path(os.fsdecode(found[1])))
+    return [str(place) for place in dict.fromkeys(places)]
