@@ -13,6 +13,7 @@ import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from jerichoci.away import AwayNote
     from jerichoci.incus.api import Incus
+    from jerichoci.incus.note import GuestNote
     from jerichoci.layout import StateLayout
     from jerichoci.ssh.session import Session
 
@@ -55,9 +57,11 @@ COLLECT_SECS = 3600.0
 
 @dataclass
 class Tidied:
-    """What was found on a host and went, or would go.
+    """What was found in a work directory of a host and went, or would go.
 
-    `problem` is why it wasn't reached, or lost. `runs` are names of directories there, `snapshots`
+    `host` says the work directory as well where it isn't the one that the settings name by now.
+    `problem` is why it wasn't reached, or lost. `runs` are names of directories there,
+    `doomed_runs` and `doomed_guests` what is kept and would go with its run's record, `snapshots`
     and `refs` trees, `bytes` those of snapshots, `views` keys of the guests' store, `agents`
     digests; `kept` is the number of snapshots that stay.
     """
@@ -67,6 +71,8 @@ class Tidied:
     sessions: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
     guests: list[str] = field(default_factory=list)
+    doomed_runs: list[str] = field(default_factory=list)
+    doomed_guests: list[str] = field(default_factory=list)
     snapshots: list[str] = field(default_factory=list)
     refs: list[str] = field(default_factory=list)
     views: list[str] = field(default_factory=list)
@@ -78,10 +84,28 @@ class Tidied:
 
 @dataclass(frozen=True)
 class _Visit:
-    """A host to go to, and the notes of the runs that went there the same way."""
+    """A work directory of a host to go to, and the notes of the runs that went there.
+
+    `is_current`: the settings name it by now. `is_last`: what is noted of the host's last use does.
+    """
 
     host: RemoteHost
-    notes: tuple[AwayNote, ...] = ()
+    notes: tuple[AwayNote, ...]
+    is_current: bool
+    is_last: bool
+
+    def __str__(self) -> str:
+        where = self.host.config.work_dir or "the default work_dir"
+        return self.host.name if self.is_current else f"{self.host.name} ({where})"
+
+
+def check_hosts(state: StateLayout, only: Collection[str]) -> None:
+    """See that the hosts that are named are known, before anything is removed.
+
+    Raises:
+        UsageError: the hosts file is wrong, or knows no host of such a name.
+    """
+    _chosen(state, only, load_hosts())
 
 
 async def reap_hosts(state: StateLayout, only: Collection[str] = ()) -> list[Tidied]:
@@ -90,18 +114,24 @@ async def reap_hosts(state: StateLayout, only: Collection[str] = ()) -> list[Tid
     Raises:
         UsageError: the hosts file is wrong, or knows no host of such a name.
     """
-    return await _tidy(state, only, None)
+    return await _tidy(state, only)
 
 
 async def collect_hosts(
-    state: StateLayout, only: Collection[str] = (), *, dry_run: bool
+    state: StateLayout,
+    only: Collection[str] = (),
+    *,
+    dry_run: bool,
+    doomed: Collection[str] = (),
 ) -> list[Tidied]:
     """Reap, then remove what is beyond the bounds that a host's settings give, or say what would.
+
+    `doomed` are the ids of runs whose records would go: what they keep on hosts is said.
 
     Raises:
         UsageError: as `reap_hosts`.
     """
-    return await _tidy(state, only, dry_run)
+    return await _tidy(state, only, _Collecting(dry_run, frozenset(doomed)))
 
 
 @asynccontextmanager
@@ -115,53 +145,108 @@ async def clearing(session: Session, state: StateLayout) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _tidy(state: StateLayout, only: Collection[str], dry_run: bool | None) -> list[Tidied]:  # noqa: FBT001 - None is not to collect
+@dataclass(frozen=True)
+class _Collecting:
+    """What is to be collected beside what is dead: only said, if it is a dry run."""
+
+    dry_run: bool
+    doomed: frozenset[str]
+
+
+async def _tidy(
+    state: StateLayout, only: Collection[str], collecting: _Collecting | None = None
+) -> list[Tidied]:
     visits = _visits(state, only)
     async with SessionPool() as pool:
         visiting = (
-            _visit(pool.session(visit.host, NixOptions()), state, visit.notes, dry_run)
+            _visited(pool.session(visit.host, NixOptions()), state, visit, collecting)
             for visit in visits
         )
         return list(await asyncio.gather(*visiting))
 
 
-def _visits(state: StateLayout, only: Collection[str]) -> list[_Visit]:
-    file = load_hosts()
-    notes = _notes(state)
+def _chosen(state: StateLayout, only: Collection[str], file: HostsFile) -> list[str]:
     used = away_notes(state).hosts()
-    names = {*file.hosts, *used, *(note.host for note in notes)}
+    names = {*file.hosts, *used, *(note.host for note in _notes(state))}
     for name in only:
         if name not in names:
             raise UsageError(
                 f"no host `{name}` is known, and no run of this state root is on it",
                 f"the known ones are {', '.join(sorted(names)) or 'none'}",
             )
-    found = []
-    for name in sorted(set(only) or names):
-        ways: dict[RemoteHost, list[AwayNote]] = {}
-        for note in notes:
-            way = _way(name, note.settings, file) if note.host == name else None
-            if way is not None:
-                ways.setdefault(way, []).append(note)
-        last = _way(name, used.get(name, {}), file)
-        if last is not None and (name in used or name in file.hosts):
-            ways.setdefault(last, [])
-        found += [_Visit(host, tuple(mine)) for host, mine in ways.items()]
-    return found
+    return sorted(set(only) or names)
+
+
+def _visits(state: StateLayout, only: Collection[str]) -> list[_Visit]:
+    file = load_hosts()
+    notes = _notes(state)
+    used = away_notes(state).hosts()
+    return [
+        visit
+        for name in _chosen(state, only, file)
+        for visit in _visits_of(
+            name, [note for note in notes if note.host == name], used.get(name), file
+        )
+    ]
+
+
+def _visits_of(
+    name: str, notes: Sequence[AwayNote], used: dict[str, Any] | None, file: HostsFile
+) -> list[_Visit]:
+    """One visit for each work directory of a host that something is said of."""
+    newest = max(notes, key=lambda note: note.run_id).settings if notes else {}
+    noted = _noted(name, newest if used is None else used) or HostConfig()
+    current = _merged(name, noted, file)
+    last = None if used is None else _way(current, noted, file)
+    ways: dict[RemoteHost, list[AwayNote]] = {}
+    if name in file.hosts:
+        ways[current] = []
+    if last is not None:
+        ways.setdefault(last, [])
+    for note in notes:
+        settings = _noted(name, note.settings)
+        if settings is not None:
+            ways.setdefault(_way(current, settings, file), []).append(note)
+    return [_Visit(host, tuple(mine), host == current, host == last) for host, mine in ways.items()]
 
 
 def _notes(state: StateLayout) -> list[AwayNote]:
     return [note for note in away_notes(state).all() if is_run_id(note.run_id)]
 
 
-def _way(name: str, settings: dict[str, Any], file: HostsFile) -> RemoteHost | None:
-    """A host as it is reached by now; None if what is noted of it can't be understood."""
+def _noted(name: str, settings: dict[str, Any]) -> HostConfig | None:
+    """A host's settings as they are noted; None if they can't be understood."""
     try:
-        planned = HostConfig.model_validate(known_part(HostConfig, settings))
+        return HostConfig.model_validate(known_part(HostConfig, settings))
     except ValidationError:
         LOGGER.warning("what is noted of host %s is wrong", name)
         return None
-    return _bare(known_hosts_of_run({name: planned}, file)[name])
+
+
+def _merged(name: str, noted: HostConfig, file: HostsFile) -> RemoteHost:
+    """A host as it is reached by now: the hosts file's keys win."""
+    if name in file.hosts:
+        # No catalog has that key, so that it is the file's, which may have it no longer.
+        noted = noted.with_(known_hosts=None)
+    return _bare(known_hosts_of_run({name: noted}, file)[name])
+
+
+def _way(current: RemoteHost, noted: HostConfig, file: HostsFile) -> RemoteHost:
+    """How to reach what was left with the noted settings: as now, in the work directory of then.
+
+    Where only catalogs describe the host, another address may be another machine.
+    """
+    config = current.config
+    moved = (noted.address, noted.port) != (config.address, config.port)
+    if moved and current.name not in file.hosts:
+        return _bare(RemoteHost(current.name, noted))
+    if _same_path(noted.work_dir, config.work_dir):
+        return current
+    return RemoteHost(current.name, config.with_(work_dir=noted.work_dir))
+
+
+def _same_path(one: str | None, other: str | None) -> bool:
+    return one == other or (one and normpath(one)) == (other and normpath(other))
 
 
 def _bare(host: RemoteHost) -> RemoteHost:
@@ -170,29 +255,45 @@ def _bare(host: RemoteHost) -> RemoteHost:
     return RemoteHost(host.name, config)
 
 
-async def _visit(
-    session: Session,
-    state: StateLayout,
-    notes: Sequence[AwayNote],
-    dry_run: bool | None,  # noqa: FBT001 - None is not to collect
+async def _visited(
+    session: Session, state: StateLayout, visit: _Visit, collecting: _Collecting | None
 ) -> Tidied:
-    done = Tidied(session.name)
+    done = Tidied(str(visit))
     try:
         async with asyncio.timeout(CONNECT_SECS):
             await session.open()
         session.hurry()
         async with asyncio.timeout(REAP_SECS):
-            await _Clearing(session, state, notes, done).run(strays=True)
-        if dry_run is not None:
+            left = await _Clearing(session, state, visit.notes, done).run(strays=True)
+        if collecting is not None:
+            _say_doomed(state, visit, collecting.doomed, left, done)
             async with asyncio.timeout(COLLECT_SECS):
-                await _collect(session, done, dry_run=dry_run)
-            if not (dry_run or done.kept or done.problems):
+                await _collect(session, done, dry_run=collecting.dry_run)
+            if visit.is_last and not (collecting.dry_run or done.kept or done.problems):
                 away_notes(state).forget_host(session.name)
     except TimeoutError:
         done.problem = f"{session.name} takes too long to answer"
     except (PikaciError, OSError) as error:
         done.problem = str(error)
     return done
+
+
+def _say_doomed(
+    state: StateLayout,
+    visit: _Visit,
+    doomed: Collection[str],
+    left: Collection[str],
+    done: Tidied,
+) -> None:
+    mine = {note.run_id for note in visit.notes if note.run_id in doomed and not note.is_alive}
+    done.doomed_runs += sorted(
+        name for name in (run_name(state, run_id) for run_id in mine) if name in left
+    )
+    done.doomed_guests += sorted(
+        guest.name
+        for guest in _guests(state, visit.host.name)
+        if guest.run_id in mine and not guest.handed_over
+    )
 
 
 async def _collect(session: Session, done: Tidied, *, dry_run: bool) -> None:
@@ -209,8 +310,12 @@ async def _clear_quietly(session: Session, state: StateLayout) -> None:
     try:
         file = load_hosts()
         here = _bare(session.host)
-        notes = [note for note in _notes(state) if note.host == session.name]
-        mine = [note for note in notes if _way(note.host, note.settings, file) == here]
+        noted = [
+            (note, _noted(note.host, note.settings))
+            for note in _notes(state)
+            if note.host == session.name
+        ]
+        mine = [note for note, config in noted if config and _way(here, config, file) == here]
         await _Clearing(session, state, mine, Tidied(session.name)).run(strays=False)
     except (PikaciError, OSError) as error:
         LOGGER.debug("leftovers on %s stay: %s", session.name, error)
@@ -232,8 +337,8 @@ class _Clearing:
         self._used = {note.session for note in notes if note.is_alive}
         self._done = done
 
-    async def run(self, *, strays: bool) -> None:
-        """Remove it; `strays` are guests that only their labels tell of.
+    async def run(self, *, strays: bool) -> set[str]:
+        """Remove it; the names of runs that stay. `strays` are guests only their labels tell of.
 
         Raises:
             PikaciError: the host was lost.
@@ -258,6 +363,7 @@ class _Clearing:
         for note in self._dead:
             if self._name(note.run_id) not in left and not self._has_guests(note.run_id):
                 away_notes(self._state).forget(note.host, note.run_id)
+        return left
 
     async def _remove_guests(self, *, strays: bool) -> None:
         from jerichoci.incus.reaper import AwayGuests, doomed_guests, reap_guests, reap_strays
@@ -313,9 +419,12 @@ class _Clearing:
 
 def has_guests(state: StateLayout, host: str, run_id: str) -> bool:
     """Whether a run has guests on a host, those included that are on their way out."""
+    return any(note.run_id == run_id for note in _guests(state, host))
+
+
+def _guests(state: StateLayout, host: str) -> list[GuestNote]:
     if not (state.root / "guests").exists():
-        return False
+        return []
     from jerichoci.incus.note import guest_notes
 
-    notes = guest_notes(state).all()
-    return any(note.away == host and note.run_id == run_id for note in notes)
+    return [note for note in guest_notes(state).all() if note.away == host]

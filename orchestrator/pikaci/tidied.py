@@ -30,6 +30,10 @@ def print_reaped(tidied: Tidied) -> bool:
 
 def print_collected(tidied: Tidied, verb: str) -> None:
     """Print what was only kept on a host for later and went, or would go."""
+    for name in tidied.doomed_guests:
+        click.echo(f"{tidied.host}: {verb} guest {name}")
+    for name in tidied.doomed_runs:
+        click.echo(f"{tidied.host}: {verb} run {name}")
     if tidied.problem is None:
         click.echo(
             f"{tidied.host}: {verb} {len(tidied.snapshots)} snapshots"

@@ -163,6 +163,58 @@ async def test_what_is_kept_for_a_look_keeps_its_snapshot(
     assert_nothing_is_left(far_host, [runner.state])
 
 
+async def test_a_dry_run_says_the_runs_that_would_go(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    ended = await runner.run(away("a", "true", far_host), keep=KeepPolicy.ALWAYS)
+    there = run_directory(runner.state, far_host, ended.record.run_id)
+    row = f"{far_host.name}: would remove run {there.name}"
+    assert row not in pikaci(runner.state, "gc", "--dry-run").out
+    assert row in pikaci(runner.state, "gc", "--dry-run", "--keep-runs=0").out
+    assert there.exists()
+    said = pikaci(runner.state, "gc", "--keep-runs=0")
+    assert f"{far_host.name}: removed run {there.name}" in said.out
+
+
+async def test_a_host_is_visited_once_though_its_settings_changed(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, tmp_path: Path
+) -> None:
+    gone = tmp_path / "known_hosts"
+    gone.touch()
+    hosts_config(far_host, known_hosts=str(gone))
+    await runner.run(away("a", "true", far_host), keep=KeepPolicy.ALWAYS)
+    gone.unlink()
+    hosts_config(far_host, keep=MOST)
+    said = pikaci(runner.state, "gc")
+    assert said.out.count(f"{far_host.name}: removed ") == 1
+    assert far_host.name not in said.errors
+    pikaci(runner.state, "gc", "--keep-runs=0")
+    assert_nothing_is_left(far_host, [runner.state])
+
+
+async def test_what_is_kept_in_a_work_directory_of_before_goes(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    await runner.run(away("a", "exit 3", far_host), keep=KeepPolicy.ON_FAILURE)
+    other = far_host.work_dir / "other"
+    hosts_config(far_host, work_dir=str(other))
+    said = pikaci(runner.state, "gc", "--keep-runs=0")
+    assert f"{far_host.name} ({far_host.work_dir}): removed run " in said.out
+    assert_nothing_is_left(far_host, [runner.state])
+
+
+async def test_nothing_goes_when_a_host_is_named_that_nobody_knows(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    ended = await runner.run(away("a", "true", far_host))
+    with pytest.raises(AssertionError, match="no host `nope` is known"):
+        pikaci(runner.state, "gc", "--keep-runs=0", "--host=nope")
+    assert names(runner.state.runs) == [ended.record.run_id]
+
+
 async def test_the_nix_roots_of_a_run_go_with_it(
     runner: Runner, far_host: FarHost, hosts_config: WriteHosts
 ) -> None:

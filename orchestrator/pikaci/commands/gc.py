@@ -37,11 +37,13 @@ def command(
     the removed runs kept there, and the snapshots beyond the bounds of the host's `keep`.
     """
     from jerichoci.collecting import collect_garbage
-    from jerichoci.leftovers import collect_hosts
+    from jerichoci.leftovers import check_hosts, collect_hosts
     from pikaci.tidied import print_collected, print_reaped
 
     state = options.open_state(state_root, flake)
     state.make()
+    if not no_hosts:
+        check_hosts(state, hosts)
     report = asyncio.run(collect_garbage(state, keep_runs, dry_run=dry_run))
     verb = "would remove" if dry_run else "removed"
     click.echo(
@@ -51,6 +53,7 @@ def command(
     )
     if no_hosts:
         return
-    for tidied in asyncio.run(collect_hosts(state, hosts, dry_run=dry_run)):
+    doomed = report.runs if dry_run else ()
+    for tidied in asyncio.run(collect_hosts(state, hosts, dry_run=dry_run, doomed=doomed)):
         print_reaped(tidied)
         print_collected(tidied, verb)

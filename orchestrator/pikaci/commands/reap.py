@@ -21,11 +21,13 @@ def command(
     Guests go that nobody needs: those of dead runs, and those that were kept for long enough.
     """
     from jerichoci.collecting import reap
-    from jerichoci.leftovers import reap_hosts
+    from jerichoci.leftovers import check_hosts, reap_hosts
     from pikaci.tidied import print_reaped
 
     state = options.open_state(state_root, flake)
     state.make()
+    if not no_hosts:
+        check_hosts(state, hosts)
     reaped = reap(state)
     for run_id in reaped.runs:
         click.echo(f"closed {run_id}")
