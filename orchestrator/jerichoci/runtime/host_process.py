@@ -102,11 +102,13 @@ class ShellCommand:
                 await asyncio.wait(
                     either, timeout=timeout_secs, return_when=asyncio.FIRST_COMPLETED
                 )
-                if not ended.done() and not stop.is_set():
-                    await self._ask(self._running, timeout_secs, either)
-                if ended.done():
+                is_late = not ended.done() and await self._is_late(
+                    self._running, timeout_secs, either, stopped
+                )
+                if ended.done() and not is_late:
                     return await self._finish(ended.result())
-                await self._end(self._running, ended, stop)
+                if not ended.done():
+                    await self._end(self._running, ended, stop)
                 return Finish(
                     exit_code=ended.result(), timed_out=not stop.is_set(), stopped=stop.is_set()
                 )
@@ -116,15 +118,26 @@ class ShellCommand:
         finally:
             await self._stack.aclose()
 
-    async def _ask(
-        self, running: Running, timeout_secs: float, either: set[asyncio.Future[Any]]
-    ) -> None:
-        """Wait for the end after all, if it came in time and only the news of it is late."""
+    async def _is_late(
+        self,
+        running: Running,
+        timeout_secs: float,
+        either: set[asyncio.Future[Any]],
+        stopped: asyncio.Future[Any],
+    ) -> bool:
+        """Whether its time is up; if it came in time and only the news of it is late, wait for it.
+
+        Both the answer and the news may come at once, when a line is mended.
+        """
         asked = asyncio.ensure_future(running.ended_within(timeout_secs))
         try:
-            await asyncio.wait({*either, asked}, return_when=asyncio.FIRST_COMPLETED)
-            if asked.done() and asked.result():
+            await asyncio.wait({stopped, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if stopped.done():
+                return False
+            if asked.result():
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                return False
+            return True
         finally:
             asked.cancel()
             await asyncio.gather(asked, return_exceptions=True)
