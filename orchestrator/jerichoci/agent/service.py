@@ -80,13 +80,32 @@ class Build:
     timeout_secs: int
 
 
-@dataclass
 class _Started:
-    """A program, when it was started by the monotonic clock, and how long it ran."""
+    """A program, and how long it ran, whether or not anybody has asked by then."""
 
-    running: Running
-    since: float
-    ran_secs: float | None = None
+    def __init__(self, running: Running) -> None:
+        self.running = running
+        self.ran_secs: float | None = None
+        self._since = time.monotonic()
+        self.end = asyncio.create_task(self._wait())
+
+    async def _wait(self) -> int:
+        code = await self.running.wait()
+        self.ran_secs = time.monotonic() - self._since
+        return code
+
+
+@asynccontextmanager
+async def _watched(
+    spawning: AbstractAsyncContextManager[Running],
+) -> AsyncIterator[_Started]:
+    async with spawning as running:
+        started = _Started(running)
+        try:
+            yield started
+        finally:
+            started.end.cancel()
+            await asyncio.gather(started.end, return_exceptions=True)
 
 
 class _Teller:
@@ -259,20 +278,17 @@ class Service:
         spawning = self._placement.spawn(
             argv, cwd=Path(cwd), env=env, log=Path(log), notes=Path(notes)
         )
-        since = time.monotonic()
-        self._running[handle] = _Started(await self._hold(handle, spawning), since)
+        self._running[handle] = await self._hold(handle, _watched(spawning))
 
     @operation
     async def wait(self, _call: Call, *, handle: str, log: str) -> dict[str, int]:
         """Wait for a program's exit code; all it printed is in its log then, which has a size."""
-        started = self._started(handle)
-        code = await started.running.wait()
-        started.ran_secs = time.monotonic() - started.since
+        code = await asyncio.shield(self._started(handle).end)
         return {"exit_code": code, "log_bytes": Path(log).stat().st_size}
 
     @operation
     async def ended_within(self, _call: Call, *, handle: str, secs: float) -> bool:
-        """Whether a program that is waited for has ended, and took no longer."""
+        """Whether a program has ended, and took no longer."""
         ran_secs = self._started(handle).ran_secs
         return ran_secs is not None and ran_secs <= secs
 
