@@ -20,6 +20,7 @@ BENCHES = (
     "evaluation_cost.py",
     "incus_guests.py",
     "remote_guests.py",
+    "remote_hosts.py",
 )
 README = HERE / "README.md"
 BEGIN, END = "<!-- table: written by all.py -->\n", "<!-- end of table -->\n"
