@@ -78,13 +78,16 @@ async def test_no_other_key_is_let_in(far_host: FarHost) -> None:
         )
 
 
-async def test_what_is_needed_is_there_and_nothing_of_the_tests(far_host: FarHost) -> None:
+async def test_what_is_needed_is_there_and_nothing_of_the_tests(
+    far_host: FarHost, tmp_path: Path
+) -> None:
     async with connected(far_host) as connection:
         for tool in ("git", "python3", "nix", "nix-store", "nix-daemon"):
             assert await told(connection, f"command -v {tool}")
         with pytest.raises(asyncssh.ProcessError):
             await told(connection, "python3 -c 'import jerichoci'")
-        assert not await told(connection, "ls -A /tmp; ls -A /dev/shm")
+        # Where the tests' Nix lies in /tmp, that is there, and nothing else.
+        assert not await told(connection, f"ls -d {tmp_path} 2>/dev/null; ls -A /dev/shm; true")
 
 
 async def test_a_command_run_directly_has_a_sessions_environment(far_host: FarHost) -> None:
@@ -183,7 +186,8 @@ async def test_a_reboot_ends_what_ran_and_keeps_files(far_host: FarHost, marker:
         await asyncio.wait_for(connection.wait_closed(), COME_SECS)
     assert far_host.processes() == []
     async with connected(far_host) as connection:
-        said = await told(connection, "cat /proc/sys/kernel/random/boot_id ~/file; ls /tmp")
+        said = await told(connection, "cat /proc/sys/kernel/random/boot_id ~/file")
+        assert not await told(connection, "ls -d /tmp/file 2>/dev/null; true")
     assert said == f"{far_host.boot_id()}\nkept"
     assert far_host.boot_id() != before
 

@@ -19,7 +19,7 @@ from jerichoci.errors import UsageError
 from jerichoci.payload_files import MANIFEST
 from jerichoci.plan import Retries
 from jerichoci.ssh.session import Session
-from jerichoci.status import FailureKind, Status
+from jerichoci.status import FailureKind, PhaseName, Status
 from plans import RUN_ID, built, commanded
 from remote.far_guests import LINES, FarGuests, guests_of_nowhere
 from remote.far_host import one_far_host
@@ -194,6 +194,7 @@ def test_a_run_is_cancelled_with_its_log_and_artifacts(far: FarGuests) -> None:
     command = f"echo said; echo kept > $PIKACI_ARTIFACTS/kept; {until('never')}"
     with far.running(far.job("a", command)) as process:
         wait_for((far.outbox() / "files" / "kept").exists)
+        wait_for(lambda: far.guests.begins(PhaseName.WAIT_FOR_COMPLETION))
         process.send_signal(signal.SIGINT)
         process.wait(60)
     record = far.record()
