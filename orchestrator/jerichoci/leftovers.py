@@ -1,9 +1,9 @@
 """What runs of a state root have left on hosts, and removing it when the hosts can be reached.
 
 A note in `away/` tells of each run that is on a host, or left something there; another one of each
-host that was used. Whatever a run left
-whose process is dead goes when its host is reached next: by `reap`, by `gc`, or by another run that
-uses the host. A host that can't be reached keeps its notes, and is no reason to leave the others.
+host that was used. Whatever a run left whose process is dead goes when its host is reached next: by
+`reap`, by `gc`, or by another run that uses the host. A host that can't be reached keeps its notes,
+and is no reason to leave the others.
 """
 
 from __future__ import annotations

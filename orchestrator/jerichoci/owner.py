@@ -105,8 +105,13 @@ def _take(fd: int) -> None:
 
 def is_owned(run_dir: Path) -> bool:
     """Whether a living process holds the run's lock."""
+    return is_held(run_dir / LOCK_NAME)
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a living process holds the lock of a file; of one that is gone nobody does."""
     try:
-        fd = os.open(run_dir / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

@@ -28,6 +28,7 @@ from jerichoci.errors import InfrastructureError
 from jerichoci.guestviews import collect_views, remove_stale_views
 from jerichoci.layout import REMOVED_SUFFIX, RunLayout, StateLayout
 from jerichoci.materialise import remove_snapshot, remove_stale_materialisations
+from jerichoci.owner import is_held
 from jerichoci.process import end_recorded_groups
 from jerichoci.removal import take_away
 from jerichoci.repository import RECENT_SECS, prune_repository, unused_snapshots
@@ -125,7 +126,7 @@ class Collector:
                         _remove(away)
         for session in _children(self._work / "sessions"):
             with _going_on(done.problems, session):
-                if not _is_recent(session, YOUNG_SECS) and _is_free(session):
+                if not _is_recent(session, YOUNG_SECS) and not is_held(session / LOCK):
                     remove_tree(session)
                     done.sessions.append(session.name)
         self._remove_half_made(done.problems)
@@ -292,7 +293,7 @@ async def _ended(session: Path) -> bool:
     with suppress(OSError):
         await asyncio.to_thread(_tell_to_end, session)
     end = time.monotonic() + AGENT_END_SECS
-    while not _is_free(session):
+    while is_held(session / LOCK):
         if time.monotonic() > end:
             return False
         await asyncio.sleep(LOOK_SECS)
@@ -307,21 +308,6 @@ def _tell_to_end(session: Path) -> None:
         # A socket's path has 107 bytes at most, and an agent is in a directory beside it.
         link.connect(min(str(path), os.path.relpath(path), key=len))
         link.sendall(pack({"end": True}))
-
-
-def _is_free(session: Path) -> bool:
-    """Whether no agent holds a session's lock; one that is gone has none."""
-    try:
-        fd = os.open(session / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
-    return True
 
 
 def _remove(run: Path) -> None:
