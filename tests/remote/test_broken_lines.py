@@ -37,15 +37,7 @@ CANCELLED_SECS = 60.0
 BULK_BYTES = 100_000_000
 COMMAND = "for i in $(seq 30); do echo row $i; sleep 0.1; done; echo left > $PIKACI_ARTIFACTS/out"
 ROWS = [f"row {number}" for number in range(1, 31)]
-PHASES = [
-    PhaseName.PREPARE_DIRECTORIES,
-    PhaseName.STAGE_WORKSPACE_SNAPSHOT,
-    PhaseName.PREPARE_RUNTIME,
-    PhaseName.LAUNCH_GUEST,
-    PhaseName.WAIT_FOR_COMPLETION,
-    PhaseName.COLLECT_ARTIFACTS,
-    PhaseName.CLEANUP,
-]
+PHASES = list(PhaseName)
 
 
 @pytest.fixture(autouse=True)

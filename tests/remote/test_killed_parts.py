@@ -25,14 +25,7 @@ if TYPE_CHECKING:
 
 COMMAND = "for i in $(seq 40); do echo row $i; sleep 0.1; done; echo left > $PIKACI_ARTIFACTS/out"
 ROWS = [f"row {number}" for number in range(1, 41)]
-PHASES = [
-    PhaseName.STAGE_WORKSPACE_SNAPSHOT,
-    PhaseName.PREPARE_RUNTIME,
-    PhaseName.LAUNCH_GUEST,
-    PhaseName.WAIT_FOR_COMPLETION,
-    PhaseName.COLLECT_ARTIFACTS,
-    PhaseName.CLEANUP,
-]
+PHASES = [phase for phase in PhaseName if phase is not PhaseName.PREPARE_DIRECTORIES]
 BEGUN_SECS = 30
 ENDED_SECS = 30
 

@@ -31,7 +31,7 @@ from jerichoci.ssh.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from asyncssh import SSHClientConnection
 
@@ -263,9 +263,7 @@ class Session:
             await self.value(do, handle=held.handle, **args)
             yield held
         finally:
-            task = asyncio.create_task(self._release(held.handle))
-            self._releasing.add(task)
-            task.add_done_callback(self._releasing.discard)
+            task = self._owe(self._release(held.handle))
             # It is told in the end, as long as there is a session.
             if not held.is_over:
                 await asyncio.wait(
@@ -278,9 +276,14 @@ class Session:
 
     def post(self, do: str, /, **args: Any) -> None:  # noqa: ANN401 - JSON
         """Have the agent do something whose answer nobody waits for."""
-        task = asyncio.create_task(self._do_quietly(do, args))
+        self._owe(self._do_quietly(do, args))
+
+    def _owe(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Tell the host something, whether or not anybody waits for it."""
+        task = asyncio.create_task(work)
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
+        return task
 
     async def _do_quietly(self, do: str, args: dict[str, Any]) -> None:
         with suppress(PikaciError, OSError):
