@@ -3,7 +3,7 @@
 # where the records lie and what pytest itself said at the end of each job's log.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-lanes=(check-nix check-orchestrator check-incus check-remote)
+lanes=(check-nix check-orchestrator check-incus check-remote check-tart)
 cd "$root"
 export PATH=$venv/bin:$PATH
 

@@ -25,7 +25,7 @@ in
     unit = {
       description = "Tests of engine, frontend and guest runner";
       command = ''
-        ${pytest} --ignore=tests/nix --ignore=tests/e2e --ignore=tests/incus --ignore=tests/remote tests
+        ${pytest} --ignore=tests/nix --ignore=tests/e2e --ignore=tests/incus --ignore=tests/remote --ignore=tests/tart tests
       '';
       timeoutSecs = 3600;
     };

@@ -6,4 +6,5 @@ system: {
   check-nix = import ./check-nix.nix;
   check-incus = import ./check-incus.nix;
   check-remote = import ./check-remote.nix;
+  check-tart = import ./check-tart.nix;
 }

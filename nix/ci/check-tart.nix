@@ -1,0 +1,12 @@
+# Jobs in macOS VMs, with a stand-in for Tart that the tests keep: its VMs are namespaces of this machine.
+{
+  title = "check-tart";
+  description = "Tests of Tart jobs with a stand-in for Tart";
+  trigger = "branch";
+  preconditions = [ "root" ];
+  jobs.tart = {
+    description = "Tests with VMs that are namespaces of this machine";
+    command = "pytest -q -n 2 tests/tart";
+    timeoutSecs = 3600;
+  };
+}
