@@ -30,6 +30,7 @@ from jerichoci.record import Cause, PassedOver
 from jerichoci.request import RunRequest, first_record, skipped_record
 from jerichoci.rundir import open_run
 from jerichoci.runtime import getting_ready
+from jerichoci.signals import catching_ignored
 from jerichoci.ssh.pool import SessionPool
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, Status
 from jerichoci.stop import Stop, StoppedError, StopReason
@@ -412,7 +413,8 @@ class Engine:
         # Caught, not ignored: children would inherit that.
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
         try:
-            yield
+            with catching_ignored():
+                yield
         finally:
             for number in handled:
                 loop.remove_signal_handler(number)

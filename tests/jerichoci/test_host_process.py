@@ -19,6 +19,12 @@ from plans import job
 if TYPE_CHECKING:
     from runner import Runner
 
+DEADLINE_SECS = 60
+IGNORING = [
+    *("env", "--default-signal"),
+    "--ignore-signal=HUP,INT,QUIT,USR1,USR2,ALRM,TERM,CHLD,TSTP",
+]
+"""What starts a program with signals ignored: these, and no others that are ignored here."""
 IGNORES_TERM = "trap '' TERM; while :; do sleep 1; done"
 
 
@@ -106,14 +112,16 @@ async def test_a_job_reads_nothing_from_standard_input(runner: Runner, held: str
     assert run.said("a") == ["0"]
 
 
-async def test_a_signal_that_the_orchestrator_ignores_is_not_ignored_by_the_job(
-    runner: Runner, held: str
+@pytest.mark.parametrize("namespaces", [True, False])
+def test_a_signal_that_the_orchestrator_ignores_is_not_ignored_by_the_job(
+    runner: Runner, *, namespaces: bool
 ) -> None:
-    run = await runner.run(job("a", "sh -c 'kill -HUP $$'; echo $?; grep SigIgn /proc/self/status"))
-    assert held
-    code, ignored = run.said("a")[-2:]
+    command = "sh -c 'kill -HUP $$'; echo $?; grep SigIgn /proc/self/status"
+    with runner.start(job("a", command), prefix=IGNORING, namespaces=namespaces) as process:
+        assert process.wait(DEADLINE_SECS) == 0
+    code, ignored = runner.ended().said("a")[-2:]
     assert code == "129"
-    assert int(ignored.split()[1], 16) & 0b111 == 0
+    assert ignored.split()[1] == f"{0:016x}"
 
 
 async def test_the_workspace_may_be_written_and_the_snapshot_stays_as_it_was(

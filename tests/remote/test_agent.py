@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,17 @@ async def test_an_agent_needs_nothing_but_the_standard_library(agents: Agents) -
     await line.answer(1)
     answer, data = await line.answer(3)
     assert (answer, data) == ({"exit_code": 0, "stdout_bytes": 7}, b"content")
+
+
+async def test_a_signal_that_is_ignored_at_the_login_ends_what_the_agent_starts(
+    agents: Agents,
+) -> None:
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    line = await agents.greeted("one")
+    signal.signal(signal.SIGQUIT, before)
+    line.ask(1, "run", argv=["sh", "-c", "kill -QUIT $$"], deadline_secs=10, cwd=None)
+    answer, _ = await line.answer(1)
+    assert answer["exit_code"] == -signal.SIGQUIT
 
 
 async def test_an_answer_waits_for_whoever_comes_back(agents: Agents) -> None:

@@ -61,6 +61,7 @@ MODULES = (
     "removal.py",
     "repository.py",
     "runtime/host_init.sh",
+    "signals.py",
     "slots.py",
     "status.py",
     "stop.py",

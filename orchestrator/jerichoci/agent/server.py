@@ -32,6 +32,7 @@ from jerichoci.agent.frame import FrameError, pack, unpack
 from jerichoci.agent.operation import Call
 from jerichoci.agent.service import Service
 from jerichoci.errors import InfrastructureError
+from jerichoci.signals import catching_ignored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -245,7 +246,7 @@ def serve(work: str, directory: str, told: Mapping[str, Any], sink: int) -> None
         return
     code = 1
     try:
-        with using(Path(__file__).parents[2]):
+        with using(Path(__file__).parents[2]), catching_ignored():
             asyncio.run(Server(Path(work), Path(directory), told).run(sink))
         code = 0
     finally:
