@@ -28,46 +28,11 @@ let
       };
       config = incus: { inherit (incus) role network; };
     };
-    tart = {
-      name = "tart";
-      type = types.record {
-        base.type = types.words;
-        mountHostToolchain = {
-          type = types.bool;
-          default = false;
-        };
-        xcodePath = {
-          type = types.nullOr types.words;
-          default = null;
-        };
-        shares = {
-          type = types.listOf share;
-          default = [ ];
-        };
-      };
-      config = tart: {
-        inherit (tart) base;
-        mount_host_toolchain = tart.mountHostToolchain;
-        xcode_path = tart.xcodePath;
-        shares = map (share: {
-          inherit (share) name path;
-          read_only = share.readOnly;
-        }) tart.shares;
-      };
-    };
+    tart = import ./tart.nix;
   };
 
   # For each runtime, the keys of the others' knobs.
   foreign = mapAttrs (own: _: map (other: knobs.${other}.name) (filter (other: other != own) (attrNames knobs))) knobs;
-
-  share = types.record {
-    name.type = types.id;
-    path.type = types.words;
-    readOnly = {
-      type = types.bool;
-      default = true;
-    };
-  };
 in
 {
   fields = {

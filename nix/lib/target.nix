@@ -9,7 +9,6 @@ let
     intersectAttrs
     length
     mapAttrs
-    replaceStrings
     ;
   inherit (import ./fault.nix) fault;
   types = import ./types.nix;
@@ -63,9 +62,7 @@ let
     };
   };
 
-  upper = replaceStrings (chars "abcdefghijklmnopqrstuvwxyz-") (chars "ABCDEFGHIJKLMNOPQRSTUVWXYZ_");
-  chars = text: builtins.genList (index: builtins.substring index 1 text) (builtins.stringLength text);
-  variable = id: "PIKACI_INPUT_${upper id}";
+  variable = import ./variable.nix "PIKACI_INPUT";
 
   # One namespace for prepares and jobs, and one variable for each prepare.
   hasNames =

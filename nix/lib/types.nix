@@ -85,6 +85,25 @@ rec {
       path: value:
       if hasContext (text.check path value) then fault path "a string that mentions nothing in the store" (show value) else value;
   };
+
+  # Words of one shape.
+  shaped =
+    expected: pattern:
+    let
+      ok = value: words.ok value && match pattern value != null;
+    in
+    {
+      inherit expected ok;
+      check =
+        path: value:
+        if ok value then
+          value
+        else if text.ok value && hasContext value then
+          words.check path value
+        else
+          wrong path expected value;
+    };
+
   positive = scalar "a positive integer" (value: isInt value && value > 0);
   natural = scalar "an integer from 0 up" (value: isInt value && value >= 0);
   id = scalar "an id (lower-case letters, digits, \"-\" and \"_\", at most 64, a letter or digit first)" isId;

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from nix.evaluation import evaluate
 
 Node = dict[str, Any]
+SYSTEMS = ("x86_64-linux", "aarch64-linux", "x86_64-darwin", "aarch64-darwin")
 
 
 def nodes_of(plan: dict[str, Any]) -> dict[str, Node]:
@@ -223,12 +226,46 @@ def test_a_guest_finds_what_nix_built_in_its_store_unless_told_where() -> None:
 
 def test_a_tart_job_has_its_knobs_in_snake_case() -> None:
     plan = evaluate(
-        '(job { runtime = "tart"; tart = { base = "sequoia"; mountHostToolchain = true;'
-        ' shares = [ { name = "cache"; path = "/var/cache/x"; } ]; }; }).plans.hello'
+        '(job { runtime = "tart"; tart = { base = "ghcr.io/cirruslabs/macos-sequoia-xcode:16";'
+        ' mountHostToolchain = true; xcodePath = "/Volumes/My Shared Files/xcode";'
+        ' shares = [ { name = "xcode"; path = "/Applications/Xcode 16.app"; }'
+        ' { name = "cache"; path = "/Users/ci/.cache/..x"; readOnly = false; } ]; }; }).plans.hello'
     )
     assert plan["nodes"][0]["runtime_config"] == {
-        "base": "sequoia",
+        "base": "ghcr.io/cirruslabs/macos-sequoia-xcode:16",
         "mount_host_toolchain": True,
-        "xcode_path": None,
-        "shares": [{"name": "cache", "path": "/var/cache/x", "read_only": True}],
+        "xcode_path": "/Volumes/My Shared Files/xcode",
+        "shares": [
+            {"name": "xcode", "path": "/Applications/Xcode 16.app", "read_only": True},
+            {"name": "cache", "path": "/Users/ci/.cache/..x", "read_only": False},
+        ],
     }
+
+
+def test_a_tart_job_has_a_base_and_nothing_else_unless_it_asks() -> None:
+    plan = evaluate('(job { runtime = "tart"; tart.base = "sequoia"; }).plans.hello')
+    assert plan["nodes"][0]["runtime_config"] == {
+        "base": "sequoia",
+        "mount_host_toolchain": False,
+        "xcode_path": None,
+        "shares": [],
+    }
+
+
+def test_a_share_of_the_toolchain_may_have_xcode() -> None:
+    plan = evaluate(
+        '(job { runtime = "tart"; tart = { base = "sequoia"; mountHostToolchain = true;'
+        ' xcodePath = "/Volumes/My Shared Files/toolchain/Xcode.app"; }; }).plans.hello'
+    )
+    config = plan["nodes"][0]["runtime_config"]
+    assert config["xcode_path"] == "/Volumes/My Shared Files/toolchain/Xcode.app"
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_target_of_any_system_may_have_a_tart_job(system: str) -> None:
+    plan = evaluate(
+        f'(lib.mkCatalog {{ systems = [ "{system}" ]; targets = _: {{ hello.jobs.greet = {{'
+        ' command = "sw_vers"; runtime = "tart"; tart.base = "sequoia"; }; }; })'
+        f".{system}.plans.hello"
+    )
+    assert (plan["system"], plan["nodes"][0]["runtime"]) == (system, "tart")
