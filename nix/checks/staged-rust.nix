@@ -1,4 +1,4 @@
-# The shape of a staged Rust build, without cargo and crane: ../ci/linux-rust.nix on stand-ins, so that its plan, manifests,
+# The shape of a staged Rust build, without cargo and crane: ../ci/staged-rust.nix on stand-ins, so that its plan, manifests,
 # wrappers and mounts can be looked at wherever there is a shell. Builtins only, unless pkgs is given.
 #
 # The stand-in for cargo "compiles" crates/*/tests/*.sh and crates/*/main.sh of src, and says what it made as programs.jq
@@ -6,6 +6,8 @@
 {
   system,
   pkgs ? { },
+  # That file, as this one of ../ci has it.
+  kind ? "linux-rust",
   src ? ./staged-rust,
   wrappers ? {
     smoke = "run-beta";
@@ -93,16 +95,20 @@ let
       '';
   };
 
-  built = import ../ci/linux-rust.nix {
+  built = import (../ci + "/${kind}.nix") {
     inherit craneLib src wrappers;
     pkgs = {
       runtimeShell = shell;
-      cargo = tool "cargo" ''echo "cargo $*, dependencies from $(cat "$CARGO_TARGET_DIR/unpacked")"'';
+      cargo = tool "cargo" ''echo "cargo $*, SDK ''${SDKROOT-none}, dependencies from $(cat "$CARGO_TARGET_DIR/unpacked")"'';
       rustc = tool "rustc" "";
       zstd = tool "zstd" ''cat "$3"'';
       gnutar = tool "tar" ''cat > "$3/unpacked"'';
       coreutils = tool "true" "";
       stdenv.cc = tool "cc" "";
+      libiconv = tool "iconv" "";
+      apple-sdk = tool "xcrun" "" // {
+        sdkroot = "/the SDK's";
+      };
       jq = tool "jq" ''while [ $# -gt 1 ]; do shift; done; cat "$1"'';
     };
   };

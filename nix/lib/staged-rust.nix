@@ -1,4 +1,4 @@
-# stagedRust: a target whose jobs run what was built of a Rust workspace in two stages (see ../ci/linux-rust.nix).
+# stagedRust: a target whose jobs run what was built of a Rust workspace in two stages (see ../ci/staged-rust.nix).
 #
 # It gives a mark with its arguments, which the catalog expands where it knows the target's path, so that mistakes are named
 # like all others. Targets made from the same derivations share their two prepare nodes.
@@ -22,14 +22,8 @@ let
   types = import ./types.nix;
 
   stages = {
-    workspace-deps = {
-      description = "Dependencies of the workspace, compiled";
-      guestPath = "/staged/linux-rust/workspace-deps";
-    };
-    workspace-build = {
-      description = "Test programs of the workspace";
-      guestPath = "/staged/linux-rust/workspace-build";
-    };
+    workspace-deps = "Dependencies of the workspace, compiled";
+    workspace-build = "Test programs of the workspace";
   };
 
   set = expected: {
@@ -49,6 +43,14 @@ let
   };
 
   own = {
+    # Which of ../ci built it.
+    kind = {
+      type = types.oneOf [
+        "linux-rust"
+        "apple-rust"
+      ];
+      default = "linux-rust";
+    };
     workspaceDeps = stage;
     workspaceBuild = stage;
     jobs.type = set "an attribute set of jobs";
@@ -130,7 +132,14 @@ in
       given = marked.__stagedRust;
       checked = arguments.check path given;
       taken = attrNames (intersectAttrs stages checked.prepare);
-      staged = mapAttrs (_: stage: stage // checked.staging) stages;
+      staged = mapAttrs (
+        id: description:
+        {
+          inherit description;
+          guestPath = "/staged/${checked.kind}/${id}";
+        }
+        // checked.staging
+      ) stages;
     in
     if taken != [ ] then
       fault "${path}.prepare.${head taken}" "an id that isn't one of stagedRust's own" "\"${head taken}\""

@@ -48,7 +48,7 @@ def test_the_catalog_and_every_plan_evaluate_offline(flake: Path, system: str) -
 
 
 def test_the_library_is_an_output(flake: Path) -> None:
-    names = ["linuxRust", "mergeTargets", "mkCatalog", "stagedRust"]
+    names = ["appleRust", "linuxRust", "mergeTargets", "mkCatalog", "stagedRust"]
     assert eval_output(flake, "lib", "--apply", "builtins.attrNames") == names
 
 

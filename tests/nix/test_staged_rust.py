@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DEPS_PATH = "/staged/linux-rust/workspace-deps"
 BUILD_PATH = "/staged/linux-rust/workspace-build"
-SCRIPTS = ROOT / "nix/ci/linux-rust"
+SCRIPTS = ROOT / "nix/ci/staged-rust"
 
 FLAKE = """
 {
@@ -43,8 +43,8 @@ TARGETS = """
 system:
 let
   lib = import ./nix/lib;
-  built = import ./nix/checks/staged-rust.nix { inherit system; src = ./.; };
-  stages = { inherit (built) workspaceDeps workspaceBuild; };
+  builtFor = kind: import ./nix/checks/staged-rust.nix { inherit system kind; src = ./.; };
+  stages = { inherit (builtFor "linux-rust") workspaceDeps workspaceBuild; };
   staged = attributes: lib.stagedRust (stages // attributes);
 in
 {
@@ -53,6 +53,14 @@ in
     jobs = {
       alpha.arguments = [ "it's" "--ignored" ];
       beta = { wrapper = "run-smoke"; timeoutSecs = 60; };
+      lint.command = ''"$PIKACI_INPUT_WORKSPACE_DEPS/bin/run-cargo" clippy --workspace'';
+    };
+  };
+  apple = lib.stagedRust {
+    inherit (builtFor "apple-rust") kind workspaceDeps workspaceBuild;
+    jobs = {
+      alpha.arguments = [ "now" ];
+      beta = { runtime = "tart"; tart.base = "sequoia"; };
       lint.command = ''"$PIKACI_INPUT_WORKSPACE_DEPS/bin/run-cargo" clippy --workspace'';
     };
   };
@@ -181,9 +189,31 @@ def test_jobs_run_what_was_built_in_the_workspace(project: Project) -> None:
     )
     assert "ok: alpha greets with 2 arguments: it's --ignored\n" in project.log("alpha")
     assert "ok: beta\n" in project.log("beta")
-    assert "cargo clippy --profile dev --workspace, dependencies from ./Cargo.lock\n" in (
-        project.log("lint")
-    )
+    said = "cargo clippy --profile dev --workspace, SDK none, dependencies from ./Cargo.lock\n"
+    assert said in project.log("lint")
+
+
+def test_apples_stages_are_at_guest_paths_of_their_own(project: Project) -> None:
+    nodes = plan(project, "apple")["nodes"]
+    jobs = {node["id"]: node for node in nodes if node["kind"] == "execute"}
+    assert jobs["execute-beta"]["runtime"] == "tart"
+    for job in jobs.values():
+        assert [given["guest_path"] for given in job["execute"]["inputs"]] == [
+            "/staged/apple-rust/workspace-build",
+            "/staged/apple-rust/workspace-deps",
+        ]
+
+
+def test_apples_jobs_run_what_was_built_with_apples_sdk(project: Project) -> None:
+    project.run("apple", "--job", "alpha", "--job", "lint")
+    nodes = prepares(plan(project, "apple"))
+    manifests = {node["id"]: payload(node) for node in nodes.values()}
+    assert {manifest.kind: manifest.mounts[0].guest_path for manifest in manifests.values()} == {
+        f"apple-rust-{stage}": f"/staged/apple-rust/{stage}"
+        for stage in ("workspace-deps", "workspace-build")
+    }
+    assert "ok: alpha greets with 1 arguments: now\n" in project.log("alpha")
+    assert "SDK /the SDK's, dependencies from ./Cargo.lock\n" in project.log("lint")
 
 
 def test_a_failing_test_fails_its_job_after_all_have_run(project: Project) -> None:

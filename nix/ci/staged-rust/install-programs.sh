@@ -17,7 +17,7 @@ mkdir -p "$out/bin" "$out/libexec/tests"
 packages=()
 while IFS=$'\t' read -r package directory kind name file; do
   if [[ ! $package =~ ^[A-Za-z0-9_-]+$ || $package == all ]]; then
-    echo "linux-rust: a package can't be called $package here: its tests run as run-$package" >&2
+    echo "staged-rust: a package can't be called $package here: its tests run as run-$package" >&2
     exit 1
   fi
   where=$out/libexec/tests/$package
@@ -32,7 +32,7 @@ while IFS=$'\t' read -r package directory kind name file; do
 done < "$programs"
 
 if [ ${#packages[@]} = 0 ]; then
-  echo "linux-rust: cargo built no tests" >&2
+  echo "staged-rust: cargo built no tests" >&2
   exit 1
 fi
 for package in "${packages[@]}"; do

@@ -8,7 +8,7 @@ failed=()
 for package in "${packages[@]}"; do
   directory=$workspace/$(< "$root/share/pikaci/packages/$package")
   if [ ! -d "$directory" ]; then
-    echo "linux-rust: $package was built from ${directory#"$workspace"/}, which this workspace hasn't" >&2
+    echo "staged-rust: $package was built from ${directory#"$workspace"/}, which this workspace hasn't" >&2
     exit 1
   fi
   variables=("CARGO_MANIFEST_DIR=$directory" "CARGO_PKG_NAME=$package")

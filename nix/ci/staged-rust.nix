@@ -1,0 +1,156 @@
+# A Rust workspace built in two stages, for stagedRust: its dependencies on a stubbed source, which only Cargo.toml and
+# Cargo.lock change, and its test programs on top. The work is crane's, which the caller passes in.
+#
+# linux-rust.nix and apple-rust.nix are this for their platforms.
+{
+  # One of those that ../lib/staged-rust.nix knows.
+  kind,
+  # What `run-cargo` tells cargo and the linker, by name, as the hooks of the builds did.
+  environment ? { },
+}:
+{
+  pkgs,
+  craneLib,
+  src,
+  # Where it isn't at the root of src.
+  cargoLock ? null,
+  pname ? "workspace",
+  version ? "0",
+  profile ? "dev",
+  cargoExtraArgs ? "--locked",
+  # Which tests are built: all of the workspace's.
+  cargoTestExtraArgs ? "--workspace",
+  # Programs beside run-<package> and run-all: bash by name, run in the workspace with these on PATH.
+  wrappers ? { },
+  # What `run-cargo` of workspaceDeps finds on PATH, beside the toolchain.
+  cargoTools ? [ ],
+  # The rest goes to crane: buildInputs, nativeBuildInputs, env, outputHashes ...
+  ...
+}@args:
+let
+  inherit (builtins)
+    attrNames
+    attrValues
+    concatStringsSep
+    mapAttrs
+    match
+    removeAttrs
+    toJSON
+    ;
+  shell = pkgs.runtimeShell;
+
+  lock = if cargoLock == null then { } else { inherit cargoLock; };
+  cargoVendorDir = args.cargoVendorDir or (craneLib.vendorCargoDeps (forCrane // lock));
+
+  forCrane = removeAttrs args [
+    "pkgs"
+    "craneLib"
+    "cargoLock"
+    "profile"
+    "cargoTestExtraArgs"
+    "wrappers"
+    "cargoTools"
+  ];
+
+  common =
+    forCrane
+    // lock
+    // {
+      inherit
+        src
+        pname
+        version
+        cargoVendorDir
+        ;
+      CARGO_PROFILE = profile;
+    };
+
+  toolchain = [
+    (craneLib.cargo or pkgs.cargo)
+    (craneLib.rustc or pkgs.rustc)
+    pkgs.stdenv.cc
+    pkgs.zstd
+    pkgs.gnutar
+    pkgs.coreutils
+  ];
+
+  # A manifest but for its entrypoints, which the build itself finds out. Guest paths: see nix/lib/staged-rust.nix.
+  manifestOf = stage: assets: {
+    schema_version = 1;
+    kind = "${kind}-${stage}";
+    asset_roots = assets;
+    mounts = [
+      {
+        name = stage;
+        relative_path = ".";
+        guest_path = "/staged/${kind}/${stage}";
+        read_only = true;
+      }
+    ];
+  };
+
+  # The last step: every program under bin is an entrypoint.
+  describe = stage: assets: ''
+    bash ${./staged-rust/manifest.sh} "$out" ${quote (toJSON (manifestOf stage assets))}
+  '';
+
+  quote = text: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] text}'";
+
+  install = name: text: ''
+    mkdir -p "$out/bin"
+    printf '#!%s\n%s\n' ${shell} ${quote text} > "$out/bin/run-${name}"
+    chmod 555 "$out/bin/run-${name}"
+  '';
+
+  wrapper =
+    name:
+    if match "[A-Za-z0-9][A-Za-z0-9._-]*" name == null then
+      throw "${kind}: wrappers: expected names of letters, digits, \".\", \"_\" and \"-\", found ${toJSON name}"
+    else
+      install name ''
+        set -euo pipefail
+        PATH="$(cd "''${BASH_SOURCE[0]%/*}" && pwd):$PATH"
+        ${wrappers.${name}}'';
+in
+rec {
+  inherit kind;
+
+  workspaceDeps = craneLib.buildDepsOnly (
+    common
+    // {
+      inherit cargoExtraArgs;
+      installCargoArtifactsMode = "use-zstd";
+      installPhaseCommand =
+        install "cargo" ''
+          PATH=${concatStringsSep ":" (map (package: "${package}/bin") (toolchain ++ cargoTools))}:$PATH
+          ${concatStringsSep "\n" (attrValues (mapAttrs (name: value: "export ${name}=${quote value}") environment))}
+          vendored=${cargoVendorDir}
+          profile=${quote profile}
+          ${builtins.readFile ./staged-rust/run-cargo.sh}''
+        + describe "workspace-deps" [ "target.tar.zst" ];
+    }
+  );
+
+  workspaceBuild = craneLib.mkCargoDerivation (
+    removeAttrs common [ "cargoExtraArgs" ]
+    // {
+      cargoArtifacts = workspaceDeps;
+      pnameSuffix = "-tests";
+      nativeBuildInputs = (args.nativeBuildInputs or [ ]) ++ [ pkgs.jq ];
+      doCheck = false;
+      doInstallCargoArtifacts = false;
+      buildPhaseCargoCommand = ''
+        cargoWithProfile test ${cargoExtraArgs} ${cargoTestExtraArgs} --no-run \
+          --message-format json-render-diagnostics > "$TMPDIR/messages.json"
+        cargo metadata --format-version 1 --no-deps --offline > "$TMPDIR/metadata.json"
+      '';
+      installPhaseCommand = ''
+        jq -r --slurpfile metadata "$TMPDIR/metadata.json" -f ${./staged-rust/programs.jq} \
+          "$TMPDIR/messages.json" > "$TMPDIR/programs"
+        bash ${./staged-rust/install-programs.sh} "$out" "$TMPDIR/programs" ${shell} ${./staged-rust/run-tests.sh}
+      ''
+      + concatStringsSep "" (map wrapper (attrNames wrappers))
+      + describe "workspace-build" [ "libexec/tests" ];
+    }
+  );
+}
