@@ -43,7 +43,7 @@ env: # what running needs
 	@ci/bootstrap/nix.sh
 
 env-dev: # what working on it needs
-	@ci/bootstrap/packages.sh
+	@ci/bootstrap/packages.sh dev
 	@ci/bootstrap/python.sh dev
 	@ci/bootstrap/nix.sh
 

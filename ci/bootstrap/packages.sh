@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What running pikaci needs of the machine besides Nix and Python packages. Says nothing when nothing is missing.
+# packages.sh [dev]: what running pikaci needs of the machine besides Nix and Python packages; with `dev`, what its tests
+# need, too. Says nothing when nothing is missing.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 git_is_new_enough() {
@@ -16,6 +17,7 @@ git_is_new_enough || wanted+=(git)
 python_is_new_enough || wanted+=(python3 python3-venv)
 command -v unshare >/dev/null && command -v setpriv >/dev/null && command -v flock >/dev/null || wanted+=(util-linux)
 [ -x /bin/busybox ] || wanted+=(busybox-static)
+[ "${1-}" != dev ] || command -v jq >/dev/null || wanted+=(jq)
 
 [ ${#wanted[@]} -gt 0 ] || exit 0
 on_debian || die "missing: ${wanted[*]}. Install them with this system's package manager, then try again."

@@ -1,7 +1,7 @@
 """Staged Rust builds: plan, prepared outputs and jobs, on stand-ins for cargo and crane.
 
-`nix/checks/staged-rust.nix` has the stand-ins; what jq makes of cargo's messages is tried with the
-real two where they are.
+`nix/checks/staged-rust.nix` has the stand-ins; what the real jq makes of cargo's messages is tried
+with messages that `cargo/record.py` recorded.
 """
 
 from __future__ import annotations
@@ -261,29 +261,25 @@ def test_a_wrapper_with_a_path_for_a_name_is_refused() -> None:
     assert tried is False
 
 
-WORKSPACE = {
-    "Cargo.toml": '[workspace]\nmembers = ["crates/*"]\nresolver = "2"\n',
-    "crates/alpha/Cargo.toml": '[package]\nname = "alpha"\nversion = "0.1.0"\nedition = "2021"\n',
-    "crates/alpha/src/lib.rs": "#[test] fn unit() {}\n",
-    "crates/alpha/src/main.rs": 'fn main() { println!("from alpha"); }\n',
-    "crates/alpha/examples/sample.rs": "fn main() {}\n",
-    "crates/alpha/tests/it.rs": """
-#[test] fn runs_where_cargo_would() {
-    assert_eq!(std::fs::read_to_string("data.txt").unwrap(), "data");
-    let program = std::env::var("CARGO_BIN_EXE_alpha").unwrap();
-    let said = std::process::Command::new(program).output().unwrap().stdout;
-    assert_eq!(said, b"from alpha\\n");
-}
-""",
-    "crates/alpha/data.txt": "data",
-}
+RECORDED = Path(__file__).with_name("cargo") / "recorded"
+"""What two versions of cargo said of the same workspace: each calls its packages differently."""
+PROGRAM = """#!/bin/sh
+echo "in $(cat where), with ${CARGO_BIN_EXE_alpha:+$("$CARGO_BIN_EXE_alpha")}"
+"""
 
 
-@pytest.mark.skipif(not (shutil.which("cargo") and shutil.which("jq")), reason="needs cargo and jq")
-def test_what_the_real_cargo_builds_is_found_and_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["1.65.0", "1.95.0"])
+def test_what_cargo_says_that_it_built_is_found_and_runs(tmp_path: Path, version: str) -> None:
     tree = UserTree(tmp_path / "tree")
-    for name, content in WORKSPACE.items():
-        tree.write(name, content)
+    tree.write("where", "whole")
+    tree.write("crates/alpha/where", "alpha")
+    for name in ("messages.jsonl", "metadata.json"):
+        said = (RECORDED / version / name).read_text().replace("@tree@", str(tree.root))
+        (tmp_path / name).write_text(said)
+    for line in (tmp_path / "messages.jsonl").read_text().splitlines():
+        if program := json.loads(line).get("executable"):
+            tree.write(str(Path(program).relative_to(tree.root)), PROGRAM)
+    tree.write("target/debug/alpha", "#!/bin/sh\necho alpha itself\n")
 
     def run(script: str, *args: str) -> str:
         argv = ["bash", "-ec", script, "bash", *args]
@@ -291,17 +287,15 @@ def test_what_the_real_cargo_builds_is_found_and_runs(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    run(
-        "cargo test --workspace --no-run --offline --message-format json-render-diagnostics"
-        " > ../messages; cargo metadata --format-version 1 --no-deps --offline > ../metadata"
-    )
-    jq = 'jq -r --slurpfile metadata ../metadata -f "$1" ../messages | tee ../programs'
-    found = [line.split("\t")[:4] for line in run(jq, str(SCRIPTS / "programs.jq")).splitlines()]
-    assert sorted(found) == [
+    jq = 'jq -r --slurpfile metadata ../metadata.json -f "$1" ../messages.jsonl > ../programs'
+    run(jq, str(SCRIPTS / "programs.jq"))
+    programs = (tmp_path / "programs").read_text().splitlines()
+    assert sorted(line.split("\t")[:4] for line in programs) == [
         ["alpha", "crates/alpha", "bin", "alpha"],
         ["alpha", "crates/alpha", "test", "alpha-bin"],
         ["alpha", "crates/alpha", "test", "alpha-lib"],
         ["alpha", "crates/alpha", "test", "it-test"],
+        ["whole", ".", "test", "whole-lib"],
     ]
     run(
         'bash "$1/install-programs.sh" ../out ../programs "$(command -v bash)" "$1/run-tests.sh";'
@@ -310,6 +304,11 @@ def test_what_the_real_cargo_builds_is_found_and_runs(tmp_path: Path) -> None:
     )
     manifest = read_payload(tmp_path / "out")
     assert manifest
-    assert manifest.entrypoints == ["bin/run-all", "bin/run-alpha"]
-    assert "test runs_where_cargo_would ... ok" in run("../out/bin/run-all")
+    assert manifest.entrypoints == ["bin/run-all", "bin/run-alpha", "bin/run-whole"]
+    assert run("../out/bin/run-alpha").splitlines() == [
+        *("running alpha-bin of alpha", "in alpha, with alpha itself"),
+        *("running alpha-lib of alpha", "in alpha, with alpha itself"),
+        *("running it-test of alpha", "in alpha, with alpha itself"),
+    ]
+    assert run("../out/bin/run-whole") == "running whole-lib of whole\nin whole, with \n"
     assert json.loads((tmp_path / "out" / MANIFEST).read_text())["kind"] == "x"
