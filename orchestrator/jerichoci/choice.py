@@ -11,24 +11,26 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
+from jerichoci.runtime import macos_vms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
     from jerichoci.host import Host
-    from jerichoci.plan import Resources
+    from jerichoci.plan import ExecuteNode
 
 STAGGER_SECS = 0.05
 """How long a host is asked alone before the next one is asked, too; no longer once it failed."""
 
 
 class Choice:
-    """A host for a job that needs `resources`, among `hosts`."""
+    """A host for a job, among `hosts`."""
 
-    def __init__(self, hosts: Sequence[Host], resources: Resources) -> None:
+    def __init__(self, hosts: Sequence[Host], node: ExecuteNode) -> None:
         self._hosts = hosts
-        self._resources = resources
+        self._resources = node.execute.resources
+        self._macos_vms = macos_vms(node.runtime)
         self.failures: dict[str, PikaciError] = {}
         """Why hosts were passed over, by name."""
 
@@ -89,7 +91,7 @@ class Choice:
     async def _ask(self, host: Host) -> AsyncExitStack:
         await host.open()
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(host.placement.slot(self._resources))
+            await stack.enter_async_context(host.placement.slot(self._resources, self._macos_vms))
             return stack.pop_all()
 
 

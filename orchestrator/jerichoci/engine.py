@@ -266,7 +266,7 @@ class Engine:
         """
         async with AsyncExitStack() as held:
             await self._stop.unless(held.enter_async_context(self._room))
-            choice = Choice(self._fleet.hosts_for(node), node.execute.resources)
+            choice = Choice(self._fleet.hosts_for(node), node)
             found = await self._stop.unless(choice.take(held, tried))
             for name, error in choice.failures.items():
                 job = self._pass_over(job, name, error.message, logs)

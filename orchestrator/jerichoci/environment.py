@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from jerichoci.plan import Execute
 
-PASSED_NAMES = frozenset({"PATH", "HOME", "LANG", "LANGUAGE", "TMPDIR"})
+PASSED_NAMES = frozenset({"PATH", "HOME", "LANG", "LANGUAGE", "TMPDIR", "TART_HOME"})
 PASSED_FAMILIES = ("LC_", "NIX_")
 
 

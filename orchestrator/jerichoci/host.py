@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import HostUnavailableError, PikaciError
-from jerichoci.runtime import check_jobs
+from jerichoci.runtime import check_jobs, check_machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +71,7 @@ class Host:
     async def _open(self) -> None:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.placement.serving(self._run_id))
+            await check_machine(self.placement, self._jobs)
             self.placement.check(self._plan.system)
             self.survey = await check_jobs(self.placement, self._plan, self._jobs)
             self._serving = stack.pop_all()

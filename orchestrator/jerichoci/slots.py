@@ -13,14 +13,14 @@ import fcntl
 import json
 import os
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.lock import lock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from jerichoci.plan import Resources
@@ -31,6 +31,8 @@ SLOT_WAIT_SECS = 24 * 3600.0
 """A job that got no room for a day waits for something that will not happen."""
 COUNT_WAIT_SECS = 30.0
 """Counting takes microseconds: whoever holds that lock for longer is stopped or on a dead disk."""
+MACOS_VMS = 2
+"""Apple's licence lets a Mac run so many copies of macOS beside its own; it starts no more."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,21 @@ class Capacity:
     memory_mib: int
     jobs: int | None = None
 
-    def claim(self, wanted: Resources) -> Claim:
+    def claim(self, wanted: Resources, macos_vms: int = 0) -> Claim:
         """What a job takes: one CPU if it doesn't say, and never more than there is."""
         return Claim(
             cpus=min(wanted.cpus or 1, self.cpus),
             memory_mib=min(wanted.memory_mib or 0, self.memory_mib),
+            macos_vms=macos_vms,
+        )
+
+    def has_room(self, claim: Claim, taken: Sequence[Claim]) -> bool:
+        """Whether there is as much left as `claim` takes."""
+        return (
+            sum(other.cpus for other in taken) + claim.cpus <= self.cpus
+            and sum(other.memory_mib for other in taken) + claim.memory_mib <= self.memory_mib
+            and sum(other.macos_vms for other in taken) + claim.macos_vms <= MACOS_VMS
+            and (self.jobs is None or len(taken) < self.jobs)
         )
 
 
@@ -55,6 +67,7 @@ class Claim:
 
     cpus: int
     memory_mib: int
+    macos_vms: int = 0
 
 
 def local_capacity() -> Capacity:
@@ -65,7 +78,9 @@ def local_capacity() -> Capacity:
 
 
 @asynccontextmanager
-async def holding(slots: Path, capacity: Capacity, wanted: Resources) -> AsyncIterator[None]:
+async def holding(
+    slots: Path, capacity: Capacity, wanted: Resources, macos_vms: int = 0
+) -> AsyncIterator[None]:
     """Hold what a job takes of the host while the block runs; waits until there is room.
 
     Raises:
@@ -73,7 +88,7 @@ async def holding(slots: Path, capacity: Capacity, wanted: Resources) -> AsyncIt
     """
     claims = slots / "claims"
     claims.mkdir(mode=0o700, exist_ok=True)
-    claim = capacity.claim(wanted)
+    claim = capacity.claim(wanted, macos_vms)
     try:
         async with asyncio.timeout(SLOT_WAIT_SECS):
             # Other processes set no Event.
@@ -81,6 +96,7 @@ async def holding(slots: Path, capacity: Capacity, wanted: Resources) -> AsyncIt
                 await asyncio.sleep(POLL_SECS)
     except TimeoutError:
         limit = "" if capacity.jobs is None else f", or already ran {capacity.jobs} jobs,"
+        limit += f", or already ran {MACOS_VMS} macOS VMs," if claim.macos_vms else ""
         raise InfrastructureError(
             f"the host had no room for {claim.cpus} CPUs and {claim.memory_mib} MiB{limit}"
             f" in {SLOT_WAIT_SECS:g} s",
@@ -98,11 +114,7 @@ async def _try_to_claim(slots: Path, capacity: Capacity, claim: Claim) -> tuple[
     async with lock(slots / "claims.lock", COUNT_WAIT_SECS):
         found = [_live_claim(path) for path in (slots / "claims").iterdir()]
         taken = [other for other in found if other]
-        cpus = sum(other.cpus for other in taken)
-        memory = sum(other.memory_mib for other in taken)
-        if cpus + claim.cpus > capacity.cpus or memory + claim.memory_mib > capacity.memory_mib:
-            return None
-        if capacity.jobs is not None and len(taken) >= capacity.jobs:
+        if not capacity.has_room(claim, taken):
             return None
         path = slots / "claims" / os.urandom(8).hex()
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -126,7 +138,7 @@ def _live_claim(path: Path) -> Claim | None:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         values = json.loads(os.pread(fd, 4096, 0))
-        return Claim(cpus=int(values["cpus"]), memory_mib=int(values["memory_mib"]))
+        return Claim(**{field.name: int(values.get(field.name, 0)) for field in fields(Claim)})
     else:
         path.unlink(missing_ok=True)
         return None

@@ -246,7 +246,7 @@ async def test_a_run_id_that_is_none_is_refused_before_anything_is_made(runner: 
     assert list(runner.state.runs.iterdir()) == []
 
 
-@pytest.mark.parametrize("field", [{"runtime": "tart"}, {"placement": "cloud"}])
+@pytest.mark.parametrize("field", [{"runtime": "cloud"}, {"placement": "cloud"}])
 async def test_what_this_version_has_not_got_is_refused_before_anything_is_made(
     runner: Runner, field: dict[str, str]
 ) -> None:

@@ -70,7 +70,7 @@ async def test_a_job_is_not_late_because_its_line_is_down(
     far: FarGuests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, secs in (("GRACE_SECS", 0.5), ("KILL_SECS", 0.5), ("HOST_MARGIN_SECS", 0.5)):
-        monkeypatch.setattr(f"jerichoci.runtime.incus.{name}", secs)
+        monkeypatch.setattr(f"jerichoci.runtime.guest_wait.{name}", secs)
     running = asyncio.ensure_future(far.guests.run_here(far.job("a", TALKS, timeout_secs=3)))
     await asyncio.to_thread(far.wait_until_it_runs)
     far.host.cut()

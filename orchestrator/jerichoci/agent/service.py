@@ -322,7 +322,13 @@ class Service:
 
     @operation
     async def slot(
-        self, _call: Call, *, handle: str, wanted: dict[str, Any], capacity: dict[str, Any]
+        self,
+        _call: Call,
+        *,
+        handle: str,
+        wanted: dict[str, Any],
+        macos_vms: int,
+        capacity: dict[str, Any],
     ) -> None:
         """Hold what a job takes of this host, waiting until there is room."""
         own = slots.local_capacity()
@@ -332,7 +338,7 @@ class Service:
             jobs=capacity["jobs"],
         )
         asked: Any = Wanted(**wanted)
-        await self._hold(handle, slots.holding(self._work / "slots", whole, asked))
+        await self._hold(handle, slots.holding(self._work / "slots", whole, asked, macos_vms))
 
     @operation
     async def lock(

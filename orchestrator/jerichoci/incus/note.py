@@ -1,25 +1,13 @@
-"""Notes of the guests that one state root has made: `<state_root>/guests/<name>.json`.
-
-A note is written before its guest is asked for, and removed when somebody saw that the guest is
-gone. So whoever comes after a process that died knows where to look, without asking Incus where
-there is nothing to ask for.
-"""
+"""Notes of the Incus guests that one state root has made: `<state_root>/guests/<name>.json`."""
 
 from __future__ import annotations
 
-import json
-import os
-import time
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jerichoci.owner import Owner
+from jerichoci.notes import Note, Notes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from jerichoci.layout import StateLayout
 
 RUN_LABEL = "user.pikaci.run_id"
@@ -29,78 +17,17 @@ EXPIRY_LABEL = "user.pikaci.expires"
 """Until when a kept guest is kept, in seconds since 1970."""
 
 
-@dataclass(frozen=True)
-class GuestNote:
-    """A guest, whose it is, where it is, and until when it is kept."""
+@dataclass(frozen=True, kw_only=True)
+class GuestNote(Note):
+    """A guest, and the Incus and project that it is in."""
 
-    name: str
-    run_id: str
-    job_id: str
     placement: str
     socket: str
     project: str
     handed_over: bool = False
     """Whether Incus was asked to remove it: nobody needs it any more, though its run goes on."""
-    kept_until: float | None = None
-    away: str | None = None
-    """The host whose Incus it is, where that is not this machine."""
-
-    def is_kept(self) -> bool:
-        """Whether somebody may still want to look into it."""
-        return self.kept_until is not None and time.time() < self.kept_until
 
 
-@dataclass(frozen=True)
-class GuestNotes:
-    """All notes of a state root."""
-
-    directory: Path
-
-    def write(self, note: GuestNote) -> None:
-        """Write a note, whole or not at all.
-
-        Raises:
-            OSError: the disk is full.
-        """
-        self.directory.mkdir(mode=0o700, exist_ok=True)
-        temp = self.directory / f".{note.name}.{os.getpid()}"
-        try:
-            temp.write_text(json.dumps(asdict(note)))
-            temp.rename(self._path(note.name))
-        except BaseException:
-            temp.unlink(missing_ok=True)
-            raise
-
-    def change(self, note: GuestNote, **changes: bool | float) -> None:
-        """Write a note with `changes`."""
-        self.write(replace(note, **changes))  # type: ignore[arg-type]  # by name, as the fields are
-
-    def forget(self, name: str) -> None:
-        """Remove a note: its guest is gone."""
-        self._path(name).unlink(missing_ok=True)
-
-    def sweep(self) -> None:
-        """Remove what processes that were killed have half written."""
-        for temp in self.directory.glob(".*"):
-            writer = temp.suffix.removeprefix(".")
-            if not writer.isdecimal() or not Owner(int(writer), None).is_alive():
-                temp.unlink(missing_ok=True)
-
-    def all(self) -> Iterator[GuestNote]:
-        """Every note that can be read."""
-        with suppress(FileNotFoundError):
-            for path in sorted(self.directory.glob("*.json")):
-                with suppress(OSError, ValueError, TypeError):
-                    yield GuestNote(**json.loads(path.read_bytes()))
-
-    def any(self) -> bool:
-        """Whether there is any."""
-        return next(self.all(), None) is not None
-
-    def _path(self, name: str) -> Path:
-        return self.directory / f"{name}.json"
-
-
-def guest_notes(state: StateLayout) -> GuestNotes:
+def guest_notes(state: StateLayout) -> Notes[GuestNote]:
     """The notes of a state root."""
-    return GuestNotes(state.root / "guests")
+    return Notes(state.root / "guests", GuestNote)

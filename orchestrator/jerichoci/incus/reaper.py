@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from jerichoci.incus.api import Incus, Instance
-    from jerichoci.incus.note import GuestNote, GuestNotes
+    from jerichoci.incus.note import GuestNote
     from jerichoci.layout import StateLayout
+    from jerichoci.notes import Notes
 
     Opener = Callable[[Path, str], Incus]
 
@@ -197,7 +198,7 @@ def _hand_over(incus: Incus, found: Instance | None, user: User) -> None:
         incus.execute(found.name, *hand_over_command(user.uid, user.gid), HAND_OVER_SECS)
 
 
-def _forget(state: StateLayout, notes: GuestNotes, note: GuestNote) -> None:
+def _forget(state: StateLayout, notes: Notes[GuestNote], note: GuestNote) -> None:
     """Remove a note, and what was kept beside its guest."""
     run = state.run(note.run_id)
     if note.kept_until is not None and not is_owned(run.root):

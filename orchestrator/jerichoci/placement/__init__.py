@@ -150,7 +150,7 @@ class Placement(Protocol):
     async def confinement(self) -> Confinement:
         """What the host's kernel gives to hold a job; found out once."""
 
-    def slot(self, wanted: Resources) -> AbstractAsyncContextManager[None]:
+    def slot(self, wanted: Resources, macos_vms: int = 0) -> AbstractAsyncContextManager[None]:
         """Hold what a job needs of the host, waiting until there is room."""
 
     async def snapshot(self, tree: str) -> Path:

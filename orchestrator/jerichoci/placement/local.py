@@ -154,9 +154,9 @@ class LocalPlacement:
             self._probing = asyncio.ensure_future(probe(self, scratch))
         return await asyncio.shield(self._probing)
 
-    def slot(self, wanted: Resources) -> AbstractAsyncContextManager[None]:
+    def slot(self, wanted: Resources, macos_vms: int = 0) -> AbstractAsyncContextManager[None]:
         """Hold what a job takes of this machine."""
-        return slots.holding(self._layout.slots, self._capacity, wanted)
+        return slots.holding(self._layout.slots, self._capacity, wanted, macos_vms)
 
     async def snapshot(self, tree: str) -> Path:
         """Have a snapshot below the state root."""

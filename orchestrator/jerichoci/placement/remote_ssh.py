@@ -195,12 +195,13 @@ class RemotePlacement:
         return self._confinement
 
     @asynccontextmanager
-    async def slot(self, wanted: Resources) -> AsyncIterator[None]:
+    async def slot(self, wanted: Resources, macos_vms: int = 0) -> AsyncIterator[None]:
         """Hold what a job takes of the host's declared capacity."""
         capacity = self._session.host.config.capacity
         holding = self._session.holding(
             "slot",
             wanted={"cpus": wanted.cpus, "memory_mib": wanted.memory_mib},
+            macos_vms=macos_vms,
             capacity={
                 "cpus": capacity.cpus,
                 "memory_mib": capacity.memory_mib,

@@ -102,6 +102,10 @@ def open_runtime(name: str, placement: Placement, attempt: Attempt) -> Runtime:
             from jerichoci.runtime.incus import IncusGuest
 
             return IncusGuest(placement, attempt)
+        case "tart":
+            from jerichoci.runtime.tart import TartGuest
+
+            return TartGuest(placement, attempt)
         case _:
             from jerichoci.runtime.host_process import HostProcess
 
@@ -124,6 +128,10 @@ async def open_shell(
             from jerichoci.runtime.guest_shell import open_guest_shell
 
             return await open_guest_shell(placement, attempt, execution, command)
+        case "tart":
+            from jerichoci.runtime.tart_shell import open_vm_shell
+
+            return await open_vm_shell(placement, attempt, execution, command)
         case _:
             from jerichoci.runtime.host_shell import open_host_shell
 
@@ -143,12 +151,31 @@ async def check_jobs(
     """
     for node in nodes:
         check_runtime(node.runtime, node.job_id)
+    in_vms = [node for node in nodes if node.runtime == "tart"]
+    if in_vms:
+        from jerichoci.runtime.tart_check import check_vms
+
+        await check_vms(placement, in_vms)
     guests = [node for node in nodes if node.runtime == "incus"]
     if not guests:
         return None
     from jerichoci.runtime.incus_check import check_guests
 
     return await check_guests(placement, plan, guests)
+
+
+async def check_machine(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
+    """Refuse a host that is another kind of machine than these jobs' runtimes are for.
+
+    Raises:
+        UsageError: it is; the hint says what they need.
+        InfrastructureError: the host could not be asked.
+    """
+    in_vms = [node for node in nodes if node.runtime == "tart"]
+    if in_vms:
+        from jerichoci.runtime.tart_check import check_mac
+
+        await check_mac(placement, in_vms)
 
 
 def getting_ready(
@@ -172,4 +199,9 @@ def check_runtime(name: str, job_id: str) -> None:
         )
 
 
-RUNTIMES = ("host_process", "incus")
+def macos_vms(name: str) -> int:
+    """How many of the macOS VMs that its host may run a job of that runtime takes."""
+    return 1 if name == "tart" else 0
+
+
+RUNTIMES = ("host_process", "incus", "tart")

@@ -28,23 +28,28 @@ def job_variables(
     execute: Execute, mounts: GuestMounts, grace_secs: float
 ) -> tuple[dict[str, str], dict[str, bytes]]:
     """What the runner is told of a job, and the files that it must find in /artifacts."""
-    variables = {
-        **_who(execute),
-        "PIKACI_INCUS_TIMEOUT_SECS": str(execute.timeout_secs),
-        "PIKACI_INCUS_WRITABLE_WORKSPACE": str(int(execute.writable_workspace)),
-        "PIKACI_INCUS_GRACE_SECS": str(grace_secs),
-        "PIKACI_INCUS_MOUNTS": mounts.paths,
-    }
+    variables = whole_variables(execute, execute.env | mounts.env, grace_secs)
+    variables["PIKACI_INCUS_MOUNTS"] = mounts.paths
     if "store" in mounts.mounts:
         variables["PIKACI_INCUS_STORE"] = STORE
     files = {}
-    for name, text in ((COMMAND, execute.command), (ENV, json.dumps(execute.env | mounts.env))):
-        if _is_long(text):
-            files[FILES[name]] = text.encode("utf-8", "surrogateescape")
+    for name in (COMMAND, ENV):
+        if _is_long(variables[name]):
+            files[FILES[name]] = variables.pop(name).encode("utf-8", "surrogateescape")
             variables |= _in_file(name)
-        else:
-            variables[name] = text
     return variables, files
+
+
+def whole_variables(execute: Execute, env: Mapping[str, str], grace_secs: float) -> dict[str, str]:
+    """What any runner is told of a job that has the variables `env`, however long it is."""
+    return {
+        **_who(execute),
+        COMMAND: execute.command,
+        ENV: json.dumps(dict(env)),
+        "PIKACI_INCUS_TIMEOUT_SECS": str(execute.timeout_secs),
+        "PIKACI_INCUS_WRITABLE_WORKSPACE": str(int(execute.writable_workspace)),
+        "PIKACI_INCUS_GRACE_SECS": str(grace_secs),
+    }
 
 
 def stop_command() -> tuple[list[str], dict[str, str]]:

@@ -25,7 +25,7 @@ from jerichoci.incus.note import (
 )
 from jerichoci.incus.thread import in_thread
 from jerichoci.layout import make_private
-from jerichoci.runtime import Attempt, Finish
+from jerichoci.runtime import guest_wait
 from jerichoci.runtime.guest_job import hand_over_command, job_variables, stop_command
 from jerichoci.runtime.guest_mounts import (
     ARTIFACTS,
@@ -38,6 +38,7 @@ from jerichoci.runtime.guest_mounts import (
 )
 from jerichoci.runtime.guest_start import EXEC_SECS, GuestStart
 from jerichoci.runtime.guest_survey import GuestSurvey, survey
+from jerichoci.runtime.guest_wait import GuestWait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,23 +46,12 @@ if TYPE_CHECKING:
 
     from jerichoci.artifacts import Artifact
     from jerichoci.incus.api import Incus, Profile, StoredImage
-    from jerichoci.placement import Following, Placement
+    from jerichoci.placement import Placement
+    from jerichoci.runtime import Attempt, Finish
     from jerichoci.stop import Stop
 
-GRACE_SECS = 10.0
-"""From TERM to KILL in the guest."""
-KILL_SECS = 30.0
-"""The runner's own limit for what it killed to be gone."""
-HOST_MARGIN_SECS = 60.0
-"""How much later than the guest's last deadline the host's is: the guest has the first word."""
-SETUP_SECS = 900.0
-"""For the runner to make the workspace, which may be a copy of a large tree on a slow disk."""
 LOOK_SECS = 2.0
 """Between two looks whether the guest is still there."""
-STOP_MARGIN_SECS = 3.0
-"""From the end of the grace to a result, after which the guest is stopped by force."""
-LAST_WORDS_SECS = 1.0
-"""For the result of a guest that is over, beside what the way to its host takes."""
 DELETE_SECS = 60.0
 KEEP_SECS = 24 * 3600.0
 """So long is a kept guest kept."""
@@ -89,7 +79,7 @@ class IncusGuest:
         self._attempt = attempt
         self._execute = attempt.node.execute
         owner = attempt.state.owner_id()
-        self._name = instance_name(owner, attempt.run_id, attempt.node.job_id, attempt.number)
+        self.name = instance_name(owner, attempt.run_id, attempt.node.job_id, attempt.number)
         self._notes = guest_notes(attempt.state)
         self._note: GuestNote | None = None
         self._mounts = GuestMounts()
@@ -130,7 +120,7 @@ class IncusGuest:
         is_vm = image.is_vm
         self.execution = {
             "project": site.project,
-            "instance": self._name,
+            "instance": self.name,
             "instance_type": "virtual-machine" if is_vm else "container",
             "image_alias": self._image_alias(),
             "image_fingerprint": image.fingerprint,
@@ -138,7 +128,7 @@ class IncusGuest:
         }
         spec = self._spec(image, profile)
         self._note = GuestNote(
-            name=self._name,
+            name=self.name,
             run_id=self._attempt.run_id,
             job_id=self._attempt.node.job_id,
             placement=self._attempt.node.placement,
@@ -151,7 +141,7 @@ class IncusGuest:
         self._notes.write(self._note)
         began = time.monotonic()
         start = GuestStart(
-            self._placement, self._incus, self._name, self._role(), self._image_alias()
+            self._placement, self._incus, self.name, self._role(), self._image_alias()
         )
         is_unpacked = image.fingerprint in found.unpacked
         creating = start.create(spec, pool or "", is_unpacked=is_unpacked)
@@ -199,12 +189,12 @@ class IncusGuest:
             devices["root"] = {"type": "disk", "path": "/", "pool": str(site.pool)}
         devices |= self._mounts.devices(is_vm=image.is_vm)
         return InstanceSpec(
-            self._name, image.fingerprint, image.is_vm, site.profile, config, devices
+            self.name, image.fingerprint, image.is_vm, site.profile, config, devices
         )
 
     async def _variables(self) -> dict[str, str]:
         """What the runner is told of the job; what is too long for a variable in files."""
-        variables, files = job_variables(self._execute, self._mounts, GRACE_SECS)
+        variables, files = job_variables(self._execute, self._mounts, guest_wait.GRACE_SECS)
         for name, data in files.items():
             await self._placement.write(self._outbox / name, data)
         return variables
@@ -212,83 +202,27 @@ class IncusGuest:
     async def wait(self, stop: Stop) -> Finish:
         """Wait for the job's result; a guest that never gives one is ended by the host."""
         self._is_pressing = stop.is_pressing
-        limit = self._execute.timeout_secs + GRACE_SECS + KILL_SECS + HOST_MARGIN_SECS
         log = self._attempt.directory / "guest.log"
-        async with self._placement.following(self._outbox, log) as followed:
-            result = asyncio.ensure_future(followed.result())
-            gone = asyncio.ensure_future(self._watch())
-            stopped = asyncio.ensure_future(stop.wait())
-            started = asyncio.ensure_future(followed.started())
-            ends: list[asyncio.Future[Any]] = [result, gone, stopped]
-            waits = [*ends, started]
-            try:
-                first = asyncio.FIRST_COMPLETED
-                await asyncio.wait(waits, timeout=SETUP_SECS, return_when=first)
-                await asyncio.wait(ends, timeout=limit, return_when=first)
-                if result.done():
-                    found = result.result()
-                    self._let_go()
-                    return _finish(found)
-                if stopped.done():
-                    await self._end_in_order(result, stop)
-                    return Finish(exit_code=None, stopped=True)
-                why = gone.result() if gone.done() else None
-                result.cancel()
-                return await self._last_words(followed) or self._silent(why)
-            finally:
-                for wait in waits:
-                    wait.cancel()
-                await asyncio.gather(*waits, return_exceptions=True)
+        following = self._placement.following(self._outbox, log)
+        return await GuestWait(self, self._execute.timeout_secs).finish(following, stop)
 
-    async def _end_in_order(self, result: asyncio.Future[Any], stop: Stop) -> None:
-        """Have the runner end the job, TERM first, unless somebody is in a hurry."""
-        hasty = asyncio.ensure_future(stop.haste.wait())
-        told = asyncio.ensure_future(self._tell_runner(stop_command()))
-        try:
-            limit = GRACE_SECS + STOP_MARGIN_SECS
-            await asyncio.wait({result, hasty}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in (hasty, told):
-                wait.cancel()
-            await asyncio.gather(hasty, told, return_exceptions=True)
+    async def stop_job(self) -> None:
+        """Tell the runner."""
+        await self._tell_runner(stop_command())
 
     async def _tell_runner(self, command: tuple[list[str], dict[str, str]]) -> None:
         """Have the runner do what needs no answer; a guest that is gone is no error."""
         with suppress(IncusError):
-            await in_thread(self._reached().execute, self._name, *command, EXEC_SECS)
+            await in_thread(self._reached().execute, self.name, *command, EXEC_SECS)
 
-    def _let_go(self) -> None:
+    def finished(self) -> None:
         """Ask for the guest's removal while its files are read, if nobody needs it any more."""
         if not self._attempt.may_be_kept and self._placement.user.uid == 0:
-            self._stopping = asyncio.ensure_future(in_thread(self._reached().stop, self._name))
+            self._stopping = asyncio.ensure_future(in_thread(self._reached().stop, self.name))
 
-    async def _last_words(self, followed: Following) -> Finish | None:
-        """The result of a guest that is gone or late, if it left one."""
-        began = time.monotonic()
-        # It may have left it long ago, and the host be out of reach.
-        await followed.carry()
-        limit = LAST_WORDS_SECS + 2 * (time.monotonic() - began)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(limit):
-                return _finish(await followed.result())
-        return None
-
-    def _silent(self, why: str | None) -> Finish:
-        """The end of a guest that left no result; `why` it is gone, if it is.
-
-        Raises:
-            InfrastructureError: it is.
-        """
-        if why is None:
-            return Finish(exit_code=None, timed_out=True)
-        raise InfrastructureError(
-            f"guest {self._name} {why} before its job was over",
-            "was it out of memory, or did the job shut it down?",
-        )
-
-    async def _watch(self) -> str:
-        """Wait until the guest doesn't run any more; why. Incus may come and go meanwhile."""
-        look = partial(self._reached().instance, self._name, patient=False)
+    async def gone(self) -> str:
+        """Ask Incus now and then, which may come and go meanwhile."""
+        look = partial(self._reached().instance, self.name, patient=False)
         while True:
             await asyncio.sleep(LOOK_SECS)
             with suppress(IncusError):
@@ -334,7 +268,7 @@ class IncusGuest:
     async def _keep(self, note: GuestNote) -> None:
         until = time.time() + KEEP_SECS
         labels = {EXPIRY_LABEL: f"{until:.0f}"}
-        await in_thread(self._reached().keep, self._name, labels)
+        await in_thread(self._reached().keep, self.name, labels)
         self._notes.change(note, kept_until=until)
         self.execution["kept_until"] = until
 
@@ -344,13 +278,13 @@ class IncusGuest:
             await self._stopping
         else:
             await self._hand_over()  # or its directory can't be removed
-            await in_thread(self._reached().stop, self._name)
+            await in_thread(self._reached().stop, self.name)
         self._notes.change(note, handed_over=True)
         self.execution["removal"] = "handed_over"
 
     async def _delete(self, note: GuestNote) -> None:
         """Remove what was only half made."""
-        await in_thread(self._reached().delete, self._name, DELETE_SECS)
+        await in_thread(self._reached().delete, self.name, DELETE_SECS)
         self._notes.forget(note.name)
         self.execution["removal"] = "removed"
 
@@ -367,26 +301,3 @@ class IncusGuest:
 
     def _took(self, what: str, began: float) -> None:
         self.execution[what] = round((time.monotonic() - began) * 1000)
-
-
-def _finish(result: dict[str, object]) -> Finish:
-    """How the job ended, as its runner says.
-
-    Raises:
-        InfrastructureError: it never ran, or the result is none.
-    """
-    match result:
-        case {"status": "passed"}:
-            return Finish(exit_code=0)
-        case {"status": "failed", "exit_code": int(code)} if code != 0:
-            return Finish(exit_code=code)
-        case {"status": "failed", "signal": int(number)}:
-            return Finish(exit_code=128 + number)
-        case {"status": "timed_out", "exit_code": int(code)}:
-            return Finish(exit_code=code, timed_out=True)
-        case {"status": "timed_out"}:
-            return Finish(exit_code=None, timed_out=True)
-        case {"status": "error", "message": str(message)}:
-            raise InfrastructureError(f"the job could not be run in its guest: {message}")
-        case _:
-            raise InfrastructureError("the guest's result is none that a runner writes")

@@ -1,0 +1,211 @@
+"""A job in a fresh Tart VM on a Mac, cloned for it from a base and deleted afterwards.
+
+`docs/tart.md` says step by step what happens. The runner in the guest is that of Incus guests; what
+the job prints and how it ends come through the directory that the guest has as /artifacts.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.guestviews import LEASE
+from jerichoci.layout import make_private
+from jerichoci.runtime import guest_wait
+from jerichoci.runtime.guest_job import whole_variables
+from jerichoci.runtime.guest_mounts import is_stored
+from jerichoci.runtime.guest_wait import GuestWait
+from jerichoci.runtime.tart_shares import (
+    AUTOMOUNTED,
+    CONTROL,
+    SOURCE,
+    TOOLCHAIN,
+    GuestShares,
+    share_variable,
+)
+from jerichoci.runtime.tart_toolchain import toolchain
+from jerichoci.runtime.tart_vm import TartVm
+from jerichoci.tart.files import BOOTSTRAP, RUNNER, guest_file
+from jerichoci.tart.name import VmName, owner_part
+from jerichoci.tart.note import VmNote, vm_notes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jerichoci.artifacts import Artifact
+    from jerichoci.placement import Placement
+    from jerichoci.runtime import Attempt, Finish
+    from jerichoci.stop import Stop
+
+KEEP_SECS = 24 * 3600.0
+"""So long is a kept VM kept."""
+JOB_FILE = "job.json"
+OPTIONS_FILE = "shares.json"
+"""In the attempt's scratch directory: the shares of a VM that may be booted again."""
+
+
+class TartGuest:
+    """The `tart` runtime."""
+
+    def __init__(self, placement: Placement, attempt: Attempt) -> None:
+        self._placement = placement
+        self._attempt = attempt
+        self._execute = attempt.node.execute
+        self._config = attempt.node.runtime_config
+        owner = owner_part(attempt.state.owner_id())
+        job_id = attempt.node.job_id
+        self.name = str(VmName(owner, attempt.run_id, job_id, attempt.number))
+        self._vm = TartVm(placement, self.name, attempt.host_log, attempt.scratch)
+        self._notes = vm_notes(attempt.state)
+        self._note: VmNote | None = None
+        self._is_ready = False
+        self._is_pressing: Callable[[], bool] | None = None
+        self._options: list[str] = []
+        self.execution: dict[str, Any] = {"vm": self.name, "base": self._config["base"]}
+
+    @property
+    def _outbox(self) -> Path:
+        return self._attempt.scratch / "artifacts"
+
+    @property
+    def _control(self) -> Path:
+        return self._attempt.scratch / "control"
+
+    async def prepare(self) -> None:
+        """Make what the VM will be shown."""
+        attempt = self._attempt
+        await self._placement.make_outbox(self._outbox)
+        await self._placement.make_directory(self._control)
+        make_private(attempt.artifacts.parent)
+        shares = GuestShares(writable_workspace=self._execute.writable_workspace)
+        shares.add_automounted(CONTROL, self._control)
+        shares.add_snapshot(attempt.snapshot)
+        shares.add_artifacts(self._outbox)
+        stored = [str(path) for path in attempt.inputs.values() if is_stored(path)]
+        view = await self._placement.guest_view(stored, attempt.scratch / LEASE)
+        if view is not None:
+            shares.add_store(view.path)
+        for ref in self._execute.inputs:
+            planned = attempt.inputs[ref.node_id]
+            shares.add_input(ref, planned, await self._placement.payload(planned))
+        first_in_path = await self._add_toolchain(shares)
+        named = self._add_own(shares)
+        self._options = shares.options()
+        await self._write_control(shares, first_in_path, named)
+
+    async def _add_toolchain(self, shares: GuestShares) -> str:
+        """Share the host's Rust toolchain, if the job wants it; the PATH that leads to it."""
+        if not self._config.get("mount_host_toolchain"):
+            return ""
+        sysroot = await toolchain(self._placement, self._attempt.snapshot)
+        shares.add_automounted(TOOLCHAIN, sysroot)
+        self.execution["toolchain"] = str(sysroot)
+        return f"{AUTOMOUNTED}/{TOOLCHAIN}/bin"
+
+    def _add_own(self, shares: GuestShares) -> dict[str, str]:
+        """Share what the job itself says; the variables that lead to it."""
+        named = {}
+        for row in self._config.get("shares") or ():
+            source, name = Path(row["path"]), row["name"]
+            shares.add_automounted(name, source, read_only=row.get("read_only", True))
+            named[share_variable(name)] = f"{AUTOMOUNTED}/{name}"
+        return named
+
+    async def _write_control(
+        self, shares: GuestShares, first_in_path: str, named: dict[str, str]
+    ) -> None:
+        xcode = self._config.get("xcode_path")
+        developer = {"DEVELOPER_DIR": f"{xcode}/Contents/Developer"} if xcode else {}
+        env = developer | self._execute.env | named | dict(shares.env)
+        variables = whole_variables(self._execute, env, guest_wait.GRACE_SECS)
+        variables["PIKACI_INCUS_MOUNTS"] = ""  # the bootstrap sees to them
+        if self._execute.writable_workspace:
+            variables["PIKACI_INCUS_SNAPSHOT"] = SOURCE
+        if first_in_path:
+            variables["PIKACI_INCUS_PATH"] = first_in_path
+        if xcode:
+            variables["PIKACI_INCUS_XCODE"] = xcode
+        files = {
+            RUNNER: guest_file(RUNNER),
+            BOOTSTRAP: guest_file(BOOTSTRAP),
+            "mounts": shares.mounts_file(),
+            "links": shares.links_file(),
+            JOB_FILE: json.dumps(variables).encode(),
+        }
+        for name, data in files.items():
+            await self._placement.write(self._control / name, data)
+        options = json.dumps(self._options).encode("utf-8", "surrogateescape")
+        await self._placement.write(self._attempt.scratch / OPTIONS_FILE, options)
+
+    async def launch(self) -> None:
+        """Clone the VM, boot it, and start the job."""
+        self._note = VmNote(
+            name=self.name,
+            run_id=self._attempt.run_id,
+            job_id=self._attempt.node.job_id,
+            away=self._placement.host if self._placement.is_away else None,
+        )
+        self._notes.write(self._note)
+        began = time.monotonic()
+        await self._vm.make(self._config["base"], self._execute.resources)
+        self._took("clone_ms", began)
+        began = time.monotonic()
+        await self._vm.boot(self._options)
+        self._took("boot_ms", began)
+        began = time.monotonic()
+        await self._vm.begin(JOB_FILE)
+        self._is_ready = True
+        self._took("start_ms", began)
+
+    async def wait(self, stop: Stop) -> Finish:
+        """Wait for the job's result, or for the VM's process to end without one."""
+        self._is_pressing = stop.is_pressing
+        following = self._placement.following(self._outbox, self._attempt.directory / "guest.log")
+        return await GuestWait(self, self._execute.timeout_secs).finish(following, stop)
+
+    async def gone(self) -> str:
+        """Wait for the VM's process."""
+        return await self._vm.ended()
+
+    async def stop_job(self) -> None:
+        """Tell the runner."""
+        await self._vm.tell(JOB_FILE, "--stop")
+
+    def finished(self) -> None:
+        """Nothing can be done by then: the VM shares what is still read."""
+
+    async def collect(self) -> list[Artifact]:
+        """Take what the guest left."""
+        into = self._attempt.artifacts.parent
+        return await self._placement.collect(self._outbox, into, self._is_pressing)
+
+    async def release(self, *, keep: bool) -> None:
+        """Delete the VM, or keep it for a look, switched off. One that never was ready goes."""
+        kept = keep and self._is_ready and self._note is not None
+        try:
+            if kept and self._note is not None:
+                await self._keep(self._note)
+            elif self._note is not None:
+                await self._vm.delete()
+                self._notes.forget(self.name)
+                self.execution["removal"] = "removed"
+        finally:
+            await self._vm.close()
+            if kept:
+                await self._placement.keep(self._attempt.scratch)
+            else:
+                await self._placement.remove(self._attempt.scratch)
+
+    async def _keep(self, note: VmNote) -> None:
+        await self._vm.halt()
+        until = time.time() + KEEP_SECS
+        self._notes.change(note, kept_until=until)
+        self.execution["kept_until"] = until
+
+    async def settle(self) -> None:
+        """Nothing was left to others."""
+
+    def _took(self, what: str, began: float) -> None:
+        self.execution[what] = round((time.monotonic() - began) * 1000)

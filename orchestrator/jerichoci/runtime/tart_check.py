@@ -1,0 +1,84 @@
+"""What a host must be, and have, before jobs start in macOS VMs on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import HostUnavailableError, InfrastructureError, UsageError
+from jerichoci.runtime.tart_toolchain import toolchain
+from jerichoci.tart.command import list_argv, parse_list, said
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jerichoci.placement import Placement
+    from jerichoci.plan import ExecuteNode
+    from jerichoci.process import Completed
+
+LOOK_SECS = 60.0
+"""For a program of the host to say what there is."""
+A_MAC = "Darwin arm64"
+
+
+async def check_mac(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
+    """See that the host is a Mac that can run VMs with macOS.
+
+    Raises:
+        UsageError: it isn't.
+        InfrastructureError: it could not be asked.
+    """
+    done = await placement.run(["uname", "-sm"], deadline_secs=LOOK_SECS)
+    machine = done.stdout.decode("utf-8", "replace").strip()
+    if machine == A_MAC:
+        return
+    where = f"host {placement.host}" if placement.is_away else "this machine"
+    hint = 'run it on such a Mac, or give it `placement = "remote_ssh"` and the `host` or `labels`'
+    raise UsageError(
+        f"job {nodes[0].job_id} runs in a macOS VM (runtime tart), which needs a Mac with Apple"
+        f" silicon, macOS 14 or later and tart; {where} is {machine or 'none'}",
+        "place it on another host" if placement.is_away else f"{hint} of one",
+    )
+
+
+async def check_vms(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
+    """See that the Mac has tart, and what these jobs' VMs are made from.
+
+    Raises:
+        UsageError: it hasn't; the hint says how to mend it.
+        InfrastructureError: it could not be asked.
+    """
+    known = {vm.name for vm in parse_list(await _listed(placement))}
+    for node in nodes:
+        base = str(node.runtime_config["base"])
+        if "/" not in base and base not in known:
+            raise UsageError(
+                f"{placement.host} has no VM {base}, the base of job {node.job_id}",
+                f"`tart clone REGISTRY/IMAGE {base}` there makes one, or name the image itself",
+            )
+        await _check_shares(placement, node)
+    if any(node.runtime_config.get("mount_host_toolchain") for node in nodes):
+        await toolchain(placement)
+
+
+async def _listed(placement: Placement) -> Completed:
+    mend = "`brew install openai/tools/tart`, or its place in the `search_path` of hosts.toml"
+    try:
+        done = await placement.run(list_argv(), deadline_secs=LOOK_SECS)
+    except HostUnavailableError:
+        raise
+    except InfrastructureError as error:
+        raise UsageError(f"{placement.host} has no tart on its PATH", mend) from error
+    if done.exit_code != 0:
+        raise UsageError(f"tart on {placement.host} can't list its VMs: {said(done)}", mend)
+    return done
+
+
+async def _check_shares(placement: Placement, node: ExecuteNode) -> None:
+    for row in node.runtime_config.get("shares") or ():
+        path = str(row["path"])
+        done = await placement.run(["test", "-d", path], deadline_secs=LOOK_SECS)
+        if done.exit_code != 0:
+            raise UsageError(
+                f"{placement.host} has no directory {path}, which job {node.job_id} shares",
+                "make it there, or change the job's `tart.shares`",
+            )

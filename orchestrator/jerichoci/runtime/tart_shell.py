@@ -1,0 +1,99 @@
+"""A shell in the VM of a job, which was kept switched off and is booted for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import time
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.errors import UsageError
+from jerichoci.runtime.guest_job import COMMAND, ENV, READ_STDIN
+from jerichoci.runtime.tart import JOB_FILE, OPTIONS_FILE
+from jerichoci.runtime.tart_vm import TartVm
+from jerichoci.tart.note import vm_notes
+from jerichoci.terminal import on_terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jerichoci.placement import Placement
+    from jerichoci.runtime import Attempt
+
+SHELL_FILE = "shell.json"
+SHELL_LOG = "shell.log"
+"""Beside host.log: what tart says while the VM is there for a shell."""
+FILE_BYTES = 64 * 1024 * 1024
+ROOM_SECS = 0.0
+"""A person is told at once that other VMs run."""
+
+
+async def open_vm_shell(
+    placement: Placement, attempt: Attempt, execution: Mapping[str, Any], command: Sequence[str]
+) -> int:
+    """Boot an attempt's VM, open a shell in it or run a command, and switch it off; the exit code.
+
+    Raises:
+        UsageError: the VM was not kept, or it is gone.
+        InfrastructureError: it doesn't boot, or other VMs have all the room.
+    """
+    name = _kept(attempt, execution)
+    options = await placement.read(attempt.scratch / OPTIONS_FILE, FILE_BYTES)
+    control = attempt.scratch / "control"
+    job = await placement.read(control / JOB_FILE, FILE_BYTES)
+    if options is None or job is None:
+        raise _refusal(attempt, f"the VM of job {attempt.node.job_id} is gone")
+    is_terminal = on_terminal()
+    variables = _shell(json.loads(job), attempt, command, terminal=is_terminal)
+    await placement.write(control / SHELL_FILE, json.dumps(variables).encode())
+    log = attempt.directory / SHELL_LOG
+    vm = TartVm(placement, name, log, attempt.scratch)
+    try:
+        await vm.boot(json.loads(options), ROOM_SECS)
+        await vm.begin(JOB_FILE, "--check-contract")
+        flags = ("-i", "-t") if is_terminal else ("-i",)
+        return await placement.attend(
+            vm.bootstrap(SHELL_FILE, "--shell", flags=flags),
+            cwd=placement.state_root,
+            env=dict(placement.environment) | {"TERM": os.environ.get("TERM", "dumb")},
+        )
+    finally:
+        try:
+            await vm.halt()
+        finally:
+            await vm.close()
+
+
+def _kept(attempt: Attempt, execution: Mapping[str, Any]) -> str:
+    """The name of the attempt's VM."""
+    name = execution.get("vm")
+    note = next((note for note in vm_notes(attempt.state).all() if note.name == name), None)
+    if note is not None and note.is_kept():
+        return note.name
+    until = note.kept_until if note is not None else execution.get("kept_until")
+    if until is None:
+        raise _refusal(attempt, f"run {attempt.run_id} kept no VM of job {attempt.node.job_id}")
+    if time.time() >= until:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(until))
+        raise _refusal(attempt, f"the VM of job {attempt.node.job_id} was kept until {when}")
+    raise _refusal(attempt, f"the VM of job {attempt.node.job_id} is gone")
+
+
+def _refusal(attempt: Attempt, sentence: str) -> UsageError:
+    return UsageError(sentence, f"`pikaci rerun {attempt.run_id} --keep always` keeps another one")
+
+
+def _shell(
+    variables: dict[str, str], attempt: Attempt, command: Sequence[str], *, terminal: bool
+) -> dict[str, str]:
+    """What the runner was told of the job, changed for a shell or one command."""
+    del variables[COMMAND]
+    if command:
+        variables[COMMAND] = shlex.join(command)
+    elif not terminal:
+        variables[COMMAND] = READ_STDIN
+    else:
+        prompt = {"PS1": f"{attempt.node.job_id}$ "}
+        variables[ENV] = json.dumps(prompt | json.loads(variables[ENV]))
+    return variables | {"TERM": os.environ.get("TERM", "dumb")}

@@ -1,0 +1,21 @@
+"""Notes of the VMs that one state root has made: `<state_root>/vms/<name>.json`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jerichoci.notes import Note, Notes
+
+if TYPE_CHECKING:
+    from jerichoci.layout import StateLayout
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmNote(Note):
+    """A VM."""
+
+
+def vm_notes(state: StateLayout) -> Notes[VmNote]:
+    """The notes of a state root."""
+    return Notes(state.root / "vms", VmNote)
