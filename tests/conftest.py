@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.layout import StateLayout
+from jerichoci.signals import catching_ignored
 from jerichoci.snapshot import take_snapshot
 from runner import Runner
 from usertree import UserTree
@@ -15,6 +16,13 @@ from usertree import UserTree
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals() -> Iterator[None]:
+    """What these tests start ignores no signal, however they themselves were started."""
+    with catching_ignored():
+        yield
 
 
 @pytest.fixture
