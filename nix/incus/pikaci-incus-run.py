@@ -9,20 +9,27 @@ The host execs it, as root, with these variables:
     PIKACI_INCUS_GUEST_COMMAND       run as `bash --noprofile --norc -c COMMAND`
     PIKACI_INCUS_TIMEOUT_SECS        whole seconds; then TERM to all of the job, then KILL
     PIKACI_INCUS_RUN_AS_ROOT         0: as user pikaci (uid 1000, group users); 1: as root
+    PIKACI_INCUS_USER                the name of another user for jobs that aren't root, whom the
+                                     guest has (default: pikaci)
     PIKACI_INCUS_WRITABLE_WORKSPACE  1 (default): what the job writes lies over the snapshot, which
                                      stays as it is; 0: read-only
+    PIKACI_INCUS_SNAPSHOT            where the snapshot is, if not at the workspace, which is then
+                                     made: a writable copy, and nothing is mounted
     PIKACI_INCUS_STORE               where the host mounted store paths, to be seen at /nix/store
                                      (default: nowhere)
     PIKACI_INCUS_ENV                 the job's variables, a JSON object of strings (default: none)
+    PIKACI_INCUS_PATH                directories that come first in the PATH the runner gives
+                                     (default: none)
     PIKACI_INCUS_GRACE_SECS          from TERM to KILL (default 10)
     PIKACI_INCUS_MOUNTS              paths that must be mounts, with `:` between them
                                      (default: /workspace/snapshot:/artifacts); the store's is one
 
 The kernel takes 128 KiB a variable. What is longer goes into a file:
-`PIKACI_INCUS_GUEST_COMMAND_FILE` and `PIKACI_INCUS_ENV_FILE` name files to read instead. Nothing
-else of the exec's environment reaches the job. It gets a small one of the runner's (PATH, HOME,
-USER, LOGNAME, SHELL, LANG), over that what the guest's own `/etc/pikaci/environment.json` says,
-over that PIKACI_INCUS_ENV, and PIKACI_ARTIFACTS.
+`PIKACI_INCUS_GUEST_COMMAND_FILE` and `PIKACI_INCUS_ENV_FILE` name files to read instead. A host
+whose exec passes no variables writes them all into one, a JSON object of strings: `--variables
+FILE`, whose values go over the exec's. Nothing else of the exec's environment reaches the job. It
+gets a small one of the runner's (PATH, HOME, USER, LOGNAME, SHELL, PWD, LANG), over that what the
+guest's own `/etc/pikaci/environment.json` says, over that PIKACI_INCUS_ENV, and PIKACI_ARTIFACTS.
 
     /workspace/snapshot      the snapshot, which the host mounts; the job's working directory
     /artifacts/guest.log     what the job printed, by way of a pipe that is the job's user's: who
@@ -67,7 +74,8 @@ terminating (reason: timeout | stop), command_finished (status, exit_code). work
     overlay_in_memory  likewise, where that disk can't carry an overlay
     copy               on the guest's disk, over the snapshot: for a job of user pikaci where the
                        snapshot is another user's, so that through an overlay it couldn't write.
-                       Contents, modes, times and symbolic links are the snapshot's, all is pikaci's
+                       Contents, modes, times and symbolic links are the snapshot's, all is
+                       pikaci's. With PIKACI_INCUS_SNAPSHOT it is the workspace itself
     read_only          the snapshot itself
 
 Where the guest has a store of its own, an overlay shows both at /nix/store, the host's first, and
@@ -77,7 +85,12 @@ The command leads a session and a process group. On Linux the runner is its subr
 starts, `setsid` and double forks included, stays below the runner, is found through /proc, and is
 killed when the command ends. (A PID namespace would hold it as well, but an unprivileged container
 may not mount the /proc that belongs to one.) What a job that is root has the guest's systemd start
-is the guest's. Without /proc (macOS) only the process group is killed.
+is the guest's.
+
+On a Mac, too, Python 3.9 or later runs it. There it mounts nothing: a writable workspace takes
+PIKACI_INCUS_SNAPSHOT, a read-only one a snapshot that is so, MOUNTS and STORE name nothing, and a
+job whose user owns /artifacts can write to all of it. Without /proc only the command's process
+group is killed. Where /artifacts/files can't be given to the job's user, all may write there.
 
 `--stop` tells the runner that is at work to end its job: TERM to all of it, then KILL, and the
 result says so. Where none is at work it does nothing.
@@ -105,6 +118,7 @@ SCHEMA_VERSION = 1
 
 STARTED, USAGE, NOT_READY, NO_PROCESS, UNWRITABLE, OTHER_CONTRACT = 0, 64, 69, 71, 73, 76
 
+PIKACI = "pikaci"
 PIKACI_UID = 1000
 USERS_GID = 100
 GRACE_SECS = 10.0
@@ -124,12 +138,14 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 CLONE_NEWNS = 0x20000
 SENDFILE_BYTES = 1 << 30
+COPY_BYTES = 1024 * 1024
 NO_ID = 2**32 - 1
 """To chown(2): leave it."""
 PATH = (
     "/run/wrappers/bin:/etc/profiles/per-user/pikaci/bin:/run/current-system/sw/bin:"
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
+MAC_PATH = "/opt/homebrew/bin:/opt/homebrew/sbin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
 
 class Refusal(Exception):  # noqa: N818 - it refuses
@@ -151,8 +167,9 @@ class LogError(Exception):
 class Paths:
     """Where things are in the guest."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, snapshot: str = "") -> None:
         self.root = root
+        self.snapshot = snapshot or self.workspace
 
     def at(self, path: str) -> str:
         """The place of an absolute path of the guest."""
@@ -182,6 +199,8 @@ class Job:
         as_root: bool,
         writable: bool,
         store: str,
+        user: str,
+        path: str,
     ) -> None:
         self.command = command
         self.env = env
@@ -190,6 +209,8 @@ class Job:
         self.as_root = as_root
         self.writable = writable
         self.store = store
+        self.user = user
+        self.path = path
 
 
 class User:
@@ -243,6 +264,8 @@ def read_job(variables: dict[str, str]) -> Job:
         as_root=_flag(variables, "PIKACI_INCUS_RUN_AS_ROOT", None),
         writable=_flag(variables, "PIKACI_INCUS_WRITABLE_WORKSPACE", "1"),
         store=read_store(variables),
+        user=read_user(variables),
+        path=read_path(variables),
     )
 
 
@@ -268,6 +291,38 @@ def read_store(variables: dict[str, str]) -> str:
             USAGE, f"PIKACI_INCUS_STORE is {store!r}, not an absolute path in plain letters"
         )
     return store
+
+
+def read_snapshot(variables: dict[str, str]) -> str:
+    """Take from the host's variables where the snapshot is; empty if at the workspace."""
+    snapshot = variables.get("PIKACI_INCUS_SNAPSHOT", "")
+    if snapshot and not snapshot.startswith("/"):
+        raise Refusal(USAGE, f"PIKACI_INCUS_SNAPSHOT is {snapshot!r}, not an absolute path")
+    if snapshot and not _flag(variables, "PIKACI_INCUS_WRITABLE_WORKSPACE", "1"):
+        raise Refusal(USAGE, "a read-only workspace is where the snapshot is: no other is to be")
+    return snapshot
+
+
+def read_user(variables: dict[str, str]) -> str:
+    """Take from the host's variables the name of the user of jobs that aren't root."""
+    return variables.get("PIKACI_INCUS_USER") or PIKACI
+
+
+def read_path(variables: dict[str, str]) -> str:
+    """Take from the host's variables what comes first in PATH; empty if nothing does."""
+    return variables.get("PIKACI_INCUS_PATH", "")
+
+
+def read_variables(file: str) -> dict[str, str]:
+    """Read the host's variables from a file.
+
+    Raises:
+        Refusal: it can't be read, or is something else.
+    """
+    try:
+        return _strings(file, _read(file))
+    except (OSError, UnicodeError) as error:
+        raise Refusal(USAGE, f"the variables can't be read: {error}") from None
 
 
 def _text(variables: dict[str, str], name: str, default: str | None) -> str:
@@ -331,7 +386,7 @@ def check_ready(variables: dict[str, str], paths: Paths) -> None:
         Refusal: not so.
     """
     store = read_store(variables)
-    for directory in (paths.workspace, paths.artifacts):
+    for directory in (paths.snapshot, paths.artifacts):
         if not os.path.isdir(directory):
             raise Refusal(NOT_READY, f"{directory} isn't there yet")
     expected = variables.get("PIKACI_INCUS_MOUNTS", f"{paths.workspace}:{paths.artifacts}")
@@ -433,6 +488,9 @@ class Records:
         directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(directory)
+        except OSError as error:
+            if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+                raise  # a share's directory may have no such thing
         finally:
             os.close(directory)
 
@@ -441,12 +499,16 @@ def _write_whole(path: str, data: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(path, flags, 0o644)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+        _write(fd, data)
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 # What the job sees
@@ -470,7 +532,7 @@ def show_store(paths: Paths, store: str) -> str:
 
 
 def prepare_workspace(paths: Paths, user: User, *, writable: bool) -> str:
-    """Mount what the job works in over the snapshot; say what it is.
+    """Mount what the job works in over the snapshot, or copy it; say what it is.
 
     Raises:
         OSError: a directory can't be made.
@@ -478,10 +540,14 @@ def prepare_workspace(paths: Paths, user: User, *, writable: bool) -> str:
     """
     directory = paths.at("/var/lib/pikaci/workspace")
     if not writable:
-        if not os.statvfs(paths.workspace).f_flag & os.ST_RDONLY:
+        if _on_linux() and not os.statvfs(paths.workspace).f_flag & os.ST_RDONLY:
             _mount(paths.workspace, paths.workspace, "", MS_BIND, "")
             _mount("", paths.workspace, "", MS_BIND | MS_REMOUNT | MS_RDONLY, "")
         return "read_only"
+    if paths.snapshot != paths.workspace:
+        os.makedirs(paths.at("/workspace"), 0o755, exist_ok=True)
+        copy_snapshot(os.path.realpath(paths.snapshot), paths.workspace, user)
+        return "copy"
     if user.uid and os.stat(paths.workspace).st_uid != user.uid:
         os.makedirs(directory, 0o700, exist_ok=True)
         copy_snapshot(paths.workspace, f"{directory}/copy", user)
@@ -598,15 +664,23 @@ def _copy_file(name: str, source: int, target: int, user: User) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     writer = os.open(name, flags, 0o600, dir_fd=target)
     status = os.fstat(reader)
+    if _on_linux():
+        _send(reader, writer, status.st_size)
+    else:
+        while data := os.read(reader, COPY_BYTES):
+            _write(writer, data)
+    os.close(reader)
+    _finish(writer, status, user)
+    os.close(writer)
+
+
+def _send(reader: int, writer: int, size: int) -> None:
     copied = 0
-    while copied < status.st_size:
+    while copied < size:
         count = os.sendfile(writer, reader, copied, SENDFILE_BYTES)
         if not count:
             break
         copied += count
-    os.close(reader)
-    _finish(writer, status, user)
-    os.close(writer)
 
 
 def _finish(fd: int, status: os.stat_result, user: User) -> None:
@@ -623,21 +697,36 @@ def _open_directory(path: str, parent: int | None = None) -> int:
 # The command
 
 
-def find_user(*, as_root: bool) -> User:
-    """Whom the job runs as; a guest without a user pikaci has its numbers."""
-    uid = 0 if as_root else PIKACI_UID
+def find_user(name: str, *, as_root: bool) -> User:
+    """Whom the job runs as; a guest without a user pikaci has its numbers.
+
+    Raises:
+        StartError: the guest has no user of another name.
+    """
     try:
-        entry = pwd.getpwuid(uid)
+        if as_root or name == PIKACI:
+            entry = pwd.getpwuid(0 if as_root else PIKACI_UID)
+        else:
+            entry = pwd.getpwnam(name)
     except KeyError:
+        if not as_root and name != PIKACI:
+            raise StartError(f"the guest has no user {name!r}") from None
         entry = None
     if as_root:
         return User("root", 0, 0, entry.pw_dir if entry else "/root")
-    if entry is None or entry.pw_name != "pikaci":
-        return User("pikaci", PIKACI_UID, USERS_GID, "/tmp")  # noqa: S108 - there is no home
-    return User("pikaci", entry.pw_uid, entry.pw_gid, entry.pw_dir)
+    if entry is None or entry.pw_name != name:
+        return User(PIKACI, PIKACI_UID, USERS_GID, "/tmp")  # noqa: S108 - there is no home
+    return User(name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
 
 
-def job_environment(env: dict[str, str], user: User, paths: Paths, bash: str) -> dict[str, str]:
+def base_path() -> str:
+    """Where the platform has programs."""
+    return PATH if _on_linux() else MAC_PATH
+
+
+def job_environment(
+    env: dict[str, str], user: User, paths: Paths, *, bash: str, path: str
+) -> dict[str, str]:
     """The whole environment of the command."""
     try:
         guest = _strings("environment.json", _read(paths.at("/etc/pikaci/environment.json")))
@@ -646,12 +735,13 @@ def job_environment(env: dict[str, str], user: User, paths: Paths, bash: str) ->
     except (OSError, Refusal) as error:
         raise StartError(f"{paths.at('/etc/pikaci/environment.json')}: {error}") from None
     base = {
-        "PATH": PATH,
+        "PATH": f"{path}:{base_path()}" if path else base_path(),
         "HOME": user.home,
         "USER": user.name,
         "LOGNAME": user.name,
         "SHELL": bash,
-        "LANG": "C.UTF-8",
+        "PWD": paths.workspace,  # which may lie behind a link
+        "LANG": "C.UTF-8" if _on_linux() else "en_US.UTF-8",
     }
     return {**base, **guest, **env, "PIKACI_ARTIFACTS": f"{paths.artifacts}/files"}
 
@@ -662,10 +752,10 @@ def find_bash() -> str:
     Raises:
         StartError: nowhere.
     """
-    for directory in PATH.split(":"):
+    for directory in base_path().split(":"):
         if os.access(f"{directory}/bash", os.X_OK):
             return f"{directory}/bash"
-    raise StartError(f"there is no bash in {PATH}")
+    raise StartError(f"there is no bash in {base_path()}")
 
 
 def start_command(job: Job, user: User, paths: Paths, log: int) -> int:
@@ -675,7 +765,7 @@ def start_command(job: Job, user: User, paths: Paths, log: int) -> int:
         StartError: the kernel refuses.
     """
     bash = find_bash()
-    environment = job_environment(job.env, user, paths, bash)
+    environment = job_environment(job.env, user, paths, bash=bash, path=job.path)
     arguments = [bash, "--noprofile", "--norc", "-c", job.command]
     reader, writer = os.pipe()
     pid = os.fork()
@@ -685,7 +775,8 @@ def start_command(job: Job, user: User, paths: Paths, log: int) -> int:
             null = os.open(os.devnull, os.O_RDONLY)
             for source, target in ((null, 0), (log, 1), (log, 2)):
                 os.dup2(source, target)
-            if user.uid != 0 and os.stat(paths.artifacts).st_uid == user.uid:
+            owned = user.uid != 0 and os.stat(paths.artifacts).st_uid == user.uid
+            if owned and _on_linux():
                 _close_artifacts(paths)
             _become(user, paths.workspace)
             os.execve(bash, arguments, environment)  # noqa: S606 - there is no shell but the job's
@@ -727,11 +818,7 @@ def _become(user: User, directory: str) -> None:
         signal.signal(number, signal.SIG_DFL)
     os.umask(0o022)
     if os.geteuid() == 0:
-        try:
-            groups = os.getgrouplist(user.name, user.gid)
-        except OSError:
-            groups = [user.gid]
-        os.setgroups(groups)
+        os.initgroups(user.name, user.gid)
         os.setgid(user.gid)
         os.setuid(user.uid)
     os.chdir(directory)
@@ -746,8 +833,9 @@ class Log:
 
     def __init__(self, file: int, user: User) -> None:
         source, self.sink = os.pipe()
-        os.fchown(self.sink, user.uid, user.gid)
-        _enlarge(self.sink)
+        if _on_linux():
+            os.fchown(self.sink, user.uid, user.gid)
+            _enlarge(self.sink)
         self._done, done = os.pipe()
         child = os.fork()
         if child == 0:
@@ -786,7 +874,7 @@ def _enlarge(pipe: int) -> None:
     try:
         fcntl.fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)
     except OSError:
-        return  # more than this user may have, or no Linux
+        return  # more than this user may have
 
 
 def _copy(source: int, file: int) -> str:
@@ -817,7 +905,6 @@ class Waiter:
     """Waits for a command and for the word to stop, and ends what the command started."""
 
     def __init__(self) -> None:
-        import ctypes
         import signal
 
         self._told_to_stop = False
@@ -829,7 +916,9 @@ class Waiter:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        if sys.platform.startswith("linux"):
+        if _on_linux():
+            import ctypes
+
             ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def _stop(self, _number: int, _frame: object) -> None:
@@ -929,7 +1018,7 @@ def run(job: Job, paths: Paths, records: Records) -> None:
     """
     started_at = timestamp()
     try:
-        user = find_user(as_root=job.as_root)
+        user = find_user(job.user, as_root=job.as_root)
         log = Log(_open_artifacts(paths, user), user)
         waiter = Waiter()
         if job.store:
@@ -953,7 +1042,11 @@ def run(job: Job, paths: Paths, records: Records) -> None:
 def _open_artifacts(paths: Paths, user: User) -> int:
     files = f"{paths.artifacts}/files"
     os.makedirs(files, 0o755, exist_ok=True)
-    os.chown(files, user.uid, user.gid)
+    try:
+        os.chown(files, user.uid, user.gid)
+    except OSError:
+        if os.stat(files).st_uid != user.uid:  # in a share whose owners are the host's
+            os.chmod(files, 0o777)  # noqa: PTH101, S103 - all the job is to write in
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(f"{paths.artifacts}/guest.log", flags, 0o644)
 
@@ -1017,11 +1110,12 @@ def shell(variables: dict[str, str], paths: Paths) -> NoReturn:
         Refusal: a variable is wrong, or the guest has no shell.
     """
     as_root, env = _flag(variables, "PIKACI_INCUS_RUN_AS_ROOT", None), read_env(variables)
-    name = "PIKACI_INCUS_GUEST_COMMAND"
-    what = ["-c", read_command(variables)] if {name, f"{name}_FILE"} & set(variables) else ["-i"]
+    name, path = read_user(variables), read_path(variables)
+    asked = {"PIKACI_INCUS_GUEST_COMMAND", "PIKACI_INCUS_GUEST_COMMAND_FILE"} & set(variables)
+    what = ["-c", read_command(variables)] if asked else ["-i"]
     try:
-        user, bash = find_user(as_root=as_root), find_bash()
-        environment = job_environment(env, user, paths, bash)
+        user, bash = find_user(name, as_root=as_root), find_bash()
+        environment = job_environment(env, user, paths, bash=bash, path=path)
         environment["TERM"] = variables.get("TERM") or "dumb"
         environment.setdefault("PS1", r"pikaci:\w\$ ")
         if os.isatty(0) and os.geteuid() == 0:
@@ -1131,10 +1225,14 @@ def _identity(fd: int) -> tuple[int, int]:
 def main(arguments: list[str]) -> int:
     """Do what the arguments and variables say; the exit code."""
     root, action, owner = "", "", (NO_ID, NO_ID)
+    variables = dict(os.environ)
     while arguments:
         argument, *arguments = arguments
         if argument == "--root" and arguments:
             root, *arguments = arguments
+        elif argument == "--variables" and arguments:
+            variables.update(read_variables(arguments[0]))
+            arguments = arguments[1:]
         elif not action and argument in {"--check-contract", "--shell", "--stop"}:
             action = argument
         elif not action and argument == "--hand-over" and arguments:
@@ -1144,10 +1242,10 @@ def main(arguments: list[str]) -> int:
             raise Refusal(
                 USAGE,
                 f"unknown argument {argument!r}; this program has one of --check-contract, "
-                "--stop, --shell, and --hand-over UID:GID",
+                "--stop, --shell, and --hand-over UID:GID, with --variables FILE",
             )
-    paths, variables = Paths(root), dict(os.environ)
     check_contract(variables)
+    paths = Paths(root, read_snapshot(variables))
     if action == "--shell":
         shell(variables, paths)
     if action == "--stop":
@@ -1197,6 +1295,11 @@ def stop(paths: Paths) -> None:
             os.kill(int(json.loads(line)["pid"]), signal.SIGTERM)
         except (ValueError, KeyError, TypeError, ProcessLookupError):
             return
+
+
+def _on_linux() -> bool:
+    """Say whether this is no Mac."""
+    return sys.platform.startswith("linux")
 
 
 def _answer(state: str) -> None:

@@ -1,0 +1,298 @@
+"""What makes a macOS guest ready for a job, and again when it is asked again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from guest.guest import wait_for
+from guest.mac import BOOTSTRAP, CONTROL, SHARES, SYNTHETIC, Mac
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Says what it was called with, and as whom.
+ECHO = """
+import json, os, sys
+print(json.dumps([sys.argv[1:], os.getuid(), os.environ.get("PIKACI_INCUS_USER")]))
+sys.exit(int(sys.argv[3]) if len(sys.argv) > 3 else 0)
+"""
+JOB = {"RUN_AS_ROOT": "0", "TIMEOUT_SECS": "60"}
+ARTIFACTS = "pikaci-artifacts\tartifacts\t/artifacts\n"
+
+
+@pytest.fixture
+def mac() -> Iterator[Mac]:
+    # Not tmp_path, which is below a directory of root's alone.
+    directory = Path(tempfile.mkdtemp(dir="/tmp", prefix="pikaci-mac-"))
+    directory.chmod(0o755)
+    with Mac(directory) as mac:
+        yield mac
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def echo(mac: Mac) -> Mac:
+    """A guest whose runner says what it was called with."""
+    mac.replace_runner(ECHO)
+    return mac
+
+
+def test_the_runner_is_roots_and_knows_the_agents_user(echo: Mac) -> None:
+    assert said(echo.bootstrap()) == [["--variables", f"{CONTROL}/job.json"], 0, "admin"]
+
+
+def test_an_agent_that_is_root_has_the_macs_first_user(echo: Mac) -> None:
+    assert said(echo.bootstrap(user=0)) == [["--variables", f"{CONTROL}/job.json"], 0, "admin"]
+
+
+def test_arguments_are_passed_on_and_so_is_the_exit_code(echo: Mac) -> None:
+    echo.write_control(name="a shell.json")
+    done = echo.bootstrap("a shell.json", "7", "two words", "")
+
+    assert done.returncode == 7
+    assert json.loads(done.stdout)[0] == [
+        "--variables",
+        f"{CONTROL}/a shell.json",
+        "7",
+        "two words",
+        "",
+    ]
+
+
+def test_what_is_typed_reaches_the_runner(mac: Mac) -> None:
+    mac.replace_runner("import sys; print(sys.stdin.read())")
+
+    assert mac.bootstrap(stdin="typed").stdout == "typed\n"
+
+
+def test_a_tag_is_mounted_once(echo: Mac) -> None:
+    echo.share("pikaci-inputs", "one")
+    echo.share("pikaci-inputs", "two")
+    mounts = "pikaci-inputs\tone\t/staged/one\npikaci-inputs\ttwo\t/staged/two\n"
+    echo.write_control(mounts)
+    for _ in range(2):
+        said(echo.bootstrap())
+
+    assert (echo.host / "mounted").read_text() == "pikaci-inputs\n"
+    assert echo.sh("readlink /staged/one /staged/two").split() == [
+        f"{SHARES}/pikaci-inputs/one",
+        f"{SHARES}/pikaci-inputs/two",
+    ]
+
+
+def test_a_tag_may_be_mounted_only(echo: Mac) -> None:
+    (echo.share("pikaci-inputs", "one") / "tool").write_text("it")
+    target = f"{SHARES}/pikaci-inputs/one/tool"
+    echo.write_control("pikaci-inputs\t\t\n", f"{target}\t/staged/a tool")
+    said(echo.bootstrap())
+
+    assert echo.sh("cat '/staged/a tool'") == "it"
+
+
+def test_what_the_sealed_root_lacks_is_made_by_synthetic_conf(echo: Mac) -> None:
+    echo.share("pikaci-artifacts", "artifacts")
+    echo.write_control(ARTIFACTS)
+    said(echo.bootstrap())
+
+    assert echo.at(SYNTHETIC).read_text() == (
+        "workspace\tprivate/var/pikaci/root/workspace\n"
+        "artifacts\tprivate/var/pikaci/root/artifacts\n"
+    )
+    assert echo.sh("readlink /workspace") == "private/var/pikaci/root/workspace\n"
+    echo.sh("test -d /workspace; touch /artifacts/file")
+    assert (echo.shares / "pikaci-artifacts" / "artifacts" / "file").exists()
+
+
+def test_a_second_time_changes_nothing(echo: Mac) -> None:
+    echo.share("pikaci-artifacts", "artifacts")
+    (echo.share("pikaci-store", "store") / "entry").touch()
+    echo.write_control(f"{ARTIFACTS}pikaci-store\tstore\t/nix/store\n", "/etc\t/staged/etc\n")
+    look = "cd /private/var/pikaci && find . ! -path './shares/*' -printf '%p %l %t\\n'"
+    said(echo.bootstrap())
+    before = echo.sh(look), echo.at(SYNTHETIC).read_text()
+    said(echo.bootstrap())
+
+    assert (echo.sh(look), echo.at(SYNTHETIC).read_text()) == before
+
+
+def test_lines_of_synthetic_conf_stay(echo: Mac) -> None:
+    echo.at(SYNTHETIC).write_text("nix\nworkspace\tprivate/var/mine")
+    echo.sh("mkdir /private/var/mine")
+    echo.write_control(links="/etc\t/staged/etc\n")
+    said(echo.bootstrap())
+
+    assert echo.at(SYNTHETIC).read_text() == (
+        "nix\nworkspace\tprivate/var/mine\nstaged\tprivate/var/pikaci/root/staged\n"
+    )
+
+
+def test_names_that_are_there_are_used_as_they_are(echo: Mac) -> None:
+    echo.sh("mkdir -p /workspace /opt/tools; mkdir /private/var/mine; ln -s private/var/mine /data")
+    echo.write_control(links="/etc\t/opt/tools/etc\n/usr\t/data/usr\n/var\t/data/deep/var\n")
+    said(echo.bootstrap())
+
+    assert not echo.at(SYNTHETIC).exists()
+    assert echo.sh("readlink /opt/tools/etc /private/var/mine/usr /data/deep/var").split() == [
+        "/etc",
+        "/usr",
+        "/var",
+    ]
+
+
+def test_an_empty_directory_gives_way(echo: Mac) -> None:
+    echo.share("pikaci-artifacts", "artifacts")
+    echo.sh("mkdir -p /artifacts")
+    echo.write_control(ARTIFACTS)
+    said(echo.bootstrap())
+
+    assert echo.sh("readlink /artifacts") == f"{SHARES}/pikaci-artifacts/artifacts\n"
+
+
+def test_a_directory_with_something_in_it_does_not(echo: Mac) -> None:
+    echo.share("pikaci-artifacts", "artifacts")
+    echo.sh("mkdir -p /artifacts/mine")
+    echo.write_control(ARTIFACTS)
+
+    assert refused(echo.bootstrap()) == (
+        71,
+        "/artifacts is there already, and nothing can take its place",
+    )
+
+
+def test_a_guest_without_a_store_has_the_hosts(echo: Mac) -> None:
+    (echo.share("pikaci-store", "store") / "abc-hello").write_text("hello")
+    echo.write_control("pikaci-store\tstore\t/nix/store\n")
+    said(echo.bootstrap())
+
+    assert echo.sh("cat /nix/store/abc-hello; readlink /nix/store") == (
+        f"hello{SHARES}/pikaci-store/store\n"
+    )
+
+
+def test_a_guests_own_store_gets_what_it_lacks(echo: Mac) -> None:
+    store = echo.share("pikaci-store", "store")
+    for number in range(1100):
+        (store / f"abc-{number}").write_text(str(number))
+    (store / "to-nowhere").symlink_to("nowhere")
+    echo.sh("mkdir -p /nix/store; echo own > /nix/store/abc-7; echo own > /nix/store/mine")
+    echo.write_control("pikaci-store\tstore\t/nix/store\n")
+    for _ in range(2):
+        said(echo.bootstrap())
+
+    assert echo.sh("cd /nix/store; cat abc-7 mine; cat abc-8 abc-1099; ls | wc -l") == (
+        "own\nown\n810991102\n"
+    )
+
+
+def test_a_tag_that_is_not_there_is_one_to_try_again(echo: Mac) -> None:
+    echo.write_control(ARTIFACTS)
+
+    code, sentence = refused(echo.bootstrap())
+    assert (code, sentence) == (69, "the share pikaci-artifacts can't be mounted yet")
+    echo.share("pikaci-artifacts", "artifacts")
+    said(echo.bootstrap())
+
+
+def test_a_share_that_is_not_there_is_one_to_try_again(echo: Mac) -> None:
+    echo.share("pikaci-inputs", "one")
+    echo.write_control("pikaci-inputs\ttwo\t/staged/two\n")
+
+    assert refused(echo.bootstrap()) == (69, f"{SHARES}/pikaci-inputs/two isn't there yet")
+
+
+@pytest.mark.parametrize("name", ["job.json", "mounts", "links", "pikaci-incus-run"])
+def test_a_control_share_that_is_not_whole_is_one_to_try_again(echo: Mac, name: str) -> None:
+    echo.at(f"{CONTROL}/{name}").unlink()
+
+    assert refused(echo.bootstrap()) == (69, f"{CONTROL}/{name} isn't there yet")
+
+
+def test_a_user_who_may_not_sudo_is_told_so(echo: Mac) -> None:
+    (echo.host / "no-sudo").touch()
+
+    assert refused(echo.bootstrap()) == (
+        71,
+        "the guest's user admin may not sudo without a password",
+    )
+
+
+def test_a_guest_without_python_is_told_so_and_opens_no_window(echo: Mac) -> None:
+    (echo.host / "no-developer-tools").touch()
+
+    code, sentence = refused(echo.bootstrap())
+    assert code == 71
+    assert sentence.startswith("the guest has no Python 3.9 or later: ")
+
+
+def test_an_old_python_is_passed_over(echo: Mac) -> None:
+    echo.sh("mkdir -p /opt/homebrew/bin /usr/local/bin")
+    old, new = "/opt/homebrew/bin/python3", "/usr/local/bin/python3"
+    echo.at(old).write_text("#!/bin/sh\nexit 1\n")
+    echo.at(new).write_text('#!/bin/sh\nexec /usr/bin/python3 "$@"\n')
+    echo.sh(f"chmod 755 {old} {new}")
+    (echo.host / "no-developer-tools").touch()
+
+    said(echo.bootstrap())
+
+
+def test_a_root_that_cannot_be_extended_is_told(echo: Mac) -> None:
+    (echo.host / "no-synthetic").touch()
+
+    assert refused(echo.bootstrap()) == (
+        71,
+        f"/workspace can't be made: macOS doesn't follow {SYNTHETIC}",
+    )
+
+
+def test_an_xcode_that_is_not_where_it_should_be_is_told(echo: Mac) -> None:
+    xcode = "/Volumes/My Shared Files/Xcode 16"
+    echo.write_control(XCODE=xcode)
+
+    assert refused(echo.bootstrap()) == (71, f"the guest has no Xcode at {xcode}")
+    echo.sh(f"mkdir -p '{xcode}/Contents/Developer'")
+    said(echo.bootstrap())
+
+
+def test_a_job_runs_as_the_agents_user_in_a_copy_of_the_snapshot(mac: Mac) -> None:
+    snapshot = mac.share("pikaci-snapshot", "snapshot")
+    (snapshot / "README").write_text("hello\n")
+    artifacts = mac.share("pikaci-artifacts", "artifacts")
+    mounts = f"{ARTIFACTS}pikaci-snapshot\tsnapshot\t/private/var/pikaci/snapshot\n"
+    command = "pwd; id -un; echo more >> README; cat README; echo file > $PIKACI_ARTIFACTS/file"
+    where = "/private/var/pikaci/snapshot"
+    mac.write_control(mounts, SNAPSHOT=where, GUEST_COMMAND=command, **JOB)
+    done = mac.bootstrap()
+
+    assert json.loads(done.stdout) == {"contract": 1, "state": "started"}, done.stderr
+    wait_for((artifacts / "result.json").exists)
+    assert json.loads((artifacts / "result.json").read_text())["status"] == "passed"
+    assert (artifacts / "guest.log").read_text() == "/workspace/snapshot\nadmin\nhello\nmore\n"
+    assert (artifacts / "files" / "file").read_text() == "file\n"
+    assert (snapshot / "README").read_text() == "hello\n"
+
+
+def test_it_is_plain_bash() -> None:
+    for check in (["/bin/bash", "-n"], ["shellcheck"]):
+        done = subprocess.run([*check, BOOTSTRAP], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def said(done: subprocess.CompletedProcess[str]) -> object:
+    """What the runner in its place said."""
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
+    """The exit code and the only sentence."""
+    assert done.stdout == ""
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("bootstrap: ")
+    return done.returncode, line.removeprefix("bootstrap: ")
