@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci import atomic
 from jerichoci.clock import timestamp
+from jerichoci.guests import noted_guests, reap_dead_guests
 from jerichoci.ids import is_id, is_run_id
 from jerichoci.journal import last_event, write_line
 from jerichoci.layout import (
@@ -59,7 +60,7 @@ def close_dead_run(run: RunLayout) -> bool:
         return False
     if is_open and _has_guests(run):
         with going_on(f"{run.run_id}: its guests may stay"):
-            _reap_guests(run)
+            reap_dead_guests(_state_of(run))
         # A guest writes into what it left as long as it runs, and not all of that is ours before.
         with suppress(OSError, ValueError, RecursionError):
             _close(run)
@@ -82,18 +83,7 @@ def _close(run: RunLayout) -> bool:
 
 
 def _has_guests(run: RunLayout) -> bool:
-    state = _state_of(run)
-    if not (state.root / "guests").exists():
-        return False
-    from jerichoci.incus.note import guest_notes
-
-    return any(note.run_id == run.run_id for note in guest_notes(state).all())
-
-
-def _reap_guests(run: RunLayout) -> None:
-    from jerichoci.incus.reaper import reap_guests
-
-    reap_guests(_state_of(run), handed_over=False)
+    return any(note.run_id == run.run_id for note in noted_guests(_state_of(run)))
 
 
 def _state_of(run: RunLayout) -> StateLayout:

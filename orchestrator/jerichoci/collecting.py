@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.closing import close_dead_runs, going_on
+from jerichoci.guests import reap_all_guests, remove_kept_guests
 from jerichoci.guestviews import collect_views, remove_stale_views
 from jerichoci.lock import try_lock
 from jerichoci.materialise import remove_snapshot, remove_stale_materialisations
@@ -61,7 +62,7 @@ def reap(state: StateLayout) -> Reaped:
     closed = close_dead_runs(state)
     guests: list[str] = []
     with going_on("guests may stay"):
-        guests = _reap_guests(state)
+        guests = reap_all_guests(state)
     with going_on("sockets that led to hosts stay"):
         remove_stale_sockets()
     with going_on("half-made snapshots stay"):
@@ -69,16 +70,6 @@ def reap(state: StateLayout) -> Reaped:
     with going_on("half-made views of the guests' store stay"):
         remove_stale_views(state)
     return Reaped(tuple(closed), tuple(guests))
-
-
-def _reap_guests(state: StateLayout) -> list[str]:
-    if not (state.root / "guests").exists():
-        return []
-    from jerichoci.hosts import local_site
-    from jerichoci.incus.reaper import reap_all
-
-    site = local_site()
-    return reap_all(state, [(site.socket_path(), site.project)])
 
 
 async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) -> Collected:
@@ -146,10 +137,7 @@ def _snapshots(state: StateLayout) -> list[Path]:
 
 def _remove_run(state: StateLayout, run: RunLayout) -> bool:
     with going_on(f"{run.run_id} can't be removed"):
-        if (state.root / "guests").exists():
-            from jerichoci.incus.reaper import remove_kept
-
-            remove_kept(state, run.run_id)
+        remove_kept_guests(state, run.run_id)
         return remove_unowned(state, run.root)
     return False
 

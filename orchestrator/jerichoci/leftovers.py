@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from jerichoci.away import away_notes, run_name
 from jerichoci.errors import PikaciError, UsageError
+from jerichoci.guests import has_instances, has_vms, noted_guests
 from jerichoci.hosts import (
     LINE_LIMIT_SECS,
     HostCapacity,
@@ -34,16 +35,17 @@ from jerichoci.ids import is_run_id
 from jerichoci.nix import NixOptions
 from jerichoci.owner import is_owned
 from jerichoci.placement import User
+from jerichoci.process import Completed
 from jerichoci.ssh.pool import SessionPool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
     from pathlib import Path
 
     from jerichoci.away import AwayNote
     from jerichoci.incus.api import Incus
-    from jerichoci.incus.note import GuestNote
     from jerichoci.layout import StateLayout
+    from jerichoci.notes import Note
     from jerichoci.ssh.session import Session
 
 LOGGER = logging.getLogger("jerichoci")
@@ -352,6 +354,7 @@ class _Clearing:
             f"the agent of session {name} goes on" for name in sessions["stuck"]
         ]
         await self._remove_guests(strays=strays)
+        await self._remove_vms(strays=strays)
         # A guest that is left writes into its run's directory.
         removed = [run for run in self._removed() if not self._has_guests(run)]
         answer = await self._session.value("reap", runs=[self._name(run) for run in removed])
@@ -369,7 +372,7 @@ class _Clearing:
         from jerichoci.incus.reaper import AwayGuests, doomed_guests, reap_guests, reap_strays
         from jerichoci.incus.thread import in_thread
 
-        if not (self._state.root / "guests").exists():
+        if not has_instances(self._state):
             return
         user = User(self._session.facts["uid"], self._session.facts["gid"])
         runs = {note.run_id for note in self._dead}
@@ -391,6 +394,43 @@ class _Clearing:
             # Where no guest is known, there needn't be an Incus.
             if doomed:
                 self._done.problems.append(f"guests may stay: {error}")
+
+    async def _remove_vms(self, *, strays: bool) -> None:
+        if not has_vms(self._state):
+            return
+        from jerichoci.tart.note import vm_notes
+        from jerichoci.tart.reaper import VmReaper
+
+        noted = {note.run_id for note in vm_notes(self._state).all() if note.away == self._host}
+        if not strays and not noted & {note.run_id for note in self._dead}:
+            return
+        reaper = VmReaper(self._state, self._far_run(), self._host, self._removed())
+        try:
+            self._done.guests += await asyncio.to_thread(reaper.reap)
+        except PikaciError as error:
+            # Where no VM is known, there needn't be a tart.
+            if noted:
+                self._done.problems.append(f"VMs may stay: {error}")
+
+    def _far_run(self) -> Callable[[Sequence[str], float], Completed]:
+        """What has a command run there, for a thread."""
+        loop = asyncio.get_running_loop()
+
+        async def there(argv: Sequence[str], deadline_secs: float) -> Completed:
+            answer, data = await self._session.call(
+                "run", argv=list(argv), deadline_secs=deadline_secs, cwd=None
+            )
+            split = answer["stdout_bytes"]
+            return Completed(tuple(argv), answer["exit_code"], data[:split], data[split:])
+
+        def run(argv: Sequence[str], deadline_secs: float) -> Completed:
+            return asyncio.run_coroutine_threadsafe(there(argv, deadline_secs), loop).result()
+
+        return run
+
+    @property
+    def _host(self) -> str:
+        return self._session.name
 
     @asynccontextmanager
     async def _incus(self) -> AsyncIterator[Any]:
@@ -422,9 +462,5 @@ def has_guests(state: StateLayout, host: str, run_id: str) -> bool:
     return any(note.run_id == run_id for note in _guests(state, host))
 
 
-def _guests(state: StateLayout, host: str) -> list[GuestNote]:
-    if not (state.root / "guests").exists():
-        return []
-    from jerichoci.incus.note import guest_notes
-
-    return [note for note in guest_notes(state).all() if note.away == host]
+def _guests(state: StateLayout, host: str) -> list[Note]:
+    return [note for note in noted_guests(state) if note.away == host]

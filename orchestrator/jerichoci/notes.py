@@ -31,6 +31,8 @@ class Note:
     kept_until: float | None = None
     away: str | None = None
     """The host it is on, where that is not this machine."""
+    handed_over: bool = False
+    """Whether somebody was asked to remove it: it isn't needed any more, though its run goes on."""
 
     def is_kept(self) -> bool:
         """Whether somebody may still want to look into it."""

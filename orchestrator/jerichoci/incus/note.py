@@ -24,8 +24,6 @@ class GuestNote(Note):
     placement: str
     socket: str
     project: str
-    handed_over: bool = False
-    """Whether Incus was asked to remove it: nobody needs it any more, though its run goes on."""
 
 
 def guest_notes(state: StateLayout) -> Notes[GuestNote]:

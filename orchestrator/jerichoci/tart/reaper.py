@@ -1,0 +1,147 @@
+"""Deleting VMs that nobody needs any more.
+
+A VM is needed while the process that runs its run lives, and while it is kept for a look. They are
+found by their names, with notes or without. All calls block. What can't be deleted now stays for
+whoever comes next.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import InfrastructureError, PikaciError
+from jerichoci.owner import is_owned
+from jerichoci.process import Completed
+from jerichoci.tart.command import (
+    NOT_THERE,
+    checked,
+    delete_argv,
+    list_argv,
+    parse_list,
+    stop_argv,
+)
+from jerichoci.tart.name import VmName, owner_part, parse_name
+from jerichoci.tart.note import vm_notes
+from jerichoci.workspace import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from jerichoci.layout import StateLayout
+    from jerichoci.tart.note import VmNote
+
+    Run = Callable[[Sequence[str], float], Completed]
+
+LOGGER = logging.getLogger("jerichoci")
+LOOK_SECS = 60.0
+"""For tart to list its VMs, on a Mac that is busy."""
+STOP_SECS = 10
+"""From asking a VM's process to end to killing it."""
+DELETE_SECS = 120.0
+
+
+def run_here(argv: Sequence[str], deadline_secs: float) -> Completed:
+    """Run a command on this machine to its end.
+
+    Raises:
+        InfrastructureError: it can't be started, or does not end in time.
+    """
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=deadline_secs,
+        )
+    except OSError as error:
+        raise InfrastructureError(
+            f"{argv[0]} can't be started: {error.strerror}", "is it installed and on PATH?"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise InfrastructureError(
+            f"`{shlex.join(argv[:3])}` did not end within {deadline_secs:g} s"
+        ) from error
+    return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class VmReaper:
+    """What deletes the VMs of one state root on the host where `run` runs commands.
+
+    `host` is its name, or None for this machine. Those of the runs in `removed` are kept no longer.
+    """
+
+    state: StateLayout
+    run: Run = run_here
+    host: str | None = None
+    removed: Collection[str] = ()
+
+    def reap(self) -> list[str]:
+        """Delete those that nobody needs; their names.
+
+        Raises:
+            InfrastructureError: tart can't be asked.
+        """
+        there = {str(name): name for name in self._mine()}
+        notes = self._notes()
+        gone = [
+            name for name, said in there.items() if self._is_doomed(said, notes) and self._end(name)
+        ]
+        for name, note in notes.items():
+            if name in gone or (name not in there and self._is_over(note)):
+                self._forget(note)
+        return gone
+
+    def remove(self, run_id: str) -> None:
+        """Delete what a run kept, whose record goes.
+
+        Raises:
+            InfrastructureError: tart can't be asked, or a VM can't be deleted.
+        """
+        for note in [note for note in self._notes().values() if note.run_id == run_id]:
+            self._delete(note.name)
+            vm_notes(self.state).forget(note.name)
+
+    def _mine(self) -> list[VmName]:
+        owner = owner_part(self.state.owner_id())
+        names = [parse_name(vm.name) for vm in parse_list(self.run(list_argv(), LOOK_SECS))]
+        return [name for name in names if name is not None and name.owner == owner]
+
+    def _notes(self) -> dict[str, VmNote]:
+        return {note.name: note for note in vm_notes(self.state).all() if note.away == self.host}
+
+    def _is_doomed(self, name: VmName, notes: dict[str, VmNote]) -> bool:
+        note = notes.get(str(name))
+        if name.run_id in self.removed:
+            return True
+        if note is not None and note.kept_until is not None:
+            return not note.is_kept()
+        return not is_owned(self.state.run(name.run_id).root)
+
+    def _is_over(self, note: VmNote) -> bool:
+        """Whether a VM that isn't there won't be made any more."""
+        return not is_owned(self.state.run(note.run_id).root)
+
+    def _end(self, name: str) -> bool:
+        try:
+            self._delete(name)
+        except PikaciError as error:
+            LOGGER.warning("VM %s stays: %s", name, error)
+            return False
+        return True
+
+    def _delete(self, name: str) -> None:
+        checked(self.run(stop_argv(name, STOP_SECS), STOP_SECS + LOOK_SECS), NOT_THERE)
+        checked(self.run(delete_argv(name), DELETE_SECS), NOT_THERE)
+
+    def _forget(self, note: VmNote) -> None:
+        """Remove a note, and what was kept here beside its VM."""
+        run = self.state.run(note.run_id)
+        if note.kept_until is not None and note.away is None and not is_owned(run.root):
+            remove_tree(run.scratch)
+        vm_notes(self.state).forget(note.name)
