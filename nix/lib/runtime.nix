@@ -65,5 +65,5 @@ in
     else if job.runtime == "incus" && !(images ? ${checked.role}) then
       fault "${path}.incus.role" "a role of images" (meant (attrNames images) checked.role)
     else
-      job // { runtimeConfig = seq checked (own.config checked); };
+      seq checked (job // { runtimeConfig = own.config checked; });
 }
