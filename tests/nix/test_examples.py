@@ -28,9 +28,17 @@ STAGED = (
 )
 TARGETS = {
     "x86_64-linux": {*STAGED, "nightly-linux"},
-    "aarch64-darwin": {"apple-desktop", "apple-host-sanity", "nightly-apple-ui"},
+    "aarch64-darwin": {
+        "apple-desktop",
+        "apple-host-sanity",
+        "nightly-apple-ui",
+        "pre-merge-apple-ios",
+        "pre-merge-apple-rust",
+    },
 }
 GUEST_PATHS = {"/staged/linux-rust/workspace-build", "/staged/linux-rust/workspace-deps"}
+APPLE_PATHS = {"/staged/apple-rust/workspace-build", "/staged/apple-rust/workspace-deps"}
+MACS = {"labels": ["mac-vms"]}
 
 
 @pytest.fixture
@@ -106,15 +114,69 @@ def test_apple_runs_on_the_mac_and_in_vms(example: Project) -> None:
         "apple-host-sanity": {("remote_ssh", "host_process")},
         "apple-desktop": {("local", "tart")},
         "nightly-apple-ui": {("local", "tart")},
+        "pre-merge-apple-ios": {("remote_ssh", "tart")},
+        "pre-merge-apple-rust": {("remote_ssh", "tart")},
     }
 
 
-def test_a_change_selects_the_lanes_it_concerns(example: Project) -> None:
+def test_what_a_mac_makes_is_used_in_a_vm_of_it(example: Project) -> None:
+    nodes = {node["id"]: node for node in plan(example, "pre-merge-apple-ios")["nodes"]}
+    job = nodes.pop("execute-ios-tests")
+    assert {name: node["prepare"]["type"] for name, node in nodes.items()} == dict.fromkeys(
+        ("core-framework", "xcode-project"), "host_command"
+    )
+    for node in (job, *nodes.values()):
+        assert (node["placement"], node["placement_config"]) == ("remote_ssh", MACS)
+    for given in job["execute"]["inputs"]:
+        (output, *_) = nodes[given["node_id"]]["prepare"]["outputs"]
+        assert f"${given['env']}/{output}" in job["execute"]["command"]
+
+
+def test_vms_have_what_of_the_mac_their_target_asks_for(example: Project) -> None:
+    (desktop,) = plan(example, "apple-desktop")["nodes"]
+    assert desktop["runtime_config"]["mount_host_toolchain"]
+    *_, ios = plan(example, "pre-merge-apple-ios")["nodes"]
+    config = ios["runtime_config"]
+    assert config["xcode_path"] == "/Volumes/My Shared Files/xcode"
+    assert {share["name"]: share["read_only"] for share in config["shares"]} == {
+        "xcode": True,
+        "swift-packages": False,
+    }
+    assert "$PIKACI_SHARE_SWIFT_PACKAGES" in ios["execute"]["command"]
+    assert all(job["execute"]["resources"]["memory_mib"] for job in (desktop, ios))
+
+
+def test_apples_workspace_is_made_and_kept_by_the_macs_that_run_it(example: Project) -> None:
+    nodes = plan(example, "pre-merge-apple-rust")["nodes"]
+    assert {node["placement"] for node in nodes} == {"remote_ssh"}
+    assert [node["placement_config"] for node in nodes] == [MACS] * len(nodes)
+    stages = [node["prepare"] for node in nodes if node["kind"] == "prepare"]
+    assert [stage["residency"] for stage in stages] == ["remote", "remote"]
+    for node in nodes:
+        if node["kind"] == "execute":
+            assert {it["guest_path"] for it in node["execute"]["inputs"]} == APPLE_PATHS
+
+
+def selected(example: Project, name: str) -> set[str]:
+    """The lanes for a change of one file."""
     before = example.tree.commit()
-    example.write("crates/rmp-cli/src/main.rs", "fn main() {}\n")
+    example.write(name, "changed\n")
     after = example.tree.commit()
     done = example.pikaci("select", "--base", before, "--head", after, "--json").passed()
-    assert "check-rmp" in done.out
+    return {lane["id"] for lane in done.json["lanes"] if lane["selected"]}
+
+
+def test_a_change_selects_the_lanes_it_concerns(example: Project) -> None:
+    assert selected(example, "crates/rmp-cli/src/main.rs") == {"check-pika-followup", "check-rmp"}
+
+
+def test_a_change_of_the_phones_app_selects_apples_lanes_only(example: Project) -> None:
+    assert selected(example, "ios/App.swift") == {"check-apple-host-sanity", "check-apple-ios"}
+
+
+def test_a_change_of_the_core_selects_apples_lanes_too(example: Project) -> None:
+    lanes = ("desktop", "host-sanity", "ios", "rust")
+    assert selected(example, "rust/src/lib.rs") >= {f"check-apple-{lane}" for lane in lanes}
 
 
 EDITS = {
@@ -165,6 +227,24 @@ EDITS = {
         "tart // {",
         'tart // { incus.role = "linux-runner";',
         'expected no incus knobs where runtime is "tart"',
+    ),
+    "a share by a name of pikaci's": (
+        "targets/pre-merge-apple-ios.nix",
+        'name = "xcode"',
+        'name = "toolchain"',
+        "shares[0].name: expected a name other than http, https, pikaci, toolchain, found",
+    ),
+    "an Xcode that isn't shared": (
+        "targets/pre-merge-apple-ios.nix",
+        "Shared Files/xcode",
+        "Shared Files/xcod",
+        'expected the name of a share after /Volumes/My Shared Files/, found "xcod" (did you mean',
+    ),
+    "a host command on another Mac": (
+        "targets/pre-merge-apple-ios.nix",
+        "xcode-project = macs // {",
+        'xcode-project = macs // { labels = [ "mac-host" ];',
+        'found "xcode-project", which runs on hosts with the labels "mac-host"',
     ),
     "remote without a host": (
         "targets/default.nix",

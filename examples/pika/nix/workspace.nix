@@ -2,7 +2,7 @@
 #
 # A real one is built by the library, with nixpkgs and crane of the flake's inputs:
 #
-#   lib.linuxRust {
+#   { "x86_64-linux" = lib.linuxRust; "aarch64-darwin" = lib.appleRust; }.${system} {
 #     pkgs = nixpkgs.legacyPackages.${system};
 #     craneLib = crane.mkLib nixpkgs.legacyPackages.${system};
 #     src = craneLib.cleanCargoSource ../.;
@@ -23,6 +23,12 @@ let
     };
 in
 {
+  kind =
+    {
+      x86_64-linux = "linux-rust";
+      aarch64-darwin = "apple-rust";
+    }
+    .${system};
   workspaceDeps = standIn "pika-workspace-deps";
   workspaceBuild = standIn "pika-workspace-tests";
 }

@@ -1,43 +1,65 @@
-# One target a file. Those of Linux share two prepare nodes: the workspace is compiled once, whichever of them run.
+# One target a file. Those that are staged share two prepare nodes: a system's workspace is compiled once, whichever of them
+# run.
 { lib }:
 system:
 let
-  linux = {
-    staged =
-      attributes:
-      lib.stagedRust (
-        import ../nix/workspace.nix system
-        // {
-          staging.timeoutSecs = 5400;
-          # Any machine with an Incus that has this label.
-          job = {
-            placement = "remote_ssh";
-            labels = [ "linux-builder" ];
-            runtime = "incus";
-            incus.role = "linux-runner";
-            timeoutSecs = 1800;
-          };
-          snapshot.exclude = [
-            "ios/**"
-            "macos/**"
-            "docs/**"
-          ];
-        }
-        // attributes
-      );
+  stagedWith =
+    shared: attributes:
+    lib.stagedRust (
+      import ../nix/workspace.nix system
+      // {
+        snapshot.exclude = [
+          "ios/**"
+          "macos/**"
+          "docs/**"
+        ];
+      }
+      // shared
+      // attributes
+    );
+
+  linux.staged = stagedWith {
+    staging.timeoutSecs = 5400;
+    # Any machine with an Incus that has this label.
+    job = {
+      placement = "remote_ssh";
+      labels = [ "linux-builder" ];
+      runtime = "incus";
+      incus.role = "linux-runner";
+      timeoutSecs = 1800;
+    };
   };
+
+  # Any Mac with Tart that has this label.
+  macs = {
+    placement = "remote_ssh";
+    labels = [ "mac-vms" ];
+  };
+  base = "sequoia-xcode";
+
   apple = {
+    inherit base macs;
     host = {
       placement = "remote_ssh";
       labels = [ "mac-host" ];
       runtime = "host_process";
     };
+    # On the Mac that pikaci runs on: a developer's own, or the forge's.
     tart = {
       placement = "local";
       runtime = "tart";
-      tart = {
-        base = "sequoia-xcode";
-        mountHostToolchain = true;
+      tart = { inherit base; };
+    };
+    # Made by the Macs, and kept there: a Linux machine can plan and start it, and has nothing of it to build.
+    staged = stagedWith {
+      staging = macs // {
+        residency = "remote";
+        timeoutSecs = 5400;
+      };
+      job = macs // {
+        runtime = "tart";
+        tart = { inherit base; };
+        timeoutSecs = 1800;
       };
     };
   };
@@ -59,6 +81,8 @@ in
   aarch64-darwin = builtins.mapAttrs (_: load apple) {
     apple-host-sanity = ./apple-host-sanity.nix;
     apple-desktop = ./apple-desktop.nix;
+    pre-merge-apple-ios = ./pre-merge-apple-ios.nix;
+    pre-merge-apple-rust = ./pre-merge-apple-rust.nix;
     nightly-apple-ui = ./nightly-apple-ui.nix;
   };
 }
