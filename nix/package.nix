@@ -29,6 +29,8 @@ python3Packages.buildPythonApplication {
       ../pyproject.toml
       ../orchestrator/jerichoci
       ../orchestrator/pikaci
+      ../nix/incus/pikaci-incus-run.py
+      ../nix/tart/bootstrap.sh
     ];
   };
   # The metadata wants a readme. An empty one: whoever edits the real one need not build this again.

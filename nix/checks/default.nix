@@ -14,5 +14,9 @@
   };
   dev-shell = self.devShells.${system}.default;
   overlay = import ./overlay.nix arguments;
+  apple-rust = import ./staged-rust.nix {
+    inherit system pkgs;
+    kind = "apple-rust";
+  };
   staged-rust = import ./staged-rust.nix { inherit system pkgs; };
 }

@@ -22,6 +22,8 @@ in
       ../../pyproject.toml
       ../../orchestrator/jerichoci
       ../../orchestrator/pikaci
+      ../../nix/incus/pikaci-incus-run.py
+      ../../nix/tart/bootstrap.sh
       ../../schema
       ../../tests
     ];
