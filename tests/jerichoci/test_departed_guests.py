@@ -28,7 +28,15 @@ def state(tmp_path: Path) -> StateLayout:
 
 def note(state: StateLayout, name: str, socket: Path, project: str = PROJECT) -> None:
     """Note a guest that Incus was asked to remove."""
-    made = GuestNote(name, RUN_ID, "a", "local", str(socket), project, handed_over=True)
+    made = GuestNote(
+        name=name,
+        run_id=RUN_ID,
+        job_id="a",
+        placement="local",
+        socket=str(socket),
+        project=project,
+        handed_over=True,
+    )
     guest_notes(state).write(made)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from jerichoci.placement import Placement
     from jerichoci.plan import ExecuteNode
-    from jerichoci.process import Completed
+    from jerichoci.tart.command import Vm
 
 LOOK_SECS = 60.0
 """For a program of the host to say what there is."""
@@ -27,8 +27,7 @@ async def check_mac(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
         UsageError: it isn't.
         InfrastructureError: it could not be asked.
     """
-    done = await placement.run(["uname", "-sm"], deadline_secs=LOOK_SECS)
-    machine = done.stdout.decode("utf-8", "replace").strip()
+    machine = await _machine(placement)
     if machine == A_MAC:
         return
     where = f"host {placement.host}" if placement.is_away else "this machine"
@@ -47,7 +46,7 @@ async def check_vms(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
         UsageError: it hasn't; the hint says how to mend it.
         InfrastructureError: it could not be asked.
     """
-    known = {vm.name for vm in parse_list(await _listed(placement))}
+    known = {vm.name for vm in await known_vms(placement)}
     for node in nodes:
         base = str(node.runtime_config["base"])
         if "/" not in base and base not in known:
@@ -60,7 +59,26 @@ async def check_vms(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
         await toolchain(placement)
 
 
-async def _listed(placement: Placement) -> Completed:
+async def is_mac(placement: Placement) -> bool:
+    """Whether the host is a Mac that can run VMs with macOS.
+
+    Raises:
+        InfrastructureError: it could not be asked.
+    """
+    return await _machine(placement) == A_MAC
+
+
+async def _machine(placement: Placement) -> str:
+    done = await placement.run(["uname", "-sm"], deadline_secs=LOOK_SECS)
+    return done.stdout.decode("utf-8", "replace").strip()
+
+
+async def known_vms(placement: Placement) -> list[Vm]:
+    """The VMs of the user on a Mac.
+
+    Raises:
+        UsageError: it has no tart, or tart can't list them.
+    """
     mend = "`brew install openai/tools/tart`, or its place in the `search_path` of hosts.toml"
     try:
         done = await placement.run(list_argv(), deadline_secs=LOOK_SECS)
@@ -70,7 +88,7 @@ async def _listed(placement: Placement) -> Completed:
         raise UsageError(f"{placement.host} has no tart on its PATH", mend) from error
     if done.exit_code != 0:
         raise UsageError(f"tart on {placement.host} can't list its VMs: {said(done)}", mend)
-    return done
+    return parse_list(done)
 
 
 async def _check_shares(placement: Placement, node: ExecuteNode) -> None:

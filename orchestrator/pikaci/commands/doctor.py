@@ -114,6 +114,8 @@ async def _examine_hosts(
 
 
 async def _examine(state: StateLayout, state_root: str | None, flake: str | None) -> list[Finding]:
+    from jerichoci.nix import NixOptions
+    from jerichoci.placement.local import LocalPlacement
     from pikaci.doctor.catalog import Wanted, read_wanted
     from pikaci.doctor.guests import guest_findings
     from pikaci.doctor.machine import (
@@ -122,6 +124,7 @@ async def _examine(state: StateLayout, state_root: str | None, flake: str | None
         nix_findings,
         resource_findings,
     )
+    from pikaci.doctor.vms import vm_findings
 
     nix, git, isolation = await asyncio.gather(
         nix_findings(), git_finding(), isolation_findings(state)
@@ -129,4 +132,5 @@ async def _examine(state: StateLayout, state_root: str | None, flake: str | None
     machine = [*nix, git, *isolation, *resource_findings(state)]
     works = all(finding.status != "bad" for finding in machine)
     wanted = await read_wanted(state_root, flake) if works else Wanted()
-    return [*machine, *wanted.findings, *await guest_findings(wanted)]
+    vms = await vm_findings(LocalPlacement(state.root, NixOptions()))
+    return [*machine, *wanted.findings, *await guest_findings(wanted), *vms]

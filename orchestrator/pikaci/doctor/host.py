@@ -148,6 +148,7 @@ async def _inside(
     session: Session, placement: RemotePlacement, clock: Clock, run_id: str, wanted: Wanted
 ) -> list[Finding]:
     from pikaci.doctor.machine import confinement_findings
+    from pikaci.doctor.vms import vm_findings
 
     facts = session.facts
     seen = await session.value("survey", nix=True)
@@ -166,6 +167,7 @@ async def _inside(
         clock_finding(clock),
         capacity_finding(session.host.config.capacity, seen["cpus"], seen["memory_mib"]),
         *await _incus(placement, wanted),
+        *await vm_findings(placement),
     ]
 
 
