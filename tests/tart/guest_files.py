@@ -1,0 +1,271 @@
+"""What a VM has that this machine hasn't: a layer above this machine's files, made at every boot.
+
+As on a Mac nobody writes to `/` or `/usr`, there is no `/nix` and no `/run`, and `/tmp` and `/var`
+are links.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+ADMIN, STAFF, ADMINS = 501, 20, 80
+HIDDEN = Path(".guest")
+"""Where the VM's machinery is: what Macs have in their kernel."""
+
+SEEN = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc")
+"""What is this machine's."""
+
+WRITABLE = ("private", "etc", "Users", "Library", "Applications", "opt", "Volumes", "usr/local")
+
+DIRECTORIES = (
+    *WRITABLE,
+    "dev",
+    "proc",
+    "usr/bin",
+    "usr/sbin",
+    "System/Volumes/Data",
+    "System/Library/Filesystems/apfs.fs/Contents/Resources",
+    "Library/Developer/CommandLineTools",
+    "private/tmp",
+    "private/var/db",
+    "private/var/log",
+    "private/var/root",
+    "private/var/run",
+    "private/var/tmp",
+    "Users/admin",
+    "opt/homebrew/bin",
+    "usr/local/bin",
+    str(HIDDEN / "root"),
+    str(HIDDEN / "shares"),
+    str(HIDDEN / "old"),
+)
+OPAQUE = ("opt", "usr/local")
+
+PASSWD = (
+    "root:x:0:0:System Administrator:/var/root:/bin/sh",
+    f"admin:x:{ADMIN}:{STAFF}:Managed via Tart:/Users/admin:/bin/bash",
+)
+GROUP = ("wheel:x:0:root", f"staff:x:{STAFF}:root,admin", f"admin:x:{ADMINS}:root,admin")
+
+UNAME = """#!/bin/sh
+case "$*" in
+  "" | -s) echo Darwin ;;
+  -m | -p) echo arm64 ;;
+  -sm | "-s -m") echo Darwin arm64 ;;
+  -r) echo 24.5.0 ;;
+  *) exec REAL "$@" ;;
+esac
+"""
+
+SUDO = f"""#!/bin/sh
+if ! [ -x /{HIDDEN}/become ]; then
+  echo "sudo: a password is required" >&2
+  exit 1
+fi
+kept=
+while [ $# -gt 0 ]; do
+  case "$1" in
+    -n | -H | -k) shift ;;
+    -E) kept=1; shift ;;
+    -u) [ "$2" = root ] || {{ echo "sudo: unknown user $2" >&2; exit 1; }}; shift 2 ;;
+    --) shift; break ;;
+    -*) echo "sudo: unrecognized option '$1'" >&2; exit 1 ;;
+    *) break ;;
+  esac
+done
+[ $# -gt 0 ] || {{ echo "usage: sudo [-n] command" >&2; exit 1; }}
+set -- SUDO_USER="$(/usr/bin/id -un)" SUDO_UID="$(/usr/bin/id -u)" \
+  SUDO_GID="$(/usr/bin/id -g)" USER=root LOGNAME=root "$@"
+[ $kept ] || set -- -i PATH="$PATH" HOME=/var/root ${{TERM+TERM="$TERM"}} "$@"
+exec /{HIDDEN}/become --reuid=0 --regid=0 --groups=0,{STAFF},{ADMINS} -- /usr/bin/env "$@"
+"""
+
+# macOS's `mount` knows nothing of this machine's mounts.
+MOUNT = f"""#!/bin/sh
+if [ $# -gt 0 ] && [ "$*" != "-t virtiofs" ]; then
+  echo "mount: only without arguments" >&2
+  exit 64
+fi
+if [ $# = 0 ]; then
+  echo "/dev/disk3s1s1 on / (apfs, sealed, local, read-only, journaled)"
+  echo "devfs on /dev (devfs, local, nobrowse)"
+  echo "/dev/disk3s5 on /System/Volumes/Data (apfs, local, journaled, nobrowse)"
+fi
+tab=$(printf '\\t')
+while IFS=$tab read -r tag directory; do
+  if /usr/bin/mountpoint -q "$directory"; then
+    echo "$tag on $directory (virtiofs, local, nodev, nosuid, noowners)"
+  fi
+done </{HIDDEN}/shares/.mounted
+"""
+
+MOUNT_VIRTIOFS = f"""#!/bin/sh
+say() {{ echo "mount_virtiofs: $1" >&2; exit "$2"; }}
+[ $# = 2 ] || say "usage: mount_virtiofs tag directory" 64
+[ "$(/usr/bin/id -u)" = 0 ] || say "Operation not permitted" 77
+[ -d "$2" ] || say "$2: No such file or directory" 66
+tab=$(printf '\\t')
+directory=$(/usr/bin/realpath "$2")
+while IFS=$tab read -r tag mounted; do
+  if [ "$tag" = "$1" ] && /usr/bin/mountpoint -q "$mounted"; then
+    say "failed to mount $2: Resource busy" 75
+  fi
+done </{HIDDEN}/shares/.mounted
+number=0
+while IFS= read -r tag; do
+  if [ "$tag" = "$1" ]; then
+    /{HIDDEN}/mount --rbind "/{HIDDEN}/shares/$number" "$directory" || exit 71
+    printf '%s\\t%s\\n' "$1" "$directory" >>/{HIDDEN}/shares/.mounted
+    exit 0
+  fi
+  number=$((number + 1))
+done </{HIDDEN}/shares/.tags
+say "failed to mount $2: Operation not supported by device" 74
+"""
+
+# What it ends with means nothing there either.
+APFS_UTIL = f"""#!/bin/sh
+[ "$1" = -t ] && [ "$(/usr/bin/id -u)" = 0 ] && [ -r /etc/synthetic.conf ] || exit 253
+tab=$(printf '\\t')
+while IFS=$tab read -r name target; do
+  case "$name" in "" | "#"* | */* | *" "*) continue ;; esac
+  [ -e "/$name" ] || [ -L "/$name" ] && continue
+  if [ "$target" ]; then
+    ln -s "$target" "/{HIDDEN}/root/$name"
+  else
+    mkdir "/{HIDDEN}/root/$name"
+  fi
+done </etc/synthetic.conf
+exit 253
+"""
+
+XCODE_SELECT = f"""#!/bin/sh
+[ "$1" = -p ] || [ "$1" = --print-path ] || exit 64
+if [ "$DEVELOPER_DIR" ]; then
+  echo "$DEVELOPER_DIR"
+elif [ -s /{HIDDEN}/developer ]; then
+  cat /{HIDDEN}/developer
+else
+  echo "xcode-select: error: unable to get active developer directory, use" \
+    "\\`sudo xcode-select --switch path/to/Xcode.app\\` to set one" >&2
+  exit 2
+fi
+"""
+
+# On a Mac it is a window that waits for somebody.
+NO_PYTHON = """#!/bin/sh
+echo "$0" >>/private/var/tmp/asked-for-developer-tools
+echo "xcode-select: note: No developer tools were found, requesting install." >&2
+exit 1
+"""
+
+SW_VERS = """#!/bin/sh
+case "$1" in
+  -productVersion | --productVersion) echo 15.5 ;;
+  -productName | --productName) echo macOS ;;
+  *) printf 'ProductName:\\t\\tmacOS\\nProductVersion:\\t\\t15.5\\nBuildVersion:\\t\\t24F74\\n' ;;
+esac
+"""
+
+SHUTDOWN = """#!/bin/sh
+[ "$(/usr/bin/id -u)" = 0 ] || { echo "shutdown: NOT super-user" >&2; exit 1; }
+kill -TERM 1
+"""
+
+
+def write(root: Path, guest: dict[str, Any]) -> None:
+    """Write all of it below an empty directory; `guest` is what a base says of its VMs."""
+    os.umask(0o022)
+    for directory in DIRECTORIES:
+        root.joinpath(directory).mkdir(parents=True, exist_ok=True)
+    for directory in OPAQUE:
+        os.setxattr(root / directory, "trusted.overlay.opaque", b"y")
+    for name in os.listdir("/"):  # noqa: PTH208 - names only
+        if name not in SEEN and not root.joinpath(name).exists():
+            _hide(root / name)
+    for link, target in (("tmp", "private/tmp"), ("var", "private/var")):
+        _unhide(root / link)
+        root.joinpath(link).symlink_to(target)
+    for directory in ("private/tmp", "private/var/tmp"):
+        root.joinpath(directory).chmod(0o1777)
+    root.joinpath("private/var/root").chmod(0o700)
+    os.chown(root / "Users/admin", ADMIN, STAFF)
+    for directory in ("opt/homebrew", "opt/homebrew/bin"):
+        os.chown(root / directory, ADMIN, ADMINS)
+    _write_accounts(root / "etc")
+    _write_programs(root, guest)
+    for path, content in guest.get("files", {}).items():
+        file = root / path.lstrip("/")
+        if file.parent.is_char_device():
+            file.parent.unlink()
+        _unhide(root / file.relative_to(root).parts[0])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+        file.chmod(0o755)
+
+
+def _hide(path: Path) -> None:
+    os.mknod(path, stat.S_IFCHR, os.makedev(0, 0))
+
+
+def _unhide(path: Path) -> None:
+    if path.is_char_device():
+        path.unlink()
+
+
+def _write_accounts(etc: Path) -> None:
+    for name, ours in (("passwd", PASSWD), ("group", GROUP)):
+        taken = {word for line in ours for word in line.split(":")[:3:2]}
+        lines = Path("/etc", name).read_text().splitlines()
+        others = [line for line in lines if not taken.intersection(line.split(":")[:3:2])]
+        etc.joinpath(name).write_text("\n".join([*ours, *others, ""]))
+
+
+def _write_programs(root: Path, guest: dict[str, Any]) -> None:
+    hidden = root / HIDDEN
+    hidden.chmod(0o711)
+    _copy("mount", hidden / "mount", 0o700)
+    if guest.get("sudo", True):
+        _copy("setpriv", hidden / "become", 0o4750)
+        os.chown(hidden / "become", 0, ADMINS)
+        hidden.joinpath("become").chmod(0o4750)
+    _copy("uname", hidden / "uname", 0o755)
+    hidden.joinpath("developer").write_text(guest.get("developer", "") or "")
+    programs = {
+        "usr/bin/sudo": SUDO,
+        "usr/bin/uname": UNAME.replace("REAL", f"/{HIDDEN}/uname"),
+        "usr/bin/sw_vers": SW_VERS,
+        "usr/bin/xcode-select": XCODE_SELECT,
+        "usr/sbin/mount": MOUNT,
+        "usr/sbin/mount_virtiofs": MOUNT_VIRTIOFS,
+        "usr/sbin/shutdown": SHUTDOWN,
+    }
+    if guest.get("can_extend_root", True):
+        programs["System/Library/Filesystems/apfs.fs/Contents/Resources/apfs.util"] = APFS_UTIL
+    for path, script in programs.items():
+        file = root / path
+        file.write_text(script)
+        file.chmod(0o755)
+    _hide(root / "usr/bin/mount")
+    python = guest.get("python", "/usr/bin/python3")
+    real = os.path.realpath("/usr/bin/python3")
+    if python != "/usr/bin/python3":
+        root.joinpath("usr/bin/python3").write_text(NO_PYTHON)
+        root.joinpath("usr/bin/python3").chmod(0o755)
+    if python:
+        file = root / python.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        file.symlink_to(real)
+
+
+def _copy(program: str, path: Path, mode: int) -> None:
+    real = shutil.which(program, path="/usr/bin:/bin:/usr/sbin:/sbin")
+    if real is None:
+        raise FileNotFoundError(program)
+    shutil.copyfile(real, path)
+    path.chmod(mode)

@@ -1,0 +1,205 @@
+"""A VM that runs: namespaces whose first process is the guest agent, with a root of their own.
+
+It ends with the process that started it, however that ends, and all that runs in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import stat
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tart import guest_files, linux
+from tart.agent import CRASH, LOSE_AGENT, Stream
+from tart.directory_share import AUTOMOUNT_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+    from tart.directory_share import DirectoryShare
+    from tart.faults import Fault
+
+SHUT_DOWN, BROKEN, CRASHED = 0, 1, 3
+HOST_NAME = "Manageds-Virtual-Machine"
+DEVICES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
+MY_SHARED_FILES = "Volumes/My Shared Files"
+ROOT, LAYER, UPPER, WORK = "root", "layer", "upper", "work"
+HIDDEN = str(guest_files.HIDDEN)
+
+
+class Machine:
+    def __init__(
+        self,
+        directory: Path,
+        config: dict[str, Any],
+        shares: dict[str, list[DirectoryShare]],
+        control: socket.socket,
+        faults: Sequence[Fault],
+    ) -> None:
+        self._directory = directory
+        self._config = config
+        self._shares = shares
+        self._control = control
+        self._faults = {fault.kind: fault for fault in faults}
+        self._agent_life = os.pipe()
+
+    def start(self) -> int:
+        """Boot it; its first process's PID, which ends with one of the codes above."""
+        host_life = os.pipe()
+        linux.unshare(linux.NEW_PIDS)
+        pid = os.fork()
+        if pid:
+            os.close(host_life[0])
+            for descriptor in self._agent_life:
+                os.close(descriptor)
+            self._control.close()
+            return pid
+        os.close(host_life[1])
+        try:
+            self._boot()
+            self._attend(host_life[0])
+        except BaseException:  # noqa: BLE001 - nothing gets out of here
+            traceback.print_exc()
+        finally:
+            os._exit(BROKEN)
+
+    def _boot(self) -> None:
+        linux.end_with_parent(signal.SIGKILL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Nobody waits for those whose parents have ended.
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        linux.unshare(linux.NEW_MOUNTS | linux.NEW_NAMES)
+        linux.mount("none", "/", flags=linux.RECURSIVE | linux.PRIVATE)
+        os.chdir(self._directory)
+        for name in (ROOT, LAYER, UPPER, WORK):
+            Path(name).mkdir(exist_ok=True)
+        linux.mount("layer", LAYER, "tmpfs", options="mode=755")
+        guest_files.write(Path(LAYER), self._config.get("guest", {}))
+        options = f"lowerdir={LAYER}:/,upperdir={UPPER},workdir={WORK}"
+        linux.mount("guest", ROOT, "overlay", options=options)
+        os.chdir(ROOT)
+        linux.mount("proc", "proc", "proc")
+        linux.mount("tmpfs", "private/tmp", "tmpfs", options="mode=1777")
+        _make_devices()
+        self._share()
+        for directory in guest_files.WRITABLE:
+            linux.bind(directory, directory)
+        linux.bind(".", f"{HIDDEN}/root")
+        self._automount()
+        linux.make_read_only(".")
+        linux.pivot_root(".", f"{HIDDEN}/old")
+        os.chdir("/")
+        linux.detach(f"{HIDDEN}/old")
+        socket.sethostname(HOST_NAME)
+        os.setsid()
+        nothing = os.open("dev/null", os.O_RDWR)
+        for stream in range(3):
+            os.dup2(nothing, stream)
+
+    def _share(self) -> None:
+        shares = Path(HIDDEN, "shares")
+        linux.mount("shares", str(shares), "tmpfs", options="mode=755")
+        shares.joinpath(".tags").write_text("".join(f"{tag}\n" for tag in self._shares))
+        shares.joinpath(".mounted").touch()
+        for number, (tag, those) in enumerate(self._shares.items()):
+            place = shares / str(number)
+            place.mkdir()
+            if those[0].name is None:
+                _bind_share(those[0], place)
+                continue
+            linux.mount(tag, str(place), "tmpfs", options="mode=755")
+            for share in those:
+                assert share.name is not None
+                place.joinpath(share.name).mkdir()
+                _bind_share(share, place / share.name)
+            linux.make_read_only(str(place))
+
+    def _automount(self) -> None:
+        automounted = Path(MY_SHARED_FILES)
+        if AUTOMOUNT_TAG not in self._shares:
+            with contextlib.suppress(FileNotFoundError):
+                automounted.rmdir()
+            return
+        automounted.mkdir(exist_ok=True)
+        number = list(self._shares).index(AUTOMOUNT_TAG)
+        linux.bind(f"{HIDDEN}/shares/{number}", MY_SHARED_FILES, linux.RECURSIVE)
+        with Path(HIDDEN, "shares", ".mounted").open("a") as mounted:
+            mounted.write(f"{AUTOMOUNT_TAG}\t/{MY_SHARED_FILES}\n")
+
+    def _attend(self, host_life: int) -> NoReturn:
+        booted = time.monotonic()
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(SHUT_DOWN))
+        signal.signal(CRASH, lambda *_: os._exit(CRASHED))
+        signal.signal(LOSE_AGENT, self._lose_agent)
+        due = {kind: booted + fault.secs for kind, fault in self._faults.items()}
+        self._control.settimeout(0)
+        while True:
+            left = [at - time.monotonic() for at in due.values()]
+            wait = max(0.0, min(left)) if left else None
+            asked = self._control.fileno()
+            ready, _, _ = select.select([asked, host_life], [], [], wait)
+            if host_life in ready:
+                os._exit(CRASHED)
+            for kind in [kind for kind, at in due.items() if at <= time.monotonic()]:
+                del due[kind]
+                if kind == "crash":
+                    os._exit(CRASHED)
+                if kind == "lose_agent":
+                    self._lose_agent()
+            if asked in ready:
+                with contextlib.suppress(BlockingIOError):
+                    connection, _ = self._control.accept()
+                    with connection:
+                        if "late" not in due:
+                            self._serve(connection, host_life)
+
+    def _serve(self, connection: socket.socket, host_life: int) -> None:
+        alive, lives = self._agent_life
+        if lives < 0 or os.fork():
+            return
+        for each in (signal.SIGCHLD, signal.SIGTERM, CRASH, LOSE_AGENT):
+            signal.signal(each, signal.SIG_DFL)
+        os.close(lives)
+        os.close(host_life)
+        self._control.close()
+        try:
+            connection.settimeout(None)
+            Stream(connection, alive).serve()
+        finally:
+            os._exit(0)
+
+    def _lose_agent(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
+        alive, lives = self._agent_life
+        if lives >= 0:
+            os.close(lives)
+        self._agent_life = alive, -1
+
+
+def _bind_share(share: DirectoryShare, place: Path) -> None:
+    linux.bind(str(share.path), str(place), linux.RECURSIVE)
+    if share.read_only:
+        linux.make_read_only(str(place), all_below=True)
+
+
+def _make_devices() -> None:
+    linux.mount("devfs", "dev", "tmpfs", options="mode=755")
+    devices = Path("dev")
+    for name, minor in DEVICES.items():
+        os.mknod(devices / name, stat.S_IFCHR, os.makedev(1, minor))
+        devices.joinpath(name).chmod(0o666)
+    os.mknod(devices / "tty", stat.S_IFCHR, os.makedev(5, 0))
+    devices.joinpath("tty").chmod(0o666)
+    devices.joinpath("pts").mkdir()
+    linux.mount("devpts", "dev/pts", "devpts", options="newinstance,ptmxmode=0666,mode=620")
+    devices.joinpath("ptmx").symlink_to("pts/ptmx")
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        devices.joinpath(name).symlink_to(f"/proc/self/fd/{number}")
+    devices.joinpath("fd").symlink_to("/proc/self/fd")
