@@ -1,6 +1,7 @@
 # Where a guest may find its inputs.
 let
   inherit (builtins)
+    any
     concatStringsSep
     elem
     elemAt
@@ -42,9 +43,33 @@ let
     "/var"
   ];
 
+  # Nor below these of a Mac's, where macOS writes and nobody else does.
+  ofMacos = [
+    "/System"
+    "/Volumes"
+    "/home"
+    "/net"
+    "/private"
+  ];
+
   within = parent: path: substring 0 (stringLength parent + 1) "${path}/" == "${parent}/";
 
   normal = path: match "(/[A-Za-z0-9_.+@=-]+)+" path != null && match ".*/[.][.]?(/.*)?" path == null;
+
+  areApart =
+    path: inputs:
+    let
+      sorted = sort (a: b: "${a.guestPath}/" < "${b.guestPath}/") inputs;
+      pairs = genList (index: {
+        upper = elemAt sorted index;
+        lower = elemAt sorted (index + 1);
+      }) (if inputs == [ ] then 0 else length inputs - 1);
+      clashes = filter (pair: within pair.upper.guestPath pair.lower.guestPath) pairs;
+      clash = elemAt clashes 0;
+    in
+    clashes == [ ]
+    ||
+      fault path "guest paths that are apart" "\"${clash.upper.name}\" at ${clash.upper.guestPath} and \"${clash.lower.name}\" at ${clash.lower.guestPath}";
 in
 {
   inherit closed kept;
@@ -73,19 +98,17 @@ in
     else
       "/staged/${id}";
 
-  # True if of inputs { name; guestPath; } no two are at or below one place, else a fault.
-  areApart =
-    path: inputs:
+  # True if a guest of this runtime has room for inputs { name; guestPath; }: none is where it can't be, and no two are at or
+  # below one place. Else a fault.
+  haveRoom =
+    runtime: path: inputs:
     let
-      sorted = sort (a: b: "${a.guestPath}/" < "${b.guestPath}/") inputs;
-      pairs = genList (index: {
-        upper = elemAt sorted index;
-        lower = elemAt sorted (index + 1);
-      }) (if inputs == [ ] then 0 else length inputs - 1);
-      clashes = filter (pair: within pair.upper.guestPath pair.lower.guestPath) pairs;
-      clash = elemAt clashes 0;
+      isOfMacos = input: any (place: within place input.guestPath) ofMacos;
+      lost = if runtime == "tart" then filter isOfMacos inputs else [ ];
+      input = head lost;
     in
-    clashes == [ ]
-    ||
-      fault path "guest paths that are apart" "\"${clash.upper.name}\" at ${clash.upper.guestPath} and \"${clash.lower.name}\" at ${clash.lower.guestPath}";
+    if lost == [ ] then
+      length inputs < 2 || areApart path inputs
+    else
+      fault path "guest paths that a Mac has room for, clear of ${concatStringsSep ", " ofMacos}" "\"${input.name}\" at ${input.guestPath}";
 }

@@ -83,7 +83,7 @@ let
     else
       true;
 
-  isApart =
+  hasRoom =
     path: target: id:
     let
       job = target.jobs.${id};
@@ -93,7 +93,7 @@ let
         guestPath = guest.pathOf job.runtime name target.prepare.${name};
       }) needed;
     in
-    length needed < 2 || guest.areApart "${path}.jobs.${id}.needs" (filter (input: input.guestPath != null) inputs);
+    needed == [ ] || guest.haveRoom job.runtime "${path}.jobs.${id}.needs" (filter (input: input.guestPath != null) inputs);
 in
 images:
 let
@@ -108,7 +108,7 @@ in
 assert hasNames path target;
 assert areNeedsRight path target.prepare target.jobs;
 assert areNeedsThere path target.prepare target.jobs;
-assert all (isApart path target) (attrNames target.jobs);
+assert all (hasRoom path target) (attrNames target.jobs);
 target
 // {
   inherit path id title;
