@@ -75,7 +75,11 @@ python3Packages.buildPythonApplication {
     help2man
     installShellFiles
   ];
-  postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+  # Guests have what runs in them as it is here: its first line means their bash and Python, not this store's.
+  postInstall = ''
+    chmod a-x $out/lib/python*/site-packages/jerichoci/tart/guest/*
+  ''
+  + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
     installShellCompletion --cmd pikaci \
       --bash <(_PIKACI_COMPLETE=bash_source $out/bin/pikaci) \
       --zsh <(_PIKACI_COMPLETE=zsh_source $out/bin/pikaci) \
