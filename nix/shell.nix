@@ -13,6 +13,7 @@
   ruff,
   shellcheck,
   util-linux,
+  vermin,
 }:
 let
   pikaci = callPackage ./package.nix { };
@@ -44,6 +45,7 @@ mkShell {
     openssh
     ruff
     shellcheck
+    vermin
   ]
   ++ lib.optionals stdenv.hostPlatform.isLinux [
     util-linux

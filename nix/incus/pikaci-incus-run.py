@@ -580,11 +580,11 @@ def _mount_overlay(snapshot: str, directory: str, user: User) -> None:
 
 
 def _mount(source: str, target: str, kind: str, flags: int, options: str) -> None:
+    if not _on_linux():
+        raise StartError(f"{sys.platform} can't mount anything at {target}")
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
-    if not sys.platform.startswith("linux"):
-        raise StartError(f"{sys.platform} can't mount an overlay at {target}")
     arguments = [os.fsencode(text) or None for text in (source, target, kind)]
     if libc.mount(*arguments, ctypes.c_ulong(flags), os.fsencode(options) or None):
         raise StartError(
@@ -983,6 +983,8 @@ def _below(leader: int) -> list[int]:
     try:
         names = [name for name in os.listdir("/proc") if name.isdecimal()]
     except OSError:
+        names = []
+    if not names:
         return _group(leader)
     children: dict[int, list[int]] = {}
     for name in names:

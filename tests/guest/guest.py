@@ -34,6 +34,7 @@ class Guest:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.runner = [str(RUNNER)]
         self.snapshot = root / "workspace" / "snapshot"
         self.artifacts = root / "artifacts"
         for directory in (self.snapshot, self.artifacts):
@@ -55,7 +56,7 @@ class Guest:
 
     def argv(self, *arguments: str, setup: str = ":") -> list[str]:
         """The host's exec, after what a shell sets up in the guest."""
-        runner = [str(RUNNER), "--root", str(self.root), *arguments]
+        runner = [*self.runner, "--root", str(self.root), *arguments]
         return ["unshare", "--mount", "sh", "-euc", f'{setup}\nexec "$@"', "-", *runner]
 
     def execute(

@@ -49,6 +49,7 @@ let
     "ruff"
     "shellcheck"
     "util-linux"
+    "vermin"
     "versionCheckHook"
   ];
 in
