@@ -44,6 +44,7 @@ DIRECTORIES = (
     str(HIDDEN / "old"),
 )
 OPAQUE = ("opt", "usr/local")
+LINKS = ("tmp", "var")
 
 PASSWD = (
     "root:x:0:0:System Administrator:/var/root:/bin/sh",
@@ -185,11 +186,10 @@ def write(root: Path, guest: dict[str, Any]) -> None:
     for directory in OPAQUE:
         os.setxattr(root / directory, "trusted.overlay.opaque", b"y")
     for name in os.listdir("/"):  # noqa: PTH208 - names only
-        if name not in SEEN and not root.joinpath(name).exists():
+        if name not in (*SEEN, *LINKS) and not root.joinpath(name).exists():
             _hide(root / name)
-    for link, target in (("tmp", "private/tmp"), ("var", "private/var")):
-        _unhide(root / link)
-        root.joinpath(link).symlink_to(target)
+    for link in LINKS:
+        root.joinpath(link).symlink_to(f"private/{link}")
     for directory in ("private/tmp", "private/var/tmp"):
         root.joinpath(directory).chmod(0o1777)
     root.joinpath("private/var/root").chmod(0o700)
@@ -200,10 +200,7 @@ def write(root: Path, guest: dict[str, Any]) -> None:
     _write_programs(root, guest)
     for path, content in guest.get("files", {}).items():
         file = root / path.lstrip("/")
-        if file.parent.is_char_device():
-            file.parent.unlink()
-        _unhide(root / file.relative_to(root).parts[0])
-        file.parent.mkdir(parents=True, exist_ok=True)
+        _unhide(root, file)
         file.write_text(content)
         file.chmod(0o755)
 
@@ -212,9 +209,14 @@ def _hide(path: Path) -> None:
     os.mknod(path, stat.S_IFCHR, os.makedev(0, 0))
 
 
-def _unhide(path: Path) -> None:
-    if path.is_char_device():
-        path.unlink()
+def _unhide(root: Path, file: Path) -> None:
+    """Have a directory for it, with nothing that this machine has there."""
+    top = root / file.relative_to(root).parts[0]
+    if top.is_char_device():
+        top.unlink()
+        top.mkdir()
+        os.setxattr(top, "trusted.overlay.opaque", b"y")
+    file.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _write_accounts(etc: Path) -> None:
