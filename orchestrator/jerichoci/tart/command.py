@@ -105,6 +105,8 @@ def parse_list(done: Completed) -> list[Vm]:
         TartError: it failed, or its answer is none.
     """
     rows = _parse(checked(done))
+    if not isinstance(rows, list):
+        raise _strange(done)
     try:
         return [Vm(str(row["Name"]), row["Running"] is True) for row in rows]
     except (KeyError, TypeError) as error:

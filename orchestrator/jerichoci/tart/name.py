@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from jerichoci.ids import is_id, is_run_id
@@ -9,6 +10,8 @@ from jerichoci.ids import is_id, is_run_id
 FIRST = "pikaci"
 OWNER_LETTERS = 12
 PARTS = 5
+
+_ATTEMPT = re.compile("[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,6 @@ def parse_name(text: str) -> VmName | None:
         return None
     first, owner, run_id, job_id, attempt = parts
     known = first == FIRST and is_run_id(run_id) and is_id(job_id)
-    if not known or not (attempt.isascii() and attempt.isdecimal()):
+    if not known or not _ATTEMPT.fullmatch(attempt):
         return None
     return VmName(owner, run_id, job_id, int(attempt))
