@@ -2,9 +2,7 @@
 # Makes a macOS guest ready for a job and becomes its runner: bootstrap.sh VARIABLES [ARGUMENT...]
 #
 # It lies in the control share, beside the runner (`pikaci-incus-run`), the file VARIABLES that the runner reads, and
-#
-#   mounts   TAG<tab>SHARE<tab>PATH   mount TAG; PATH leads to its SHARE (to have only TAG mounted, SHARE is empty)
-#   links    TARGET<tab>PATH          PATH leads to TARGET
+# `links` with lines TARGET<tab>PATH: PATH is to lead to TARGET, which is below where macOS mounts shares by itself.
 #
 # It may run any number of times in a guest. It is for macOS's bash 3.2, as root or a user who may `sudo` all without a
 # password. Jobs that aren't root run as that user; if it was root from the start, as the Mac's first one (uid 501).
@@ -18,7 +16,6 @@ umask 022
 PATH=/usr/bin:/bin:/usr/sbin:/sbin
 
 own=/private/var/pikaci
-shares=$own/shares
 tops=$own/root # what the sealed / has no place for
 tab=$'\t'
 apfs_util=/System/Library/Filesystems/apfs.fs/Contents/Resources/apfs.util
@@ -51,14 +48,6 @@ find_python() {
     "$python" -IS -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null && return
   done
   give_up "the guest has no Python 3.9 or later: install one in the base VM, with Homebrew or the developer tools"
-}
-
-# mount_tag TAG: below $shares, unless it is.
-mount_tag() {
-  local directory=$shares/$1
-  case $(mount) in *"$directory "*) return ;; esac
-  mkdir -p "$directory" || give_up "the directory $directory can't be made"
-  /sbin/mount_virtiofs "$1" "$directory" || try_again "the share $1 can't be mounted yet"
 }
 
 # make_tops PATH...: what is first in each, in /. A line of synthetic.conf has macOS make a link there at once, and again
@@ -138,22 +127,13 @@ fi
 control=$(cd "$(dirname "$0")" && pwd)
 variables=$control/$1
 shift
-for file in "$control/pikaci-incus-run" "$control/mounts" "$control/links" "$variables"; do
+for file in "$control/pikaci-incus-run" "$control/links" "$variables"; do
   [ -e "$file" ] || try_again "$file isn't there yet"
 done
 
 find_python
 paths=(/workspace) # always a directory, in which the runner makes a writable workspace
 targets=("")
-while IFS= read -r line || [ -n "$line" ]; do
-  tag=${line%%"$tab"*}
-  line=${line#*"$tab"}
-  mount_tag "$tag"
-  if [ -n "${line%%"$tab"*}" ]; then
-    targets+=("$shares/$tag/${line%%"$tab"*}")
-    paths+=("${line#*"$tab"}")
-  fi
-done <"$control/mounts"
 while IFS= read -r line || [ -n "$line" ]; do
   targets+=("${line%%"$tab"*}")
   paths+=("${line#*"$tab"}")

@@ -18,9 +18,7 @@ from jerichoci.runtime.guest_job import whole_variables
 from jerichoci.runtime.guest_mounts import is_stored
 from jerichoci.runtime.guest_wait import GuestWait
 from jerichoci.runtime.tart_shares import (
-    AUTOMOUNTED,
     CONTROL,
-    SOURCE,
     TOOLCHAIN,
     GuestShares,
     share_variable,
@@ -41,6 +39,8 @@ if TYPE_CHECKING:
 
 KEEP_SECS = 24 * 3600.0
 """So long is a kept VM kept."""
+WRITE_SECS = 60.0
+"""For a handful of small files, on a disk in trouble."""
 JOB_FILE = "job.json"
 OPTIONS_FILE = "shares.json"
 """In the attempt's scratch directory: the shares of a VM that may be booted again."""
@@ -77,11 +77,12 @@ class TartGuest:
         """Make what the VM will be shown."""
         attempt = self._attempt
         await self._placement.make_outbox(self._outbox)
-        await self._placement.make_directory(self._control)
+        await self._placement.make_outbox(self._control)
         make_private(attempt.artifacts.parent)
-        shares = GuestShares(writable_workspace=self._execute.writable_workspace)
-        shares.add_automounted(CONTROL, self._control)
-        shares.add_snapshot(attempt.snapshot)
+        shares = GuestShares()
+        shares.add(CONTROL, self._control)
+        is_workspace = not self._execute.writable_workspace
+        snapshot = shares.add_snapshot(attempt.snapshot, is_workspace=is_workspace)
         shares.add_artifacts(self._outbox)
         stored = [str(path) for path in attempt.inputs.values() if is_stored(path)]
         view = await self._placement.guest_view(stored, attempt.scratch / LEASE)
@@ -93,49 +94,53 @@ class TartGuest:
         first_in_path = await self._add_toolchain(shares)
         named = self._add_own(shares)
         self._options = shares.options()
-        await self._write_control(shares, first_in_path, named)
+        variables = self._variables(dict(shares.env) | named, first_in_path)
+        if not is_workspace:
+            variables["PIKACI_INCUS_SNAPSHOT"] = snapshot.there
+        await self._write_control(shares, variables)
 
     async def _add_toolchain(self, shares: GuestShares) -> str:
         """Share the host's Rust toolchain, if the job wants it; the PATH that leads to it."""
         if not self._config.get("mount_host_toolchain"):
             return ""
         sysroot = await toolchain(self._placement, self._attempt.snapshot)
-        shares.add_automounted(TOOLCHAIN, sysroot)
         self.execution["toolchain"] = str(sysroot)
-        return f"{AUTOMOUNTED}/{TOOLCHAIN}/bin"
+        return f"{shares.add(TOOLCHAIN, sysroot).there}/bin"
 
     def _add_own(self, shares: GuestShares) -> dict[str, str]:
         """Share what the job itself says; the variables that lead to it."""
         named = {}
         for row in self._config.get("shares") or ():
-            source, name = Path(row["path"]), row["name"]
-            shares.add_automounted(name, source, read_only=row.get("read_only", True))
-            named[share_variable(name)] = f"{AUTOMOUNTED}/{name}"
+            source, read_only = Path(row["path"]), bool(row.get("read_only", True))
+            share = shares.add(row["name"], source, read_only=read_only)
+            named[share_variable(share.name)] = share.there
         return named
 
-    async def _write_control(
-        self, shares: GuestShares, first_in_path: str, named: dict[str, str]
-    ) -> None:
+    def _variables(self, named: dict[str, str], first_in_path: str) -> dict[str, str]:
+        """What the runner is told; `named` leads the job to what it is shown."""
         xcode = self._config.get("xcode_path")
         developer = {"DEVELOPER_DIR": f"{xcode}/Contents/Developer"} if xcode else {}
-        env = developer | self._execute.env | named | dict(shares.env)
+        env = developer | self._execute.env | named
         variables = whole_variables(self._execute, env, guest_wait.GRACE_SECS)
-        variables["PIKACI_INCUS_MOUNTS"] = ""  # the bootstrap sees to them
-        if self._execute.writable_workspace:
-            variables["PIKACI_INCUS_SNAPSHOT"] = SOURCE
+        variables["PIKACI_INCUS_MOUNTS"] = ""  # macOS has them, or the bootstrap would not go on
         if first_in_path:
             variables["PIKACI_INCUS_PATH"] = first_in_path
         if xcode:
             variables["PIKACI_INCUS_XCODE"] = xcode
+        return variables
+
+    async def _write_control(self, shares: GuestShares, variables: dict[str, str]) -> None:
         files = {
             RUNNER: guest_file(RUNNER),
             BOOTSTRAP: guest_file(BOOTSTRAP),
-            "mounts": shares.mounts_file(),
             "links": shares.links_file(),
             JOB_FILE: json.dumps(variables).encode(),
         }
         for name, data in files.items():
             await self._placement.write(self._control / name, data)
+        # The guest's user is another one, and the umask here may be anything.
+        opening = ["chmod", "-R", "a+rX", str(self._control)]
+        await self._placement.run(opening, deadline_secs=WRITE_SECS)
         options = json.dumps(self._options).encode("utf-8", "surrogateescape")
         await self._placement.write(self._attempt.scratch / OPTIONS_FILE, options)
 

@@ -16,33 +16,32 @@ from jerichoci.runtime.guest_mounts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from jerichoci.payload import PayloadManifest
     from jerichoci.plan import InputRef
 
+AUTOMOUNT_TAG = "com.apple.virtio-fs.automount"
+"""What has this tag macOS mounts by itself. Mounts of other tags can't be read in some guests."""
 AUTOMOUNTED = "/Volumes/My Shared Files"
-"""Where macOS mounts by itself what has no tag of its own."""
-MOUNTED = "/private/var/pikaci/shares"
-"""Below it the bootstrap mounts each tag."""
-SOURCE = "/private/var/pikaci/snapshot"
-"""Where the snapshot is if the workspace is a copy."""
+"""Where, by name."""
 GUEST_STORE = "/nix/store"
 CONTROL, TOOLCHAIN = "pikaci", "toolchain"
-INPUTS_TAG = "pikaci-inputs"
 OWN = frozenset({"snapshot", "artifacts"})
 
 
 @dataclass(frozen=True)
 class Share:
-    """A directory of the host, as `name` below where its tag is mounted."""
+    """A directory of the host, which a guest has by its name."""
 
     name: str
     source: Path
-    tag: str | None = None
-    guest_path: str | None = None
-    """Where else a guest has it."""
     read_only: bool = True
+
+    @property
+    def there(self) -> str:
+        """Its path in the guest."""
+        return f"{AUTOMOUNTED}/{self.name}"
 
     def option(self) -> str:
         """The value of `tart run --dir`.
@@ -57,53 +56,56 @@ class Share:
                 f"{self.source} can't be shared with a VM: tart takes no path with `:`",
                 "keep it elsewhere",
             )
-        words = ["ro"] if self.read_only else []
-        words += [f"tag={self.tag}"] if self.tag else []
-        return ":".join([self.name, str(self.source), *([",".join(words)] if words else [])])
+        access = "ro," if self.read_only else ""
+        return f"{self.name}:{self.source}:{access}tag={AUTOMOUNT_TAG}"
 
 
 class GuestShares:
-    """The shares of one guest and the links in it."""
+    """The shares of one guest and the links in it that lead to them."""
 
-    def __init__(self, *, writable_workspace: bool) -> None:
+    def __init__(self) -> None:
         self._shares: list[Share] = []
         self._mounts = GuestMounts()
-        self._workspace = SOURCE if writable_workspace else SNAPSHOT
+        self._links: list[tuple[str, str]] = []
 
     @property
     def env(self) -> Mapping[str, str]:
         """The variables that lead a job to its inputs."""
         return self._mounts.env
 
-    def add_snapshot(self, snapshot: Path) -> None:
-        """Show the snapshot, read-only."""
+    def add(self, name: str, source: Path, *, read_only: bool = True) -> Share:
+        """Show a directory."""
+        share = Share(name, source, read_only)
+        self._shares.append(share)
+        return share
+
+    def add_snapshot(self, snapshot: Path, *, is_workspace: bool) -> Share:
+        """Show the snapshot, as the workspace itself if nothing is to be written there."""
         self._mounts.add("snapshot", Mount(snapshot, SNAPSHOT))
-        self._shares.append(Share("snapshot", snapshot, "pikaci-snapshot", self._workspace))
+        share = self.add("snapshot", snapshot)
+        if is_workspace:
+            self._links.append((share.there, SNAPSHOT))
+        return share
 
     def add_artifacts(self, outbox: Path) -> None:
         """Let the guest leave what the host collects."""
         self._mounts.add("artifacts", Mount(outbox, ARTIFACTS))
-        share = Share("artifacts", outbox, "pikaci-artifacts", ARTIFACTS, read_only=False)
-        self._shares.append(share)
+        share = self.add("artifacts", outbox, read_only=False)
+        self._links.append((share.there, ARTIFACTS))
 
     def add_store(self, view: Path) -> None:
         """Show a closure of store paths at their places."""
-        self._shares.append(Share("store", view, "pikaci-store", GUEST_STORE))
-
-    def add_automounted(self, name: str, source: Path, *, read_only: bool = True) -> None:
-        """Show a directory where macOS mounts shares by itself."""
-        self._shares.append(Share(name, source, read_only=read_only))
+        self._links.append((self.add("store", view).there, GUEST_STORE))
 
     def add_input(self, ref: InputRef, planned: Path, payload: PayloadManifest | None) -> None:
-        """Show a prepared output, which the plan has at `planned`, which is a directory's path.
+        """Show a prepared output, which the plan has at `planned`, a directory or a store path.
 
         Raises:
             UsageError: two inputs want one place.
         """
         there = planned
         if not is_stored(planned):
-            self._shares.append(Share(ref.node_id, planned, INPUTS_TAG))
-            there = Path(MOUNTED, INPUTS_TAG, ref.node_id)
+            there = Path(self.add(f"input-{ref.node_id}", planned).there)
         self._mounts.add_input(ref, planned, there, payload)
 
     def options(self) -> list[str]:
@@ -114,25 +116,14 @@ class GuestShares:
         """
         return [share.option() for share in self._shares]
 
-    def mounts_file(self) -> bytes:
-        """A line for each tag's share: tag, share, and the guest path that leads to it."""
-        tagged = [share for share in self._shares if share.tag]
-        rows = {
-            (share.tag or "", share.name if share.guest_path else "", share.guest_path or "")
-            for share in tagged
-        }
-        return _lines(sorted(rows))
-
     def links_file(self) -> bytes:
-        """A line for each further link: where it leads to, and its path."""
+        """A line for each link: where it leads to, and its path."""
         linked = [mount for name, mount in self._mounts.mounts.items() if name not in OWN]
-        return _lines([(str(mount.source), mount.path) for mount in linked])
+        rows = [*self._links, *((str(mount.source), mount.path) for mount in linked)]
+        lines = (f"{target}\t{path}\n" for target, path in rows)
+        return "".join(lines).encode("utf-8", "surrogateescape")
 
 
 def share_variable(name: str) -> str:
     """The variable that leads a job to a share of that name."""
     return f"PIKACI_SHARE_{name.upper().replace('-', '_')}"
-
-
-def _lines(rows: Sequence[Sequence[str]]) -> bytes:
-    return "".join("\t".join(row) + "\n" for row in rows).encode("utf-8", "surrogateescape")
