@@ -88,12 +88,14 @@ class VmReaper:
             InfrastructureError: tart can't be asked.
         """
         there = {str(name): name for name in self._mine()}
-        notes = self._notes()
+        # Of all hosts: this one may have another name, too.
+        notes = {note.name: note for note in vm_notes(self.state).all()}
         gone = [
             name for name, said in there.items() if self._is_doomed(said, notes) and self._end(name)
         ]
         for name, note in notes.items():
-            if name in gone or (name not in there and self._is_over(note)):
+            is_here = note.away == self.host
+            if name in gone or (is_here and name not in there and self._is_over(note)):
                 self._forget(note)
         return gone
 
@@ -103,17 +105,16 @@ class VmReaper:
         Raises:
             InfrastructureError: tart can't be asked, or a VM can't be deleted.
         """
-        for note in [note for note in self._notes().values() if note.run_id == run_id]:
-            self._delete(note.name)
-            vm_notes(self.state).forget(note.name)
+        notes = list(vm_notes(self.state).all())
+        for note in notes:
+            if note.run_id == run_id and note.away == self.host:
+                self._delete(note.name)
+                vm_notes(self.state).forget(note.name)
 
     def _mine(self) -> list[VmName]:
         owner = owner_part(self.state.owner_id())
         names = [parse_name(vm.name) for vm in parse_list(self.run(list_argv(), LOOK_SECS))]
         return [name for name in names if name is not None and name.owner == owner]
-
-    def _notes(self) -> dict[str, VmNote]:
-        return {note.name: note for note in vm_notes(self.state).all() if note.away == self.host}
 
     def _is_doomed(self, name: VmName, notes: dict[str, VmNote]) -> bool:
         note = notes.get(str(name))

@@ -1,0 +1,366 @@
+"""VMs that nobody needs any more go, and no others."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jerichoci import guests
+from jerichoci.errors import InfrastructureError
+from jerichoci.owner import owning
+from jerichoci.process import Completed
+from jerichoci.tart.command import TartError, delete_argv, list_argv, stop_argv
+from jerichoci.tart.name import VmName, owner_part
+from jerichoci.tart.note import VmNote, vm_notes
+from jerichoci.tart.reaper import STOP_SECS, VmReaper, run_here
+from plans import RUN_ID
+from records import dead, writing
+from tart_answers import listed, missing, stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_subprocess import FakeProcess
+
+    from jerichoci.layout import StateLayout
+
+LATER_RUN = "20260201T000000Z-00000000"
+OTHER_OWNER = "ba9876543210"
+PAST = 1.0
+
+
+@dataclass
+class Tart:
+    """A host's tart, for a reaper to call. Whether each VM runs is its value."""
+
+    vms: dict[str, bool] = field(default_factory=dict)
+    stuck: set[str] = field(default_factory=set)
+    """VMs that can't be deleted."""
+    deaf: set[str] = field(default_factory=set)
+    """VMs that can't be stopped."""
+    asked: list[list[str]] = field(default_factory=list)
+
+    def __call__(self, argv: Sequence[str], deadline_secs: float) -> Completed:
+        assert deadline_secs > 0
+        self.asked.append(list(argv))
+        exit_code, stdout, stderr = self._answer(argv[1], argv[2])
+        return Completed(tuple(argv), exit_code, stdout.encode(), stderr.encode())
+
+    def _answer(self, verb: str, name: str) -> tuple[int, str, str]:
+        if verb == "list":
+            running = [name for name, runs in self.vms.items() if runs]
+            return 0, listed(*(self.vms.keys() - set(running)), running=running), ""
+        if name not in self.vms:
+            return 2, "", missing(name)
+        if verb == "stop" and name in self.deaf:
+            return 1, "", f'failed to forcefully terminate the VM "{name}": EPERM\n'
+        if verb == "stop" and not self.vms[name]:
+            return 2, "", stopped(name)
+        if verb == "stop":
+            self.vms[name] = False
+        elif name in self.stuck or self.vms[name]:
+            return 1, "", f'VM "{name}" is running\n'
+        else:
+            del self.vms[name]
+        return 0, "", ""
+
+
+@pytest.fixture
+def tart() -> Tart:
+    return Tart()
+
+
+def vm(layout: StateLayout, job_id: str = "greet", run_id: str = RUN_ID) -> str:
+    return str(VmName(owner_part(layout.owner_id()), run_id, job_id, 1))
+
+
+def note(layout: StateLayout, name: str, kept_until: float | None = None, **more: str) -> None:
+    _, _, run_id, job_id, _ = name.split(".")
+    said = VmNote(name=name, run_id=run_id, job_id=job_id, kept_until=kept_until, **more)  # type: ignore[arg-type]  # away is text
+    vm_notes(layout).write(said)
+
+
+def noted(layout: StateLayout) -> list[str]:
+    return [said.name for said in vm_notes(layout).all()]
+
+
+def tomorrow() -> float:
+    return time.time() + 24 * 3600
+
+
+@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize("has_note", [True, False])
+def test_the_vm_of_a_dead_run_goes_with_its_note(
+    layout: StateLayout, tart: Tart, *, has_note: bool, runs: bool
+) -> None:
+    dead(layout)
+    tart.vms = {vm(layout): runs}
+    if has_note:
+        note(layout, vm(layout))
+    assert VmReaper(layout, tart).reap() == [vm(layout)]
+    assert tart.vms == {}
+    assert noted(layout) == []
+
+
+def test_the_vm_of_a_run_without_a_record_goes(layout: StateLayout, tart: Tart) -> None:
+    tart.vms = {vm(layout): False}
+    assert VmReaper(layout, tart).reap() == [vm(layout)]
+
+
+def test_this_machines_tart_is_asked_in_its_own_words(layout: StateLayout, fp: FakeProcess) -> None:
+    name = vm(layout)
+    fp.register(list_argv(), stdout=listed(name))
+    fp.register(stop_argv(name, STOP_SECS), returncode=2, stderr=stopped(name))
+    fp.register(delete_argv(name))
+    assert VmReaper(layout).reap() == [name]
+    assert list(fp.calls) == [list_argv(), stop_argv(name, STOP_SECS), delete_argv(name)]
+
+
+def test_the_vm_of_a_run_that_goes_on_stays(layout: StateLayout, tart: Tart) -> None:
+    tart.vms = {vm(layout): True, vm(layout, "other"): False}
+    note(layout, vm(layout))
+    with writing(layout):
+        assert VmReaper(layout, tart).reap() == []
+    assert len(tart.vms) == 2
+    assert noted(layout) == [vm(layout)]
+    assert tart.asked == [list_argv()]
+
+
+def test_a_vm_that_is_kept_stays_until_its_time(layout: StateLayout, tart: Tart) -> None:
+    dead(layout)
+    kept, over = vm(layout, "kept"), vm(layout, "over")
+    tart.vms = {kept: False, over: False}
+    note(layout, kept, tomorrow())
+    note(layout, over, PAST)
+    assert VmReaper(layout, tart).reap() == [over]
+    assert list(tart.vms) == noted(layout) == [kept]
+
+
+def test_what_was_kept_beside_a_vm_goes_with_it(layout: StateLayout, tart: Tart) -> None:
+    scratch = dead(layout).scratch
+    (scratch / "greet-1").mkdir(parents=True)
+    tart.vms = {vm(layout): False}
+    note(layout, vm(layout), tomorrow())
+    VmReaper(layout, tart).reap()
+    assert (scratch / "greet-1").exists()
+    note(layout, vm(layout), PAST)
+    VmReaper(layout, tart).reap()
+    assert not scratch.exists()
+
+
+def test_a_kept_vm_of_a_run_that_goes_on_goes_when_its_time_is_over(
+    layout: StateLayout, tart: Tart
+) -> None:
+    tart.vms = {vm(layout): False}
+    note(layout, vm(layout), PAST)
+    with writing(layout) as writer:
+        writer.layout.scratch.mkdir(exist_ok=True)
+        assert VmReaper(layout, tart).reap() == [vm(layout)]
+        assert writer.layout.scratch.exists()
+
+
+def test_a_run_that_is_removed_keeps_nothing(layout: StateLayout, tart: Tart) -> None:
+    later = vm(layout, run_id=LATER_RUN)
+    tart.vms = {vm(layout): False, later: False}
+    for name in tart.vms:
+        note(layout, name, tomorrow())
+    assert VmReaper(layout, tart, removed={RUN_ID}).reap() == [vm(layout)]
+    assert list(tart.vms) == noted(layout) == [later]
+
+
+def test_the_vms_of_others_are_left_alone(layout: StateLayout, tart: Tart) -> None:
+    theirs = [
+        "sequoia",
+        "ghcr.io/cirruslabs/macos-sequoia-base:latest",
+        "pikaci",
+        f"pikaci.{OTHER_OWNER}.{RUN_ID}.greet.1",
+        f"{vm(layout)}.copy",
+        f"{vm(layout)[:-1]}01",
+        f"my-{vm(layout)}",
+    ]
+    tart.vms = dict.fromkeys(theirs, True)
+    assert VmReaper(layout, tart).reap() == []
+    assert list(tart.vms) == theirs
+    assert tart.asked == [list_argv()]
+
+
+@pytest.mark.parametrize("trouble", ["stuck", "deaf"])
+def test_a_vm_that_can_not_go_stays_and_is_told_of_and_the_others_go(
+    layout: StateLayout, tart: Tart, caplog: pytest.LogCaptureFixture, trouble: str
+) -> None:
+    stays, *others = [vm(layout, job_id) for job_id in ("a", "b", "c")]
+    tart.vms = dict.fromkeys([others[0], stays, others[1]], True)
+    for name in tart.vms:
+        note(layout, name)
+    getattr(tart, trouble).add(stays)
+    assert sorted(VmReaper(layout, tart).reap()) == others
+    assert list(tart.vms) == noted(layout) == [stays]
+    said = r"VM \S+ stays: `tart (stop|delete) .*` failed \(exit code 1\): .*VM"
+    assert re.match(said, caplog.messages[0])
+    assert len(caplog.messages) == 1
+    tart.stuck.clear()
+    tart.deaf.clear()
+    assert VmReaper(layout, tart).reap() == [stays]
+    assert noted(layout) == []
+
+
+def test_a_vm_that_somebody_else_deleted_meanwhile_is_gone(layout: StateLayout) -> None:
+    tart = Tart({vm(layout): False})
+
+    def run(argv: Sequence[str], deadline_secs: float) -> Completed:
+        done = tart(argv, deadline_secs)
+        tart.vms.clear()
+        return done
+
+    assert VmReaper(layout, run).reap() == [vm(layout)]
+
+
+def test_the_note_of_a_vm_that_is_gone_is_forgotten(layout: StateLayout, tart: Tart) -> None:
+    dead(layout)
+    note(layout, vm(layout, "ran"))
+    note(layout, vm(layout, "kept"), tomorrow())
+    assert VmReaper(layout, tart).reap() == []
+    assert noted(layout) == []
+
+
+def test_a_note_is_not_forgotten_whose_run_has_yet_to_clone(
+    layout: StateLayout, tart: Tart
+) -> None:
+    note(layout, vm(layout))
+    with writing(layout):
+        VmReaper(layout, tart).reap()
+    assert noted(layout) == [vm(layout)]
+    VmReaper(layout, tart).reap()
+    assert noted(layout) == []
+
+
+def test_of_a_host_only_its_own_notes_count(layout: StateLayout, tart: Tart) -> None:
+    dead(layout)
+    here, there, elsewhere = (vm(layout, job_id) for job_id in ("here", "there", "elsewhere"))
+    note(layout, here)
+    note(layout, there, away="mac1")
+    note(layout, elsewhere, away="mac2")
+    VmReaper(layout, tart, "mac1").reap()
+    assert set(noted(layout)) == {here, elsewhere}
+    VmReaper(layout, tart).reap()
+    assert noted(layout) == [elsewhere]
+
+
+def test_the_vms_of_dead_runs_go_from_a_host_with_notes_or_without(
+    layout: StateLayout, tart: Tart
+) -> None:
+    names = [vm(layout, "with"), vm(layout, "without")]
+    tart.vms = dict.fromkeys(names, True)
+    note(layout, names[0], away="mac1")
+    assert sorted(VmReaper(layout, tart, "mac1").reap()) == names
+    assert noted(layout) == []
+
+
+@pytest.mark.parametrize(("noted_at", "asked_as"), [("mac1", None), (None, "mac1")])
+def test_a_kept_vm_stays_on_a_host_that_is_known_by_two_names(
+    layout: StateLayout, tart: Tart, noted_at: str | None, asked_as: str | None
+) -> None:
+    tart.vms = {vm(layout): False}
+    away = {"away": noted_at} if noted_at else {}
+    note(layout, vm(layout), tomorrow(), **away)
+    assert VmReaper(layout, tart, asked_as).reap() == []
+    assert list(tart.vms) == noted(layout) == [vm(layout)]
+
+
+def test_removing_a_run_deletes_what_it_kept_and_nothing_else(
+    layout: StateLayout, tart: Tart
+) -> None:
+    later = vm(layout, run_id=LATER_RUN)
+    tart.vms = {vm(layout, "a"): False, vm(layout, "b"): True, later: False}
+    for name in tart.vms:
+        note(layout, name, tomorrow())
+    VmReaper(layout, tart).remove(RUN_ID)
+    assert list(tart.vms) == noted(layout) == [later]
+
+
+def test_removing_a_run_whose_vm_is_gone_is_no_error(layout: StateLayout, tart: Tart) -> None:
+    note(layout, vm(layout), tomorrow())
+    VmReaper(layout, tart).remove(RUN_ID)
+    assert noted(layout) == []
+
+
+def test_a_run_whose_vm_can_not_be_deleted_is_not_removed(layout: StateLayout, tart: Tart) -> None:
+    tart.vms = {vm(layout): False}
+    tart.stuck = {vm(layout)}
+    note(layout, vm(layout), tomorrow())
+    with pytest.raises(TartError, match=r"`tart delete .*` failed"):
+        VmReaper(layout, tart).remove(RUN_ID)
+    assert noted(layout) == [vm(layout)]
+
+
+def test_removing_a_run_that_kept_nothing_asks_nobody(layout: StateLayout, tart: Tart) -> None:
+    note(layout, vm(layout), tomorrow(), away="mac1")
+    VmReaper(layout, tart).remove(RUN_ID)
+    assert tart.asked == []
+    assert noted(layout) == [vm(layout)]
+
+
+@pytest.fixture
+def no_tart(monkeypatch: pytest.MonkeyPatch, layout: StateLayout) -> None:
+    monkeypatch.setenv("PATH", str(layout.root / "nothing"))
+
+
+@pytest.mark.usefixtures("no_tart")
+def test_where_tart_is_missing_a_sentence_says_so_and_notes_stay(layout: StateLayout) -> None:
+    dead(layout)
+    note(layout, vm(layout))
+    with pytest.raises(InfrastructureError, match=r"^tart can't be started: .*on PATH") as caught:
+        VmReaper(layout).reap()
+    assert caught.value.hint == "is it installed and on PATH?"
+    assert noted(layout) == [vm(layout)]
+
+
+def test_a_list_that_can_not_be_had_deletes_nothing(layout: StateLayout, fp: FakeProcess) -> None:
+    fp.register(list_argv(), returncode=1, stderr="no home\n")
+    with pytest.raises(TartError, match="no home"):
+        VmReaper(layout).reap()
+    assert list(fp.calls) == [list_argv()]
+
+
+def test_a_command_that_does_not_end_is_given_up() -> None:
+    with pytest.raises(InfrastructureError, match=r"`sleep 600` did not end within 0\.1 s"):
+        run_here(["sleep", "600"], 0.1)
+
+
+@pytest.mark.usefixtures("no_tart")
+def test_a_state_root_without_vms_asks_nobody(layout: StateLayout) -> None:
+    guests.reap_dead_guests(layout)
+    guests.remove_kept_guests(layout, RUN_ID)
+    assert guests.reap_all_guests(layout) == []
+
+
+@pytest.mark.usefixtures("no_tart")
+def test_notes_of_other_hosts_need_no_tart_here(layout: StateLayout) -> None:
+    note(layout, vm(layout), away="mac1")
+    guests.reap_dead_guests(layout)
+    guests.remove_kept_guests(layout, RUN_ID)
+    assert guests.reap_all_guests(layout) == []
+    assert [said.name for said in guests.noted_guests(layout)] == [vm(layout)]
+
+
+def test_a_run_that_died_here_has_its_vms_reaped(layout: StateLayout, fp: FakeProcess) -> None:
+    name = vm(layout)
+    note(layout, name)
+    fp.register(list_argv(), stdout=listed(running=[name]))
+    fp.register(stop_argv(name, STOP_SECS))
+    fp.register(delete_argv(name))
+    guests.reap_dead_guests(layout)
+    assert noted(layout) == []
+
+
+def test_a_run_directory_that_is_just_made_owns_its_vms(layout: StateLayout, tart: Tart) -> None:
+    run = layout.run(RUN_ID).root
+    run.mkdir()
+    tart.vms = {vm(layout): True}
+    with owning(run):
+        assert VmReaper(layout, tart).reap() == []
+    assert VmReaper(layout, tart).reap() == [vm(layout)]
