@@ -13,7 +13,7 @@ import termios
 import threading
 import time
 import tty
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from tart import frames
 from tart.failure import Failure, not_running
@@ -46,8 +46,6 @@ def execute(vm: VM, request: dict[str, Any], connect_secs: float) -> int:
             with sending, contextlib.suppress(OSError):
                 frames.send(connection, kind, data)
 
-        # Python has a handler run between any two of the main thread's steps.
-        signal.signal(signal.SIGINT, _cancel)
         send(frames.REQUEST, json.dumps(request).encode())
         if request["interactive"]:
             threading.Thread(target=_read, args=(send,), daemon=True).start()
@@ -93,8 +91,11 @@ def _relay(connection: socket.socket) -> int:
             return int(data) & 0xFF
         if kind == frames.ERROR:
             raise Failure(f"Error: unknown (2): {data.decode()}")
-        while data:
-            data = data[os.write(outputs[kind], data) :]
+        try:
+            while data:
+                data = data[os.write(outputs[kind], data) :]
+        except BrokenPipeError:
+            raise Failure("Error: Broken pipe") from None
 
 
 def _read(send: Any) -> None:  # noqa: ANN401
@@ -138,7 +139,3 @@ def _raw() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(STDIN, termios.TCSANOW, before)
-
-
-def _cancel(_signal: int, _frame: object) -> NoReturn:
-    raise Failure("Error: CancellationError()")

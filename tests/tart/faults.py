@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 POLL_SECS = 0.02
+Step = Literal["clone", "set", "run", "exec", "stop", "delete", "list", "get", "boot"]
 Kind = Literal["fail", "fail_after", "hang", "late", "crash", "lose_agent", "deaf", "limit"]
 
 
@@ -32,7 +33,7 @@ class Fault:
     end at SIGINT. limit: there are as many VMs as there may be, none of which are Tart's.
     """
 
-    step: str
+    step: Step
     kind: Kind = "fail"
     code: int = 1
     message: str = "it was told to fail"

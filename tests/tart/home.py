@@ -92,15 +92,14 @@ class VM:
     def remove(self) -> None:
         """Remove all of it; what still ends may write meanwhile."""
         deadline = time.monotonic() + REMOVED_SECS
-        while True:
+        while self.path.exists():
             try:
                 shutil.rmtree(self.path)
             except OSError as error:
-                if error.errno != errno.ENOTEMPTY or time.monotonic() > deadline:
+                passes = error.errno in {errno.ENOTEMPTY, errno.ENOENT}
+                if not passes or time.monotonic() > deadline:
                     raise
                 time.sleep(POLL_SECS)
-            else:
-                return
 
 
 class Home:

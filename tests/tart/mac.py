@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from remote.far_host import FarHost
-    from tart.faults import Kind
+    from tart.faults import Kind, Step
 
 PROGRAM = (
     *("agent", "client", "command_line", "directory_share", "failure", "faults", "frames"),
@@ -171,7 +171,7 @@ class Mac:
 
     def fail(
         self,
-        step: str,
+        step: Step,
         kind: Kind = "fail",
         *,
         code: int = 1,
@@ -239,7 +239,7 @@ class Mac:
         for name in ("tart", "uname"):
             self.bin.joinpath(name).unlink(missing_ok=True)
         # Calls that hang come to an end without it.
-        shutil.rmtree(self.home)
+        VM(self.home).remove()
 
     def _order(self, name: str, what: str) -> None:
         self.tart("stand-in-order", name, what)

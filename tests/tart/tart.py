@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tart.command_line import Arguments, Syntax, number, parse
 from tart.failure import MISSING, Failure, missing, not_running, wrong
@@ -224,6 +224,7 @@ def main(argv: list[str]) -> int:
         return 0
     root = Path(os.environ.get("TART_HOME") or Path.home() / ".tart")
     root.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGINT, _cancel)
     if "TART_UNTOLD" not in os.environ:
         _tell(root, argv)
     try:
@@ -302,6 +303,10 @@ def _run(vm: VM, config: dict[str, Any], shares: Any, faults: Any) -> int:  # no
         print(f"{message}: VZErrorDomain Code=1", flush=True)  # noqa: T201
         return 0
     return 1
+
+
+def _cancel(_signal: int, _frame: object) -> NoReturn:
+    raise Failure("Error: CancellationError()")
 
 
 def _is_mac(vm: VM) -> bool:

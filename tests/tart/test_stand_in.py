@@ -428,6 +428,13 @@ class TestExec:
             time.sleep(0.2)
             assert inside(mac, "pgrep sleep")
 
+    def test_an_interrupt_cancels_it(self, mac: Mac, vm: str) -> None:
+        with running(mac, vm), client(mac, "exec", vm, "sleep", "600") as process:
+            wait_for(lambda: inside(mac, "pgrep sleep; :"))
+            process.send_signal(signal.SIGINT)
+            assert process.wait(ENDED_SECS) == 1
+            wait_for(lambda: not inside(mac, "pgrep sleep; :"))
+
     def test_a_terminal_is_one_on_both_sides(self, mac: Mac, vm: str) -> None:
         argv = [str(mac.bin / "tart"), "exec", "-i", "-t", vm]
         with running(mac, vm):
