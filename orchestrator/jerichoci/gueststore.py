@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -42,8 +43,9 @@ PATHS_AT_ONCE = 400
 
 STORE_DIRECTORY = Path("/nix/store")
 
-_LINKING = ("-al",)
-_COPYING = ("-a", "--reflink=auto")
+WAYS_TO_FILL = (("-al",), ("-ac",), ("-a", "--reflink=auto"))
+"""Options of `cp`: links; macOS's clones, and what Linux has instead, where the file system has no
+more links to give, or none to there."""
 
 
 @dataclass(frozen=True)
@@ -95,17 +97,18 @@ class GuestStore:
 
     async def _make(self, key: str, outputs: Sequence[str]) -> None:
         names = await self._fill(key, outputs)
-        try:
-            await self._publish(key, names, _LINKING)
-        except InfrastructureError:
-            # The file system may have no more links to give, or none to there.
-            await self._publish(key, names, _COPYING)
+        *others, last = WAYS_TO_FILL
+        for how in others:
+            with suppress(InfrastructureError):
+                await self._publish(key, names, how)
+                return
+        await self._publish(key, names, last)
 
     async def _fill(self, key: str, outputs: Sequence[str]) -> list[str]:
         """Have the closure in the store, and its roots; the names of its paths."""
         roots = self._layout.roots / key
         await self._placement.make_directory(roots)
-        await self._do("ln", "-sf", "-t", str(roots), "--", *outputs)
+        await self._do("ln", "-sf", "--", *outputs, f"{roots}/")
         real = (await self._do("realpath", "--", str(self._layout.root))).removesuffix("\n")
         store = nix.rooted_store(real)
         argv = self._nix.copy_argv(outputs, store)
@@ -134,9 +137,10 @@ class GuestStore:
         try:
             for start in range(0, len(names), PATHS_AT_ONCE):
                 some = names[start : start + PATHS_AT_ONCE]
-                argv = ("cp", *how, "-t", str(unfinished), "--", *some)
+                argv = ("cp", *how, "--", *some, f"{unfinished}/")
                 await self._do(*argv, deadline_secs=LINK_DEADLINE_SECS, cwd=self._layout.store)
-            await self._do("mv", "-T", "--", str(unfinished), str(self._layout.view(key)))
+            # There is none: we hold its lock, and have looked.
+            await self._do("mv", "--", str(unfinished), str(self._layout.view(key)))
         except BaseException:
             await asyncio.shield(self._placement.remove(unfinished))
             raise

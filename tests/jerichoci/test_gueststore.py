@@ -50,6 +50,16 @@ async def ask():
 asyncio.run(ask())
 """
 """A process that asks for a view, several times at once."""
+BSD = """
+for word; do
+  case $word in
+    --) break ;;
+    -*[!{letters}-]* | --?*) echo "illegal option $word" >&2; exit 64 ;;
+  esac
+done
+exec "$real" "$@"
+"""
+"""What refuses options that the programs of macOS don't have."""
 
 
 def build(needs: dict[str, list[str]] | None = None, /, **scripts: str) -> dict[str, str]:
@@ -215,6 +225,16 @@ async def test_where_links_can_not_be_had_there_are_copies(layout: StateLayout) 
         assert content(view.path) == names(*made.values())
         assert (view.outputs[made["a"]] / "l").read_text() == "x\n"
         assert not hidden(layout)
+
+
+async def test_programs_that_know_no_options_but_bsds_will_do(
+    layout: StateLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"cp": "afHiLlnPpRvXc", "ln": "Ffhinsv", "mv": "finv"}
+    for program, letters in known.items():
+        monkeypatch.setenv("PATH", shim(tmp_path / "bsd", program, BSD.format(letters=letters)))
+    made = build(a="echo a > $out", b="mkdir $out; echo b > $out/b")
+    assert content((await have(layout, *made.values())).path) == names(*made.values())
 
 
 # The second time, and all at once
