@@ -216,10 +216,12 @@ class Mac:
             line = 'TART_UNTOLD=1 setsid tart "$@" </dev/null >/dev/null 2>&1 &'
             self.host.run(["sh", "-c", line, "sh", *words])
         else:
+            told = {"TART_UNTOLD": "1", "TART_LIVES_AS_STDIN": "1"}
             process = subprocess.Popen(
                 [self.bin / "tart", *words],
-                env=os.environ | self.environment | {"TART_UNTOLD": "1"},
-                stdin=subprocess.DEVNULL,
+                env=os.environ | self.environment | told,
+                # Whatever becomes of the tests, it ends with them.
+                stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
             )
             self._somebody.append(process)
@@ -233,6 +235,8 @@ class Mac:
         for name in self.vms():
             self.kill(name)
         for process in self._somebody:
+            assert process.stdin is not None
+            process.stdin.close()
             process.wait(ENDED_SECS)
         for vm in Home(self.home).local():
             vm.remove()

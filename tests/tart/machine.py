@@ -42,7 +42,9 @@ class Machine:
         config: dict[str, Any],
         shares: dict[str, list[DirectoryShare]],
         control: socket.socket,
+        *,
         faults: Sequence[Fault],
+        lives: Sequence[int] = (),
     ) -> None:
         self._directory = directory
         self._config = config
@@ -50,6 +52,8 @@ class Machine:
         self._control = control
         self._faults = {fault.kind: fault for fault in faults}
         self._agent_life = os.pipe()
+        self._lives = list(lives)
+        """What becomes readable when it is to end."""
 
     def start(self) -> int:
         """Boot it; its first process's PID, which ends with one of the codes above."""
@@ -65,7 +69,8 @@ class Machine:
         os.close(host_life[1])
         try:
             self._boot()
-            self._attend(host_life[0])
+            self._lives.append(host_life[0])
+            self._attend()
         except BaseException:  # noqa: BLE001 - nothing gets out of here
             traceback.print_exc()
         finally:
@@ -134,7 +139,7 @@ class Machine:
         with Path(HIDDEN, "shares", ".mounted").open("a") as mounted:
             mounted.write(f"{AUTOMOUNT_TAG}\t/{MY_SHARED_FILES}\n")
 
-    def _attend(self, host_life: int) -> NoReturn:
+    def _attend(self) -> NoReturn:
         booted = time.monotonic()
         signal.signal(signal.SIGTERM, lambda *_: os._exit(SHUT_DOWN))
         signal.signal(CRASH, lambda *_: os._exit(CRASHED))
@@ -145,8 +150,8 @@ class Machine:
             left = [at - time.monotonic() for at in due.values()]
             wait = max(0.0, min(left)) if left else None
             asked = self._control.fileno()
-            ready, _, _ = select.select([asked, host_life], [], [], wait)
-            if host_life in ready:
+            ready, _, _ = select.select([asked, *self._lives], [], [], wait)
+            if set(self._lives).intersection(ready):
                 os._exit(CRASHED)
             for kind in [kind for kind, at in due.items() if at <= time.monotonic()]:
                 del due[kind]
@@ -159,16 +164,17 @@ class Machine:
                     connection, _ = self._control.accept()
                     with connection:
                         if "late" not in due:
-                            self._serve(connection, host_life)
+                            self._serve(connection)
 
-    def _serve(self, connection: socket.socket, host_life: int) -> None:
+    def _serve(self, connection: socket.socket) -> None:
         alive, lives = self._agent_life
         if lives < 0 or os.fork():
             return
         for each in (signal.SIGCHLD, signal.SIGTERM, CRASH, LOSE_AGENT):
             signal.signal(each, signal.SIG_DFL)
         os.close(lives)
-        os.close(host_life)
+        for life in self._lives:
+            os.close(life)
         self._control.close()
         try:
             connection.settimeout(None)

@@ -287,7 +287,8 @@ def _run(vm: VM, config: dict[str, Any], shares: Any, faults: Any) -> int:  # no
     control.bind(CONTROL_SOCKET)
     os.chmod(CONTROL_SOCKET, 0o600)  # noqa: PTH101 - likewise
     control.listen(64)
-    pid = Machine(vm.path, config, shares, control, faults).start()
+    lives = [os.dup(0)] if "TART_LIVES_AS_STDIN" in os.environ else []
+    pid = Machine(vm.path, config, shares, control, faults=faults, lives=lives).start()
     if stopped:
         os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)

@@ -665,6 +665,14 @@ class TestFarHosts:
         assert inside(far_mac, "id -un") == "admin"
 
 
+def test_somebodys_vm_ends_with_the_tests(mac: Mac) -> None:
+    mac.run_by_somebody(VM)
+    stdin = mac._somebody[0].stdin
+    assert stdin is not None
+    stdin.close()
+    wait_for(lambda: mac.vms()[VM] == "stopped")
+
+
 def test_nothing_of_a_vm_stays_mounted(mac: Mac, vm: str) -> None:
     with running(mac, vm):
         mounted = Path("/proc/self/mountinfo").read_text()
