@@ -105,7 +105,8 @@ class TartVm:
                     code = error.tart_exit_code
                     raise InfrastructureError(
                         f"VM {self._name} ended while it started (exit code {code})",
-                        "the host log has what tart said",
+                        "the host log has what tart said; where nobody is logged in on the Mac, its"
+                        " login keychain must be unlocked",
                     ) from None
             else:
                 return
