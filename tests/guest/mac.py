@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from typing import Self
 
 BOOTSTRAP = RUNNER.parents[1] / "tart" / "bootstrap.sh"
-CONTROL = "/Volumes/My Shared Files/pikaci"
+SHARES = "/Volumes/My Shared Files"
+CONTROL = f"{SHARES}/pikaci"
 SYNTHETIC = "/etc/synthetic.conf"
-SHARES = "/private/var/pikaci/shares"
 ADMIN, STAFF = 501, 20
 COMMAND_SECS = 60
 ENDED_SECS = 30
@@ -35,11 +35,6 @@ exec /usr/bin/as-root --reuid 0 --regid 0 --clear-groups env -i PATH="$PATH" SUD
 XCODE_SELECT = """#!/bin/sh
 [ ! -e /host/no-developer-tools ] && echo /Library/Developer/CommandLineTools
 """
-MOUNT_VIRTIOFS = """#!/bin/sh
-[ -d "/host/shares/$1" ] || { echo "mount_virtiofs: no tag $1" >&2; exit 1; }
-echo "$1" >> /host/mounted
-exec mount --bind "/host/shares/$1" "$2"
-"""
 # Its exit code means nothing.
 APFS_UTIL = r"""#!/bin/sh
 [ "$1" = -t ] && [ ! -e /host/no-synthetic ] || exit 1
@@ -51,7 +46,6 @@ exit 253
 PROGRAMS = {
     "usr/bin/sudo": SUDO,
     "usr/bin/xcode-select": XCODE_SELECT,
-    "usr/sbin/mount_virtiofs": MOUNT_VIRTIOFS,
     "System/Library/Filesystems/apfs.fs/Contents/Resources/apfs.util": APFS_UTIL,
 }
 
@@ -60,6 +54,7 @@ set -eu
 cd "$1"
 mount -t overlay -o lowerdir=/,upperdir=upper,workdir=work overlay root
 mount --bind host root/host
+mount --bind shares "root/Volumes/My Shared Files"
 mount --rbind /dev root/dev
 mount -t proc proc root/proc
 exec chroot root sh -c 'echo; exec cat > /dev/null'
@@ -72,9 +67,11 @@ class Mac:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.host = directory / "host"
-        self.shares = self.host / "shares"
-        for name in ("upper/private/var", "work", "root", "host/shares"):
+        self.shares = directory / "shares"
+        self.control = self.shares / "pikaci"
+        for name in (f"upper{SHARES}", "upper/private/var", "work", "root", "host"):
             (directory / name).mkdir(parents=True)
+        self.control.mkdir(parents=True)
         upper = directory / "upper"
         for name, text in {**PROGRAMS, "etc/passwd": PASSWD}.items():
             path = upper / name
@@ -87,8 +84,6 @@ class Mac:
             (upper / name).parent.mkdir(parents=True, exist_ok=True)
             os.mknod(upper / name, stat.S_IFCHR)  # how an overlay hides what is below it
         (upper / "host").mkdir()
-        self.control = upper / CONTROL[1:]
-        self.control.mkdir(parents=True)
         shutil.copy(BOOTSTRAP, self.control / "bootstrap.sh")
         shutil.copy(RUNNER, self.control / "pikaci-incus-run")
         self.write_control()
@@ -122,18 +117,15 @@ class Mac:
         """A path of the guest's, seen from here; links in it lead astray."""
         return Path(f"/proc/{self._first}/root{path}")
 
-    def share(self, tag: str, name: str) -> Path:
+    def share(self, name: str) -> Path:
         """A new directory that the guest has as a share."""
-        directory = self.shares / tag / name
-        directory.mkdir(parents=True)
+        directory = self.shares / name
+        directory.mkdir()
         return directory
 
-    def write_control(
-        self, mounts: str = "", links: str = "", name: str = "job.json", **variables: str
-    ) -> None:
-        """Write what the host says in the control share."""
-        (self.control / "mounts").write_text(mounts)
-        (self.control / "links").write_text(links)
+    def write_control(self, *links: str, name: str = "job.json", **variables: str) -> None:
+        """Write what the host says in the control share; a link is its target, a tab, its path."""
+        (self.control / "links").write_text("".join(f"{link}\n" for link in links))
         values = {"CONTRACT": "1", "MOUNTS": "", **variables}
         (self.control / name).write_text(
             json.dumps({f"PIKACI_INCUS_{key}": value for key, value in values.items()})
