@@ -25,6 +25,8 @@ NO_PROC = "mount -t tmpfs tmpfs /proc"
 MACOS = """
 import errno, os, runpy, stat, sys
 
+NAMES = {}
+
 def refuse(number):
     def call(*arguments, **others):
         raise OSError(number, os.strerror(number))
@@ -43,13 +45,24 @@ def chown(path, *owner, change=os.chown, **others):
 def fsync(fd, sync=os.fsync):
     if stat.S_ISDIR(os.fstat(fd).st_mode):
         raise OSError(errno.ENOTSUP, "this is a share")
+    root = sys.argv[sys.argv.index("--root") + 1]
+    with open(f"{root}/synced", "a") as file:
+        print(os.path.relpath(NAMES.get(fd, ""), root), file=file)
     sync(fd)
+
+def open_flaky(path, flags, *mode, really=os.open, seen=set(), **others):
+    if path == "flaky" and not flags & os.O_CREAT and len(seen) < 3:
+        seen.add(len(seen))
+        raise FileNotFoundError(errno.ENOENT, "it is there, but who knows")
+    fd = really(path, flags, *mode, **others)
+    NAMES[fd] = path
+    return fd
 
 sys.platform = "darwin"
 sys.modules["ctypes"] = sys.modules["fcntl"] = None
 os.sendfile = refuse(errno.ENOTSOCK)
 os.setgroups = refuse(errno.EINVAL)  # more than sixteen
-os.fchown, os.chown, os.fsync = fchown, chown, fsync
+os.fchown, os.chown, os.fsync, os.open = fchown, chown, fsync, open_flaky
 del os.splice
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -107,6 +120,19 @@ def test_a_copy_is_whole(mac: Guest) -> None:
     assert (copy / "link").readlink() == (mac.snapshot / "link").readlink()
     status = (copy / "run").stat()
     assert (status.st_mode & 0o777, status.st_mtime_ns) == (0o555, 1_000_000_001)
+
+
+def test_a_file_that_a_share_loses_sight_of_is_looked_for_again(mac: Guest) -> None:
+    (mac.snapshot / "flaky").write_text("found\n")
+    assert run(mac, "cat flaky")["status"] == "passed"
+    assert mac.log() == "found\n"
+
+
+def test_what_it_leaves_is_with_the_host_before_the_result(mac: Guest) -> None:
+    run(mac, "echo said; mkdir $PIKACI_ARTIFACTS/d; echo left > $PIKACI_ARTIFACTS/d/x")
+    *before, result = (mac.root / "synced").read_text().splitlines()
+    assert {"artifacts/guest.log", "artifacts/files/d/x"} <= set(before)
+    assert result == "artifacts/.result.json.tmp"
 
 
 def test_a_read_only_workspace_is_the_share_itself(mac: Guest) -> None:

@@ -1,0 +1,178 @@
+"""What a host says to the runner of guests that aren't Incus's."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from guest.guest import Guest
+
+PATH = {"PATH": os.environ["PATH"]}
+
+
+@pytest.fixture
+def share(guest: Guest) -> Path:
+    """A snapshot in another place than the workspace, which there isn't yet."""
+    share = guest.snapshot.rename(guest.root / "a share")
+    (guest.root / "workspace").rmdir()
+    return share
+
+
+def with_file(
+    guest: Guest, text: str, environment: dict[str, str] = PATH, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """The host's exec, with a file of variables."""
+    file = guest.root / "the variables.json"
+    file.write_text(text)
+    return guest.execute(environment, "--variables", str(file), *arguments)
+
+
+def test_variables_may_all_be_in_a_file(guest: Guest) -> None:
+    env = json.dumps({"GREETING": "hé 'llo'\n"})
+    done = with_file(guest, json.dumps(guest.variables('echo "$GREETING"', ENV=env)))
+
+    assert json.loads(done.stdout) == {"contract": 1, "state": "started"}, done.stderr
+    assert guest.result()["status"] == "passed"
+    assert guest.log() == "hé 'llo'\n\n"
+
+
+def test_a_command_in_a_file_may_be_longer_than_the_kernel_takes(guest: Guest) -> None:
+    command = f"echo {'x' * 60_000} {'y' * 60_000} | wc -c; : {'z' * 5_000}"
+    with_file(guest, json.dumps(guest.variables(command)))
+
+    assert guest.result()["status"] == "passed"
+    assert guest.log() == "120002\n"
+
+
+def test_the_file_goes_over_the_execs_own_variables(guest: Guest) -> None:
+    over = {"PIKACI_INCUS_GUEST_COMMAND": "echo of the file"}
+    with_file(guest, json.dumps(over), guest.variables("echo of the exec"))
+    guest.result()
+
+    assert guest.log() == "of the file\n"
+
+
+def test_a_shell_takes_its_terminal_from_the_file(guest: Guest) -> None:
+    values = {**guest.variables("echo $TERM"), "TERM": "xterm-kitty"}
+    done = with_file(guest, json.dumps(values), {**PATH, "TERM": "vt100"}, "--shell")
+
+    assert (done.stdout, done.stderr) == ("xterm-kitty\n", "")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"PIKACI_INCUS_CONTRACT": 1}', '{"A=B": ""}'])
+def test_a_file_of_something_else_is_refused(guest: Guest, text: str) -> None:
+    done = with_file(guest, text, guest.variables("true"))
+
+    assert done.returncode == 64
+    assert "the variables.json" in done.stderr
+    assert list(guest.artifacts.iterdir()) == []
+
+
+def test_a_file_that_is_not_there_is_refused(guest: Guest) -> None:
+    done = guest.execute(guest.variables("true"), "--variables", "/none")
+
+    assert done.returncode == 64
+    assert done.stderr == (
+        "pikaci-incus-run: the variables can't be read: "
+        "[Errno 2] No such file or directory: '/none'\n"
+    )
+
+
+def test_a_job_runs_as_the_user_that_is_named(guest: Guest) -> None:
+    result = guest.run("id -un; id -g; echo $USER $LOGNAME $HOME; echo > new", USER="daemon")
+
+    assert result["status"] == "passed", guest.log()
+    assert guest.log() == "daemon\n1\ndaemon daemon /usr/sbin\n"
+
+
+def test_a_shell_is_of_the_user_that_is_named(guest: Guest) -> None:
+    done = guest.execute(guest.variables("id -un", USER="daemon"), "--shell")
+
+    assert (done.stdout, done.stderr) == ("daemon\n", "")
+
+
+def test_a_job_of_roots_stays_roots(guest: Guest) -> None:
+    guest.run("id -un", USER="daemon", RUN_AS_ROOT="1")
+
+    assert guest.log() == "root\n"
+
+
+def test_a_user_whom_the_guest_does_not_have_is_an_error(guest: Guest) -> None:
+    result = guest.run("true", USER="no such user")
+
+    assert (result["status"], result["message"]) == (
+        "error",
+        "the guest has no user 'no such user'",
+    )
+
+
+def test_directories_may_come_first_in_path(guest: Guest) -> None:
+    tools = guest.root / "my tools"
+    tools.mkdir()
+    (tools / "ls").write_text("#!/bin/sh\necho mine\n")
+    (tools / "ls").chmod(0o755)
+    guest.run("ls; echo $PATH", PATH=f"{tools}:/other")
+
+    mine, path = guest.log().splitlines()
+    assert mine == "mine"
+    assert path.startswith(f"{tools}:/other:/run/wrappers/bin:")
+
+
+@pytest.mark.parametrize(("as_root", "owner"), [("0", 1000), ("1", 0)])
+def test_a_snapshot_elsewhere_is_copied_for_whom_the_job_runs_as(
+    guest: Guest, share: Path, as_root: str, owner: int
+) -> None:
+    link = guest.root / "link"
+    link.symlink_to(share)
+    command = "pwd; echo more >> README; cat README; stat -c %u . README"
+    result = guest.run(command, SNAPSHOT=str(link), RUN_AS_ROOT=as_root)
+
+    assert result["status"] == "passed", guest.log()
+    where = guest.root / "workspace" / "snapshot"
+    assert guest.log() == f"{where}\nhello\nmore\n{owner}\n{owner}\n"
+    assert guest.event("workspace_ready")["workspace"] == "copy"
+    assert (where / "README").read_text() == "hello\nmore\n"
+    assert (share / "README").read_text() == "hello\n"
+
+
+def test_a_copy_takes_nothings_place(guest: Guest, share: Path) -> None:
+    mine = guest.root / "workspace" / "snapshot" / "mine"
+    mine.mkdir(parents=True)
+    result = guest.run("true", SNAPSHOT=str(share))
+
+    assert result["status"] == "error"
+    assert "File exists" in result["message"]
+    assert [path.name for path in mine.parent.iterdir()] == ["mine"]
+
+
+def test_a_snapshot_that_is_not_there_is_one_to_try_again(guest: Guest, share: Path) -> None:
+    gone = str(share / "gone")
+    done = guest.execute(guest.variables("true", SNAPSHOT=gone), "--check-contract")
+
+    assert (done.returncode, done.stderr) == (69, f"pikaci-incus-run: {gone} isn't there yet\n")
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"SNAPSHOT": "share"}, "PIKACI_INCUS_SNAPSHOT is 'share', not an absolute path"),
+        (
+            {"SNAPSHOT": "/share", "WRITABLE_WORKSPACE": "0"},
+            "a read-only workspace is where the snapshot is: no other is to be",
+        ),
+    ],
+)
+def test_a_snapshot_that_cannot_be_meant_is_refused(
+    guest: Guest, variables: dict[str, str], said: str
+) -> None:
+    done = guest.execute(guest.variables("true", **variables))
+
+    assert (done.returncode, done.stderr) == (64, f"pikaci-incus-run: {said}\n")
+    assert list(guest.artifacts.iterdir()) == []
