@@ -129,6 +129,7 @@ KILL_PAUSE_SECS = 0.02
 RESERVE_BYTES = 16 * 1024
 """Kept free in /artifacts, so that a job that fills the disk still has a result."""
 RESULT_TRIES, RESULT_PAUSE_SECS = 10, 0.5
+SOURCE_TRIES, SOURCE_PAUSE_SECS = 10, 0.2
 PIPE_BYTES = 1024 * 1024
 DRAIN_SECS = 30.0
 """For a full pipe to reach a slow disk, after all who could write to it are gone."""
@@ -660,7 +661,7 @@ def _copy_link(entry: os.DirEntry[str], source: int, target: int, user: User) ->
 
 
 def _copy_file(name: str, source: int, target: int, user: User) -> None:
-    reader = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+    reader = _open_source(name, source)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     writer = os.open(name, flags, 0o600, dir_fd=target)
     status = os.fstat(reader)
@@ -672,6 +673,18 @@ def _copy_file(name: str, source: int, target: int, user: User) -> None:
     os.close(reader)
     _finish(writer, status, user)
     os.close(writer)
+
+
+def _open_source(name: str, source: int) -> int:
+    """Open a file of the snapshot; on a Mac's share one may seem not to be there for a moment."""
+    for left in reversed(range(1 if _on_linux() else SOURCE_TRIES)):
+        try:
+            return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+        except FileNotFoundError:
+            if not left:
+                raise
+            time.sleep(SOURCE_PAUSE_SECS)
+    raise AssertionError  # it has returned or raised
 
 
 def _send(reader: int, writer: int, size: int) -> None:
@@ -1033,6 +1046,7 @@ def run(job: Job, paths: Paths, records: Records) -> None:
         log.hand_over()
         end = waiter.wait(pid, job, records)
         log.drain()
+        flush(paths)
     except Exception as error:  # noqa: BLE001 - whatever happens ends in a result
         values = {"status": "error", "exit_code": None, "signal": None, "message": str(error)}
     else:
@@ -1051,6 +1065,26 @@ def _open_artifacts(paths: Paths, user: User) -> int:
             os.chmod(files, 0o777)  # noqa: PTH101, S103 - all the job is to write in
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(f"{paths.artifacts}/guest.log", flags, 0o644)
+
+
+def flush(paths: Paths) -> None:
+    """Have the host see all that a Mac's guest has left it, before there is a result.
+
+    Linux's shares are the host's files; a Mac may still have written to none.
+    """
+    if _on_linux():
+        return
+    os.sync()
+    for directory, _, names in os.walk(paths.artifacts):
+        for name in names:
+            try:
+                fd = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+            except OSError:
+                continue  # no file, or none that may be read: what it is the host will see
 
 
 def describe(end: End, job: Job) -> dict[str, Any]:

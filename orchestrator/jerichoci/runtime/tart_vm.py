@@ -45,8 +45,8 @@ ROOM_SECS = 4 * 3600.0
 ROOM_POLL_SECS = 2.0
 READY_SECS = 600.0
 """For a VM's guest agent to answer: the first boot of a new macOS is slow."""
-PROBE_SECS = 30.0
-"""For one answer: a guest agent that comes up may hang."""
+PROBE_SECS = 60.0
+"""For one answer: tart itself tries for half a minute to reach a guest agent."""
 FIRST_PAUSE_SECS, LAST_PAUSE_SECS = 0.2, 2.0
 STOP_SECS = 10
 """From asking a VM's process to end to killing it; it switches the VM off at once."""
