@@ -20,9 +20,12 @@ let
 
   # pikaci's own shares, and what Tart would take for the scheme of an address.
   taken = [
+    "artifacts"
     "http"
     "https"
     "pikaci"
+    "snapshot"
+    "store"
     "toolchain"
   ];
 

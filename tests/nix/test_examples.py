@@ -232,7 +232,7 @@ EDITS = {
         "targets/pre-merge-apple-ios.nix",
         'name = "xcode"',
         'name = "toolchain"',
-        "shares[0].name: expected a name other than http, https, pikaci, toolchain, found",
+        "shares[0].name: expected a name other than artifacts, http, https, pikaci, snapshot, store,",
     ),
     "an Xcode that isn't shared": (
         "targets/pre-merge-apple-ios.nix",

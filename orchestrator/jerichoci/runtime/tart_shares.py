@@ -74,9 +74,19 @@ class GuestShares:
         return self._mounts.env
 
     def add(self, name: str, source: Path, *, read_only: bool = True) -> Share:
-        """Show a directory."""
+        """Show a directory.
+
+        Raises:
+            UsageError: another one has that name, of which tart would show the last.
+        """
         share = Share(name, source, read_only)
-        self._shares.append(share)
+        if any(other.name == name for other in self._shares if other != share):
+            raise UsageError(
+                f"two of the directories that are shared with a VM are named {name}",
+                "give the job's own in `tart.shares` another name",
+            )
+        if share not in self._shares:
+            self._shares.append(share)
         return share
 
     def add_snapshot(self, snapshot: Path, *, is_workspace: bool) -> Share:
@@ -117,9 +127,19 @@ class GuestShares:
         return [share.option() for share in self._shares]
 
     def links_file(self) -> bytes:
-        """A line for each link: where it leads to, and its path."""
+        """A line for each link: where it leads to, and its path.
+
+        Raises:
+            UsageError: a path can't be said in one.
+        """
         linked = [mount for name, mount in self._mounts.mounts.items() if name not in OWN]
         rows = [*self._links, *((str(mount.source), mount.path) for mount in linked)]
+        for target, path in rows:
+            if any(sign in target + path for sign in "\t\n"):
+                raise UsageError(
+                    f"{target!r} can't be shown in a VM: its path has a tab or a line break",
+                    "give it another name",
+                )
         lines = (f"{target}\t{path}\n" for target, path in rows)
         return "".join(lines).encode("utf-8", "surrogateescape")
 
