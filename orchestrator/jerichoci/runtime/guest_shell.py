@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.errors import UsageError
 from jerichoci.incus.note import guest_notes
 from jerichoci.incus.thread import in_thread
 from jerichoci.runtime.guest_job import RUNNER, shell_variables
+from jerichoci.runtime.kept import gone, kept_note
 from jerichoci.terminal import on_terminal, window_size
 
 if TYPE_CHECKING:
@@ -32,7 +31,8 @@ async def open_guest_shell(
     """
     from jerichoci.incus.session import attend
 
-    note = _kept(attempt, execution)
+    name = execution.get("instance")
+    note = kept_note(guest_notes(attempt.state), name, attempt, execution, kind="guest")
     incus = await placement.incus()
     await in_thread(_check, incus, attempt, note)
     terminal = on_terminal()
@@ -41,34 +41,14 @@ async def open_guest_shell(
     return await attend(incus, session, terminal=terminal)
 
 
-def _kept(attempt: Attempt, execution: Mapping[str, Any]) -> GuestNote:
-    """The note of the attempt's guest."""
-    name = execution.get("instance")
-    notes = guest_notes(attempt.state)
-    note = next((note for note in notes.all() if note.name == name), None)
-    if note is not None and note.is_kept():
-        return note
-    until = note.kept_until if note is not None else execution.get("kept_until")
-    if until is None:
-        raise _refusal(attempt, f"run {attempt.run_id} kept no guest of job {attempt.node.job_id}")
-    if time.time() >= until:
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(until))
-        raise _refusal(attempt, f"the guest of job {attempt.node.job_id} was kept until {when}")
-    raise _refusal(attempt, f"the guest of job {attempt.node.job_id} is gone")
-
-
 def _check(incus: Incus, attempt: Attempt, note: GuestNote) -> None:
     found = incus.instance(note.name)
     if found is None:
-        raise _refusal(attempt, f"the guest of job {attempt.node.job_id} is gone")
+        raise gone(attempt, f"the guest of job {attempt.node.job_id} is gone")
     if not found.is_running:
         # Started again, it would be without the workspace that the runner mounted in it.
         status = found.status.lower()
-        raise _refusal(attempt, f"the guest of job {attempt.node.job_id}, {note.name}, is {status}")
-
-
-def _refusal(attempt: Attempt, sentence: str) -> UsageError:
-    return UsageError(sentence, f"`pikaci rerun {attempt.run_id} --keep always` keeps another one")
+        raise gone(attempt, f"the guest of job {attempt.node.job_id}, {note.name}, is {status}")
 
 
 def _begin(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import time
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.errors import UsageError
 from jerichoci.runtime.guest_job import COMMAND, ENV, READ_STDIN
+from jerichoci.runtime.kept import gone, kept_note
 from jerichoci.runtime.tart import JOB_FILE, OPTIONS_FILE
 from jerichoci.runtime.tart_vm import TartVm
 from jerichoci.tart.note import vm_notes
@@ -38,12 +37,13 @@ async def open_vm_shell(
         UsageError: the VM was not kept, or it is gone.
         InfrastructureError: it doesn't boot, or other VMs have all the room.
     """
-    name = _kept(attempt, execution)
+    vm_name = execution.get("vm")
+    name = kept_note(vm_notes(attempt.state), vm_name, attempt, execution, kind="VM").name
     options = await placement.read(attempt.scratch / OPTIONS_FILE, FILE_BYTES)
     control = attempt.scratch / "control"
     job = await placement.read(control / JOB_FILE, FILE_BYTES)
     if options is None or job is None:
-        raise _refusal(attempt, f"the VM of job {attempt.node.job_id} is gone")
+        raise gone(attempt, f"the VM of job {attempt.node.job_id} is gone")
     is_terminal = on_terminal()
     variables = _shell(json.loads(job), attempt, command, terminal=is_terminal)
     await placement.write(control / SHELL_FILE, json.dumps(variables).encode())
@@ -63,25 +63,6 @@ async def open_vm_shell(
             await vm.halt()
         finally:
             await vm.close()
-
-
-def _kept(attempt: Attempt, execution: Mapping[str, Any]) -> str:
-    """The name of the attempt's VM."""
-    name = execution.get("vm")
-    note = next((note for note in vm_notes(attempt.state).all() if note.name == name), None)
-    if note is not None and note.is_kept():
-        return note.name
-    until = note.kept_until if note is not None else execution.get("kept_until")
-    if until is None:
-        raise _refusal(attempt, f"run {attempt.run_id} kept no VM of job {attempt.node.job_id}")
-    if time.time() >= until:
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(until))
-        raise _refusal(attempt, f"the VM of job {attempt.node.job_id} was kept until {when}")
-    raise _refusal(attempt, f"the VM of job {attempt.node.job_id} is gone")
-
-
-def _refusal(attempt: Attempt, sentence: str) -> UsageError:
-    return UsageError(sentence, f"`pikaci rerun {attempt.run_id} --keep always` keeps another one")
 
 
 def _shell(
