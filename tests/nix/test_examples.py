@@ -232,7 +232,7 @@ EDITS = {
         "targets/pre-merge-apple-ios.nix",
         'name = "xcode"',
         'name = "toolchain"',
-        "shares[0].name: expected a name other than artifacts, http, https, pikaci, snapshot, store,",
+        "shares[0].name: expected a name other than artifacts, http, https, pikaci, snapshot,",
     ),
     "an Xcode that isn't shared": (
         "targets/pre-merge-apple-ios.nix",
