@@ -41,8 +41,8 @@ guest's own `/etc/pikaci/environment.json` says, over that PIKACI_INCUS_ENV, and
 The exec returns as soon as the runner is a daemon, which its client's end doesn't end. A second
 exec in one guest starts nothing and says so: a host that lost the answer may ask again.
 `--check-contract` starts nothing either; it says whether an exec would: it needs the variables
-CONTRACT, MOUNTS and STORE. Both print one JSON object {contract, state: started | already_started |
-ready}, or say on stderr what is wrong, and end with
+CONTRACT, MOUNTS, SNAPSHOT and STORE. Both print one JSON object {contract, state: started |
+already_started | ready}, or say on stderr what is wrong, and end with
 
     0   started, or started before; with --check-contract: ready
     64  a variable or an argument is missing or wrong
