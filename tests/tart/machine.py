@@ -95,7 +95,8 @@ class Machine:
         linux.mount("tmpfs", "private/tmp", "tmpfs", options="mode=1777")
         _make_devices()
         self._share()
-        for directory in guest_files.WRITABLE:
+        # There, /nix is a volume of its own.
+        for directory in (*guest_files.WRITABLE, *(["nix"] if Path("nix").is_dir() else [])):
             linux.bind(directory, directory)
         linux.bind(".", f"{HIDDEN}/root")
         self._automount()

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.status import Status
+from jerichoci.errors import UsageError
+from jerichoci.plan import Resources
+from jerichoci.snapshot import take_snapshot
+from jerichoci.status import FailureKind, Outcome, PhaseName, Status
+from plans import RUN_ID
+from runner import Runner
+from tart.left import assert_nothing_is_left, vm_name
 from tart_jobs import BASE, vm_job
+from usertree import UserTree
 
 if TYPE_CHECKING:
-    from runner import Runner
+    from pathlib import Path
+
+    from jerichoci.plan import ExecuteNode
+    from runner import Ended
     from tart.mac import Mac
+
+OUTPUT_BYTES = 20 * 2**20
+LONG = 120_000
+"""Bytes of a command, and of a variable: none is too long for itself, both together are."""
 
 
 @pytest.fixture(autouse=True)
@@ -19,15 +36,236 @@ def base(mac: Mac) -> None:
     mac.add_base(BASE)
 
 
+def said(run: Ended, name: str = "a") -> str:
+    return (run.layout.attempt(name, 1) / "guest.log").read_text()
+
+
+async def passes(runner: Runner, job: ExecuteNode) -> Ended:
+    run = await runner.run(job, run_id=RUN_ID)
+    assert run.job("a").status is Status.PASSED, run.log("a")
+    return run
+
+
+def steps(mac: Mac) -> list[str]:
+    """The subcommands in order; `run` has another moment when it says so."""
+    told = (call.step for call in mac.calls() if call.step != "run")
+    return [step for step, _ in itertools.groupby(told)]
+
+
+# What happens
+
+
 async def test_a_job_runs_in_a_vm_of_its_own_which_is_gone_afterwards(
     runner: Runner, mac: Mac
 ) -> None:
     command = "id -un; pwd; cat README; echo kept > $PIKACI_ARTIFACTS/left; echo more > new"
-    run = await runner.run(vm_job("a", command))
-    assert run.job("a").status is Status.PASSED, run.log("a")
-    said = (run.layout.attempt("a", 1) / "guest.log").read_text()
-    assert said == "admin\n/workspace/snapshot\nhello\n"
+    run = await passes(runner, vm_job("a", command))
+    assert said(run) == "admin\n/workspace/snapshot\nhello\n"
     assert [artifact.path for artifact in run.job("a").artifacts] == ["left"]
-    steps = [call.step for call in mac.calls()]
-    assert steps == ["list", "list", "clone", "list", "run", "exec", "exec", "stop", "delete"]
+    assert steps(mac) == ["list", "clone", "list", "exec", "stop", "delete"]
     assert mac.vms() == {BASE: "stopped"}
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_all_calls_are_about_the_vm_that_has_the_job_s_name(runner: Runner, mac: Mac) -> None:
+    await passes(runner, vm_job("a"))
+    name = vm_name(runner.state)
+    assert [call.argv for call in mac.calls("clone")] == [("clone", BASE, name)]
+    (run,) = mac.calls("run")
+    assert run.argv[:5] == ("run", name, "--no-graphics", "--no-audio", "--no-clipboard")
+    assert all(word.startswith("--dir=") for word in run.argv[5:])
+    assert {call.argv[1] for call in mac.calls("exec", "stop", "delete")} == {name}
+    assert [call.argv for call in mac.calls("delete")] == [("delete", name)]
+
+
+async def test_the_record_has_all_phases_and_what_the_job_ran_in(runner: Runner) -> None:
+    run = await passes(runner, vm_job("a"))
+    job = run.job("a")
+    assert [phase.phase for phase in job.phases] == list(PhaseName)
+    assert {phase.outcome for phase in job.phases} == {Outcome.PASSED}
+    assert job.execution["vm"] == vm_name(runner.state)
+    assert job.execution["base"] == BASE
+    assert job.execution["removal"] == "removed"
+    times = [job.execution[key] for key in ("clone_ms", "boot_ms", "start_ms")]
+    assert all(0 <= took < 60_000 for took in times)
+
+
+async def test_what_the_runner_did_is_kept(runner: Runner) -> None:
+    run = await passes(runner, vm_job("a"))
+    kept = run.layout.attempt("a", 1) / "artifacts"
+    assert '"status": "passed"' in (kept / "result.json").read_text()
+    events = (kept / "events.jsonl").read_text()
+    assert '"workspace": "copy"' in events
+    assert "command_finished" in events
+
+
+@pytest.mark.parametrize("runs", [False, True])
+async def test_a_vm_that_was_left_under_the_job_s_name_goes_first(
+    runner: Runner, mac: Mac, *, runs: bool
+) -> None:
+    name = vm_name(runner.state)
+    mac.tart("clone", BASE, name)
+    mac.run_by_somebody(name)
+    mac.tart("exec", name, "/bin/sh", "-c", "echo old > /Users/admin/old")
+    if not runs:
+        mac.tart("stop", name)
+    run = await passes(runner, vm_job("a", "ls /Users/admin"))
+    assert said(run) == ""
+    assert steps(mac)[:5] == ["list", "stop", "delete", "clone", "list"]
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_a_vm_is_set_to_the_resources_that_the_job_asks_for(runner: Runner, mac: Mac) -> None:
+    mac.fail("delete", times=None)
+    job = vm_job("a", resources=Resources(cpus=3, memory_mib=6000))
+    await passes(runner, job)
+    name = vm_name(runner.state)
+    (call,) = mac.calls("set")
+    assert call.argv == ("set", name, "--cpu", "3", "--memory", "6000")
+    config = mac.config(name)
+    assert (config["cpuCount"], config["memorySize"]) == (3, 6000 << 20)
+
+
+async def test_a_vm_stays_as_its_base_is_where_the_job_asks_for_nothing(
+    runner: Runner, mac: Mac
+) -> None:
+    mac.fail("delete", times=None)
+    await passes(runner, vm_job("a"))
+    assert mac.calls("set") == []
+    assert mac.config(vm_name(runner.state))["cpuCount"] == mac.config(BASE)["cpuCount"]
+
+
+async def test_a_base_with_a_registry_s_name_is_pulled(runner: Runner, mac: Mac) -> None:
+    image = "ghcr.io/cirruslabs/macos-sequoia-base:latest"
+    mac.add_base(image)
+    run = await passes(runner, vm_job("a", base=image))
+    assert mac.calls("clone")[0].argv[1] == image
+    assert image in mac.tart("list", "--source", "oci", "--quiet").stdout.split()
+    assert run.job("a").execution["base"] == image
+
+
+async def test_a_base_that_is_not_there_is_refused_before_anything_starts(
+    runner: Runner, mac: Mac
+) -> None:
+    with pytest.raises(UsageError, match="has no VM ventura, the base of job a; `tart clone"):
+        await runner.run(vm_job("a", base="ventura"))
+    assert mac.calls("clone") == []
+    assert list(runner.state.root.glob("runs/*")) == []
+
+
+# What the job has
+
+
+async def test_variables_keep_quotes_newlines_and_letters(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOST_ONLY", "host")
+    env = {"QUOTES": "a \"b\" 'c' $HOME `d` \\", "LINES": "one\ntwo\n", "WORD": "grün → 日本"}
+    command = """printf '%s|' "$QUOTES" "$LINES" "$WORD" "${HOST_ONLY-unset}" "$HOME" """
+    run = await passes(runner, vm_job("a", command, env=env))
+    values = [*env.values(), "unset", "/Users/admin"]
+    assert said(run) == "".join(f"{value}|" for value in values)
+
+
+async def test_a_command_and_variables_of_any_length_come_whole(runner: Runner) -> None:
+    env = {"LONG": "b" * LONG, "OTHER": "c" * LONG}
+    command = f"text={'a' * LONG}; echo ${{#text}} ${{#LONG}} ${{#OTHER}}"
+    run = await passes(runner, vm_job("a", command, env=env))
+    assert said(run) == f"{LONG} {LONG} {LONG}\n"
+
+
+async def test_a_workspace_can_be_written_and_the_snapshot_stays(runner: Runner) -> None:
+    command = "rm README; mkdir README; touch README/new; echo more >> src/main; ./src/main; ls"
+    run = await passes(runner, vm_job("a", command))
+    assert said(run) == "from main\nREADME\nsrc\n"
+    assert (runner.snapshot / "README").read_text() == "hello\n"
+    assert (runner.snapshot / "src/main").read_text() == "#!/bin/sh\necho from main\n"
+    assert sorted(path.name for path in runner.snapshot.iterdir()) == ["README", "src"]
+
+
+async def test_root_can_not_write_the_snapshot_either(runner: Runner) -> None:
+    command = "echo x > '/Volumes/My Shared Files/snapshot/README' || echo refused"
+    run = await passes(runner, vm_job("a", command, run_as_root=True))
+    assert said(run).endswith("refused\n")
+    assert (runner.snapshot / "README").read_text() == "hello\n"
+
+
+@pytest.mark.parametrize("is_root", [False, True])
+async def test_a_workspace_is_read_only_where_the_job_says_so(
+    runner: Runner, *, is_root: bool
+) -> None:
+    command = "touch new 2>/dev/null || echo refused; pwd; cat README"
+    job = vm_job("a", command, writable_workspace=False, run_as_root=is_root)
+    run = await passes(runner, job)
+    assert said(run) == "refused\n/workspace/snapshot\nhello\n"
+
+
+async def test_a_job_is_root_only_if_it_says_so(runner: Runner) -> None:
+    command = "id -u; touch /etc/mine && echo made; touch new && echo written"
+    run = await passes(runner, vm_job("a", command, run_as_root=True))
+    assert said(run) == "0\nmade\nwritten\n"
+
+
+async def test_other_jobs_are_the_vm_s_own_user(runner: Runner) -> None:
+    command = "id -u; touch /etc/mine 2>/dev/null || echo refused; touch new && echo written"
+    run = await passes(runner, vm_job("a", command))
+    assert said(run) == "501\nrefused\nwritten\n"
+
+
+async def test_names_have_any_letters(runner: Runner, tmp_path: Path) -> None:
+    names = ["a b", "grün → 日本", "one\ntwo", "-r"]
+    user = UserTree(tmp_path / "other")
+    for name in names:
+        user.write(f"dir ectory/{name}", "content\n")
+    tree = (await take_snapshot(runner.state.root, user.root)).tree
+    command = 'cp -r "dir ectory/." "$PIKACI_ARTIFACTS/"; cat "dir ectory"/*'
+    run = await passes(Runner(runner.state, tree), vm_job("a", command))
+    assert said(run) == "content\n" * len(names)
+    assert sorted(row.path for row in run.job("a").artifacts) == sorted(names)
+
+
+# What it leaves
+
+
+async def test_much_output_is_complete(runner: Runner) -> None:
+    run = await passes(runner, vm_job("a", f"yes 0123456789abcde | head -c {OUTPUT_BYTES}"))
+    log = (run.layout.attempt("a", 1) / "guest.log").read_bytes()
+    expected = b"0123456789abcde\n" * (OUTPUT_BYTES // 16)
+    assert hashlib.sha256(log).digest() == hashlib.sha256(expected).digest()
+
+
+async def test_output_that_is_no_text_is_kept_byte_by_byte(runner: Runner) -> None:
+    run = await passes(runner, vm_job("a", r"printf 'a\377\376\000b\n'; echo err >&2"))
+    log = (run.layout.attempt("a", 1) / "guest.log").read_bytes()
+    assert log == b"a\xff\xfe\x00b\nerr\n"
+
+
+async def test_what_a_hostile_job_leaves_does_no_harm(runner: Runner) -> None:
+    command = """
+      cd "$PIKACI_ARTIFACTS"
+      cp /bin/true setuid; chmod 6777 setuid
+      echo secret > unreadable; chmod 0 unreadable
+      ln -s /etc/shadow link; ln -s / up; mkfifo fifo; mknod device c 1 3 || true
+      mkdir closed; echo inside > closed/file; chmod 0 closed
+      ln -s /etc/shadow ../stray; rm -f ../events.jsonl; ln -s /etc/shadow ../events.jsonl
+    """
+    run = await passes(runner, vm_job("a", command, run_as_root=True))
+    kept = run.layout.attempt("a", 1) / "artifacts"
+    rows = sorted(row.path for row in run.job("a").artifacts)
+    assert rows == ["closed/file", "setuid", "unreadable"]
+    assert all(path.is_dir() or stat.S_ISREG(path.lstat().st_mode) for path in kept.rglob("*"))
+    assert not any(path.is_symlink() for path in kept.rglob("*"))
+    assert not (kept / "events.jsonl").exists()
+    assert stat.S_IMODE((kept / "files/setuid").stat().st_mode) == 0o600
+
+
+async def test_a_job_that_switches_its_vm_off_is_infrastructure(runner: Runner, mac: Mac) -> None:
+    job = vm_job("a", "echo before; sleep 0.3; shutdown -h now; sleep 60", run_as_root=True)
+    run = await runner.run(job)
+    assert run.job("a").failure_kind is FailureKind.INFRASTRUCTURE
+    cause = run.job("a").cause
+    assert cause
+    assert "was switched off (tart exited with 0) before its job was over" in cause.message
+    assert cause.phase == PhaseName.WAIT_FOR_COMPLETION
+    assert said(run) == "before\n"
+    assert_nothing_is_left(mac, runner.state)
