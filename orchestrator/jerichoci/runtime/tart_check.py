@@ -85,7 +85,8 @@ async def known_vms(placement: Placement) -> list[Vm]:
     except HostUnavailableError:
         raise
     except InfrastructureError as error:
-        raise UsageError(f"{placement.host} has no tart on its PATH", mend) from error
+        sentence = f"{placement.host} has no tart that answers: {error.message}"
+        raise UsageError(sentence, mend) from error
     if done.exit_code != 0:
         raise UsageError(f"tart on {placement.host} can't list its VMs: {said(done)}", mend)
     return parse_list(done)

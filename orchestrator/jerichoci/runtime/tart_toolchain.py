@@ -22,6 +22,7 @@ async def toolchain(placement: Placement, cwd: Path | None = None) -> Path:
     Raises:
         UsageError: there is none.
     """
+    lack = f"{placement.host} has no Rust toolchain to share"
     hint = f"install it on {placement.host} (rustup), or take a base that has one"
     argv = ["rustc", "--print", "sysroot"]
     try:
@@ -29,9 +30,9 @@ async def toolchain(placement: Placement, cwd: Path | None = None) -> Path:
     except HostUnavailableError:
         raise
     except InfrastructureError as error:
-        raise UsageError(f"{placement.host} has no Rust toolchain to share", hint) from error
+        raise UsageError(f"{lack}: {error.message}", hint) from error
     if done.exit_code != 0:
-        raise UsageError(f"{placement.host} has no Rust toolchain to share: {said(done)}", hint)
+        raise UsageError(f"{lack}: {said(done)}", hint)
     sysroot = Path(os.fsdecode(done.stdout.strip()))
     cargo = sysroot / "bin" / "cargo"
     if (await placement.run(["test", "-x", str(cargo)], deadline_secs=FIND_SECS)).exit_code != 0:
