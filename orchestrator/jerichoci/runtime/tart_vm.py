@@ -120,7 +120,7 @@ class TartVm:
         end = time.monotonic() + READY_SECS
         pause = FIRST_PAUSE_SECS
         while True:
-            done, trouble = await self._try(self.bootstrap(*words))
+            done, trouble = await self._try(self.bootstrap(*words), PROBE_SECS)
             if done is not None and done.exit_code == 0:
                 return
             if done is not None:
@@ -142,7 +142,8 @@ class TartVm:
 
     async def tell(self, *words: str) -> None:
         """Run the bootstrap for what needs no answer; a guest that is gone is no error."""
-        await self._try(self.bootstrap(*words))
+        with suppress(_EndedError):
+            await self._try(self.bootstrap(*words), PROBE_SECS)
 
     async def ended(self) -> str:
         """Wait until the VM doesn't run any more; in words for people, what became of it.
@@ -229,7 +230,7 @@ class TartVm:
         end = time.monotonic() + READY_SECS
         pause = FIRST_PAUSE_SECS
         while True:
-            done, trouble = await self._try(exec_argv(self._name, ["true"]))
+            done, trouble = await self._try(exec_argv(self._name, ["true"]), PROBE_SECS)
             if done is not None and done.exit_code == 0:
                 self._is_answering = True
                 return
@@ -239,9 +240,7 @@ class TartVm:
             await asyncio.sleep(pause)
             pause = min(LAST_PAUSE_SECS, pause * 1.5)
 
-    async def _try(
-        self, argv: Sequence[str], deadline_secs: float = PROBE_SECS
-    ) -> tuple[Completed | None, str]:
+    async def _try(self, argv: Sequence[str], deadline_secs: float) -> tuple[Completed | None, str]:
         """Run a command in the guest while the VM runs; None and why, if it doesn't end in time."""
         process = self._process()
         trying = asyncio.ensure_future(self._run(argv, deadline_secs))
