@@ -1,0 +1,576 @@
+"""Jobs in VMs of Macs that ssh reaches: what they get and leave, and what is left of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from derivations import derive
+from e2e.project import wait_for
+from incus.guest_project import ending, until
+from jerichoci.errors import UsageError
+from jerichoci.payload_files import MANIFEST
+from jerichoci.plan import Retries
+from jerichoci.status import FailureKind, KeepPolicy, PhaseName, Status
+from plans import RUN_ID, built, commanded
+from remote.breaking import AtPhase, cable_cut_for, make_quick
+from remote.conftest import two_far_hosts
+from remote.far_host import one_far_host
+from remote.leftovers import kill_agents, run_directory
+from remote.machine import SYSTEM_PATH
+from tart.far_vms import LINES, TALKS, FarVms, phases
+from tart.mac import Mac, one_far_mac
+from tart_jobs import BASE, vm_job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jerichoci.plan import ExecuteNode
+    from remote.conftest import WriteHosts
+    from remote.far_host import FarHost
+    from runner import Ended, Runner
+
+__all__ = ["two_far_hosts"]
+
+NO_RETRY = Retries(infrastructure=0)
+SAMPLE_SECS = 0.02
+PHASES = [
+    "prepare_directories",
+    "stage_workspace_snapshot",
+    "prepare_runtime",
+    "launch_guest",
+    "wait_for_completion",
+    "collect_artifacts",
+    "cleanup",
+]
+PAYLOAD = {
+    "schema_version": 1,
+    "kind": "tools",
+    "mounts": [
+        {"name": "bin", "relative_path": "bin", "guest_path": "/opt/tools", "read_only": True}
+    ],
+}
+
+
+@pytest.fixture
+def far(runner: Runner, far_mac: Mac, hosts_config: WriteHosts) -> FarVms:
+    far_mac.add_base(BASE)
+    return FarVms(runner, far_mac, hosts_config).config()
+
+
+@pytest.fixture
+def bare(runner: Runner, hosts_config: WriteHosts) -> Iterator[FarVms]:
+    """A Mac whose logins find neither Nix nor tart, as those don't that have Homebrew."""
+    with one_far_host("mini", environment={"PATH": SYSTEM_PATH}) as host:
+        mac = Mac(host.home / ".tart", host.home / "homebrew" / "bin", host)
+        mac.install()
+        mac.add_base(BASE)
+        yield FarVms(runner, mac, hosts_config).config(search_path=["~/homebrew/bin"])
+        host.power_off()
+
+
+@pytest.fixture
+def macs(
+    runner: Runner, two_far_hosts: list[FarHost], hosts_config: WriteHosts
+) -> Iterator[list[FarVms]]:
+    """Two Macs with the label `mac`."""
+    with ExitStack() as stack:
+        both = [stack.enter_context(one_far_mac(host)) for host in two_far_hosts]
+        for mac in both:
+            mac.add_base(BASE)
+        hosts_config(*two_far_hosts, labels=["mac"], capacity={"cpus": 64})
+        yield [FarVms(runner, mac, hosts_config) for mac in both]
+
+
+def labelled(name: str, command: str = "true", **execute: Any) -> ExecuteNode:  # noqa: ANN401 - fields of the model
+    """A job in a VM of any Mac."""
+    node = vm_job(name, command, **execute)
+    return node.with_(placement="remote_ssh", placement_config={"labels": ["mac"]})
+
+
+def guest_log(ended: Ended, name: str = "a") -> str:
+    return (ended.layout.attempt(name, 1) / "guest.log").read_text()
+
+
+# What a job gets and leaves
+
+
+async def test_a_job_in_a_vm_has_the_records_that_it_has_here(far: FarVms) -> None:
+    command = (
+        "echo hello; id -un; pwd; cat README; src/main; echo more > new;"
+        " echo out > $PIKACI_ARTIFACTS/left"
+    )
+    ended = await far.runner.run(far.job("a", command))
+    job = ended.job("a")
+    assert job.status is Status.PASSED, ended.log("a")
+    assert job.host == far.host.name
+    assert phases(ended) == PHASES
+    assert [row.path for row in job.artifacts] == ["left"]
+    assert guest_log(ended) == "hello\nadmin\n/workspace/snapshot\nhello\nfrom main\n"
+    assert job.attempts[-1].execution["base"] == BASE
+    assert job.attempts[-1].execution["removal"] == "removed"
+    kept = ended.layout.attempt("a", 1) / "artifacts"
+    assert json.loads((kept / "result.json").read_text())["status"] == "passed"
+    assert (kept / "files" / "left").read_text() == "out\n"
+    far.assert_nothing_is_left()
+
+
+async def test_a_vm_s_inputs_are_the_host_s(far: FarVms) -> None:
+    made = derive(
+        stored="echo from the store > $out",
+        payload=f"mkdir -p $out/share/pikaci $out/bin; echo tool > $out/bin/tool;"
+        f" echo '{json.dumps(PAYLOAD)}' > $out/{MANIFEST}",
+    )
+    nodes = [
+        built("stored", made["stored"]),
+        built("payload", made["payload"]),
+        commanded("commanded", "hostname > made; cat README >> made", ["made"]).with_(**far.placed),
+    ]
+    command = (
+        "cat $PIKACI_INPUT_STORED $PIKACI_INPUT_PAYLOAD/bin/tool $PIKACI_INPUT_COMMANDED/made"
+        " /opt/tools/tool; ls /nix/store | wc -l; touch $PIKACI_INPUT_COMMANDED/made || exit 0"
+    )
+    job = far.job("a", command, needs=["stored", "payload", "commanded"])
+    ended = await far.runner.run(*nodes, job)
+    assert ended.job("a").status is Status.PASSED, ended.log("a")
+    expected = ["from the store", "tool", far.host.name, "hello", "tool", "2"]
+    assert guest_log(ended).splitlines()[:6] == expected
+    shares = [word for word in far.mac.calls("run")[-1].argv if word.startswith("--dir=")]
+    places = [share.split(":")[1] for share in shares]
+    assert all(place.startswith(f"{far.host.work_dir}/") for place in places), places
+    far.assert_nothing_is_left()
+
+
+async def test_a_vm_has_what_its_host_shares_and_is_told_where(far: FarVms) -> None:
+    given, taken = far.host.work_dir / "given", far.host.work_dir / "taken"
+    for path in (given, taken):
+        path.mkdir()
+        path.chmod(0o777)
+    (given / "word").write_text("said\n")
+    shares = [
+        {"name": "given", "path": str(given), "read_only": True},
+        {"name": "to-take", "path": str(taken), "read_only": False},
+    ]
+    command = 'cat "$PIKACI_SHARE_GIVEN/word" > "$PIKACI_SHARE_TO_TAKE/word"'
+    job = vm_job("a", command, tart={"shares": shares}).with_(**far.placed)
+    ended = await far.runner.run(job)
+    assert ended.job("a").status is Status.PASSED, guest_log(ended)
+    assert (taken / "word").read_text() == "said\n"
+
+
+async def test_a_vm_s_timeout_is_a_timeout(far: FarVms) -> None:
+    ended = await far.runner.run(far.job("a", f"seq {LINES}; sleep 60", timeout_secs=1))
+    assert ended.job("a").failure_kind is FailureKind.TIMEOUT
+    assert len(guest_log(ended).splitlines()) == LINES
+    far.assert_nothing_is_left()
+
+
+async def test_the_host_s_own_tart_home_is_used(runner: Runner, hosts_config: WriteHosts) -> None:
+    # A far host's /tmp is its own.
+    with TemporaryDirectory(dir="/var/tmp") as directory:
+        home = Path(directory) / "vms"
+        with one_far_host("mini", environment={"TART_HOME": str(home)}) as host:
+            mac = Mac(home, host.directory / "bin", host)
+            mac.install()
+            mac.add_base(BASE)
+            far = FarVms(runner, mac, hosts_config).config()
+            ended = await runner.run(far.job("a", "exit 3"), keep=KeepPolicy.ON_FAILURE)
+            (name,) = far.job_vms()
+            command = ("shell", ended.record.run_id, "a", "--", "id", "-un")
+            assert await asyncio.to_thread(far.pikaci, *command) == "admin\n"
+            await asyncio.to_thread(far.pikaci, "gc", "--keep-runs=0")
+            assert name
+            far.assert_nothing_is_left()
+            assert not (host.home / ".tart").exists()
+
+
+# Hosts without Nix
+
+
+async def test_a_mac_needs_no_nix_and_may_have_tart_where_no_login_looks(bare: FarVms) -> None:
+    assert bare.host.run(["sh", "-c", "command -v nix tart"], check=False).stdout == ""
+    made = commanded("made", "hostname > made", ["made"]).with_(**bare.placed)
+    ended = await bare.runner.run(
+        made,
+        bare.job("a", "cat README"),
+        bare.job("b", "cat $PIKACI_INPUT_MADE/made", needs=["made"]),
+    )
+    assert ended.record.status is Status.PASSED, ended.log("a")
+    assert guest_log(ended, "a") == "hello\n"
+    assert guest_log(ended, "b") == "mini\n"
+    bare.assert_nothing_is_left()
+
+
+async def test_a_job_that_needs_a_store_path_says_that_nix_is_missing(bare: FarVms) -> None:
+    build = derive(dep="echo made > $out")["dep"]
+    job = bare.job("a", "cat $PIKACI_INPUT_DEP", needs=["dep"], retries=NO_RETRY)
+    ended = await bare.runner.run(built("dep", build), job)
+    cause = ended.job("a").cause
+    assert cause is not None
+    assert cause.message == "host mini has no `nix` on its PATH"
+    assert "search_path" in (cause.hint or "")
+    assert bare.mac.calls("clone") == []
+
+
+async def test_a_mac_without_tart_is_told_apart(bare: FarVms) -> None:
+    bare.mac.bin.joinpath("tart").unlink()
+    error = await refusal(bare)
+    assert error.message == "mini has no tart on its PATH"
+    assert "search_path" in (error.hint or "")
+
+
+# Refused before anything starts
+
+
+async def refusal(far: FarVms, **knobs: object) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        await far.runner.run(vm_job("a", **knobs).with_(**far.placed))  # type: ignore[arg-type]  # by name
+    assert far.host.name in caught.value.message, caught.value
+    assert caught.value.hint
+    assert list((far.host.work_dir / "runs").glob("*")) == []
+    assert list(far.runner.state.runs.iterdir()) == []
+    return caught.value
+
+
+async def test_a_host_that_is_no_mac_is_told_apart(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    mac = Mac(far_host.home / ".tart", far_host.directory / "bin", far_host)
+    error = await refusal(FarVms(runner, mac, hosts_config).config())
+    assert error.message == (
+        "job a runs in a macOS VM (runtime tart), which needs a Mac with Apple silicon,"
+        f" macOS 14 or later and tart; host {far_host.name} is Linux x86_64"
+    )
+
+
+async def test_a_base_that_is_not_there_is_told_apart(far: FarVms) -> None:
+    assert "has no VM sonoma" in (await refusal(far, base="sonoma")).message
+
+
+async def test_a_directory_that_is_not_there_is_told_apart(far: FarVms) -> None:
+    share = {"name": "xcode", "path": "/Applications/Xcode.app", "read_only": True}
+    error = await refusal(far, tart={"shares": [share]})
+    assert "has no directory /Applications/Xcode.app" in error.message
+
+
+# The line
+
+
+async def test_a_job_goes_on_while_its_line_is_cut(
+    far: FarVms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_quick(monkeypatch)
+    running = asyncio.ensure_future(far.runner.run(far.job("a", TALKS), run_id=RUN_ID))
+    await asyncio.to_thread(far.wait_until_it_runs)
+    far.host.cut()
+    far.let_go()
+    await asyncio.to_thread(wait_for, (far.outbox() / "result.json").exists)
+    await asyncio.sleep(2)
+    far.host.join()
+    far.assert_it_ended_as_it_would_have(await running)
+    far.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    "phase",
+    [PhaseName.PREPARE_RUNTIME, PhaseName.LAUNCH_GUEST, PhaseName.CLEANUP],
+)
+async def test_the_line_may_be_cut_in_each_phase(
+    far: FarVms, monkeypatch: pytest.MonkeyPatch, phase: PhaseName
+) -> None:
+    make_quick(monkeypatch)
+    with cable_cut_for(far.host, 3.0) as cut:
+        ended = await far.runner.run(
+            far.job("a", f"seq {LINES}; exit 3"), sinks=[AtPhase(phase, cut)]
+        )
+    assert ended.job("a").exit_code == 3
+    assert len(ended.job("a").attempts) == 1
+    assert len(guest_log(ended).splitlines()) == LINES
+    assert len(far.mac.calls("clone")) == len(far.mac.calls("run")) == 1
+    far.assert_nothing_is_left()
+
+
+async def test_connections_may_break_while_a_vm_boots(far: FarVms) -> None:
+    later = threading.Timer(0.2, far.host.kill_sessions)
+    sink = AtPhase(PhaseName.LAUNCH_GUEST, later.start)
+    ended = await far.runner.run(far.job("a", f"seq {LINES}"), sinks=[sink])
+    later.join()
+    assert ended.job("a").status is Status.PASSED, ended.log("a")
+    assert len(guest_log(ended).splitlines()) == LINES
+    far.assert_nothing_is_left()
+
+
+async def test_the_vm_of_a_host_that_was_lost_goes_when_it_is_back(far: FarVms) -> None:
+    job = far.config(line_limit_secs=2).job("a", "sleep 600", retries=NO_RETRY)
+    running = asyncio.ensure_future(far.runner.run(job, run_id=RUN_ID))
+    await asyncio.to_thread(far.wait_until_it_runs)
+    far.host.cut()
+    ended = await running
+    assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
+    assert far.host.name in (ended.job("a").message or "")
+    (note,) = far.notes()
+    assert (note.away, note.name) == (far.host.name, ended.job("a").attempts[0].execution["vm"])
+    far.host.join()
+    assert far.job_vms() == [note.name]
+    assert f"{far.host.name}: removed guest {note.name}" in far.pikaci("reap")
+    far.assert_nothing_is_left()
+
+
+async def test_a_host_that_is_rebooted_leaves_a_vm_that_the_next_run_deletes(far: FarVms) -> None:
+    job = far.job("a", "sleep 600", retries=NO_RETRY)
+    running = asyncio.ensure_future(far.runner.run(job, run_id=RUN_ID))
+    await asyncio.to_thread(far.wait_until_it_runs)
+    await asyncio.to_thread(far.host.reboot)
+    ended = await running
+    assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
+    assert f"{far.host.name} was rebooted" in (ended.job("a").message or "")
+    (name,) = far.job_vms()
+    await run_until_gone(far, name)
+    assert far.job_vms() == []
+
+
+# Orchestrators that are killed
+
+
+def kill_orchestrator(far: FarVms) -> str:
+    """Have a VM there whose orchestrator was killed; its name."""
+    with far.running(far.job("a", "sleep 600")) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    (name,) = far.job_vms()
+    return name
+
+
+def test_the_vm_of_a_killed_orchestrator_is_deleted_by_reap(far: FarVms) -> None:
+    name = kill_orchestrator(far)
+    assert far.mac.vms()[name] == "running"
+    said = far.pikaci("reap")
+    assert f"{far.host.name}: removed guest {name}" in said
+    assert far.runner.ended().record.status is Status.FAILED
+    far.assert_nothing_is_left()
+    assert "nothing to reap" in far.pikaci("reap")
+
+
+def test_it_goes_as_well_when_its_agent_was_killed(far: FarVms) -> None:
+    name = kill_orchestrator(far)
+    kill_agents(far.host)
+    assert name in far.pikaci("reap")
+    far.assert_nothing_is_left()
+
+
+def test_it_goes_when_the_host_was_booted_since(far: FarVms) -> None:
+    name = kill_orchestrator(far)
+    far.host.reboot()
+    assert far.mac.vms()[name] == "stopped"
+    assert name in far.pikaci("reap")
+    far.assert_nothing_is_left()
+
+
+def test_it_goes_when_only_its_name_tells_of_it(far: FarVms) -> None:
+    name = kill_orchestrator(far)
+    for note in (far.runner.state.root / "vms").iterdir():
+        note.unlink()
+    assert name in far.pikaci("reap")
+    far.assert_nothing_is_left()
+
+
+def test_an_agent_that_hears_nothing_ends_with_the_vm_s_process(far: FarVms) -> None:
+    far.config(line_limit_secs=1)
+    kill_orchestrator(far)
+    wait_for(lambda: not far.host.processes(), 60)
+    assert set(far.mac.vms().values()) == {"stopped"}
+    far.pikaci("reap")
+    far.assert_nothing_is_left()
+
+
+async def test_another_run_deletes_the_vm_of_a_killed_one(far: FarVms) -> None:
+    name = kill_orchestrator(far)
+    await run_until_gone(far, name)
+    await asyncio.to_thread(far.pikaci, "reap")
+    far.assert_nothing_is_left()
+
+
+async def run_until_gone(far: FarVms, name: str) -> None:
+    """Have another run there, which goes on until a VM is gone."""
+    running = asyncio.ensure_future(far.runner.run(far.job("b", until("go"))))
+    await asyncio.to_thread(wait_for, lambda: name not in far.mac.vms() or running.done())
+    pattern = "runs/*/scratch/b-1/artifacts/files"
+    for files in await asyncio.to_thread(wait_for, lambda: list(far.host.work_dir.glob(pattern))):
+        (files / "go").touch()
+    ended = await running
+    assert ended.record.status is Status.PASSED, ended.log("b")
+
+
+def test_the_vm_of_a_run_that_lives_is_left_alone(far: FarVms) -> None:
+    with far.running(far.job("a", until("go"))) as process:
+        far.pikaci("reap")
+        far.pikaci("gc", "--keep-runs=0")
+        assert list(far.mac.vms().values()).count("running") == 1
+        far.let_go()
+        process.wait(60)
+    assert far.runner.ended().record.status is Status.PASSED
+    far.assert_nothing_is_left()
+
+
+def test_a_run_is_cancelled_with_its_log_and_artifacts(far: FarVms) -> None:
+    command = f"echo said; echo kept > $PIKACI_ARTIFACTS/kept; {until('never')}"
+    with far.running(far.job("a", command)) as process:
+        wait_for((far.outbox() / "files" / "kept").exists)
+        events = far.runner.state.run(RUN_ID).events
+        wait_for(lambda: b"wait_for_completion" in events.read_bytes())
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    ended = far.runner.ended()
+    assert ended.job("a").status is Status.CANCELLED
+    assert [row.path for row in ended.job("a").artifacts] == ["kept"]
+    assert guest_log(ended) == "said\n"
+    far.assert_nothing_is_left()
+
+
+def test_a_run_is_cancelled_while_its_vm_boots(far: FarVms) -> None:
+    far.mac.fail("boot", "late", secs=30)
+    with ending(far.runner.start(far.job("a", until("never")))) as process:
+        wait_for(lambda: far.mac.calls("run"))
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    assert far.runner.ended().record.status is Status.CANCELLED
+    far.assert_nothing_is_left()
+
+
+# What is kept
+
+
+async def keep_one(far: FarVms) -> str:
+    """The name of the VM there that a failed run has kept."""
+    job = far.job("a", "echo made > made; exit 3")
+    ended = await far.runner.run(job, keep=KeepPolicy.ON_FAILURE, run_id=RUN_ID)
+    assert ended.job("a").exit_code == 3, ended.log("a")
+    name: str = ended.job("a").attempts[0].execution["vm"]
+    assert far.mac.vms() == {BASE: "stopped", name: "stopped"}
+    return name
+
+
+async def test_a_kept_vm_is_booted_for_a_shell_and_stopped_again(far: FarVms) -> None:
+    name = await keep_one(far)
+    words = ("shell", RUN_ID, "a", "--", "sh", "-c", "id -un; pwd; cat made README")
+    said = await asyncio.to_thread(far.pikaci, *words)
+    assert said == "admin\n/workspace/snapshot\nmade\nhello\n"
+    assert far.mac.vms()[name] == "stopped"
+    await asyncio.to_thread(far.pikaci, "shell", RUN_ID, "a", "--", "cp", "made", "more")
+    assert (
+        await asyncio.to_thread(far.pikaci, "shell", RUN_ID, "a", "--", "cat", "more") == "made\n"
+    )
+    assert not far.has_tart_processes()
+
+
+async def test_a_kept_vm_stays_until_its_run_goes(far: FarVms) -> None:
+    name = await keep_one(far)
+    await asyncio.to_thread(far.pikaci, "reap")
+    assert far.job_vms() == [name]
+    assert run_directory(far.runner.state, far.host).exists()
+    would = await asyncio.to_thread(far.pikaci, "gc", "--keep-runs=0", "--dry-run")
+    assert name in would
+    assert far.job_vms() == [name]
+    await asyncio.to_thread(far.pikaci, "gc", "--keep-runs=0")
+    far.assert_nothing_is_left()
+
+
+async def test_a_kept_vm_goes_when_its_time_is_over(far: FarVms) -> None:
+    await keep_one(far)
+    (note,) = (far.runner.state.root / "vms").glob("*.json")
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"kept_until": 1.0}))
+    (run_directory(far.runner.state, far.host) / "kept").write_text("1.0")
+    await asyncio.to_thread(far.pikaci, "reap")
+    far.assert_nothing_is_left()
+
+
+# More than one host
+
+
+async def test_of_a_mac_and_another_host_the_mac_is_taken(
+    runner: Runner, two_far_hosts: list[FarHost], hosts_config: WriteHosts
+) -> None:
+    other, host = two_far_hosts
+    with one_far_mac(host) as mac:
+        mac.add_base(BASE)
+        hosts_config(other, host, labels=["mac"])
+        ended = await runner.run(labelled("a", "cat README"), run_id=RUN_ID)
+    job = ended.job("a")
+    assert job.status is Status.PASSED, job.message
+    assert job.host == host.name
+    for row in job.passed_over:
+        assert (row.host, "needs a Mac" in row.reason) == (other.name, True), row
+    assert list((other.work_dir / "runs").glob("*")) == []
+
+
+async def test_a_pool_without_a_mac_says_why(
+    runner: Runner, two_far_hosts: list[FarHost], hosts_config: WriteHosts
+) -> None:
+    hosts_config(*two_far_hosts, labels=["mac"])
+    with pytest.raises(UsageError, match="needs a Mac with Apple silicon"):
+        await runner.run(labelled("a"))
+    assert list(runner.state.runs.iterdir()) == []
+
+
+async def test_two_jobs_are_on_two_macs(runner: Runner, macs: list[FarVms]) -> None:
+    jobs = [labelled(name, until("go")) for name in ("a", "b")]
+    running = asyncio.ensure_future(runner.run(*jobs, run_id=RUN_ID))
+    await asyncio.to_thread(wait_for, lambda: all(map(outboxes, macs)) or running.done())
+    assert not running.done(), [job.message for job in running.result().record.jobs]
+    for far in macs:
+        for files in await asyncio.to_thread(wait_for, lambda far=far: outboxes(far)):
+            (files / "go").touch()
+    ended = await running
+    assert ended.record.status is Status.PASSED, [job.message for job in ended.record.jobs]
+    assert {job.host for job in ended.record.jobs} == {far.host.name for far in macs}
+    for far in macs:
+        far.assert_nothing_is_left()
+
+
+def outboxes(far: FarVms) -> list[Path]:
+    return list(far.host.work_dir.glob("runs/*/scratch/*/artifacts/files"))
+
+
+async def test_no_more_than_two_vms_are_on_a_mac_at_once(far: FarVms) -> None:
+    far.config(capacity={"cpus": 64, "memory_mib": 64 * 1024})
+    most = 0
+    is_over = threading.Event()
+
+    def count() -> None:
+        nonlocal most
+        while not is_over.wait(SAMPLE_SECS):
+            most = max(most, list(far.mac.vms().values()).count("running"))
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    try:
+        ended = await far.runner.run(*(far.job(f"j{n}", "sleep 0.3") for n in range(5)))
+    finally:
+        is_over.set()
+        counting.join()
+    assert ended.record.status is Status.PASSED, [job.message for job in ended.record.jobs]
+    assert most == 2
+    assert len(far.mac.calls("run")) == 5
+    far.assert_nothing_is_left()
+
+
+async def test_a_vm_of_somebody_there_counts(far: FarVms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jerichoci.runtime.tart_vm.ROOM_POLL_SECS", 0.1)
+    for name in ("theirs", "others"):
+        await asyncio.to_thread(far.mac.run_by_somebody, name)
+    running = asyncio.ensure_future(far.runner.run(far.job("a")))
+    await asyncio.to_thread(wait_for, lambda: far.mac.calls("get"))
+    time.sleep(0.3)  # noqa: ASYNC251 - nothing must come of it
+    assert far.mac.calls("run") == []
+    await asyncio.to_thread(far.mac.tart, "stop", "theirs")
+    ended = await running
+    assert ended.record.status is Status.PASSED, ended.log("a")
