@@ -46,6 +46,7 @@ class Choice:
             while left or asked:
                 if left:
                     host = left.pop(0)
+                    host.load += 1
                     asked[asyncio.create_task(self._ask(host))] = host
                 await asyncio.wait(
                     asked,
@@ -79,11 +80,11 @@ class Choice:
             if isinstance(error, PikaciError):
                 self.failures[host.name] = error
                 host.failures += 1
+                _less(host)
             elif error is not None:
                 raise error
             else:
                 await held.enter_async_context(task.result())
-                host.load += 1
                 held.callback(_less, host)
                 return host
         return None
@@ -103,6 +104,7 @@ async def _give_back(asked: dict[asyncio.Task[AsyncExitStack], Host]) -> None:
     for task in asked:
         task.cancel()
     await asyncio.gather(*asked, return_exceptions=True)
-    for task in asked:
+    for task, host in asked.items():
+        _less(host)
         if not task.cancelled() and task.exception() is None:
             await task.result().aclose()
