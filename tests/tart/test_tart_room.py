@@ -1,0 +1,164 @@
+"""A Mac runs two macOS VMs at most, whoever's they are; jobs wait for their turn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.project import wait_for
+from incus.guest_project import let_go, until
+from jerichoci.status import FailureKind, Status
+from plans import RUN_ID
+from tart.left import assert_nothing_is_left, job_vms
+from tart_jobs import BASE, vm_job
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from runner import Ended, Runner
+    from tart.mac import Mac
+
+AWHILE_SECS = 0.5
+"""In which a VM would be there that must not be."""
+LOOK_SECS = 0.005
+
+
+@pytest.fixture(autouse=True)
+def base(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:
+    mac.add_base(BASE)
+    monkeypatch.setattr("jerichoci.runtime.tart_vm.ROOM_POLL_SECS", 0.05)
+    # However few CPUs these tests have: VMs are what is scarce.
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(8)))
+
+
+def running(mac: Mac) -> list[str]:
+    return [name for name, state in mac.vms().items() if state == "running"]
+
+
+@contextlib.asynccontextmanager
+async def most_at_once(mac: Mac) -> AsyncIterator[list[int]]:
+    """How many VMs run, looked at all the time."""
+    seen: list[int] = []
+
+    async def look() -> None:
+        while True:
+            seen.append(len(await asyncio.to_thread(running, mac)))
+            await asyncio.sleep(LOOK_SECS)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield seen
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def somebodys(mac: Mac, *names: str) -> Iterator[None]:
+    for name in names:
+        mac.run_by_somebody(name)
+    yield
+    for name in names:
+        mac.tart("stop", name, check=False)
+
+
+def passed(run: Ended, *names: str) -> None:
+    for name in names:
+        assert run.job(name).status is Status.PASSED, run.log(name)
+
+
+async def test_two_jobs_run_at_once(runner: Runner, mac: Mac) -> None:
+    jobs = [vm_job(name, until("go")) for name in ("a", "b")]
+    run = asyncio.create_task(runner.run(*jobs, run_id=RUN_ID))
+    await asyncio.to_thread(wait_for, lambda: list(job_vms(mac).values()) == ["running"] * 2)
+    for name in ("a", "b"):
+        await asyncio.to_thread(let_go, runner.state.root, name, RUN_ID)
+    passed(await run, "a", "b")
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_a_third_job_waits_for_one_of_two(runner: Runner, mac: Mac) -> None:
+    names = ("a", "b", "c", "d")
+    jobs = [vm_job(name, until("go")) for name in names]
+    async with most_at_once(mac) as seen:
+        run = asyncio.create_task(runner.run(*jobs, run_id=RUN_ID))
+        begun: list[str] = []
+        for _ in names:
+            await asyncio.to_thread(wait_for, lambda: set(running(mac)) - set(begun))
+            await asyncio.sleep(AWHILE_SECS / 2)
+            (name, *_) = sorted(set(running(mac)) - set(begun))
+            begun.append(name)
+            await asyncio.to_thread(let_go, runner.state.root, name.split(".")[3], RUN_ID)
+        passed(await run, *names)
+    assert max(seen) == 2
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_a_run_of_another_state_root_waits_too(runner: Runner, mac: Mac) -> None:
+    with somebodys(mac, "pikaci.0123456789ab.20260101T000000Z-01234567.a.1", "theirs"):
+        run = asyncio.create_task(runner.run(vm_job("a"), run_id=RUN_ID))
+        await asyncio.to_thread(wait_for, lambda: mac.calls("clone"))
+        await asyncio.sleep(AWHILE_SECS)
+        assert mac.calls("run") == []
+        await asyncio.to_thread(mac.tart, "stop", "theirs")
+        passed(await run, "a")
+    assert mac.vms()["pikaci.0123456789ab.20260101T000000Z-01234567.a.1"] == "stopped"
+
+
+async def test_a_job_whose_turn_never_comes_says_who_has_the_room(
+    runner: Runner, mac: Mac, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jerichoci.runtime.tart_vm.ROOM_SECS", 0.2)
+    with somebodys(mac, "one", "two"):
+        began = time.monotonic()
+        run = await runner.run(vm_job("a"))
+        assert time.monotonic() - began < 30
+        assert run.job("a").failure_kind is FailureKind.INFRASTRUCTURE
+        cause = run.job("a").cause
+        assert cause
+        assert "runs one and two already, and macOS no more than 2 VMs of itself" in cause.message
+        assert cause.hint == "`tart stop NAME` stops one"
+        assert running(mac) == ["one", "two"]
+        assert_nothing_is_left(mac, runner.state, theirs=["one", "two"])
+
+
+async def test_a_job_whose_turn_never_comes_can_be_cancelled(runner: Runner, mac: Mac) -> None:
+    with somebodys(mac, "one", "two"):
+        run = asyncio.create_task(runner.run(vm_job("a"), run_id=RUN_ID))
+        await asyncio.to_thread(wait_for, lambda: mac.calls("get"))
+        runner.state.run(RUN_ID).cancel_request.touch()
+        assert (await run).record.status is Status.CANCELLED
+        assert_nothing_is_left(mac, runner.state, theirs=["one", "two"])
+
+
+async def test_one_vm_of_somebody_s_leaves_room_for_one(runner: Runner, mac: Mac) -> None:
+    with somebodys(mac, "theirs"):
+        names = ("a", "b", "c")
+        passed(await runner.run(*(vm_job(name, "sleep 0.2") for name in names)), *names)
+        assert_nothing_is_left(mac, runner.state, theirs=["theirs"])
+
+
+async def test_vms_that_are_not_mac_s_take_no_room(runner: Runner, mac: Mac) -> None:
+    names = ("debian", "ubuntu", "fedora")
+    for name in names:
+        mac.add_base(name, os="linux")
+    with somebodys(mac, *names):
+        passed(await runner.run(vm_job("a")), "a")
+
+
+async def test_a_vm_that_was_quicker_is_waited_for(runner: Runner, mac: Mac) -> None:
+    # Somebody starts it between the look for room and the start.
+    with somebodys(mac, "one"):
+        mac.fail("run", "late", secs=1.0)
+        run = asyncio.create_task(runner.run(vm_job("a"), run_id=RUN_ID))
+        await asyncio.to_thread(wait_for, lambda: mac.calls("run"))
+        await asyncio.to_thread(mac.run_by_somebody, "two")
+        await asyncio.to_thread(wait_for, lambda: len(mac.calls("list")) > 4)
+        await asyncio.to_thread(mac.tart, "stop", "two")
+        passed(await run, "a")
+        assert len(mac.calls("run")) == 2
+        assert_nothing_is_left(mac, runner.state, theirs=["one"])
