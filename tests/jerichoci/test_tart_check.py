@@ -14,9 +14,9 @@ from jerichoci.placement.local import LocalPlacement
 from jerichoci.runtime import tart_check, tart_toolchain
 from jerichoci.runtime.tart_check import check_mac, check_vms, is_mac
 from jerichoci.runtime.tart_toolchain import toolchain
-from jerichoci.tart.command import TartError, list_argv
+from jerichoci.tart.command import TartError, get_argv, list_argv
 from plans import job
-from tart_answers import listed
+from tart_answers import described, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jerichoci.plan import ExecuteNode
     from jerichoci.process import Completed
 
-BASE = "sequoia"
+BASE, LINUX = "sequoia", "debian"
 IMAGE = "ghcr.io/cirruslabs/macos-sequoia-base:latest"
 SYSROOT = "/Users/ci/.rustup/toolchains/stable-aarch64-apple-darwin"
 UNAME = ["uname", "-sm"]
@@ -73,7 +73,10 @@ class Lost(Far):
 
 
 @pytest.fixture
-def near(layout: StateLayout) -> Near:
+def near(layout: StateLayout, fp: FakeProcess) -> Near:
+    for name in (BASE, "ventura"):
+        fp.register(get_argv(name), stdout=described(), occurrences=9)
+    fp.register(get_argv(LINUX), stdout=described("linux"))
     return Near(layout)
 
 
@@ -155,6 +158,13 @@ async def test_a_base_that_is_missing_is_named_with_its_job(near: Near, fp: Fake
     assert caught.value.hint == (
         "`tart clone REGISTRY/IMAGE sonoma` there makes one, or name the image itself"
     )
+
+
+async def test_a_base_without_macos_is_refused(near: Near, fp: FakeProcess) -> None:
+    fp.register(list_argv(), stdout=listed(BASE, LINUX))
+    sentence = "^VM debian on mac1, the base of job other, has no macOS; take a base with macOS"
+    with pytest.raises(UsageError, match=sentence):
+        await check_vms(near, [vm_job(), vm_job("other", LINUX)])
 
 
 async def test_an_image_of_a_registry_need_not_be_there(near: Near, fp: FakeProcess) -> None:
@@ -254,7 +264,8 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("slow")
-async def test_a_program_that_does_not_end_is_told_of_as_such(near: Near) -> None:
+async def test_a_program_that_does_not_end_is_told_of_as_such(near: Near, fp: FakeProcess) -> None:
+    fp.allow_unregistered(allow=True)
     with pytest.raises(
         UsageError, match=r"answers: `tart list --source` did not end within 0\.2 s"
     ):

@@ -87,7 +87,7 @@ def test_no_share_is_misread(name: str, path: Path, read_only: bool) -> None:  #
 @given(ids, paths)
 def test_no_input_is_misread(node_id: str, path: Path) -> None:
     (option,) = shown(InputRef(node_id=node_id), path).options()
-    assert tart_reads(option) == Read(f"input-{node_id}", str(path), AUTOMOUNT_TAG, read_only=True)
+    assert tart_reads(option) == Read(f"input.{node_id}", str(path), AUTOMOUNT_TAG, read_only=True)
 
 
 @given(paths, st.sampled_from([":", ":ro", "a:b"]))
@@ -141,8 +141,8 @@ def test_a_workspace_that_is_only_read_is_the_snapshot_itself() -> None:
 
 def test_what_is_no_store_path_is_shared_and_linked_to() -> None:
     shares = shown(InputRef(node_id="dep", env="DEP"), MADE)
-    assert [tart_reads(option).name for option in shares.options()] == ["input-dep"]
-    assert lines(shares.links_file()) == [[f"{SHARED}/input-dep", "/staged/dep"]]
+    assert [tart_reads(option).name for option in shares.options()] == ["input.dep"]
+    assert lines(shares.links_file()) == [[f"{SHARED}/input.dep", "/staged/dep"]]
     assert shares.env == {"DEP": "/staged/dep"}
 
 
@@ -161,7 +161,7 @@ def test_a_store_path_is_where_it_is_and_needs_no_share_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("planned", "target"), [(STORED, str(STORED)), (MADE, f"{SHARED}/input-dep")]
+    ("planned", "target"), [(STORED, str(STORED)), (MADE, f"{SHARED}/input.dep")]
 )
 def test_an_input_is_where_the_job_says(planned: Path, target: str) -> None:
     shares = shown(InputRef(node_id="dep", env="DEP", guest_path="/opt/dep"), planned)
@@ -175,8 +175,8 @@ def test_parts_of_an_input_are_where_its_payload_says() -> None:
         [f"{STORED}/bin/tool", "/opt/tool"]
     ]
     assert lines(shown(InputRef(node_id="dep"), MADE, manifest).links_file()) == [
-        [f"{SHARED}/input-dep", "/staged/dep"],
-        [f"{SHARED}/input-dep/bin/tool", "/opt/tool"],
+        [f"{SHARED}/input.dep", "/staged/dep"],
+        [f"{SHARED}/input.dep/bin/tool", "/opt/tool"],
     ]
 
 

@@ -62,7 +62,7 @@ async def test_a_job_runs_in_a_vm_of_its_own_which_is_gone_afterwards(
     run = await passes(runner, vm_job("a", command))
     assert said(run) == "admin\n/workspace/snapshot\nhello\n"
     assert [artifact.path for artifact in run.job("a").artifacts] == ["left"]
-    assert steps(mac) == ["list", "clone", "list", "exec", "stop", "delete"]
+    assert steps(mac) == ["list", "get", "list", "clone", "list", "exec", "stop", "delete"]
     assert mac.vms() == {BASE: "stopped"}
     assert_nothing_is_left(mac, runner.state)
 
@@ -111,7 +111,7 @@ async def test_a_vm_that_was_left_under_the_job_s_name_goes_first(
         mac.tart("stop", name)
     run = await passes(runner, vm_job("a", "ls /Users/admin"))
     assert said(run) == ""
-    assert steps(mac)[:5] == ["list", "stop", "delete", "clone", "list"]
+    assert steps(mac)[:6] == ["list", "get", "list", "stop", "delete", "clone"]
     assert_nothing_is_left(mac, runner.state)
 
 

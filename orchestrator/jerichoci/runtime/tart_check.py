@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import HostUnavailableError, InfrastructureError, UsageError
 from jerichoci.runtime.tart_toolchain import toolchain
-from jerichoci.tart.command import list_argv, parse_list, said
+from jerichoci.tart.command import MACOS, get_argv, list_argv, parse_list, parse_os, said
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +54,11 @@ async def check_vms(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
                 f"{placement.host} has no VM {base}, the base of job {node.job_id}",
                 f"`tart clone REGISTRY/IMAGE {base}` there makes one, or name the image itself",
             )
+        if base in known and await _os(placement, base) != MACOS:
+            raise UsageError(
+                f"VM {base} on {placement.host}, the base of job {node.job_id}, has no macOS",
+                "take a base with macOS; jobs of Linux run in Incus guests",
+            )
         await _check_shares(placement, node)
     if any(node.runtime_config.get("mount_host_toolchain") for node in nodes):
         await toolchain(placement)
@@ -90,6 +95,10 @@ async def known_vms(placement: Placement) -> list[Vm]:
     if done.exit_code != 0:
         raise UsageError(f"tart on {placement.host} can't list its VMs: {said(done)}", mend)
     return parse_list(done)
+
+
+async def _os(placement: Placement, name: str) -> str:
+    return parse_os(await placement.run(get_argv(name), deadline_secs=LOOK_SECS))
 
 
 async def _check_shares(placement: Placement, node: ExecuteNode) -> None:

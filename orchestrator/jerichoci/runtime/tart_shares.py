@@ -115,7 +115,7 @@ class GuestShares:
         """
         there = planned
         if not is_stored(planned):
-            there = Path(self.add(f"input-{ref.node_id}", planned).there)
+            there = Path(self.add(f"input.{ref.node_id}", planned).there)
         self._mounts.add_input(ref, planned, there, payload)
 
     def options(self) -> list[str]:

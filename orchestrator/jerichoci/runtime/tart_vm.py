@@ -86,13 +86,13 @@ class TartVm:
         if change is not None:
             checked(await self._run(change, LOOK_SECS))
 
-    async def boot(self, shares: Sequence[str], room_secs: float = ROOM_SECS) -> None:
+    async def boot(self, shares: Sequence[str], room_secs: float | None = None) -> None:
         """Run the VM and wait until it answers; it ends with `close`.
 
         Raises:
             InfrastructureError: it doesn't, or other VMs have all the room for `room_secs`.
         """
-        end = time.monotonic() + room_secs
+        end = time.monotonic() + (ROOM_SECS if room_secs is None else room_secs)
         while True:
             await self._have_room(end)
             await self._start(shares)
@@ -195,7 +195,11 @@ class TartVm:
             await self.close()
 
     async def _have_room(self, end: float) -> None:
+        told: list[str] = []
         while len(others := await self._others()) >= MACOS_VMS:
+            if others != told and time.monotonic() <= end:
+                told = others
+                self._say(f"waiting: {' and '.join(others)} run, and macOS runs no more VMs")
             if time.monotonic() > end:
                 raise InfrastructureError(
                     f"{self._placement.host} runs {' and '.join(others)} already, and macOS no"
@@ -262,6 +266,10 @@ class TartVm:
         if self._ended is None:
             raise InfrastructureError(f"VM {self._name} was not started")
         return self._ended
+
+    def _say(self, text: str) -> None:
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(f"pikaci> {text}\n")
 
     async def _list(self) -> list[Vm]:
         return parse_list(await self._run(list_argv(), LOOK_SECS))

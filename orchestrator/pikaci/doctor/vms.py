@@ -51,5 +51,13 @@ async def vm_findings(placement: Placement) -> list[Finding]:
 
 
 async def _answer(placement: Placement, *argv: str) -> str:
-    done = await placement.run(argv, deadline_secs=LOOK_SECS)
+    """What a program prints; nothing, where there is no such program."""
+    from jerichoci.errors import HostUnavailableError, InfrastructureError
+
+    try:
+        done = await placement.run(argv, deadline_secs=LOOK_SECS)
+    except HostUnavailableError:
+        raise
+    except InfrastructureError:
+        return ""
     return done.stdout.decode("utf-8", "replace").strip() if done.ok else ""
