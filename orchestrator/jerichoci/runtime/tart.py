@@ -6,6 +6,7 @@ the job prints and how it ends come through the directory that the guest has as 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ from jerichoci.runtime.tart_vm import TartVm
 from jerichoci.tart.files import BOOTSTRAP, RUNNER, guest_file
 from jerichoci.tart.name import VmName, owner_part
 from jerichoci.tart.note import VmNote, vm_notes
+from jerichoci.tart.reaper import make_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,6 +148,9 @@ class TartGuest:
 
     async def launch(self) -> None:
         """Clone the VM, boot it, and start the job."""
+        if not self._placement.is_away:
+            # Other hosts are cleared while they serve.
+            await asyncio.to_thread(make_room, self._attempt.state, self._attempt.run_id)
         self._note = VmNote(
             name=self.name,
             run_id=self._attempt.run_id,

@@ -146,3 +146,16 @@ class VmReaper:
         if note.kept_until is not None and note.away is None and not is_owned(run.root):
             remove_tree(run.scratch)
         vm_notes(self.state).forget(note.name)
+
+
+def make_room(state: StateLayout, run_id: str) -> None:
+    """Delete what other runs than this one have left on this machine: it may run still.
+
+    Nobody is asked where nothing of theirs is noted.
+    """
+    others = (note for note in vm_notes(state).all() if note.run_id != run_id)
+    if any(note.away is None and not note.is_kept() for note in others):
+        try:
+            VmReaper(state).reap()
+        except PikaciError as error:
+            LOGGER.warning("VMs of other runs may stay: %s", error)

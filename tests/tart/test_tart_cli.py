@@ -1,0 +1,424 @@
+"""Jobs in macOS VMs, as a user asks for them on the command line."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.conftest import bare_project, project
+from e2e.project import REPOSITORY, Done, finish, wait_for
+from e2e.terminal import TerminalSession
+from incus.guest_project import ending, started
+from jerichoci.event import event_adapter
+from jerichoci.record import RunRecord
+from tart_jobs import BASE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from e2e.project import Json, Project
+    from remote.conftest import WriteHosts
+    from tart.mac import Mac
+
+__all__ = ["bare_project", "project"]
+
+TARGETS = """
+  t = {
+    description = "In a VM";
+    prepare.made.hostCommand = { command = "echo made here > made"; outputs = [ "made" ]; };
+    jobs.it = {
+      runtime = "tart"; tart.base = "sequoia"; timeoutSecs = 60; env.STATED = "yes";
+      needs = [ "made" ];
+      command = ''
+        echo said; cat README $PIKACI_INPUT_MADE/made
+        echo left > $PIKACI_ARTIFACTS/left
+        echo changed > new
+        [ ! -e fails ] || exit 3
+      '';
+    };
+  };
+  bad.jobs.it = {
+    runtime = "tart"; tart.base = "sequoia"; env.STATED = "yes";
+    command = "echo made > made; exit 3";
+  };
+  slow.jobs.it = { runtime = "tart"; tart.base = "sequoia"; command = "echo begun; sleep 600"; };
+"""
+PHASES = [
+    "prepare_directories",
+    "stage_workspace_snapshot",
+    "prepare_runtime",
+    "launch_guest",
+    "wait_for_completion",
+    "collect_artifacts",
+    "cleanup",
+]
+
+
+@pytest.fixture
+def catalog(project: Project) -> Project:
+    """A project whose targets have their jobs in VMs."""
+    project.define(TARGETS)
+    project.write("README", "hello\n")
+    project.tree.commit()
+    return project
+
+
+@pytest.fixture
+def ci(catalog: Project, mac: Mac) -> Project:
+    """Likewise, on a Mac."""
+    mac.add_base(BASE)
+    return catalog
+
+
+@pytest.fixture
+def kept(ci: Project) -> Project:
+    """Likewise, where the job of `bad` failed and its VM was kept."""
+    assert ci.pikaci("run", "bad", "--keep", "on-failure").code == 1
+    return ci
+
+
+def job_vms(mac: Mac) -> list[str]:
+    return [name for name in mac.vms() if name != BASE]
+
+
+def assert_nothing_is_left(project: Project, mac: Mac) -> None:
+    assert mac.vms() == {BASE: "stopped"}
+    assert list((project.state / "vms").glob("*")) == []
+    assert list(project.state.glob("runs/*/scratch/*")) == []
+
+
+# Where there is no Mac
+
+
+@pytest.mark.parametrize("args", [("run", "t"), ("run", "t", "--output", "json"), ("run", "bad")])
+@pytest.mark.parametrize("system", ["aarch64-darwin", None])
+def test_a_machine_that_is_no_mac_runs_nothing_in_vms(
+    catalog: Project, system: str | None, args: tuple[str, ...]
+) -> None:
+    for_it = replace(catalog, system=system or catalog.system)
+    for_it.define(TARGETS)
+    done = for_it.pikaci(*args)
+    sentence = done.refused(2)
+    assert (
+        "job it runs in a macOS VM (runtime tart), which needs a Mac with Apple silicon" in sentence
+    )
+    assert "this machine is Linux " in sentence
+    assert '`placement = "remote_ssh"`' in sentence
+    assert done.out == ""
+    runs = catalog.state / "runs"
+    assert not runs.exists() or list(runs.iterdir()) == []
+    assert not (catalog.state / "vms").exists()
+
+
+@pytest.mark.parametrize("system", ["aarch64-darwin", None])
+def test_such_a_machine_plans_all_the_same(catalog: Project, system: str | None) -> None:
+    for_it = replace(catalog, system=system or catalog.system)
+    for_it.define(TARGETS)
+    values = for_it.pikaci("plan", "t", "--json").passed().json
+    (job,) = [node for node in values["nodes"] if node["kind"] == "execute"]
+    assert (values["system"], job["runtime"]) == (for_it.system, "tart")
+    assert job["runtime_config"]["base"] == BASE
+    assert "local, tart" in for_it.pikaci("plan", "t", "--graph").passed().out
+    assert "job     it" in for_it.pikaci("run", "t", "--dry-run").passed().out
+    assert {row["id"] for row in for_it.pikaci("targets", "--json").passed().json} == {
+        "t",
+        "bad",
+        "slow",
+    }
+    assert for_it.run_ids() == []
+
+
+def test_a_target_of_both_kinds_is_refused_as_a_whole(catalog: Project) -> None:
+    catalog.define(TARGETS.replace("bad.jobs.it", 'bad.jobs.other.command = "true"; bad.jobs.it'))
+    assert "needs a Mac" in catalog.pikaci("run", "bad").refused(2)
+    record = catalog.run("bad", "--job", "other")
+    assert [job["status"] for job in record["jobs"] if job["id"] == "other"] == ["passed"]
+
+
+def test_commands_about_what_is_left_ask_for_no_tart(catalog: Project) -> None:
+    catalog.define('  hello.jobs.it.command = "true";')
+    catalog.run("hello")
+    assert "nothing to reap" in catalog.pikaci("reap").passed().err
+    catalog.pikaci("gc", "--keep-runs", "0").passed()
+    out = catalog.pikaci("doctor").passed().out
+    assert "tart " not in out.replace("start ", "")
+
+
+# On a Mac
+
+
+def test_a_job_runs_in_a_vm(ci: Project, mac: Mac) -> None:
+    record = ci.run("t")
+    (job,) = record["jobs"]
+    assert (record["status"], job["status"]) == ("passed", "passed"), ci.log("it")
+    assert [row["path"] for row in job["artifacts"]] == ["left"]
+    assert job["execution"]["base"] == BASE
+    RunRecord.model_validate(ci.record())
+    assert not (ci.root / "new").exists()
+    assert_nothing_is_left(ci, mac)
+
+
+def test_its_events_have_the_phases(ci: Project) -> None:
+    lines = ci.pikaci("run", "t", "--output", "jsonl").passed().lines
+    assert lines == ci.events()
+    ended = [
+        row["phase"] for row in lines if row["event"] == "job_phase" and row["outcome"] != "started"
+    ]
+    assert ended == PHASES
+    for row in lines:
+        event_adapter().validate_python(row)
+
+
+def test_logs_are_the_guest_s_and_the_host_s(ci: Project) -> None:
+    ci.run("t")
+    guest = ci.pikaci("logs", "latest", "--kind", "guest").passed().out
+    assert guest == "said\nhello\nmade here\n"
+    host = ci.pikaci("logs", "latest", "--kind", "host").passed().out
+    assert "pikaci> launch_guest passed" in host
+    assert "said" not in host.splitlines()
+    both = ci.pikaci("logs", "latest", "--job", "it").passed().out
+    assert both == host + guest
+
+
+def test_status_and_list_tell_of_it_as_of_others(ci: Project) -> None:
+    assert ci.pikaci("run", "bad").code == 1
+    text = ci.pikaci("status", "latest").passed().out
+    assert "failed (test_failure)" in text
+    assert "exited with 3" in text
+    (row,) = ci.pikaci("list", "--json").passed().json
+    assert (row["status"], row["target_id"]) == ("failed", "bad")
+
+
+def test_people_see_what_a_failed_job_said(ci: Project) -> None:
+    done = ci.pikaci("run", "bad", "--output", "human")
+    assert done.code == 1
+    assert "exited with 3" in done.out + done.err
+
+
+def test_a_base_that_is_not_there_is_refused(ci: Project, mac: Mac) -> None:
+    mac.tart("delete", BASE)
+    sentence = ci.pikaci("run", "t").refused(2)
+    assert f"has no VM {BASE}, the base of job it" in sentence
+    assert "tart clone" in sentence
+    assert ci.run_ids() == []
+
+
+def test_a_mac_without_tart_is_refused(ci: Project, mac: Mac) -> None:
+    mac.bin.joinpath("tart").unlink()
+    sentence = ci.pikaci("run", "t").refused(2)
+    assert "has no tart that answers" in sentence
+    assert "brew install" in sentence
+    assert ci.run_ids() == []
+
+
+def test_a_rerun_has_another_vm(ci: Project, mac: Mac) -> None:
+    first = ci.run("t")
+    ci.write("README", "changed\n")
+    second = ci.pikaci("rerun", "latest", "--output", "json").passed().json
+    assert second["rerun_of"] == first["run_id"]
+    assert "hello" in ci.pikaci("logs", "latest", "--kind", "guest").passed().out.splitlines()
+    names = {call.argv[2] for call in mac.calls("clone")}
+    assert len(names) == 2
+    assert_nothing_is_left(ci, mac)
+
+
+def test_what_failed_in_a_vm_runs_again_in_one(ci: Project, mac: Mac) -> None:
+    assert ci.pikaci("run", "bad").code == 1
+    assert ci.pikaci("rerun", "latest", "--failed").code == 1
+    assert len({call.argv[2] for call in mac.calls("clone")}) == 2
+    assert_nothing_is_left(ci, mac)
+
+
+# Shells
+
+
+def test_a_kept_vm_is_stopped_and_has_a_shell(kept: Project, mac: Mac) -> None:
+    (name,) = job_vms(mac)
+    assert mac.vms()[name] == "stopped"
+    done = kept.pikaci("shell", "latest", "it", stdin=b"cat made; echo $STATED; id -un; exit 5")
+    assert (done.code, done.out) == (5, "made\nyes\nadmin\n")
+    assert mac.vms()[name] == "stopped"
+
+
+def test_commands_and_bytes_pass_as_they_are(kept: Project) -> None:
+    words = ("sh", "-c", 'printf "%s|" "$0" "$@"; echo err >&2; exit 7', "a b", "'$HOME'", "")
+    done = kept.pikaci("shell", "latest", "it", "--", *words)
+    assert (done.code, done.out, done.err) == (7, "a b|'$HOME'||", "err\n")
+    data = b"some words\n" * 20_000
+    assert kept.pikaci("shell", "latest", "it", "--", "cat", stdin=data).out.encode() == data
+
+
+def test_a_shell_may_have_a_terminal(kept: Project, mac: Mac) -> None:
+    argv = kept.argv("shell", "latest", "it")
+    with TerminalSession(argv, kept.root, kept.env()) as screen:
+        screen.wait_for("it$ ")
+        screen.type("cat made; pwd; echo $((40 + 2)) $STATED\n")
+        screen.wait_for("42 yes")
+        screen.type("exit 5\n")
+        assert screen.wait() == 5
+        assert {"made", "/workspace/snapshot"} <= set(screen.text.splitlines())
+    assert "running" not in mac.vms().values()
+
+
+def test_a_shell_that_is_killed_leaves_a_vm_that_reap_keeps(kept: Project, mac: Mac) -> None:
+    (name,) = job_vms(mac)
+    with ending(kept.start("shell", "latest", "it", "--", "sleep", "600")) as process:
+        wait_for(lambda: mac.vms()[name] == "running")
+        process.send_signal(signal.SIGTERM)
+        finish(process)
+    wait_for(lambda: mac.vms()[name] == "stopped")
+    kept.pikaci("reap").passed()
+    assert job_vms(mac) == [name]
+    assert kept.pikaci("shell", "latest", "it", "--", "cat", "made").out == "made\n"
+
+
+def test_there_is_no_shell_where_no_vm_was_kept(ci: Project) -> None:
+    ci.pikaci("run", "bad")
+    sentence = ci.pikaci("shell", "latest", "it").refused(2)
+    assert "kept no VM of job it" in sentence
+    assert "--keep always" in sentence
+
+
+def test_there_is_no_shell_in_a_vm_that_is_gone(kept: Project, mac: Mac) -> None:
+    (name,) = job_vms(mac)
+    mac.tart("delete", name)
+    kept.pikaci("reap").passed()
+    assert "is gone; `pikaci rerun" in kept.pikaci("shell", "latest", "it").refused(2)
+
+
+# What goes
+
+
+def test_a_kept_vm_goes_with_its_run(kept: Project, mac: Mac) -> None:
+    kept.pikaci("reap").passed()
+    (name,) = job_vms(mac)
+    kept.pikaci("gc", "--keep-runs", "0", "--dry-run").passed()
+    assert job_vms(mac) == [name]
+    kept.pikaci("gc", "--keep-runs", "0").passed()
+    assert_nothing_is_left(kept, mac)
+
+
+def begun(project: Project) -> bool:
+    """Whether the job of `slow` says something by now."""
+    return any("begun" in path.read_text() for path in project.state.glob("runs/**/guest.log"))
+
+
+def test_a_run_is_cancelled(ci: Project, mac: Mac) -> None:
+    with started(ci, "run", "slow") as running:
+        wait_for(lambda: begun(ci))
+        assert "was told to end" in ci.pikaci("cancel", "latest").passed().err
+        assert finish(running).code == 130
+    assert ci.record()["status"] == "cancelled"
+    assert_nothing_is_left(ci, mac)
+
+
+def test_a_live_run_is_left_alone(ci: Project, mac: Mac) -> None:
+    with started(ci, "run", "slow") as running:
+        wait_for(lambda: begun(ci))
+        ci.pikaci("reap").passed()
+        ci.pikaci("gc", "--keep-runs", "0").passed()
+        assert list(mac.vms().values()).count("running") == 1
+        running.send_signal(signal.SIGINT)
+        assert finish(running).code == 130
+    assert_nothing_is_left(ci, mac)
+
+
+def test_the_vm_of_a_killed_run_is_reaped(ci: Project, mac: Mac) -> None:
+    with started(ci, "run", "slow") as running:
+        wait_for(lambda: begun(ci))
+        running.kill()
+        finish(running)
+    assert len(job_vms(mac)) == 1
+    run_id = ci.record()["run_id"]
+    assert f"closed {run_id}" in ci.pikaci("reap").passed().out
+    assert ci.record()["status"] == "failed"
+    assert_nothing_is_left(ci, mac)
+
+
+def test_it_goes_when_the_next_job_wants_its_room(ci: Project, mac: Mac) -> None:
+    with started(ci, "run", "slow") as running:
+        wait_for(lambda: begun(ci))
+        running.kill()
+        finish(running)
+    assert list(mac.vms().values()).count("running") == 1
+    ci.run("t")
+    assert mac.vms() == {BASE: "stopped"}
+    ci.pikaci("reap").passed()
+    assert_nothing_is_left(ci, mac)
+
+
+# What doctor says
+
+
+def findings(done: Done) -> dict[str, Json]:
+    return {row["name"]: row for row in done.json["findings"]}
+
+
+@pytest.fixture
+def release(mac: Mac) -> Path:
+    """The program of a Mac that says which macOS it has."""
+    path = mac.bin / "sw_vers"
+    path.write_text("#!/bin/sh\necho 15.5\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.usefixtures("release")
+def test_doctor_tells_of_tart(ci: Project, mac: Mac) -> None:
+    row = findings(ci.pikaci("doctor", "--json").passed())["tart"]
+    version = mac.tart("--version").stdout.strip()
+    assert (row["status"], row["text"]) == ("ok", f"{version}; 1 VMs, 0 running")
+    assert "tart" in ci.pikaci("doctor").passed().out
+
+
+def test_doctor_says_how_to_have_tart(ci: Project, mac: Mac, release: Path) -> None:
+    mac.bin.joinpath("tart").unlink()
+    row = findings(ci.pikaci("doctor", "--json").passed())["tart"]
+    assert row["status"] == "note"
+    assert "brew install" in row["hint"]
+    assert release
+
+
+def test_doctor_says_that_macos_is_too_old(ci: Project, release: Path) -> None:
+    release.write_text("#!/bin/sh\necho 13.6\n")
+    row = findings(ci.pikaci("doctor", "--json").passed())["macos"]
+    assert (row["status"], row["hint"]) == ("note", "macOS 14 or later")
+
+
+@pytest.mark.usefixtures("release")
+def test_doctor_says_that_there_is_no_room(ci: Project, mac: Mac) -> None:
+    for name in ("theirs", "others"):
+        mac.run_by_somebody(name)
+    found = findings(ci.pikaci("doctor", "--json").passed())
+    assert "2 running" in found["tart"]["text"]
+    assert "theirs" in found["macos vms"]["text"]
+
+
+def test_doctor_looks_at_a_far_mac(
+    catalog: Project, far_mac: Mac, hosts_config: WriteHosts
+) -> None:
+    assert far_mac.host is not None
+    far_mac.add_base(BASE)
+    config = hosts_config(far_mac.host).parent.parent
+    ci = catalog.with_env(XDG_CONFIG_HOME=str(config))
+    done = ci.pikaci("doctor", "--host", far_mac.host.name, "--json")
+    found = findings(done.passed())
+    assert found["tart"]["host"] == far_mac.host.name
+    assert "1 VMs, 0 running" in found["tart"]["text"]
+    far_mac.bin.joinpath("tart").unlink()
+    row = findings(ci.pikaci("doctor", "--host", far_mac.host.name, "--json").passed())["tart"]
+    assert row["status"] == "note"
+
+
+# Schemas
+
+
+@pytest.mark.parametrize("name", ["plan", "run", "job", "prepared-outputs", "event"])
+def test_records_have_the_schema_that_is_checked_in(catalog: Project, name: str) -> None:
+    out = catalog.pikaci("schema", name).passed().out
+    checked_in = REPOSITORY / "schema" / f"{name}.schema.json"
+    assert checked_in.exists()
+    assert out == checked_in.read_text()
