@@ -42,7 +42,6 @@ def assert_nothing_is_left(
     assert [path.name for path in state.root.glob("vms/.*")] == []
     assert list(state.root.glob("runs/*/scratch/*")) == []
     assert list(state.root.glob("runs/*/*.tmp-*")) == []
-    assert list(state.root.glob("slots/claims/*")) == []
     assert _running(mac, theirs) == []
 
 
