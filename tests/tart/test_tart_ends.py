@@ -21,6 +21,7 @@ from tart_jobs import BASE, vm_job
 
 if TYPE_CHECKING:
     from runner import Ended, Runner
+    from tart.faults import Step
     from tart.mac import Mac
 
 LINES = 3000
@@ -209,7 +210,7 @@ def test_a_run_can_be_cancelled_in_each_phase(runner: Runner, mac: Mac, phase: P
 def test_a_run_that_is_cancelled_while_its_vm_goes_still_removes_it(
     runner: Runner,
     mac: Mac,
-    step: Any,  # noqa: ANN401
+    step: Step,
 ) -> None:
     mac.fail(step, "late", secs=0.5)
     with ending(runner.start(vm_job("a"))) as process:

@@ -1,0 +1,298 @@
+"""Whatever goes wrong with a VM is infrastructure, said in a sentence, and leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from e2e.project import wait_for
+from incus.guest_project import let_go, until
+from jerichoci.collecting import reap
+from jerichoci.plan import Resources, Retries
+from jerichoci.status import FailureKind, KeepPolicy, Outcome, PhaseName, Status
+from plans import RUN_ID
+from tart.left import assert_nothing_is_left, job_vms, vm_name
+from tart_jobs import BASE, vm_job
+
+if TYPE_CHECKING:
+    from jerichoci.plan import ExecuteNode
+    from jerichoci.record import Cause
+    from runner import Ended, Runner
+    from tart.faults import Kind, Step
+    from tart.mac import Mac
+
+QUICK = "echo said; echo kept > $PIKACI_ARTIFACTS/kept"
+
+
+@pytest.fixture(autouse=True)
+def base(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes minutes at most takes a second here."""
+    mac.add_base(BASE)
+    secs = {"READY_SECS": 2.0, "PROBE_SECS": 1.0, "LAST_PAUSE_SECS": 0.2, "CLONE_SECS": 2.0}
+    secs |= {"LOOK_SECS": 2.0, "STOP_SECS": 1, "DELETE_SECS": 1.0, "SYNC_SECS": 1.0}
+    for name, value in secs.items():
+        monkeypatch.setattr(f"jerichoci.runtime.tart_vm.{name}", value)
+
+
+async def fails(runner: Runner, job: ExecuteNode, phase: PhaseName, **request: Any) -> Cause:  # noqa: ANN401
+    """Run a job that infrastructure fails in a phase; why, in a sentence."""
+    run = await runner.run(job, run_id=RUN_ID, **request)
+    record = run.job("a")
+    assert record.status is Status.FAILED, run.log("a")
+    assert record.failure_kind is FailureKind.INFRASTRUCTURE
+    cause = record.cause
+    assert cause
+    assert cause.phase == phase
+    assert "\n" not in cause.message
+    assert "Traceback" not in run.log("a")
+    return cause
+
+
+def phases(run: Ended) -> dict[str, str]:
+    return {row.phase: row.outcome for row in run.job("a").phases}
+
+
+# Before the job
+
+
+@pytest.mark.parametrize("step", ["list", "clone", "set"])
+async def test_a_step_that_tart_refuses_has_its_words(
+    runner: Runner,
+    mac: Mac,
+    step: Step,
+) -> None:
+    # The first look comes before the run begins.
+    mac.fail(step, message="the disk is full", skip=int(step == "list"))
+    job = vm_job("a", resources=Resources(cpus=3))
+    cause = await fails(runner, job, PhaseName.LAUNCH_GUEST)
+    assert cause.message.startswith(f"`tart {step}")
+    assert cause.message.endswith("failed (exit code 1): the disk is full")
+    assert_nothing_is_left(mac, runner.state)
+
+
+@pytest.mark.parametrize("step", ["list", "clone", "set"])
+async def test_a_step_that_does_not_end_is_ended(
+    runner: Runner,
+    mac: Mac,
+    step: Step,
+) -> None:
+    mac.fail(step, "hang", skip=int(step == "list"))
+    job = vm_job("a", resources=Resources(cpus=3))
+    cause = await fails(runner, job, PhaseName.LAUNCH_GUEST)
+    assert cause.message.startswith(f"`tart {step} ")
+    assert cause.message.endswith("did not end within 2 s")
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_a_clone_that_is_made_and_fails_leaves_nothing(runner: Runner, mac: Mac) -> None:
+    mac.fail("clone", "fail_after")
+    await fails(runner, vm_job("a"), PhaseName.LAUNCH_GUEST)
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_an_image_that_no_registry_has_is_named(runner: Runner, mac: Mac) -> None:
+    job = vm_job("a", base="ghcr.io/org/missing:1")
+    cause = await fails(runner, job, PhaseName.LAUNCH_GUEST)
+    assert "ghcr.io/org/missing:1" in cause.message
+    assert "404" in cause.message
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_a_vm_that_may_not_be_so_small_says_so(runner: Runner, mac: Mac) -> None:
+    job = vm_job("a", resources=Resources(cpus=1))
+    cause = await fails(runner, job, PhaseName.LAUNCH_GUEST)
+    assert "VM should have 2 CPU cores at minimum (requested 1)" in cause.message
+    assert_nothing_is_left(mac, runner.state)
+
+
+@pytest.mark.parametrize(("step", "kind"), [("run", "fail"), ("boot", "crash"), ("boot", "limit")])
+async def test_a_vm_that_ends_while_it_starts_says_so(
+    runner: Runner,
+    mac: Mac,
+    step: Step,
+    kind: Kind,
+) -> None:
+    mac.fail(step, kind)
+    cause = await fails(runner, vm_job("a"), PhaseName.LAUNCH_GUEST)
+    assert f"VM {vm_name(runner.state)} ended while it started (exit code" in cause.message
+    assert cause.hint
+    assert cause.hint.startswith("the host log has what tart said")
+    if kind == "limit":
+        log = runner.ended().log("a")
+        assert "The number of VMs exceeds the system limit" in log
+    assert_nothing_is_left(mac, runner.state)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"step": "boot", "kind": "late", "secs": 600.0},
+        {"step": "boot", "kind": "lose_agent"},
+        {"step": "exec", "kind": "hang", "matching": " true$", "times": None},
+        {"step": "exec", "kind": "fail", "matching": " true$", "times": None},
+        {"step": "exec", "kind": "hang", "matching": "bootstrap", "times": None},
+        {"step": "exec", "kind": "fail", "matching": "bootstrap", "times": None, "code": 69},
+        {"step": "exec", "kind": "fail", "matching": "bootstrap", "times": None, "code": 127},
+    ],
+)
+@pytest.mark.parametrize("keep", [KeepPolicy.NEVER, KeepPolicy.ALWAYS])
+async def test_a_vm_that_never_is_ready_goes_even_if_it_were_to_be_kept(
+    runner: Runner, mac: Mac, fault: dict[str, Any], keep: KeepPolicy
+) -> None:
+    mac.fail(**fault)
+    cause = await fails(runner, vm_job("a"), PhaseName.LAUNCH_GUEST, keep=keep)
+    assert f"VM {vm_name(runner.state)} wasn't ready after 2 s: " in cause.message
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_a_guest_that_says_it_never_will_work_is_not_waited_for(
+    runner: Runner, mac: Mac
+) -> None:
+    mac.add_base("bare", sudo=False)
+    began = time.monotonic()
+    cause = await fails(runner, vm_job("a", base="bare"), PhaseName.LAUNCH_GUEST)
+    assert "(exit code 71): bootstrap: the guest's user admin may not sudo" in cause.message
+    assert cause.hint == "docs/tart.md says what a base must have"
+    assert len([call for call in mac.calls("exec") if "bootstrap" in call.line]) == 1
+    assert time.monotonic() - began < 30
+    assert_nothing_is_left(mac, runner.state)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"step": "boot", "kind": "late", "secs": 0.8},
+        {"step": "run", "kind": "late", "secs": 0.5},
+        {"step": "exec", "kind": "fail", "matching": " true$", "times": 3},
+        {"step": "exec", "kind": "fail", "matching": "bootstrap", "times": 3, "code": 69},
+        {"step": "exec", "kind": "fail", "matching": "bootstrap", "times": 2, "code": 127},
+        {"step": "exec", "kind": "fail_after", "matching": "bootstrap", "code": 1},
+        {"step": "exec", "kind": "hang", "matching": "bootstrap", "times": 1},
+    ],
+)
+async def test_a_vm_that_is_slow_is_waited_for(
+    runner: Runner, mac: Mac, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("jerichoci.runtime.tart_vm.READY_SECS", 20.0)
+    mac.fail(**fault)
+    run = await runner.run(vm_job("a", QUICK), run_id=RUN_ID)
+    assert run.job("a").status is Status.PASSED, run.log("a")
+    assert (run.layout.attempt("a", 1) / "guest.log").read_text() == "said\n"
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_another_try_may_go_well(runner: Runner, mac: Mac) -> None:
+    mac.fail("boot", "crash", secs=0.1)
+    mac.fail("clone", skip=1)
+    job = vm_job("a", QUICK, retries=Retries(infrastructure=2))
+    run = await runner.run(job, run_id=RUN_ID)
+    assert run.job("a").status is Status.PASSED, run.log("a")
+    assert [row.failure_kind for row in run.job("a").attempts][:2] == ["infrastructure"] * 2
+    assert run.job("a").attempt == 3
+    assert_nothing_is_left(mac, runner.state)
+
+
+# During the job
+
+
+@pytest.mark.parametrize("how", ["crash", "kill"])
+async def test_a_vm_that_ends_in_the_middle_of_its_job_is_infrastructure(
+    runner: Runner, mac: Mac, how: str
+) -> None:
+    job = vm_job("a", f"seq 1000; echo kept > $PIKACI_ARTIFACTS/kept; {until('never')}")
+    log = runner.state.run(RUN_ID).attempt("a", 1) / "guest.log"
+    running = asyncio.create_task(fails(runner, job, PhaseName.WAIT_FOR_COMPLETION))
+    await asyncio.to_thread(wait_for, lambda: log.exists() and "\n1000\n" in log.read_text())
+    await asyncio.to_thread(getattr(mac, how), vm_name(runner.state))
+    cause = await running
+    assert "was switched off" in cause.message
+    assert log.read_text().splitlines() == [str(number) for number in range(1, 1001)]
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_a_job_goes_on_without_its_guest_s_agent(runner: Runner, mac: Mac) -> None:
+    job = vm_job("a", f"echo up; {until('go')}; echo over; exit 3")
+    log = runner.state.run(RUN_ID).attempt("a", 1) / "guest.log"
+    running = asyncio.create_task(runner.run(job, run_id=RUN_ID))
+    await asyncio.to_thread(wait_for, lambda: log.exists() and log.read_text())
+    await asyncio.to_thread(mac.lose_agent, vm_name(runner.state))
+    await asyncio.to_thread(let_go, runner.state.root, "a", RUN_ID)
+    run = await running
+    assert (run.job("a").failure_kind, run.job("a").exit_code) == ("test_failure", 3)
+    assert log.read_text() == "up\nover\n"
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_a_job_that_can_not_be_told_to_end_is_ended(
+    runner: Runner, mac: Mac, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GRACE_SECS", "STOP_MARGIN_SECS"):
+        monkeypatch.setattr(f"jerichoci.runtime.guest_wait.{name}", 0.3)
+    job = vm_job("a", f"echo up; {until('never')}")
+    log = runner.state.run(RUN_ID).attempt("a", 1) / "guest.log"
+    running = asyncio.create_task(runner.run(job, run_id=RUN_ID))
+    await asyncio.to_thread(wait_for, lambda: log.exists() and log.read_text())
+    await asyncio.to_thread(mac.lose_agent, vm_name(runner.state))
+    runner.state.run(RUN_ID).cancel_request.touch()
+    assert (await running).job("a").status is Status.CANCELLED
+    assert_nothing_is_left(mac, runner.state)
+
+
+# Afterwards
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"step": "stop"},
+        {"step": "stop", "kind": "hang"},
+        {"step": "stop", "kind": "fail", "times": None},
+        {"step": "stop", "kind": "fail_after"},
+        {"step": "boot", "kind": "deaf"},
+        {"step": "delete"},
+        {"step": "delete", "kind": "hang"},
+        {"step": "delete", "kind": "fail_after"},
+    ],
+)
+@pytest.mark.parametrize(("command", "status"), [(QUICK, "passed"), (f"{QUICK}; exit 3", "failed")])
+async def test_a_clean_up_that_has_trouble_comes_to_its_end_and_the_result_stays(
+    runner: Runner, mac: Mac, fault: dict[str, Any], command: str, status: str
+) -> None:
+    mac.fail(**fault)
+    run = await runner.run(vm_job("a", command), run_id=RUN_ID)
+    assert run.job("a").status == status, run.log("a")
+    assert [row.path for row in run.job("a").artifacts] == ["kept"]
+    assert_nothing_is_left(mac, runner.state)
+
+
+@pytest.mark.parametrize("kind", ["fail", "hang"])
+async def test_a_vm_that_can_not_be_deleted_is_left_to_who_reaps(
+    runner: Runner,
+    mac: Mac,
+    kind: Kind,
+) -> None:
+    mac.fail("delete", kind, times=None)
+    run = await runner.run(vm_job("a", QUICK), run_id=RUN_ID)
+    assert run.job("a").status is Status.PASSED
+    assert run.job("a").cause is None
+    assert phases(run)[PhaseName.CLEANUP] == Outcome.FAILED
+    assert "clean-up failed: `tart delete" in run.log("a")
+    assert job_vms(mac) == {vm_name(runner.state): "stopped"}
+    mac.heal()
+    assert reap(runner.state).guests == (vm_name(runner.state),)
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_a_vm_that_can_not_be_reaped_stays_for_the_next(
+    runner: Runner, mac: Mac, caplog: pytest.LogCaptureFixture
+) -> None:
+    mac.fail("delete", times=None)
+    await runner.run(vm_job("a", QUICK), run_id=RUN_ID)
+    assert reap(runner.state).guests == ()
+    assert f"VM {vm_name(runner.state)} stays" in caplog.text
+    mac.heal()
+    assert reap(runner.state).guests == (vm_name(runner.state),)
+    assert_nothing_is_left(mac, runner.state)
