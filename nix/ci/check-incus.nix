@@ -5,8 +5,8 @@
   trigger = "branch";
   preconditions = [ "Incus, and root" ];
   jobs.incus = {
-    description = "Tests with a private incusd and the Debian guest";
-    command = "pytest -q -p no:cacheprovider tests/incus";
+    description = "Tests with private incusds and the Debian guest";
+    command = "pytest -q -n 2 -p no:cacheprovider tests/incus";
     timeoutSecs = 3600;
   };
 }
