@@ -73,13 +73,21 @@ class TartVm:
         self._ended: asyncio.Future[int] | None = None
         self._is_answering = False
 
+    async def is_there(self) -> bool:
+        """Whether its host has the VM.
+
+        Raises:
+            TartError: tart can't be asked.
+        """
+        return any(vm.name == self._name for vm in await self._list())
+
     async def make(self, base: str, resources: Resources) -> None:
         """Clone the VM from a base, in the place of one that was left.
 
         Raises:
             TartError: it can't be.
         """
-        if any(vm.name == self._name for vm in await self._list()):
+        if await self.is_there():
             await self.delete()
         checked(await self._run(clone_argv(base, self._name), CLONE_SECS))
         change = set_argv(self._name, resources)
@@ -182,6 +190,7 @@ class TartVm:
     async def close(self) -> None:
         """Kill what runs."""
         ended, self._ended = self._ended, None
+        self._is_answering = False
         if ended is not None:
             ended.cancel()
             await asyncio.gather(ended, return_exceptions=True)

@@ -1,0 +1,294 @@
+"""VMs that are kept for a look: which, how long, and the shells in them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from derivations import derive
+from e2e.project import Done, wait_for
+from jerichoci.collecting import collect_garbage, reap
+from jerichoci.plan import Retries
+from jerichoci.runtime.tart import KEEP_SECS
+from jerichoci.status import KeepPolicy, Outcome, Status
+from jerichoci.tart.note import VmNote, vm_notes
+from plans import RUN_ID, built, commanded
+from runner import ORCHESTRATOR
+from tart.left import assert_nothing_is_left, job_vms, vm_name
+from tart_jobs import BASE, vm_job
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jerichoci.layout import StateLayout
+    from runner import Ended, Runner
+    from tart.mac import Mac
+
+FAILS = """
+  echo made > made; echo "$WORD" > "$PIKACI_ARTIFACTS/word"; mkdir -p deep/er; echo x > deep/er/y
+  exit 3
+"""
+SHELL_SECS = 60.0
+
+
+@pytest.fixture(autouse=True)
+def base(mac: Mac) -> None:
+    mac.add_base(BASE)
+
+
+async def keep(runner: Runner, *, policy: KeepPolicy = KeepPolicy.ALWAYS, **job: Any) -> Ended:  # noqa: ANN401
+    """Run a job that fails, with an input and variables, and keep its VM."""
+    made = commanded("dep", "echo prepared > out")
+    node = vm_job("a", FAILS, needs=["dep"], env={"WORD": "grün → 日本"}, **job)
+    run = await runner.run(made, node, run_id=RUN_ID, keep=policy)
+    assert run.job("a").exit_code == 3, run.log("a")
+    return run
+
+
+def shell(state: StateLayout, *command: str, stdin: str = "", attempt: int = 1) -> Done:
+    """What `pikaci shell` does in the kept VM."""
+    words = ["shell", RUN_ID, "a", f"--state-root={state.root}", f"--attempt={attempt}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pikaci", *words, *(("--", *command) if command else ())],
+        env={**os.environ, "PYTHONPATH": str(ORCHESTRATOR)},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SHELL_SECS,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def note_of(state: StateLayout) -> VmNote:
+    (note,) = vm_notes(state).all()
+    return note
+
+
+def end_time(state: StateLayout) -> None:
+    """Have the time be over for which the VM is kept."""
+    vm_notes(state).change(note_of(state), kept_until=time.time() - 1)
+
+
+def kept_by(policy: KeepPolicy, command: str) -> bool:
+    return policy is KeepPolicy.ALWAYS or (policy is KeepPolicy.ON_FAILURE and "exit" in command)
+
+
+# Which are kept
+
+
+@pytest.mark.parametrize("policy", list(KeepPolicy))
+@pytest.mark.parametrize("command", ["true", "exit 3"])
+async def test_a_vm_is_kept_as_the_run_says(
+    runner: Runner, mac: Mac, policy: KeepPolicy, command: str
+) -> None:
+    run = await runner.run(vm_job("a", command), run_id=RUN_ID, keep=policy)
+    if not kept_by(policy, command):
+        assert_nothing_is_left(mac, runner.state)
+        return
+    assert job_vms(mac) == {vm_name(runner.state): "stopped"}
+    note = note_of(runner.state)
+    until = run.job("a").execution["kept_until"]
+    assert note.name == vm_name(runner.state)
+    assert note.kept_until == until
+    assert abs(until - time.time() - KEEP_SECS) < 600
+    assert "removal" not in run.job("a").execution
+    assert mac.calls("delete") == []
+
+
+async def test_each_attempt_keeps_its_own_vm(runner: Runner, mac: Mac) -> None:
+    job = vm_job("a", "echo $RANDOM > made; exit 3", retries=Retries(test=1))
+    await runner.run(job, run_id=RUN_ID, keep=KeepPolicy.ON_FAILURE)
+    names = [vm_name(runner.state, attempt=number) for number in (1, 2)]
+    assert job_vms(mac) == dict.fromkeys(names, "stopped")
+    said = [
+        (await asyncio.to_thread(shell, runner.state, "cat", "made", attempt=n)).out for n in (1, 2)
+    ]
+    assert said[0] != said[1]
+
+
+async def test_a_cancelled_job_s_vm_is_kept_only_by_always(runner: Runner, mac: Mac) -> None:
+    job = vm_job("a", "echo up; trap 'exit 1' TERM; while :; do sleep 0.05; done")
+    log = runner.state.run(RUN_ID).attempt("a", 1) / "guest.log"
+    running = asyncio.create_task(runner.run(job, run_id=RUN_ID, keep=KeepPolicy.ON_FAILURE))
+    await asyncio.to_thread(wait_for, lambda: log.exists() and log.read_text())
+    runner.state.run(RUN_ID).cancel_request.touch()
+    assert (await running).job("a").status is Status.CANCELLED
+    assert job_vms(mac) == {}
+    assert list(vm_notes(runner.state).all()) == []
+
+
+async def test_a_vm_that_hangs_is_kept_all_the_same(
+    runner: Runner, mac: Mac, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jerichoci.runtime.tart_vm.SYNC_SECS", 0.5)
+    monkeypatch.setattr("jerichoci.runtime.tart_vm.STOP_SECS", 1)
+    mac.fail("exec", "hang", matching="sync")
+    mac.fail("boot", "deaf")
+    run = await keep(runner)
+    assert {phase.outcome for phase in run.job("a").phases[-1:]} == {Outcome.PASSED}
+    assert job_vms(mac) == {vm_name(runner.state): "stopped"}
+    assert note_of(runner.state).is_kept()
+
+
+async def test_a_vm_that_can_not_be_stopped_at_first_is_kept(runner: Runner, mac: Mac) -> None:
+    mac.fail("stop")
+    run = await keep(runner)
+    assert run.job("a").execution["kept_until"] == note_of(runner.state).kept_until
+    assert job_vms(mac) == {vm_name(runner.state): "stopped"}
+    done = await asyncio.to_thread(shell, runner.state, "cat", "made")
+    assert done.passed().out == "made\n"
+
+
+# Shells
+
+
+async def test_a_shell_is_where_the_job_was_with_all_it_had(runner: Runner, mac: Mac) -> None:
+    await keep(runner)
+    script = """
+      id -un; pwd; cat made deep/er/y README "$PIKACI_INPUT_DEP/out"; echo "$WORD"
+      cat "$PIKACI_ARTIFACTS/word" /artifacts/guest.log; exit 7
+    """
+    done = await asyncio.to_thread(shell, runner.state, stdin=script)
+    word = "grün → 日本"
+    lines = ["admin", "/workspace/snapshot", "made", "x", "hello", "prepared", word, word]
+    assert (done.code, done.out.splitlines(), done.err) == (7, lines, "")
+    assert job_vms(mac) == {vm_name(runner.state): "stopped"}
+    assert note_of(runner.state).is_kept()
+
+
+async def test_what_a_shell_changes_is_there_for_the_next(runner: Runner) -> None:
+    await keep(runner)
+    done = await asyncio.to_thread(shell, runner.state, "sh", "-c", "echo more >> made; exit 5")
+    assert done.code == 5
+    done = await asyncio.to_thread(shell, runner.state, "cat", "made")
+    assert done.passed().out == "made\nmore\n"
+
+
+async def test_a_kept_vm_keeps_its_store(runner: Runner) -> None:
+    scripts = {"dep": "echo from the dep > $out", "it": "echo $needed > $out"}
+    made = built("it", derive(scripts, needs={"it": ["dep"]})["it"])
+    job = vm_job("a", "exit 3", needs=["it"])
+    await runner.run(made, job, run_id=RUN_ID, keep=KeepPolicy.ALWAYS)
+    await collect_garbage(runner.state, 1, dry_run=False)
+    done = await asyncio.to_thread(shell, runner.state, stdin='cat $(cat "$PIKACI_INPUT_IT")')
+    assert done.passed().out == "from the dep\n"
+
+
+async def test_a_shell_in_a_read_only_workspace_is_one(runner: Runner) -> None:
+    job = vm_job("a", "exit 3", writable_workspace=False)
+    await runner.run(job, run_id=RUN_ID, keep=KeepPolicy.ALWAYS)
+    script = "cat README; touch new 2>/dev/null || echo refused"
+    done = await asyncio.to_thread(shell, runner.state, stdin=script)
+    assert done.passed().out == "hello\nrefused\n"
+
+
+async def test_root_s_job_has_root_s_shell(runner: Runner) -> None:
+    await keep(runner, run_as_root=True)
+    done = await asyncio.to_thread(shell, runner.state, "id", "-u")
+    assert done.passed().out == "0\n"
+
+
+async def test_a_vm_of_a_job_that_was_late_has_a_shell(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jerichoci.runtime.guest_wait.GRACE_SECS", 0.3)
+    job = vm_job("a", "echo half > made; sleep 600", timeout_secs=1)
+    await runner.run(job, run_id=RUN_ID, keep=KeepPolicy.ON_FAILURE)
+    done = await asyncio.to_thread(shell, runner.state, "cat", "made")
+    assert done.passed().out == "half\n"
+
+
+async def test_there_is_no_shell_while_others_have_all_the_room(runner: Runner, mac: Mac) -> None:
+    await keep(runner)
+    for name in ("one", "two"):
+        await asyncio.to_thread(mac.run_by_somebody, name)
+    done = await asyncio.to_thread(shell, runner.state, "true")
+    assert "runs one and two already, and macOS no more than 2 VMs" in done.refused(75)
+    assert "`tart stop NAME` stops one" in done.err
+    assert note_of(runner.state).is_kept()
+    await asyncio.to_thread(mac.tart, "stop", "two")
+    assert (await asyncio.to_thread(shell, runner.state, "true")).code == 0
+
+
+@pytest.mark.parametrize("fault", [{"step": "run"}, {"step": "boot", "kind": "crash"}])
+async def test_a_vm_that_does_not_boot_again_says_so_and_stays(
+    runner: Runner, mac: Mac, fault: dict[str, Any]
+) -> None:
+    await keep(runner)
+    mac.fail(**fault)
+    done = await asyncio.to_thread(shell, runner.state, "true")
+    assert "ended while it started" in done.refused(75)
+    assert job_vms(mac) == {vm_name(runner.state): "stopped"}
+    assert (await asyncio.to_thread(shell, runner.state, "cat", "made")).out == "made\n"
+
+
+async def test_there_is_no_shell_in_a_vm_that_somebody_deleted(runner: Runner, mac: Mac) -> None:
+    await keep(runner)
+    mac.tart("delete", vm_name(runner.state))
+    done = await asyncio.to_thread(shell, runner.state, "true")
+    assert "the VM of job a is gone; `pikaci rerun" in done.refused()
+
+
+async def test_there_is_no_shell_when_the_time_is_over(runner: Runner, mac: Mac) -> None:
+    await keep(runner)
+    end_time(runner.state)
+    done = await asyncio.to_thread(shell, runner.state, "true")
+    assert "the VM of job a was kept until" in done.refused()
+    assert len(mac.calls("run")) == 1
+
+
+# How long
+
+
+async def test_a_kept_vm_stays_until_its_time_is_over(runner: Runner, mac: Mac) -> None:
+    await keep(runner)
+    assert reap(runner.state).guests == ()
+    assert await scratch_after_gc(runner, keep_runs=1)
+    assert job_vms(mac) == {vm_name(runner.state): "stopped"}
+    end_time(runner.state)
+    assert reap(runner.state).guests == (vm_name(runner.state),)
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_a_kept_vm_goes_with_its_run(runner: Runner, mac: Mac) -> None:
+    await keep(runner)
+    assert not await scratch_after_gc(runner, keep_runs=0)
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_a_kept_vm_whose_note_is_gone_goes(runner: Runner, mac: Mac) -> None:
+    await keep(runner)
+    vm_notes(runner.state).forget(vm_name(runner.state))
+    assert reap(runner.state).guests == (vm_name(runner.state),)
+    assert job_vms(mac) == {}
+
+
+async def test_a_note_whose_vm_somebody_deleted_goes_with_its_time(
+    runner: Runner, mac: Mac
+) -> None:
+    await keep(runner)
+    mac.tart("delete", vm_name(runner.state))
+    end_time(runner.state)
+    assert reap(runner.state).guests == ()
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_vms_of_another_state_root_and_of_people_stay(runner: Runner, mac: Mac) -> None:
+    name = f"pikaci.0123456789ab.{RUN_ID}.a.1"
+    for other in (name, "mine", f"pikaci.{RUN_ID}"):
+        mac.tart("clone", BASE, other)
+    await runner.run(vm_job("a"), run_id=RUN_ID)
+    reap(runner.state)
+    assert set(mac.vms()) == {BASE, name, "mine", f"pikaci.{RUN_ID}"}
+
+
+async def scratch_after_gc(runner: Runner, keep_runs: int) -> list[Path]:
+    await collect_garbage(runner.state, keep_runs, dry_run=False)
+    return list(runner.state.root.glob("runs/*/scratch/*"))
