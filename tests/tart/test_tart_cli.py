@@ -46,6 +46,7 @@ TARGETS = """
   };
   slow.jobs.it = { runtime = "tart"; tart.base = "sequoia"; command = "echo begun; sleep 600"; };
 """
+ENDED_SECS = 30
 PHASES = [
     "prepare_directories",
     "stage_workspace_snapshot",
@@ -273,6 +274,37 @@ def test_a_shell_that_is_killed_leaves_a_vm_that_reap_keeps(kept: Project, mac: 
     kept.pikaci("reap").passed()
     assert job_vms(mac) == [name]
     assert kept.pikaci("shell", "latest", "it", "--", "cat", "made").out == "made\n"
+
+
+WAITS = ("sh", "-c", "touch begun; until [ -e go ]; do sleep 0.05; done; cat made")
+
+
+def test_a_vm_has_one_shell_at_a_time(kept: Project, mac: Mac) -> None:
+    (name,) = job_vms(mac)
+    with started(kept, "shell", "latest", "it", "--", *WAITS) as process:
+        wait_for(lambda: has_begun(mac, name))
+        sentence = kept.pikaci("shell", "latest", "it", "--", "true").refused(2)
+        assert sentence.startswith("pikaci: the VM of job it has a shell already; ")
+        mac.tart("exec", name, "touch", "/workspace/snapshot/go")
+        assert finish(process).out == "made\n"
+    assert mac.vms()[name] == "stopped"
+
+
+def test_a_shell_that_was_killed_is_in_nobody_s_way(kept: Project, mac: Mac) -> None:
+    (name,) = job_vms(mac)
+    with started(kept, "shell", "latest", "it", "--", *WAITS) as process:
+        wait_for(lambda: has_begun(mac, name))
+        process.kill()
+        # What it had started has its pipes still.
+        process.wait(ENDED_SECS)
+    assert mac.vms()[name] == "running"
+    assert kept.pikaci("shell", "latest", "it", "--", "cat", "made").passed().out == "made\n"
+    assert mac.vms()[name] == "stopped"
+
+
+def has_begun(mac: Mac, name: str) -> bool:
+    path = "/workspace/snapshot/begun"
+    return mac.tart("exec", name, "test", "-e", path, check=False).returncode == 0
 
 
 def test_there_is_no_shell_where_no_vm_was_kept(ci: Project) -> None:

@@ -7,6 +7,8 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from jerichoci.errors import UsageError
+from jerichoci.lock import try_lock
 from jerichoci.runtime.guest_job import COMMAND, ENV, READ_STDIN
 from jerichoci.runtime.kept import gone, kept_note
 from jerichoci.runtime.tart import JOB_FILE, OPTIONS_FILE
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 SHELL_FILE = "shell.json"
 SHELL_LOG = "shell.log"
 """Beside host.log: what tart says while the VM is there for a shell."""
+SHELL_LOCK = "shell.lock"
+"""Beside it: held while there is one."""
 FILE_BYTES = 64 * 1024 * 1024
 ROOM_SECS = 0.0
 """A person is told at once that other VMs run."""
@@ -34,7 +38,7 @@ async def open_vm_shell(
     """Boot an attempt's VM, open a shell in it or run a command, and switch it off; the exit code.
 
     Raises:
-        UsageError: the VM was not kept, or it is gone.
+        UsageError: the VM was not kept, it is gone, or another shell is open in it.
         InfrastructureError: it doesn't boot, or other VMs have all the room.
     """
     vm_name = execution.get("vm")
@@ -44,15 +48,30 @@ async def open_vm_shell(
     job = await placement.read(control / JOB_FILE, FILE_BYTES)
     if options is None or job is None:
         raise gone(attempt, f"the VM of job {attempt.node.job_id} is gone")
-    is_terminal = on_terminal()
-    variables = _shell(json.loads(job), attempt, command, terminal=is_terminal)
-    await placement.write(control / SHELL_FILE, json.dumps(variables).encode())
-    log = attempt.directory / SHELL_LOG
-    vm = TartVm(placement, name, log, attempt.scratch)
+    with try_lock(attempt.directory / SHELL_LOCK) as is_ours:
+        if not is_ours:
+            raise UsageError(
+                f"the VM of job {attempt.node.job_id} has a shell already",
+                "leave that one first: it switches the VM off when it ends",
+            )
+        is_terminal = on_terminal()
+        variables = _shell(json.loads(job), attempt, command, terminal=is_terminal)
+        await placement.write(control / SHELL_FILE, json.dumps(variables).encode())
+        vm = TartVm(placement, name, attempt.directory / SHELL_LOG, attempt.scratch)
+        if not await vm.is_there():
+            raise gone(attempt, f"the VM of job {attempt.node.job_id} is gone")
+        return await _attend(placement, vm, json.loads(options), terminal=is_terminal)
+
+
+async def _attend(
+    placement: Placement, vm: TartVm, options: Sequence[str], *, terminal: bool
+) -> int:
+    # A shell that was killed has left it running.
+    await vm.halt()
     try:
-        await vm.boot(json.loads(options), ROOM_SECS)
+        await vm.boot(options, ROOM_SECS)
         await vm.begin(JOB_FILE, "--check-contract")
-        flags = ("-i", "-t") if is_terminal else ("-i",)
+        flags = ("-i", "-t") if terminal else ("-i",)
         return await placement.attend(
             vm.bootstrap(SHELL_FILE, "--shell", flags=flags),
             cwd=placement.state_root,
