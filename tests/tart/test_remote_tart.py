@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -16,6 +18,7 @@ import pytest
 
 from derivations import derive
 from e2e.project import wait_for
+from e2e.terminal import TerminalSession
 from incus.guest_project import ending, until
 from jerichoci.errors import UsageError
 from jerichoci.payload_files import MANIFEST
@@ -27,6 +30,7 @@ from remote.conftest import two_far_hosts
 from remote.far_host import one_far_host
 from remote.leftovers import kill_agents, run_directory
 from remote.machine import SYSTEM_PATH
+from runner import ORCHESTRATOR
 from tart.far_vms import LINES, TALKS, FarVms, phases
 from tart.mac import Mac, one_far_mac
 from tart_jobs import BASE, vm_job
@@ -470,6 +474,60 @@ async def test_a_kept_vm_is_booted_for_a_shell_and_stopped_again(far: FarVms) ->
     assert not far.has_tart_processes()
 
 
+def shell_argv(far: FarVms, *command: str) -> list[str]:
+    words = ["shell", RUN_ID, "a", f"--state-root={far.runner.state.root}"]
+    return [sys.executable, "-m", "pikaci", *words, *(("--", *command) if command else ())]
+
+
+def shell_env() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ORCHESTRATOR)}
+
+
+async def test_a_shell_there_may_have_a_terminal(far: FarVms) -> None:
+    await keep_one(far)
+
+    def use() -> str:
+        with TerminalSession(shell_argv(far), far.host.directory, shell_env()) as screen:
+            screen.wait_for("a$ ")
+            screen.type("cat made; pwd; echo $((40 + 2))\n")
+            screen.wait_for("42")
+            screen.type("exit 5\n")
+            assert screen.wait() == 5
+            return screen.text
+
+    assert {"made", "/workspace/snapshot"} <= set((await asyncio.to_thread(use)).splitlines())
+    assert "running" not in far.mac.vms().values()
+
+
+async def test_a_shell_ends_with_its_connection_and_its_vm_is_stopped(far: FarVms) -> None:
+    name = await keep_one(far)
+
+    def use() -> tuple[int, str]:
+        with TerminalSession(shell_argv(far), far.host.directory, shell_env()) as screen:
+            screen.wait_for("a$ ")
+            far.host.kill_sessions()
+            return screen.wait(), screen.text
+
+    code, text = await asyncio.to_thread(use)
+    assert code == 75, text
+    assert "pikaci: the connection broke" in text
+    assert far.mac.vms()[name] == "stopped"
+
+
+async def test_a_shell_that_was_killed_is_in_nobody_s_way(far: FarVms) -> None:
+    name = await keep_one(far)
+
+    def use() -> None:
+        with TerminalSession(shell_argv(far), far.host.directory, shell_env()) as screen:
+            screen.wait_for("a$ ")
+
+    await asyncio.to_thread(use)
+    assert far.mac.vms()[name] == "running"
+    command = ("shell", RUN_ID, "a", "--", "cat", "made")
+    assert await asyncio.to_thread(far.pikaci, *command) == "made\n"
+    assert far.mac.vms()[name] == "stopped"
+
+
 async def test_a_kept_vm_stays_until_its_run_goes(far: FarVms) -> None:
     name = await keep_one(far)
     await asyncio.to_thread(far.pikaci, "reap")
@@ -517,6 +575,36 @@ async def test_a_pool_without_a_mac_says_why(
     with pytest.raises(UsageError, match="needs a Mac with Apple silicon"):
         await runner.run(labelled("a"))
     assert list(runner.state.runs.iterdir()) == []
+
+
+async def test_of_two_macs_the_one_with_the_base_is_taken(
+    runner: Runner, macs: list[FarVms]
+) -> None:
+    macs[0].mac.tart("delete", BASE)
+    ended = await runner.run(labelled("a"))
+    job = ended.job("a")
+    assert (job.status, job.host) == (Status.PASSED, macs[1].host.name), job.message
+    for row in job.passed_over:
+        assert row.reason == f"{macs[0].host.name} has no VM {BASE}, the base of job a"
+
+
+async def test_a_job_whose_vm_crashes_is_tried_again(runner: Runner, macs: list[FarVms]) -> None:
+    node = labelled("a", until("go"), retries=Retries(infrastructure=1))
+    running = asyncio.ensure_future(runner.run(node, run_id=RUN_ID))
+    first = await asyncio.to_thread(wait_for, lambda: list(filter(outboxes, macs)))
+    await asyncio.to_thread(first[0].mac.crash, first[0].job_vms()[0])
+    again = "runs/*/scratch/a-2/artifacts/files"
+    works = [far.host.work_dir for far in macs]
+    (files,) = await asyncio.to_thread(
+        wait_for, lambda: [path for work in works for path in work.glob(again)]
+    )
+    (files / "go").touch()
+    ended = await running
+    assert ended.job("a").status is Status.PASSED, ended.job("a").message
+    kinds = [row.failure_kind for row in ended.job("a").attempts]
+    assert kinds == [FailureKind.INFRASTRUCTURE, None]
+    for far in macs:
+        far.assert_nothing_is_left()
 
 
 async def test_two_jobs_are_on_two_macs(runner: Runner, macs: list[FarVms]) -> None:
