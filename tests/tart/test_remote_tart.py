@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["two_far_hosts"]
 
 NO_RETRY = Retries(infrastructure=0)
+ENDED_SECS = 30
 SAMPLE_SECS = 0.02
 PHASES = [
     "prepare_directories",
@@ -391,6 +393,39 @@ def test_it_goes_when_only_its_name_tells_of_it(far: FarVms) -> None:
     for note in (far.runner.state.root / "vms").iterdir():
         note.unlink()
     assert name in far.pikaci("reap")
+    far.assert_nothing_is_left()
+
+
+def test_a_vm_stays_noted_while_its_host_has_no_tart(far: FarVms) -> None:
+    name = kill_orchestrator(far)
+    program, away = far.mac.bin / "tart", far.mac.bin / "elsewhere"
+    program.rename(away)
+    assert "VMs may stay: tart can't be started" in far.pikaci("reap")
+    assert [note.name for note in far.notes()] == [name]
+    away.rename(program)
+    assert name in far.pikaci("reap")
+    far.assert_nothing_is_left()
+
+
+async def test_hosts_without_tart_are_asked_for_nothing(
+    macs: list[FarVms],
+) -> None:
+    mac, other = macs
+    other.mac.bin.joinpath("tart").unlink()
+    ended = await mac.runner.run(mac.job("a"))
+    assert ended.record.status is Status.PASSED, ended.log("a")
+    assert "stay" not in await asyncio.to_thread(mac.pikaci, "reap")
+    other.mac.bin.joinpath("tart").touch()
+
+
+async def test_a_run_waits_for_no_vm_of_another_one_that_can_not_be_deleted(far: FarVms) -> None:
+    name = kill_orchestrator(far)
+    far.mac.fail("stop", "hang", matching=re.escape(name), times=None)
+    ended = await asyncio.wait_for(far.runner.run(far.job("b")), ENDED_SECS)
+    assert ended.record.status is Status.PASSED, ended.log("b")
+    assert far.job_vms() == [name]
+    far.mac.heal()
+    await asyncio.to_thread(far.pikaci, "reap")
     far.assert_nothing_is_left()
 
 
