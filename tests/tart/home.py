@@ -163,11 +163,8 @@ class Home:
     @contextlib.contextmanager
     def new(self, path: Path) -> Iterator[VM]:
         """A directory that gets its place when it is finished."""
-        vm = VM(self.temporary / os.urandom(16).hex())
-        vm.path.mkdir()
-        descriptor = os.open(vm.path, os.O_RDONLY)
+        vm, descriptor = self._temporary()
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield vm
             replaced = self.temporary / f"{vm.name}.old"
             with contextlib.suppress(FileNotFoundError):
@@ -176,6 +173,19 @@ class Home:
             shutil.rmtree(replaced, ignore_errors=True)
         finally:
             os.close(descriptor)
+
+    def _temporary(self) -> tuple[VM, int]:
+        """An empty directory and what locks it."""
+        while True:
+            vm = VM(self.temporary / os.urandom(16).hex())
+            vm.path.mkdir()
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = os.open(vm.path, os.O_RDONLY)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                # Whoever collects may have been quicker.
+                if vm.path.exists():
+                    return vm, descriptor
+                os.close(descriptor)
 
     def collect(self) -> None:
         """Remove what killed clones have left."""

@@ -129,7 +129,9 @@ async def test_a_job_whose_turn_never_comes_says_who_has_the_room(
 async def test_a_job_whose_turn_never_comes_can_be_cancelled(runner: Runner, mac: Mac) -> None:
     with somebodys(mac, "one", "two"):
         run = asyncio.create_task(runner.run(vm_job("a"), run_id=RUN_ID))
-        await asyncio.to_thread(wait_for, lambda: mac.calls("get"))
+        await asyncio.to_thread(
+            wait_for, lambda: any(call.argv[1] == "two" for call in mac.calls("get"))
+        )
         runner.state.run(RUN_ID).cancel_request.touch()
         assert (await run).record.status is Status.CANCELLED
         assert_nothing_is_left(mac, runner.state, theirs=["one", "two"])
