@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 
+LIST_TRIPPED = (
+    "Error: The file \N{LEFT DOUBLE QUOTATION MARK}disk.img\N{RIGHT DOUBLE QUOTATION MARK}"
+    " couldn\N{RIGHT SINGLE QUOTATION MARK}t be opened because there is no such file.\n"
+)
+"""What `tart list` says, with exit code 1, of a VM that is deleted while it looks."""
+
+
 def listed(*names: str, running: Collection[str] = ()) -> str:
     """`tart list --format json` of VMs, those in `running` among them."""
     rows = [

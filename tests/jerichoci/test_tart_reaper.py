@@ -19,7 +19,7 @@ from jerichoci.tart.note import VmNote, vm_notes
 from jerichoci.tart.reaper import STOP_SECS, VmReaper, run_here
 from plans import RUN_ID
 from records import dead, writing
-from tart_answers import listed, missing, stopped
+from tart_answers import LIST_TRIPPED, listed, missing, stopped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 LATER_RUN = "20260201T000000Z-00000000"
 OTHER_OWNER = "ba9876543210"
 PAST = 1.0
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jerichoci.tart.reaper.HELD_SECS", 0.1)
+    monkeypatch.setattr("jerichoci.tart.reaper.HELD_POLL_SECS", 0.01)
 
 
 @dataclass
@@ -186,6 +192,28 @@ def test_the_vms_of_others_are_left_alone(layout: StateLayout, tart: Tart) -> No
     assert VmReaper(layout, tart).reap() == []
     assert list(tart.vms) == theirs
     assert tart.asked == [list_argv()]
+
+
+def test_a_vm_whose_process_is_not_gone_yet_is_deleted_a_little_later(
+    layout: StateLayout, fp: FakeProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jerichoci.tart.reaper.HELD_SECS", 30.0)
+    name = vm(layout)
+    fp.register(list_argv(), stdout=listed(running=[name]))
+    fp.register(stop_argv(name, STOP_SECS))
+    fp.register(delete_argv(name), returncode=1, stderr=f'VM "{name}" is running\n', occurrences=2)
+    fp.register(delete_argv(name))
+    assert VmReaper(layout).reap() == [name]
+    assert list(fp.calls)[2:] == [delete_argv(name)] * 3
+
+
+def test_a_list_that_trips_over_a_vm_on_its_way_out_is_asked_for_again(
+    layout: StateLayout, fp: FakeProcess
+) -> None:
+    fp.register(list_argv(), returncode=1, stderr=LIST_TRIPPED)
+    fp.register(list_argv(), stdout=listed())
+    assert VmReaper(layout).reap() == []
+    assert list(fp.calls) == [list_argv()] * 2
 
 
 @pytest.mark.parametrize("trouble", ["stuck", "deaf"])

@@ -15,6 +15,7 @@ from jerichoci.plan import Resources
 from jerichoci.runtime import tart_vm
 from jerichoci.runtime.tart_vm import STOP_SECS, TartVm
 from jerichoci.tart.command import (
+    LIST_TRIES,
     TartError,
     clone_argv,
     delete_argv,
@@ -25,7 +26,7 @@ from jerichoci.tart.command import (
     set_argv,
     stop_argv,
 )
-from tart_answers import described, listed, missing, stopped
+from tart_answers import LIST_TRIPPED, described, listed, missing, stopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -111,7 +112,7 @@ def mac(layout: StateLayout, fp: FakeProcess, monkeypatch: pytest.MonkeyPatch) -
         raise AssertionError(f"{leader}, the id of a process that isn't there, gets {number}")
 
     monkeypatch.setattr("jerichoci.process.signal_group", refuse)
-    for pause in ("FIRST_PAUSE_SECS", "LAST_PAUSE_SECS", "ROOM_POLL_SECS"):
+    for pause in ("FIRST_PAUSE_SECS", "LAST_PAUSE_SECS", "ROOM_POLL_SECS", "HELD_POLL_SECS"):
         monkeypatch.setattr(tart_vm, pause, 0.01)
     monkeypatch.setattr(tart_vm, "PROBE_SECS", 0.02)
     fp.keep_last_process(keep=True)
@@ -181,6 +182,22 @@ async def test_a_vm_that_was_left_and_stays_is_not_cloned_over(vm: TartVm, fp: F
     with pytest.raises(TartError, match=r"`tart delete .*permission denied"):
         await vm.make(BASE, Resources())
     assert calls(fp)[-1] == delete_argv(NAME)
+
+
+async def test_a_list_that_trips_over_a_vm_on_its_way_out_is_asked_for_again(
+    vm: TartVm, fp: FakeProcess
+) -> None:
+    fp.register(list_argv(), returncode=1, stderr=LIST_TRIPPED, occurrences=2)
+    fp.register(list_argv(), stdout=listed(BASE))
+    assert not await vm.is_there()
+    assert calls(fp) == [list_argv()] * 3
+
+
+async def test_a_list_that_always_trips_is_told_of(vm: TartVm, fp: FakeProcess) -> None:
+    fp.register(list_argv(), returncode=1, stderr=LIST_TRIPPED)
+    with pytest.raises(TartError, match=r"`tart list .*there is no such file"):
+        await vm.is_there()
+    assert calls(fp) == [list_argv()] * LIST_TRIES
 
 
 async def test_a_base_that_can_not_be_cloned_is_told_of(vm: TartVm, fp: FakeProcess) -> None:
@@ -534,7 +551,20 @@ async def test_a_vm_that_does_not_stop_is_killed_and_deleted(
     assert mac.did == ["stop", "killed", "delete"]
 
 
-async def test_a_vm_that_stays_is_told_of(booted: TartVm, fp: FakeProcess) -> None:
+async def test_a_vm_whose_process_is_not_gone_yet_is_deleted_a_little_later(
+    vm: TartVm, fp: FakeProcess
+) -> None:
+    fp.register(STOP)
+    fp.register(delete_argv(NAME), returncode=1, stderr=f'VM "{NAME}" is running\n', occurrences=2)
+    fp.register(delete_argv(NAME))
+    await vm.delete()
+    assert calls(fp) == [STOP, *[delete_argv(NAME)] * 3]
+
+
+async def test_a_vm_that_stays_is_told_of(
+    booted: TartVm, fp: FakeProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tart_vm, "HELD_SECS", SOON_SECS)
     fp.register(STOP)
     fp.register(delete_argv(NAME), returncode=1, stderr=f'VM "{NAME}" is running\n')
     with pytest.raises(TartError, match=r"`tart delete .* is running"):

@@ -6,13 +6,23 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import HostUnavailableError, InfrastructureError, UsageError
 from jerichoci.runtime.tart_toolchain import toolchain
-from jerichoci.tart.command import MACOS, get_argv, list_argv, parse_list, parse_os, said
+from jerichoci.tart.command import (
+    LIST_TRIES,
+    MACOS,
+    get_argv,
+    list_argv,
+    parse_list,
+    parse_os,
+    said,
+    tripped,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jerichoci.placement import Placement
     from jerichoci.plan import ExecuteNode
+    from jerichoci.process import Completed
     from jerichoci.tart.command import Vm
 
 LOOK_SECS = 60.0
@@ -86,7 +96,7 @@ async def known_vms(placement: Placement) -> list[Vm]:
     """
     mend = "`brew install openai/tools/tart`, or its place in the `search_path` of hosts.toml"
     try:
-        done = await placement.run(list_argv(), deadline_secs=LOOK_SECS)
+        done = await ask_for_list(placement)
     except HostUnavailableError:
         raise
     except InfrastructureError as error:
@@ -95,6 +105,20 @@ async def known_vms(placement: Placement) -> list[Vm]:
     if done.exit_code != 0:
         raise UsageError(f"tart on {placement.host} can't list its VMs: {said(done)}", mend)
     return parse_list(done)
+
+
+async def ask_for_list(placement: Placement) -> Completed:
+    """What tart says of the user's VMs, for `parse_list`; again if it tripped over one that goes.
+
+    Raises:
+        InfrastructureError: it can't be asked.
+    """
+    done = await placement.run(list_argv(), deadline_secs=LOOK_SECS)
+    for _ in range(1, LIST_TRIES):
+        if not tripped(done):
+            break
+        done = await placement.run(list_argv(), deadline_secs=LOOK_SECS)
+    return done
 
 
 async def _os(placement: Placement, name: str) -> str:

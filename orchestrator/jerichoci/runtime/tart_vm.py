@@ -8,8 +8,11 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import HostUnavailableError, InfrastructureError
+from jerichoci.runtime.tart_check import ask_for_list
 from jerichoci.slots import MACOS_VMS
 from jerichoci.tart.command import (
+    HELD_POLL_SECS,
+    HELD_SECS,
     MACOS,
     NOT_THERE,
     TartError,
@@ -18,7 +21,7 @@ from jerichoci.tart.command import (
     delete_argv,
     exec_argv,
     get_argv,
-    list_argv,
+    is_held,
     parse_list,
     parse_os,
     run_argv,
@@ -185,7 +188,12 @@ class TartVm:
         except InfrastructureError:
             # Its process is killed by now, if it is ours.
             await self.close()
-        checked(await self._run(delete_argv(self._name), DELETE_SECS), NOT_THERE)
+        end = time.monotonic() + HELD_SECS
+        while is_held(done := await self._run(delete_argv(self._name), DELETE_SECS)):
+            if time.monotonic() > end:
+                break
+            await asyncio.sleep(HELD_POLL_SECS)
+        checked(done, NOT_THERE)
 
     async def close(self) -> None:
         """Kill what runs."""
@@ -281,7 +289,7 @@ class TartVm:
             log.write(f"pikaci> {text}\n")
 
     async def _list(self) -> list[Vm]:
-        return parse_list(await self._run(list_argv(), LOOK_SECS))
+        return parse_list(await ask_for_list(self._placement))
 
     async def _run(self, argv: Sequence[str], deadline_secs: float) -> Completed:
         return await self._placement.run(argv, deadline_secs=deadline_secs)

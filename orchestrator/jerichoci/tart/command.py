@@ -23,6 +23,11 @@ NOT_THERE = 2
 """The exit code of `delete` where there is no such VM, and of `stop` where it isn't running."""
 MACOS = "darwin"
 SAID_LINES = 3
+LIST_TRIES = 5
+"""So often is a list asked for that tripped over a VM that was being deleted."""
+HELD_SECS = 10.0
+"""For a VM's process that was killed to be gone: `stop` doesn't wait for that."""
+HELD_POLL_SECS = 0.2
 
 
 class TartError(InfrastructureError):
@@ -90,6 +95,16 @@ def checked(done: Completed, *fine: int) -> Completed:
         return done
     command = shlex.join(done.argv[:4])
     raise TartError(f"`{command}` failed (exit code {done.exit_code}): {said(done)}")
+
+
+def tripped(done: Completed) -> bool:
+    """Whether `list_argv` failed over a VM that was there and then, being deleted, wasn't."""
+    return done.exit_code == 1 and b"no such file" in done.stderr.lower()
+
+
+def is_held(done: Completed) -> bool:
+    """Whether `delete_argv` failed because a process still has the VM."""
+    return done.exit_code == 1 and b"is running" in done.stderr
 
 
 def said(done: Completed) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import shlex
 import subprocess
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,17 @@ from jerichoci.errors import InfrastructureError, PikaciError
 from jerichoci.owner import is_owned
 from jerichoci.process import Completed
 from jerichoci.tart.command import (
+    HELD_POLL_SECS,
+    HELD_SECS,
+    LIST_TRIES,
     NOT_THERE,
     checked,
     delete_argv,
+    is_held,
     list_argv,
     parse_list,
     stop_argv,
+    tripped,
 )
 from jerichoci.tart.name import VmName, owner_part, parse_name
 from jerichoci.tart.note import vm_notes
@@ -113,7 +119,12 @@ class VmReaper:
 
     def _mine(self) -> list[VmName]:
         owner = owner_part(self.state.owner_id())
-        names = [parse_name(vm.name) for vm in parse_list(self.run(list_argv(), LOOK_SECS))]
+        done = self.run(list_argv(), LOOK_SECS)
+        for _ in range(1, LIST_TRIES):
+            if not tripped(done):
+                break
+            done = self.run(list_argv(), LOOK_SECS)
+        names = [parse_name(vm.name) for vm in parse_list(done)]
         return [name for name in names if name is not None and name.owner == owner]
 
     def _is_doomed(self, name: VmName, notes: dict[str, VmNote]) -> bool:
@@ -138,7 +149,12 @@ class VmReaper:
 
     def _delete(self, name: str) -> None:
         checked(self.run(stop_argv(name, STOP_SECS), STOP_SECS + LOOK_SECS), NOT_THERE)
-        checked(self.run(delete_argv(name), DELETE_SECS), NOT_THERE)
+        end = time.monotonic() + HELD_SECS
+        while is_held(done := self.run(delete_argv(name), DELETE_SECS)):
+            if time.monotonic() > end:
+                break
+            time.sleep(HELD_POLL_SECS)
+        checked(done, NOT_THERE)
 
     def _forget(self, note: VmNote) -> None:
         """Remove a note, and what was kept here beside its VM."""
