@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,13 +30,15 @@ LOCK_NAME = "owner.lock"
 PROBE_SECS = 0.01
 """Longer than anybody holds the lock who only asks whether it is free."""
 PROBES = 5
+PS_SECS = 10.0
+"""It asks the kernel, and prints a line."""
 NAMES_WAIT_SECS = 30.0
 """Names are given and taken in milliseconds, or as fast as a busy disk takes a few records."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """The process that runs a run: its pid and its start time as the kernel counts it."""
+    """The process that runs a run: its pid and its start time as the system tells it."""
 
     pid: int
     started: str | None
@@ -46,12 +49,24 @@ class Owner:
 
 
 def process_start(pid: int) -> str | None:
-    """The start time of process `pid` in clock ticks since boot; None where there is no /proc."""
+    """When process `pid` started, in whatever the system counts; None if it doesn't tell."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
-        return None
+        return _told_by_ps(pid) if sys.platform == "darwin" else None
     return fields[19].decode()
+
+
+def _told_by_ps(pid: int) -> str | None:
+    import subprocess
+
+    # The same words for whoever asks, from a session of whatever language.
+    argv, env = ["/bin/ps", "-o", "lstart=", "-p", str(pid)], {"LC_ALL": "C", "TZ": "UTC"}
+    try:
+        done = subprocess.run(argv, env=env, capture_output=True, check=False, timeout=PS_SECS)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode("ascii", "replace").strip() or None
 
 
 @contextmanager

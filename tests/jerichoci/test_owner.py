@@ -12,6 +12,12 @@ from jerichoci.owner import Owner, is_owned, owning, process_start, read_owner
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_subprocess import FakeProcess
+
+NO_PROC_PID = 2**22 + 1
+"""More than Linux gives, so that /proc has none."""
+PS = ["/bin/ps", "-o", "lstart=", "-p", str(NO_PROC_PID)]
+
 OWN = """
 import sys, pathlib
 from jerichoci.owner import owning
@@ -46,6 +52,27 @@ def test_the_owner_is_named_in_the_lock(tmp_path: Path) -> None:
 
 def test_a_later_process_with_the_owners_pid_is_not_the_owner() -> None:
     assert not Owner(os.getpid(), "1").is_alive()
+
+
+@pytest.fixture
+def mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+
+
+@pytest.mark.usefixtures("mac")
+def test_without_proc_a_later_process_with_the_owners_pid_is_not_the_owner(fp: FakeProcess) -> None:
+    started = "Sat Jan 31 23:59:59 2026"
+    fp.register(PS, stdout=f"{started}    \n", occurrences=2)
+    assert process_start(NO_PROC_PID) == started
+    assert Owner(NO_PROC_PID, started).is_alive()
+    fp.register(PS, stdout="Sun Feb  1 00:00:00 2026    \n")
+    assert not Owner(NO_PROC_PID, started).is_alive()
+
+
+@pytest.mark.usefixtures("mac")
+def test_without_proc_a_process_that_is_gone_is_not_the_owner(fp: FakeProcess) -> None:
+    fp.register(PS, returncode=1)
+    assert not Owner(NO_PROC_PID, "Sat Jan 31 23:59:59 2026").is_alive()
 
 
 def test_a_damaged_lock_names_nobody(tmp_path: Path) -> None:
