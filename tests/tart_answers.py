@@ -18,8 +18,10 @@ LIST_TRIPPED = (
 """What `tart list` says, with exit code 1, of a VM that is deleted while it looks."""
 
 
-def listed(*names: str, running: Collection[str] = ()) -> str:
-    """`tart list --format json` of VMs, those in `running` among them."""
+def listed(*names: str, running: Collection[str] = (), suspended: Collection[str] = ()) -> str:
+    """`tart list --format json` of VMs, those in `running` and `suspended` among them."""
+    states = dict.fromkeys(names, "stopped")
+    states |= dict.fromkeys(running, "running") | dict.fromkeys(suspended, "suspended")
     rows = [
         {
             "Source": "local",
@@ -27,10 +29,10 @@ def listed(*names: str, running: Collection[str] = ()) -> str:
             "Disk": 50,
             "Size": 21,
             "Accessed": "2026-01-31T23:59:59Z",
-            "Running": name in running,
-            "State": "running" if name in running else "stopped",
+            "Running": state == "running",
+            "State": state,
         }
-        for name in (*names, *running)
+        for name, state in states.items()
     ]
     return _printed(rows)
 

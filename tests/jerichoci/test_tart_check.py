@@ -167,6 +167,13 @@ async def test_a_base_without_macos_is_refused(near: Near, fp: FakeProcess) -> N
         await check_vms(near, [vm_job(), vm_job("other", LINUX)])
 
 
+async def test_a_base_that_is_suspended_is_refused(near: Near, fp: FakeProcess) -> None:
+    fp.register(list_argv(), stdout=listed("other", suspended=[BASE]))
+    sentence = f"^VM {BASE} on mac1, the base of job greet, is suspended: .*; `tart stop {BASE}`"
+    with pytest.raises(UsageError, match=sentence):
+        await check_vms(near, [vm_job()])
+
+
 async def test_an_image_of_a_registry_need_not_be_there(near: Near, fp: FakeProcess) -> None:
     fp.register(list_argv(), stdout=listed())
     await check_vms(near, [vm_job(base=IMAGE)])

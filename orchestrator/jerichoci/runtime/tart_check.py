@@ -56,7 +56,7 @@ async def check_vms(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
         UsageError: it hasn't; the hint says how to mend it.
         InfrastructureError: it could not be asked.
     """
-    known = {vm.name for vm in await known_vms(placement)}
+    known = {vm.name: vm for vm in await known_vms(placement)}
     for node in nodes:
         base = str(node.runtime_config["base"])
         if "/" not in base and base not in known:
@@ -68,6 +68,12 @@ async def check_vms(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
             raise UsageError(
                 f"VM {base} on {placement.host}, the base of job {node.job_id}, has no macOS",
                 "take a base with macOS; jobs of Linux run in Incus guests",
+            )
+        if base in known and known[base].is_suspended:
+            raise UsageError(
+                f"VM {base} on {placement.host}, the base of job {node.job_id}, is suspended: its"
+                " clones would go on with what was in its memory, and other shares",
+                f"`tart stop {base}` discards that, or boot it and shut it down",
             )
         await _check_shares(placement, node)
     if any(node.runtime_config.get("mount_host_toolchain") for node in nodes):

@@ -40,6 +40,7 @@ class Vm:
 
     name: str
     is_running: bool
+    is_suspended: bool = False
 
 
 def list_argv() -> list[str]:
@@ -123,8 +124,11 @@ def parse_list(done: Completed) -> list[Vm]:
     if not isinstance(rows, list):
         raise _strange(done)
     try:
-        return [Vm(str(row["Name"]), row["Running"] is True) for row in rows]
-    except (KeyError, TypeError) as error:
+        return [
+            Vm(str(row["Name"]), row["Running"] is True, row.get("State") == "suspended")
+            for row in rows
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
         raise _strange(done) from error
 
 
