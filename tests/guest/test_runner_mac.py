@@ -21,6 +21,7 @@ NOBODY = 65534
 BASE_PATH = "/opt/homebrew/bin:/opt/homebrew/sbin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 NO_PROC = "mount -t tmpfs tmpfs /proc"
 
+REFUSES = 'raise PermissionError(errno.EPERM, "this is a share")'
 # How this machine's Python becomes one of macOS, for the file that is its first argument.
 MACOS = """
 import errno, os, runpy, stat, sys
@@ -161,7 +162,10 @@ def test_the_environment_is_a_macs(mac: Guest) -> None:
     assert who == "/nonexistent nobody /usr/bin/bash"
 
 
-def test_a_share_that_keeps_its_owners_can_be_written_to(mac: Guest) -> None:
+@pytest.mark.parametrize("way", [REFUSES, "return"])
+def test_a_share_that_keeps_its_owners_can_be_written_to(mac: Guest, way: str) -> None:
+    assert REFUSES in MACOS
+    mac.runner = [sys.executable, "-IS", "-c", MACOS.replace(REFUSES, way), str(RUNNER)]
     result = run(mac, "echo file > $PIKACI_ARTIFACTS/file; echo > $PIKACI_ARTIFACTS/../result.json")
 
     assert result["status"] == "failed"
