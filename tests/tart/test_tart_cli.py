@@ -44,7 +44,10 @@ TARGETS = """
     runtime = "tart"; tart.base = "sequoia"; env.STATED = "yes";
     command = "echo made > made; exit 3";
   };
-  slow.jobs.it = { runtime = "tart"; tart.base = "sequoia"; command = "echo begun; sleep 600"; };
+  slow.jobs.it = {
+    runtime = "tart"; tart.base = "sequoia"; retries.infrastructure = 0;
+    command = "echo begun; sleep 600";
+  };
 """
 ENDED_SECS = 30
 PHASES = [
@@ -233,6 +236,35 @@ def test_what_failed_in_a_vm_runs_again_in_one(ci: Project, mac: Mac) -> None:
     assert_nothing_is_left(ci, mac)
 
 
+def test_a_vm_that_crashes_is_a_machine_s_fault(ci: Project, mac: Mac) -> None:
+    with started(ci, "run", "slow") as running:
+        wait_for(lambda: begun(ci))
+        mac.crash(job_vms(mac)[0])
+        done = finish(running)
+    assert done.code == 75, done
+    (job,) = ci.record()["jobs"]
+    assert (job["failure_kind"], job["cause"]["code"]) == ("infrastructure", "runtime_unavailable")
+    assert "was switched off" in job["message"]
+    assert_nothing_is_left(ci, mac)
+
+
+def test_a_guest_s_log_can_be_followed(ci: Project) -> None:
+    with started(ci, "run", "slow") as running:
+        wait_for(lambda: begun(ci))
+        with started(ci, "logs", "latest", "--follow", "--kind", "guest") as following:
+            ci.pikaci("cancel", "latest").passed()
+            finish(running)
+            assert finish(following).out == "begun\n"
+
+
+def test_what_passed_may_be_kept_as_well(ci: Project, mac: Mac) -> None:
+    ci.run("t", "--keep", "always")
+    assert len(job_vms(mac)) == 1
+    words = ("sh", "-c", "cat new $PIKACI_INPUT_MADE/made; ls $PIKACI_ARTIFACTS")
+    done = ci.pikaci("shell", "latest", "it", "--", *words).passed()
+    assert done.out == "changed\nmade here\nleft\n"
+
+
 # Shells
 
 
@@ -329,6 +361,20 @@ def test_a_kept_vm_goes_with_its_run(kept: Project, mac: Mac) -> None:
     (name,) = job_vms(mac)
     kept.pikaci("gc", "--keep-runs", "0", "--dry-run").passed()
     assert job_vms(mac) == [name]
+    kept.pikaci("gc", "--keep-runs", "0").passed()
+    assert_nothing_is_left(kept, mac)
+
+
+def test_a_kept_vm_stays_with_its_run_while_there_is_no_tart(kept: Project, mac: Mac) -> None:
+    program, away = mac.bin / "tart", mac.bin / "elsewhere"
+    run_id = kept.record()["run_id"]
+    program.rename(away)
+    assert "nothing to reap" in kept.pikaci("reap").passed().err
+    done = kept.pikaci("gc", "--keep-runs", "0").passed()
+    assert f"{run_id} can't be removed: tart can't be started" in done.err
+    assert "Traceback" not in done.err
+    assert kept.run_ids() == [run_id]
+    away.rename(program)
     kept.pikaci("gc", "--keep-runs", "0").passed()
     assert_nothing_is_left(kept, mac)
 
