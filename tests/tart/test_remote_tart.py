@@ -6,11 +6,13 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ from e2e.project import wait_for
 from e2e.terminal import TerminalSession
 from incus.guest_project import ending, until
 from jerichoci.errors import UsageError
+from jerichoci.layout import StateLayout
 from jerichoci.payload_files import MANIFEST
 from jerichoci.plan import Retries
 from jerichoci.status import FailureKind, KeepPolicy, PhaseName, Status
@@ -31,7 +34,7 @@ from remote.conftest import two_far_hosts
 from remote.far_host import one_far_host
 from remote.leftovers import kill_agents, run_directory
 from remote.machine import SYSTEM_PATH
-from runner import ORCHESTRATOR
+from runner import ORCHESTRATOR, Runner
 from tart.far_vms import LINES, TALKS, FarVms, phases
 from tart.mac import Mac, one_far_mac
 from tart_jobs import BASE, vm_job
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
     from jerichoci.plan import ExecuteNode
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
-    from runner import Ended, Runner
+    from runner import Ended
 
 __all__ = ["two_far_hosts"]
 
@@ -171,6 +174,23 @@ async def test_a_vm_has_what_its_host_shares_and_is_told_where(far: FarVms) -> N
     ended = await far.runner.run(job)
     assert ended.job("a").status is Status.PASSED, guest_log(ended)
     assert (taken / "word").read_text() == "said\n"
+
+
+async def test_a_vm_has_its_host_s_toolchain(far: FarVms) -> None:
+    sysroot, programs = far.host.work_dir / "toolchain", far.host.home / "cargo"
+    for path, text in (
+        (programs / "rustc", f"echo {sysroot}"),
+        (sysroot / "bin" / "cargo", "echo cargo of the host"),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+    sysroot.chmod(0o755)
+    far.config(search_path=["~/cargo"])
+    job = vm_job("a", "cargo", tart={"mount_host_toolchain": True}).with_(**far.placed)
+    ended = await far.runner.run(job)
+    assert guest_log(ended) == "cargo of the host\n", ended.log("a")
+    assert ended.job("a").attempts[0].execution["toolchain"] == str(sysroot)
 
 
 async def test_a_vm_s_timeout_is_a_timeout(far: FarVms) -> None:
@@ -661,27 +681,51 @@ def outboxes(far: FarVms) -> list[Path]:
     return list(far.host.work_dir.glob("runs/*/scratch/*/artifacts/files"))
 
 
-async def test_no_more_than_two_vms_are_on_a_mac_at_once(far: FarVms) -> None:
-    far.config(capacity={"cpus": 64, "memory_mib": 64 * 1024})
-    most = 0
+@contextmanager
+def counting(mac: Mac) -> Iterator[list[int]]:
+    """How many VMs run, looked at all the time."""
+    seen: list[int] = []
     is_over = threading.Event()
 
     def count() -> None:
-        nonlocal most
         while not is_over.wait(SAMPLE_SECS):
-            most = max(most, list(far.mac.vms().values()).count("running"))
+            seen.append(list(mac.vms().values()).count("running"))
 
-    counting = threading.Thread(target=count)
-    counting.start()
+    thread = threading.Thread(target=count)
+    thread.start()
     try:
-        ended = await far.runner.run(*(far.job(f"j{n}", "sleep 0.3") for n in range(5)))
+        yield seen
     finally:
         is_over.set()
-        counting.join()
+        thread.join()
+
+
+async def test_no_more_than_two_vms_are_on_a_mac_at_once(far: FarVms) -> None:
+    far.config(capacity={"cpus": 64, "memory_mib": 64 * 1024})
+    with counting(far.mac) as seen:
+        ended = await far.runner.run(*(far.job(f"j{n}", "sleep 0.3") for n in range(5)))
     assert ended.record.status is Status.PASSED, [job.message for job in ended.record.jobs]
-    assert most == 2
+    assert max(seen) == 2
     assert len(far.mac.calls("run")) == 5
     far.assert_nothing_is_left()
+
+
+async def test_nor_are_there_more_of_several_state_roots(far: FarVms, tmp_path: Path) -> None:
+    far.config(capacity={"cpus": 64})
+    other = replace(far, runner=Runner(StateLayout(tmp_path / "other"), far.runner.tree))
+    other.runner.state.make()
+    shutil.copytree(far.runner.state.git, other.runner.state.git)
+    with counting(far.mac) as seen:
+        ends = await asyncio.gather(
+            *(
+                one.runner.run(*(one.job(f"j{n}", "sleep 0.3") for n in range(2)))
+                for one in (far, other)
+            )
+        )
+    assert {ended.record.status for ended in ends} == {Status.PASSED}
+    assert max(seen) == 2
+    for one in (far, other):
+        one.assert_nothing_is_left()
 
 
 async def test_a_vm_of_somebody_there_counts(far: FarVms, monkeypatch: pytest.MonkeyPatch) -> None:
