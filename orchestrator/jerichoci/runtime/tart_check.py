@@ -102,7 +102,7 @@ async def known_vms(placement: Placement) -> list[Vm]:
     """
     mend = "`brew install openai/tools/tart`, or its place in the `search_path` of hosts.toml"
     try:
-        done = await ask_for_list(placement)
+        done = await ask_for_list(placement, LOOK_SECS)
     except HostUnavailableError:
         raise
     except InfrastructureError as error:
@@ -113,17 +113,17 @@ async def known_vms(placement: Placement) -> list[Vm]:
     return parse_list(done)
 
 
-async def ask_for_list(placement: Placement) -> Completed:
+async def ask_for_list(placement: Placement, deadline_secs: float) -> Completed:
     """What tart says of the user's VMs, for `parse_list`; again if it tripped over one that goes.
 
     Raises:
         InfrastructureError: it can't be asked.
     """
-    done = await placement.run(list_argv(), deadline_secs=LOOK_SECS)
+    done = await placement.run(list_argv(), deadline_secs=deadline_secs)
     for _ in range(1, LIST_TRIES):
         if not tripped(done):
             break
-        done = await placement.run(list_argv(), deadline_secs=LOOK_SECS)
+        done = await placement.run(list_argv(), deadline_secs=deadline_secs)
     return done
 
 

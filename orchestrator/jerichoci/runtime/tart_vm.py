@@ -289,7 +289,7 @@ class TartVm:
             log.write(f"pikaci> {text}\n")
 
     async def _list(self) -> list[Vm]:
-        return parse_list(await ask_for_list(self._placement))
+        return parse_list(await ask_for_list(self._placement, LOOK_SECS))
 
     async def _run(self, argv: Sequence[str], deadline_secs: float) -> Completed:
         return await self._placement.run(argv, deadline_secs=deadline_secs)
