@@ -236,6 +236,14 @@ async def test_a_mac_needs_no_nix_and_may_have_tart_where_no_login_looks(bare: F
     bare.assert_nothing_is_left()
 
 
+async def test_a_shell_finds_tart_there_as_well(bare: FarVms) -> None:
+    await keep_one(bare)
+    command = ("shell", RUN_ID, "a", "--", "cat", "made")
+    assert await asyncio.to_thread(bare.pikaci, *command) == "made\n"
+    await asyncio.to_thread(bare.pikaci, "gc", "--keep-runs=0")
+    bare.assert_nothing_is_left()
+
+
 async def test_a_job_that_needs_a_store_path_says_that_nix_is_missing(bare: FarVms) -> None:
     build = derive(dep="echo made > $out")["dep"]
     job = bare.job("a", "cat $PIKACI_INPUT_DEP", needs=["dep"], retries=NO_RETRY)
