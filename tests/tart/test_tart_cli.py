@@ -11,7 +11,7 @@ import pytest
 from e2e.conftest import bare_project, project
 from e2e.project import REPOSITORY, Done, finish, wait_for
 from e2e.terminal import TerminalSession
-from incus.guest_project import ending, started
+from incus.guest_project import started
 from jerichoci.event import event_adapter
 from jerichoci.record import RunRecord
 from tart_jobs import BASE
@@ -296,19 +296,32 @@ def test_a_shell_may_have_a_terminal(kept: Project, mac: Mac) -> None:
     assert "running" not in mac.vms().values()
 
 
-def test_a_shell_that_is_killed_leaves_a_vm_that_reap_keeps(kept: Project, mac: Mac) -> None:
+WAITS = ("sh", "-c", "touch begun; until [ -e go ]; do sleep 0.05; done; cat made")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_shell_that_is_told_to_end_stops_the_vm(
+    kept: Project, mac: Mac, number: signal.Signals
+) -> None:
     (name,) = job_vms(mac)
-    with ending(kept.start("shell", "latest", "it", "--", "sleep", "600")) as process:
-        wait_for(lambda: mac.vms()[name] == "running")
-        process.send_signal(signal.SIGTERM)
+    with started(kept, "shell", "latest", "it", "--", *WAITS) as process:
+        wait_for(lambda: has_begun(mac, name))
+        process.send_signal(number)
         finish(process)
-    wait_for(lambda: mac.vms()[name] == "stopped")
+    assert mac.vms()[name] == "stopped"
     kept.pikaci("reap").passed()
     assert job_vms(mac) == [name]
     assert kept.pikaci("shell", "latest", "it", "--", "cat", "made").out == "made\n"
 
 
-WAITS = ("sh", "-c", "touch begun; until [ -e go ]; do sleep 0.05; done; cat made")
+def test_a_shell_that_is_told_to_end_while_the_vm_boots_stops_it(kept: Project, mac: Mac) -> None:
+    (name,) = job_vms(mac)
+    mac.fail("boot", "late", secs=30)
+    with started(kept, "shell", "latest", "it") as process:
+        wait_for(lambda: mac.vms()[name] == "running")
+        process.send_signal(signal.SIGTERM)
+        finish(process)
+    assert mac.vms()[name] == "stopped"
 
 
 def test_a_vm_has_one_shell_at_a_time(kept: Project, mac: Mac) -> None:

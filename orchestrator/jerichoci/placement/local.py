@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -224,9 +223,10 @@ class LocalPlacement:
             return None
 
     async def attend(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
-        """Run a program that has the terminal; there is nothing else to do meanwhile."""
-        done = subprocess.run(argv, cwd=cwd, env=env, check=False)  # noqa: ASYNC221 - see above
-        return done.returncode if done.returncode >= 0 else 128 - done.returncode
+        """Run a program that has the terminal."""
+        from jerichoci.placement.near_attending import attend
+
+        return await attend(argv, cwd=cwd, env=env)
 
     async def incus(self) -> Incus:
         """This machine's Incus."""
