@@ -37,6 +37,7 @@ ELSEWHERE = {
     "jerichoci.hosts",
     "jerichoci.incus.pylxd_incus",
     "jerichoci.payload",
+    "jerichoci.placement.near_attending",
     "jerichoci.record",
 }
 """What only an orchestrator imports, when it is asked for what agents are never asked for."""
@@ -199,7 +200,8 @@ async def test_an_agent_that_hears_nothing_ends_with_all_that_it_holds(
     runs, log = agents.work / "runs", agents.work / "log"
     line.ask(1, "open_run", handle="run", name="run")
     room = {"cpus": None, "memory_mib": None}
-    line.ask(2, "slot", handle="slot", wanted=room, capacity={**room, "jobs": None})
+    capacity = {**room, "jobs": None}
+    line.ask(2, "slot", handle="slot", wanted=room, macos_vms=0, capacity=capacity)
     await line.answer(2)
     argv = ["sh", "-c", f": {marker}; sleep 600"]
     work = str(agents.work)
