@@ -1,0 +1,174 @@
+"""Whatever happens to a run with VMs, `reap` leaves no VM of it, no note, process or file."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.project import wait_for
+from incus.guest_project import ending, until
+from jerichoci.closing import close_dead_runs
+from jerichoci.collecting import reap
+from jerichoci.plan import Resources
+from jerichoci.status import Status
+from plans import RUN_ID
+from records import check_events
+from tart.left import assert_nothing_is_left, job_vms, vm_name
+from tart_jobs import BASE, vm_job
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from runner import Runner
+    from tart.mac import Mac
+
+EVENTS = (1, 6, 8, 9, 10, 11, 12, 14, 16, 17)
+"""After how many lines of events.jsonl to kill; a whole run has 18 or so."""
+STEPS = ("clone", "set", "run", "exec", "stop", "delete")
+QUICK = "echo said; echo kept > $PIKACI_ARTIFACTS/kept"
+
+
+@pytest.fixture(autouse=True)
+def base(mac: Mac) -> None:
+    mac.add_base(BASE)
+
+
+def count(runner: Runner) -> int:
+    events = runner.state.run(RUN_ID).events
+    return events.read_bytes().count(b"\n") if events.exists() else 0
+
+
+def assert_closed(runner: Runner) -> None:
+    run = runner.ended()
+    assert run.record.finished_at
+    if run.record.status is not Status.PASSED:
+        assert run.record.failure_kind == "infrastructure"
+        assert run.record.cause
+        assert run.record.cause.code == "owner_died"
+    check_events(run.layout)
+
+
+def let_clones_end(mac: Mac) -> None:
+    """A clone that a killed process began goes on without it."""
+    home = mac.home / "tmp"
+    wait_for(lambda: not list(home.iterdir()))
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("number", EVENTS)
+def test_a_run_killed_after_some_events_leaves_no_vm(runner: Runner, mac: Mac, number: int) -> None:
+    with ending(runner.start(vm_job("a", QUICK))) as process:
+        wait_for(lambda: count(runner) >= number or process.poll() is not None)
+        kill(process)
+    if number % 2:
+        close_dead_runs(runner.state)
+    let_clones_end(mac)
+    reap(runner.state)
+    assert_closed(runner)
+    assert_nothing_is_left(mac, runner.state)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_run_killed_while_it_asks_tart_leaves_no_vm(runner: Runner, mac: Mac, step: str) -> None:
+    with ending(runner.start(vm_job("a", QUICK, resources=Resources(cpus=2)))) as process:
+        wait_for(lambda: mac.calls(step) or process.poll() is not None)
+        kill(process)
+    let_clones_end(mac)
+    reap(runner.state)
+    assert_closed(runner)
+    assert_nothing_is_left(mac, runner.state)
+
+
+def test_a_job_that_ignores_everything_ends_with_its_vm(runner: Runner, mac: Mac) -> None:
+    command = "trap '' TERM INT HUP; setsid sleep 4711 & echo up; while :; do sleep 1; done"
+    with ending(runner.start(vm_job("a", command))) as process:
+        log = runner.state.run(RUN_ID).attempt("a", 1) / "guest.log"
+        wait_for(lambda: log.exists() and "up" in log.read_text())
+        kill(process)
+    reap(runner.state)
+    assert_closed(runner)
+    assert_nothing_is_left(mac, runner.state)
+
+
+def test_a_run_is_closed_even_if_tart_does_not_answer(
+    runner: Runner, mac: Mac, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ending(runner.start(vm_job("a", f"echo up; {until('never')}"))) as process:
+        log = runner.state.run(RUN_ID).attempt("a", 1) / "guest.log"
+        wait_for(lambda: log.exists() and log.read_text())
+        kill(process)
+    mac.fail("list", message="the database is locked", times=None)
+    reaped = reap(runner.state)
+    assert (reaped.runs, reaped.guests) == ((RUN_ID,), ())
+    assert "the database is locked" in caplog.text
+    assert_closed(runner)
+    # Its process is gone, so that it takes no room.
+    assert job_vms(mac) == {vm_name(runner.state): "stopped"}
+    mac.heal()
+    assert reap(runner.state).guests == (vm_name(runner.state),)
+    assert_nothing_is_left(mac, runner.state)
+
+
+def test_a_note_that_a_killed_process_has_half_written_goes(runner: Runner, mac: Mac) -> None:
+    directory = runner.state.root / "vms"
+    directory.mkdir()
+    (directory / ".pikaci.0123abcd.a.4194305").write_text('{"name": ')
+    (directory / "pikaci.broken.json").write_text('{"name": ')
+    reap(runner.state)
+    assert [path.name for path in directory.iterdir()] == ["pikaci.broken.json"]
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_with_fail_fast_the_others_vms_go_at_once(runner: Runner, mac: Mac) -> None:
+    log = runner.state.run(RUN_ID).attempt("b", 1) / "guest.log"
+    fails = vm_job("a", f"{until('go')}; exit 3")
+    other = vm_job("b", f"echo up; {until('never')}")
+    running = asyncio.create_task(runner.run(fails, other, run_id=RUN_ID, fail_fast=True))
+    await asyncio.to_thread(wait_for, lambda: log.exists() and log.read_text())
+    files = runner.state.run(RUN_ID).scratch / "a-1/artifacts/files"
+    await asyncio.to_thread(wait_for, files.is_dir)
+    (files / "go").touch()
+    run = await running
+    assert [run.job(name).status for name in ("a", "b")] == ["failed", "cancelled"]
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_a_toolchain_that_is_long_in_coming_can_be_cancelled(
+    runner: Runner, mac: Mac, tmp_path: Path
+) -> None:
+    rustc = mac.bin / "rustc"
+    bins = tmp_path / "bin"
+    bins.mkdir()
+    (bins / "cargo").write_text("#!/bin/sh\n")
+    (bins / "cargo").chmod(0o755)
+    # The first call is the look before the run.
+    text = f"#!/bin/sh\necho {tmp_path}\nmkdir {tmp_path}/first 2>/dev/null || exec sleep 600\n"
+    rustc.write_text(text)
+    rustc.chmod(0o755)
+    job = vm_job("a", tart={"mount_host_toolchain": True})
+    running = asyncio.create_task(runner.run(job, run_id=RUN_ID))
+    cancel = runner.state.run(RUN_ID).cancel_request
+    await asyncio.to_thread(wait_for, lambda: "prepare_runtime" in text_of(runner))
+    cancel.touch()
+    assert (await running).job("a").status is Status.CANCELLED
+    assert mac.calls("clone") == []
+    assert_nothing_is_left(mac, runner.state)
+
+
+def text_of(runner: Runner) -> str:
+    events = runner.state.run(RUN_ID).events
+    return events.read_text() if events.exists() else ""
+
+
+async def test_a_job_with_the_longest_id_has_a_vm(runner: Runner, mac: Mac) -> None:
+    name = "j" * 64
+    run = await runner.run(vm_job(name, QUICK), run_id=RUN_ID)
+    assert run.job(name).status is Status.PASSED, run.log(name)
+    assert_nothing_is_left(mac, runner.state)
