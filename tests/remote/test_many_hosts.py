@@ -45,13 +45,6 @@ async def test_jobs_go_to_whichever_host_has_room(runner: Runner, pair: list[Far
     assert hosts_of(ended) == {host.name: 2 for host in pair}
 
 
-async def test_jobs_that_begin_at_once_go_to_hosts_by_turns(
-    runner: Runner, pair: list[FarHost]
-) -> None:
-    ended = await runner.run(*(away(f"j{number}", "sleep 1", labels=LABELS) for number in range(2)))
-    assert hosts_of(ended) == {host.name: 1 for host in pair}
-
-
 async def test_no_more_jobs_are_on_a_host_at_once_than_it_has_room_for(
     runner: Runner, pair: list[FarHost]
 ) -> None:

@@ -671,6 +671,7 @@ async def test_a_job_whose_vm_crashes_is_tried_again(runner: Runner, macs: list[
 
 
 async def test_two_jobs_are_on_two_macs(runner: Runner, macs: list[FarVms]) -> None:
+    macs[0].hosts_config(*(far.host for far in macs), labels=["mac"], capacity={"jobs": 1})
     jobs = [labelled(name, until("go")) for name in ("a", "b")]
     running = asyncio.ensure_future(runner.run(*jobs, run_id=RUN_ID))
     await asyncio.to_thread(wait_for, lambda: all(map(outboxes, macs)) or running.done())
