@@ -1072,15 +1072,20 @@ def _open_artifacts(paths: Paths, user: User) -> int:
 def flush(paths: Paths) -> None:
     """Have the host see all that a Mac's guest has left it, before there is a result.
 
-    Linux's shares are the host's files; a Mac may still have written to none.
+    Linux's shares are the host's files; a Mac may still have written to none. There the host's user
+    is any user, whom a mode may keep out.
     """
     if _on_linux():
         return
     os.sync()
     for directory, _, names in os.walk(paths.artifacts):
         for name in names:
+            path = f"{directory}/{name}"
             try:
-                fd = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                mode = os.lstat(path).st_mode
+                if stat.S_ISREG(mode) and not mode & stat.S_IRUSR:
+                    os.chmod(path, stat.S_IMODE(mode) | stat.S_IRUSR)  # noqa: PTH101 - see above
+                fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
                 try:
                     os.fsync(fd)
                 finally:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,7 +122,9 @@ def test_a_signal_that_the_orchestrator_ignores_is_not_ignored_by_the_job(
         assert process.wait(DEADLINE_SECS) == 0
     code, ignored = runner.ended().said("a")[-2:]
     assert code == "129"
-    assert ignored.split()[1] == f"{0:016x}"
+    # Not those that the C library keeps for itself: bash may ignore them for what it starts.
+    named = sum(1 << (number - 1) for number in signal.valid_signals())
+    assert int(ignored.split()[1], 16) & named == 0
 
 
 async def test_the_workspace_may_be_written_and_the_snapshot_stays_as_it_was(

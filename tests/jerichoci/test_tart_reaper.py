@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,12 @@ import pytest
 
 from jerichoci import guests
 from jerichoci.errors import InfrastructureError
+from jerichoci.lock import try_lock
 from jerichoci.owner import owning
 from jerichoci.process import Completed
 from jerichoci.tart.command import TartError, delete_argv, list_argv, stop_argv
 from jerichoci.tart.name import VmName, owner_part
-from jerichoci.tart.note import VmNote, vm_notes
+from jerichoci.tart.note import SHELL_LOCK, VmNote, vm_notes
 from jerichoci.tart.reaper import STOP_SECS, VmReaper, run_here
 from plans import RUN_ID
 from records import dead, writing
@@ -144,6 +146,20 @@ def test_a_vm_that_is_kept_stays_until_its_time(layout: StateLayout, tart: Tart)
     note(layout, over, PAST)
     assert VmReaper(layout, tart).reap() == [over]
     assert list(tart.vms) == noted(layout) == [kept]
+
+
+@pytest.mark.parametrize("has_shell", [True, False])
+def test_a_kept_vm_that_a_killed_shell_left_running_is_switched_off(
+    layout: StateLayout, tart: Tart, *, has_shell: bool
+) -> None:
+    run = dead(layout)
+    tart.vms = {vm(layout): True}
+    note(layout, vm(layout), tomorrow())
+    lock = run.attempt("greet", 1) / SHELL_LOCK
+    lock.parent.mkdir(parents=True)
+    with try_lock(lock) if has_shell else nullcontext():
+        assert VmReaper(layout, tart).reap() == []
+    assert tart.vms == {vm(layout): has_shell}
 
 
 def test_what_was_kept_beside_a_vm_goes_with_it(layout: StateLayout, tart: Tart) -> None:

@@ -112,7 +112,8 @@ def mac(layout: StateLayout, fp: FakeProcess, monkeypatch: pytest.MonkeyPatch) -
         raise AssertionError(f"{leader}, the id of a process that isn't there, gets {number}")
 
     monkeypatch.setattr("jerichoci.process.signal_group", refuse)
-    for pause in ("FIRST_PAUSE_SECS", "LAST_PAUSE_SECS", "ROOM_POLL_SECS", "HELD_POLL_SECS"):
+    polls = ("ROOM_POLL_SECS", "HELD_POLL_SECS", "BOOT_PAUSE_SECS")
+    for pause in ("FIRST_PAUSE_SECS", "LAST_PAUSE_SECS", *polls):
         monkeypatch.setattr(tart_vm, pause, 0.01)
     monkeypatch.setattr(tart_vm, "PROBE_SECS", 0.02)
     fp.keep_last_process(keep=True)
@@ -283,13 +284,27 @@ async def test_a_guest_whose_agent_only_hangs_is_told_of_in_the_end(
 async def test_a_vm_that_ends_while_it_starts_is_an_error(
     vm: TartVm, mac: Mac, fp: FakeProcess
 ) -> None:
-    fp.register(list_argv(), stdout=listed(NAME))
-    fp.register(TRUE, returncode=2, stderr=stopped(NAME))
-    mac.short_lived = 1
+    fp.register(list_argv(), stdout=listed(NAME), occurrences=9)
+    fp.register(TRUE, returncode=2, stderr=stopped(NAME), occurrences=9)
+    mac.short_lived = tart_vm.BOOT_TRIES
     with pytest.raises(InfrastructureError, match=r"ended while it started \(exit code 1\); .*log"):
         await vm.boot(SHARES)
     assert mac.did[-2:] == ["killed", "list"]
-    assert len(mac.vms) == 1
+    assert len(mac.vms) == tart_vm.BOOT_TRIES
+
+
+async def test_a_vm_that_macos_has_no_place_for_yet_starts_a_moment_later(
+    vm: TartVm, mac: Mac, fp: FakeProcess
+) -> None:
+    fp.register(list_argv(), stdout=listed(NAME), occurrences=9)
+    fp.register(TRUE, occurrences=9)
+    mac.short_lived = 1
+    mac.hangs = {"exec"}
+    booting = asyncio.create_task(vm.boot(SHARES))
+    await until(lambda: len(mac.vms) == 2)
+    mac.hangs.clear()
+    await asyncio.wait_for(booting, DEADLINE_SECS)
+    await vm.close()
 
 
 async def test_a_vm_for_which_others_left_no_room_waits_and_starts_again(

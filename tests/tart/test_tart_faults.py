@@ -32,7 +32,13 @@ def base(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes minutes at most takes a second here."""
     mac.add_base(BASE)
     secs = {"READY_SECS": 2.0, "PROBE_SECS": 1.0, "LAST_PAUSE_SECS": 0.2, "CLONE_SECS": 2.0}
-    secs |= {"LOOK_SECS": 2.0, "STOP_SECS": 1, "DELETE_SECS": 1.0, "SYNC_SECS": 1.0}
+    secs |= {
+        "LOOK_SECS": 2.0,
+        "STOP_SECS": 1,
+        "DELETE_SECS": 1.0,
+        "SYNC_SECS": 1.0,
+        "BOOT_PAUSE_SECS": 0.05,
+    }
     for name, value in secs.items():
         monkeypatch.setattr(f"jerichoci.runtime.tart_vm.{name}", value)
 
@@ -115,7 +121,7 @@ async def test_a_vm_that_ends_while_it_starts_says_so(
     step: Step,
     kind: Kind,
 ) -> None:
-    mac.fail(step, kind)
+    mac.fail(step, kind, times=None)
     cause = await fails(runner, vm_job("a"), PhaseName.LAUNCH_GUEST)
     assert f"VM {vm_name(runner.state)} ended while it started (exit code" in cause.message
     assert cause.hint
@@ -123,6 +129,16 @@ async def test_a_vm_that_ends_while_it_starts_says_so(
     if kind == "limit":
         log = runner.ended().log("a")
         assert "The number of VMs exceeds the system limit" in log
+    assert_nothing_is_left(mac, runner.state)
+
+
+async def test_a_vm_that_macos_has_no_place_for_yet_starts_a_moment_later(
+    runner: Runner, mac: Mac
+) -> None:
+    mac.fail("boot", "limit", times=2)
+    run = await runner.run(vm_job("a", QUICK))
+    assert run.job("a").status is Status.PASSED, run.log("a")
+    assert len(run.job("a").attempts) == 1
     assert_nothing_is_left(mac, runner.state)
 
 

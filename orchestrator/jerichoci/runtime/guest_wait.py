@@ -24,6 +24,8 @@ HOST_MARGIN_SECS = 60.0
 """How much later than the guest's last deadline the host's is: the guest has the first word."""
 SETUP_SECS = 900.0
 """For the runner to make the workspace, which may be a copy of a large tree on a slow disk."""
+TOLD_SECS = 15.0
+"""For the runner to hear of it, on a machine that is busy."""
 STOP_MARGIN_SECS = 3.0
 """From the end of the grace to a result, after which the guest is stopped by force."""
 LAST_WORDS_SECS = 1.0
@@ -92,8 +94,12 @@ class GuestWait:
         hasty = asyncio.ensure_future(stop.haste.wait())
         told = asyncio.ensure_future(self._guest.stop_job())
         try:
-            limit = GRACE_SECS + STOP_MARGIN_SECS
-            await asyncio.wait({result, hasty}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            first = asyncio.FIRST_COMPLETED
+            anything: set[asyncio.Future[Any]] = {result, hasty, told}
+            await asyncio.wait(anything, timeout=TOLD_SECS, return_when=first)
+            if not (result.done() or hasty.done()):
+                limit = GRACE_SECS + STOP_MARGIN_SECS
+                await asyncio.wait({result, hasty}, timeout=limit, return_when=first)
         finally:
             for wait in (hasty, told):
                 wait.cancel()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.errors import UsageError
+from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.lock import try_lock
 from jerichoci.runtime.guest_job import COMMAND, ENV, READ_STDIN
 from jerichoci.runtime.kept import gone, kept_note
 from jerichoci.runtime.tart import JOB_FILE, OPTIONS_FILE
 from jerichoci.runtime.tart_vm import TartVm
-from jerichoci.tart.note import vm_notes
+from jerichoci.tart.note import SHELL_LOCK, vm_notes
 from jerichoci.terminal import on_terminal
 
 if TYPE_CHECKING:
@@ -22,11 +23,10 @@ if TYPE_CHECKING:
     from jerichoci.placement import Placement
     from jerichoci.runtime import Attempt
 
+LOGGER = logging.getLogger("jerichoci")
 SHELL_FILE = "shell.json"
 SHELL_LOG = "shell.log"
 """Beside host.log: what tart says while the VM is there for a shell."""
-SHELL_LOCK = "shell.lock"
-"""Beside it: held while there is one."""
 FILE_BYTES = 64 * 1024 * 1024
 ROOM_SECS = 0.0
 """A person is told at once that other VMs run."""
@@ -80,6 +80,9 @@ async def _attend(
     finally:
         try:
             await vm.halt()
+        except InfrastructureError as error:
+            # What the command's end was is the answer; its process is killed by now.
+            LOGGER.warning("the VM was not stopped in order: %s", error)
         finally:
             await vm.close()
 

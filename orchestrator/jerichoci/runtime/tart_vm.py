@@ -46,6 +46,8 @@ CLONE_SECS = 2 * 3600.0
 ROOM_SECS = 4 * 3600.0
 """For a VM that somebody else runs on the Mac to end, where two are all that may run."""
 ROOM_POLL_SECS = 2.0
+BOOT_TRIES, BOOT_PAUSE_SECS = 3, 3.0
+"""macOS counts a VM for a moment after the process that ran it."""
 READY_SECS = 600.0
 """For a VM's guest agent to answer: the first boot of a new macOS is slow."""
 PROBE_SECS = 60.0
@@ -104,6 +106,7 @@ class TartVm:
             InfrastructureError: it doesn't, or other VMs have all the room for `room_secs`.
         """
         end = time.monotonic() + (ROOM_SECS if room_secs is None else room_secs)
+        tries = 0
         while True:
             await self._have_room(end)
             await self._start(shares)
@@ -111,14 +114,17 @@ class TartVm:
                 await self._answer()
             except _EndedError as error:
                 await self.close()
-                # Somebody else's VM may have been quicker.
-                if len(await self._others()) < MACOS_VMS or time.monotonic() > end:
+                tries += 1
+                # Somebody else's VM may have been quicker, and one that just ended not be gone.
+                is_alone = len(await self._others()) < MACOS_VMS
+                if (is_alone and tries >= BOOT_TRIES) or time.monotonic() > end:
                     code = error.tart_exit_code
                     raise InfrastructureError(
                         f"VM {self._name} ended while it started (exit code {code})",
                         "the host log has what tart said; where nobody is logged in on the Mac, its"
                         " login keychain must be unlocked",
                     ) from None
+                await asyncio.sleep(BOOT_PAUSE_SECS)
             else:
                 return
 

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from jerichoci.layout import StateLayout
 
 
+SHELL_LOCK = "shell.lock"
+"""In an attempt's directory: held while somebody has a shell in its VM, which runs then."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class VmNote(Note):
     """A VM."""

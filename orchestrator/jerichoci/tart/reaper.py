@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError, PikaciError
+from jerichoci.owner import is_held as is_locked
 from jerichoci.owner import is_owned
 from jerichoci.process import Completed
 from jerichoci.tart.command import (
@@ -31,7 +32,7 @@ from jerichoci.tart.command import (
     tripped,
 )
 from jerichoci.tart.name import VmName, owner_part, parse_name
-from jerichoci.tart.note import vm_notes
+from jerichoci.tart.note import SHELL_LOCK, vm_notes
 from jerichoci.workspace import remove_tree
 
 if TYPE_CHECKING:
@@ -93,12 +94,16 @@ class VmReaper:
         Raises:
             InfrastructureError: tart can't be asked.
         """
-        there = {str(name): name for name in self._mine()}
+        found = self._mine()
+        there = {str(name): name for name in found}
         # Of all hosts: this one may have another name, too.
         notes = {note.name: note for note in vm_notes(self.state).all()}
         gone = [
             name for name, said in there.items() if self._is_doomed(said, notes) and self._end(name)
         ]
+        for vm, is_running in found.items():
+            if is_running and str(vm) not in gone:
+                self._switch_off(vm, notes.get(str(vm)))
         for name, note in notes.items():
             is_here = note.away == self.host
             if name in gone or (is_here and name not in there and self._is_over(note)):
@@ -117,15 +122,26 @@ class VmReaper:
                 self._delete(note.name)
                 vm_notes(self.state).forget(note.name)
 
-    def _mine(self) -> list[VmName]:
+    def _switch_off(self, name: VmName, note: VmNote | None) -> None:
+        """Stop a kept VM that a killed shell has left running: it takes another one's room."""
+        attempt = self.state.run(name.run_id).attempt(name.job_id, name.attempt)
+        if note is None or not note.is_kept() or is_locked(attempt / SHELL_LOCK):
+            return
+        try:
+            checked(self.run(stop_argv(str(name), STOP_SECS), STOP_SECS + LOOK_SECS), NOT_THERE)
+        except PikaciError as error:
+            LOGGER.warning("VM %s goes on: %s", name, error)
+
+    def _mine(self) -> dict[VmName, bool]:
+        """The VMs of this state root, and whether they run."""
         owner = owner_part(self.state.owner_id())
         done = self.run(list_argv(), LOOK_SECS)
         for _ in range(1, LIST_TRIES):
             if not tripped(done):
                 break
             done = self.run(list_argv(), LOOK_SECS)
-        names = [parse_name(vm.name) for vm in parse_list(done)]
-        return [name for name in names if name is not None and name.owner == owner]
+        names = {parse_name(vm.name): vm.is_running for vm in parse_list(done)}
+        return {name: runs for name, runs in names.items() if name and name.owner == owner}
 
     def _is_doomed(self, name: VmName, notes: dict[str, VmNote]) -> bool:
         note = notes.get(str(name))
