@@ -128,7 +128,7 @@ def test_keys_are_the_guest_s(kept: Project) -> None:
         time.sleep(0.3)  # until sleep(1) is in the foreground
         screen.type("\x03")
         screen.type("echo af''ter $?\n")
-        screen.wait_for("after 130")
+        screen.wait_for("after 130\nit$ ")  # before that, the shell doesn't read by the key
         screen.type("\x04")
         assert screen.wait() == 0
 

@@ -201,7 +201,7 @@ async def test_a_vm_that_is_slow_is_waited_for(
 
 
 async def test_another_try_may_go_well(runner: Runner, mac: Mac) -> None:
-    mac.fail("boot", "crash", secs=0.1)
+    mac.fail("exec", code=71, matching="bootstrap")
     mac.fail("clone", skip=1)
     job = vm_job("a", QUICK, retries=Retries(infrastructure=2))
     run = await runner.run(job, run_id=RUN_ID)
