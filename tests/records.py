@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
+PHASES = [
+    "prepare_directories",
+    "stage_workspace_snapshot",
+    "prepare_runtime",
+    "launch_guest",
+    "wait_for_completion",
+    "collect_artifacts",
+    "cleanup",
+]
+"""Those of a job, in order."""
+
 
 def first_record(
     state: StateLayout, of: Plan | None = None, run_id: str = RUN_ID, tree: str = TREE

@@ -22,6 +22,7 @@ from incus.guest_project import (
     started,
     until,
 )
+from records import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,15 +32,6 @@ if TYPE_CHECKING:
 OUTPUT_BYTES = 50 * 2**20
 LONG = 90_000, 120_000
 """Bytes of a command that fits into a variable of the runner's, and of one that doesn't."""
-PHASES = [
-    "prepare_directories",
-    "stage_workspace_snapshot",
-    "prepare_runtime",
-    "launch_guest",
-    "wait_for_completion",
-    "collect_artifacts",
-    "cleanup",
-]
 
 TARGETS = r"""
   jobs =

@@ -21,6 +21,7 @@ from jerichoci.plan import Retries
 from jerichoci.ssh.session import Session
 from jerichoci.status import FailureKind, PhaseName, Status
 from plans import RUN_ID, built, commanded
+from records import PHASES
 from remote.far_guests import LINES, FarGuests, guests_of_nowhere
 from remote.far_host import one_far_host
 
@@ -40,15 +41,6 @@ PAYLOAD = {
         {"name": "bin", "relative_path": "bin", "guest_path": "/opt/tools", "read_only": True}
     ],
 }
-PHASES = [
-    "prepare_directories",
-    "stage_workspace_snapshot",
-    "prepare_runtime",
-    "launch_guest",
-    "wait_for_completion",
-    "collect_artifacts",
-    "cleanup",
-]
 
 
 @pytest.fixture

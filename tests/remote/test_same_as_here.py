@@ -12,6 +12,7 @@ import pytest
 from e2e.conftest import bare_project, project
 from e2e.project import Project, finish, wait_for
 from e2e.terminal import TerminalSession
+from records import PHASES
 
 if TYPE_CHECKING:
     from remote.conftest import WriteHosts
@@ -69,15 +70,7 @@ def test_the_phases_and_the_words_are_the_same(placed: Placed) -> None:
     assert done.code == 1
     (job,) = placed.record()["jobs"]
     assert job["cause"]["message"] == "job it exited with 3"
-    assert [row["phase"] for row in job["phases"]] == [
-        "prepare_directories",
-        "stage_workspace_snapshot",
-        "prepare_runtime",
-        "launch_guest",
-        "wait_for_completion",
-        "collect_artifacts",
-        "cleanup",
-    ]
+    assert [row["phase"] for row in job["phases"]] == PHASES
     assert job["execution"]["workspace"] == "overlay"
     assert "said" in placed.log("it")
 

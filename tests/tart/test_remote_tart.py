@@ -29,6 +29,7 @@ from jerichoci.payload_files import MANIFEST
 from jerichoci.plan import Retries
 from jerichoci.status import FailureKind, KeepPolicy, PhaseName, Status
 from plans import RUN_ID, built, commanded
+from records import PHASES
 from remote.breaking import AtPhase, cable_cut_for, make_quick
 from remote.conftest import two_far_hosts
 from remote.far_host import one_far_host
@@ -52,15 +53,6 @@ __all__ = ["two_far_hosts"]
 NO_RETRY = Retries(infrastructure=0)
 ENDED_SECS = 30
 SAMPLE_SECS = 0.02
-PHASES = [
-    "prepare_directories",
-    "stage_workspace_snapshot",
-    "prepare_runtime",
-    "launch_guest",
-    "wait_for_completion",
-    "collect_artifacts",
-    "cleanup",
-]
 PAYLOAD = {
     "schema_version": 1,
     "kind": "tools",

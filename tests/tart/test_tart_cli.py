@@ -14,6 +14,7 @@ from e2e.terminal import TerminalSession
 from incus.guest_project import started
 from jerichoci.event import event_adapter
 from jerichoci.record import RunRecord
+from records import PHASES
 from tart_jobs import BASE
 
 if TYPE_CHECKING:
@@ -50,15 +51,6 @@ TARGETS = """
   };
 """
 ENDED_SECS = 30
-PHASES = [
-    "prepare_directories",
-    "stage_workspace_snapshot",
-    "prepare_runtime",
-    "launch_guest",
-    "wait_for_completion",
-    "collect_artifacts",
-    "cleanup",
-]
 
 
 @pytest.fixture
