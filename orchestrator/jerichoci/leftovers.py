@@ -35,7 +35,6 @@ from jerichoci.ids import is_run_id
 from jerichoci.nix import NixOptions
 from jerichoci.owner import is_owned
 from jerichoci.placement import User
-from jerichoci.process import Completed
 from jerichoci.ssh.pool import SessionPool
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from jerichoci.incus.api import Incus
     from jerichoci.layout import StateLayout
     from jerichoci.notes import Note
+    from jerichoci.process import Completed
     from jerichoci.ssh.session import Session
 
 LOGGER = logging.getLogger("jerichoci")
@@ -414,17 +414,13 @@ class _Clearing:
 
     def _far_run(self) -> Callable[[Sequence[str], float], Completed]:
         """What has a command run there, for a thread."""
+        from jerichoci.placement.far_process import far_run
+
         loop = asyncio.get_running_loop()
 
-        async def there(argv: Sequence[str], deadline_secs: float) -> Completed:
-            answer, data = await self._session.call(
-                "run", argv=list(argv), deadline_secs=deadline_secs, cwd=None
-            )
-            split = answer["stdout_bytes"]
-            return Completed(tuple(argv), answer["exit_code"], data[:split], data[split:])
-
         def run(argv: Sequence[str], deadline_secs: float) -> Completed:
-            return asyncio.run_coroutine_threadsafe(there(argv, deadline_secs), loop).result()
+            running = far_run(self._session, argv, deadline_secs)
+            return asyncio.run_coroutine_threadsafe(running, loop).result()
 
         return run
 

@@ -7,6 +7,8 @@ import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from jerichoci.process import Completed
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
@@ -75,6 +77,22 @@ class FarProcess:
             elif is_whole:
                 # Somebody has made it shorter.
                 return
+
+
+async def far_run(
+    session: Session, argv: Sequence[str], deadline_secs: float, cwd: Path | None = None
+) -> Completed:
+    """Run a command on a session's host to its end.
+
+    Raises:
+        InfrastructureError: it can't be started, does not end in time, or the host was lost.
+    """
+    where = str(cwd) if cwd else None
+    answer, data = await session.call(
+        "run", argv=list(argv), deadline_secs=deadline_secs, cwd=where
+    )
+    split = answer["stdout_bytes"]
+    return Completed(tuple(argv), answer["exit_code"], data[:split], data[split:])
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ async def attend(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> i
         with _interrupts_left_to_it():
             code = await running.wait()
     except BaseException:
+        # Cancelled or told to end: it must not outlive us. What it was goes on, below.
         with suppress(ProcessLookupError):
             running.send_signal(signal.SIGHUP)
         try:

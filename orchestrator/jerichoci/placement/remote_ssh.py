@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.confinement import Confinement
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.placement import User
-from jerichoci.process import Completed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from jerichoci.placement.far_process import FarProcess
     from jerichoci.placement.local import LocalPlacement
     from jerichoci.plan import NixBuild, Resources
+    from jerichoci.process import Completed
     from jerichoci.realise import Observer, Realised
     from jerichoci.ssh.session import Session
     from jerichoci.stop import Stop
@@ -166,12 +166,9 @@ class RemotePlacement:
         self, argv: Sequence[str], *, deadline_secs: float, cwd: Path | None = None
     ) -> Completed:
         """Run a command there to its end."""
-        where = str(cwd) if cwd else None
-        answer, data = await self._session.call(
-            "run", argv=list(argv), deadline_secs=deadline_secs, cwd=where
-        )
-        split = answer["stdout_bytes"]
-        return Completed(tuple(argv), answer["exit_code"], data[:split], data[split:])
+        from jerichoci.placement.far_process import far_run
+
+        return await far_run(self._session, argv, deadline_secs, cwd)
 
     def spawn(
         self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, notes: Path

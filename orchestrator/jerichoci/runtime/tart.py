@@ -193,11 +193,13 @@ class TartGuest:
 
     async def release(self, *, keep: bool) -> None:
         """Delete the VM, or keep it for a look, switched off. One that never was ready goes."""
-        kept = keep and self._is_ready and self._note is not None
+        kept = keep and self._is_ready
         try:
-            if kept and self._note is not None:
+            if self._note is None:
+                pass  # there never was one
+            elif kept:
                 await self._keep(self._note)
-            elif self._note is not None:
+            else:
                 await self._vm.delete()
                 self._notes.forget(self.name)
                 self.execution["removal"] = "removed"

@@ -31,7 +31,7 @@ from jerichoci.tart.command import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from jerichoci.placement import Placement
@@ -134,24 +134,7 @@ class TartVm:
         Raises:
             InfrastructureError: it says that it never will work, or takes too long.
         """
-        end = time.monotonic() + READY_SECS
-        pause = FIRST_PAUSE_SECS
-        while True:
-            done, trouble = await self._try(self.bootstrap(*words), PROBE_SECS)
-            if done is not None and done.exit_code == 0:
-                return
-            if done is not None:
-                trouble = said(done)
-                if done.exit_code not in {NOT_READY, NO_SUCH_FILE, *AGENT_LOST}:
-                    raise InfrastructureError(
-                        f"VM {self._name} can't run the job (exit code {done.exit_code}):"
-                        f" {trouble}",
-                        "docs/tart.md says what a base must have",
-                    )
-            if time.monotonic() > end:
-                raise self._late(trouble)
-            await asyncio.sleep(pause)
-            pause = min(LAST_PAUSE_SECS, pause * 1.5)
+        await self._insist(self.bootstrap(*words), {NOT_READY, NO_SUCH_FILE, *AGENT_LOST})
 
     def bootstrap(self, *words: str, flags: Sequence[str] = ()) -> list[str]:
         """The command on the host that runs the bootstrap in the guest."""
@@ -254,14 +237,31 @@ class TartVm:
         self._ended = asyncio.ensure_future(running.wait())
 
     async def _answer(self) -> None:
+        await self._insist(exec_argv(self._name, ["true"]))
+        self._is_answering = True
+
+    async def _insist(self, argv: Sequence[str], passing: Collection[int] | None = None) -> None:
+        """Run a command in the guest until it goes well, or ends with a code that isn't `passing`.
+
+        Where none are named, all are.
+
+        Raises:
+            InfrastructureError: it did, or takes too long.
+        """
         end = time.monotonic() + READY_SECS
         pause = FIRST_PAUSE_SECS
         while True:
-            done, trouble = await self._try(exec_argv(self._name, ["true"]), PROBE_SECS)
-            if done is not None and done.exit_code == 0:
-                self._is_answering = True
-                return
-            trouble = trouble if done is None else said(done)
+            done, trouble = await self._try(argv, PROBE_SECS)
+            if done is not None:
+                if done.exit_code == 0:
+                    return
+                trouble = said(done)
+                if passing is not None and done.exit_code not in passing:
+                    raise InfrastructureError(
+                        f"VM {self._name} can't run the job (exit code {done.exit_code}):"
+                        f" {trouble}",
+                        "docs/tart.md says what a base must have",
+                    )
             if time.monotonic() > end:
                 raise self._late(trouble)
             await asyncio.sleep(pause)
