@@ -1,5 +1,5 @@
 #!/usr/bin/env -S python3 -IS
-# ruff: noqa: PTH102, PTH103, PTH105, PTH108, PTH112, PTH116, PTH123, PTH208 - pathlib costs start-up,
+# ruff: noqa: PTH102, PTH103, PTH105, PTH106, PTH108, PTH110, PTH112, PTH116, PTH123, PTH208 - pathlib costs start-up,
 # which each job pays twice: hence also the plain classes, and imports where they are used.
 """Runs one job in a guest: `pikaci-incus-run`, contract 1.
 
@@ -63,8 +63,9 @@ everything below it is that user's afterwards, who may read it all. It follows n
 setuid bit, keeps off other file systems, and prints nothing. Of the variables it needs CONTRACT.
 
 result.json: schema_version, status, exit_code (null after a signal), signal (its number, or null),
-started_at, finished_at, message. status is passed, failed, timed_out, or error: the command never
-ran, or the runner was told to stop (by TERM).
+oom_kills (the processes that the kernel killed meanwhile for want of memory; only where there were
+any), started_at, finished_at, message. status is passed, failed, timed_out, or error: the command
+never ran, or the runner was told to stop (by TERM).
 
 events.jsonl: one object a line with event, schema_version, ts. event is runner_started (contract,
 pid), store_ready (store: overlay | bind), workspace_ready (workspace), command_started (pid),
@@ -131,12 +132,15 @@ RESERVE_BYTES = 16 * 1024
 RESULT_TRIES, RESULT_PAUSE_SECS = 10, 0.5
 SOURCE_TRIES, SOURCE_PAUSE_SECS = 10, 0.2
 PIPE_BYTES = 1024 * 1024
+JOB_OOM_SCORE = "200"
+"""Of what can be killed for want of memory, the job goes before the runner and the guest."""
 DRAIN_SECS = 30.0
 """For a full pipe to reach a slow disk, after all who could write to it are gone."""
 F_SETPIPE_SZ = 1031
 PR_SET_CHILD_SUBREAPER = 36
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
+MNT_DETACH = 2
 CLONE_NEWNS = 0x20000
 SENDFILE_BYTES = 1 << 30
 COPY_BYTES = 1024 * 1024
@@ -791,6 +795,7 @@ def start_command(job: Job, user: User, paths: Paths, log: int) -> int:
             owned = user.uid != 0 and os.stat(paths.artifacts).st_uid == user.uid
             if owned and _on_linux():
                 _close_artifacts(paths)
+            _go_first()
             _become(user, paths.workspace)
             os.execve(bash, arguments, environment)  # noqa: S606 - there is no shell but the job's
         except BaseException as error:  # noqa: BLE001 - a forked child must not return
@@ -822,6 +827,15 @@ def _close_artifacts(paths: Paths) -> None:
     kept = os.statvfs(paths.artifacts).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
     _mount("", paths.artifacts, "", MS_BIND | MS_REMOUNT | MS_RDONLY | kept, "")
     _mount(f"/proc/self/fd/{files}", f"{paths.artifacts}/files", "", MS_BIND, "")
+
+
+def _go_first() -> None:
+    """Have the kernel kill this process, and what it starts, before others."""
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(JOB_OOM_SCORE)
+    except OSError:
+        return  # a Mac, or a higher one already
 
 
 def _become(user: User, directory: str) -> None:
@@ -912,6 +926,66 @@ def _copy(source: int, file: int) -> str:
         except OSError as error:
             trouble = trouble or os.strerror(error.errno or 0)
     return trouble
+
+
+class OomKills:
+    """How many processes of this guest the kernel has killed for want of memory from now on."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._file = -1
+        try:  # noqa: SIM105 - that import costs start-up
+            self._file = _open_memory_events(paths)
+        except (LookupError, OSError, StartError):
+            pass  # none is mounted, or can be
+        self._before = self._count()
+
+    def number(self) -> int:
+        """So many; 0 where the kernel counts none."""
+        return self._count() - self._before
+
+    def _count(self) -> int:
+        if self._file < 0:
+            return 0
+        words = os.pread(self._file, 4096, 0).split()
+        return int(words[words.index(b"oom_kill") + 1]) if b"oom_kill" in words else 0
+
+
+def _open_memory_events(paths: Paths) -> int:
+    """Open the file of the runner's own control group that counts what was killed.
+
+    A guest need not have the groups mounted. They are mounted for a moment then.
+    """
+    groups = {}
+    for line in _read("/proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        groups.update(dict.fromkeys(controllers.split(","), path))
+    is_old = "memory" in groups
+    here = groups["memory" if is_old else ""]
+    name, kind = ("memory.oom_control", "cgroup") if is_old else ("memory.events", "cgroup2")
+    top = "/sys/fs/cgroup/memory" if is_old else "/sys/fs/cgroup"
+    if os.path.exists(f"{top}/cgroup.procs"):
+        return _open_nearest(top, here, name)
+    top = paths.at("/run/pikaci-cgroup")
+    os.makedirs(top, 0o700, exist_ok=True)
+    _mount("cgroup", top, kind, 0, "memory" if is_old else "")
+    try:
+        return _open_nearest(top, here, name)
+    finally:
+        import ctypes
+
+        ctypes.CDLL(None).umount2(os.fsencode(top), MNT_DETACH)
+        os.rmdir(top)
+
+
+def _open_nearest(top: str, here: str, name: str) -> int:
+    """Open a file of a control group, or of the nearest above that has one."""
+    while True:
+        try:
+            return os.open(f"{top}{here}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if here in {"", "/"}:
+                raise
+            here = here.rpartition("/")[0]
 
 
 class Waiter:
@@ -1032,10 +1106,12 @@ def run(job: Job, paths: Paths, records: Records) -> None:
         OSError: the result can't be written.
     """
     started_at = timestamp()
+    values: dict[str, Any]
     try:
         user = find_user(job.user, as_root=job.as_root)
         log = Log(_open_artifacts(paths, user), user)
         waiter = Waiter()
+        oom_kills = OomKills(paths)
         if job.store:
             records.event("store_ready", store=show_store(paths, job.store))
         workspace = prepare_workspace(paths, user, writable=job.writable)
@@ -1051,6 +1127,8 @@ def run(job: Job, paths: Paths, records: Records) -> None:
         values = {"status": "error", "exit_code": None, "signal": None, "message": str(error)}
     else:
         values = describe(end, job)
+        if number := oom_kills.number():
+            values["oom_kills"] = number
     records.event("command_finished", status=values["status"], exit_code=values["exit_code"])
     records.result({**values, "started_at": started_at, "finished_at": timestamp()})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import time
 import traceback
 from contextlib import asynccontextmanager, suppress
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from jerichoci.runtime import Runtime
     from jerichoci.runtime.guest_survey import GuestSurvey
 
+KILLED = 128 + signal.SIGKILL
 STOP_MESSAGES = {
     StopReason.CANCELLED: (CauseCode.CANCELLED, "the run was cancelled"),
     StopReason.FAIL_FAST: (CauseCode.FAIL_FAST, "another job failed and --fail-fast was given"),
@@ -260,6 +262,8 @@ class AttemptRun:
             message = f"job {self.node.job_id} exited with {finish.exit_code}"
             code, kind = CauseCode.COMMAND_FAILED, FailureKind.TEST_FAILURE
             hint = None
+        if finish.out_of_memory:
+            message, hint = self._out_of_memory(finish, message)
         cause = Cause(phase=PhaseName.WAIT_FOR_COMPLETION, code=code, message=message, hint=hint)
         return {
             "status": Status.FAILED,
@@ -267,6 +271,18 @@ class AttemptRun:
             "cause": cause,
             "exit_code": finish.exit_code,
         }
+
+    def _out_of_memory(self, finish: Finish, message: str) -> tuple[str, str]:
+        """What is said, and what to do, where the kernel killed something of a job."""
+        limit = self.node.execute.resources.memory_mib
+        why = "out of memory"
+        if limit is not None:
+            why += f", limit {limit} MiB (`resources.memoryMib`)"
+        if finish.exit_code == KILLED and not finish.timed_out:
+            message = f"job {self.node.job_id} was killed: {why}"
+        else:
+            message += f"; some of it was killed: {why}"
+        return message, "raise `resources.memoryMib`, or have the job use less"
 
     def _stopped(self, phases: Phases) -> dict[str, Any]:
         code, message = STOP_MESSAGES[self.stop.reason or StopReason.CANCELLED]

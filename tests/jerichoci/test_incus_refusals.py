@@ -417,6 +417,8 @@ async def test_a_runner_that_refuses_the_job_is_believed_at_once(
     stand_in.script = [Said(code, "pikaci-incus-run: /artifacts can't be written to\n")]
     found = broken(await run_guests(runner, guest_job("a")), stand_in)
     assert message(found).endswith(f"(exit code {code}): /artifacts can't be written to")
+    assert found.cause
+    assert ("`resources.memoryMib`" in (found.cause.hint or "")) == (code == 137)
     assert len(stand_in.requests(EXEC)) == 1
 
 

@@ -62,6 +62,8 @@ class Finish:
     exit_code: int | None
     timed_out: bool = False
     stopped: bool = False
+    out_of_memory: bool = False
+    """Whether the kernel killed something of the job for want of memory."""
 
 
 class Runtime(Protocol):

@@ -35,6 +35,8 @@ READY_SECS = {False: 60.0, True: 300.0}
 NO_PROGRAM_SECS = 15.0
 """For the runner to be where it belongs: a system is put together while it boots."""
 FIRST_BACKOFF_SECS, LAST_BACKOFF_SECS = 0.01, 0.5
+KILLED = 137
+OUT_OF_MEMORY = "was the guest out of memory? raise the job's `resources.memoryMib`"
 VM_ANSWERS = 2
 """A VM's agent can come and go while it boots, so that many answers must come in a row."""
 
@@ -81,8 +83,10 @@ class GuestStart:
                 if time.monotonic() > patience_with_absence:
                     raise self._no_runner() from error
                 trouble = "it has no runner yet"
-            except (UnreachableError, MissingError):
+            except UnreachableError:
                 raise
+            except MissingError as error:
+                raise MissingError(error.message, OUT_OF_MEMORY) from error
             except IncusError as error:
                 trouble = error.message
             if not trouble and not answers_wanted:
@@ -114,7 +118,8 @@ class GuestStart:
             )
         raise InfrastructureError(
             f"the runner in image {self._alias} did not start the job"
-            f" (exit code {done.exit_code}): {said}"
+            f" (exit code {done.exit_code}): {said}",
+            OUT_OF_MEMORY if done.exit_code == KILLED else None,
         )
 
     def _no_runner(self) -> InfrastructureError:

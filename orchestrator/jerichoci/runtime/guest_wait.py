@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jerichoci.errors import InfrastructureError
@@ -137,6 +138,11 @@ def _finish(result: dict[str, object]) -> Finish:
     Raises:
         InfrastructureError: it never ran, or the result is none.
     """
+    killed = result.get("oom_kills")
+    return replace(_end_of(result), out_of_memory=isinstance(killed, int) and killed > 0)
+
+
+def _end_of(result: dict[str, object]) -> Finish:
     match result:
         case {"status": "passed"}:
             return Finish(exit_code=0)
