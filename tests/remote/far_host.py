@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from remote.cable import cable
 from remote.machine import ENDED_SECS, STARTED_SECS, Machine, wait_for
+from remote.plain_sshd import lenient_options
 from remote.slot import own_slot, program
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ class FarHost:
         self._keys.make()
         pairs = [f'"{name}={value}"' for name, value in self.environment.items()]
         config = SSHD_CONFIG.format(
-            options="\n".join(self._options),
+            options="\n".join([*self._options, *lenient_options()]),
             port=self.port,
             address=self.address,
             directory=self.directory,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -105,6 +106,7 @@ def plain_sshd(
         if not (directory / f"host_{kind}").exists():
             make_key(directory / f"host_{kind}", kind)
     config = directory / "sshd_config"
+    lines += lenient_options()
     text = _CONFIG.format(port=port, dir=directory, more="\n".join(lines))
     config.write_text(text, encoding="utf-8")
     argv = [sshd, "-D", "-e", "-f", str(config)]
@@ -117,6 +119,14 @@ def plain_sshd(
     finally:
         process.terminate()
         process.wait(STOP_SECS)
+
+
+def lenient_options() -> list[str]:
+    """What has sshd take any number of refused logins from one address."""
+    said = subprocess.run(["ssh", "-V"], check=True, capture_output=True, text=True).stderr
+    found = re.search(r"OpenSSH_(\d+)\.(\d+)", said)
+    has_penalties = found and (int(found[1]), int(found[2])) >= (9, 8)
+    return ["PerSourcePenalties no"] if has_penalties else []
 
 
 @contextmanager

@@ -6,24 +6,31 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.errors import EXIT_INFRASTRUCTURE, EXIT_USAGE
-from jerichoci.hosts import HostConfig, RemoteHost
+from jerichoci.hosts import RemoteHost
 from jerichoci.ssh import handshake, settings
 from jerichoci.ssh.connection import connect
 from jerichoci.ssh.errors import (
     AuthenticationError,
-    HostError,
     HostKeyError,
     HostSettingsError,
     KeyFileError,
     UnreachableHostError,
+)
+from remote.connecting import (
+    configure,
+    host,
+    know,
+    make_home,
+    refused,
+    run,
+    says,
+    stranger,
+    trusted,
 )
 from remote.plain_sshd import (
     PlainSshd,
@@ -36,7 +43,7 @@ from remote.plain_sshd import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
 KINDS = ("ed25519", "ecdsa", "rsa")
 PHRASE = "swordfish"
@@ -62,49 +69,8 @@ def jump(tmp_path_factory: pytest.TempPathFactory, sshd: PlainSshd) -> Iterator[
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sshd: PlainSshd) -> Path:
     """A home without known hosts, with the key that is let in, and no agent."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    ssh = tmp_path / ".ssh"
-    ssh.mkdir(mode=0o700)
-    for name in ("login", "login.pub"):
-        target = ssh / name.replace("login", "id_ed25519")
-        target.write_bytes((sshd.directory / name).read_bytes())
-        target.chmod(0o600)
+    make_home(tmp_path, sshd.directory / "login", monkeypatch)
     return tmp_path
-
-
-def host(server: PlainSshd | None = None, **config: object) -> RemoteHost:
-    where = {"address": "127.0.0.1", "port": server.port} if server else {}
-    return RemoteHost("lab", HostConfig.model_validate({**where, **config}))
-
-
-def run(*argv: str) -> None:
-    subprocess.run(argv, check=True, capture_output=True)
-
-
-def know(home: Path, *lines: str) -> None:
-    (home / ".ssh" / "known_hosts").write_text("".join(lines), encoding="utf-8")
-
-
-def configure(home: Path, text: str) -> None:
-    (home / ".ssh" / "config").write_text(text, encoding="utf-8")
-
-
-async def says(to: RemoteHost, command: str = "echo hello") -> str:
-    async with asyncio.timeout(30), await connect(to) as connection:
-        ended = await connection.run(command, check=True)
-    return str(ended.stdout).strip()
-
-
-async def refused(to: RemoteHost, kind: type[HostError]) -> HostError:
-    async with asyncio.timeout(30):
-        with pytest.raises(kind) as caught:
-            await connect(to)
-    assert caught.value.host == to.name
-    assert caught.value.hint
-    usage = EXIT_INFRASTRUCTURE if kind is UnreachableHostError else EXIT_USAGE
-    assert caught.value.exit_code == usage
-    return caught.value
 
 
 # --- Host keys ---
@@ -263,10 +229,6 @@ async def test_a_key_that_is_named_is_used(home: Path, sshd: PlainSshd) -> None:
     assert await says(trusted(sshd, key=str(home / "key"))) == "hello"
 
 
-def trusted(server: PlainSshd, **config: object) -> RemoteHost:
-    return host(server, fingerprint=server.fingerprint(), **config)
-
-
 async def test_a_key_in_an_agent_is_used(
     home: Path, sshd: PlainSshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -400,7 +362,8 @@ async def test_configuration_that_is_wrong_says_so(home: Path, sshd: PlainSshd) 
     configure(home, "Port many\n")
     error = await refused(host(sshd), HostSettingsError)
     assert "ssh's configuration for lab is wrong" in error.message
-    assert "Invalid Port integer value: many" in error.message
+    assert f"{home}/.ssh/config line 1: " in error.message
+    assert "many" in error.message
 
 
 async def test_nothing_in_common_says_so(home: Path, tmp_path: Path) -> None:
@@ -504,25 +467,6 @@ async def test_a_closed_connection_closes_its_jump_host(
 
 
 # --- Nobody there, or somebody else ---
-
-
-@asynccontextmanager
-async def stranger(answer: bytes, *, stays: bool) -> AsyncIterator[int]:
-    """The port of a server that says something, then stays silent or goes."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer)
-        if stays:
-            await reader.read()
-        writer.close()
-        await writer.wait_closed()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        await asyncio.sleep(0.05)
 
 
 async def test_a_port_where_nobody_listens_refuses() -> None:

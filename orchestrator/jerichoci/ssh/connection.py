@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from jerichoci.ssh.errors import HostSettingsError
-from jerichoci.ssh.hop import Hop
+from jerichoci.ssh.hop import Hop, looping
 
 if TYPE_CHECKING:
     from asyncssh import SSHClientConnection
@@ -56,11 +55,7 @@ async def _connected(
 
 def _check_no_loop(jump: Hop, before: tuple[Hop, ...]) -> None:
     if any((jump.address, jump.port) == (hop.address, hop.port) for hop in before):
-        raise HostSettingsError(
-            jump.host,
-            f"the way to {jump.host} goes through {jump.address} more than once",
-            "mend `ProxyJump` in ssh's configuration: `none` is right for the jump host itself",
-        )
+        raise looping(jump.host, jump.address)
 
 
 async def _closed(connection: SSHClientConnection) -> None:

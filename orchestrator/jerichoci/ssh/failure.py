@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
+import shlex
 import socket
 from dataclasses import dataclass
 from errno import ECONNREFUSED
@@ -20,7 +22,7 @@ from jerichoci.ssh.errors import (
     UnreachableHostError,
 )
 from jerichoci.ssh.hop import endpoint
-from jerichoci.ssh.hostkeys import USER_FILES, family_of
+from jerichoci.ssh.hostkeys import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +30,12 @@ if TYPE_CHECKING:
     from jerichoci.ssh.handshake import Handshake
     from jerichoci.ssh.hop import Hop
     from jerichoci.ssh.keys import LoginKeys
+    from jerichoci.ssh.proxy import ProxyCommand
     from jerichoci.ssh.settings import Settings
+
+
+_PENALTY = "Not allowed at this time"
+"""OpenSSH's, in place of its name, to who it has refused too often."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,8 @@ class Failure:
                 f"the ssh agent didn't say in {secs:g} s which keys it has for {self._where}",
                 "does it wait for somebody? `ssh-add -l` asks it the same",
             )
+        if self._command:
+            return self._by_command(f"is not there after {secs:g} s")
         if self._is_connected:
             return self._gone(
                 f"{self._where} was reached, but had not let us in after {secs:g} s",
@@ -93,6 +102,27 @@ class Failure:
     def _is_ssh(self) -> bool:
         return bool(self.tries) and self.tries[-1].is_ssh
 
+    @property
+    def _heard(self) -> str:
+        text = self.tries[-1].heard.decode("utf-8", "replace") if self.tries else ""
+        return " ".join("".join(filter(str.isprintable, text.partition("\n")[0])).split())
+
+    @property
+    def _command(self) -> ProxyCommand | None:
+        """The command that was to lead to an ssh server, and didn't."""
+        return self.tries[-1].command if self.tries and not self._is_ssh else None
+
+    def _by_command(self, what: str) -> UnreachableHostError:
+        command = self._command
+        code = command.exit_code if command else None
+        ended = "" if code is None else f" (exit code {code})"
+        said = (command and command.said) or "it said nothing"
+        line = command.line if command else ""
+        return self._gone(
+            f"{self._where} {what} by its ProxyCommand `{line}`{ended}: {said}",
+            "does the command work by itself, with no terminal to ask on?",
+        )
+
     def _gone(self, message: str, hint: str) -> UnreachableHostError:
         return UnreachableHostError(self.hop.host, message, hint)
 
@@ -118,13 +148,25 @@ class Failure:
                 "is it up, and is there a route to it?",
             )
         if not self._is_ssh:
-            return self._gone(
-                f"{self._where} is not an ssh server, or it ends connections at once",
-                "is the port right, and what does sshd's log say there?",
-            )
+            return self._not_ssh()
         return self._gone(
             f"{self._where} ended the connection before we were let in: {_text(error)}",
             "what does sshd's log say there?",
+        )
+
+    def _not_ssh(self) -> UnreachableHostError:
+        if self._command and not self._heard:
+            return self._by_command("can't be reached")
+        if self._heard.startswith(_PENALTY):
+            return self._gone(
+                f"sshd of {self._where} refuses us for now: it said `{self._heard}`",
+                "logins from here were refused before (`PerSourcePenalties`): that passes by itself"
+                " after some minutes",
+            )
+        said = f": it said `{self._heard}`" if self._heard else ""
+        return self._gone(
+            f"{self._where} is not an ssh server, or it ends connections at once{said}",
+            "is the port right, and what does sshd's log say there?",
         )
 
     def _login(self, error: Exception) -> AuthenticationError:
@@ -186,16 +228,28 @@ class Failure:
         return self._unknown(key)
 
     def _unknown(self, key: asyncssh.SSHKey) -> HostKeyError:
+        kinds = " or ".join(self._strange_kinds)
+        remarks = [
+            *(
+                [f"known_hosts has one of kind {kinds}, which pikaci does not know"]
+                if kinds
+                else []
+            ),
+            *(["`KnownHostsCommand` is not asked"] if self.settings.has_keys_command else []),
+        ]
         line = f"{self._name} {key.export_public_key().decode().strip()}"
         line = " ".join(line.split(" ")[:3])
         accept = f"run: echo '{line}' >> {self._file}"
+        if kinds:
+            accept = f"{self._learn}, or {accept}"
         if not self.hop.is_jump:
             setting = f'fingerprint = "{key.get_fingerprint()}"'
             table = f"[hosts.{_toml(self.hop.host)}]"
             accept = f"set `{setting}` under {table} in hosts.toml, or {accept}"
         return HostKeyError(
             self.hop.host,
-            f"{self._where} offers the key {key.get_fingerprint()}, which nobody here knows",
+            f"{self._where} offers the key {key.get_fingerprint()}, which nobody here knows"
+            f"{' (' + '; '.join(remarks) + ')' if remarks else ''}",
             f"{_compare(key)}; if it is the same, {accept}",
         )
 
@@ -214,13 +268,24 @@ class Failure:
         )
 
     @property
+    def _strange_kinds(self) -> list[str]:
+        return self.settings.host_keys.strange_kinds(self.settings.address, self.settings.port)
+
+    @property
+    def _learn(self) -> str:
+        """What has ssh, which knows the host by a key that we can't check, learn its others."""
+        port = f" -p {self.hop.port}" if self.hop.port else ""
+        user = f"{self.hop.user}@" if self.hop.user else ""
+        return f"run: ssh -o UpdateHostKeys=yes{port} {user}{self.hop.address} true"
+
+    @property
     def _name(self) -> str:
         return self.settings.host_keys.name(self.settings.address, self.settings.port)
 
     @property
     def _file(self) -> str:
-        files = self.settings.host_keys.files
-        return next(iter(files), USER_FILES[0])
+        files = [name for name in self.settings.host_keys.files if name != os.devnull]
+        return shlex.quote(next(iter(files), "known_hosts"))
 
 
 def _fingerprint(pair: asyncssh.SSHKeyPair) -> str:

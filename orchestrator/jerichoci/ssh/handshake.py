@@ -11,6 +11,7 @@ import asyncssh
 from jerichoci.ssh import hostkeys
 from jerichoci.ssh.failure import Failure
 from jerichoci.ssh.keys import login_keys
+from jerichoci.ssh.proxy import ProxyCommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,12 +23,23 @@ if TYPE_CHECKING:
 
 CONNECT_SECS = 15.0
 """For one hop: to find it, to reach it, to shake hands and to log in."""
+HEARD_BYTES = 512
+"""Of what is said before anything, for a message."""
 
 
 class Handshake(asyncssh.SSHClient):
     """What asyncssh asks and tells while it connects."""
 
-    def __init__(self, host_keys: HostKeys, pairs: Sequence[asyncssh.SSHKeyPair]) -> None:
+    def __init__(
+        self,
+        host_keys: HostKeys,
+        pairs: Sequence[asyncssh.SSHKeyPair],
+        command: ProxyCommand | None,
+    ) -> None:
+        self.command = command
+        """The way, if it is a command."""
+        self.heard = b""
+        """What the far end says first, or says in place of its name as an ssh server."""
         self._host_keys = host_keys
         self._to_offer = list(pairs)
         self._connection: asyncssh.SSHClientConnection | None = None
@@ -52,6 +64,13 @@ class Handshake(asyncssh.SSHClient):
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         """Somebody is there."""
         self._connection = conn
+        receive = conn.data_received
+
+        def hear(data: bytes, datatype: asyncssh.DataType = None) -> None:
+            self.heard += data[: HEARD_BYTES - len(self.heard)]
+            receive(data, datatype)
+
+        conn.data_received = hear  # type: ignore[method-assign] # asyncssh keeps it to itself
 
     def validate_host_public_key(
         self, host: str, addr: str, port: int, key: asyncssh.SSHKey
@@ -89,18 +108,18 @@ async def log_in(
         HostError: as `connection.connect` says.
     """
     tries: list[Handshake] = []
+    secs = max(CONNECT_SECS, settings.connect_secs)
     try:
-        async with asyncio.timeout(CONNECT_SECS), login_keys(hop, settings.login) as keys:
+        async with asyncio.timeout(secs), login_keys(hop, settings.login) as keys:
             try:
-                return await _shake_hands(hop, settings, keys, through, tries)
+                return await _shake_hands(settings, keys, through, tries)
             except (OSError, ValueError, asyncssh.Error) as error:
                 raise Failure(hop, settings, tries, keys).told(error) from error
     except TimeoutError as error:
-        raise Failure(hop, settings, tries).of_deadline(CONNECT_SECS) from error
+        raise Failure(hop, settings, tries).of_deadline(secs) from error
 
 
 async def _shake_hands(
-    hop: Hop,
     settings: Settings,
     keys: LoginKeys,
     through: asyncssh.SSHClientConnection | None,
@@ -113,20 +132,22 @@ async def _shake_hands(
     host_keys = settings.host_keys
     refused: list[str] = []
     while True:
-        handshake = Handshake(host_keys, keys.pairs)
+        command = ProxyCommand(settings.command) if settings.command else None
+        handshake = Handshake(host_keys, keys.pairs, command)
         tries.append(handshake)
         options: dict[str, Any] = {
             **settings.options,
             "known_hosts": host_keys.match,
             "client_factory": partial(_same, handshake),
             "tunnel": through,
+            "sock": command and command.socket,
         }
-        if refused or not settings.chooses_host_keys:
+        if refused or "server_host_key_algs" not in options:
             options["server_host_key_algs"] = host_keys.algorithms(
                 settings.address, settings.port, without=refused
             )
         try:
-            return await asyncssh.connect(hop.address, **options)
+            return await _connected(settings, options, command)
         except asyncssh.HostKeyNotVerifiable:
             if not host_keys.fingerprint or handshake.refused is None:
                 raise
@@ -138,6 +159,24 @@ async def _shake_hands(
             if not refused or not handshake.is_ssh:
                 raise
             raise asyncssh.HostKeyNotVerifiable("no key has the fingerprint") from error
+
+
+async def _connected(
+    settings: Settings, options: dict[str, Any], command: ProxyCommand | None
+) -> asyncssh.SSHClientConnection:
+    try:
+        connection = await asyncssh.connect(
+            settings.address, settings.port, username=settings.user, **options
+        )
+    except BaseException:
+        if command:
+            command.socket.close()
+            command.close()
+            await command.wait_closed()
+        raise
+    if command:
+        connection.set_tunnel(command)
+    return connection
 
 
 def _same(handshake: Handshake) -> Handshake:

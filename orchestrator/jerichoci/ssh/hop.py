@@ -86,6 +86,15 @@ class Hop:
         )
 
 
+def looping(host: str, address: str) -> HostSettingsError:
+    """The error to raise for a way to a host that goes through an address twice."""
+    return HostSettingsError(
+        host,
+        f"the way to {host} goes through {address} more than once",
+        "change `ProxyJump` in ssh's configuration: `none` is right for the jump host itself",
+    )
+
+
 def endpoint(address: str, port: int) -> str:
     """An address and a port as people write them."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -6,19 +6,19 @@ resolver says, and would let any host that is known stand in for any other.
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncssh
+from asyncssh.public_key import get_public_key_algs
 
 from jerichoci.ssh.hop import SSH_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-GLOBAL_FILES = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
-USER_FILES = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 
 FAMILIES = {
     "ed25519": ("ssh-ed25519",),
@@ -26,6 +26,10 @@ FAMILIES = {
     "rsa": ("rsa-sha2-512", "rsa-sha2-256"),
 }
 """Signatures of host keys that are good enough, by the name in a key file, the best first."""
+
+_LINE = re.compile(r"(?P<names>[^\s@#]\S*)\s+(?P<kind>[a-z][\w@.-]*)\s+AAAA")
+_ANY_KEY = f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'A' * 43}"
+"""Stands for a key that can't be read: the names before it can."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,15 @@ class HostKeys:
     alias: str | None = None
     """The name to look up instead of the host's."""
     _lines: asyncssh.SSHKnownHosts | None = field(default=None, repr=False)
+    _strange: list[tuple[str, asyncssh.SSHKnownHosts]] = field(default_factory=list, repr=False)
+    """Lines with keys of kinds that asyncssh doesn't know, and those kinds."""
 
     def known(self, host: str, port: int) -> KnownKeys:
         """What the files know of a host; nothing, if a fingerprint settles it."""
         if self.fingerprint:
             return KnownKeys()
         if self._lines is None:
-            self._lines = _read(self.files)
+            self._lines = self._read()
         name = self.name(host, port)
         own, authorities, revoked = self._lines.match(name, "", None)[:3]
         bare = self.alias or host.lower()
@@ -68,6 +74,11 @@ class HostKeys:
             [*authorities, *portless[1]],
             [*revoked, *portless[2]],
         )
+
+    def strange_kinds(self, host: str, port: int) -> list[str]:
+        """The kinds of the keys of a host that are known to ssh and not to us."""
+        name = self.name(host, port)
+        return sorted({kind for kind, lines in self._strange if lines.match(name, "", None)[0]})
 
     def name(self, host: str, port: int) -> str:
         """What a line in known_hosts calls a host."""
@@ -102,6 +113,23 @@ class HostKeys:
         certified = [f"{name}-cert-v01@openssh.com" for name in plain] if known.authorities else []
         return [*certified, *plain]
 
+    def _read(self) -> asyncssh.SSHKnownHosts:
+        lines = asyncssh.SSHKnownHosts()
+        known = {name.decode() for name in get_public_key_algs()}
+        for name in self.files:
+            try:
+                texts = Path(name).read_text("utf-8", "replace").splitlines()
+            except OSError:  # as for ssh: a file that isn't there knows nothing
+                continue
+            for text in texts:
+                with suppress(ValueError):  # one bad line takes none of the others with it
+                    lines.load(text)
+                    found = _LINE.match(text)
+                    if found and found["kind"] not in known:
+                        strange = asyncssh.SSHKnownHosts(f"{found['names']} {_ANY_KEY}")
+                        self._strange.append((found["kind"], strange))
+        return lines
+
 
 def family_of(algorithm: str) -> str:
     """The name in a key file of a key's algorithm."""
@@ -113,18 +141,3 @@ def family_of(algorithm: str) -> str:
 
 def _is_rsa(algorithm: str, kinds: Sequence[str]) -> bool:
     return algorithm.startswith("rsa-") and "ssh-rsa" in kinds
-
-
-def _read(files: Sequence[str]) -> asyncssh.SSHKnownHosts:
-    known = asyncssh.SSHKnownHosts()
-    for name in files:
-        try:
-            lines = Path(name).expanduser().read_text("utf-8", "replace").splitlines()
-        except OSError:  # as for ssh: a file that isn't there knows nothing
-            continue
-        for line in lines:
-            try:
-                known.load(line)
-            except ValueError:  # one bad line takes none of the others with it
-                continue
-    return known

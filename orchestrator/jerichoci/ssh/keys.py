@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from contextlib import asynccontextmanager
+from base64 import b64decode
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncssh
+from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
 from jerichoci.ssh.errors import KeyFileError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from jerichoci.ssh.configuration import Configuration
     from jerichoci.ssh.hop import Hop
 
-DEFAULT_FILES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
+ANOTHER_KIND = "`ssh-keygen -t ed25519` makes one of a kind that it knows"
 
 
 @dataclass
@@ -41,21 +45,23 @@ class KeySettings:
     """What ssh's configuration says of keys."""
 
     files: Sequence[str]
-    """Empty: the usual ones."""
     certificates: Sequence[str]
     agent: str | None
-    """The agent's socket, a variable with it, or None for no agent."""
+    """The agent's socket, or None for no agent."""
     only_files: bool
     """Whether the agent's keys are for those in `files` only."""
+    has_pkcs11: bool
+    """Whether there are keys that only ssh itself has."""
 
     @classmethod
-    def of(cls, config: asyncssh.config.SSHConfig) -> KeySettings:
+    def of(cls, said: Configuration) -> KeySettings:
         """Read them."""
         return cls(
-            files=_texts(config.get("IdentityFile")),
-            certificates=_texts(config.get("CertificateFile")),
-            agent=_agent_socket(config.get("IdentityAgent", "SSH_AUTH_SOCK")),
-            only_files=bool(config.get("IdentitiesOnly")),
+            files=said.files("identityfile"),
+            certificates=said.files("certificatefile"),
+            agent=_agent_socket(said),
+            only_files=said.is_on("identitiesonly"),
+            has_pkcs11=said.get("pkcs11provider") is not None,
         )
 
 
@@ -68,18 +74,23 @@ async def login_keys(hop: Hop, settings: KeySettings) -> AsyncIterator[LoginKeys
             the agent doesn't have it.
     """
     keys = LoginKeys()
+    if settings.has_pkcs11:
+        keys.remarks.append("`PKCS11Provider` is not asked for keys")
     agent = await _connected(settings.agent, keys)
     try:
         held = await _held(agent, keys)
+        files = () if hop.key else settings.files
+        named = [*settings.certificates, *(f"{name}-cert.pub" for name in (*files, hop.key or ""))]
+        certificates = [found for name in named if (found := _certificate(name))]
         if hop.key:
-            _add_wanted(keys, hop, hop.key, held, settings)
-        files = () if hop.key else settings.files or DEFAULT_FILES
-        theirs = [_public(Path(name).expanduser()) for name in files]
-        for pair in held:
-            if not settings.only_files or (pair.public_data in theirs):
-                keys.add(pair, f"the agent's {_comment(pair)}")
+            _add_wanted(keys, hop, hop.key, held, certificates)
+        theirs = [_public(Path(name)) for name in files]
+        # As ssh has them: the agent's that are named, its others, what only files have.
+        for pair in sorted(held, key=lambda pair: _place(pair.key_public_data, theirs)):
+            if not settings.only_files or pair.key_public_data in theirs:
+                _add_held(keys, pair, f"the agent's {_comment(pair)}", certificates)
         for name in files:
-            _add_file(keys, name, held, settings)
+            _add_file(keys, name, held, certificates)
         yield keys
     finally:
         if agent:
@@ -92,7 +103,7 @@ def _add_wanted(
     hop: Hop,
     path: Path,
     held: Sequence[asyncssh.SSHKeyPair],
-    settings: KeySettings,
+    certificates: Sequence[asyncssh.SSHCertificate],
 ) -> None:
     try:
         path.read_bytes()
@@ -105,10 +116,16 @@ def _add_wanted(
     public = _public(path)
     in_agent = next((pair for pair in held if pair.public_data == public), None)
     if in_agent:
-        keys.add(in_agent, f"{path} (in the agent)")
+        _add_held(keys, in_agent, f"{path} (in the agent)", certificates)
         return
+    if kind := _strange_kind(public):
+        raise KeyFileError(
+            hop.host,
+            f"the key {path} for {hop.called} is of kind {kind}, which pikaci does not know",
+            f"name another one: {ANOTHER_KIND}",
+        )
     try:
-        pairs = asyncssh.load_keypairs([str(path)], None, list(settings.certificates))
+        pairs = asyncssh.load_keypairs([str(path)], None, certificates)
     except (ValueError, OSError) as error:
         if _is_encrypted(error):
             raise KeyFileError(
@@ -125,20 +142,55 @@ def _add_wanted(
         keys.add(pair, str(path))
 
 
-def _add_file(
-    keys: LoginKeys, name: str, held: Sequence[asyncssh.SSHKeyPair], settings: KeySettings
+def _add_held(
+    keys: LoginKeys,
+    pair: asyncssh.SSHKeyPair,
+    origin: str,
+    certificates: Sequence[asyncssh.SSHCertificate],
 ) -> None:
-    path = Path(name).expanduser()
-    if not path.exists() or any(pair.public_data == _public(path) for pair in held):
+    if kind := _strange_kind(pair.key_public_data):
+        keys.remarks.append(f"{origin} is {_of_kind(kind)}")
+        return
+    for certificate in certificates:
+        if certificate.key.public_data == pair.key_public_data:
+            certified = copy.copy(pair)
+            certified.set_certificate(certificate)
+            keys.add(certified, f"{origin} with a certificate")
+    keys.add(pair, origin)
+
+
+def _add_file(
+    keys: LoginKeys,
+    name: str,
+    held: Sequence[asyncssh.SSHKeyPair],
+    certificates: Sequence[asyncssh.SSHCertificate],
+) -> None:
+    path = Path(name)
+    public = _public(path)
+    if not path.exists() or any(pair.key_public_data == public for pair in held):
+        return
+    if kind := _strange_kind(public):
+        keys.remarks.append(f"{name} is {_of_kind(kind)}")
         return
     try:
-        pairs = asyncssh.load_keypairs([str(path)], None, list(settings.certificates))
+        pairs = asyncssh.load_keypairs([name], None, certificates)
     except (ValueError, OSError) as error:
         why = "encrypted and not in an agent" if _is_encrypted(error) else f"unusable: {error}"
         keys.remarks.append(f"{name} is {why}")
         return
     for pair in pairs:
         keys.add(pair, name)
+
+
+def _certificate(name: str) -> asyncssh.SSHCertificate | None:
+    # As for ssh: one that isn't there, or isn't one, is passed over.
+    with suppress(OSError, ValueError):
+        return asyncssh.read_certificate(name)
+    return None
+
+
+def _place(public: bytes, order: Sequence[bytes | None]) -> int:
+    return order.index(public) if public in order else len(order)
 
 
 async def _connected(socket: str | None, keys: LoginKeys) -> asyncssh.SSHAgentClient | None:
@@ -165,15 +217,41 @@ async def _held(
 
 
 def _public(path: Path) -> bytes | None:
-    for name in (f"{path}.pub", str(path)):
-        try:
-            return asyncssh.read_public_key(name).public_data
-        except (OSError, ValueError):
-            continue
-    try:
+    """The public half of a key, of whatever kind, by its own file or that of the private one."""
+    for name in (Path(f"{path}.pub"), path):
+        with suppress(OSError, ValueError, IndexError):
+            text = name.read_text("ascii")
+            if not text.startswith("-----"):
+                return b64decode(text.split()[1], validate=True)
+            if text.startswith("-----BEGIN OPENSSH"):
+                data = b64decode("".join(text.split("-----")[2].split()))
+                return _first_key(data.removeprefix(b"openssh-key-v1\0"))
+    with suppress(OSError, ValueError):
         return asyncssh.read_private_key(path).public_data
-    except (OSError, ValueError):
-        return None
+    return None
+
+
+def _first_key(data: bytes) -> bytes:
+    # The names of cipher and derivation, and its options; how many keys, and the first of them.
+    for _ in range(3):
+        data = _string(data)[1]
+    return _string(data[4:])[0]
+
+
+def _string(data: bytes) -> tuple[bytes, bytes]:
+    end = 4 + int.from_bytes(data[:4])
+    return data[4:end], data[end:]
+
+
+def _strange_kind(public: bytes | None) -> str | None:
+    """The kind of a key, if it is one that asyncssh doesn't know."""
+    kind = _string(public)[0] if public else b""
+    known = {*get_public_key_algs(), *get_certificate_algs()}
+    return kind.decode("ascii", "replace") if kind and kind not in known else None
+
+
+def _of_kind(kind: str) -> str:
+    return f"of kind {kind}, which pikaci does not know: {ANOTHER_KIND}"
 
 
 def _is_encrypted(error: Exception) -> bool:
@@ -184,16 +262,10 @@ def _comment(pair: asyncssh.SSHKeyPair) -> str:
     return pair.get_comment() or "key"
 
 
-def _agent_socket(setting: object) -> str | None:
-    if not setting:
+def _agent_socket(said: Configuration) -> str | None:
+    setting = next(iter(said.all("identityagent")), "SSH_AUTH_SOCK")
+    if setting == "none":
         return None
-    text = str(setting)
-    if text == "SSH_AUTH_SOCK":
-        return os.environ.get("SSH_AUTH_SOCK")
-    if text.startswith("$"):
-        return os.environ.get(text[1:].strip("{}"))
-    return str(Path(text).expanduser())
-
-
-def _texts(value: object) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else []
+    if setting == "SSH_AUTH_SOCK" or setting.startswith("$"):
+        return os.environ.get(setting.strip("${}"))
+    return said.path(setting)

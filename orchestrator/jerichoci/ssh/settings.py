@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import asyncssh
+from asyncssh.encryption import get_encryption_algs
+from asyncssh.kex import get_kex_algs
+from asyncssh.mac import get_mac_algs
+from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
+from jerichoci.ssh import configuration
 from jerichoci.ssh.errors import HostSettingsError
-from jerichoci.ssh.hostkeys import GLOBAL_FILES, USER_FILES, HostKeys
+from jerichoci.ssh.hop import SSH_PORT
+from jerichoci.ssh.hostkeys import HostKeys
 from jerichoci.ssh.keys import KeySettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
+    from jerichoci.ssh.configuration import Configuration
     from jerichoci.ssh.hop import Hop
-
-CONFIG_FILES = ("~/.ssh/config", "/etc/ssh/ssh_config")
 
 KEEPALIVE_SECS = 5.0
 """Between two questions whether the far end is there."""
@@ -29,6 +32,22 @@ KEEPALIVE_COUNT = 3
 FAST_CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 """Before all others, which stay: through one channel on a CPU with AES instructions 510 MB/s, where
 chacha20-poly1305, asyncssh's first, has 370 MB/s."""
+
+REFUSED = ("BindInterface", "ProxyUseFdpass", "RevokedHostKeys")
+"""What can't be done, and makes a connection another one than it should be."""
+
+_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
+_CHOICES: dict[str, tuple[str, Callable[[], list[bytes]]]] = {
+    "Ciphers": ("encryption_algs", get_encryption_algs),
+    "KexAlgorithms": ("kex_algs", get_kex_algs),
+    "MACs": ("mac_algs", get_mac_algs),
+    "PubkeyAcceptedAlgorithms": ("signature_algs", get_public_key_algs),
+    "HostKeyAlgorithms": (
+        "server_host_key_algs",
+        lambda: [*get_certificate_algs(), *get_public_key_algs()],
+    ),
+}
+"""asyncssh's option for what ssh's configuration may choose, and which of it asyncssh has."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +59,14 @@ class Settings:
     user: str
     jump: str | None
     """`[user@]host[:port]` with commas between."""
+    command: str | None
+    """The command that is the way."""
     host_keys: HostKeys
+    has_keys_command: bool
+    """Whether a command knows host keys, which nobody asks."""
     login: KeySettings
-    chooses_host_keys: bool
-    """Whether ssh's configuration says which kinds of host keys there may be."""
+    connect_secs: int
+    """What ssh's configuration says of the time that it takes; 0 if nothing."""
     options: dict[str, Any]
     """For `asyncssh.connect`."""
 
@@ -52,101 +75,86 @@ async def read_settings(hop: Hop) -> Settings:
     """What is said of a hop; the hosts file wins over ssh's configuration.
 
     Raises:
-        HostSettingsError: ssh's configuration is wrong.
+        HostSettingsError: ssh's configuration is wrong, or asks for what we can't do.
+        UnreachableHostError: ssh doesn't say what its configuration is.
     """
-    options = _options(hop)
-    try:
-        # In a thread: `Match exec` runs programs.
-        found = await asyncio.to_thread(
-            asyncssh.SSHClientConnectionOptions, host=hop.address, **options
-        )
-    except (ValueError, OSError, asyncssh.Error) as error:
-        raise HostSettingsError(
-            hop.host,
-            f"ssh's configuration for {hop.called} is wrong: {error}",
-            f"see what `ssh -G {hop.address}` says of it",
-        ) from error
-    config = found.config
-    options["port"] = found.port
-    if config.get("Ciphers") is None:
-        options["encryption_algs"] = FAST_CIPHERS
-    jump = None if hop.continues else hop.proxy_jump or config.get("ProxyJump")
-    command = config.get("ProxyCommand")
-    if command and not jump and not hop.continues:
-        options["proxy_command"] = _proxy_command(str(command))
-    alias = config.get("HostKeyAlias")
+    said, usual = await asyncio.gather(configuration.ask(hop), configuration.defaults(hop))
+    for key in REFUSED:
+        if said.get(key.lower()) not in {None, "no"}:
+            raise HostSettingsError(
+                hop.host,
+                f"ssh's configuration for {hop.called} has `{key} {said.get(key.lower())}`, "
+                "which pikaci can't do",
+                "have it apply to other hosts only, if this one will do without",
+            )
+    jump = None if hop.continues else hop.proxy_jump or said.get("proxyjump")
+    jump = None if jump == "none" else jump
+    command = None if hop.continues else said.get("proxycommand")
     return Settings(
-        address=found.host,
-        port=found.port,
-        user=found.username,
-        jump=str(jump) if jump else None,
-        host_keys=HostKeys(
-            hop.fingerprint, _known_hosts(hop, config), str(alias) if alias else None
-        ),
-        login=KeySettings.of(config),
-        chooses_host_keys=config.get("HostKeyAlgorithms") is not None,
-        options=options,
+        address=said.get("hostname") or hop.address,
+        port=hop.port or said.number("port") or SSH_PORT,
+        user=hop.user or said.get("user") or "",
+        jump=jump and said.expanded(jump),
+        command=said.expanded(command) if command and not jump else None,
+        host_keys=HostKeys(hop.fingerprint, _known_hosts(hop, said), said.get("hostkeyalias")),
+        has_keys_command=said.get("knownhostscommand") is not None,
+        login=KeySettings.of(said),
+        connect_secs=said.number("connecttimeout") or 0,
+        options=_options(hop, said, usual),
     )
 
 
-def _options(hop: Hop) -> dict[str, Any]:
+def _options(hop: Hop, said: Configuration, usual: Configuration) -> dict[str, Any]:
+    bound = said.get("bindaddress")
     return {
-        "config": _config_files(),
-        "port": hop.port or (),
-        "username": hop.user or (),
-        "tunnel": None,
+        "encryption_algs": FAST_CIPHERS,
+        **_chosen(hop, said, usual),
+        "config": None,
+        "family": _FAMILIES.get(said.get("addressfamily") or "", socket.AF_UNSPEC),
+        "local_addr": (bound, 0) if bound else None,
+        "tcp_keepalive": said.is_on("tcpkeepalive"),
         "proxy_command": None,
-        "known_hosts": (),
         # Public keys, and nothing that asks or that shows who we are elsewhere.
         "preferred_auth": ["publickey"],
         "password_auth": False,
         "kbdint_auth": False,
         "host_based_auth": False,
-        "client_host_keysign": False,
         "gss_host": None,
         "gss_kex": False,
         "gss_auth": False,
         "client_keys": None,
-        "client_certs": [],
-        "agent_identities": None,
-        "agent_forwarding": False,
-        "pkcs11_provider": None,
         "x509_trusted_certs": [],
         "x509_trusted_cert_paths": [],
         # A job's environment is the plan's, not that of whoever configured ssh for a terminal.
-        "command": None,
-        "env": None,
-        "send_env": None,
         "request_pty": False,
-        "x11_forwarding": False,
         "compression_algs": ["none"],
         "keepalive_interval": KEEPALIVE_SECS,
         "keepalive_count_max": KEEPALIVE_COUNT,
-        "connect_timeout": None,
         "login_timeout": 0,
     }
 
 
-def _config_files() -> list[str]:
-    paths = [Path(name).expanduser() for name in CONFIG_FILES]
-    return [str(path) for path in paths if os.access(path, os.R_OK)]
+def _chosen(hop: Hop, said: Configuration, usual: Configuration) -> dict[str, list[str]]:
+    """The algorithms that somebody chose, as far as asyncssh has them."""
+    chosen = {}
+    for key, (option, known) in _CHOICES.items():
+        wanted = said.get(key.lower())
+        if wanted is None or wanted == usual.get(key.lower()):
+            continue
+        has = {name.decode() for name in known()}
+        chosen[option] = [name for name in wanted.split(",") if name in has]
+        if not chosen[option]:
+            common = (usual.get(key.lower()) or "").split(",")
+            raise HostSettingsError(
+                hop.host,
+                f"ssh's configuration for {hop.called} has `{key} {wanted}`, none of which "
+                "pikaci knows",
+                f"allow one of {', '.join(name for name in common if name in has)}",
+            )
+    return chosen
 
 
-def _known_hosts(hop: Hop, config: asyncssh.config.SSHConfig) -> list[str]:
-    system = config.get("GlobalKnownHostsFile")
-    theirs = config.get("UserKnownHostsFile")
-    # `UserKnownHostsFile none` is no list of files: nothing is known then, not everything.
-    usual = _files(theirs, USER_FILES)
+def _known_hosts(hop: Hop, said: Configuration) -> list[str]:
     named = [str(hop.known_hosts)] if hop.known_hosts else []
-    users = usual if hop.is_jump or not named else []
-    return [*named, *users, *_files(system, GLOBAL_FILES)]
-
-
-def _files(setting: object, usual: Sequence[str]) -> list[str]:
-    return [str(name) for name in setting] if isinstance(setting, list) else list(usual)
-
-
-def _proxy_command(command: str) -> list[str]:
-    # What it has to say would get in between what the far end says, and asyncssh takes the end of
-    # its stderr for the end of the connection.
-    return ["/bin/sh", "-c", f"exec 3>&2 2>/dev/null; exec {command}"]
+    users = said.listed_files("userknownhostsfile") if hop.is_jump or not named else []
+    return [*named, *users, *said.listed_files("globalknownhostsfile")]
