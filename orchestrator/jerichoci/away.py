@@ -11,7 +11,6 @@ that was used, until nothing is kept there any more.
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from jerichoci import atomic
 from jerichoci.errors import UsageError
 from jerichoci.layout import make_private
 from jerichoci.owner import Owner, process_start
+from jerichoci.reading import read_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,14 +92,21 @@ class AwayNotes:
         """Every note that can be read."""
         for path in sorted(self.directory.glob("*.json")):
             with suppress(OSError, ValueError, TypeError):
-                yield AwayNote(**json.loads(path.read_bytes()))
+                note = AwayNote(**read_object(path))
+                texts = (note.host, note.run_id, note.session, note.started or "")
+                if (
+                    all(isinstance(text, str) for text in texts)
+                    and isinstance(note.settings, dict)
+                    and (note.pid is None or type(note.pid) is int)
+                ):
+                    yield note
 
     def hosts(self) -> dict[str, dict[str, Any]]:
         """The settings that hosts had which were used, by name."""
         found = {}
         for path in sorted(self._hosts.glob("*.json")):
             with suppress(OSError, ValueError):
-                found[path.name.removesuffix(".json")] = json.loads(path.read_bytes())
+                found[path.name.removesuffix(".json")] = read_object(path)
         return found
 
     def forget_host(self, host: str) -> None:

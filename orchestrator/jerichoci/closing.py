@@ -8,7 +8,6 @@ for whom reaps later to try again.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from contextlib import contextmanager, suppress
@@ -28,6 +27,7 @@ from jerichoci.layout import (
 )
 from jerichoci.owner import is_owned, owning
 from jerichoci.process import end_recorded_groups
+from jerichoci.reading import prepare_timings, read_run, rows
 from jerichoci.removal import remove_unowned
 from jerichoci.status import CauseCode, FailureKind, Outcome, Status
 from jerichoci.workspace import remove_tree
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOGGER = logging.getLogger("jerichoci")
+ENDS = [status for status in Status if status.is_terminal]
 MESSAGE = "the process that ran it died before the run was over"
 HINT = "its logs are kept up to there; run it again with `pikaci rerun`"
 
@@ -93,9 +94,13 @@ def _state_of(run: RunLayout) -> StateLayout:
 def _end(run: RunLayout, values: dict[str, Any]) -> None:
     with going_on(f"{run.run_id}: what it started may go on"):
         end_recorded_groups(run.scratch)
-    last = last_event(run.events)
-    end = _end_in(last)
-    _write_end(run, end or dead_record(values), last, is_told=end is not None)
+    try:
+        last, has_events = last_event(run.events), True
+    except OSError:
+        # What isn't a file can't be told of the end.
+        last, has_events = None, False
+    end = _end_in(run, last, values)
+    _write_end(run, end or dead_record(values), last, is_told=bool(end) or not has_events)
 
 
 def read_values(run: RunLayout) -> dict[str, Any]:
@@ -105,24 +110,27 @@ def read_values(run: RunLayout) -> dict[str, Any]:
         OSError: it can't be read.
         ValueError: it is no JSON object.
     """
-    values = json.loads(run.record.read_bytes())
-    if not isinstance(values, dict):
-        raise ValueError(f"{run.record} holds no JSON object")  # noqa: TRY004 - as for what is no JSON
-    jobs = [row for row in _rows(values, "jobs") if is_id(str(row.get("id")))]
-    return {**values, "jobs": jobs, "prepare_timings": _rows(values, "prepare_timings")}
+    values = read_run(run)
+    timings = prepare_timings(run) or rows(values, "prepare_timings")
+    return {**values, "jobs": _jobs(values), "prepare_timings": timings}
 
 
-def _rows(values: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    found = values.get(key)
-    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+def _jobs(values: dict[str, Any]) -> list[dict[str, Any]]:
+    found = rows(values, "jobs")
+    return [row for row in found if isinstance(row.get("id"), str) and is_id(row["id"])]
 
 
-def _end_in(last: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The terminal record in a run's last event, if that is its end."""
-    if last is None or last.get("event") != "run_finished":
+def _end_in(
+    run: RunLayout, last: dict[str, Any] | None, values: dict[str, Any]
+) -> dict[str, Any] | None:
+    """The terminal record in a run's last event, if that is its end: it has the same jobs."""
+    end = last.get("run") if last and last.get("event") == "run_finished" else None
+    if not isinstance(end, dict) or end.get("run_id") != run.run_id:
         return None
-    end = last.get("run")
-    return end if isinstance(end, dict) and "jobs" in end else None
+    jobs = _jobs(end)
+    ids = [job["id"] for job in values["jobs"]]
+    is_whole = end.get("jobs") == jobs and [job["id"] for job in jobs] == ids
+    return end if is_whole and end.get("status") in ENDS else None
 
 
 def remove_leftovers(run: RunLayout) -> None:
@@ -161,7 +169,7 @@ def dead_record(values: dict[str, Any]) -> dict[str, Any]:
 def _dead_job(job: dict[str, Any], now: str, cause: dict[str, Any]) -> dict[str, Any]:
     if job.get("status") != Status.RUNNING:
         return job
-    if not _rows(job, "attempts"):
+    if not rows(job, "attempts"):
         # It had not begun.
         return {**job, "status": Status.SKIPPED, "cause": cause, "finished_at": now}
     end = {
@@ -172,7 +180,7 @@ def _dead_job(job: dict[str, Any], now: str, cause: dict[str, Any]) -> dict[str,
     }
     attempts = [
         {**row, **end} if row.get("status") == Status.RUNNING else row
-        for row in _rows(job, "attempts")
+        for row in rows(job, "attempts")
     ]
     return {**job, **end, "attempts": attempts}
 

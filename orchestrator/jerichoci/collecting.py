@@ -11,7 +11,6 @@ What is left on other machines is `leftovers`'.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from jerichoci.guestviews import collect_views, remove_stale_views
 from jerichoci.lock import try_lock
 from jerichoci.materialise import remove_snapshot, remove_stale_materialisations
 from jerichoci.owner import is_owned
+from jerichoci.reading import read_object
 from jerichoci.removal import remove_unowned
 from jerichoci.repository import RECENT_SECS, prune_repository
 from jerichoci.ssh.socketdir import remove_stale_sockets
@@ -118,10 +118,10 @@ def _trees(runs: Sequence[RunLayout]) -> set[str]:
     found: set[str] = set()
     for run in runs:
         try:
-            values = json.loads(run.record.read_bytes())
-            found |= {str(values.get("snapshot_id")), str(values.get("source_tree"))}
-        except (OSError, ValueError, AttributeError):
+            values = read_object(run.record)
+        except (OSError, ValueError):
             continue
+        found |= {str(values.get("snapshot_id")), str(values.get("source_tree"))}
     return found
 
 

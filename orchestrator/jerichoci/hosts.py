@@ -25,6 +25,7 @@ from jerichoci.errors import UsageError
 from jerichoci.ids import ID_PATTERN
 from jerichoci.incus.site import IncusSite
 from jerichoci.model import Setting
+from jerichoci.reading import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -205,15 +206,18 @@ def load_hosts(path: Path | None = None) -> HostsFile:
 
     path = path or hosts_file()
     try:
-        return HostsFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return HostsFile.model_validate(tomllib.loads(read_file(path).decode()))
     except FileNotFoundError:
         return HostsFile()
     except ValidationError as error:
         from jerichoci.plan import describe
 
         raise UsageError(f"{path}: {describe(error)}", "docs/hosts.md has its keys") from error
+    except RecursionError:
+        raise UsageError(f"{path} nests tables too deep", "correct it, or remove it") from None
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} can't be read: {error}", "mend it, or remove it") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path} can't be read: {why}", "correct it, or remove it") from error
 
 
 def local_site(path: Path | None = None) -> IncusSite:

@@ -74,7 +74,7 @@ class PrivateIndex:
         """What is known of the index; None if it can't be relied on."""
         try:
             known = Known(**json.loads(self._known_path.read_bytes()))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
         return known if known.index == self._stamp() else None
 

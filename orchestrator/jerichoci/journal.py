@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jerichoci.clock import timestamp
+from jerichoci.reading import parse, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,18 +107,17 @@ def write_line(fd: int, values: dict[str, object]) -> None:
 def last_event(path: Path) -> dict[str, Any] | None:
     """The last whole event, None if there is none; a half line after it is cut off."""
     try:
-        with path.open("r+b") as file:
-            data = file.read()
-            whole = data[: data.rfind(b"\n") + 1]
-            if len(whole) < len(data):
-                file.truncate(len(whole))
+        data = read_file(path)
     except FileNotFoundError:
         return None
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        os.truncate(path, len(whole))
     for line in reversed(whole.splitlines()):
         try:
-            event = json.loads(line)
+            event = parse(line)
         except ValueError:
             continue
-        if isinstance(event, dict) and isinstance(event.get("seq"), int):
+        if isinstance(event.get("seq"), int):
             return event
     return None

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jerichoci.reading import open_file
+
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-LOG_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,8 @@ def read_log(path: Path, offset: int = 0, limit: int | None = None) -> LogChunk:
         OSError: it can't be read, or something else has its name.
     """
     try:
-        with os.fdopen(_open(path), "rb") as file:
+        # A job may have put something else in its place: links are not followed.
+        with os.fdopen(open_file(path, os.O_NOFOLLOW), "rb") as file:
             file.seek(offset)
             data = file.read() if limit is None else file.read(limit)
     except FileNotFoundError:
@@ -50,20 +48,11 @@ def read_log(path: Path, offset: int = 0, limit: int | None = None) -> LogChunk:
     return LogChunk(data=data, offset=offset, next_offset=offset + len(data))
 
 
-def _open(path: Path) -> int:
-    """Open what a job may have put something else in the place of, which is never waited for."""
-    fd = os.open(path, LOG_FLAGS)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "this is no file", str(path))
-    return fd
-
-
 def log_metadata(job_id: str, kind: str, path: Path) -> LogMetadata:
     """What can be said of a log without reading it."""
     try:
-        size = path.stat().st_size
-    except FileNotFoundError:
+        size = path.lstat().st_size
+    except OSError:
         return LogMetadata(job_id=job_id, kind=kind, path=path, exists=False, bytes=0)
     return LogMetadata(job_id=job_id, kind=kind, path=path, exists=True, bytes=size)
 
@@ -71,7 +60,7 @@ def log_metadata(job_id: str, kind: str, path: Path) -> LogMetadata:
 def last_lines(path: Path, count: int, window: int = 64 * 1024) -> list[str]:
     """The last `count` lines of a log, from its last `window` bytes, undecodable bytes replaced."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_file(path, os.O_NOFOLLOW), "rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - window))
             data = file.read()

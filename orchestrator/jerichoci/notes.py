@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from jerichoci.owner import Owner
+from jerichoci.reading import read_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,12 @@ class Note:
     """The host it is on, where that is not this machine."""
     handed_over: bool = False
     """Whether somebody was asked to remove it: it isn't needed any more, though its run goes on."""
+
+    def is_sound(self) -> bool:
+        """Whether its fields are of the types that they say."""
+        texts = (self.name, self.run_id, self.job_id, self.away or "")
+        until = 0 if self.kept_until is None else self.kept_until
+        return all(isinstance(text, str) for text in texts) and isinstance(until, int | float)
 
     def is_kept(self) -> bool:
         """Whether somebody may still want to look into it."""
@@ -84,7 +91,9 @@ class Notes(Generic[NoteT]):
         with suppress(FileNotFoundError):
             for path in sorted(self.directory.glob("*.json")):
                 with suppress(OSError, ValueError, TypeError):
-                    yield self.kind(**json.loads(path.read_bytes()))
+                    note = self.kind(**read_object(path))
+                    if note.name == path.stem and note.is_sound():
+                        yield note
 
     def any(self) -> bool:
         """Whether there is any."""

@@ -11,6 +11,7 @@ has none yet.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -21,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jerichoci.reading import read_object
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -30,6 +33,8 @@ LOCK_NAME = "owner.lock"
 PROBE_SECS = 0.01
 """Longer than anybody holds the lock who only asks whether it is free."""
 PROBES = 5
+MOST_PIDS = 2**31
+"""No system counts processes further."""
 PS_SECS = 10.0
 """It asks the kernel, and prints a line."""
 NAMES_WAIT_SECS = 30.0
@@ -42,6 +47,18 @@ class Owner:
 
     pid: int
     started: str | None
+
+    @classmethod
+    def read(cls, note: Path) -> Owner | None:
+        """The process that a note names; None if it names none that anybody could signal."""
+        try:
+            values = read_object(note)
+        except (OSError, ValueError):
+            return None
+        pid, started = values.get("pid"), values.get("started")
+        if type(pid) is not int or not 1 < pid < MOST_PIDS:
+            return None
+        return cls(pid, started) if started is None or isinstance(started, str) else None
 
     def is_alive(self) -> bool:
         """Whether that very process, not a later one with its pid, still exists."""
@@ -126,8 +143,13 @@ def is_owned(run_dir: Path) -> bool:
 def is_held(lock: Path) -> bool:
     """Whether a living process holds the lock of a file; of one that is gone nobody does."""
     try:
-        fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+        fd = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except PermissionError:
+        return True
+    except OSError as error:
+        # What is no file any more is nobody's; where descriptors are short nothing was seen.
+        if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}:
+            raise
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -141,11 +163,7 @@ def is_held(lock: Path) -> bool:
 
 def read_owner(run_dir: Path) -> Owner | None:
     """The process named in the lock, whether it lives or not; None if none is."""
-    try:
-        values = json.loads((run_dir / LOCK_NAME).read_bytes())
-        return Owner(pid=int(values["pid"]), started=values["started"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return Owner.read(run_dir / LOCK_NAME)
 
 
 def _exists(pid: int) -> bool:

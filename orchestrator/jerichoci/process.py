@@ -168,10 +168,6 @@ def record_group(directory: Path, pid: int) -> None:
 def end_recorded_groups(scratch: Path) -> None:
     """Kill the groups noted below `scratch` whose leader is still the process that was noted."""
     for path in scratch.glob(f"*/{GROUP_RECORD}"):
-        try:
-            note = json.loads(path.read_bytes())
-            leader = Owner(pid=int(note["pid"]), started=note["started"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        if leader.is_alive():
+        leader = Owner.read(path)
+        if leader and leader.is_alive():
             signal_group(leader.pid, signal.SIGKILL)

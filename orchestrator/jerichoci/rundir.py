@@ -2,7 +2,7 @@
 
 A run directory gets its name when its lock is held and its first records are in it. From then on
 whatever happens ends in a terminal run.json: `finish` frees the reserve first, so that a full disk
-has room for it.
+has room for it. Until then run.json stays as it was: what changes is a job's status.json.
 """
 
 from __future__ import annotations
@@ -49,22 +49,23 @@ class RunWriter:
         self.layout = layout
         self.record = record
         self._journal = journal
+        self._written: dict[str, JobRecord] = {}
+        """Each job as its status.json has it."""
 
     def emit(self, event: EventBase) -> None:
         """Append an event to the journal."""
         self._journal.emit(event)
 
     def update(self, **changes: Any) -> None:  # noqa: ANN401 - fields of the record
-        """Change the run's record and write it."""
+        """Change the run's record, which is written when the run is over."""
         self.record = self.record.with_(**changes)
-        atomic.write_json(self.layout.record, self.record.model_dump(mode="json"))
 
     def job(self, job_id: str) -> JobRecord:
         """The job's record as it stands."""
         return next(job for job in self.record.jobs if job.id == job_id)
 
     def update_job(self, job: JobRecord) -> None:
-        """Put a job's record in place of its former one; write both status.json and run.json."""
+        """Put a job's record in place of its former one, and write its status.json."""
         self._write_status(job)
         self.update(jobs=[job if row.id == job.id else row for row in self.record.jobs])
 
@@ -86,8 +87,9 @@ class RunWriter:
         whole = self.layout.record.with_name(f"{self.layout.record.name}{atomic.TEMP_MARK}end")
         atomic.write_json(whole, record.model_dump(mode="json"))
         for job in record.jobs:
-            with suppress(OSError):
-                self._write_status(job)
+            if self._written.get(job.id) is not job:
+                with suppress(OSError):
+                    self._write_status(job)
         whole.rename(self.layout.record)
         self.layout.reserve.unlink(missing_ok=True)
         self._journal.tell(event)
@@ -96,6 +98,7 @@ class RunWriter:
         path = self.layout.status(job.id)
         make_private(path.parent)
         atomic.write_json(path, job.model_dump(mode="json"))
+        self._written[job.id] = job
 
 
 @contextmanager

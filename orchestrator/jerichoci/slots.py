@@ -3,7 +3,8 @@
 Consistency: each claim is a file below `slots/claims` that its holder keeps flock'd, with what it
 takes written inside. A claim whose lock is free belongs to a process that died and is removed by
 the next one who counts. Counting and claiming happen under `slots/claims.lock`, so two processes
-never see room for one job each. Nobody holds that lock while waiting.
+never see room for one job each. Nobody holds that lock while waiting, and of a process one counts
+for all who wait.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import asyncio
 import fcntl
 import json
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.lock import lock
+from jerichoci.reading import open_file, parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -86,14 +89,10 @@ async def holding(
     Raises:
         InfrastructureError: there was none for `SLOT_WAIT_SECS`.
     """
-    claims = slots / "claims"
-    claims.mkdir(mode=0o700, exist_ok=True)
     claim = capacity.claim(wanted, macos_vms)
     try:
         async with asyncio.timeout(SLOT_WAIT_SECS):
-            # Other processes set no Event.
-            while (held := await _try_to_claim(slots, capacity, claim)) is None:  # noqa: ASYNC110 - see above
-                await asyncio.sleep(POLL_SECS)
+            path, fd = await _queue(slots).take(capacity, claim)
     except TimeoutError:
         limit = "" if capacity.jobs is None else f", or already ran {capacity.jobs} jobs,"
         limit += f", or already ran {MACOS_VMS} macOS VMs," if claim.macos_vms else ""
@@ -102,45 +101,117 @@ async def holding(
             f" in {SLOT_WAIT_SECS:g} s",
             "ask for less in the job's `resources`, or see what else runs",
         ) from None
-    path, fd = held
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
-        os.close(fd)
+        _let_go(slots, path, fd)
 
 
-async def _try_to_claim(slots: Path, capacity: Capacity, claim: Claim) -> tuple[Path, int] | None:
-    async with lock(slots / "claims.lock", COUNT_WAIT_SECS):
-        found = [_live_claim(path) for path in (slots / "claims").iterdir()]
-        taken = [other for other in found if other]
-        if not capacity.has_room(claim, taken):
-            return None
-        path = slots / "claims" / os.urandom(8).hex()
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+class _Queue:
+    """Those of this process who wait for room below `slots`: one looks for all of them."""
+
+    def __init__(self, slots: Path) -> None:
+        self._slots = slots
+        self._waiting: dict[asyncio.Future[tuple[Path, int]], tuple[Capacity, Claim]] = {}
+        self._serving: asyncio.Task[None] | None = None
+        self.freed = asyncio.Event()
+
+    async def take(self, capacity: Capacity, claim: Claim) -> tuple[Path, int]:
+        """Wait until there is room, and claim it; those who came before are asked before."""
+        place: asyncio.Future[tuple[Path, int]] = asyncio.get_running_loop().create_future()
+        self._waiting[place] = capacity, claim
+        self.freed.set()
+        if self._serving is None:
+            self._serving = asyncio.create_task(self._serve())
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(fd, json.dumps(vars(claim)).encode())
-        except OSError:
-            # A full disk: a claim that can't be read would stop everybody who counts.
-            path.unlink()
-            os.close(fd)
+            return await place
+        except asyncio.CancelledError:
+            if not place.cancelled() and place.exception() is None:
+                _let_go(self._slots, *place.result())
             raise
-        return path, fd
+        finally:
+            del self._waiting[place]
+
+    async def _serve(self) -> None:
+        while self._waiting:
+            self.freed.clear()
+            try:
+                await self._look()
+            except Exception as error:  # noqa: BLE001 - raised where it is waited for
+                for place in self._waiting:
+                    if not place.done():
+                        place.set_exception(error)
+            # Other processes set no Event.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.freed.wait(), POLL_SECS)
+        self._serving = None
+
+    async def _look(self) -> None:
+        claims = self._slots / "claims"
+        claims.mkdir(mode=0o700, exist_ok=True)
+        async with lock(self._slots / "claims.lock", COUNT_WAIT_SECS):
+            found = [_live_claim(path) for path in claims.iterdir()]
+            taken = [other for other in found if other]
+            refused = set()
+            for place, asked in self._waiting.items():
+                capacity, claim = asked
+                if place.done() or asked in refused:
+                    continue
+                if capacity.has_room(claim, taken):
+                    place.set_result(_claim(claims, claim))
+                    taken.append(claim)
+                else:
+                    refused.add(asked)
+
+
+_QUEUES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, _Queue]] = WeakKeyDictionary()
+
+
+def _queue(slots: Path) -> _Queue:
+    queues = _QUEUES.setdefault(asyncio.get_running_loop(), {})
+    return queues.setdefault(slots, _Queue(slots))
+
+
+def _claim(claims: Path, claim: Claim) -> tuple[Path, int]:
+    path = claims / os.urandom(8).hex()
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(fd, json.dumps(vars(claim)).encode())
+    except OSError:
+        # A full disk: a claim that can't be read would stop everybody who counts.
+        path.unlink()
+        os.close(fd)
+        raise
+    return path, fd
+
+
+def _let_go(slots: Path, path: Path, fd: int) -> None:
+    path.unlink(missing_ok=True)
+    os.close(fd)
+    _queue(slots).freed.set()
 
 
 def _live_claim(path: Path) -> Claim | None:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+        fd = open_file(path)
+    except OSError:
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        values = json.loads(os.pread(fd, 4096, 0))
-        return Claim(**{field.name: int(values.get(field.name, 0)) for field in fields(Claim)})
+        return _read_claim(os.pread(fd, 4096, 0))
     else:
         path.unlink(missing_ok=True)
         return None
     finally:
         os.close(fd)
+
+
+def _read_claim(data: bytes) -> Claim:
+    """What a claim says, as far as that is known: somebody holds it, and takes a CPU at least."""
+    try:
+        values = parse(data)
+        return Claim(**{field.name: int(values.get(field.name, 0)) for field in fields(Claim)})
+    except (ValueError, TypeError, OverflowError):
+        return Claim(cpus=1, memory_mib=0)

@@ -7,7 +7,6 @@ Nothing here writes, except that a run whose owner died is closed where that is 
 from __future__ import annotations
 
 import heapq
-import json
 import os
 import time
 from pathlib import Path
@@ -18,11 +17,12 @@ from jerichoci.ids import check_run_id_prefix, is_run_id
 from jerichoci.layout import RunLayout, StateLayout
 from jerichoci.log import LogChunk, LogMetadata, log_metadata, read_log
 from jerichoci.owner import is_owned
-from jerichoci.status import LogKind
+from jerichoci.reading import parse, prepare_timings, read_object, read_run
+from jerichoci.status import LogKind, Status
 from jerichoci.summary import RunSummary, read_summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pydantic import BaseModel
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 LATEST = "latest"
 FOLLOW_INTERVAL_SECS = 0.1
 """How often a follower looks for more: below what a person notices, above what a machine does."""
+CHUNK_BYTES = 4 * 1024 * 1024
+"""How much of the events a follower takes at a time."""
 OWNER_DIED = "the process that ran it died"
 
 
@@ -93,11 +95,11 @@ class RunStore:
     def summary(self, run_id: str) -> RunSummary:
         """A run as `list` shows it."""
         layout = self.layout.run(run_id)
-        summary = read_summary(run_id, layout.record)
+        summary = read_summary(layout)
         if summary.is_terminal or summary.unreadable or is_owned(layout.root):
             return summary
         # The owner may have ended the run between the two looks.
-        summary = read_summary(run_id, layout.record)
+        summary = read_summary(layout)
         if summary.is_terminal or summary.unreadable:
             return summary
         if not os.access(layout.root, os.W_OK):
@@ -105,7 +107,7 @@ class RunStore:
         from jerichoci.closing import close_dead_run
 
         close_dead_run(layout)
-        summary = read_summary(run_id, layout.record)
+        summary = read_summary(layout)
         if summary.is_terminal or summary.unreadable or is_owned(layout.root):
             return summary
         return summary.as_dead(OWNER_DIED)
@@ -117,7 +119,11 @@ class RunStore:
             RecordError: it can't be read.
         """
         self.summary(run_id)
-        return read_json(self.run(run_id).record)
+        run = self.run(run_id)
+        values = _read(run.record, lambda: read_run(run))
+        if values.get("status") == Status.RUNNING:
+            values["prepare_timings"] = prepare_timings(run)
+        return values
 
     def load_run_record(self, run_id: str) -> RunRecord:
         """The run's record.
@@ -189,8 +195,9 @@ class RunStore:
         if attempt is None:
             attempts = layout.job(job_id) / "attempts"
             try:
-                numbers = [int(entry.name) for entry in attempts.iterdir() if entry.name.isdigit()]
-            except FileNotFoundError:
+                names = [entry.name for entry in attempts.iterdir()]
+                numbers = [int(name) for name in names if name.isascii() and name.isdigit()]
+            except OSError:
                 numbers = []
             attempt = max(numbers, default=1)
         return layout.attempt(job_id, attempt) / f"{kind.value}.log"
@@ -229,16 +236,14 @@ class RunStore:
         path = self.run(run_id).events
         offset, rest = 0, b""
         while True:
-            over = self._is_over(run_id)
-            chunk = read_log(path, offset)
+            over = self.is_over(run_id)
+            chunk = read_log(path, offset, CHUNK_BYTES)
             offset = chunk.next_offset
             *lines, rest = (rest + chunk.data).split(b"\n")
             for line in lines:
                 try:
-                    event = json.loads(line)
+                    event = parse(line)
                 except ValueError:
-                    continue
-                if not isinstance(event, dict):
                     continue
                 yield event
                 if event.get("event") == "run_finished":
@@ -247,11 +252,12 @@ class RunStore:
                 return
             time.sleep(FOLLOW_INTERVAL_SECS)
 
-    def _is_over(self, run_id: str) -> bool:
+    def is_over(self, run_id: str) -> bool:
+        """Whether nobody will write any more of a run; costs little while it goes on."""
+        if is_owned(self.layout.run(run_id).root):
+            return False
         summary = self.summary(run_id)
-        if summary.unreadable:
-            return not is_owned(self.layout.run(run_id).root)
-        return summary.is_terminal
+        return summary.is_terminal or summary.unreadable is not None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -260,15 +266,16 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         RecordError: it isn't there or isn't a JSON object.
     """
+    return _read(path, lambda: read_object(path))
+
+
+def _read(path: Path, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_bytes())
+        return read()
     except OSError as error:
         raise RecordError(f"{path} can't be read: {error.strerror}") from error
     except ValueError as error:
         raise RecordError(f"{path} is not JSON: {error}", "the record is damaged") from error
-    if not isinstance(values, dict):
-        raise RecordError(f"{path} is not a record", "it holds no JSON object")
-    return values
 
 
 def load_model(model: type[ModelT], values: dict[str, Any], path: Path) -> ModelT:

@@ -6,14 +6,14 @@ unreadable and no other.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from jerichoci.reading import read_run, rows
 from jerichoci.status import Status
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from jerichoci.layout import RunLayout
 
 
 @dataclass(frozen=True)
@@ -89,17 +89,14 @@ class RunSummary:
         )
 
 
-def read_summary(run_id: str, path: Path) -> RunSummary:
-    """Read run.json at `path`."""
+def read_summary(run: RunLayout) -> RunSummary:
+    """Read a run as it stands."""
     try:
-        values = json.loads(path.read_bytes())
+        return summarise(run.run_id, read_run(run))
     except FileNotFoundError:
-        return RunSummary(run_id=run_id, unreadable="it has no run.json")
+        return RunSummary(run_id=run.run_id, unreadable="it has no run.json")
     except (OSError, ValueError) as error:
-        return RunSummary(run_id=run_id, unreadable=f"its run.json can't be read: {error}")
-    if not isinstance(values, dict):
-        return RunSummary(run_id=run_id, unreadable="its run.json is not a record")
-    return summarise(run_id, values)
+        return RunSummary(run_id=run.run_id, unreadable=f"its run.json can't be read: {error}")
 
 
 def summarise(run_id: str, values: dict[str, Any]) -> RunSummary:
@@ -118,7 +115,7 @@ def summarise(run_id: str, values: dict[str, Any]) -> RunSummary:
         git_head=_text(values, "git_head"),
         git_dirty=_flag(values, "git_dirty"),
         rerun_of=_text(values, "rerun_of"),
-        jobs=tuple(_job(job) for job in _rows(values, "jobs")),
+        jobs=tuple(_job(job) for job in rows(values, "jobs")),
         unreadable=None if _text(values, "status") else "its run.json has no status",
     )
 
@@ -139,11 +136,11 @@ def _job(values: dict[str, Any]) -> JobSummary:
         finished_at=_text(values, "finished_at"),
         host_log_path=_text(values, "host_log_path"),
         guest_log_path=_text(values, "guest_log_path"),
-        artifacts=tuple(str(row.get("path")) for row in _rows(values, "artifacts")),
+        artifacts=tuple(str(row.get("path")) for row in rows(values, "artifacts")),
         host=_text(values, "host"),
         passed_over=tuple(
             (_text(row, "host") or "?", _text(row, "reason") or "?")
-            for row in _rows(values, "passed_over")
+            for row in rows(values, "passed_over")
         ),
     )
 
@@ -166,8 +163,3 @@ def _flag(values: dict[str, Any], key: str) -> bool | None:
 def _table(values: dict[str, Any], key: str) -> dict[str, Any]:
     value = values.get(key)
     return value if isinstance(value, dict) else {}
-
-
-def _rows(values: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    value = values.get(key)
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []

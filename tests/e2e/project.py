@@ -12,6 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from jerichoci.layout import RunLayout
+from jerichoci.reading import read_run
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -179,8 +182,8 @@ class Project:
         return self.state / "runs" / name
 
     def record(self, run_id: str = "latest") -> Json:
-        values: Json = json.loads((self.run_dir(run_id) / "run.json").read_bytes())
-        return values
+        """A run as it stands."""
+        return read_run(RunLayout(self.run_dir(run_id)))
 
     def events(self, run_id: str = "latest") -> list[Json]:
         """The whole lines of events.jsonl."""

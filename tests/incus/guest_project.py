@@ -17,6 +17,7 @@ from e2e.project import Project, wait_for
 from jerichoci.collecting import reap
 from jerichoci.engine import run_plan
 from jerichoci.plan import Image, Plan
+from jerichoci.reading import read_run
 from jerichoci.record import Tool
 from jerichoci.request import RunRequest, Source
 from jerichoci.system import own_system
@@ -184,8 +185,8 @@ class GuestRunner:
         return self
 
     def record(self, run_id: str = RUN_ID) -> Json:
-        values: Json = json.loads(self.state.run(run_id).record.read_bytes())
-        return values
+        """A run as it stands."""
+        return read_run(self.state.run(run_id))
 
     def events(self, run_id: str = RUN_ID) -> list[Json]:
         """The whole lines of events.jsonl."""

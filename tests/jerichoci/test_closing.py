@@ -13,10 +13,11 @@ from disk import fill
 from jerichoci import closing
 from jerichoci.closing import close_dead_run, close_dead_runs
 from jerichoci.errors import UsageError
+from jerichoci.event import PrepareStarted
 from jerichoci.layout import StateLayout
 from jerichoci.owner import owning
 from jerichoci.process import record_group
-from jerichoci.record import AttemptRecord, PrepareTiming
+from jerichoci.record import AttemptRecord
 from jerichoci.status import FailureKind, Status
 from jerichoci.store import RunStore
 from plans import RUN_ID, job, plan
@@ -44,7 +45,7 @@ def test_a_closed_run_has_no_job_that_runs(layout: StateLayout) -> None:
         first, second = writer.record.jobs
         writer.update_job(first.after(attempt))
         writer.update_job(second.with_(status=Status.PASSED))
-        writer.update(prepare_timings=[PrepareTiming(node_id="dep", started_at="t")])
+        writer.emit(PrepareStarted(node_id="dep"))
     close_dead_run(writer.layout)
     values = RunStore(layout.root).load_run_record(RUN_ID)
     assert [row.status for row in values.jobs] == [Status.FAILED, Status.PASSED]

@@ -57,6 +57,7 @@ MODULES = (
     "placement/local.py",
     "process.py",
     "pump.py",
+    "reading.py",
     "realise.py",
     "removal.py",
     "repository.py",

@@ -97,15 +97,15 @@ def _follow(store: RunStore, run_id: str, jobs: list[str], kinds: Sequence[LogKi
     label = len(jobs) > 1
     followers = [_lines(store, run_id, job, kind, label=label) for job in jobs for kind in kinds]
     while True:
-        summary = store.summary(run_id)
-        if summary.unreadable:
+        is_over = store.is_over(run_id)
+        if is_over and (why := store.summary(run_id).unreadable):
             raise RecordError(
-                f"run {run_id} can't be followed: {summary.unreadable}",
+                f"run {run_id} can't be followed: {why}",
                 "without --follow what there is of its logs is printed",
             )
         for follower in followers:
             next(follower)
-        if summary.is_terminal:
+        if is_over:
             return
         time.sleep(FOLLOW_INTERVAL_SECS)
 
