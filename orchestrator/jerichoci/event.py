@@ -37,6 +37,8 @@ class PrepareStarted(EventBase):
     event: Literal["prepare_started"] = "prepare_started"
     node_id: Id
     description: str = ""
+    needed_by: list[Id] = Field(default_factory=list)
+    """The jobs whose host logs have what it prints."""
 
 
 class PrepareFinished(EventBase):

@@ -25,23 +25,25 @@ class HostLogs:
         self._attempts[job_id] = attempt
 
     def say(self, job_ids: Iterable[str], speaker: str, text: str) -> None:
-        """Append `text`, each line after the speaker's name.
+        """Append `text`, each line after the speaker's name, below a last line without an end.
 
         Raises:
             OSError: the disk is full.
         """
-        lines = "".join(f"{speaker}> {line}\n" for line in text.splitlines() or [""])
+        lines = "".join(f"{speaker}> {line}\n" for line in text.removesuffix("\n").split("\n"))
         data = lines.encode("utf-8", "surrogateescape")
         for job_id in job_ids:
             fd = self._open(job_id, self._attempts.get(job_id, 1))
             try:
-                os.write(fd, data)
+                end = os.fstat(fd).st_size
+                is_cut = end and os.pread(fd, 1, end - 1) != b"\n"
+                os.write(fd, b"\n" + data if is_cut else data)
             finally:
                 os.close(fd)
 
     def _open(self, job_id: str, attempt: int) -> int:
         directory = self._run.attempt(job_id, attempt)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         try:
             return os.open(directory / "host.log", flags, 0o600)
         except FileNotFoundError:

@@ -66,4 +66,5 @@ def last_lines(path: Path, count: int, window: int = 64 * 1024) -> list[str]:
             data = file.read()
     except OSError:
         return []
-    return data.decode("utf-8", "replace").splitlines()[-count:]
+    lines = data.removesuffix(b"\n").decode("utf-8", "replace").split("\n")
+    return lines[-count:] if data else []

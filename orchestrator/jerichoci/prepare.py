@@ -98,7 +98,10 @@ class Prepares:
             for node in self.nodes:
                 self._started[node.id] = time.monotonic()
                 self._timings[node.id] = PrepareTiming(node_id=node.id, started_at=timestamp())
-                self.writer.emit(PrepareStarted(node_id=node.id, description=node.description))
+                jobs = list(self.needed_by[node.id])
+                what = node.description
+                started = PrepareStarted(node_id=node.id, description=what, needed_by=jobs)
+                self.writer.emit(started)
         except OSError:
             self.abandon()
             raise

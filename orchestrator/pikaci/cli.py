@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from jerichoci.errors import EXIT_PASSED
 from pikaci import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 COMMANDS = {
     "run": "Run a target and keep its records",
@@ -27,6 +33,18 @@ COMMANDS = {
     "doctor": "Check what this machine has for pikaci",
     "schema": "Print the JSON Schema of a record",
 }
+
+
+@contextmanager
+def _our_ends() -> Iterator[None]:
+    """Two ends for which click has words and exit codes of its own."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise click.Abort from None
+    except BrokenPipeError:
+        # Whoever read stdout has seen enough.
+        raise click.exceptions.Exit(EXIT_PASSED) from None
 
 
 class LazyGroup(click.Group):
@@ -59,6 +77,16 @@ class LazyGroup(click.Group):
                 f"there is no command {args[0]!r}", guess or "`pikaci --help` lists them"
             )
         return super().resolve_command(ctx, args)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:  # noqa: ANN401 - click's signature
+        """Read the command line."""
+        with _our_ends():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command."""
+        with _our_ends():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """List the commands without importing them."""

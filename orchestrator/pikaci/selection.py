@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import CatalogError
 from pikaci.lanes import LANES_PATH, Trigger, parse_lanes
+from pikaci.screen import as_utf8, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,19 +150,6 @@ def target_filter(lanes: Lanes, target_id: str, changed_paths: Sequence[str]) ->
     return TargetFilter(runs=deciding[0].selected, reason=reason, globs=globs)
 
 
-def as_utf8(path: str) -> str:
-    r"""A path in which bytes that aren't UTF-8 are written `\xNN`: every encoder takes it."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def as_shown(path: str) -> str:
-    """A path for a line of text: control characters and bytes that aren't UTF-8 are escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in as_utf8(path)
-    )
-
-
 def _selection(lane: Lane, lanes: Lanes, changed_paths: Sequence[str]) -> Selection:
     if lane.trigger is Trigger.NIGHTLY:
         at = f"nightly at {lanes.nightly_schedule_utc} UTC, not selected by changes"
@@ -170,7 +158,7 @@ def _selection(lane: Lane, lanes: Lanes, changed_paths: Sequence[str]) -> Select
         return Selection(lane, selected=True, reason="no path filter: always")
     for path in changed_paths:
         if glob := lane.globs.match(path):
-            reason = f"{as_shown(path)} matches {glob}"
+            reason = f"{one_line(path)} matches {one_line(glob)}"
             return Selection(lane, True, reason, path, glob)  # noqa: FBT003 - the class's 2nd field
     files, globs = _counted(len(changed_paths), "changed file"), _counted(len(lane.paths), "glob")
     return Selection(lane, selected=False, reason=f"none of {files} matches its {globs}")

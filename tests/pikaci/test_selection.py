@@ -11,8 +11,6 @@ from pikaci.lanes import parse_lanes
 from pikaci.selection import (
     Selection,
     SelectionReport,
-    as_shown,
-    as_utf8,
     lanes_at,
     select,
     select_change,
@@ -165,11 +163,6 @@ def test_a_target_runs_if_one_of_its_branch_lanes_is_selected(
 
 def test_a_target_filter_names_the_globs_it_asked() -> None:
     assert target_filter(LANES, "linux", []).globs == ("rust/**", "*.lock", "android/**")
-
-
-def test_paths_are_shown_on_one_line() -> None:
-    assert as_utf8("é\udce9\n") == "é\\xe9\n"
-    assert as_shown("é\udce9\n") == "é\\xe9\\n"
 
 
 def git(repo: Path, *args: str) -> str:

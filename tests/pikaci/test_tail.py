@@ -7,21 +7,23 @@ from pikaci.render.tail import Tails
 if TYPE_CHECKING:
     from pathlib import Path
 
+BEGUN = b"pikaci> prepare_directories passed (0 ms)\n"
+
 
 def test_whole_lines_are_shown_as_they_come_and_the_rest_at_the_end(tmp_path: Path) -> None:
     shown: list[tuple[str, str]] = []
     tails = Tails(lambda job, line: shown.append((job, line)))
     log = tmp_path / "host.log"
-    tails.follow("it", [log])
+    tails.follow("it", tmp_path)
     tails.poll()
     assert shown == []
-    log.write_bytes(b"one\nhal")
+    log.write_bytes(BEGUN + b"one\nhal")
     tails.poll()
     assert shown == [("it", "one")]
-    log.write_bytes(b"one\nhalf\nend\xff")
-    tails.drain("it")
+    log.write_bytes(BEGUN + b"one\nhalf\nend\xff")
+    tails.end("it")
     assert shown == [("it", "one"), ("it", "half"), ("it", "end\ufffd")]
-    tails.drain("it")
+    tails.end("it")
     assert len(shown) == 3
 
 
@@ -29,8 +31,25 @@ def test_another_attempt_is_followed_from_its_beginning(tmp_path: Path) -> None:
     shown: list[str] = []
     tails = Tails(lambda _job, line: shown.append(line))
     for number in (1, 2):
-        log = tmp_path / f"{number}.log"
-        log.write_text(f"attempt {number}\n")
-        tails.follow("it", [log])
-        tails.drain("it")
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        (directory / "host.log").write_bytes(BEGUN + b"attempt %d\n" % number)
+        tails.follow("it", directory)
+        tails.end("it")
     assert shown == ["attempt 1", "attempt 2"]
+
+
+def test_what_a_prepare_prints_is_shown_once_for_all_jobs_that_need_it(tmp_path: Path) -> None:
+    shown: list[tuple[str, str]] = []
+    tails = Tails(lambda speaker, line: shown.append((speaker, line)))
+    for job in ("a", "b"):
+        (tmp_path / job).mkdir()
+        text = b"pikaci> preparing dep\ndep> one\ndep> two\n" + BEGUN + b"dep> of the job\n"
+        (tmp_path / job / "host.log").write_bytes(text)
+    tails.follow_prepare("dep", "a", tmp_path / "a")
+    tails.drain("dep")
+    assert shown == [("dep", "one"), ("dep", "two"), ("a", "dep> of the job")]
+    for job in ("a", "b"):
+        tails.follow(job, tmp_path / job)
+        tails.end(job)
+    assert shown[3:] == [("b", "dep> of the job")]

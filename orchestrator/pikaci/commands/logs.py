@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jerichoci.lines import LineSplitter
 from jerichoci.log import read_log
 from pikaci import options
+from pikaci.screen import has_colours, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from jerichoci.status import LogKind
     from jerichoci.store import RunStore
@@ -66,14 +69,14 @@ def command(
     if follow:
         _follow(store, run_id, jobs, kinds)
         return
+    printer = _Printer()
     for name in jobs:
         if len(jobs) > 1:
-            _write(f"==> {name} <==\n".encode())
+            printer.head(name)
         for each in kinds:
-            offset = 0
-            while data := store.load_logs(run_id, name, each, offset, CHUNK_BYTES).data:
-                offset += len(data)
-                _write(data)
+            for _ in _pieces(store, run_id, name, each, printer):
+                break
+    printer.end()
 
 
 def _jobs(store: RunStore, run_id: str, job: str | None) -> list[str]:
@@ -94,8 +97,8 @@ def _follow(store: RunStore, run_id: str, jobs: list[str], kinds: Sequence[LogKi
     from jerichoci.errors import RecordError
     from jerichoci.store import FOLLOW_INTERVAL_SECS
 
-    label = len(jobs) > 1
-    followers = [_lines(store, run_id, job, kind, label=label) for job in jobs for kind in kinds]
+    printer = _Printer(labels=len(jobs) > 1)
+    followers = [_pieces(store, run_id, job, kind, printer) for job in jobs for kind in kinds]
     while True:
         is_over = store.is_over(run_id)
         if is_over and (why := store.summary(run_id).unreadable):
@@ -106,29 +109,70 @@ def _follow(store: RunStore, run_id: str, jobs: list[str], kinds: Sequence[LogKi
         for follower in followers:
             next(follower)
         if is_over:
+            printer.end()
             return
         time.sleep(FOLLOW_INTERVAL_SECS)
 
 
-def _lines(store: RunStore, run_id: str, job: str, kind: LogKind, *, label: bool) -> Iterator[None]:
-    """Print what is new of one log each time it is asked, whole lines if they are labelled."""
+def _pieces(
+    store: RunStore, run_id: str, job: str, kind: LogKind, printer: _Printer
+) -> Iterator[None]:
+    """Print what is new of one log each time it is asked."""
     path = store.log_path(run_id, job, kind)
-    offset, rest = 0, b""
+    offset = 0
     while True:
         while data := read_log(path, offset, CHUNK_BYTES).data:
             offset += len(data)
-            if label:
-                *lines, rest = (rest + data).split(b"\n")
-                data = b"".join(f"{job}> ".encode() + line + b"\n" for line in lines)
-            _write(data)
+            printer.write(job, path, data)
         newest = store.log_path(run_id, job, kind)
         if newest == path:
             yield
         else:
             # Another attempt has begun, and all of the one before is printed.
-            path, offset, rest = newest, 0, b""
+            path, offset = newest, 0
 
 
-def _write(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+class _Printer:
+    """Prints logs, each from a line of its own on: bytes as they are, or lines.
+
+    Lines have labels, or colours at most, for a terminal.
+    """
+
+    def __init__(self, *, labels: bool = False) -> None:
+        self._labels = labels
+        self._is_terminal = sys.stdout.isatty()
+        self._colours = has_colours(sys.stdout)
+        self._unfinished: dict[Path, tuple[str, LineSplitter]] = {}
+        self._last: Path | None = None
+        self._is_cut = False
+
+    def head(self, job: str) -> None:
+        """Begin the logs of a job."""
+        self.end()
+        self._put(None, f"==> {job} <==\n".encode())
+
+    def write(self, job: str, log: Path, data: bytes) -> None:
+        """Print what is next in a log."""
+        if self._labels or self._is_terminal:
+            _, lines = self._unfinished.setdefault(log, (job, LineSplitter()))
+            data = b"".join(self._line(job, line) for line in lines.feed(data))
+        self._put(log, data)
+
+    def end(self) -> None:
+        """Print the last lines that have no end."""
+        for log, (job, lines) in self._unfinished.items():
+            self._put(log, b"".join(self._line(job, line) for line in lines.end()))
+        self._unfinished.clear()
+
+    def _line(self, job: str, line: bytes) -> bytes:
+        if self._is_terminal:
+            text = shown(line.decode("utf-8", "replace"), colours=self._colours)
+            line = text.encode(sys.stdout.encoding, "backslashreplace")
+        return (f"{job}> ".encode() if self._labels else b"") + line + b"\n"
+
+    def _put(self, log: Path | None, data: bytes) -> None:
+        if data:
+            separator = b"\n" if self._is_cut and log != self._last else b""
+            sys.stdout.buffer.write(separator + data)
+            sys.stdout.buffer.flush()
+            self._last, self._is_cut = log, not data.endswith(b"\n")

@@ -163,7 +163,8 @@ async def _filtered(
         return (), (), None
     from pikaci.changes import changed_since
     from pikaci.lanes import load_lanes
-    from pikaci.selection import as_utf8, target_filter
+    from pikaci.screen import as_utf8
+    from pikaci.selection import target_filter
 
     change = await changed_since(planned.tree.root, rev)
     shown = tuple(as_utf8(path) for path in change.paths)

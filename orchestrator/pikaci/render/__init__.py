@@ -67,11 +67,8 @@ def open_reporter(output: str, state: StateLayout, *, print_logs: bool) -> Itera
     with ExitStack() as held:
         feeds = []
         data = _data(output)
-        if data and sys.stdout:
+        if data:
             feeds.append(held.enter_context(feeding(Out(sys.stdout, "stdout"), data)))
-        if not sys.stderr:
-            yield Reporter([*feeds], lambda: None)
-            return
         people = _people(state, print_logs=print_logs)
         human = held.enter_context(feeding(Out(sys.stderr, "stderr"), people))
         yield Reporter([*feeds, human], human.stopping)

@@ -15,18 +15,20 @@ from jerichoci.event import (
 )
 from pikaci.render.tail import Tails
 from pikaci.render.words import (
-    HOST,
     STOPPING,
     between,
     duration,
     failure_tail,
     job_end,
+    prepare_tail,
     run_end,
     run_start,
 )
+from pikaci.screen import has_colours, one_line, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from jerichoci.event import EventBase
     from jerichoci.layout import StateLayout
@@ -41,7 +43,10 @@ class Plain:
         self._state = state
         self._out = out
         self._tails = Tails(self._show) if print_logs else None
+        self._colours = has_colours(out)
         self._run_id = ""
+        self._tellers: dict[str, str] = {}
+        """A job that needs a prepare, by the prepare's id."""
 
     def emit(self, event: EventBase) -> None:
         """Say what an event says."""
@@ -51,24 +56,42 @@ class Plain:
                 self._say(
                     f"{run_start(run)}: {run.target_id}, snapshot {(run.snapshot_id or '')[:12]}"
                 )
-            case PrepareStarted(node_id=node_id):
+            case PrepareStarted(node_id=node_id, needed_by=jobs):
                 self._say(f"prepare {node_id} ...")
-            case PrepareFinished(node_id=node_id, cached=cached, duration_ms=took, cause=cause):
-                how = "cached" if cached else f"{event.outcome} in {duration(took)}"
-                self._say(f"prepare {node_id} {how}" + (f": {cause.message}" if cause else ""))
+                self._begin_prepare(node_id, jobs)
+            case PrepareFinished():
+                self._end_prepare(event)
             case JobStarted(job_id=job_id, attempt=attempt):
                 again = f" (attempt {attempt})" if attempt > 1 else ""
                 self._say(f"job {job_id} started{again}")
-                self._follow(job_id, attempt)
+                if self._tails:
+                    self._tails.follow(job_id, self._logs(job_id, attempt))
             case JobFinished(job=job):
                 self._end_job(job)
             case RunFinished(run=run):
                 for line in run_end(self._state, run):
                     self._say(line)
 
+    def _begin_prepare(self, node_id: str, jobs: Sequence[str]) -> None:
+        for job_id in jobs[:1]:
+            self._tellers[node_id] = job_id
+            if self._tails:
+                self._tails.follow_prepare(node_id, job_id, self._logs(job_id, 1))
+
+    def _end_prepare(self, event: PrepareFinished) -> None:
+        if self._tails:
+            self._tails.drain(event.node_id)
+        how = "cached" if event.cached else f"{event.outcome} in {duration(event.duration_ms)}"
+        why = f": {event.cause.message}" if event.cause else ""
+        self._say(f"prepare {event.node_id} {how}{why}")
+        teller = self._tellers.get(event.node_id)
+        if teller and not self._tails:
+            for line in prepare_tail(self._logs(teller, 1), event):
+                self._show(event.node_id, line)
+
     def _end_job(self, job: JobRecord) -> None:
         if self._tails:
-            self._tails.drain(job.id)
+            self._tails.end(job.id)
         took = between(job.started_at, job.finished_at)
         self._say(f"job {job.id} {job_end(job)}" + (f" in {took}" if took else ""))
         if not self._tails:
@@ -84,17 +107,14 @@ class Plain:
         if self._tails:
             self._tails.poll()
 
-    def _follow(self, job_id: str, attempt: int) -> None:
-        if self._tails:
-            directory = self._state.run(self._run_id).attempt(job_id, attempt)
-            self._tails.follow(job_id, [directory / "host.log", directory / "guest.log"])
+    def _logs(self, job_id: str, attempt: int) -> Path:
+        return self._state.run(self._run_id).attempt(job_id, attempt)
 
     def _say(self, text: str) -> None:
-        self._out.write(f"pikaci: {text}\n")
+        self._out.write(f"pikaci: {one_line(text)}\n")
 
-    def _show(self, job_id: str, line: str) -> None:
-        if not line.startswith(HOST):  # else told as events already
-            self._out.write(f"{job_id}> {line}\n")
+    def _show(self, speaker: str, line: str) -> None:
+        self._out.write(f"{speaker}> {shown(line, colours=self._colours)}\n")
 
 
 @contextmanager

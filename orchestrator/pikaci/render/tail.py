@@ -1,65 +1,141 @@
-"""Following the logs of running jobs, for those who want to see everything."""
+"""Reading the logs of a run's jobs for people: who printed each line, job or prepare.
+
+A host log tells of the prepares first (`ID> line`), then has what the job itself printed; what
+pikaci says in it was told as events.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
+from jerichoci.ids import is_id
 from jerichoci.lines import LineSplitter
 from jerichoci.log import read_log
+from jerichoci.status import PhaseName
+from pikaci.screen import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 CHUNK_BYTES = 1024 * 1024
+FIRST_LINES = 5
+LAST_LINES = 20
+LONGEST = 2000
+"""Characters of a line that an excerpt shows."""
+HOST = "pikaci> "
+"""Begins what the host did, in a host log."""
+BEGUN = f"{HOST}{PhaseName.PREPARE_DIRECTORIES} "
+"""From here on a host log has what the job prints."""
+
+Said = tuple[str, str]
+"""Who printed a line, and the line."""
 
 
-class Tail:
-    """One log, read on from where it was read to."""
+class Log:
+    """One log of a job, read on from where it was read to."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, job_id: str) -> None:
         self.path = path
+        self._job_id = job_id
+        self._is_host = path.name == "host.log"
+        self._speaker = "" if self._is_host else job_id
         self._offset = 0
         self._lines = LineSplitter()
 
-    def step(self) -> list[bytes] | None:
+    def step(self) -> list[Said] | None:
         """The next lines; None at the log's end."""
         chunk = read_log(self.path, self._offset, CHUNK_BYTES)
         self._offset = chunk.next_offset
-        return self._lines.feed(chunk.data) if chunk.data else None
+        return list(self._heard(self._lines.feed(chunk.data))) if chunk.data else None
 
-    def end(self) -> list[bytes]:
-        """The unfinished last line."""
-        return self._lines.end()
+    def rest(self) -> Iterator[Said]:
+        """All that is there, and is not read yet."""
+        while (said := self.step()) is not None:
+            yield from said
+        yield from self._heard(self._lines.end())
+
+    def _heard(self, lines: Iterable[bytes]) -> Iterator[Said]:
+        for raw in lines:
+            line = raw.decode("utf-8", "replace")
+            if self._is_host and line.startswith(HOST):
+                if line.startswith(BEGUN):
+                    self._speaker = self._job_id
+                continue
+            if self._speaker != self._job_id:
+                name, mark, text = line.partition("> ")
+                if mark and is_id(name):
+                    self._speaker, line = name, text
+            yield self._speaker, line
+
+
+def excerpt(directory: Path, job_id: str, speaker: str) -> Iterator[str]:
+    """The first and the last lines that a job, or a prepare it needs, printed in an attempt."""
+    for name in ("guest.log", "host.log"):
+        first: list[str] = []
+        last: deque[str] = deque(maxlen=LAST_LINES)
+        count = 0
+        for who, line in Log(directory / name, job_id).rest():
+            if who == speaker:
+                count += 1
+                (first if count <= FIRST_LINES else last).append(line)
+        if count:
+            break
+    yield from map(_cut, first)
+    if left_out := count - len(first) - len(last):
+        yield f"... {left_out} line{'s' if left_out > 1 else ''} ..."
+    yield from map(_cut, last)
+
+
+def _cut(line: str) -> str:
+    text = shown(line, colours=True)
+    more = len(shown(text)) - LONGEST
+    return f"{shown(text)[:LONGEST]} ... {more} more characters" if more > 0 else text
 
 
 class Tails:
-    """The logs being followed; each line goes to `show` with its job's id."""
+    """The logs being followed; each line goes to `show` with the id of who printed it."""
 
     def __init__(self, show: Callable[[str, str], None]) -> None:
         self._show = show
-        self._tails: dict[str, list[Tail]] = {}
+        self._logs: dict[str, list[Log]] = {}
+        self._told_by: dict[str, str] = {}
 
-    def follow(self, job_id: str, paths: Sequence[Path]) -> None:
-        """Follow a job's logs from their beginning, once its former logs are shown."""
-        if [tail.path for tail in self._tails.get(job_id, [])] == list(paths):
+    def follow(self, job_id: str, directory: Path) -> None:
+        """Follow the logs of a job's attempt, once its former logs are shown."""
+        logs = self._logs.get(job_id)
+        if logs and logs[0].path.parent == directory:
             return
-        self.drain(job_id)
-        self._tails[job_id] = [Tail(path) for path in paths]
+        self.end(job_id)
+        names = ("host.log", "guest.log")
+        self._logs[job_id] = [Log(directory / name, job_id) for name in names]
 
-    def drain(self, job_id: str) -> None:
+    def follow_prepare(self, node_id: str, job_id: str, directory: Path) -> None:
+        """Follow a prepare in the log of one of the jobs that need it."""
+        self._told_by[node_id] = job_id
+        if job_id not in self._logs:
+            self.follow(job_id, directory)
+
+    def drain(self, node_id: str) -> None:
+        """Show all that a prepare has printed so far."""
+        job_id = self._told_by.get(node_id, "")
+        for log in self._logs.get(job_id, []):
+            while (said := log.step()) is not None:
+                self._show_all(job_id, said)
+
+    def end(self, job_id: str) -> None:
         """Show all that is there of a job's logs, the unfinished last lines too."""
-        for tail in self._tails.pop(job_id, []):
-            while (lines := tail.step()) is not None:
-                self._show_all(job_id, lines)
-            self._show_all(job_id, tail.end())
+        for log in self._logs.pop(job_id, []):
+            self._show_all(job_id, log.rest())
 
     def poll(self) -> None:
         """Show what is new everywhere, a limited piece of each log."""
-        for job_id, tails in self._tails.items():
-            for tail in tails:
-                self._show_all(job_id, tail.step() or [])
+        for job_id, logs in self._logs.items():
+            for log in logs:
+                self._show_all(job_id, log.step() or [])
 
-    def _show_all(self, job_id: str, lines: Iterable[bytes]) -> None:
-        for line in lines:
-            self._show(job_id, line.decode("utf-8", "replace"))
+    def _show_all(self, job_id: str, said: Iterable[Said]) -> None:
+        for speaker, line in said:
+            if speaker and self._told_by.get(speaker, job_id) == job_id:
+                self._show(speaker, line)

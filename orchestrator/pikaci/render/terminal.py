@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from rich.ansi import AnsiDecoder
 from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
@@ -24,18 +25,21 @@ from jerichoci.event import (
 )
 from jerichoci.log import last_lines
 from jerichoci.status import Outcome, PhaseName, Status
+from pikaci.render.tail import HOST
 from pikaci.render.words import (
     STOPPING,
     between,
     duration,
     failure_tail,
     job_end,
+    prepare_tail,
     run_end,
     run_start,
 )
+from pikaci.screen import has_colours, one_line, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from typing import IO
 
@@ -45,10 +49,9 @@ if TYPE_CHECKING:
     from pikaci.render.out import Out
 
 REFRESH_PER_SECOND = 8
+RUNNING = "running"
 LAST_WORD_WINDOW = 4096
 """Bytes of a log to look through for its last line."""
-LAST_WORD_JOBS = 8
-"""Jobs whose logs are looked through for a builder's last line; the first one mostly has it."""
 STYLES = {
     "passed": "green",
     "failed": "bold red",
@@ -67,7 +70,7 @@ class Line:
     since: float
     phase: str = ""
     logs: Path | None = None
-    """The directory of an attempt's logs."""
+    """The directory of the logs that have what it prints."""
 
 
 class Terminal:
@@ -77,9 +80,10 @@ class Terminal:
         self._state = state
         self._console = console
         self._run_id = ""
-        self._job_ids: list[str] = []
         self._lines: dict[str, Line] = {}
         self._spinner = Spinner("dots")
+        self._has_colours = has_colours(console.file)
+        self._colours = AnsiDecoder()
 
     def __rich__(self) -> Group:
         """What is going on, as rich draws it."""
@@ -93,20 +97,19 @@ class Terminal:
         for line in list(self._lines.values()):
             said = self._last_word(line)
             if said:
-                text = Text(f"  {said}", style="dim", overflow="ellipsis")
+                text = Text(f"  {line.name}> {said}", style="dim", overflow="ellipsis")
                 text.no_wrap = True
                 yield text
 
     def _last_word(self, line: Line) -> str | None:
-        if line.logs:
-            guest, host = (line.logs / name for name in ("guest.log", "host.log"))
-            said = last_lines(guest, 1, LAST_WORD_WINDOW) or last_lines(host, 1, LAST_WORD_WINDOW)
-            return f"{line.name}> {said[0]}" if said else None
-        for job_id in self._job_ids[:LAST_WORD_JOBS]:
-            log = self._state.run(self._run_id).attempt(job_id, 1) / "host.log"
-            for text in reversed(last_lines(log, LAST_WORD_WINDOW, LAST_WORD_WINDOW)):
-                if text.startswith(f"{line.name}> "):
-                    return text
+        if not line.logs:
+            return None
+        prefix = "" if line.what == RUNNING else f"{line.name}> "
+        for name in ("guest.log", "host.log") if line.what == RUNNING else ("host.log",):
+            for text in reversed(last_lines(line.logs / name, LAST_WORD_WINDOW, LAST_WORD_WINDOW)):
+                said = shown(text.removeprefix(prefix))
+                if text.startswith(prefix) and not text.startswith(HOST) and said:
+                    return said
         return None
 
     def emit(self, event: EventBase) -> None:
@@ -114,14 +117,14 @@ class Terminal:
         match event:
             case RunStarted(run=run):
                 self._begin(run)
-            case PrepareStarted(node_id=node_id):
-                self._lines[node_id] = Line("preparing", node_id, time.monotonic())
+            case PrepareStarted(node_id=node_id, needed_by=jobs):
+                logs = self._logs(jobs[0], 1) if jobs else None
+                self._lines[node_id] = Line("preparing", node_id, time.monotonic(), logs=logs)
             case PrepareFinished(node_id=node_id):
-                self._lines.pop(node_id, None)
-                self._prepared(event)
+                self._prepared(event, self._lines.pop(node_id, None))
             case JobStarted(job_id=job_id, attempt=attempt):
-                logs = self._state.run(self._run_id).attempt(job_id, attempt)
-                self._lines[f"job {job_id}"] = Line("running", job_id, time.monotonic(), logs=logs)
+                logs = self._logs(job_id, attempt)
+                self._lines[f"job {job_id}"] = Line(RUNNING, job_id, time.monotonic(), logs=logs)
             case JobPhase(job_id=job_id, phase=phase, outcome=outcome):
                 line = self._lines.get(f"job {job_id}")
                 if line and outcome is Outcome.STARTED:
@@ -134,16 +137,16 @@ class Terminal:
 
     def _begin(self, run: RunRecord) -> None:
         self._run_id = run.run_id
-        self._job_ids = [job.id for job in run.jobs]
-        self._console.print(Text.assemble((run.target_id, "bold"), f"  {run.target_description}"))
+        self._console.print(
+            Text.assemble((run.target_id, "bold"), f"  {one_line(run.target_description)}")
+        )
         self._console.print(Text(run_start(run), style="dim"))
 
     def _end_job(self, job: JobRecord) -> None:
         self._lines.pop(f"job {job.id}", None)
         took = between(job.started_at, job.finished_at)
         self._done(job.status, f"job {job.id} {job_end(job)}", took)
-        for said in failure_tail(self._state, self._run_id, job):
-            self._console.print(Text(f"  {job.id}> {said}"), soft_wrap=True)
+        self._show(job.id, failure_tail(self._state, self._run_id, job))
 
     def stopping(self) -> None:
         """Say that the run was told to end."""
@@ -156,17 +159,29 @@ class Terminal:
         self._lines.clear()
         for index, said in enumerate(run_end(self._state, run)):
             style = "dim" if index else STYLES[run.status]
-            self._console.print(Text(said, style=style), soft_wrap=True)
+            self._console.print(Text(one_line(said), style=style), soft_wrap=True)
 
-    def _prepared(self, event: PrepareFinished) -> None:
+    def _prepared(self, event: PrepareFinished, line: Line | None) -> None:
         why = f": {event.cause.message}" if event.cause else ""
         how = "cached" if event.cached else str(event.outcome)
         took = "" if event.cached else duration(event.duration_ms)
         self._done(event.outcome, f"prepare {event.node_id} {how}{why}", took)
+        if line and line.logs:
+            self._show(event.node_id, prepare_tail(line.logs, event))
+
+    def _logs(self, job_id: str, attempt: int) -> Path:
+        return self._state.run(self._run_id).attempt(job_id, attempt)
+
+    def _show(self, speaker: str, lines: Iterable[str]) -> None:
+        for line in lines:
+            text = self._colours.decode_line(shown(line, colours=self._has_colours))
+            self._console.print(Text.assemble(f"  {speaker}> ", text), soft_wrap=True)
 
     def _done(self, status: Status | Outcome, text: str, took: str) -> None:
         mark = Text(f"{MARKS[status]} ", style=STYLES[status])
-        self._console.print(Text.assemble(mark, text, (f"  {took}", "dim")), soft_wrap=True)
+        self._console.print(
+            Text.assemble(mark, one_line(text), (f"  {took}", "dim")), soft_wrap=True
+        )
 
 
 @contextmanager

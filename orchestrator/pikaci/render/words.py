@@ -1,20 +1,20 @@
-"""What the renderers say in common: durations, ends of jobs and runs, what a failure said last."""
+"""What the renderers say in common: durations, ends of jobs and runs, what a failure said."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jerichoci.log import last_lines
-from jerichoci.status import PhaseName, Status
+from jerichoci.status import Outcome, Status
+from pikaci.render.tail import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from jerichoci.event import PrepareFinished
     from jerichoci.layout import StateLayout
     from jerichoci.record import JobRecord, RunRecord
 
-FAILURE_LINES = 20
 SECOND_MS = 1000
 MINUTE_SECS = 60
 
@@ -52,38 +52,21 @@ def job_end(job: JobRecord) -> str:
     return f"{job.status}{kind}{why}"
 
 
-HOST = "pikaci> "
-"""Begins what the host did, in a host log."""
-LAUNCHED = f"{HOST}{PhaseName.LAUNCH_GUEST} "
 STOPPING = "ending: jobs get 10 s to end by themselves; Ctrl-C again ends them now"
 
 
+def prepare_tail(directory: Path, event: PrepareFinished) -> Iterator[str]:
+    """What a failed prepare printed, by the logs of a job that needs it."""
+    if event.outcome is Outcome.FAILED:
+        yield from excerpt(directory, directory.parent.parent.name, event.node_id)
+
+
 def failure_tail(state: StateLayout, run_id: str, job: JobRecord) -> Iterator[str]:
-    """The last lines that a failed job printed, or the builders that failed it."""
-    if job.status is not Status.FAILED:
-        return
-    directory = _logs(state, run_id, job)
-    # What a job prints is in guest.log if it has a guest, else in host.log.
-    own = last_lines(directory / "guest.log", FAILURE_LINES + 1)
-    if not own:
-        own = _in_host_log(directory / "host.log")
-    if len(own) > FAILURE_LINES:
-        yield f"[the last {FAILURE_LINES} lines]"
-    yield from own[-FAILURE_LINES:]
-
-
-def _in_host_log(path: Path) -> list[str]:
-    lines = last_lines(path, FAILURE_LINES * 3)
-    launches = [number for number, line in enumerate(lines) if line.startswith(LAUNCHED)]
-    said = lines[launches[-1] :] if launches else lines
-    return [line for line in said if not line.startswith(HOST)]
-
-
-def _logs(state: StateLayout, run_id: str, job: JobRecord) -> Path:
-    """The directory of the last attempt's logs."""
-    run = state.run(run_id)
-    log = run.root / job.host_log_path if job.host_log_path else None
-    return log.parent if log else run.attempt(job.id, 1)
+    """What a failed job printed, the middle of much left out."""
+    if job.status is Status.FAILED:
+        run = state.run(run_id)
+        log = run.root / job.host_log_path if job.host_log_path else None
+        yield from excerpt(log.parent if log else run.attempt(job.id, 1), job.id, job.id)
 
 
 def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
@@ -99,12 +82,19 @@ def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
         yield f"host {host} was passed over: {reason}"
     yield f"record {state.run(run.run_id).root}"
     if run.status is Status.FAILED:
-        bad = next((job for job in run.jobs if job.status is Status.FAILED), None)
-        option = f" --job {bad.id}" if bad else ""
-        yield f"all of it: pikaci logs {run.run_id}{option}"
+        yield from _failed_jobs(state, run)
         yield f"again on the same snapshot: pikaci rerun {run.run_id} --failed"
-        if bad and (state.run(run.run_id).scratch / f"{bad.id}-{bad.attempt}").is_dir():
-            yield f"what it ran in is kept: pikaci shell {run.run_id} {bad.id}"
+
+
+def _failed_jobs(state: StateLayout, run: RunRecord) -> Iterator[str]:
+    bad = [job for job in run.jobs if job.status is Status.FAILED]
+    if not bad:
+        yield f"all of it: pikaci logs {run.run_id}"
+    for job in bad:
+        what = f"job {job.id} {job_end(job)}" if len(bad) > 1 else "all of it"
+        yield f"{what}: pikaci logs {run.run_id} --job {job.id}"
+        if (state.run(run.run_id).scratch / f"{job.id}-{job.attempt}").is_dir():
+            yield f"what it ran in is kept: pikaci shell {run.run_id} {job.id}"
 
 
 def run_start(run: RunRecord) -> str:

@@ -1,0 +1,140 @@
+"""The command line from end to end: errors become one sentence and an exit code."""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from jerichoci.errors import (
+    EXIT_CANCELLED,
+    EXIT_INFRASTRUCTURE,
+    EXIT_PASSED,
+    EXIT_USAGE,
+    PikaciError,
+)
+from pikaci.cli import pikaci
+from pikaci.screen import one_line
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from _typeshed import ReadableBuffer
+
+GARBAGE_THRESHOLD = 1_000_000
+"""Objects between two collections: more than all that is imported, some tens of megabytes."""
+
+
+def main() -> None:
+    """Run the command line and exit with the contract's code."""
+    # Importing makes objects that stay: looking for garbage among them is a tenth of a short run.
+    gc.set_threshold(GARBAGE_THRESHOLD)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # not where `nohup` has it ignored
+            signal.signal(number, _interrupt)
+    sys.unraisablehook = _not_raised
+    sys.stdout = sys.stdout or io.TextIOWrapper(io.FileIO(os.devnull, "w"))
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(_Unheard((sys.stderr or sys.stdout).fileno(), "w", closefd=False)),
+        encoding=(sys.stderr or sys.stdout).encoding,
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+    code = run(None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(OSError):
+        sys.stdout.flush()
+    # The kernel takes a process down faster than the interpreter takes itself apart.
+    os._exit(code)
+
+
+class _Unheard(io.FileIO):
+    """stderr: that its reader is gone, or has no room, is no reason to end."""
+
+    def write(self, data: ReadableBuffer) -> int:
+        """Write what can be written, and count it all."""
+        with suppress(OSError):
+            super().write(data)
+        return memoryview(data).nbytes
+
+
+def _not_raised(failure: sys.UnraisableHookArgs) -> None:
+    """Let a Ctrl-C in the middle of an import, which can't be raised there, not be lost."""
+    if isinstance(failure.exc_value, KeyboardInterrupt):
+        _say("interrupted")
+        os._exit(EXIT_CANCELLED)
+    sys.__unraisablehook__(failure)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does, so that no child is left; while a run goes on the engine listens."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):
+        raise KeyboardInterrupt
+    handler(number, frame)
+
+
+def run(arguments: list[str] | None) -> int:
+    """Run the command line; the exit code."""
+    try:
+        code = pikaci.main(
+            args=arguments, prog_name="pikaci", standalone_mode=False, auto_envvar_prefix="PIKACI"
+        )
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - every error becomes a sentence and an exit code
+        return _explain(error)
+    return code if isinstance(code, int) else EXIT_PASSED
+
+
+def _explain(error: BaseException) -> int:
+    match error:
+        case PikaciError():
+            _say(str(error))
+            code = error.exit_code
+        case click.exceptions.NoArgsIsHelpError():
+            error.show()
+            code = EXIT_USAGE
+        case click.UsageError():
+            what = error.format_message().rstrip(".")
+            more = f"`{error.ctx.command_path} --help` tells more" if error.ctx else ""
+            _say(what + (" " if what.endswith("?") else "; ") + more if more else what)
+            code = EXIT_USAGE
+        case click.ClickException():
+            _say(error.format_message())
+            code = EXIT_USAGE
+        case click.Abort() | KeyboardInterrupt():
+            _say("interrupted", below="\n" if sys.stderr.isatty() else "")
+            code = EXIT_CANCELLED
+        case BrokenPipeError():
+            # Whoever read stdout has seen enough.
+            code = EXIT_PASSED
+        case SystemExit(code=int(code)):  # click's own: completion
+            pass
+        case OSError():
+            where = f": {error.filename}" if error.filename else ""
+            _say(f"the system refused{where}: {error.strerror or error}")
+            code = EXIT_INFRASTRUCTURE
+        case _:
+            _say(f"pikaci itself failed; the traceback is in {_keep_traceback(error)}")
+            code = EXIT_INFRASTRUCTURE
+    return code
+
+
+def _say(sentence: str, below: str = "") -> None:
+    sys.stderr.write(f"{below}pikaci: {one_line(sentence)}\n")
+    sys.stderr.flush()
+
+
+def _keep_traceback(error: BaseException) -> str:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="pikaci-", suffix=".log", delete=False) as file:
+        file.writelines(traceback.format_exception(error))
+    return file.name

@@ -1,0 +1,221 @@
+"""What of the output of jobs and prepares people see, and how it reaches a screen."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.project import finish, wait_for
+from e2e.terminal import TerminalSession
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from e2e.project import Project
+
+TARGETS = """
+  prepared = {
+    prepare.made = { hostCommand = { command = "echo boom; exit 1"; outputs = [ "y" ]; }; };
+    prepare.built.drv = build "built" "echo bang; exit 1";
+    jobs.a = { needs = [ "made" ]; command = "true"; };
+    jobs.b = { needs = [ "made" "built" ]; command = "true"; };
+  };
+  waits = {
+    prepare.made = {
+      hostCommand.command = "echo begun; until [ -e @go@ ]; do sleep 0.1; done; touch y";
+      hostCommand.outputs = [ "y" ];
+    };
+    prepare.built.drv =
+      build "built" "echo begun; until [ -e @go@ ]; do sleep 0.1; done; echo > $out";
+    jobs.a = { needs = [ "made" "built" ]; command = "echo 'made> from-job'"; };
+  };
+  progress.jobs.it.command = ''
+    echo assertion failed in foo.c:12; for i in $(seq 40); do printf "\\r%3d%%" $i; done; exit 3
+  '';
+  endless.jobs.it.command = ''
+    echo Fatal Python error: Segmentation fault; seq 1000; exit 3
+  '';
+  several.jobs = {
+    one.command = "echo from-one; exit 3";
+    two = { command = "printf from-two; sleep 60"; timeoutSecs = 1; };
+    three.command = "true";
+  };
+  wild.jobs.it.command = ''
+    printf '\\033]0;a title\\007the reason\\n\\033c\\033[?1049h\\033[2J\\n\\033[31mred\\033[0m\\n'
+    printf '\\033]0;never ended\\nnot swallowed\\n\\b\\016\\0\\233more\\n'; exit 3
+  '';
+  cut.jobs = { a.command = "printf from-a; exit 3"; b.command = "printf from-b"; };
+"""
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    project.define(TARGETS.replace("@go@", str(go(project))))
+    return project
+
+
+def go(project: Project) -> Path:
+    return project.state.with_name("go")
+
+
+def lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines()]
+
+
+def node(project: Project, name: str) -> str:
+    starts = [event for event in project.events() if event["event"] == "prepare_started"]
+    found: str = next(row["node_id"] for row in starts if row["node_id"].startswith(name))
+    return found
+
+
+@pytest.mark.parametrize("flags", [(), ("-L",)])
+def test_what_a_failed_prepare_printed_is_shown_once_under_its_id(
+    project: Project, flags: tuple[str, ...]
+) -> None:
+    done = project.pikaci("run", "prepared", *flags)
+    assert done.code == 1
+    said = done.err.splitlines()
+    assert [line for line in said if line.endswith("> boom")] == ["made> boom"]
+    built = node(project, "built")
+    assert [line for line in said if line.endswith("> bang")] == [f"{built}> bang"]
+
+
+@pytest.mark.parametrize("flags", [(), ("-L",)])
+def test_so_it_is_on_a_terminal(project: Project, flags: tuple[str, ...]) -> None:
+    with TerminalSession(
+        project.argv("run", "prepared", *flags), project.root, project.env()
+    ) as screen:
+        assert screen.wait() == 1
+    said = screen.text[screen.text.index("prepare made") :]
+    assert "made> boom" in said if not flags else "made> boom" in screen.text
+    assert "a> " not in screen.text
+    assert f"{node(project, 'built')}> bang" in screen.text
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_prepares_print_is_shown_as_it_comes(
+    project: Project,
+    terminal: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    argv = project.argv("run", "waits", "-L")
+    if terminal:
+        with TerminalSession(argv, project.root, project.env()) as screen:
+            screen.wait_for("made> begun")
+            screen.wait_for(f"{node(project, 'built')}> begun")
+            go(project).touch()
+            assert screen.wait() == 0
+            text = screen.text
+    else:
+        told = project.state.with_name("told")
+        with told.open("wb") as file:
+            running = project.start("run", "waits", "-L", stderr=file)
+        wait_for(lambda: told.read_text().count("> begun") == 2)
+        go(project).touch()
+        assert finish(running).code == 0
+        text = told.read_text()
+    shown = lines(text)
+    assert shown.count("made> begun") == 1
+    assert shown.count(f"{node(project, 'built')}> begun") == 1
+    assert shown.count("a> made> from-job") == 1
+
+
+def test_progress_does_not_hide_what_was_said_before(project: Project) -> None:
+    said = project.pikaci("run", "progress").err.splitlines()
+    assert [line for line in said if line.startswith("it> ")] == [
+        "it> assertion failed in foo.c:12",
+        "it>  40%",
+    ]
+
+
+def test_of_long_output_the_beginning_and_the_end_are_shown(project: Project) -> None:
+    said = project.pikaci("run", "endless").err.splitlines()
+    shown = [line.removeprefix("it> ") for line in said if line.startswith("it> ")]
+    assert shown[:2] == ["Fatal Python error: Segmentation fault", "1"]
+    assert shown[5:7] == ["... 976 lines ...", "981"]
+    assert shown[-1] == "1000"
+
+
+@pytest.mark.parametrize("flags", [(), ("-L",), ("--output", "json")])
+def test_every_failed_job_is_named_at_the_end_with_its_log(
+    project: Project, flags: tuple[str, ...]
+) -> None:
+    done = project.pikaci("run", "several", *flags)
+    assert done.code == 1
+    run_id = project.run_ids()[-1]
+    end = done.err[done.err.index("pikaci: record ") :]
+    one, two = (
+        next(line for line in end.splitlines() if f"job {name}" in line) for name in ("one", "two")
+    )
+    assert one.endswith(f"exited with 3: pikaci logs {run_id} --job one")
+    assert two.endswith(f"did not end within 1 s: pikaci logs {run_id} --job two")
+    assert "--job three" not in end
+
+
+@pytest.mark.parametrize("flags", [(), ("-L",)])
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_a_screen_gets_text_and_at_most_colours(
+    project: Project, flags: tuple[str, ...], no_color: str
+) -> None:
+    project = project.with_env(NO_COLOR=no_color)
+    with TerminalSession(
+        project.argv("run", "wild", *flags), project.root, project.env()
+    ) as screen:
+        assert screen.wait() == 1
+    shown = [line for line in screen.raw.replace("\x1b[2K", "").splitlines() if "it> " in line]
+    text = "\n".join(shown)
+    assert "it> the reason" in text
+    assert "it> not swallowed" in text
+    assert ("\x1b[31mred" in text) is (not no_color)
+    assert not re.search(r"\x1b(?!\[[0-9;]*m)|[\x00\x07\x08\x0e]", text)
+    assert "\x1b[?1049h" not in screen.raw
+    assert "\x1bc" not in screen.raw
+
+
+def test_elsewhere_there_are_no_escapes_and_logs_have_all_bytes(project: Project) -> None:
+    for flags in ((), ("-L",)):
+        done = project.pikaci("run", "wild", *flags)
+        assert "it> the reason" in done.err.splitlines()
+        assert "it> red" in done.err.splitlines()
+        assert "\x1b" not in done.err
+    running = project.start("logs", "latest")
+    out, _ = running.communicate(timeout=60)
+    assert b"\x1b]0;a title\x07the reason\n\x1bc\x1b[?1049h\x1b[2J\n" in out
+    assert b"\b\x0e\0\x9bmore\n" in out
+
+
+@pytest.mark.parametrize("flags", [(), ("--follow",)])
+def test_logs_on_a_terminal_are_text_and_colours(project: Project, flags: tuple[str, ...]) -> None:
+    project.pikaci("run", "wild")
+    with TerminalSession(
+        project.argv("logs", "latest", *flags), project.root, project.env()
+    ) as screen:
+        assert screen.wait() == 0
+    assert "the reason\r\n" in screen.raw
+    assert "\x1b[31mred\x1b[0m" in screen.raw
+    assert not re.search(r"\x1b(?!\[[0-9;]*m)|[\x00\x07\x08\x0e]", screen.raw)
+
+
+@pytest.mark.parametrize("flags", [(), ("--follow",)])
+def test_a_last_line_without_an_end_is_nobody_elses(
+    project: Project, flags: tuple[str, ...]
+) -> None:
+    for shown in (project.pikaci("run", "cut", "-L").err, project.pikaci("run", "cut").err):
+        assert "a> from-a" in shown.splitlines()
+    label = dict.fromkeys("ab", "") if not flags else {"a": "a> ", "b": "b> "}
+    out = project.pikaci("logs", "latest", *flags).out.splitlines()
+    assert {f"{label['a']}from-a", f"{label['b']}from-b"} <= set(out)
+    assert "from-a\npikaci> " in project.log("a")
+
+
+def test_of_two_logs_each_begins_on_a_line_of_its_own(project: Project) -> None:
+    project.pikaci("run", "cut")
+    for job in "ab":
+        directory = project.run_dir() / "jobs" / job / "attempts/1"
+        (directory / "guest.log").write_text(f"guest-of-{job}")
+    out = project.pikaci("logs", "latest").out
+    assert "guest-of-a\n==> b <==\n" in out
+    assert out.endswith("\nguest-of-b")
+    followed = project.pikaci("logs", "latest", "-f").out.splitlines()
+    assert {"a> guest-of-a", "b> guest-of-b"} <= set(followed)
