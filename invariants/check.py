@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from branches import NoBranchOnName, NoChoiceFrom
-from catalog import LaneRunner, LanesAndTargets
 from credentials import NoSecrets
 from fields import KeySet, NoSecondCopy
 from filters import NoGlobTables, SingleSource
 from imports import ImportDirection, ImportTime
+from lanes import LaneRunner
 from lines import Lines
 from names import FileNames, ForbiddenNames, NoTargetIds
 from programs import ArgvHome
@@ -33,7 +33,6 @@ KINDS: dict[str, type] = {
     "import-time": ImportTime,
     "key-set": KeySet,
     "lane-runner": LaneRunner,
-    "lanes-and-targets": LanesAndTargets,
     "lines": Lines,
     "no-branch-on-name": NoBranchOnName,
     "no-choice-from": NoChoiceFrom,
@@ -133,17 +132,9 @@ def main(arguments: list[str] | None = None) -> int:
     here = Path(__file__).resolve().parent.parent
     parser.add_argument("--root", type=Path, default=here, metavar="DIR", help="the checkout")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
-        "--catalog",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="what `nix eval --json .#pikaci.<system>.catalog` said; may be given again",
-    )
     parser.add_argument("ids", nargs="*", metavar="ID", help="check these only")
     asked = parser.parse_args(arguments)
-    tree = Tree(asked.root.resolve(), tuple(asked.catalog))
+    tree = Tree(asked.root.resolve())
     try:
         rules = read_rules(tree, KINDS)
     except UnreadableError as error:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nixtext import UnknownShapeError, closing, tokens
+from nixtext import NixSyntaxError, closing, tokens
 from tree import Finding, UnreadableError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class NoGlobTables:
                         yield Finding(file, globs[0].line, f"lists the glob {globs[0].text!r}")
                     at = end
                 at += 1
-        except UnknownShapeError as error:
+        except NixSyntaxError as error:
             raise UnreadableError(Finding(file, error.line, str(error))) from None
 
 

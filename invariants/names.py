@@ -7,14 +7,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from catalog import read_lanes, targets_of
-from nixtext import UnknownShapeError, tokens
+from lanes import read_lanes
+from nixtext import NixSyntaxError, tokens
 from tree import Finding, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tree import Tree
+
+_ATTRIBUTE = re.compile(r"^\s*([a-z0-9][a-z0-9_-]*)\s*=", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def words_of(tree: Tree, file: str) -> Iterator[Word]:
             for token in tokens(tree.require(file)):
                 if token.kind != "mark":
                     yield Word(token.text, token.line, token.kind == "string")
-        except UnknownShapeError as error:
+        except NixSyntaxError as error:
             raise UnreadableError(Finding(file, error.line, str(error))) from None
 
 
@@ -83,14 +85,17 @@ class ForbiddenNames:
 
 @dataclass(frozen=True)
 class NoTargetIds:
-    """No string is the id of a target or a lane, or contains one that has a `-` in it."""
+    """No string is the id of a target or a lane, or contains one that has a `-` in it.
+
+    Targets are the attributes that the file `targets` gives values to, one a line.
+    """
 
     lanes: str
     targets: str
 
     def find(self, tree: Tree, files: tuple[str, ...]) -> Iterator[Finding]:
         """Strings that name targets."""
-        ids = {target.id for target in targets_of(tree, self.targets)}
+        ids = set(_ATTRIBUTE.findall(tree.require(self.targets)))
         ids |= {lane.id for lane in read_lanes(tree, self.lanes)}
         compound = "|".join(re.escape(name) for name in sorted(ids) if "-" in name) or "(?!)"
         inside = re.compile(rf"(?<![\w-])(?:{compound})(?![\w-])")

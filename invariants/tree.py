@@ -41,11 +41,10 @@ class UnreadableError(Exception):
 
 
 class Tree:
-    """A checkout, and Nix's own answers about its catalog if there are any."""
+    """A checkout."""
 
-    def __init__(self, root: Path, catalogs: tuple[Path, ...] = ()) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
-        self.catalogs = catalogs
         self._texts: dict[str, str | None] = {}
         self._modules: dict[str, ast.Module] = {}
 

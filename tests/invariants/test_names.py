@@ -52,7 +52,7 @@ def test_strings_are_searched_for_patterns(empty: Checkout) -> None:
 
 def test_ids_of_targets_and_lanes_are_known_in_strings(empty: Checkout) -> None:
     empty.write("lanes.toml", '[[branch.lanes]]\nid = "linux-lane"\ntarget = "hello"\n')
-    empty.write("targets.nix", '{ hello = { trigger = "branch"; }; }')
+    empty.write("targets.nix", "{\n  hello = import ./hello.nix;\n}\n")
     empty.write(
         "a.py",
         'a = "hello"\nb = "say hello"\nc = "run linux-lane now"\nd = "my-linux-lane"\nhello = 1\n',

@@ -22,14 +22,13 @@ FAKE_TOKEN = "gh" + "p_" + "0a1B" * 9
 
 @dataclass(frozen=True)
 class Break:
-    """`new` in place of `old` in a file, or at its end, breaks a rule `above` lines over `at`."""
+    """`new` in place of `old` in a file, or at its end, breaks a rule at the line of `at`."""
 
     rule: str
     file: str
     new: str
     at: str
     old: str = ""
-    above: int = 0
 
 
 BREAKS = [
@@ -53,37 +52,6 @@ BREAKS = [
         'slow = "check-nix";\nin\n{',
         "slow",
         "in\n{",
-    ),
-    Break(
-        "lanes-and-targets-agree",
-        LANES,
-        'target = "gone"',
-        'id = "check-nix"',
-        'target = "check-nix"',
-        above=1,
-    ),
-    Break(
-        "lanes-and-targets-agree",
-        LANES,
-        'command = "true"',
-        'id = "check-nix"',
-        'target = "check-nix"',
-        above=1,
-    ),
-    Break(
-        "lanes-and-targets-agree",
-        LANES,
-        'target = "hello"',
-        'id = "check-nix"',
-        'target = "check-nix"',
-        above=1,
-    ),
-    Break(
-        "lanes-and-targets-agree",
-        "nix/ci/hello.nix",
-        'trigger = "nightly";\n  title = "hello";',
-        "",
-        'title = "hello";',
     ),
     Break("path-filters-in-one-file", "pyproject.toml", '\n[tool.x]\npaths = ["a"]\n', "paths = "),
     Break("no-glob-tables", FRONTEND, '\nRUST = ("rust/**", "*.toml")\n', "RUST"),
@@ -200,7 +168,7 @@ def test_a_broken_rule_is_seen_where_it_is_broken(own: Checkout, broken: Break) 
         own.replace(broken.file, broken.old, broken.new)
     else:
         own.append(broken.file, broken.new)
-    line = own.line_of(broken.file, broken.at) - broken.above if broken.at else 1
+    line = own.line_of(broken.file, broken.at) if broken.at else 1
     done = own.check(broken.rule)
     assert done.returncode == 1
     rule = next(
