@@ -112,17 +112,12 @@ class Engine:
         self._stop = stop
         self._failure: BaseException | None = None
         self._running: set[str] = set()
-        self._selected = self._select()
+        self._selected = request.selected()
         self._jobs: dict[str, asyncio.Task[JobRecord]] = {}
         self._fleet = fleet
         self._departed: list[Runtime] = []
         limit = request.max_jobs or max(1, len(self._plan.jobs))
         self._room = asyncio.Semaphore(limit)
-
-    def _select(self) -> set[str]:
-        wanted = self._request.jobs
-        nodes = {node.id for node in self._plan.jobs if wanted is None or node.job_id in wanted}
-        return self._plan.closure(nodes)
 
     async def run(self) -> None:
         """Run to the terminal record, whatever happens on the way."""

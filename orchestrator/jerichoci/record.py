@@ -148,6 +148,7 @@ class RunRecord(Model):
     rerun_of: RunId | None = None
     target_id: Id
     target_description: str = ""
+    partial: bool = Field(default=False, description="whether jobs were left out: `--job`")
     system: str
     source_root: str | None = None
     source_rev: str | None = None

@@ -50,16 +50,24 @@ class RunRequest:
     skip_reason: str | None = None
     nix: NixOptions = field(default_factory=NixOptions)
 
+    def selected(self) -> set[str]:
+        """The ids of the nodes that are to run: the jobs asked for, and all they need."""
+        asked = {
+            node.id for node in self.plan.jobs if self.jobs is None or node.job_id in self.jobs
+        }
+        return self.plan.closure(asked)
+
 
 def first_record(state: StateLayout, request: RunRequest, plan: Plan) -> RunRecord:
     """The record of a run that has just begun; `plan` is stamped with its id and time."""
-    source = request.source
+    source, selected = request.source, request.selected()
     return RunRecord(
         run_id=plan.run_id or "",
         status=Status.RUNNING,
         rerun_of=request.rerun_of,
         target_id=plan.target_id,
         target_description=plan.target_description,
+        partial=not request.skip_reason and any(node.id not in selected for node in plan.jobs),
         system=plan.system,
         source_root=source.root,
         source_rev=source.rev,
@@ -94,4 +102,5 @@ def skipped_record(record: RunRecord, reason: str) -> RunRecord:
     """The terminal record of a run that filters skip."""
     cause = Cause(code=CauseCode.FILTERED, message=reason)
     jobs = [job.with_(status=Status.SKIPPED, cause=cause, message=reason) for job in record.jobs]
-    return record.with_(status=Status.SKIPPED, message=reason, finished_at=timestamp(), jobs=jobs)
+    end = {"status": Status.SKIPPED, "cause": cause, "message": reason}
+    return record.with_(**end, finished_at=timestamp(), jobs=jobs)

@@ -55,6 +55,7 @@ class RunSummary:
     git_head: str | None = None
     git_dirty: bool | None = None
     rerun_of: str | None = None
+    partial: bool = False
     jobs: tuple[JobSummary, ...] = ()
     unreadable: str | None = None
 
@@ -70,6 +71,7 @@ class RunSummary:
             "status": self.status,
             "failure_kind": self.failure_kind,
             "target_id": self.target_id,
+            "partial": self.partial,
             "created_at": self.created_at,
             "finished_at": self.finished_at,
             "message": self.message,
@@ -115,6 +117,7 @@ def summarise(run_id: str, values: dict[str, Any]) -> RunSummary:
         git_head=_text(values, "git_head"),
         git_dirty=_flag(values, "git_dirty"),
         rerun_of=_text(values, "rerun_of"),
+        partial=_flag(values, "partial") or False,
         jobs=tuple(_job(job) for job in rows(values, "jobs")),
         unreadable=None if _text(values, "status") else "its run.json has no status",
     )

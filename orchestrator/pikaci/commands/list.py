@@ -30,7 +30,7 @@ def command(flake: str | None, state_root: str | None, limit: int, *, as_json: b
         (
             run.run_id,
             run.target_id or "?",
-            "unreadable" if run.unreadable else run.status or "?",
+            "unreadable" if run.unreadable else f"{run.status or '?'}{', partial' * run.partial}",
             run.failure_kind or "",
             between(run.created_at, run.finished_at),
             run.unreadable or run.message or "",

@@ -10,9 +10,7 @@ import click
 from pikaci import options
 
 if TYPE_CHECKING:
-    from jerichoci.nix import NixOptions
     from jerichoci.plan import Plan
-    from pikaci.sourcing import Wanted
 
 
 @click.command("plan")
@@ -39,20 +37,26 @@ def command(
     show_trace: bool,
 ) -> int:
     """Show what TARGET would prepare and run. Builds nothing and leaves no run."""
-    from pikaci.sourcing import Wanted
+    from pikaci.sourcing import Wanted, make_plan
 
     nix = options.nix_options(override_inputs, settings, offline, show_trace)
     wanted = Wanted(target, flake, source, system, state_root, read_only=True)
-    return print_plan(wanted, nix, as_json=as_json, graph=graph)
+    return print_plan(asyncio.run(make_plan(wanted, nix)).plan, as_json=as_json, graph=graph)
 
 
-def print_plan(wanted: Wanted, nix: NixOptions, *, as_json: bool, graph: bool) -> int:
-    """Evaluate a target's plan and print it."""
+def print_plan(
+    plan: Plan, jobs: frozenset[str] | None = None, *, as_json: bool, graph: bool = False
+) -> int:
+    """Print a target's plan; of `jobs` and what they need, if they are given."""
     import json
 
-    from pikaci.sourcing import make_plan
+    from jerichoci.plan import plan_digest
 
-    plan = asyncio.run(make_plan(wanted, nix)).plan
+    # Of all of it, as the record of a run has it.
+    digest = plan_digest(plan)
+    if jobs:
+        asked = plan.closure({node.id for node in plan.jobs if node.job_id in jobs})
+        plan = plan.with_(nodes=[node for node in plan.nodes if node.id in asked])
     if as_json:
         click.echo(json.dumps(plan.dump(), indent=2, ensure_ascii=False))
     elif graph:
@@ -60,16 +64,14 @@ def print_plan(wanted: Wanted, nix: NixOptions, *, as_json: bool, graph: bool) -
 
         click.echo(mermaid(plan))
     else:
-        click.echo(as_text(plan))
+        click.echo(as_text(plan, digest))
     return 0
 
 
-def as_text(plan: Plan) -> str:
+def as_text(plan: Plan, digest: str) -> str:
     """A plan for people, in the order in which it runs."""
-    from jerichoci.plan import plan_digest
-
     title = plan.target_description or plan.target_id
-    lines = [f"{plan.target_id} on {plan.system}: {title}", f"digest {plan_digest(plan)}", ""]
+    lines = [f"{plan.target_id} on {plan.system}: {title}", f"digest {digest}", ""]
     for node in plan.prepares:
         spec = node.prepare
         what = spec.out_path if spec.type == "nix_build" else f"$ {_first_line(spec.command)}"

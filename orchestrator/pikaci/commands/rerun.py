@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command("rerun")
 @options.run_argument
-@click.option("--failed", is_flag=True, help="Only the jobs that did not pass, and what they need.")
+@click.option("--failed", is_flag=True, help="Only what failed or did not run because of that.")
 @options.run_flags
 @click.option("--run-id", metavar="ID", help="The new run's id; by default a new one.")
 @options.flake
@@ -61,7 +61,7 @@ async def _rerun(
     record = store.load_run_record(run_id)
     plan = store.load_plan(run_id)
     planned = await _recorded(store, record, plan, nix)
-    jobs = tuple(_not_passed(record)) if failed else ()
+    jobs = _failed(record) if failed else _asked_for(record)
     if needed := _needed_again(plan, jobs):
         click.echo(f"pikaci: {', '.join(needed)} again too: the others need it", err=True)
     return await run_planned(
@@ -69,14 +69,24 @@ async def _rerun(
     )
 
 
-def _not_passed(record: RunRecord) -> list[str]:
+def _asked_for(record: RunRecord) -> tuple[str, ...]:
+    """The jobs of a partial run; none, which stands for all, of another."""
+    from pikaci.render.words import is_left_out
+
+    return tuple(job.id for job in record.jobs if record.partial and not is_left_out(job))
+
+
+def _failed(record: RunRecord) -> tuple[str, ...]:
+    """What failed, and what did not come to its end because of that or of the run's end."""
     from jerichoci.errors import UsageError
     from jerichoci.status import Status
+    from pikaci.render.words import is_left_out
 
-    jobs = [job.id for job in record.jobs if job.status is not Status.PASSED]
-    if not jobs:
-        raise UsageError(f"every job of run {record.run_id} passed", "leave --failed out")
-    return jobs
+    left = [job for job in record.jobs if job.status is not Status.PASSED and not is_left_out(job)]
+    if not left:
+        run = f"run {record.run_id}"
+        raise UsageError(f"no job of {run} failed: all that ran passed", "leave --failed out")
+    return tuple(job.id for job in left)
 
 
 def _needed_again(plan: Plan, jobs: tuple[str, ...]) -> list[str]:

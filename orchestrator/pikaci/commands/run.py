@@ -92,10 +92,6 @@ def command(
         check_run_id(flags["run_id"])
     nix = options.nix_options(override_inputs, settings, offline, show_trace)
     wanted = Wanted(target, flake, source, system, state_root, read_only=dry_run)
-    if dry_run:
-        from pikaci.commands.plan import print_plan
-
-        return print_plan(wanted, nix, as_json=flags["output"] != "human", graph=False)
     return asyncio.run(_run(wanted, nix, RunFlags(**flags)))
 
 
@@ -103,7 +99,20 @@ async def _run(wanted: Wanted, nix: NixOptions, flags: RunFlags) -> int:
     from pikaci.sourcing import make_plan
 
     planned = await make_plan(wanted, nix)
+    if wanted.read_only:
+        return await _show(planned, flags)
     return await run_planned(planned, nix, flags)
+
+
+async def _show(planned: Planned, flags: RunFlags) -> int:
+    """Print what would run."""
+    from pikaci.commands.plan import print_plan
+
+    jobs = _checked_jobs(planned, flags.jobs)
+    _, _, skip = await _filtered(planned, flags.changed_since)
+    if skip:
+        click.echo(f"pikaci: target {planned.plan.target_id} would be {skip}", err=True)
+    return print_plan(planned.plan, jobs, as_json=flags.output != "human")
 
 
 async def run_planned(

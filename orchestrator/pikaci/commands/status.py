@@ -56,7 +56,9 @@ def as_text(store: RunStore, run: RunSummary) -> str:
     dirty = " and changes" if run.git_dirty else ""
     nowhere = "not in git" if run.git_dirty is None else "no commit yet"
     commit = f"{run.git_head[:12]}{dirty}" if run.git_head else nowhere
-    lines = [f"run      {run.run_id}", f"target   {run.target_id}", f"status   {run.status}{kind}"]
+    partial = ", partial: some jobs were not asked for" if run.partial else ""
+    lines = [f"run      {run.run_id}", f"target   {run.target_id}"]
+    lines += [f"status   {run.status}{kind}{partial}"]
     lines += [f"why      {run.message}"] if run.message else []
     lines += [f"hint     {run.hint}"] if run.hint else []
     lines += [f"rerun of {run.rerun_of}"] if run.rerun_of else []

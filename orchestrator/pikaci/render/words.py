@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jerichoci.status import Outcome, Status
+from jerichoci.status import CauseCode, Outcome, Status
 from pikaci.render.tail import excerpt
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
     kind = f" ({run.failure_kind})" if run.failure_kind else ""
     why = f": {run.message}" if run.message else ""
     took = between(run.created_at, run.finished_at)
-    yield f"{run.status}{kind} in {took}{why}"
+    yield f"{run.status}{kind}{', partial,' if run.partial else ''} in {took}{why}"
     if run.cause and run.cause.hint:
         yield run.cause.hint
     passed_over = [(row.host, row.reason) for job in run.jobs for row in job.passed_over]
@@ -84,6 +84,9 @@ def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
     if run.status is Status.FAILED:
         yield from _failed_jobs(state, run)
         yield f"again on the same snapshot: pikaci rerun {run.run_id} --failed"
+    if run.partial:
+        left = [job.id for job in run.jobs if is_left_out(job)]
+        yield f"partial: {len(run.jobs) - len(left)} of {len(run.jobs)} jobs were asked for"
 
 
 def _failed_jobs(state: StateLayout, run: RunRecord) -> Iterator[str]:
@@ -95,6 +98,14 @@ def _failed_jobs(state: StateLayout, run: RunRecord) -> Iterator[str]:
         yield f"{what}: pikaci logs {run.run_id} --job {job.id}"
         if (state.run(run.run_id).scratch / f"{job.id}-{job.attempt}").is_dir():
             yield f"what it ran in is kept: pikaci shell {run.run_id} {job.id}"
+
+
+def is_left_out(job: JobRecord) -> bool:
+    """Whether a run was not asked for a job of its target, or was not to run at all."""
+    return job.cause is not None and job.cause.code in {
+        CauseCode.NOT_SELECTED,
+        CauseCode.FILTERED,
+    }
 
 
 def run_start(run: RunRecord) -> str:

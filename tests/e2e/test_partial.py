@@ -1,0 +1,122 @@
+"""Runs of some of a target's jobs: said to be partial, and only those are run again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from e2e.project import Done, Json, Project
+
+TWO = """
+  two = {
+    jobs.a.command = "true";
+    jobs.b.command = "false";
+  };
+"""
+CHAIN = """
+  chain = {
+    prepare.dep.drv = build "dep" "echo dep > $out";
+    jobs.first = { needs = [ "dep" ]; command = "true"; };
+    jobs.second = { needs = [ "first" ]; command = "test -e fixed"; };
+    jobs.third = { needs = [ "second" ]; command = "true"; };
+    jobs.apart.command = "false";
+  };
+"""
+
+
+def statuses(record: Json) -> dict[str, str]:
+    return {job["id"]: job["status"] for job in record["jobs"]}
+
+
+def assert_partial(project: Project, done: Done) -> None:
+    """Each place says so."""
+    assert "partial" in done.err.splitlines()[-1]
+    assert project.record()["partial"] is True
+    assert "partial" in project.pikaci("list").passed().out.splitlines()[1]
+    assert "partial" in project.pikaci("status", "latest").passed().out
+    assert project.pikaci("list", "--json").passed().json[0]["partial"] is True
+
+
+def test_a_run_of_one_job_of_two_is_partial(project: Project) -> None:
+    project.define(TWO)
+    done = project.pikaci("run", "two", "--job", "a").passed()
+    assert_partial(project, done)
+    assert statuses(project.record()) == {"a": "passed", "b": "skipped"}
+    assert_partial(project, project.pikaci("run", "two", "--job", "b"))
+
+
+def test_a_run_of_all_jobs_is_not_partial(project: Project) -> None:
+    project.define(TWO)
+    for asked in ([], ["--job", "a", "--job", "b"]):
+        done = project.pikaci("run", "two", *asked)
+        assert done.code == 1
+        assert "partial" not in done.err + project.pikaci("list").out
+        assert project.record()["partial"] is False
+
+
+def test_jobs_that_another_one_needs_are_asked_for(project: Project) -> None:
+    project.define(CHAIN.replace("jobs.apart", "# "))
+    project.write("fixed")
+    assert not project.run("chain", "--job", "third")["partial"]
+
+
+def test_what_was_not_asked_for_is_not_run_again(project: Project) -> None:
+    project.define(TWO)
+    project.run("two", "--job", "a")
+    assert "passed" in project.pikaci("rerun", "latest", "--failed").refused(2)
+    assert_partial(project, project.pikaci("rerun", "latest").passed())
+    assert statuses(project.record()) == {"a": "passed", "b": "skipped"}
+
+
+def test_only_what_failed_and_what_was_skipped_for_it_runs_again(project: Project) -> None:
+    project.define(CHAIN)
+    assert project.pikaci("run", "chain", "--job", "third").code == 1
+    project.write("fixed")
+    done = project.pikaci("rerun", "latest", "--failed")
+    assert done.code == 1
+    assert_partial(project, done)
+    assert statuses(project.record()) == {
+        "first": "passed",
+        "second": "failed",
+        "third": "skipped",
+        "apart": "skipped",
+    }
+    # A job that it needs has to run again, and is named.
+    assert "first again too" in done.err
+
+
+def test_a_run_that_filters_skip_has_no_failures(project: Project) -> None:
+    project.define('  two = { title = "two"; trigger = "branch"; jobs.a.command = "true"; };')
+    project.lanes('[[branch.lanes]]\nid = "l"\ntitle = "l"\ntarget = "two"\npaths = ["x/**"]\n')
+    project.write("y")
+    project.tree.commit()
+    record = project.run("two", "--changed-since", "HEAD")
+    assert (record["status"], record["partial"]) == ("skipped", False)
+    assert record["cause"]["code"] == "filtered"
+    assert record["cause"]["message"] == record["message"]
+    project.pikaci("rerun", "latest", "--failed").refused(2)
+    shown = project.pikaci("run", "two", "--dry-run", "--changed-since", "HEAD").passed()
+    assert "target two would be skipped by" in shown.err
+    assert len(project.run_ids()) == 1
+
+
+def test_a_dry_run_shows_the_jobs_that_are_asked_for(project: Project) -> None:
+    project.define(CHAIN)
+    whole = project.pikaci("run", "chain", "--dry-run").passed().out
+    shown = project.pikaci("run", "chain", "--dry-run", "--job", "second").passed().out
+    kinds = [line.split()[:2] for line in shown.splitlines() if line.startswith(("job", "prep"))]
+    assert [kind for kind, _ in kinds] == ["prepare", "job", "job"]
+    assert [name for _, name in kinds[1:]] == ["first", "second"]
+    assert "apart" in whole
+    assert whole.splitlines()[1] == shown.splitlines()[1]
+    options = ("--dry-run", "--job", "apart", "--output", "json")
+    nodes = project.pikaci("run", "chain", *options).passed().json["nodes"]
+    assert [node["id"] for node in nodes] == ["execute-apart"]
+    assert not (project.state / "runs").exists() or project.run_ids() == []
+
+
+def test_a_dry_run_refuses_a_job_that_is_not_there(project: Project) -> None:
+    project.define(TWO)
+    for more in ([], ["--dry-run"]):
+        sentence = project.pikaci("run", "two", "--job", "zzz", *more).refused(2)
+        assert "no job 'zzz'" in sentence
