@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import stat
+import subprocess
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,9 @@ VERSION_DEADLINE_SECS = 120.0
 """A program that has to be read from a slow disk first."""
 
 GITLINK_MODE = "160000"
+
+NO_REPOSITORY = b"not a git repository (or any"
+"""What git says where there is none, up to `/` or to a mount point."""
 
 _USERS_OWN = ("GIT_CONFIG_", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM")
 _EVERYWHERE = {
@@ -228,6 +232,34 @@ def split_names(listing: bytes) -> list[str]:
 def join_names(names: Iterable[str]) -> bytes:
     """A NUL-separated listing for git to read."""
     return b"".join(os.fsencode(name) + b"\0" for name in names)
+
+
+def has_repository(directory: str) -> bool:
+    """Whether git looks for a repository in `directory`: an empty leftover `.git` is none."""
+    dot_git = f"{directory}/.git"
+    return os.path.isfile(dot_git) or os.path.lexists(f"{dot_git}/HEAD")  # noqa: PTH113 - any bytes
+
+
+def find_top(directory: Path) -> Path:
+    """The top of the work tree that `directory` is in, `directory` itself if it is in none.
+
+    Where git refuses the repository above, or is missing, its top is meant.
+    """
+    git = Git(cwd=directory)
+    argv = git.argv("rev-parse", "--is-inside-work-tree", "--show-cdup")
+    try:
+        done = subprocess.run(
+            argv, cwd=directory, env=git.environment(), capture_output=True, check=False
+        )
+    except OSError:
+        done = None
+    if done and done.returncode == 0 and done.stdout.startswith(b"true"):
+        up = os.fsdecode(done.stdout).partition("\n")[2].removesuffix("\n")
+        return Path(os.path.normpath(directory / up))
+    if done and (done.stdout.startswith(b"false") or NO_REPOSITORY in done.stderr):
+        return directory
+    above = (directory, *directory.parents)
+    return next((place for place in above if has_repository(os.fspath(place))), directory)
 
 
 def is_storable(path: str) -> bool:

@@ -17,7 +17,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jerichoci.git import is_storable
+from jerichoci.git import has_repository, is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,14 +30,16 @@ SETTLED_NS = 100_000_000
 
 @dataclass(frozen=True)
 class Rules:
-    """What was seen of the ignore rules and of nested repositories.
+    """What was seen of the ignore rules, of nested repositories and of private directories.
 
     `signature` is None if a rule was changed too recently to tell. `nested` has the directories,
-    among those looked at, that are repositories of their own.
+    among those looked at, that are repositories of their own, `private` those that only their owner
+    may enter.
     """
 
     signature: str | None
     nested: frozenset[str]
+    private: frozenset[str]
 
 
 def read_rules(tree: WorkTree, directories: Iterable[str], started_ns: int) -> Rules:
@@ -45,15 +47,19 @@ def read_rules(tree: WorkTree, directories: Iterable[str], started_ns: int) -> R
     digest = hashlib.sha256(tree.ignoring)
     settled = True
     nested = set()
+    private = set()
     for directory in directories:
         path = tree.path(directory)
-        if directory and os.path.lexists(f"{path}/.git"):
+        if directory and has_repository(path):
             nested.add(directory)
+        if directory and is_private_directory(path):
+            private.add(directory)
         seen = _seen(f"{path}/.gitignore")
         if seen:
             digest.update(f"{directory}\0{seen}\0".encode("utf-8", "surrogateescape"))
             settled = settled and _is_settled(seen, started_ns)
-    return Rules(digest.hexdigest() if settled else None, frozenset(nested))
+    signature = digest.hexdigest() if settled else None
+    return Rules(signature, frozenset(nested), frozenset(private))
 
 
 def index_signature(tree: WorkTree, started_ns: int) -> str | None:
@@ -95,7 +101,7 @@ class Ancestry:
         path = self._tree.path(name)
         return (
             not os.path.islink(path)  # noqa: PTH114 - names may be any bytes
-            and os.path.lexists(f"{path}/.git")
+            and has_repository(path)
             and self._is_plain(name.rpartition("/")[0])
         )
 
@@ -106,9 +112,26 @@ class Ancestry:
             known = self._plain[directory] = (
                 self._is_plain(directory.rpartition("/")[0])
                 and not os.path.islink(path)  # noqa: PTH114 - names may be any bytes
-                and not os.path.lexists(f"{path}/.git")
+                and not has_repository(path)
             )
         return known
+
+
+def is_private_directory(path: str) -> bool:
+    """Whether only its owner may enter the directory."""
+    return _mode_lacks(path, 0o011)
+
+
+def is_private_file(path: str) -> bool:
+    """Whether only its owner may read the file."""
+    return _mode_lacks(path, 0o044)
+
+
+def _mode_lacks(path: str, bits: int) -> bool:
+    try:
+        return not os.lstat(path).st_mode & bits
+    except OSError:
+        return False
 
 
 def _seen(path: str) -> tuple[int, int, int, int] | None:

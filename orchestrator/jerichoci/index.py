@@ -84,8 +84,8 @@ class PrivateIndex:
         temp.write_text(json.dumps(asdict(replace(known, index=self._stamp()))))
         temp.rename(self._known_path)
 
-    async def refresh(self) -> tuple[Known, tuple[str, ...]]:
-        """Bring the index up to date with the work tree; returns its nested repositories too.
+    async def refresh(self) -> tuple[Known, Scan]:
+        """Bring the index up to date with the work tree; returns what was seen of that too.
 
         Raises:
             UsageError: a file can't be read.
@@ -122,7 +122,7 @@ class PrivateIndex:
             temp.write_bytes(self.tree.ignoring)
             temp.rename(self.excludes)
 
-    async def _update(self, known: Known | None) -> tuple[Known, tuple[str, ...]]:
+    async def _update(self, known: Known | None) -> tuple[Known, Scan]:
         started_ns = time.time_ns()
         scan = await Scanner(self.tree, self.git, self.excludes, known, started_ns).scan()
         if known is not None and scan.swallowed:
@@ -133,7 +133,7 @@ class PrivateIndex:
             self._known_path.unlink(missing_ok=True)
             tree = await self._write(scan, started_ns)
         updated = replace(known or Known(tree), tree=tree, forced=scan.forced, present=scan.present)
-        return await self._with_rules(updated, scan, started_ns), scan.nested
+        return await self._with_rules(updated, scan, started_ns), scan
 
     async def _write(self, scan: Scan, started_ns: int) -> str:
         if scan.deleted:

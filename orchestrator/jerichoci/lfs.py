@@ -20,32 +20,32 @@ POINTER_LIMIT = 1024
 
 
 async def unfetched(
-    repository: Repository, tree: WorkTree, snapshot: str, accepted: str | None
+    repository: Repository, tree: WorkTree, snapshot: str, earlier: tuple[str, list[str]] | None
 ) -> list[str]:
     """Names in `snapshot` that are LFS pointers where attributes ask for content, sorted.
 
-    `accepted` is an earlier tree without any; only what differs from it is looked at.
+    `earlier` is a tree with its pointers; only those and what differs from it are looked at.
 
     Raises:
         InfrastructureError: git failed.
     """
     pointers = None
-    if accepted is not None:
-        pointers = await _changed_pointers(repository, tree, snapshot, accepted)
+    if earlier is not None:
+        pointers = await _changed_pointers(repository, tree, snapshot, *earlier)
     if pointers is None:
         pointers = await _all_pointers(repository, snapshot)
     return sorted(await _filtered(tree, pointers)) if pointers else []
 
 
 async def _changed_pointers(
-    repository: Repository, tree: WorkTree, snapshot: str, accepted: str
+    repository: Repository, tree: WorkTree, snapshot: str, earlier: str, pointers: list[str]
 ) -> list[str] | None:
     names = await repository.git.names(
-        *("diff-tree", "-r", "-z", "--name-only", "--no-renames", accepted, snapshot)
+        *("diff-tree", "-r", "-z", "--name-only", "--no-renames", earlier, snapshot)
     )
     if any(name.rpartition("/")[2] == ".gitattributes" for name in names):
         return None
-    return [name for name in names if _is_pointer(tree.path(name))]
+    return [name for name in {*names, *pointers} if _is_pointer(tree.path(name))]
 
 
 def _is_pointer(path: str) -> bool:

@@ -10,8 +10,16 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jerichoci.git import is_storable
-from jerichoci.ignore import Ancestry, Rules, directories_of, index_signature, read_rules
+from jerichoci.git import GITLINK_MODE, is_storable
+from jerichoci.ignore import (
+    Ancestry,
+    Rules,
+    directories_of,
+    index_signature,
+    is_private_directory,
+    is_private_file,
+    read_rules,
+)
 from jerichoci.together import together
 
 if TYPE_CHECKING:
@@ -25,7 +33,8 @@ if TYPE_CHECKING:
 class Known:
     """What was known when a private index was last written.
 
-    `tree` is the index as a tree, `accepted` the last one found fit for a snapshot. `forced` has
+    `tree` is the index as a tree, `accepted` the last one that was searched for what a snapshot
+    lacks: `pointers` (LFS), `absent` and `inactive` (submodules that are not there). `forced` has
     the names the user's index tracks although they are ignored, `present` those of them that the
     index has. `rules` and `user_index` are the signatures under which that holds, `directories`
     where rules were looked for, `repositories` those of them that had one of their own, so that
@@ -43,6 +52,9 @@ class Known:
     nested: dict[str, str] = field(default_factory=dict)
     whole: str | None = None
     accepted: str | None = None
+    pointers: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    inactive: list[str] = field(default_factory=list)
     index: str | None = None
 
 
@@ -52,7 +64,8 @@ class Scan:
 
     `deleted` and `stored` are names for the index to lose and to take (again). `nested` are
     repositories inside the tree; `swallowed` are those that have come about around files that the
-    index may have. `user_directories` is None if the known directories include them.
+    index may have. `user_directories` is None if the known directories include them. `left_out` are
+    untracked files that only their owner may read.
     """
 
     deleted: frozenset[str]
@@ -64,6 +77,7 @@ class Scan:
     forced: list[str]
     present: list[str]
     user_directories: frozenset[str] | None
+    left_out: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,8 @@ class Scanner:
         Raises:
             InfrastructureError: git failed.
         """
+        if self.tree.tracked_only and self.tree.git is not None:
+            return await self._scan_tracked(self.tree.git)
         changes, untracked, listing = await together(
             self.git.names("diff-files", "--name-status", "--no-renames", "-z"),
             self.git.names("ls-files", "--others", "-z", *self._excluding()),
@@ -102,16 +118,80 @@ class Scanner:
         for status, name in zip(changes[::2], changes[1::2], strict=True):
             here = status != "D" and is_storable(self.tree.path(name))
             (stored if here else deleted).add(name)
+        left_out = await self._private(stored | nested, deleted, listing)
         return Scan(
-            deleted=frozenset(deleted),
-            stored=frozenset(stored - deleted),
-            nested=tuple(sorted(nested)),
+            deleted=frozenset(deleted | (left_out - set(visible))),
+            stored=frozenset(stored - deleted - left_out),
+            nested=tuple(sorted(nested - left_out)),
             swallowed=listing.rules.nested - set(self.known.repositories if self.known else []),
             rules=listing.rules,
             user_index=listing.user_index,
             forced=listing.forced,
             present=present,
             user_directories=listing.user_directories,
+            left_out=left_out,
+        )
+
+    async def _scan_tracked(self, users: Git) -> Scan:
+        """What the user's index tracks, and nothing else, without a look at other directories."""
+        changes, own, staged = await together(
+            self.git.names("diff-files", "--name-status", "--no-renames", "-z"),
+            self.git.names("ls-files", "-z"),
+            users.names("ls-files", "--stage", "-z"),
+        )
+        entries = [entry.partition("\t") for entry in staged]
+        tracked = {name for _, _, name in entries}
+        ancestry = Ancestry(self.tree)
+        wanted = (tracked - set(own)) | {name for name in changes[1::2] if name in tracked}
+        stored = {name for name in wanted if ancestry.has(name)}
+        gitlinks = (name for meta, _, name in entries if meta.startswith(GITLINK_MODE))
+        return Scan(
+            deleted=frozenset((set(own) - tracked) | (set(changes[1::2]) - stored)),
+            stored=frozenset(stored),
+            nested=tuple(sorted(filter(ancestry.is_nested, gitlinks))),
+            swallowed=frozenset(),
+            rules=Rules(None, frozenset(), frozenset()),
+            user_index=None,
+            forced=[],
+            present=[],
+            user_directories=frozenset(directories_of(tracked)),
+        )
+
+    async def _private(
+        self, names: set[str], deleted: set[str], listing: _Listing
+    ) -> frozenset[str]:
+        """Those of `names`, and of what was taken before and is not deleted, that are private.
+
+        They are untracked, and only their owner may read them, or enter a directory above that has
+        no tracked files.
+        """
+        if self.tree.whole:
+            return frozenset()
+        enclosed: dict[str, bool] = {"": False}
+
+        def is_enclosed(directory: str) -> bool:
+            if directory not in enclosed:
+                enclosed[directory] = is_private_directory(self.tree.path(directory)) or (
+                    is_enclosed(directory.rpartition("/")[0])
+                )
+            return enclosed[directory]
+
+        doubtful = {*names, *listing.untracked}
+        if listing.rules.private:
+            doubtful.update(await self.git.names("ls-files", "-z"))
+        private = {
+            name
+            for name in doubtful - deleted
+            if is_enclosed(name.rpartition("/")[0]) or is_private_file(self.tree.path(name))
+        }
+        if not private or self.tree.git is None:
+            return frozenset(private)
+        tracked = set(await self.tree.git.names("ls-files", "-z"))
+        enclosed = dict.fromkeys(directories_of(tracked), False)
+        return frozenset(
+            name
+            for name in private - tracked
+            if is_enclosed(name.rpartition("/")[0]) or is_private_file(self.tree.path(name))
         )
 
     def _excluding(self) -> tuple[str, ...]:
@@ -125,20 +205,27 @@ class Scanner:
         rules = await asyncio.to_thread(read_rules, self.tree, directories, self.started_ns)
         known = self.known
         if self.tree.git is None:
-            return _Listing([], [], rules, user_index, None if known else frozenset())
+            return _Listing([], [], rules, user_index, None if known else frozenset(), ())
         if known is None:
             ignored: list[str] = []
         elif rules.signature is not None and rules.signature == known.rules:
             if user_index is not None and user_index == known.user_index:
-                return _Listing(known.present, known.forced, rules, user_index, None)
+                return _Listing(known.present, known.forced, rules, user_index, None, ())
             ignored = known.present
         else:
             ignored = await self.git.names(*_IGNORED)
-        forced, names = await together(
-            self.tree.git.names(*_IGNORED), self.tree.git.names("ls-files", "-z")
+        forced, names, own = await together(
+            self.tree.git.names(*_IGNORED),
+            self.tree.git.names("ls-files", "-z"),
+            self.git.names("ls-files", "-z"),
         )
         return _Listing(
-            ignored, sorted(set(forced)), rules, user_index, frozenset(directories_of(names))
+            ignored=ignored,
+            forced=sorted(set(forced)),
+            rules=rules,
+            user_index=user_index,
+            user_directories=frozenset(directories_of(names)),
+            untracked=tuple(set(own).difference(names)),
         )
 
 
@@ -149,7 +236,8 @@ _IGNORED = ("ls-files", "--cached", "--ignored", "-z", "--exclude-standard")
 class _Listing:
     """Tracked files that the rules ignore: `ignored` in the private index, `forced` in the user's.
 
-    `user_directories` are those of the user's index, None if they are known already.
+    `user_directories` are those of the user's index, None if they are known already. `untracked`
+    has what the private index has and the user's hasn't, as far as that may be news.
     """
 
     ignored: list[str]
@@ -157,3 +245,4 @@ class _Listing:
     rules: Rules
     user_index: str | None
     user_directories: frozenset[str] | None
+    untracked: tuple[str, ...]

@@ -11,24 +11,24 @@ ref exists, all its objects do, and nothing but `prune_repository` removes them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
 from jerichoci.index import PrivateIndex
+from jerichoci.lacks import Lacks, shown
 from jerichoci.lfs import unfetched
 from jerichoci.lock import lock
 from jerichoci.nested import graft
 from jerichoci.repository import REPOSITORY_WAIT_SECS, open_repository, snapshot_ref
 from jerichoci.seed import seed
 from jerichoci.together import together
-from jerichoci.worktree import find_work_tree, is_dirty, read_head, uninitialised_submodules
+from jerichoci.worktree import find_work_tree, is_dirty, read_head, submodules_not_there
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.repository import Repository
-    from jerichoci.scan import Known
     from jerichoci.worktree import Head, WorkTree
 
 INDEX_WAIT_SECS = 1800.0
@@ -41,7 +41,8 @@ class Snapshot:
 
     `source_root` is the work tree's top, or the directory itself outside git. `git_head` is the
     user's HEAD commit, None before the first one and outside git; `git_dirty` whether the snapshot
-    differs from it, None outside git. `created` is False if the same tree was kept already.
+    differs from it, None outside git. `created` is False if the same tree was kept already. `notes`
+    are sentences about what a user may miss in it; `lacks` is what is not there and should be.
     """
 
     tree: str
@@ -51,21 +52,25 @@ class Snapshot:
     git_head: str | None
     git_dirty: bool | None
     created: bool
+    notes: tuple[str, ...] = ()
+    lacks: Lacks = field(default_factory=Lacks)
 
 
-async def take_snapshot(state_root: Path, source_root: Path) -> Snapshot:
-    """Take a snapshot of the work tree that `source_root` is in.
+async def take_snapshot(state_root: Path, source_root: Path, *, whole: bool = False) -> Snapshot:
+    """Take a snapshot of the work tree that `source_root` is in; with `whole`, of all files in it.
 
     Raises:
-        UsageError: `source_root` can't be read or has what no snapshot can: a submodule that isn't
-            checked out, a Git LFS pointer. Or the state root can't be written.
+        UsageError: `source_root` can't be read, or the state root can't be written.
         InfrastructureError: git failed, or another process holds the index for too long.
     """
     repository = await open_repository(state_root)
-    work_tree = await find_work_tree(source_root, state_root)
+    work_tree = await find_work_tree(source_root, state_root, whole=whole)
     async with lock(repository.use_lock, REPOSITORY_WAIT_SECS, shared=True):
-        tree, head = await together(_write_tree(repository, work_tree), read_head(work_tree))
-        known, dirty = await together(
+        lacks = Lacks()
+        tree, head = await together(
+            _write_tree(repository, work_tree, "", lacks), read_head(work_tree)
+        )
+        known, (dirty, overlooked) = await together(
             repository.commit_of(tree), is_dirty(repository, work_tree, head, tree)
         )
         commit = known or await repository.keep(tree)
@@ -77,33 +82,50 @@ async def take_snapshot(state_root: Path, source_root: Path) -> Snapshot:
         git_head=head.commit,
         git_dirty=dirty,
         created=known is None,
+        notes=(*lacks.notes(), *_overlooked(overlooked)),
+        lacks=lacks,
     )
 
 
-async def _write_tree(repository: Repository, work_tree: WorkTree) -> str:
-    """Write the tree of `work_tree`, contents of nested repositories included."""
+async def _write_tree(
+    repository: Repository, work_tree: WorkTree, prefix: str, lacks: Lacks
+) -> str:
+    """Write the tree of `work_tree`, contents of nested repositories included.
+
+    What it lacks is added to `lacks`, with `prefix` before the names.
+    """
     index = PrivateIndex(repository, work_tree)
     async with lock(index.lock, INDEX_WAIT_SECS):
         before = index.known()
         if before is None:
             await _seed(repository, work_tree, await read_head(work_tree))
-        known, names = await index.refresh()
-        if known.accepted != known.tree:
-            # The index is right whether or not its tree will do.
-            index.learn(known)
-            await _refuse_incomplete(repository, work_tree, known)
+        known, scan = await index.refresh()
         nested = {
-            name: await _write_tree(repository, await _nested_tree(repository, work_tree, name))
-            for name in names
+            name: await _write_tree(
+                repository,
+                await _nested_tree(repository, work_tree, name),
+                f"{prefix}{name}/",
+                lacks,
+            )
+            for name in scan.nested
         }
         whole = known.whole
         if not nested:
             whole = known.tree
         elif nested != known.nested or known.accepted != known.tree:
             whole = await graft(index, nested)
-        updated = replace(known, nested=nested, whole=whole, accepted=known.tree)
+        updated = replace(known, nested=nested, whole=whole)
+        is_searched = known.accepted == known.tree and nested.keys() == known.nested.keys()
+        if not is_searched or known.absent or known.inactive:
+            earlier = (known.accepted, known.pointers) if known.accepted else None
+            pointers = await unfetched(repository, work_tree, known.tree, earlier)
+            absent, inactive = await submodules_not_there(work_tree)
+            updated = replace(
+                updated, accepted=known.tree, pointers=pointers, absent=absent, inactive=inactive
+            )
         if updated != before:
             index.learn(updated)
+    lacks.add(prefix, updated, scan.left_out, tracked_only=work_tree.tracked_only)
     return whole or known.tree
 
 
@@ -124,22 +146,6 @@ async def _nested_tree(repository: Repository, outer: WorkTree, name: str) -> Wo
     return found
 
 
-async def _refuse_incomplete(repository: Repository, work_tree: WorkTree, known: Known) -> None:
-    absent = await uninitialised_submodules(work_tree)
-    if absent:
-        raise UsageError(
-            f"the submodule {_first_of(absent)} is not checked out",
-            "run `git submodule update --init --recursive`, or remove its directory",
-        )
-    pointers = await unfetched(repository, work_tree, known.tree, known.accepted)
-    if pointers:
-        raise UsageError(
-            f"{_first_of(pointers)} is a Git LFS pointer, its content was never fetched",
-            "run `git lfs pull`",
-        )
-
-
-def _first_of(names: list[str]) -> str:
-    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-    shown = names[0].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return f"{shown}{more}"
+def _overlooked(names: list[str]) -> list[str]:
+    why = "sparse checkout, skip-worktree or assume-unchanged"
+    return [f"git overlooks that {shown(names)} differs from HEAD ({why})"] if names else []

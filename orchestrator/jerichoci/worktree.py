@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
-from jerichoci.git import GITLINK_MODE, Git, is_storable, split_names
+from jerichoci.git import GITLINK_MODE, NO_REPOSITORY, Git, is_storable, split_names
 from jerichoci.together import together
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """The SHA-1 id of a tree without entries."""
+_NO = ("no", "false", "off", "0")
 FEW_FILES = 256
 """Up to here, hashing changed files again is cheaper than git's look at all of them."""
 
@@ -27,7 +28,9 @@ class WorkTree:
 
     `git` is the user's own git there, None outside git. `index` is the user's index. `ignoring` has
     the patterns that apply beside those of .gitignore files. `private` is a path below `root`, with
-    `/` at its end, that is never part of a snapshot: the state root, if it lies there.
+    `/` at its end, that is never part of a snapshot: the state root, if it lies there. With
+    `tracked_only`, git is told to overlook untracked files; with `whole`, nothing is left out.
+    `settings` has those of the user's git that are about submodules, in git's order.
     """
 
     root: Path
@@ -35,6 +38,9 @@ class WorkTree:
     index: Path | None
     ignoring: bytes
     private: str | None
+    tracked_only: bool = False
+    whole: bool = False
+    settings: tuple[tuple[str, str], ...] = ()
 
     def path(self, name: str) -> str:
         """The path of what is called `name` (relative, as git prints it) in the tree."""
@@ -53,40 +59,59 @@ class Head:
     tree: str | None
 
 
-async def find_work_tree(directory: Path, state_root: Path) -> WorkTree:
-    """The work tree that `directory` is in, or `directory` itself outside git.
+async def find_work_tree(directory: Path, state_root: Path, *, whole: bool = False) -> WorkTree:
+    """The work tree that `directory` is in, or `directory` itself outside git or with `whole`.
 
     Raises:
         UsageError: there is no such directory, or git doesn't accept it as a work tree.
         InfrastructureError: there is no git.
     """
     directory = _resolved(directory)
+    if whole:
+        return replace(_outside_git(directory, state_root), whole=True)
     git = Git(cwd=directory)
-    found, excludes = await together(
+    found, excludes, settings = await together(
         git.run(
             "rev-parse",
             "--path-format=absolute",
-            "--is-inside-work-tree",
+            *("--is-inside-git-dir", "--is-inside-work-tree"),
             "--show-cdup",
             *("--git-path", "info/exclude", "--git-path", "index"),
         ),
         git.run("config", "--type=path", "--get", "core.excludesFile"),
+        git.run("config", "-z", "--get-regexp", r"^(status\.showuntrackedfiles$|submodule\.)"),
     )
-    if b"not a git repository (or any" in found.stderr:
+    git_dir, inside, rest = (*os.fsdecode(found.stdout).split("\n", 2), "", "")[:3]
+    if NO_REPOSITORY in found.stderr:
+        _refuse_own(directory, "git does not accept {} as a repository")
         return _outside_git(directory, state_root)
-    inside, _, rest = os.fsdecode(found.stdout).partition("\n")
-    if inside == "false" or not found.ok:
+    if (git_dir, inside) == ("false", "false"):
+        _refuse_own(directory, "{} is bare, or has its work tree elsewhere")
+        return _outside_git(directory, state_root)
+    if inside != "true" or not found.ok:
         raise _not_a_work_tree(directory, found)
     up, _, paths = rest.partition("\n")
     exclude, _, index = paths.removesuffix("\n").partition("/info/exclude\n")
     root = _above(directory, up)
+    if root != directory:
+        _refuse_own(directory, "git does not accept {} as a repository")
     private = _below(root, state_root)
+    said = [entry.partition("\n")[::2] for entry in split_names(settings.stdout)]
+    untracked = dict(said).get("status.showuntrackedfiles", "")
     ignoring = [
         _patterns(root / (os.fsdecode(excludes.stdout)[:-1] or _default_excludes())),
         _patterns(Path(f"{exclude}/info/exclude")),
         _pattern_of(private),
     ]
-    return WorkTree(root, Git(cwd=root), Path(index), b"".join(ignoring), private)
+    return WorkTree(
+        root=root,
+        git=Git(cwd=root),
+        index=Path(index),
+        ignoring=b"".join(ignoring),
+        private=private,
+        tracked_only=untracked.lower() in _NO,
+        settings=tuple(said),
+    )
 
 
 async def read_head(tree: WorkTree) -> Head:
@@ -106,39 +131,74 @@ async def read_head(tree: WorkTree) -> Head:
 
 async def is_dirty(
     repository: Repository, tree: WorkTree, head: Head, snapshot: str
-) -> bool | None:
+) -> tuple[bool | None, list[str]]:
     """Whether the snapshot has anything that HEAD hasn't, or the reverse; None outside git.
 
-    What git's conversions (line ends, filters) alone make different is no difference.
+    What git's conversions (line ends, filters) alone make different is no difference. The names are
+    those that differ but that git was told to overlook, sorted.
 
     Raises:
         InfrastructureError: git failed.
     """
     if tree.git is None:
-        return None
+        return None, []
     if snapshot == (head.tree or EMPTY_TREE):
-        return False
+        return False, []
     if head.tree is None:
-        return True
-    modified = await _modified_only(repository, tree.git, head.tree, snapshot)
-    if modified is None:
-        return True
-    if 0 < len(modified) <= FEW_FILES:
-        return await _content_differs(tree.git, modified)
-    return await _status_differs(tree)
+        return True, []
+    differing, flags = await together(
+        _differing(repository, tree.git, head.tree, snapshot),
+        tree.git.names("ls-files", "-v", "-z"),
+    )
+    # `S` is skip-worktree, lower case assume-unchanged.
+    overlooked = {flag[2:] for flag in flags if flag[0] in "Ss" or flag[0].islower()}
+    hidden = {name: entry for name, entry in differing.items() if name in overlooked}
+    gone = [name for name, entry in hidden.items() if entry.status == "D"]
+    edited = {name: entry.blob for name, entry in hidden.items() if entry.status == "M"}
+    if edited and not await _content_differs(tree.git, edited):
+        edited = {}
+    if gone or edited:
+        return True, sorted([*gone, *edited])
+    return await _differs(tree, differing), []
 
 
-async def uninitialised_submodules(tree: WorkTree) -> list[str]:
-    """Submodules of the user's index that have an empty directory, sorted.
+async def submodules_not_there(tree: WorkTree) -> tuple[list[str], list[str]]:
+    """Submodules of the user's index that have an empty directory, sorted; apart, the inactive.
 
     Raises:
         InfrastructureError: git failed.
     """
     if tree.git is None or not is_storable(tree.path(".gitmodules")):
-        return []
+        return [], []
     staged = await tree.git.names("ls-files", "--stage", "-z")
     gitlinks = [entry.partition("\t")[2] for entry in staged if entry.startswith(GITLINK_MODE)]
-    return sorted(name for name in gitlinks if _is_empty_directory(tree.path(name)))
+    absent = sorted(name for name in gitlinks if _is_empty_directory(tree.path(name)))
+    if not absent:
+        return [], []
+    inactive = await _inactive(tree, tree.git)
+    return [n for n in absent if n not in inactive], [n for n in absent if n in inactive]
+
+
+async def _inactive(tree: WorkTree, git: Git) -> set[str]:
+    """Paths of submodules that somebody said are not to be checked out."""
+    file = await git.run("config", "-z", "--file", ".gitmodules", "--get-regexp", r"^submodule\.")
+    stated = dict(entry.partition("\n")[::2] for entry in split_names(file.stdout))
+    chosen = None
+    if patterns := [value for key, value in tree.settings if key == "submodule.active"]:
+        chosen = set(await git.names("ls-files", "-z", "--", *patterns))
+    settings = stated | dict(tree.settings)
+    found = set()
+    for key, path in stated.items():
+        section, _, name = key.rpartition(".")
+        if name != "path":
+            continue
+        active = settings.get(f"{section}.active")
+        is_off = chosen is not None and path not in chosen
+        if active is not None:
+            is_off = active.lower() in _NO
+        if is_off or settings.get(f"{section}.update") == "none":
+            found.add(path)
+    return found
 
 
 def _resolved(directory: Path) -> Path:
@@ -161,6 +221,18 @@ def _is_empty_directory(path: str) -> bool:
 def _outside_git(directory: Path, state_root: Path) -> WorkTree:
     private = _below(directory, state_root)
     return WorkTree(directory, None, None, _pattern_of(private), private)
+
+
+def _refuse_own(directory: Path, why: str) -> None:
+    """Refuse a directory if it has a `.git` that git passed over.
+
+    Raises:
+        UsageError: it has.
+    """
+    if (directory / ".git" / "HEAD").is_file():
+        raise UsageError(
+            why.format(directory / ".git"), "see what `git status` says there, or remove that .git"
+        )
 
 
 def _not_a_work_tree(directory: Path, found: Completed) -> UsageError:
@@ -202,27 +274,49 @@ def _pattern_of(private: str | None) -> bytes:
     return os.fsencode(f"/{escaped}\n")
 
 
-async def _modified_only(
-    repository: Repository, git: Git, head_tree: str, snapshot: str
-) -> dict[str, str] | None:
-    """Names that differ in content at most, with their blob in HEAD; None if one was added.
+@dataclass(frozen=True)
+class _Entry:
+    """How a name differs from HEAD: its modes there and here, its blob there, git's letter."""
 
-    Empty if git must look itself: modes, submodules and sparse checkouts depend on its settings.
-    """
+    old_mode: str
+    mode: str
+    blob: str
+    status: str
+
+
+async def _differing(
+    repository: Repository, git: Git, head_tree: str, snapshot: str
+) -> dict[str, _Entry]:
+    """The names that differ between HEAD and the snapshot; none where git can't tell."""
     objects = os.fspath(repository.path / "objects").replace("\\", "\\\\").replace('"', '\\"')
     both = Git(cwd=git.cwd, extra={"GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{objects}"'})
     done = await both.run("diff-tree", "-r", "--raw", "-z", "--no-renames", head_tree, snapshot)
-    if not done.ok:
-        return {}
-    fields = split_names(done.stdout)
-    entries = [meta.lstrip(":").split(" ") for meta in fields[::2]]
-    if any(old == GITLINK_MODE for old, *_ in entries):
-        return {}
-    if any(status == "A" for *_, status in entries):
-        return None
-    if any(old != new for old, new, *_ in entries):
-        return {}
-    return {name: entry[2] for entry, name in zip(entries, fields[1::2], strict=True)}
+    fields = split_names(done.stdout) if done.ok else []
+    entries = (meta.lstrip(":").split(" ") for meta in fields[::2])
+    return {
+        name: _Entry(old, new, blob, status)
+        for (old, new, blob, _, status), name in zip(entries, fields[1::2], strict=True)
+    }
+
+
+async def _differs(tree: WorkTree, differing: dict[str, _Entry]) -> bool:
+    """Whether names differ in more than git's settings make of them.
+
+    Modes, submodules and long lists are git's to judge.
+    """
+    if tree.git is None:
+        return False
+    entries = differing.values()
+    is_submodule = any(entry.old_mode == GITLINK_MODE for entry in entries)
+    if not is_submodule and any(entry.status == "A" for entry in entries):
+        return True
+    if (
+        not is_submodule
+        and all(entry.old_mode == entry.mode for entry in entries)
+        and 0 < len(differing) <= FEW_FILES
+    ):
+        return await _content_differs(tree.git, {n: e.blob for n, e in differing.items()})
+    return await _status_differs(tree)
 
 
 async def _content_differs(git: Git, modified: dict[str, str]) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.nix import NixOptions
 from pikaci.evaluation import Evaluator
 from pikaci.location import find_source, state_layout
-from pikaci.sourcing import check_lanes, flake_reference
+from pikaci.sourcing import check_lanes, flake_reference, print_notes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,5 +48,6 @@ async def open_tree(
     state = state_layout(state_root, source)
     state.make()
     snapshot = await take_snapshot(state.root, source.root)
+    print_notes(snapshot.notes)
     reference = flake_reference(state, snapshot.tree, snapshot.commit, source.flake_dir)
     return Evaluator(state, reference, options or NixOptions(), system, read_only)

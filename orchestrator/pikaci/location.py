@@ -52,8 +52,19 @@ def find_source(flake: str | None) -> SourceTree:
             f"there is no flake.nix in {start}" + ("" if flake else " or above"),
             "go to your repository, or name its directory with --flake",
         )
-    top = next((place for place in [home, *home.parents] if (place / ".git").exists()), home)
+    top = _top(home)
     return SourceTree(root=top, flake_dir="" if top == home else str(home.relative_to(top)))
+
+
+def _top(home: Path) -> Path:
+    """The top of the work tree around a flake; outside git, the flake's own directory."""
+    if (home / ".git" / "HEAD").exists() or not any(
+        (place / ".git").exists() for place in (home, *home.parents)
+    ):
+        return home
+    from jerichoci.git import find_top
+
+    return find_top(home)
 
 
 def state_layout(state_root: str | None, source: SourceTree | None, name: str = "") -> StateLayout:

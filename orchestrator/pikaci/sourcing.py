@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
+from jerichoci.errors import CatalogError
 from pikaci.evaluation import Evaluator
 from pikaci.location import SourceTree, find_source, state_layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
 
     from jerichoci.layout import StateLayout
     from jerichoci.nix import NixOptions
@@ -65,10 +66,16 @@ async def make_plan(wanted: Wanted, options: NixOptions) -> Planned:
     # A thread that nobody waits for: where the snapshot fails, neither is it.
     threading.Thread(target=import_module, args=(ENGINE,), daemon=True).start()
     tree, state, rev = await _locate(wanted)
-    snapshot = await take_snapshot(state.root, tree.root)
+    snapshot = await take_snapshot(state.root, tree.root, whole=rev is not None)
+    print_notes(snapshot.notes)
     reference = flake_reference(state, snapshot.tree, snapshot.commit, tree.flake_dir)
     evaluator = Evaluator(state, reference, options, wanted.system, read_only=wanted.read_only)
-    evaluated = await _meanwhile(evaluator.plan(wanted.target), lambda: _get_ready(tree))
+    try:
+        evaluated = await _meanwhile(evaluator.plan(wanted.target), lambda: _get_ready(tree))
+    except CatalogError:
+        # What isn't there may be why.
+        snapshot.lacks.check(lambda _: False)
+        raise
     from jerichoci.plan import parse_plan
 
     plan = parse_plan(evaluated.values, f"the plan of target {wanted.target}")
@@ -109,22 +116,25 @@ async def _locate(wanted: Wanted) -> tuple[SourceTree, StateLayout, str | None]:
     state.make()
     fetched = await fetch_source(spec, state.root / "sources")
     click.echo(f"pikaci: source {spec.rev[:12]} fetched by {fetched.by}", err=True)
-    tree = find_source(str(Path(fetched.path) / (wanted.flake or "")))
-    return SourceTree(Path(fetched.path), tree.flake_dir), state, spec.rev
+    top = fetched.path.resolve()
+    tree = find_source(str(top / (wanted.flake or "")))
+    flake_dir = os.path.relpath(tree.root / tree.flake_dir, top)
+    return SourceTree(top, "" if flake_dir == "." else flake_dir), state, spec.rev
 
 
 async def _source(
     plan: Plan, snapshot: Snapshot, tree: SourceTree, state: StateLayout, rev: str | None
 ) -> Source:
     from jerichoci.request import Source
+    from pikaci.glob import compile_globs
 
+    globs = compile_globs(plan.snapshot.exclude)
+    print_notes(snapshot.lacks.check(lambda path: globs.match(path) is not None))
     jobs_tree = snapshot.tree
     if plan.snapshot.exclude:
         from jerichoci.derived import derive_tree
         from jerichoci.repository import open_repository
-        from pikaci.glob import compile_globs
 
-        globs = compile_globs(plan.snapshot.exclude)
         jobs_tree = await derive_tree(
             await open_repository(state.root),
             snapshot.tree,
@@ -140,6 +150,12 @@ async def _source(
         git_head=rev or snapshot.git_head,
         git_dirty=False if rev else snapshot.git_dirty,
     )
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Tell what a user may miss in a snapshot."""
+    for note in notes:
+        click.echo(f"pikaci: {note}", err=True)
 
 
 def check_lanes(tree: SourceTree) -> None:

@@ -122,8 +122,11 @@ class Project:
     def with_env(self, **environment: str) -> Project:
         return replace(self, environment={**self.environment, **environment})
 
-    def write(self, name: str | bytes, content: str | bytes = "") -> Path:
-        return self.tree.write(name, content)
+    def path(self, name: str | bytes) -> Path:
+        return self.tree.path(name)
+
+    def write(self, name: str | bytes, content: str | bytes = "", mode: int = 0o644) -> Path:
+        return self.tree.write(name, content, mode)
 
     def define(self, targets: str, where: str = "") -> None:
         """Write the flake and its targets, in Nix."""

@@ -64,6 +64,14 @@ class Editor:
         if path.is_file() and not path.is_symlink():
             path.chmod(mode)
 
+    def close(self, name: bytes, mode: int) -> None:
+        path = self.user.path(name)
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(mode)
+
+    def overlook(self, _: None, value: str) -> None:
+        self.user.git("config", "status.showUntrackedFiles", value)
+
     def link(self, name: bytes, target: str) -> None:
         self.user.link(name, target)
 
@@ -169,6 +177,25 @@ def test_a_long_lived_state_root_a_fresh_one_and_git_agree(
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.lists(EDITS | NESTING, min_size=1, max_size=8), min_size=1, max_size=4), SETTLED)
 def test_repositories_that_come_and_go_inside_leave_no_trace(
+    edits: list[list[Edit]], settled_ns: int
+) -> None:
+    check(edits, settled_ns, git_knows=False)
+
+
+PRIVACY = st.tuples(st.sampled_from(["chmod", "close"]), NAMES, st.sampled_from([0o700, 0o755]))
+OVERLOOKING = st.tuples(st.just("overlook"), st.none(), st.sampled_from(["no", "normal"]))
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.lists(
+        st.lists(EDITS | NESTING | PRIVACY | OVERLOOKING, min_size=1, max_size=8),
+        min_size=1,
+        max_size=4,
+    ),
+    SETTLED,
+)
+def test_what_is_left_out_follows_from_the_tree_as_it_is(
     edits: list[list[Edit]], settled_ns: int
 ) -> None:
     check(edits, settled_ns, git_knows=False)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from jerichoci.errors import UsageError
 from pikaci.location import SourceTree, find_source, slug, state_layout
+from usertree import UserTree, remove
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A repository with a flake at its top and one below."""
-    (tmp_path / ".git").mkdir()
+    UserTree(tmp_path).init()
     (tmp_path / "flake.nix").touch()
     (tmp_path / "sub/deep").mkdir(parents=True)
     (tmp_path / "sub/flake.nix").touch()
@@ -47,7 +48,7 @@ def test_a_worktree_has_a_file_for_git(tree: Path) -> None:
 
 
 def test_a_flake_outside_git_is_its_own_tree(tree: Path) -> None:
-    (tree / ".git").rmdir()
+    remove(tree / ".git")
     assert find_source(str(tree / "sub")) == SourceTree(tree / "sub")
 
 

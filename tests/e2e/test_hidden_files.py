@@ -1,0 +1,150 @@
+"""Files that git overlooks, and content that is not on this machine: what is said of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from usertree import UserTree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from e2e.project import Done, Project
+
+LISTS = '  lists = { snapshot.exclude = [ "assets/**" ]; jobs.it.command = "find .; cat src/a"; };'
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + 64 * "1" + "\nsize 12345\n"
+
+
+@pytest.fixture
+def listed(project: Project) -> Project:
+    project.define(LISTS)
+    project.write("src/a", "one\n")
+    project.write("tests/run", "exit 1\n")
+    project.tree.commit()
+    return project
+
+
+@pytest.mark.parametrize(
+    ("commands", "named", "missing"),
+    [
+        ((("sparse-checkout", "set", "--cone", "src", "pikaci-lib"),), "tests/run", True),
+        ((("update-index", "--skip-worktree", "tests/run"), ()), "tests/run", True),
+        ((("update-index", "--assume-unchanged", "tests/run"), ()), "tests/run", True),
+        ((("update-index", "--assume-unchanged", "src/a"), ("src/a",)), "src/a", False),
+        ((("update-index", "--skip-worktree", "src/a"), ("src/a",)), "src/a", False),
+    ],
+)
+def test_what_git_is_told_to_overlook_makes_a_tree_dirty(
+    listed: Project, commands: tuple[tuple[str, ...], ...], named: str, *, missing: bool
+) -> None:
+    listed.tree.git(*commands[0])
+    if missing:
+        listed.path(named).unlink(missing_ok=True)
+    else:
+        listed.write(named, "edited\n")
+    assert listed.tree.git("status", "--porcelain") == b""
+    done = listed.pikaci("run", "lists").passed()
+    assert f"{named} differs from HEAD" in done.err
+    assert listed.record()["git_dirty"] is True
+    lines = listed.log("it").splitlines()
+    assert ("./tests/run" not in lines) if missing else ("edited" in lines)
+
+
+def test_a_sparse_checkout_of_all_files_is_clean(listed: Project) -> None:
+    listed.tree.git("sparse-checkout", "set", "--no-cone", "/*")
+    listed.tree.git("update-index", "--assume-unchanged", "src/a")
+    done = listed.pikaci("run", "lists").passed()
+    assert "differs from HEAD" not in done.err
+    assert listed.record()["git_dirty"] is False
+
+
+def test_more_files_than_are_compared_one_by_one_are_seen_too(listed: Project) -> None:
+    names = [f"many/{number}" for number in range(300)]
+    for name in names:
+        listed.write(name, "1")
+    listed.tree.commit()
+    listed.tree.git("update-index", "--assume-unchanged", *names)
+    for name in names:
+        listed.write(name, "2")
+    done = listed.pikaci("run", "lists").passed()
+    assert "(and 299 more) differs from HEAD" in done.err
+    assert listed.record()["git_dirty"] is True
+
+
+def test_an_lfs_pointer_that_no_job_sees_is_passed_over(listed: Project) -> None:
+    listed.write(".gitattributes", "*.film filter=lfs -text\n")
+    listed.write("assets/a.film", POINTER)
+    for _ in range(2):
+        done = listed.pikaci("run", "lists").passed()
+        assert "assets/a.film has no content here" in done.err
+    listed.write("src/b.film", POINTER)
+    sentence = listed.pikaci("run", "lists").refused(2)
+    assert "src/b.film is a Git LFS pointer" in sentence
+    listed.write("src/b.film", "content")
+    assert "assets/a.film has no content here" in listed.pikaci("run", "lists").passed().err
+    listed.write("assets/a.film", "content")
+    assert "no content" not in listed.pikaci("run", "lists").passed().err
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> UserTree:
+    module = UserTree(tmp_path / "module").init()
+    module.write("lib", "1")
+    module.commit()
+    return module
+
+
+def cloned(project: Project, module: UserTree, where: str) -> Project:
+    """A clone of the project, with a submodule that nobody has checked out."""
+    project.tree.git("submodule", "--quiet", "add", module.root.as_uri(), where)
+    project.tree.commit()
+    clone = project.root.with_name("clone")
+    project.tree.git("clone", "--quiet", str(project.root), str(clone))
+    return project.at(clone)
+
+
+def refused(done: Done) -> bool:
+    return done.code == 2 and "is not checked out" in done.err
+
+
+def test_a_submodule_that_is_not_checked_out_is_refused_where_a_job_sees_it(
+    listed: Project, module: UserTree
+) -> None:
+    clone = cloned(listed, module, "deps/it")
+    assert refused(clone.pikaci("run", "lists"))
+    git = UserTree(listed.root.with_name("clone"))
+    git.git("submodule", "--quiet", "update", "--init")
+    clone.pikaci("run", "lists").passed()
+    git.git("submodule", "--quiet", "deinit", "--all", "--force")
+    assert refused(clone.pikaci("run", "lists"))
+
+
+def test_a_submodule_that_no_job_sees_is_passed_over(listed: Project, module: UserTree) -> None:
+    clone = cloned(listed, module, "assets/it")
+    assert "assets/it has no content here" in clone.pikaci("run", "lists").passed().err
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (("submodule.deps/it.active", "false"),),
+        (("submodule.deps/it.update", "none"),),
+        (("submodule.active", "other"), ("submodule.active", ":(exclude)deps")),
+    ],
+)
+def test_an_inactive_submodule_is_passed_over(
+    listed: Project, module: UserTree, settings: tuple[tuple[str, str], ...]
+) -> None:
+    clone = cloned(listed, module, "deps/it")
+    git = UserTree(listed.root.with_name("clone"))
+    for name, value in settings:
+        git.git("config", "--add", name, value)
+    for _ in range(2):
+        done = clone.pikaci("run", "lists").passed()
+        assert "submodule deps/it is inactive" in done.err
+    assert clone.record()["git_dirty"] is False
+    for name in {name for name, _ in settings}:
+        git.git("config", "--unset-all", name)
+    assert refused(clone.pikaci("run", "lists"))

@@ -1,0 +1,196 @@
+"""What a run takes of a directory: the project's own files, and nothing that is somebody's secret.
+
+A snapshot goes to the Nix store, which everybody on the machine may read.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from usertree import UserTree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from e2e.project import Json, Project
+
+LISTS = '  lists.jobs.it.command = "find . -type f -o -type l | sort";'
+
+
+def listed(project: Project, *args: str) -> set[str]:
+    """The files that a job sees, but those of the flake."""
+    project.run("lists", *args)
+    names = {line.removeprefix("./") for line in project.log("it").splitlines() if "./" in line}
+    return {name for name in names if "pikaci-lib/" not in name} - {"flake.nix", "targets.nix"}
+
+
+@pytest.fixture
+def home(bare_project: Project) -> Path:
+    """A home directory with a key in it, and below it a project that is in no repository."""
+    home = bare_project.root.parent / "somebody"
+    bare_project.define(LISTS)
+    home.mkdir()
+    (home / ".ssh").mkdir(mode=0o700)
+    (home / ".ssh/id").write_text("secret")
+    (home / "notes").write_text("not the project's")
+    shutil.copytree(bare_project.root, home / "project")
+    (home / "project/file").touch()
+    return home
+
+
+def leftover(home: Path) -> None:
+    (home / ".git").mkdir()
+
+
+def damaged(home: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(home)], check=True)
+    (home / ".git/HEAD").write_bytes(b"")
+
+
+def bare(home: Path) -> None:
+    subprocess.run(["git", "init", "-q", "--bare", str(home / ".git")], check=True)
+
+
+def elsewhere(home: Path) -> None:
+    (home / "other").mkdir()
+    subprocess.run(["git", "init", "-q", str(home)], check=True)
+    subprocess.run(["git", "-C", str(home), "config", "core.worktree", "../other"], check=True)
+
+
+@pytest.mark.parametrize("make", [leftover, damaged, bare, elsewhere])
+def test_a_git_directory_above_that_holds_no_work_tree_takes_no_home_along(
+    bare_project: Project, home: Path, make: Callable[[Path], None]
+) -> None:
+    make(home)
+    project = bare_project.at(home / "project")
+    assert listed(project) == {"file"}
+    assert project.record()["source_root"] == str(home / "project")
+    assert project.record()["git_dirty"] is None
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [(damaged, "git does not accept"), (bare, "is bare, or has its work tree elsewhere")],
+)
+def test_a_git_directory_of_its_own_that_git_does_not_take_is_refused(
+    bare_project: Project, home: Path, make: Callable[[Path], None], why: str
+) -> None:
+    make(home / "project")
+    sentence = bare_project.at(home / "project").pikaci("run", "lists").refused(2)
+    assert why in sentence
+    assert f"{home}/project/.git" in sentence
+
+
+def test_an_empty_git_directory_of_its_own_is_none(bare_project: Project, home: Path) -> None:
+    leftover(home / "project")
+    assert listed(bare_project.at(home / "project")) == {"file"}
+
+
+def test_a_flake_below_a_repository_with_a_leftover_between_is_the_repositorys(
+    project: Project,
+) -> None:
+    project.define(LISTS, where="a/b")
+    leftover(project.root / "a")
+    project.tree.commit()
+    assert "a/b/flake.nix" in listed(project.at(project.root / "a/b"))
+
+
+@pytest.mark.parametrize("value", ["no", "false"])
+def test_untracked_files_that_git_is_told_to_overlook_are_left_out(
+    bare_project: Project, home: Path, value: str
+) -> None:
+    git = UserTree(home).init()
+    git.git("config", "status.showUntrackedFiles", value)
+    git.git("add", "project")
+    project = bare_project.at(home / "project")
+    done = project.pikaci("run", "lists").passed()
+    assert "status.showUntrackedFiles" in done.err
+    assert listed(project) == {"project/flake.nix", "project/targets.nix", "project/file"}
+    (home / "project/file").write_text("edited")
+    (home / "project/later").touch()
+    (home / "project/also").touch()
+    git.git("add", "project/later")
+    assert "project/later" in listed(project)
+    assert "project/also" not in listed(project)
+    (home / "project/file").unlink()
+    assert "project/file" not in listed(project)
+    git.git("config", "status.showUntrackedFiles", "normal")
+    assert {"project/also", "notes"} <= listed(project)
+    git.git("config", "status.showUntrackedFiles", "no")
+    assert "notes" not in listed(project)
+
+
+def test_an_untracked_file_for_its_owner_alone_is_left_out_and_named(project: Project) -> None:
+    project.define(LISTS)
+    project.write("tracked", "x", mode=0o600)
+    project.tree.commit()
+    project.write(".env", "TOKEN", mode=0o600)
+    project.write("shared", "x", mode=0o640)
+    project.write("keys/id", "TOKEN")
+    project.path("keys").chmod(0o700)
+    done = project.pikaci("run", "lists").passed()
+    assert ".env (and 1 more) is left out" in done.err
+    assert listed(project) == {"tracked", "shared"}
+    assert project.record()["git_dirty"] is True
+    project.path(".env").chmod(0o644)
+    project.path("keys").chmod(0o755)
+    assert listed(project) == {"tracked", "shared", ".env", "keys/id"}
+    project.path(".env").chmod(0o400)
+    project.path("keys").chmod(0o700)
+    assert listed(project) == {"tracked", "shared"}
+    project.tree.git("add", ".env", "keys")
+    assert listed(project) == {"tracked", "shared", ".env", "keys/id"}
+    project.write("keys/new")  # in a directory that is shared already
+    assert "keys/new" in listed(project)
+    project.tree.git("rm", "--cached", "-rq", ".env", "keys")
+    assert listed(project) == {"tracked", "shared"}
+
+
+def test_a_tracked_file_that_is_made_anew_is_taken_whatever_its_mode(project: Project) -> None:
+    project.define(LISTS)
+    project.write("tracked", "x", mode=0o600)
+    project.tree.commit()
+    assert "tracked" in listed(project)
+    project.path("tracked").unlink()
+    assert "tracked" not in listed(project)
+    project.write("tracked", "y", mode=0o600)
+    assert "tracked" in listed(project)
+
+
+def test_outside_git_private_files_are_left_out_too(bare_project: Project) -> None:
+    bare_project.define(LISTS)
+    bare_project.write(".env", "TOKEN", mode=0o600)
+    bare_project.write("keys/id", "TOKEN")
+    bare_project.write("file")
+    assert {".env", "keys/id"} & listed(bare_project) == {"keys/id"}
+    bare_project.path("keys").chmod(0o700)
+    assert listed(bare_project) == {"file"}
+
+
+def test_a_private_clone_inside_is_left_out(project: Project) -> None:
+    project.define(LISTS)
+    for name, mode in (("open", 0o755), ("closed", 0o700)):
+        UserTree(project.root / name).init().write("file")
+        project.path(name).chmod(mode)
+    assert listed(project) == {"open/file"}
+    project.path("closed").chmod(0o755)
+    assert listed(project) == {"open/file", "closed/file"}
+
+
+def test_a_commit_is_taken_whole_however_private_its_files_are_made(project: Project) -> None:
+    project.define(LISTS)
+    project.write("file")
+    then = project.tree.commit()
+    argv = ["sh", "-c", 'umask 077; exec "$@"', "sh", *project.argv("run", "lists")]
+    source = f"git+file://{project.root}?rev={then}"
+    subprocess.run([*argv, "--source", source], cwd=project.root, env=project.env(), check=True)
+    assert "./file" in project.log("it")
+    inside = project.with_env(PIKACI_STATE_ROOT=str(project.root / ".state"))
+    record: Json = inside.run("lists", "--source", source)
+    tree = project.tree.git("rev-parse", f"{then}^{{tree}}").decode().strip()
+    assert record["snapshot_id"] == tree
