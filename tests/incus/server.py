@@ -125,6 +125,16 @@ class IncusServer:
         assert done.returncode == 0, self._explain(f"incus {' '.join(arguments)} failed", done)
         return done.stdout
 
+    def refusal(self, *arguments: str) -> str:
+        """What the client says of a command that fails; nothing of one that doesn't."""
+        done = self._run("incus", *arguments)
+        return done.stderr if done.returncode else ""
+
+    def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A client that goes on."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(["incus", *arguments], env=self._environment, stdout=pipe)
+
     def instances(self) -> list[str]:
         """The names of all there are in the project."""
         return self.incus("list", "--format=csv", "--columns=n").split()

@@ -5,6 +5,7 @@ complete and once.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from incus.guest_project import (
     until,
 )
 from incus.guest_proxy import Fate, Proxy, proxy_to
+from jerichoci.incus.pylxd_incus import CUT_OFF_LIMIT
 from plans import RUN_ID
 
 if TYPE_CHECKING:
@@ -147,4 +149,57 @@ def test_incus_may_be_killed_while_the_job_runs(guests: GuestRunner) -> None:
 
     begun = (outbox(guests.state.root, "a", RUN_ID) / "files").is_dir
     record = run_disturbed(guests, begun, kill)
+    assert_ended_as_it_would_have(guests, record)
+
+
+@pytest.fixture
+def busy(incus_server: IncusServer) -> Iterator[Callable[[], None]]:
+    """Has incusd run a command for somebody, without which it doesn't end; gives that one's end."""
+    incus_server.incus("launch", "--quiet", incus_server.image_alias, "other")
+    with incus_server.begin("exec", "other", "--", "sh", "-c", "echo on; sleep 600") as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"on\n"
+        yield client.kill
+        client.kill()
+
+
+def tell_to_end(server: IncusServer) -> None:
+    """Have incusd refuse all changes."""
+    os.kill(server.pid, signal.SIGTERM)
+    wait_for(lambda: "Shutting down" in server.refusal("config", "set", "other", "user.x=1"))
+
+
+def count(proxy: Proxy, request: tuple[str, str]) -> int:
+    return sum(bool(re.fullmatch(" ".join(request), seen)) for seen in list(proxy.seen))
+
+
+def test_a_guest_is_made_by_the_incus_that_comes_after_one_that_is_ending(
+    guests: GuestRunner, proxy: Proxy, busy: Callable[[], None]
+) -> None:
+    tell_to_end(guests.server)
+    with ending(guests.at(proxy.path).start(guest_job("a", COMMAND))) as process:
+        wait_for(lambda: count(proxy, CREATE) > CUT_OFF_LIMIT)
+        busy()
+        guests.server.restart()
+        let_go(guests.state.root, "a", RUN_ID)
+        process.wait(90)
+    (record,) = guests.record()["jobs"]
+    guests.server.incus("delete", "--force", "other")
+    assert_ended_as_it_would_have(guests, record)
+
+
+def test_a_run_ends_with_the_incus_that_comes_after_one_that_is_ending(
+    guests: GuestRunner, proxy: Proxy, busy: Callable[[], None]
+) -> None:
+    with ending(guests.at(proxy.path).start(guest_job("a", COMMAND))) as process:
+        wait_for(lambda: guests.begins("wait_for_completion"))
+        tell_to_end(guests.server)
+        let_go(guests.state.root, "a", RUN_ID)
+        wait_for(lambda: count(proxy, STOP) > 2)
+        assert guests.record()["status"] == "running"
+        busy()
+        guests.server.restart()
+        process.wait(90)
+    (record,) = guests.record()["jobs"]
+    guests.server.incus("delete", "--force", "other")
     assert_ended_as_it_would_have(guests, record)

@@ -24,6 +24,13 @@ class UnreachableError(IncusError):
     """Incus can't be reached now; what was asked for may have been done or not."""
 
 
+class EndingError(UnreachableError):
+    """The daemon was told to end, and has not done what was asked for.
+
+    It stays until no command runs in a guest any more, by default for five minutes at most.
+    """
+
+
 class MissingError(IncusError):
     """What was asked about isn't there."""
 

@@ -27,6 +27,7 @@ from requests_toolbelt import MultipartEncoder
 
 from jerichoci.incus.api import (
     ConflictError,
+    EndingError,
     Executed,
     IncusError,
     Instance,
@@ -68,7 +69,8 @@ FAILURE = 400
 SUCCESS = 200
 NO_PROGRAM = "Command not found"
 """The whole error of an exec whose program isn't there, or whose exit code is 127."""
-ENDING = ("context canceled", "database is closed", "shutting down", "signal: killed")
+SHUTTING_DOWN = "shutting down"
+ENDING = ("context canceled", "database is closed", SHUTTING_DOWN, "signal: killed")
 """In what a daemon says that has been told to end, of itself and of what it was doing; it has no
 code for it, and for a while it goes on answering."""
 CUT_OFF_LIMIT = 10
@@ -117,6 +119,8 @@ class PylxdIncus:
             try:
                 self._wait(self._call("post", "instances", json=body), end)
             except (UnreachableError, LostError) as error:
+                if cut_off is None and isinstance(error, EndingError):
+                    raise
                 cut_off = error
             except IncusError:
                 # Ours, if it was only slow to appear.
@@ -146,7 +150,9 @@ class PylxdIncus:
                 self._wait(self._call("put", f"instances/{name}/state", json=body), end)
             except IncusError as refused:
                 error = refused  # or what was cut off starts it already
-                if self._way.clock() > doomed and not self._going_on(name):
+                if isinstance(refused, EndingError):
+                    doomed = self._way.clock() + START_SECS
+                elif self._way.clock() > doomed and not self._going_on(name):
                     raise
                 time.sleep(RECONNECT_PAUSE_SECS)
         time.sleep(RECONNECT_PAUSE_SECS)
@@ -192,6 +198,8 @@ class PylxdIncus:
         while True:
             try:
                 done = self._wait(self._call("post", f"instances/{name}/exec", json=body), end)
+            except EndingError:
+                raise
             except (UnreachableError, LostError):
                 self._way.mended()
                 if self._way.clock() > end:
@@ -391,6 +399,8 @@ class PylxdIncus:
         while True:
             try:
                 return work()
+            except EndingError:
+                raise
             except UnreachableError:
                 is_in_vain = self._client is None and self._way.is_whole
                 self._way.mended()
@@ -465,6 +475,11 @@ class PylxdIncus:
             raise ConflictError(f"Incus: {error}") from error
         except exceptions.LXDAPIException as error:
             is_away = error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+            if is_away and SHUTTING_DOWN in str(error).lower():
+                raise EndingError(
+                    f"Incus {self._way.where} is shutting down: it waits for commands in guests",
+                    "try again when it is back",
+                ) from error
             is_away = is_away or _is_ending(str(error))
             raise (UnreachableError if is_away else IncusError)(f"Incus: {error}") from error
         except (requests.RequestException, exceptions.ClientConnectionFailed) as error:

@@ -13,14 +13,17 @@ from jerichoci.incus.api import (
     NoProgramError,
     UnreachableError,
 )
-from jerichoci.incus.thread import in_thread
+from jerichoci.incus.thread import in_thread_at_last
 from jerichoci.runtime.guest_job import CONTRACT, RUNNER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import TypeVar
 
     from jerichoci.incus.api import Executed, Incus, InstanceSpec
     from jerichoci.placement import Placement
+
+    ResultT = TypeVar("ResultT")
 
 NOT_READY, OTHER_CONTRACT = 69, 76
 """The runner's exit codes for a mount that isn't there yet, and for a contract it doesn't know."""
@@ -52,19 +55,24 @@ class GuestStart:
         self._name = name
         self._role = role
         self._alias = alias
+        self.is_given_up = False
+        """Whether nobody wants the guest any more."""
+
+    def _at_last(self, work: Callable[..., ResultT], *arguments: object) -> Awaitable[ResultT]:
+        return in_thread_at_last(lambda: self.is_given_up, work, *arguments)
 
     async def create(self, spec: InstanceSpec, pool: str, *, is_unpacked: bool) -> None:
         """Make the guest; while the pool hasn't unpacked the image, one process at a time does."""
         incus = self._incus
         if is_unpacked:
-            await in_thread(incus.create, spec, CREATE_SECS)
+            await self._at_last(incus.create, spec, CREATE_SECS)
             return
         async with self._placement.lock(f"unpack-{pool}-{spec.image[:16]}", UNPACK_SECS):
-            unpacked = await in_thread(incus.is_unpacked, pool, spec.image)
+            unpacked = await self._at_last(incus.is_unpacked, pool, spec.image)
             if not unpacked:
-                await in_thread(incus.create, spec, CREATE_SECS)
+                await self._at_last(incus.create, spec, CREATE_SECS)
                 return
-        await in_thread(incus.create, spec, CREATE_SECS)
+        await self._at_last(incus.create, spec, CREATE_SECS)
 
     async def ready(self, job: Mapping[str, str], mounts: str, *, is_vm: bool) -> None:
         """Start the runner as soon as it can be; it checks contract and mounts before it does."""
@@ -77,7 +85,7 @@ class GuestStart:
             argv, env = ([RUNNER, "--check-contract"], check) if answers_wanted else ([RUNNER], job)
             trouble = ""
             try:
-                done = await in_thread(self._incus.execute, self._name, argv, env, EXEC_SECS)
+                done = await self._at_last(self._incus.execute, self._name, argv, env, EXEC_SECS)
                 trouble = self._judge(done)
             except NoProgramError as error:
                 if time.monotonic() > patience_with_absence:

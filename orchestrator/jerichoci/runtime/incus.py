@@ -23,7 +23,7 @@ from jerichoci.incus.note import (
     GuestNote,
     guest_notes,
 )
-from jerichoci.incus.thread import in_thread
+from jerichoci.incus.thread import in_thread, in_thread_at_last
 from jerichoci.layout import make_private
 from jerichoci.runtime import guest_wait
 from jerichoci.runtime.guest_job import hand_over_command, job_variables, stop_command
@@ -83,6 +83,7 @@ class IncusGuest:
         self._notes = guest_notes(attempt.state)
         self._note: GuestNote | None = None
         self._mounts = GuestMounts()
+        self._start: GuestStart | None = None
         self._creating: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._incus: Incus | None = None
@@ -140,7 +141,7 @@ class IncusGuest:
         job = await self._variables()
         self._notes.write(self._note)
         began = time.monotonic()
-        start = GuestStart(
+        start = self._start = GuestStart(
             self._placement, self._incus, self.name, self._role(), self._image_alias()
         )
         is_unpacked = image.fingerprint in found.unpacked
@@ -213,12 +214,12 @@ class IncusGuest:
     async def _tell_runner(self, command: tuple[list[str], dict[str, str]]) -> None:
         """Have the runner do what needs no answer; a guest that is gone is no error."""
         with suppress(IncusError):
-            await in_thread(self._reached().execute, self.name, *command, EXEC_SECS)
+            await self._at_last(self._reached().execute, self.name, *command, EXEC_SECS)
 
     def finished(self) -> None:
         """Ask for the guest's removal while its files are read, if nobody needs it any more."""
         if not self._attempt.may_be_kept and self._placement.user.uid == 0:
-            self._stopping = asyncio.ensure_future(in_thread(self._reached().stop, self.name))
+            self._stopping = asyncio.ensure_future(self._at_last(self._reached().stop, self.name))
 
     async def gone(self) -> str:
         """Ask Incus now and then, which may come and go meanwhile."""
@@ -250,6 +251,8 @@ class IncusGuest:
     async def release(self, *, keep: bool) -> None:
         """Have the guest removed, or keep it for a look."""
         kept = False
+        if self._start is not None:
+            self._start.is_given_up = True
         if self._note is not None and self._creating is not None:
             await asyncio.wait({self._creating})
             whole = not self._creating.cancelled() and self._creating.exception() is None
@@ -268,7 +271,7 @@ class IncusGuest:
     async def _keep(self, note: GuestNote) -> None:
         until = time.time() + KEEP_SECS
         labels = {EXPIRY_LABEL: f"{until:.0f}"}
-        await in_thread(self._reached().keep, self.name, labels)
+        await self._at_last(self._reached().keep, self.name, labels)
         self._notes.change(note, kept_until=until)
         self.execution["kept_until"] = until
 
@@ -278,7 +281,7 @@ class IncusGuest:
             await self._stopping
         else:
             await self._hand_over()  # or its directory can't be removed
-            await in_thread(self._reached().stop, self.name)
+            await self._at_last(self._reached().stop, self.name)
         self._notes.change(note, handed_over=True)
         self.execution["removal"] = "handed_over"
 
@@ -293,6 +296,10 @@ class IncusGuest:
         if self._note is None or self.execution.get("removal") != "handed_over":
             return
         await self._delete(self._note)
+
+    async def _at_last(self, work: Callable[..., object], *arguments: object) -> None:
+        """Ask for what a job that is over leaves to do, until somebody is in a hurry."""
+        await in_thread_at_last(self._is_pressing or (lambda: True), work, *arguments)
 
     def _reached(self) -> Incus:
         if self._incus is None:
