@@ -20,6 +20,7 @@ from jerichoci.guests import reap_all_guests, remove_kept_guests
 from jerichoci.guestviews import collect_views, remove_stale_views
 from jerichoci.lock import try_lock
 from jerichoci.materialise import remove_snapshot, remove_stale_materialisations
+from jerichoci.order import renew
 from jerichoci.owner import is_owned
 from jerichoci.reading import read_object
 from jerichoci.removal import remove_unowned
@@ -87,6 +88,8 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
         idle = await collect_views(state, dry_run=True)
         return Collected(names, tuple(snapshots), (), len(kept), tuple(idle))
     removed = [run.run_id for run in doomed if _remove_run(state, run)]
+    with going_on("the order of runs keeps the names of those that are gone"):
+        renew(state)
     known = {run.run_id for run in (*kept, *doomed)}
     gone = [tree for tree in snapshots if _remove_snapshot(state, tree, known)]
     # Asked again under the repository's lock: runs may have begun since.
@@ -163,8 +166,8 @@ def _remove_old_children(directory: Path) -> None:
 
 
 def _is_recent(path: Path) -> bool:
-    """Whether it was used lately; what is gone wasn't."""
+    """Whether it was used lately; what is gone wasn't, nor was what a wrong clock says."""
     try:
-        return path.lstat().st_mtime >= time.time() - RECENT_SECS
+        return abs(path.lstat().st_mtime - time.time()) <= RECENT_SECS
     except FileNotFoundError:
         return False

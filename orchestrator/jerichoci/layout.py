@@ -136,6 +136,11 @@ class StateLayout:
         return self.root / "runs"
 
     @property
+    def order(self) -> Path:
+        """The ids of runs in the order in which they were made."""
+        return self.root / "order"
+
+    @property
     def nix_cache(self) -> Path:
         """Nix's own caches of what it fetched and evaluated."""
         return self.root / "nix-cache"

@@ -13,7 +13,7 @@ import os
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from jerichoci import atomic
+from jerichoci import atomic, order
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.event import EventBase, RunFinished, RunStarted
 from jerichoci.journal import Journal, Sink, open_journal
@@ -130,6 +130,9 @@ def _give_birth(
     if unborn.root.exists():
         # Most likely left by a process that died; if not, it is in use and stays.
         remove_unowned(state, unborn.root)
+    if not state.order.exists():
+        with suppress(OSError):
+            order.renew(state)
     with holding_names(state, shared=True):
         try:
             unborn.root.mkdir(mode=0o700)
@@ -140,6 +143,7 @@ def _give_birth(
         owned.enter_context(owning(unborn.root))
         try:
             _write_first_records(unborn, record, plan)
+            order.append(state, record.run_id)
             unborn.root.rename(layout.root)
         except OSError as error:
             remove_tree(unborn.root)

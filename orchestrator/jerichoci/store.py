@@ -6,7 +6,6 @@ Nothing here writes, except that a run whose owner died is closed where that is 
 
 from __future__ import annotations
 
-import heapq
 import os
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from jerichoci.errors import RecordError, UsageError
 from jerichoci.ids import check_run_id_prefix, is_run_id
 from jerichoci.layout import RunLayout, StateLayout
 from jerichoci.log import LogChunk, LogMetadata, log_metadata, read_log
+from jerichoci.order import newest
 from jerichoci.owner import is_owned
 from jerichoci.reading import parse, prepare_timings, read_object, read_run
 from jerichoci.status import LogKind, Status
@@ -46,12 +46,12 @@ class RunStore:
         self.layout = StateLayout(Path(state_root))
 
     def run_ids(self, limit: int | None = None) -> list[str]:
-        """Ids of the newest runs first, all of them if `limit` is None."""
+        """Ids of the runs that were made last, the newest first; all, if `limit` is None."""
         try:
             names = [name for name in os.listdir(self.layout.runs) if is_run_id(name)]  # noqa: PTH208 - Path.iterdir makes 50,000 objects
         except FileNotFoundError:
             return []
-        return sorted(names, reverse=True) if limit is None else heapq.nlargest(limit, names)
+        return newest(self.layout, names, limit)
 
     def resolve(self, prefix: str) -> str:
         """The run id that `prefix` stands for: a unique beginning, or `latest`.
@@ -60,10 +60,10 @@ class RunStore:
             UsageError: there is none, or more than one.
         """
         if prefix == LATEST:
-            newest = self.run_ids(limit=1)
-            if not newest:
+            last = self.run_ids(limit=1)
+            if not last:
                 raise UsageError("there is no run yet", "start one with `pikaci run TARGET`")
-            return newest[0]
+            return last[0]
         check_run_id_prefix(prefix)
         if is_run_id(prefix) and self.layout.run(prefix).root.is_dir():
             return prefix

@@ -173,3 +173,17 @@ def test_doctor_tells_what_is_bad(project: Project) -> None:
     done: Done = project.with_env(NIX_REMOTE="unix:///nowhere/socket").pikaci("doctor")
     assert done.code == 75
     assert "BAD  nix store" in done.out
+
+
+def test_the_newest_run_is_the_one_that_was_made_last(project: Project) -> None:
+    project.define('  t.jobs.j.command = "true";')
+    ahead = "20991231T235959Z-00000000"
+    project.run("t", "--run-id", ahead)
+    made = project.run("t")["run_id"]
+    assert made in project.pikaci("status", "latest").passed().out.splitlines()[0]
+    assert project.pikaci("rerun", "latest", "--output", "json").json["rerun_of"] == made
+    rows = project.pikaci("list", "--json").passed().json
+    assert [row["run_id"] for row in rows][1:] == [made, ahead]
+    project.pikaci("gc", "--keep-runs", "2").passed()
+    assert ahead not in project.run_ids()
+    assert made in project.run_ids()
