@@ -38,6 +38,7 @@ class FakeIncus:
     trusted: bool = True
     drivers: tuple[str, ...] = ("lxc", "qemu")
     projects: tuple[str, ...] = ("pikaci",)
+    config: dict[str, str] = field(default_factory=dict)
     root: dict[str, str] | None = field(default_factory=lambda: dict(ROOT))
     profiles: tuple[str, ...] = ("default",)
     pools: dict[str, str] = field(default_factory=lambda: {"fast": "btrfs", "slow": "dir"})
@@ -54,8 +55,8 @@ class FakeIncus:
             raise self.error
         return Server("6.0.4", self.drivers, self.trusted)
 
-    def has_project(self) -> bool:
-        return self.project in self.projects
+    def project_config(self) -> dict[str, str] | None:
+        return self.config if self.project in self.projects else None
 
     def profile(self, name: str) -> Profile | None:
         devices = {"root": self.root} if self.root else {}
@@ -227,7 +228,7 @@ async def test_incus_that_fails_half_way_is_told(monkeypatch: pytest.MonkeyPatch
     def fail(_: FakeIncus) -> bool:
         raise IncusError("Incus: its database is locked")
 
-    monkeypatch.setattr(FakeIncus, "has_project", fail)
+    monkeypatch.setattr(FakeIncus, "project_config", fail)
     incus = FakeIncus()
     rows = await findings_of(cast("Incus", incus), IncusSite(), wanted())
     assert ("bad", "Incus: its database is locked") in [(row.status, row.text) for row in rows]

@@ -128,16 +128,22 @@ class Network:
 
 @dataclass(frozen=True)
 class Profile:
-    """A profile's devices, by name."""
+    """A profile's devices by name, and its configuration."""
 
     name: str
     devices: Mapping[str, Mapping[str, str]]
+    config: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pool(self) -> str | None:
         """The pool of its root disk."""
         roots = [row for row in self.devices.values() if is_root_disk(row)]
         return roots[0].get("pool") if roots else None
+
+    @property
+    def has_root_size(self) -> bool:
+        """Whether its root disk has a size."""
+        return any(is_root_disk(row) and row.get("size") for row in self.devices.values())
 
     @property
     def interfaces(self) -> tuple[str, ...]:
@@ -164,8 +170,8 @@ class Incus(Protocol):
             UnreachableError: nobody, or we may not ask.
         """
 
-    def has_project(self) -> bool:
-        """Whether the project is there."""
+    def project_config(self) -> Mapping[str, str] | None:
+        """The project's configuration; None if there is no such project."""
 
     def create(self, spec: InstanceSpec, deadline_secs: float) -> None:
         """Create an instance and start it, in one request; it runs afterwards.

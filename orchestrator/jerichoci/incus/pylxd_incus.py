@@ -97,9 +97,10 @@ class PylxdIncus:
         trusted = found.get("auth") == "trusted"
         return Server(str(environment.get("server_version", "?")), drivers, trusted)
 
-    def has_project(self) -> bool:
-        """Whether the project is there."""
-        return self._find(f"projects/{quote(self.project, safe='')}") is not None
+    def project_config(self) -> Mapping[str, str] | None:
+        """The project's configuration."""
+        found = self._find(f"projects/{quote(self.project, safe='')}")
+        return None if found is None else found.get("config") or {}
 
     def create(self, spec: InstanceSpec, deadline_secs: float) -> None:
         """Create an instance and start it."""
@@ -365,7 +366,7 @@ class PylxdIncus:
     def profile(self, name: str) -> Profile | None:
         """A profile."""
         found = self._find(f"profiles/{quote(name, safe='')}")
-        return Profile(name, found["devices"]) if found else None
+        return Profile(name, found["devices"], found.get("config") or {}) if found else None
 
     def networks(self) -> list[Network]:
         """The host's interfaces."""

@@ -40,6 +40,8 @@ NO_PROGRAM_SECS = 15.0
 FIRST_BACKOFF_SECS, LAST_BACKOFF_SECS = 0.01, 0.5
 KILLED = 137
 OUT_OF_MEMORY = "was the guest out of memory? raise the job's `resources.memoryMib`"
+FULL = "Reached maximum"
+"""In what Incus says where a project's limit is reached."""
 VM_ANSWERS = 2
 """A VM's agent can come and go while it boots, so that many answers must come in a row."""
 
@@ -65,14 +67,25 @@ class GuestStart:
         """Make the guest; while the pool hasn't unpacked the image, one process at a time does."""
         incus = self._incus
         if is_unpacked:
-            await self._at_last(incus.create, spec, CREATE_SECS)
+            await self._make(spec)
             return
         async with self._placement.lock(f"unpack-{pool}-{spec.image[:16]}", UNPACK_SECS):
             unpacked = await self._at_last(incus.is_unpacked, pool, spec.image)
             if not unpacked:
-                await self._at_last(incus.create, spec, CREATE_SECS)
+                await self._make(spec)
                 return
-        await self._at_last(incus.create, spec, CREATE_SECS)
+        await self._make(spec)
+
+    async def _make(self, spec: InstanceSpec) -> None:
+        try:
+            await self._at_last(self._incus.create, spec, CREATE_SECS)
+        except IncusError as error:
+            if FULL in error.message:
+                error.hint = (
+                    f"have fewer jobs at a time (`--jobs`), or raise the project's limit:"
+                    f" `incus project set {self._incus.project} LIMIT=MORE`"
+                )
+            raise
 
     async def ready(self, job: Mapping[str, str], mounts: str, *, is_vm: bool) -> None:
         """Start the runner as soon as it can be; it checks contract and mounts before it does."""

@@ -11,12 +11,13 @@ from jerichoci.errors import PikaciError, UsageError
 from jerichoci.hosts import hosts_file
 from jerichoci.incus.api import MissingError
 from jerichoci.incus.reaper import see_departed
+from jerichoci.incus.rules import Needs, objections
 from jerichoci.incus.thread import in_thread
 from jerichoci.layout import StateLayout
 from jerichoci.runtime.guest_survey import GuestSurvey, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from jerichoci.incus.api import Incus, Server, StoredImage
@@ -78,8 +79,13 @@ async def check_guests(
     incus = await placement.incus()
     networks = {node.runtime_config.get("network") for node in nodes} - {None}
     images = [known[role] for role in sorted(roles)]
+    needs = Needs(
+        kinds=frozenset(image.instance_type for image in images),
+        networks=frozenset(str(network) for network in networks),
+        jobs={node.job_id: node.execute.resources for node in nodes},
+    )
     site = placement.incus_site()
-    found = await in_thread(_check, incus, site, images, networks, where_of(placement))
+    found = await in_thread(_check, incus, site, images, needs, where_of(placement))
     # Nobody waits for it: whatever is not seen to be gone now is seen to later.
     if not placement.is_away:
         state = StateLayout(placement.state_root)
@@ -105,7 +111,7 @@ def _check_texts(node: ExecuteNode) -> None:
 
 
 def _check(
-    incus: Incus, site: IncusSite, images: Sequence[Image], networks: Iterable[object], where: Where
+    incus: Incus, site: IncusSite, images: Sequence[Image], needs: Needs, where: Where
 ) -> GuestSurvey:
     server = incus.server()
     _check_trust(server, where)
@@ -116,11 +122,11 @@ def _check(
         raise
     if found.profile is None:
         check_project(incus, server, where)
-    check_place(incus, found, site, where)
+    check_place(incus, found, site, needs, where)
     for image in images:
         check_image(incus, server, image, found.images[image.alias], where)
-    for network in networks:
-        if not incus.has_network(str(network)):
+    for network in sorted(needs.networks):
+        if not incus.has_network(network):
             raise UsageError(
                 f"{where.host or 'the host'} has no bridge {network}",
                 f"`incus network create {network}`{where.there} makes one",
@@ -140,7 +146,7 @@ def check_project(incus: Incus, server: Server, where: Where = HERE) -> None:
         UsageError: it doesn't, or it isn't.
     """
     _check_trust(server, where)
-    if not incus.has_project():
+    if incus.project_config() is None:
         raise UsageError(
             f"{where.incus} has no project {incus.project}",
             f"`incus project create {incus.project}`{where.there} makes one, or name yours in"
@@ -148,8 +154,10 @@ def check_project(incus: Incus, server: Server, where: Where = HERE) -> None:
         )
 
 
-def check_place(incus: Incus, found: GuestSurvey, site: IncusSite, where: Where) -> None:
-    """See that guests have a profile and a pool.
+def check_place(
+    incus: Incus, found: GuestSurvey, site: IncusSite, needs: Needs, where: Where
+) -> None:
+    """See that guests have a profile and a pool, and may be in the project.
 
     Raises:
         UsageError: they haven't.
@@ -170,6 +178,12 @@ def check_place(incus: Incus, found: GuestSurvey, site: IncusSite, where: Where)
         raise UsageError(
             f"{where.incus} has no storage pool {found.pool}",
             f"`incus storage create {found.pool} btrfs`{where.there} makes one",
+        )
+    rules = objections(incus.project_config() or {}, found.profile, found.pool, needs)
+    if rules.texts:
+        raise UsageError(
+            f"project {site.project} of {where.incus} refuses guests: {'; '.join(rules.texts)}",
+            f"{rules.commands(site.project, site.profile)}{where.there}",
         )
 
 

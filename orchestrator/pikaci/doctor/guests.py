@@ -56,7 +56,7 @@ async def findings_of(incus: Incus, site: IncusSite, wanted: Wanted) -> list[Fin
         return [bad("incus", text, "use its unix socket", needed=needed)]
     findings = [ok("incus", f"{server.version} at {socket}")]
     try:
-        findings += await in_thread(lambda: _place(incus, site, needed=needed))
+        findings += await in_thread(lambda: _place(incus, site, wanted))
         findings += await _images(incus, wanted)
         findings.append(await in_thread(_bridges, incus))
     except PikaciError as error:
@@ -93,10 +93,13 @@ def _is_missing(path: Path) -> bool:
     return False
 
 
-def _place(incus: Incus, site: IncusSite, *, needed: bool) -> list[Finding]:
+def _place(incus: Incus, site: IncusSite, wanted: Wanted) -> list[Finding]:
     """The project, the profile and the pool."""
-    name = site.project
-    if not incus.has_project():
+    from jerichoci.incus.rules import Needs, objections
+
+    name, needed = site.project, bool(wanted.images)
+    config = incus.project_config()
+    if config is None:
         hint = f"`incus project create {name}` makes one, or name yours in hosts.toml"
         return [bad("incus project", f"there is no project {name}", hint, needed=needed)]
     findings = [ok("incus project", name)]
@@ -106,6 +109,11 @@ def _place(incus: Incus, site: IncusSite, *, needed: bool) -> list[Finding]:
         text = f"project {name} has no profile {site.profile}"
         return [*findings, bad("incus profile", text, hint, needed=needed)]
     findings.append(ok("incus profile", site.profile))
+    needs = Needs(frozenset(image.instance_type for image in wanted.images))
+    rules = objections(config, profile, site.pool or profile.pool or "", needs)
+    if rules.texts:
+        text = f"{name} refuses guests: {'; '.join(rules.texts)}"
+        findings[0] = bad("incus project", text, rules.commands(name, site.profile), needed=needed)
     return [*findings, *_pool(incus, site, profile, needed=needed)]
 
 

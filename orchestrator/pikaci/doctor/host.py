@@ -328,6 +328,7 @@ async def _look_into_incus(
 ) -> None:
     """As a run does; until something is wrong that the rest needs."""
     from jerichoci.errors import UsageError
+    from jerichoci.incus.rules import Needs
     from jerichoci.incus.thread import in_thread
     from jerichoci.plan import Image
     from jerichoci.runtime.guest_survey import survey
@@ -340,7 +341,8 @@ async def _look_into_incus(
     await in_thread(check_project, incus, server, where)
     findings.append(ok("incus project", site.project))
     seen = await in_thread(survey, incus, site, [image.alias for image in wanted.images])
-    await in_thread(check_place, incus, seen, site, where)
+    needs = Needs(frozenset(image.instance_type for image in wanted.images))
+    await in_thread(check_place, incus, seen, site, needs, where)
     findings.append(ok("incus profile", f"{site.profile}, pool {seen.pool}"))
     for role in wanted.images:
         image = Image.model_validate(
