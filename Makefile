@@ -18,7 +18,7 @@ incus: env ## Set up Incus with a guest image, for jobs that have guests
 	@ci/bootstrap/incus.sh
 	@echo "next:  . .venv/bin/activate    then  pikaci run hello-guest"
 
-test: env-dev env-incus env-ssh ## Run all of the project's own lanes through pikaci
+test: env-dev env-incus env-ssh ## Run all of the project's own lanes through pikaci, or LANES="check-nix ..."
 	@ci/bootstrap/test.sh
 
 unit: env-dev env-incus env-ssh ## Run the tests directly, without pikaci around them

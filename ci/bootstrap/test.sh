@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
-# Run the project's own lanes through pikaci itself. All of them run; any that fails fails this. The last lines are
-# where the records lie and what pytest itself said at the end of each job's log.
+# Run the project's own lanes through pikaci itself, or those that LANES names. All of them run; any that fails fails this.
+# The last lines are where the records lie and what pytest itself said at the end of each job's log.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 lanes=(check-nix check-orchestrator check-incus check-remote check-tart)
+[ -z "${LANES:-}" ] || read -ra lanes <<<"$LANES"
 cd "$root"
 export PATH=$venv/bin:$PATH
+# Jobs have nothing of our PATH: their tools are those of this checkout.
+PIKACI_HOSTS_FILE=$(mktemp)
+export PIKACI_HOSTS_FILE
+trap 'rm -f "$PIKACI_HOSTS_FILE"' EXIT
+printf '[local]\nsearch_path = ["%s"]\n' "$venv/bin" >"$PIKACI_HOSTS_FILE"
 
 new_run_id() { printf '%s-%s\n' "$(date -u +%Y%m%dT%H%M%SZ)" "$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')"; }
 

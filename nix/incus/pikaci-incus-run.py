@@ -144,6 +144,8 @@ MNT_DETACH = 2
 CLONE_NEWNS = 0x20000
 SENDFILE_BYTES = 1 << 30
 COPY_BYTES = 1024 * 1024
+SIGNALLED = 128
+"""A shell's status of what signal n ended is this and n."""
 NO_ID = 2**32 - 1
 """To chown(2): leave it."""
 PATH = (
@@ -1181,14 +1183,25 @@ def describe(end: End, job: Job) -> dict[str, Any]:
     elif end.stopped:
         status, message = "error", "the runner was told to stop"
     elif number:
-        status, message = "failed", f"the command was killed by signal {number}"
+        status, message = "failed", f"the command was killed by {_signal(number)}"
     elif code:
         status, message = "failed", f"the command ended with exit code {code}"
+        if code > SIGNALLED and _signal(code - SIGNALLED).startswith("SIG"):
+            message += f" ({SIGNALLED} + {code - SIGNALLED}: {_signal(code - SIGNALLED)})"
     else:
         status, message = "passed", "the command succeeded"
     if end.left_running:
         message += "; some of what it started can't be killed"
     return {"status": status, "exit_code": code, "signal": number, "message": message}
+
+
+def _signal(number: int) -> str:
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def daemonise(job: Job, paths: Paths, records: Records) -> None:

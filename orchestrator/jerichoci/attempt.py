@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.clock import milliseconds_since, timestamp
+from jerichoci.ending import in_words
 from jerichoci.errors import EXIT_INFRASTRUCTURE, HostUnavailableError, PikaciError
 from jerichoci.event import JobPhase
 from jerichoci.layout import RunLayout, make_private
@@ -50,7 +51,8 @@ class Phases:
     records: list[PhaseRecord] = field(default_factory=list)
     current: PhaseName | None = None
     failed: PhaseName | None = None
-    """The first that failed; others, such as the clean-up, follow it."""
+    stopped: PhaseName | None = None
+    """The first that failed, or was cut short; others, such as the clean-up, follow it."""
 
     @asynccontextmanager
     async def phase(self, name: PhaseName) -> AsyncIterator[None]:
@@ -64,6 +66,7 @@ class Phases:
             outcome = Outcome.PASSED
         except StoppedError:
             outcome = Outcome.CANCELLED
+            self.stopped = self.stopped or name
             raise
         except BaseException:
             self.failed = self.failed or name
@@ -111,6 +114,8 @@ class AttemptRun:
     stop: Stop
     was_launched: bool = False
     """Whether the job was started: what fails before that is the host's fault."""
+    exit_code: int | None = None
+    """Of a job that was told to end."""
     departed: list[Runtime] = field(default_factory=list)
     """The runtimes of attempts that are over; what they made may still be on its way out."""
 
@@ -219,6 +224,7 @@ class AttemptRun:
         async with phases.phase(PhaseName.WAIT_FOR_COMPLETION):
             finish = await runtime.wait(self.stop)
             if finish.stopped:
+                self.exit_code = finish.exit_code
                 raise StoppedError
             if finish.timed_out or finish.exit_code != 0:
                 raise CommandFailedError(finish)
@@ -259,7 +265,7 @@ class AttemptRun:
             code, kind = CauseCode.COMMAND_TIMED_OUT, FailureKind.TIMEOUT
             hint = "its log says how far it came; raise timeoutSecs if it needs longer"
         else:
-            message = f"job {self.node.job_id} exited with {finish.exit_code}"
+            message = f"job {self.node.job_id} {in_words(finish.exit_code, finish.signal)}"
             code, kind = CauseCode.COMMAND_FAILED, FailureKind.TEST_FAILURE
             hint = None
         if finish.out_of_memory:
@@ -286,8 +292,9 @@ class AttemptRun:
 
     def _stopped(self, phases: Phases) -> dict[str, Any]:
         code, message = STOP_MESSAGES[self.stop.reason or StopReason.CANCELLED]
-        cause = Cause(phase=phases.current, code=code, message=message)
-        return {"status": Status.CANCELLED, "cause": cause}
+        phase = phases.stopped or phases.current
+        cause = Cause(phase=phase, code=code, message=message)
+        return {"status": Status.CANCELLED, "cause": cause, "exit_code": self.exit_code}
 
     def _failed(self, phases: Phases, error: PikaciError) -> dict[str, Any]:
         if self.stop.is_set() and isinstance(error, HostUnavailableError):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from jerichoci.workspace import Workspace, copy_argv
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jerichoci.placement import Placement
 
@@ -64,12 +64,17 @@ class Confinement:
         return "overlay" if writable and self.overlay else "copy"
 
     def argv(
-        self, command: str, search_path: str, snapshot: Path, workspace: Workspace, kind: str
+        self,
+        command: str,
+        env: Mapping[str, str],
+        snapshot: Path,
+        workspace: Workspace,
+        kind: str,
     ) -> list[str]:
         """The command line that runs `command` in `workspace`; its paths are relative to the cwd.
 
         Relative, because an overlay's options can't carry every character a path may have.
-        `search_path` is the PATH of the command; what sets it up is found on the host's.
+        `env` begins with the command: what sets it up must not hear of it.
         """
         init = INIT.read_text()
         return self._dying(
@@ -82,8 +87,8 @@ class Confinement:
                 str(workspace.root),
                 self.overlay_options,
                 command,
-                search_path,
                 *self.drop,
+                *with_env(env),
             ],
             # Where there is no namespace to go with its first process, that process ends the rest.
             "KILL" if self.namespaces else "USR1",
@@ -106,6 +111,11 @@ class Confinement:
         places = (str(snapshot), str(workspace.root), self.overlay_options)
         prefix, drop = (self.prefix, self.drop) if mount else ((), ())
         return [*prefix, "bash", "-c", script, "pikaci-shell", *places, *drop, *program]
+
+
+def with_env(env: Mapping[str, str]) -> list[str]:
+    """What runs a program with these variables beside those that there are."""
+    return ["env", *(f"{name}={value}" for name, value in env.items())]
 
 
 async def probe(placement: Placement, scratch: Path) -> Confinement:

@@ -7,6 +7,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
+from jerichoci.ending import in_words
 from jerichoci.layout import RunLayout, make_private
 from jerichoci.lines import LineSplitter
 from jerichoci.log import read_log
@@ -66,7 +67,7 @@ class HostCommandRun:
             self._placement,
             await self._placement.confinement(),
             command=self._text(out),
-            env=dict(self._placement.environment),
+            env={"PATH": self._placement.job_path},
             snapshot=self._snapshot,
             scratch=self._scratch,
             log=self._log,
@@ -97,7 +98,7 @@ class HostCommandRun:
             hint = f"its outputs are {', '.join(self._spec.outputs)}, relative to the workspace"
             return failed(FailureKind.TEST_FAILURE, CauseCode.OUTPUT_MISSING, message, hint)
         if finish.exit_code != 0:
-            message = f"prepare {self._id} exited with {finish.exit_code}"
+            message = f"prepare {self._id} {in_words(finish.exit_code, finish.signal)}"
             hint = "its output is in the host log"
             return failed(FailureKind.TEST_FAILURE, CauseCode.HOST_COMMAND_FAILED, message, hint)
         return Realised(Outcome.PASSED, str(out))

@@ -166,6 +166,8 @@ class HostConfig(Setting):
 class LocalHost(Setting):
     """This machine."""
 
+    search_path: tuple[DirectoryThere, ...] = ()
+    """Directories that come first in the PATH of jobs that are processes here."""
     incus: IncusSite = IncusSite()
 
 
@@ -192,6 +194,8 @@ class RemoteHost:
 def hosts_file(env: Mapping[str, str] | None = None) -> Path:
     """Where hosts are described."""
     env = os.environ if env is None else env
+    if env.get("PIKACI_HOSTS_FILE"):
+        return Path(env["PIKACI_HOSTS_FILE"])
     home = env.get("XDG_CONFIG_HOME") or str(Path(env.get("HOME", "/")) / ".config")
     return Path(home) / "pikaci" / "hosts.toml"
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ends import ENDS, End
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -31,18 +33,14 @@ def test_a_command_that_succeeds(guest: Guest) -> None:
     assert guest.log() == "hello\n"
 
 
-@pytest.mark.parametrize("code", [1, 75, 124, 127, 255])
-def test_an_exit_code_is_the_commands(guest: Guest, code: int) -> None:
-    result = guest.run(f"exit {code}")
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: end.command)
+def test_an_end_is_the_commands_and_told_by_its_name(guest: Guest, end: End) -> None:
+    result = guest.run(end.command)
 
-    assert (result["status"], result["exit_code"], result["signal"]) == ("failed", code, None)
-    assert result["message"] == f"the command ended with exit code {code}"
-
-
-def test_a_command_that_a_signal_kills(guest: Guest) -> None:
-    result = guest.run("kill -SEGV $$")
-
-    assert (result["status"], result["exit_code"], result["signal"]) == ("failed", None, 11)
+    code = None if end.signal else end.exit_code
+    assert (result["status"], result["exit_code"], result["signal"]) == ("failed", code, end.signal)
+    words = end.words.replace("exited with", "ended with exit code")
+    assert result["message"] == f"the command {words}"
 
 
 def test_a_broken_pipe_ends_a_process_as_in_any_shell(guest: Guest) -> None:

@@ -12,6 +12,7 @@ SOURCE = {
     "LC_ALL": "C.UTF-8",
     "TMPDIR": "/tmp",  # noqa: S108 - a value, not a file
     "NIX_REMOTE": "daemon",
+    "NIX_CFLAGS_COMPILE": "-isystem /dev/shell",
     "AWS_SECRET_ACCESS_KEY": "secret",
     "PIKACI_STATE_ROOT": "/state",
     "LD_PRELOAD": "evil.so",
@@ -29,7 +30,7 @@ def test_only_what_a_process_cannot_do_without_passes() -> None:
 def test_the_plan_has_the_last_word() -> None:
     execute = job("a", needs=["dep"], env={"HOME": "/elsewhere", "PIKACI_INPUT_DEP": "x"}).execute
     inputs = {"dep": Path("/nix/store/dep")}
-    found = job_environment(execute, inputs, Path("/artifacts"), {"HOME": "/"})
+    found = job_environment(execute, inputs, Path("/artifacts"), "/bin")
     assert found["HOME"] == "/elsewhere"
     assert found["PIKACI_INPUT_DEP"] == "/nix/store/dep"
     assert found["PIKACI_ARTIFACTS"] == "/artifacts"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.project import processes
+from ends import ENDS, End
 from jerichoci.confinement import Confinement
+from jerichoci.environment import host_environment
 from jerichoci.plan import Retries
 from jerichoci.pump import pumping
 from jerichoci.runtime.host_process import ShellCommand
@@ -52,21 +55,15 @@ async def test_a_job_that_exits_with_0_passes(runner: Runner, held: str) -> None
     assert run.job("a").execution == {"processes": held, "workspace": kind}
 
 
-@pytest.mark.parametrize("code", [1, 121, 125, 137, 255])
-async def test_any_other_exit_code_is_a_test_failure(runner: Runner, held: str, code: int) -> None:
-    run = await runner.run(job("a", f"exit {code}"))
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: end.command)
+async def test_any_other_end_is_a_test_failure_and_told_by_its_name(
+    runner: Runner, held: str, end: End
+) -> None:
+    run = await runner.run(job("a", end.command))
     assert held
-    assert (run.record.status, run.record.failure_kind) == (
-        *(Status.FAILED, FailureKind.TEST_FAILURE),
-    )
-    assert run.job("a").exit_code == code
-    assert run.record.message == f"job a exited with {code}"
-
-
-async def test_a_job_that_a_signal_ends_has_that_signals_code(runner: Runner, held: str) -> None:
-    run = await runner.run(job("a", "kill -SEGV $$"))
-    assert held
-    assert run.job("a").exit_code == 139
+    assert run.record.failure_kind is FailureKind.TEST_FAILURE
+    assert run.job("a").exit_code == end.exit_code
+    assert run.record.message == f"job a {end.words}"
 
 
 async def test_the_environment_is_what_the_plan_names_and_nothing_leaks(
@@ -77,10 +74,8 @@ async def test_the_environment_is_what_the_plan_names_and_nothing_leaks(
     run = await runner.run(job("a", "env -0 | tr '\\n\\0' '?\\n'", env={"NAMED": "by the plan"}))
     assert held
     found = dict(row.split("=", 1) for row in run.said("a"))
-    passed = {"PATH", "HOME", "LANG", "LANGUAGE", "TMPDIR"} & set(os.environ)
-    families = {name for name in os.environ if name.startswith(("LC_", "NIX_"))}
     bash = {"PWD", "SHLVL", "_", "OLDPWD"}
-    assert set(found) - bash == passed | families | {"NAMED", "PIKACI_ARTIFACTS"}
+    assert set(found) - bash == set(host_environment()) | {"NAMED", "PIKACI_ARTIFACTS", "PATH"}
     assert found["NAMED"] == "by the plan"
 
 
@@ -91,6 +86,55 @@ async def test_a_variable_of_the_plan_keeps_its_value_whatever_its_name(
     run = await runner.run(job("a", "env", env=dict.fromkeys(names, "mine")))
     assert held
     assert set(run.said("a")) >= {f"{name}=mine" for name in names}
+
+
+async def test_what_sets_a_job_up_hears_nothing_of_its_environment(
+    runner: Runner, held: str
+) -> None:
+    env = {
+        "POSIXLY_CORRECT": "1",
+        "BASH_ENV": "/nowhere/to/be/found",
+        "SHELLOPTS": "errexit:nounset",
+        "BASHOPTS": "failglob",
+        "LD_PRELOAD": "/nowhere.so",
+        "LD_LIBRARY_PATH": "/nowhere",
+        "ENV": "/nowhere",
+    }
+    run = await runner.run(job("a", "echo $LD_LIBRARY_PATH; exit 3", env=env))
+    assert held
+    assert (run.job("a").failure_kind, run.job("a").exit_code) == (FailureKind.TEST_FAILURE, 3)
+    assert run.said("a")[-1] == "/nowhere"
+
+
+async def test_a_job_in_posix_mode_is_so_itself(runner: Runner, held: str) -> None:
+    run = await runner.run(job("a", "set -o | grep posix", env={"POSIXLY_CORRECT": "1"}))
+    assert held
+    assert run.said("a")[0].split() == ["posix", "on"]
+
+
+async def test_the_path_is_the_same_however_pikaci_was_started(
+    runner: Runner, held: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said = []
+    for directory in ("one", "two"):
+        monkeypatch.setenv("PATH", f"{tmp_path / directory}:{os.environ['PATH']}")
+        monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / directory))
+        run = await runner.run(job("a", 'echo "$PATH:$VIRTUAL_ENV:$PYTHONPATH"'))
+        said += run.said("a")
+    assert held
+    assert said[0] == said[1]
+    assert str(Path(sys.executable).parent) not in said[0].split(":")
+    assert "/usr/bin" in said[0].split(":")
+
+
+async def test_the_hosts_file_may_name_directories_that_come_first(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hosts = tmp_path / "hosts.toml"
+    hosts.write_text(f'[local]\nsearch_path = ["{tmp_path}"]\n')
+    monkeypatch.setenv("PIKACI_HOSTS_FILE", str(hosts))
+    run = await runner.run(job("a", 'echo "$PATH"'))
+    assert run.said("a")[0].split(":")[0] == str(tmp_path)
 
 
 async def test_the_plan_may_set_the_path(runner: Runner, held: str) -> None:
@@ -183,6 +227,17 @@ async def test_a_job_over_its_time_may_end_by_itself(runner: Runner, held: str) 
     assert held
     assert "ending" in run.said("a")
     assert run.record.failure_kind is FailureKind.TIMEOUT
+    assert run.job("a").exit_code == 0
+
+
+@pytest.mark.parametrize("rest", ["sleep 600 & wait", "sleep 600; exit 3"])
+async def test_a_job_over_its_time_has_the_exit_code_it_ends_with(
+    runner: Runner, held: str, rest: str
+) -> None:
+    run = await runner.run(job("a", f"trap 'exit 7' TERM; {rest}", timeout_secs=1))
+    assert held
+    assert run.record.failure_kind is FailureKind.TIMEOUT
+    assert run.job("a").exit_code == 7
 
 
 async def test_a_job_that_ignores_term_is_killed(runner: Runner, held: str, marker: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jerichoci.ending import Ending
 from jerichoci.errors import HostUnavailableError, InfrastructureError
 from jerichoci.nix import NixOptions
 from jerichoci.placement.local import LocalPlacement, LocalProcess
@@ -56,9 +57,9 @@ class VmProcess(LocalProcess):
     """A `tart run`."""
 
     def __init__(self) -> None:
-        self.over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.over: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
 
-    async def wait(self) -> int:
+    async def wait(self) -> Ending:
         return await asyncio.shield(self.over)
 
 
@@ -98,7 +99,7 @@ class Mac(LocalPlacement):
         self.vms.append(vm)
         if self.short_lived:
             self.short_lived -= 1
-            vm.over.set_result(1)
+            vm.over.set_result(Ending(1))
         try:
             yield vm
         finally:
@@ -440,7 +441,7 @@ async def test_a_vm_that_ends_before_its_job_begins_is_an_error(
     fp.register(JOB, returncode=69)
     beginning = asyncio.create_task(booted.begin("job.json"))
     await until(lambda: "exec" in mac.did)
-    mac.vms[0].over.set_result(0)
+    mac.vms[0].over.set_result(Ending(0))
     with pytest.raises(InfrastructureError, match=r"was switched off \(tart exited with 0\)"):
         await asyncio.wait_for(beginning, DEADLINE_SECS)
     await booted.close()
@@ -475,7 +476,7 @@ async def test_a_guest_that_does_not_listen_is_not_waited_for(booted: TartVm, ma
 
 async def test_a_guest_that_is_gone_need_not_be_told(booted: TartVm, mac: Mac) -> None:
     mac.hangs = {"exec"}
-    mac.vms[0].over.set_result(0)
+    mac.vms[0].over.set_result(Ending(0))
     await asyncio.wait_for(booted.tell("job.json", "--stop"), DEADLINE_SECS)
     await booted.close()
 
@@ -484,7 +485,7 @@ async def test_the_end_of_a_vm_is_told_to_all_who_wait_for_it(booted: TartVm, ma
     impatient, patient = (asyncio.create_task(booted.ended()) for _ in range(2))
     await asyncio.sleep(0)
     impatient.cancel()
-    mac.vms[0].over.set_result(0)
+    mac.vms[0].over.set_result(Ending(0))
     assert await patient == "was switched off (tart exited with 0)"
     await booted.close()
 
@@ -514,7 +515,7 @@ async def test_a_vm_that_is_off_is_as_good_as_stopped(
 ) -> None:
     fp.register(STOP, returncode=2, stderr=stopped(NAME))
     mac.hangs = {"exec"}
-    mac.vms[0].over.set_result(0)
+    mac.vms[0].over.set_result(Ending(0))
     await asyncio.wait_for(booted.halt(), DEADLINE_SECS)
     assert mac.did[-2:] == ["stop", "killed"]
 

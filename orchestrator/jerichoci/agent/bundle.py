@@ -37,6 +37,7 @@ MODULES = (
     "clock.py",
     "confinement.py",
     "descent.py",
+    "ending.py",
     "environment.py",
     "errors.py",
     "git.py",

@@ -25,7 +25,7 @@ from jerichoci.agent.collector import KEPT, SNAPSHOT, Bounds, Collector
 from jerichoci.agent.following import watch_log, watch_outbox
 from jerichoci.agent.gathering import Gathering
 from jerichoci.agent.operation import Call, operation
-from jerichoci.environment import host_environment
+from jerichoci.environment import host_environment, well_known
 from jerichoci.errors import InfrastructureError
 from jerichoci.layout import RunLayout, StateLayout, make_private
 from jerichoci.nix import NixOptions
@@ -42,20 +42,6 @@ if TYPE_CHECKING:
 
     from jerichoci.placement import Running
 
-WELL_KNOWN = (
-    "/run/wrappers/bin",
-    "~/.nix-profile/bin",
-    "/etc/profiles/per-user/{user}/bin",
-    "/nix/var/nix/profiles/default/bin",
-    "/run/current-system/sw/bin",
-    "/usr/local/sbin",
-    "/usr/local/bin",
-    "/usr/sbin",
-    "/usr/bin",
-    "/sbin",
-    "/bin",
-)
-"""Where programs are that a login shell would find, and ssh's own PATH may lack."""
 VERSION_SECS = 60.0
 """For a program to be read from a slow disk, and say its version."""
 BASES = 3
@@ -81,18 +67,11 @@ class Build:
 
 
 class _Started:
-    """A program, and how long it ran, whether or not anybody has asked by then."""
+    """A program, and how it ended, whether or not anybody has asked by then."""
 
     def __init__(self, running: Running) -> None:
         self.running = running
-        self.ran_secs: float | None = None
-        self._since = time.monotonic()
-        self.end = asyncio.create_task(self._wait())
-
-    async def _wait(self) -> int:
-        code = await self.running.wait()
-        self.ran_secs = time.monotonic() - self._since
-        return code
+        self.end = asyncio.ensure_future(running.wait())
 
 
 @asynccontextmanager
@@ -153,7 +132,7 @@ class Service:
         self._nix = nix
         for name in ("slots", "runs", "snapshots"):
             make_private(work / name)
-        self._placement = LocalPlacement(work, nix)
+        self._placement = LocalPlacement(work, nix, told["search_path"])
         self._programs = survey.needed_programs()
         self._held: dict[str, AsyncExitStack] = {}
         self._running: dict[str, _Started] = {}
@@ -172,6 +151,7 @@ class Service:
             "gid": user.gid,
             "python": sys.version.split()[0],
             "environment": host_environment(),
+            "job_path": self._placement.job_path,
             "programs": self._programs,
         }
 
@@ -281,16 +261,19 @@ class Service:
         self._running[handle] = await self._hold(handle, _watched(spawning))
 
     @operation
-    async def wait(self, _call: Call, *, handle: str, log: str) -> dict[str, int]:
-        """Wait for a program's exit code; all it printed is in its log then, which has a size."""
-        code = await asyncio.shield(self._started(handle).end)
-        return {"exit_code": code, "log_bytes": Path(log).stat().st_size}
+    async def wait(self, _call: Call, *, handle: str, log: str) -> dict[str, Any]:
+        """Wait for a program's end; all it printed is in its log then, which has a size."""
+        ending = await asyncio.shield(self._started(handle).end)
+        try:
+            log_bytes = Path(log).stat().st_size
+        except OSError:  # the job has taken it away
+            log_bytes = 0
+        return {**asdict(ending), "log_bytes": log_bytes}
 
     @operation
     async def ended_within(self, _call: Call, *, handle: str, secs: float) -> bool:
         """Whether a program has ended, and took no longer."""
-        ran_secs = self._started(handle).ran_secs
-        return ran_secs is not None and ran_secs <= secs
+        return await self._started(handle).running.ended_within(secs)
 
     @operation
     async def terminate(self, _call: Call, *, handle: str) -> None:
@@ -533,11 +516,6 @@ def _link(link: Path, name: str) -> None:
 
 
 def _extend_path(first: list[str]) -> None:
-    user = os.environ.get("USER", "root")
-    known = [
-        *(os.path.expanduser(path) for path in first),  # noqa: PTH111 - strings for PATH
-        *os.environ.get("PATH", "").split(os.pathsep),
-        *(os.path.expanduser(path.format(user=user)) for path in WELL_KNOWN),  # noqa: PTH111 - likewise
-    ]
-    present = [path for path in dict.fromkeys(known) if path and Path(path).is_dir()]
-    os.environ["PATH"] = os.pathsep.join(present)
+    """Have what ssh's own PATH may lack."""
+    rest = os.environ.get("PATH", "").split(os.pathsep)
+    os.environ["PATH"] = os.pathsep.join(well_known(first, rest))

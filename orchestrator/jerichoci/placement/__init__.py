@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from jerichoci.artifacts import Artifact
     from jerichoci.confinement import Confinement
+    from jerichoci.ending import Ending
     from jerichoci.gueststore import View
     from jerichoci.incus.api import Incus
     from jerichoci.incus.site import IncusSite
@@ -37,8 +38,8 @@ class User:
 class Running(Protocol):
     """A started program and everything it starts."""
 
-    async def wait(self) -> int:
-        """Wait for its exit code (128 + the signal's number if a signal ended it)."""
+    async def wait(self) -> Ending:
+        """Wait for its end."""
 
     async def ended_within(self, secs: float) -> bool:
         """Whether it has ended and took no longer, even if nobody could be told in time.
@@ -94,7 +95,11 @@ class Placement(Protocol):
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What passes from the host's own environment to a host process there."""
+        """What passes from the host's own environment to a host process there; PATH is pikaci's."""
+
+    @property
+    def job_path(self) -> str:
+        """The PATH of jobs that are processes there, however pikaci was started."""
 
     def serving(self, run_id: str) -> AbstractAsyncContextManager[None]:
         """Have the host ready for a run, and what the run left there removed in the end.

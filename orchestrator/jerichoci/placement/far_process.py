@@ -7,6 +7,7 @@ import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from jerichoci.ending import Ending
 from jerichoci.process import Completed
 
 if TYPE_CHECKING:
@@ -33,15 +34,15 @@ class FarProcess:
         """How long the log is, when it is complete."""
         self._following = asyncio.create_task(self._follow())
 
-    async def wait(self) -> int:
-        """Wait for the exit code, and for what was printed to be here."""
+    async def wait(self) -> Ending:
+        """Wait for the end, and for what was printed to be here."""
         ended = await self._session.value("wait", handle=self._handle, log=str(self._far_log))
         self._end = int(ended["log_bytes"])
         if self._is_behind():
             # Whoever waits no longer leaves it to `close`.
             await asyncio.shield(self._following)
         self._held.is_over = True
-        return int(ended["exit_code"])
+        return Ending(int(ended["exit_code"]), ended["signal"], bool(ended["started"]))
 
     async def ended_within(self, secs: float) -> bool:
         """As the host's own clock has it."""

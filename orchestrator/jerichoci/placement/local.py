@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
 from jerichoci import artifacts, process, slots
 from jerichoci.confinement import Confinement, probe
-from jerichoci.environment import host_environment
+from jerichoci.ending import Report
+from jerichoci.environment import host_environment, job_path
 from jerichoci.errors import UsageError
 from jerichoci.layout import StateLayout, make_private
 from jerichoci.lock import lock
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.artifacts import Artifact
+    from jerichoci.ending import Ending
     from jerichoci.gueststore import View
     from jerichoci.incus.api import Incus
     from jerichoci.incus.site import IncusSite
@@ -42,22 +44,22 @@ if TYPE_CHECKING:
 class LocalProcess:
     """A process group on this machine and the pump that takes what it prints."""
 
-    def __init__(self, leader: asyncio.subprocess.Process, pump: Pump) -> None:
+    def __init__(self, leader: asyncio.subprocess.Process, pump: Pump, report: Report) -> None:
         self._leader = leader
         self._pump = pump
+        self._report = report
 
-    async def wait(self) -> int:
-        """Wait for the leader's exit code, and for its output to be in the log."""
+    async def wait(self) -> Ending:
+        """Wait for the leader's end, and for its output to be in the log."""
         code = await self._leader.wait()
         # What the leader left in its group; a PID namespace has none left.
         self.kill()
         await self._pump.drain()
-        return code if code >= 0 else 128 - code
+        return self._report.ending(code)
 
     async def ended_within(self, secs: float) -> bool:
-        """Who waits for it here is told at once."""
-        del secs
-        return False
+        """As it says itself: this process may have been stopped meanwhile."""
+        return self._report.lived_within(secs)
 
     def terminate(self) -> None:
         """TERM the group."""
@@ -71,11 +73,14 @@ class LocalProcess:
 class LocalPlacement:
     """This machine, below one state root."""
 
-    def __init__(self, state_root: Path, nix: NixOptions) -> None:
+    def __init__(
+        self, state_root: Path, nix: NixOptions, search_path: Sequence[str] | None = None
+    ) -> None:
         self.state_root = state_root
         self.host = os.uname().nodename or "localhost"
         self._layout = StateLayout(state_root)
         self._nix = nix
+        self._search_path = search_path
         self._capacity = slots.local_capacity()
         self._probing: asyncio.Task[Confinement] | None = None
         self._incus: Incus | None = None
@@ -86,6 +91,18 @@ class LocalPlacement:
     def environment(self) -> Mapping[str, str]:
         """This process's environment, as far as it passes on."""
         return host_environment()
+
+    @property
+    def job_path(self) -> str:
+        """The well-known directories that are there, after those that the user's file names."""
+        return job_path(self._directories())
+
+    def _directories(self) -> Sequence[str]:
+        if self._search_path is None:
+            from jerichoci.hosts import load_hosts
+
+            self._search_path = load_hosts().local.search_path
+        return self._search_path
 
     @asynccontextmanager
     async def serving(self, run_id: str) -> AsyncIterator[None]:
@@ -117,12 +134,13 @@ class LocalPlacement:
         """Nothing here is far away."""
 
     def check(self, system: str) -> None:
-        """Refuse jobs for another kind of machine."""
+        """Refuse jobs for another kind of machine, and a hosts file that is wrong."""
         if system != own_system():
             raise UsageError(
                 f"the target is for {system}, this machine is {own_system()}",
                 "run it there, or say --system if the target has one for this machine",
             )
+        self._directories()
 
     async def run(
         self, argv: Sequence[str], *, deadline_secs: float, cwd: Path | None = None
@@ -135,12 +153,16 @@ class LocalPlacement:
         self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, notes: Path
     ) -> AsyncIterator[LocalProcess]:
         """Start a program whose output goes to `log`, never through this process."""
-        async with pumping(log) as pump:
-            started = process.child(argv, cwd=cwd, env=env, stdout=pump.sink, stderr=pump.sink)
-            async with started as leader:
+        with closing(Report()) as report:
+            async with (
+                pumping(log) as pump,
+                process.child(
+                    argv, cwd=cwd, env=env, stdin=report.file, stdout=pump.sink, stderr=pump.sink
+                ) as leader,
+            ):
                 pump.hand_over()
                 process.record_group(notes, leader.pid)
-                running = LocalProcess(leader, pump)
+                running = LocalProcess(leader, pump, report)
                 try:
                     yield running
                 finally:

@@ -84,6 +84,11 @@ class RemotePlacement:
         return found
 
     @property
+    def job_path(self) -> str:
+        """As the agent has it."""
+        return str(self._session.facts["job_path"])
+
+    @property
     def is_lost(self) -> bool:
         """Whether the connection was given up."""
         return self._session.is_lost

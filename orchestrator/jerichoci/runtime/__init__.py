@@ -62,6 +62,8 @@ class Finish:
     exit_code: int | None
     timed_out: bool = False
     stopped: bool = False
+    signal: int | None = None
+    """The signal that ended it, if it is known to have been one."""
     out_of_memory: bool = False
     """Whether the kernel killed something of the job for want of memory."""
 

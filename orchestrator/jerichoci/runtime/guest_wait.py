@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from jerichoci.ending import SIGNALLED
 from jerichoci.errors import InfrastructureError
 from jerichoci.runtime import Finish
 
@@ -81,7 +82,7 @@ class GuestWait:
                     return _finish(found)
                 if stopped.done():
                     await self._end_in_order(result, stop)
-                    return Finish(exit_code=None, stopped=True)
+                    return Finish(exit_code=_code_of(result), stopped=True)
                 why = gone.result() if gone.done() else None
                 result.cancel()
                 return await _last_words(followed) or self._silent(why)
@@ -132,6 +133,19 @@ async def _last_words(followed: Following) -> Finish | None:
     return None
 
 
+def _code_of(result: asyncio.Future[Any]) -> int | None:
+    """The exit code of a job that was told to end, if it did."""
+    if not result.done() or result.exception():
+        return None
+    match result.result():
+        case {"exit_code": int(code)}:
+            return code
+        case {"signal": int(number)}:
+            return SIGNALLED + number
+        case _:
+            return None
+
+
 def _finish(result: dict[str, object]) -> Finish:
     """How the job ended, as its runner says.
 
@@ -149,7 +163,7 @@ def _end_of(result: dict[str, object]) -> Finish:
         case {"status": "failed", "exit_code": int(code)} if code != 0:
             return Finish(exit_code=code)
         case {"status": "failed", "signal": int(number)}:
-            return Finish(exit_code=128 + number)
+            return Finish(exit_code=SIGNALLED + number, signal=number)
         case {"status": "timed_out", "exit_code": int(code)}:
             return Finish(exit_code=code, timed_out=True)
         case {"status": "timed_out"}:

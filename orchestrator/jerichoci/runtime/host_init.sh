@@ -6,9 +6,10 @@
 # $2 namespace | group            whether this is PID 1 of a namespace
 # $3 the snapshot, $4 the directory with upper, work, workspace: relative to the working directory
 # $5 further overlay options
-# $6 the command, $7 its PATH; what follows runs it
+# $6 the command; what follows runs it, and gives it its environment, of which this shell has nothing
 #
-# No variable is set before the command is started: one of that name may be in its environment.
+# Standard input is a file that the command doesn't have, for what `placement.local.Report` reads:
+# `started` and `ended` with the seconds since the boot, and what bash knows of the command's end.
 case $1 in
   overlay)
     mount -t overlay overlay \
@@ -16,32 +17,42 @@ case $1 in
   read_only)
     mount --bind "$3" "$4/workspace" && mount -o remount,bind,ro "$4/workspace" ;;
 esac || exit 125
-: > "$4/started" || exit 125
 cd "$4/workspace" || exit 125
 if [ "$2" = namespace ]; then
   set -m
-  trap 'kill -TERM -1' TERM
+  trap 'told=1; kill -TERM -1' TERM
 else
   trap : TERM
   # Sent when the orchestrator dies: nobody else would end the group.
   trap 'kill -KILL 0' USR1
   # Without job control bash has what it starts in the background ignore these.
-  env --default-signal=INT,QUIT true 2>/dev/null && set -- "${@:1:7}" env --default-signal=INT,QUIT
+  env --default-signal=INT,QUIT true 2>/dev/null &&
+    set -- "${@:1:6}" env --default-signal=INT,QUIT "${@:7}"
 fi
 # What bash itself has to say of its jobs is not for the log.
 exec 3>&1 4>&2 >/dev/null 2>&1
-"${@:8}" env "PATH=$7" "$BASH" --noprofile --norc -c "$6" </dev/null >&3 2>&4 3>&- 4>&- &
+{ read -r now _ </proc/uptime; } 2>/dev/null
+echo "started $now" >&0 || exit 125
+# A shell's own status doesn't tell a signal from an exit with 128 and its number.
+trap 'jobs -n >&0' CHLD
+"${@:7}" "$BASH" --noprofile --norc -c "$6" </dev/null >&3 2>&4 3>&- 4>&- &
 job=$!
 exec 3>&- 4>&-
-unset status
+LC_ALL=C
+# The command is in this group and hears it. A `wait` that is interrupted there loses the status.
+[ "$2" = namespace ] || trap '' TERM
 while :; do
+  told=
   wait "$job"
   code=$?
   # 127 after another answer: it has ended, and its number is somebody else's by now.
   [ "$code" -eq 127 ] && [ -n "$status" ] && break
   status=$code
+  [ -z "$told" ] || continue
   kill -0 "$job" || break
   # A job that is stopped has not ended: with job control `wait` says so at once, over and over.
   sleep 0.2
 done
+{ read -r now _ </proc/uptime; } 2>/dev/null
+echo "ended $now" >&0
 exit "$status"

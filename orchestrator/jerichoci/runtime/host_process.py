@@ -7,7 +7,7 @@ prints goes straight to host.log.
 from __future__ import annotations
 
 import asyncio
-import os
+import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.artifacts import Artifact
+    from jerichoci.ending import Ending
     from jerichoci.placement import Placement, Running
     from jerichoci.stop import Stop
 
@@ -72,17 +73,19 @@ class ShellCommand:
     async def launch(self) -> None:
         """Start the command."""
         root = self._placement.state_root
-        host_path = self._placement.environment.get("PATH", os.defpath)
         argv = self._confinement.argv(
             self._command,
-            self._env.get("PATH", host_path),
+            self._env,
             self._snapshot.relative_to(root),
             Workspace(self.workspace.root.relative_to(root)),
             self.workspace_kind,
         )
-        env = self._env | {"PATH": host_path}
         spawning = self._placement.spawn(
-            argv, cwd=root, env=env, log=self._log, notes=self.workspace.root
+            argv,
+            cwd=root,
+            env=self._placement.environment,
+            log=self._log,
+            notes=self.workspace.root,
         )
         self._running = await self._stack.enter_async_context(spawning)
 
@@ -95,22 +98,27 @@ class ShellCommand:
         if self._running is None:
             raise InfrastructureError("the command was not launched")
         try:
-            ended: asyncio.Future[int] = asyncio.ensure_future(self._running.wait())
+            began = time.monotonic()
+            ended: asyncio.Future[Ending] = asyncio.ensure_future(self._running.wait())
             stopped = asyncio.ensure_future(stop.wait())
             either: set[asyncio.Future[Any]] = {ended, stopped}
             try:
                 await asyncio.wait(
                     either, timeout=timeout_secs, return_when=asyncio.FIRST_COMPLETED
                 )
-                is_late = not ended.done() and await self._is_late(
+                # It may have ended long ago, when nobody could be told: only its host knows.
+                is_due = time.monotonic() - began >= timeout_secs
+                is_late = is_due and await self._is_late(
                     self._running, timeout_secs, either, stopped
                 )
                 if ended.done() and not is_late:
-                    return await self._finish(ended.result())
+                    return _finish(ended.result())
                 if not ended.done():
                     await self._end(self._running, ended, stop)
                 return Finish(
-                    exit_code=ended.result(), timed_out=not stop.is_set(), stopped=stop.is_set()
+                    exit_code=ended.result().exit_code if ended.result().started else None,
+                    timed_out=not stop.is_set(),
+                    stopped=stop.is_set(),
                 )
             finally:
                 stopped.cancel()
@@ -142,16 +150,7 @@ class ShellCommand:
             asked.cancel()
             await asyncio.gather(asked, return_exceptions=True)
 
-    async def _finish(self, exit_code: int) -> Finish:
-        note = self.workspace.root / "started"
-        if exit_code != 0 and await self._placement.read(note, 1) is None:
-            raise InfrastructureError(
-                f"the workspace could not be set up (exit code {exit_code})",
-                "the host log has the reason",
-            )
-        return Finish(exit_code=exit_code)
-
-    async def _end(self, running: Running, ended: asyncio.Future[int], stop: Stop) -> None:
+    async def _end(self, running: Running, ended: asyncio.Future[Ending], stop: Stop) -> None:
         running.terminate()
         hasten = asyncio.ensure_future(stop.haste.wait())
         either: set[asyncio.Future[Any]] = {ended, hasten}
@@ -175,6 +174,15 @@ class ShellCommand:
     async def close(self) -> None:
         """Kill what runs."""
         await self._stack.aclose()
+
+
+def _finish(ending: Ending) -> Finish:
+    if not ending.started:
+        raise InfrastructureError(
+            f"the workspace could not be set up (exit code {ending.exit_code})",
+            "the host log has the reason",
+        )
+    return Finish(exit_code=ending.exit_code, signal=ending.signal)
 
 
 class HostProcess:
@@ -202,7 +210,7 @@ class HostProcess:
             confinement,
             command=execute.command,
             env=job_environment(
-                execute, self._attempt.inputs, self._outgoing, self._placement.environment
+                execute, self._attempt.inputs, self._outgoing, self._placement.job_path
             ),
             snapshot=self._attempt.snapshot,
             scratch=self._attempt.scratch,

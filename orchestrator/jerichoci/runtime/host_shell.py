@@ -6,8 +6,10 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from jerichoci.confinement import with_env
 from jerichoci.environment import job_environment
 from jerichoci.errors import UsageError
+from jerichoci.process import GROUP_RECORD
 from jerichoci.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -31,31 +33,32 @@ async def open_host_shell(
         UsageError: the workspace was not kept.
     """
     workspace = Workspace(attempt.scratch)
-    if await placement.read(workspace.root / "started", 1) is None:
+    if await placement.read(workspace.root / GROUP_RECORD, 1) is None:
         raise UsageError(
             f"run {attempt.run_id} kept no workspace of job {attempt.node.job_id}",
             f"`pikaci rerun {attempt.run_id} --keep always` does",
         )
     root = placement.state_root
+    outgoing = placement.outgoing(attempt.scratch, attempt.artifacts)
+    env = job_environment(attempt.node.execute, attempt.inputs, outgoing, placement.job_path)
+    env["TERM"] = os.environ.get("TERM", "dumb")
+    env.setdefault("PS1", f"{attempt.node.job_id}$ ")
     confinement = await placement.confinement()
     argv = confinement.shell_argv(
         attempt.snapshot.relative_to(root),
         Workspace(workspace.root.relative_to(root)),
         str(execution.get("workspace")),
-        _program(command, f"{attempt.node.job_id}$ "),
+        with_env(env) + _program(command),
     )
-    outgoing = placement.outgoing(attempt.scratch, attempt.artifacts)
-    env = job_environment(attempt.node.execute, attempt.inputs, outgoing, placement.environment)
-    terminal = {"TERM": os.environ.get("TERM", "dumb")}
-    return await placement.attend(argv, cwd=root, env=env | terminal)
+    return await placement.attend(argv, cwd=root, env=placement.environment)
 
 
-def _program(command: Sequence[str], prompt: str) -> list[str]:
-    """What runs in the workspace. A prompt in the environment of what mounts would be dropped."""
+def _program(command: Sequence[str]) -> list[str]:
+    """What runs in the workspace."""
     if command:
         # Not as the last thing that bash does: in its place it would be the namespace's first
         # process, which no signal ends.
         return [*BASH, "-c", f"{shlex.join(command)}; exit"]
     if not os.isatty(0):
         return [*BASH]
-    return ["env", f"PS1={prompt}", *BASH, "-i"]
+    return [*BASH, "-i"]

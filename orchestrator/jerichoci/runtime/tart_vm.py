@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from jerichoci.ending import Ending
     from jerichoci.placement import Placement
     from jerichoci.plan import Resources
     from jerichoci.process import Completed
@@ -75,7 +76,7 @@ class TartVm:
         self._log = log
         self._notes = notes
         self._held = AsyncExitStack()
-        self._ended: asyncio.Future[int] | None = None
+        self._ended: asyncio.Future[Ending] | None = None
         self._is_answering = False
 
     async def is_there(self) -> bool:
@@ -151,7 +152,8 @@ class TartVm:
         Raises:
             HostUnavailableError: its host was lost.
         """
-        return f"was switched off (tart exited with {await asyncio.shield(self._process())})"
+        ending = await asyncio.shield(self._process())
+        return f"was switched off (tart exited with {ending.exit_code})"
 
     async def halt(self) -> None:
         """Stop the VM, its disk written, and leave it.
@@ -283,9 +285,9 @@ class TartVm:
         finally:
             trying.cancel()
             await asyncio.gather(trying, return_exceptions=True)
-        raise _EndedError(self._name, process.result())
+        raise _EndedError(self._name, process.result().exit_code)
 
-    def _process(self) -> asyncio.Future[int]:
+    def _process(self) -> asyncio.Future[Ending]:
         if self._ended is None:
             raise InfrastructureError(f"VM {self._name} was not started")
         return self._ended

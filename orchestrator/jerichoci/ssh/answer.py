@@ -33,6 +33,7 @@ FACTS: Shape = {
     "uid": int,
     "gid": int,
     "environment": {str: _is_text},
+    "job_path": _is_text,
     "programs": {"bash": NAME, "git": NAME},
 }
 """Of a host, in an agent's welcome."""
@@ -76,7 +77,7 @@ _SHAPES: Mapping[str, Shape] = {
     "root": bool,
     "run": {"exit_code": int, "stdout_bytes": int},
     "tools": {"nix": NAME, "nix-daemon": NAME, "git": NAME},
-    "wait": {"exit_code": int, "log_bytes": int},
+    "wait": {"exit_code": int, "signal": (int, None), "started": bool, "log_bytes": int},
     "watch_outbox": {"result_bytes": (int, None), "started": bool},
 }
 

@@ -1,0 +1,95 @@
+"""How a program ended: by itself, by a signal, or not as a job at all; and that in words."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import IO
+
+SIGNALLED = 128
+"""A shell's status of what signal n ended is this and n."""
+REPORT_BYTES = 64 * 1024
+_LAST_WORD = re.compile(rb"^\[\d+\]\S* +(Exit|Done)?", re.MULTILINE)
+_TIME = re.compile(rb"^(started|ended)(?: ([0-9.]+))?$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """An exit code (128 and the signal's number after a signal), and what is known beside it."""
+
+    exit_code: int
+    signal: int | None = None
+    """What ended it, if that was a signal and no exit with a code that looks like one."""
+    started: bool = True
+    """Whether a job's command was started; if not, its workspace could not be set up."""
+
+
+class Report:
+    """What a job's first process tells of it, in a file without a name: no job can touch it."""
+
+    def __init__(self) -> None:
+        self.file: IO[bytes] = _nameless_file()
+        self._asleep_before = _asleep_secs()
+
+    def ending(self, exit_code: int) -> Ending:
+        """How the job ended whose first process exited so, or by a signal if below zero."""
+        if exit_code < 0:
+            return Ending(SIGNALLED - exit_code, -exit_code, started=b"started" in self._times())
+        words = _LAST_WORD.findall(self._text())
+        is_killed = exit_code > SIGNALLED and words and not words[-1]
+        number = exit_code - SIGNALLED if is_killed else None
+        return Ending(exit_code, number, started=b"started" in self._times())
+
+    def lived_within(self, secs: float) -> bool:
+        """Whether the job has ended and took no longer, but for the time the machine slept."""
+        times = self._times()
+        if b"ended" not in times:
+            return False
+        lived = float(times[b"ended"] or 0) - float(times[b"started"] or 0)
+        return lived - (_asleep_secs() - self._asleep_before) <= secs
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.file.close()
+
+    def _text(self) -> bytes:
+        end = os.fstat(self.file.fileno()).st_size
+        return os.pread(self.file.fileno(), REPORT_BYTES, max(0, end - REPORT_BYTES))
+
+    def _times(self) -> dict[bytes, bytes]:
+        head = os.pread(self.file.fileno(), REPORT_BYTES, 0)
+        return dict(_TIME.findall(head) + _TIME.findall(self._text()))
+
+
+def _nameless_file() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):  # no full disk is in its way
+        return os.fdopen(os.memfd_create("pikaci-report"), "w+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
+
+
+def _asleep_secs() -> float:
+    """For how long the machine has slept since its boot; 0 where its clock stands still then."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def in_words(exit_code: int | None, number: int | None) -> str:
+    """What became of a command that ended so, after its name."""
+    if number is not None:
+        return f"was killed by {_name(number) or f'signal {number}'}"
+    if exit_code is not None and exit_code > SIGNALLED and _name(exit_code - SIGNALLED):
+        number = exit_code - SIGNALLED
+        return f"exited with {exit_code} ({SIGNALLED} + {number}: {_name(number)})"
+    return f"exited with {exit_code}"
+
+
+def _name(number: int) -> str | None:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return None

@@ -1,0 +1,53 @@
+"""A pikaci that was stopped (Ctrl-Z) while its job went on: what its job lived counts."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.project import Project, finish, processes, wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TARGETS = """
+  waits.jobs.it = {
+    command = "touch @begun@; until [ -e @go@ ]; do sleep 0.1; done; exit 3; : @token@";
+    timeoutSecs = @limit@;
+  };
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit_secs", "ends_after_secs", "ended"),
+    [(20, 0, (1, "test_failure")), (2, 4, (124, "timeout"))],
+)
+def test_a_deadline_is_judged_by_what_the_job_lived(
+    project: Project,
+    tmp_path: Path,
+    limit_secs: int,
+    ends_after_secs: int,
+    ended: tuple[int, str],
+) -> None:
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    words = {"begun": begun, "go": go, "token": project.token, "limit": limit_secs}
+    targets = TARGETS
+    for word, value in words.items():
+        targets = targets.replace(f"@{word}@", str(value))
+    project.define(targets)
+    with project.start("run", "waits") as running:
+        wait_for(begun.exists)
+        running.send_signal(signal.SIGSTOP)
+        due = time.monotonic() + limit_secs + 1
+        time.sleep(ends_after_secs)
+        go.touch()
+        wait_for(lambda: not [line for line in processes(project.token) if "until" in line])
+        time.sleep(max(0, due - time.monotonic()))
+        running.send_signal(signal.SIGCONT)
+        code = finish(running).code
+    (job,) = project.record()["jobs"]
+    assert (code, job["failure_kind"]) == ended
+    assert job["exit_code"] == 3
