@@ -94,6 +94,15 @@ class Confinement:
             "KILL" if self.namespaces else "USR1",
         )
 
+    def holding(self, argv: Sequence[str]) -> list[str]:
+        """The command line of a program that ends what it started when it is told to.
+
+        It is told to when its parent dies. With it dies, where there are namespaces, all that it
+        has started.
+        """
+        prefix = [part.replace("kill-child=KILL", "kill-child=TERM") for part in self.prefix]
+        return self._dying([*prefix, *self.drop, *argv], "KILL" if prefix else "TERM")
+
     def _dying(self, argv: Sequence[str], signal_name: str) -> list[str]:
         """Have the kernel send `signal_name` to the command when its parent there dies."""
         return [*([self.setpriv, "--pdeathsig", signal_name, "--"] if self.setpriv else []), *argv]

@@ -11,7 +11,7 @@ from jerichoci.ending import in_words
 from jerichoci.layout import RunLayout, make_private
 from jerichoci.lines import LineSplitter
 from jerichoci.log import read_log
-from jerichoci.realise import CANCELLED, Realised, failed
+from jerichoci.realised import CANCELLED, Realised, failed
 from jerichoci.runtime.host_process import ShellCommand
 from jerichoci.status import CauseCode, FailureKind, Outcome
 

@@ -18,6 +18,8 @@ QUERY_DEADLINE_SECS = 120.0
 """A query of the store's database, on a slow disk that others use too."""
 DAEMON_ARGV = ("nix-daemon", "--stdio")
 """What serves a host's store to whoever is at its stdin and stdout."""
+FILES_ARGV = ("nix", "--version", "--verbose")
+"""What says which files Nix's settings are in."""
 NEEDED_THERE = ("nix", "nix-daemon")
 """The programs that a host must have for anything to be in its store."""
 
@@ -49,14 +51,22 @@ class NixOptions:
             *(installable, "--apply", apply),
         ]
 
-    def build_argv(self, installables: Sequence[str]) -> list[str]:
+    def build_argv(
+        self, installables: Sequence[str], *, auto_jobs: bool, repair: bool = False
+    ) -> list[str]:
         """`nix build` of many installables at once, failures not stopping the others."""
         return [
-            *("nix", *_FEATURES, "build", "--no-link", "--keep-going", "--max-jobs", "auto"),
-            *(*_JSON_LOG, "-v"),
+            *("nix", *_FEATURES, "build", "--no-link", "--keep-going", *_JSON_LOG, "-v"),
+            *(("--max-jobs", "auto") if auto_jobs else ()),
+            *(("--repair",) if repair else ()),
             *self._shared(),
             *installables,
         ]
+
+    def show_config_argvs(self) -> list[list[str]]:
+        """`nix config show`, and what it was called before Nix 2.20."""
+        names = (("config", "show"), ("show-config",))
+        return [["nix", *_FEATURES, *name, "--json", *self._shared()] for name in names]
 
     def root_argv(self, paths: Sequence[str], link: str) -> list[str]:
         """`nix build` of store paths that should be there: fails unless all are; roots them."""
@@ -103,6 +113,39 @@ def collect_argv(store: str) -> list[str]:
     return ["nix", *_FEATURES, "store", "gc", "--store", store]
 
 
+async def gather(installables: Sequence[str]) -> str:
+    """Instantiate a derivation that needs these and can't be built itself.
+
+    What another derivation needs Nix tells of as soon as it is over, and why it failed; of what it
+    was asked for itself some versions tell only when all of that is over.
+
+    Raises:
+        InfrastructureError: the store doesn't take it.
+    """
+    needs = " ".join(
+        f'(builtins.appendContext "" {{ "{drv}" = {{ outputs = [ "{output}" ]; }}; }})'
+        for drv, _, output in (name.partition("^") for name in installables)
+    )
+    expression = (
+        'derivation { name = "pikaci-prepares"; system = "none"; builder = "none";'
+        f" allowSubstitutes = false; needs = [ {needs} ]; }}"
+    )
+    argv = ["nix-instantiate", "--expr", expression]
+    done = await process.run(argv, deadline_secs=QUERY_DEADLINE_SECS)
+    if not done.ok:
+        raise InfrastructureError(f"the Nix store does not answer: {done.last_line()}")
+    return done.stdout.decode().strip()
+
+
+async def references(path: str) -> list[str]:
+    """The store paths that a derivation names.
+
+    Raises:
+        InfrastructureError: the store doesn't answer.
+    """
+    return await _query("--references", path)
+
+
 async def requisites(drv_path: str) -> frozenset[str]:
     """The store paths that a derivation needs, itself included.
 
@@ -112,13 +155,13 @@ async def requisites(drv_path: str) -> frozenset[str]:
     return frozenset(await _query("--requisites", drv_path))
 
 
-async def outputs(drv_path: str) -> list[str]:
-    """The output paths of a derivation.
+async def outputs(*drv_paths: str) -> list[str]:
+    """The output paths of derivations.
 
     Raises:
         InfrastructureError: the store doesn't answer.
     """
-    return await _query("--outputs", drv_path)
+    return await _query("--outputs", *drv_paths)
 
 
 async def invalid(paths: Sequence[str]) -> frozenset[str]:

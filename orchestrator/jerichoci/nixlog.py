@@ -9,7 +9,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator
 
 BUILDS_ACTIVITY = 104
 BUILD_ACTIVITY = 105
@@ -19,8 +24,19 @@ POST_BUILD_LOG_LINE = 107
 ERROR_LEVEL = 0
 WARNING_LEVEL = 1
 
+LONGEST_LINE = 1024 * 1024
+"""Bytes of a line that are read whole: Nix puts an error with its trace into one."""
+CUT_LINE = 64 * 1024
+"""Bytes that are left of a longer one."""
+
 _PREFIX = b"@nix "
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_STORE_NAME = re.compile(r"/([0-9a-z]{32}-[\w+.?=-]+)", re.ASCII)
+_GOT_HASH = re.compile(
+    r"^\s*got:\s+((?:md5|sha1|sha256|sha512|blake3)-[A-Za-z0-9+/]+=*)$", re.MULTILINE
+)
+_BROKEN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)$")
+_LOG_LINE_END, _MESSAGE_END = '"],"id":', '"}'
 
 
 @dataclass(frozen=True)
@@ -49,10 +65,11 @@ class LogLine:
 
 @dataclass(frozen=True)
 class Progress:
-    """How many of an activity's parts are done, and how many failed."""
+    """How many of an activity's parts are done, go on, and failed."""
 
     id: int
     done: int
+    running: int
     failed: int
 
 
@@ -68,6 +85,32 @@ class Message:
     raw: str
     place: str = ""
 
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """The store paths in it, without their directory."""
+        return frozenset(name.rstrip(".") for name in _STORE_NAME.findall(self.raw))
+
+    @property
+    def got_hash(self) -> str | None:
+        """The hash that a fixed output has, where another one was specified."""
+        found = _GOT_HASH.search(self.raw)
+        return found[1] if found else None
+
+    @property
+    def sentence(self) -> str:
+        """What it says, in one line.
+
+        Nix 2.34 says "Cannot build X." and, in the next lines, "Reason:" and what else there is.
+        """
+        lines = [" ".join(line.split()) for line in self.raw.splitlines() if line.strip()]
+        if len(lines) > 1 and lines[1].startswith("Reason: "):
+            said = [lines[1].removeprefix("Reason: "), *lines[2:]]
+            ends = [place for place, line in enumerate(said) if line == "Output paths:"]
+            reason = "; ".join(said[: ends[0] if ends else None]).rstrip(".")
+            return f"{lines[0].rstrip('.')}: {reason}"
+        goes_on = bool(lines) and lines[0].endswith((":", ";"))
+        return " ".join(lines[: 3 if goes_on else 1]) or "Nix gave no reason"
+
 
 NixEvent = Started | Stopped | LogLine | Progress | Message
 
@@ -81,7 +124,44 @@ def parse_line(line: bytes) -> NixEvent | None:
             # Cut short, or of a shape that some other version of Nix gives it.
             return None
     text = _plain(line.decode("utf-8", "replace").rstrip())
-    return Message(level=ERROR_LEVEL, text=text, raw=text) if text else None
+    level = WARNING_LEVEL if text.startswith("warning: ") else ERROR_LEVEL
+    return Message(level=level, text=text, raw=text) if text else None
+
+
+async def read_lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """The lines of Nix's stderr; of one that is too long what it begins and ends with."""
+    head, end, length = bytearray(), b"", 0
+    while data := await stream.read(LONGEST_LINE):
+        for number, part in enumerate(data.split(b"\n")):
+            if number:
+                yield _whole(bytes(head), end, length)
+                head, end, length = bytearray(), b"", 0
+            room = LONGEST_LINE - len(head)
+            head += part[:room]
+            end = (end + part[room:])[-CUT_LINE:]
+            length += len(part)
+    if length:
+        yield _whole(bytes(head), end, length)
+
+
+def _whole(head: bytes, end: bytes, length: int) -> bytes:
+    return head if length <= len(head) else cut_line(head[:CUT_LINE], head + end, length)
+
+
+def cut_line(head: bytes, end: bytes, length: int) -> bytes:
+    """A line of `length` bytes, of which the beginning and the end are known; says how long it was.
+
+    JSON stays JSON: what names a builder's line comes after its text.
+    """
+    text = head.decode("utf-8", "ignore")
+    mark = f" ... [cut: this line has {length} bytes]"
+    if not head.startswith(_PREFIX):
+        return f"{text}{mark}".encode()
+    if broken := _BROKEN_ESCAPE.search(text):
+        text = text[: broken.start(1)]
+    rest = end[-CUT_LINE:].decode("utf-8", "ignore")
+    place = rest.rfind(_LOG_LINE_END)
+    return f"{text}{mark}{rest[place:] if place >= 0 else _MESSAGE_END}".encode()
 
 
 def _parse_values(values: dict[str, Any]) -> NixEvent | None:
@@ -93,8 +173,8 @@ def _parse_values(values: dict[str, Any]) -> NixEvent | None:
         case "result" if values.get("type") in {BUILD_LOG_LINE, POST_BUILD_LOG_LINE}:
             return LogLine(values["id"], _plain(str(values["fields"][0])))
         case "result" if values.get("type") == PROGRESS:
-            done, _expected, _running, failed = values["fields"]
-            return Progress(values["id"], done, failed)
+            done, _expected, running, failed = values["fields"]
+            return Progress(values["id"], done, running, failed)
         case "msg":
             text = str(values.get("msg", ""))
             raw = str(values.get("raw_msg", text))

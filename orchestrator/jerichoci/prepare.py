@@ -18,7 +18,7 @@ from jerichoci.hostcommand import HostCommandRun
 from jerichoci.payload import read_payload
 from jerichoci.payload_files import PayloadError
 from jerichoci.plan import HostCommand, NixBuild
-from jerichoci.realise import CANCELLED, Realised, failed
+from jerichoci.realised import CANCELLED, Realised, failed
 from jerichoci.record import PreparedOutput, PreparedPlace, PrepareTiming
 from jerichoci.status import CauseCode, FailureKind, Outcome
 from jerichoci.stop import StoppedError

@@ -2,11 +2,11 @@
 
 What is valid already is rooted and nothing more. The rest is built in one call, in parallel, one
 failure not stopping the others. As soon as a node's own output is there it is rooted, while Nix
-still holds it, and the node is done: nobody waits for the slowest. (Nix ends the activities of what
-it was asked for only when all of it is done; but it counts the builds that are.)
+still holds it, and the node is done: nobody waits for the slowest. So is one that can't be had any
+more, as soon as a build that it needs has failed.
 
-Whose fault a failure is follows from Nix's activities: a build that began, ended and left no valid
-output is the builder's failure; anything else is the machine's.
+A build is the builder's failure when Nix counts it as failed, or ends because of it, and left no
+valid output; anything else is the machine's.
 
 A node's deadline counts from the start of the step. When it is over, the node is done (`timeout`)
 and Nix goes on with the others; once nobody is waiting, or the run ends, Nix is told to end.
@@ -19,138 +19,55 @@ import os
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
 
-from jerichoci import nix, process
+from jerichoci import nix, nixsettings, nixverdict, process
 from jerichoci.errors import InfrastructureError
-from jerichoci.nixlog import (
-    BUILD_ACTIVITY,
-    BUILDS_ACTIVITY,
-    ERROR_LEVEL,
-    LogLine,
-    Message,
-    Progress,
-    Started,
-    Stopped,
-    parse_line,
-)
+from jerichoci.nixbuilds import Builds
+from jerichoci.nixlog import WARNING_LEVEL, LogLine, Message, parse_line, read_lines
+from jerichoci.realised import CANCELLED, Realised, failed
 from jerichoci.status import CauseCode, FailureKind, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
+    from jerichoci.confinement import Confinement
     from jerichoci.nix import NixOptions
-    from jerichoci.nixlog import NixEvent
+    from jerichoci.nixbuilds import Build
     from jerichoci.plan import NixBuild
-    from jerichoci.record import Cause
+    from jerichoci.realised import Observer
     from jerichoci.stop import Stop
 
 NIX_GRACE_SECS = 10.0
 """For Nix to end its builders and itself after TERM."""
-FULL_DISK_BYTES = 2**20
-"""With less than this left under the store, a failed build is the disk's fault."""
-PREPARE_PHASE = "prepare"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Why a prepare node can't be had."""
-
-    code: CauseCode
-    message: str
-    hint: str | None = None
-
-
-@dataclass(frozen=True)
-class Realised:
-    """What became of a prepare node."""
-
-    outcome: Outcome
-    path: str | None = None
-    gc_root: Path | None = None
-    cached: bool = False
-    copied_bytes: int | None = None
-    """How many bytes went to its host, if it, or what it is built from, was copied there."""
-    failure_kind: FailureKind | None = None
-    fault: Fault | None = None
-
-    @property
-    def cause(self) -> Cause | None:
-        """The fault as records have it."""
-        from jerichoci.record import Cause
-
-        return Cause(phase=PREPARE_PHASE, **vars(self.fault)) if self.fault else None
-
-    @property
-    def ok(self) -> bool:
-        """Whether its output is there."""
-        return self.outcome is Outcome.PASSED
-
-
-def failed(kind: FailureKind, code: CauseCode, message: str, hint: str | None = None) -> Realised:
-    """A node that can't be had, and why."""
-    return Realised(Outcome.FAILED, failure_kind=kind, fault=Fault(code, message, hint))
-
-
-CANCELLED = Realised(
-    Outcome.CANCELLED,
-    fault=Fault(CauseCode.CANCELLED, "the run was told to stop"),
-)
-
-
-class Observer(Protocol):
-    """Somebody who follows prepare nodes."""
-
-    def log(self, node_id: str, line: str) -> None:
-        """A builder printed a line that concerns a node."""
-
-    def building(self, node_id: str) -> None:
-        """A node wasn't there and is being made."""
-
-    def finished(self, node_id: str, result: Realised) -> None:
-        """A node is done; told once for each."""
-
-
-@dataclass
-class _Builds:
-    """The builds that one `nix build` was seen to start and end."""
-
-    running: dict[int, str] = field(default_factory=dict)
-    ended: set[str] = field(default_factory=set)
-    errors: list[str] = field(default_factory=list)
-    counter: int | None = None
-    done: int = 0
-
-    def note(self, event: NixEvent | None) -> bool:
-        """Take note of an event; whether it says that one more build is done."""
-        match event:
-            case Started(id, type, subject) if type == BUILD_ACTIVITY:
-                self.running[id] = subject
-            case Started(id, type) if type == BUILDS_ACTIVITY:
-                self.counter = id
-            case Stopped(id) if id in self.running:
-                self.ended.add(self.running.pop(id))
-            case Progress(id, done) if id == self.counter and done > self.done:
-                self.done = done
-                return True
-        return False
+REASON_SECS = 5.0
+"""For Nix to say why a build failed, after it has said that it did."""
 
 
 class Realiser:
     """One step that makes `builds` (by node id) real and roots them below `gcroots`."""
 
     def __init__(
-        self, options: NixOptions, builds: Mapping[str, NixBuild], gcroots: Path, observer: Observer
+        self,
+        options: NixOptions,
+        builds: Mapping[str, NixBuild],
+        gcroots: Path,
+        observer: Observer,
+        confinement: Callable[[], Coroutine[Any, Any, Confinement]],
     ) -> None:
         self._options = options
+        self._confinement = confinement
         self._builds = dict(builds)
         self._gcroots = gcroots
         self._observer = observer
         self._waiting = set(builds)
         self._all_done = asyncio.Event()
-        self._seen = _Builds()
+        self._seen = Builds()
+        self._exit_code = 0
+        self._reading: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._to_repair: set[str] = set()
+        """The nodes whose outputs Nix has for valid and that aren't there."""
         self._requisites: dict[str, frozenset[str]] = {}
         self._settling: set[asyncio.Task[None]] = set()
         self._failure: Exception | None = None
@@ -163,7 +80,7 @@ class Realiser:
         except InfrastructureError as error:
             self._fail_rest(error.message, error.hint)
         finally:
-            await _give_up({work, *self._settling})
+            await _cancel({work, *self._settling})
             for node_id in list(self._waiting):
                 self._finish(node_id, CANCELLED)
 
@@ -192,10 +109,11 @@ class Realiser:
 
     async def _work(self) -> None:
         await self._take_what_is_valid()
-        if self._waiting:
-            await self._build()
-        for node_id in list(self._waiting):
-            await self._guard(node_id, self._judge(node_id))
+        while self._waiting:
+            again = self._waiting & self._to_repair
+            pending = sorted(again or self._waiting)
+            await self._build(pending, repair=bool(again))
+            await self._judge(self._waiting & set(pending))
 
     async def _guard(self, node_id: str, work: Coroutine[Any, Any, None]) -> None:
         """Let what goes wrong with one node be that node's failure."""
@@ -231,19 +149,28 @@ class Realiser:
         links = self._gcroots.iterdir()
         return next((link for link in links if str(link.readlink()) == path), None)
 
-    async def _build(self) -> None:
-        pending = sorted(self._waiting)
+    async def _build(self, pending: list[str], *, repair: bool) -> None:
         for node_id in pending:
             self._observer.building(node_id)
-        argv = self._options.build_argv([self._builds[name].installable for name in pending])
-        async with process.child(
-            process.dying_with_parent(argv, "TERM"), stdout=asyncio.subprocess.DEVNULL
-        ) as builder:
-            reading = asyncio.ensure_future(self._read(builder, pending))
+        installables = [self._builds[name].installable for name in pending]
+        derived = [name for name in installables if "^" in name]
+        self._seen = Builds()
+        auto_jobs = not await nixsettings.sets_max_jobs(self._options)
+        if len(pending) > 1 and derived:
+            await self._learn_requisites(pending)
+            gathered = await nix.gather(derived)
+            self._seen = Builds(gathered)
+            rest = [name for name in installables if name not in derived]
+            installables = [f"{gathered}^out", *rest]
+        argv = self._options.build_argv(installables, auto_jobs=auto_jobs, repair=repair)
+        held = (await self._confinement()).holding(argv)
+        async with process.child(held, stdout=asyncio.subprocess.DEVNULL) as builder:
+            self._reading = reading = asyncio.ensure_future(self._read(builder))
             try:
                 await asyncio.wait({reading})
             finally:
                 await _end(builder, reading)
+            self._exit_code = builder.returncode or 0
         if self._settling:
             await asyncio.wait(self._settling)
 
@@ -260,70 +187,124 @@ class Realiser:
                 code = CauseCode.BUILD_TIMED_OUT
                 self._finish(node_id, failed(FailureKind.TIMEOUT, code, message, hint))
 
-    async def _read(self, builder: asyncio.subprocess.Process, pending: list[str]) -> None:
-        if len(pending) > 1:
-            await self._learn_requisites(pending)
+    async def _read(self, builder: asyncio.subprocess.Process) -> None:
         if builder.stderr is None:
             raise InfrastructureError("nix has no stderr")
-        while line := await _read_line(builder.stderr):
-            match parse_line(line):
+        async for line in read_lines(builder.stderr):
+            event = parse_line(line)
+            over = len(self._seen.over)
+            if event is not None and self._seen.note(event):
+                self._settle_what_is_there()
+            self._fail_by(self._seen.over[over:])
+            match event:
                 case LogLine(id, text):
-                    for node_id in self._concerned(self._seen.running.get(id, "")):
+                    build = self._seen.running.get(id)
+                    for node_id in self._concerned([build.drv] if build else []):
                         self._observer.log(node_id, text)
-                case Message(level, _text, raw) if level == ERROR_LEVEL:
-                    self._seen.errors.append(raw)
-                case event if self._seen.note(event):
-                    self._settle_what_is_there()
+                case Message(level, text) if level == WARNING_LEVEL:
+                    for node_id in self._concerned(event.named) or self._waiting:
+                        self._observer.log(node_id, text)
         await builder.wait()
 
     async def _learn_requisites(self, pending: list[str]) -> None:
         drvs = {name: self._builds[name].drv_path for name in pending}
-        known = [name for name, drv in drvs.items() if drv]
+        known = [name for name, drv in drvs.items() if drv and name not in self._requisites]
         found = await asyncio.gather(*(nix.requisites(drvs[name] or "") for name in known))
-        self._requisites = dict(zip(known, found, strict=True))
+        for name, paths in zip(known, found, strict=True):
+            self._requisites[name] = frozenset(PurePath(path).name for path in paths)
 
-    def _concerned(self, drv: str) -> list[str]:
+    def _concerned(self, drvs: Iterable[str]) -> list[str]:
+        """The waiting nodes that need one of these derivations."""
+        names = {PurePath(drv).name for drv in drvs}
         if not self._requisites:
             return list(self._waiting)
-        return [name for name, needed in self._requisites.items() if drv in needed]
+        none: frozenset[str] = frozenset()
+        return [name for name in self._waiting if self._requisites.get(name, none) & names]
 
     def _settle_what_is_there(self) -> None:
         for node_id in self._waiting:
             if os.path.lexists(self._builds[node_id].out_path):
-                task = asyncio.ensure_future(self._guard(node_id, self._settle(node_id)))
-                self._settling.add(task)
-                task.add_done_callback(self._settling.discard)
+                self._begin(node_id, self._settle(node_id))
 
-    async def _settle(self, node_id: str) -> None:
-        if await self._root([self._builds[node_id].out_path], node_id):
+    def _fail_by(self, builds: list[Build]) -> None:
+        """Have the nodes fail that need builds that failed."""
+        for build in builds:
+            if build.is_counted:
+                for node_id in self._concerned([build.drv]):
+                    self._begin(node_id, self._fail(node_id, build))
+
+    def _begin(self, node_id: str, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.ensure_future(self._guard(node_id, work))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _settle(self, node_id: str) -> bool:
+        """Have a node done if its output is there; whether Nix has it for valid."""
+        path = self._builds[node_id].out_path
+        is_valid = await self._root([path], node_id)
+        if is_valid and os.path.lexists(path):
             self._passed(node_id, self._gcroots / node_id, cached=False)
+        return is_valid
 
-    async def _judge(self, node_id: str) -> None:
-        await self._settle(node_id)
-        if node_id not in self._waiting:
-            return
-        build = self._builds[node_id]
-        broken = await self._broken_builds(build.drv_path) if build.drv_path else []
-        if broken and not _disk_is_full(build.out_path):
-            which = "" if broken == [build.drv_path] else f" ({Path(broken[0]).name} failed)"
-            message = f"prepare {node_id} does not build{which}"
-            hint = "the builder's output is in the host log"
-            result = failed(FailureKind.TEST_FAILURE, CauseCode.BUILD_FAILED, message, hint)
-        else:
-            why = self._seen.errors[-1] if self._seen.errors else "Nix ended without saying why"
-            if broken:
-                why = "the disk under the Nix store is full"
-            message = f"prepare {node_id} could not be realised: {_first_line(why)}"
-            for error in self._seen.errors:
-                self._observer.log(node_id, error)
-            code = CauseCode.PREPARE_UNAVAILABLE
-            hint = "see the host log; `nix store info` says whether the store can be reached"
-            result = failed(FailureKind.INFRASTRUCTURE, code, message, hint)
+    async def _fail(self, node_id: str, build: Build) -> bool:
+        """Have a node fail by a build that it needs, unless that left what it should."""
+        outputs = await nix.outputs(build.drv)
+        if not await nix.invalid(outputs):
+            return False
+        await self._hear_why(build, outputs)
+        drv_path = self._builds[node_id].drv_path
+        result = await nixverdict.of_broken(node_id, drv_path, build, self._options)
+        if node_id in self._waiting:
+            for error in build.errors:
+                self._observer.log(node_id, error.text)
         self._finish(node_id, result)
+        return True
 
-    async def _broken_builds(self, drv_path: str) -> list[str]:
-        suspects = self._seen.ended & await nix.requisites(drv_path)
-        return [drv for drv in sorted(suspects) if await nix.invalid(await nix.outputs(drv))]
+    async def _hear_why(self, build: Build, outputs: list[str]) -> None:
+        """Wait for the reason of a failure, which some versions say after it and some before."""
+        end = time.monotonic() + REASON_SECS
+        while not (build.take_errors(self._seen.errors, outputs) or build.errors):
+            if self._reading.done() or time.monotonic() > end:
+                break
+            await asyncio.sleep(0.01)
+
+    async def _judge(self, pending: set[str]) -> None:
+        """Say of nodes, after Nix ended, what became of them.
+
+        An error that ends all of Nix's work may be of one node: then the others are tried again.
+        """
+        for node_id in pending:
+            await self._guard(node_id, self._judge_output(node_id))
+        left = self._waiting & pending - self._to_repair
+        for build in self._seen.over:
+            for node_id in left & set(self._concerned([build.drv])):
+                await self._guard(node_id, self._fail_if_named(node_id, build))
+        theirs = {error: left & set(self._concerned(error.named)) for error in self._seen.errors}
+        for error, nodes in theirs.items():
+            for node_id in nodes & self._waiting:
+                self._give_up(node_id, [error])
+        if left <= self._waiting:
+            errors = [error for error, nodes in theirs.items() if not nodes]
+            for node_id in left:
+                self._give_up(node_id, [error for error in errors if not error.named] or errors)
+
+    def _give_up(self, node_id: str, errors: list[Message]) -> None:
+        """Have a node fail because Nix could not work."""
+        for error in errors:
+            self._observer.log(node_id, error.text)
+        why = nixverdict.of_ended(self._exit_code, errors, is_cut=self._seen.is_cut)
+        self._finish(node_id, nixverdict.unavailable(node_id, why))
+
+    async def _judge_output(self, node_id: str) -> None:
+        if await self._settle(node_id) and node_id in self._waiting:
+            if node_id in self._to_repair:
+                self._finish(node_id, nixverdict.lost(node_id, self._builds[node_id].out_path))
+            self._to_repair.add(node_id)
+
+    async def _fail_if_named(self, node_id: str, build: Build) -> None:
+        """Have a node fail by a build because of which Nix ended: it names it as the reason."""
+        if build.take_errors(self._seen.errors, await nix.outputs(build.drv)):
+            await self._fail(node_id, build)
 
     def _fail_rest(self, message: str, hint: str | None) -> None:
         for node_id in list(self._waiting):
@@ -351,15 +332,6 @@ class Realiser:
                 raise
 
 
-async def _read_line(stream: asyncio.StreamReader) -> bytes:
-    """The next line; one that is too long for any use is passed over."""
-    while True:
-        try:
-            return await stream.readline()
-        except ValueError:
-            continue
-
-
 async def _end(builder: asyncio.subprocess.Process, reading: asyncio.Future[None]) -> None:
     """TERM for what still runs, for only then Nix ends its builders; then what became of reading.
 
@@ -384,16 +356,7 @@ async def _drain(builder: asyncio.subprocess.Process) -> None:
     await builder.wait()
 
 
-async def _give_up(tasks: set[asyncio.Future[None]]) -> None:
+async def _cancel(tasks: set[asyncio.Future[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _disk_is_full(store_path: str) -> bool:
-    usage = os.statvfs(Path(store_path).parent)
-    return usage.f_bavail * usage.f_frsize < FULL_DISK_BYTES or usage.f_favail == 0
-
-
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0] if text.strip() else text

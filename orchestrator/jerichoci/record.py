@@ -21,6 +21,8 @@ class Cause(Model):
     code: CauseCode | str
     message: str
     hint: str | None = None
+    got_hash: str | None = None
+    """The hash that a fixed output of Nix has, where another one was specified."""
 
 
 class PhaseRecord(Model):

@@ -14,7 +14,7 @@ from jerichoci.stop import StopReason
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jerichoci.realise import Realised
+    from jerichoci.realised import Realised
     from jerichoci.record import JobRecord, RunRecord
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jerichoci.incus.image_files import ImageFiles
     from jerichoci.nix import NixOptions
     from jerichoci.placement import Placement
-    from jerichoci.realise import Realised
+    from jerichoci.realised import Realised
     from pikaci.evaluation import Evaluator
 
 BUILD_SECS = 24 * 3600
@@ -154,7 +154,8 @@ async def build_image(
     )
     progress = _Progress(image.role, print_logs=print_logs)
     async with progress.told():
-        await Realiser(nix, {image.role: build}, roots, progress).run(Stop())
+        realiser = Realiser(nix, {image.role: build}, roots, progress, placement.confinement)
+        await realiser.run(Stop())
     path = Path(progress.path())
     for link in roots.iterdir():
         if link.readlink() != path:

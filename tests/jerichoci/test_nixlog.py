@@ -1,12 +1,24 @@
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jerichoci.nixlog import LogLine, Message, Started, Stopped, parse_line
+from jerichoci.nixbuilds import Build, Builds
+from jerichoci.nixlog import (
+    LONGEST_LINE,
+    LogLine,
+    Message,
+    Progress,
+    Started,
+    Stopped,
+    cut_line,
+    parse_line,
+    read_lines,
+)
 
 ACTION = st.sampled_from(["start", "stop", "result", "msg", "later"])
 JSON = st.recursive(
@@ -17,7 +29,7 @@ JSON = st.recursive(
 
 
 def line(**values: object) -> bytes:
-    return b"@nix " + json.dumps(values).encode()
+    return b"@nix " + json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @pytest.mark.parametrize(
@@ -48,12 +60,150 @@ def test_a_broken_line_is_passed_over() -> None:
     assert parse_line(b'@nix {"action":') is None
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(ACTION, st.dictionaries(st.sampled_from(["id", "type", "fields", "level", "msg"]), JSON))
 def test_no_line_is_an_error_of_ours(action: str, values: dict[str, object]) -> None:
     parse_line(line(action=action, **values))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.binary())
 def test_no_bytes_are_an_error_of_ours(data: bytes) -> None:
     parse_line(b"@nix " + data)
     parse_line(data)
+
+
+DRV = "/nix/store/8sz6nqwbf9m27kr1d9daw8c53ck01l8r-p.drv"
+MISMATCH = f"""hash mismatch in fixed-output derivation '{DRV}':
+  specified: sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
+     got:    sha256-mOpuTyFvL7S2n/+bOkSELDhobKaF8/VdxIxdP7EQe+Q="""
+NO_JOBS_2_26 = """
+                    Unable to start any build;
+                    either increase '--max-jobs' or enable remote builds.
+
+                    For more information run 'man nix.conf' and search for '/machines'.
+                    """
+SAID = [
+    # as Nix 2.26 and 2.34 say it; the sentence that is made of it
+    (f"builder for '{DRV}' failed with exit code 1",) * 2,
+    (
+        f"Cannot build '{DRV}'.\nReason: builder failed with exit code 1.\nOutput paths:\n  /nix/x",
+        f"Cannot build '{DRV}': builder failed with exit code 1",
+    ),
+    (
+        f"Cannot build '{DRV}'.\nReason: platform mismatch\nRequired system: 'a'\nCurrent: 'b'",
+        f"Cannot build '{DRV}': platform mismatch; Required system: 'a'; Current: 'b'",
+    ),
+    (
+        MISMATCH,
+        (
+            f"hash mismatch in fixed-output derivation '{DRV}':"
+            " specified: sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+            " got: sha256-mOpuTyFvL7S2n/+bOkSELDhobKaF8/VdxIxdP7EQe+Q="
+        ),
+    ),
+    (
+        "output '/nix/store/y' is not allowed to refer to the following paths:\n  /nix/store/x",
+        "output '/nix/store/y' is not allowed to refer to the following paths: /nix/store/x",
+    ),
+    (
+        NO_JOBS_2_26,
+        (
+            "Unable to start any build; either increase '--max-jobs' or enable remote builds."
+            " For more information run 'man nix.conf' and search for '/machines'."
+        ),
+    ),
+    ("interrupted by the user",) * 2,
+    ("", "Nix gave no reason"),
+]
+
+
+@pytest.mark.parametrize(("raw", "sentence"), SAID)
+def test_an_error_is_told_in_one_sentence(raw: str, sentence: str) -> None:
+    assert Message(0, raw, raw).sentence == sentence
+
+
+def test_an_error_names_store_paths_and_the_hash_that_an_output_has() -> None:
+    said = Message(0, MISMATCH, MISMATCH)
+    assert said.named == {"8sz6nqwbf9m27kr1d9daw8c53ck01l8r-p.drv"}
+    assert said.got_hash == "sha256-mOpuTyFvL7S2n/+bOkSELDhobKaF8/VdxIxdP7EQe+Q="
+    other = "     got: nothing of that kind"
+    assert Message(0, other, other).got_hash is None
+
+
+def test_what_a_plain_line_warns_of_is_no_error() -> None:
+    text = "warning: unknown setting 'x'"
+    assert parse_line(text.encode()) == Message(1, text, text)
+
+
+@pytest.mark.parametrize("text", ["x", 'a"b\\', "é😀", "\x1b\u2028", '"],"id":7'])
+@pytest.mark.parametrize("shift", range(8))
+async def test_a_line_that_is_too_long_is_cut_and_says_so(text: str, shift: int) -> None:
+    said = "y" * shift + text * (2 * LONGEST_LINE // len(text.encode()))
+    data = line(action="result", fields=[said], id=12, level=0, type=101)
+    stream = asyncio.StreamReader()
+    stream.feed_data(b"first\n" + data + b"\nlast")
+    stream.feed_eof()
+    first, cut, last = [row async for row in read_lines(stream)]
+    assert (first, last) == (b"first", b"last")
+    found = parse_line(cut)
+    assert isinstance(found, LogLine)
+    assert found.id == 12
+    begins, _, mark = found.text.rpartition(" ... [cut: ")
+    assert said.startswith(begins)
+    assert mark == f"this line has {len(data)} bytes]"
+
+
+def test_a_message_and_a_plain_line_can_be_cut_too() -> None:
+    head = line(action="msg", level=0, msg="it is so" + "x" * 90)[:80]
+    found = parse_line(cut_line(head, b'xx","raw_msg":"xx"}', 5000))
+    assert isinstance(found, Message)
+    assert "it is so" in found.raw
+    assert "this line has 5000 bytes" in found.raw
+    assert cut_line(b"plain", b"end", 9) == b"plain ... [cut: this line has 9 bytes]"
+
+
+BEGIN = (Started(1, 104, ""), Started(5, 105, DRV), Progress(1, 0, 1, 0))
+
+
+def ended(*events: object) -> Builds:
+    seen = Builds()
+    for event in (*BEGIN, *events):
+        seen.note(event)  # type: ignore[arg-type]  # all are events
+    return seen
+
+
+def test_a_build_that_fails_is_counted_and_one_that_is_given_up_is_not() -> None:
+    assert ended(Progress(1, 0, 0, 1), Stopped(5)).over[0].is_counted
+    assert not ended(Stopped(5), Stopped(1)).over[0].is_counted
+    # Something else failed, without being begun.
+    assert not ended(Progress(1, 0, 1, 1), Stopped(5)).over[0].is_counted
+
+
+def test_a_nix_that_is_killed_does_not_say_that_it_is_done() -> None:
+    assert ended().is_cut
+    assert not ended(Stopped(5), Stopped(1)).is_cut
+
+
+LIMITED = [
+    # how long it ran and was silent; Nix 2.26's words and 2.34's; which limit it was
+    (2.1, 0.1, "building of '{}^out' from .drv file timed out after 2 seconds", "timeout"),
+    (2.1, 0.1, "timed out after 2 seconds", "timeout"),
+    (9.0, 3.1, "building of '{}' timed out after 3 seconds of silence", "max-silent-time"),
+    (9.0, 3.1, "timed out after 3 seconds", "max-silent-time"),
+    (0.5, 0.5, "building derivation '{}' killed after writing more than 20000 bytes of log output",
+     "max-build-log-size"),
+    (0.1, 0.1, "builder for '{}' failed with exit code 2", None),
+    (1.9, 1.9, "builder for '{}' failed with exit code 1", None),
+    (2.5, 2.5, MISMATCH, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("ran", "silent", "said", "limit"), LIMITED)
+def test_which_limit_of_nix_ended_a_build(
+    ran: float, silent: float, said: str, limit: str | None
+) -> None:
+    raw = said.format(DRV) if "{}" in said else said
+    build = Build(DRV, 0.0, ran - silent, ended=ran, errors=[Message(0, raw, raw)])
+    limits = {"timeout": 2, "max-silent-time": 3, "max-build-log-size": 20000}
+    assert build.exceeded(limits) == limit

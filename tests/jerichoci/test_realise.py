@@ -57,8 +57,7 @@ async def test_many_outputs_are_made_in_one_call(runner: Runner, nix_calls: Path
     run = await run_all(runner, builds)
     assert run.record.status is Status.PASSED
     assert [run.said(f"use-{name}") for name in "abc"] == [["1"], ["2"], ["3"]]
-    (call,) = nix_calls.read_text().splitlines()
-    assert all(build.installable in call for build in builds.values())
+    assert len(nix_calls.read_text().splitlines()) == 1
 
 
 async def test_builds_run_at_the_same_time(runner: Runner, tmp_path: Path) -> None:
@@ -74,7 +73,9 @@ async def test_one_that_fails_does_not_stop_the_others(runner: Runner) -> None:
     run = await run_all(runner, builds)
     assert run.job("use-b").status is Status.PASSED
     assert run.job("use-a").failure_kind is FailureKind.TEST_FAILURE
-    assert run.job("use-a").message == "prepare a does not build"
+    message = run.job("use-a").message or ""
+    assert message.startswith("prepare a does not build: ")
+    assert "exit code 1" in message
     assert run.job("use-a").attempts == []
     assert "a> broken\n" in run.log("use-a")
 
@@ -84,8 +85,8 @@ async def test_a_failing_dependency_is_named(runner: Runner) -> None:
     run = await run_all(runner, {"top": builds["top"]})
     assert run.record.failure_kind is FailureKind.TEST_FAILURE
     message = run.job("use-top").message or ""
-    assert message.startswith("prepare top does not build (")
-    assert message.endswith("-deep.drv failed)")
+    assert message.startswith("prepare top does not build: ")
+    assert "-deep.drv" in message
     assert "top> sunk\n" in run.log("use-top")
 
 

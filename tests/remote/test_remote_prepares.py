@@ -159,11 +159,9 @@ async def test_a_build_that_fails_there_is_the_builders_fault(
 ) -> None:
     build = derive(dep="echo no luck; exit 1")["dep"]
     ended = await runner.run(stays("dep", build, host), away("use", USE, host, needs=["dep"]))
-    assert cause_of(ended) == (
-        FailureKind.TEST_FAILURE,
-        "build_failed",
-        "prepare dep does not build",
-    )
+    kind, code, message = cause_of(ended)
+    assert (kind, code) == (FailureKind.TEST_FAILURE, "build_failed")
+    assert "exit code 1" in (message or "")
     assert "dep> no luck\n" in ended.log("use")
     place = place_of(ended)
     assert (place.host, place.outcome, place.how, place.path) == (host.name, "failed", None, None)

@@ -31,7 +31,7 @@ from jerichoci.layout import RunLayout, StateLayout, make_private
 from jerichoci.nix import NixOptions
 from jerichoci.owner import holding_names, owning
 from jerichoci.placement.local import LocalPlacement
-from jerichoci.realise import Realised, Realiser
+from jerichoci.realise import Realiser
 from jerichoci.stop import Stop
 from jerichoci.system import own_system
 from jerichoci.workspace import remove_tree
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from jerichoci.placement import Running
+    from jerichoci.realised import Realised
 
 VERSION_SECS = 60.0
 """For a program to be read from a slow disk, and say its version."""
@@ -366,13 +367,16 @@ class Service:
     async def realise(self, call: Call, *, builds: dict[str, dict[str, Any]], gcroots: str) -> None:
         """Have Nix outputs in this host's store; what becomes of each is said."""
         wanted: Any = {node_id: Build(**build) for node_id, build in builds.items()}
-        await Realiser(self._nix, wanted, Path(gcroots), _Teller(call)).run(Stop())
+        confinement = self._placement.confinement
+        realiser = Realiser(self._nix, wanted, Path(gcroots), _Teller(call), confinement)
+        await realiser.run(Stop())
 
     @operation
     async def root(self, _call: Call, *, path: str, link: str) -> bool:
         """Root a store path; whether it is there."""
         argv = self._nix.root_argv([path], link)
-        return (await self._placement.run(argv, deadline_secs=120.0)).ok
+        is_valid = (await self._placement.run(argv, deadline_secs=120.0)).ok
+        return is_valid and os.path.lexists(path)
 
     @operation
     async def make_directory(self, _call: Call, *, path: str) -> None:

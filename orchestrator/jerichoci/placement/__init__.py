@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jerichoci.payload import PayloadManifest
     from jerichoci.plan import NixBuild, Resources
     from jerichoci.process import Completed
-    from jerichoci.realise import Observer, Realised
+    from jerichoci.realised import Observer, Realised
     from jerichoci.stop import Stop
 
 

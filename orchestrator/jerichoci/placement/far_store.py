@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from jerichoci import nix, process
 from jerichoci.errors import InfrastructureError
-from jerichoci.realise import CANCELLED, Fault, Realised, failed
+from jerichoci.realised import CANCELLED, Fault, Realised, failed
 from jerichoci.ssh import unfit
 from jerichoci.ssh.answer import BUILT, fits
 from jerichoci.ssh.errors import HostSetupError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from jerichoci.nix import NixOptions
     from jerichoci.plan import NixBuild
-    from jerichoci.realise import Observer
+    from jerichoci.realised import Observer
     from jerichoci.ssh.forward import Forward
     from jerichoci.ssh.session import Session
     from jerichoci.stop import Stop
@@ -246,7 +246,8 @@ def _realised(values: dict[str, Any]) -> Realised:
         raise ValueError("that is nothing to say of a build")
     fault = values["fault"]
     if fault is not None:
-        fault = Fault(CauseCode(fault["code"]), fault["message"], fault["hint"])
+        code = CauseCode(fault["code"])
+        fault = Fault(code, fault["message"], fault["hint"], fault["got_hash"])
     kind = values["failure_kind"]
     root = values["gc_root"]
     return Realised(

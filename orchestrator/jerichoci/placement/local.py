@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from jerichoci.placement import Following
     from jerichoci.plan import NixBuild, Resources
     from jerichoci.pump import Pump
-    from jerichoci.realise import Observer, Realised
+    from jerichoci.realised import Observer, Realised
     from jerichoci.stop import Stop
 
 
@@ -188,7 +188,8 @@ class LocalPlacement:
     ) -> None:
         """Have Nix outputs in this machine's store."""
         gcroots = self._layout.run(run_id).gcroots
-        await Realiser(self._nix, builds, gcroots, observer).run(stop)
+        realiser = Realiser(self._nix, builds, gcroots, observer, self.confinement)
+        await realiser.run(stop)
 
     async def bring(self, node_id: str, built: Realised, run_id: str) -> Realised:
         """What was built here is here."""

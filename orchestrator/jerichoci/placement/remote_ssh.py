@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jerichoci.placement.local import LocalPlacement
     from jerichoci.plan import NixBuild, Resources
     from jerichoci.process import Completed
-    from jerichoci.realise import Observer, Realised
+    from jerichoci.realised import Observer, Realised
     from jerichoci.ssh.session import Session
     from jerichoci.stop import Stop
 

@@ -43,7 +43,10 @@ BUILT: Shape = {
     "gc_root": NAME,
     "cached": bool,
     "failure_kind": NAME,
-    "fault": (None, {"code": str, "message": str, "hint": (str, None)}),
+    "fault": (
+        None,
+        {"code": str, "message": str, "hint": (str, None), "got_hash": (str, None)},
+    ),
 }
 """What an agent says of a build that is over."""
 

@@ -1,0 +1,211 @@
+"""How prepares end: the verdict for each way, and the reason, in Nix's own words."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from e2e.project import Json, Project, finish, processes, wait_for
+
+MAKE = """
+let
+  make = name: script: more: derivation ({
+    inherit name system;
+    builder = "/bin/sh";
+    args = [ "-c" script ];
+    token = "@token@";
+    PATH = "@path@";
+  } // more);
+  hash = mode: {
+    outputHashMode = mode;
+    outputHashAlgo = "sha256";
+    outputHash = "0000000000000000000000000000000000000000000000000000000000000000";
+  };
+  fine = make "fine" "echo > $out" { };
+  deep = make "deep" "exit 3" { };
+in
+"""
+FAILED, PASSED, MACHINE = "test_failure", None, "infrastructure"
+GOT = "sha256-" + base64.b64encode(hashlib.sha256(b"hi\n").digest()).decode()
+ENDS: dict[str, tuple[str, str | None, str]] = {
+    # name: (script and attributes, whose fault, words of the cause)
+    "passes": ('"echo > $out" { }', PASSED, ""),
+    "uses": ('"cat $fine > $out" { inherit fine; }', PASSED, ""),
+    "flat": ('"echo hi > $out" (hash "flat")', FAILED, f"hash mismatch|{GOT}"),
+    "tree": ('"mkdir $out; echo hi > $out/a" (hash "recursive")', FAILED, "hash mismatch|got: "),
+    "nothing": ('"echo made nothing" { }', FAILED, "failed to produce output path"),
+    "exits": ('"echo one; echo two >&2; exit 7" { }', FAILED, "exit code 7"),
+    "killed": ('"kill -KILL $$" { }', FAILED, "signal 9"),
+    "segv": ('"kill -SEGV $$" { }', FAILED, "signal 11"),
+    "refers": (
+        '"echo $fine > $out" { inherit fine; disallowedReferences = [ fine ]; }',
+        FAILED,
+        "is not allowed to refer to|-fine",
+    ),
+    "above": ('"echo > $out" { needs = [ deep ]; }', FAILED, "-deep.drv|exit code 3"),
+    "absent": ('"" { builder = "/nonexistent/sh"; }', FAILED, "exit code 1"),
+    "fifo": ('"mkfifo $out" { }', FAILED, "unsupported type"),
+    "long": (
+        "\"echo before; head -c 3000000 /dev/zero | tr '\\\\0' x; echo; echo after; exit 1\" { }",
+        FAILED,
+        "exit code 1",
+    ),
+    "bytes": ("\"printf 'a\\\\377\\\\376b\\\\n'; exit 1\" { }", FAILED, "exit code 1"),
+    "alien": (
+        '"" { needs = [ (make "other" "" { system = "pdp11-unix"; }) ]; }',
+        MACHINE,
+        "pdp11-unix",
+    ),
+    "special": ('"" { requiredSystemFeatures = [ "abacus" ]; }', MACHINE, "abacus"),
+}
+
+
+def target(project: Project, name: str, ends: dict[str, str]) -> None:
+    """Define a target with a prepare and a job for each way to end."""
+    prepares = "".join(f'prepare.{e}.drv = make "{e}" {how};\n' for e, how in ends.items())
+    jobs = "".join(f'jobs.use-{e} = {{ needs = [ "{e}" ]; command = "true"; }};\n' for e in ends)
+    make = MAKE.replace("@token@", project.token).replace("@path@", os.environ["PATH"])
+    project.define(f"{name} = {make} {{ {prepares} {jobs} }};")
+
+
+def causes(project: Project) -> dict[str, Json]:
+    return {job["id"].removeprefix("use-"): job for job in project.record()["jobs"]}
+
+
+def log_of(project: Project, name: str) -> str:
+    """What is said to the job that needs the prepare."""
+    return (project.run_dir() / f"jobs/use-{name}/attempts/1/host.log").read_text()
+
+
+def test_each_end_has_its_verdict_and_the_reason_in_nixs_words(project: Project) -> None:
+    target(project, "ends", {name: how for name, (how, _, _) in ENDS.items()})
+    done = project.pikaci("run", "ends")
+    assert done.code == 1
+    jobs = causes(project)
+    assert {name: job["failure_kind"] for name, job in jobs.items()} == {
+        name: kind for name, (_, kind, _) in ENDS.items()
+    }
+    for name, (_, kind, words) in ENDS.items():
+        if kind:
+            cause = jobs[name]["cause"]
+            assert all(word in cause["message"] for word in words.split("|")), (name, cause)
+            assert "\n" not in cause["message"]
+            log = " ".join(log_of(project, name).split())
+            assert all(word in log for word in words.split("|")), (name, log)
+    assert jobs["flat"]["cause"]["got_hash"] == GOT
+    assert jobs["exits"]["cause"]["got_hash"] is None
+    lines = log_of(project, "long").splitlines()
+    (cut,) = (line for line in lines if "xxx" in line)
+    assert len(cut) < 100_000
+    assert re.search(r"x \.\.\. \[cut: this line has 30000\d\d bytes\]$", cut)
+    said = [line.partition("> ")[2] for line in lines]
+    assert said.index("before") < said.index(cut.partition("> ")[2]) < said.index("after")
+    assert "a\ufffd\ufffdb" in log_of(project, "bytes")
+    assert "\x1b" not in "".join(log_of(project, name) for name in ENDS)
+
+
+def test_the_reason_is_in_the_end_of_the_run(project: Project) -> None:
+    target(project, "wrong", {"flat": '"echo hi > $out" (hash "flat")'})
+    said = project.pikaci("run", "wrong").err
+    assert "hash mismatch in fixed-output derivation" in said
+    assert GOT in said
+
+
+PRINTS = '"while :; do echo on; sleep 0.1; done" { }'
+LIMITS = [
+    # the limit, its value and where it is set; a script that it ends
+    ("timeout", "2", "option", PRINTS),
+    ("timeout", "3", "nix.conf", '"echo then silence; sleep 600" { }'),
+    ("max-silent-time", "2", "option", '"echo quiet; sleep 600" { }'),
+    ("max-silent-time", "3", "NIX_CONFIG", '"sleep 600" { }'),
+    ("max-build-log-size", "20000", "option", '"while :; do echo more and more; done" { }'),
+]
+
+
+@pytest.mark.parametrize("case", LIMITS, ids=lambda case: f"{case[0]} by {case[2]}")
+def test_a_limit_of_nix_is_a_timeout_and_is_named(
+    project: Project, tmp_path: Path, case: tuple[str, str, str, str]
+) -> None:
+    limit, value, where, script = case
+    ends = {"slow": script}
+    if where == "option":
+        ends["fails"] = '"exit 2" { }'
+    target(project, "limited", ends)
+    (tmp_path / "nix.conf").write_text(f"{limit} = {value}\n" if where == "nix.conf" else "")
+    project = project.with_env(
+        NIX_CONFIG=f"{limit} = {value}" if where == "NIX_CONFIG" else "",
+        NIX_USER_CONF_FILES=str(tmp_path / "nix.conf"),
+    )
+    flags = ("--option", limit, value) if where == "option" else ()
+    done = project.pikaci("run", "limited", *flags)
+    jobs = causes(project)
+    assert jobs["slow"]["failure_kind"] == "timeout"
+    assert f"limit `{limit}` of {value} " in jobs["slow"]["cause"]["message"]
+    assert f"limit `{limit}` of {value} " in done.err
+    if where == "option":
+        assert jobs["fails"]["failure_kind"] == FAILED
+    assert done.code == (1 if where == "option" else 124)
+
+
+HELD = '"until [ -e {} ]; do sleep 0.05; done; echo > $out" {{ }}'
+
+
+def test_a_failed_build_is_told_while_others_go_on(project: Project, tmp_path: Path) -> None:
+    target(project, "two", {"bad": '"exit 1" { }', "slow": HELD.format(tmp_path / "go")})
+    running = project.start("run", "two")
+    wait_for(
+        lambda: any(
+            event["event"] == "prepare_finished" and event["outcome"] == "failed"
+            for event in (project.events() if project.run_ids() else [])
+        )
+    )
+    (tmp_path / "go").touch()
+    assert finish(running).code == 1
+    jobs = causes(project)
+    assert {name: jobs[name]["failure_kind"] for name in jobs} == {"bad": FAILED, "slow": None}
+
+
+def test_fail_fast_does_not_wait_for_other_builds(
+    project: Project, tmp_path: Path, marker: str
+) -> None:
+    held = HELD.format(tmp_path / marker)
+    target(project, "two", {"bad": '"exit 1" { }', "slow": held})
+    assert project.pikaci("run", "two", "--fail-fast").code == 1
+    assert causes(project)["slow"]["status"] == "skipped"
+    assert processes(marker) == []
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "QUIT", "KILL"])
+def test_a_signal_that_ends_nix_is_the_machines_failure_and_nothing_is_left(
+    project: Project, tmp_path: Path, marker: str, name: str
+) -> None:
+    script = f"setsid sh -c 'sleep 600; : {marker}' & touch {tmp_path}/begun; sleep 600"
+    target(project, "held", {"held": f'"{script}" {{ }}', "bad": '"exit 1" { }'})
+    running = project.start("run", "held")
+    wait_for((tmp_path / "begun").exists)
+    builder = wait_for(lambda: [row for row in processes(marker) if " -c setsid" in row])[0]
+    pid = parent_of(int(builder.split()[0]))
+    assert "--keep-going" in Path(f"/proc/{pid}/cmdline").read_text()
+    if name == "QUIT":
+        # The first process of a namespace isn't ended by it alone.
+        os.killpg(os.getpgid(pid), signal.SIGQUIT)
+    else:
+        os.kill(pid, signal.Signals[f"SIG{name}"])
+    assert finish(running).code == 1
+    jobs = causes(project)
+    assert jobs["bad"]["failure_kind"] == FAILED
+    assert jobs["held"]["failure_kind"] == MACHINE
+    words = f"SIG{name}" if name in {"QUIT", "KILL"} else "interrupted"
+    assert words in jobs["held"]["cause"]["message"]
+    wait_for(lambda: processes(marker) == [])
+
+
+def parent_of(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("PPid:")).split()[1])
