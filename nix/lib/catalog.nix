@@ -16,6 +16,7 @@ let
     ;
   inherit (import ./fault.nix) fault meant wrong;
   inherit (import ./merge.nix) targetsFor;
+  inOrder = import ./natural.nix;
   types = import ./types.nix;
   image = import ./image.nix;
   checkTarget = import ./target.nix;
@@ -93,7 +94,7 @@ let
       description
       trigger
       ;
-    jobs = attrNames target.jobs;
+    jobs = inOrder (mapAttrs (id: _: id) target.jobs);
   };
 in
 args:
@@ -128,7 +129,7 @@ let
       catalog = assert agree; {
         schema_version = 1;
         inherit system;
-        targets = map summary (attrValues targets);
+        targets = map summary (inOrder targets);
         lanes = {
           inherit (lanes) nightly_schedule_utc;
           branch = here lanes.branch;

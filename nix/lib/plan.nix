@@ -16,6 +16,7 @@ let
     ;
   inherit (import ./fault.nix) fault;
   hosts = import ./hosts.nix;
+  inOrder = import ./natural.nix;
   job = import ./job.nix;
   place = import ./place.nix;
   prepare = import ./prepare.nix;
@@ -40,13 +41,13 @@ let
     let
       declared = mapAttrs (_: agree) (groupBy (entry: entry.node.id) (attrValues prepares));
       mentioned = mapAttrs (_: head) (byId (concatMap (entry: entry.extra) (attrValues prepares ++ attrValues jobs)));
-      execute = map (entry: entry.node) (attrValues jobs);
+      execute = map (entry: entry.node) (inOrder jobs);
       clash = filter (node: declared ? ${node.id}) execute;
     in
     if clash != [ ] then
       fault "${target.path}.prepare.${(head clash).id}" "an id that isn't the node id of a job" "that of the job \"${(head clash).job_id}\""
     else
-      attrValues (mentioned // declared) ++ execute;
+      inOrder (mentioned // declared) ++ execute;
 
   # True if what stays on a host is mentioned only by what runs there, else a fault.
   areMentionsThere =

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jerichoci.errors import UsageError
 from jerichoci.reading import open_file
 
 if TYPE_CHECKING:
@@ -37,12 +38,17 @@ def read_log(path: Path, offset: int = 0, limit: int | None = None) -> LogChunk:
 
     Raises:
         OSError: it can't be read, or something else has its name.
+        UsageError: `offset` or `limit` is negative.
     """
+    if offset < 0 or (limit is not None and limit < 0):
+        raise UsageError("the offset and the limit of a log can't be negative")
     try:
         # A job may have put something else in its place: links are not followed.
         with os.fdopen(open_file(path, os.O_NOFOLLOW), "rb") as file:
-            file.seek(offset)
-            data = file.read() if limit is None else file.read(limit)
+            size = os.fstat(file.fileno()).st_size
+            file.seek(min(offset, size))
+            rest = max(0, size - offset)
+            data = file.read(rest if limit is None else min(limit, rest))
     except FileNotFoundError:
         data = b""
     return LogChunk(data=data, offset=offset, next_offset=offset + len(data))

@@ -210,7 +210,7 @@ class RunStore:
             return read_log(self.log_path(run_id, job_id, kind), offset, limit)
         host = self.log_path(run_id, job_id, LogKind.HOST)
         size = host.stat().st_size if host.exists() else 0
-        first = read_log(host, offset, limit).data if offset < size else b""
+        first = read_log(host, offset, limit).data
         left = None if limit is None else limit - len(first)
         second = b""
         if left is None or left > 0:

@@ -19,6 +19,7 @@ from jerichoci.layout import make_private
 from jerichoci.plan import NixBuild
 from jerichoci.status import FailureKind
 from jerichoci.stop import Stop
+from pikaci.screen import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -195,6 +196,7 @@ class _Progress:
 
     def log(self, node_id: str, line: str) -> None:
         """A builder printed a line."""
+        line = shown(line)
         self._tail.append(line)
         if self._print_logs:
             click.echo(f"  {node_id}> {line}", err=True)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LANES_PATH = "ci/forge-lanes.toml"
 LANES_VERSION = 1
+LARGEST_SHOWN = 10**18
 
 _TIME_UTC = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 _TOP_KEYS = ("version", "nightly_schedule_utc", "branch", "nightly")
@@ -131,6 +132,8 @@ def _parse_toml(text: str, origin: str) -> dict[str, object]:
         raise CatalogError(f"{origin}:{place}: {what}") from None
     except RecursionError:
         raise CatalogError(f"{origin}: nests tables too deeply") from None
+    except ValueError:
+        raise CatalogError(f"{origin}: has a number of thousands of digits") from None
 
 
 def _syntax_error(message: str, text: str) -> tuple[str, str]:
@@ -225,6 +228,8 @@ def _described(value: object) -> str:
             return "true" if value else "false"
         case str():
             return f'the string "{value}"' if value.isprintable() else f"the string {value!r}"
+        case int() if abs(value) > LARGEST_SHOWN:
+            return "a number"
         case int() | float():
             return f"the number {value}"
         case list() | dict():

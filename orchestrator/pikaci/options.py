@@ -24,6 +24,11 @@ flake = click.option(
 system = click.option(
     "--system", metavar="SYSTEM", help="Nix system whose target is meant, such as x86_64-linux."
 )
+run_id = click.option(
+    "--run-id",
+    metavar="ID",
+    help="The new run's id, such as 20260131T235959Z-0123abcd; by default one of the time.",
+)
 json_output = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -48,7 +53,7 @@ def nix_flags(command: Decorated) -> Decorated:
                 nargs=2,
                 multiple=True,
                 metavar="INPUT REF",
-                help="Nix: use another flake for an input.",
+                help="Nix: use another flake for an input; may be given again.",
             ),
             click.option(
                 "--option",
@@ -56,7 +61,7 @@ def nix_flags(command: Decorated) -> Decorated:
                 nargs=2,
                 multiple=True,
                 metavar="NAME VALUE",
-                help="Nix: set a setting.",
+                help="Nix: set a setting; may be given again.",
             ),
             click.option("--offline", is_flag=True, help="Nix: don't use the network."),
             click.option("--show-trace", is_flag=True, help="Nix: show where evaluation failed."),
@@ -197,36 +202,46 @@ def complete_run(ctx: click.Context, _param: click.Parameter, text: str) -> list
 
 
 def complete_job(ctx: click.Context, _param: click.Parameter, text: str) -> list[CompletionItem]:
-    """Jobs of the run, or of the newest run of the target, that begin with what was typed."""
+    """Jobs of the run, or of the target, that begin with what was typed."""
     from click.shell_completion import CompletionItem
 
     from jerichoci.errors import PikaciError
+    from jerichoci.store import LATEST
 
+    # click reads no arguments from a line that ends in `--job`.
+    given = next(iter(ctx.args), None)
     try:
-        store = open_store(ctx.params.get("state_root"), ctx.params.get("flake"))
-        if run := ctx.params.get("run"):
-            runs = [store.summary(store.resolve(run))]
+        if any(param.name == "target" for param in ctx.command.params):
+            target = ctx.params.get("target") or given
+            rows = [row["jobs"] for row in _targets(ctx) if row["id"] == target]
+            names = [name for row in rows for name in row]
         else:
-            newest = store.list_runs(limit=20)
-            runs = [row for row in newest if row.target_id == ctx.params.get("target")][:1]
+            store = open_store(ctx.params.get("state_root"), ctx.params.get("flake"))
+            run_id = store.resolve(ctx.params.get("run") or given or LATEST)
+            names = [job.id for job in store.summary(run_id).jobs]
     except PikaciError:
         return []
-    names = [job.id for row in runs for job in row.jobs]
     return [CompletionItem(name) for name in names if name.startswith(text)]
 
 
 def complete_target(ctx: click.Context, _param: click.Parameter, text: str) -> list[CompletionItem]:
     """Targets of the catalog that begin with what was typed."""
-    import asyncio
-
     from click.shell_completion import CompletionItem
 
     from jerichoci.errors import PikaciError
-    from pikaci.catalog import load_catalog
 
     try:
-        catalog = asyncio.run(load_catalog(ctx.params.get("state_root"), ctx.params.get("flake")))
+        rows = [(target["id"], target.get("title")) for target in _targets(ctx)]
     except PikaciError:
         return []
-    rows = [(target["id"], target.get("title")) for target in catalog["targets"]]
     return [CompletionItem(name, help=title) for name, title in rows if name.startswith(text)]
+
+
+def _targets(ctx: click.Context) -> list[dict[str, Any]]:
+    import asyncio
+
+    from pikaci.catalog import load_catalog
+
+    state_root, flake = ctx.params.get("state_root"), ctx.params.get("flake")
+    found: list[dict[str, Any]] = asyncio.run(load_catalog(state_root, flake))["targets"]
+    return found

@@ -40,18 +40,23 @@ def main() -> None:
             signal.signal(number, _interrupt)
     sys.unraisablehook = _not_raised
     sys.stdout = sys.stdout or io.TextIOWrapper(io.FileIO(os.devnull, "w"))
-    sys.stderr = io.TextIOWrapper(
-        io.BufferedWriter(_Unheard((sys.stderr or sys.stdout).fileno(), "w", closefd=False)),
-        encoding=(sys.stderr or sys.stdout).encoding,
-        errors="backslashreplace",
-        line_buffering=True,
-    )
+    sys.stderr = _stderr()
     code = run(None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(OSError):
         sys.stdout.flush()
     # The kernel takes a process down faster than the interpreter takes itself apart.
     os._exit(code)
+
+
+def _stderr() -> io.TextIOWrapper:
+    """The stderr there is; who completes a command line on a terminal wants none there."""
+    is_wanted = not os.environ.get("_PIKACI_COMPLETE", "").endswith("_complete")
+    there = sys.stderr if is_wanted else None
+    fd = there.fileno() if there else os.open(os.devnull, os.O_WRONLY)
+    encoding = there.encoding if there else None
+    writer = io.BufferedWriter(_Unheard(fd, "w", closefd=False))
+    return io.TextIOWrapper(writer, encoding, errors="backslashreplace", line_buffering=True)
 
 
 class _Unheard(io.FileIO):

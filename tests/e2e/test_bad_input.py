@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RUN_ID = "20260131T235959Z-0123abcd"
+TWO_LINES = "a\n\x1b[31mb"
+QUOTED = "a\\n\\x1b[31mb"
 LANE = '[[branch.lanes]]\nid = "hello"\ntarget = "hello"\n'
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 
@@ -55,6 +57,36 @@ def assert_nothing_was_left(project: Project) -> None:
         (("select", "--base", "nowhere", "--head", "HEAD"), "nowhere"),
         (("status", "latest"), "there is no run yet"),
         (("lanes",), "forge-lanes.toml"),
+        (("run", "hello", "--flak", "."), "Did you mean '--flake'? `pikaci run --help` tells more"),
+        (("run", "hello", "--limit=9" + "9" * 5000), "--limit"),
+        (("list", "--limit", "9" * 5000), "--limit"),
+        ((TWO_LINES,), QUOTED),
+        (("run", TWO_LINES), QUOTED),
+        (("plan", TWO_LINES, "--json"), QUOTED),
+        (("run", "hello", f"--{TWO_LINES}"), QUOTED),
+        (("run", "hello", "--job", TWO_LINES), QUOTED),
+        (("run", "hello", "--output", TWO_LINES), QUOTED),
+        (("run", "hello", "--jobs", TWO_LINES), QUOTED),
+        (("run", "hello", "--run-id", TWO_LINES), QUOTED),
+        (("run", "hello", "--system", TWO_LINES), QUOTED),
+        (("run", "hello", "--flake", TWO_LINES), QUOTED),
+        (("run", "hello", "--state-root", f"flake.nix/{TWO_LINES}"), QUOTED),
+        (("run", "hello", "--source", f"git+file://{TWO_LINES}?rev=main"), QUOTED),
+        (("run", "hello", "--source", f"git+file:///x?rev={TWO_LINES}"), QUOTED),
+        (("run", "hello", "--changed-since", TWO_LINES), QUOTED),
+        (("run", "hello", "--override-input", TWO_LINES, TWO_LINES), ""),
+        (("run", "hello", TWO_LINES), QUOTED),
+        (("select", "--base", TWO_LINES, "--head", "HEAD"), QUOTED),
+        (("schema", TWO_LINES), QUOTED),
+        (("status", TWO_LINES), QUOTED),
+        (("logs", TWO_LINES), QUOTED),
+        (("shell", "latest", TWO_LINES), ""),
+        (("cancel", TWO_LINES), QUOTED),
+        (("rerun", TWO_LINES), QUOTED),
+        (("image", TWO_LINES), QUOTED),
+        (("image", "build", TWO_LINES), QUOTED),
+        (("doctor", "--host", TWO_LINES), QUOTED),
+        (("gc", "--host", TWO_LINES), QUOTED),
     ],
 )
 def test_a_wrong_command_line_gets_one_sentence(
@@ -120,6 +152,13 @@ def test_a_catalog_mistake_names_the_attribute_what_was_expected_and_what_was_fo
         (LANE + 'paths = ["a["]\n', "paths[0]"),
         (LANE + "paths = [\n", "ci/forge-lanes.toml:"),
         (LANE + 'command = "make"\n', "command"),
+        (LANE + f"n = {'9' * 5000}\n", "digits"),
+        (LANE + f"paths = [0x{'f' * 5000}]\n", "paths[0]: expected a string, found a number"),
+        (LANE + f"n = {'[' * 5000}\n", "nests"),
+        (LANE + 'paths = ["/a\\nb"]\n', 'found "/a\\nb"'),
+        (LANE + 'paths = ["a\\nb["]\n', "a\\nb["),
+        (LANE + '"a\\nb" = 1\n', "a\\nb"),
+        (LANE + 'title = "a\\nb"\n', "a\\nb"),
     ],
 )
 def test_a_lanes_file_mistake_names_the_place(project: Project, text: str, said: str) -> None:

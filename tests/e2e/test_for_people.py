@@ -129,6 +129,34 @@ def test_help_is_short_and_teaches(project: Project) -> None:
     assert "pikaci run hello" in out
 
 
+def test_help_says_what_may_be_given_again_and_what_a_run_id_looks_like(project: Project) -> None:
+    text = " ".join(project.pikaci("run", "--help").passed().out.split())
+    assert "Only this job and what it needs; may be given again." in text
+    for command in ("run", "rerun"):
+        text = " ".join(project.pikaci(command, "--help").passed().out.split())
+        assert "--run-id ID The new run's id, such as 20260131T235959Z-0123abcd" in text
+
+
+def test_jobs_are_listed_as_people_count(project: Project) -> None:
+    jobs = ["j1", "j2", "j10", "j20"]
+    project.define("  many.jobs = {" + "".join(f'{job}.command = "true";' for job in jobs) + "};")
+    project.run("many")
+    status = project.pikaci("status", "latest").passed().out.splitlines()
+    assert [line.split()[0] for line in status if line.startswith("j")] == jobs
+    plan = project.pikaci("plan", "many").passed().out.splitlines()
+    assert [line.split()[1] for line in plan if line.startswith("job ")] == jobs
+    logs = project.pikaci("logs", "latest").passed().out.splitlines()
+    assert [line.split()[1] for line in logs if line.startswith("==> ")] == jobs
+    assert ",".join(jobs) in project.pikaci("targets").passed().out
+    rows = project.pikaci("logs", "latest", "--metadata-json").passed().json
+    assert list(dict.fromkeys(row["job_id"] for row in rows)) == jobs
+    words = project.with_env(
+        _PIKACI_COMPLETE="bash_complete", COMP_WORDS="pikaci logs latest --job ", COMP_CWORD="4"
+    )
+    assert [line.partition(",")[2] for line in words.pikaci().out.splitlines()] == jobs
+    assert [job["id"] for job in project.record()["jobs"]] == jobs
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_that_explains_it(project: Project, command: str) -> None:
     out = project.pikaci(command, "--help").passed().out
@@ -157,19 +185,29 @@ def test_the_version_is_said(project: Project) -> None:
         ("pikaci status l", 2, {"latest"}),
         ("pikaci status 2026", 2, {"20260131T235959Z-0123abcd"}),
         ("pikaci logs ", 2, {"latest", "20260131T235959Z-0123abcd"}),
+        ("pikaci logs latest --job ", 4, {"one", "two"}),
+        ("pikaci logs 20260131 --job t", 4, {"two"}),
+        ("pikaci logs latest --job=", 3, {"one", "two"}),
+        ("pikaci logs latest -f --job ", 5, {"one", "two"}),
+        ("pikaci logs --job ", 3, {"one", "two"}),
+        ("pikaci logs nowhere --job ", 4, set()),
+        ("pikaci shell latest ", 3, {"one", "two"}),
+        ("pikaci run slow --job ", 4, {"it"}),
+        ("pikaci run wide --job one --job ", 6, {"one", "two"}),
+        ("pikaci run nowhere --job ", 4, set()),
     ],
 )
 def test_the_shell_completes_commands_targets_and_runs(
     project: Project, typed: str, position: int, offered: set[str]
 ) -> None:
-    if typed.split()[1] in {"status", "logs"}:
+    if typed.split()[1] in {"status", "logs", "shell"}:
         project.run("wide", "--run-id", "20260131T235959Z-0123abcd")
     words = project.with_env(
         _PIKACI_COMPLETE="bash_complete", COMP_WORDS=typed, COMP_CWORD=str(position)
     )
     done = words.pikaci()
-    assert "itself failed" not in done.err
-    rows = [line.partition(",")[2] for line in done.out.splitlines()]
+    assert done.err == ""
+    rows = [line.partition(",")[2] for line in done.out.splitlines() if line]
     assert set(rows) == offered
 
 

@@ -147,6 +147,9 @@ def test_a_log_is_read_from_an_offset_to_a_limit(store: RunStore, run: RunLayout
 
 def test_both_logs_are_the_hosts_and_then_the_guests(store: RunStore, run: RunLayout) -> None:
     assert store.load_logs(run.run_id, "greet", LogKind.BOTH).data == b"0123456789abcdef"
+    assert store.load_logs(run.run_id, "greet", LogKind.BOTH, 2**70, 2**70).data == b""
+    with pytest.raises(UsageError, match="can't be negative"):
+        store.load_logs(run.run_id, "greet", LogKind.BOTH, -1)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 4, 100])

@@ -70,6 +70,8 @@ def print_plan(
 
 def as_text(plan: Plan, digest: str) -> str:
     """A plan for people, in the order in which it runs."""
+    from pikaci.screen import one_line
+
     title = plan.target_description or plan.target_id
     lines = [f"{plan.target_id} on {plan.system}: {title}", f"digest {digest}", ""]
     for node in plan.prepares:
@@ -83,7 +85,7 @@ def as_text(plan: Plan, digest: str) -> str:
             names = {other.id: other.job_id for other in plan.jobs}
             needs = ", ".join(names.get(needed, needed) for needed in job.depends_on)
             lines.append(f"        needs {needs}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _first_line(command: str) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @options.run_argument
 @click.option("--failed", is_flag=True, help="Only what failed or did not run because of that.")
 @options.run_flags
-@click.option("--run-id", metavar="ID", help="The new run's id; by default a new one.")
+@options.run_id
 @options.flake
 @options.state_root
 @options.nix_flags

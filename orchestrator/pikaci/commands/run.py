@@ -46,7 +46,7 @@ class RunFlags:
     "jobs",
     multiple=True,
     metavar="ID",
-    help="Only this job and what it needs.",
+    help="Only this job and what it needs; may be given again.",
     shell_complete=options.complete_job,
 )
 @click.option(
@@ -54,7 +54,7 @@ class RunFlags:
     metavar="REV",
     help="Skip the target if no file changed since REV concerns its lanes.",
 )
-@click.option("--run-id", metavar="ID", help="The run's id; by default a new one.")
+@options.run_id
 @click.option("--dry-run", is_flag=True, help="Print the plan and run nothing.")
 @options.state_root
 @options.nix_flags

@@ -49,6 +49,7 @@ def as_text(store: RunStore, run: RunSummary) -> str:
     import os
 
     from pikaci.render.words import between
+    from pikaci.screen import one_line
     from pikaci.table import table
 
     kind = f" ({run.failure_kind})" if run.failure_kind else ""
@@ -82,7 +83,7 @@ def as_text(store: RunStore, run: RunSummary) -> str:
         head = (head[0], "HOST", *head[1:])
         hosts = [job.host or "" for job in run.jobs]
         rows = [(row[0], host, *row[1:]) for row, host in zip(rows, hosts, strict=True)]
-    lines += [table(head, rows), *_passed_over(run.jobs)]
+    lines = [*map(one_line, lines), table(head, rows), *map(one_line, _passed_over(run.jobs))]
     return "\n".join([*lines, *_artifacts(store.run(run.run_id), run.jobs)])
 
 

@@ -1,0 +1,150 @@
+"""Streams that are closed, full or left, and Ctrl-C at any moment: one sentence at most."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.project import finish
+from e2e.terminal import TerminalSession
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from e2e.project import Project
+
+TARGETS = """
+  wide.jobs = { one.command = "true"; two.command = "seq 100000"; };
+  fails.jobs.it.command = "exit 1";
+"""
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    project.define(TARGETS)
+    project.run("wide")
+    return project
+
+
+def sh(project: Project, script: str, *args: str) -> tuple[int, str]:
+    """What a script said that has the command as "$@"; its exit code."""
+    argv = ["bash", "-c", script, "sh", *project.argv(*args)]
+    done = subprocess.run(
+        argv, cwd=project.root, env=project.env(), check=False, capture_output=True, timeout=90
+    )
+    return done.returncode, (done.stdout + done.stderr).decode()
+
+
+COMMANDS = [
+    ("logs", "latest"),
+    ("logs", "latest", "--follow"),
+    ("list", "--json"),
+    ("status", "latest"),
+    ("plan", "wide"),
+    ("schema", "event"),
+    ("--help",),
+    ("run", "--help"),
+]
+
+
+@pytest.mark.parametrize("args", COMMANDS)
+@pytest.mark.parametrize("script", ['"$@" >&-', '"$@" <&- >&- 2>&-'])
+def test_a_closed_stream_is_no_fault(project: Project, args: tuple[str, ...], script: str) -> None:
+    assert sh(project, script, *args) == (0, "")
+
+
+@pytest.mark.parametrize("args", COMMANDS)
+def test_a_reader_that_has_seen_enough_is_no_fault(project: Project, args: tuple[str, ...]) -> None:
+    for reader in ("head -c 1 >/dev/null", "true"):
+        code, said = sh(project, f'"$@" | {reader}; exit "${{PIPESTATUS[0]}}"', *args)
+        assert (code, said) == (0, "")
+
+
+def test_a_full_stdout_is_said(project: Project) -> None:
+    code, said = sh(project, '"$@" >/dev/full', "list")
+    assert (code, said) == (75, "pikaci: the system refused: No space left on device\n")
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", "2> >(true)", "2>&1 | true"])
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (("run", "fails"), 1),
+        (("run", "fails", "-L"), 1),
+        (("run", "nothing"), 2),
+        (("run",), 2),
+        (("run", "wide", "--option", "no-such-setting", "1"), 0),
+        (("status", "20000101"), 2),
+    ],
+)
+def test_nobody_at_stderr_changes_no_end(
+    project: Project, args: tuple[str, ...], code: int, stderr: str
+) -> None:
+    script = f'"$@" {stderr} >/dev/null; exit "${{PIPESTATUS[0]}}"'
+    if "|" in stderr:
+        script = f'"$@" {stderr}; exit "${{PIPESTATUS[0]}}"'
+    found, said = sh(project, script, *args)
+    assert found == code
+    assert said == ""
+
+
+def test_an_interrupt_while_modules_are_imported_is_a_sentence(
+    project: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "click.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
+    )
+    path = f"{tmp_path}:{project.env()['PYTHONPATH']}"
+    assert project.with_env(PYTHONPATH=path).pikaci("list").refused(130) == "pikaci: interrupted"
+
+
+def test_an_interrupt_where_it_can_not_be_raised_is_not_lost(
+    project: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "tomllib.py").write_text(
+        "import os, signal, time, weakref\n"
+        "class Thing: ...\n"
+        "thing = Thing()\n"
+        "ref = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))\n"
+        "del thing\n"
+        "time.sleep(60)\n"
+    )
+    project.lanes("")
+    path = f"{tmp_path}:{project.env()['PYTHONPATH']}"
+    assert project.with_env(PYTHONPATH=path).pikaci("lanes").refused(130) == "pikaci: interrupted"
+
+
+def test_an_interrupt_of_a_command_that_waits_is_a_sentence(project: Project) -> None:
+    project.define('  slow.jobs.it.command = "sleep 60";')
+    running = project.start("run", "slow", "--output", "jsonl")
+    assert running.stdout
+    while b"job_started" not in running.stdout.readline():
+        pass
+    following = project.start("logs", "latest", "--follow")
+    assert following.stdout
+    assert following.stdout.readline()
+    following.send_signal(signal.SIGINT)
+    assert finish(following).refused(130) == "pikaci: interrupted"
+    with TerminalSession(
+        project.argv("logs", "latest", "-f"), project.root, project.env()
+    ) as screen:
+        screen.wait_for("pikaci> ")
+        screen.type("\x03")
+        assert screen.wait() == 130
+        assert screen.text.splitlines()[-1] == "pikaci: interrupted"
+    running.send_signal(signal.SIGINT)
+    assert finish(running).code == 130
+
+
+def test_where_the_shell_ignores_interrupts_they_stay_ignored(
+    project: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "click.py").write_text(
+        "import os, signal, sys\nos.kill(os.getpid(), signal.SIGINT)\nsys.exit(7)\n"
+    )
+    path = f"{tmp_path}:{project.env()['PYTHONPATH']}"
+    quiet = project.with_env(PYTHONPATH=path)
+    assert sh(quiet, 'trap "" INT; exec "$@"', "list") == (7, "")
