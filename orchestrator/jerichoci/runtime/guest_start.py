@@ -42,6 +42,8 @@ KILLED = 137
 OUT_OF_MEMORY = "was the guest out of memory? raise the job's `resources.memoryMib`"
 FULL = "Reached maximum"
 """In what Incus says where a project's limit is reached."""
+UNSHIFTED = "idmapping abilities are required"
+"""Likewise where a file system can't show the guest files with other owners."""
 VM_ANSWERS = 2
 """A VM's agent can come and go while it boots, so that many answers must come in a row."""
 
@@ -85,6 +87,8 @@ class GuestStart:
                     f"have fewer jobs at a time (`--jobs`), or raise the project's limit:"
                     f" `incus project set {self._incus.project} LIMIT=MORE`"
                 )
+            if UNSHIFTED in error.message:
+                error.hint = "have what guests see of the host on ext4, xfs or btrfs"
             raise
 
     async def ready(self, job: Mapping[str, str], mounts: str, *, is_vm: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from jerichoci.incus.reaper import see_departed
 from jerichoci.incus.rules import Needs, objections
 from jerichoci.incus.thread import in_thread
 from jerichoci.layout import StateLayout
+from jerichoci.runtime.guest_disk import check_disk
 from jerichoci.runtime.guest_survey import GuestSurvey, survey
 
 if TYPE_CHECKING:
@@ -85,7 +87,12 @@ async def check_guests(
         jobs={node.job_id: node.execute.resources for node in nodes},
     )
     site = placement.incus_site()
-    found = await in_thread(_check, incus, site, images, needs, where_of(placement))
+    mounting = asyncio.ensure_future(check_disk(placement, needs))
+    try:
+        found = await in_thread(_check, incus, site, images, needs, where_of(placement))
+    finally:
+        await asyncio.wait({mounting})
+    mounting.result()
     # Nobody waits for it: whatever is not seen to be gone now is seen to later.
     if not placement.is_away:
         state = StateLayout(placement.state_root)

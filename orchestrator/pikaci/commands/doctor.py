@@ -117,7 +117,7 @@ async def _examine(state: StateLayout, state_root: str | None, flake: str | None
     from jerichoci.nix import NixOptions
     from jerichoci.placement.local import LocalPlacement
     from pikaci.doctor.catalog import Wanted, read_wanted
-    from pikaci.doctor.guests import guest_findings
+    from pikaci.doctor.guests import disk_findings, guest_findings
     from pikaci.doctor.machine import (
         git_finding,
         isolation_findings,
@@ -132,5 +132,6 @@ async def _examine(state: StateLayout, state_root: str | None, flake: str | None
     machine = [*nix, git, *isolation, *resource_findings(state)]
     works = all(finding.status != "bad" for finding in machine)
     wanted = await read_wanted(state_root, flake) if works else Wanted()
-    vms = await vm_findings(LocalPlacement(state.root, NixOptions()))
-    return [*machine, *wanted.findings, *await guest_findings(wanted), *vms]
+    here = LocalPlacement(state.root, NixOptions())
+    guests = [*await guest_findings(wanted), *await disk_findings(here, wanted)]
+    return [*machine, *wanted.findings, *guests, *await vm_findings(here)]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jerichoci.errors import PikaciError
     from jerichoci.incus.api import Incus, Profile, Server, StoredImage
     from jerichoci.incus.site import IncusSite
+    from jerichoci.placement import Placement
     from pikaci.doctor.catalog import Wanted
     from pikaci.images import RoleImage
 
@@ -62,6 +63,22 @@ async def findings_of(incus: Incus, site: IncusSite, wanted: Wanted) -> list[Fin
     except PikaciError as error:
         findings.append(trouble("incus", error, "its log says more", needed=needed))
     return [*findings, vm_finding(server, needed=wanted.has_vms)]
+
+
+async def disk_findings(placement: Placement, wanted: Wanted) -> list[Finding]:
+    """Whether guests can have the directories that they need of a host."""
+    from jerichoci.errors import UsageError
+    from jerichoci.incus.rules import Needs
+    from jerichoci.runtime.guest_disk import check_disk
+
+    if not wanted.images:
+        return []
+    needs = Needs(frozenset(image.instance_type for image in wanted.images))
+    try:
+        await check_disk(placement, needs)
+    except UsageError as error:
+        return [trouble("guest mounts", error, "")]
+    return [ok("guest mounts", f"guests can have directories of {placement.state_root}")]
 
 
 def _absent(socket: Path, error: PikaciError, *, needed: bool) -> Finding:
