@@ -45,6 +45,7 @@ env: # what running needs
 env-dev: # what working on it needs
 	@ci/bootstrap/packages.sh dev
 	@ci/bootstrap/python.sh dev
+	@ci/bootstrap/minimum.sh
 	@ci/bootstrap/nix.sh
 
 env-incus: # what tests with a real Incus need

@@ -34,7 +34,7 @@ add_backports() {
     as_root apt-get update -qq >&2
     mirror=$(debian_mirror)
   fi
-  [ -n "$mirror" ] || die "apt has no Debian $debian_codename repository configured to find the backports beside."
+  [ -n "$mirror" ] || die "apt has no Debian repository configured to find the backports beside."
   as_root tee "$backports" >/dev/null <<SOURCES
 Types: deb
 URIs: $mirror

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Nix that pikaci can use. The machine's own if it is new enough; else, on Debian, a private copy of the one that
+# A Nix that pikaci can use. The machine's own if it is new enough and builds for us; else, on Debian, a private copy of the one that
 # Debian 13 packages, in the user's cache, with wrappers in .venv/bin: it has its own settings and changes nothing
 # system-wide but /nix. Says nothing when there is nothing to do.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -14,6 +14,22 @@ tools=(nix-build nix-channel nix-collect-garbage nix-copy-closure nix-daemon nix
 system_nix_is_new_enough() {
   local version
   version=$(PATH=$(path_outside) nix --version 2>/dev/null) && at_least "${version##* }" "$needed"
+}
+
+# own_nix_is_ours: can we build with the machine's own Nix? Stops where only its administrator can change that.
+own_nix_is_ours() {
+  local group path
+  for path in "${NIX_STATE_DIR:-/nix/var/nix}"/daemon-socket{,/socket}; do
+    if [ -e "$path" ] && ! { [ -x "$path" ] || [ -w "$path" ]; }; then
+      group=$(stat -c %G "$path")
+      die "Nix's daemon is for the group $group, and $(id -un) is not in it: run 'sudo usermod -aG $group $(id -un)', log in again, then try again."
+    fi
+  done
+  [ "$(id -u)" = 0 ] || return 0
+  group=$(PATH=$(path_outside) nix --extra-experimental-features nix-command config show build-users-group 2>/dev/null) || return 0
+  [ -n "$group" ] && ! getent group "$group" >/dev/null || return 0
+  [ -e "$prefix" ] || say "the Nix here builds as group $group, which isn't there (nix-setup-systemd makes it): it is not used"
+  return 1
 }
 
 # relink DIR: make the ELF files in DIR/bin and DIR/lib use the loader and libraries in PREFIX, and only those.
@@ -61,13 +77,13 @@ make_private_copy() (
   on_debian || die "Nix $needed or later is needed and is not on PATH: install it (https://nixos.org/download), then try again."
   need_root "Unpacking Debian packages"
   say "installing a private copy of Debian $suite's Nix in $prefix (about 50 MB; one minute)"
-  install_packages mmdebstrap patchelf debian-archive-keyring util-linux
+  install_packages mmdebstrap patchelf debian-archive-keyring util-linux $([ -x /bin/busybox ] || echo busybox-static)
   mirror=$(debian_mirror)
   if [ -z "$mirror" ]; then
     as_root apt-get update -qq >&2
     mirror=$(debian_mirror)
   fi
-  [ -n "$mirror" ] || die "apt has no Debian $debian_codename repository configured to take Nix from."
+  [ -n "$mirror" ] || die "apt has no Debian repository configured to take Nix from."
   temp=$(mktemp -d)
   trap 'as_root rm -rf "$temp"; rm -rf "$prefix.new"' EXIT
   apt_network_options >"$temp/apt.conf"
@@ -107,7 +123,7 @@ exec '$prefix/bin/$tool' \"\$@\""
   done
 }
 
-if system_nix_is_new_enough; then
+if system_nix_is_new_enough && own_nix_is_ours; then
   rm -f "${tools[@]/#/$venv/bin/}" "$venv/bin/nix"
   exit 0
 fi

@@ -16,7 +16,6 @@ wanted=()
 git_is_new_enough || wanted+=(git)
 python_is_new_enough || wanted+=(python3 python3-venv)
 command -v unshare >/dev/null && command -v setpriv >/dev/null && command -v flock >/dev/null || wanted+=(util-linux)
-[ -x /bin/busybox ] || wanted+=(busybox-static)
 [ "${1-}" != dev ] || command -v jq >/dev/null || wanted+=(jq)
 
 [ ${#wanted[@]} -gt 0 ] || exit 0

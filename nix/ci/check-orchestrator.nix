@@ -1,6 +1,26 @@
 # Lint, types, architecture and tests of the Python side, with the tools on PATH.
 let
   pytest = "pytest -q -p no:cacheprovider";
+  # Tests that take long, and in which no library has a part.
+  withoutLibraries = builtins.concatStringsSep " " (
+    map (name: "--ignore-glob='*/test_${name}.py'") [
+      "artifacts"
+      "collecting"
+      "closing"
+      "ending"
+      "engine"
+      "gueststore"
+      "host_process"
+      "materialise"
+      "prepare"
+      "realise"
+      "slots"
+      "snapshot*"
+      "tart_*"
+      "unprivileged"
+      "workspace"
+    ]
+  );
 in
 {
   title = "check-orchestrator";
@@ -28,6 +48,21 @@ in
         ${pytest} --ignore=tests/nix --ignore=tests/e2e --ignore=tests/incus --ignore=tests/remote --ignore=tests/tart tests
       '';
       timeoutSecs = 3600;
+    };
+    minimum = {
+      description = "Tests with the oldest Python packages that pyproject.toml takes";
+      # Of the hosts that tests make, only what asyncssh alone decides.
+      command = ''
+        venv=$(dirname "$(dirname "$(command -v pytest)")")
+        python=$venv/minimum/bin/python
+        if [ ! -e "$venv/pyvenv.cfg" ] || python3 -c 'import sys; sys.exit(sys.version_info < (3, 14))'; then
+          echo "not tried: make env-dev makes the oldest environment, with Python 3.13 or older"
+          exit 0
+        fi
+        "$python" -m ${pytest} tests/pikaci tests/jerichoci ${withoutLibraries} &&
+          "$python" -m ${pytest} tests/remote/test_ssh_connection.py -k key
+      '';
+      timeoutSecs = 1800;
     };
     e2e = {
       description = "Tests of the program as a user runs it";

@@ -26,7 +26,7 @@ make_base() (
     as_root apt-get update -qq >&2
     mirror=$(debian_mirror)
   fi
-  [ -n "$mirror" ] || die "apt has no Debian $debian_codename repository configured to take packages from."
+  [ -n "$mirror" ] || die "apt has no Debian repository configured to take packages from."
   say "making a Debian guest in $images (about 80 MB; one minute)"
   temp=$(mktemp -d)
   trap 'rm -rf "$temp"' EXIT

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import grp
+import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -196,6 +200,24 @@ async def store_info() -> process.Completed:
         # Its name before Nix 2.19.
         return await process.run([*argv, "ping"], deadline_secs=QUERY_DEADLINE_SECS)
     return done
+
+
+def advice(said: str) -> str | None:
+    """What to do where it is a group of this machine that keeps Nix from working for us."""
+    group = re.search(r"the group '([^']+)' specified in 'build-users-group' does not exist", said)
+    if group:
+        return (
+            f"make the group {group[1]} (on Debian `sudo apt-get install nix-setup-systemd` does), "
+            "or have `build-users-group =` in nix.conf"
+        )
+    sockets = Path(os.environ.get("NIX_STATE_DIR", "/nix/var/nix"), "daemon-socket")
+    for path, mode in ((sockets, os.X_OK), (sockets / "socket", os.W_OK)):
+        with suppress(OSError, KeyError):
+            if "ermission denied" in said and path.exists() and not os.access(path, mode):
+                name = grp.getgrgid(path.stat().st_gid).gr_name
+                join = f"`sudo usermod -aG {name} $USER`, then log in again"
+                return f"Nix's daemon is for the group {name}: {join}"
+    return None
 
 
 async def version(env: Mapping[str, str] | None = None) -> str:

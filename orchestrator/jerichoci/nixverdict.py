@@ -84,7 +84,9 @@ def unavailable(node_id: str, why: str, hint: str | None = None) -> Realised:
         FailureKind.INFRASTRUCTURE,
         CauseCode.PREPARE_UNAVAILABLE,
         f"prepare {node_id} could not be realised: {why}",
-        hint or "see the host log; `nix store info` says whether the store can be reached",
+        hint
+        or nix.advice(why)
+        or "see the host log; `nix store info` says whether the store can be reached",
     )
 
 

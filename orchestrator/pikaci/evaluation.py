@@ -194,7 +194,8 @@ class Evaluator:
         store = await nix.store_info()
         if done.exit_code < 0 or not store.ok:
             return InfrastructureError(
-                f"Nix can't work: {store.last_line()}", "is its store there?"
+                f"Nix can't work: {store.last_line()}",
+                nix.advice(store.stderr.decode("utf-8", "replace")) or "is its store there?",
             )
         if "does not provide attribute" in raw:
             return CatalogError(

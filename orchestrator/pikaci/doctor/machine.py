@@ -34,13 +34,19 @@ async def nix_findings() -> list[Finding]:
 
 
 def _store(store: Completed) -> Finding:
+    from jerichoci import nix
+
+    said = (store.stdout + store.stderr).decode("utf-8", "replace")
+    advice = nix.advice(said)
     if not store.ok:
         return bad(
             "nix store",
             f"the store does not answer: {store.last_line()}",
-            "is the daemon running (`systemctl status nix-daemon`), and is $NIX_REMOTE right?",
+            advice
+            or "is the daemon running (`systemctl status nix-daemon`), and is $NIX_REMOTE right?",
         )
-    said = (store.stdout + store.stderr).decode("utf-8", "replace")
+    if advice:
+        return bad("nix store", "the store answers, and nothing can be built", advice)
     found = re.search(r"^Store URL: (\S+)", said, re.MULTILINE)
     kinds = {"daemon": "through the daemon", "local": "as a single user"}
     url = found[1] if found else "daemon"
