@@ -75,7 +75,9 @@ def of_ended(exit_code: int, errors: Sequence[Message], *, is_cut: bool) -> str:
     if exit_code < 0 or is_cut:
         name = signal.Signals(-exit_code if exit_code < 0 else signal.SIGKILL).name
         return f"Nix was ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-    return errors[0].sentence if errors else f"Nix ended with {exit_code} and gave no reason"
+    # Some of its warnings it prints as errors.
+    faults = [each for each in errors if not each.sentence.startswith("warning: ")]
+    return faults[0].sentence if faults else f"Nix ended with {exit_code} and gave no reason"
 
 
 def unavailable(node_id: str, why: str, hint: str | None = None) -> Realised:
