@@ -88,6 +88,9 @@ python3Packages.buildPythonApplication {
     installManPage man/*.1
   '';
 
+  # A dev shell's PYTHONPATH or PYTHONHOME is for other programs.
+  postFixup = "sed -i '1s|$| -I|' $out/bin/.pikaci-wrapped";
+
   pythonImportsCheck = [
     "jerichoci"
     "pikaci"

@@ -12,7 +12,7 @@ origin="$python $venv"
 
 stamp() { echo "$venv/.installed-$1"; }
 
-wanted() { (cd "$root" && echo "$origin" && sha256sum "ci/requirements/$1.txt" pyproject.toml); }
+wanted() { (cd "$root" && echo "$origin isolated" && sha256sum "ci/requirements/$1.txt" pyproject.toml); }
 
 is_current() { [ -x "$venv/bin/pikaci" ] && [ "$(cat "$(stamp "$1")" 2>/dev/null)" = "$(wanted "$1")" ]; }
 
@@ -34,4 +34,7 @@ if [ "$(cat "$venv/.origin" 2>/dev/null)" != "$origin" ]; then
 fi
 "$venv/bin/python" -m pip install -qq --require-hashes -r "$root/ci/requirements/$kind.txt"
 "$venv/bin/python" -m pip install -qq --no-deps --no-build-isolation -e "$root"
+# A dev shell's PYTHONPATH or PYTHONHOME is for other programs: pikaci's libraries are always its own. The second line is
+# that of a path too long, or with a space, for the first.
+sed -i -e '1s|^#!.*/python[0-9.]*$|& -I|' -e '2s|exec\(.*\) "\$0"|exec\1 -I "$0"|' "$venv/bin/pikaci"
 wanted "$kind" >"$(stamp "$kind")"

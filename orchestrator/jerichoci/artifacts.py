@@ -3,7 +3,8 @@
 Directories are opened without following links, only regular files count, anything else is removed,
 and modes are stripped: what a job made may be a FIFO, a device, a setuid file, or a link to a
 secret. A file that has another name, perhaps far from here, is replaced by a copy, and the one with
-that name keeps its mode. Trees may be of any depth and files may have holes of any size.
+that name keeps its mode. Trees may be of any depth and files may have holes of any size. What was
+made immutable is read as it is.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import errno
 import hashlib
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jerichoci.workspace import DIRECTORY_FLAGS, open_directory, unlock
+from jerichoci.workspace import DIRECTORY_FLAGS, open_directory, own, unlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,7 +110,7 @@ class _Walk:
         """Every file below `root`."""
         fd = os.open(root, DIRECTORY_FLAGS)
         try:
-            os.fchmod(fd, stat.S_IRWXU)
+            own(fd, stat.S_IRWXU)
             levels = [_level(fd, "")]
             yield from self._files(fd, levels[-1])
             while levels:
@@ -132,11 +134,14 @@ class _Walk:
             if entry.is_dir(follow_symlinks=False):
                 level.inner.append(entry.name)
             elif entry.is_file(follow_symlinks=False):
-                taken = self._take(directory, entry.name, level.prefix)
-                if taken:
-                    yield taken
+                # What can't be touched at all, being immutable, is left where it is.
+                with suppress(PermissionError):
+                    taken = self._take(directory, entry.name, level.prefix)
+                    if taken:
+                        yield taken
             else:
-                self._drop(entry.name, directory)
+                with suppress(PermissionError):
+                    self._drop(entry.name, directory)
 
     def _drop(self, name: str, directory: int) -> None:
         os.unlink(name, dir_fd=directory)
@@ -152,7 +157,7 @@ class _Walk:
             if status.st_nlink > 1:
                 digest = self._replace(fd, status, name, directory)
             else:
-                os.fchmod(fd, MODE)
+                own(fd, MODE)
                 digest = self._digest(fd, status)
         finally:
             os.close(fd)

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from jerichoci.runtime import Runtime
     from jerichoci.runtime.guest_survey import GuestSurvey
 
+COLLECT_SECS = 600.0
+"""For what a job left to be read, hashed, and brought here: tens of gigabytes."""
+TAKEN_AWAY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EPERM, errno.EACCES})
 KILLED = 128 + signal.SIGKILL
 STOP_MESSAGES = {
     StopReason.CANCELLED: (CauseCode.CANCELLED, "the run was cancelled"),
@@ -116,6 +119,8 @@ class AttemptRun:
     """Whether the job was started: what fails before that is the host's fault."""
     exit_code: int | None = None
     """Of a job that was told to end."""
+    notes: list[str] = field(default_factory=list)
+    """What is to be said of it, whatever became of the job."""
     departed: list[Runtime] = field(default_factory=list)
     """The runtimes of attempts that are over; what they made may still be on its way out."""
 
@@ -161,8 +166,7 @@ class AttemptRun:
             except (CommandFailedError, StoppedError):
                 artifacts = await self._salvage(phases, runtime)
                 raise
-            async with phases.phase(PhaseName.COLLECT_ARTIFACTS):
-                artifacts = await runtime.collect()
+            artifacts = await self._collect(phases, runtime)
             changes = {"status": Status.PASSED, "exit_code": finish.exit_code}
         except CommandFailedError as error:
             changes = self._command_failed(error.finish)
@@ -185,6 +189,7 @@ class AttemptRun:
         return record.with_(
             **changes,
             finished_at=timestamp(),
+            notes=self.notes,
             phases=phases.records,
             execution=runtime.execution if runtime else {},
             artifacts=[ArtifactRecord(**vars(artifact)) for artifact in artifacts],
@@ -209,6 +214,7 @@ class AttemptRun:
                 inputs=self.inputs,
                 snapshot=snapshot,
                 scratch=self.scratch,
+                notes=self.notes,
                 directory=self.directory,
             ),
         )
@@ -230,11 +236,35 @@ class AttemptRun:
                 raise CommandFailedError(finish)
         return finish
 
+    async def _collect(self, phases: Phases, runtime: Runtime) -> list[Artifact]:
+        """What a job has left; what it did to the place for it doesn't change how it ended.
+
+        Raises:
+            PikaciError: its host was lost.
+            OSError: the disk is full or fails; with ECANCELED, the run was told to end.
+        """
+        async with phases.phase(PhaseName.COLLECT_ARTIFACTS):
+            try:
+                return await runtime.collect(self.stop.within(COLLECT_SECS))
+            except OSError as error:
+                if error.errno in TAKEN_AWAY:
+                    self._note(
+                        f"no artifacts: the job took their directory away ({error.strerror})"
+                    )
+                elif error.errno == errno.ECANCELED and not self.stop.is_set():
+                    self._note(f"no artifacts: they were not collected within {COLLECT_SECS:g} s")
+                else:
+                    raise
+        return []
+
+    def _note(self, text: str) -> None:
+        self.notes.append(text)
+        self.logs.say([self.node.job_id], "pikaci", text)
+
     async def _salvage(self, phases: Phases, runtime: Runtime) -> list[Artifact]:
         """What a job that failed has left; not to get it doesn't change why the job failed."""
         try:
-            async with phases.phase(PhaseName.COLLECT_ARTIFACTS):
-                return await runtime.collect()
+            return await self._collect(phases, runtime)
         except (PikaciError, OSError) as error:
             self.logs.say([self.node.job_id], "pikaci", f"artifacts are lost: {error}")
             return []

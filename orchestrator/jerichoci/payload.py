@@ -137,6 +137,8 @@ def parse_payload(data: bytes) -> PayloadManifest:
     """
     try:
         values: Any = json.loads(data)
+        # A half of a pair of surrogates is JSON, and no text.
+        json.dumps(values, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise wrong_manifest(f"is not JSON ({error})") from error
     version = values.get("schema_version") if isinstance(values, dict) else None

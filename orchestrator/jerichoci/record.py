@@ -64,6 +64,7 @@ class AttemptRecord(Model):
     started_at: Timestamp
     finished_at: Timestamp | None = None
     exit_code: int | None = None
+    notes: list[str] = []
     phases: list[PhaseRecord] = []
     execution: dict[str, Any] = {}
     artifacts: list[ArtifactRecord] = []
@@ -92,6 +93,7 @@ class JobRecord(Model):
     finished_at: Timestamp | None = None
     exit_code: int | None = None
     message: str | None = None
+    notes: list[str] = []
     phases: list[PhaseRecord] = []
     execution: dict[str, Any] = {}
     artifacts: list[ArtifactRecord] = []
@@ -115,6 +117,7 @@ class JobRecord(Model):
             host_log_path=attempt.host_log_path,
             guest_log_path=attempt.guest_log_path,
             exit_code=attempt.exit_code,
+            notes=attempt.notes,
             phases=attempt.phases,
             execution=attempt.execution,
             artifacts=attempt.artifacts,

@@ -15,6 +15,9 @@ ResultT = TypeVar("ResultT")
 PATIENCE_SECS = 30.0
 """From the word to end until nothing more is waited for: longer than jobs have to end in order."""
 
+LAST_SECS = 3.0
+"""For a look at what is left, once the run was told to end."""
+
 
 class StopReason(StrEnum):
     """Why a run ends early."""
@@ -60,6 +63,17 @@ class Stop:
         """Whether it was told twice, or so long ago that nothing more is to be waited for."""
         late = self._since is not None and time.monotonic() - self._since > PATIENCE_SECS
         return late or self.haste.is_set()
+
+    def within(self, secs: float) -> Callable[[], bool]:
+        """What says whether `secs` are over from now on, or a few once the run is told to end."""
+        began = time.monotonic()
+
+        def is_over() -> bool:
+            now = time.monotonic()
+            is_told = self._since is not None and now - max(began, self._since) > LAST_SECS
+            return now - began > secs or is_told or self.haste.is_set()
+
+        return is_over
 
     async def wait(self) -> None:
         """Wait until the run is told to end."""

@@ -61,8 +61,8 @@ def broken_message(failure: BaseException | None) -> str:
 
 
 def job_message(job: JobRecord) -> str | None:
-    """The sentence of a job's cause."""
-    return job.cause.message if job.cause else None
+    """The sentence of a job's cause, or what there is to be said of it all the same."""
+    return job.cause.message if job.cause else "; ".join(job.notes) or None
 
 
 def did(status: Status) -> str:

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,12 @@ def unlock(name: str, mode: int, directory: int) -> None:
         os.close(fd)
 
 
+def own(fd: int, mode: int) -> None:
+    """Give what is open a mode, unless it was made immutable."""
+    with suppress(PermissionError):
+        os.fchmod(fd, mode)
+
+
 def open_directory(name: str, directory: int | None = None) -> int:
     """Open a directory, which is its owner's alone afterwards, whatever mode it had.
 
@@ -88,7 +95,7 @@ def open_directory(name: str, directory: int | None = None) -> int:
         fd = os.open(name, DIRECTORY_FLAGS, dir_fd=directory)
     try:
         if stat.S_IMODE(os.fstat(fd).st_mode) != stat.S_IRWXU:
-            os.fchmod(fd, stat.S_IRWXU)
+            own(fd, stat.S_IRWXU)
     except BaseException:
         os.close(fd)
         raise

@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,15 +103,47 @@ def test_a_second_signal_does_not_wait_for_a_job_that_ignores_the_first(
     assert processes(marker) == []
 
 
-def test_a_second_signal_does_not_wait_for_a_large_artifact(runner: Runner, begun: Path) -> None:
-    command = f'truncate -s 1T "$PIKACI_ARTIFACTS/sparse"; touch {begun}'
+@pytest.mark.parametrize("then", ["", "; sleep 600", "; trap 'exit 7' TERM; sleep 600 & wait"])
+def test_a_signal_does_not_wait_for_a_large_artifact(
+    runner: Runner, begun: Path, then: str
+) -> None:
+    command = f'truncate -s 4T "$PIKACI_ARTIFACTS/sparse"; touch {begun}{then}'
+    with runner.start(job("a", command)) as process:
+        wait_for(begun.exists)
+        if not then:
+            wait_for(lambda: "collect_artifacts" in events_text(runner))
+        process.terminate()
+        assert process.wait(DEADLINE_SECS) == 0
+    (row,) = runner.ended().record.jobs
+    assert row.status is Status.CANCELLED
+    assert row.cause
+    assert row.cause.phase == ("wait_for_completion" if then else "collect_artifacts")
+
+
+def events_text(runner: Runner) -> str:
+    path = runner.state.run(RUN_ID).events
+    return path.read_text() if path.exists() else ""
+
+
+def test_a_job_that_ends_itself_when_cancelled_has_its_own_exit_code(
+    runner: Runner, begun: Path
+) -> None:
+    command = f"trap 'exit 7' TERM; touch {begun}; sleep 600 & wait"
     with runner.start(job("a", command)) as process:
         wait_for(begun.exists)
         process.terminate()
-        time.sleep(1)
-        process.terminate()
         assert process.wait(DEADLINE_SECS) == 0
-    assert runner.ended().record.status is Status.CANCELLED
+    (row,) = runner.ended().record.jobs
+    assert (row.status, row.exit_code) == (Status.CANCELLED, 7)
+
+
+async def test_a_job_that_fail_fast_ends_says_where_it_was(runner: Runner, begun: Path) -> None:
+    fails = f"until [ -e {begun} ]; do sleep 0.1; done; exit 1"
+    jobs = [job("a", begins(begun, "sleep 600")), job("b", fails)]
+    run = await runner.run(*jobs, fail_fast=True)
+    cause = run.job("a").cause
+    assert cause
+    assert (cause.code, cause.phase) == ("fail_fast", "wait_for_completion")
 
 
 def test_a_terminal_that_hangs_up_does_not_end_the_run(runner: Runner, begun: Path) -> None:

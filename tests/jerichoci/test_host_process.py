@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,8 @@ from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import job
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from runner import Runner
 
 DEADLINE_SECS = 60
@@ -322,13 +325,69 @@ async def test_what_a_failed_job_leaves_is_collected_too(runner: Runner, held: s
     assert [artifact.path for artifact in run.job("a").artifacts] == ["f"]
 
 
-async def test_a_job_that_takes_its_artifacts_directory_away_keeps_its_own_failure(
-    runner: Runner, held: str
+@pytest.mark.parametrize(
+    "take_away",
+    [
+        'rm -rf "$PIKACI_ARTIFACTS"',
+        'rmdir "$PIKACI_ARTIFACTS"; touch "$PIKACI_ARTIFACTS"',
+        'rmdir "$PIKACI_ARTIFACTS"; ln -s /etc "$PIKACI_ARTIFACTS"',
+        'rmdir "$PIKACI_ARTIFACTS"; mkfifo "$PIKACI_ARTIFACTS"',
+        'rm -rf "$(dirname "$PIKACI_ARTIFACTS")"',
+        'mv "$PIKACI_ARTIFACTS" "$PIKACI_ARTIFACTS.old"',
+    ],
+)
+async def test_a_job_that_takes_its_artifacts_directory_away_ends_as_its_command_does(
+    runner: Runner, take_away: str
 ) -> None:
-    run = await runner.run(job("a", 'rmdir "$PIKACI_ARTIFACTS"; exit 3'))
-    assert held
-    assert run.record.failure_kind is FailureKind.TEST_FAILURE
-    assert run.job("a").exit_code == 3
+    run = await runner.run(job("a", take_away), job("b", f"{take_away}; exit 3"))
+    assert [row.status for row in run.record.jobs] == [Status.PASSED, Status.FAILED]
+    assert (run.job("b").failure_kind, run.job("b").exit_code) == (FailureKind.TEST_FAILURE, 3)
+    for row in run.record.jobs:
+        assert (row.attempt, row.artifacts) == (1, [])
+        assert [note[:14] for note in row.notes] == ["no artifacts: "]
+        assert f"pikaci> {row.notes[0]}" in run.log(row.id)
+    assert (run.job("a").message or "").startswith("no artifacts: ")
+
+
+@pytest.mark.parametrize(
+    "touch", ["rm -rf ../started ../group.json", "rm -rf ../* 2>&1", "mount -t tmpfs x ..", "cd /"]
+)
+async def test_a_job_can_not_hide_that_it_began(runner: Runner, held: str, touch: str) -> None:
+    if held == "process_group" and "mount" in touch:
+        return  # that mount would be everybody's
+    run = await runner.run(job("a", f"{touch}; exit 3"))
+    assert (run.job("a").failure_kind, run.job("a").exit_code) == (FailureKind.TEST_FAILURE, 3)
+    assert run.job("a").attempt == 1
+
+
+@pytest.fixture
+def thawed(runner: Runner) -> Iterator[None]:
+    """Files can be made immutable, and aren't afterwards."""
+    script = f"f={runner.state.root}/x; touch $f; chattr +i $f && chattr -i $f"
+    if subprocess.run(["sh", "-c", script], check=False, capture_output=True).returncode:
+        pytest.skip("files can't be made immutable here")
+    yield
+    subprocess.run(["chattr", "-R", "-i", str(runner.state.runs)], check=True)
+
+
+@pytest.mark.usefixtures("thawed")
+async def test_an_artifact_that_was_made_immutable_is_collected(runner: Runner) -> None:
+    command = """
+        cd "$PIKACI_ARTIFACTS"; mkdir d; echo x > d/file; echo y > a; echo z > linked; ln linked l
+        chattr +i a linked d/file d .
+    """
+    run = await runner.run(job("a", command))
+    assert run.record.status is Status.PASSED
+    assert {"a", "d/file"} <= {row.path for row in run.job("a").artifacts}
+
+
+async def test_artifacts_that_take_too_long_are_left_and_that_is_said(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jerichoci.attempt.COLLECT_SECS", 0.5)
+    run = await runner.run(job("a", 'truncate -s 4T "$PIKACI_ARTIFACTS/sparse"'))
+    assert run.record.status is Status.PASSED
+    assert run.job("a").notes == ["no artifacts: they were not collected within 0.5 s"]
 
 
 async def test_a_retried_job_has_its_attempts_on_record(

@@ -170,7 +170,13 @@ def test_an_output_that_is_itself_a_link_is_read(tmp_path: Path, output: Path) -
     assert read_payload(tmp_path / "result")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"\xff\xfe", b"[" * 100_000),
+        *(b'{"kind": "\\ud800"}', b'{"\\udfff": 1}', b'{"entrypoints": ["\xed\xa0\x80"]}'),
+    ],
+)
 def test_what_is_not_json_is_refused(output: Path, content: bytes) -> None:
     (output / MANIFEST).write_bytes(content)
     with pytest.raises(PayloadError, match="is not JSON"):

@@ -6,13 +6,13 @@ calls `release` whatever happened before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jerichoci.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from jerichoci.artifacts import Artifact
@@ -43,6 +43,8 @@ class Attempt:
     scratch: Path
     directory: Path
     """Where host.log, guest.log and artifacts/ of this attempt belong."""
+    notes: list[str] = field(default_factory=list)
+    """What is to be said of the attempt, whatever became of the job."""
 
     @property
     def host_log(self) -> Path:
@@ -84,8 +86,12 @@ class Runtime(Protocol):
     async def wait(self, stop: Stop) -> Finish:
         """Wait for its end, its timeout, or `stop`; nothing of it runs afterwards."""
 
-    async def collect(self) -> list[Artifact]:
-        """Take what it left."""
+    async def collect(self, is_over: Callable[[], bool]) -> list[Artifact]:
+        """Take what it left, in time.
+
+        Raises:
+            OSError: it can't be read or written; with ECANCELED, its time is over.
+        """
 
     async def release(self, *, keep: bool) -> None:
         """Remove what was made, or keep it for a look; what takes long may be left to others."""

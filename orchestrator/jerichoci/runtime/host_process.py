@@ -192,7 +192,6 @@ class HostProcess:
         self._placement = placement
         self._attempt = attempt
         self._command: ShellCommand | None = None
-        self._is_pressing: Callable[[], bool] | None = None
         self.execution: dict[str, Any] = {}
 
     async def prepare(self) -> None:
@@ -235,13 +234,12 @@ class HostProcess:
 
     async def wait(self, stop: Stop) -> Finish:
         """Wait for the command."""
-        self._is_pressing = stop.is_pressing
         return await self._shell().wait(self._attempt.node.execute.timeout_secs, stop)
 
-    async def collect(self) -> list[Artifact]:
+    async def collect(self, is_over: Callable[[], bool]) -> list[Artifact]:
         """Take stock of the artifacts."""
         return await self._placement.fetch_artifacts(
-            self._outgoing, self._attempt.artifacts, self._is_pressing
+            self._outgoing, self._attempt.artifacts, is_over
         )
 
     async def release(self, *, keep: bool) -> None:

@@ -233,11 +233,11 @@ class IncusGuest:
                 if not found.is_running:
                     return f"was {found.status.lower()}"
 
-    async def collect(self) -> list[Artifact]:
+    async def collect(self, is_over: Callable[[], bool]) -> list[Artifact]:
         """Take what the guest left."""
         await self._hand_over()
         into = self._attempt.artifacts.parent
-        return await self._placement.collect(self._outbox, into, self._is_pressing)
+        return await self._placement.collect(self._outbox, into, is_over)
 
     async def _hand_over(self) -> None:
         """Have the guest give its files to an orchestrator that isn't root."""

@@ -63,7 +63,6 @@ class TartGuest:
         self._notes = vm_notes(attempt.state)
         self._note: VmNote | None = None
         self._is_ready = False
-        self._is_pressing: Callable[[], bool] | None = None
         self._options: list[str] = []
         self.execution: dict[str, Any] = {"vm": self.name, "base": self._config["base"]}
 
@@ -171,7 +170,6 @@ class TartGuest:
 
     async def wait(self, stop: Stop) -> Finish:
         """Wait for the job's result, or for the VM's process to end without one."""
-        self._is_pressing = stop.is_pressing
         following = self._placement.following(self._outbox, self._attempt.directory / "guest.log")
         return await GuestWait(self, self._execute.timeout_secs).finish(following, stop)
 
@@ -186,10 +184,10 @@ class TartGuest:
     def finished(self) -> None:
         """Nothing can be done by then: the VM shares what is still read."""
 
-    async def collect(self) -> list[Artifact]:
+    async def collect(self, is_over: Callable[[], bool]) -> list[Artifact]:
         """Take what the guest left."""
         into = self._attempt.artifacts.parent
-        return await self._placement.collect(self._outbox, into, self._is_pressing)
+        return await self._placement.collect(self._outbox, into, is_over)
 
     async def release(self, *, keep: bool) -> None:
         """Delete the VM, or keep it for a look, switched off. One that never was ready goes."""

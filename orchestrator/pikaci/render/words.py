@@ -45,8 +45,6 @@ def between(started: str | None, finished: str | None) -> str:
 
 def job_end(job: JobRecord) -> str:
     """`passed`, or `failed (timeout): why`."""
-    if job.status is Status.PASSED:
-        return "passed"
     kind = f" ({job.failure_kind})" if job.failure_kind else ""
     why = f": {job.message}" if job.message else ""
     return f"{job.status}{kind}{why}"
