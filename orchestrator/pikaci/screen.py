@@ -34,6 +34,8 @@ def has_colours(stream: Stream) -> bool:
 
 def shown(line: str, *, colours: bool = False) -> str:
     """A line as a screen has it at last: what a carriage return went back over is gone."""
+    if line.isprintable():
+        return line
     parts = reversed(line.split("\r"))
     last = next((part for part in parts if _CONTROL.sub("", part).strip()), "")
     if not colours:

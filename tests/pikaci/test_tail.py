@@ -47,9 +47,23 @@ def test_what_a_prepare_prints_is_shown_once_for_all_jobs_that_need_it(tmp_path:
         text = b"pikaci> preparing dep\ndep> one\ndep> two\n" + BEGUN + b"dep> of the job\n"
         (tmp_path / job / "host.log").write_bytes(text)
     tails.follow_prepare("dep", "a", tmp_path / "a")
-    tails.drain("dep")
+    tails.end_prepare("dep")
     assert shown == [("dep", "one"), ("dep", "two"), ("a", "dep> of the job")]
     for job in ("a", "b"):
         tails.follow(job, tmp_path / job)
         tails.end(job)
     assert shown[3:] == [("b", "dep> of the job")]
+
+
+def test_a_prepare_is_followed_when_the_job_that_tells_of_it_has_failed(tmp_path: Path) -> None:
+    shown: list[tuple[str, str]] = []
+    tails = Tails(lambda speaker, line: shown.append((speaker, line)))
+    log = tmp_path / "host.log"
+    for name in ("one", "two"):
+        tails.follow_prepare(name, "it", tmp_path)
+    log.write_bytes(b"one> fails\n")
+    tails.end_prepare("one")
+    tails.end("it")
+    log.write_bytes(b"one> fails\ntwo> goes on\n")
+    tails.poll()
+    assert shown == [("one", "fails"), ("two", "goes on")]

@@ -80,7 +80,7 @@ class Plain:
 
     def _end_prepare(self, event: PrepareFinished) -> None:
         if self._tails:
-            self._tails.drain(event.node_id)
+            self._tails.end_prepare(event.node_id)
         how = "cached" if event.cached else f"{event.outcome} in {duration(event.duration_ms)}"
         why = f": {event.cause.message}" if event.cause else ""
         self._say(f"prepare {event.node_id} {how}{why}")

@@ -101,6 +101,7 @@ class Tails:
         self._show = show
         self._logs: dict[str, list[Log]] = {}
         self._told_by: dict[str, str] = {}
+        self._unfinished: set[str] = set()
 
     def follow(self, job_id: str, directory: Path) -> None:
         """Follow the logs of a job's attempt, once its former logs are shown."""
@@ -114,11 +115,13 @@ class Tails:
     def follow_prepare(self, node_id: str, job_id: str, directory: Path) -> None:
         """Follow a prepare in the log of one of the jobs that need it."""
         self._told_by[node_id] = job_id
+        self._unfinished.add(node_id)
         if job_id not in self._logs:
             self.follow(job_id, directory)
 
-    def drain(self, node_id: str) -> None:
-        """Show all that a prepare has printed so far."""
+    def end_prepare(self, node_id: str) -> None:
+        """Show all that a prepare has printed."""
+        self._unfinished.discard(node_id)
         job_id = self._told_by.get(node_id, "")
         for log in self._logs.get(job_id, []):
             while (said := log.step()) is not None:
@@ -126,8 +129,11 @@ class Tails:
 
     def end(self, job_id: str) -> None:
         """Show all that is there of a job's logs, the unfinished last lines too."""
-        for log in self._logs.pop(job_id, []):
+        for log in self._logs.get(job_id, []):
             self._show_all(job_id, log.rest())
+        # A job may fail while other prepares that it needs are still being made.
+        if job_id not in {self._told_by[node_id] for node_id in self._unfinished}:
+            self._logs.pop(job_id, None)
 
     def poll(self) -> None:
         """Show what is new everywhere, a limited piece of each log."""
