@@ -3,10 +3,16 @@ let
   inherit (builtins)
     concatStringsSep
     elem
+    elemAt
+    filter
+    genList
+    head
     isAttrs
     isString
+    length
     match
     seq
+    sort
     storeDir
     stringLength
     substring
@@ -35,10 +41,27 @@ let
   outputPaths =
     let
       list = types.listOf relativePath;
+      areApart =
+        path: outputs:
+        let
+          sorted = sort (a: b: "${a}/" < "${b}/") outputs;
+          isIn = a: b: substring 0 (stringLength a + 1) "${b}/" == "${a}/";
+          clashes = filter (i: isIn (elemAt sorted i) (elemAt sorted (i + 1))) (genList (i: i) (length sorted - 1));
+          upper = elemAt sorted (head clashes);
+          lower = elemAt sorted (head clashes + 1);
+        in
+        if clashes == [ ] then
+          outputs
+        else
+          fault path "outputs that are apart" (
+            if upper == lower then "\"${upper}\" more than once" else "\"${upper}\" and \"${lower}\", which is in it"
+          );
     in
     {
       inherit (list) expected;
-      check = path: value: if value == [ ] then wrong path "at least one path inside the workspace" value else list.check path value;
+      check =
+        path: value:
+        if value == [ ] then wrong path "at least one path inside the workspace" value else areApart path (list.check path value);
     };
 
   fields = types.record (
