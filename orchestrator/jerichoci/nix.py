@@ -24,6 +24,8 @@ DAEMON_ARGV = ("nix-daemon", "--stdio")
 """What serves a host's store to whoever is at its stdin and stdout."""
 FILES_ARGV = ("nix", "--version", "--verbose")
 """What says which files Nix's settings are in."""
+NIX_CONFIG_ARGV = ("nix-instantiate", "--eval", "--strict", "--json", "-A", "nixConfig", "-")
+"""What reads the settings that a flake.nix at its stdin asks for."""
 NEEDED_THERE = ("nix", "nix-daemon")
 """The programs that a host must have for anything to be in its store."""
 

@@ -52,11 +52,17 @@ def _names_in(file: Path, depth: int) -> Iterator[str]:
     yield from _names(text, file.parent, depth)
 
 
-async def limits(options: NixOptions) -> dict[str, int]:
-    """Those of Nix's settings that end a build, as they are for `nix build` with these options."""
+async def shown(options: NixOptions) -> dict[str, Any]:
+    """Nix's settings as they are for `nix build` with these options, each with its `value`."""
     for argv in options.show_config_argvs():
         done = await process.run(argv, deadline_secs=nix.QUERY_DEADLINE_SECS)
         if done.ok:
             said: dict[str, Any] = json.loads(done.stdout)
-            return {name: int(said[name]["value"]) for name in LIMITS if name in said}
+            return said
     return {}
+
+
+async def limits(options: NixOptions) -> dict[str, int]:
+    """Those of Nix's settings that end a build."""
+    said = await shown(options)
+    return {name: int(said[name]["value"]) for name in LIMITS if name in said}

@@ -58,11 +58,12 @@ async def of_broken(
     return failed(kind, CauseCode.BUILD_FAILED, message, hint, got_hash)
 
 
-def lost(node_id: str, path: str) -> Realised:
-    """A path is valid, and isn't there."""
+def lost(node_id: str, path: str, errors: Sequence[Message] = ()) -> Realised:
+    """A path is valid and isn't there, and could not be made again, if that was tried."""
+    why = f": {errors[0].sentence}" if errors else ""
     return unavailable(
         node_id,
-        f"Nix has {path} for valid, and it is not on the disk",
+        f"Nix has {path} for valid, and it is not on the disk{why}",
         f"`nix-store --repair-path {path}` makes it again, or fetches it",
     )
 

@@ -298,7 +298,8 @@ class Realiser:
     async def _judge_output(self, node_id: str) -> None:
         if await self._settle(node_id) and node_id in self._waiting:
             if node_id in self._to_repair:
-                self._finish(node_id, nixverdict.lost(node_id, self._builds[node_id].out_path))
+                path = self._builds[node_id].out_path
+                self._finish(node_id, nixverdict.lost(node_id, path, self._seen.errors))
             self._to_repair.add(node_id)
 
     async def _fail_if_named(self, node_id: str, build: Build) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +55,12 @@ class RoleImage:
     system: str
     drv_path: str | None = None
     out_path: str | None = None
+    settings: tuple[tuple[str, str], ...] = ()
+    """Nix's settings for its build: those asked for, and the flake's."""
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        return dict(vars(self))
+        """All of it but Nix's settings, for JSON."""
+        return {name: value for name, value in vars(self).items() if name != "settings"}
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,18 @@ class WantedImage:
         """
         from jerichoci.placement.local import LocalPlacement
         from pikaci.catalog import open_tree
+        from pikaci.flakeconfig import with_flake_config
 
         check_id(self.role, "role")
         evaluator = await open_tree(
             self.state_root, self.flake, self.system, self.nix, read_only=not built
         )
         image = await load_image(evaluator, self.role, built=built)
-        return image, LocalPlacement(evaluator.state.root, self.nix)
+        root = evaluator.state.root
+        if built:
+            options = await with_flake_config(root, evaluator.reference, self.nix)
+            image = replace(image, settings=options.settings)
+        return image, LocalPlacement(root, self.nix)
 
 
 async def load_image(evaluator: Evaluator, role: str, *, built: bool) -> RoleImage:
@@ -153,6 +160,7 @@ async def build_image(
         out_path=image.out_path,
         timeout_secs=BUILD_SECS,
     )
+    nix = replace(nix, settings=image.settings or nix.settings)
     progress = _Progress(image.role, print_logs=print_logs)
     async with progress.told():
         realiser = Realiser(nix, {image.role: build}, roots, progress, placement.confinement)

@@ -57,6 +57,39 @@ def test_a_flag_reaches_evaluation_and_the_build(
     assert [line for line in lines if " build " in line and built in line]
 
 
+NIX_CONFIG = """{
+  nixConfig = { extra-sandbox-paths = [ "/a" "/b" ]; cores = 3; keep-failed = true; };
+  outputs"""
+GIVEN = "--option cores 3 --option extra-sandbox-paths /a /b --option keep-failed true"
+
+
+@pytest.mark.parametrize("command", ["run", "rerun"])
+@pytest.mark.parametrize("by", ["nobody", "NIX_CONFIG", "--option", "trusted-settings.json"])
+def test_a_build_has_what_the_flake_sets_if_it_is_accepted(
+    watched: Project, calls: Path, tmp_path: Path, by: str, command: str
+) -> None:
+    flake = (watched.root / "flake.nix").read_text()
+    watched.write("flake.nix", flake.replace("{\n  outputs", NIX_CONFIG, 1))
+    watched = watched.with_env(XDG_DATA_HOME=str(tmp_path / "data"))
+    given, flags = GIVEN, ["--option", "cores", "1"]
+    if by == "NIX_CONFIG":
+        watched = watched.with_env(NIX_CONFIG="accept-flake-config = true")
+    elif by == "--option":
+        flags = ["--option", "accept-flake-config", "true", *flags]
+    elif by == "trusted-settings.json":
+        trusted = tmp_path / "data/nix/trusted-settings.json"
+        trusted.parent.mkdir(parents=True)
+        trusted.write_text('{"cores": {"3": true}, "extra-sandbox-paths": {"/a": true}}')
+        given = "--option cores 3"
+    watched.pikaci("run", "hello", *flags).passed()
+    if command == "rerun":
+        calls.unlink()
+        watched.pikaci("rerun", "latest", *flags).passed()
+    lines = [line for line in calls.read_text().splitlines() if " build " in line]
+    assert lines
+    assert all((f"--option cores 1 {given} " in f"{line} ") is (by != "nobody") for line in lines)
+
+
 def test_all_is_built_in_one_call(watched: Project, calls: Path) -> None:
     watched.define(
         "  many = {"
@@ -95,3 +128,46 @@ def test_a_trace_is_shown_to_those_who_ask(project: Project) -> None:
     assert done.code == 2
     assert len(done.err.splitlines()) > 3
     assert done.err.splitlines()[-1].startswith("pikaci: ")
+
+
+@pytest.mark.parametrize(
+    ("where", "given", "is_auto"),
+    [
+        ("nowhere", "", True),
+        ("NIX_CONFIG", "max-jobs = 1", False),
+        ("NIX_CONFIG", "cores = 1 # max-jobs = 1", True),
+        ("nix.conf", "!include here.conf", False),
+        ("nix.conf", "build-max-jobs = 1", False),
+        ("--option", "1", False),
+    ],
+)
+def test_how_many_builds_run_at_once_is_nix_confs_to_say(
+    watched: Project, calls: Path, tmp_path: Path, where: str, given: str, *, is_auto: bool
+) -> None:
+    (tmp_path / "nix.conf").write_text(f"{given}\n" if where == "nix.conf" else "")
+    (tmp_path / "here.conf").write_text("cores = 1\nmax-jobs = 1\n")
+    watched = watched.with_env(
+        NIX_CONFIG=given if where == "NIX_CONFIG" else "",
+        NIX_USER_CONF_FILES=str(tmp_path / "nix.conf"),
+    )
+    flags = ("--option", "max-jobs", given) if where == "--option" else ()
+    watched.pikaci("run", "hello", *flags).passed()
+    (line,) = (row for row in calls.read_text().splitlines() if " build --no-link " in row)
+    assert ("--max-jobs auto" in line) is is_auto
+
+
+@pytest.mark.parametrize("builds", [1, 2])
+def test_nothing_is_built_where_nix_conf_says_so(project: Project, builds: int) -> None:
+    project = project.with_env(NIX_CONFIG="max-jobs = 0")
+    project.define(
+        "  t = {"
+        + "".join(f'prepare.p{n}.drv = build "p{n}" "echo > $out";' for n in range(builds))
+        + "".join(
+            f'jobs.j{n} = {{ needs = [ "p{n}" ]; command = "true"; }};' for n in range(builds)
+        )
+        + "};"
+    )
+    assert project.pikaci("run", "t").code == 75
+    record = project.record()
+    assert record["failure_kind"] == "infrastructure"
+    assert "max-jobs" in record["message"]

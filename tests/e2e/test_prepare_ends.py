@@ -7,11 +7,12 @@ import hashlib
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from e2e.project import Json, Project, finish, processes, wait_for
+from e2e.project import Json, Project, finish, processes, shim, wait_for
 
 MAKE = """
 let
@@ -209,3 +210,40 @@ def test_a_signal_that_ends_nix_is_the_machines_failure_and_nothing_is_left(
 def parent_of(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("PPid:")).split()[1])
+
+
+def removed(project: Project) -> list[Path]:
+    """Remove the outputs of the latest run without Nix's knowledge."""
+    run = project.pikaci("prepared-outputs", "latest", "--json").passed().json
+    paths = [Path(row["path"]) for row in run["outputs"]]
+    subprocess.run(["rm", "-rf", *paths], check=True)
+    return paths
+
+
+def test_an_output_that_was_removed_behind_nixs_back_is_made_again(project: Project) -> None:
+    target(project, "gone", {"a": '"echo > $out" { }', "b": '"mkdir $out; echo > $out/b" { }'})
+    project.run("gone")
+    paths = removed(project)
+    project.pikaci("rerun", "latest").passed()
+    assert all(path.exists() for path in paths)
+    removed(project)
+    cannot = shim(project.state.with_name("shims"), "nix", NO_REPAIR)
+    done = project.with_env(PATH=cannot).pikaci("rerun", "latest")
+    assert done.code == 75
+    assert "not yours to repair" in done.err
+
+
+NO_REPAIR = """case " $* " in
+  *" --repair "*) echo "error: not yours to repair" >&2; exit 1;;
+esac
+exec "$real" "$@\""""
+
+
+def test_a_build_that_lacks_what_was_removed_is_the_machines_failure(project: Project) -> None:
+    target(project, "fine", {"fine": '"echo > $out" { }'})
+    project.run("fine")
+    (path,) = removed(project)
+    target(project, "uses", {"uses": '"cat $it > $out" { it = make "fine" "echo > $out" { }; }'})
+    assert project.pikaci("run", "uses").code == 75
+    assert str(path) in project.record()["message"]
+    assert path.name in project.record()["cause"]["hint"]

@@ -127,8 +127,12 @@ async def run_planned(
     from jerichoci.request import RunRequest
     from jerichoci.status import KeepPolicy
     from pikaci import __version__
+    from pikaci.flakeconfig import with_flake_config
     from pikaci.render import exit_code, open_reporter
+    from pikaci.sourcing import flake_reference
 
+    source, state = planned.source, planned.state
+    reference = flake_reference(state, source.tree, source.tree, source.flake_dir or "")
     changed, filters, skip = await _filtered(planned, flags.changed_since)
     request = RunRequest(
         plan=planned.plan,
@@ -144,7 +148,7 @@ async def run_planned(
         changed_files=changed,
         filters=filters,
         skip_reason=skip,
-        nix=nix,
+        nix=await with_flake_config(state.root, reference, nix),
     )
     with open_reporter(flags.output, planned.state, print_logs=flags.print_logs) as reporter:
         record: RunRecord = await run_plan(
