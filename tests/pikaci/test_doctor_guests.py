@@ -153,7 +153,15 @@ async def test_a_slow_or_full_pool_is_noted() -> None:
     assert "ten times" in found["incus pool"].text
     assert "btrfs" in (found["incus pool"].hint or "")
     assert found["pool space"].text == "512 MiB free in slow"
+    assert "disk" in (found["pool space"].hint or "")
     assert "pool space" not in await look(FakeIncus(free=None))
+    assert "incus storage set fast" in ((await look(FakeIncus(free=1)))["pool space"].hint or "")
+
+
+@pytest.mark.parametrize("free", [0, 10 * 2**20])
+async def test_a_pool_without_room_is_bad_where_images_are_asked_for(free: int) -> None:
+    assert (await look(FakeIncus(free=free), wanted()))["pool space"].status == "bad"
+    assert (await look(FakeIncus(free=free)))["pool space"].status == "note"
 
 
 @pytest.mark.parametrize(
@@ -216,7 +224,12 @@ async def test_what_vms_lack_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         assert found.status == status
         assert str(tmp_path / "none") in found.text
         assert "qemu" in found.text
+        monkeypatch.setattr(guests, "_has_modules", lambda: True)
+        found = (await look(FakeIncus(drivers=("lxc",)), asked))["virtual machines"]
         assert "load it; install QEMU" in (found.hint or "")
+        monkeypatch.setattr(guests, "_has_modules", lambda: False)
+        found = (await look(FakeIncus(drivers=("lxc",)), asked))["virtual machines"]
+        assert found.hint == f"{guests.NO_MODULES}; {guests.NO_QEMU}"
 
 
 async def test_a_host_without_bridges_gives_no_network() -> None:
@@ -235,6 +248,7 @@ async def test_incus_that_fails_half_way_is_told(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_incus_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("pikaci.doctor.machine.SYSTEMD", tmp_path / "none")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(guests, "DAEMON_PLACES", ())
     site = IncusSite(socket=str(tmp_path / "socket"))
@@ -246,7 +260,14 @@ async def test_incus_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (tmp_path / "incusd").touch(mode=0o755)
     found = (await look(incus, site=site))["incus"]
     assert "doesn't run" in found.text
+    assert f"`{tmp_path}/incusd --group incus-admin &`" in (found.hint or "")
+    monkeypatch.setattr("pikaci.doctor.machine.SYSTEMD", tmp_path)
+    found = (await look(incus, site=site))["incus"]
     assert "systemctl start incus" in (found.hint or "")
+    (tmp_path / "incusd").unlink()
+    monkeypatch.setattr("sys.platform", "darwin")
+    found = (await look(incus, site=site))["incus"]
+    assert "Incus runs on Linux" in found.text
 
 
 async def test_incus_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -256,7 +277,7 @@ async def test_incus_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         "incus"
     ]
     assert found.text == "refused"
-    assert "systemctl start incus" in (found.hint or "")
+    assert "start it" in (found.hint or "")
     # Who may not write to it is told which group may.
     monkeypatch.setattr(os, "access", lambda *_: False)
     incus = FakeIncus(error=UnreachableError("no permission", "join the group incus-admin"))

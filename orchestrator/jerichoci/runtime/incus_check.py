@@ -204,8 +204,8 @@ def check_image(
     """
     command = f"pikaci image import {image.role}{where.flag}"
     mend = (
-        f"`{command}` builds and imports the role's package; `{command} --from DIR` takes what is"
-        " made already"
+        f"`{command}` builds the role's `package`, if it has one; `{command} --from DIR`"
+        " takes the files of an image"
     )
     if found is None:
         raise UsageError(

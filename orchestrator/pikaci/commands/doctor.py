@@ -50,12 +50,11 @@ def command(
 
     from jerichoci.errors import EXIT_INFRASTRUCTURE
 
-    with _some_state(state_root, flake) as state:
-        state.make()
+    with _some_state(state_root, flake) as (state, unusable):
         examining = (
             _examine_hosts(state, state_root, flake, names)
             if names
-            else _examine(state, state_root, flake)
+            else _examine(state, unusable, state_root, flake)
         )
         findings = asyncio.run(examining)
     if as_json:
@@ -81,23 +80,38 @@ def _print(findings: Sequence[Finding]) -> None:
 
 
 @contextmanager
-def _some_state(state_root: str | None, flake: str | None) -> Iterator[StateLayout]:
-    """The state root that is meant; outside a flake one that goes again, where the others are."""
-    from jerichoci.errors import UsageError
+def _some_state(
+    state_root: str | None, flake: str | None
+) -> Iterator[tuple[StateLayout, Finding | None]]:
+    """The state root that is meant, or one that goes again, and why it isn't the one meant.
+
+    Outside a flake none is meant.
+    """
+    from jerichoci.errors import PikaciError, UsageError
     from jerichoci.layout import StateLayout
+    from pikaci.doctor.finding import trouble
     from pikaci.location import state_home
 
+    unusable = where = None
     try:
         state = options.open_state(state_root, flake)
     except UsageError:
         if flake or state_root:
             raise
-        home = state_home()
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="doctor-", dir=home) as made:
-            yield StateLayout(Path(made))
+        where = state_home()
+        where.mkdir(mode=0o700, parents=True, exist_ok=True)
     else:
-        yield state
+        try:
+            state.make()
+        except PikaciError as error:
+            unusable = trouble("state root", error, "make room there")
+        else:
+            yield state, None
+            return
+    with tempfile.TemporaryDirectory(prefix="doctor-", dir=where) as made:
+        state = StateLayout(Path(made))
+        state.make()
+        yield state, unusable
 
 
 async def _examine_hosts(
@@ -113,7 +127,9 @@ async def _examine_hosts(
     return [*troubles, *(finding for findings in found for finding in findings)]
 
 
-async def _examine(state: StateLayout, state_root: str | None, flake: str | None) -> list[Finding]:
+async def _examine(
+    state: StateLayout, unusable: Finding | None, state_root: str | None, flake: str | None
+) -> list[Finding]:
     from jerichoci.nix import NixOptions
     from jerichoci.placement.local import LocalPlacement
     from pikaci.doctor.catalog import Wanted, read_wanted
@@ -123,13 +139,15 @@ async def _examine(state: StateLayout, state_root: str | None, flake: str | None
         isolation_findings,
         nix_findings,
         resource_findings,
+        room_finding,
     )
     from pikaci.doctor.vms import vm_findings
 
     nix, git, isolation = await asyncio.gather(
         nix_findings(), git_finding(), isolation_findings(state)
     )
-    machine = [*nix, git, *isolation, *resource_findings(state)]
+    room = unusable or room_finding("state root", state.root)
+    machine = [*nix, git, *isolation, room, *resource_findings()]
     works = all(finding.status != "bad" for finding in machine)
     wanted = await read_wanted(state_root, flake) if works else Wanted()
     here = LocalPlacement(state.root, NixOptions())

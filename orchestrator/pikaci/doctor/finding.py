@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+LITTLE_BYTES = 2**30
+FULL_BYTES = 2**24
+"""With less no run comes to anything."""
+FEW_FILES, NO_FILES = 10_000, 100
+
 if TYPE_CHECKING:
     from jerichoci.errors import PikaciError
 
@@ -39,3 +44,14 @@ def bad(name: str, text: str, hint: str, *, needed: bool = True) -> Finding:
 def trouble(name: str, error: PikaciError, hint: str, *, needed: bool = True) -> Finding:
     """What an error says; `hint` where it doesn't say what to do."""
     return bad(name, error.message, error.hint or hint, needed=needed)
+
+
+def room(  # noqa: PLR0913 - what there is, and how to say it
+    name: str, text: str, free: int, files: int | None, hint: str, *, needed: bool = True
+) -> Finding:
+    """The room that a disk has, in bytes and in files, if it counts them."""
+    if free < FULL_BYTES or (files is not None and files < NO_FILES):
+        return bad(name, text, hint, needed=needed)
+    if free < LITTLE_BYTES or (files is not None and files < FEW_FILES):
+        return note(name, text, hint)
+    return ok(name, text)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pikaci.doctor.finding import Finding, bad, note, ok, trouble
+from pikaci.doctor.finding import Finding, bad, note, ok, room, trouble
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jerichoci.errors import PikaciError
     from jerichoci.incus.api import Incus, Profile, Server, StoredImage
     from jerichoci.incus.site import IncusSite
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from pikaci.images import RoleImage
 
 DAEMON_PLACES = ("/usr/libexec/incus", "/usr/sbin", "/usr/local/sbin", "/opt/incus/bin")
-LITTLE_BYTES = 2**30
 MIB = 2**20
 SLOW_DRIVER = "dir"
+MADE_BY = "on Debian, `nix/incus/debian-guest.sh` of pikaci's repository makes some"
 VM_DEVICES = {
     "/dev/kvm": "`modprobe kvm_intel` or `kvm_amd`, which the firmware or the host must allow",
     "/dev/vhost-vsock": "`modprobe vhost_vsock`",
 }
-START = "start it: `systemctl start incus`"
+NO_QEMU = "install QEMU with OVMF, then restart Incus"
+NO_MODULES = "a kernel with KVM and vhost_vsock: this one can load no modules"
 
 
 async def guest_findings(wanted: Wanted) -> list[Finding]:
@@ -83,14 +84,19 @@ async def disk_findings(placement: Placement, wanted: Wanted) -> list[Finding]:
 
 def _absent(socket: Path, error: PikaciError, *, needed: bool) -> Finding:
     """Why nobody answers at the socket."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *DAEMON_PLACES])
+    daemon = shutil.which("incusd", path=path)
     if not _is_missing(socket):
         if os.access(socket, os.W_OK):
-            return bad("incus", error.message, START, needed=needed)
+            return bad("incus", error.message, _start(daemon), needed=needed)
         return trouble("incus", error, "join the group that may use it", needed=needed)
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *DAEMON_PLACES])
-    if shutil.which("incusd", path=path):
+    if daemon:
         text = f"it doesn't run, or elsewhere than at {socket}"
-        return bad("incus", text, f"{START}; or set its `socket` in hosts.toml", needed=needed)
+        hint = f"{_start(daemon)}; or set its `socket` in hosts.toml"
+        return bad("incus", text, hint, needed=needed)
+    if sys.platform == "darwin":
+        text = "not here: Incus runs on Linux"
+        return bad("incus", text, "have these jobs on a Linux host (docs/hosts.md)", needed=needed)
     return bad(
         "incus",
         f"not installed (there is no {socket}): jobs can't run in guests",
@@ -98,6 +104,15 @@ def _absent(socket: Path, error: PikaciError, *, needed: bool) -> Finding:
         " `virtualisation.incus.enable`; then `incus admin init`",
         needed=needed,
     )
+
+
+def _start(daemon: str | None) -> str:
+    """How Incus is started on this machine."""
+    from pikaci.doctor.machine import SYSTEMD
+
+    if SYSTEMD.is_dir():
+        return "start it: `systemctl start incus`"
+    return f"start it as root: `{daemon or 'incusd'} --group incus-admin &`"
 
 
 def _is_missing(path: Path) -> bool:
@@ -156,11 +171,15 @@ def _pool(incus: Incus, site: IncusSite, profile: Profile, *, needed: bool) -> l
         hint = '`incus storage create fast btrfs` (or zfs), and `pool = "fast"` in hosts.toml'
         findings = [note("incus pool", text, hint)]
     free = incus.pool_free_bytes(pool)
-    if free is not None and free < LITTLE_BYTES:
-        hint = f"`incus storage set {pool} size=SIZE`, `pikaci reap`, `incus image delete`"
-        findings.append(note("pool space", f"{free // MIB} MiB free in {pool}", hint))
-    elif free is not None:
-        findings.append(ok("pool space", f"{free // MIB} MiB free in {pool}"))
+    if free is not None:
+        text = f"{free // MIB} MiB free in {pool}"
+        grow = (
+            "make room on its disk"
+            if driver == SLOW_DRIVER
+            else (f"`incus storage set {pool} size=SIZE` if it is a file")
+        )
+        hint = f"{grow}; `pikaci reap` and `incus image delete` free some"
+        findings.append(room("pool space", text, free, None, hint, needed=needed))
     return findings
 
 
@@ -183,7 +202,10 @@ async def _image(
     name = f"image {image.role}"
     mend = f"`pikaci image import {image.role}`"
     if image.role not in wanted.buildable:
-        mend = f"`pikaci image import {image.role} --from DIR`"
+        mend = (
+            f"the role has no `package` that Nix could build: `pikaci image import {image.role}"
+            f" --from DIR` takes an image's files ({MADE_BY})"
+        )
     if found is None:
         text = f"project {incus.project} has no image {image.alias} ({image.instance_type})"
         return bad(name, text, mend)
@@ -221,13 +243,21 @@ def vm_finding(server: Server, *, needed: bool) -> Finding:
 
     lacks = [(device, hint) for device, hint in VM_DEVICES.items() if not _opens(device)]
     if VM_DRIVER not in server.drivers:
-        lacks.append(("Incus's driver qemu", "install QEMU with OVMF, then restart Incus"))
+        lacks.append(("Incus's driver qemu", NO_QEMU))
     name = "virtual machines"
     if not lacks:
         return ok(name, "guests can be virtual machines")
     what = ", ".join(lack for lack, _ in lacks)
-    hints = "; ".join(hint for _, hint in lacks)
-    return bad(name, f"guests can't be virtual machines without {what}", hints, needed=needed)
+    hints = [hint for _, hint in lacks]
+    if any(device in VM_DEVICES for device, _ in lacks) and not _has_modules():
+        hints = [NO_MODULES, *(hint for hint in hints if hint == NO_QEMU)]
+    return bad(
+        name, f"guests can't be virtual machines without {what}", "; ".join(hints), needed=needed
+    )
+
+
+def _has_modules() -> bool:
+    return Path("/lib/modules", os.uname().release).is_dir()
 
 
 def _opens(device: str) -> bool:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pikaci.doctor.finding import Finding, note, ok, trouble
+from pikaci.doctor.finding import FEW_FILES, Finding, note, ok, room, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from jerichoci.ssh.session import Session
     from pikaci.doctor.catalog import Wanted
 
-LITTLE_BYTES = 2**30
 MIB = 2**20
-FEW_FILES = 10_000
 CLOCK_SECS = 60.0
 """Clocks that differ by less are right enough for anybody who compares what both wrote."""
 PINGS = 3
@@ -175,10 +173,9 @@ def _work_dir(path: str, seen: Mapping[str, Any]) -> Finding:
     text = f"{path} is ours, {seen['free_bytes'] // MIB} MiB free"
     files = seen["free_files"]
     if files is not None and files < FEW_FILES:
-        return note("work dir", f"{text}, room for {files} files", "`pikaci gc` removes old ones")
-    if seen["free_bytes"] < LITTLE_BYTES:
-        return note("work dir", text, "`pikaci gc` removes old snapshots there")
-    return ok("work dir", text)
+        text += f", room for {files} files"
+    hint = "`pikaci gc` removes old runs and snapshots there"
+    return room("work dir", text, seen["free_bytes"], files, hint)
 
 
 def _snapshots(seen: Mapping[str, Any]) -> Finding:

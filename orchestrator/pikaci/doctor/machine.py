@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pikaci.doctor.finding import Finding, bad, note, ok, trouble
+from pikaci.doctor.finding import FEW_FILES, Finding, bad, note, ok, room, trouble
 
 if TYPE_CHECKING:
     from jerichoci.confinement import Confinement
     from jerichoci.layout import StateLayout
     from jerichoci.process import Completed
 
-LITTLE_BYTES = 2**30
 MIB = 2**20
+SYSTEMD = Path("/run/systemd/system")
+"""It is there where systemd is the machine's first process."""
 
 
 async def nix_findings() -> list[Finding]:
@@ -42,8 +46,7 @@ def _store(store: Completed) -> Finding:
         return bad(
             "nix store",
             f"the store does not answer: {store.last_line()}",
-            advice
-            or "is the daemon running (`systemctl status nix-daemon`), and is $NIX_REMOTE right?",
+            advice or f"is the daemon running ({_daemon()}), and is $NIX_REMOTE right?",
         )
     if advice:
         return bad("nix store", "the store answers, and nothing can be built", advice)
@@ -51,6 +54,14 @@ def _store(store: Completed) -> Finding:
     kinds = {"daemon": "through the daemon", "local": "as a single user"}
     url = found[1] if found else "daemon"
     return ok("nix store", f"the store answers, {kinds.get(url, f'at {url}')}")
+
+
+def _daemon() -> str:
+    if SYSTEMD.is_dir():
+        return "`systemctl status nix-daemon`"
+    if sys.platform == "darwin":
+        return "`sudo launchctl kickstart -k system/org.nixos.nix-daemon` starts it anew"
+    return "as root, `nix-daemon &` starts it"
 
 
 async def git_finding() -> Finding:
@@ -99,19 +110,25 @@ def confinement_findings(found: Confinement, root: str) -> list[Finding]:
     ]
 
 
-def resource_findings(state: StateLayout) -> list[Finding]:
-    """The disk, CPUs, memory, and programs that pikaci can do without."""
+def room_finding(name: str, path: Path) -> Finding:
+    """The room on the disk of a directory."""
+    disk = os.statvfs(path)
+    free = disk.f_bavail * disk.f_frsize
+    text = f"{free // MIB} MiB free at {path}"
+    if disk.f_files and disk.f_favail < FEW_FILES:
+        text += f", room for {disk.f_favail} files"
+    hint = "`pikaci gc` removes old runs, `nix store gc` what Nix can spare"
+    return room(name, text, free, disk.f_favail if disk.f_files else None, hint)
+
+
+def resource_findings() -> list[Finding]:
+    """CPUs, memory, Nix's disk, and programs that pikaci can do without."""
     from jerichoci.slots import local_capacity
 
     capacity = local_capacity()
-    free = shutil.disk_usage(state.root).free
-    room = f"{free // MIB} MiB free at {state.root}"
+    store = Path("/nix/store")
     return [
-        ok("state root", room)
-        if free > LITTLE_BYTES
-        else note(
-            "state root", room, "`pikaci gc` removes old runs, `nix store gc` what Nix can spare"
-        ),
+        *([room_finding("nix disk", store)] if store.is_dir() else []),
         ok("capacity", f"{capacity.cpus} CPUs, {capacity.memory_mib} MiB"),
         _program("nix-prefetch-git", "--source uses plain git without it"),
     ]
