@@ -2,7 +2,7 @@
 
 
 def leave(*_signal: object) -> None:
-    """End at once, as nothing has begun."""
+    """End at once."""
     import os
 
     try:
@@ -17,12 +17,22 @@ try:
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:  # not where the shell has it ignored
         signal.signal(signal.SIGINT, leave)
-    from pikaci.program import main, run
+    from pikaci.program import end_to_end, run
 
     signal.signal(signal.SIGINT, before)
-    if __name__ == "__main__":
-        main()
 except KeyboardInterrupt:
     leave()
+
+
+def main() -> None:
+    """Run the command line and exit with the contract's code."""
+    try:
+        end_to_end()
+    except KeyboardInterrupt:  # another one, while the first is being told
+        leave()
+
+
+if __name__ == "__main__":
+    main()
 
 __all__ = ["main", "run"]

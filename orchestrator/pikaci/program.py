@@ -31,7 +31,7 @@ GARBAGE_THRESHOLD = 1_000_000
 """Objects between two collections: more than all that is imported, some tens of megabytes."""
 
 
-def main() -> None:
+def end_to_end() -> None:
     """Run the command line and exit with the contract's code."""
     # Importing makes objects that stay: looking for garbage among them is a tenth of a short run.
     gc.set_threshold(GARBAGE_THRESHOLD)
@@ -63,9 +63,10 @@ class _Unheard(io.FileIO):
     """stderr: that its reader is gone, or has no room, is no reason to end."""
 
     def write(self, data: ReadableBuffer) -> int:
-        """Write what can be written, and count it all."""
+        """Write what can be written; what can't counts as well."""
         with suppress(OSError):
-            super().write(data)
+            if count := super().write(data):
+                return count
         return memoryview(data).nbytes
 
 

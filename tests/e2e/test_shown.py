@@ -219,3 +219,12 @@ def test_of_two_logs_each_begins_on_a_line_of_its_own(project: Project) -> None:
     assert out.endswith("\nguest-of-b")
     followed = project.pikaci("logs", "latest", "-f").out.splitlines()
     assert {"a> guest-of-a", "b> guest-of-b"} <= set(followed)
+
+
+def test_names_that_a_job_gives_are_shown_on_one_line(project: Project) -> None:
+    project.define(
+        '  odd.jobs.it.command = "touch \\"$PIKACI_ARTIFACTS/$(printf \'a\\\\033[2J\\\\nb\')\\"";'
+    )
+    project.run("odd")
+    lines = project.pikaci("status", "latest").passed().out.splitlines()
+    assert lines[-1].endswith("/a\\x1b[2J\\nb")

@@ -121,8 +121,7 @@ def test_an_interrupt_of_a_command_that_waits_is_a_sentence(project: Project) ->
     project.define('  slow.jobs.it.command = "sleep 60";')
     running = project.start("run", "slow", "--output", "jsonl")
     assert running.stdout
-    while b"job_started" not in running.stdout.readline():
-        pass
+    assert any(b"job_started" in line for line in running.stdout)
     following = project.start("logs", "latest", "--follow")
     assert following.stdout
     assert following.stdout.readline()

@@ -83,8 +83,8 @@ def as_text(store: RunStore, run: RunSummary) -> str:
         head = (head[0], "HOST", *head[1:])
         hosts = [job.host or "" for job in run.jobs]
         rows = [(row[0], host, *row[1:]) for row, host in zip(rows, hosts, strict=True)]
-    lines = [*map(one_line, lines), table(head, rows), *map(one_line, _passed_over(run.jobs))]
-    return "\n".join([*lines, *_artifacts(store.run(run.run_id), run.jobs)])
+    rest = [*_passed_over(run.jobs), *_artifacts(store.run(run.run_id), run.jobs)]
+    return "\n".join([*map(one_line, lines), table(head, rows), *map(one_line, rest)])
 
 
 def _passed_over(jobs: Sequence[JobSummary]) -> list[str]:
