@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from jerichoci.layout import RunLayout
 
-MOST_BYTES = 256 * 1024 * 1024
+MOST_BYTES = 128 * 1024 * 1024
 """More than the record of 10,000 jobs has."""
 MOST_LEVELS = 50
 """So deep may values nest; records have ten levels, and what is deeper can't be written again."""

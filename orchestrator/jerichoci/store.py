@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jerichoci.errors import RecordError, UsageError
-from jerichoci.ids import check_run_id_prefix, is_run_id
+from jerichoci.ids import check_run_id_prefix, is_id, is_run_id
 from jerichoci.layout import RunLayout, StateLayout
 from jerichoci.log import LogChunk, LogMetadata, log_metadata, read_log
 from jerichoci.order import newest
 from jerichoci.owner import is_owned
-from jerichoci.reading import parse, prepare_timings, read_object, read_run
+from jerichoci.reading import MOST_BYTES, parse, prepare_timings, read_object, read_run
 from jerichoci.status import LogKind, Status
 from jerichoci.summary import RunSummary, read_summary
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LATEST = "latest"
 FOLLOW_INTERVAL_SECS = 0.1
 """How often a follower looks for more: below what a person notices, above what a machine does."""
-CHUNK_BYTES = 4 * 1024 * 1024
+CHUNK_BYTES = 32 * 1024 * 1024
 """How much of the events a follower takes at a time."""
 OWNER_DIED = "the process that ran it died"
 
@@ -189,6 +189,14 @@ class RunStore:
             "problems": problems,
         }
 
+    def job_ids(self, run_id: str) -> list[str]:
+        """The jobs of a run, or those that have a directory where its record can't be read."""
+        summary = self.summary(run_id)
+        if not summary.unreadable:
+            return [job.id for job in summary.jobs if is_id(job.id)]
+        found = self.run(run_id).root.glob("jobs/*/attempts")
+        return sorted(path.parent.name for path in found if is_id(path.parent.name))
+
     def log_path(self, run_id: str, job_id: str, kind: LogKind, attempt: int | None = None) -> Path:
         """Where a job's log is, of the last attempt if `attempt` is None; it need not exist."""
         layout = self.run(run_id)
@@ -221,10 +229,9 @@ class RunStore:
 
     def load_logs_metadata(self, run_id: str) -> list[LogMetadata]:
         """Path, existence and size of both logs of every job."""
-        jobs = [job.id for job in self.summary(run_id).jobs]
         return [
             log_metadata(job_id, kind.value, self.log_path(run_id, job_id, kind))
-            for job_id in jobs
+            for job_id in self.job_ids(run_id)
             for kind in (LogKind.HOST, LogKind.GUEST)
         ]
 
@@ -232,13 +239,21 @@ class RunStore:
         """The run's events from the first, waiting for more until `run_finished`.
 
         They end, too, where nobody writes any more: the run died, or was removed.
+
+        Raises:
+            RecordError: they can't be read.
         """
         path = self.run(run_id).events
         offset, rest = 0, b""
         while True:
             over = self.is_over(run_id)
-            chunk = read_log(path, offset, CHUNK_BYTES)
+            try:
+                chunk = read_log(path, offset, CHUNK_BYTES)
+            except OSError as error:
+                raise RecordError(f"{path} can't be read: {error.strerror}") from error
             offset = chunk.next_offset
+            if len(rest) > MOST_BYTES:
+                raise RecordError(f"{path} has a line of more than {MOST_BYTES} bytes")
             *lines, rest = (rest + chunk.data).split(b"\n")
             for line in lines:
                 try:

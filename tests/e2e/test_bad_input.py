@@ -345,3 +345,39 @@ def test_a_missing_nix_is_said(project: Project) -> None:
         (tools / name).symlink_to(found)
     sentence = project.with_env(PATH=str(tools)).pikaci("run", "hello").refused(2)
     assert "there is no `nix` on PATH" in sentence
+
+
+@pytest.mark.parametrize("kind", ["deep", "fifo", "pair", "end", "zone"])
+def test_a_run_that_can_not_be_read_spoils_no_other(project: Project, kind: str) -> None:
+    project.define('  t.jobs.j.command = "true";')
+    project.run("t", "--run-id", RUN_ID)
+    good = project.run("t")["run_id"]
+    path = project.run_dir(RUN_ID) / "run.json"
+    match kind:
+        case "deep":
+            path.write_text("[" * 200_000)
+        case "fifo":
+            path.unlink()
+            os.mkfifo(path)
+        case "pair":
+            edit(path, lambda run: run.update(target_id="\ud800"))
+        case "end":
+            edit(path, lambda run: run.update(status="running"))
+            end = {"run_id": RUN_ID, "status": "passed", "jobs": [{"id": "../../x"}]}
+            line = json.dumps({"event": "run_finished", "seq": 99, "run": end})
+            with (path.parent / "events.jsonl").open("a") as events:
+                events.write(f"{line}\n")
+        case _:
+            edit(path, lambda run: run.update(finished_at="2026-01-31T23:59:59"))
+    text = project.pikaci("list").passed().out
+    assert f"{good}  t       passed" in text
+    rows = {row["run_id"]: row for row in project.pikaci("list", "--json").passed().json}
+    assert bool(rows[RUN_ID]["unreadable"]) == (kind in {"deep", "fifo", "pair"})
+    assert rows[RUN_ID]["status"] == {"end": "failed", "zone": "passed"}.get(kind)
+    assert "j" in project.pikaci("status", good).passed().out
+    project.pikaci("logs", good).passed()
+    if rows[RUN_ID]["unreadable"]:
+        assert RUN_ID in project.pikaci("status", RUN_ID).refused(2)
+        assert "launch_guest passed" in project.pikaci("logs", RUN_ID).passed().out
+    project.pikaci("gc", "--keep-runs", "0").passed()
+    assert project.run_ids() == []

@@ -280,3 +280,24 @@ def test_reading_hosts_imports_nothing_of_ssh() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
     )
     assert done.stdout == "False False\n"
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "bytes", "deep", "huge", "pair"])
+def test_a_hosts_file_that_is_none_is_refused_by_its_name(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "hosts.toml"
+    match kind:
+        case "directory":
+            path.mkdir()
+        case "fifo":
+            os.mkfifo(path)
+        case "bytes":
+            path.write_bytes(b"\xff")
+        case "deep":
+            path.write_text("x = " + "[" * 200_000)
+        case "huge":
+            path.touch()
+            os.truncate(path, 2**40)
+        case _:
+            path.write_text('x = "\\ud800"')
+    with pytest.raises(UsageError, match=r"hosts\.toml (can't be read|nests)"):
+        load_hosts(path)

@@ -84,7 +84,7 @@ def _jobs(store: RunStore, run_id: str, job: str | None) -> list[str]:
     from jerichoci.ids import check_id
     from pikaci.nearest import did_you_mean
 
-    known = [row.id for row in store.summary(run_id).jobs]
+    known = store.job_ids(run_id)
     if job is None:
         return known
     if check_id(job, "job") not in known:

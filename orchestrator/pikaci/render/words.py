@@ -38,7 +38,7 @@ def between(started: str | None, finished: str | None) -> str:
         return ""
     try:
         took = datetime.fromisoformat(finished) - datetime.fromisoformat(started)
-    except ValueError:
+    except (ValueError, TypeError):  # the latter where only one has a zone
         return ""
     return duration(round(took.total_seconds() * SECOND_MS))
 
