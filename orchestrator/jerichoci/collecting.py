@@ -92,13 +92,13 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
         renew(state)
     known = {run.run_id for run in (*kept, *doomed)}
     gone = [tree for tree in snapshots if _remove_snapshot(state, tree, known)]
-    # Asked again under the repository's lock: runs may have begun since.
-    refs = await prune_repository(state.root, lambda: _trees(_runs(state)))
-    _remove_old_children(state.root / "sources")
     with try_lock(state.nix_cache_lock) as unused:
         if unused:
             with going_on(f"{state.nix_cache} can't be removed"):
                 remove_tree(state.nix_cache)
+    # Asked again under the repository's lock: runs may have begun since.
+    refs = await prune_repository(state.root, lambda: _trees(_runs(state)))
+    _remove_old_children(state.root / "sources")
     views: list[str] = []
     with going_on("the guests' store can't be collected"):
         views = await collect_views(state, dry_run=False)

@@ -157,4 +157,4 @@ async def make_copy(placement: Placement, snapshot: Path, workspace: Workspace) 
         copy_argv(snapshot, workspace.mount), deadline_secs=COPY_DEADLINE_SECS
     )
     if not done.ok:
-        raise InfrastructureError(f"the workspace can't be copied: {done.last_line()}")
+        raise InfrastructureError(f"the workspace can't be copied: {done.reason()}")

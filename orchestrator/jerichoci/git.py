@@ -219,9 +219,15 @@ def check_version(text: str) -> None:
 def git_failure(subcommand: str, done: Completed) -> InfrastructureError:
     """What to raise for a git that failed."""
     return InfrastructureError(
-        f"`git {subcommand}` failed: {done.last_line()}",
-        "is the disk full, or a repository damaged? `git fsck` tells",
+        f"`git {subcommand}` failed: {done.reason()}",
+        advice(done) or "is the disk full, or a repository damaged? `git fsck` tells",
     )
+
+
+def advice(done: Completed) -> str | None:
+    """The command that git itself advises in what it printed."""
+    found = re.search(rb"^\t(git config .*safe\.directory .*)$", done.stderr, re.MULTILINE)
+    return f"if you trust it: `{os.fsdecode(found[1])}`" if found else None
 
 
 def split_names(listing: bytes) -> list[str]:

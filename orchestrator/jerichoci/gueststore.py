@@ -115,7 +115,7 @@ class GuestStore:
         copied = await self._placement.run(argv, deadline_secs=COPY_DEADLINE_SECS)
         if not copied.ok:
             await self._check_valid(outputs)
-            raise _broken(copied.last_line())
+            raise _broken(copied.reason())
         found = await self._do(
             *nix.requisites_argv(outputs, store), deadline_secs=nix.QUERY_DEADLINE_SECS
         )
@@ -151,7 +151,7 @@ class GuestStore:
         """Run a command on the host that has to go well; what it prints."""
         done = await self._placement.run(argv, deadline_secs=deadline_secs, cwd=cwd)
         if not done.ok:
-            raise _broken(done.last_line())
+            raise _broken(done.reason())
         return done.stdout.decode()
 
 

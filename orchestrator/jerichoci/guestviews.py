@@ -166,7 +166,7 @@ async def _collect_store(state: StateLayout) -> None:
         argv = nix.collect_argv(nix.rooted_store(str(layout.root.resolve())))
         done = await process.run(argv, deadline_secs=COLLECT_DEADLINE_SECS)
         if not done.ok:
-            raise InfrastructureError(f"the guests' store can't be collected: {done.last_line()}")
+            raise InfrastructureError(f"the guests' store can't be collected: {done.reason()}")
 
 
 def _lock_path(state: StateLayout, name: str) -> Path:

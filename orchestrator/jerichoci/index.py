@@ -155,7 +155,7 @@ class PrivateIndex:
         if not done.ok:
             _blame_unreadable(self.tree, names)
             raise InfrastructureError(
-                f"the files of {self.tree.root} can't be stored: {done.last_line()}",
+                f"the files of {self.tree.root} can't be stored: {done.reason()}",
                 "is the disk full, or something changing the tree?",
             )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci import atomic
-from jerichoci.errors import UsageError
+from jerichoci.errors import InfrastructureError
 from jerichoci.ids import check_id, check_run_id
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class StateLayout:
         """Create what is missing.
 
         Raises:
-            UsageError: the state root can't be written.
+            InfrastructureError: the state root can't be written.
         """
         try:
             for directory in (self.root, self.snapshots, self.slots, self.runs):
@@ -174,7 +174,7 @@ class StateLayout:
 
                 atomic.write_bytes(self.root / "owner-id", f"{uuid.uuid4()}\n".encode())
         except OSError as error:
-            raise UsageError(
+            raise InfrastructureError(
                 f"the state root {self.root} can't be written: {error.strerror}",
                 "make room or give another one with --state-root or PIKACI_STATE_ROOT",
             ) from error

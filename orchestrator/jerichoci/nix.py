@@ -139,7 +139,7 @@ async def gather(installables: Sequence[str]) -> str:
     argv = ["nix-instantiate", "--expr", expression]
     done = await process.run(argv, deadline_secs=QUERY_DEADLINE_SECS)
     if not done.ok:
-        raise InfrastructureError(f"the Nix store does not answer: {done.last_line()}")
+        raise InfrastructureError(f"the Nix store does not answer: {done.reason()}")
     return done.stdout.decode().strip()
 
 
@@ -186,7 +186,7 @@ async def _query(*arguments: str) -> list[str]:
 async def _ask(*arguments: str) -> list[str]:
     done = await process.run(["nix-store", *arguments], deadline_secs=QUERY_DEADLINE_SECS)
     if not done.ok:
-        raise InfrastructureError(f"the Nix store does not answer: {done.last_line()}")
+        raise InfrastructureError(f"the Nix store does not answer: {done.reason()}")
     return done.stdout.decode().split()
 
 
@@ -226,12 +226,12 @@ async def version(env: Mapping[str, str] | None = None) -> str:
     """The version of the `nix` on PATH.
 
     Raises:
-        UsageError: there is none.
+        InfrastructureError: there is none.
     """
     try:
         done = await process.run(["nix", "--version"], deadline_secs=QUERY_DEADLINE_SECS, env=env)
     except InfrastructureError:
-        raise UsageError(
+        raise InfrastructureError(
             "there is no `nix` on PATH", "install Nix 2.18 or later, or use `make run`"
         ) from None
     return done.stdout.decode().split()[-1] if done.ok and done.stdout else "unknown"

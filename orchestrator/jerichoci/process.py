@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -17,7 +18,7 @@ from jerichoci.errors import InfrastructureError
 from jerichoci.owner import Owner, process_start
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
 LINE_LIMIT = 1024 * 1024
@@ -43,12 +44,41 @@ class Completed:
         """Whether it exited with 0."""
         return self.exit_code == 0
 
-    def last_line(self) -> str:
-        """The last line on stderr that says something, for a message."""
-        lines = [line for line in self.stderr.decode("utf-8", "replace").splitlines() if line]
-        return (
-            lines[-1].strip() if lines else f"{shlex.join(self.argv[:2])} exited {self.exit_code}"
-        )
+    @property
+    def was_killed(self) -> bool:
+        """Whether a signal ended it."""
+        return self.exit_code in _ENDED_BY
+
+    def reason(self) -> str:
+        """Why it failed, for a message: the signal that ended it, or the line that says it."""
+        words = (word for word in self.argv[1:] if _SUBCOMMAND.fullmatch(word))
+        program = f"`{' '.join([self.argv[0], *words][:2])}`"
+        if self.was_killed:
+            return f"{program} was ended by {_ENDED_BY[self.exit_code]}"
+        text = self.stderr.decode("utf-8", "replace")
+        lines = [line.strip() for line in _COLOUR.sub("", text).splitlines()]
+        lines = [line for line in lines if line and not line.startswith("@nix ")]
+        for number, line in enumerate(lines):
+            if told := _TELLING.match(line):
+                after = lines[number + 1 : number + 2] if line.endswith(":") else []
+                before = [each for each in lines[:number] if not _BESIDE.match(each)][-1:]
+                return " ".join([*(f"{each};" for each in before), told["why"], *after])
+        return lines[-1] if lines else f"{program} exited with {self.exit_code}"
+
+
+_SUBCOMMAND = re.compile(r"[a-z]+(?:-[a-z]+)*")
+_TELLING = re.compile(r"(?:fatal|error): *(?P<why>.+)")
+"""The line in which git and Nix say what is wrong; advice may follow, and what ssh said precede."""
+_BESIDE = re.compile(r"(?:warning|hint|trace|error):|.*\.\.\.$", re.IGNORECASE)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_ENDED_BY = {
+    code: f"signal {number.value} ({number.name.removeprefix('SIG')})"
+    + ("; was the machine out of memory?" if number == signal.SIGKILL else "")
+    for number in signal.Signals
+    for code in (-number, 128 + number)
+    # A shell turns a signal into 128+n; of these, git and Nix use some themselves.
+    if code < 0 or number in {signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS}
+}
 
 
 @cache
@@ -134,15 +164,16 @@ async def _drain(pipe: asyncio.StreamReader) -> None:
             pass
 
 
-async def run(
+async def run(  # noqa: PLR0913 - the parameters of a process
     argv: Sequence[str],
     *,
     deadline_secs: float,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
+    listen: Callable[[bytes], None] | None = None,
 ) -> Completed:
-    """Run a command to its end and keep what it printed.
+    """Run a command to its end and keep what it printed; `listen` gets lines of stderr at once.
 
     Raises:
         InfrastructureError: it can't be started, or isn't done after `deadline_secs`.
@@ -151,12 +182,28 @@ async def run(
     async with child(_owned(argv, env), cwd=cwd, env=env, stdin=source) as process:
         try:
             async with asyncio.timeout(deadline_secs):
-                stdout, stderr = await process.communicate(stdin)
+                if listen and process.stdout and process.stderr:
+                    stdout, stderr = await asyncio.gather(
+                        process.stdout.read(), _heard(process.stderr, listen)
+                    )
+                    await process.wait()
+                else:
+                    stdout, stderr = await process.communicate(stdin)
         except TimeoutError:
             raise InfrastructureError(
                 f"`{shlex.join(argv[:3])}` did not end within {deadline_secs:g} s"
             ) from None
     return Completed(tuple(argv), process.returncode or 0, stdout, stderr)
+
+
+async def _heard(pipe: asyncio.StreamReader, listen: Callable[[bytes], None]) -> bytes:
+    whole, rest = [], b""
+    while data := await pipe.read(LINE_LIMIT):
+        whole.append(data)
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            listen(line)
+    return b"".join(whole)
 
 
 def record_group(directory: Path, pid: int) -> None:

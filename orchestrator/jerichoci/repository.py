@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import UsageError
+from jerichoci.errors import InfrastructureError
 from jerichoci.git import Git
 from jerichoci.lock import lock
 
@@ -149,7 +149,7 @@ async def open_repository(state_root: Path) -> Repository:
     """The private repository of `state_root`, made if it isn't there.
 
     Raises:
-        UsageError: the state root can't be written.
+        InfrastructureError: the state root can't be written.
         InfrastructureError: git failed.
     """
     repository = Repository.at(state_root)
@@ -161,7 +161,7 @@ async def open_repository(state_root: Path) -> Repository:
             if not repository.exists:
                 await _make(repository)
     except OSError as error:
-        raise UsageError(
+        raise InfrastructureError(
             f"the state root {state_root} can't be written: {error.strerror}",
             "make room or give another one with --state-root or PIKACI_STATE_ROOT",
         ) from error
@@ -202,7 +202,9 @@ async def prune_repository(state_root: Path, kept: Callable[[], Collection[str]]
         for index in repository.path.glob(f"{INDEX_PREFIX}*"):
             index.unlink()
         await repository.git.out("prune", "--expire=now")
-        await repository.git.out("repack", "-a", "-d", "-q")
+        if not (await repository.git.run("repack", "-a", "-d", "-q")).ok:
+            # It needs room first, and leaves half a pack on a full disk.
+            await repository.git.out("prune", "--expire=now")
     return gone
 
 

@@ -60,7 +60,7 @@ async def take_snapshot(state_root: Path, source_root: Path, *, whole: bool = Fa
     """Take a snapshot of the work tree that `source_root` is in; with `whole`, of all files in it.
 
     Raises:
-        UsageError: `source_root` can't be read, or the state root can't be written.
+        UsageError: `source_root` can't be read.
         InfrastructureError: git failed, or another process holds the index for too long.
     """
     repository = await open_repository(state_root)

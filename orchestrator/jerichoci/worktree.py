@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
-from jerichoci.git import GITLINK_MODE, NO_REPOSITORY, Git, is_storable, split_names
+from jerichoci.git import GITLINK_MODE, NO_REPOSITORY, Git, advice, is_storable, split_names
 from jerichoci.together import together
 
 if TYPE_CHECKING:
@@ -242,8 +242,8 @@ def _not_a_work_tree(directory: Path, found: Completed) -> UsageError:
             "run in the directory where the files are checked out",
         )
     return UsageError(
-        f"git can't read the repository of {directory}: {found.last_line()}",
-        "see whether `git status` works there",
+        f"git can't read the repository of {directory}: {found.reason()}",
+        advice(found) or "see whether `git status` works there",
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.nix import NixOptions
 from pikaci.evaluation import Evaluator
+from pikaci.flake_files import FlakeFiles
 from pikaci.location import find_source, state_layout
 from pikaci.sourcing import check_lanes, flake_reference, print_notes
 
@@ -50,4 +51,5 @@ async def open_tree(
     snapshot = await take_snapshot(state.root, source.root)
     print_notes(snapshot.notes)
     reference = flake_reference(state, snapshot.tree, snapshot.commit, source.flake_dir)
-    return Evaluator(state, reference, options or NixOptions(), system, read_only)
+    files = FlakeFiles(source, snapshot, state.root)
+    return Evaluator(state, reference, options or NixOptions(), system, read_only, files)

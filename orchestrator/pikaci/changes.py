@@ -131,7 +131,7 @@ async def _check_repository(repo: Path) -> None:
     done = await _git(repo, "rev-parse", "--git-dir")
     if not done.ok:
         raise UsageError(
-            f"git finds no repository in {repo}: {done.last_line()}",
+            f"git finds no repository in {repo}: {done.reason()}",
             "what changed can be told inside a git repository only",
         )
 
@@ -169,7 +169,7 @@ async def _listed(repo: Path, *args: str, index: Path | None = None) -> list[str
 
 
 def _failed(done: Completed) -> InfrastructureError:
-    return InfrastructureError(f"`git {done.argv[1]}` failed: {done.last_line()}")
+    return InfrastructureError(f"`git {done.argv[1]}` failed: {done.reason()}")
 
 
 def _sorted(paths: Iterable[str]) -> tuple[str, ...]:

@@ -6,21 +6,38 @@ import json
 import os
 import re
 import sys
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jerichoci import nix, process
 from jerichoci.errors import CatalogError, InfrastructureError, UsageError
 from jerichoci.lock import lock
-from jerichoci.nixlog import ERROR_LEVEL, WARNING_LEVEL, Message, parse_line
+from jerichoci.nixlog import (
+    BUILD_ACTIVITY,
+    ERROR_LEVEL,
+    WARNING_LEVEL,
+    LogLine,
+    Message,
+    Started,
+    parse_line,
+)
 from jerichoci.system import own_system
+from pikaci.screen import has_colours, shown
 
 if TYPE_CHECKING:
     from jerichoci.layout import StateLayout
     from jerichoci.nix import NixOptions
+    from pikaci.flake_files import FlakeFiles
 
 EVAL_DEADLINE_SECS = 1800.0
 """Nix may have to fetch inputs first."""
+EVAL_ROOM_BYTES = 256 * 1024
+"""What Nix's caches need at least."""
+BUILDER_LINES = 20
+"""Shown of a builder that fails."""
 SYSTEM_PATTERN = re.compile(r"[a-z0-9_]+-[a-z0-9_]+")
 MARK = "pikaci: "
 """Begins every sentence that nix/lib throws."""
@@ -31,6 +48,7 @@ _UNFETCHED = re.compile(
     re.DOTALL,
 )
 _IN_SOURCE = re.compile(r"^.*?/nix/store/[a-z0-9]{32}-source/|^«[^»]*»/?")
+_STORE_PATH = re.compile(r"/nix/store/[a-z0-9]{32}-[A-Za-z0-9+._?=-]+")
 _ADDED_INPUT = re.compile(r"Added input '([^']+)'")
 
 _PLAN = """
@@ -107,6 +125,8 @@ class Evaluator:
     options: NixOptions
     system: str | None = None
     read_only: bool = False
+    files: FlakeFiles | None = None
+    """The flake on disk, if it is there."""
 
     async def plan(self, target: str) -> Evaluated:
         """The plan of `target`, without what a run stamps on it.
@@ -166,48 +186,142 @@ class Evaluator:
             "NIX_CACHE_HOME": str(self.state.nix_cache),
             "XDG_CACHE_HOME": str(self.state.nix_cache),
         }
+        heard = _Heard()
         try:
             async with lock(self.state.nix_cache_lock, EVAL_DEADLINE_SECS, shared=True):
                 done = await process.run(
-                    argv, deadline_secs=EVAL_DEADLINE_SECS, env={**os.environ, **caches}
+                    argv,
+                    deadline_secs=EVAL_DEADLINE_SECS,
+                    env={**os.environ, **caches},
+                    listen=heard.take,
                 )
         except InfrastructureError:
             await nix.version()
             raise
-        messages = [m for m in map(parse_line, done.stderr.splitlines()) if isinstance(m, Message)]
         if not done.ok:
-            raise await self._failure(done, [m for m in messages if m.level == ERROR_LEVEL])
-        for message in messages:
-            if message.level == WARNING_LEVEL:
-                sys.stderr.write(_warning(message.text))
+            raise await self._failure(done, heard)
+        for text in heard.warnings:
+            sys.stderr.write(await self._warning(text))
         answer: dict[str, Any] = json.loads(done.stdout)
         nix.check_version(answer["nix"])
         return answer
 
-    async def _failure(self, done: process.Completed, errors: list[Message]) -> Exception:
+    async def _failure(self, done: process.Completed, heard: _Heard) -> Exception:
         nix.check_version(await nix.version())
         if self.options.show_trace:
-            sys.stderr.writelines(f"{error.text}\n" for error in errors)
-        raw = errors[-1].raw if errors else done.last_line()
+            sys.stderr.writelines(f"{error.text}\n" for error in heard.errors)
+        error = heard.errors[-1] if heard.errors else None
+        raw = error.raw if error else done.reason()
         if MARK in raw:
             return CatalogError(raw.partition(MARK)[2].strip())
+        return (
+            await self._broken(done, raw)
+            or (await self.files.missing(raw) if self.files else None)
+            or (await _unbuilt(raw) if self.read_only else None)
+            or heard.does_not_evaluate(raw, done)
+        )
+
+    async def _broken(self, done: process.Completed, raw: str) -> InfrastructureError | None:
+        """Why Nix can't work at all, if that is so."""
+        if done.was_killed:
+            return InfrastructureError(f"the evaluation did not end: {done.reason()}")
         store = await nix.store_info()
-        if done.exit_code < 0 or not store.ok:
+        if not store.ok:
+            advice = nix.advice(store.stderr.decode("utf-8", "replace"))
+            hint = advice or "see what `nix store info` says"
+            return InfrastructureError(f"Nix can't work: {store.reason()}", hint)
+        if full := _full(self.state.root, Path("/nix/store")):
             return InfrastructureError(
-                f"Nix can't work: {store.last_line()}",
-                nix.advice(store.stderr.decode("utf-8", "replace")) or "is its store there?",
+                f"the disk of {full} is full: {_one_line(raw)}", "make room there"
             )
-        if "does not provide attribute" in raw:
+        return None
+
+    async def _warning(self, text: str) -> str:
+        """What Nix warns of; of an incomplete lock file only what there is to do about it."""
+        if "not writing modified lock file" not in text:
+            return f"{text}\n"
+        names = [name for name in _ADDED_INPUT.findall(text) if "/" not in name]
+        if not names:
+            # An input was overridden, as asked.
+            return ""
+        command = await self.files.lock_command() if self.files else "`nix flake lock`"
+        return f"pikaci: flake.lock pins no {', '.join(names)}; {command} does\n"
+
+
+class _Heard:
+    """What Nix said while it evaluated; what is for people is shown as it comes."""
+
+    def __init__(self) -> None:
+        self.errors: list[Message] = []
+        self.warnings: list[str] = []
+        self._builds: dict[int, str] = {}
+        self._lines: dict[int, deque[str]] = {}
+
+    def take(self, line: bytes) -> None:
+        """Take a line of Nix's stderr."""
+        match parse_line(line):
+            case Message(level=level, text=text) if level == WARNING_LEVEL:
+                self.warnings.append(text)
+            case Message(level=level) as said if level == ERROR_LEVEL and line.startswith(b"@nix"):
+                if said.raw != said.text:
+                    self.errors.append(said)
+                else:  # builtins.trace
+                    _show(said.text)
+            case Started(id=number, type=kind, subject=subject) if kind == BUILD_ACTIVITY:
+                self._builds[number] = subject
+                _show(f"pikaci: building {_name(subject)}, which the evaluation needs")
+            case LogLine(id=number, text=text):
+                self._lines.setdefault(number, deque(maxlen=BUILDER_LINES)).append(text)
+
+    def does_not_evaluate(self, raw: str, done: process.Completed) -> CatalogError:
+        """The error of a flake that does not evaluate, after the last words of builders in it."""
+        for number, subject in self._builds.items():
+            if subject in raw:
+                for line in self._lines.get(number, ()):
+                    _show(f"{_name(subject)}> {line}")
+        return _does_not_evaluate(raw, self.errors[-1] if self.errors else None, done)
+
+
+def _show(text: str) -> None:
+    for line in text.splitlines():
+        sys.stderr.write(f"{shown(line, colours=has_colours(sys.stderr))}\n")
+    sys.stderr.flush()
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2].partition("-")[2].removesuffix(".drv")
+
+
+def _full(*directories: Path) -> Path | None:
+    """The first of the directories that has no room for what an evaluation writes."""
+    for directory in directories:
+        with suppress(OSError):
+            disk = os.statvfs(directory)
+            if disk.f_blocks and disk.f_bavail * disk.f_frsize < EVAL_ROOM_BYTES:
+                return directory
+    return None
+
+
+async def _unbuilt(raw: str) -> CatalogError | None:
+    """The error of an evaluation that needs what isn't in the store, by Nix's error."""
+    for path in _STORE_PATH.findall(raw):
+        if await nix.invalid([path]):
             return CatalogError(
-                "the flake has no output `pikaci`", "define it with pikaci's `lib.mkCatalog`"
+                f"the evaluation needs {_name(path)} built first: {_one_line(raw)}",
+                "`pikaci plan TARGET --build` builds it",
             )
-        return _does_not_evaluate(raw, errors[-1] if errors else None)
+    return None
 
 
-def _does_not_evaluate(raw: str, error: Message | None) -> CatalogError:
+def _does_not_evaluate(raw: str, error: Message | None, done: process.Completed) -> CatalogError:
+    if "does not provide attribute" in raw:
+        hint = "define it with pikaci's `lib.mkCatalog`"
+        return CatalogError("the flake has no output `pikaci`", hint)
     why = _one_line(raw)
     unfetched = _UNFETCHED.search(error.text) if error else None
     if unfetched:
+        if any(line and not line.startswith(b"@nix ") for line in done.stderr.splitlines()):
+            why = f"{why}: {done.reason()}"
         name, url = unfetched["name"], unfetched["url"]
         return CatalogError(
             f"the flake's input {name} can't be had from {url}: {why}",
@@ -216,17 +330,6 @@ def _does_not_evaluate(raw: str, error: Message | None) -> CatalogError:
     place = _IN_SOURCE.sub("", error.place) if error else ""
     where = f" at {place}" if place and not place.startswith("/") else ""
     return CatalogError(f"the flake does not evaluate{where}: {why}", "--show-trace tells more")
-
-
-def _warning(text: str) -> str:
-    """What Nix warns of; of an incomplete lock file only what there is to do about it."""
-    if "not writing modified lock file" not in text:
-        return f"{text}\n"
-    names = [name for name in _ADDED_INPUT.findall(text) if "/" not in name]
-    if not names:
-        # An input was overridden, as asked.
-        return ""
-    return f"pikaci: flake.lock pins no {', '.join(names)}; `nix flake lock` does\n"
 
 
 def _one_line(raw: str) -> str:

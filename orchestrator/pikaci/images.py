@@ -189,7 +189,7 @@ async def link_image(path: Path, link: Path, options: NixOptions) -> None:
     argv = options.root_argv([str(path)], str(link))
     done = await process.run(argv, deadline_secs=nix.QUERY_DEADLINE_SECS)
     if not done.ok:
-        raise InfrastructureError(f"{link} can't be made: {done.last_line()}")
+        raise InfrastructureError(f"{link} can't be made: {done.reason()}")
 
 
 class _Progress:

@@ -287,7 +287,7 @@ class _GitFetch:
     async def _git(self, *args: str) -> Completed:
         done = await self._run(args, LOCAL_DEADLINE_SECS)
         if not done.ok:
-            raise InfrastructureError(f"git failed on {self.spec.shown_url}: {done.last_line()}")
+            raise InfrastructureError(f"git failed on {self.spec.shown_url}: {done.reason()}")
         return done
 
     async def _run(self, args: Sequence[str], deadline_secs: float) -> Completed:
@@ -321,7 +321,7 @@ async def _configured_ssh(env: dict[str, str]) -> str:
 
 
 def _fetch_failed(spec: SourceSpec, done: Completed) -> InfrastructureError:
-    said = done.last_line().replace(spec.url, spec.shown_url)
+    said = done.reason().replace(spec.url, spec.shown_url)
     return InfrastructureError(
         f"{spec.shown_url} can't be fetched: {said}",
         "no prompt is shown: credentials must be where git finds them",

@@ -14,6 +14,7 @@ import click
 
 from jerichoci.errors import CatalogError
 from pikaci.evaluation import Evaluator
+from pikaci.flake_files import FlakeFiles
 from pikaci.location import SourceTree, find_source, state_layout
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ async def make_plan(wanted: Wanted, options: NixOptions) -> Planned:
     snapshot = await take_snapshot(state.root, tree.root, whole=rev is not None)
     print_notes(snapshot.notes)
     reference = flake_reference(state, snapshot.tree, snapshot.commit, tree.flake_dir)
-    evaluator = Evaluator(state, reference, options, wanted.system, read_only=wanted.read_only)
+    files = None if rev else FlakeFiles(tree, snapshot, state.root)
+    evaluator = Evaluator(state, reference, options, wanted.system, wanted.read_only, files)
     try:
         evaluated = await _meanwhile(evaluator.plan(wanted.target), lambda: _get_ready(tree))
     except CatalogError:

@@ -8,7 +8,7 @@ import pytest
 
 from e2e.project import processes, wait_for
 from jerichoci.errors import InfrastructureError
-from jerichoci.process import child, run
+from jerichoci.process import Completed, child, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,12 +17,52 @@ if TYPE_CHECKING:
 async def test_a_finished_command_has_what_it_printed() -> None:
     done = await run(["sh", "-c", "cat; echo err >&2; exit 3"], deadline_secs=30, stdin=b"in")
     assert (done.exit_code, done.ok, done.stdout, done.stderr) == (3, False, b"in", b"err\n")
-    assert done.last_line() == "err"
+    assert done.reason() == "err"
 
 
 async def test_a_command_that_says_nothing_is_told_by_its_code() -> None:
     done = await run(["sh", "-c", "exit 3"], deadline_secs=30)
-    assert done.last_line() == "sh -c exited 3"
+    assert done.reason() == "`sh` exited with 3"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reason"),
+    [
+        (
+            "fatal: not a git repository (or any parent up to /)\nStopping",
+            "not a",
+        ),
+        ("error: setting 'x' has no value\nTry 'nix --help' for more information.", "setting 'x'"),
+        ("\x1b[31;1merror:\x1b[0m no such file\nat flake.nix:1", "no such file"),
+        ("warning: old\nfatal: unknown repository extension found:\n\trefstorage", "unknown"),
+        ("host: Permission denied\nfatal: Could not read from remote.\n\nPlease", "host: Per"),
+        ("@nix {}\nhint: do this\nwhatever", "whatever"),
+        ("Cloning into 'x'...\nremote: Not found\nfatal: repository 'y' not found", "remote: Not"),
+    ],
+)
+async def test_of_what_a_tool_prints_the_line_that_says_why_is_the_reason(
+    stderr: str, reason: str
+) -> None:
+    done = Completed(("git", "-c", "a=b", "rev-parse"), 128, b"", stderr.encode())
+    assert done.reason().startswith(reason)
+    assert "warning" not in done.reason()
+    if "refstorage" in stderr:
+        assert done.reason().endswith("extension found: refstorage")
+
+
+@pytest.mark.parametrize("code", [-9, 137])
+def test_a_command_that_was_killed_is_told_by_its_signal(code: int) -> None:
+    done = Completed(("git", "-c", "a=b", "rev-parse"), code, b"", b"fatal: x")
+    assert done.reason().startswith("`git rev-parse` was ended by signal 9 (KILL); was the machine")
+    assert "memory" not in Completed(("git",), -15, b"", b"").reason()
+
+
+async def test_lines_are_heard_as_they_come() -> None:
+    heard: list[bytes] = []
+    argv = ["sh", "-c", "echo out; echo one >&2; echo two >&2; printf rest >&2"]
+    done = await run(argv, deadline_secs=30, listen=heard.append)
+    assert heard == [b"one", b"two"]
+    assert (done.stdout, done.stderr) == (b"out\n", b"one\ntwo\nrest")
 
 
 async def test_a_program_that_is_not_there_is_said_so() -> None:

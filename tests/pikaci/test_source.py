@@ -371,7 +371,7 @@ async def test_an_answer_of_another_shape_is_refused(
 
 async def test_a_failing_nix_prefetch_git_is_quoted(nix: FakeProcess, into: Path) -> None:
     nix.register(CALL, returncode=1, stderr="warning: x\nfatal: no such host\n")
-    with pytest.raises(InfrastructureError, match="can't be fetched: fatal: no such host"):
+    with pytest.raises(InfrastructureError, match="can't be fetched: no such host"):
         await fetch_source(SPEC, into)
 
 

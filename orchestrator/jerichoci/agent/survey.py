@@ -93,7 +93,7 @@ async def _store() -> dict[str, Any]:
     except PikaciError as error:
         return {"answers": False, "said": error.message}
     if not done.ok:
-        return {"answers": False, "said": done.last_line()}
+        return {"answers": False, "said": done.reason()}
     said = (done.stdout + done.stderr).decode("utf-8", "replace")
     url = re.search(r"^Store URL: (\S+)", said, re.MULTILINE)
     trusted = re.search(r"^Trusted: (\d)", said, re.MULTILINE)

@@ -171,7 +171,7 @@ class FarStore:
             done = await process.run(argv, deadline_secs=SIGN_SECS)
             if not done.ok:
                 raise InfrastructureError(
-                    f"paths for {self._session.name} can't be signed: {done.last_line()}",
+                    f"paths for {self._session.name} can't be signed: {done.reason()}",
                     f"`signing_key` of [hosts.{self._session.name}.nix] names {key}",
                 )
 

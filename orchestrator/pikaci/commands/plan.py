@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @options.target_argument
 @options.json_output
 @click.option("--graph", is_flag=True, help="Draw it as a mermaid flowchart.")
+@click.option("--build", is_flag=True, help="Build what the evaluation itself needs.")
 @options.flake
 @options.system
 @click.option("--source", metavar="URL", help="Plan at a commit: git+https://host/repo?rev=REV.")
@@ -33,14 +34,18 @@ def command(
     *,
     as_json: bool,
     graph: bool,
+    build: bool,
     offline: bool,
     show_trace: bool,
 ) -> int:
-    """Show what TARGET would prepare and run. Builds nothing and leaves no run."""
+    """Show what TARGET would prepare and run. Builds nothing and leaves no run.
+
+    Where evaluation needs what a derivation makes, --build builds that.
+    """
     from pikaci.sourcing import Wanted, make_plan
 
     nix = options.nix_options(override_inputs, settings, offline, show_trace)
-    wanted = Wanted(target, flake, source, system, state_root, read_only=True)
+    wanted = Wanted(target, flake, source, system, state_root, read_only=not build)
     return print_plan(asyncio.run(make_plan(wanted, nix)).plan, as_json=as_json, graph=graph)
 
 

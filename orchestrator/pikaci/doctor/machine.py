@@ -45,7 +45,7 @@ def _store(store: Completed) -> Finding:
     if not store.ok:
         return bad(
             "nix store",
-            f"the store does not answer: {store.last_line()}",
+            f"the store does not answer: {store.reason()}",
             advice or f"is the daemon running ({_daemon()}), and is $NIX_REMOTE right?",
         )
     if advice:
@@ -76,7 +76,7 @@ async def git_finding() -> Finding:
         git.check_version(text)
     except PikaciError as error:
         return trouble("git", error, install)
-    return ok("git", text) if done.ok else bad("git", f"it fails: {done.last_line()}", install)
+    return ok("git", text) if done.ok else bad("git", f"it fails: {done.reason()}", install)
 
 
 async def isolation_findings(state: StateLayout) -> list[Finding]:

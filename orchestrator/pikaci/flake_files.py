@@ -1,0 +1,97 @@
+"""Files of the flake that the snapshot has not, and the command that takes them in."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import CatalogError
+from jerichoci.git import Git
+from jerichoci.repository import Repository
+
+if TYPE_CHECKING:
+    from jerichoci.snapshot import Snapshot
+    from pikaci.location import SourceTree
+
+_IN_TREE = re.compile(r"(?:-source|»)/([^'\"»\n]+)")
+
+
+@dataclass(frozen=True)
+class FlakeFiles:
+    """A flake in a directory, and the snapshot of it that Nix evaluates."""
+
+    tree: SourceTree
+    snapshot: Snapshot
+    state_root: Path
+
+    async def missing(self, said: str) -> CatalogError | None:
+        """Why a file that Nix missed (`said` is its error) is not there, if it is on disk."""
+        for name in [self._name("flake.nix"), *_IN_TREE.findall(said)]:
+            if (self.tree.root / name).exists() and not await self._is_taken(name):
+                why, command = await self._left_out(name)
+                return CatalogError(f"{why}, so it is not in the snapshot", f"run `{command}`")
+        return None
+
+    async def lock_command(self) -> str:
+        """The command after which flake.lock is whole, or is in the snapshot."""
+        flake, lock = self._name("flake.nix"), self._name("flake.lock")
+        if (self.tree.root / lock).exists() and not await self._is_taken(lock):
+            why, command = await self._left_out(lock)
+            return f"{why}: `{command}`"
+        home = self.tree.root / self.tree.flake_dir
+        place = _shown(home)
+        here = "" if Path.cwd().is_relative_to(home) else f" {place}"
+        if not self._in_git():
+            is_confusing = any((above / ".git").exists() for above in (home, *home.parents))
+            return f"`nix flake lock path:{place}`" if is_confusing else f"`nix flake lock{here}`"
+        parts = [f"nix flake lock{here}"]
+        if not await self._tracks(flake):
+            parts.insert(0, self._git("add", flake))
+        if await self._ignores(lock):
+            parts.append(self._git("add -f", lock))
+        return f"`{' && '.join(parts)}`"
+
+    async def _left_out(self, name: str) -> tuple[str, str]:
+        """Why a file on disk is not in the snapshot, and the command that takes it in."""
+        path = self._path(name)
+        if not self._in_git():
+            return f"only its owner may read {path}", f"chmod +r {path}"
+        if await self._ignores(name):
+            return f"git ignores {path}", self._git("add -f", name)
+        return f"git does not track {path}", self._git("add", name)
+
+    def _name(self, name: str) -> str:
+        return os.path.join(self.tree.flake_dir, name)  # noqa: PTH118 - a name, not a path
+
+    def _git(self, command: str, name: str) -> str:
+        """A git command for a file, as it is typed here."""
+        if Path.cwd().is_relative_to(self.tree.root):
+            return f"git {command} {self._path(name)}"
+        return f"git -C {_shown(self.tree.root)} {command} {shlex.quote(name)}"
+
+    def _path(self, name: str) -> str:
+        return shlex.quote(os.path.relpath(self.tree.root / name))
+
+    async def _is_taken(self, name: str) -> bool:
+        git = Repository.at(self.state_root).git
+        return (await git.run("cat-file", "-e", f"{self.snapshot.tree}:{name}")).ok
+
+    def _in_git(self) -> bool:
+        return self.snapshot.git_dirty is not None
+
+    async def _ignores(self, name: str) -> bool:
+        git = Git(cwd=self.tree.root)
+        return (await git.run("check-ignore", "--quiet", "--no-index", "--", name)).ok
+
+    async def _tracks(self, name: str) -> bool:
+        git = Git(cwd=self.tree.root, extra={"GIT_LITERAL_PATHSPECS": "1"})
+        return (await git.run("ls-files", "--error-unmatch", "--", name)).ok
+
+
+def _shown(directory: Path) -> str:
+    place = os.path.relpath(directory)
+    return shlex.quote(place if place.startswith(".") else f"./{place}")

@@ -1,0 +1,124 @@
+"""What Nix says while it evaluates, and whose fault it is when it can't."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.project import shim
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from e2e.project import Project
+
+IMPORTS = """
+  imports.jobs.it.command =
+    "echo " + builtins.readFile (build "made" "echo working; echo x > $out");
+  fails.jobs.it.command = builtins.readFile (build "broken" "echo first; echo second; exit 3");
+"""
+BROKEN_GIT = """
+case "$*" in *rev-parse*)
+  echo 'fatal: bad config line 1' >&2; echo 'Stopping at filesystem boundary' >&2; exit 128;;
+esac
+exec $real "$@"
+"""
+
+
+def test_a_plan_that_needs_a_build_says_which_and_build_does_it(project: Project) -> None:
+    project.define(IMPORTS)
+    for command in (("plan", "imports"), ("run", "imports", "--dry-run")):
+        sentence = project.pikaci(*command).refused(2)
+        assert "needs made built first" in sentence
+        assert "`pikaci plan TARGET --build`" in sentence
+    done = project.pikaci("plan", "imports", "--build").passed()
+    assert "building made, which the evaluation needs" in done.err
+    assert "echo x" in done.out
+    assert project.run_ids() == []
+    assert project.pikaci("plan", "imports").passed().out == done.out
+    assert "echo x" in project.pikaci("run", "imports", "--dry-run").passed().out
+    assert project.run("imports")["status"] == "passed"
+
+
+def test_what_was_looked_at_but_never_built_needs_a_build_still(project: Project) -> None:
+    project.define(IMPORTS)
+    assert project.pikaci("run", "fails").code == 2  # its derivation is in the store now
+    assert "needs broken built first" in project.pikaci("plan", "fails").refused(2)
+
+
+@pytest.mark.parametrize("command", [("run", "fails"), ("plan", "fails", "--build")])
+def test_a_failing_import_from_a_derivation_shows_its_builder(
+    project: Project, command: tuple[str, ...]
+) -> None:
+    project.define(IMPORTS)
+    done = project.pikaci(*command)
+    assert done.code == 2
+    *lines, sentence = done.err.splitlines()
+    assert lines[-2:] == ["broken> first", "broken> second"]
+    assert "does not evaluate" in sentence
+    assert "-broken.drv' failed with exit code 3" in sentence
+
+
+def test_a_trace_is_shown_once_and_makes_no_error(project: Project) -> None:
+    escaped = "(builtins.fromJSON ''\"\\u001b[2JSEEN\"'')"
+    project.define(f'  traced.jobs.it.command = builtins.trace {escaped} "true";')
+    done = project.pikaci("plan", "traced").passed()
+    assert done.err.splitlines().count("trace: SEEN") == 1
+    project.define('  traced.jobs.it.command = builtins.trace "SEEN" (throw "no way");')
+    done = project.pikaci("plan", "traced")
+    assert (done.code, "trace: SEEN" in done.err.splitlines()) == (2, True)
+    assert "no way" in done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_an_evaluation_that_is_killed_is_the_machines_fault(
+    project: Project, tmp_path: Path, number: signal.Signals
+) -> None:
+    kill = f'case "$*" in *" eval "*) kill -{number.name[3:]} $$; sleep 60;; esac'
+    path = shim(tmp_path / "bin", "nix", f'{kill}\nexec $real "$@"')
+    sentence = project.with_env(PATH=path).pikaci("run", "hello").refused(75)
+    assert f"`nix eval` was ended by signal {number.value} ({number.name[3:]})" in sentence
+    assert ("out of memory?" in sentence) == (number == signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [("max-jobs = several", "max-jobs"), ("no-such-thing", "syntax error in configuration line")],
+)
+def test_a_bad_nix_conf_is_said_by_the_line_that_says_it(
+    project: Project, settings: str, said: str
+) -> None:
+    inherited = os.environ.get("NIX_CONFIG", "")
+    sentence = project.with_env(NIX_CONFIG=f"{inherited}\n{settings}").pikaci("run", "hello")
+    assert said in sentence.refused(75)
+
+
+def test_an_input_that_can_not_be_fetched_has_the_reason(project: Project) -> None:
+    text = (project.root / "flake.nix").read_text().replace("_:", "{ far, ... }: far.x or", 1)
+    project.write("flake.nix", '{ inputs.far.url = "git+file:///nowhere/at/all";' + text[2:])
+    sentence = project.pikaci("run", "hello").refused(2)
+    assert "input far can't be had from" in sentence
+    assert "/nowhere/at/all" in sentence
+
+
+def test_a_store_that_does_not_answer_is_the_machines_fault(project: Project) -> None:
+    sentence = project.with_env(NIX_REMOTE="unix:///nowhere").pikaci("plan", "hello").refused(75)
+    assert "Nix can't work" in sentence
+
+
+def test_gits_reason_is_the_line_that_says_it(project: Project, tmp_path: Path) -> None:
+    path = shim(tmp_path / "bin", "git", BROKEN_GIT)
+    sentence = project.with_env(PATH=path).pikaci("run", "hello").refused(2)
+    assert "bad config line 1" in sentence
+    assert "Stopping" not in sentence
+
+
+def test_a_repository_of_a_newer_git_is_said_to_be_one(project: Project) -> None:
+    project.tree.git("config", "core.repositoryFormatVersion", "1")
+    project.tree.git("config", "extensions.refStorage2", "new")
+    sentence = project.pikaci("run", "hello").refused(2)
+    assert "extension" in sentence
+    assert "refstorage2" in sentence.lower()

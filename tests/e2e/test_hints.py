@@ -1,0 +1,149 @@
+"""The commands that pikaci advises: each is run here, and helps."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from usertree import UserTree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from e2e.project import Done, Project
+
+FLAKE = """
+{
+  inputs.dep.url = "git+file://@dep@";
+  outputs = { dep, ... }: {
+    pikaci = (import ./pikaci-lib).mkCatalog {
+      systems = [ "@system@" ];
+      targets = _: { hello.jobs.it.command = import ./command.nix + dep.word; };
+    };
+  };
+}
+"""
+PINS = "flake.lock pins no dep"
+
+
+@pytest.fixture
+def unlocked(bare_project: Project, tmp_path: Path) -> Project:
+    """A flake outside git whose input is not locked."""
+    dep = UserTree(tmp_path / "dep").init()
+    dep.write("flake.nix", '{ outputs = _: { word = "hello"; }; }')
+    dep.commit()
+    flake = FLAKE.replace("@dep@", str(dep.root)).replace("@system@", bare_project.system)
+    bare_project.write("flake.nix", flake)
+    bare_project.write("command.nix", '"echo "')
+    settings = "experimental-features = nix-command flakes"
+    inherited = os.environ.get("NIX_CONFIG", "")
+    return bare_project.with_env(NIX_CONFIG=f"{inherited}\n{settings}")
+
+
+def advised(project: Project, done: Done, before: str) -> str:
+    """Run the command that stands in backticks behind `before`."""
+    found = re.search(f"{re.escape(before)}[^`]*`([^`]+)`", done.err)
+    assert found, done
+    argv = ["sh", "-c", found[1]]
+    env = project.env() | {"PIKACI_STATE_ROOT": str(project.state)}
+    shell = subprocess.run(
+        argv, cwd=project.cwd or project.root, env=env, capture_output=True, text=True, check=False
+    )
+    assert shell.returncode == 0, (found[1], shell)
+    return found[1]
+
+
+def in_git(project: Project) -> None:
+    project.tree.init()
+    project.tree.commit()
+
+
+def untracked(project: Project) -> None:
+    project.tree.init()
+
+
+def lock_ignored(project: Project) -> None:
+    project.write(".gitignore", "*.lock\n")
+    in_git(project)
+
+
+def below_a_leftover(project: Project) -> None:
+    (project.root.parent / ".git").mkdir()
+
+
+def outside_git(_project: Project) -> None:
+    pass
+
+
+@pytest.mark.parametrize("make", [in_git, untracked, lock_ignored, below_a_leftover, outside_git])
+@pytest.mark.parametrize("where", [".", "pikaci-lib", ".."])
+def test_what_locks_a_flake(unlocked: Project, make: object, where: str) -> None:
+    assert callable(make)
+    make(unlocked)
+    project = unlocked.at(unlocked.root / where)
+    flake = ("--flake", "repo") if where == ".." else ()
+    done = project.pikaci("run", "hello", *flake).passed()
+    advised(project, done, PINS)
+    assert PINS not in project.pikaci("run", "hello", *flake).passed().err
+
+
+def test_a_lock_file_that_git_ignores_is_named(unlocked: Project) -> None:
+    lock_ignored(unlocked)
+    nix = ["nix", "flake", "lock"]
+    subprocess.run(nix, cwd=unlocked.root, env=unlocked.env(), check=True, capture_output=True)
+    done = unlocked.pikaci("run", "hello").passed()
+    assert "git ignores flake.lock" in done.err
+    assert advised(unlocked, done, PINS) == "git add -f flake.lock"
+    assert PINS not in unlocked.pikaci("run", "hello").passed().err
+
+
+@pytest.mark.parametrize("name", ["flake.nix", "command.nix"])
+@pytest.mark.parametrize("where", [".", "pikaci-lib"])
+def test_a_file_of_the_flake_that_git_ignores_is_named(
+    unlocked: Project, name: str, where: str
+) -> None:
+    unlocked.write(".gitignore", f"{name}\n")
+    in_git(unlocked)
+    project = unlocked.at(unlocked.root / where)
+    done = project.pikaci("run", "hello")
+    assert done.code == 2
+    assert "git ignores " in done.err
+    assert advised(project, done, name).startswith("git add -f ")
+    project.pikaci("run", "hello").passed()
+
+
+@pytest.mark.parametrize("name", ["flake.nix", "command.nix"])
+@pytest.mark.parametrize("make", [untracked, outside_git])
+def test_a_private_file_of_the_flake_is_named(unlocked: Project, name: str, make: object) -> None:
+    assert callable(make)
+    make(unlocked)
+    unlocked.path(name).chmod(0o600)
+    done = unlocked.pikaci("run", "hello")
+    assert done.code == 2
+    advised(unlocked, done, "so it is not in the snapshot")
+    unlocked.pikaci("run", "hello").passed()
+
+
+def test_an_untracked_flake_that_git_overlooks_is_named(unlocked: Project) -> None:
+    unlocked.tree.init()
+    unlocked.tree.git("config", "status.showUntrackedFiles", "no")
+    unlocked.tree.git("add", "command.nix", "pikaci-lib")
+    done = unlocked.pikaci("targets")
+    assert "git does not track flake.nix" in done.err
+    assert advised(unlocked, done, "so it is not in the snapshot") == "git add flake.nix"
+    unlocked.pikaci("run", "hello").passed()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_a_repository_of_somebody_else_is_trusted_by_gits_own_command(project: Project) -> None:
+    for path in (project.root, *project.root.rglob("*")):
+        os.lchown(path, 12345, 12345)
+    mine = project.with_env(GIT_CONFIG_GLOBAL=str(project.root.parent / "gitconfig"))
+    done = mine.pikaci("run", "hello")
+    assert "detected dubious ownership" in done.refused(2)
+    assert "safe.directory" in advised(mine, done, "if you trust it")
+    mine.pikaci("run", "hello").passed()
