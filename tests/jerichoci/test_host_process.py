@@ -199,6 +199,32 @@ async def test_a_read_only_workspace_refuses_writes(runner: Runner) -> None:
     assert run.job("a").execution["workspace"] == "read_only"
 
 
+@pytest.mark.parametrize("mapped", [True, False])
+async def test_all_of_a_workspace_is_the_jobs_users(
+    runner: Runner, held: str, monkeypatch: pytest.MonkeyPatch, *, mapped: bool
+) -> None:
+    async def none(*_: object) -> None:
+        return None
+
+    if not mapped:
+        monkeypatch.setattr("jerichoci.placement.local.own_snapshots", none)
+    command = """
+        set -e
+        find . ! -user "$(id -u)" -o ! -group "$(id -g)"
+        cd src; git init -q .; git add main; git status --short
+        chmod 700 main; ./main; [ -O ../README ]; ln main other
+    """
+    run = await runner.run(job("a", command))
+    assert held
+    assert run.said("a") == ["A  main", "from main"]
+
+
+async def test_a_read_only_workspace_is_the_jobs_users_too(runner: Runner) -> None:
+    command = 'find . ! -user "$(id -u)"; cat README'
+    run = await runner.run(job("a", command, writable_workspace=False))
+    assert run.said("a") == ["hello"]
+
+
 async def test_nothing_is_left_in_scratch(runner: Runner, held: str) -> None:
     run = await runner.run(job("a", "mkdir -p x/y; touch x/y/z; chmod 0 x"))
     assert held

@@ -43,6 +43,7 @@ MODULES = (
     "git.py",
     "gueststore.py",
     "guestviews.py",
+    "idmap.py",
     "ids.py",
     "layout.py",
     "lines.py",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import weakref
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
 from jerichoci import artifacts, process, slots
-from jerichoci.confinement import Confinement, probe
+from jerichoci.confinement import Confinement, own_snapshots, probe
 from jerichoci.ending import Report
 from jerichoci.environment import host_environment, job_path
 from jerichoci.errors import UsageError
@@ -171,9 +172,17 @@ class LocalPlacement:
     async def confinement(self) -> Confinement:
         """What this machine's kernel gives to hold a job."""
         if self._probing is None:
-            scratch = self._layout.slots / f"probe-{os.urandom(4).hex()}"
-            self._probing = asyncio.ensure_future(probe(self, scratch))
+            self._probing = asyncio.ensure_future(self._probe())
         return await asyncio.shield(self._probing)
+
+    async def _probe(self) -> Confinement:
+        scratch = self._layout.slots / f"probe-{os.urandom(4).hex()}"
+        found = await probe(self, scratch)
+        snapshots = await own_snapshots(self._layout.snapshots) if found.overlay else None
+        if snapshots is None:
+            return found
+        weakref.finalize(self, os.close, snapshots)
+        return found.entering(f"/proc/{os.getpid()}/fd/{snapshots}", self.state_root)
 
     def slot(self, wanted: Resources, macos_vms: int = 0) -> AbstractAsyncContextManager[None]:
         """Hold what a job takes of this machine."""

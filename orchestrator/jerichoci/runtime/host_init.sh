@@ -13,7 +13,9 @@
 case $1 in
   overlay)
     mount -t overlay overlay \
-      -o "lowerdir=$3,upperdir=$4/upper,workdir=$4/work$5" "$4/workspace" ;;
+      -o "lowerdir=$3,upperdir=$4/upper,workdir=$4/work$5" "$4/workspace" &&
+      # A root's snapshot that is still the guests' user's: see `idmap`.
+      { [ -O "$3" ] || chown -hR 0:0 "$4/workspace"; } ;;
   read_only)
     mount --bind "$3" "$4/workspace" && mount -o remount,bind,ro "$4/workspace" ;;
 esac || exit 125
