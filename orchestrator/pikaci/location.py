@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from jerichoci.errors import UsageError
+from jerichoci.errors import PikaciError, UsageError
 from jerichoci.layout import StateLayout
 
 LANES_FILE = Path("ci/forge-lanes.toml")
@@ -81,6 +82,17 @@ def state_layout(state_root: str | None, source: SourceTree | None, name: str = 
         raise UsageError("no state root is known", "give one with --state-root")
     identity = name or str(source.root if source else "")
     return StateLayout(state_home() / slug(identity))
+
+
+def state_option(state: StateLayout) -> str:
+    """What a command needs for these records: nothing, where it finds them by itself."""
+    given = os.environ.get("PIKACI_STATE_ROOT")
+    try:
+        if state == state_layout(given, None if given else find_source(None)):
+            return ""
+    except PikaciError:
+        pass
+    return f" --state-root {shlex.quote(str(state.root))}"
 
 
 def state_home() -> Path:

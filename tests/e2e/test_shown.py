@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -151,6 +152,22 @@ def test_every_failed_job_is_named_at_the_end_with_its_log(
     assert one.endswith(f"exited with 3: pikaci logs {run_id} --job one")
     assert two.endswith(f"did not end within 1 s: pikaci logs {run_id} --job two")
     assert "--job three" not in end
+
+
+def test_each_command_that_is_named_at_the_end_works_as_it_is(project: Project) -> None:
+    records = project.state.with_name("other place")
+    flags = ("--state-root", str(records), "--keep", "on-failure")
+    for target, count in (("several", 5), ("endless", 3)):
+        end = project.pikaci("run", target, *flags).err.splitlines()
+        said = [line.partition(": pikaci ")[2] for line in end if ": pikaci " in line]
+        assert len(said) == count
+        for words in map(shlex.split, said):
+            done = project.pikaci(*words, *(["--", "true"] if words[0] == "shell" else []))
+            assert done.code == (1 if words[0] == "rerun" else 0), done
+    usual = project.pikaci("run", "endless").err
+    assert "--state-root" not in usual
+    elsewhere = project.at(project.root.parent).pikaci("run", "endless", "--flake", "repo").err
+    assert "--state-root" not in elsewhere
 
 
 @pytest.mark.parametrize("flags", [(), ("-L",)])

@@ -46,6 +46,17 @@ def test_of_much_the_beginning_and_the_end_are_shown(tmp_path: Path) -> None:
     assert shown == [*first, "... 975 lines ...", *last]
 
 
+def test_of_very_much_the_lines_between_are_counted_all_the_same(tmp_path: Path) -> None:
+    text = "".join(f"{n:0100}\n" for n in range(50_000))
+    for log in ({"host": HOST_LOG, "guest": text}, {"host": HOST_LOG + text}):
+        shown = tail(tmp_path / str(len(log)), **log)
+        assert [int(line) for line in shown if line[0] == "0"] == [
+            *range(5),
+            *range(49_980, 50_000),
+        ]
+        assert shown[5] == "... 49975 lines ..."
+
+
 def test_nothing_is_left_out_of_what_is_short(tmp_path: Path) -> None:
     lines = [f"{n}" for n in range(25)]
     assert tail(tmp_path, host=HOST_LOG + "\n".join(lines)) == lines

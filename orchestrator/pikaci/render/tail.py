@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.ids import is_id
 from jerichoci.lines import LineSplitter
-from jerichoci.log import read_log
+from jerichoci.log import log_metadata, read_log
 from jerichoci.status import PhaseName
 from pikaci.screen import shown
 
@@ -50,6 +50,17 @@ class Log:
         self._offset = chunk.next_offset
         return list(self._heard(self._lines.feed(chunk.data))) if chunk.data else None
 
+    def skip(self) -> int:
+        """Go on near the log's end; how many lines that passes over."""
+        passed = 0
+        end = log_metadata(self._job_id, "", self.path).bytes - CHUNK_BYTES
+        while self._offset < end:
+            chunk = read_log(self.path, self._offset, min(CHUNK_BYTES, end - self._offset))
+            passed += chunk.data.count(b"\n")
+            self._offset = chunk.next_offset
+            self._lines = LineSplitter()
+        return passed
+
     def rest(self) -> Iterator[Said]:
         """All that is there, and is not read yet."""
         while (said := self.step()) is not None:
@@ -76,10 +87,14 @@ def excerpt(directory: Path, job_id: str, speaker: str) -> Iterator[str]:
         first: list[str] = []
         last: deque[str] = deque(maxlen=LAST_LINES)
         count = 0
-        for who, line in Log(directory / name, job_id).rest():
+        log = Log(directory / name, job_id)
+        for who, line in log.rest():
             if who == speaker:
                 count += 1
                 (first if count <= FIRST_LINES else last).append(line)
+                if count == FIRST_LINES and speaker == job_id:
+                    # There may be gigabytes before the last lines.
+                    count += log.skip()
         if count:
             break
     yield from map(_cut, first)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jerichoci.status import CauseCode, Outcome, Status
+from pikaci.location import state_option
 from pikaci.render.tail import excerpt
 
 if TYPE_CHECKING:
@@ -80,22 +81,23 @@ def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
         yield f"host {host} was passed over: {reason}"
     yield f"record {state.run(run.run_id).root}"
     if run.status is Status.FAILED:
-        yield from _failed_jobs(state, run)
-        yield f"again on the same snapshot: pikaci rerun {run.run_id} --failed"
+        option = state_option(state)
+        yield from _failed_jobs(state, run, option)
+        yield f"again on the same snapshot: pikaci rerun {run.run_id} --failed{option}"
     if run.partial:
         left = [job.id for job in run.jobs if is_left_out(job)]
         yield f"partial: {len(run.jobs) - len(left)} of {len(run.jobs)} jobs were asked for"
 
 
-def _failed_jobs(state: StateLayout, run: RunRecord) -> Iterator[str]:
+def _failed_jobs(state: StateLayout, run: RunRecord, option: str) -> Iterator[str]:
     bad = [job for job in run.jobs if job.status is Status.FAILED]
     if not bad:
-        yield f"all of it: pikaci logs {run.run_id}"
+        yield f"all of it: pikaci logs {run.run_id}{option}"
     for job in bad:
         what = f"job {job.id} {job_end(job)}" if len(bad) > 1 else "all of it"
-        yield f"{what}: pikaci logs {run.run_id} --job {job.id}"
+        yield f"{what}: pikaci logs {run.run_id} --job {job.id}{option}"
         if (state.run(run.run_id).scratch / f"{job.id}-{job.attempt}").is_dir():
-            yield f"what it ran in is kept: pikaci shell {run.run_id} {job.id}"
+            yield f"what it ran in is kept: pikaci shell {run.run_id} {job.id}{option}"
 
 
 def is_left_out(job: JobRecord) -> bool:
