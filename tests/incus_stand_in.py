@@ -124,6 +124,8 @@ class StandIn:
     )
     pools: dict[str, str] = field(default_factory=lambda: {"fast": "btrfs"})
     networks: set[str] = field(default_factory=lambda: {"br0"})
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    """Kinds and states."""
     images: dict[str, str] = field(
         default_factory=lambda: {ALIASES[kind]: kind for kind in ALIASES}
     )
@@ -212,6 +214,7 @@ class StandIn:
         pool, _, fingerprint = name.partition("/volumes/image/")
         known: dict[str, dict[str, Any]] = {
             "": {"": self._server()},
+            "warnings": {"": [{"type": kind, "status": word} for kind, word in self.warnings]},
             "operations": {f"{key}/wait": row for key, row in self._operations.items()},
             "projects": {key: {} for key in self.projects},
             "profiles": {"default": {"devices": self.profile}} if self.profile else {},

@@ -64,8 +64,9 @@ setuid bit, keeps off other file systems, and prints nothing. Of the variables i
 
 result.json: schema_version, status, exit_code (null after a signal), signal (its number, or null),
 oom_kills (the processes that the kernel killed meanwhile for want of memory; only where there were
-any), started_at, finished_at, message. status is passed, failed, timed_out, or error: the command
-never ran, or the runner was told to stop (by TERM).
+any), memory_limited (false, only in a container whose memory nothing limits), started_at,
+finished_at, message. status is passed, failed, timed_out, or error: the command never
+ran, or the runner was told to stop (by TERM).
 
 events.jsonl: one object a line with event, schema_version, ts. event is runner_started (contract,
 pid), store_ready (store: overlay | bind), workspace_ready (workspace), command_started (pid),
@@ -141,6 +142,9 @@ PR_SET_CHILD_SUBREAPER = 36
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 MNT_DETACH = 2
+OLD_MEMORY_FILES = "memory.oom_control", "memory.limit_in_bytes"
+MEMORY_FILES = "memory.events", "memory.max"
+NO_LIMIT_BYTES = 1 << 60
 CLONE_NEWNS = 0x20000
 SENDFILE_BYTES = 1 << 30
 COPY_BYTES = 1024 * 1024
@@ -582,8 +586,13 @@ def _mount_overlay(snapshot: str, directory: str, user: User) -> None:
     options = f"lowerdir={snapshot},upperdir={upper},workdir={work}"
     # In a user namespace trusted.* attributes are out of reach, and without any attributes of its
     # own an overlay can't replace a directory.
-    owned = _read("/proc/self/uid_map").split() != ["0", "0", "4294967295"]
-    _mount("overlay", snapshot, "overlay", 0, f"{options},userxattr" if owned else options)
+    options += ",userxattr" if _is_container() else ""
+    _mount("overlay", snapshot, "overlay", 0, options)
+
+
+def _is_container() -> bool:
+    """Whether the guest is a user namespace of its host."""
+    return _read("/proc/self/uid_map").split() != ["0", "0", "4294967295"]
 
 
 def _mount(source: str, target: str, kind: str, flags: int, options: str) -> None:
@@ -930,63 +939,68 @@ def _copy(source: int, file: int) -> str:
     return trouble
 
 
-class OomKills:
-    """How many processes of this guest the kernel has killed for want of memory from now on."""
-
-    def __init__(self, paths: Paths) -> None:
-        self._file = -1
-        try:  # noqa: SIM105 - that import costs start-up
-            self._file = _open_memory_events(paths)
-        except (LookupError, OSError, StartError):
-            pass  # none is mounted, or can be
-        self._before = self._count()
-
-    def number(self) -> int:
-        """So many; 0 where the kernel counts none."""
-        return self._count() - self._before
-
-    def _count(self) -> int:
-        if self._file < 0:
-            return 0
-        words = os.pread(self._file, 4096, 0).split()
-        return int(words[words.index(b"oom_kill") + 1]) if b"oom_kill" in words else 0
-
-
-def _open_memory_events(paths: Paths) -> int:
-    """Open the file of the runner's own control group that counts what was killed.
+class Memory:
+    """What the kernel does about this guest's memory: its control groups say so.
 
     A guest need not have the groups mounted. They are mounted for a moment then.
     """
-    groups = {}
-    for line in _read("/proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        groups.update(dict.fromkeys(controllers.split(","), path))
-    is_old = "memory" in groups
-    here = groups["memory" if is_old else ""]
-    name, kind = ("memory.oom_control", "cgroup") if is_old else ("memory.events", "cgroup2")
-    top = "/sys/fs/cgroup/memory" if is_old else "/sys/fs/cgroup"
-    if os.path.exists(f"{top}/cgroup.procs"):
-        return _open_nearest(top, here, name)
-    top = paths.at("/run/pikaci-cgroup")
-    os.makedirs(top, 0o700, exist_ok=True)
-    _mount("cgroup", top, kind, 0, "memory" if is_old else "")
-    try:
-        return _open_nearest(top, here, name)
-    finally:
-        import ctypes
 
-        ctypes.CDLL(None).umount2(os.fsencode(top), MNT_DETACH)
-        os.rmdir(top)
+    def __init__(self, paths: Paths) -> None:
+        self._events = -1
+        self._is_limited = True
+        try:  # noqa: SIM105 - that import costs start-up
+            self._look(paths)
+        except (LookupError, OSError, StartError):
+            pass  # no groups are mounted, or can be
+        self._kills_before = self._kills()
 
+    def found(self) -> dict[str, Any]:
+        """What a result has of it."""
+        kills = self._kills() - self._kills_before
+        values: dict[str, Any] = {"oom_kills": kills} if kills else {}
+        return values if self._is_limited else {**values, "memory_limited": False}
 
-def _open_nearest(top: str, here: str, name: str) -> int:
-    """Open a file of a control group, or of the nearest above that has one."""
-    while True:
+    def _kills(self) -> int:
+        if self._events < 0:
+            return 0
+        words = os.pread(self._events, 4096, 0).split()
+        return int(words[words.index(b"oom_kill") + 1]) if b"oom_kill" in words else 0
+
+    def _look(self, paths: Paths) -> None:
+        groups = {}
+        for line in _read("/proc/self/cgroup").splitlines():
+            _, controllers, path = line.split(":", 2)
+            groups.update(dict.fromkeys(controllers.split(","), path))
+        is_old = "memory" in groups
+        here = groups["memory" if is_old else ""]
+        kind, where = ("cgroup", "/memory") if is_old else ("cgroup2", "")
+        if os.path.exists(f"/sys/fs/cgroup{where}/cgroup.procs"):
+            self._read_groups(f"/sys/fs/cgroup{where}", here, is_old=is_old)
+            return
+        top = paths.at("/run/pikaci-cgroup")
+        os.makedirs(top, 0o700, exist_ok=True)
+        _mount("cgroup", top, kind, 0, "memory" if is_old else "")
         try:
-            return os.open(f"{top}{here}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+            self._read_groups(top, here, is_old=is_old)
+        finally:
+            import ctypes
+
+            ctypes.CDLL(None).umount2(os.fsencode(top), MNT_DETACH)
+            os.rmdir(top)
+
+    def _read_groups(self, top: str, here: str, *, is_old: bool) -> None:
+        """Look into the runner's group and those above, the nearest first."""
+        self._is_limited = not _is_container()
+        events, limit = OLD_MEMORY_FILES if is_old else MEMORY_FILES
+        while True:
+            group = f"{top}{here}"
+            if self._events < 0 and os.path.exists(f"{group}/{events}"):
+                self._events = os.open(f"{group}/{events}", os.O_RDONLY | os.O_CLOEXEC)
+            if os.path.exists(f"{group}/{limit}"):
+                value = _read(f"{group}/{limit}").strip()
+                self._is_limited |= value.isdecimal() and int(value) < NO_LIMIT_BYTES
             if here in {"", "/"}:
-                raise
+                return
             here = here.rpartition("/")[0]
 
 
@@ -1113,7 +1127,7 @@ def run(job: Job, paths: Paths, records: Records) -> None:
         user = find_user(job.user, as_root=job.as_root)
         log = Log(_open_artifacts(paths, user), user)
         waiter = Waiter()
-        oom_kills = OomKills(paths)
+        memory = Memory(paths)
         if job.store:
             records.event("store_ready", store=show_store(paths, job.store))
         workspace = prepare_workspace(paths, user, writable=job.writable)
@@ -1128,9 +1142,7 @@ def run(job: Job, paths: Paths, records: Records) -> None:
     except Exception as error:  # noqa: BLE001 - whatever happens ends in a result
         values = {"status": "error", "exit_code": None, "signal": None, "message": str(error)}
     else:
-        values = describe(end, job)
-        if number := oom_kills.number():
-            values["oom_kills"] = number
+        values = {**describe(end, job), **memory.found()}
     records.event("command_finished", status=values["status"], exit_code=values["exit_code"])
     records.result({**values, "started_at": started_at, "finished_at": timestamp()})
 

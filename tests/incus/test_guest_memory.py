@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,7 @@ TARGETS = """
     worker.command = "python3 -c 'bytearray(200 << 20)' || exit 3";
     late = { command = "python3 -c 'bytearray(200 << 20)'; sleep 60"; timeoutSecs = 3; };
     copes.command = "python3 -c 'bytearray(200 << 20)' || echo so what";
+    unlimited = { command = "true"; resources = { }; };
     killed = { command = "kill -KILL $$"; resources.memoryMib = 512; };
   };
 """
@@ -34,7 +36,11 @@ def jobs(incus_server: IncusServer, tmp_path_factory: pytest.TempPathFactory) ->
     project = make_project(tmp_path_factory.mktemp("memory"), incus_server, TARGETS)
     done = project.pikaci("run", "jobs", "--output", "json")
     assert done.code == 1, done
-    return {row["id"]: row for row in done.json["jobs"]}
+    results = {
+        path.parts[-5]: json.loads(path.read_bytes())
+        for path in project.run_dir().glob("jobs/*/attempts/1/artifacts/result.json")
+    }
+    return {row["id"]: {**row, "result": results[row["id"]]} for row in done.json["jobs"]}
 
 
 @pytest.mark.parametrize("name", ["alone", "in-a-shell", "as-root", "shell"])
@@ -60,3 +66,9 @@ def test_other_ends_are_not_laid_to_memory(jobs: dict[str, Json]) -> None:
     assert jobs["copes"]["status"] == "passed"
     assert jobs["killed"]["exit_code"] == 137
     assert "memory" not in jobs["killed"]["message"]
+
+
+def test_a_runner_says_where_nothing_limits_its_memory(jobs: dict[str, Json]) -> None:
+    unlimited = {name for name, job in jobs.items() if job["result"].get("memory_limited") is False}
+    assert unlimited == {"unlimited"}
+    assert [note for job in jobs.values() for note in job["notes"]] == []

@@ -248,7 +248,7 @@ REFUSALS: dict[str, tuple[Callable[[StandIn], None], dict[str, Any], str, str]] 
         no_image,
         {},
         "project pikaci of Incus has no image pikaci/dev (role dev, container)",
-        "`pikaci image import dev` builds and imports the role's package",
+        "`pikaci image import dev` builds the role's `package`, if it has one",
     ),
     "image of another type": (
         other_type,

@@ -44,6 +44,7 @@ class FakeIncus:
     pools: dict[str, str] = field(default_factory=lambda: {"fast": "btrfs", "slow": "dir"})
     free: int | None = 5 * GIB
     stored: StoredImage | None = None
+    unlimited: bool | None = False
     bridges: tuple[Network, ...] = (
         Network("incusbr0", "bridge", is_managed=True),
         Network("br0", "bridge", is_managed=False),
@@ -54,6 +55,11 @@ class FakeIncus:
         if self.error:
             raise self.error
         return Server("6.0.4", self.drivers, self.trusted)
+
+    def ignores_memory_limits(self) -> bool:
+        if self.unlimited is None:
+            raise IncusError("Incus: not allowed")
+        return self.unlimited
 
     def project_config(self) -> dict[str, str] | None:
         return self.config if self.project in self.projects else None
@@ -156,6 +162,14 @@ async def test_a_slow_or_full_pool_is_noted() -> None:
     assert "disk" in (found["pool space"].hint or "")
     assert "pool space" not in await look(FakeIncus(free=None))
     assert "incus storage set fast" in ((await look(FakeIncus(free=1)))["pool space"].hint or "")
+
+
+async def test_memory_that_is_not_limited_is_noted() -> None:
+    found = (await look(FakeIncus(unlimited=True)))["guest memory"]
+    assert found.status == "note"
+    assert "`resources.memoryMib` is no limit" in found.text
+    for unlimited in (False, None):
+        assert "guest memory" not in await look(FakeIncus(unlimited=unlimited))
 
 
 @pytest.mark.parametrize("free", [0, 10 * 2**20])

@@ -173,6 +173,9 @@ class Incus(Protocol):
     def project_config(self) -> Mapping[str, str] | None:
         """The project's configuration; None if there is no such project."""
 
+    def ignores_memory_limits(self) -> bool:
+        """Whether the host has no way to limit a container's memory, and Incus goes on without."""
+
     def create(self, spec: InstanceSpec, deadline_secs: float) -> None:
         """Create an instance and start it, in one request; it runs afterwards.
 

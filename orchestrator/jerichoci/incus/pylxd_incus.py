@@ -65,6 +65,8 @@ START_SECS = 5.0
 """What can't be started for so long, with nobody at it, a daemon that was killed half made."""
 REMOVAL_PAUSE_SECS = 0.05
 ALIAS_ATTEMPTS = 3
+NO_MEMORY_GROUP = "cgroup memory controller"
+"""In the kind of a warning about what the host lacks."""
 FAILURE = 400
 SUCCESS = 200
 NO_PROGRAM = "Command not found"
@@ -101,6 +103,12 @@ class PylxdIncus:
         """The project's configuration."""
         found = self._find(f"projects/{quote(self.project, safe='')}")
         return None if found is None else found.get("config") or {}
+
+    def ignores_memory_limits(self) -> bool:
+        """Whether the host has no way to limit a container's memory."""
+        rows = self._get("warnings", recursion="1")
+        found = [row["type"].lower() for row in rows if row["status"] != "resolved"]
+        return any(NO_MEMORY_GROUP in kind for kind in found)
 
     def create(self, spec: InstanceSpec, deadline_secs: float) -> None:
         """Create an instance and start it."""

@@ -66,6 +66,8 @@ class Finish:
     stopped: bool = False
     signal: int | None = None
     """The signal that ended it, if it is known to have been one."""
+    memory_limited: bool = True
+    """False if the kernel limits what it uses by no control group."""
     out_of_memory: bool = False
     """Whether the kernel killed something of the job for want of memory."""
 

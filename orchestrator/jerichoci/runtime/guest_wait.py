@@ -153,7 +153,11 @@ def _finish(result: dict[str, object]) -> Finish:
         InfrastructureError: it never ran, or the result is none.
     """
     killed = result.get("oom_kills")
-    return replace(_end_of(result), out_of_memory=isinstance(killed, int) and killed > 0)
+    return replace(
+        _end_of(result),
+        out_of_memory=isinstance(killed, int) and killed > 0,
+        memory_limited=result.get("memory_limited") is not False,
+    )
 
 
 def _end_of(result: dict[str, object]) -> Finish:

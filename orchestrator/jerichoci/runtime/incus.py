@@ -205,7 +205,13 @@ class IncusGuest:
         self._is_pressing = stop.is_pressing
         log = self._attempt.directory / "guest.log"
         following = self._placement.following(self._outbox, log)
-        return await GuestWait(self, self._execute.timeout_secs).finish(following, stop)
+        finish = await GuestWait(self, self._execute.timeout_secs).finish(following, stop)
+        if self._execute.resources.memory_mib and not finish.memory_limited:
+            self._attempt.notes.append(
+                f"{self._execute.resources.memory_mib} MiB (`resources.memoryMib`) were no limit:"
+                " Incus can limit no memory on this host (`pikaci doctor`)"
+            )
+        return finish
 
     async def stop_job(self) -> None:
         """Tell the runner."""

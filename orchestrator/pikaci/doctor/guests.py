@@ -61,9 +61,24 @@ async def findings_of(incus: Incus, site: IncusSite, wanted: Wanted) -> list[Fin
         findings += await in_thread(lambda: _place(incus, site, wanted))
         findings += await _images(incus, wanted)
         findings.append(await in_thread(_bridges, incus))
+        findings += await in_thread(limit_findings, incus)
     except PikaciError as error:
         findings.append(trouble("incus", error, "its log says more", needed=needed))
     return [*findings, vm_finding(server, needed=wanted.has_vms)]
+
+
+def limit_findings(incus: Incus) -> list[Finding]:
+    """Whether guests' memory is limited."""
+    from jerichoci.incus.api import IncusError
+
+    try:
+        if not incus.ignores_memory_limits():
+            return []
+    except IncusError:
+        return []  # not everybody may ask
+    text = "Incus can limit no container's memory here: `resources.memoryMib` is no limit"
+    hint = "give Incus the kernel's memory controller (`cat /sys/fs/cgroup/cgroup.controllers`)"
+    return [note("guest memory", text, hint)]
 
 
 async def disk_findings(placement: Placement, wanted: Wanted) -> list[Finding]:

@@ -330,7 +330,7 @@ async def _look_into_incus(
     from jerichoci.plan import Image
     from jerichoci.runtime.guest_survey import survey
     from jerichoci.runtime.incus_check import Where, check_image, check_place, check_project
-    from pikaci.doctor.guests import disk_findings
+    from pikaci.doctor.guests import disk_findings, limit_findings
 
     incus = await placement.incus()
     site, where = placement.incus_site(), Where(placement.host)
@@ -343,6 +343,7 @@ async def _look_into_incus(
     await in_thread(check_place, incus, seen, site, needs, where)
     findings.append(ok("incus profile", f"{site.profile}, pool {seen.pool}"))
     findings += await disk_findings(placement, wanted)
+    findings += await in_thread(limit_findings, incus)
     for role in wanted.images:
         image = Image.model_validate(
             {"role": role.role, "alias": role.alias, "instance_type": role.instance_type}

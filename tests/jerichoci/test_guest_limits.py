@@ -1,0 +1,52 @@
+"""Guests whose memory nothing limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from incus_jobs import guest_job, run_guests
+from jerichoci.incus.pylxd_incus import PylxdIncus
+from jerichoci.plan import Resources
+from jerichoci.status import Status
+
+if TYPE_CHECKING:
+    from incus_stand_in import StandIn
+    from runner import Runner
+
+MISSING = "Couldn't find the CGroup memory controller"
+
+
+@pytest.mark.parametrize(
+    ("declared", "said", "count"),
+    [(512, False, 1), (None, False, 0), (512, True, 0), (512, "no", 0)],
+)
+async def test_a_declared_limit_that_is_none_is_noted_in_the_record(
+    runner: Runner, stand_in: StandIn, declared: int | None, said: object, count: int
+) -> None:
+    stand_in.job = lambda started: started.end(memory_limited=said)
+    job = guest_job("a", resources=Resources(memory_mib=declared))
+    ended = await run_guests(runner, job)
+    assert ended.record.status is Status.PASSED
+    notes = ended.job("a").notes
+    assert len(notes) == count
+    assert all("512 MiB (`resources.memoryMib`) were no limit" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("warnings", "ignores"),
+    [
+        ([], "no"),
+        ([(MISSING, "new")], "yes"),
+        ([(MISSING, "acknowledged")], "yes"),
+        ([(MISSING, "resolved")], "no"),
+        ([("Couldn't find the CGroup blkio.weight", "new")], "no"),
+    ],
+)
+def test_incus_says_whether_it_ignores_limits(
+    stand_in: StandIn, warnings: list[tuple[str, str]], ignores: str
+) -> None:
+    stand_in.warnings = warnings
+    found = PylxdIncus(stand_in.socket, "pikaci").ignores_memory_limits()
+    assert found is (ignores == "yes")
