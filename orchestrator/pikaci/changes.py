@@ -5,6 +5,10 @@
 - The same holds for the working tree: what it did since it left REV, commits, edits and untracked
   files together; ignored files don't count, as they aren't part of a snapshot.
 - A renamed file is two: the old path and the new one. A removed file has changed.
+- A submodule has changed when its commit has, or in a working tree anything in it, whatever git is
+  told to ignore. It is told as `PATH` and as `PATH/`, so that `PATH/**` matches.
+- A file that git was told to overlook (assume-unchanged, skip-worktree) has changed like others,
+  but one that a sparse checkout leaves out has not.
 - Paths are relative to the directory asked about and lie below it, as do lane globs. Bytes that
   aren't UTF-8 are kept as surrogates.
 - Nothing is written: the index that git refreshes is a copy.
@@ -21,30 +25,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.git import GITLINK_MODE, Git, git_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jerichoci.process import Completed
 
-GIT_DEADLINE_SECS = 120.0
-"""Far more than a difference of 100,000 files takes; a network file system may need it."""
-
-_DIFF_FLAGS = ("--name-only", "-z", "--no-renames", "--no-ext-diff", "--relative")
-_UNTRACKED = ("ls-files", "-z", "--others", "--exclude-standard")
-# Set by git around hooks and aliases; they would point at another repository or index.
-_LOCATION_VARIABLES = frozenset(
-    (
-        "GIT_DIR",
-        "GIT_WORK_TREE",
-        "GIT_INDEX_FILE",
-        "GIT_PREFIX",
-        "GIT_COMMON_DIR",
-        "GIT_NAMESPACE",
-        "GIT_OBJECT_DIRECTORY",
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    )
+# Plumbing: what a user sets for `git diff` does not reach it, but what is set for submodules.
+_DIFF_FLAGS = (
+    "-r",
+    "--raw",
+    "-z",
+    "--no-renames",
+    "--ignore-submodules=none",
+    "--relative",
+    "-O/dev/null",
 )
+_UNTRACKED = ("ls-files", "-z", "--others", "--exclude-standard")
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ async def changed_between(repo: Path, base: str, head: str) -> ChangeSet:
     """
     base_id, head_id = await resolve(repo, base), await resolve(repo, head)
     start = await _merge_base(repo, base_id, head_id)
-    differing = await _listed(repo, "diff", *_DIFF_FLAGS, start, head_id, "--")
+    differing = await _differing(repo, "diff-tree", *_DIFF_FLAGS, start, head_id)
     return ChangeSet(base_id, head_id, _sorted(differing))
 
 
@@ -80,7 +78,8 @@ async def changed_since(repo: Path, rev: str) -> ChangeSet:
     start = await _merge_base(repo, base_id, head_id)
     with tempfile.TemporaryDirectory(prefix="pikaci-index-") as scratch:
         index = await _copied_index(repo, Path(scratch))
-        differing = await _listed(repo, "diff", *_DIFF_FLAGS, start, "--", index=index)
+        await _show_all(repo, index)
+        differing = await _differing(repo, "diff-index", *_DIFF_FLAGS, start, "--", index=index)
         untracked = await _listed(repo, *_UNTRACKED, index=index)
     return ChangeSet(base_id, None, _sorted([*differing, *untracked]))
 
@@ -122,11 +121,6 @@ async def file_at(repo: Path, rev: str, path: str) -> bytes | None:
     return None
 
 
-def git_environment() -> dict[str, str]:
-    """This process's environment, without what would point git at another repository."""
-    return {name: value for name, value in os.environ.items() if name not in _LOCATION_VARIABLES}
-
-
 async def _check_repository(repo: Path) -> None:
     done = await _git(repo, "rev-parse", "--git-dir")
     if not done.ok:
@@ -161,6 +155,32 @@ async def _copied_index(repo: Path, scratch: Path) -> Path:
     return copy
 
 
+async def _show_all(repo: Path, index: Path) -> None:
+    """Have git look at each file again, those too that it was told to overlook.
+
+    A file that a sparse checkout leaves out stays overlooked: it has not changed.
+    """
+    top = (await _git(repo, "rev-parse", "--show-toplevel")).stdout.removesuffix(b"\n")
+    flags = await _listed(repo, "ls-files", "--full-name", "-v", "-z", ":/", index=index)
+    overlooked = [flag[2:] for flag in flags if flag[0] in "Ss" or flag[0].islower()]
+    names = [name for name in overlooked if os.path.lexists(os.path.join(os.fsdecode(top), name))]  # noqa: PTH118 - names may be any bytes
+    for flag in ("--no-assume-unchanged", "--no-skip-worktree") if names else ():
+        listing = b"".join(os.fsencode(name) + b"\0" for name in names)
+        argv = ("update-index", flag, "-z", "--stdin")
+        await _git(Path(os.fsdecode(top)), *argv, index=index, stdin=listing)
+    await _git(repo, "update-index", "-q", "--refresh", index=index)
+
+
+async def _differing(repo: Path, *args: str, index: Path | None = None) -> list[str]:
+    """The names in a raw difference; a submodule has a second one, for globs of what is in it."""
+    fields = await _listed(repo, *args, index=index)
+    names = []
+    for meta, name in zip(fields[::2], fields[1::2], strict=True):
+        is_submodule = GITLINK_MODE in meta.lstrip(":").split()[:2]
+        names += [name, f"{name}/"] if is_submodule else [name]
+    return names
+
+
 async def _listed(repo: Path, *args: str, index: Path | None = None) -> list[str]:
     done = await _git(repo, *args, index=index)
     if not done.ok:
@@ -169,15 +189,16 @@ async def _listed(repo: Path, *args: str, index: Path | None = None) -> list[str
 
 
 def _failed(done: Completed) -> InfrastructureError:
-    return InfrastructureError(f"`git {done.argv[1]}` failed: {done.reason()}")
+    return git_failure("diff", done)
 
 
 def _sorted(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(paths)))
 
 
-async def _git(repo: Path, *args: str, index: Path | None = None) -> Completed:
-    from jerichoci.process import run
-
-    env = git_environment() | ({"GIT_INDEX_FILE": str(index)} if index else {})
-    return await run(["git", *args], cwd=repo, env=env, deadline_secs=GIT_DEADLINE_SECS)
+async def _git(
+    repo: Path, *args: str, index: Path | None = None, stdin: bytes | None = None
+) -> Completed:
+    # What a partial clone lacks may be fetched: nothing here is a snapshot.
+    git = Git(cwd=repo, index=index, extra={"GIT_NO_LAZY_FETCH": "0"})
+    return await git.run(*args, stdin=stdin)

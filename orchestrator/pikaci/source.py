@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from jerichoci.errors import InfrastructureError, UsageError
-from pikaci.changes import git_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +45,19 @@ _BRANCHES_AND_TAGS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _CREDENTIALS = re.compile(r"(https://)[^/@]*@")
 # The commit's bytes as they are, whatever its .gitattributes ask for.
 _ATTRIBUTES = "* -text -eol -filter -ident -working-tree-encoding\n"
+# Set by git around hooks and aliases; they would point at another repository or index.
+_ELSEWHERE = frozenset(
+    (
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_PREFIX",
+        "GIT_COMMON_DIR",
+        "GIT_NAMESPACE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    )
+)
 _SUBMODULE_MODE = b"160000"
 
 
@@ -300,7 +312,7 @@ class _GitFetch:
 
 async def _quiet_environment() -> dict[str, str]:
     """This environment, without what points git elsewhere or lets it ask."""
-    inherited = git_environment()
+    inherited = {key: value for key, value in os.environ.items() if key not in _ELSEWHERE}
     ssh = inherited.get("GIT_SSH_COMMAND") or await _configured_ssh(inherited) or "ssh"
     return inherited | {
         "GIT_TERMINAL_PROMPT": "0",

@@ -8,6 +8,7 @@ import pytest
 
 from e2e.project import HELLO, Json, Project
 from jerichoci.plan import Plan
+from usertree import UserTree
 
 CLOSED = """
   closed.jobs.it = {
@@ -165,6 +166,26 @@ def test_a_caller_who_says_what_changed_skips_what_it_does_not_concern(
         assert "greeting" in record["message"]
         assert record["filters"] == ["src/**", "*.md"]
         assert record["jobs"][0]["status"] == "skipped"
+
+
+def test_a_submodule_that_git_ignores_is_no_reason_to_skip(laned: Project, tmp_path: Path) -> None:
+    module = UserTree(tmp_path / "module").init()
+    module.write("file", "1")
+    module.commit()
+    laned.tree.git("submodule", "--quiet", "add", module.root.as_uri(), "src/module")
+    laned.tree.git("config", "-f", ".gitmodules", "submodule.src/module.ignore", "all")
+    laned.tree.commit()
+    assert laned.run("hello", "--changed-since", "HEAD")["status"] == "skipped"
+    UserTree(laned.root / "src/module").git("commit", "-q", "--allow-empty", "-m", "bump")
+    record = laned.run("hello", "--changed-since", "HEAD")
+    assert record["status"] == "passed"
+    assert record["changed_files"] == ["src/module", "src/module/"]
+
+
+def test_a_file_that_git_overlooks_is_no_reason_to_skip(laned: Project) -> None:
+    laned.tree.git("update-index", "--assume-unchanged", "src/a")
+    laned.write("src/a", "edited")
+    assert laned.run("hello", "--changed-since", "HEAD")["status"] == "passed"
 
 
 def test_nothing_is_skipped_where_nobody_said_what_changed(laned: Project) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from jerichoci.errors import InfrastructureError, UsageError
 from pikaci.changes import changed_between, changed_since, file_at
+from pikaci.glob import compile_globs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,6 +146,103 @@ async def test_settings_of_the_user_change_nothing(
     monkeypatch.setenv("GIT_INDEX_FILE", "/nowhere/index")
     write(repo, "kept", content="edited")
     assert (await changed_since(repo, "start")).paths == ("kept",)
+
+
+SETTINGS = [
+    ("diff.orderFile", "/dev/null"),
+    ("diff.noprefix", "true"),
+    ("diff.mnemonicPrefix", "true"),
+    ("diff.relative", "true"),
+    ("diff.autoRefreshIndex", "false"),
+    ("diff.ignoreSubmodules", "all"),
+    ("diff.submodule", "log"),
+    ("diff.algorithm", "patience"),
+    ("diff.wsErrorHighlight", "all"),
+    ("diff.dirstat", "lines"),
+    ("diff.x.textconv", "false"),
+    ("diff.x.command", "false"),
+    ("core.quotePath", "true"),
+    ("core.ignoreStat", "true"),
+    ("core.fsmonitor", "true"),
+    ("core.untrackedCache", "true"),
+    ("core.splitIndex", "true"),
+    ("core.preloadIndex", "false"),
+    ("core.pager", "false"),
+    ("color.ui", "always"),
+    ("status.relativePaths", "false"),
+    ("log.showSignature", "true"),
+    ("advice.statusHints", "false"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), SETTINGS)
+async def test_no_setting_of_git_hides_a_change_or_makes_one(
+    repo: Path, name: str, value: str
+) -> None:
+    git(repo, "config", name, value)
+    write(repo, ".gitattributes", content="* diff=x\n")
+    git(repo, "add", ".gitattributes")
+    git(repo, "commit", "-q", "-m", "attributes")
+    git(repo, "tag", "attributes")
+    write(repo, "kept", content="edited")
+    os.utime(repo / "sub/edited", (1, 1))
+    assert (await changed_since(repo, "attributes")).paths == ("kept",)
+    git(repo, "commit", "-q", "-a", "-m", "edit")
+    assert (await changed_between(repo, "attributes", "HEAD")).paths == ("kept",)
+
+
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+async def test_a_file_that_git_was_told_to_overlook_has_changed(repo: Path, flag: str) -> None:
+    git(repo, "update-index", flag, "kept", "sub/edited")
+    before = (repo / ".git/index").read_bytes()
+    write(repo, "kept", content="edited")
+    assert (await changed_since(repo, "HEAD")).paths == ("kept",)
+    assert (repo / ".git/index").read_bytes() == before
+
+
+async def test_what_a_sparse_checkout_leaves_out_has_not_changed(repo: Path) -> None:
+    git(repo, "sparse-checkout", "set", "--no-cone", "/kept")
+    assert not (repo / "sub/edited").exists()
+    assert (await changed_since(repo, "HEAD")).paths == ()
+
+
+IGNORING = [
+    ("config", "diff.ignoreSubmodules", "all"),
+    ("config", "submodule.lib.ignore", "all"),
+    ("config", "--file", ".gitmodules", "submodule.lib.ignore", "all"),
+]
+
+
+@pytest.fixture
+def module(repo: Path, tmp_path: Path) -> Path:
+    """A submodule `lib` of the repository, checked out."""
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q", "-b", "main")
+    commit(other, "file")
+    add = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "lib")
+    git(repo, *add)
+    git(repo, "commit", "-q", "-m", "lib")
+    git(repo, "tag", "lib")
+    return repo / "lib"
+
+
+@pytest.mark.parametrize("setting", IGNORING)
+async def test_a_submodule_that_git_is_told_to_ignore_has_changed(
+    repo: Path, module: Path, setting: tuple[str, ...]
+) -> None:
+    git(repo, *setting)
+    git(repo, "commit", "-q", "--allow-empty", "-a", "-m", "setting")
+    git(repo, "tag", "setting")
+    assert (await changed_since(repo, "setting")).paths == ()
+    write(module, "file", content="edited")
+    assert (await changed_since(repo, "setting")).paths == ("lib", "lib/")
+    commit(module, "file", content="edited")
+    assert (await changed_since(repo, "setting")).paths == ("lib", "lib/")
+    git(repo, "update-index", "--add", "lib")
+    git(repo, "commit", "-q", "--allow-empty", "-m", "bump")
+    assert (await changed_between(repo, "setting", "HEAD")).paths == ("lib", "lib/")
+    assert compile_globs(["lib/**"]).match("lib/")
 
 
 @pytest.mark.parametrize("rev", ["nowhere", "0" * 40, "start:kept", "a b", "HEAD~9"])
