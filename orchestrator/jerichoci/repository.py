@@ -36,7 +36,8 @@ INDEX_PREFIX = "pikaci-index-"
 """Of every index in the git directory, with what lies beside it; none outlives a pruning."""
 
 # Any value but "unspecified" of working-tree-encoding is a setting or an error.
-_ATTRIBUTES = "* -text -filter -ident !working-tree-encoding\n"
+ATTRIBUTES = "* -text -filter -ident !working-tree-encoding\n"
+"""In a repository's `info/attributes`: files have a blob's bytes, whatever .gitattributes say."""
 _SETTINGS = {
     "core.fileMode": "true",
     "core.symlinks": "true",
@@ -180,7 +181,7 @@ async def _make(repository: Repository) -> None:
             section, _, key = name.partition(".")
             config.write(f"[{section}]\n\t{key} = {value}\n")
     (unborn / "info").mkdir(exist_ok=True)
-    (unborn / "info" / "attributes").write_text(_ATTRIBUTES)
+    (unborn / "info" / "attributes").write_text(ATTRIBUTES)
     unborn.rename(repository.path)
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.repository import ATTRIBUTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,8 +44,6 @@ _SHA1_LENGTH = 40
 _REF = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)))[A-Za-z0-9_][A-Za-z0-9_.@+/-]*(?<![./])")
 _BRANCHES_AND_TAGS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _CREDENTIALS = re.compile(r"(https://)[^/@]*@")
-# The commit's bytes as they are, whatever its .gitattributes ask for.
-_ATTRIBUTES = "* -text -eol -filter -ident -working-tree-encoding\n"
 # Set by git around hooks and aliases; they would point at another repository or index.
 _ELSEWHERE = frozenset(
     (
@@ -134,14 +133,23 @@ async def fetch_source(spec: SourceSpec, into: Path) -> FetchedSource:
         InfrastructureError: it can't be reached, or the tool failed.
     """
     env = await _quiet_environment()
-    if shutil.which(FetchedBy.NIX_PREFETCH_GIT):
-        return await _fetch_by_nix(spec, env)
     work = _private_directory(into, f"source-{spec.rev[:12]}-")
     try:
-        return await _GitFetch(spec, work, env).fetch()
+        # Every `git init` below has these attributes, that of nix-prefetch-git too.
+        template = work / "template"
+        (template / "info").mkdir(parents=True)
+        (template / "info" / "attributes").write_text(ATTRIBUTES)
+        env["GIT_TEMPLATE_DIR"] = str(template)
+        if not shutil.which(FetchedBy.NIX_PREFETCH_GIT):
+            fetched = await _GitFetch(spec, work, env).fetch()
+            shutil.rmtree(template)
+            return fetched
+        fetched = await _fetch_by_nix(spec, env)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+    shutil.rmtree(work)
+    return fetched
 
 
 def _private_directory(into: Path, prefix: str) -> Path:
@@ -251,11 +259,8 @@ class _GitFetch:
 
     async def _make_repository(self) -> None:
         object_format = "sha1" if len(self.spec.rev) == _SHA1_LENGTH else "sha256"
-        flags = ("--quiet", "--bare", "--template=", f"--object-format={object_format}")
+        flags = ("--quiet", "--bare", f"--object-format={object_format}")
         await self._git("init", *flags, str(self._repository))
-        attributes = self._repository / "info" / "attributes"
-        attributes.parent.mkdir(exist_ok=True)
-        attributes.write_text(_ATTRIBUTES)
 
     async def _get_commit(self) -> None:
         """Ask for the commit alone; a server that refuses is asked for what it shows."""
