@@ -147,11 +147,9 @@ def dead_record(values: dict[str, Any]) -> dict[str, Any]:
     now = timestamp()
     cause = {"phase": None, "code": CauseCode.OWNER_DIED, "message": MESSAGE, "hint": HINT}
     jobs = [_dead_job(job, now, cause) for job in values["jobs"]]
-    kinds = [job.get("failure_kind") for job in jobs]
-    kind = next((kind for kind in FailureKind if kind in kinds), FailureKind.INFRASTRUCTURE)
     end = {
         "status": Status.FAILED,
-        "failure_kind": kind,
+        "failure_kind": FailureKind.INFRASTRUCTURE,
         "cause": cause,
         "message": MESSAGE,
         "finished_at": now,

@@ -388,6 +388,7 @@ class Engine:
         last = time.monotonic()
         while True:
             await asyncio.sleep(CANCEL_POLL_SECS)
+            self._writer.check()
             if not self._stop.is_set() and self._writer.layout.cancel_request.exists():
                 self._stop.set(StopReason.CANCELLED)
             if time.monotonic() - last >= HEARTBEAT_SECS:

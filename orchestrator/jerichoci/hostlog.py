@@ -47,5 +47,6 @@ class HostLogs:
         try:
             return os.open(directory / "host.log", flags, 0o600)
         except FileNotFoundError:
+            self._run.events.stat()  # else the run's directory was removed, and stays so
             make_private(directory)
             return os.open(directory / "host.log", flags, 0o600)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jerichoci.clock import timestamp
+from jerichoci.errors import InfrastructureError
 from jerichoci.reading import parse, read_file
 
 if TYPE_CHECKING:
@@ -32,19 +33,41 @@ class Sink(Protocol):
 class Journal:
     """The one writer of a run's events."""
 
-    def __init__(self, fd: int, run_id: str, sinks: Sequence[Sink]) -> None:
+    def __init__(self, fd: int, path: Path, run_id: str, sinks: Sequence[Sink]) -> None:
         self._fd = fd
+        self._path = path
         self._run_id = run_id
         self._sinks = list(sinks)
         self._seq = 0
+
+    def check(self) -> None:
+        """See that the file is still where it was.
+
+        Raises:
+            InfrastructureError: it was removed, most likely with all of the run.
+        """
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(self._fd), self._path.stat()):
+                return
+        directory = self._path.parent
+        raise InfrastructureError(
+            f"{self._path if directory.exists() else directory} was removed while the run went on",
+            "leave the directories of runs to `pikaci gc`, and run it again",
+        )
+
+    def stamp(self, event: EventBase) -> EventBase:
+        """The event as it is the next one."""
+        return event.with_(seq=self._seq, ts=timestamp(), run_id=self._run_id)
 
     def append(self, event: EventBase) -> EventBase:
         """Stamp an event and write it to the file, nowhere else yet.
 
         Raises:
-            OSError: the file can't be written; the event's number stays free.
+            InfrastructureError: the file was removed.
+            OSError: it can't be written; the event's number stays free.
         """
-        stamped = event.with_(seq=self._seq, ts=timestamp(), run_id=self._run_id)
+        self.check()
+        stamped = self.stamp(event)
         write_line(self._fd, stamped.model_dump(mode="json"))
         self._seq += 1
         return stamped
@@ -84,7 +107,7 @@ def open_journal(path: Path, run_id: str, sinks: Sequence[Sink]) -> Iterator[Jou
     """Open the events of a new run."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        yield Journal(fd, run_id, sinks)
+        yield Journal(fd, path, run_id, sinks)
     finally:
         os.close(fd)
 

@@ -19,8 +19,9 @@ from jerichoci.event import EventBase, RunFinished, RunStarted
 from jerichoci.journal import Journal, Sink, open_journal
 from jerichoci.layout import UNBORN_SUFFIX, RunLayout, StateLayout, make_private
 from jerichoci.owner import holding_names, owning
-from jerichoci.record import JobRecord, PreparedOutput, PreparedOutputs, RunRecord
+from jerichoci.record import Cause, JobRecord, PreparedOutput, PreparedOutputs, RunRecord
 from jerichoci.removal import remove_unowned
+from jerichoci.status import CauseCode, FailureKind, Status
 from jerichoci.workspace import remove_tree
 
 if TYPE_CHECKING:
@@ -56,6 +57,14 @@ class RunWriter:
         """Append an event to the journal."""
         self._journal.emit(event)
 
+    def check(self) -> None:
+        """See that the run's directory is still there.
+
+        Raises:
+            InfrastructureError: it was removed.
+        """
+        self._journal.check()
+
     def update(self, **changes: Any) -> None:  # noqa: ANN401 - fields of the record
         """Change the run's record, which is written when the run is over."""
         self.record = self.record.with_(**changes)
@@ -77,9 +86,16 @@ class RunWriter:
     def finish(self, record: RunRecord) -> None:
         """Write the terminal record: event, status.json files, run.json; then tell the sinks.
 
+        Of a run whose directory was removed only the sinks are told.
+
         Raises:
             OSError: there isn't even room for event and run.json.
         """
+        try:
+            self.check()
+        except InfrastructureError as error:
+            self._finish_removed(record, error)
+            return
         self.layout.free_reserve()
         self.record = record
         event = self._journal.append(RunFinished(run=record))
@@ -88,14 +104,24 @@ class RunWriter:
         atomic.write_json(whole, record.model_dump(mode="json"))
         for job in record.jobs:
             if self._written.get(job.id) is not job:
-                with suppress(OSError):
+                with suppress(OSError, InfrastructureError):
                     self._write_status(job)
         whole.rename(self.layout.record)
         self.layout.reserve.unlink(missing_ok=True)
         self._journal.tell(event)
 
+    def _finish_removed(self, record: RunRecord, error: InfrastructureError) -> None:
+        cause = Cause(code=CauseCode.RECORD_REMOVED, message=error.message, hint=error.hint)
+        end = {"status": Status.FAILED, "failure_kind": FailureKind.INFRASTRUCTURE, "cause": cause}
+        self.record = record.with_(**end, message=error.message)
+        if self.layout.record.exists():
+            atomic.write_json(self.layout.record, self.record.model_dump(mode="json"))
+            self.layout.reserve.unlink(missing_ok=True)
+        self._journal.tell(self._journal.stamp(RunFinished(run=self.record)))
+
     def _write_status(self, job: JobRecord) -> None:
         path = self.layout.status(job.id)
+        self.check()
         make_private(path.parent)
         atomic.write_json(path, job.model_dump(mode="json"))
         self._written[job.id] = job

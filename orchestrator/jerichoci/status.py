@@ -68,6 +68,7 @@ class CauseCode(StrEnum):
     INTERNAL_ERROR = "internal_error"
     ENVIRONMENT_FAILED = "environment_failed"
     OWNER_DIED = "owner_died"
+    RECORD_REMOVED = "record_removed"
     CANCELLED = "cancelled"
     FAIL_FAST = "fail_fast"
     FILTERED = "filtered"

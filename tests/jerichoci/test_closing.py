@@ -55,12 +55,16 @@ def test_a_closed_run_has_no_job_that_runs(layout: StateLayout) -> None:
     assert (status["status"], status["failure_kind"]) == ("failed", "infrastructure")
 
 
-def test_a_closed_run_keeps_the_failure_its_jobs_had(layout: StateLayout) -> None:
+def test_a_closed_run_is_infrastructure_and_its_jobs_keep_what_they_had(
+    layout: StateLayout,
+) -> None:
     with writing(layout, plan(job("a"), job("b"))) as writer:
         failure = {"status": Status.FAILED, "failure_kind": FailureKind.TIMEOUT}
         writer.update_job(writer.record.jobs[0].with_(**failure))
     close_dead_run(writer.layout)
-    assert record(writer.layout)["failure_kind"] == "timeout"
+    closed = record(writer.layout)
+    assert closed["failure_kind"] == "infrastructure"
+    assert closed["jobs"][0]["failure_kind"] == "timeout"
 
 
 def test_a_half_written_last_event_is_cut_off(layout: StateLayout) -> None:

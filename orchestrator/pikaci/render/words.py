@@ -76,6 +76,8 @@ def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
     yield f"{run.status}{kind}{', partial,' if run.partial else ''} in {took}{why}"
     if run.cause and run.cause.hint:
         yield run.cause.hint
+    if run.cause and run.cause.code == CauseCode.RECORD_REMOVED:
+        return
     passed_over = [(row.host, row.reason) for job in run.jobs for row in job.passed_over]
     for host, reason in dict.fromkeys(passed_over):
         yield f"host {host} was passed over: {reason}"
