@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from jerichoci.ssh.settings import Settings
 
-STRANGE = "ssh-mldsa44-ed25519@openssh.com"
+STRANGE = "ssh-mldsa44-ed25519"
 
 
 @pytest.fixture(scope="module")
