@@ -201,7 +201,7 @@ class Evaluator:
         if not done.ok:
             raise await self._failure(done, heard)
         for text in heard.warnings:
-            sys.stderr.write(await self._warning(text))
+            _show(await self._warning(text))
         answer: dict[str, Any] = json.loads(done.stdout)
         nix.check_version(answer["nix"])
         return answer
@@ -209,7 +209,7 @@ class Evaluator:
     async def _failure(self, done: process.Completed, heard: _Heard) -> Exception:
         nix.check_version(await nix.version())
         if self.options.show_trace:
-            sys.stderr.writelines(f"{error.text}\n" for error in heard.errors)
+            _show("\n".join(error.text for error in heard.errors))
         error = heard.errors[-1] if heard.errors else None
         raw = error.raw if error else done.reason()
         if MARK in raw:
@@ -239,13 +239,13 @@ class Evaluator:
     async def _warning(self, text: str) -> str:
         """What Nix warns of; of an incomplete lock file only what there is to do about it."""
         if "not writing modified lock file" not in text:
-            return f"{text}\n"
+            return text
         names = [name for name in _ADDED_INPUT.findall(text) if "/" not in name]
         if not names:
             # An input was overridden, as asked.
             return ""
         command = await self.files.lock_command() if self.files else "`nix flake lock`"
-        return f"pikaci: flake.lock pins no {', '.join(names)}; {command} does\n"
+        return f"pikaci: flake.lock pins no {', '.join(names)}; {command} does"
 
 
 class _Heard:

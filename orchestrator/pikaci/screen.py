@@ -60,5 +60,5 @@ def one_line(text: str) -> str:
     """A text for one line: control characters and bytes that aren't UTF-8 are escaped."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in as_utf8(text)
+        for char in as_utf8(text).rstrip()
     )

@@ -245,3 +245,19 @@ def test_names_that_a_job_gives_are_shown_on_one_line(project: Project) -> None:
     project.run("odd")
     lines = project.pikaci("status", "latest").passed().out.splitlines()
     assert lines[-1].endswith("/a\\x1b[2J\\nb")
+
+
+def test_texts_of_the_catalog_are_shown_on_one_line(project: Project) -> None:
+    project.define(r"""
+      odd = let e = builtins.fromJSON ''"\u001b"''; in {
+        description = "a ${e}[2J\nb\n";
+        jobs.it.command = builtins.trace "said ${e}c" "exit 1 # ${e}c";
+      };
+    """)
+    for command in (("targets",), ("plan", "odd")):
+        assert "a \\x1b[2J\\nb\n" in project.pikaci(*command).passed().out
+    assert project.pikaci("plan", "odd").err == "trace: said \n"
+    with TerminalSession(project.argv("run", "odd"), project.root, project.env()) as screen:
+        assert screen.wait() == 1
+    assert "odd  a \\x1b[2J\\nb" in screen.text
+    assert "\x1bc" not in screen.raw

@@ -61,4 +61,4 @@ def test_nothing_else_gets_through(printed: str) -> None:
 
 def test_a_sentence_is_one_line() -> None:
     assert as_utf8("é\udce9\n") == "é\\xe9\n"
-    assert one_line("é\udce9\n\x1b[31m\u2028") == "é\\xe9\\n\\x1b[31m\\u2028"
+    assert one_line(" é\udce9\n\x1b[31m\u2028x\n") == " é\\xe9\\n\\x1b[31m\\u2028x"
