@@ -115,6 +115,8 @@ class StandIn:
     socket: Path
     drivers: str = "lxc | qemu"
     auth: str = "trusted"
+    member: str | None = None
+    """Its name in its cluster."""
     projects: set[str] = field(default_factory=lambda: {"pikaci"})
     profile: dict[str, dict[str, str]] | None = field(
         default_factory=lambda: {
@@ -199,7 +201,8 @@ class StandIn:
             ended["metadata"] = done.metadata
         if fault is None or fault.kind != "forget":
             self._operations[name] = ended
-        return {"type": "async", "operation": f"/1.0/operations/{name}", "metadata": {"id": name}}
+        url = f"/1.0/operations/{name}{'?project=pikaci' if self.member else ''}"
+        return {"type": "async", "operation": url, "metadata": {"id": name}}
 
     def _do(self, asked: Asked) -> Any:  # noqa: ANN401 - JSON
         kind, _, name = asked.path.partition("/")
@@ -225,7 +228,9 @@ class StandIn:
         return _found(known[kind], name)
 
     def _server(self) -> dict[str, Any]:
-        environment = {"driver": self.drivers, "server_version": "6.0.4"}
+        environment: dict[str, Any] = {"driver": self.drivers, "server_version": "6.0.4"}
+        if self.member:
+            environment |= {"server_name": self.member, "server_clustered": True}
         return {"api_extensions": ["projects"], "auth": self.auth, "environment": environment}
 
     def _image(self, name: str) -> Any:  # noqa: ANN401 - JSON

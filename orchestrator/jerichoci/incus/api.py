@@ -54,6 +54,8 @@ class Server:
     version: str
     drivers: tuple[str, ...]
     is_trusted: bool
+    member: str | None = None
+    """Its name in its cluster, if it is in one."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,8 @@ class Incus(Protocol):
 
     def create(self, spec: InstanceSpec, deadline_secs: float) -> None:
         """Create an instance and start it, in one request; it runs afterwards.
+
+        Of a cluster, it is on the member that answers: there are the directories that it sees.
 
         Raises:
             ConflictError: there is one of that name.

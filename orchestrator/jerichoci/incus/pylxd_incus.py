@@ -18,7 +18,7 @@ import time
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pylxd
 import requests
@@ -97,7 +97,12 @@ class PylxdIncus:
         environment = found.get("environment", {})
         drivers = tuple(part.strip() for part in environment.get("driver", "").split("|"))
         trusted = found.get("auth") == "trusted"
-        return Server(str(environment.get("server_version", "?")), drivers, trusted)
+        version = str(environment.get("server_version", "?"))
+        return Server(version, drivers, trusted, _member(found))
+
+    def _member(self) -> str | None:
+        """The member of a cluster that answers: the target for what each has of its own."""
+        return _member(self._patiently(self._connected).host_info)
 
     def project_config(self) -> Mapping[str, str] | None:
         """The project's configuration."""
@@ -126,7 +131,8 @@ class PylxdIncus:
         cut_off: IncusError | None = None
         for _ in range(CUT_OFF_LIMIT):
             try:
-                self._wait(self._call("post", "instances", json=body), end)
+                begun = self._call("post", "instances", json=body, target=self._member())
+                self._wait(begun, end)
             except (UnreachableError, LostError) as error:
                 if cut_off is None and isinstance(error, EndingError):
                     raise
@@ -229,7 +235,7 @@ class PylxdIncus:
         if not path:
             return b""
         try:
-            answer = self._call("get", path.removeprefix("/1.0/"), is_api=False)
+            answer = self._call("get", _path(path), is_api=False)
         except IncusError:
             return b""  # said for people only, and gone with the instance
         return bytes(answer.content)
@@ -290,7 +296,7 @@ class PylxdIncus:
         if size is not None:
             body |= {"width": size[0], "height": size[1]}
         begun = self._call("post", f"instances/{name}/exec", json=body).json()
-        path = str(begun["operation"])
+        path = f"/1.0/{_path(begun['operation'])}"
         secrets = begun["metadata"]["metadata"]["fds"]
         paths = {fd: f"{path}/websocket?secret={quote(secret)}" for fd, secret in secrets.items()}
         return Session(self._socket, path, paths)
@@ -362,14 +368,15 @@ class PylxdIncus:
 
     def pool_free_bytes(self, pool: str) -> int | None:
         """The room left in a storage pool."""
-        found = self._find(f"storage-pools/{quote(pool, safe='')}/resources")
+        path = f"storage-pools/{quote(pool, safe='')}/resources"
+        found = self._find(path, target=self._member())
         space = (found or {}).get("space") or {}
         return space["total"] - space.get("used", 0) if space.get("total") else None
 
     def is_unpacked(self, pool: str, fingerprint: str) -> bool:
         """Whether a pool has an image's unpacked copy."""
         path = f"storage-pools/{quote(pool, safe='')}/volumes/image/{fingerprint}"
-        return self._find(path) is not None
+        return self._find(path, target=self._member()) is not None
 
     def profile(self, name: str) -> Profile | None:
         """A profile."""
@@ -385,9 +392,12 @@ class PylxdIncus:
         """Whether the host has a network or an interface of that name."""
         return self._find(f"networks/{quote(name, safe='')}") is not None
 
-    def _find(self, path: str, *, patient: bool = True) -> dict[str, Any] | None:
+    def _find(
+        self, path: str, *, patient: bool = True, target: str | None = None
+    ) -> dict[str, Any] | None:
+        params = {"target": target} if target else {}
         try:
-            found: dict[str, Any] = self._get(path, patient=patient)
+            found: dict[str, Any] = self._get(path, patient=patient, **params)
         except MissingError:
             return None
         return found
@@ -434,7 +444,7 @@ class PylxdIncus:
         raise (LostError if _is_ending(why) else IncusError)(f"Incus: {why}")
 
     def _ended(self, operation: str, end: float) -> dict[str, Any]:
-        path = operation.removeprefix("/1.0/")
+        path = _path(operation)
         while True:
             left = int(max(1, min(WAIT_SLICE_SECS, end - self._way.clock() + 1)))
             try:
@@ -528,6 +538,16 @@ class PylxdIncus:
         if not found.st_mode & stat.S_IWGRP or group == "root":
             return f"only root may use it; run incusd with `--group`, or pikaci as {group}"
         return f"join the group {group} (`usermod -aG {group} $USER`), and log in again"
+
+
+def _path(url: str) -> str:
+    """What Incus calls a thing, as we ask for it: members of a cluster add parameters."""
+    return urlsplit(url).path.removeprefix("/1.0/")
+
+
+def _member(info: Mapping[str, Any]) -> str | None:
+    environment = info.get("environment", {})
+    return str(environment["server_name"]) if environment.get("server_clustered") else None
 
 
 def _is_ending(why: str) -> bool:

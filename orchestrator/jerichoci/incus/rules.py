@@ -26,6 +26,8 @@ class Needs:
     networks: frozenset[str] = frozenset()
     jobs: Mapping[str, Resources] = field(default_factory=dict)
     """What each job declares, by its id; nothing where no job is known."""
+    member: str | None = None
+    """Which member of a cluster they must be on."""
 
 
 @dataclass
@@ -53,6 +55,12 @@ def objections(config: Mapping[str, str], profile: Profile, pool: str, needs: Ne
     found = Objections()
     if config.get("restricted", "").lower() in TRUE:
         _check_restrictions(found, config, sorted(needs.networks))
+        if needs.member and config.get("restricted.cluster.target") != "allow":
+            found.texts.append(
+                f"it lets nobody ask for member {needs.member} of the cluster"
+                " (`restricted.cluster.target`)"
+            )
+            found.project["restricted.cluster.target"] = "allow"
     for kind in sorted(needs.kinds):
         for key in ("limits.instances", KINDS[kind]):
             if config.get(key) == "0":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError, UsageError
@@ -129,7 +129,7 @@ def _check(
         raise
     if found.profile is None:
         check_project(incus, server, where)
-    check_place(incus, found, site, needs, where)
+    check_place(incus, found, site, replace(needs, member=server.member), where)
     for image in images:
         check_image(incus, server, image, found.images[image.alias], where)
     for network in sorted(needs.networks):

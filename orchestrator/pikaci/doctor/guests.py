@@ -56,15 +56,21 @@ async def findings_of(incus: Incus, site: IncusSite, wanted: Wanted) -> list[Fin
     if not server.is_trusted:
         text = f"it doesn't trust this user at {socket}"
         return [bad("incus", text, "use its unix socket", needed=needed)]
-    findings = [ok("incus", f"{server.version} at {socket}")]
+    findings = [ok("incus", about(server, socket))]
     try:
-        findings += await in_thread(lambda: _place(incus, site, wanted))
+        findings += await in_thread(lambda: _place(incus, server, site, wanted))
         findings += await _images(incus, wanted)
         findings.append(await in_thread(_bridges, incus))
         findings += await in_thread(limit_findings, incus)
     except PikaciError as error:
         findings.append(trouble("incus", error, "its log says more", needed=needed))
     return [*findings, vm_finding(server, needed=wanted.has_vms)]
+
+
+def about(server: Server, socket: Path | str | None) -> str:
+    """Which Incus it is."""
+    member = f", member {server.member} of a cluster" if server.member else ""
+    return f"{server.version} at {socket}{member}"
 
 
 def limit_findings(incus: Incus) -> list[Finding]:
@@ -140,7 +146,7 @@ def _is_missing(path: Path) -> bool:
     return False
 
 
-def _place(incus: Incus, site: IncusSite, wanted: Wanted) -> list[Finding]:
+def _place(incus: Incus, server: Server, site: IncusSite, wanted: Wanted) -> list[Finding]:
     """The project, the profile and the pool."""
     from jerichoci.incus.rules import Needs, objections
 
@@ -156,7 +162,8 @@ def _place(incus: Incus, site: IncusSite, wanted: Wanted) -> list[Finding]:
         text = f"project {name} has no profile {site.profile}"
         return [*findings, bad("incus profile", text, hint, needed=needed)]
     findings.append(ok("incus profile", site.profile))
-    needs = Needs(frozenset(image.instance_type for image in wanted.images))
+    kinds = frozenset(image.instance_type for image in wanted.images)
+    needs = Needs(kinds, member=server.member)
     rules = objections(config, profile, site.pool or profile.pool or "", needs)
     if rules.texts:
         text = f"{name} refuses guests: {'; '.join(rules.texts)}"

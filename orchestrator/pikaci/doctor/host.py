@@ -330,16 +330,17 @@ async def _look_into_incus(
     from jerichoci.plan import Image
     from jerichoci.runtime.guest_survey import survey
     from jerichoci.runtime.incus_check import Where, check_image, check_place, check_project
-    from pikaci.doctor.guests import disk_findings, limit_findings
+    from pikaci.doctor.guests import about, disk_findings, limit_findings
 
     incus = await placement.incus()
     site, where = placement.incus_site(), Where(placement.host)
     server = await in_thread(incus.server)
-    findings.append(ok("incus", f"{server.version} at {site.socket}"))
+    findings.append(ok("incus", about(server, site.socket)))
     await in_thread(check_project, incus, server, where)
     findings.append(ok("incus project", site.project))
     seen = await in_thread(survey, incus, site, [image.alias for image in wanted.images])
-    needs = Needs(frozenset(image.instance_type for image in wanted.images))
+    kinds = frozenset(image.instance_type for image in wanted.images)
+    needs = Needs(kinds, member=server.member)
     await in_thread(check_place, incus, seen, site, needs, where)
     findings.append(ok("incus profile", f"{site.profile}, pool {seen.pool}"))
     findings += await disk_findings(placement, wanted)

@@ -1,0 +1,71 @@
+"""An Incus that is a member of a cluster: guests are where the directories are that they see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from incus_jobs import guest_job, run_guests
+from incus_stand_in import FINGERPRINTS, Said
+from jerichoci.incus.api import Profile
+from jerichoci.incus.pylxd_incus import PylxdIncus
+from jerichoci.incus.rules import Needs, objections
+from jerichoci.status import KeepPolicy, Status
+
+if TYPE_CHECKING:
+    from incus_stand_in import StandIn
+    from runner import Runner
+
+OPEN = {"restricted": "true", "restricted.devices.disk": "allow"}
+
+
+@pytest.fixture
+def member(stand_in: StandIn) -> StandIn:
+    stand_in.member = "one"
+    return stand_in
+
+
+async def test_a_guest_is_made_on_the_member_that_answers(runner: Runner, member: StandIn) -> None:
+    run = await run_guests(runner, guest_job("a"), keep=KeepPolicy.NEVER, wait_removal=True)
+    assert run.record.status is Status.PASSED, run.log("a")
+    (created,) = member.requests("POST instances")
+    assert created.query["target"] == "one"
+    looked = member.requests("GET storage-pools/fast/volumes/image/.*")
+    assert looked
+    assert {asked.query["target"] for asked in looked} == {"one"}
+
+
+async def test_elsewhere_nobody_asks_for_a_member(runner: Runner, stand_in: StandIn) -> None:
+    assert (await run_guests(runner, guest_job("a"))).record.status is Status.PASSED
+    assert not [asked for asked in stand_in.asked if "target" in asked.query]
+
+
+async def test_an_operation_whose_name_has_parameters_is_waited_for_once(
+    runner: Runner, member: StandIn
+) -> None:
+    member.script = [Said(69, "not yet")]
+    assert (await run_guests(runner, guest_job("a"))).record.status is Status.PASSED
+    waits = [asked for asked in member.asked if asked.path.startswith("operations/")]
+    begun = [*member.requests("POST instances"), *member.requests("POST instances/.*/exec")]
+    assert len(waits) == len(begun)
+    assert all(asked.path.endswith("/wait") for asked in waits)
+    assert all(asked.query["project"] == "pikaci" for asked in waits)
+
+
+def test_a_server_says_which_member_it_is(member: StandIn) -> None:
+    incus = PylxdIncus(member.socket, "pikaci")
+    assert incus.is_unpacked("fast", next(iter(FINGERPRINTS.values())))
+    assert incus.server().member == "one"
+
+
+def test_a_restricted_project_must_let_members_be_asked_for() -> None:
+    profile = Profile("d", {"root": {"type": "disk", "path": "/", "pool": "fast"}})
+    needs = Needs(frozenset({"container"}), member="one")
+    found = objections(OPEN, profile, "fast", needs)
+    (text,) = found.texts
+    assert "member one of the cluster (`restricted.cluster.target`)" in text
+    assert found.project == {"restricted.cluster.target": "allow"}
+    allowed = OPEN | {"restricted.cluster.target": "allow"}
+    assert not objections(allowed, profile, "fast", needs).texts
+    assert not objections(OPEN, profile, "fast", Needs(needs.kinds)).texts
