@@ -52,7 +52,8 @@ TARGETS = """
 
 
 @pytest.fixture
-def project(project: Project) -> Project:
+def project(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.delenv("NO_COLOR", raising=False)
     project.define(TARGETS.replace("@go@", str(go(project))))
     return project
 
@@ -171,11 +172,11 @@ def test_each_command_that_is_named_at_the_end_works_as_it_is(project: Project) 
 
 
 @pytest.mark.parametrize("flags", [(), ("-L",)])
-@pytest.mark.parametrize("no_color", ["", "1"])
+@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}])
 def test_a_screen_gets_text_and_at_most_colours(
-    project: Project, flags: tuple[str, ...], no_color: str
+    project: Project, flags: tuple[str, ...], environment: dict[str, str]
 ) -> None:
-    project = project.with_env(NO_COLOR=no_color)
+    project = project.with_env(**environment)
     with TerminalSession(
         project.argv("run", "wild", *flags), project.root, project.env()
     ) as screen:
@@ -184,7 +185,7 @@ def test_a_screen_gets_text_and_at_most_colours(
     text = "\n".join(shown)
     assert "it> the reason" in text
     assert "it> not swallowed" in text
-    assert ("\x1b[31mred" in text) is (not no_color)
+    assert ("\x1b[31mred" in text) is (not environment)
     assert not re.search(r"\x1b(?!\[[0-9;]*m)|[\x00\x07\x08\x0e]", text)
     assert "\x1b[?1049h" not in screen.raw
     assert "\x1bc" not in screen.raw
