@@ -214,7 +214,7 @@ class AttemptRun:
                 inputs=self.inputs,
                 snapshot=snapshot,
                 scratch=self.scratch,
-                notes=self.notes,
+                note=self._note,
                 directory=self.directory,
             ),
         )

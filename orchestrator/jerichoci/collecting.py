@@ -20,6 +20,7 @@ from jerichoci.guests import reap_all_guests, remove_kept_guests
 from jerichoci.guestviews import collect_views, remove_stale_views
 from jerichoci.lock import try_lock
 from jerichoci.materialise import remove_snapshot, remove_stale_materialisations
+from jerichoci.memory import remove_stale_groups
 from jerichoci.order import renew
 from jerichoci.owner import is_owned
 from jerichoci.reading import read_object
@@ -66,6 +67,8 @@ def reap(state: StateLayout) -> Reaped:
         guests = reap_all_guests(state)
     with going_on("sockets that led to hosts stay"):
         remove_stale_sockets()
+    with going_on("control groups of dead jobs stay"):
+        remove_stale_groups()
     with going_on("half-made snapshots stay"):
         remove_stale_materialisations(state.root)
     with going_on("half-made views of the guests' store stay"):

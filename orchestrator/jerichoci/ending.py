@@ -26,6 +26,8 @@ class Ending:
     """What ended it, if that was a signal and no exit with a code that looks like one."""
     started: bool = True
     """Whether a job's command was started; if not, its workspace could not be set up."""
+    out_of_memory: bool = False
+    """Whether the kernel killed something of it at the limit of its memory."""
 
 
 class Report:

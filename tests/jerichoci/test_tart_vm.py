@@ -91,8 +91,16 @@ class Mac(LocalPlacement):
 
     @asynccontextmanager
     async def spawn(
-        self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, notes: Path
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        log: Path,
+        notes: Path,
+        memory_mib: int | None = None,
     ) -> AsyncIterator[VmProcess]:
+        assert memory_mib is None
         self.spawned = {"argv": argv, "cwd": cwd, "env": env, "log": log, "notes": notes}
         self.did.append(argv[1])
         vm = VmProcess()

@@ -37,6 +37,13 @@ FACTS = {
     "job_path": "",
     "programs": {"bash": "/bin/bash", "git": "2.39"},
 }
+ENDED = {
+    "exit_code": 0,
+    "signal": None,
+    "started": True,
+    "out_of_memory": False,
+    "log_bytes": 1,
+}
 WELCOME = {"welcome": FACTS, "unknown": []}
 
 
@@ -180,8 +187,26 @@ async def test_an_error_that_is_none_is_one_all_the_same(stage: Stage, error: ob
     [
         ("tools", None),
         ("tools", {"nix": 5, "nix-daemon": None, "git": None}),
-        ("wait", {"exit_code": "0", "signal": None, "started": True, "log_bytes": 1}),
-        ("wait", {"exit_code": 0, "signal": "9", "started": True, "log_bytes": 1}),
+        (
+            "wait",
+            {
+                "exit_code": "0",
+                "signal": None,
+                "started": True,
+                "out_of_memory": False,
+                "log_bytes": 1,
+            },
+        ),
+        (
+            "wait",
+            {
+                "exit_code": 0,
+                "signal": "9",
+                "started": True,
+                "out_of_memory": False,
+                "log_bytes": 1,
+            },
+        ),
         ("gather", {"list_bytes": None}),
         ("gather", []),
         ("find_snapshot", {"bases": ["--not"], "git": "/git"}),

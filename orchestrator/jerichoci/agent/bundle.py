@@ -50,6 +50,7 @@ MODULES = (
     "lock.py",
     "log.py",
     "materialise.py",
+    "memory.py",
     "nix.py",
     "nixbuilds.py",
     "nixlog.py",

@@ -254,10 +254,16 @@ class Service:
         env: dict[str, str],
         log: str,
         notes: str,
+        memory_mib: int | None = None,
     ) -> None:
         """Start a program, which is killed when its handle is released."""
         spawning = self._placement.spawn(
-            argv, cwd=Path(cwd), env=env, log=Path(log), notes=Path(notes)
+            argv,
+            cwd=Path(cwd),
+            env=env,
+            log=Path(log),
+            notes=Path(notes),
+            memory_mib=memory_mib,
         )
         self._running[handle] = await self._hold(handle, _watched(spawning))
 

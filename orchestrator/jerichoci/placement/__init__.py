@@ -143,13 +143,20 @@ class Placement(Protocol):
             InfrastructureError: it can't be started or does not end in time.
         """
 
-    def spawn(
-        self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, notes: Path
+    def spawn(  # noqa: PLR0913 - what a process needs
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        log: Path,
+        notes: Path,
+        memory_mib: int | None = None,
     ) -> AbstractAsyncContextManager[Running]:
         """Start a program there, its output appended to `log`; killed when the block ends.
 
         `log` is here, `cwd` and `notes` there: a directory of its own, in which it is recorded for
-        whoever finds it without an owner.
+        whoever finds it without an owner. `memory_mib` is its limit, where the host has such.
         """
 
     async def confinement(self) -> Confinement:

@@ -42,7 +42,9 @@ class FarProcess:
             # Whoever waits no longer leaves it to `close`.
             await asyncio.shield(self._following)
         self._held.is_over = True
-        return Ending(int(ended["exit_code"]), ended["signal"], bool(ended["started"]))
+        return Ending(
+            int(ended["exit_code"]), ended["signal"], ended["started"], ended["out_of_memory"]
+        )
 
     async def ended_within(self, secs: float) -> bool:
         """As the host's own clock has it."""
@@ -105,6 +107,7 @@ async def far_process(  # noqa: PLR0913 - what a process needs
     env: Mapping[str, str],
     log: Path,
     notes: Path,
+    memory_mib: int | None = None,
 ) -> AsyncIterator[FarProcess]:
     """Start a program on a session's host; it is killed when the block ends.
 
@@ -119,6 +122,7 @@ async def far_process(  # noqa: PLR0913 - what a process needs
         env=dict(env),
         log=str(far_log),
         notes=str(notes),
+        memory_mib=memory_mib,
     )
     async with starting as held:
         running = FarProcess(session, held, far_log, log)

@@ -7,9 +7,10 @@ import os
 import signal
 import weakref
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jerichoci import artifacts, process, slots
+from jerichoci import artifacts, memory, process, slots
 from jerichoci.confinement import Confinement, own_snapshots, probe
 from jerichoci.ending import Report
 from jerichoci.environment import host_environment, job_path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from jerichoci.gueststore import View
     from jerichoci.incus.api import Incus
     from jerichoci.incus.site import IncusSite
+    from jerichoci.memory import MemoryGroup
     from jerichoci.nix import NixOptions
     from jerichoci.payload import PayloadManifest
     from jerichoci.placement import Following
@@ -45,10 +47,17 @@ if TYPE_CHECKING:
 class LocalProcess:
     """A process group on this machine and the pump that takes what it prints."""
 
-    def __init__(self, leader: asyncio.subprocess.Process, pump: Pump, report: Report) -> None:
+    def __init__(
+        self,
+        leader: asyncio.subprocess.Process,
+        pump: Pump,
+        report: Report,
+        group: MemoryGroup | None = None,
+    ) -> None:
         self._leader = leader
         self._pump = pump
         self._report = report
+        self._group = group
 
     async def wait(self) -> Ending:
         """Wait for the leader's end, and for its output to be in the log."""
@@ -56,7 +65,8 @@ class LocalProcess:
         # What the leader left in its group; a PID namespace has none left.
         self.kill()
         await self._pump.drain()
-        return self._report.ending(code)
+        ending = self._report.ending(code)
+        return replace(ending, out_of_memory=bool(self._group and self._group.has_killed()))
 
     async def ended_within(self, secs: float) -> bool:
         """As it says itself: this process may have been stopped meanwhile."""
@@ -150,20 +160,33 @@ class LocalPlacement:
         return await process.run(argv, deadline_secs=deadline_secs, cwd=cwd)
 
     @asynccontextmanager
-    async def spawn(
-        self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, notes: Path
+    async def spawn(  # noqa: PLR0913 - what a process needs
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        log: Path,
+        notes: Path,
+        memory_mib: int | None = None,
     ) -> AsyncIterator[LocalProcess]:
         """Start a program whose output goes to `log`, never through this process."""
         with closing(Report()) as report:
             async with (
                 pumping(log) as pump,
+                memory.limited(memory_mib) as group,
                 process.child(
-                    argv, cwd=cwd, env=env, stdin=report.file, stdout=pump.sink, stderr=pump.sink
+                    group.entering(argv) if group else argv,
+                    cwd=cwd,
+                    env=env,
+                    stdin=report.file,
+                    stdout=pump.sink,
+                    stderr=pump.sink,
                 ) as leader,
             ):
                 pump.hand_over()
                 process.record_group(notes, leader.pid)
-                running = LocalProcess(leader, pump, report)
+                running = LocalProcess(leader, pump, report, group)
                 try:
                     yield running
                 finally:
@@ -177,7 +200,7 @@ class LocalPlacement:
 
     async def _probe(self) -> Confinement:
         scratch = self._layout.slots / f"probe-{os.urandom(4).hex()}"
-        found = await probe(self, scratch)
+        found = replace(await probe(self, scratch), memory=await memory.can_limit())
         snapshots = await own_snapshots(self._layout.snapshots) if found.overlay else None
         if snapshots is None:
             return found

@@ -175,13 +175,22 @@ class RemotePlacement:
 
         return await far_run(self._session, argv, deadline_secs, cwd)
 
-    def spawn(
-        self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, notes: Path
+    def spawn(  # noqa: PLR0913 - what a process needs
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        log: Path,
+        notes: Path,
+        memory_mib: int | None = None,
     ) -> AbstractAsyncContextManager[FarProcess]:
         """Start a program there; its output comes to `log` as it grows."""
         from jerichoci.placement.far_process import far_process
 
-        return far_process(self._session, argv, cwd=cwd, env=env, log=log, notes=notes)
+        return far_process(
+            self._session, argv, cwd=cwd, env=env, log=log, notes=notes, memory_mib=memory_mib
+        )
 
     async def confinement(self) -> Confinement:
         """What the host's kernel gives."""
@@ -193,6 +202,7 @@ class RemotePlacement:
                 overlay=values["overlay"],
                 overlay_options=values["overlay_options"],
                 setpriv=values["setpriv"],
+                memory=values["memory"],
             )
         return self._confinement
 

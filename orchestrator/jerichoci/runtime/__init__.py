@@ -6,7 +6,7 @@ calls `release` whatever happened before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jerichoci.errors import UsageError
@@ -43,8 +43,8 @@ class Attempt:
     scratch: Path
     directory: Path
     """Where host.log, guest.log and artifacts/ of this attempt belong."""
-    notes: list[str] = field(default_factory=list)
-    """What is to be said of the attempt, whatever became of the job."""
+    note: Callable[[str], None] = print
+    """Takes what is to be said of the attempt, whatever becomes of the job."""
 
     @property
     def host_log(self) -> Path:

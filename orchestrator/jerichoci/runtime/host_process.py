@@ -50,6 +50,7 @@ class ShellCommand:
         scratch: Path,
         log: Path,
         writable: bool = True,
+        memory_mib: int | None = None,
         grace_secs: float = GRACE_SECS,
     ) -> None:
         self._placement = placement
@@ -58,6 +59,7 @@ class ShellCommand:
         self._env = env
         self._snapshot = snapshot
         self._log = log
+        self._memory_mib = memory_mib
         self._grace_secs = grace_secs
         self._stack = AsyncExitStack()
         self._running: Running | None = None
@@ -86,6 +88,7 @@ class ShellCommand:
             env=self._placement.environment,
             log=self._log,
             notes=self.workspace.root,
+            memory_mib=self._memory_mib,
         )
         self._running = await self._stack.enter_async_context(spawning)
 
@@ -119,6 +122,7 @@ class ShellCommand:
                     exit_code=ended.result().exit_code if ended.result().started else None,
                     timed_out=not stop.is_set(),
                     stopped=stop.is_set(),
+                    out_of_memory=ended.result().out_of_memory,
                 )
             finally:
                 stopped.cancel()
@@ -182,7 +186,9 @@ def _finish(ending: Ending) -> Finish:
             f"the workspace could not be set up (exit code {ending.exit_code})",
             "the host log has the reason",
         )
-    return Finish(exit_code=ending.exit_code, signal=ending.signal)
+    return Finish(
+        exit_code=ending.exit_code, signal=ending.signal, out_of_memory=ending.out_of_memory
+    )
 
 
 class HostProcess:
@@ -215,11 +221,19 @@ class HostProcess:
             scratch=self._attempt.scratch,
             log=self._attempt.host_log,
             writable=execute.writable_workspace,
+            memory_mib=execute.resources.memory_mib,
         )
         self.execution = {
             "processes": confinement.processes,
             "workspace": self._command.workspace_kind,
         }
+        if execute.resources.memory_mib is not None:
+            self.execution["memory"] = "limited" if confinement.memory else "not_limited"
+            if not confinement.memory:
+                self._attempt.note(
+                    f"`resources.memoryMib` limits nothing on {self._placement.host}: no control"
+                    " group for memory can be made there"
+                )
         make_private(self._attempt.artifacts.parent)
         # In this order, but one doesn't wait for the other on a host that is far away.
         await together(self._command.prepare(), self._placement.make_directory(self._outgoing))

@@ -67,6 +67,7 @@ _SHAPES: Mapping[str, Shape] = {
         "overlay": bool,
         "overlay_options": _is_text,
         "setpriv": NAME,
+        "memory": bool,
     },
     "clock": (float, int),
     "end_sessions": {"ended": NAMES, "stuck": NAMES, "runs": NAMES},
@@ -80,7 +81,13 @@ _SHAPES: Mapping[str, Shape] = {
     "root": bool,
     "run": {"exit_code": int, "stdout_bytes": int},
     "tools": {"nix": NAME, "nix-daemon": NAME, "git": NAME},
-    "wait": {"exit_code": int, "signal": (int, None), "started": bool, "log_bytes": int},
+    "wait": {
+        "exit_code": int,
+        "signal": (int, None),
+        "started": bool,
+        "out_of_memory": bool,
+        "log_bytes": int,
+    },
     "watch_outbox": {"result_bytes": (int, None), "started": bool},
 }
 

@@ -81,12 +81,11 @@ async def git_finding() -> Finding:
 
 async def isolation_findings(state: StateLayout) -> list[Finding]:
     """What holds a host process, and what its workspace is."""
-    from jerichoci.confinement import probe
     from jerichoci.nix import NixOptions
     from jerichoci.placement.local import LocalPlacement
 
     placement = LocalPlacement(state.root, NixOptions())
-    found = await probe(placement, state.slots / "probe-doctor")
+    found = await placement.confinement()
     return confinement_findings(found, "the state root (--state-root)")
 
 
@@ -106,6 +105,14 @@ def confinement_findings(found: Confinement, root: str) -> list[Finding]:
             "workspaces",
             "no overlays: workspaces are copies",
             f"on Linux 5.11 or later have {root} on ext4, xfs or btrfs",
+        ),
+        ok("memory", "jobs get no more than their `resources.memoryMib`")
+        if found.memory
+        else note(
+            "memory",
+            "`resources.memoryMib` limits no host process: no control group can be made",
+            "be root on a machine with control groups that can be written to, or start pikaci by"
+            " `systemd-run --user --scope`",
         ),
     ]
 
