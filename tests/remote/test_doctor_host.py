@@ -48,6 +48,7 @@ NAMES = [
     "channels",
     "processes",
     "workspaces",
+    "memory",
     "setpriv",
     "nix",
     "nix store",

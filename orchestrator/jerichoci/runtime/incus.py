@@ -207,7 +207,7 @@ class IncusGuest:
         following = self._placement.following(self._outbox, log)
         finish = await GuestWait(self, self._execute.timeout_secs).finish(following, stop)
         if self._execute.resources.memory_mib and not finish.memory_limited:
-            self._attempt.notes.append(
+            self._attempt.note(
                 f"{self._execute.resources.memory_mib} MiB (`resources.memoryMib`) were no limit:"
                 " Incus can limit no memory on this host (`pikaci doctor`)"
             )
