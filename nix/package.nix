@@ -45,7 +45,6 @@ python3Packages.buildPythonApplication {
     requests
     requests-toolbelt
     rich
-    wcmatch
     websockets
   ];
 

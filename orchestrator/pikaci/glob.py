@@ -1,29 +1,26 @@
-r"""Path globs with the meaning they have in ripgrep's globset with literal separators.
+r"""Path globs with the meaning they have in ripgrep's globset 0.4 with literal separators.
 
 - `**` as a whole component stands for any number of components: `**/x` matches `x`, `a/**/b`
-  matches `a/b`, `a/**` matches everything below `a` but not `a` itself. Beside other characters it
-  is two `*`.
+  matches `a/b`, `a/**` matches everything below `a` but not `a` itself; `**` and `**/` match all.
+  Beside other characters it is two `*`.
 - `*` and `?` never match `/`. Names that start with a dot match like others. Case counts.
-- `{a,b}` stands for the patterns with `a` and with `b` in its place; alternatives nest and may be
-  empty.
-- `[ab]`, `[a-z]`, `[!a]` and `[^a]` stand for one character, which is `/` if the class says so; a
-  backslash in a class is a backslash.
+- `{a,b}` stands for `a` and for `b`; alternatives nest. An empty one is left out: `a{,.txt}` does
+  not match `a`. A `**` at the beginning of one is whole if `/` follows: `x{a,**/b}` matches `xb`;
+  `a/{**,b}` is `a/{*,b}`.
+- `[ab]`, `[a-z]`, `[!a]` and `[^a]` stand for one byte, which is `/` if the class says so; a
+  backslash in a class is a backslash. `?` and classes see bytes: `é` is `??`.
 - Elsewhere `\` takes the special meaning from the character that follows.
 
-wcmatch does the matching. What it reads otherwise is settled here, before it sees the pattern:
-braces, classes, and empty components. A pattern is checked when it is read; wcmatch is imported and
-the pattern compiled when it is first matched, because that costs a command's start-up.
-
-Paths are as git prints them: relative, `/` between components, none empty, `.` or `..`.
+A glob is matched by the set of places in a path that its beginning may reach, so that no glob takes
+long. Paths are as git prints them: relative, `/` between components, none empty, `.` or `..`.
 """
 
 from __future__ import annotations
 
-import re
+import os
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, auto
 from functools import cached_property
-from itertools import groupby, product
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
@@ -31,44 +28,40 @@ from jerichoci.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# More would be a typo, and cost as many regular expressions.
-MAX_ALTERNATIVES = 1000
-# Nobody writes more, and the parser recurses.
 MAX_DEPTH = 50
+"""Nobody nests braces deeper, and the parser recurses."""
 
-_SEPARATOR = "/"
-_SPECIAL = frozenset("*?[]\\")
-# wcmatch gives these a meaning at the start of a class, or anywhere in one.
-_SPECIAL_IN_CLASS = frozenset("!^-[]\\:&|~")
+_SLASH = ord("/")
 
 
 class GlobError(UsageError):
     """A pattern that is no glob."""
 
 
-class _Kind(StrEnum):
-    TEXT = "text"
-    WILD = "wild"
-    STARS = "stars"
-    CLASS = "class"
+class _Wild(Enum):
+    BYTE = auto()  # ?
+    STAR = auto()  # *
+    PREFIX = auto()  # **/ at the beginning: (?:/?|.*/)
+    MIDDLE = auto()  # /**/: (?:/|/.*/)
+    SUFFIX = auto()  # /**: /.*
 
 
 @dataclass(frozen=True)
-class _Token:
-    """A piece of a pattern without braces: `value` is as wcmatch reads it."""
+class _Class:
+    """The bytes that a class stands for."""
 
-    kind: _Kind
-    value: str
-
-    @property
-    def text(self) -> str:
-        return "*" if self.kind is _Kind.STARS else self.value
+    members: frozenset[int]
 
 
-_Flat = tuple[_Token, ...]
-_SLASH = _Token(_Kind.TEXT, _SEPARATOR)
-# A `/` that a class stands for separates, but makes no component out of a `**` beside it.
-_SLASH_IN_CLASS = _Token(_Kind.CLASS, _SEPARATOR)
+@dataclass(frozen=True)
+class _Either:
+    """Braces, without their empty alternatives."""
+
+    choices: tuple[_Tokens, ...]
+
+
+_Token = bytes | _Wild | _Class | _Either
+_Tokens = tuple[_Token, ...]
 
 
 @dataclass(frozen=True)
@@ -76,21 +69,24 @@ class Glob:
     """One pattern, read and checked."""
 
     pattern: str
-    alternatives: tuple[str, ...]
-    """The patterns without braces that it stands for, as wcmatch reads them."""
+    tokens: _Tokens
 
     @cached_property
-    def _regex(self) -> re.Pattern[str]:
-        from wcmatch import glob
+    def _beginning(self) -> bytes:
+        return _literal(self.tokens)
 
-        flags = glob.GLOBSTAR | glob.DOTGLOB | glob.FORCEUNIX | glob.CASE
-        return re.compile(
-            "|".join(glob.translate(text, flags=flags)[0][0] for text in self.alternatives)
-        )
+    @cached_property
+    def _end(self) -> bytes:
+        return _literal(self.tokens[::-1], backwards=True)
 
     def matches(self, path: str) -> bool:
         """Whether the whole of `path` fits."""
-        return bool(self.alternatives) and self._regex.fullmatch(path) is not None
+        if self.tokens == (_Wild.PREFIX,):
+            return True
+        data = os.fsencode(path)
+        if not data.startswith(self._beginning) or not data.endswith(self._end):
+            return False
+        return len(data) in _reach(self.tokens, data, {0})
 
 
 @dataclass(frozen=True)
@@ -120,153 +116,172 @@ def parse_glob(pattern: str) -> Glob:
         GlobError: a bracket, brace or escape isn't complete, or a range runs backwards.
     """
     try:
-        flats = _Parser(pattern).parse()
+        return Glob(pattern, _Parser(pattern).parse())
     except GlobError as error:
         raise GlobError(f"the glob `{pattern}` {error.message}", error.hint) from None
-    texts = (_render(flat) for flat in flats)
-    # wcmatch reads `//` as `/`, and some versions a last `/` as nothing; but no path has an empty
-    # component.
-    return Glob(pattern, tuple(text for text in texts if "//" not in f"{text}/"))
+
+
+def _literal(tokens: Iterable[_Token], *, backwards: bool = False) -> bytes:
+    """The text that `tokens` begin with, or end with if they are given backwards."""
+    found = b""
+    for token in tokens:
+        if not isinstance(token, bytes):
+            break
+        found = token + found if backwards else found + token
+    return found
+
+
+def _reach(tokens: _Tokens, path: bytes, places: set[int]) -> set[int]:
+    """Where in `path` the tokens may end that begin at one of `places`."""
+    for token in tokens:
+        if not places:
+            break
+        match token:
+            case bytes():
+                places = {at + len(token) for at in places if path.startswith(token, at)}
+            case _Class():
+                members = token.members
+                places = {at + 1 for at in places if at < len(path) and path[at] in members}
+            case _Either():
+                places = set().union(*(_reach(each, path, places) for each in token.choices))
+            case _Wild():
+                places = _reach_wild(token, path, places)
+    return places
+
+
+def _reach_wild(token: _Wild, path: bytes, places: set[int]) -> set[int]:
+    end = len(path)
+    at_slash = {at for at in places if at < end and path[at] == _SLASH}
+    match token:
+        case _Wild.BYTE:
+            return {at + 1 for at in places if at < end} - {at + 1 for at in at_slash}
+        case _Wild.STAR:
+            return {to for at in places for to in range(at, _slash_from(path, at) + 1)}
+        case _Wild.SUFFIX:
+            return set(range(min(at_slash, default=end) + 1, end + 1))
+        case _Wild.MIDDLE:
+            beyond = _behind_slashes(path, min(at_slash, default=end) + 1)
+            return {at + 1 for at in at_slash} | beyond
+        case _Wild.PREFIX:
+            return places | _behind_slashes(path, min(places))
+
+
+def _slash_from(path: bytes, at: int) -> int:
+    found = path.find(b"/", at)
+    return len(path) if found < 0 else found
+
+
+def _behind_slashes(path: bytes, start: int) -> set[int]:
+    return {at + 1 for at in range(start, len(path)) if path[at] == _SLASH}
 
 
 class _Parser:
-    """Reads a pattern into the patterns without braces that it stands for."""
+    """Reads a pattern as globset does, character by character."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
         self._at = 0
 
-    def parse(self) -> list[_Flat]:
-        flats = self._sequence(depth=0)
-        if self._at < len(self._pattern):
+    def parse(self) -> _Tokens:
+        tokens = self._sequence(depth=0)
+        if self._peek():
             raise GlobError("has a `}` without its `{`", "say `[}]` for the character")
-        return flats
+        return tokens
 
-    def _sequence(self, depth: int) -> list[_Flat]:
-        """Read up to the end, or inside braces up to their next `,` or `}`."""
-        flats: list[_Flat] = [()]
-        while self._at < len(self._pattern):
-            char = self._pattern[self._at]
-            if char == "}" or (char == "," and depth):
-                break
-            flats = _joined(flats, self._item(char, depth))
-        return flats
+    def _peek(self) -> str:
+        return self._pattern[self._at : self._at + 1]
 
-    def _item(self, char: str, depth: int) -> list[_Flat]:
-        match char:
-            case "{":
-                return self._braces(depth + 1)
-            case "[":
-                return self._class()
-            case "*":
-                return [(self._stars(),)]
-            case "?":
-                self._at += 1
-                return [(_Token(_Kind.WILD, "?"),)]
-            case _:
-                return [(self._text(char),)]
-
-    def _text(self, char: str) -> _Token:
+    def _bump(self) -> str:
+        char = self._peek()
         self._at += 1
-        if char == "\\":
-            if self._at == len(self._pattern):
-                raise GlobError("ends in a `\\` that escapes nothing", "say `\\\\` for a backslash")
-            char = self._pattern[self._at]
-            self._at += 1
-        return _Token(_Kind.TEXT, _escaped(char, _SPECIAL))
+        return char
 
-    def _stars(self) -> _Token:
-        start = self._at
-        while self._pattern[self._at : self._at + 1] == "*":
+    def _sequence(self, depth: int) -> _Tokens:
+        """Read up to the end, or inside braces up to their next `,` or `}`."""
+        tokens: list[_Token] = []
+        while (char := self._peek()) and char != "}" and (char != "," or not depth):
+            before = self._pattern[self._at - 1] if self._at else ""
             self._at += 1
-        return _Token(_Kind.STARS, self._pattern[start : self._at])
+            match char:
+                case "{":
+                    tokens += self._braces(depth + 1)
+                case "[":
+                    tokens.append(self._class())
+                case "*":
+                    self._stars(tokens, before, depth)
+                case "?":
+                    tokens.append(_Wild.BYTE)
+                case _:
+                    tokens.append(os.fsencode(self._escaped() if char == "\\" else char))
+        return tuple(tokens)
 
-    def _braces(self, depth: int) -> list[_Flat]:
+    def _escaped(self) -> str:
+        if not self._peek():
+            raise GlobError("ends in a `\\` that escapes nothing", "say `\\\\` for a backslash")
+        return self._bump()
+
+    def _stars(self, tokens: list[_Token], before: str, depth: int) -> None:
+        """Read what follows a `*` that may be the first of `**`."""
+        if self._peek() != "*":
+            tokens.append(_Wild.STAR)
+            return
+        self._at += 1
+        after = self._peek()
+        if not tokens and after in {"", "/"}:
+            self._at += 1
+            tokens.append(_Wild.PREFIX)
+            return
+        is_end = not after or (after in {",", "}"} and depth > 0)
+        if not tokens or before != "/" or not (is_end or after == "/"):
+            tokens += (_Wild.STAR, _Wild.STAR)
+            return
+        if after == "/" or not after:
+            self._at += 1
+        last = tokens.pop()
+        if last in {_Wild.PREFIX, _Wild.SUFFIX}:
+            tokens.append(last)
+        else:
+            tokens.append(_Wild.SUFFIX if is_end else _Wild.MIDDLE)
+
+    def _braces(self, depth: int) -> tuple[_Either, ...]:
         if depth > MAX_DEPTH:
             raise GlobError(f"nests braces deeper than {MAX_DEPTH}")
-        flats: list[_Flat] = []
-        separator = "{"
-        while separator in {"{", ","}:
-            self._at += 1
-            flats += self._sequence(depth)
-            separator = self._pattern[self._at : self._at + 1]
+        choices = [self._sequence(depth)]
+        while (separator := self._bump()) == ",":
+            choices.append(self._sequence(depth))
         if separator != "}":
             raise GlobError("has a `{` without its `}`", "say `[{]` for the character")
-        self._at += 1
-        return flats
+        # Braces without any text in them are as if they were not there.
+        full = tuple(choice for choice in choices if choice)
+        return (_Either(full),) if full else ()
 
-    def _class(self) -> list[_Flat]:
-        body = self._class_body()
-        negated = body[:1] in {"!", "^"}
-        ranges = _ranges(body[1:] if negated else body)
-        members = "".join(map(_range_text, _without_separator(ranges)))
-        flats: list[_Flat] = []
-        if members or negated:
-            text = f"[{'!' if negated else ''}{members}]" if members else "?"
-            flats.append((_Token(_Kind.CLASS, text),))
-        if negated != any(low <= _SEPARATOR <= high for low, high in ranges):
-            flats.append((_SLASH_IN_CLASS,))
-        return flats
-
-    def _class_body(self) -> str:
-        start = self._at + 1
-        first = start + (self._pattern[start : start + 1] in {"!", "^"})
-        # A `]` that comes first is a member.
-        end = self._pattern.find("]", first + 1)
-        if end < 0:
-            raise GlobError("has a `[` without its `]`", "say `[[]` for the character")
-        self._at = end + 1
-        return self._pattern[start:end]
-
-
-def _joined(heads: list[_Flat], tails: list[_Flat]) -> list[_Flat]:
-    if len(heads) * len(tails) > MAX_ALTERNATIVES:
-        raise GlobError(f"stands for more than {MAX_ALTERNATIVES} patterns", "use several globs")
-    return [head + tail for head, tail in product(heads, tails)]
+    def _class(self) -> _Class:
+        negated = self._peek() in {"!", "^"}
+        self._at += negated
+        ranges: list[tuple[str, str]] = []
+        is_range = False
+        while (char := self._bump()) != "]" or not ranges:
+            if not char:
+                raise GlobError("has a `[` without its `]`", "say `[[]` for the character")
+            if is_range:
+                low, _ = ranges.pop()
+                if char < low:
+                    raise GlobError(f"has the range `{low}-{char}`, which runs backwards")
+                ranges.append((low, char))
+                is_range = False
+            elif char == "-" and ranges:
+                is_range = True
+            else:
+                ranges.append((char, char))
+        if is_range:
+            ranges.append(("-", "-"))
+        members = {byte for low, high in ranges for byte in _bytes_between(low, high)}
+        return _Class(frozenset(range(256)) - members if negated else frozenset(members))
 
 
-def _ranges(members: str) -> list[tuple[str, str]]:
-    ranges: list[tuple[str, str]] = []
-    at = 0
-    while at < len(members):
-        low = high = members[at]
-        if members[at + 1 : at + 2] == "-" and at + 2 < len(members):
-            high = members[at + 2]
-            at += 2
-        if high < low:
-            raise GlobError(f"has the range `{low}-{high}`, which runs backwards")
-        ranges.append((low, high))
-        at += 1
-    return ranges
-
-
-def _without_separator(ranges: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
-    """Cut `/` out of each range: to wcmatch a class that has one is no class."""
-    before, after = chr(ord(_SEPARATOR) - 1), chr(ord(_SEPARATOR) + 1)
-    for low, high in ranges:
-        if not low <= _SEPARATOR <= high:
-            yield low, high
-            continue
-        if low <= before:
-            yield low, before
-        if after <= high:
-            yield after, high
-
-
-def _range_text(bounds: tuple[str, str]) -> str:
-    low, high = (_escaped(bound, _SPECIAL_IN_CLASS) for bound in bounds)
-    return low if low == high else f"{low}-{high}"
-
-
-def _escaped(char: str, special: frozenset[str]) -> str:
-    return f"\\{char}" if char in special else char
-
-
-def _render(flat: _Flat) -> str:
-    """Put the tokens together; stars that aren't a whole component's `**` are one `*`."""
-    neighbours = zip((_SLASH, *flat), flat, (*flat[1:], _SLASH), strict=False)
-    pieces = [
-        "**" if token.value == "**" and before == after == _SLASH else token.text
-        for before, token, after in neighbours
-    ]
-    return "".join("*" if piece == "*" else "".join(run) for piece, run in groupby(pieces))
+def _bytes_between(low: str, high: str) -> set[int]:
+    """What globset's regular expression makes of a range: one of the last byte and the first."""
+    first, last = os.fsencode(low), os.fsencode(high)
+    if low == high:
+        return set(first)
+    return {*first[:-1], *range(first[-1], last[0] + 1), *last[1:]}

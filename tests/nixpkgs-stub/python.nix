@@ -82,7 +82,6 @@ listToAttrs (
       "requests"
       "requests-toolbelt"
       "rich"
-      "wcmatch"
       "websockets"
     ]
 )

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
-import subprocess
-import sys
+import json
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import pairwise, product
+from pathlib import Path
 
 import pytest
-from hypothesis import given, reject
+from hypothesis import given
 from hypothesis import strategies as st
 
-from pikaci.glob import MAX_ALTERNATIVES, GlobError, compile_globs, parse_glob
+from pikaci.glob import GlobError, compile_globs, parse_glob
 
+# What the real one answers; `globset/record.py` records it.
+RECORDED = json.loads(Path(__file__).with_name("globset").joinpath("recorded.json").read_text())
 # The first two tables are those of globset's own tests, as far as they hold with literal separators
 # and for paths as git prints them.
 MATCHES = [
@@ -73,7 +73,6 @@ MATCHES = [
     ("{*.foo,*.bar,*.wat}", "test.foo"),
     ("{*.foo,*.bar,*.wat}", "test.wat"),
     ("foo{,.txt}", "foo.txt"),
-    ("foo{,.txt}", "foo"),
     ("{a,b{c,d}}", "bc"),
     ("{a,b{c,d}}", "bd"),
     ("{a,b{c,d}}", "a"),
@@ -139,10 +138,10 @@ OURS = [
     ("[&&~~||]", "&", True),
     ("a//b", "a/b", False),
     ("a{b,/}/c", "ab/c", True),
-    ("docs{/**,}", "docs", True),
+    ("docs{/**,}", "docs", False),
     ("docs{/**,}", "docs/a/b", True),
-    ("{a/,b/}**", "b/c/d", True),
-    ("a/{**,x}", "a/b/c", True),
+    ("{a/,b/}**", "b/c/d", False),
+    ("a/{**,x}", "a/b/c", False),
     ("@(a)", "@(a)", True),
     ("@(a)", "a", False),
     ("!a", "!a", True),
@@ -153,6 +152,8 @@ OURS = [
     ("a", "a\n", False),
     ("*.c", "\udcff.c", True),
     ("", "a", False),
+    ("**/", "a/b", True),
+    ("x/**/", "x/a", False),
 ]
 BROKEN = [
     ("[", "`[` without its `]`"),
@@ -169,8 +170,6 @@ BROKEN = [
     ("a\\", "ends in a `\\` that escapes nothing"),
     ("{a\\", "ends in a `\\` that escapes nothing"),
     ("{" * 1000, "nests braces deeper than 50"),
-    ("{a,b}" * 20, f"more than {MAX_ALTERNATIVES} patterns"),
-    ("{" + "a," * 2000 + "}", f"more than {MAX_ALTERNATIVES} patterns"),
 ]
 
 
@@ -211,162 +210,24 @@ def test_no_patterns_match_nothing() -> None:
     assert compile_globs([]).match("a") is None
 
 
-def test_checking_patterns_does_not_import_the_matcher() -> None:
-    code = (
-        "import sys; from pikaci.glob import compile_globs; compile_globs(['**/{a,[bc]}']);"
-        "sys.exit('wcmatch' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
+@pytest.mark.parametrize("pattern", RECORDED["patterns"])
+def test_a_glob_means_what_it_means_to_ripgrep(pattern: str) -> None:
+    expected = RECORDED["patterns"][pattern]
+    if expected is None:
+        with pytest.raises(GlobError):
+            parse_glob(pattern)
+    else:
+        found = [name for name in RECORDED["names"] if parse_glob(pattern).matches(name)]
+        assert sorted(found) == expected
 
 
-@dataclass(frozen=True)
-class Any1:
-    text = "?"
-
-    def fits(self, char: str) -> bool:
-        return char != "/"
+@pytest.mark.parametrize("pattern", ["*a" * 60 + "b", "{*a,**/*}" * 40 + "b", "**/*" * 40 + "b"])
+def test_no_glob_takes_for_ever(pattern: str) -> None:
+    assert not parse_glob(pattern).matches("/".join(["a" * 60] * 20))
 
 
-@dataclass(frozen=True)
-class Literal:
-    char: str
-    escaped: bool = False
-
-    @property
-    def text(self) -> str:
-        return f"\\{self.char}" if self.escaped or self.char in "*?[]{},\\" else self.char
-
-    def fits(self, char: str) -> bool:
-        return char == self.char
-
-
-@dataclass(frozen=True)
-class CharClass:
-    negated: bool
-    ranges: tuple[tuple[str, str], ...]
-
-    @property
-    def text(self) -> str:
-        members = [low if low == high else f"{low}-{high}" for low, high in self.ranges]
-        return f"[{'!' if self.negated else ''}{''.join(members)}]"
-
-    def fits(self, char: str) -> bool:
-        return self.negated != any(low <= char <= high for low, high in self.ranges)
-
-
-@dataclass(frozen=True)
-class Star:
-    text = "*"
-
-
-@dataclass(frozen=True)
-class Recursive:
-    text = "**"
-
-
-@dataclass(frozen=True)
-class Either:
-    choices: tuple[Pattern, ...]
-
-    @property
-    def text(self) -> str:
-        return "{" + ",".join(text_of(choice) for choice in self.choices) + "}"
-
-
-Part = Any1 | Literal | CharClass | Star | Recursive | Either
-Pattern = tuple[Part, ...]
-
-
-def text_of(pattern: Pattern) -> str:
-    return "".join(part.text for part in pattern)
-
-
-def without_braces(pattern: Pattern) -> list[Pattern]:
-    choices = [
-        [flat for choice in part.choices for flat in without_braces(choice)]
-        if isinstance(part, Either)
-        else [(part,)]
-        for part in pattern
-    ]
-    return [tuple(part for flat in picked for part in flat) for picked in product(*choices)]
-
-
-def slowly(pattern: Pattern, path: str, at: int = 0, *, start: bool = True) -> bool:
-    """Match by trying every position; `start`: a component of the pattern starts here."""
-    if not pattern:
-        return at == len(path)
-    part, rest = pattern[0], pattern[1:]
-    ends_component = not rest or rest[0] == Literal("/")
-    match part:
-        case Recursive() if start and ends_component:
-            if not rest:
-                return at < len(path)
-            starts = [at, *(i + 1 for i in range(at, len(path)) if path[i] == "/")]
-            return any(slowly(rest[1:], path, i) for i in starts)
-        case Star() | Recursive():
-            slash = path.find("/", at)
-            stop = len(path) if slash < 0 else slash
-            return any(slowly(rest, path, i, start=False) for i in range(at, stop + 1))
-        case Either():
-            raise AssertionError
-        case _:
-            return (
-                at < len(path)
-                and part.fits(path[at])
-                and slowly(rest, path, at + 1, start=part == Literal("/"))
-            )
-
-
-ALPHABET = "ab.-/"
-literals = st.builds(Literal, st.sampled_from("ab.-*[{,!^\\é"), st.booleans())
-slashes = st.just(Literal("/"))
-ranges = st.tuples(st.sampled_from("ab./+,^é"), st.sampled_from("ab./+,^é")).map(
-    lambda bounds: (min(bounds), max(bounds))
-)
-classes = st.builds(
-    CharClass,
-    st.booleans(),
-    st.lists(ranges, min_size=1, max_size=3)
-    .map(tuple)
-    .filter(lambda found: not found[0][0].startswith("^")),
-)
-atoms = st.one_of(literals, slashes, classes, st.just(Any1()), st.just(Star()))
-
-
-def sequences(choices: st.SearchStrategy[Part]) -> st.SearchStrategy[Pattern]:
-    recursive = st.tuples(slashes, st.just(Recursive()), slashes)
-    pieces = st.one_of(choices.map(lambda part: (part,)), recursive, st.just((Recursive(),)))
-    return st.lists(pieces, max_size=5).map(
-        lambda found: tuple(part for piece in found for part in piece)
-    )
-
-
-either = st.lists(sequences(atoms), min_size=1, max_size=3).map(lambda found: Either(tuple(found)))
-patterns = sequences(st.one_of(atoms, either))
 components = st.text("ab.-é", min_size=1, max_size=4).filter(lambda name: name not in {".", ".."})
 paths = st.lists(components, min_size=1, max_size=4).map("/".join)
-
-
-def stars_touch(pattern: Pattern) -> bool:
-    """Two parts that would be read as one longer run of stars."""
-    stars = [isinstance(part, Star | Recursive) for part in pattern]
-    return any(a and b for a, b in pairwise(stars)) or any(
-        stars_touch(choice)
-        for part in pattern
-        if isinstance(part, Either)
-        for choice in part.choices
-    )
-
-
-@given(patterns.filter(lambda pattern: not stars_touch(pattern)), st.lists(paths, min_size=5))
-def test_matches_like_a_slow_matcher(pattern: Pattern, candidates: list[str]) -> None:
-    try:
-        glob = parse_glob(text_of(pattern))
-    except GlobError:
-        reject()  # braces and classes that stand for too many patterns
-    for path in candidates:
-        expected = any(slowly(flat, path) for flat in without_braces(pattern))
-        assert glob.matches(path) is expected, (text_of(pattern), path)
 
 
 @given(st.text())
