@@ -103,3 +103,19 @@ def test_what_is_built_there_has_the_input_that_was_given(placed: Project, tmp_p
     assert said(placed) == ["first"]
     placed.run("t", "--override-input", "text", f"path:{tmp_path / 'second'}")
     assert said(placed) == ["second"]
+
+
+@pytest.mark.parametrize("flags", [(), ("-L",)])
+def test_what_failed_prepares_there_printed_is_shown_once_under_their_ids(
+    placed: Project, flags: tuple[str, ...]
+) -> None:
+    text = TARGETS.replace("hostname > name", "echo boom; printf bang; exit 1")
+    placed.define(text.replace("echo there", "exit 1; echo there"))
+    done = placed.pikaci("run", "t", *flags)
+    assert done.code == 1
+    shown = [line for line in done.err.splitlines() if not line.startswith("pikaci: ")]
+    assert [line for line in shown if line.startswith("made> ")] == ["made> boom", "made> bang"]
+    assert [line for line in shown if line.endswith("> building")] == [
+        next(line for line in shown if line.startswith("there-"))
+    ]
+    assert not [line for line in shown if line.startswith("it> ")]

@@ -65,9 +65,13 @@ def test_a_job_passes_with_its_output_and_artifacts(placed: Placed) -> None:
 
 
 def test_the_phases_and_the_words_are_the_same(placed: Placed) -> None:
-    placed.jobs(it='command = "echo said; exit 3";')
+    placed.jobs(it='command = "echo said; printf cut; exit 3";')
     done = placed.pikaci("run", "t")
     assert done.code == 1
+    assert [line for line in done.err.splitlines() if line.startswith("it> ")] == [
+        "it> said",
+        "it> cut",
+    ]
     (job,) = placed.record()["jobs"]
     assert job["cause"]["message"] == "job it exited with 3"
     assert [row["phase"] for row in job["phases"]] == PHASES
