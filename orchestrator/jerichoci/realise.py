@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from jerichoci.realised import Observer
     from jerichoci.stop import Stop
 
+STOPPED_SECS, CATCH_UP_SECS = 1.0, 5.0
+"""So late is no deadline seen but by a process that was stopped; for what it has missed then."""
 NIX_GRACE_SECS = 10.0
 """For Nix to end its builders and itself after TERM."""
 REASON_SECS = 5.0
@@ -93,10 +95,12 @@ class Realiser:
         ]
         try:
             while self._waiting and not (work.done() or stop.is_set() or self._failure):
-                timeout = self._next_deadline(started)
-                await asyncio.wait(
-                    [work, *ends], timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-                )
+                timeout, asked = self._next_deadline(started), time.monotonic()
+                first = asyncio.FIRST_COMPLETED
+                await asyncio.wait([work, *ends], timeout=timeout, return_when=first)
+                if time.monotonic() - asked > timeout + STOPPED_SECS:
+                    # So late, this process was stopped: first it hears what ended meanwhile.
+                    await asyncio.wait([work, *ends], timeout=CATCH_UP_SECS, return_when=first)
                 if not work.done():
                     self._expire(started)
         finally:

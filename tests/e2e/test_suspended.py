@@ -13,6 +13,12 @@ from e2e.project import Project, finish, processes, wait_for
 if TYPE_CHECKING:
     from pathlib import Path
 
+BUILDS = """
+  builds = {
+    prepare.dep = { timeoutSecs = 15; drv = build "dep" "echo began; sleep 2; echo > $out"; };
+    jobs.it = { needs = [ "dep" ]; command = "true"; };
+  };
+"""
 TARGETS = """
   waits.jobs.it = {
     command = "touch @begun@; until [ -e @go@ ]; do sleep 0.1; done; exit 3; : @token@";
@@ -51,3 +57,15 @@ def test_a_deadline_is_judged_by_what_the_job_lived(
     (job,) = project.record()["jobs"]
     assert (code, job["failure_kind"]) == ended
     assert job["exit_code"] == 3
+
+
+def test_a_build_that_ended_meanwhile_was_not_late(project: Project) -> None:
+    project.define(BUILDS)
+    with project.start("run", "builds") as running:
+        wait_for(lambda: list(project.state.glob("runs/*/jobs/it/attempts/1/host.log")))
+        (log,) = project.state.glob("runs/*/jobs/it/attempts/1/host.log")
+        wait_for(lambda: "> began" in log.read_text())
+        running.send_signal(signal.SIGSTOP)
+        time.sleep(17)
+        running.send_signal(signal.SIGCONT)
+        assert finish(running).code == 0
