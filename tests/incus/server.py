@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -162,6 +163,37 @@ class IncusServer:
         content = self.incus("image", "list", "--format=csv", "--columns=F").strip()
         self.incus("image", "set-property", content, "user.pikaci.content", content)
 
+    def found_cluster(self) -> None:
+        """Be the first member of a cluster, which is called `one`, with a pool and the image."""
+        preseed = {
+            "config": {"core.https_address": own_address()},
+            "storage_pools": [
+                {"name": self.pool, "driver": "btrfs", "config": {"size": POOL_SIZE}}
+            ],
+            "projects": [{"name": self.project, "config": {"features.networks": "false"}}],
+            "cluster": {"server_name": "one", "enabled": True},
+        }
+        self.incus("admin", "init", "--preseed", stdin=json.dumps(preseed))
+        root = {"root": {"type": "disk", "path": "/", "pool": self.pool}}
+        self.incus("profile", "edit", "default", stdin=json.dumps({"devices": root}))
+        image = debian_guest()
+        files = [str(image / "metadata.tar.xz"), str(image / "rootfs.squashfs")]
+        self.incus("image", "import", "--quiet", *files, "--alias", self.image_alias)
+
+    def join_cluster(self, other: IncusServer) -> None:
+        """Be a member of a cluster called `two`."""
+        token = other.incus("cluster", "add", "two", "--quiet").split()[-1]
+        pool = {"entity": "storage-pool", "name": self.pool}
+        own = [{**pool, "key": "source", "value": ""}, {**pool, "key": "size", "value": POOL_SIZE}]
+        cluster = {
+            "enabled": True,
+            "server_name": "two",
+            "server_address": own_address(),
+            "cluster_token": token,
+            "member_config": own,
+        }
+        self.incus("admin", "init", "--preseed", stdin=json.dumps({"cluster": cluster}))
+
     def end(self) -> None:
         """End incusd and remove all that was its."""
         try:
@@ -295,6 +327,13 @@ def debian_guest() -> Path:
     )
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
+
+
+def own_address() -> str:
+    """An address of this machine that nobody else uses, with a port."""
+    return (
+        f"127.{1 + secrets.randbelow(254)}.{secrets.randbelow(256)}.{secrets.randbelow(256)}:8443"
+    )
 
 
 def free_address() -> str:

@@ -152,21 +152,40 @@ def test_incus_may_be_killed_while_the_job_runs(guests: GuestRunner) -> None:
     assert_ended_as_it_would_have(guests, record)
 
 
+class Ending:
+    """An incusd that is told to end while it runs a command for somebody, and stays till then."""
+
+    def __init__(self, server: IncusServer) -> None:
+        self._server = server
+        server.incus("launch", "--quiet", server.image_alias, "other")
+        self._client = server.begin("exec", "other", "--", "sh", "-c", "echo on; sleep 600")
+        assert self._client.stdout is not None
+        assert self._client.stdout.readline() == b"on\n"
+        self._was_told = False
+
+    def tell(self) -> None:
+        """Have it refuse all changes."""
+        self._was_told = True
+        os.kill(self._server.pid, signal.SIGTERM)
+        change = ("config", "set", "other", "user.x=1")
+        wait_for(lambda: "Shutting down" in self._server.refusal(*change))
+
+    def restart(self) -> None:
+        """End the command, and have another incusd after this one."""
+        if self._client.returncode is None:
+            self._client.kill()
+            self._client.communicate()
+        if self._was_told:
+            self._was_told = False
+            self._server.restart()
+            self._server.incus("delete", "--force", "other")
+
+
 @pytest.fixture
-def busy(incus_server: IncusServer) -> Iterator[Callable[[], None]]:
-    """Has incusd run a command for somebody, without which it doesn't end; gives that one's end."""
-    incus_server.incus("launch", "--quiet", incus_server.image_alias, "other")
-    with incus_server.begin("exec", "other", "--", "sh", "-c", "echo on; sleep 600") as client:
-        assert client.stdout is not None
-        assert client.stdout.readline() == b"on\n"
-        yield client.kill
-        client.kill()
-
-
-def tell_to_end(server: IncusServer) -> None:
-    """Have incusd refuse all changes."""
-    os.kill(server.pid, signal.SIGTERM)
-    wait_for(lambda: "Shutting down" in server.refusal("config", "set", "other", "user.x=1"))
+def told(incus_server: IncusServer) -> Iterator[Ending]:
+    ending = Ending(incus_server)
+    yield ending
+    ending.restart()
 
 
 def count(proxy: Proxy, request: tuple[str, str]) -> int:
@@ -174,32 +193,28 @@ def count(proxy: Proxy, request: tuple[str, str]) -> int:
 
 
 def test_a_guest_is_made_by_the_incus_that_comes_after_one_that_is_ending(
-    guests: GuestRunner, proxy: Proxy, busy: Callable[[], None]
+    guests: GuestRunner, proxy: Proxy, told: Ending
 ) -> None:
-    tell_to_end(guests.server)
+    told.tell()
     with ending(guests.at(proxy.path).start(guest_job("a", COMMAND))) as process:
         wait_for(lambda: count(proxy, CREATE) > CUT_OFF_LIMIT)
-        busy()
-        guests.server.restart()
+        told.restart()
         let_go(guests.state.root, "a", RUN_ID)
         process.wait(90)
     (record,) = guests.record()["jobs"]
-    guests.server.incus("delete", "--force", "other")
     assert_ended_as_it_would_have(guests, record)
 
 
 def test_a_run_ends_with_the_incus_that_comes_after_one_that_is_ending(
-    guests: GuestRunner, proxy: Proxy, busy: Callable[[], None]
+    guests: GuestRunner, proxy: Proxy, told: Ending
 ) -> None:
     with ending(guests.at(proxy.path).start(guest_job("a", COMMAND))) as process:
         wait_for(lambda: guests.begins("wait_for_completion"))
-        tell_to_end(guests.server)
+        told.tell()
         let_go(guests.state.root, "a", RUN_ID)
         wait_for(lambda: count(proxy, STOP) > 2)
         assert guests.record()["status"] == "running"
-        busy()
-        guests.server.restart()
+        told.restart()
         process.wait(90)
     (record,) = guests.record()["jobs"]
-    guests.server.incus("delete", "--force", "other")
     assert_ended_as_it_would_have(guests, record)

@@ -36,6 +36,7 @@ class FakeIncus:
     project: str = "pikaci"
     error: PikaciError | None = None
     trusted: bool = True
+    member: str | None = None
     drivers: tuple[str, ...] = ("lxc", "qemu")
     projects: tuple[str, ...] = ("pikaci",)
     config: dict[str, str] = field(default_factory=dict)
@@ -54,7 +55,7 @@ class FakeIncus:
     def server(self) -> Server:
         if self.error:
             raise self.error
-        return Server("6.0.4", self.drivers, self.trusted)
+        return Server("6.0.4", self.drivers, self.trusted, self.member)
 
     def ignores_memory_limits(self) -> bool:
         if self.unlimited is None:
@@ -162,6 +163,14 @@ async def test_a_slow_or_full_pool_is_noted() -> None:
     assert "disk" in (found["pool space"].hint or "")
     assert "pool space" not in await look(FakeIncus(free=None))
     assert "incus storage set fast" in ((await look(FakeIncus(free=1)))["pool space"].hint or "")
+
+
+async def test_a_cluster_is_told() -> None:
+    found = await look(FakeIncus(member="one"))
+    assert found["incus"].text == "6.0.4 at /nowhere/socket, member one of a cluster"
+    strict = {"restricted": "true", "restricted.devices.disk": "allow"}
+    found = await look(FakeIncus(member="one", config=strict), wanted())
+    assert "(`restricted.cluster.target`)" in found["incus project"].text
 
 
 async def test_memory_that_is_not_limited_is_noted() -> None:
