@@ -45,7 +45,10 @@ def find_source(flake: str | None) -> SourceTree:
             f"--flake {flake} is not a directory",
             "for a commit of a repository elsewhere use --source git+URL?rev=REV",
         )
-    start = start.resolve()
+    try:
+        start = start.resolve()
+    except FileNotFoundError:
+        raise UsageError("the current directory was removed", "go to another one") from None
     places = [start] if flake else [start, *start.parents]
     home = next((place for place in places if (place / "flake.nix").is_file()), None)
     if home is None:

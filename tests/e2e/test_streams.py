@@ -91,6 +91,12 @@ def test_nobody_at_stderr_changes_no_end(
     assert said == ""
 
 
+def test_a_current_directory_that_was_removed_is_said(project: Project) -> None:
+    for args in (("run", "wide"), ("targets",), ("lanes",)):
+        code, said = sh(project, 'mkdir gone && cd gone && rmdir ../gone && "$@"', *args)
+        assert (code, said) == (2, "pikaci: the current directory was removed; go to another one\n")
+
+
 def test_an_interrupt_while_modules_are_imported_is_a_sentence(
     project: Project, tmp_path: Path
 ) -> None:
