@@ -22,6 +22,7 @@ from usertree import IDENTITY, UserTree
 
 
 def main() -> None:
+    """Do as the command line says; the exit code is 1 if anything was wrong."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--count", type=int, default=500)
     options.add_argument("--seed", type=int, default=1)
@@ -31,7 +32,7 @@ def main() -> None:
         seed = asked.seed * 1_000_000 + number
         with tempfile.TemporaryDirectory(prefix="pikaci-kills-") as directory:
             try:
-                kill = kill_once(project_in(Path(directory)), random.Random(seed))
+                kill = kill_once(project_in(Path(directory)), random.Random(seed))  # noqa: S311 - can be repeated
             except AssertionError as error:
                 ends["wrong"] += 1
                 print(f"seed {seed}: {error}", file=sys.stderr)
@@ -43,6 +44,7 @@ def main() -> None:
 
 
 def project_in(directory: Path) -> Project:
+    """A repository and a state root of its own."""
     for name in ("repo", "home"):
         (directory / name).mkdir()
     project = Project(

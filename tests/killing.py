@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-import random
 import secrets
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from e2e.project import Project, finish, processes, wait_for
+
+if TYPE_CHECKING:
+    import random
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 LINES = 200
@@ -30,11 +33,13 @@ TARGETS = """
     '';
     jobs = {
       built = { needs = [ "dep" ]; command = "@say@; exec -a @marker@ sleep 0.2"; };
-      plain.command = "setsid bash -c 'exec -a @marker@ sleep 60' & @say@; exec -a @marker@ sleep 0.4";
+      plain.command = "@left@ & @say@; exec -a @marker@ sleep 0.4";
       last = { needs = [ "built" "plain" ]; command = "@say@"; };
     };
   };
-""".replace("@say@", f"seq {LINES}; echo made > $PIKACI_ARTIFACTS/made")
+""".replace("@say@", f"seq {LINES}; echo made > $PIKACI_ARTIFACTS/made").replace(
+    "@left@", "setsid bash -c 'exec -a @marker@ sleep 60'"
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ def family(pid: int) -> list[int]:
 
 def command(pid: int) -> str:
     try:
-        return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:60]
+        line = (Path("/proc") / str(pid) / "cmdline").read_bytes()
     except OSError:
         return "gone"
+    return line.replace(b"\0", b" ").decode()[:60]

@@ -21,32 +21,31 @@ class Lacks:
 
     `pointers` are LFS files whose content was never fetched, `absent` submodules that are not
     checked out, `inactive` those of which somebody said so; `left_out` are files that only their
-    owner may read and that git does not track. `tracked_only`: git was told to overlook the rest.
+    owner may read and that git does not track. `tracked_only` is why all untracked files are left
+    out, if they are.
     """
 
     pointers: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     inactive: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-    tracked_only: bool = False
+    tracked_only: str = ""
 
-    def add(
-        self, prefix: str, known: Known, left_out: Iterable[str], *, tracked_only: bool
-    ) -> None:
+    def add(self, prefix: str, known: Known, left_out: Iterable[str], *, tracked_only: str) -> None:
         """Add what a work tree lacks that lies at `prefix`."""
         self.pointers += (prefix + name for name in known.pointers)
         self.absent += (prefix + name for name in known.absent)
         self.inactive += (prefix + name for name in known.inactive)
         self.left_out += (prefix + name for name in sorted(left_out))
-        self.tracked_only |= tracked_only
+        self.tracked_only = self.tracked_only or tracked_only
 
     def notes(self) -> list[str]:
         """A sentence for each kind of thing that was left out on purpose."""
         notes = []
         if self.tracked_only:
             notes.append(
-                "untracked files are left out of the snapshot, as git's setting"
-                " status.showUntrackedFiles = no asks for; `git add` takes them in"
+                f"untracked files are left out of the snapshot: {self.tracked_only};"
+                " `git add` takes them in"
             )
         if self.left_out:
             notes.append(

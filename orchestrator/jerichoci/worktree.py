@@ -28,8 +28,8 @@ class WorkTree:
 
     `git` is the user's own git there, None outside git. `index` is the user's index. `ignoring` has
     the patterns that apply beside those of .gitignore files. `private` is a path below `root`, with
-    `/` at its end, that is never part of a snapshot: the state root, if it lies there. With
-    `tracked_only`, git is told to overlook untracked files; with `whole`, nothing is left out.
+    `/` at its end, that is never part of a snapshot: the state root, if it lies there.
+    `tracked_only` is why untracked files are left out, if they are; with `whole`, nothing is.
     `settings` has those of the user's git that are about submodules, in git's order.
     """
 
@@ -38,7 +38,7 @@ class WorkTree:
     index: Path | None
     ignoring: bytes
     private: str | None
-    tracked_only: bool = False
+    tracked_only: str = ""
     whole: bool = False
     settings: tuple[tuple[str, str], ...] = ()
 
@@ -109,9 +109,19 @@ async def find_work_tree(directory: Path, state_root: Path, *, whole: bool = Fal
         index=Path(index),
         ignoring=b"".join(ignoring),
         private=private,
-        tracked_only=untracked.lower() in _NO,
+        tracked_only=_tracked_only(root, untracked),
         settings=tuple(said),
     )
+
+
+def _tracked_only(root: Path, setting: str) -> str:
+    """Why untracked files are left out, if they are."""
+    if setting.lower() in _NO:
+        return "git's setting status.showUntrackedFiles = no asks for it"
+    # A home is full of what is nobody else's; who wants that in the store says so.
+    if not setting and os.path.realpath(root) == os.path.realpath(Path.home()):
+        return "the repository is a whole home directory"
+    return ""
 
 
 async def read_head(tree: WorkTree) -> Head:

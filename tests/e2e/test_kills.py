@@ -1,4 +1,7 @@
-"""A run gets a signal at a random moment, in a random process: a few of what `bench/kills.py` does by the hundred."""
+"""A run gets a signal at a random moment, in a random process.
+
+`bench/kills.py` does that by the hundred.
+"""
 
 from __future__ import annotations
 
@@ -17,4 +20,4 @@ if TYPE_CHECKING:
 def test_whatever_gets_a_signal_the_record_is_right_and_nothing_is_left(
     project: Project, seed: int
 ) -> None:
-    kill_once(project, random.Random(seed))
+    kill_once(project, random.Random(seed))  # noqa: S311 - can be repeated

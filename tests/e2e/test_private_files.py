@@ -194,3 +194,18 @@ def test_a_commit_is_taken_whole_however_private_its_files_are_made(project: Pro
     record: Json = inside.run("lists", "--source", source)
     tree = project.tree.git("rev-parse", f"{then}^{{tree}}").decode().strip()
     assert record["snapshot_id"] == tree
+
+
+def test_a_home_that_is_a_repository_keeps_its_untracked_files(
+    bare_project: Project, home: Path
+) -> None:
+    git = UserTree(home)
+    git.init()
+    git.git("add", "project")
+    project = bare_project.at(home / "project").with_env(HOME=str(home))
+    own = {"project/file", "project/flake.nix", "project/targets.nix"}
+    assert listed(project) == own
+    done = project.pikaci("run", "lists")
+    assert "the repository is a whole home directory" in done.passed().err
+    git.git("config", "status.showUntrackedFiles", "normal")
+    assert listed(project) == own | {"notes"}
