@@ -18,6 +18,16 @@ TARGETS = """
   began.jobs.it.command = "rm -rf ../started ../*.json; exit 3";
 """
 
+PAYLOAD = r"""
+  payload = {
+    prepare.dep.drv = build "dep" ''
+      mkdir -p $out/share/pikaci
+      printf %s '{"kind": "\ud800"}' > $out/share/pikaci/payload-manifest.json
+    '';
+    jobs.it = { needs = [ "dep" ]; command = "true"; };
+  };
+"""
+
 
 def test_a_jobs_path_is_the_same_in_an_activated_environment_and_a_dev_shell(
     project: Project, tmp_path: Path
@@ -61,3 +71,10 @@ def test_the_jobs_environment_begins_with_the_job(project: Project) -> None:
     project.write("fixture", "there\n")
     project.pikaci("run", "posix").passed()
     assert "there" in project.log("it").splitlines()
+
+
+def test_a_payload_manifest_that_is_no_text_is_its_builders_mistake(project: Project) -> None:
+    project.define(PAYLOAD)
+    assert project.pikaci("run", "payload").code == 1
+    (job,) = project.record()["jobs"]
+    assert (job["failure_kind"], job["cause"]["code"]) == ("test_failure", "payload_invalid")
