@@ -46,14 +46,13 @@ class Journal:
         Raises:
             InfrastructureError: it was removed, most likely with all of the run.
         """
-        with suppress(OSError):
-            if os.path.samestat(os.fstat(self._fd), self._path.stat()):
-                return
-        directory = self._path.parent
-        raise InfrastructureError(
-            f"{self._path if directory.exists() else directory} was removed while the run went on",
-            "leave the directories of runs to `pikaci gc`, and run it again",
-        )
+        if not self._path.exists():
+            directory = self._path.parent
+            what = self._path if directory.exists() else directory
+            raise InfrastructureError(
+                f"{what} was removed while the run went on",
+                "leave the directories of runs to `pikaci gc`, and run it again",
+            )
 
     def stamp(self, event: EventBase) -> EventBase:
         """The event as it is the next one."""
