@@ -21,9 +21,10 @@ def cancel_run(store: RunStore, run_id: str) -> None:
         UsageError: it is over already.
     """
     run = store.run(run_id)
-    summary = store.summary(run_id)
-    if summary.is_terminal:
-        raise UsageError(f"run {run_id} is over: {summary.status}", "there is nothing to cancel")
+    if store.is_over(run_id):
+        summary = store.summary(run_id)
+        how = summary.unreadable or summary.status
+        raise UsageError(f"run {run_id} is over: {how}", "there is nothing to cancel")
     atomic.write_bytes(run.cancel_request, b"")
     owner = read_owner(run.root)
     if owner and is_owned(run.root) and owner.is_alive():

@@ -389,6 +389,7 @@ def test_a_run_that_can_not_be_read_spoils_no_other(project: Project, kind: str)
     project.pikaci("logs", good).passed()
     if rows[RUN_ID]["unreadable"]:
         assert RUN_ID in project.pikaci("status", RUN_ID).refused(2)
+        assert "nothing to cancel" in project.pikaci("cancel", RUN_ID).refused(2)
         assert "launch_guest passed" in project.pikaci("logs", RUN_ID).passed().out
     project.pikaci("gc", "--keep-runs", "0").passed()
     assert project.run_ids() == []
