@@ -57,7 +57,10 @@ class ProxyCommand:
                     await asyncio.wait([listening], timeout=END_SECS)
                     with suppress(TimeoutError):
                         async with asyncio.timeout(END_SECS):
-                            self.exit_code = await process.wait()
+                            await process.wait()
+                    # What it left running may hold its stderr open: then only this is known.
+                    self.exit_code = process.returncode
+                    if self.exit_code is not None:
                         break
                     signal_group(process.pid, number)
                 listening.cancel()
