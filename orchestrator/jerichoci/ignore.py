@@ -92,9 +92,11 @@ class Ancestry:
 
     def has(self, name: str) -> bool:
         """Whether `name` is a file or symlink, below no symlink and in no nested repository."""
-        if self._tree.is_private(name) or not self._is_plain(name.rpartition("/")[0]):
-            return False
-        return is_storable(self._tree.path(name))
+        return self.may_have(name) and is_storable(self._tree.path(name))
+
+    def may_have(self, name: str) -> bool:
+        """Whether `name` is below no symlink and in no nested repository, whatever is there."""
+        return not self._tree.is_private(name) and self._is_plain(name.rpartition("/")[0])
 
     def is_nested(self, name: str) -> bool:
         """Whether `name` is a nested repository, below no symlink and in no other one."""

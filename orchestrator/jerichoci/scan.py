@@ -146,7 +146,11 @@ class Scanner:
         stored = {name for name in wanted if ancestry.has(name)}
         gitlinks = (name for meta, _, name in entries if meta.startswith(GITLINK_MODE))
         return Scan(
-            deleted=frozenset((set(own) - tracked) | (set(changes[1::2]) - stored)),
+            deleted=frozenset(
+                (set(own) - tracked)
+                | (set(changes[1::2]) - stored)
+                | {name for name in own if not ancestry.may_have(name)}
+            ),
             stored=frozenset(stored),
             nested=tuple(sorted(filter(ancestry.is_nested, gitlinks))),
             swallowed=frozenset(),
