@@ -16,7 +16,6 @@ import os
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.lock import lock
@@ -144,7 +143,7 @@ class _Queue:
             # Other processes set no Event.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.freed.wait(), POLL_SECS)
-        self._serving = None
+        _QUEUES.pop((asyncio.get_running_loop(), self._slots), None)
 
     async def _look(self) -> None:
         claims = self._slots / "claims"
@@ -164,12 +163,12 @@ class _Queue:
                     refused.add(asked)
 
 
-_QUEUES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, _Queue]] = WeakKeyDictionary()
+_QUEUES: dict[tuple[asyncio.AbstractEventLoop, Path], _Queue] = {}
+"""Those that somebody is in."""
 
 
 def _queue(slots: Path) -> _Queue:
-    queues = _QUEUES.setdefault(asyncio.get_running_loop(), {})
-    return queues.setdefault(slots, _Queue(slots))
+    return _QUEUES.setdefault((asyncio.get_running_loop(), slots), _Queue(slots))
 
 
 def _claim(claims: Path, claim: Claim) -> tuple[Path, int]:
@@ -189,7 +188,9 @@ def _claim(claims: Path, claim: Claim) -> tuple[Path, int]:
 def _let_go(slots: Path, path: Path, fd: int) -> None:
     path.unlink(missing_ok=True)
     os.close(fd)
-    _queue(slots).freed.set()
+    queue = _QUEUES.get((asyncio.get_running_loop(), slots))
+    if queue:
+        queue.freed.set()
 
 
 def _live_claim(path: Path) -> Claim | None:
