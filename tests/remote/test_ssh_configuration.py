@@ -292,6 +292,14 @@ async def test_an_sshd_that_penalises_us_is_unreachable_for_now() -> None:
     assert "PerSourcePenalties" in str(error.hint)
 
 
+async def test_a_server_that_has_only_the_known_key_is_told_with_its_kind(home: Path) -> None:
+    async with stranger(b"SSH-2.0-new\r\n", stays=False) as port:
+        know(home, f"[127.0.0.1]:{port} {make_strange_key(home / 'host')}\n")
+        error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
+    assert f"known_hosts has one of kind {STRANGE}" in error.message
+    assert "ssh-keygen -A" in str(error.hint)
+
+
 async def test_what_is_said_in_place_of_a_name_is_told() -> None:
     async with stranger(b"Exceeded MaxStartups\r\n", stays=False) as port:
         error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)

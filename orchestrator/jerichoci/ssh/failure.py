@@ -54,7 +54,7 @@ class Failure:
         if isinstance(error, asyncssh.KeyExchangeFailed):
             return HostSettingsError(
                 self.hop.host,
-                f"{self._where} and ssh here have nothing in common: {_text(error)}",
+                f"{self._where} and ssh here have nothing in common: {_text(error)}{self._strange}",
                 "see `Ciphers`, `MACs`, `KexAlgorithms` and `HostKeyAlgorithms` on both ends",
             )
         if self._logs_in and not isinstance(error, (asyncssh.ConnectionLost, OSError)):
@@ -149,9 +149,12 @@ class Failure:
             )
         if not self._is_ssh:
             return self._not_ssh()
+        log = "what does sshd's log say there?"
+        kinds = " `ssh-keygen -A` there makes host keys of all kinds" if self._strange else ""
         return self._gone(
-            f"{self._where} ended the connection before we were let in: {_text(error)}",
-            "what does sshd's log say there?",
+            f"{self._where} ended the connection before we were let in: "
+            f"{_text(error)}{self._strange}",
+            f"{log}{kinds}",
         )
 
     def _not_ssh(self) -> UnreachableHostError:
@@ -228,19 +231,11 @@ class Failure:
         return self._unknown(key)
 
     def _unknown(self, key: asyncssh.SSHKey) -> HostKeyError:
-        kinds = " or ".join(self._strange_kinds)
-        remarks = [
-            *(
-                [f"known_hosts has one of kind {kinds}, which pikaci does not know"]
-                if kinds
-                else []
-            ),
-            *(["`KnownHostsCommand` is not asked"] if self.settings.has_keys_command else []),
-        ]
+        asked = " (`KnownHostsCommand` is not asked)" if self.settings.has_keys_command else ""
         line = f"{self._name} {key.export_public_key().decode().strip()}"
         line = " ".join(line.split(" ")[:3])
         accept = f"run: echo '{line}' >> {self._file}"
-        if kinds:
+        if self._strange:
             accept = f"{self._learn}, or {accept}"
         if not self.hop.is_jump:
             setting = f'fingerprint = "{key.get_fingerprint()}"'
@@ -249,7 +244,7 @@ class Failure:
         return HostKeyError(
             self.hop.host,
             f"{self._where} offers the key {key.get_fingerprint()}, which nobody here knows"
-            f"{' (' + '; '.join(remarks) + ')' if remarks else ''}",
+            f"{self._strange}{asked}",
             f"{_compare(key)}; if it is the same, {accept}",
         )
 
@@ -268,8 +263,13 @@ class Failure:
         )
 
     @property
-    def _strange_kinds(self) -> list[str]:
-        return self.settings.host_keys.strange_kinds(self.settings.address, self.settings.port)
+    def _strange(self) -> str:
+        """What else is known of the host, and not by us."""
+        host_keys, settings = self.settings.host_keys, self.settings
+        kinds = " or ".join(host_keys.strange_kinds(settings.address, settings.port))
+        return (
+            f" (known_hosts has one of kind {kinds}, which pikaci does not know)" if kinds else ""
+        )
 
     @property
     def _learn(self) -> str:
