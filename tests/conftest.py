@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from jerichoci.layout import StateLayout
 from jerichoci.signals import catching_ignored
@@ -16,6 +17,10 @@ from usertree import UserTree
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+# The same examples each time; `pytest --hypothesis-profile=default` searches for others.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session", autouse=True)
