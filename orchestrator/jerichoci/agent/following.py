@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from jerichoci.log import read_log
@@ -21,11 +23,22 @@ async def watch_log(path: Path, offset: int, wait_secs: float) -> bytes:
     end = time.monotonic() + wait_secs
     pause = FIRST_POLL_SECS
     while True:
-        data = read_log(path, offset, CHUNK_BYTES).data
+        data = b""
+        with suppress(OSError):  # its job has put something else in its place
+            data = read_log(path, offset, CHUNK_BYTES).data
         if data or time.monotonic() >= end:
             return data
         await asyncio.sleep(pause)
         pause = min(pause * POLL_GROWTH, LAST_POLL_SECS)
+
+
+def size_of_log(path: Path) -> int:
+    """How much there is to read of a log; nothing, where its job has taken it away."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 async def watch_outbox(

@@ -22,7 +22,7 @@ from jerichoci import atomic, slots
 from jerichoci.agent import survey
 from jerichoci.agent.attach import boot_id
 from jerichoci.agent.collector import KEPT, SNAPSHOT, Bounds, Collector
-from jerichoci.agent.following import watch_log, watch_outbox
+from jerichoci.agent.following import size_of_log, watch_log, watch_outbox
 from jerichoci.agent.gathering import Gathering
 from jerichoci.agent.operation import Call, operation
 from jerichoci.environment import host_environment, well_known
@@ -271,11 +271,7 @@ class Service:
     async def wait(self, _call: Call, *, handle: str, log: str) -> dict[str, Any]:
         """Wait for a program's end; all it printed is in its log then, which has a size."""
         ending = await asyncio.shield(self._started(handle).end)
-        try:
-            log_bytes = Path(log).stat().st_size
-        except OSError:  # the job has taken it away
-            log_bytes = 0
-        return {**asdict(ending), "log_bytes": log_bytes}
+        return {**asdict(ending), "log_bytes": size_of_log(Path(log))}
 
     @operation
     async def ended_within(self, _call: Call, *, handle: str, secs: float) -> bool:
