@@ -120,7 +120,7 @@ class GuestStart:
             if time.monotonic() > end:
                 raise InfrastructureError(
                     f"guest {self._name} wasn't ready after {READY_SECS[is_vm]:g} s: {trouble}",
-                    "`pikaci run --keep on-failure` keeps it for a look",
+                    f"{OUT_OF_MEMORY}; `pikaci run --keep on-failure` keeps it for a look",
                 )
             await asyncio.sleep(backoff)
             backoff = min(LAST_BACKOFF_SECS, backoff * 1.5)

@@ -111,8 +111,8 @@ def confinement_findings(found: Confinement, root: str) -> list[Finding]:
         else note(
             "memory",
             "`resources.memoryMib` limits no host process: no control group can be made",
-            "be root on a machine with control groups that can be written to, or start pikaci by"
-            " `systemd-run --user --scope`",
+            "be root on a machine with control groups that can be written to, or under systemd"
+            " start pikaci by `systemd-run --user --scope`",
         ),
     ]
 
