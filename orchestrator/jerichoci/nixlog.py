@@ -26,8 +26,8 @@ WARNING_LEVEL = 1
 
 LONGEST_LINE = 1024 * 1024
 """Bytes of a line that are read whole: Nix puts an error with its trace into one."""
-CUT_LINE = 64 * 1024
-"""Bytes that are left of a longer one."""
+CUT_LINE = 32 * 1024
+"""Bytes that are left of a longer one: with its mark and the id before it, one line of a log."""
 
 _PREFIX = b"@nix "
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
