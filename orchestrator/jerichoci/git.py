@@ -36,6 +36,8 @@ VERSION_DEADLINE_SECS = 120.0
 
 GITLINK_MODE = "160000"
 
+NO = ("no", "false", "off", "0")
+"""What says no in a setting."""
 NO_REPOSITORY = b"not a git repository (or any"
 """What git says where there is none, up to `/` or to a mount point."""
 

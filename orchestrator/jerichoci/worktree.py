@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
-from jerichoci.git import GITLINK_MODE, NO_REPOSITORY, Git, advice, is_storable, split_names
+from jerichoci.git import GITLINK_MODE, NO, NO_REPOSITORY, Git, advice, is_storable, split_names
 from jerichoci.together import together
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """The SHA-1 id of a tree without entries."""
-_NO = ("no", "false", "off", "0")
 FEW_FILES = 256
 """Up to here, hashing changed files again is cheaper than git's look at all of them."""
 
@@ -84,9 +83,11 @@ async def find_work_tree(directory: Path, state_root: Path, *, whole: bool = Fal
     git_dir, inside, rest = (*os.fsdecode(found.stdout).split("\n", 2), "", "")[:3]
     if NO_REPOSITORY in found.stderr:
         _refuse_own(directory, "git does not accept {} as a repository")
+        _refuse_home(directory)
         return _outside_git(directory, state_root)
     if (git_dir, inside) == ("false", "false"):
         _refuse_own(directory, "{} is bare, or has its work tree elsewhere")
+        _refuse_home(directory)
         return _outside_git(directory, state_root)
     if inside != "true" or not found.ok:
         raise _not_a_work_tree(directory, found)
@@ -116,7 +117,7 @@ async def find_work_tree(directory: Path, state_root: Path, *, whole: bool = Fal
 
 def _tracked_only(root: Path, setting: str) -> str:
     """Why untracked files are left out, if they are."""
-    if setting.lower() in _NO:
+    if setting.lower() in NO:
         return "git's setting status.showUntrackedFiles = no asks for it"
     # A home is full of what is nobody else's; who wants that in the store says so.
     if not setting and os.path.realpath(root) == os.path.realpath(Path.home()):
@@ -205,7 +206,7 @@ async def _inactive(tree: WorkTree, git: Git) -> set[str]:
         active = settings.get(f"{section}.active")
         is_off = chosen is not None and path not in chosen
         if active is not None:
-            is_off = active.lower() in _NO
+            is_off = active.lower() in NO
         if is_off or settings.get(f"{section}.update") == "none":
             found.add(path)
     return found
@@ -242,6 +243,21 @@ def _refuse_own(directory: Path, why: str) -> None:
     if (directory / ".git" / "HEAD").is_file():
         raise UsageError(
             why.format(directory / ".git"), "see what `git status` says there, or remove that .git"
+        )
+
+
+def _refuse_home(directory: Path) -> None:
+    """Refuse a directory outside git that is a home, all of which would go to the Nix store.
+
+    Raises:
+        UsageError: it is one.
+    """
+    home = os.environ.get("HOME")
+    if directory == Path("/") or (home and directory == Path(home).resolve()):
+        raise UsageError(
+            f"all of {directory} would go to the Nix store, which everybody may read",
+            "move the flake into a directory of its own, or make it a git repository and `git add`"
+            " what belongs to it",
         )
 
 

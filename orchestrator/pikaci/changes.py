@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError, UsageError
-from jerichoci.git import GITLINK_MODE, Git, git_failure
+from jerichoci.git import GITLINK_MODE, NO, Git, git_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,7 +80,7 @@ async def changed_since(repo: Path, rev: str) -> ChangeSet:
         index = await _copied_index(repo, Path(scratch))
         await _show_all(repo, index)
         differing = await _differing(repo, "diff-index", *_DIFF_FLAGS, start, "--", index=index)
-        untracked = await _listed(repo, *_UNTRACKED, index=index)
+        untracked = await _listed(repo, *_UNTRACKED, index=index) if await _shows(repo) else []
     return ChangeSet(base_id, None, _sorted([*differing, *untracked]))
 
 
@@ -153,6 +153,12 @@ async def _copied_index(repo: Path, scratch: Path) -> Path:
     with suppress(FileNotFoundError):
         shutil.copy2(repo / os.fsdecode(done.stdout).removesuffix("\n"), copy)
     return copy
+
+
+async def _shows(repo: Path) -> bool:
+    """Whether git shows untracked files: of others a snapshot has none."""
+    done = await _git(repo, "config", "--get", "status.showUntrackedFiles")
+    return done.stdout.decode().strip().lower() not in NO
 
 
 async def _show_all(repo: Path, index: Path) -> None:

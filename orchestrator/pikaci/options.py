@@ -239,9 +239,12 @@ def complete_target(ctx: click.Context, _param: click.Parameter, text: str) -> l
 
 def _targets(ctx: click.Context) -> list[dict[str, Any]]:
     import asyncio
+    import io
+    from contextlib import redirect_stderr
 
     from pikaci.catalog import load_catalog
 
     state_root, flake = ctx.params.get("state_root"), ctx.params.get("flake")
-    found: list[dict[str, Any]] = asyncio.run(load_catalog(state_root, flake))["targets"]
+    with redirect_stderr(io.StringIO()):  # a note would be in the middle of what is typed
+        found: list[dict[str, Any]] = asyncio.run(load_catalog(state_root, flake))["targets"]
     return found

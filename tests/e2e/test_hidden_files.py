@@ -88,6 +88,22 @@ def test_an_lfs_pointer_that_no_job_sees_is_passed_over(listed: Project) -> None
     assert "no content" not in listed.pikaci("run", "lists").passed().err
 
 
+def test_a_mistake_in_the_catalog_is_said_whatever_else_is_not_there(listed: Project) -> None:
+    listed.write(".gitattributes", "*.film filter=lfs -text\n")
+    listed.write("assets/a.film", POINTER)
+    listed.define(LISTS.replace("command", "comand"))
+    assert "comand" in listed.pikaci("run", "lists").refused(2)
+
+
+def test_a_flake_that_reads_a_missing_submodule_is_told_of_it(
+    listed: Project, module: UserTree
+) -> None:
+    clone = cloned(listed, module, "deps/it")
+    flake = listed.root.with_name("clone") / "targets.nix"
+    flake.write_text(flake.read_text().replace('"find', 'builtins.readFile ./deps/it/lib + "find'))
+    assert "submodule deps/it is not checked out" in clone.pikaci("run", "lists").err
+
+
 @pytest.fixture
 def module(tmp_path: Path) -> UserTree:
     module = UserTree(tmp_path / "module").init()

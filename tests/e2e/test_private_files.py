@@ -172,6 +172,15 @@ def test_outside_git_private_files_are_left_out_too(bare_project: Project) -> No
     assert listed(bare_project) == {"file"}
 
 
+def test_a_home_that_is_no_repository_is_refused(bare_project: Project) -> None:
+    at_home = bare_project.with_env(HOME=str(bare_project.root))
+    sentence = at_home.pikaci("run", "hello").refused(2)
+    assert f"all of {bare_project.root} would go to the Nix store" in sentence
+    bare_project.tree.init()
+    bare_project.tree.commit()
+    at_home.pikaci("run", "hello").passed()
+
+
 def test_a_private_clone_inside_is_left_out(project: Project) -> None:
     project.define(LISTS)
     for name, mode in (("open", 0o755), ("closed", 0o700)):

@@ -291,3 +291,10 @@ async def test_a_machine_without_git_is_told_so(
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(InfrastructureError, match="git can't be started"):
         await changed_since(repo, "HEAD")
+
+
+async def test_untracked_files_that_git_is_told_to_overlook_have_not_changed(repo: Path) -> None:
+    git(repo, "config", "status.showUntrackedFiles", "no")
+    write(repo, "untracked")
+    write(repo, "kept", content="edited")
+    assert (await changed_since(repo, "HEAD")).paths == ("kept",)
