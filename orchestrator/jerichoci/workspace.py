@@ -107,7 +107,7 @@ def open_directory(name: str, directory: int | None = None) -> int:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory whatever modes a job left in it; links are not followed.
+    """Remove a directory, or what has its name, whatever modes a job left; links are not followed.
 
     Any depth will do: directories are moved to the top before they are emptied. Several may remove
     the same directory at once. What can't be removed doesn't keep the rest.
@@ -115,7 +115,8 @@ def remove_tree(path: Path) -> None:
     Raises:
         OSError: something can't be removed even so.
     """
-    if path.is_symlink() or not path.exists():
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
         return
     for left in reversed(range(PASSES)):
         try:

@@ -358,7 +358,7 @@ def test_a_missing_nix_is_said(project: Project) -> None:
     assert "there is no `nix` on PATH" in sentence
 
 
-@pytest.mark.parametrize("kind", ["deep", "fifo", "pair", "end", "zone"])
+@pytest.mark.parametrize("kind", ["deep", "fifo", "link", "pair", "end", "zone"])
 def test_a_run_that_can_not_be_read_spoils_no_other(project: Project, kind: str) -> None:
     project.define('  t.jobs.j.command = "true";')
     project.run("t", "--run-id", RUN_ID)
@@ -370,6 +370,9 @@ def test_a_run_that_can_not_be_read_spoils_no_other(project: Project, kind: str)
         case "fifo":
             path.unlink()
             os.mkfifo(path)
+        case "link":
+            path.parent.rename(project.state / "elsewhere")
+            path.parent.symlink_to("nowhere")
         case "pair":
             edit(path, lambda run: run.update(target_id="\ud800"))
         case "end":
@@ -383,13 +386,14 @@ def test_a_run_that_can_not_be_read_spoils_no_other(project: Project, kind: str)
     text = project.pikaci("list").passed().out
     assert f"{good}  t       passed" in text
     rows = {row["run_id"]: row for row in project.pikaci("list", "--json").passed().json}
-    assert bool(rows[RUN_ID]["unreadable"]) == (kind in {"deep", "fifo", "pair"})
+    assert bool(rows[RUN_ID]["unreadable"]) == (kind in {"deep", "fifo", "link", "pair"})
     assert rows[RUN_ID]["status"] == {"end": "failed", "zone": "passed"}.get(kind)
     assert "j" in project.pikaci("status", good).passed().out
     project.pikaci("logs", good).passed()
     if rows[RUN_ID]["unreadable"]:
         assert RUN_ID in project.pikaci("status", RUN_ID).refused(2)
-        assert "nothing to cancel" in project.pikaci("cancel", RUN_ID).refused(2)
-        assert "launch_guest passed" in project.pikaci("logs", RUN_ID).passed().out
+        if kind != "link":
+            assert "nothing to cancel" in project.pikaci("cancel", RUN_ID).refused(2)
+            assert "launch_guest passed" in project.pikaci("logs", RUN_ID).passed().out
     project.pikaci("gc", "--keep-runs", "0").passed()
     assert project.run_ids() == []
