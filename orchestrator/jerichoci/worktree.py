@@ -157,12 +157,10 @@ async def is_dirty(
         return False, []
     if head.tree is None:
         return True, []
-    differing, flags = await together(
-        _differing(repository, tree.git, head.tree, snapshot),
-        tree.git.names("ls-files", "-v", "-z"),
+    differing = await _differing(repository, tree.git, head.tree, snapshot)
+    overlooked = await _overlooked(
+        tree.git, [name for name, entry in differing.items() if entry.status != "A"]
     )
-    # `S` is skip-worktree, lower case assume-unchanged.
-    overlooked = {flag[2:] for flag in flags if flag[0] in "Ss" or flag[0].islower()}
     hidden = {name: entry for name, entry in differing.items() if name in overlooked}
     gone = [name for name, entry in hidden.items() if entry.status == "D"]
     edited = {name: entry.blob for name, entry in hidden.items() if entry.status == "M"}
@@ -323,6 +321,17 @@ async def _differing(
         name: _Entry(old, new, blob, status)
         for (old, new, blob, _, status), name in zip(entries, fields[1::2], strict=True)
     }
+
+
+async def _overlooked(git: Git, names: list[str]) -> set[str]:
+    """Those of `names`, and perhaps others, that git was told to overlook."""
+    if not names:
+        return set()
+    literal = replace(git, extra={"GIT_LITERAL_PATHSPECS": "1"})
+    asked = names if len(names) <= FEW_FILES // 4 else []
+    flags = await literal.names("ls-files", "-v", "-z", "--", *asked)
+    # `S` is skip-worktree, lower case assume-unchanged.
+    return {flag[2:] for flag in flags if flag[0] in "Ss" or flag[0].islower()}
 
 
 async def _differs(tree: WorkTree, differing: dict[str, _Entry]) -> bool:
