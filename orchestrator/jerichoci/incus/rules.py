@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 SIZES = {"limits.cpu": "2", "limits.memory": "2GiB", "limits.processes": "10000"}
 """What a guest must have where its project limits their sum, and an example."""
+CLUSTER = "restricted.cluster.target"
+"""Whether a restricted project may ask for a member of the cluster."""
 TRUE = {"true", "1", "yes", "on"}
 ROOT_SIZE = "10GiB"
 KINDS = {"container": "limits.containers", "virtual-machine": "limits.virtual-machines"}
@@ -55,12 +57,11 @@ def objections(config: Mapping[str, str], profile: Profile, pool: str, needs: Ne
     found = Objections()
     if config.get("restricted", "").lower() in TRUE:
         _check_restrictions(found, config, sorted(needs.networks))
-        if needs.member and config.get("restricted.cluster.target") != "allow":
+        if needs.member and config.get(CLUSTER) != "allow":
             found.texts.append(
-                f"it lets nobody ask for member {needs.member} of the cluster"
-                " (`restricted.cluster.target`)"
+                f"it lets nobody ask for member {needs.member} of the cluster (`{CLUSTER}`)"
             )
-            found.project["restricted.cluster.target"] = "allow"
+            found.project[CLUSTER] = "allow"
     for kind in sorted(needs.kinds):
         for key in ("limits.instances", KINDS[kind]):
             if config.get(key) == "0":
