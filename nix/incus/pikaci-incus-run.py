@@ -786,7 +786,7 @@ def find_bash() -> str:
     raise StartError(f"there is no bash in {base_path()}")
 
 
-def start_command(job: Job, user: User, paths: Paths, log: int) -> int:
+def start_command(job: Job, user: User, paths: Paths, log: int, records: Records) -> int:
     """Start the command in a session of its own; its process id.
 
     Raises:
@@ -808,6 +808,8 @@ def start_command(job: Job, user: User, paths: Paths, log: int) -> int:
                 _close_artifacts(paths)
             _go_first()
             _become(user, paths.workspace)
+            # Before it can do anything: it may stop the runner.
+            records.event("command_started", pid=os.getpid())
             os.execve(bash, arguments, environment)  # noqa: S606 - there is no shell but the job's
         except BaseException as error:  # noqa: BLE001 - a forked child must not return
             os.write(writer, str(error).encode("utf-8", "replace")[:4096])
@@ -1133,8 +1135,7 @@ def run(job: Job, paths: Paths, records: Records) -> None:
         workspace = prepare_workspace(paths, user, writable=job.writable)
         records.event("workspace_ready", workspace=workspace)
         started_at = timestamp()
-        pid = start_command(job, user, paths, log.sink)
-        records.event("command_started", pid=pid)
+        pid = start_command(job, user, paths, log.sink, records)
         log.hand_over()
         end = waiter.wait(pid, job, records)
         log.drain()
