@@ -113,13 +113,11 @@ class Confinement:
         )
 
     def holding(self, argv: Sequence[str]) -> list[str]:
-        """The command line of a program that ends what it started when it is told to.
+        """The command line of a program with which, in namespaces, all that it started dies.
 
-        It is told to when its parent dies. With it dies, where there are namespaces, all that it
-        has started.
+        Without namespaces it is told to end when its parent dies.
         """
-        prefix = [part.replace("kill-child=KILL", "kill-child=TERM") for part in self.prefix]
-        return self._dying([*prefix, *self.drop, *argv], "KILL" if prefix else "TERM")
+        return self._dying([*self.prefix, *self.drop, *argv], "KILL" if self.prefix else "TERM")
 
     def _dying(self, argv: Sequence[str], signal_name: str) -> list[str]:
         """Have the kernel send `signal_name` to the command when its parent there dies."""

@@ -32,8 +32,7 @@ TIMEOUT, SILENCE, LOG_SIZE = "timeout", "max-silent-time", "max-build-log-size"
 LIMITS = {TIMEOUT: "s", SILENCE: "s", LOG_SIZE: "bytes"}
 """Nix's settings that end a build, and their units."""
 
-_NOT_NIX = re.compile(r"/[0-9a-z]{32}-\S*|^\s*>.*$", re.MULTILINE)
-"""What is in a message of Nix and not of it: store paths, and a builder's last lines."""
+_STORE_NAME = re.compile(r"/[0-9a-z]{32}-\S*")
 
 
 @dataclass
@@ -66,7 +65,7 @@ class Build:
         """
         end = self.ended or self.began
         lasted = {TIMEOUT: end - self.began, SILENCE: end - self.heard}
-        said = _NOT_NIX.sub(" ", "\n".join(error.raw for error in self.errors)).strip()
+        said = _STORE_NAME.sub(" ", "\n".join(error.reason for error in self.errors)).strip()
 
         def is_it(name: str, limit: int) -> bool:
             if limit <= 0 or lasted.get(name, limit) < limit / 2:

@@ -35,6 +35,10 @@ _STORE_NAME = re.compile(r"/([0-9a-z]{32}-[\w+.?=-]+)", re.ASCII)
 _GOT_HASH = re.compile(
     r"^\s*got:\s+((?:md5|sha1|sha256|sha512|blake3)-[A-Za-z0-9+/]+=*)$", re.MULTILINE
 )
+_LOG_LINES = re.compile(
+    r";?\n *last \d+ log lines:\n(?: *>.*\n?)*(?: *For full logs, run:\n.*)?", re.IGNORECASE
+)
+"""What a daemon adds to an error: what the builder printed last, which was told before."""
 _BROKEN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)$")
 _LOG_LINE_END, _MESSAGE_END = '"],"id":', '"}'
 
@@ -85,15 +89,25 @@ class Message:
     raw: str
     place: str = ""
 
+    @property
+    def told(self) -> str:
+        """It as it is for people, without the builder's last lines."""
+        return _LOG_LINES.sub("", self.text)
+
+    @cached_property
+    def reason(self) -> str:
+        """What Nix itself says in it."""
+        return _LOG_LINES.sub("", self.raw).removeprefix("error: ")
+
     @cached_property
     def named(self) -> frozenset[str]:
         """The store paths in it, without their directory."""
-        return frozenset(name.rstrip(".") for name in _STORE_NAME.findall(self.raw))
+        return frozenset(name.rstrip(".") for name in _STORE_NAME.findall(self.reason))
 
     @property
     def got_hash(self) -> str | None:
         """The hash that a fixed output has, where another one was specified."""
-        found = _GOT_HASH.search(self.raw)
+        found = _GOT_HASH.search(self.reason)
         return found[1] if found else None
 
     @property
@@ -102,7 +116,7 @@ class Message:
 
         Nix 2.34 says "Cannot build X." and, in the next lines, "Reason:" and what else there is.
         """
-        lines = [" ".join(line.split()) for line in self.raw.splitlines() if line.strip()]
+        lines = [" ".join(line.split()) for line in self.reason.splitlines() if line.strip()]
         if len(lines) > 1 and lines[1].startswith("Reason: "):
             said = [lines[1].removeprefix("Reason: "), *lines[2:]]
             ends = [place for place, line in enumerate(said) if line == "Output paths:"]

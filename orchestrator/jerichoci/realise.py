@@ -260,7 +260,7 @@ class Realiser:
         result = await nixverdict.of_broken(node_id, drv_path, build, self._options)
         if node_id in self._waiting:
             for error in build.errors:
-                self._observer.log(node_id, error.text)
+                self._observer.log(node_id, error.told)
         self._finish(node_id, result)
         return True
 
@@ -295,7 +295,7 @@ class Realiser:
     def _give_up(self, node_id: str, errors: list[Message]) -> None:
         """Have a node fail because Nix could not work."""
         for error in errors:
-            self._observer.log(node_id, error.text)
+            self._observer.log(node_id, error.told)
         why = nixverdict.of_ended(self._exit_code, errors, is_cut=self._seen.is_cut)
         self._finish(node_id, nixverdict.unavailable(node_id, why))
 
@@ -344,10 +344,13 @@ async def _end(builder: asyncio.subprocess.Process, reading: asyncio.Future[None
         InfrastructureError: as the reading.
     """
     if builder.returncode is None:
-        process.signal_group(builder.pid, signal.SIGTERM)
         # Nix does not end while nobody takes what it says.
         rest = asyncio.ensure_future(_drain(builder)) if reading.done() else reading
-        await asyncio.wait({rest}, timeout=NIX_GRACE_SECS)
+        end = time.monotonic() + NIX_GRACE_SECS
+        while not rest.done() and time.monotonic() < end:
+            # It misses one that comes just before it waits for its builders.
+            process.signal_group(builder.pid, signal.SIGTERM)
+            await asyncio.wait({rest}, timeout=1.0)
         rest.cancel()
         with suppress(asyncio.CancelledError):
             await rest

@@ -200,6 +200,15 @@ class Project:
         return path.read_text()
 
 
+def set_by(where: str, settings: str, directory: Path) -> dict[str, str]:
+    """Variables that have Nix's settings set by `NIX_CONFIG` or by a `nix.conf` of the user."""
+    if where == "NIX_CONFIG":
+        return {where: f"{os.environ.get(where, '')}\n{settings}"}
+    (directory / "nix.conf").write_text(f"{settings}\n")
+    files = [str(directory / "nix.conf"), *os.environ.get("NIX_USER_CONF_FILES", "").split(":")]
+    return {"NIX_USER_CONF_FILES": ":".join(filter(None, files))}
+
+
 def finish(process: subprocess.Popen[bytes], deadline_secs: float = DEADLINE_SECS) -> Done:
     """Wait for a command that was started."""
     try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import Project, shim
+from e2e.project import Project, set_by, shim
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,7 @@ def test_a_build_has_what_the_flake_sets_if_it_is_accepted(
     watched = watched.with_env(XDG_DATA_HOME=str(tmp_path / "data"))
     given, flags = GIVEN, ["--option", "cores", "1"]
     if by == "NIX_CONFIG":
-        watched = watched.with_env(NIX_CONFIG="accept-flake-config = true")
+        watched = watched.with_env(**set_by(by, "accept-flake-config = true", tmp_path))
     elif by == "--option":
         flags = ["--option", "accept-flake-config", "true", *flags]
     elif by == "trusted-settings.json":
@@ -144,12 +144,9 @@ def test_a_trace_is_shown_to_those_who_ask(project: Project) -> None:
 def test_how_many_builds_run_at_once_is_nix_confs_to_say(
     watched: Project, calls: Path, tmp_path: Path, where: str, given: str, *, is_auto: bool
 ) -> None:
-    (tmp_path / "nix.conf").write_text(f"{given}\n" if where == "nix.conf" else "")
     (tmp_path / "here.conf").write_text("cores = 1\nmax-jobs = 1\n")
-    watched = watched.with_env(
-        NIX_CONFIG=given if where == "NIX_CONFIG" else "",
-        NIX_USER_CONF_FILES=str(tmp_path / "nix.conf"),
-    )
+    if where in {"NIX_CONFIG", "nix.conf"}:
+        watched = watched.with_env(**set_by(where, given, tmp_path))
     flags = ("--option", "max-jobs", given) if where == "--option" else ()
     watched.pikaci("run", "hello", *flags).passed()
     (line,) = (row for row in calls.read_text().splitlines() if " build --no-link " in row)
@@ -157,8 +154,10 @@ def test_how_many_builds_run_at_once_is_nix_confs_to_say(
 
 
 @pytest.mark.parametrize("builds", [1, 2])
-def test_nothing_is_built_where_nix_conf_says_so(project: Project, builds: int) -> None:
-    project = project.with_env(NIX_CONFIG="max-jobs = 0")
+def test_nothing_is_built_where_nix_conf_says_so(
+    project: Project, tmp_path: Path, builds: int
+) -> None:
+    project = project.with_env(**set_by("nix.conf", "max-jobs = 0", tmp_path))
     project.define(
         "  t = {"
         + "".join(f'prepare.p{n}.drv = build "p{n}" "echo > $out";' for n in range(builds))

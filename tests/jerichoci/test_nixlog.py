@@ -113,6 +113,21 @@ SAID = [
             " For more information run 'man nix.conf' and search for '/machines'."
         ),
     ),
+    # as they come from a daemon
+    (
+        (
+            f"error: builder for '{DRV}' failed with exit code 1;\n       last 2 log lines:\n"
+            f"       > one\n       > two\n       For full logs, run:\n         nix log {DRV}"
+        ),
+        f"builder for '{DRV}' failed with exit code 1",
+    ),
+    (
+        (
+            f"Cannot build '{DRV}'.\nReason: builder failed with exit code 1.\nOutput paths:\n"
+            f"  /nix/x\nLast 1 log lines:\n> Reason: none\nFor full logs, run:\n  nix log {DRV}"
+        ),
+        f"Cannot build '{DRV}': builder failed with exit code 1",
+    ),
     ("interrupted by the user",) * 2,
     ("", "Nix gave no reason"),
 ]
@@ -127,6 +142,9 @@ def test_an_error_names_store_paths_and_the_hash_that_an_output_has() -> None:
     said = Message(0, MISMATCH, MISMATCH)
     assert said.named == {"8sz6nqwbf9m27kr1d9daw8c53ck01l8r-p.drv"}
     assert said.got_hash == "sha256-mOpuTyFvL7S2n/+bOkSELDhobKaF8/VdxIxdP7EQe+Q="
+    quoted = f"failed;\nlast 1 log lines:\n> {DRV} got: sha256-AAAA=\n"
+    assert Message(0, quoted, quoted).named == frozenset()
+    assert Message(0, quoted, quoted).told == "failed"
     other = "     got: nothing of that kind"
     assert Message(0, other, other).got_hash is None
 
