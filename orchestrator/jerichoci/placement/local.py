@@ -117,9 +117,16 @@ class LocalPlacement:
 
     @asynccontextmanager
     async def serving(self, run_id: str) -> AsyncIterator[None]:
-        """Nothing: who opens a run makes its directory, and who closes it clears it."""
+        """Leave nothing going on; who opens a run makes its directory, who closes it clears it."""
         del run_id
-        yield
+        try:
+            yield
+        finally:
+            probing, self._probing = self._probing, None
+            if probing is not None:
+                # Cancelled by the end of the loop, asyncio may wait for its children for good.
+                probing.cancel()
+                await asyncio.gather(probing, return_exceptions=True)
 
     @asynccontextmanager
     async def visiting(self, run_id: str) -> AsyncIterator[None]:
