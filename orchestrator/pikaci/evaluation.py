@@ -239,7 +239,8 @@ class Evaluator:
     async def _warning(self, text: str) -> str:
         """What Nix warns of; of an incomplete lock file only what there is to do about it."""
         if "not writing modified lock file" not in text:
-            return text
+            # Nix's own commands have a flag for what is a setting here.
+            return text.replace("--accept-flake-config", "--option accept-flake-config true")
         names = [name for name in _ADDED_INPUT.findall(text) if "/" not in name]
         if not names:
             # An input was overridden, as asked.

@@ -60,11 +60,12 @@ def test_a_flag_reaches_evaluation_and_the_build(
 NIX_CONFIG = """{
   nixConfig = { extra-sandbox-paths = [ "/a" "/b" ]; cores = 3; keep-failed = true; };
   outputs"""
+TRUSTED = "trusted-settings.json"
 GIVEN = "--option cores 3 --option extra-sandbox-paths /a /b --option keep-failed true"
 
 
 @pytest.mark.parametrize("command", ["run", "rerun"])
-@pytest.mark.parametrize("by", ["nobody", "NIX_CONFIG", "--option", "trusted-settings.json"])
+@pytest.mark.parametrize("by", ["nobody", "NIX_CONFIG", "--option", TRUSTED])
 def test_a_build_has_what_the_flake_sets_if_it_is_accepted(
     watched: Project, calls: Path, tmp_path: Path, by: str, command: str
 ) -> None:
@@ -76,12 +77,13 @@ def test_a_build_has_what_the_flake_sets_if_it_is_accepted(
         watched = watched.with_env(**set_by(by, "accept-flake-config = true", tmp_path))
     elif by == "--option":
         flags = ["--option", "accept-flake-config", "true", *flags]
-    elif by == "trusted-settings.json":
-        trusted = tmp_path / "data/nix/trusted-settings.json"
+    elif by == TRUSTED:
+        trusted = tmp_path / "data/nix" / TRUSTED
         trusted.parent.mkdir(parents=True)
         trusted.write_text('{"cores": {"3": true}, "extra-sandbox-paths": {"/a": true}}')
         given = "--option cores 3"
-    watched.pikaci("run", "hello", *flags).passed()
+    done = watched.pikaci("run", "hello", *flags).passed()
+    assert ("'--option accept-flake-config true'" in done.err) is (by in {"nobody", TRUSTED})
     if command == "rerun":
         calls.unlink()
         watched.pikaci("rerun", "latest", *flags).passed()
