@@ -17,6 +17,7 @@ git_is_new_enough || wanted+=(git)
 python_is_new_enough || wanted+=(python3 python3-venv)
 command -v unshare >/dev/null && command -v setpriv >/dev/null && command -v flock >/dev/null || wanted+=(util-linux)
 [ "${1-}" != dev ] || command -v jq >/dev/null || wanted+=(jq)
+[ "${1-}" != dev ] || PATH=$PATH:$system_programs command -v chattr >/dev/null || wanted+=(e2fsprogs)
 
 [ ${#wanted[@]} -gt 0 ] || exit 0
 on_debian || die "missing: ${wanted[*]}. Install them with this system's package manager, then try again."
