@@ -157,7 +157,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             # asyncio waits for the end of pipes, too, and stops reading where nobody takes it.
             await asyncio.gather(process.wait(), *map(_drain, pipes))
     # asyncio does so when it has heard of the end of every pipe, which may be after the loop's.
-    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - has no public name
+    if transport := getattr(process, "_transport", None):
+        transport.close()
 
 
 async def _drain(pipe: asyncio.StreamReader) -> None:
