@@ -201,7 +201,8 @@ def test_a_broken_build_is_the_users(images: Project) -> None:
 
         assert done.code == 1
         *said, sentence = done.err.splitlines()
-        assert said[-2:] == ["  broken> one", "  broken> two"]
+        assert said[-3:-1] == ["  broken> one", "  broken> two"]
+        assert said[-1].endswith("exit code 3")
         assert sentence.startswith("pikaci: image broken does not build")
 
 
