@@ -47,7 +47,7 @@ async def bring_snapshot(session: Session, state_root: Path, tree: str, run: Pat
         ) from error
     except HostError:
         raise
-    except UsageError as error:
+    except (UsageError, InfrastructureError) as error:
         # There it is about a state root, which nobody here has named.
         raise InfrastructureError(
             f"no snapshot can be had on {session.name}: {error.message}",

@@ -50,7 +50,8 @@ class RemotePlacement:
         self._here = here
         self._run_id = ""
         """The run that the host is used for."""
-        self._confinement: Confinement | None = None
+        self._confinement: tuple[str, Confinement] | None = None
+        """What the agent of that id said: it names open files of that agent."""
         self._incus: Incus | None = None
         self._site: IncusSite | None = None
         self._forwards = AsyncExitStack()
@@ -194,9 +195,10 @@ class RemotePlacement:
 
     async def confinement(self) -> Confinement:
         """What the host's kernel gives."""
-        if self._confinement is None:
+        agent = self._session.id
+        if self._confinement is None or self._confinement[0] != agent:
             values = await self._session.value("confinement")
-            self._confinement = Confinement(
+            found = Confinement(
                 prefix=tuple(values["prefix"]),
                 drop=tuple(values["drop"]),
                 overlay=values["overlay"],
@@ -204,7 +206,8 @@ class RemotePlacement:
                 setpriv=values["setpriv"],
                 memory=values["memory"],
             )
-        return self._confinement
+            self._confinement = agent, found
+        return self._confinement[1]
 
     @asynccontextmanager
     async def slot(self, wanted: Resources, macos_vms: int = 0) -> AsyncIterator[None]:
