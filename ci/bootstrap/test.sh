@@ -7,11 +7,11 @@ lanes=(check-nix check-orchestrator check-incus check-remote check-tart)
 [ -z "${LANES:-}" ] || read -ra lanes <<<"$LANES"
 cd "$root"
 export PATH=$venv/bin:$PATH
-# Jobs have nothing of our PATH: their tools are those of this checkout.
+# Jobs have nothing of our PATH: their tools are those of this checkout, and the Nix that was found.
 PIKACI_HOSTS_FILE=$(mktemp)
 export PIKACI_HOSTS_FILE
 trap 'rm -f "$PIKACI_HOSTS_FILE"' EXIT
-printf '[local]\nsearch_path = ["%s"]\n' "$venv/bin" >"$PIKACI_HOSTS_FILE"
+printf '[local]\nsearch_path = ["%s", "%s"]\n' "$venv/bin" "$(dirname "$(command -v nix)")" >"$PIKACI_HOSTS_FILE"
 
 new_run_id() { printf '%s-%s\n' "$(date -u +%Y%m%dT%H%M%SZ)" "$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')"; }
 
