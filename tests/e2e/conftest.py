@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 import pytest
 
 from e2e.project import HELLO, Project
-from jerichoci.system import own_system
-from usertree import IDENTITY, UserTree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,15 +13,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def bare_project(tmp_path: Path) -> Project:
     """A directory outside git with the `hello` target."""
-    for name in ("repo", "home"):
-        (tmp_path / name).mkdir()
-    project = Project(
-        tree=UserTree(tmp_path / "repo"),
-        state=tmp_path / "state",
-        token=secrets.token_hex(8),
-        system=own_system(),
-        environment=IDENTITY | {"HOME": str(tmp_path / "home"), "LC_ALL": "C.UTF-8"},
-    )
+    project = Project.below(tmp_path)
     project.define(HELLO)
     return project
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jerichoci.layout import RunLayout
 from jerichoci.reading import read_run
+from jerichoci.system import own_system
+from usertree import IDENTITY, UserTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from usertree import UserTree
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEADLINE_SECS = 90.0
@@ -111,6 +113,19 @@ class Project:
     system: str
     cwd: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def below(cls, directory: Path) -> Project:
+        """A directory outside git, with a state root and a home of its own beside it."""
+        for name in ("repo", "home"):
+            (directory / name).mkdir()
+        return cls(
+            tree=UserTree(directory / "repo"),
+            state=directory / "state",
+            token=secrets.token_hex(8),
+            system=own_system(),
+            environment=IDENTITY | {"HOME": str(directory / "home"), "LC_ALL": "C.UTF-8"},
+        )
 
     @property
     def root(self) -> Path:
