@@ -102,9 +102,7 @@ def remove_stale_groups() -> None:
     """Remove the groups of processes that died, and what still runs in them."""
     for place in _own_places():
         with suppress(OSError):
-            for path in place.directory.glob(f"{PREFIX}*"):
-                with suppress(OSError):
-                    _remove_if_stale(path)
+            _remove_stale(place.directory)
 
 
 def places(groups: str, mounts: str) -> Iterator[Place]:
@@ -140,9 +138,7 @@ def _made(mib: int) -> tuple[MemoryGroup, int] | None:
     for place in _own_places():
         with suppress(OSError):
             if place.version == 1 or "memory" in _words(place.directory / "cgroup.subtree_control"):
-                for path in place.directory.glob(f"{PREFIX}*"):
-                    with suppress(OSError):
-                        _remove_if_stale(path)
+                _remove_stale(place.directory)
                 return _make(place, mib)
     return None
 
@@ -160,7 +156,7 @@ def _make(place: Place, mib: int) -> tuple[MemoryGroup, int]:
         (path / most).write_text(str(mib * MIB))
         with suppress(OSError):  # a kernel that doesn't count it
             (path / swap).write_text(str(mib * MIB) if place.version == 1 else "0")
-    except BaseException:
+    except BaseException:  # nothing may be left of it, whatever ended this
         path.rmdir()
         os.close(held)
         raise
@@ -177,13 +173,15 @@ def _lock(path: Path) -> int:
     return fd
 
 
-def _remove_if_stale(path: Path) -> None:
-    held = _lock(path)
-    try:
-        _kill(path)
-        path.rmdir()
-    finally:
-        os.close(held)
+def _remove_stale(directory: Path) -> None:
+    for path in directory.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # in use, or somebody else is at it
+            held = _lock(path)
+            try:
+                _kill(path)
+                path.rmdir()
+            finally:
+                os.close(held)
 
 
 async def _remove(path: Path) -> None:
