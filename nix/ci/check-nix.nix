@@ -5,7 +5,7 @@
   trigger = "branch";
   jobs.catalog = {
     description = "Tests of nix/lib and of this repository's catalog";
-    command = "pytest -q -p no:cacheprovider tests/nix";
+    command = import ./pytest.nix { paths = "tests/nix"; };
     timeoutSecs = 1800;
   };
 }

@@ -44,9 +44,10 @@ in
     };
     unit = {
       description = "Tests of engine, frontend and guest runner";
-      command = ''
-        ${pytest} --ignore=tests/nix --ignore=tests/e2e --ignore=tests/incus --ignore=tests/remote --ignore=tests/tart tests
-      '';
+      command = import ./pytest.nix {
+        options = "--ignore=tests/nix --ignore=tests/e2e --ignore=tests/incus --ignore=tests/remote --ignore=tests/tart";
+        paths = "tests";
+      };
       timeoutSecs = 3600;
     };
     minimum = {
@@ -66,7 +67,7 @@ in
     };
     e2e = {
       description = "Tests of the program as a user runs it";
-      command = "${pytest} tests/e2e";
+      command = import ./pytest.nix { paths = "tests/e2e"; };
       timeoutSecs = 3600;
     };
   };

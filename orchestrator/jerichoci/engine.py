@@ -86,12 +86,35 @@ async def run_plan(
         await fleet.look()
         plan = request.plan.with_(run_id=run_id, created_at=timestamp())
         record = first_record(state, request, plan)
-        with open_run(state, record, plan, sinks) as writer:
+        stop = Stop(stopping)
+        with _cancelled_by_signals(stop), open_run(state, record, plan, sinks) as writer:
             if request.skip_reason:
                 writer.finish(skipped_record(record, request.skip_reason))
             else:
-                await Engine(state, request, writer, fleet, Stop(stopping)).run()
+                await Engine(state, request, writer, fleet, stop).run()
             return writer.record
+
+
+@contextmanager
+def _cancelled_by_signals(stop: Stop) -> Iterator[None]:
+    """SIGINT and SIGTERM cancel the run; a terminal that hangs up does not end it."""
+    loop = asyncio.get_running_loop()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in handled}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set, StopReason.CANCELLED)
+    # Caught, not ignored: children would inherit that.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    try:
+        with catching_ignored():
+            yield
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
+            signal.signal(number, before[number])
 
 
 class Engine:
@@ -121,37 +144,36 @@ class Engine:
 
     async def run(self) -> None:
         """Run to the terminal record, whatever happens on the way."""
-        with self._signals():
-            logs = HostLogs(self._writer.layout)
-            nodes = [node for node in self._plan.prepares if node.id in self._selected]
-            prepares = Prepares(
-                self._writer,
-                logs,
-                nodes,
-                needed_by=self._needed_by(),
-                hosts_of={node.id: self._fleet.hosts_for(node) for node in nodes},
-                here=self._fleet.here,
-                stop=self._stop,
-            )
-            beat = asyncio.ensure_future(self._guard(self._beat()))
-            early = [asyncio.ensure_future(work) for work in self._early()]
-            try:
-                await self._run_nodes(prepares, logs)
-            except Exception as error:  # noqa: BLE001 - ends in a terminal record
-                self._break(error)
-            except asyncio.CancelledError:
-                self._stop.set(StopReason.CANCELLED)
-                raise
-            finally:
-                for task in (rest := [beat, *early]):
-                    task.cancel()
-                # Jobs are not cancelled: told to stop, they end in order.
-                await asyncio.gather(*rest, *self._jobs.values(), return_exceptions=True)
-                await self._guard(prepares.close())
-                if self._request.wait_removal:
-                    settling = (runtime.settle() for runtime in self._departed)
-                    await asyncio.gather(*settling, return_exceptions=True)
-                self._finish()
+        logs = HostLogs(self._writer.layout)
+        nodes = [node for node in self._plan.prepares if node.id in self._selected]
+        prepares = Prepares(
+            self._writer,
+            logs,
+            nodes,
+            needed_by=self._needed_by(),
+            hosts_of={node.id: self._fleet.hosts_for(node) for node in nodes},
+            here=self._fleet.here,
+            stop=self._stop,
+        )
+        beat = asyncio.ensure_future(self._guard(self._beat()))
+        early = [asyncio.ensure_future(work) for work in self._early()]
+        try:
+            await self._run_nodes(prepares, logs)
+        except Exception as error:  # noqa: BLE001 - ends in a terminal record
+            self._break(error)
+        except asyncio.CancelledError:
+            self._stop.set(StopReason.CANCELLED)
+            raise
+        finally:
+            for task in (rest := [beat, *early]):
+                task.cancel()
+            # Jobs are not cancelled: told to stop, they end in order.
+            await asyncio.gather(*rest, *self._jobs.values(), return_exceptions=True)
+            await self._guard(prepares.close())
+            if self._request.wait_removal:
+                settling = (runtime.settle() for runtime in self._departed)
+                await asyncio.gather(*settling, return_exceptions=True)
+            self._finish()
 
     def _early(self) -> Iterator[Awaitable[object]]:
         """What jobs will wait for, begun while the prepares still go on."""
@@ -394,27 +416,6 @@ class Engine:
             if time.monotonic() - last >= HEARTBEAT_SECS:
                 last = time.monotonic()
                 self._writer.emit(Heartbeat(running=sorted(self._running)))
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM cancel the run; a terminal that hangs up does not end it."""
-        loop = asyncio.get_running_loop()
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.getsignal(number) for number in handled}
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop.set, StopReason.CANCELLED)
-        # Caught, not ignored: children would inherit that.
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)
-        try:
-            with catching_ignored():
-                yield
-        finally:
-            for number in handled:
-                loop.remove_signal_handler(number)
-                signal.signal(number, before[number])
 
     def _finish(self) -> None:
         jobs = [self._final_job(node) for node in self._plan.jobs]

@@ -206,6 +206,22 @@ async def test_a_job_that_is_cancelled_before_its_retry_has_no_failure_kind(
     assert (first.status, first.failure_kind) == (Status.CANCELLED, None)
 
 
+async def test_a_run_that_is_told_to_end_as_soon_as_it_exists_is_cancelled(runner: Runner) -> None:
+    told: list[str] = []
+
+    class Ending:
+        """Ends this process at the first event, as systemd does."""
+
+        def emit(self, event: EventBase) -> None:
+            if not told:
+                told.append(event.model_dump()["event"])
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    ended = await runner.run(job("a", "sleep 600"), sinks=[Ending()])
+    assert told == ["run_started"]
+    assert (ended.record.status, ended.job("a").status) == (Status.CANCELLED, Status.CANCELLED)
+
+
 def test_only_failed_jobs_say_why_a_run_failed(runner: Runner) -> None:
     request = RunRequest(
         plan=plan(job("a"), job("b")), source=Source("", ""), tool=Tool(version="0")

@@ -139,7 +139,7 @@ def ssh_agent(directory: Path, *keys: Path) -> Iterator[Path]:
     )
     try:
         deadline = time.monotonic() + START_SECS
-        while not path.exists():
+        while not _listens(path):
             assert time.monotonic() < deadline, "ssh-agent doesn't listen"
             time.sleep(0.01)
         for key in keys:
@@ -148,6 +148,15 @@ def ssh_agent(directory: Path, *keys: Path) -> Iterator[Path]:
     finally:
         process.terminate()
         process.wait(STOP_SECS)
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except OSError:  # bound, and not listening yet
+            return False
+    return True
 
 
 def add_key(agent: Path, key: Path) -> None:

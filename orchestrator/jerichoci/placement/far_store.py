@@ -147,6 +147,7 @@ class FarStore:
             argv = self._options.copy_argv(paths, store)
             done = await process.run([*argv, *flags], deadline_secs=COPY_SECS)
             if not done.ok:
+                await forward.settle()
                 # There may be another connection by now.
                 if not self._session.is_up or self._session.breaks > breaks:
                     raise ConnectionError("the connection broke")

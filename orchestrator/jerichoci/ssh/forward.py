@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 OPEN_SECS = 15.0
 """For the far end to open a channel, on a connection that is there."""
 CLOSE_SECS = 5.0
-"""For all bridged connections to be closed, at the end."""
+"""For bridged connections to end whose near end is closed."""
 CHUNK_BYTES = 256 * 1024
 """The most that is passed on at once."""
 WINDOW_BYTES = 8 * 1024 * 1024
@@ -48,6 +48,12 @@ class Forward:
     """Bytes from there to here."""
     failures: deque[Exception] = field(default_factory=lambda: deque(maxlen=FAILURES))
     """Why connections led nowhere, the last one last."""
+    bridged: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def settle(self) -> None:
+        """Wait for connections whose near end is closed: what failed is told when they end."""
+        if self.bridged:
+            await asyncio.wait(set(self.bridged), timeout=CLOSE_SECS)
 
 
 @asynccontextmanager
@@ -128,7 +134,6 @@ async def _listening(
     open_connection: OpenConnection, near_path: Path, far: str, bridge: _Bridge
 ) -> AsyncIterator[Forward]:
     forward = Forward()
-    bridged: set[asyncio.Task[None]] = set()
 
     async def serve(near: _Near) -> None:
         try:
@@ -147,8 +152,8 @@ async def _listening(
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(serve(_Near(reader, writer)))
-        bridged.add(task)
-        task.add_done_callback(bridged.discard)
+        forward.bridged.add(task)
+        task.add_done_callback(forward.bridged.discard)
 
     listener = _bound(near_path)
     try:
@@ -157,11 +162,9 @@ async def _listening(
             yield forward
         finally:
             server.close()
-            tasks = list(bridged)
-            for task in tasks:
+            for task in forward.bridged:
                 task.cancel()
-            if tasks:
-                await asyncio.wait(tasks, timeout=CLOSE_SECS)
+            await forward.settle()
     finally:
         listener.close()
         near_path.unlink(missing_ok=True)
@@ -208,11 +211,13 @@ async def _bridge(near: _Near, far: _Far, forward: Forward) -> None:
 
 
 async def _send(near: _Near, far: _Far, forward: Forward) -> None:
-    while chunk := await near.reader.read(CHUNK_BYTES):
-        far.writer.write(chunk)
-        await far.writer.drain()
-        forward.sent += len(chunk)
-    far.writer.write_eof()
+    # A far end that takes no more has its reason; what it sends until then is read to the end.
+    with suppress(BrokenPipeError):
+        while chunk := await near.reader.read(CHUNK_BYTES):
+            far.writer.write(chunk)
+            await far.writer.drain()
+            forward.sent += len(chunk)
+        far.writer.write_eof()
 
 
 async def _receive(far: _Far, near: _Near, forward: Forward) -> None:
