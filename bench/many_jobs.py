@@ -46,7 +46,7 @@ def main() -> None:
 
 def system() -> str:
     """This machine's, as Nix says it."""
-    from jerichoci.system import own_system
+    from jerichoci.machine.system import own_system
 
     return own_system()
 

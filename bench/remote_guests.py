@@ -22,20 +22,20 @@ from typing import TYPE_CHECKING
 from incus_place import is_possible
 from paired import ROOT, Pair, at_most_more, workshop
 
-from jerichoci.engine import run_plan
-from jerichoci.layout import StateLayout
-from jerichoci.plan import Execute, ExecuteNode, Image, Plan
-from jerichoci.record import Tool
-from jerichoci.request import RunRequest, Source
-from jerichoci.snapshot import take_snapshot
-from jerichoci.ssh.pool import SessionPool
+from jerichoci.machine.system import own_system
+from jerichoci.plan.plan import Execute, ExecuteNode, Image, Plan
+from jerichoci.record.record import Tool
+from jerichoci.record.request import RunRequest, Source
+from jerichoci.remote.pool import SessionPool
+from jerichoci.run.engine import run_plan
+from jerichoci.snapshot.snapshot import take_snapshot
+from jerichoci.state.layout import StateLayout
 from jerichoci.status import Status
-from jerichoci.system import own_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jerichoci.record import RunRecord
+    from jerichoci.record.record import RunRecord
 
 ROLE = "runner"
 LIMIT_MS = 200

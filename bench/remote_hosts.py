@@ -33,16 +33,16 @@ from snapshot import many_files
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "orchestrator"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from jerichoci.engine import run_plan
-from jerichoci.hosts import HostsFile
-from jerichoci.layout import StateLayout
-from jerichoci.nix import NixOptions
-from jerichoci.placement.registry import Placements
-from jerichoci.record import Tool
-from jerichoci.request import RunRequest, Source
-from jerichoci.snapshot import take_snapshot
-from jerichoci.ssh.connection import connect
-from jerichoci.ssh.pool import SessionPool
+from jerichoci.nix.command import NixOptions
+from jerichoci.plan.hosts import HostsFile
+from jerichoci.record.record import Tool
+from jerichoci.record.request import RunRequest, Source
+from jerichoci.remote.pool import SessionPool
+from jerichoci.remote.ssh.connection import connect
+from jerichoci.run.engine import run_plan
+from jerichoci.run.placements import Placements
+from jerichoci.snapshot.snapshot import take_snapshot
+from jerichoci.state.layout import StateLayout
 from jerichoci.status import Status
 from plans import plan
 from remote.away import away
@@ -52,9 +52,9 @@ from remote.wire import Wire
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from jerichoci.hosts import RemoteHost
     from jerichoci.placement import Placement
-    from jerichoci.plan import ExecuteNode
+    from jerichoci.plan.hosts import RemoteHost
+    from jerichoci.plan.plan import ExecuteNode
     from remote.far_host import FarHost
 
 JOBS, JOB_SECS, JOBS_AT_ONCE = 40, 1.0, 4

@@ -13,8 +13,8 @@ from paired import SLOW_ROUNDS, Command, at_most_times, pair, workshop
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "orchestrator"))
 
-from jerichoci.materialise import materialise
-from jerichoci.snapshot import take_snapshot
+from jerichoci.snapshot.materialise import materialise
+from jerichoci.snapshot.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -76,7 +76,7 @@ python3Packages.buildPythonApplication {
   ];
   # Guests have what runs in them as it is here: its first line means their bash and Python, not this store's.
   postInstall = ''
-    chmod a-x $out/lib/python*/site-packages/jerichoci/tart/guest/*
+    chmod a-x $out/lib/python*/site-packages/jerichoci/runtime/tart/guest_files/*
   ''
   + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
     installShellCompletion --cmd pikaci \

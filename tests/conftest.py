@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from jerichoci.layout import StateLayout
-from jerichoci.signals import catching_ignored
-from jerichoci.snapshot import take_snapshot
+from jerichoci.machine.signals import catching_ignored
+from jerichoci.snapshot.snapshot import take_snapshot
+from jerichoci.state.layout import StateLayout
 from runner import Runner
 from usertree import UserTree
 

@@ -7,8 +7,8 @@ import os
 import secrets
 import subprocess
 
-from jerichoci.plan import NixBuild
-from jerichoci.system import own_system
+from jerichoci.machine.system import own_system
+from jerichoci.plan.plan import NixBuild
 
 EXPRESSION = """
 with builtins.fromJSON (builtins.getEnv "DERIVATIONS");

@@ -8,17 +8,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jerichoci.confinement import Confinement
-from jerichoci.engine import run_plan
-from jerichoci.layout import StateLayout
+from jerichoci.machine.confinement import Confinement
 from jerichoci.placement.local import LocalPlacement
-from jerichoci.plan import parse_plan
-from jerichoci.record import Tool
-from jerichoci.request import RunRequest, Source
+from jerichoci.plan.plan import parse_plan
+from jerichoci.record.record import Tool
+from jerichoci.record.request import RunRequest, Source
+from jerichoci.run.engine import run_plan
 from jerichoci.runtime.host_process import ShellCommand
+from jerichoci.state.layout import StateLayout
 
 if TYPE_CHECKING:
-    from jerichoci.event import EventBase
+    from jerichoci.record.event import EventBase
 
 
 class Lines:

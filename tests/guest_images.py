@@ -6,12 +6,12 @@ import io
 import tarfile
 from typing import TYPE_CHECKING
 
-from jerichoci.incus.image_files import CONTAINER, METADATA_FILE, files_in
+from jerichoci.runtime.incus.image_files import CONTAINER, METADATA_FILE, files_in
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jerichoci.incus.image_files import ImageFiles, Kind
+    from jerichoci.runtime.incus.image_files import ImageFiles, Kind
 
 METADATA = "architecture: x86_64\ncreation_date: 1\n"
 """Without properties: given some with the import, incusd 6.0 ends."""

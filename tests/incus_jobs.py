@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from incus_stand_in import ALIASES, CONTAINER, MACHINE
-from jerichoci.engine import run_plan
-from jerichoci.plan import Image
-from jerichoci.record import Tool
-from jerichoci.request import RunRequest, Source
+from jerichoci.plan.plan import Image
+from jerichoci.record.record import Tool
+from jerichoci.record.request import RunRequest, Source
+from jerichoci.run.engine import run_plan
 from plans import job, plan
 from runner import Ended
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jerichoci.plan import ExecuteNode, PrepareNode
+    from jerichoci.plan.plan import ExecuteNode, PrepareNode
     from runner import Runner
 
 IMAGES = [

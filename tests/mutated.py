@@ -14,15 +14,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jerichoci import atomic
-from jerichoci.away import AwayNote, away_notes
 from jerichoci.errors import PikaciError
-from jerichoci.incus.note import GuestNote, guest_notes
-from jerichoci.layout import StateLayout
-from jerichoci.record import AttemptRecord, PreparedOutput, PreparedPlace
+from jerichoci.record.record import AttemptRecord, PreparedOutput, PreparedPlace
+from jerichoci.record.store import RunStore
+from jerichoci.remote.host_notes import AwayNote, away_notes
+from jerichoci.runtime.incus.note import GuestNote, guest_notes
+from jerichoci.runtime.tart.note import VmNote, vm_notes
+from jerichoci.state import atomic
+from jerichoci.state.layout import StateLayout
 from jerichoci.status import Outcome, Status
-from jerichoci.store import RunStore
-from jerichoci.tart.note import VmNote, vm_notes
 from pikaci.__main__ import run as pikaci
 from plans import commanded, job, plan
 from records import finished, writing

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.plan import (
+from jerichoci.machine.system import own_system
+from jerichoci.plan.plan import (
     Execute,
     ExecuteNode,
     HostCommand,
@@ -15,7 +16,6 @@ from jerichoci.plan import (
     Resources,
     Retries,
 )
-from jerichoci.system import own_system
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

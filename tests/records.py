@@ -6,11 +6,11 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.journal import write_line
-from jerichoci.record import RunRecord, Tool
-from jerichoci.request import RunRequest, Source
-from jerichoci.request import first_record as engines_first_record
-from jerichoci.rundir import open_run
+from jerichoci.record.journal import write_line
+from jerichoci.record.record import RunRecord, Tool
+from jerichoci.record.request import RunRequest, Source
+from jerichoci.record.request import first_record as engines_first_record
+from jerichoci.record.rundir import open_run
 from jerichoci.status import Status
 from plans import RUN_ID, job, plan
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from jerichoci.journal import Sink
-    from jerichoci.layout import RunLayout, StateLayout
-    from jerichoci.plan import Plan
-    from jerichoci.rundir import RunWriter
+    from jerichoci.plan.plan import Plan
+    from jerichoci.record.journal import Sink
+    from jerichoci.record.rundir import RunWriter
+    from jerichoci.state.layout import RunLayout, StateLayout
 
 Json = dict[str, Any]
 TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"

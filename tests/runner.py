@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.engine import run_plan
-from jerichoci.record import RunRecord, Tool
-from jerichoci.request import RunRequest, Source
+from jerichoci.record.record import RunRecord, Tool
+from jerichoci.record.request import RunRequest, Source
+from jerichoci.run.engine import run_plan
 from plans import RUN_ID, plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jerichoci.journal import Sink
-    from jerichoci.layout import RunLayout, StateLayout
-    from jerichoci.plan import ExecuteNode, PrepareNode
-    from jerichoci.record import JobRecord
+    from jerichoci.plan.plan import ExecuteNode, PrepareNode
+    from jerichoci.record.journal import Sink
+    from jerichoci.record.record import JobRecord
+    from jerichoci.state.layout import RunLayout, StateLayout
 
 SCRIPT = Path(__file__).with_name("engine_process.py")
 ORCHESTRATOR = Path(__file__).parents[1] / "orchestrator"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from jerichoci.process import Completed
+from jerichoci.machine.process import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Collection

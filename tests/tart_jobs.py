@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from plans import job
 
 if TYPE_CHECKING:
-    from jerichoci.plan import ExecuteNode
+    from jerichoci.plan.plan import ExecuteNode
 
 BASE = "sequoia"
 

@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jerichoci.engine import run_plan
     from jerichoci.errors import (
         CancelledRunError,
         CatalogError,
@@ -19,11 +18,12 @@ if TYPE_CHECKING:
         RecordError,
         UsageError,
     )
-    from jerichoci.plan import Plan, parse_plan, plan_digest
-    from jerichoci.record import JobRecord, PreparedOutputs, RunRecord
-    from jerichoci.request import RunRequest, Source
+    from jerichoci.plan.plan import Plan, parse_plan, plan_digest
+    from jerichoci.record.record import JobRecord, PreparedOutputs, RunRecord
+    from jerichoci.record.request import RunRequest, Source
+    from jerichoci.record.store import RunStore
+    from jerichoci.run.engine import run_plan
     from jerichoci.status import FailureKind, KeepPolicy, LogKind, Status
-    from jerichoci.store import RunStore
 
 _HOMES = {
     "engine": ("run_plan",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.nix import NixOptions
+from jerichoci.nix.command import NixOptions
 from pikaci.evaluation import Evaluator
 from pikaci.flake_files import FlakeFiles
 from pikaci.location import find_source, state_layout
@@ -42,7 +42,7 @@ async def open_tree(
     Raises:
         PikaciError: it can't be found, or its tree can't be read.
     """
-    from jerichoci.snapshot import take_snapshot
+    from jerichoci.snapshot.snapshot import take_snapshot
 
     source = find_source(flake)
     check_lanes(source)

@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError, UsageError
-from jerichoci.git import GITLINK_MODE, NO, Git, git_failure
+from jerichoci.snapshot.git import GITLINK_MODE, NO, Git, git_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jerichoci.process import Completed
+    from jerichoci.machine.process import Completed
 
 # Plumbing: what a user sets for `git diff` does not reach it, but what is set for submodules.
 _DIFF_FLAGS = (

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jerichoci import nix, process
 from jerichoci.errors import CatalogError, InfrastructureError, UsageError
-from jerichoci.lock import lock
-from jerichoci.nixlog import (
+from jerichoci.machine import process
+from jerichoci.machine.system import own_system
+from jerichoci.nix import command as nix
+from jerichoci.nix.log import (
     BUILD_ACTIVITY,
     ERROR_LEVEL,
     WARNING_LEVEL,
@@ -24,12 +25,12 @@ from jerichoci.nixlog import (
     Started,
     parse_line,
 )
-from jerichoci.system import own_system
+from jerichoci.state.lock import lock
 from pikaci.screen import has_colours, shown
 
 if TYPE_CHECKING:
-    from jerichoci.layout import StateLayout
-    from jerichoci.nix import NixOptions
+    from jerichoci.nix.command import NixOptions
+    from jerichoci.state.layout import StateLayout
     from pikaci.flake_files import FlakeFiles
 
 EVAL_DEADLINE_SECS = 1800.0

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import CatalogError
-from jerichoci.git import Git
-from jerichoci.repository import Repository
+from jerichoci.snapshot.git import Git
+from jerichoci.snapshot.repository import Repository
 
 if TYPE_CHECKING:
-    from jerichoci.snapshot import Snapshot
+    from jerichoci.snapshot.snapshot import Snapshot
     from pikaci.location import SourceTree
 
 _IN_TREE = re.compile(r"(?:-source|»)/([^'\"»\n]+)")

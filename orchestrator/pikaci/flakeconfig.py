@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from jerichoci import nix, nixsettings, process
-from jerichoci.repository import open_repository
+from jerichoci.machine import process
+from jerichoci.nix import command as nix
+from jerichoci.nix import settings as nix_settings
+from jerichoci.snapshot.repository import open_repository
 
 if TYPE_CHECKING:
-    from jerichoci.nix import NixOptions
+    from jerichoci.nix.command import NixOptions
 
 HARMLESS = frozenset({"bash-prompt", "bash-prompt-prefix", "bash-prompt-suffix", "flake-registry"})
 """What Nix accepts from every flake, and no build needs."""
@@ -38,7 +40,7 @@ async def with_flake_config(state_root: Path, reference: str, options: NixOption
     )
     asked_for: dict[str, Any] = json.loads(done.stdout) if done.ok else {}
     wanted = {name: _text(value) for name, value in asked_for.items() if name not in HARMLESS}
-    shown = await nixsettings.shown(options)
+    shown = await nix_settings.shown(options)
     if not shown.get("accept-flake-config", {}).get("value"):
         trusted = _trusted()
         wanted = {n: text for n, text in wanted.items() if trusted.get(n, {}).get(text) is True}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jerichoci.plan import Plan
+    from jerichoci.plan.plan import Plan
 
 
 def mermaid(plan: Plan) -> str:

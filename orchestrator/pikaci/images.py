@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jerichoci import nix
 from jerichoci.errors import EXIT_TEST_FAILURE, InfrastructureError, PikaciError, UsageError
-from jerichoci.ids import check_id
-from jerichoci.layout import make_private
-from jerichoci.plan import NixBuild
+from jerichoci.machine.stop import Stop
+from jerichoci.nix import command as nix
+from jerichoci.plan.plan import NixBuild
+from jerichoci.state.ids import check_id
+from jerichoci.state.layout import make_private
 from jerichoci.status import FailureKind
-from jerichoci.stop import Stop
 from pikaci.screen import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from jerichoci.incus.image_files import ImageFiles
-    from jerichoci.nix import NixOptions
+    from jerichoci.nix.command import NixOptions
+    from jerichoci.nix.realised import Realised
     from jerichoci.placement import Placement
-    from jerichoci.realised import Realised
+    from jerichoci.runtime.incus.image_files import ImageFiles
     from pikaci.evaluation import Evaluator
 
 BUILD_SECS = 24 * 3600
@@ -147,8 +147,8 @@ async def build_image(
         UsageError: what was built is no such image.
         InfrastructureError: it can't be built or fetched here.
     """
-    from jerichoci.incus.image_files import files_in
-    from jerichoci.realise import Realiser
+    from jerichoci.nix.realise import Realiser
+    from jerichoci.runtime.incus.image_files import files_in
 
     if image.drv_path is None or image.out_path is None:
         raise ValueError(f"image {image.role} has nothing to build it by")
@@ -184,7 +184,7 @@ async def link_image(path: Path, link: Path, options: NixOptions) -> None:
     Raises:
         InfrastructureError: it can't be made.
     """
-    from jerichoci import process
+    from jerichoci.machine import process
 
     argv = options.root_argv([str(path)], str(link))
     done = await process.run(argv, deadline_secs=nix.QUERY_DEADLINE_SECS)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-    from jerichoci.nix import NixOptions
+    from jerichoci.nix.command import NixOptions
     from jerichoci.placement import Placement
 
 
@@ -24,7 +24,7 @@ def complete_host(
     """Hosts of the hosts file that begin with what was typed."""
     from click.shell_completion import CompletionItem
 
-    from jerichoci.hosts import load_hosts
+    from jerichoci.plan.hosts import load_hosts
 
     try:
         names = sorted(load_hosts().hosts)
@@ -54,10 +54,10 @@ async def incus_place(
     if host is None:
         yield here
         return
-    from jerichoci.hosts import hosts_file
-    from jerichoci.layout import StateLayout
-    from jerichoci.placement.registry import Placements
-    from jerichoci.ssh.pool import SessionPool
+    from jerichoci.plan.hosts import hosts_file
+    from jerichoci.remote.pool import SessionPool
+    from jerichoci.run.placements import Placements
+    from jerichoci.state.layout import StateLayout
 
     async with SessionPool() as pool:
         remote = Placements(StateLayout(here.state_root), nix, {}, pool).remote()

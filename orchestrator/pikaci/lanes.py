@@ -22,7 +22,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
 
 from jerichoci.errors import CatalogError
-from jerichoci.ids import is_id
+from jerichoci.state.ids import is_id
 from pikaci.glob import Glob, GlobError, GlobSet, parse_glob
 from pikaci.nearest import did_you_mean
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jerichoci.errors import PikaciError, UsageError
-from jerichoci.layout import StateLayout
+from jerichoci.state.layout import StateLayout
 
 LANES_FILE = Path("ci/forge-lanes.toml")
 
@@ -66,7 +66,7 @@ def _top(home: Path) -> Path:
         (place / ".git").exists() for place in (home, *home.parents)
     ):
         return home
-    from jerichoci.git import find_top
+    from jerichoci.snapshot.git import find_top
 
     return find_top(home)
 

@@ -10,9 +10,9 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from jerichoci.layout import StateLayout
-    from jerichoci.nix import NixOptions
-    from jerichoci.store import RunStore
+    from jerichoci.nix.command import NixOptions
+    from jerichoci.record.store import RunStore
+    from jerichoci.state.layout import StateLayout
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -122,7 +122,7 @@ def nix_options(
     show_trace: bool,  # noqa: FBT001 - as click hands it over
 ) -> NixOptions:
     """Nix's flags as the engine takes them."""
-    from jerichoci.nix import NixOptions
+    from jerichoci.nix.command import NixOptions
 
     return NixOptions(override_inputs, settings, offline, show_trace)
 
@@ -180,7 +180,7 @@ def open_store(state_root: str | None, flake: str | None = None) -> RunStore:
     Raises:
         UsageError: none is known.
     """
-    from jerichoci.store import RunStore
+    from jerichoci.record.store import RunStore
 
     return RunStore(open_state(state_root, flake).root)
 
@@ -206,7 +206,7 @@ def complete_job(ctx: click.Context, _param: click.Parameter, text: str) -> list
     from click.shell_completion import CompletionItem
 
     from jerichoci.errors import PikaciError
-    from jerichoci.store import LATEST
+    from jerichoci.record.store import LATEST
 
     # click reads no arguments from a line that ends in `--job`.
     given = next(iter(ctx.args), None)

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from jerichoci.errors import InfrastructureError, UsageError
-from jerichoci.repository import ATTRIBUTES
+from jerichoci.snapshot.repository import ATTRIBUTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from urllib.parse import SplitResult
 
-    from jerichoci.process import Completed
+    from jerichoci.machine.process import Completed
 
 FETCH_DEADLINE_SECS = 1800.0
 """A large repository over a slow line; past that, the line is dead."""
@@ -194,7 +194,7 @@ def _ref(text: str, ref: str | None) -> str | None:
 
 
 async def _fetch_by_nix(spec: SourceSpec, env: Mapping[str, str]) -> FetchedSource:
-    from jerichoci.process import run
+    from jerichoci.machine.process import run
 
     argv = [FetchedBy.NIX_PREFETCH_GIT.value, "--url", spec.url, "--rev", spec.rev, "--quiet"]
     try:
@@ -308,7 +308,7 @@ class _GitFetch:
         return done
 
     async def _run(self, args: Sequence[str], deadline_secs: float) -> Completed:
-        from jerichoci.process import run
+        from jerichoci.machine.process import run
 
         guarded = ("-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0")
         argv = ["git", f"--git-dir={self._repository}", *guarded, *args]
@@ -330,7 +330,7 @@ async def _quiet_environment() -> dict[str, str]:
 
 async def _configured_ssh(env: dict[str, str]) -> str:
     """The user's core.sshCommand, which GIT_SSH_COMMAND would hide."""
-    from jerichoci.process import run
+    from jerichoci.machine.process import run
 
     argv = ["git", "config", "--get", "core.sshCommand"]
     done = await run(argv, env=env, deadline_secs=LOCAL_DEADLINE_SECS)

@@ -20,14 +20,14 @@ from pikaci.location import SourceTree, find_source, state_layout
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-    from jerichoci.layout import StateLayout
-    from jerichoci.nix import NixOptions
-    from jerichoci.plan import Plan
-    from jerichoci.request import Source
-    from jerichoci.snapshot import Snapshot
+    from jerichoci.nix.command import NixOptions
+    from jerichoci.plan.plan import Plan
+    from jerichoci.record.request import Source
+    from jerichoci.snapshot.snapshot import Snapshot
+    from jerichoci.state.layout import StateLayout
     from pikaci.evaluation import Evaluated
 
-ENGINE = "jerichoci.engine"
+ENGINE = "jerichoci.run.engine"
 """Imported while git and Nix work: the models cost a tenth of a second."""
 
 
@@ -60,8 +60,8 @@ async def make_plan(wanted: Wanted, options: NixOptions) -> Planned:
     Raises:
         PikaciError: one of it can't be had.
     """
-    from jerichoci.ids import check_id
-    from jerichoci.snapshot import take_snapshot
+    from jerichoci.snapshot.snapshot import take_snapshot
+    from jerichoci.state.ids import check_id
 
     check_id(wanted.target, "target")
     # A thread that nobody waits for: where the snapshot fails, neither is it.
@@ -78,7 +78,7 @@ async def make_plan(wanted: Wanted, options: NixOptions) -> Planned:
         message = error.message
         snapshot.lacks.check(lambda name: name.rstrip("/") not in message)
         raise
-    from jerichoci.plan import parse_plan
+    from jerichoci.plan.plan import parse_plan
 
     plan = parse_plan(evaluated.values, f"the plan of target {wanted.target}")
     source = await _source(plan, snapshot, tree, state, rev)
@@ -127,15 +127,15 @@ async def _locate(wanted: Wanted) -> tuple[SourceTree, StateLayout, str | None]:
 async def _source(
     plan: Plan, snapshot: Snapshot, tree: SourceTree, state: StateLayout, rev: str | None
 ) -> Source:
-    from jerichoci.request import Source
+    from jerichoci.record.request import Source
     from pikaci.glob import compile_globs
 
     globs = compile_globs(plan.snapshot.exclude)
     print_notes(snapshot.lacks.check(lambda path: globs.match(path) is not None))
     jobs_tree = snapshot.tree
     if plan.snapshot.exclude:
-        from jerichoci.derived import derive_tree
-        from jerichoci.repository import open_repository
+        from jerichoci.snapshot.exclude import derive_tree
+        from jerichoci.snapshot.repository import open_repository
 
         jobs_tree = await derive_tree(
             await open_repository(state.root),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from jerichoci.leftovers import Tidied
+    from jerichoci.cleanup.remote import Tidied
 
 BYTES_OF_MIB = 1024 * 1024
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jerichoci.layout import RunLayout
-from jerichoci.reading import read_run
-from jerichoci.system import own_system
+from jerichoci.machine.system import own_system
+from jerichoci.state.layout import RunLayout
+from jerichoci.state.reading import read_run
 from usertree import IDENTITY, UserTree
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from e2e.project import HELLO, Json, Project
-from jerichoci.plan import Plan
+from jerichoci.plan.plan import Plan
 from usertree import UserTree
 
 CLOSED = """

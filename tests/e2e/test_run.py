@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.project import HELLO, Json, Project, finish, wait_for
-from jerichoci.event import event_adapter
-from jerichoci.plan import Plan
-from jerichoci.record import JobRecord, PreparedOutputs, RunRecord
+from jerichoci.plan.plan import Plan
+from jerichoci.record.event import event_adapter
+from jerichoci.record.record import JobRecord, PreparedOutputs, RunRecord
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -18,7 +18,7 @@ GUEST_FILES = {
     "pikaci-incus-run": "nix/incus/pikaci-incus-run.py",
     "bootstrap.sh": "nix/tart/bootstrap.sh",
 }
-SHOW = "import sys; from jerichoci.tart.files import guest_file as of;"
+SHOW = "import sys; from jerichoci.runtime.tart.files import guest_file as of;"
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_a_wheel_has_what_macos_guests_run(unpacked: Path, name: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == (ROOT / GUEST_FILES[name]).read_bytes()
-    assert (unpacked / "jerichoci/tart/guest" / name).is_file()
+    assert (unpacked / "jerichoci/runtime/tart/guest_files" / name).is_file()
 
 
 def test_a_wheel_has_all_that_the_checkout_has(unpacked: Path) -> None:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2e.project import Project, wait_for
-from jerichoci.collecting import reap
-from jerichoci.engine import run_plan
-from jerichoci.plan import Image, Plan
-from jerichoci.reading import read_run
-from jerichoci.record import Tool
-from jerichoci.request import RunRequest, Source
-from jerichoci.system import own_system
+from jerichoci.cleanup.gc import reap
+from jerichoci.machine.system import own_system
+from jerichoci.plan.plan import Image, Plan
+from jerichoci.record.record import Tool
+from jerichoci.record.request import RunRequest, Source
+from jerichoci.run.engine import run_plan
+from jerichoci.state.reading import read_run
 from plans import RUN_ID, job, plan
 from runner import ORCHESTRATOR, SCRIPT, Ended, Runner
 from usertree import IDENTITY, UserTree
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import pytest
 
     from incus.server import IncusServer
-    from jerichoci.layout import StateLayout
-    from jerichoci.plan import ExecuteNode, PrepareNode
+    from jerichoci.plan.plan import ExecuteNode, PrepareNode
+    from jerichoci.state.layout import StateLayout
 
 Json = dict[str, Any]
 ROLE = "runner"

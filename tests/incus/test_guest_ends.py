@@ -20,8 +20,8 @@ from incus.guest_project import (
     until,
 )
 from incus.guest_proxy import Proxy, proxy_to
-from jerichoci.incus.note import guest_notes
-from jerichoci.plan import Retries
+from jerichoci.plan.plan import Retries
+from jerichoci.runtime.incus.note import guest_notes
 from jerichoci.status import FailureKind, PhaseName
 from plans import RUN_ID
 
@@ -56,7 +56,7 @@ def hasty(guests: GuestRunner, monkeypatch: pytest.MonkeyPatch) -> GuestRunner:
     """Hosts wait for a second, instead of a minute, longer than the guests' runners."""
     for name, secs in (("GRACE_SECS", 0.5), ("KILL_SECS", 0.5), ("HOST_MARGIN_SECS", 1.0)):
         monkeypatch.setattr(f"jerichoci.runtime.guest_wait.{name}", secs)
-    monkeypatch.setattr("jerichoci.runtime.incus.LOOK_SECS", 0.1)
+    monkeypatch.setattr("jerichoci.runtime.incus.guest.LOOK_SECS", 0.1)
     return guests
 
 

@@ -18,7 +18,7 @@ from incus.guest_project import (
     until,
 )
 from incus.guest_proxy import Proxy, proxy_to
-from jerichoci.plan import Resources
+from jerichoci.plan.plan import Resources
 from plans import RUN_ID
 
 if TYPE_CHECKING:

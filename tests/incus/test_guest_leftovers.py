@@ -26,8 +26,8 @@ from incus.guest_project import (
 )
 from incus.guest_proxy import Fate, Proxy, proxy_to
 from incus.test_guest_images import published
-from jerichoci.incus.note import EXPIRY_LABEL, guest_notes
-from jerichoci.snapshot import take_snapshot
+from jerichoci.runtime.incus.note import EXPIRY_LABEL, guest_notes
+from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import RUN_ID
 from runner import Runner
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from incus.conftest import MakePool
     from incus.server import IncusServer
-    from jerichoci.record import Cause
+    from jerichoci.record.record import Cause
     from runner import Ended
 
 EVENTS = (1, 6, 8, 10, 12, 14, 17)
@@ -186,7 +186,7 @@ async def test_a_guest_that_can_not_be_started_leaves_nothing(
 async def test_a_guest_without_a_runner_leaves_nothing(
     guests: GuestRunner, monkeypatch: pytest.MonkeyPatch, incus_server: IncusServer
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.guest_start.NO_PROGRAM_SECS", 0.2)
+    monkeypatch.setattr("jerichoci.runtime.incus.start.NO_PROGRAM_SECS", 0.2)
     with published(incus_server, "without-runner") as alias:
         ended = await guests.of(alias).run_here(guest_job("a"))
         guests.pikaci("reap")
@@ -230,7 +230,7 @@ def test_a_guest_goes_whose_incus_was_away_when_its_run_was_closed(
 async def test_artifacts_for_which_the_host_has_no_room_leave_no_guest(
     incus_server: IncusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jerichoci.layout import StateLayout
+    from jerichoci.state.layout import StateLayout
 
     with mounted(tmp_path / "disk", "64m") as disk:
         disk.chmod(0o711)

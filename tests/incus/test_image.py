@@ -16,8 +16,8 @@ import pytest
 from guest_images import METADATA, image, write_image
 from incus.server import ROOT, debian_guest
 from jerichoci.errors import UsageError
-from jerichoci.incus.api import IncusError, MissingError
-from jerichoci.incus.image import (
+from jerichoci.runtime.incus.api import IncusError, MissingError
+from jerichoci.runtime.incus.image import (
     CONTENT_PROPERTY,
     DRV_PROPERTY,
     check_alias,
@@ -25,16 +25,16 @@ from jerichoci.incus.image import (
     prune_images,
     take_image,
 )
-from jerichoci.incus.image_files import VIRTUAL_MACHINE, files_in
-from jerichoci.incus.pylxd_incus import PylxdIncus
+from jerichoci.runtime.incus.image_files import VIRTUAL_MACHINE, files_in
+from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from incus.server import IncusServer
-    from jerichoci.incus.image import Imported
-    from jerichoci.incus.image_files import ImageFiles
+    from jerichoci.runtime.incus.image import Imported
+    from jerichoci.runtime.incus.image_files import ImageFiles
 
 ALIAS = "pikaci/some"
 DRV, OTHER_DRV = "/nix/store/aaaa-image.drv", "/nix/store/bbbb-image.drv"
@@ -43,9 +43,9 @@ LARGE_BYTES = 2**30
 SEND = """
 import sys
 from pathlib import Path
-from jerichoci.incus.image import import_image
-from jerichoci.incus.image_files import files_in
-from jerichoci.incus.pylxd_incus import PylxdIncus
+from jerichoci.runtime.incus.image import import_image
+from jerichoci.runtime.incus.image_files import files_in
+from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
 socket, project, directory, alias = sys.argv[1:]
 import_image(PylxdIncus(Path(socket), project), files_in(Path(directory)), alias)
 """

@@ -14,10 +14,10 @@ import pytest
 
 from e2e.project import Project, finish, processes
 from guest_images import METADATA, write_image
-from jerichoci.incus.image import DRV_PROPERTY
-from jerichoci.incus.image_files import VIRTUAL_MACHINE
-from jerichoci.incus.pylxd_incus import PylxdIncus
-from jerichoci.system import own_system
+from jerichoci.machine.system import own_system
+from jerichoci.runtime.incus.image import DRV_PROPERTY
+from jerichoci.runtime.incus.image_files import VIRTUAL_MACHINE
+from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
 from usertree import IDENTITY, UserTree
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from invariants.checkout import ROOT, RULES
 if TYPE_CHECKING:
     from invariants.checkout import Checkout
 
-ENGINE = "orchestrator/jerichoci/clock.py"
+ENGINE = "orchestrator/jerichoci/state/clock.py"
 FRONTEND = "orchestrator/pikaci/table.py"
 LANES = "ci/forge-lanes.toml"
-PLAN = "orchestrator/jerichoci/plan.py"
+PLAN = "orchestrator/jerichoci/plan/plan.py"
 FAKE_TOKEN = "gh" + "p_" + "0a1B" * 9
 
 
@@ -40,7 +40,7 @@ BREAKS = [
     Break(
         "forge-reads-records",
         "orchestrator/pika_git/queue.py",
-        "from jerichoci import RunStore\nfrom jerichoci.engine import run_plan\n",
+        "from jerichoci import RunStore\nfrom jerichoci.run.engine import run_plan\n",
         "engine",
     ),
     Break("operator-cli-speaks-http", "orchestrator/ph/main.py", "import jerichoci\n", "jerichoci"),
@@ -125,7 +125,7 @@ BREAKS = [
     ),
     Break(
         "records-name-no-backend",
-        "orchestrator/jerichoci/record.py",
+        "orchestrator/jerichoci/record/record.py",
         "host: str | None = None\n    ssh_port: int = 22",
         "ssh_port",
         "host: str | None = None",
@@ -140,7 +140,12 @@ BREAKS = [
     Break("nix-argvs-in-one-file", FRONTEND, '\nX = ["nix", "build"]\n', "X ="),
     Break("git-argvs-in-one-file", FRONTEND, '\nX = ("git", "push")\n', "X ="),
     Break("starting-is-cheap", "orchestrator/pikaci/options.py", "\nimport pydantic\n", "pydantic"),
-    Break("starting-is-cheap", "orchestrator/jerichoci/layout.py", "\nimport asyncio\n", "asyncio"),
+    Break(
+        "starting-is-cheap",
+        "orchestrator/jerichoci/state/layout.py",
+        "\nimport asyncio\n",
+        "asyncio",
+    ),
     Break(
         "starting-is-cheap",
         "orchestrator/pikaci/commands/list.py",

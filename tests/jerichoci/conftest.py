@@ -23,7 +23,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandI
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
         write_hosts(tmp_path / "config", socket=str(incus.socket))
         # There is nobody behind it to whom the disk that tests run on would matter.
-        monkeypatch.setattr("jerichoci.runtime.guest_disk.NEVER", frozenset[str]())
-        monkeypatch.setattr("jerichoci.runtime.guest_disk.CANNOT", None)
+        monkeypatch.setattr("jerichoci.runtime.incus.disk.NEVER", frozenset[str]())
+        monkeypatch.setattr("jerichoci.runtime.incus.disk.CANNOT", None)
         yield incus
         assert not incus.mistakes, incus.mistakes[0]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.agent import collector
-from jerichoci.agent.collector import KEPT, Bounds, Collector, beyond, using
-from jerichoci.agent.operation import Call
-from jerichoci.agent.service import Service
-from jerichoci.owner import owning
+from jerichoci.remote.agent import host_gc
+from jerichoci.remote.agent.host_gc import KEPT, Bounds, Collector, beyond, using
+from jerichoci.remote.agent.operation import Call
+from jerichoci.remote.agent.service import Service
+from jerichoci.state.owner import owning
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,7 +114,7 @@ def test_a_session_without_an_agent_goes_when_it_isnt_just_beginning(work: Path)
 async def test_an_agent_that_doesnt_end_is_told_of(
     work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collector, "AGENT_END_SECS", 0.1)
+    monkeypatch.setattr(host_gc, "AGENT_END_SECS", 0.1)
     session = work / "sessions" / "stuck"
     session.mkdir()
     with (session / "lock").open("w") as lock:

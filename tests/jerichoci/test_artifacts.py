@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deep import nest
-from jerichoci.artifacts import CHUNK_BYTES, collect
-from jerichoci.workspace import remove_tree
+from jerichoci.machine.artifacts import CHUNK_BYTES, collect
+from jerichoci.machine.workspace import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path

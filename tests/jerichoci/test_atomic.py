@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from disk import fill
-from jerichoci import atomic
+from jerichoci.state import atomic
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,14 +5,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from jerichoci.choice import Choice
 from jerichoci.errors import InfrastructureError
+from jerichoci.run.host_choice import Choice
 from plans import job
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from jerichoci.host import Host
+    from jerichoci.run.host import Host
 
 
 def host(name: str, *, is_reachable: bool = True) -> Host:

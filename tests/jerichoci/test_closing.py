@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from disk import fill
-from jerichoci import closing
-from jerichoci.closing import close_dead_run, close_dead_runs
+from jerichoci.cleanup import dead_runs
+from jerichoci.cleanup.dead_runs import close_dead_run, close_dead_runs
 from jerichoci.errors import UsageError
-from jerichoci.event import PrepareStarted
-from jerichoci.layout import StateLayout
-from jerichoci.owner import owning
-from jerichoci.process import record_group
-from jerichoci.record import AttemptRecord
+from jerichoci.machine.process import record_group
+from jerichoci.record.event import PrepareStarted
+from jerichoci.record.record import AttemptRecord
+from jerichoci.record.store import RunStore
+from jerichoci.state.layout import StateLayout
+from jerichoci.state.owner import owning
 from jerichoci.status import FailureKind, Status
-from jerichoci.store import RunStore
 from plans import RUN_ID, job, plan
 from records import append_event, change, check_events, dead, finished, record, run_ids, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jerichoci.layout import RunLayout
+    from jerichoci.state.layout import RunLayout
 
 
 def test_a_run_whose_owner_died_is_closed_by_the_next_reader(layout: StateLayout) -> None:
@@ -249,7 +249,7 @@ def test_a_damaged_note_of_a_group_stops_nobody(layout: StateLayout) -> None:
 def test_the_end_says_what_to_do(layout: StateLayout) -> None:
     run = dead(layout)
     close_dead_run(run)
-    assert record(run)["cause"]["hint"] == closing.HINT
+    assert record(run)["cause"]["hint"] == dead_runs.HINT
 
 
 def test_a_run_whose_leftovers_stay_is_closed_all_the_same(
@@ -261,7 +261,7 @@ def test_a_run_whose_leftovers_stay_is_closed_all_the_same(
         raise PermissionError(1, "Operation not permitted")
 
     with monkeypatch.context() as patch:
-        patch.setattr(closing, "remove_tree", refuse)
+        patch.setattr(dead_runs, "remove_tree", refuse)
         assert close_dead_runs(layout) == [RUN_ID]
     assert record(run)["status"] == "failed"
     assert run.scratch.exists()
@@ -279,7 +279,7 @@ def test_an_entry_that_can_not_be_reaped_keeps_no_other(
     def refuse(path: Path) -> None:
         raise RuntimeError(f"not {path.name}")
 
-    monkeypatch.setattr(closing, "remove_tree", refuse)
+    monkeypatch.setattr(dead_runs, "remove_tree", refuse)
     assert close_dead_runs(layout) == [RUN_ID]
     assert record(run)["status"] == "failed"
     assert f"not {RUN_ID}.gone" in caplog.text

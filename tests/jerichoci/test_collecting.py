@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci import collecting
-from jerichoci.collecting import collect_garbage, reap
-from jerichoci.materialise import materialise
-from jerichoci.owner import owning
-from jerichoci.repository import RECENT_SECS
-from jerichoci.snapshot import take_snapshot
-from jerichoci.store import RunStore
-from jerichoci.workspace import remove_tree
+from jerichoci.cleanup import gc
+from jerichoci.cleanup.gc import collect_garbage, reap
+from jerichoci.machine.workspace import remove_tree
+from jerichoci.record.store import RunStore
+from jerichoci.snapshot.materialise import materialise
+from jerichoci.snapshot.repository import RECENT_SECS
+from jerichoci.snapshot.snapshot import take_snapshot
+from jerichoci.state.owner import owning
 from plans import RUN_ID
 from records import dead, finished, run_ids, writing
 from usertree import UserTree
@@ -23,7 +23,7 @@ from usertree import UserTree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jerichoci.layout import RunLayout, StateLayout
+    from jerichoci.state.layout import RunLayout, StateLayout
 
 
 def age(path: Path) -> None:
@@ -199,7 +199,7 @@ async def test_a_snapshot_asked_for_while_runs_are_removed_stays(
     tree = await snapshot(layout, user, "old")
     old, new = run_ids(2)
     finished(layout, old, tree=tree)
-    remove = collecting._remove_run
+    remove = gc._remove_run
 
     def begin_meanwhile(state: StateLayout, run: RunLayout) -> bool:
         if is_recorded:
@@ -208,7 +208,7 @@ async def test_a_snapshot_asked_for_while_runs_are_removed_stays(
             os.utime(layout.snapshots / tree)
         return remove(state, run)
 
-    monkeypatch.setattr(collecting, "_remove_run", begin_meanwhile)
+    monkeypatch.setattr(gc, "_remove_run", begin_meanwhile)
     await collect_garbage(layout, 0, dry_run=False)
     assert snapshots(layout) == {tree}
 

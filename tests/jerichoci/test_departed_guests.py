@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.incus.note import GuestNote, guest_notes
-from jerichoci.incus.pylxd_incus import PylxdIncus
-from jerichoci.incus.reaper import see_departed
-from jerichoci.layout import StateLayout
+from jerichoci.runtime.incus.note import GuestNote, guest_notes
+from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
+from jerichoci.runtime.incus.reaper import see_departed
+from jerichoci.state.layout import StateLayout
 from plans import RUN_ID
 
 if TYPE_CHECKING:

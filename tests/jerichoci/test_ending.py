@@ -12,17 +12,17 @@ import pytest
 
 from disk import fill
 from e2e.project import processes, wait_for
-from jerichoci.cancelling import cancel_run
-from jerichoci.closing import close_dead_runs
-from jerichoci.engine import Engine
+from jerichoci.cleanup.dead_runs import close_dead_runs
 from jerichoci.errors import InfrastructureError, UsageError
-from jerichoci.event import EventBase, JobPhase
-from jerichoci.layout import StateLayout
-from jerichoci.plan import Retries
-from jerichoci.rundir import RunWriter
-from jerichoci.snapshot import take_snapshot
+from jerichoci.plan.plan import Retries
+from jerichoci.record.cancel import cancel_run
+from jerichoci.record.event import EventBase, JobPhase
+from jerichoci.record.rundir import RunWriter
+from jerichoci.record.store import RunStore
+from jerichoci.run.engine import Engine
+from jerichoci.snapshot.snapshot import take_snapshot
+from jerichoci.state.layout import StateLayout
 from jerichoci.status import FailureKind, Status
-from jerichoci.store import RunStore
 from plans import RUN_ID, job
 from records import check_events, finished
 from runner import Runner

@@ -9,19 +9,19 @@ import pytest
 
 from e2e.project import wait_for
 from jerichoci.errors import InfrastructureError, UsageError
-from jerichoci.plan import Resources, Retries
-from jerichoci.record import Tool
-from jerichoci.request import RunRequest, Source, first_record
+from jerichoci.plan.plan import Resources, Retries
+from jerichoci.record.record import Tool
+from jerichoci.record.request import RunRequest, Source, first_record
+from jerichoci.run.verdict import conclude
 from jerichoci.runtime.host_process import HostProcess
 from jerichoci.status import FailureKind, Status
-from jerichoci.verdict import conclude
 from plans import RUN_ID, job, plan
 from records import check_events
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jerichoci.event import EventBase
+    from jerichoci.record.event import EventBase
     from runner import Runner
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jerichoci.environment import host_environment, job_environment
+from jerichoci.machine.environment import host_environment, job_environment
 from plans import job
 
 SOURCE = {

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.git import Git
-from jerichoci.lock import lock, try_lock
-from jerichoci.repository import open_repository
-from jerichoci.together import together
+from jerichoci.machine.gather import together
+from jerichoci.snapshot.git import Git
+from jerichoci.snapshot.repository import open_repository
+from jerichoci.state.lock import lock, try_lock
 from usertree import written
 
 if TYPE_CHECKING:

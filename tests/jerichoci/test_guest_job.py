@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jerichoci.plan import InputRef
-from jerichoci.runtime.guest_job import VARIABLE_LIMIT, job_variables, shell_variables
+from jerichoci.plan.plan import InputRef
 from jerichoci.runtime.guest_mounts import GuestMounts
+from jerichoci.runtime.guest_runner import VARIABLE_LIMIT, job_variables, shell_variables
 from plans import job
 
 STORED, HERE = Path("/nix/store/" + "a" * 32 + "-stored"), Path("/state/made")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from incus_jobs import guest_job, run_guests
-from jerichoci.incus.pylxd_incus import PylxdIncus
-from jerichoci.plan import Resources
+from jerichoci.plan.plan import Resources
+from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
 from jerichoci.status import Status
 
 if TYPE_CHECKING:

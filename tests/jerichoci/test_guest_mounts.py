@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from jerichoci.errors import UsageError
-from jerichoci.payload import Mount as PayloadMount
-from jerichoci.payload import PayloadManifest
-from jerichoci.plan import InputRef
+from jerichoci.plan.payload import Mount as PayloadMount
+from jerichoci.plan.payload import PayloadManifest
+from jerichoci.plan.plan import InputRef
 from jerichoci.runtime.guest_mounts import GuestMounts, Mount, interface, is_stored, place
 
 STORED = Path("/nix/store/00000000000000000000000000000000-dep")

@@ -19,15 +19,15 @@ import pytest
 from conftest import mounted
 from derivations import derive, is_valid, realise
 from e2e.project import shim, wait_for
-from jerichoci import guestviews
-from jerichoci.collecting import collect_garbage, reap
+from jerichoci.cleanup.gc import collect_garbage, reap
 from jerichoci.errors import InfrastructureError
-from jerichoci.gueststore import GuestStore, View
-from jerichoci.guestviews import LEASE, GuestStoreLayout
-from jerichoci.layout import StateLayout
-from jerichoci.nix import NixOptions
+from jerichoci.nix import guest_views
+from jerichoci.nix.command import NixOptions
+from jerichoci.nix.guest_store import GuestStore, View
+from jerichoci.nix.guest_views import LEASE, GuestStoreLayout
 from jerichoci.placement.local import LocalPlacement
-from jerichoci.repository import RECENT_SECS
+from jerichoci.snapshot.repository import RECENT_SECS
+from jerichoci.state.layout import StateLayout
 from plans import RUN_ID
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ DEADLINE_SECS = 60
 ASK = """
 import asyncio, sys
 from pathlib import Path
-from jerichoci.gueststore import GuestStore
-from jerichoci.nix import NixOptions
+from jerichoci.nix.guest_store import GuestStore
+from jerichoci.nix.command import NixOptions
 from jerichoci.placement.local import LocalPlacement
 state, lease, times, *outputs = sys.argv[1:]
 store = GuestStore(LocalPlacement(Path(state), NixOptions()), NixOptions())
@@ -192,7 +192,7 @@ async def test_the_store_grows_by_what_is_missing(layout: StateLayout) -> None:
 async def test_many_paths_take_more_than_one_command(
     layout: StateLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.gueststore.PATHS_AT_ONCE", 2)
+    monkeypatch.setattr("jerichoci.nix.guest_store.PATHS_AT_ONCE", 2)
     scripts = {f"p{number}": f"echo {number} $needed > $out" for number in range(5)}
     made = build({"p0": ["p1", "p2", "p3", "p4"]}, **scripts)
     assert content((await have(layout, made["p0"])).path) == names(*made.values())
@@ -204,7 +204,7 @@ async def test_a_state_root_may_have_any_name(tmp_path: Path, name: str) -> None
     layout.make()
     made = chain()
     assert content((await have(layout, made["a"])).path) == names(made["a"], made["b"])
-    await guestviews.collect_views(layout, dry_run=False)
+    await guest_views.collect_views(layout, dry_run=False)
 
 
 async def test_a_state_root_may_lie_behind_a_link(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ async def test_a_state_root_may_lie_behind_a_link(tmp_path: Path) -> None:
     layout = StateLayout(tmp_path / "link")
     made = chain()
     assert content((await have(layout, made["a"])).path) == names(made["a"], made["b"])
-    await guestviews.collect_views(layout, dry_run=False)
+    await guest_views.collect_views(layout, dry_run=False)
 
 
 async def test_where_links_can_not_be_had_there_are_copies(layout: StateLayout) -> None:
@@ -494,14 +494,14 @@ async def test_a_view_that_is_still_to_be_made_can_be_leased(layout: StateLayout
 async def test_what_is_asked_for_while_others_collect_stays(
     layout: StateLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guestviews, "RECENT_SECS", -60.0)
+    monkeypatch.setattr(guest_views, "RECENT_SECS", -60.0)
     made = chain()
     over = threading.Event()
     removed: list[str] = []
 
     def collect() -> None:
         while not over.is_set():
-            removed.extend(asyncio.run(guestviews.collect_views(layout, dry_run=False)))
+            removed.extend(asyncio.run(guest_views.collect_views(layout, dry_run=False)))
             time.sleep(0.02)
 
     collecting = asyncio.ensure_future(asyncio.to_thread(collect))

@@ -13,10 +13,10 @@ import pytest
 
 from e2e.project import processes
 from ends import ENDS, End
-from jerichoci.confinement import Confinement
-from jerichoci.environment import host_environment
-from jerichoci.plan import Retries
-from jerichoci.pump import pumping
+from jerichoci.machine.confinement import Confinement
+from jerichoci.machine.environment import host_environment
+from jerichoci.machine.pump import pumping
+from jerichoci.plan.plan import Retries
 from jerichoci.runtime.host_process import ShellCommand
 from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import job
@@ -323,7 +323,7 @@ async def test_a_job_that_stops_itself_is_waited_for_without_work(
 async def test_who_holds_a_jobs_output_for_good_is_waited_for_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.pump.DRAIN_SECS", 1.0)
+    monkeypatch.setattr("jerichoci.machine.pump.DRAIN_SECS", 1.0)
     began = time.monotonic()
     async with pumping(tmp_path / "log") as pump:
         held = os.dup(pump.sink)
@@ -410,7 +410,7 @@ async def test_an_artifact_that_was_made_immutable_is_collected(runner: Runner) 
 async def test_artifacts_that_take_too_long_are_left_and_that_is_said(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.attempt.COLLECT_SECS", 0.5)
+    monkeypatch.setattr("jerichoci.run.attempt.COLLECT_SECS", 0.5)
     run = await runner.run(job("a", 'truncate -s 4T "$PIKACI_ARTIFACTS/sparse"'))
     assert run.record.status is Status.PASSED
     assert run.job("a").notes == ["no artifacts: they were not collected within 0.5 s"]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jerichoci.errors import UsageError
-from jerichoci.hosts import (
+from jerichoci.plan.hosts import (
     HostConfig,
     HostsFile,
     RemoteHost,
@@ -22,7 +22,7 @@ from jerichoci.hosts import (
     known_hosts_of_run,
     load_hosts,
 )
-from jerichoci.plan import Resources
+from jerichoci.plan.plan import Resources
 
 FINGERPRINT = "SHA256:" + "A1+/" * 10 + "abc"
 
@@ -274,7 +274,9 @@ def test_hosts_that_are_all_too_small_are_refused_with_their_capacity() -> None:
 
 
 def test_reading_hosts_imports_nothing_of_ssh() -> None:
-    code = "import sys, jerichoci.hosts; print('asyncssh' in sys.modules, 'pylxd' in sys.modules)"
+    code = (
+        "import sys, jerichoci.plan.hosts; print('asyncssh' in sys.modules, 'pylxd' in sys.modules)"
+    )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from jerichoci.errors import UsageError
-from jerichoci.ids import (
+from jerichoci.plan.model import Id, RunId
+from jerichoci.state.ids import (
     ID_PATTERN,
     RUN_ID_PATTERN,
     check_id,
@@ -16,7 +17,6 @@ from jerichoci.ids import (
     is_run_id,
     new_run_id,
 )
-from jerichoci.model import Id, RunId
 
 BAD_IDS = ["", "A", "-a", "_a", "a/b", "../a", "..", "a.b", "a b", "a\n", "ä", "a" * 65, "a\0"]
 BAD_RUN_IDS = [

@@ -10,12 +10,18 @@ import pytest
 
 from guest_images import rootfs, write_image, write_metadata
 from jerichoci.errors import UsageError
-from jerichoci.incus.image_files import CONTAINER, KINDS, VIRTUAL_MACHINE, files_in, open_image
+from jerichoci.runtime.incus.image_files import (
+    CONTAINER,
+    KINDS,
+    VIRTUAL_MACHINE,
+    files_in,
+    open_image,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jerichoci.incus.image_files import Kind
+    from jerichoci.runtime.incus.image_files import Kind
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.instance_type)

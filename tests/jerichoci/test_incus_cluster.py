@@ -8,9 +8,9 @@ import pytest
 
 from incus_jobs import guest_job, run_guests
 from incus_stand_in import FINGERPRINTS, Said
-from jerichoci.incus.api import Profile
-from jerichoci.incus.pylxd_incus import PylxdIncus
-from jerichoci.incus.rules import Needs, objections
+from jerichoci.runtime.incus.api import Profile
+from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
+from jerichoci.runtime.incus.rules import Needs, objections
 from jerichoci.status import KeepPolicy, Status
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from e2e.project import wait_for
 from incus_jobs import guest_job, run_guests
 from incus_stand_in import Fault
-from jerichoci.incus.note import guest_notes
+from jerichoci.runtime.incus.note import guest_notes
 from jerichoci.status import FailureKind, KeepPolicy, Status
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def ending_with(line: str, times: int) -> Fault:
 async def test_what_an_ending_daemon_refuses_is_asked_of_the_next(
     runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    monkeypatch.setattr("jerichoci.incus.thread.ENDING_PAUSE_SECS", 0.01)
+    monkeypatch.setattr("jerichoci.runtime.incus.thread.ENDING_PAUSE_SECS", 0.01)
     stand_in.faults = [ending_with(line, 20)]
     keep = KeepPolicy.ALWAYS if line.startswith("PATCH") else KeepPolicy.NEVER
     run = await run_guests(runner, guest_job("a"), keep=keep)
@@ -44,7 +44,7 @@ async def test_what_an_ending_daemon_refuses_is_asked_of_the_next(
 async def test_a_daemon_that_never_ends_is_given_up(
     runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    monkeypatch.setattr("jerichoci.incus.thread.ENDING_SECS", 0.1)
+    monkeypatch.setattr("jerichoci.runtime.incus.thread.ENDING_SECS", 0.1)
     stand_in.faults = [ending_with(line, 999)]
     found = (await run_guests(runner, guest_job("a"))).job("a")
     assert found.failure_kind is FailureKind.INFRASTRUCTURE
@@ -56,7 +56,7 @@ async def test_a_daemon_that_never_ends_is_given_up(
 async def test_a_guest_that_was_begun_is_started_by_the_next_daemon(
     runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.incus.pylxd_incus.START_SECS", 0.1)
+    monkeypatch.setattr("jerichoci.runtime.incus.pylxd_incus.START_SECS", 0.1)
     stand_in.faults = [
         Fault("POST instances", "half", "context canceled"),
         ending_with("PUT .*/state", 4),

@@ -18,12 +18,12 @@ import pytest
 from incus_jobs import guest_job, run_guests, write_hosts
 from incus_stand_in import CONTAINER, MACHINE, Fault, Said, pass_at_once
 from jerichoci.errors import InfrastructureError, PikaciError, UsageError
-from jerichoci.incus.note import guest_notes
-from jerichoci.incus.reaper import reap_guests
-from jerichoci.payload_files import MANIFEST
-from jerichoci.plan import Retries
-from jerichoci.runtime.guest_job import VARIABLE_LIMIT
-from jerichoci.runtime.guest_survey import GuestSurvey
+from jerichoci.nix.payload_files import MANIFEST
+from jerichoci.plan.plan import Retries
+from jerichoci.runtime.guest_runner import VARIABLE_LIMIT
+from jerichoci.runtime.incus.note import guest_notes
+from jerichoci.runtime.incus.reaper import reap_guests
+from jerichoci.runtime.incus.survey import GuestSurvey
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, PhaseName, Status
 from plans import commanded
 from runner import ORCHESTRATOR
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from incus_stand_in import StandIn, Started
-    from jerichoci.plan import ExecuteNode, PrepareNode
-    from jerichoci.record import JobRecord
+    from jerichoci.plan.plan import ExecuteNode, PrepareNode
+    from jerichoci.record.record import JobRecord
     from runner import Ended, Runner
 
 NOBODY = 65534
@@ -45,7 +45,7 @@ ASK = """
 import sys
 from pathlib import Path
 from jerichoci.errors import PikaciError
-from jerichoci.incus.pylxd_incus import PylxdIncus
+from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
 try:
     PylxdIncus(Path(sys.argv[1]), "pikaci").server()
 except PikaciError as error:
@@ -127,7 +127,7 @@ async def test_a_socket_that_nobody_listens_at_is_named(
 async def test_a_daemon_that_never_answers_is_not_waited_for_for_ever(
     runner: Runner, stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.incus.pylxd_incus.ANSWER_SECS", 0.2)
+    monkeypatch.setattr("jerichoci.runtime.incus.pylxd_incus.ANSWER_SECS", 0.2)
     mute = stand_in.socket.with_name("mute")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(mute))
@@ -378,7 +378,7 @@ async def test_a_payloads_mounts_are_disks(runner: Runner, stand_in: StandIn) ->
 async def test_an_image_without_the_runner_is_an_infrastructure_failure(
     runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.guest_start.NO_PROGRAM_SECS", 0.1)
+    monkeypatch.setattr("jerichoci.runtime.incus.start.NO_PROGRAM_SECS", 0.1)
     stand_in.script = [Said(error="Command not found")] * 99
     found = broken(await run_guests(runner, guest_job("a")), stand_in)
     assert message(found).startswith("image pikaci/dev has no runner: there is no /run/current-")
@@ -437,7 +437,7 @@ async def test_a_guest_that_never_gets_ready_is_given_up_with_what_it_lacked(
     said: Said,
     why: str,
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.guest_start.READY_SECS", {False: 0.2, True: 0.3})
+    monkeypatch.setattr("jerichoci.runtime.incus.start.READY_SECS", {False: 0.2, True: 0.3})
     stand_in.script = [said] * 99
     found = broken(await run_guests(runner, guest_job("a", role="vm")), stand_in)
     assert "wasn't ready after 0.3 s: " in message(found)
@@ -448,7 +448,7 @@ async def test_a_guest_that_never_gets_ready_is_given_up_with_what_it_lacked(
 async def test_a_guest_that_never_gets_ready_is_kept_if_asked_for(
     runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.guest_start.READY_SECS", {False: 0.2, True: 0.3})
+    monkeypatch.setattr("jerichoci.runtime.incus.start.READY_SECS", {False: 0.2, True: 0.3})
     stand_in.script = [Said(69)] * 99
     run = await run_guests(runner, guest_job("a"), keep=KeepPolicy.ON_FAILURE)
     found = run.job("a")
@@ -590,7 +590,7 @@ async def test_another_guest_of_that_name_is_not_taken_for_ours(
 async def test_a_daemon_that_takes_no_creation_is_given_up(
     runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.guest_start.CREATE_SECS", 0.5)
+    monkeypatch.setattr("jerichoci.runtime.incus.start.CREATE_SECS", 0.5)
     stand_in.faults = [Fault("POST instances", "drop", times=999)]
     found = broken(await run_guests(runner, guest_job("a")), stand_in)
     assert "Incus can't be reached" in message(found)
@@ -603,7 +603,7 @@ async def test_a_second_attempt_looks_anew_for_what_the_first_found_gone(
     def nothing_is_left(*_: object) -> GuestSurvey:
         return GuestSurvey(profile=None, pool=None, images={}, unpacked=frozenset())
 
-    monkeypatch.setattr("jerichoci.runtime.incus.survey", nothing_is_left)
+    monkeypatch.setattr("jerichoci.runtime.incus.guest.survey", nothing_is_left)
     stand_in.faults = [Fault("POST instances", "refuse", "Image not provided", 400, times=9)]
     run = await run_guests(runner, guest_job("a", retries=Retries(infrastructure=1)))
     first, second = run.record.jobs[0].attempts
@@ -640,7 +640,7 @@ async def test_an_exec_whose_answer_is_lost_is_asked_again_and_starts_one_job(
 async def test_a_daemon_that_takes_no_exec_is_given_up(
     runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.guest_start.EXEC_SECS", 0.3)
+    monkeypatch.setattr("jerichoci.runtime.incus.start.EXEC_SECS", 0.3)
     stand_in.faults = [Fault(EXEC, "drop", times=999)]
     found = broken(await run_guests(runner, guest_job("a")), stand_in)
     assert "Incus can't be reached" in message(found)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jerichoci.incus.api import Profile
-from jerichoci.incus.rules import Needs, objections
-from jerichoci.plan import Resources
+from jerichoci.plan.plan import Resources
+from jerichoci.runtime.incus.api import Profile
+from jerichoci.runtime.incus.rules import Needs, objections
 
 ROOT = {"root": {"type": "disk", "path": "/", "pool": "fast"}}
 SIZED = {"root": {**ROOT["root"], "size": "9GiB"}}

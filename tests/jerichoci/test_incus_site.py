@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.errors import UsageError
-from jerichoci.hosts import local_site
-from jerichoci.incus.site import IncusSite
+from jerichoci.plan.hosts import local_site
+from jerichoci.plan.incus_site import IncusSite
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,9 +11,9 @@ import pytest
 
 from incus_jobs import guest_job, run_guests, write_hosts
 from incus_stand_in import CONTAINER, FINGERPRINTS, MACHINE, Fault, Said
-from jerichoci.incus.note import guest_notes
-from jerichoci.plan import Resources
-from jerichoci.runtime.incus import KEEP_SECS
+from jerichoci.plan.plan import Resources
+from jerichoci.runtime.incus.guest import KEEP_SECS
+from jerichoci.runtime.incus.note import guest_notes
 from jerichoci.status import FailureKind, KeepPolicy, Outcome, PhaseName, Status
 from plans import commanded
 
@@ -410,7 +410,7 @@ async def test_phases_are_timed(runner: Runner, stand_in: StandIn) -> None:
 async def test_a_machine_that_is_gone_before_its_job_is_over_is_an_infrastructure_failure(
     runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.incus.LOOK_SECS", 0.02)
+    monkeypatch.setattr("jerichoci.runtime.incus.guest.LOOK_SECS", 0.02)
 
     def play(started: Started) -> None:
         started.leave("guest.log", "so far\n")
@@ -428,7 +428,7 @@ async def test_a_machine_that_is_gone_before_its_job_is_over_is_an_infrastructur
 async def test_a_machine_that_ended_with_a_result_has_that_result(
     runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.incus.LOOK_SECS", 0.0)
+    monkeypatch.setattr("jerichoci.runtime.incus.guest.LOOK_SECS", 0.0)
 
     def play(started: Started) -> None:
         stand_in.instances.clear()
@@ -441,7 +441,7 @@ async def test_a_machine_that_ended_with_a_result_has_that_result(
 async def test_looks_that_fail_while_the_job_runs_do_not_end_it(
     runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.incus.LOOK_SECS", 0.02)
+    monkeypatch.setattr("jerichoci.runtime.incus.guest.LOOK_SECS", 0.02)
     looks = Fault("GET instances/[^/]*", "refuse", times=3)
 
     def play(started: Started) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from disk import fill
-from jerichoci.event import EventBase, Heartbeat
-from jerichoci.journal import last_event, open_journal
+from jerichoci.record.event import EventBase, Heartbeat
+from jerichoci.record.journal import last_event, open_journal
 from plans import RUN_ID
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jerichoci.errors import UsageError
-from jerichoci.log import last_lines, log_metadata, read_log
+from jerichoci.state.log_file import last_lines, log_metadata, read_log
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci import atomic, slots
-from jerichoci.event import JobFinished, JobStarted, PrepareFinished, PrepareStarted
-from jerichoci.plan import Resources
-from jerichoci.record import AttemptRecord
-from jerichoci.slots import Capacity, holding
+from jerichoci.machine import slots
+from jerichoci.machine.slots import Capacity, holding
+from jerichoci.plan.plan import Resources
+from jerichoci.record.event import JobFinished, JobStarted, PrepareFinished, PrepareStarted
+from jerichoci.record.record import AttemptRecord
+from jerichoci.record.store import RunStore
+from jerichoci.state import atomic
 from jerichoci.status import Outcome, Status
-from jerichoci.store import RunStore
 from plans import RUN_ID, commanded, job, plan
 from records import record, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jerichoci.event import EventBase
-    from jerichoci.layout import StateLayout
+    from jerichoci.record.event import EventBase
+    from jerichoci.state.layout import StateLayout
     from runner import Runner
 
 MANY = 40

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from jerichoci.derived import derive_tree
-from jerichoci.lock import try_lock
-from jerichoci.materialise import (
+from jerichoci.machine.process import run
+from jerichoci.snapshot.exclude import derive_tree
+from jerichoci.snapshot.materialise import (
     materialise,
     remove_snapshot,
     remove_stale_materialisations,
 )
-from jerichoci.process import run
-from jerichoci.repository import Repository
-from jerichoci.snapshot import take_snapshot
+from jerichoci.snapshot.repository import Repository
+from jerichoci.snapshot.snapshot import take_snapshot
+from jerichoci.state.lock import try_lock
 from usertree import UserTree, tree_entries, written
 
 
@@ -141,8 +141,8 @@ async def test_many_at_the_same_time_make_one(state: Path, user: UserTree) -> No
 async def test_processes_at_the_same_time_make_one(state: Path, user: UserTree) -> None:
     program = (
         "import asyncio, sys; from pathlib import Path;"
-        "from jerichoci.materialise import materialise;"
-        "from jerichoci.snapshot import take_snapshot;"
+        "from jerichoci.snapshot.materialise import materialise;"
+        "from jerichoci.snapshot.snapshot import take_snapshot;"
         "state, source = map(Path, sys.argv[1:]);"
         "tree = asyncio.run(take_snapshot(state, source)).tree;"
         "print(asyncio.run(materialise(state, tree)))"

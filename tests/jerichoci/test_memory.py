@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci import memory
-from jerichoci.memory import Place, can_limit, limited, places
-from jerichoci.plan import Resources
+from jerichoci.machine import memory
+from jerichoci.machine.memory import Place, can_limit, limited, places
+from jerichoci.plan.plan import Resources
 from jerichoci.status import FailureKind, Status
 from plans import job
 
@@ -105,7 +105,7 @@ async def test_the_group_of_a_process_that_died_goes_with_what_is_in_it() -> Non
 async def test_where_memory_can_not_be_limited_that_is_said(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.memory.places", lambda *_: iter(()))
+    monkeypatch.setattr("jerichoci.machine.memory.places", lambda *_: iter(()))
     run = await runner.run(job("a", resources=LIMIT), job("b"))
     assert run.record.status is Status.PASSED
     assert run.job("a").execution["memory"] == "not_limited"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci import nix
+from jerichoci.nix import command as nix
 from pikaci.doctor.machine import nix_findings
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jerichoci.nixbuilds import Build, Builds
-from jerichoci.nixlog import (
+from jerichoci.nix.builds import Build, Builds
+from jerichoci.nix.log import (
     LONGEST_LINE,
     LogLine,
     Message,

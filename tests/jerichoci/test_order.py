@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.collecting import collect_garbage
-from jerichoci.order import renew
-from jerichoci.store import RunStore
+from jerichoci.cleanup.gc import collect_garbage
+from jerichoci.record.order import renew
+from jerichoci.record.store import RunStore
 from records import finished, run_ids, writing
 
 if TYPE_CHECKING:
-    from jerichoci.layout import StateLayout
+    from jerichoci.state.layout import StateLayout
 
 LATE = "20991231T000000Z-00000000"
 EARLY = "19991231T000000Z-00000000"

@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deep import nest
-from jerichoci import artifacts, outbox
 from jerichoci.errors import InfrastructureError
-from jerichoci.outbox import RESULT_BYTES, Following, collect, following
-from jerichoci.workspace import remove_tree
+from jerichoci.machine import artifacts, outbox
+from jerichoci.machine.outbox import RESULT_BYTES, Following, collect, following
+from jerichoci.machine.workspace import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.owner import Owner, is_owned, owning, process_start, read_owner
+from jerichoci.state.owner import Owner, is_owned, owning, process_start, read_owner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ PS = ["/bin/ps", "-o", "lstart=", "-p", str(NO_PROC_PID)]
 
 OWN = """
 import sys, pathlib
-from jerichoci.owner import owning
+from jerichoci.state.owner import owning
 with owning(pathlib.Path(sys.argv[1])):
     print("owned", flush=True)
     sys.stdin.read()

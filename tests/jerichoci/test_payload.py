@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jerichoci.payload import GUEST_CLOSED, GUEST_KEPT, read_payload
-from jerichoci.payload_files import MANIFEST, MANIFEST_LIMIT_BYTES, PayloadError
+from jerichoci.nix.payload_files import MANIFEST, MANIFEST_LIMIT_BYTES, PayloadError
+from jerichoci.plan.payload import GUEST_CLOSED, GUEST_KEPT, read_payload
 from jerichoci.status import FailureKind
 from nix.evaluation import ROOT, evaluate
 from plans import commanded, job

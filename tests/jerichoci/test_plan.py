@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from jerichoci.errors import CatalogError, RecordError
-from jerichoci.hosts import HostConfig, HostKeep
-from jerichoci.plan import ARGUMENT_LIMIT, Plan, parse_plan, plan_digest
+from jerichoci.plan.hosts import HostConfig, HostKeep
+from jerichoci.plan.plan import ARGUMENT_LIMIT, Plan, parse_plan, plan_digest
 from plans import RUN_ID, commanded, job, plan
 
 Json = dict[str, Any]

@@ -8,7 +8,7 @@ import pytest
 
 from derivations import derive
 from e2e.project import processes, wait_for
-from jerichoci.record import PreparedOutputs
+from jerichoci.record.record import PreparedOutputs
 from jerichoci.status import FailureKind, Status
 from plans import built, commanded, job
 

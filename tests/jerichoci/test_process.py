@@ -8,7 +8,7 @@ import pytest
 
 from e2e.project import processes, wait_for
 from jerichoci.errors import InfrastructureError
-from jerichoci.process import Completed, child, run
+from jerichoci.machine.process import Completed, child, run
 
 if TYPE_CHECKING:
     from pathlib import Path

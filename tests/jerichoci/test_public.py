@@ -42,5 +42,7 @@ def test_another_name_is_an_attribute_error() -> None:
 
 
 def test_reading_the_list_of_runs_does_not_import_the_models() -> None:
-    script = "import sys, jerichoci.store; assert not {'pydantic', 'asyncio'} & set(sys.modules)"
+    script = (
+        "import sys, jerichoci.record.store; assert not {'pydantic', 'asyncio'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", script], check=True)

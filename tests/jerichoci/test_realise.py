@@ -12,14 +12,14 @@ import pytest
 
 from derivations import derive, is_valid, realise
 from e2e.project import processes, shim, wait_for
-from jerichoci import nix
-from jerichoci.record import PreparedOutputs
+from jerichoci.nix import command as nix
+from jerichoci.record.record import PreparedOutputs
 from jerichoci.status import FailureKind, Status
 from plans import built, job
 
 if TYPE_CHECKING:
-    from jerichoci.plan import NixBuild
-    from jerichoci.record import PreparedOutput
+    from jerichoci.plan.plan import NixBuild
+    from jerichoci.record.record import PreparedOutput
     from runner import Ended, Runner
 
 READ = "cat $PIKACI_INPUT_{}"
@@ -275,7 +275,7 @@ async def test_a_builder_ends_when_what_nix_says_can_not_be_read(
         if (tmp_path / "begun").exists():
             raise ValueError("broken")
 
-    monkeypatch.setattr("jerichoci.realise.parse_line", broken)
+    monkeypatch.setattr("jerichoci.nix.realise.parse_line", broken)
     says = "while :; do echo more; sleep 0.1; done"
     builds = derive(a=f"touch {tmp_path}/begun; sh -c '{says}; : {marker}'")
     run = await run_all(runner, builds)
@@ -324,7 +324,7 @@ async def test_a_surprise_while_a_node_is_judged_is_that_nodes_failure(
     async def broken(_paths: object) -> None:
         raise AttributeError("'list' object has no attribute 'get'")
 
-    monkeypatch.setattr("jerichoci.nix.invalid", broken)
+    monkeypatch.setattr("jerichoci.nix.command.invalid", broken)
     builds = derive(a="exit 1", b="echo fine > $out")
     run = await run_all(runner, builds)
     assert run.job("use-a").failure_kind is FailureKind.INFRASTRUCTURE
@@ -369,7 +369,7 @@ async def test_an_error_of_ours_starts_no_job(
     async def broken(*_: object) -> None:
         raise ValueError("broken")
 
-    monkeypatch.setattr("jerichoci.realise.Realiser._take_what_is_valid", broken)
+    monkeypatch.setattr("jerichoci.nix.realise.Realiser._take_what_is_valid", broken)
     build = derive(a="echo > $out")["a"]
     run = await runner.run(built("a", build), job("use", f"touch {tmp_path}/ran", needs=["a"]))
     assert run.record.failure_kind is FailureKind.INFRASTRUCTURE

@@ -8,9 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jerichoci.errors import RecordError
-from jerichoci.event import event_adapter
-from jerichoci.ids import ID_PATTERN, RUN_ID_PATTERN
-from jerichoci.record import (
+from jerichoci.record.event import event_adapter
+from jerichoci.record.record import (
     ArtifactRecord,
     AttemptRecord,
     Cause,
@@ -22,8 +21,9 @@ from jerichoci.record import (
     RunRecord,
     Tool,
 )
+from jerichoci.record.store import load_model
+from jerichoci.state.ids import ID_PATTERN, RUN_ID_PATTERN
 from jerichoci.status import FailureKind, Outcome, PhaseName, Status
-from jerichoci.store import load_model
 
 if TYPE_CHECKING:
     from pathlib import Path

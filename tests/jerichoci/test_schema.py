@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jerichoci.schema import schema_names, schema_text, write_schemas
+from jerichoci.record.schema import schema_names, schema_text, write_schemas
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "schema"
 
@@ -13,7 +13,7 @@ DIRECTORY = Path(__file__).resolve().parents[2] / "schema"
 @pytest.mark.parametrize("name", schema_names())
 def test_the_schema_in_the_repository_is_the_models(name: str) -> None:
     kept = (DIRECTORY / f"{name}.schema.json").read_text()
-    assert kept == schema_text(name), "run `python -m jerichoci.schema schema`"
+    assert kept == schema_text(name), "run `python -m jerichoci.record.schema schema`"
 
 
 def test_the_repository_has_no_other_schema() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.signals import catching_ignored
+from jerichoci.machine.signals import catching_ignored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

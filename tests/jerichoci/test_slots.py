@@ -10,8 +10,8 @@ import pytest
 
 from disk import fill
 from jerichoci.errors import InfrastructureError
-from jerichoci.plan import Resources
-from jerichoci.slots import Capacity, Claim, holding, local_capacity
+from jerichoci.machine.slots import Capacity, Claim, holding, local_capacity
+from jerichoci.plan.plan import Resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +21,8 @@ HOST = Capacity(cpus=2, memory_mib=1000)
 
 HOLD = """
 import asyncio, pathlib, sys
-from jerichoci.plan import Resources
-from jerichoci.slots import Capacity, holding
+from jerichoci.plan.plan import Resources
+from jerichoci.machine.slots import Capacity, holding
 
 async def main():
     async with holding(pathlib.Path(sys.argv[1]), Capacity(2, 1000), Resources(cpus=2)):
@@ -149,7 +149,7 @@ async def test_a_claim_that_can_not_be_written_is_no_claim(small_disk: Path) -> 
 async def test_a_job_that_never_gets_room_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.slots.SLOT_WAIT_SECS", 0.2)
+    monkeypatch.setattr("jerichoci.machine.slots.SLOT_WAIT_SECS", 0.2)
     async with holding(tmp_path, HOST, Resources(cpus=2)):
         with pytest.raises(InfrastructureError, match="had no room for 1 CPUs"):
             await hold(tmp_path, Resources())
@@ -158,7 +158,7 @@ async def test_a_job_that_never_gets_room_is_told_so(
 async def test_a_job_that_waits_for_others_to_end_is_told_how_many_may_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.slots.SLOT_WAIT_SECS", 0.2)
+    monkeypatch.setattr("jerichoci.machine.slots.SLOT_WAIT_SECS", 0.2)
     one = Capacity(cpus=64, memory_mib=1000, jobs=1)
     async with holding(tmp_path, one, Resources()):
         with pytest.raises(InfrastructureError, match="0 MiB, or already ran 1 jobs, in"):

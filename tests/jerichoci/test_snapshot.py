@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.errors import UsageError
-from jerichoci.materialise import materialise
-from jerichoci.repository import prune_repository
-from jerichoci.snapshot import take_snapshot
+from jerichoci.snapshot.materialise import materialise
+from jerichoci.snapshot.repository import prune_repository
+from jerichoci.snapshot.snapshot import take_snapshot
 from usertree import UserTree, check_objects, remove, tree_entries
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jerichoci import ignore
-from jerichoci.materialise import materialise
-from jerichoci.snapshot import take_snapshot
+from jerichoci.snapshot import ignore
+from jerichoci.snapshot.materialise import materialise
+from jerichoci.snapshot.snapshot import take_snapshot
 from usertree import UserTree, remove
 
 Edit = tuple[str, bytes | None, object]
@@ -161,7 +161,7 @@ async def snapshots_agree(work: Path, edits: list[list[Edit]], *, git_knows: boo
 def check(edits: list[list[Edit]], settled_ns: int, *, git_knows: bool) -> None:
     with tempfile.TemporaryDirectory() as made:
         home = mock.patch.dict(os.environ, {"HOME": made, "XDG_CONFIG_HOME": made})
-        settled = mock.patch("jerichoci.ignore.SETTLED_NS", settled_ns)
+        settled = mock.patch("jerichoci.snapshot.ignore.SETTLED_NS", settled_ns)
         with home, settled:
             asyncio.run(snapshots_agree(Path(made), edits, git_knows=git_knows))
 

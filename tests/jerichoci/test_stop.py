@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from jerichoci.stop import Stop, StoppedError, StopReason
+from jerichoci.machine.stop import Stop, StoppedError, StopReason
 
 
 async def test_the_first_reason_stays() -> None:

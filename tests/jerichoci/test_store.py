@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.errors import RecordError, UsageError
-from jerichoci.event import Heartbeat
+from jerichoci.record.event import Heartbeat
+from jerichoci.record.store import RunStore
 from jerichoci.status import LogKind, Status
-from jerichoci.store import RunStore
 from plans import RUN_ID
 from records import change, dead, finished, run_ids, writing
 
 if TYPE_CHECKING:
-    from jerichoci.layout import RunLayout, StateLayout
+    from jerichoci.state.layout import RunLayout, StateLayout
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_a_dead_run_that_can_not_be_closed_is_shown_as_failed(
     layout: StateLayout, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dead(layout)
-    monkeypatch.setattr("jerichoci.closing.close_dead_run", lambda _: False)
+    monkeypatch.setattr("jerichoci.cleanup.dead_runs.close_dead_run", lambda _: False)
     assert store.summary(RUN_ID).status == "failed"
     assert [row["event"] for row in store.follow_events(RUN_ID)] == ["run_started"]
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jerichoci.errors import HostUnavailableError, InfrastructureError, UsageError
-from jerichoci.nix import NixOptions
+from jerichoci.nix.command import NixOptions
 from jerichoci.placement.local import LocalPlacement
-from jerichoci.runtime import tart_check, tart_toolchain
-from jerichoci.runtime.tart_check import check_mac, check_vms, is_mac
-from jerichoci.runtime.tart_toolchain import toolchain
-from jerichoci.tart.command import TartError, get_argv, list_argv
+from jerichoci.runtime.tart import check as tart_check
+from jerichoci.runtime.tart import toolchain as tart_toolchain
+from jerichoci.runtime.tart.check import check_mac, check_vms, is_mac
+from jerichoci.runtime.tart.command import TartError, get_argv, list_argv
+from jerichoci.runtime.tart.toolchain import toolchain
 from plans import job
 from tart_answers import described, listed
 
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
     from pytest_subprocess import FakeProcess
 
-    from jerichoci.layout import StateLayout
-    from jerichoci.plan import ExecuteNode
-    from jerichoci.process import Completed
+    from jerichoci.machine.process import Completed
+    from jerichoci.plan.plan import ExecuteNode
+    from jerichoci.state.layout import StateLayout
 
 BASE, LINUX = "sequoia", "debian"
 IMAGE = "ghcr.io/cirruslabs/macos-sequoia-base:latest"

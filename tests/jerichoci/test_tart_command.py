@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jerichoci.plan import Resources
-from jerichoci.tart.command import (
+from jerichoci.plan.plan import Resources
+from jerichoci.runtime.tart.command import (
     MACOS,
     NOT_THERE,
     TartError,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jerichoci.tart import files
-from jerichoci.tart.files import BOOTSTRAP, RUNNER, guest_file
+from jerichoci.runtime.tart import files
+from jerichoci.runtime.tart.files import BOOTSTRAP, RUNNER, guest_file
 
 CHECKOUT = Path(__file__).parents[2]
 IN_CHECKOUT = {RUNNER: "nix/incus/pikaci-incus-run.py", BOOTSTRAP: "nix/tart/bootstrap.sh"}

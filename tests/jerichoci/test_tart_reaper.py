@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci import guests
+from jerichoci.cleanup import guests
 from jerichoci.errors import InfrastructureError
-from jerichoci.lock import try_lock
-from jerichoci.owner import owning
-from jerichoci.process import Completed
-from jerichoci.tart.command import TartError, delete_argv, list_argv, stop_argv
-from jerichoci.tart.name import VmName, owner_part
-from jerichoci.tart.note import SHELL_LOCK, VmNote, vm_notes
-from jerichoci.tart.reaper import STOP_SECS, VmReaper, run_here
+from jerichoci.machine.process import Completed
+from jerichoci.runtime.tart.command import TartError, delete_argv, list_argv, stop_argv
+from jerichoci.runtime.tart.name import VmName, owner_part
+from jerichoci.runtime.tart.note import SHELL_LOCK, VmNote, vm_notes
+from jerichoci.runtime.tart.reaper import STOP_SECS, VmReaper, run_here
+from jerichoci.state.lock import try_lock
+from jerichoci.state.owner import owning
 from plans import RUN_ID
 from records import dead, writing
 from tart_answers import LIST_TRIPPED, listed, missing, stopped
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_subprocess import FakeProcess
 
-    from jerichoci.layout import StateLayout
+    from jerichoci.state.layout import StateLayout
 
 LATER_RUN = "20260201T000000Z-00000000"
 OTHER_OWNER = "ba9876543210"
@@ -37,8 +37,8 @@ PAST = 1.0
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jerichoci.tart.reaper.HELD_SECS", 0.1)
-    monkeypatch.setattr("jerichoci.tart.reaper.HELD_POLL_SECS", 0.01)
+    monkeypatch.setattr("jerichoci.runtime.tart.reaper.HELD_SECS", 0.1)
+    monkeypatch.setattr("jerichoci.runtime.tart.reaper.HELD_POLL_SECS", 0.01)
 
 
 @dataclass
@@ -213,7 +213,7 @@ def test_the_vms_of_others_are_left_alone(layout: StateLayout, tart: Tart) -> No
 def test_a_vm_whose_process_is_not_gone_yet_is_deleted_a_little_later(
     layout: StateLayout, fp: FakeProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.tart.reaper.HELD_SECS", 30.0)
+    monkeypatch.setattr("jerichoci.runtime.tart.reaper.HELD_SECS", 30.0)
     name = vm(layout)
     fp.register(list_argv(), stdout=listed(running=[name]))
     fp.register(stop_argv(name, STOP_SECS))

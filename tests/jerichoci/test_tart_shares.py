@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jerichoci.errors import UsageError
-from jerichoci.ids import ID_PATTERN
-from jerichoci.payload import Mount, PayloadManifest
-from jerichoci.plan import InputRef
-from jerichoci.runtime.tart_shares import AUTOMOUNT_TAG, GuestShares, Share, share_variable
+from jerichoci.plan.payload import Mount, PayloadManifest
+from jerichoci.plan.plan import InputRef
+from jerichoci.runtime.tart.shares import AUTOMOUNT_TAG, GuestShares, Share, share_variable
+from jerichoci.state.ids import ID_PATTERN
 
 STORED = Path("/nix/store/00000000000000000000000000000000-dep")
 MADE = Path("/state/runs/r/prepared/dep")

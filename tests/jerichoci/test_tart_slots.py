@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.plan import Resources
-from jerichoci.slots import MACOS_VMS, Capacity, Claim, holding
+from jerichoci.machine.slots import MACOS_VMS, Capacity, Claim, holding
+from jerichoci.plan.plan import Resources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +102,7 @@ async def test_a_claim_says_what_it_takes_of_the_hosts_vms(tmp_path: Path) -> No
 async def test_a_job_that_waits_too_long_for_others_vms_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.slots.SLOT_WAIT_SECS", 0.2)
+    monkeypatch.setattr("jerichoci.machine.slots.SLOT_WAIT_SECS", 0.2)
     async with holding(tmp_path, BIG, Resources(), 1), holding(tmp_path, BIG, Resources(), 1):
         with pytest.raises(InfrastructureError, match="or already ran 2 macOS VMs, in"):
             await hold(tmp_path)

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.ending import Ending
 from jerichoci.errors import HostUnavailableError, InfrastructureError
-from jerichoci.nix import NixOptions
+from jerichoci.machine.ending import Ending
+from jerichoci.nix.command import NixOptions
 from jerichoci.placement.local import LocalPlacement, LocalProcess
-from jerichoci.plan import Resources
-from jerichoci.runtime import tart_vm
-from jerichoci.runtime.tart_vm import STOP_SECS, TartVm
-from jerichoci.tart.command import (
+from jerichoci.plan.plan import Resources
+from jerichoci.runtime.tart import vm as tart_vm
+from jerichoci.runtime.tart.command import (
     LIST_TRIES,
     TartError,
     clone_argv,
@@ -27,6 +26,7 @@ from jerichoci.tart.command import (
     set_argv,
     stop_argv,
 )
+from jerichoci.runtime.tart.vm import STOP_SECS, TartVm
 from tart_answers import LIST_TRIPPED, described, listed, missing, stopped
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from pytest_subprocess import FakeProcess
 
-    from jerichoci.layout import StateLayout
-    from jerichoci.process import Completed
+    from jerichoci.machine.process import Completed
+    from jerichoci.state.layout import StateLayout
 
 NAME = "pikaci.0123456789ab.20260131T235959Z-0123abcd.greet.1"
 BASE = "sequoia"
@@ -120,7 +120,7 @@ def mac(layout: StateLayout, fp: FakeProcess, monkeypatch: pytest.MonkeyPatch) -
     def refuse(leader: int, number: int) -> None:
         raise AssertionError(f"{leader}, the id of a process that isn't there, gets {number}")
 
-    monkeypatch.setattr("jerichoci.process.signal_group", refuse)
+    monkeypatch.setattr("jerichoci.machine.process.signal_group", refuse)
     polls = ("ROOM_POLL_SECS", "HELD_POLL_SECS", "BOOT_PAUSE_SECS")
     for pause in ("FIRST_PAUSE_SECS", "LAST_PAUSE_SECS", *polls):
         monkeypatch.setattr(tart_vm, pause, 0.01)

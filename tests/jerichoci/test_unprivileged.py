@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.layout import StateLayout
+from jerichoci.record.store import RunStore
+from jerichoci.state.layout import StateLayout
 from jerichoci.status import Status
-from jerichoci.store import RunStore
 from plans import RUN_ID, commanded, job
 from records import dead
 from runner import Runner
@@ -24,7 +24,7 @@ from runner import Runner
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jerichoci.plan import ExecuteNode, PrepareNode
+    from jerichoci.plan.plan import ExecuteNode, PrepareNode
     from runner import Ended
 
 NOBODY = 65534
@@ -128,7 +128,7 @@ def test_a_reader_that_may_not_write_shows_a_dead_run_as_failed(home: Path) -> N
         path.chmod(0o755)
     before = layout.record.read_bytes()
     script = (
-        "import sys; from jerichoci.store import RunStore;"
+        "import sys; from jerichoci.record.store import RunStore;"
         "print(*[row.status for row in RunStore(sys.argv[1]).list_runs()])"
     )
     argv = [*AS_NOBODY, "python", "-c", script, str(state.root)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.project import Project
-from jerichoci.system import own_system
+from jerichoci.machine.system import own_system
 from nix.evaluation import ROOT
 from usertree import IDENTITY, UserTree
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from jerichoci.hosts import HostConfig
-from jerichoci.plan import parse_plan
+from jerichoci.plan.hosts import HostConfig
+from jerichoci.plan.plan import parse_plan
 from nix.evaluation import evaluate
 
 HOSTS = (

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.project import Project
-from jerichoci.payload import read_payload
-from jerichoci.payload_files import MANIFEST
-from jerichoci.system import own_system
+from jerichoci.machine.system import own_system
+from jerichoci.nix.payload_files import MANIFEST
+from jerichoci.plan.payload import read_payload
 from nix.evaluation import ROOT, evaluate, run_nix
 from usertree import IDENTITY, UserTree
 
 if TYPE_CHECKING:
-    from jerichoci.payload import PayloadManifest
+    from jerichoci.plan.payload import PayloadManifest
 
 DEPS_PATH = "/staged/linux-rust/workspace-deps"
 BUILD_PATH = "/staged/linux-rust/workspace-build"

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from jerichoci.incus.api import IncusError, Network, Profile, Server, StoredImage, UnreachableError
-from jerichoci.incus.image import CONTENT_PROPERTY, DRV_PROPERTY
-from jerichoci.incus.site import IncusSite
+from jerichoci.plan.incus_site import IncusSite
+from jerichoci.runtime.incus.api import (
+    IncusError,
+    Network,
+    Profile,
+    Server,
+    StoredImage,
+    UnreachableError,
+)
+from jerichoci.runtime.incus.image import CONTENT_PROPERTY, DRV_PROPERTY
 from pikaci.doctor import guests
 from pikaci.doctor.catalog import Wanted
 from pikaci.doctor.guests import findings_of, guest_findings
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.errors import PikaciError
-    from jerichoci.incus.api import Incus
+    from jerichoci.runtime.incus.api import Incus
     from pikaci.doctor.finding import Finding
 
 CONTAINER, MACHINE = "container", "virtual-machine"

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jerichoci.layout import StateLayout
-from jerichoci.record import JobRecord
+from jerichoci.record.record import JobRecord
+from jerichoci.state.layout import StateLayout
 from jerichoci.status import Status
 from pikaci.render.words import failure_tail
 

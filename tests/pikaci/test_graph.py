@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jerichoci.plan import parse_plan
+from jerichoci.plan.plan import parse_plan
 from pikaci.graph import mermaid
 
 PLAN = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jerichoci.incus.api import StoredImage
-from jerichoci.incus.image import ALIAS_PROPERTY, CONTENT_PROPERTY, DRV_PROPERTY
+from jerichoci.runtime.incus.api import StoredImage
+from jerichoci.runtime.incus.image import ALIAS_PROPERTY, CONTENT_PROPERTY, DRV_PROPERTY
 from pikaci.commands.image_list import as_table, rows_of
 from pikaci.images import RoleImage
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.event import Heartbeat, RunStarted
-from jerichoci.layout import StateLayout
-from jerichoci.record import RunRecord, Tool
+from jerichoci.record.event import Heartbeat, RunStarted
+from jerichoci.record.record import RunRecord, Tool
+from jerichoci.state.layout import StateLayout
 from jerichoci.status import Status
 from pikaci.render import feed
 from pikaci.render.data import json_lines
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from jerichoci.event import EventBase
+    from jerichoci.record.event import EventBase
     from pikaci.render.data import JsonLines
 
 MORE_THAN_A_PIPE_HOLDS = 1_000

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jerichoci import process
 from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.machine import process
 from pikaci.source import FetchedBy, SourceSpec, fetch_source, parse_source
 
 if TYPE_CHECKING:

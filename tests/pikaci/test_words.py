@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jerichoci.record import RunRecord, Tool
+from jerichoci.record.record import RunRecord, Tool
 from jerichoci.status import FailureKind, Status
 from pikaci.render import exit_code
 from pikaci.render.words import between, duration

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.agent.boot import MARK
-from jerichoci.agent.bundle import boot_argv, bundle
-from jerichoci.agent.frame import pack, unpack
+from jerichoci.remote.agent.boot import MARK
+from jerichoci.remote.agent.bundle import boot_argv, bundle
+from jerichoci.remote.agent.frame import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

@@ -6,8 +6,9 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from jerichoci.event import JobPhase, RunFinished
-from jerichoci.ssh import session, settings
+from jerichoci.record.event import JobPhase, RunFinished
+from jerichoci.remote import session
+from jerichoci.remote.ssh import settings
 from jerichoci.status import Outcome
 from remote.machine import wait_for
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from jerichoci.event import EventBase
+    from jerichoci.record.event import EventBase
     from jerichoci.status import PhaseName
     from remote.far_host import FarHost
 

@@ -59,7 +59,7 @@ def hosts_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteHosts:
 @pytest.fixture
 def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hosts are asked for room one after the other, as they are written down."""
-    monkeypatch.setattr("jerichoci.choice.STAGGER_SECS", 60.0)
+    monkeypatch.setattr("jerichoci.run.host_choice.STAGGER_SECS", 60.0)
 
 
 @pytest.fixture(scope="session")

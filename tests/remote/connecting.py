@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.errors import EXIT_INFRASTRUCTURE, EXIT_USAGE
-from jerichoci.hosts import HostConfig, RemoteHost
-from jerichoci.ssh.connection import connect
-from jerichoci.ssh.errors import HostError, UnreachableHostError
+from jerichoci.plan.hosts import HostConfig, RemoteHost
+from jerichoci.remote.ssh.connection import connect
+from jerichoci.remote.ssh.errors import HostError, UnreachableHostError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

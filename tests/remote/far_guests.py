@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from e2e.project import wait_for
 from incus.guest_project import GuestRunner, assert_nothing_is_left, ending, guest_job, until
-from jerichoci.away import run_name
+from jerichoci.remote.host_notes import run_name
 from plans import RUN_ID
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pytest
 
     from incus.server import IncusServer
-    from jerichoci.plan import ExecuteNode
+    from jerichoci.plan.plan import ExecuteNode
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
     from runner import Runner

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from e2e.project import wait_for
-from jerichoci.away import away_notes, run_name
-from jerichoci.repository import RECENT_SECS
+from jerichoci.remote.host_notes import away_notes, run_name
+from jerichoci.snapshot.repository import RECENT_SECS
 from plans import RUN_ID
 from remote.away import away
 from runner import ORCHESTRATOR
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from jerichoci.layout import StateLayout
+    from jerichoci.state.layout import StateLayout
     from remote.far_host import FarHost
     from runner import Runner
 

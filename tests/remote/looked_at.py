@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.plan import Retries
+from jerichoci.plan.plan import Retries
 from pikaci.doctor.catalog import Wanted
 from pikaci.doctor.host import host_findings, known_hosts
 from remote.away import away

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import io
 import os
 import signal
 import sys
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jerichoci
-from jerichoci.agent import frame
-from jerichoci.agent.bundle import MODULES
-from jerichoci.agent.frame import FrameError, pack, unpack
-from jerichoci.agent.server import Server
+from jerichoci.remote.agent import frame
+from jerichoci.remote.agent.bundle import bundle
+from jerichoci.remote.agent.frame import FrameError, pack, unpack
+from jerichoci.remote.agent.server import Server
 from remote.agent_alone import agents_below, until
 from remote.away import away
 from remote.session import connected
@@ -26,7 +28,7 @@ from remote.session import connected
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from jerichoci.agent.operation import Call
+    from jerichoci.remote.agent.operation import Call
     from remote.agent_alone import Agents
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
@@ -34,11 +36,11 @@ if TYPE_CHECKING:
 
 ENGINE = Path(jerichoci.__file__).parent
 ELSEWHERE = {
-    "jerichoci.hosts",
-    "jerichoci.incus.pylxd_incus",
-    "jerichoci.payload",
-    "jerichoci.placement.near_attending",
-    "jerichoci.record",
+    "jerichoci.plan.hosts",
+    "jerichoci.runtime.incus.pylxd_incus",
+    "jerichoci.plan.payload",
+    "jerichoci.machine.foreground",
+    "jerichoci.record.record",
 }
 """What only an orchestrator imports, when it is asked for what agents are never asked for."""
 
@@ -90,12 +92,16 @@ def test_a_frame_that_nobody_would_take_is_not_made(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_bundle_has_every_module_that_agents_import() -> None:
-    for name in MODULES:
+    with tarfile.open(fileobj=io.BytesIO(bundle().data)) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    for name in names:
         if name.endswith(".py"):
             for module in imported(ENGINE / name):
                 where = f"{name} imports {module}"
                 if module.startswith("jerichoci"):
-                    assert module in ELSEWHERE or is_bundled(module), where
+                    inner = "/".join(module.split(".")[1:])
+                    is_bundled = names & {f"{inner}.py", f"{inner}/__init__.py".lstrip("/")}
+                    assert module in ELSEWHERE or is_bundled, where
                 else:
                     assert module.partition(".")[0] in sys.stdlib_module_names, where
 
@@ -349,11 +355,6 @@ def running(node: ast.AST) -> Iterator[ast.AST]:
 def is_module(name: str) -> bool:
     path = ENGINE.parent.joinpath(*name.split("."))
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
-
-
-def is_bundled(module: str) -> bool:
-    name = "/".join(module.split(".")[1:])
-    return bool({f"{name}.py", f"{name}/__init__.py".lstrip("/")} & set(MODULES))
 
 
 def is_running(marker: str) -> bool:

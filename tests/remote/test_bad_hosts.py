@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.errors import EXIT_INFRASTRUCTURE, EXIT_USAGE, PikaciError
-from jerichoci.git import MINIMUM_VERSION
-from jerichoci.snapshot import take_snapshot
-from jerichoci.ssh.errors import (
+from jerichoci.remote.ssh.errors import (
     AuthenticationError,
     HostFullError,
     HostKeyError,
     HostSetupError,
 )
+from jerichoci.snapshot.git import MINIMUM_VERSION
+from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import RUN_ID
 from remote.away import away
@@ -118,7 +118,7 @@ async def test_a_port_where_nobody_listens(
 async def test_packets_that_vanish(
     runner: Runner, host: FarHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.ssh.handshake.CONNECT_SECS", 2.0)
+    monkeypatch.setattr("jerichoci.remote.ssh.handshake.CONNECT_SECS", 2.0)
     host.cut()
     assert "was not reached in 2 s" in await said_in_the_record(runner, host)
 

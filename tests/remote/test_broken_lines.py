@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.away import away_notes
-from jerichoci.hosts import known_hosts_of_run, load_hosts
-from jerichoci.nix import NixOptions
-from jerichoci.plan import Retries
-from jerichoci.snapshot import take_snapshot
-from jerichoci.ssh import attachment
-from jerichoci.ssh.program import far_program
-from jerichoci.ssh.session import Session
+from jerichoci.nix.command import NixOptions
+from jerichoci.plan.hosts import known_hosts_of_run, load_hosts
+from jerichoci.plan.plan import Retries
+from jerichoci.remote import attachment
+from jerichoci.remote.host_notes import away_notes
+from jerichoci.remote.program import far_program
+from jerichoci.remote.session import Session
+from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.status import FailureKind, PhaseName, Status
 from plans import RUN_ID, job
 from remote.agent_alone import until
@@ -28,7 +28,7 @@ from usertree import UserTree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jerichoci.layout import StateLayout
+    from jerichoci.state.layout import StateLayout
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.engine import run_plan
 from jerichoci.errors import UsageError
-from jerichoci.plan import Resources, Retries
-from jerichoci.record import Tool
-from jerichoci.request import RunRequest, Source
-from jerichoci.ssh.pool import SessionPool
+from jerichoci.plan.plan import Resources, Retries
+from jerichoci.record.record import Tool
+from jerichoci.record.request import RunRequest, Source
+from jerichoci.remote.pool import SessionPool
+from jerichoci.run.engine import run_plan
 from jerichoci.status import FailureKind, Status
 from plans import RUN_ID, plan
 from remote.agent_alone import until

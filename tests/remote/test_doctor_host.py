@@ -7,8 +7,8 @@ import pytest
 
 from e2e.project import HELLO, Project
 from jerichoci.errors import EXIT_INFRASTRUCTURE, EXIT_USAGE
-from jerichoci.hosts import HostCapacity
-from jerichoci.system import own_system
+from jerichoci.machine.system import own_system
+from jerichoci.plan.hosts import HostCapacity
 from pikaci.__main__ import run
 from pikaci.doctor.catalog import Wanted
 from pikaci.doctor.host import Clock, capacity_finding, clock_finding, span

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import asyncssh
 import pytest
 
-from jerichoci.hosts import load_hosts
+from jerichoci.plan.hosts import load_hosts
 from remote.far_host import clock_off_by, one_far_host
 from remote.machine import wait_for
 from remote.session import CONNECT_SECS, connected, told

@@ -11,11 +11,11 @@ import pytest
 import pytest_asyncio
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.hosts import HostConfig, RemoteHost
-from jerichoci.ssh.connection import connect
-from jerichoci.ssh.errors import UnreachableHostError
-from jerichoci.ssh.forward import Forward, forwarded_command, forwarded_socket
-from jerichoci.ssh.shell_line import shell_line
+from jerichoci.plan.hosts import HostConfig, RemoteHost
+from jerichoci.remote.ssh.connection import connect
+from jerichoci.remote.ssh.errors import UnreachableHostError
+from jerichoci.remote.ssh.forward import Forward, forwarded_command, forwarded_socket
+from jerichoci.remote.ssh.shell_line import shell_line
 from remote.plain_sshd import make_key, plain_sshd
 
 if TYPE_CHECKING:

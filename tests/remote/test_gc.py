@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from derivations import derive
-from jerichoci.agent.bundle import bundle
-from jerichoci.agent.collector import KEPT, SNAPSHOT
-from jerichoci.layout import StateLayout
-from jerichoci.snapshot import take_snapshot
+from jerichoci.remote.agent.bundle import bundle
+from jerichoci.remote.agent.host_gc import KEPT, SNAPSHOT
+from jerichoci.snapshot.snapshot import take_snapshot
+from jerichoci.state.layout import StateLayout
 from jerichoci.status import KeepPolicy, Status
 from plans import built
 from remote.away import away

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.errors import PikaciError
-from jerichoci.hosts import known_hosts_of_run, load_hosts
-from jerichoci.nix import NixOptions
-from jerichoci.ssh import attachment
-from jerichoci.ssh.pool import SessionPool
+from jerichoci.nix.command import NixOptions
+from jerichoci.plan.hosts import known_hosts_of_run, load_hosts
+from jerichoci.remote import attachment
+from jerichoci.remote.pool import SessionPool
 
 if TYPE_CHECKING:
     from remote.conftest import WriteHosts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.plan import Retries
+from jerichoci.plan.plan import Retries
 from jerichoci.status import Status
 from remote.agent_alone import until
 from remote.away import away

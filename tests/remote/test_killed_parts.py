@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.layout import StateLayout
-from jerichoci.plan import Retries
+from jerichoci.plan.plan import Retries
+from jerichoci.state.layout import StateLayout
 from jerichoci.status import FailureKind, PhaseName, Status
 from plans import RUN_ID
 from remote.away import away

@@ -9,8 +9,8 @@ import pytest
 
 from e2e.project import wait_for
 from jerichoci.errors import UsageError
-from jerichoci.plan import Resources, Retries
-from jerichoci.ssh.handshake import CONNECT_SECS
+from jerichoci.plan.plan import Resources, Retries
+from jerichoci.remote.ssh.handshake import CONNECT_SECS
 from jerichoci.status import FailureKind, Status
 from plans import RUN_ID, commanded, job
 from remote.away import away
@@ -188,9 +188,9 @@ async def test_a_job_that_fits_no_host_is_refused_before_anything_is_made(
 async def test_a_target_for_another_kind_of_machine_is_refused(
     runner: Runner, pair: list[FarHost]
 ) -> None:
-    from jerichoci.engine import run_plan
-    from jerichoci.record import Tool
-    from jerichoci.request import RunRequest, Source
+    from jerichoci.record.record import Tool
+    from jerichoci.record.request import RunRequest, Source
+    from jerichoci.run.engine import run_plan
     from plans import plan
 
     asked = RunRequest(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.conftest import bare_project, project
-from jerichoci.record import PreparedOutputs
+from jerichoci.record.record import PreparedOutputs
 
 if TYPE_CHECKING:
     from pathlib import Path

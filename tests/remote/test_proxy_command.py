@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.ssh.connection import connect
-from jerichoci.ssh.errors import UnreachableHostError
+from jerichoci.remote.ssh.connection import connect
+from jerichoci.remote.ssh.errors import UnreachableHostError
 from remote.connecting import configure, far, make_home, refused, says
 from remote.plain_sshd import PlainSshd, make_key, plain_sshd
 

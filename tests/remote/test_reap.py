@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.project import wait_for
-from jerichoci.agent.collector import KEPT
-from jerichoci.away import away_notes
+from jerichoci.cleanup.remote import reap_hosts
 from jerichoci.errors import UsageError
-from jerichoci.leftovers import reap_hosts
-from jerichoci.plan import Retries
-from jerichoci.ssh.socketdir import remove_stale_sockets, socket_directory
+from jerichoci.plan.plan import Retries
+from jerichoci.remote.agent.host_gc import KEPT
+from jerichoci.remote.host_notes import away_notes
+from jerichoci.remote.ssh.socket_directory import remove_stale_sockets, socket_directory
 from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import RUN_ID
 from remote.away import away
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from incus.guest_project import GuestRunner
     from incus.server import IncusServer
-    from jerichoci.layout import StateLayout
+    from jerichoci.state.layout import StateLayout
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
     from runner import Runner
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 HOLDS = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from jerichoci.ssh.socketdir import socket_directory
+from jerichoci.remote.ssh.socket_directory import socket_directory
 with socket_directory() as made:
     print(made, flush=True)
     sys.stdin.read()

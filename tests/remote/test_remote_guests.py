@@ -16,9 +16,9 @@ from derivations import derive
 from e2e.project import wait_for
 from incus.guest_project import GuestRunner, ending, guest_job, until
 from jerichoci.errors import UsageError
-from jerichoci.payload_files import MANIFEST
-from jerichoci.plan import Retries
-from jerichoci.ssh.session import Session
+from jerichoci.nix.payload_files import MANIFEST
+from jerichoci.plan.plan import Retries
+from jerichoci.remote.session import Session
 from jerichoci.status import FailureKind, PhaseName, Status
 from plans import RUN_ID, built, commanded
 from records import PHASES
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from incus.server import IncusServer
-    from jerichoci.record import RunRecord
+    from jerichoci.record.record import RunRecord
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
     from runner import Runner

@@ -8,8 +8,8 @@ import pytest
 
 from derivations import derive, is_valid
 from e2e.project import processes, wait_for
-from jerichoci.payload_files import MANIFEST
-from jerichoci.record import PreparedOutputs
+from jerichoci.nix.payload_files import MANIFEST
+from jerichoci.record.record import PreparedOutputs
 from jerichoci.status import FailureKind, Status
 from plans import built, commanded, job
 from remote.away import away
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from jerichoci.plan import ExecuteNode, NixBuild, PrepareNode
-    from jerichoci.record import PreparedOutput, PreparedPlace
+    from jerichoci.plan.plan import ExecuteNode, NixBuild, PrepareNode
+    from jerichoci.record.record import PreparedOutput, PreparedPlace
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
     from runner import Ended, Runner

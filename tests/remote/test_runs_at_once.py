@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.away import away_notes
+from jerichoci.cleanup.remote import collect_hosts, reap_hosts
 from jerichoci.errors import UsageError
-from jerichoci.hosts import known_hosts_of_run, load_hosts
-from jerichoci.layout import StateLayout
-from jerichoci.leftovers import collect_hosts, reap_hosts
-from jerichoci.nix import NixOptions
+from jerichoci.nix.command import NixOptions
 from jerichoci.placement.local import LocalPlacement
-from jerichoci.placement.remote_ssh import RemotePlacement
-from jerichoci.snapshot import take_snapshot
-from jerichoci.ssh.pool import SessionPool
+from jerichoci.plan.hosts import known_hosts_of_run, load_hosts
+from jerichoci.remote.host_notes import away_notes
+from jerichoci.remote.placement import RemotePlacement
+from jerichoci.remote.pool import SessionPool
+from jerichoci.snapshot.snapshot import take_snapshot
+from jerichoci.state.layout import StateLayout
 from jerichoci.status import Status
 from plans import RUN_ID
 from remote.agent_alone import until

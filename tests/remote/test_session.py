@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jerichoci.agent.frame import LENGTHS
 from jerichoci.errors import InfrastructureError
-from jerichoci.hosts import HostConfig, RemoteHost, known_hosts_of_run, load_hosts
-from jerichoci.nix import NixOptions
-from jerichoci.ssh import session as sessions
-from jerichoci.ssh.attachment import Attachment, GoneError
-from jerichoci.ssh.errors import HostLostError, UnreachableHostError
-from jerichoci.ssh.pool import SessionPool
-from jerichoci.ssh.session import Session
+from jerichoci.nix.command import NixOptions
+from jerichoci.plan.hosts import HostConfig, RemoteHost, known_hosts_of_run, load_hosts
+from jerichoci.remote import session as sessions
+from jerichoci.remote.agent.frame import LENGTHS
+from jerichoci.remote.attachment import Attachment, GoneError
+from jerichoci.remote.pool import SessionPool
+from jerichoci.remote.session import Session
+from jerichoci.remote.ssh.errors import HostLostError, UnreachableHostError
 from remote.agent_alone import until
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jerichoci.hosts import HostConfig, RemoteHost
-from jerichoci.ssh.connection import connect
-from jerichoci.ssh.shell_line import encoded, shell_line
+from jerichoci.plan.hosts import HostConfig, RemoteHost
+from jerichoci.remote.ssh.connection import connect
+from jerichoci.remote.ssh.shell_line import encoded, shell_line
 from remote.plain_sshd import make_key, plain_sshd
 
 if TYPE_CHECKING:

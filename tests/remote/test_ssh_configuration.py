@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.ssh.errors import (
+from jerichoci.remote.ssh.errors import (
     AuthenticationError,
     HostKeyError,
     HostSettingsError,
     KeyFileError,
     UnreachableHostError,
 )
-from jerichoci.ssh.hop import Hop
-from jerichoci.ssh.settings import read_settings
+from jerichoci.remote.ssh.hop import Hop
+from jerichoci.remote.ssh.settings import read_settings
 from pikaci.__main__ import run as pikaci
 from remote.connecting import (
     configure,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from jerichoci.ssh.settings import Settings
+    from jerichoci.remote.ssh.settings import Settings
 
 STRANGE = "ssh-mldsa44-ed25519"
 
@@ -197,7 +197,7 @@ async def test_algorithms_of_which_we_have_none_are_refused_by_name(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choices = {"KexAlgorithms": ("kex_algs", lambda: [b"curve25519-sha256"])}
-    monkeypatch.setattr("jerichoci.ssh.settings._CHOICES", choices)
+    monkeypatch.setattr("jerichoci.remote.ssh.settings._CHOICES", choices)
     configure(home, "KexAlgorithms ecdh-sha2-nistp256\n")
     error = await refused(far(), HostSettingsError)
     assert "has `KexAlgorithms ecdh-sha2-nistp256`, none of which pikaci knows" in error.message

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.hosts import RemoteHost
-from jerichoci.ssh import handshake, settings
-from jerichoci.ssh.connection import connect
-from jerichoci.ssh.errors import (
+from jerichoci.plan.hosts import RemoteHost
+from jerichoci.remote.ssh import handshake, settings
+from jerichoci.remote.ssh.connection import connect
+from jerichoci.remote.ssh.errors import (
     AuthenticationError,
     HostKeyError,
     HostSettingsError,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from e2e.project import wait_for
 from incus.guest_project import ending, until
-from jerichoci.away import away_notes
-from jerichoci.tart.note import vm_notes
+from jerichoci.remote.host_notes import away_notes
+from jerichoci.runtime.tart.note import vm_notes
 from plans import RUN_ID
 from remote.leftovers import COMMAND_SECS, run_directory
 from runner import ORCHESTRATOR
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from jerichoci.plan import ExecuteNode, PrepareNode
-    from jerichoci.tart.note import VmNote
+    from jerichoci.plan.plan import ExecuteNode, PrepareNode
+    from jerichoci.runtime.tart.note import VmNote
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
     from runner import Ended, Runner

@@ -6,14 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from e2e.project import processes
-from jerichoci.tart.name import VmName, owner_part
-from jerichoci.tart.note import vm_notes
+from jerichoci.runtime.tart.name import VmName, owner_part
+from jerichoci.runtime.tart.note import vm_notes
 from plans import RUN_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jerichoci.layout import StateLayout
+    from jerichoci.state.layout import StateLayout
     from tart.mac import Mac
 
 GONE_SECS = 10.0

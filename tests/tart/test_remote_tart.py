@@ -24,9 +24,9 @@ from e2e.project import wait_for
 from e2e.terminal import TerminalSession
 from incus.guest_project import ending, until
 from jerichoci.errors import UsageError
-from jerichoci.layout import StateLayout
-from jerichoci.payload_files import MANIFEST
-from jerichoci.plan import Retries
+from jerichoci.nix.payload_files import MANIFEST
+from jerichoci.plan.plan import Retries
+from jerichoci.state.layout import StateLayout
 from jerichoci.status import FailureKind, KeepPolicy, PhaseName, Status
 from plans import RUN_ID, built, commanded
 from records import PHASES
@@ -43,7 +43,7 @@ from tart_jobs import BASE, vm_job
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jerichoci.plan import ExecuteNode
+    from jerichoci.plan.plan import ExecuteNode
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
     from runner import Ended
@@ -730,7 +730,7 @@ async def test_nor_are_there_more_of_several_state_roots(far: FarVms, tmp_path: 
 
 
 async def test_a_vm_of_somebody_there_counts(far: FarVms, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jerichoci.runtime.tart_vm.ROOM_POLL_SECS", 0.1)
+    monkeypatch.setattr("jerichoci.runtime.tart.vm.ROOM_POLL_SECS", 0.1)
     for name in ("theirs", "others"):
         await asyncio.to_thread(far.mac.run_by_somebody, name)
     running = asyncio.ensure_future(far.runner.run(far.job("a")))

@@ -12,8 +12,8 @@ from e2e.conftest import bare_project, project
 from e2e.project import REPOSITORY, Done, finish, wait_for
 from e2e.terminal import TerminalSession
 from incus.guest_project import started
-from jerichoci.event import event_adapter
-from jerichoci.record import RunRecord
+from jerichoci.record.event import event_adapter
+from jerichoci.record.record import RunRecord
 from records import PHASES
 from tart_jobs import BASE
 

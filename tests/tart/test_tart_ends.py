@@ -11,8 +11,8 @@ import pytest
 
 from e2e.project import wait_for
 from incus.guest_project import ending, until
-from jerichoci.collecting import reap
-from jerichoci.plan import Resources, Retries
+from jerichoci.cleanup.gc import reap
+from jerichoci.plan.plan import Resources, Retries
 from jerichoci.status import CauseCode, FailureKind, PhaseName, Status
 from plans import RUN_ID
 from records import check_events

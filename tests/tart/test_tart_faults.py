@@ -10,16 +10,16 @@ import pytest
 
 from e2e.project import wait_for
 from incus.guest_project import let_go, until
-from jerichoci.collecting import reap
-from jerichoci.plan import Resources, Retries
+from jerichoci.cleanup.gc import reap
+from jerichoci.plan.plan import Resources, Retries
 from jerichoci.status import FailureKind, KeepPolicy, Outcome, PhaseName, Status
 from plans import RUN_ID
 from tart.left import assert_nothing_is_left, job_vms, vm_name
 from tart_jobs import BASE, vm_job
 
 if TYPE_CHECKING:
-    from jerichoci.plan import ExecuteNode
-    from jerichoci.record import Cause
+    from jerichoci.plan.plan import ExecuteNode
+    from jerichoci.record.record import Cause
     from runner import Ended, Runner
     from tart.faults import Kind, Step
     from tart.mac import Mac
@@ -40,7 +40,7 @@ def base(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:
         "BOOT_PAUSE_SECS": 0.05,
     }
     for name, value in secs.items():
-        monkeypatch.setattr(f"jerichoci.runtime.tart_vm.{name}", value)
+        monkeypatch.setattr(f"jerichoci.runtime.tart.vm.{name}", value)
 
 
 async def fails(runner: Runner, job: ExecuteNode, phase: PhaseName, **request: Any) -> Cause:  # noqa: ANN401
@@ -192,7 +192,7 @@ async def test_a_guest_that_says_it_never_will_work_is_not_waited_for(
 async def test_a_vm_that_is_slow_is_waited_for(
     runner: Runner, mac: Mac, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.tart_vm.READY_SECS", 20.0)
+    monkeypatch.setattr("jerichoci.runtime.tart.vm.READY_SECS", 20.0)
     mac.fail(**fault)
     run = await runner.run(vm_job("a", QUICK), run_id=RUN_ID)
     assert run.job("a").status is Status.PASSED, run.log("a")

@@ -8,7 +8,7 @@ import pytest
 
 from derivations import derive
 from jerichoci.errors import UsageError
-from jerichoci.snapshot import take_snapshot
+from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.status import FailureKind, PhaseName, Status
 from plans import built, commanded
 from runner import Runner
@@ -19,7 +19,7 @@ from usertree import UserTree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jerichoci.plan import ExecuteNode, PrepareNode
+    from jerichoci.plan.plan import ExecuteNode, PrepareNode
     from runner import Ended
     from tart.mac import Mac
 

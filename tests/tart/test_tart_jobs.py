@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.errors import UsageError
-from jerichoci.plan import Resources
-from jerichoci.snapshot import take_snapshot
+from jerichoci.plan.plan import Resources
+from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.status import FailureKind, Outcome, PhaseName, Status
 from plans import RUN_ID
 from runner import Runner
@@ -22,7 +22,7 @@ from usertree import UserTree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jerichoci.plan import ExecuteNode
+    from jerichoci.plan.plan import ExecuteNode
     from runner import Ended
     from tart.mac import Mac
 

@@ -13,11 +13,11 @@ import pytest
 
 from derivations import derive
 from e2e.project import Done, wait_for
-from jerichoci.collecting import collect_garbage, reap
-from jerichoci.plan import Retries
-from jerichoci.runtime.tart import KEEP_SECS
+from jerichoci.cleanup.gc import collect_garbage, reap
+from jerichoci.plan.plan import Retries
+from jerichoci.runtime.tart.guest import KEEP_SECS
+from jerichoci.runtime.tart.note import VmNote, vm_notes
 from jerichoci.status import KeepPolicy, Outcome, Status
-from jerichoci.tart.note import VmNote, vm_notes
 from plans import RUN_ID, built, commanded
 from runner import ORCHESTRATOR
 from tart.left import assert_nothing_is_left, job_vms, vm_name
@@ -26,7 +26,7 @@ from tart_jobs import BASE, vm_job
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jerichoci.layout import StateLayout
+    from jerichoci.state.layout import StateLayout
     from runner import Ended, Runner
     from tart.mac import Mac
 
@@ -127,8 +127,8 @@ async def test_a_cancelled_job_s_vm_is_kept_only_by_always(runner: Runner, mac: 
 async def test_a_vm_that_hangs_is_kept_all_the_same(
     runner: Runner, mac: Mac, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.tart_vm.SYNC_SECS", 0.5)
-    monkeypatch.setattr("jerichoci.runtime.tart_vm.STOP_SECS", 1)
+    monkeypatch.setattr("jerichoci.runtime.tart.vm.SYNC_SECS", 0.5)
+    monkeypatch.setattr("jerichoci.runtime.tart.vm.STOP_SECS", 1)
     mac.fail("exec", "hang", matching="sync")
     mac.fail("boot", "deaf")
     run = await keep(runner)

@@ -9,9 +9,9 @@ import pytest
 
 from e2e.project import wait_for
 from incus.guest_project import ending, until
-from jerichoci.closing import close_dead_runs
-from jerichoci.collecting import reap
-from jerichoci.plan import Resources
+from jerichoci.cleanup.dead_runs import close_dead_runs
+from jerichoci.cleanup.gc import reap
+from jerichoci.plan.plan import Resources
 from jerichoci.status import Status
 from plans import RUN_ID
 from records import check_events

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from jerichoci.artifacts import Artifact
-    from jerichoci.confinement import Confinement
-    from jerichoci.ending import Ending
-    from jerichoci.gueststore import View
-    from jerichoci.incus.api import Incus
-    from jerichoci.incus.site import IncusSite
-    from jerichoci.payload import PayloadManifest
-    from jerichoci.plan import NixBuild, Resources
-    from jerichoci.process import Completed
-    from jerichoci.realised import Observer, Realised
-    from jerichoci.stop import Stop
+    from jerichoci.machine.artifacts import Artifact
+    from jerichoci.machine.confinement import Confinement
+    from jerichoci.machine.ending import Ending
+    from jerichoci.machine.process import Completed
+    from jerichoci.machine.stop import Stop
+    from jerichoci.nix.guest_store import View
+    from jerichoci.nix.realised import Observer, Realised
+    from jerichoci.plan.incus_site import IncusSite
+    from jerichoci.plan.payload import PayloadManifest
+    from jerichoci.plan.plan import NixBuild, Resources
+    from jerichoci.runtime.incus.api import Incus
 
 
 @dataclass(frozen=True)

@@ -10,38 +10,38 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jerichoci import artifacts, memory, process, slots
-from jerichoci.confinement import Confinement, own_snapshots, probe
-from jerichoci.ending import Report
-from jerichoci.environment import host_environment, job_path
 from jerichoci.errors import UsageError
-from jerichoci.layout import StateLayout, make_private
-from jerichoci.lock import lock
-from jerichoci.materialise import materialise
+from jerichoci.machine import artifacts, memory, process, slots
+from jerichoci.machine.confinement import Confinement, own_snapshots, probe
+from jerichoci.machine.ending import Report
+from jerichoci.machine.environment import host_environment, job_path
+from jerichoci.machine.pump import pumping
+from jerichoci.machine.system import own_system
+from jerichoci.machine.workspace import Workspace, remove_tree
+from jerichoci.nix.realise import Realiser
 from jerichoci.placement import User
-from jerichoci.pump import pumping
-from jerichoci.realise import Realiser
-from jerichoci.system import own_system
-from jerichoci.workspace import Workspace, remove_tree
+from jerichoci.snapshot.materialise import materialise
+from jerichoci.state.layout import StateLayout, make_private
+from jerichoci.state.lock import lock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from jerichoci.artifacts import Artifact
-    from jerichoci.ending import Ending
-    from jerichoci.gueststore import View
-    from jerichoci.incus.api import Incus
-    from jerichoci.incus.site import IncusSite
-    from jerichoci.memory import MemoryGroup
-    from jerichoci.nix import NixOptions
-    from jerichoci.payload import PayloadManifest
+    from jerichoci.machine.artifacts import Artifact
+    from jerichoci.machine.ending import Ending
+    from jerichoci.machine.memory import MemoryGroup
+    from jerichoci.machine.pump import Pump
+    from jerichoci.machine.stop import Stop
+    from jerichoci.nix.command import NixOptions
+    from jerichoci.nix.guest_store import View
+    from jerichoci.nix.realised import Observer, Realised
     from jerichoci.placement import Following
-    from jerichoci.plan import NixBuild, Resources
-    from jerichoci.pump import Pump
-    from jerichoci.realised import Observer, Realised
-    from jerichoci.stop import Stop
+    from jerichoci.plan.incus_site import IncusSite
+    from jerichoci.plan.payload import PayloadManifest
+    from jerichoci.plan.plan import NixBuild, Resources
+    from jerichoci.runtime.incus.api import Incus
 
 
 class LocalProcess:
@@ -110,7 +110,7 @@ class LocalPlacement:
 
     def _directories(self) -> Sequence[str]:
         if self._search_path is None:
-            from jerichoci.hosts import load_hosts
+            from jerichoci.plan.hosts import load_hosts
 
             self._search_path = load_hosts().local.search_path
         return self._search_path
@@ -286,14 +286,14 @@ class LocalPlacement:
 
     async def attend(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
         """Run a program that has the terminal."""
-        from jerichoci.placement.near_attending import attend
+        from jerichoci.machine.foreground import attend
 
         return await attend(argv, cwd=cwd, env=env)
 
     async def incus(self) -> Incus:
         """This machine's Incus."""
         if self._incus is None:
-            from jerichoci.incus.pylxd_incus import PylxdIncus
+            from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
 
             site = self.incus_site()
             self._incus = PylxdIncus(site.socket_path(), site.project)
@@ -302,7 +302,7 @@ class LocalPlacement:
     def incus_site(self) -> IncusSite:
         """As this user's hosts file says."""
         if self._site is None:
-            from jerichoci.hosts import local_site
+            from jerichoci.plan.hosts import local_site
 
             self._site = local_site()
         return self._site
@@ -315,7 +315,7 @@ class LocalPlacement:
 
     def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[Following]:
         """Follow what a guest leaves here."""
-        from jerichoci.outbox import following
+        from jerichoci.machine.outbox import following
 
         return following(outbox, log)
 
@@ -323,19 +323,19 @@ class LocalPlacement:
         self, outbox: Path, into: Path, cancelled: Callable[[], bool] | None = None
     ) -> list[Artifact]:
         """Copy what a guest left here."""
-        from jerichoci import outbox as guest
+        from jerichoci.machine import outbox as guest
 
         return await asyncio.to_thread(guest.collect, outbox, into, cancelled)
 
     async def guest_view(self, outputs: Sequence[str], lease: Path) -> View | None:
         """Have a closure in this state root's guest store."""
-        from jerichoci.gueststore import GuestStore
+        from jerichoci.nix.guest_store import GuestStore
 
         return await GuestStore(self, self._nix).view(outputs, lease) if outputs else None
 
     async def payload(self, output: Path) -> PayloadManifest | None:
         """What a prepared output says of itself."""
-        from jerichoci.payload import read_payload
+        from jerichoci.plan.payload import read_payload
 
         return read_payload(output)
 

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from jerichoci.artifacts import Artifact
-    from jerichoci.layout import StateLayout
+    from jerichoci.machine.artifacts import Artifact
+    from jerichoci.machine.stop import Stop
     from jerichoci.placement import Placement
-    from jerichoci.plan import ExecuteNode, Image, Plan
-    from jerichoci.runtime.guest_survey import GuestSurvey
-    from jerichoci.stop import Stop
+    from jerichoci.plan.plan import ExecuteNode, Image, Plan
+    from jerichoci.runtime.incus.survey import GuestSurvey
+    from jerichoci.state.layout import StateLayout
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,11 @@ def open_runtime(name: str, placement: Placement, attempt: Attempt) -> Runtime:
     check_runtime(name, attempt.node.job_id)
     match name:
         case "incus":
-            from jerichoci.runtime.incus import IncusGuest
+            from jerichoci.runtime.incus.guest import IncusGuest
 
             return IncusGuest(placement, attempt)
         case "tart":
-            from jerichoci.runtime.tart import TartGuest
+            from jerichoci.runtime.tart.guest import TartGuest
 
             return TartGuest(placement, attempt)
         case _:
@@ -137,11 +137,11 @@ async def open_shell(
     """
     match attempt.node.runtime:
         case "incus":
-            from jerichoci.runtime.guest_shell import open_guest_shell
+            from jerichoci.runtime.incus.shell import open_guest_shell
 
             return await open_guest_shell(placement, attempt, execution, command)
         case "tart":
-            from jerichoci.runtime.tart_shell import open_vm_shell
+            from jerichoci.runtime.tart.shell import open_vm_shell
 
             return await open_vm_shell(placement, attempt, execution, command)
         case _:
@@ -165,13 +165,13 @@ async def check_jobs(
         check_runtime(node.runtime, node.job_id)
     in_vms = [node for node in nodes if node.runtime == "tart"]
     if in_vms:
-        from jerichoci.runtime.tart_check import check_vms
+        from jerichoci.runtime.tart.check import check_vms
 
         await check_vms(placement, in_vms)
     guests = [node for node in nodes if node.runtime == "incus"]
     if not guests:
         return None
-    from jerichoci.runtime.incus_check import check_guests
+    from jerichoci.runtime.incus.check import check_guests
 
     return await check_guests(placement, plan, guests)
 
@@ -185,7 +185,7 @@ async def check_machine(placement: Placement, nodes: Sequence[ExecuteNode]) -> N
     """
     in_vms = [node for node in nodes if node.runtime == "tart"]
     if in_vms:
-        from jerichoci.runtime.tart_check import check_mac
+        from jerichoci.runtime.tart.check import check_mac
 
         await check_mac(placement, in_vms)
 

@@ -11,8 +11,8 @@ from jerichoci.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jerichoci.payload import PayloadManifest
-    from jerichoci.plan import InputRef
+    from jerichoci.plan.payload import PayloadManifest
+    from jerichoci.plan.plan import InputRef
 
 SNAPSHOT = "/workspace/snapshot"
 ARTIFACTS = "/artifacts"

@@ -8,15 +8,15 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jerichoci.ending import SIGNALLED
 from jerichoci.errors import InfrastructureError
+from jerichoci.machine.ending import SIGNALLED
 from jerichoci.runtime import Finish
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from jerichoci.machine.stop import Stop
     from jerichoci.placement import Following
-    from jerichoci.stop import Stop
 
 GRACE_SECS = 10.0
 """From TERM to KILL in the guest."""

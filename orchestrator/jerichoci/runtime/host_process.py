@@ -11,22 +11,22 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.confinement import Confinement, make_copy
-from jerichoci.environment import job_environment
 from jerichoci.errors import InfrastructureError, UsageError
-from jerichoci.layout import make_private
+from jerichoci.machine.confinement import Confinement, make_copy
+from jerichoci.machine.environment import job_environment
+from jerichoci.machine.gather import together
+from jerichoci.machine.workspace import Workspace
 from jerichoci.runtime import Attempt, Finish
-from jerichoci.together import together
-from jerichoci.workspace import Workspace
+from jerichoci.state.layout import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from jerichoci.artifacts import Artifact
-    from jerichoci.ending import Ending
+    from jerichoci.machine.artifacts import Artifact
+    from jerichoci.machine.ending import Ending
+    from jerichoci.machine.stop import Stop
     from jerichoci.placement import Placement, Running
-    from jerichoci.stop import Stop
 
 GRACE_SECS = 10.0
 """From TERM to KILL: long enough to flush and close, short enough to wait for."""

@@ -6,11 +6,11 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.confinement import with_env
-from jerichoci.environment import job_environment
 from jerichoci.errors import UsageError
-from jerichoci.process import GROUP_RECORD
-from jerichoci.workspace import Workspace
+from jerichoci.machine.confinement import with_env
+from jerichoci.machine.environment import job_environment
+from jerichoci.machine.process import GROUP_RECORD
+from jerichoci.machine.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ from pikaci import options
 @options.state_root
 def command(run: str, flake: str | None, state_root: str | None) -> None:
     """End RUN: its jobs get TERM, then KILL; its record says `cancelled`."""
-    from jerichoci.cancelling import cancel_run
+    from jerichoci.record.cancel import cancel_run
 
     store = options.open_store(state_root, flake)
     run_id = store.resolve(run)

@@ -16,7 +16,7 @@ from pikaci.incus_place import complete_host
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jerichoci.layout import StateLayout
+    from jerichoci.state.layout import StateLayout
     from pikaci.doctor.finding import Finding
 
 SCHEMA_VERSION = 1
@@ -88,7 +88,7 @@ def _some_state(
     Outside a flake none is meant.
     """
     from jerichoci.errors import PikaciError, UsageError
-    from jerichoci.layout import StateLayout
+    from jerichoci.state.layout import StateLayout
     from pikaci.doctor.finding import trouble
     from pikaci.location import state_home
 
@@ -130,7 +130,7 @@ async def _examine_hosts(
 async def _examine(
     state: StateLayout, unusable: Finding | None, state_root: str | None, flake: str | None
 ) -> list[Finding]:
-    from jerichoci.nix import NixOptions
+    from jerichoci.nix.command import NixOptions
     from jerichoci.placement.local import LocalPlacement
     from pikaci.doctor.catalog import Wanted, read_wanted
     from pikaci.doctor.guests import disk_findings, guest_findings

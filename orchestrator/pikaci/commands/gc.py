@@ -36,8 +36,8 @@ def command(
     A run that is going on, and whatever a kept run needs to be run again, stays. On hosts goes what
     the removed runs kept there, and the snapshots beyond the bounds of the host's `keep`.
     """
-    from jerichoci.collecting import collect_garbage
-    from jerichoci.leftovers import check_hosts, collect_hosts
+    from jerichoci.cleanup.gc import collect_garbage
+    from jerichoci.cleanup.remote import check_hosts, collect_hosts
     from pikaci.tidied import print_collected, print_reaped
 
     state = options.open_state(state_root, flake)

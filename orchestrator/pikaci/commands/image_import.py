@@ -18,10 +18,10 @@ from pikaci.incus_place import host_option
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jerichoci.incus.api import Incus, StoredImage
-    from jerichoci.incus.image import Imported
-    from jerichoci.incus.image_files import ImageFiles
     from jerichoci.placement import Placement
+    from jerichoci.runtime.incus.api import Incus, StoredImage
+    from jerichoci.runtime.incus.image import Imported
+    from jerichoci.runtime.incus.image_files import ImageFiles
     from pikaci.images import RoleImage, WantedImage
 
 LOCK = "image-import"
@@ -47,7 +47,7 @@ class Given:
             UsageError: it does.
         """
         from jerichoci.errors import UsageError
-        from jerichoci.incus.image import check_alias
+        from jerichoci.runtime.incus.image import check_alias
 
         if (self.metadata is None) != (self.rootfs is None):
             raise UsageError("--metadata and --rootfs belong together", "give both, or --from DIR")
@@ -72,7 +72,7 @@ class Given:
         Raises:
             UsageError: they aren't there, are damaged, or are for another kind of guest.
         """
-        from jerichoci.incus.image_files import files_in, open_image
+        from jerichoci.runtime.incus.image_files import files_in, open_image
 
         if self.metadata and self.rootfs:
             return open_image(self.metadata, self.rootfs, instance_type)
@@ -202,8 +202,8 @@ async def open_incus(placement: Placement) -> Incus:
         UsageError: it doesn't let us in, or has no such project.
         UnreachableError: nobody answers.
     """
-    from jerichoci.incus.thread import in_thread
-    from jerichoci.runtime.incus_check import check_project, where_of
+    from jerichoci.runtime.incus.check import check_project, where_of
+    from jerichoci.runtime.incus.thread import in_thread
 
     incus = await placement.incus()
     await in_thread(lambda: check_project(incus, incus.server(), where_of(placement)))
@@ -213,8 +213,8 @@ async def open_incus(placement: Placement) -> Incus:
 async def _import_role(
     wanted: WantedImage, given: Given, image: RoleImage, here: Placement, placement: Placement
 ) -> Imported:
-    from jerichoci.incus.image import take_image
-    from jerichoci.incus.thread import in_thread
+    from jerichoci.runtime.incus.image import take_image
+    from jerichoci.runtime.incus.thread import in_thread
     from pikaci.images import build_image, check_buildable
 
     alias = given.alias or image.alias
@@ -239,9 +239,9 @@ async def _send(
     incus: Incus,
     drv_path: str | None = None,
 ) -> Imported:
-    from jerichoci.incus.image import import_image
-    from jerichoci.incus.thread import in_thread
-    from jerichoci.runtime.incus_check import where_of
+    from jerichoci.runtime.incus.check import where_of
+    from jerichoci.runtime.incus.image import import_image
+    from jerichoci.runtime.incus.thread import in_thread
 
     def say() -> None:
         size, whose = f"{files.size_bytes / MIB:.0f} MiB", where_of(placement).incus
@@ -254,8 +254,8 @@ async def _send(
 
 async def _end(given: Given, done: Imported, incus: Incus) -> Imported:
     """Say what was done, and prune."""
-    from jerichoci.incus.image import prune_images
-    from jerichoci.incus.thread import in_thread
+    from jerichoci.runtime.incus.image import prune_images
+    from jerichoci.runtime.incus.thread import in_thread
 
     how = "" if done.was_sent else ", which Incus had already"
     instead = f", no longer {done.replaced[:12]}" if done.replaced else ""

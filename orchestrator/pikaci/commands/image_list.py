@@ -14,8 +14,8 @@ from pikaci.incus_place import host_option
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from jerichoci.incus.api import Incus, StoredImage
-    from jerichoci.nix import NixOptions
+    from jerichoci.nix.command import NixOptions
+    from jerichoci.runtime.incus.api import Incus, StoredImage
     from pikaci.evaluation import Evaluator
     from pikaci.images import RoleImage
 
@@ -35,7 +35,7 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, for JSON: what there is of it on one host is the same on another."""
-        from jerichoci.incus.image import ALIAS_PROPERTY, CONTENT_PROPERTY, DRV_PROPERTY
+        from jerichoci.runtime.incus.image import ALIAS_PROPERTY, CONTENT_PROPERTY, DRV_PROPERTY
 
         image = self.image
         properties: Mapping[str, str] = image.properties if image else {}
@@ -107,8 +107,8 @@ async def _list(
     check: bool,
 ) -> list[Row]:
     from jerichoci.errors import UsageError
-    from jerichoci.incus.thread import in_thread
     from jerichoci.placement.local import LocalPlacement
+    from jerichoci.runtime.incus.thread import in_thread
     from pikaci.catalog import open_tree
     from pikaci.commands.image_import import open_incus
     from pikaci.images import read_image
@@ -164,7 +164,7 @@ def rows_of(
 
 
 def _role_row(role: RoleImage, image: StoredImage | None, drv: str | None) -> Row:
-    from jerichoci.incus.image import DRV_PROPERTY
+    from jerichoci.runtime.incus.image import DRV_PROPERTY
 
     current = "unknown"
     if image is None or _instance_type(image) != role.instance_type:

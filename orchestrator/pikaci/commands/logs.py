@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jerichoci.lines import LineSplitter
-from jerichoci.log import read_log
+from jerichoci.state.line_splitter import LineSplitter
+from jerichoci.state.log_file import read_log
 from pikaci import options
 from pikaci.screen import has_colours, shown
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from jerichoci.record.store import RunStore
     from jerichoci.status import LogKind
-    from jerichoci.store import RunStore
 
 CHUNK_BYTES = 4 * 1024 * 1024
 
@@ -81,7 +81,7 @@ def command(
 
 def _jobs(store: RunStore, run_id: str, job: str | None) -> list[str]:
     from jerichoci.errors import UsageError
-    from jerichoci.ids import check_id
+    from jerichoci.state.ids import check_id
     from pikaci.nearest import did_you_mean
 
     known = store.job_ids(run_id)
@@ -95,7 +95,7 @@ def _jobs(store: RunStore, run_id: str, job: str | None) -> list[str]:
 
 def _follow(store: RunStore, run_id: str, jobs: list[str], kinds: Sequence[LogKind]) -> None:
     from jerichoci.errors import RecordError
-    from jerichoci.store import FOLLOW_INTERVAL_SECS
+    from jerichoci.record.store import FOLLOW_INTERVAL_SECS
 
     printer = _Printer(labels=len(jobs) > 1)
     followers = [_pieces(store, run_id, job, kind, printer) for job in jobs for kind in kinds]

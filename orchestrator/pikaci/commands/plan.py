@@ -10,7 +10,7 @@ import click
 from pikaci import options
 
 if TYPE_CHECKING:
-    from jerichoci.plan import Plan
+    from jerichoci.plan.plan import Plan
 
 
 @click.command("plan")
@@ -55,7 +55,7 @@ def print_plan(
     """Print a target's plan; of `jobs` and what they need, if they are given."""
     import json
 
-    from jerichoci.plan import plan_digest
+    from jerichoci.plan.plan import plan_digest
 
     # Of all of it, as the record of a run has it.
     digest = plan_digest(plan)

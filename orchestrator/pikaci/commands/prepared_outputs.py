@@ -9,7 +9,7 @@ import click
 from pikaci import options
 
 if TYPE_CHECKING:
-    from jerichoci.record import PreparedOutput
+    from jerichoci.record.record import PreparedOutput
 
 STEP = 1024
 """Bytes in a KiB, and so on."""
@@ -35,7 +35,7 @@ def command(run: str, flake: str | None, state_root: str | None, *, as_json: boo
 
 def _rows(output: PreparedOutput) -> list[tuple[str, ...]]:
     """A line for each host that was to have it; one at least."""
-    from jerichoci.record import PreparedPlace
+    from jerichoci.record.record import PreparedPlace
 
     own = {"outcome": output.outcome, "path": output.path, "cause": output.cause}
     places = output.places or [PreparedPlace(host="", **own)]

@@ -20,8 +20,8 @@ def command(
 
     Guests go that nobody needs: those of dead runs, and those that were kept for long enough.
     """
-    from jerichoci.collecting import reap
-    from jerichoci.leftovers import check_hosts, reap_hosts
+    from jerichoci.cleanup.gc import reap
+    from jerichoci.cleanup.remote import check_hosts, reap_hosts
     from pikaci.tidied import print_reaped
 
     state = options.open_state(state_root, flake)

@@ -12,10 +12,10 @@ import click
 from pikaci import options
 
 if TYPE_CHECKING:
-    from jerichoci.nix import NixOptions
-    from jerichoci.plan import Plan
-    from jerichoci.record import RunRecord
-    from jerichoci.store import RunStore
+    from jerichoci.nix.command import NixOptions
+    from jerichoci.plan.plan import Plan
+    from jerichoci.record.record import RunRecord
+    from jerichoci.record.store import RunStore
     from pikaci.sourcing import Planned
 
 
@@ -44,7 +44,7 @@ def command(
     \b
     pikaci rerun latest --failed
     """
-    from jerichoci.ids import check_run_id
+    from jerichoci.state.ids import check_run_id
 
     if flags["run_id"] is not None:
         check_run_id(flags["run_id"])
@@ -97,8 +97,8 @@ def _needed_again(plan: Plan, jobs: tuple[str, ...]) -> list[str]:
 
 async def _recorded(store: RunStore, record: RunRecord, plan: Plan, nix: NixOptions) -> Planned:
     from jerichoci.errors import RecordError
-    from jerichoci.repository import open_repository
-    from jerichoci.request import Source
+    from jerichoci.record.request import Source
+    from jerichoci.snapshot.repository import open_repository
     from pikaci.location import SourceTree
     from pikaci.sourcing import Planned
 
@@ -132,8 +132,8 @@ async def _check_derivations(
         RecordError: the recorded commit no longer gives them.
     """
     from jerichoci.errors import RecordError
-    from jerichoci.plan import NixBuild, parse_plan
-    from jerichoci.repository import open_repository
+    from jerichoci.plan.plan import NixBuild, parse_plan
+    from jerichoci.snapshot.repository import open_repository
     from pikaci.evaluation import Evaluator
     from pikaci.sourcing import flake_reference
 

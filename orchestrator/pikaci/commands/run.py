@@ -11,8 +11,8 @@ import click
 from pikaci import options
 
 if TYPE_CHECKING:
-    from jerichoci.nix import NixOptions
-    from jerichoci.record import RunRecord
+    from jerichoci.nix.command import NixOptions
+    from jerichoci.record.record import RunRecord
     from pikaci.sourcing import Planned, Wanted
 
 
@@ -85,7 +85,7 @@ def command(
     Exit codes: 0 passed or skipped, 1 a job failed, 2 usage or catalog error,
     75 infrastructure, 124 timeout, 130 cancelled.
     """
-    from jerichoci.ids import check_run_id
+    from jerichoci.state.ids import check_run_id
     from pikaci.sourcing import Wanted
 
     if flags["run_id"] is not None:
@@ -122,9 +122,9 @@ async def run_planned(
     rerun_of: str | None = None,
 ) -> int:
     """Run a plan with a reporter on it; the exit code."""
-    from jerichoci.engine import run_plan
-    from jerichoci.record import Tool
-    from jerichoci.request import RunRequest
+    from jerichoci.record.record import Tool
+    from jerichoci.record.request import RunRequest
+    from jerichoci.run.engine import run_plan
     from jerichoci.status import KeepPolicy
     from pikaci import __version__
     from pikaci.flakeconfig import with_flake_config

@@ -11,6 +11,6 @@ NAMES = ("plan", "run", "job", "prepared-outputs", "event")
 @click.argument("name", type=click.Choice(NAMES))
 def command(name: str) -> None:
     """Print the JSON Schema of a record: plan, run, job, prepared-outputs or event."""
-    from jerichoci.schema import schema_text
+    from jerichoci.record.schema import schema_text
 
     click.echo(schema_text(name), nl=False)

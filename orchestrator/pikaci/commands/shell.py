@@ -13,8 +13,8 @@ from pikaci import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jerichoci.record import AttemptRecord, PreparedOutput, RunRecord
-    from jerichoci.store import RunStore
+    from jerichoci.record.record import AttemptRecord, PreparedOutput, RunRecord
+    from jerichoci.record.store import RunStore
 
 
 @click.command("shell")
@@ -50,11 +50,11 @@ async def _shell(
     store: RunStore, run_id: str, job_id: str, number: int | None, command: Sequence[str]
 ) -> int:
     from jerichoci.errors import UsageError
-    from jerichoci.layout import RunLayout
-    from jerichoci.nix import NixOptions
-    from jerichoci.placement.registry import Placements
+    from jerichoci.nix.command import NixOptions
+    from jerichoci.remote.pool import SessionPool
+    from jerichoci.run.placements import Placements
     from jerichoci.runtime import Attempt, open_shell
-    from jerichoci.ssh.pool import SessionPool
+    from jerichoci.state.layout import RunLayout
 
     record = store.load_run_record(run_id)
     plan = store.load_plan(run_id)

@@ -11,9 +11,9 @@ from pikaci import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jerichoci.layout import RunLayout
-    from jerichoci.store import RunStore
-    from jerichoci.summary import JobSummary, RunSummary
+    from jerichoci.record.store import RunStore
+    from jerichoci.record.summary import JobSummary, RunSummary
+    from jerichoci.state.layout import RunLayout
 
 ARTIFACTS_SHOWN = 10
 

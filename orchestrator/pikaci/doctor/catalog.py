@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pikaci.doctor.finding import Finding, note, ok
 
 if TYPE_CHECKING:
-    from jerichoci.hosts import HostConfig
+    from jerichoci.plan.hosts import HostConfig
     from pikaci.evaluation import Evaluator
     from pikaci.images import RoleImage
 
@@ -38,7 +38,7 @@ class Wanted:
         Raises:
             PikaciError: it can't be evaluated.
         """
-        from jerichoci.hosts import HostConfig, known_part
+        from jerichoci.plan.hosts import HostConfig, known_part
 
         found = await self.evaluator.hosts() if self.evaluator else {}
         return {
@@ -63,7 +63,7 @@ class Wanted:
 async def read_wanted(state_root: str | None, flake: str | None) -> Wanted:
     """Read the catalog of the flake that is meant, if there is one."""
     from jerichoci.errors import PikaciError, UsageError
-    from jerichoci.nix import NixOptions
+    from jerichoci.nix.command import NixOptions
     from pikaci.catalog import open_tree
     from pikaci.images import read_image
     from pikaci.location import find_source

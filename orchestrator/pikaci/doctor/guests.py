@@ -12,9 +12,9 @@ from pikaci.doctor.finding import Finding, bad, note, ok, room, trouble
 
 if TYPE_CHECKING:
     from jerichoci.errors import PikaciError
-    from jerichoci.incus.api import Incus, Profile, Server, StoredImage
-    from jerichoci.incus.site import IncusSite
     from jerichoci.placement import Placement
+    from jerichoci.plan.incus_site import IncusSite
+    from jerichoci.runtime.incus.api import Incus, Profile, Server, StoredImage
     from pikaci.doctor.catalog import Wanted
     from pikaci.images import RoleImage
 
@@ -33,8 +33,8 @@ NO_MODULES = "a kernel with KVM and vhost_vsock: this one can load no modules"
 async def guest_findings(wanted: Wanted) -> list[Finding]:
     """Everything about this machine's Incus. What nobody asks for is only noted."""
     from jerichoci.errors import PikaciError
-    from jerichoci.hosts import local_site
-    from jerichoci.incus.pylxd_incus import PylxdIncus
+    from jerichoci.plan.hosts import local_site
+    from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
 
     try:
         site = local_site()
@@ -46,7 +46,7 @@ async def guest_findings(wanted: Wanted) -> list[Finding]:
 async def findings_of(incus: Incus, site: IncusSite, wanted: Wanted) -> list[Finding]:
     """Everything about an Incus."""
     from jerichoci.errors import PikaciError
-    from jerichoci.incus.thread import in_thread
+    from jerichoci.runtime.incus.thread import in_thread
 
     needed, socket = bool(wanted.images), site.socket_path()
     try:
@@ -75,7 +75,7 @@ def about(server: Server, socket: Path | str | None) -> str:
 
 def limit_findings(incus: Incus) -> list[Finding]:
     """Whether guests' memory is limited."""
-    from jerichoci.incus.api import IncusError
+    from jerichoci.runtime.incus.api import IncusError
 
     try:
         if not incus.ignores_memory_limits():
@@ -90,8 +90,8 @@ def limit_findings(incus: Incus) -> list[Finding]:
 async def disk_findings(placement: Placement, wanted: Wanted) -> list[Finding]:
     """Whether guests can have the directories that they need of a host."""
     from jerichoci.errors import UsageError
-    from jerichoci.incus.rules import Needs
-    from jerichoci.runtime.guest_disk import check_disk
+    from jerichoci.runtime.incus.disk import check_disk
+    from jerichoci.runtime.incus.rules import Needs
 
     if not wanted.images:
         return []
@@ -148,7 +148,7 @@ def _is_missing(path: Path) -> bool:
 
 def _place(incus: Incus, server: Server, site: IncusSite, wanted: Wanted) -> list[Finding]:
     """The project, the profile and the pool."""
-    from jerichoci.incus.rules import Needs, objections
+    from jerichoci.runtime.incus.rules import Needs, objections
 
     name, needed = site.project, bool(wanted.images)
     config = incus.project_config()
@@ -206,7 +206,7 @@ def _pool(incus: Incus, site: IncusSite, profile: Profile, *, needed: bool) -> l
 
 
 async def _images(incus: Incus, wanted: Wanted) -> list[Finding]:
-    from jerichoci.incus.thread import in_thread
+    from jerichoci.runtime.incus.thread import in_thread
 
     findings = []
     for image in wanted.images:
@@ -219,7 +219,7 @@ async def _image(
     incus: Incus, wanted: Wanted, image: RoleImage, found: StoredImage | None
 ) -> Finding:
     """Whether a role's image is there, of the right type, and what the flake would build now."""
-    from jerichoci.incus.image import CONTENT_PROPERTY, DRV_PROPERTY
+    from jerichoci.runtime.incus.image import CONTENT_PROPERTY, DRV_PROPERTY
 
     name = f"image {image.role}"
     mend = f"`pikaci image import {image.role}`"
@@ -261,7 +261,7 @@ def _bridges(incus: Incus) -> Finding:
 
 def vm_finding(server: Server, *, needed: bool) -> Finding:
     """Whether guests can be virtual machines."""
-    from jerichoci.runtime.incus_check import VM_DRIVER
+    from jerichoci.runtime.incus.check import VM_DRIVER
 
     lacks = [(device, hint) for device, hint in VM_DEVICES.items() if not _opens(device)]
     if VM_DRIVER not in server.drivers:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from asyncssh import SSHClientProcess
 
-    from jerichoci.hosts import HostCapacity, RemoteHost
-    from jerichoci.layout import StateLayout
-    from jerichoci.placement.remote_ssh import RemotePlacement
-    from jerichoci.ssh.errors import HostError
-    from jerichoci.ssh.session import Session
+    from jerichoci.plan.hosts import HostCapacity, RemoteHost
+    from jerichoci.remote.placement import RemotePlacement
+    from jerichoci.remote.session import Session
+    from jerichoci.remote.ssh.errors import HostError
+    from jerichoci.state.layout import StateLayout
     from pikaci.doctor.catalog import Wanted
 
 MIB = 2**20
@@ -47,8 +47,8 @@ async def known_hosts(wanted: Wanted, names: Sequence[str]) -> list[RemoteHost]:
     Raises:
         UsageError: one isn't known, or the file or the catalog is wrong.
     """
-    from jerichoci.hosts import fitting, known_hosts_of_run, load_hosts
-    from jerichoci.plan import Resources
+    from jerichoci.plan.hosts import fitting, known_hosts_of_run, load_hosts
+    from jerichoci.plan.plan import Resources
 
     known = known_hosts_of_run(await wanted.hosts(), load_hosts())
     found = [fitting(known, {"host": name}, Resources())[0] for name in names]
@@ -57,10 +57,10 @@ async def known_hosts(wanted: Wanted, names: Sequence[str]) -> list[RemoteHost]:
 
 async def host_findings(host: RemoteHost, state: StateLayout, wanted: Wanted) -> list[Finding]:
     """Everything about a host; what its jobs can do without is only noted."""
-    from jerichoci.nix import NixOptions
+    from jerichoci.nix.command import NixOptions
     from jerichoci.placement.local import LocalPlacement
-    from jerichoci.placement.remote_ssh import RemotePlacement
-    from jerichoci.ssh.pool import SessionPool
+    from jerichoci.remote.placement import RemotePlacement
+    from jerichoci.remote.pool import SessionPool
 
     nix = NixOptions()
     async with SessionPool() as pool:
@@ -73,8 +73,8 @@ async def host_findings(host: RemoteHost, state: StateLayout, wanted: Wanted) ->
 
 async def _examine(session: Session, placement: RemotePlacement, wanted: Wanted) -> list[Finding]:
     from jerichoci.errors import PikaciError
-    from jerichoci.ids import new_run_id
-    from jerichoci.ssh.errors import HostError
+    from jerichoci.remote.ssh.errors import HostError
+    from jerichoci.state.ids import new_run_id
 
     began = time.monotonic()
     try:
@@ -111,7 +111,7 @@ EARLY = ("connection", "host key", "login", "ssh settings")
 
 
 def _what(error: Exception) -> str:
-    from jerichoci.ssh import errors
+    from jerichoci.remote.ssh import errors
 
     names = {
         errors.HostFullError: "work dir",
@@ -184,8 +184,8 @@ def _snapshots(seen: Mapping[str, Any]) -> Finding:
 
 
 def _programs(host: str, programs: Mapping[str, str | None]) -> Finding:
-    from jerichoci.ssh.errors import HostSetupError
-    from jerichoci.ssh.unfit import check_programs
+    from jerichoci.remote.host_refusals import check_programs
+    from jerichoci.remote.ssh.errors import HostSetupError
 
     try:
         check_programs(host, programs)
@@ -208,7 +208,7 @@ async def _channels(session: Session) -> list[Finding]:
     """Whether sshd has as many sessions for a connection as a run may want at a time."""
     import asyncssh
 
-    from jerichoci.ssh.unfit import CHANNELS, no_channel
+    from jerichoci.remote.host_refusals import CHANNELS, no_channel
 
     connection = await session.connection()
     programs: list[SSHClientProcess[bytes]] = []
@@ -234,8 +234,8 @@ async def _channels(session: Session) -> list[Finding]:
 def _nix(
     session: Session, tools: Mapping[str, str | None], store: Mapping[str, Any]
 ) -> list[Finding]:
-    from jerichoci.ssh.errors import HostSetupError
-    from jerichoci.ssh.unfit import check_nix
+    from jerichoci.remote.host_refusals import check_nix
+    from jerichoci.remote.ssh.errors import HostSetupError
 
     name = session.name
     try:
@@ -301,7 +301,7 @@ def capacity_finding(declared: HostCapacity, cpus: int, memory_mib: int) -> Find
 
 async def _incus(placement: RemotePlacement, wanted: Wanted) -> list[Finding]:
     from jerichoci.errors import PikaciError
-    from jerichoci.incus.api import IncusError
+    from jerichoci.runtime.incus.api import IncusError
 
     needed = bool(wanted.images)
     findings: list[Finding] = []
@@ -315,7 +315,7 @@ async def _incus(placement: RemotePlacement, wanted: Wanted) -> list[Finding]:
 
 
 def _is_absent(error: Exception) -> bool:
-    from jerichoci.placement.far_incus import AbsentIncusError
+    from jerichoci.remote.incus_socket import AbsentIncusError
 
     return isinstance(error, AbsentIncusError)
 
@@ -325,11 +325,11 @@ async def _look_into_incus(
 ) -> None:
     """As a run does; until something is wrong that the rest needs."""
     from jerichoci.errors import UsageError
-    from jerichoci.incus.rules import Needs
-    from jerichoci.incus.thread import in_thread
-    from jerichoci.plan import Image
-    from jerichoci.runtime.guest_survey import survey
-    from jerichoci.runtime.incus_check import Where, check_image, check_place, check_project
+    from jerichoci.plan.plan import Image
+    from jerichoci.runtime.incus.check import Where, check_image, check_place, check_project
+    from jerichoci.runtime.incus.rules import Needs
+    from jerichoci.runtime.incus.survey import survey
+    from jerichoci.runtime.incus.thread import in_thread
     from pikaci.doctor.guests import about, disk_findings, limit_findings
 
     incus = await placement.incus()

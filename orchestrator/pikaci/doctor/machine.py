@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from pikaci.doctor.finding import FEW_FILES, Finding, bad, note, ok, room, trouble
 
 if TYPE_CHECKING:
-    from jerichoci.confinement import Confinement
-    from jerichoci.layout import StateLayout
-    from jerichoci.process import Completed
+    from jerichoci.machine.confinement import Confinement
+    from jerichoci.machine.process import Completed
+    from jerichoci.state.layout import StateLayout
 
 MIB = 2**20
 SYSTEMD = Path("/run/systemd/system")
@@ -23,8 +23,8 @@ SYSTEMD = Path("/run/systemd/system")
 
 async def nix_findings() -> list[Finding]:
     """Nix's version, and whether its store answers."""
-    from jerichoci import nix
     from jerichoci.errors import PikaciError
+    from jerichoci.nix import command as nix
 
     try:
         version = await nix.version()
@@ -38,7 +38,7 @@ async def nix_findings() -> list[Finding]:
 
 
 def _store(store: Completed) -> Finding:
-    from jerichoci import nix
+    from jerichoci.nix import command as nix
 
     said = (store.stdout + store.stderr).decode("utf-8", "replace")
     advice = nix.advice(said)
@@ -66,8 +66,8 @@ def _daemon() -> str:
 
 async def git_finding() -> Finding:
     """Git's version."""
-    from jerichoci import git
     from jerichoci.errors import PikaciError
+    from jerichoci.snapshot import git
 
     install = f"install git {'.'.join(map(str, git.MINIMUM_VERSION))} or later"
     try:
@@ -81,7 +81,7 @@ async def git_finding() -> Finding:
 
 async def isolation_findings(state: StateLayout) -> list[Finding]:
     """What holds a host process, and what its workspace is."""
-    from jerichoci.nix import NixOptions
+    from jerichoci.nix.command import NixOptions
     from jerichoci.placement.local import LocalPlacement
 
     placement = LocalPlacement(state.root, NixOptions())
@@ -130,7 +130,7 @@ def room_finding(name: str, path: Path) -> Finding:
 
 def resource_findings() -> list[Finding]:
     """CPUs, memory, Nix's disk, and programs that pikaci can do without."""
-    from jerichoci.slots import local_capacity
+    from jerichoci.machine.slots import local_capacity
 
     capacity = local_capacity()
     store = Path("/nix/store")

@@ -22,8 +22,8 @@ async def vm_findings(placement: Placement) -> list[Finding]:
         HostUnavailableError: the host was lost.
     """
     from jerichoci.errors import HostUnavailableError, PikaciError, UsageError
-    from jerichoci.runtime.tart_check import is_mac, known_vms
-    from jerichoci.slots import MACOS_VMS
+    from jerichoci.machine.slots import MACOS_VMS
+    from jerichoci.runtime.tart.check import is_mac, known_vms
 
     if not await is_mac(placement):
         return []

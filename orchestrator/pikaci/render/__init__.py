@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from jerichoci.journal import Sink
-    from jerichoci.layout import StateLayout
-    from jerichoci.record import RunRecord
+    from jerichoci.record.journal import Sink
+    from jerichoci.record.record import RunRecord
+    from jerichoci.state.layout import StateLayout
     from pikaci.render.feed import View
 
     Opening = Callable[[Out], AbstractContextManager[View]]

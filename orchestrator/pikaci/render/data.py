@@ -6,12 +6,12 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from jerichoci.event import RunFinished
+from jerichoci.record.event import RunFinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jerichoci.event import EventBase
+    from jerichoci.record.event import EventBase
     from pikaci.render.out import Out
 
 

@@ -9,13 +9,13 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.journal import complain
+from jerichoci.record.journal import complain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from jerichoci.event import EventBase
+    from jerichoci.record.event import EventBase
     from pikaci.render.out import Out
 
     Task = Callable[["View"], None]

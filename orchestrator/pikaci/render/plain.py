@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from jerichoci.event import (
+from jerichoci.record.event import (
     JobFinished,
     JobStarted,
     PrepareFinished,
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from jerichoci.event import EventBase
-    from jerichoci.layout import StateLayout
-    from jerichoci.record import JobRecord
+    from jerichoci.record.event import EventBase
+    from jerichoci.record.record import JobRecord
+    from jerichoci.state.layout import StateLayout
     from pikaci.render.out import Out
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from jerichoci.ids import is_id
-from jerichoci.lines import LineSplitter
-from jerichoci.log import log_metadata, read_log
+from jerichoci.state.ids import is_id
+from jerichoci.state.line_splitter import LineSplitter
+from jerichoci.state.log_file import log_metadata, read_log
 from jerichoci.status import PhaseName
 from pikaci.screen import shown
 

@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from jerichoci.event import (
+from jerichoci.record.event import (
     JobFinished,
     JobPhase,
     JobStarted,
@@ -23,7 +23,7 @@ from jerichoci.event import (
     RunFinished,
     RunStarted,
 )
-from jerichoci.log import last_lines
+from jerichoci.state.log_file import last_lines
 from jerichoci.status import Outcome, PhaseName, Status
 from pikaci.render.tail import HOST
 from pikaci.render.words import (
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-    from jerichoci.event import EventBase
-    from jerichoci.layout import StateLayout
-    from jerichoci.record import JobRecord, RunRecord
+    from jerichoci.record.event import EventBase
+    from jerichoci.record.record import JobRecord, RunRecord
+    from jerichoci.state.layout import StateLayout
     from pikaci.render.out import Out
 
 REFRESH_PER_SECOND = 8

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from jerichoci.event import PrepareFinished
-    from jerichoci.layout import StateLayout
-    from jerichoci.record import JobRecord, RunRecord
+    from jerichoci.record.event import PrepareFinished
+    from jerichoci.record.record import JobRecord, RunRecord
+    from jerichoci.state.layout import StateLayout
 
 SECOND_MS = 1000
 MINUTE_SECS = 60

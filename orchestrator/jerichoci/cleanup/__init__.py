@@ -1,0 +1,1 @@
+"""Removing what runs left: here, on hosts, in guests."""

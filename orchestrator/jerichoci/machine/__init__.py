@@ -1,0 +1,1 @@
+"""One machine: processes, workspaces, slots, and what jobs leave."""

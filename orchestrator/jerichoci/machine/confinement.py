@@ -1,0 +1,194 @@
+"""What a host's kernel gives us to hold a job's processes and its workspace.
+
+With a PID namespace everything a job starts dies with it, `setsid` children and all, and with the
+orchestrator. Without one (macOS, containers that forbid it) there are process groups, which a
+child can leave; records and logs say which it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jerichoci.machine import idmap
+from jerichoci.machine.process import child
+from jerichoci.machine.workspace import Workspace, copy_argv
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jerichoci.placement import Placement
+
+INIT = Path(__file__).with_name("host_init.sh")
+"""A job's first process. importlib.resources would cost more than all of a small job."""
+PROBE_DEADLINE_SECS = 10.0
+COPY_DEADLINE_SECS = 1800.0
+"""A tree of any size that one would run a job on, from a slow disk."""
+
+_NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc")
+_AS_USER = (*_NAMESPACES[:1], "--user", "--map-current-user", "--keep-caps", *_NAMESPACES[1:])
+_DROP = ("setpriv", "--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--")
+
+_WAYS = (
+    # The first for where snapshots must be given to root, file by file.
+    (_NAMESPACES, (), ",metacopy=on"),
+    (_NAMESPACES, (), ""),
+    (_AS_USER, _DROP, ",userxattr"),
+)
+NO_OVERLAY = 3
+_PROBE = """
+mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work"$1" merged \
+  && : > merged/written || exit 3
+"""
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """How jobs are held on a host."""
+
+    prefix: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    overlay: bool = False
+    overlay_options: str = ""
+    memory: bool = False
+    """Whether a job's memory can be limited."""
+    setpriv: str | None = field(default_factory=lambda: shutil.which("setpriv"))
+    """What has a process die with the one that started it; None where the host has it not."""
+
+    def entering(self, namespace: str, cwd: Path) -> Confinement:
+        """The same in a mount namespace that there is, where jobs see snapshots as their own."""
+        prefix = ("nsenter", f"--mount={namespace}", f"--wdns={cwd}", *self.prefix)
+        return replace(self, prefix=prefix, overlay_options="")
+
+    @property
+    def namespaces(self) -> bool:
+        """Whether a job has a PID and a mount namespace of its own."""
+        return bool(self.prefix)
+
+    @property
+    def processes(self) -> str:
+        """The word for it in records."""
+        return "pid_namespace" if self.namespaces else "process_group"
+
+    def workspace_kind(self, *, writable: bool) -> str:
+        """What becomes the job's workspace: `overlay`, `read_only` or `copy`."""
+        if not writable and self.namespaces:
+            return "read_only"
+        return "overlay" if writable and self.overlay else "copy"
+
+    def argv(
+        self,
+        command: str,
+        env: Mapping[str, str],
+        snapshot: Path,
+        workspace: Workspace,
+        kind: str,
+    ) -> list[str]:
+        """The command line that runs `command` in `workspace`; its paths are relative to the cwd.
+
+        Relative, because an overlay's options can't carry every character a path may have.
+        `env` begins with the command: what sets it up must not hear of it.
+        """
+        init = INIT.read_text()
+        return self._dying(
+            [
+                *self.prefix,
+                *("bash", "--noprofile", "--norc", "-c", init, "pikaci-job"),
+                "made" if kind == "copy" else kind,
+                "namespace" if self.namespaces else "group",
+                str(snapshot),
+                str(workspace.root),
+                self.overlay_options,
+                command,
+                *self.drop,
+                *with_env(env),
+            ],
+            # Where there is no namespace to go with its first process, that process ends the rest.
+            "KILL" if self.namespaces else "USR1",
+        )
+
+    def holding(self, argv: Sequence[str]) -> list[str]:
+        """The command line of a program with which, in namespaces, all that it started dies.
+
+        Without namespaces it is told to end when its parent dies.
+        """
+        return self._dying([*self.prefix, *self.drop, *argv], "KILL" if self.prefix else "TERM")
+
+    def _dying(self, argv: Sequence[str], signal_name: str) -> list[str]:
+        """Have the kernel send `signal_name` to the command when its parent there dies."""
+        return [*([self.setpriv, "--pdeathsig", signal_name, "--"] if self.setpriv else []), *argv]
+
+    def shell_argv(
+        self, snapshot: Path, workspace: Workspace, kind: str, program: Sequence[str]
+    ) -> list[str]:
+        """The command line of a program in a workspace that was kept; paths as in `argv`."""
+        mount = {
+            "overlay": 'mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper'
+            ',workdir=$2/work$3" "$2/workspace" && ',
+            "read_only": 'mount --bind "$1" "$2/workspace" && ',
+        }.get(kind, "")
+        script = f'{mount}cd "$2/workspace" && shift 3 && exec "$@"'
+        places = (str(snapshot), str(workspace.root), self.overlay_options)
+        prefix, drop = (self.prefix, self.drop) if mount else ((), ())
+        return [*prefix, "bash", "-c", script, "pikaci-shell", *places, *drop, *program]
+
+
+def with_env(env: Mapping[str, str]) -> list[str]:
+    """What runs a program with these variables beside those that there are."""
+    return ["env", *(f"{name}={value}" for name, value in env.items())]
+
+
+async def probe(placement: Placement, scratch: Path) -> Confinement:
+    """Find out what the host of `placement` allows by doing it in `scratch`, which is removed."""
+    if sys.platform != "linux" or not shutil.which("unshare"):
+        return Confinement()
+    await placement.make_directory(scratch)
+    found = Confinement()
+    try:
+        for name in ("lower", "upper", "work", "merged"):
+            await placement.make_directory(scratch / name)
+        for prefix, drop, options in _WAYS:
+            argv = [*prefix, "bash", "--noprofile", "--norc", "-c", _PROBE, "probe", options]
+            done = await placement.run(argv, deadline_secs=PROBE_DEADLINE_SECS, cwd=scratch)
+            if done.exit_code == 0:
+                return Confinement(prefix, drop, overlay=True, overlay_options=options)
+            if done.exit_code == NO_OVERLAY and not found.namespaces:
+                found = Confinement(prefix, drop)
+    finally:
+        await placement.remove(scratch)
+    return found
+
+
+async def own_snapshots(snapshots: Path) -> int | None:
+    """Open a mount namespace in which root sees its snapshots as root's; None if it can't be had.
+
+    See `idmap`.
+    """
+    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("nsenter"):
+        return None
+    argv = [sys.executable, "-IS", str(Path(idmap.__file__)), str(snapshots)]
+    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    async with child(argv, stdin=pipe, stdout=pipe, stderr=nothing) as maker:
+        if maker.stdout is None or await maker.stdout.readline() != idmap.READY:
+            return None
+        return os.open(f"/proc/{maker.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+
+async def make_copy(placement: Placement, snapshot: Path, workspace: Workspace) -> None:
+    """Fill a workspace by copying, where there is no overlay.
+
+    Raises:
+        InfrastructureError: it can't be copied.
+    """
+    from jerichoci.errors import InfrastructureError
+
+    done = await placement.run(
+        copy_argv(snapshot, workspace.mount), deadline_secs=COPY_DEADLINE_SECS
+    )
+    if not done.ok:
+        raise InfrastructureError(f"the workspace can't be copied: {done.reason()}")

@@ -1,0 +1,1 @@
+"""Nix: its command lines, its logs, and the outputs it makes."""

@@ -1,0 +1,125 @@
+"""What one `nix build` does, derivation by derivation, as its structured log tells it.
+
+A build that failed is one that Nix counts as failed when it ends. One that ends without being
+counted was given up: Nix was interrupted, or something else ended all of Nix's work.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from jerichoci.nix.log import (
+    BUILD_ACTIVITY,
+    BUILDS_ACTIVITY,
+    ERROR_LEVEL,
+    LogLine,
+    Message,
+    Progress,
+    Started,
+    Stopped,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from jerichoci.nix.log import NixEvent
+
+TIMEOUT, SILENCE, LOG_SIZE = "timeout", "max-silent-time", "max-build-log-size"
+LIMITS = {TIMEOUT: "s", SILENCE: "s", LOG_SIZE: "bytes"}
+"""Nix's settings that end a build, and their units."""
+
+_STORE_NAME = re.compile(r"/[0-9a-z]{32}-\S*")
+
+
+@dataclass
+class Build:
+    """A build that Nix was seen to start."""
+
+    drv: str
+    began: float
+    heard: float
+    """When it began or printed a line last."""
+    ended: float | None = None
+    is_counted: bool = False
+    """Whether Nix counted it as failed."""
+    errors: list[Message] = field(default_factory=list)
+    """What Nix said of its failure."""
+
+    def take_errors(self, said: Iterable[Message], outputs: Iterable[str]) -> bool:
+        """Take, of what Nix said, what names the derivation or one of its outputs, if anything."""
+        names = {PurePath(path).name for path in (self.drv, *outputs)}
+        named = [error for error in said if error.named & names]
+        self.errors += [error for error in named if error not in self.errors]
+        return bool(named)
+
+    def exceeded(self, limits: Mapping[str, int]) -> str | None:
+        """Which of Nix's limits ended it.
+
+        No version of Nix says in the same words as another which it was. What counts is the limit's
+        number in what Nix says of the build, and how long it ran or was silent, as measured here,
+        where what Nix says may have waited.
+        """
+        end = self.ended or self.began
+        lasted = {TIMEOUT: end - self.began, SILENCE: end - self.heard}
+        said = _STORE_NAME.sub(" ", "\n".join(error.reason for error in self.errors)).strip()
+
+        def is_it(name: str, limit: int) -> bool:
+            if limit <= 0 or lasted.get(name, limit) < limit / 2:
+                return False
+            return bool(re.search(rf"\b{limit}\b", said)) or (not said and name in lasted)
+
+        return next((name for name in LIMITS if is_it(name, limits.get(name, 0))), None)
+
+
+class Builds:
+    """The builds that one `nix build` was seen to start and end, and its errors."""
+
+    def __init__(self, asked: str | None = None) -> None:
+        self._ignored = PurePath(asked).name if asked else None
+        self._counter: int | None = None
+        """What Nix counts builds in, for as long as it does."""
+        self._done = self._running = self._failed = 0
+        self._counting = False
+        self.running: dict[int, Build] = {}
+        self.over: list[Build] = []
+        self.errors: list[Message] = []
+
+    def note(self, event: NixEvent) -> bool:
+        """Take note of an event; whether it says that one more build is done."""
+        now = time.monotonic()
+        match event:
+            case Started(id, type, subject) if type == BUILD_ACTIVITY:
+                self.running[id] = Build(subject, now, now)
+            case Started(id, type) if type == BUILDS_ACTIVITY:
+                self._counter = id
+            case LogLine(id) if id in self.running:
+                self.running[id].heard = now
+            case Stopped(id) if id == self._counter:
+                self._counter = None
+            case Stopped(id) if id in self.running:
+                self._end(self.running.pop(id), now)
+            case Message(level) if level == ERROR_LEVEL and self._ignored not in event.named:
+                self.errors.append(event)
+                if not event.named and self.over:
+                    self.over[-1].errors.append(event)
+            case Progress(id, done, running, failed) if id == self._counter:
+                # What fails before it was begun isn't a build's failure.
+                self._counting |= failed > self._failed and running < self._running
+                is_more = done > self._done
+                self._done, self._running, self._failed = done, running, failed
+                return is_more
+        return False
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether Nix has said that it builds, and not that it is done."""
+        return self._counter is not None
+
+    def _end(self, build: Build, now: float) -> None:
+        build.ended, build.is_counted = now, self._counting
+        self._counting = False
+        self.over.append(build)

@@ -1,0 +1,249 @@
+"""Every command line of Nix is built here."""
+
+from __future__ import annotations
+
+import grp
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.machine import process
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MINIMUM_VERSION = (2, 18)
+QUERY_DEADLINE_SECS = 120.0
+"""A query of the store's database, on a slow disk that others use too."""
+DAEMON_ARGV = ("nix-daemon", "--stdio")
+"""What serves a host's store to whoever is at its stdin and stdout."""
+FILES_ARGV = ("nix", "--version", "--verbose")
+"""What says which files Nix's settings are in."""
+NIX_CONFIG_ARGV = ("nix-instantiate", "--eval", "--strict", "--json", "-A", "nixConfig", "-")
+"""What reads the settings that a flake.nix at its stdin asks for."""
+NEEDED_THERE = ("nix", "nix-daemon")
+"""The programs that a host must have for anything to be in its store."""
+
+_FEATURES = ("--extra-experimental-features", "nix-command flakes")
+_PRINT_INVALID = ("--check-validity", "--print-invalid")
+_JSON_LOG = ("--log-format", "internal-json")
+
+
+@dataclass(frozen=True)
+class NixOptions:
+    """Nix's own flags that pass through, with Nix's meanings."""
+
+    override_inputs: tuple[tuple[str, str], ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
+    offline: bool = False
+    show_trace: bool = False
+
+    def eval_argv(self, installable: str, apply: str, *, read_only: bool) -> list[str]:
+        """`nix eval --json` of a locked flake's attribute, through the function `apply`."""
+        inputs = [part for pair in self.override_inputs for part in ("--override-input", *pair)]
+        return [
+            *("nix", *_FEATURES, "eval", "--json", *_JSON_LOG, "--no-write-lock-file"),
+            # The result is kept in the plan; a cache of it would only cost its writing.
+            *("--option", "eval-cache", "false"),
+            *(["--read-only"] if read_only else []),
+            *(["--show-trace"] if self.show_trace else []),
+            *self._shared(),
+            *inputs,
+            *(installable, "--apply", apply),
+        ]
+
+    def build_argv(
+        self, installables: Sequence[str], *, auto_jobs: bool, repair: bool = False
+    ) -> list[str]:
+        """`nix build` of many installables at once, failures not stopping the others."""
+        return [
+            *("nix", *_FEATURES, "build", "--no-link", "--keep-going", *_JSON_LOG, "-v"),
+            *(("--max-jobs", "auto") if auto_jobs else ()),
+            *(("--repair",) if repair else ()),
+            *self._shared(),
+            *installables,
+        ]
+
+    def show_config_argvs(self) -> list[list[str]]:
+        """`nix config show`, and what it was called before Nix 2.20."""
+        names = (("config", "show"), ("show-config",))
+        return [["nix", *_FEATURES, *name, "--json", *self._shared()] for name in names]
+
+    def root_argv(self, paths: Sequence[str], link: str) -> list[str]:
+        """`nix build` of store paths that should be there: fails unless all are; roots them."""
+        return [
+            *("nix", *_FEATURES, "build", "--out-link", link, *self._shared()),
+            *("--option", "substitute", "false", *paths),
+        ]
+
+    def copy_argv(self, paths: Sequence[str], store: str) -> list[str]:
+        """`nix copy` of valid paths and their closure to another store: what it has not yet."""
+        return [
+            *("nix", *_FEATURES, "copy", "--no-check-sigs", "--to", store, *self._shared()),
+            *("--option", "substitute", "false", *paths),
+        ]
+
+    def _shared(self) -> list[str]:
+        settings = [part for pair in self.settings for part in ("--option", *pair)]
+        return [*settings, *(["--offline"] if self.offline else [])]
+
+
+def rooted_store(root: str) -> str:
+    """The URI of the store whose files lie below `root`, a path without symbolic links."""
+    return f"local?root={quote(root)}"
+
+
+def requisites_argv(paths: Sequence[str], store: str) -> list[str]:
+    """`nix-store` that prints the closure of valid paths of a store, a path a line."""
+    return ["nix-store", "--store", store, "--query", "--requisites", *paths]
+
+
+def invalid_argv(paths: Sequence[str]) -> list[str]:
+    """`nix-store` that prints those of `paths` that its store does not vouch for."""
+    # `nix path-info --json` says this too, in a form that is another one with each Nix.
+    return ["nix-store", *_PRINT_INVALID, *paths]
+
+
+def sign_argv(paths: Sequence[str], key: str) -> list[str]:
+    """`nix store sign` of paths and their closure, with the secret key in the file `key`."""
+    return ["nix", *_FEATURES, "store", "sign", "--recursive", "--key-file", key, *paths]
+
+
+def collect_argv(store: str) -> list[str]:
+    """`nix store gc` of another store."""
+    return ["nix", *_FEATURES, "store", "gc", "--store", store]
+
+
+async def gather(installables: Sequence[str]) -> str:
+    """Instantiate a derivation that needs these and can't be built itself.
+
+    What another derivation needs Nix tells of as soon as it is over, and why it failed; of what it
+    was asked for itself some versions tell only when all of that is over.
+
+    Raises:
+        InfrastructureError: the store doesn't take it.
+    """
+    needs = " ".join(
+        f'(builtins.appendContext "" {{ "{drv}" = {{ outputs = [ "{output}" ]; }}; }})'
+        for drv, _, output in (name.partition("^") for name in installables)
+    )
+    expression = (
+        'derivation { name = "pikaci-prepares"; system = "none"; builder = "none";'
+        f" allowSubstitutes = false; needs = [ {needs} ]; }}"
+    )
+    argv = ["nix-instantiate", "--expr", expression]
+    done = await process.run(argv, deadline_secs=QUERY_DEADLINE_SECS)
+    if not done.ok:
+        raise InfrastructureError(f"the Nix store does not answer: {done.reason()}")
+    return done.stdout.decode().strip()
+
+
+async def references(path: str) -> list[str]:
+    """The store paths that a derivation names.
+
+    Raises:
+        InfrastructureError: the store doesn't answer.
+    """
+    return await _query("--references", path)
+
+
+async def requisites(drv_path: str) -> frozenset[str]:
+    """The store paths that a derivation needs, itself included.
+
+    Raises:
+        InfrastructureError: the store doesn't answer.
+    """
+    return frozenset(await _query("--requisites", drv_path))
+
+
+async def outputs(*drv_paths: str) -> list[str]:
+    """The output paths of derivations.
+
+    Raises:
+        InfrastructureError: the store doesn't answer.
+    """
+    return await _query("--outputs", *drv_paths)
+
+
+async def invalid(paths: Sequence[str]) -> frozenset[str]:
+    """Those of `paths` that the store does not vouch for.
+
+    Raises:
+        InfrastructureError: the store doesn't answer.
+    """
+    return frozenset(await _ask(*_PRINT_INVALID, *paths))
+
+
+async def _query(*arguments: str) -> list[str]:
+    return await _ask("--query", *arguments)
+
+
+async def _ask(*arguments: str) -> list[str]:
+    done = await process.run(["nix-store", *arguments], deadline_secs=QUERY_DEADLINE_SECS)
+    if not done.ok:
+        raise InfrastructureError(f"the Nix store does not answer: {done.reason()}")
+    return done.stdout.decode().split()
+
+
+async def store_info() -> process.Completed:
+    """Ask the store whether it answers.
+
+    Raises:
+        InfrastructureError: there is no `nix`, or it isn't done in time.
+    """
+    argv = ["nix", *_FEATURES, "store"]
+    done = await process.run([*argv, "info"], deadline_secs=QUERY_DEADLINE_SECS)
+    if not done.ok and b"not a recognised command" in done.stderr:
+        # Its name before Nix 2.19.
+        return await process.run([*argv, "ping"], deadline_secs=QUERY_DEADLINE_SECS)
+    return done
+
+
+def advice(said: str) -> str | None:
+    """What to do where it is a group of this machine that keeps Nix from working for us."""
+    group = re.search(r"the group '([^']+)' specified in 'build-users-group' does not exist", said)
+    if group:
+        return (
+            f"make the group {group[1]} (on Debian `sudo apt-get install nix-setup-systemd` does), "
+            "or have `build-users-group =` in nix.conf"
+        )
+    sockets = Path(os.environ.get("NIX_STATE_DIR", "/nix/var/nix"), "daemon-socket")
+    for path, mode in ((sockets, os.X_OK), (sockets / "socket", os.W_OK)):
+        with suppress(OSError, KeyError):
+            if "ermission denied" in said and path.exists() and not os.access(path, mode):
+                name = grp.getgrgid(path.stat().st_gid).gr_name
+                join = f"`sudo usermod -aG {name} $USER`, then log in again"
+                return f"Nix's daemon is for the group {name}: {join}"
+    return None
+
+
+async def version(env: Mapping[str, str] | None = None) -> str:
+    """The version of the `nix` on PATH.
+
+    Raises:
+        InfrastructureError: there is none.
+    """
+    try:
+        done = await process.run(["nix", "--version"], deadline_secs=QUERY_DEADLINE_SECS, env=env)
+    except InfrastructureError:
+        raise InfrastructureError(
+            "there is no `nix` on PATH", "install Nix 2.18 or later, or use `make run`"
+        ) from None
+    return done.stdout.decode().split()[-1] if done.ok and done.stdout else "unknown"
+
+
+def check_version(text: str) -> None:
+    """Refuse a Nix that is too old.
+
+    Raises:
+        UsageError: it is older than `MINIMUM_VERSION`.
+    """
+    found = re.match(r"(\d+)\.(\d+)", text)
+    if found and (int(found[1]), int(found[2])) < MINIMUM_VERSION:
+        wanted = ".".join(map(str, MINIMUM_VERSION))
+        raise UsageError(f"Nix {text} is too old", f"pikaci needs {wanted} or later")

@@ -1,0 +1,169 @@
+"""The guests' store: what a job in a guest sees at /nix/store.
+
+One store per state root, which grows by what is missing. For each closure there is a view: a
+directory with the closure's paths as links to the store's files, and nothing else. A view that is
+there is whole, so having it again takes no Nix. `guestviews` says how it is kept consistent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import InfrastructureError
+from jerichoci.nix import command as nix
+from jerichoci.nix.guest_views import (
+    STORE_LOCK,
+    VIEWS_LOCK,
+    VIEWS_WAIT_SECS,
+    GuestStoreLayout,
+    view_lock,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jerichoci.nix.command import NixOptions
+    from jerichoci.placement import Placement
+
+COPY_DEADLINE_SECS = 3600.0
+"""Copying tens of GiB between two stores on a slow disk."""
+LINK_DEADLINE_SECS = 1800.0
+"""Linking a million files, or copying them where links can't be had."""
+FILE_DEADLINE_SECS = 60.0
+"""A handful of system calls, on a disk that others keep busy."""
+VIEW_WAIT_SECS = 2 * COPY_DEADLINE_SECS
+"""Another process makes the same view, or collects the store."""
+PATHS_AT_ONCE = 400
+"""Names of up to 211 bytes in one command line, which may have 128 KiB wherever it is run."""
+
+STORE_DIRECTORY = Path("/nix/store")
+
+WAYS_TO_FILL = (("-al",), ("-ac",), ("-a", "--reflink=auto"))
+"""Options of `cp`: links; macOS's clones, and what Linux has instead, where the file system has no
+more links to give, or none to there."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A directory on the host with the store paths of one closure."""
+
+    path: Path
+    outputs: Mapping[str, Path] = field(compare=False)
+    """Where each output lies on the host, by store path; one that is a link to a part of another
+    path of the closure, where that leads."""
+
+
+class GuestStore:
+    """The store from which the guests of one host are given theirs."""
+
+    def __init__(self, placement: Placement, nix: NixOptions) -> None:
+        self._placement = placement
+        self._nix = nix
+        self._layout = GuestStoreLayout(placement.state_root)
+
+    async def view(self, outputs: Sequence[str], lease: Path) -> View | None:
+        """The closure of valid store paths, made if it isn't there; None if there are none.
+
+        `lease` is a symbolic link that keeps the view while it exists: `guestviews.LEASE` in the
+        attempt's scratch directory.
+
+        Raises:
+            InfrastructureError: Nix or the disk failed, an output isn't in the host's store, or
+                another process takes too long over it.
+            OSError: the lease can't be made.
+        """
+        wanted = sorted(set(outputs))
+        if not wanted:
+            return None
+        key = hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:32]
+        view = self._layout.view(key)
+        if not await self._lease(view, lease):
+            async with (
+                self._placement.lock(view_lock(key), VIEW_WAIT_SECS),
+                self._placement.lock(STORE_LOCK, VIEW_WAIT_SECS, shared=True),
+            ):
+                if not await self._lease(view, lease):
+                    await self._make(key, wanted)
+        return View(view, {output: _shown(view, output) for output in wanted})
+
+    async def _lease(self, view: Path, lease: Path) -> bool:
+        async with self._placement.lock(VIEWS_LOCK, VIEWS_WAIT_SECS, shared=True):
+            return await self._placement.lease(view, lease)
+
+    async def _make(self, key: str, outputs: Sequence[str]) -> None:
+        names = await self._fill(key, outputs)
+        *others, last = WAYS_TO_FILL
+        for how in others:
+            with suppress(InfrastructureError):
+                await self._publish(key, names, how)
+                return
+        await self._publish(key, names, last)
+
+    async def _fill(self, key: str, outputs: Sequence[str]) -> list[str]:
+        """Have the closure in the store, and its roots; the names of its paths."""
+        roots = self._layout.roots / key
+        await self._placement.make_directory(roots)
+        await self._do("ln", "-sf", "--", *outputs, f"{roots}/")
+        real = (await self._do("realpath", "--", str(self._layout.root))).removesuffix("\n")
+        store = nix.rooted_store(real)
+        argv = self._nix.copy_argv(outputs, store)
+        copied = await self._placement.run(argv, deadline_secs=COPY_DEADLINE_SECS)
+        if not copied.ok:
+            await self._check_valid(outputs)
+            raise _broken(copied.reason())
+        found = await self._do(
+            *nix.requisites_argv(outputs, store), deadline_secs=nix.QUERY_DEADLINE_SECS
+        )
+        return [PurePosixPath(line).name for line in found.splitlines()]
+
+    async def _check_valid(self, outputs: Sequence[str]) -> None:
+        invalid = await self._placement.run(
+            nix.invalid_argv(outputs), deadline_secs=nix.QUERY_DEADLINE_SECS
+        )
+        if gone := invalid.stdout.decode().split():
+            raise InfrastructureError(
+                f"{gone[0]} is not in the Nix store of {self._placement.host}",
+                "it was collected after it was made: run again, and it is made again",
+            )
+
+    async def _publish(self, key: str, names: Sequence[str], how: Sequence[str]) -> None:
+        unfinished = self._layout.unfinished(key)
+        await self._do("mkdir", "-p", "-m", "0755", "--", str(unfinished))
+        try:
+            for start in range(0, len(names), PATHS_AT_ONCE):
+                some = names[start : start + PATHS_AT_ONCE]
+                argv = ("cp", *how, "--", *some, f"{unfinished}/")
+                await self._do(*argv, deadline_secs=LINK_DEADLINE_SECS, cwd=self._layout.store)
+            # There is none: we hold its lock, and have looked.
+            await self._do("mv", "--", str(unfinished), str(self._layout.view(key)))
+        except BaseException:
+            await asyncio.shield(self._placement.remove(unfinished))
+            raise
+
+    async def _do(
+        self, *argv: str, deadline_secs: float = FILE_DEADLINE_SECS, cwd: Path | None = None
+    ) -> str:
+        """Run a command on the host that has to go well; what it prints."""
+        done = await self._placement.run(argv, deadline_secs=deadline_secs, cwd=cwd)
+        if not done.ok:
+            raise _broken(done.reason())
+        return done.stdout.decode()
+
+
+def _shown(view: Path, output: str) -> Path:
+    """Where a view has an output, which may be a link to another path of its closure."""
+    top, *inner = Path(output).resolve().relative_to(STORE_DIRECTORY).parts
+    return (view / top).joinpath(*inner)
+
+
+def _broken(why: str) -> InfrastructureError:
+    return InfrastructureError(
+        f"the guests' store can't give a job its closure: {why}",
+        "if the disk is full, make room, e.g. with `pikaci gc`; `nix store info` says whether the"
+        " Nix store answers",
+    )

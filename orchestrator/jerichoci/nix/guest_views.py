@@ -1,0 +1,174 @@
+"""Where the guests' store and its views lie, and removing the views that nobody uses.
+
+Consistency:
+
+- `views/<key>` is whole: it is built as `views/.tmp-<key>-<random>` and renamed. Who builds it
+  holds the lock `guest-view-<key>`; a temporary one whose lock is free was left by a process that
+  died.
+- A lease is a symbolic link `runs/<run>/scratch/<attempt>/view` to the view. It is made before the
+  view is looked for, both under the shared lock `guest-views`; views are chosen for removal and
+  taken away under the same lock, held exclusively. So a view that was found stays.
+- Nix's roots of a view are made before its paths are copied. Whoever copies holds `guest-store`
+  shared, and the guests' store is collected while nobody does.
+- A view has links of its own to the files: collecting the store takes nothing from it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import InfrastructureError
+from jerichoci.machine import process
+from jerichoci.machine.workspace import remove_tree
+from jerichoci.nix import command as nix
+from jerichoci.snapshot.repository import RECENT_SECS
+from jerichoci.state.lock import lock, try_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jerichoci.state.layout import StateLayout
+
+STORE_LOCK = "guest-store"
+VIEWS_LOCK = "guest-views"
+LEASE = "view"
+"""The name of a lease in an attempt's scratch directory."""
+VIEWS_WAIT_SECS = 60.0
+"""That lock is held for a look, or for as many renames as there are old views."""
+COLLECT_DEADLINE_SECS = 3600.0
+"""Collecting a guests' store of a million files on a slow disk."""
+
+_UNFINISHED = ".tmp-"
+_REMOVED = ".gone-"
+
+
+@dataclass(frozen=True)
+class GuestStoreLayout:
+    """The directories of a state root's guest store."""
+
+    state_root: Path
+
+    @property
+    def root(self) -> Path:
+        """What Nix takes for the root of a file system with a store."""
+        return self.state_root / "guest-store"
+
+    @property
+    def store(self) -> Path:
+        """The store's paths."""
+        return self.root / "nix/store"
+
+    @property
+    def views(self) -> Path:
+        """Views by key."""
+        return self.root / "views"
+
+    def view(self, key: str) -> Path:
+        """Where the view of that key is, or would be."""
+        return self.views / key
+
+    def unfinished(self, key: str) -> Path:
+        """Where that view can be built: another place with each call."""
+        return self.views / f"{_UNFINISHED}{key}-{os.urandom(4).hex()}"
+
+    @property
+    def roots(self) -> Path:
+        """Nix's roots in the guests' store, a directory a view."""
+        return self.root / "nix/var/nix/gcroots/pikaci"
+
+
+def view_lock(key: str) -> str:
+    """The lock that whoever builds a view holds."""
+    return f"guest-view-{key}"
+
+
+def remove_stale_views(state: StateLayout) -> None:
+    """Remove views half-built or half-removed by processes that died.
+
+    Raises:
+        OSError: one can't be removed.
+    """
+    views = GuestStoreLayout(state.root).views
+    for path in views.glob(f"{_REMOVED}*"):
+        remove_tree(path)
+    for path in views.glob(f"{_UNFINISHED}*"):
+        key = path.name.removeprefix(_UNFINISHED).rpartition("-")[0]
+        with try_lock(_lock_path(state, view_lock(key))) as held:
+            if held:
+                remove_tree(path)
+
+
+async def collect_views(state: StateLayout, *, dry_run: bool) -> list[str]:
+    """Remove the views that no run leases and nobody used lately; the keys of those.
+
+    What only they needed goes from the guests' store, unless somebody is filling it just now.
+
+    Raises:
+        InfrastructureError: Nix failed, or the views stay locked.
+        OSError: a view can't be removed.
+    """
+    layout = GuestStoreLayout(state.root)
+    if not layout.root.is_dir():
+        return []
+    if dry_run:
+        return [key for key in _unused(state) if layout.view(key).exists()]
+    async with lock(_lock_path(state, VIEWS_LOCK), VIEWS_WAIT_SECS):
+        removed = [key for key in _unused(state) if _take_away(state, key)]
+    remove_stale_views(state)
+    await _collect_store(state)
+    return removed
+
+
+def _unused(state: StateLayout) -> list[str]:
+    layout = GuestStoreLayout(state.root)
+    leased = set(_leased(state))
+    used: dict[str, float] = {}
+    for directory in (layout.views, layout.roots):
+        for path in directory.glob("[!.]*"):
+            with suppress(FileNotFoundError):
+                used[path.name] = max(used.get(path.name, 0.0), path.lstat().st_mtime)
+    recent = time.time() - RECENT_SECS
+    return sorted(key for key, when in used.items() if key not in leased and when < recent)
+
+
+def _leased(state: StateLayout) -> Iterator[str]:
+    for attempt in state.runs.glob("*/scratch/*"):
+        # A view that is still to be made has a lease too.
+        with suppress(OSError):
+            yield (attempt / LEASE).readlink().name
+
+
+def _take_away(state: StateLayout, key: str) -> bool:
+    """Take away a view and its roots; whether there was a view."""
+    layout = GuestStoreLayout(state.root)
+    path = _lock_path(state, view_lock(key))
+    with try_lock(path) as held:
+        if not held:
+            return False
+        remove_tree(layout.roots / key)
+        path.unlink()
+        try:
+            layout.view(key).rename(layout.views / f"{_REMOVED}{key}-{os.urandom(4).hex()}")
+        except FileNotFoundError:
+            return False
+    return True
+
+
+async def _collect_store(state: StateLayout) -> None:
+    layout = GuestStoreLayout(state.root)
+    with try_lock(_lock_path(state, STORE_LOCK)) as unused:
+        if not unused or not layout.store.is_dir():
+            return
+        argv = nix.collect_argv(nix.rooted_store(str(layout.root.resolve())))
+        done = await process.run(argv, deadline_secs=COLLECT_DEADLINE_SECS)
+        if not done.ok:
+            raise InfrastructureError(f"the guests' store can't be collected: {done.reason()}")
+
+
+def _lock_path(state: StateLayout, name: str) -> Path:
+    return state.slots / f"{name}.lock"

@@ -1,0 +1,109 @@
+"""Whose fault it is that Nix did not make an output, and in which words.
+
+The kind follows from what Nix counted, from the store and from Nix's limits. Nix's own error is
+the reason that is told.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from jerichoci.nix import command as nix
+from jerichoci.nix import settings as nix_settings
+from jerichoci.nix.builds import LIMITS
+from jerichoci.nix.realised import Realised, failed
+from jerichoci.status import CauseCode, FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jerichoci.nix.builds import Build
+    from jerichoci.nix.command import NixOptions
+    from jerichoci.nix.log import Message
+
+FULL_DISK_BYTES = 2**20
+"""With less than this left under the store, a failed build is the disk's fault."""
+
+
+async def of_broken(
+    node_id: str, drv_path: str | None, build: Build, options: NixOptions
+) -> Realised:
+    """The failure of a node by a build that failed."""
+    if _disk_is_full(build.drv):
+        return unavailable(node_id, "the disk under the Nix store is full")
+    if gone := await _gone_inputs(build.drv):
+        return lost(node_id, gone[0])
+    dependency = "" if build.drv == drv_path else f" ({PurePath(build.drv).name} failed)"
+    limits = await nix_settings.limits(options)
+    if limit := build.exceeded(limits):
+        return failed(
+            FailureKind.TIMEOUT,
+            CauseCode.BUILD_TIMED_OUT,
+            f"prepare {node_id} was ended by Nix's limit `{limit}` of {limits[limit]}"
+            f" {LIMITS[limit]}{dependency}",
+            f"`--option {limit} N` sets another one, 0 none; nix.conf and NIX_CONFIG have it too",
+        )
+    first = build.errors[0] if build.errors else None
+    why = f": {first.sentence}" if first else ""
+    if first and PurePath(build.drv).name in first.named:
+        dependency = ""
+    hint = "the builder's output is in the host log"
+    got_hash = first.got_hash if first else None
+    if got_hash:
+        hint = f"where that is what it should be, its hash is {got_hash}"
+    message = f"prepare {node_id} does not build{dependency}{why}"
+    kind = FailureKind.TEST_FAILURE
+    return failed(kind, CauseCode.BUILD_FAILED, message, hint, got_hash)
+
+
+def lost(node_id: str, path: str, errors: Sequence[Message] = ()) -> Realised:
+    """A path is valid and isn't there, and could not be made again, if that was tried."""
+    why = f": {errors[0].sentence}" if errors else ""
+    return unavailable(
+        node_id,
+        f"Nix has {path} for valid, and it is not on the disk{why}",
+        f"`nix-store --repair-path {path}` makes it again, or fetches it",
+    )
+
+
+def of_ended(exit_code: int, errors: Sequence[Message], *, is_cut: bool) -> str:
+    """Why Nix made nothing of what it was asked for.
+
+    A killed Nix ends in the middle. Debian 12's unshare, around it, ends with 1 and a message then.
+    """
+    if exit_code < 0 or is_cut:
+        name = signal.Signals(-exit_code if exit_code < 0 else signal.SIGKILL).name
+        return f"Nix was ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    # Some of its warnings it prints as errors.
+    faults = [each for each in errors if not each.sentence.startswith("warning: ")]
+    return faults[0].sentence if faults else f"Nix ended with {exit_code} and gave no reason"
+
+
+def unavailable(node_id: str, why: str, hint: str | None = None) -> Realised:
+    """A node that the machine could not make."""
+    return failed(
+        FailureKind.INFRASTRUCTURE,
+        CauseCode.PREPARE_UNAVAILABLE,
+        f"prepare {node_id} could not be realised: {why}",
+        hint
+        or nix.advice(why)
+        or "see the host log; `nix store info` says whether the store can be reached",
+    )
+
+
+async def _gone_inputs(drv: str) -> list[str]:
+    """What a derivation is built from, is valid, and isn't on the disk."""
+    named = await nix.references(drv)
+    drvs = [path for path in named if path.endswith(".drv")]
+    made = await nix.outputs(*drvs) if drvs else []
+    missing = [path for path in (*named, *made) if not os.path.lexists(path)]
+    invalid = await nix.invalid(missing) if missing else frozenset()
+    return [path for path in missing if path not in invalid]
+
+
+def _disk_is_full(store_path: str) -> bool:
+    usage = os.statvfs(Path(store_path).parent)
+    return usage.f_bavail * usage.f_frsize < FULL_DISK_BYTES or usage.f_favail == 0

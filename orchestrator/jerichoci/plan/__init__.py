@@ -1,0 +1,1 @@
+"""What runs are made from: plans, hosts, payload manifests."""

@@ -1,0 +1,331 @@
+"""The machines that jobs run on, as `$XDG_CONFIG_HOME/pikaci/hosts.toml` and plans describe them.
+
+    [local.incus]                        # this machine's Incus; see incus/site.py
+    project = "pikaci"
+
+    [hosts.build1]                       # every key is optional
+    address = "build1.example"           # else the name, which ssh's own configuration may know
+    labels = ["linux", "big"]
+    capacity = { cpus = 16, memory_mib = 65536, jobs = 8 }
+
+A plan has the hosts of its catalog; what the user's file says of a host wins, key by key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, Field, Strict, ValidationError
+
+from jerichoci.errors import UsageError
+from jerichoci.plan.incus_site import IncusSite
+from jerichoci.plan.model import Setting
+from jerichoci.state.ids import ID_PATTERN
+from jerichoci.state.reading import read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from jerichoci.plan.plan import Resources
+
+HOST_NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._@-]*"
+"""A host's name is one that ssh's configuration can have."""
+LINE_LIMIT_SECS = 600
+HIGHEST_PORT = 65535
+
+SettingT = TypeVar("SettingT", bound=Setting)
+
+
+def _like(pattern: str, what: str) -> Callable[[str], str]:
+    """A check that a text matches all of `pattern`; `what` says which texts do."""
+    expression = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if not expression.fullmatch(text):
+            raise ValueError(f"{text!r} is not {what}")
+        return text
+
+    return check
+
+
+_PATH = r"~?/[^\0\n\r]+"
+_INSIDE = r"(?!.*/\.\.(/|$))"
+_HERE = "a path that is absolute or begins with `~/`"
+_THERE = "a path on the host that is absolute or begins with `~/`, without `..`"
+
+HostName = Annotated[
+    str,
+    AfterValidator(
+        _like(HOST_NAME_PATTERN, "a host's name: letters, digits and `._@-`, none of `.@-` first")
+    ),
+]
+Label = Annotated[
+    str,
+    AfterValidator(
+        _like(ID_PATTERN, "a label: lower-case letters, digits and `_-`, neither of `_-` first")
+    ),
+]
+Address = Annotated[
+    str,
+    AfterValidator(_like(r"[A-Za-z0-9_:][A-Za-z0-9._:%-]*", "the name or IP address of a host")),
+]
+User = Annotated[str, AfterValidator(_like(r"[^\s@:-][^\s:]*", "the name of a user"))]
+Jump = Annotated[
+    str,
+    AfterValidator(_like(r"[^\s,-][^\s,]*(,[^\s,-][^\s,]*)*", "`[user@]host[:port]`, or several")),
+]
+Fingerprint = Annotated[
+    str,
+    AfterValidator(
+        _like(r"SHA256:[A-Za-z0-9+/]{43}", "`SHA256:` and 43 characters, as `ssh-keygen -l` prints")
+    ),
+]
+PathHere = Annotated[str, AfterValidator(_like(_PATH, _HERE))]
+PathThere = Annotated[str, AfterValidator(_like(_INSIDE + _PATH, _THERE))]
+DirectoryThere = Annotated[
+    str, AfterValidator(_like("(?!.*:)" + _INSIDE + _PATH, f"{_THERE} and `:`"))
+]
+Positive = Annotated[int, Strict(), Field(gt=0)]
+Natural = Annotated[int, Strict(), Field(ge=0)]
+Port = Annotated[int, Strict(), Field(gt=0, le=HIGHEST_PORT)]
+
+
+class HostCapacity(Setting):
+    """What a host gives to jobs; CPUs and memory are as the host says, where this doesn't."""
+
+    cpus: Positive | None = None
+    memory_mib: Positive | None = None
+    jobs: Positive | None = None
+
+    def holds(self, wanted: Resources) -> bool:
+        """Whether it isn't known that a job with these wishes can never run there."""
+        pairs = [(self.cpus, wanted.cpus), (self.memory_mib, wanted.memory_mib)]
+        return all(has is None or asked is None or has >= asked for has, asked in pairs)
+
+    def __str__(self) -> str:
+        words = [
+            f"{self.cpus} CPUs" if self.cpus else "",
+            f"{self.memory_mib} MiB" if self.memory_mib else "",
+        ]
+        return " and ".join(word for word in words if word) or "as much as it has"
+
+
+class HostKeep(Setting):
+    """Bounds of what stays on a host for later runs: snapshots, their age and their size."""
+
+    count: Natural = 20
+    days: Natural = 14
+    mib: Natural = 20480
+
+
+class HostNix(Setting):
+    """How a host's Nix is served."""
+
+    signing_key: PathHere | None = None
+
+    @property
+    def signing_key_path(self) -> Path | None:
+        """The secret key here that paths are signed with before they are copied there."""
+        return _here(self.signing_key)
+
+
+class HostConfig(Setting):
+    """What is said of a remote host. None leaves it to ssh's configuration, or to the host."""
+
+    address: Address | None = None
+    port: Port | None = None
+    user: User | None = None
+    key: PathHere | None = None
+    fingerprint: Fingerprint | None = None
+    known_hosts: PathHere | None = None
+    proxy_jump: Jump | None = None
+    work_dir: PathThere | None = None
+    search_path: tuple[DirectoryThere, ...] = ()
+    labels: tuple[Label, ...] = ()
+    line_limit_secs: Positive = LINE_LIMIT_SECS
+    capacity: HostCapacity = HostCapacity()
+    keep: HostKeep = HostKeep()
+    incus: IncusSite = IncusSite()
+    nix: HostNix = HostNix()
+
+    @property
+    def key_path(self) -> Path | None:
+        """The file of the key to log in with."""
+        return _here(self.key)
+
+    @property
+    def known_hosts_path(self) -> Path | None:
+        """The file of the host keys that are trusted."""
+        return _here(self.known_hosts)
+
+
+class LocalHost(Setting):
+    """This machine."""
+
+    search_path: tuple[DirectoryThere, ...] = ()
+    """Directories that come first in the PATH of jobs that are processes here."""
+    incus: IncusSite = IncusSite()
+
+
+class HostsFile(Setting):
+    """What the hosts file says."""
+
+    local: LocalHost = LocalHost()
+    hosts: dict[HostName, HostConfig] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RemoteHost:
+    """A machine that ssh reaches."""
+
+    name: str
+    config: HostConfig
+
+    @property
+    def address(self) -> str:
+        """What to connect to."""
+        return self.config.address or self.name
+
+
+def hosts_file(env: Mapping[str, str] | None = None) -> Path:
+    """Where hosts are described."""
+    env = os.environ if env is None else env
+    if env.get("PIKACI_HOSTS_FILE"):
+        return Path(env["PIKACI_HOSTS_FILE"])
+    home = env.get("XDG_CONFIG_HOME") or str(Path(env.get("HOME", "/")) / ".config")
+    return Path(home) / "pikaci" / "hosts.toml"
+
+
+def load_hosts(path: Path | None = None) -> HostsFile:
+    """What the hosts file says; nothing, if there is none.
+
+    Raises:
+        UsageError: the file can't be read, or says something else.
+    """
+    import tomllib
+
+    path = path or hosts_file()
+    try:
+        return HostsFile.model_validate(tomllib.loads(read_file(path).decode()))
+    except FileNotFoundError:
+        return HostsFile()
+    except ValidationError as error:
+        from jerichoci.plan.plan import describe
+
+        raise UsageError(f"{path}: {describe(error)}", "docs/hosts.md has its keys") from error
+    except RecursionError:
+        raise UsageError(f"{path} nests tables too deep", "correct it, or remove it") from None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path} can't be read: {why}", "correct it, or remove it") from error
+
+
+def local_site(path: Path | None = None) -> IncusSite:
+    """This machine's Incus; as it is installed, if the hosts file doesn't say.
+
+    Raises:
+        UsageError: the file can't be read, or says something else.
+    """
+    return load_hosts(path).local.incus
+
+
+def known_hosts_of_run(
+    plan_hosts: Mapping[str, HostConfig], file: HostsFile
+) -> dict[str, RemoteHost]:
+    """The hosts of a plan and of the user's file, by name; the file's keys win."""
+    merged = {
+        name: _overlaid(plan_hosts.get(name, HostConfig()), file.hosts.get(name, HostConfig()))
+        for name in sorted({*plan_hosts, *file.hosts})
+    }
+    return {name: RemoteHost(name, config) for name, config in merged.items()}
+
+
+def fitting(
+    hosts: Mapping[str, RemoteHost], placement_config: Mapping[str, Any], resources: Resources
+) -> list[RemoteHost]:
+    """The hosts that a node may run on, by its `host` or its `labels`; never none.
+
+    Raises:
+        UsageError: no host has that name or all the labels, or those that do are too small.
+    """
+    name = placement_config.get("host")
+    if name is None:
+        found = _labelled(hosts, placement_config.get("labels") or ())
+    elif name in hosts:
+        found = [hosts[name]]
+    else:
+        raise _no_such_host(name, hosts)
+    large = [host for host in found if host.config.capacity.holds(resources)]
+    if not large:
+        raise _too_small(found, resources)
+    return large
+
+
+def known_part(model: type[Setting], values: object) -> object:
+    """JSON values without the keys, at every level, that this version's `model` doesn't know."""
+    if not isinstance(values, dict):
+        return values
+    kept = {}
+    for key, field in model.model_fields.items():
+        if key in values:
+            kept[key] = values[key]
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Setting):
+                kept[key] = known_part(field.annotation, values[key])
+    return kept
+
+
+def _overlaid(lower: SettingT, upper: SettingT) -> SettingT:
+    changes = {}
+    for key in upper.model_fields_set:
+        value = getattr(upper, key)
+        changes[key] = (
+            _overlaid(getattr(lower, key), value) if isinstance(value, Setting) else value
+        )
+    return lower.with_(**changes)
+
+
+def _labelled(hosts: Mapping[str, RemoteHost], labels: Iterable[str]) -> list[RemoteHost]:
+    wanted = set(labels)
+    found = [host for host in hosts.values() if wanted <= set(host.config.labels)]
+    if found:
+        return found
+    known = sorted({label for host in hosts.values() for label in host.config.labels})
+    what = "label" if len(wanted) == 1 else "labels"
+    there = f"the known ones are {_listed(known)}" if known else "no host has any"
+    raise UsageError(
+        f"no host has the {what} {_listed(sorted(wanted))}; {there}",
+        f"give a host `labels` in {hosts_file()}, or in the catalog's `hosts`",
+    )
+
+
+def _no_such_host(name: str, hosts: Mapping[str, RemoteHost]) -> UsageError:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, hosts, n=1)
+    guess = f"did you mean `{near[0]}`? Else " if near else ""
+    table = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
+    return UsageError(
+        f"no host `{name}` is known",
+        f"{guess}add it as [hosts.{table}] to {hosts_file()}, or to the catalog's `hosts`",
+    )
+
+
+def _too_small(hosts: Iterable[RemoteHost], wanted: Resources) -> UsageError:
+    there = ", ".join(f"`{host.name}` has {host.config.capacity}" for host in hosts)
+    asked = HostCapacity(cpus=wanted.cpus, memory_mib=wanted.memory_mib)
+    return UsageError(
+        f"no host is large enough for {asked}: {there}",
+        f"ask for less in the job's `resources`, or mend the host's capacity in {hosts_file()}",
+    )
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def _here(path: str | None) -> Path | None:
+    return Path(path).expanduser() if path else None

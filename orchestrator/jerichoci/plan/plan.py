@@ -1,0 +1,290 @@
+"""plan.json: a target made concrete. Evaluated from Nix, stamped by the engine, never changed.
+
+A plan is a DAG of prepare nodes and execute nodes. It is closed: every store path a job uses is a
+prepare node, so that what runs is what was planned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from jerichoci.errors import CatalogError, RecordError
+from jerichoci.plan.hosts import HostConfig, HostName, known_part
+from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ARGUMENT_LIMIT = 128 * 1024
+"""Bytes that Linux accepts in one argument or one environment entry (MAX_ARG_STRLEN)."""
+
+COPY_BYTES = 1024
+"""What copying one output takes in a host command's text, besides the output's name."""
+TOTAL_LIMIT = 1024 * 1024
+"""Bytes of a command and its environment together; half of what Linux accepts by default, for the
+host's own variables come on top."""
+
+
+def _check_arguments(texts: Sequence[tuple[str, str]]) -> None:
+    """Refuse what the kernel would.
+
+    Raises:
+        ValueError: a text has a NUL or is too long, or all are too long together.
+    """
+    total = 0
+    for name, text in texts:
+        if "\0" in text:
+            raise ValueError(f"{name} contains a NUL")
+        size = len(text.encode("utf-8", "surrogateescape"))
+        if size >= ARGUMENT_LIMIT:
+            raise ValueError(f"{name} is longer than {ARGUMENT_LIMIT} bytes")
+        total += size
+    if total >= TOTAL_LIMIT:
+        raise ValueError(f"command and env are longer than {TOTAL_LIMIT} bytes together")
+
+
+class Image(Model):
+    """A guest image by role and alias; named, not evaluated."""
+
+    role: Id
+    alias: str
+    instance_type: Literal["container", "virtual-machine"]
+
+
+class NixBuild(Model):
+    """A derivation's output, or a store path that evaluation itself added (no `drv_path`)."""
+
+    type: Literal["nix_build"] = "nix_build"
+    installable: str
+    drv_path: str | None
+    out_path: str
+    output_name: str = "out"
+    residency: Literal["local", "remote"] = "local"
+    timeout_secs: int = Field(gt=0)
+
+
+class HostCommand(Model):
+    """A command on the placement's host, in a private workspace, and the paths it leaves there."""
+
+    type: Literal["host_command"] = "host_command"
+    command: str
+    outputs: list[str]
+    timeout_secs: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _outputs_stay_inside(self) -> HostCommand:
+        for output in self.outputs:
+            path = PurePosixPath(output)
+            if path.is_absolute() or ".." in path.parts or not path.parts:
+                raise ValueError(f"output {output!r} leaves the workspace")
+        return self
+
+    @model_validator(mode="after")
+    def _kernel_accepts_it(self) -> HostCommand:
+        # It runs quoted in a text that copies each output, named five times there beside the
+        # directory it goes to.
+        copies = "".join(5 * shlex.quote(output) for output in self.outputs)
+        room = " " * COPY_BYTES * len(self.outputs)
+        _check_arguments([("command", shlex.quote(self.command) + copies + room)])
+        return self
+
+
+class PrepareNode(Model):
+    """Something made before jobs run and shown to them read-only."""
+
+    kind: Literal["prepare"] = "prepare"
+    id: Id
+    description: str = ""
+    depends_on: list[str] = []
+    placement: str = "local"
+    placement_config: dict[str, Any] = {}
+    prepare: Annotated[NixBuild | HostCommand, Field(discriminator="type")]
+
+
+class Resources(Model):
+    """What a job needs of its host: whole CPUs and MiB of memory; null where it doesn't say."""
+
+    cpus: int | None = Field(default=None, gt=0)
+    memory_mib: int | None = Field(default=None, gt=0)
+
+
+class Retries(Model):
+    """How many more attempts a job gets after a failure of each kind."""
+
+    infrastructure: int = Field(default=0, ge=0)
+    test: int = Field(default=0, ge=0)
+
+
+class InputRef(Model):
+    """A prepared output as a job sees it; what only the job's text names has no `env`."""
+
+    node_id: Id
+    env: str | None = None
+    guest_path: str | None = None
+
+
+class Execute(Model):
+    """One command with a timeout."""
+
+    command: str
+    run_as_root: bool = False
+    timeout_secs: int = Field(gt=0)
+    writable_workspace: bool = True
+    resources: Resources = Resources()
+    env: dict[str, str] = {}
+    inputs: list[InputRef] = []
+    retries: Retries = Retries()
+
+    @model_validator(mode="after")
+    def _kernel_accepts_it(self) -> Execute:
+        texts = [("command", self.command)]
+        texts += [(f"env.{name}", f"{name}={value}") for name, value in self.env.items()]
+        _check_arguments(texts)
+        return self
+
+
+class ExecuteNode(Model):
+    """A job: a command, where it runs (`placement`) and how (`runtime`)."""
+
+    kind: Literal["execute"] = "execute"
+    id: str = Field(pattern=r"^execute-[a-z0-9][a-z0-9_-]{0,63}$")
+    job_id: Id
+    description: str = ""
+    depends_on: list[str] = []
+    placement: str = "local"
+    placement_config: dict[str, Any] = {}
+    runtime: str = "host_process"
+    runtime_config: dict[str, Any] = {}
+    execute: Execute
+
+
+Node = Annotated[PrepareNode | ExecuteNode, Field(discriminator="kind")]
+
+
+class SnapshotSpec(Model):
+    """Which of the source's files the jobs see: all but what matches `exclude`."""
+
+    exclude: list[str] = []
+
+
+def _known_part_of_host(values: object) -> object:
+    return known_part(HostConfig, values)
+
+
+PlannedHost = Annotated[HostConfig, BeforeValidator(_known_part_of_host)]
+"""A host that the catalog describes; a later version may know more of it."""
+
+
+class Plan(Model):
+    """A target made concrete."""
+
+    schema_version: Literal[1] = 1
+    run_id: RunId | None = None
+    target_id: Id
+    target_description: str = ""
+    system: str
+    created_at: Timestamp | None = None
+    preconditions: list[str] = []
+    images: list[Image] = []
+    snapshot: SnapshotSpec = SnapshotSpec()
+    hosts: dict[HostName, PlannedHost] = {}
+    nodes: list[Node]
+
+    @model_validator(mode="after")
+    def _is_a_dag(self) -> Plan:
+        by_id = {node.id: node for node in self.nodes}
+        if len(by_id) != len(self.nodes):
+            raise ValueError("two nodes have one id")
+        for node in self.nodes:
+            for needed in node.depends_on:
+                if needed not in by_id:
+                    raise ValueError(
+                        f"node {node.id} depends on {needed}, which is not in the plan"
+                    )
+        done: set[str] = set()
+        waiting = dict(by_id)
+        while waiting:
+            ready = [name for name, node in waiting.items() if done.issuperset(node.depends_on)]
+            if not ready:
+                raise ValueError(f"nodes depend on each other in a circle: {', '.join(waiting)}")
+            for name in ready:
+                done.add(name)
+                del waiting[name]
+        return self
+
+    @property
+    def prepares(self) -> list[PrepareNode]:
+        """The prepare nodes, in the plan's order."""
+        return [node for node in self.nodes if isinstance(node, PrepareNode)]
+
+    @property
+    def jobs(self) -> list[ExecuteNode]:
+        """The execute nodes, in the plan's order."""
+        return [node for node in self.nodes if isinstance(node, ExecuteNode)]
+
+    def closure(self, node_ids: set[str]) -> set[str]:
+        """The ids of `node_ids` and of all they depend on."""
+        by_id = {node.id: node for node in self.nodes}
+        found: set[str] = set()
+        stack = list(node_ids)
+        while stack:
+            name = stack.pop()
+            if name not in found:
+                found.add(name)
+                stack += by_id[name].depends_on
+        return found
+
+    def dump(self) -> dict[str, Any]:
+        """The plan as JSON values."""
+        return self.model_dump(mode="json")
+
+
+def plan_digest(plan: Plan) -> str:
+    """SHA-256 of the plan's canonical JSON without what a run stamps on it; hexadecimal."""
+    values = plan.dump()
+    del values["run_id"], values["created_at"]
+    # A plan without hosts keeps the digest that it had when plans knew none.
+    if not values["hosts"]:
+        del values["hosts"]
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def parse_plan(values: object, origin: str) -> Plan:
+    """Read a plan from JSON values; `origin` names their source in errors.
+
+    Raises:
+        RecordError: the plan is of a later schema.
+        CatalogError: it isn't a plan.
+    """
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise RecordError(
+            f"{origin} has plan schema {version}; this pikaci knows {SCHEMA_VERSION}",
+            "use the pikaci that made it, or a later one",
+        )
+    try:
+        return Plan.model_validate(values)
+    except ValidationError as error:
+        raise CatalogError(
+            f"{origin} is not a plan: {describe(error)}",
+            "the catalog's `pikaci` and this CLI differ",
+        ) from error
+
+
+def describe(error: ValidationError) -> str:
+    """The first thing pydantic found wrong, as `path: what`, and how many more there are."""
+    problems = error.errors(include_url=False, include_context=False)
+    first = problems[0]
+    path = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    text = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        text = "this key is not known"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return (f"{path}: {text}" if path else text) + more

@@ -1,0 +1,1 @@
+"""What is kept of runs: records, events, logs, and the store that reads them."""

@@ -1,0 +1,145 @@
+"""events.jsonl: the run's events in order, stamped, on disk before anybody else sees them.
+
+Sinks get each event afterwards. A sink that fails is dropped; the run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jerichoci.errors import InfrastructureError
+from jerichoci.state.clock import timestamp
+from jerichoci.state.reading import parse, read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from jerichoci.record.event import EventBase
+
+
+class Sink(Protocol):
+    """Something that is told each event as it happens."""
+
+    def emit(self, event: EventBase) -> None:
+        """Take note of one event."""
+
+
+class Journal:
+    """The one writer of a run's events."""
+
+    def __init__(self, fd: int, path: Path, run_id: str, sinks: Sequence[Sink]) -> None:
+        self._fd = fd
+        self._path = path
+        self._run_id = run_id
+        self._sinks = list(sinks)
+        self._seq = 0
+
+    def check(self) -> None:
+        """See that the file is still where it was.
+
+        Raises:
+            InfrastructureError: it was removed, most likely with all of the run.
+        """
+        if not self._path.exists():
+            directory = self._path.parent
+            what = self._path if directory.exists() else directory
+            raise InfrastructureError(
+                f"{what} was removed while the run went on",
+                "leave the directories of runs to `pikaci gc`, and run it again",
+            )
+
+    def stamp(self, event: EventBase) -> EventBase:
+        """The event as it is the next one."""
+        return event.with_(seq=self._seq, ts=timestamp(), run_id=self._run_id)
+
+    def append(self, event: EventBase) -> EventBase:
+        """Stamp an event and write it to the file, nowhere else yet.
+
+        Raises:
+            InfrastructureError: the file was removed.
+            OSError: it can't be written; the event's number stays free.
+        """
+        self.check()
+        stamped = self.stamp(event)
+        write_line(self._fd, stamped.model_dump(mode="json"))
+        self._seq += 1
+        return stamped
+
+    def tell(self, stamped: EventBase) -> None:
+        """Tell the sinks of an event that is on disk."""
+        for sink in list(self._sinks):
+            try:
+                sink.emit(stamped)
+            except Exception as error:  # noqa: BLE001 - a view of a run is never its end
+                self._sinks.remove(sink)
+                if not isinstance(error, BrokenPipeError):
+                    complain(
+                        f"a listener is told no more of the run: {error or type(error).__name__}"
+                    )
+
+    def emit(self, event: EventBase) -> None:
+        """Append an event and tell the sinks.
+
+        Raises:
+            OSError: as `append`.
+        """
+        self.tell(self.append(event))
+
+
+def complain(text: str) -> None:
+    """Say something on stderr, unless that is closed or would wait for its reader."""
+    with suppress(OSError, ValueError, AttributeError):
+        fd = sys.stderr.fileno()
+        if select.select([], [fd], [], 0)[1]:
+            line = f"pikaci: {text}".encode("utf-8", "backslashreplace").replace(b"\n", b" ")
+            os.write(fd, line[: select.PIPE_BUF - 1] + b"\n")
+
+
+@contextmanager
+def open_journal(path: Path, run_id: str, sinks: Sequence[Sink]) -> Iterator[Journal]:
+    """Open the events of a new run."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        yield Journal(fd, path, run_id, sinks)
+    finally:
+        os.close(fd)
+
+
+def write_line(fd: int, values: dict[str, object]) -> None:
+    """Append one JSON line in one write; a line cut short by a full disk is taken back."""
+    data = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
+    line = data.encode("utf-8", "surrogateescape") + b"\n"
+    end = os.fstat(fd).st_size
+    try:
+        written = os.write(fd, line)
+    except OSError:
+        os.ftruncate(fd, end)
+        raise
+    if written < len(line):
+        os.ftruncate(fd, end)
+        raise OSError(28, "No space left on device", None)
+
+
+def last_event(path: Path) -> dict[str, Any] | None:
+    """The last whole event, None if there is none; a half line after it is cut off."""
+    try:
+        data = read_file(path)
+    except FileNotFoundError:
+        return None
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        os.truncate(path, len(whole))
+    for line in reversed(whole.splitlines()):
+        try:
+            event = parse(line)
+        except ValueError:
+            continue
+        if isinstance(event.get("seq"), int):
+            return event
+    return None

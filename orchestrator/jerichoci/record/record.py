@@ -1,0 +1,219 @@
+"""run.json, status.json and prepared-outputs.json: what lasts of a run.
+
+Paths inside a record are relative to its run directory, except `source_root` and `snapshot_dir`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp
+from jerichoci.state.clock import timestamp
+from jerichoci.status import CauseCode, FailureKind, Outcome, PhaseName, Status
+
+
+class Cause(Model):
+    """Why something failed: where, a code for programs, a sentence and a hint for people."""
+
+    phase: str | None = None
+    code: CauseCode | str
+    message: str
+    hint: str | None = None
+    got_hash: str | None = None
+    """The hash that a fixed output of Nix has, where another one was specified."""
+
+
+class PhaseRecord(Model):
+    """One step of an attempt, timed in milliseconds."""
+
+    phase: PhaseName | str
+    started_at: Timestamp
+    finished_at: Timestamp | None = None
+    duration_ms: int | None = None
+    outcome: Outcome | str
+
+
+class ArtifactRecord(Model):
+    """A file that a job left: path below `artifacts/files`, size in bytes, SHA-256 in hex."""
+
+    path: str
+    bytes: int = Field(ge=0)
+    sha256: str
+
+
+class PassedOver(Model):
+    """A host that a job could have run on and did not: it could not be reached or set up."""
+
+    host: str
+    reason: str
+    at: Timestamp
+
+
+class AttemptRecord(Model):
+    """One try at a job."""
+
+    number: int = Field(ge=1)
+    host: str | None = None
+    status: Status
+    failure_kind: FailureKind | None = None
+    cause: Cause | None = None
+    host_log_path: str
+    guest_log_path: str
+    started_at: Timestamp
+    finished_at: Timestamp | None = None
+    exit_code: int | None = None
+    notes: list[str] = []
+    phases: list[PhaseRecord] = []
+    execution: dict[str, Any] = {}
+    artifacts: list[ArtifactRecord] = []
+
+
+class JobRecord(Model):
+    """A job and all its attempts; `status.json`. What is loose on it is the last attempt's."""
+
+    schema_version: int = SCHEMA_VERSION
+    id: Id
+    description: str = ""
+    status: Status
+    failure_kind: FailureKind | None = None
+    cause: Cause | None = None
+    placement: str
+    runtime: str
+    host: str | None = None
+    passed_over: list[PassedOver] = []
+    plan_node_id: str
+    attempt: int = 0
+    attempts: list[AttemptRecord] = []
+    timeout_secs: int
+    host_log_path: str | None = None
+    guest_log_path: str | None = None
+    started_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
+    exit_code: int | None = None
+    message: str | None = None
+    notes: list[str] = []
+    phases: list[PhaseRecord] = []
+    execution: dict[str, Any] = {}
+    artifacts: list[ArtifactRecord] = []
+
+    def cut_short(self, status: Status, kind: FailureKind | None, cause: Cause) -> JobRecord:
+        """The job as it ends when its last attempt could not be brought to its own end."""
+        end: dict[str, Any] = {"status": status, "failure_kind": kind, "cause": cause}
+        end["finished_at"] = timestamp()
+        rows = [row.with_(**end) if row.status is Status.RUNNING else row for row in self.attempts]
+        return self.with_(**end, attempts=rows, message=cause.message)
+
+    def after(self, attempt: AttemptRecord) -> JobRecord:
+        """The job with `attempt` as its last one; an earlier record of that attempt is replaced."""
+        earlier = [row for row in self.attempts if row.number != attempt.number]
+        return self.with_(
+            attempt=attempt.number,
+            attempts=[*earlier, attempt],
+            status=attempt.status,
+            failure_kind=attempt.failure_kind,
+            cause=attempt.cause,
+            host_log_path=attempt.host_log_path,
+            guest_log_path=attempt.guest_log_path,
+            exit_code=attempt.exit_code,
+            notes=attempt.notes,
+            phases=attempt.phases,
+            execution=attempt.execution,
+            artifacts=attempt.artifacts,
+        )
+
+
+class PrepareTiming(Model):
+    """When a prepare node was made and how long it took; `cached` if it was there already."""
+
+    node_id: Id
+    started_at: Timestamp
+    finished_at: Timestamp | None = None
+    duration_ms: int | None = None
+    cached: bool = False
+    outcome: Outcome | str = Outcome.STARTED
+
+
+class Tool(Model):
+    """What ran the run."""
+
+    version: str
+    nix_version: str | None = None
+
+
+class RunRecord(Model):
+    """One execution of a plan; `run.json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: RunId
+    status: Status
+    failure_kind: FailureKind | None = None
+    cause: Cause | None = None
+    rerun_of: RunId | None = None
+    target_id: Id
+    target_description: str = ""
+    partial: bool = Field(default=False, description="whether jobs were left out: `--job`")
+    system: str
+    source_root: str | None = None
+    source_rev: str | None = None
+    source_tree: str | None = Field(
+        default=None, description="tree the flake was evaluated at; snapshot_id before exclusion"
+    )
+    snapshot_dir: str | None = None
+    snapshot_id: str | None = None
+    flake_dir: str | None = Field(default=None, description="where in the tree flake.nix lies")
+    git_head: str | None = None
+    git_dirty: bool | None = None
+    created_at: Timestamp
+    finished_at: Timestamp | None = None
+    plan_path: str = "plan.json"
+    plan_digest: str
+    prepared_outputs_path: str = "prepared-outputs.json"
+    changed_files: list[str] = []
+    filters: list[str] = []
+    message: str | None = None
+    prepare_timings: list[PrepareTiming] = []
+    jobs: list[JobRecord] = []
+    tool: Tool
+    problems: list[str] = Field(default=[], description="what a reader had to leave out")
+
+
+class PreparedPlace(Model):
+    """A prepare node's result on one host: where it is there, and how it came.
+
+    `how` is `valid` if it was there already, `built` or `copied`, or `command` for what a host
+    command left; null if it failed. `bytes_moved` is what went over the connection for it.
+    `gc_root` is relative to the run directory on the orchestrator's own host, absolute elsewhere.
+    """
+
+    host: str
+    outcome: Outcome | str
+    how: str | None = None
+    bytes_moved: int = 0
+    path: str | None = None
+    gc_root: str | None = None
+    cause: Cause | None = None
+
+
+class PreparedOutput(Model):
+    """A prepare node's result on the host that made it: `path` is null if it failed."""
+
+    node_id: Id
+    type: str
+    outcome: Outcome | str
+    cached: bool = False
+    path: str | None = None
+    drv_path: str | None = None
+    gc_root: str | None = None
+    cause: Cause | None = None
+    places: list[PreparedPlace] = []
+
+
+class PreparedOutputs(Model):
+    """`prepared-outputs.json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: RunId
+    outputs: list[PreparedOutput] = []
+    problems: list[str] = Field(default=[], description="what a reader had to leave out")

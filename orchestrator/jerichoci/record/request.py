@@ -1,0 +1,106 @@
+"""What the engine is asked to do, and the record a run begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from jerichoci.nix.command import NixOptions
+from jerichoci.plan.plan import Plan, plan_digest
+from jerichoci.record.record import Cause, JobRecord, RunRecord, Tool
+from jerichoci.state.clock import timestamp
+from jerichoci.status import CauseCode, KeepPolicy, Status
+
+if TYPE_CHECKING:
+    from jerichoci.plan.plan import ExecuteNode
+    from jerichoci.state.layout import StateLayout
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a run's files come from."""
+
+    tree: str
+    snapshot_id: str
+    root: str | None = None
+    rev: str | None = None
+    flake_dir: str | None = None
+    git_head: str | None = None
+    git_dirty: bool | None = None
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What to run and how."""
+
+    plan: Plan
+    source: Source
+    tool: Tool
+    run_id: str | None = None
+    jobs: frozenset[str] | None = None
+    """The jobs asked for, with all they need; None means all."""
+    max_jobs: int | None = None
+    fail_fast: bool = False
+    keep: KeepPolicy = KeepPolicy.NEVER
+    wait_removal: bool = False
+    """Whether the run is over only when the guests it made are gone."""
+    rerun_of: str | None = None
+    changed_files: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()
+    skip_reason: str | None = None
+    nix: NixOptions = field(default_factory=NixOptions)
+
+    def selected(self) -> set[str]:
+        """The ids of the nodes that are to run: the jobs asked for, and all they need."""
+        asked = {
+            node.id for node in self.plan.jobs if self.jobs is None or node.job_id in self.jobs
+        }
+        return self.plan.closure(asked)
+
+
+def first_record(state: StateLayout, request: RunRequest, plan: Plan) -> RunRecord:
+    """The record of a run that has just begun; `plan` is stamped with its id and time."""
+    source, selected = request.source, request.selected()
+    return RunRecord(
+        run_id=plan.run_id or "",
+        status=Status.RUNNING,
+        rerun_of=request.rerun_of,
+        target_id=plan.target_id,
+        target_description=plan.target_description,
+        partial=not request.skip_reason and any(node.id not in selected for node in plan.jobs),
+        system=plan.system,
+        source_root=source.root,
+        source_rev=source.rev,
+        source_tree=source.tree,
+        snapshot_dir=str(state.snapshots / source.snapshot_id),
+        snapshot_id=source.snapshot_id,
+        flake_dir=source.flake_dir,
+        git_head=source.git_head,
+        git_dirty=source.git_dirty,
+        created_at=plan.created_at or "",
+        plan_digest=plan_digest(plan),
+        changed_files=list(request.changed_files),
+        filters=list(request.filters),
+        jobs=[_first_job_record(node) for node in plan.jobs],
+        tool=request.tool,
+    )
+
+
+def _first_job_record(node: ExecuteNode) -> JobRecord:
+    return JobRecord(
+        id=node.job_id,
+        description=node.description,
+        status=Status.RUNNING,
+        placement=node.placement,
+        runtime=node.runtime,
+        plan_node_id=node.id,
+        timeout_secs=node.execute.timeout_secs,
+    )
+
+
+def skipped_record(record: RunRecord, reason: str) -> RunRecord:
+    """The terminal record of a run that filters skip."""
+    cause = Cause(code=CauseCode.FILTERED, message=reason)
+    jobs = [job.with_(status=Status.SKIPPED, cause=cause, message=reason) for job in record.jobs]
+    end = {"status": Status.SKIPPED, "cause": cause, "message": reason}
+    return record.with_(**end, finished_at=timestamp(), jobs=jobs)

@@ -1,0 +1,208 @@
+"""The directory of a run while it is written: owner lock, reserve, records, journal.
+
+A run directory gets its name when its lock is held and its first records are in it. From then on
+whatever happens ends in a terminal run.json: `finish` frees the reserve first, so that a full disk
+has room for it. Until then run.json stays as it was: what changes is a job's status.json.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.machine.workspace import remove_tree
+from jerichoci.record import order
+from jerichoci.record.event import EventBase, RunFinished, RunStarted
+from jerichoci.record.journal import Journal, Sink, open_journal
+from jerichoci.record.record import Cause, JobRecord, PreparedOutput, PreparedOutputs, RunRecord
+from jerichoci.state import atomic
+from jerichoci.state.layout import UNBORN_SUFFIX, RunLayout, StateLayout, make_private
+from jerichoci.state.owner import holding_names, owning
+from jerichoci.state.removal import remove_unowned
+from jerichoci.status import CauseCode, FailureKind, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from jerichoci.plan.plan import Plan
+
+RESERVE_BYTES = 64 * 1024
+"""The least that is kept for the terminal run.json, status.json and event of a run."""
+ATTEMPT_BYTES = 4 * 1024
+"""One attempt in a record: its phases, a cause with a long message."""
+MOST_RETRIES = 32
+"""More are allowed; nobody reserves a disk for them."""
+TIMING_BYTES = 512
+"""One prepare node in a record."""
+BLOCK_BYTES = 4 * 1024
+"""What the smallest file takes."""
+TERMINAL_WRITES = 3
+"""A job's record is in the last event, in its status.json and in run.json."""
+
+
+class RunWriter:
+    """The only writer of a run's records."""
+
+    def __init__(self, layout: RunLayout, record: RunRecord, journal: Journal) -> None:
+        self.layout = layout
+        self.record = record
+        self._journal = journal
+        self._written: dict[str, JobRecord] = {}
+        """Each job as its status.json has it."""
+
+    def emit(self, event: EventBase) -> None:
+        """Append an event to the journal."""
+        self._journal.emit(event)
+
+    def check(self) -> None:
+        """See that the run's directory is still there.
+
+        Raises:
+            InfrastructureError: it was removed.
+        """
+        self._journal.check()
+
+    def update(self, **changes: Any) -> None:  # noqa: ANN401 - fields of the record
+        """Change the run's record, which is written when the run is over."""
+        self.record = self.record.with_(**changes)
+
+    def job(self, job_id: str) -> JobRecord:
+        """The job's record as it stands."""
+        return next(job for job in self.record.jobs if job.id == job_id)
+
+    def update_job(self, job: JobRecord) -> None:
+        """Put a job's record in place of its former one, and write its status.json."""
+        self._write_status(job)
+        self.update(jobs=[job if row.id == job.id else row for row in self.record.jobs])
+
+    def write_outputs(self, outputs: Sequence[PreparedOutput]) -> None:
+        """Write prepared-outputs.json."""
+        record = PreparedOutputs(run_id=self.record.run_id, outputs=list(outputs))
+        atomic.write_json(self.layout.prepared_outputs, record.model_dump(mode="json"))
+
+    def finish(self, record: RunRecord) -> None:
+        """Write the terminal record: event, status.json files, run.json; then tell the sinks.
+
+        Of a run whose directory was removed only the sinks are told.
+
+        Raises:
+            OSError: there isn't even room for event and run.json.
+        """
+        try:
+            self.check()
+        except InfrastructureError as error:
+            self._finish_removed(record, error)
+            return
+        self.layout.free_reserve()
+        self.record = record
+        event = self._journal.append(RunFinished(run=record))
+        # run.json is the last to say that the run is over, but the first to have its room.
+        whole = self.layout.record.with_name(f"{self.layout.record.name}{atomic.TEMP_MARK}end")
+        atomic.write_json(whole, record.model_dump(mode="json"))
+        for job in record.jobs:
+            if self._written.get(job.id) is not job:
+                with suppress(OSError, InfrastructureError):
+                    self._write_status(job)
+        whole.rename(self.layout.record)
+        self.layout.reserve.unlink(missing_ok=True)
+        self._journal.tell(event)
+
+    def _finish_removed(self, record: RunRecord, error: InfrastructureError) -> None:
+        cause = Cause(code=CauseCode.RECORD_REMOVED, message=error.message, hint=error.hint)
+        end = {"status": Status.FAILED, "failure_kind": FailureKind.INFRASTRUCTURE, "cause": cause}
+        self.record = record.with_(**end, message=error.message)
+        if self.layout.record.exists():
+            atomic.write_json(self.layout.record, self.record.model_dump(mode="json"))
+            self.layout.reserve.unlink(missing_ok=True)
+        self._journal.tell(self._journal.stamp(RunFinished(run=self.record)))
+
+    def _write_status(self, job: JobRecord) -> None:
+        path = self.layout.status(job.id)
+        self.check()
+        make_private(path.parent)
+        atomic.write_json(path, job.model_dump(mode="json"))
+        self._written[job.id] = job
+
+
+@contextmanager
+def open_run(
+    state: StateLayout, record: RunRecord, plan: Plan, sinks: Sequence[Sink]
+) -> Iterator[RunWriter]:
+    """Create a run's directory and hold its owner lock.
+
+    Raises:
+        UsageError: the run id is taken.
+        InfrastructureError: the disk is full.
+    """
+    layout = state.run(record.run_id)
+    with ExitStack() as owned:
+        _give_birth(state, layout, record, plan, owned)
+        with open_journal(layout.events, record.run_id, sinks) as journal:
+            writer = RunWriter(layout, record, journal)
+            journal.emit(RunStarted(run=record))
+            yield writer
+
+
+def _give_birth(
+    state: StateLayout, layout: RunLayout, record: RunRecord, plan: Plan, owned: ExitStack
+) -> None:
+    """Make the directory under another name and give it its own; `owned` holds its lock."""
+    unborn = RunLayout(layout.root.with_name(layout.run_id + UNBORN_SUFFIX))
+    if layout.root.exists():
+        raise _taken(record.run_id)
+    if unborn.root.exists():
+        # Most likely left by a process that died; if not, it is in use and stays.
+        remove_unowned(state, unborn.root)
+    if not state.order.exists():
+        with suppress(OSError):
+            order.renew(state)
+    with holding_names(state, shared=True):
+        try:
+            unborn.root.mkdir(mode=0o700)
+        except FileExistsError:
+            raise UsageError(
+                f"run {record.run_id} is being started by somebody else", "give another --run-id"
+            ) from None
+        owned.enter_context(owning(unborn.root))
+        try:
+            _write_first_records(unborn, record, plan)
+            order.append(state, record.run_id)
+            unborn.root.rename(layout.root)
+        except OSError as error:
+            remove_tree(unborn.root)
+            if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise _taken(record.run_id) from None
+            raise InfrastructureError(
+                f"the run can't be recorded in {layout.root}: {error.strerror}",
+                "make room or give another state root with --state-root",
+            ) from error
+
+
+def _taken(run_id: str) -> UsageError:
+    return UsageError(f"run {run_id} exists already", "leave --run-id out, or give another")
+
+
+def _write_first_records(run: RunLayout, record: RunRecord, plan: Plan) -> None:
+    with run.reserve.open("xb", buffering=0) as reserve:
+        size = _reserve_bytes(record, plan)
+        if reserve.write(bytes(size)) < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for directory in (run.gcroots, run.scratch, run.root / "jobs"):
+        directory.mkdir(mode=0o700)
+    atomic.write_json(run.plan, plan.dump())
+    atomic.write_json(run.record, record.model_dump(mode="json"))
+
+
+def _reserve_bytes(record: RunRecord, plan: Plan) -> int:
+    """What the terminal record of a run can take if every job makes all its attempts."""
+    text = json.dumps(record.model_dump(mode="json"), indent=1)
+    retries = [node.execute.retries for node in plan.jobs]
+    # The first attempt, and the last once more: it is what is loose on a job.
+    rows = sum(2 + min(MOST_RETRIES, more.infrastructure + more.test) for more in retries)
+    growth = ATTEMPT_BYTES * rows + TIMING_BYTES * len(plan.prepares)
+    files = 2 * BLOCK_BYTES * len(plan.jobs)
+    return RESERVE_BYTES + TERMINAL_WRITES * (len(text) + growth) + files

@@ -1,0 +1,318 @@
+"""Reading what runs left: the same files for the CLI, the forge and tests.
+
+Nothing here writes, except that a run whose owner died is closed where that is allowed
+(`jerichoci.cleanup.dead_runs`). A record that can't be read degrades that run, never the list.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jerichoci.errors import RecordError, UsageError
+from jerichoci.record.order import newest
+from jerichoci.record.summary import RunSummary, read_summary
+from jerichoci.state.ids import check_run_id_prefix, is_id, is_run_id
+from jerichoci.state.layout import RunLayout, StateLayout
+from jerichoci.state.log_file import LogChunk, LogMetadata, log_metadata, read_log
+from jerichoci.state.owner import is_owned
+from jerichoci.state.reading import MOST_BYTES, parse, prepare_timings, read_object, read_run
+from jerichoci.status import LogKind, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pydantic import BaseModel
+
+    from jerichoci.plan.plan import Plan
+    from jerichoci.record.record import PreparedOutputs, RunRecord
+
+    ModelT = TypeVar("ModelT", bound=BaseModel)
+
+LATEST = "latest"
+FOLLOW_INTERVAL_SECS = 0.1
+"""How often a follower looks for more: below what a person notices, above what a machine does."""
+CHUNK_BYTES = 32 * 1024 * 1024
+"""How much of the events a follower takes at a time."""
+OWNER_DIED = "the process that ran it died"
+
+
+class RunStore:
+    """The runs of one state root."""
+
+    def __init__(self, state_root: Path | str) -> None:
+        self.layout = StateLayout(Path(state_root))
+
+    def run_ids(self, limit: int | None = None) -> list[str]:
+        """Ids of the runs that were made last, the newest first; all, if `limit` is None."""
+        try:
+            names = [name for name in os.listdir(self.layout.runs) if is_run_id(name)]  # noqa: PTH208 - Path.iterdir makes 50,000 objects
+        except FileNotFoundError:
+            return []
+        return newest(self.layout, names, limit)
+
+    def resolve(self, prefix: str) -> str:
+        """The run id that `prefix` stands for: a unique beginning, or `latest`.
+
+        Raises:
+            UsageError: there is none, or more than one.
+        """
+        if prefix == LATEST:
+            last = self.run_ids(limit=1)
+            if not last:
+                raise UsageError("there is no run yet", "start one with `pikaci run TARGET`")
+            return last[0]
+        check_run_id_prefix(prefix)
+        if is_run_id(prefix) and self.layout.run(prefix).root.is_dir():
+            return prefix
+        found = [name for name in self.run_ids() if name.startswith(prefix)]
+        if not found:
+            raise UsageError(
+                f"no run starts with {prefix!r} in {self.layout.root}", "`pikaci list` shows them"
+            )
+        if len(found) > 1:
+            some = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")  # noqa: PLR2004 - three examples
+            raise UsageError(f"{len(found)} runs start with {prefix!r}: {some}", "give more of it")
+        return found[0]
+
+    def run(self, run_id: str) -> RunLayout:
+        """The files of an existing run.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+        layout = self.layout.run(run_id)
+        if not layout.root.is_dir():
+            raise UsageError(f"there is no run {run_id} in {self.layout.root}", "`pikaci list`")
+        return layout
+
+    def list_runs(self, limit: int | None = None) -> list[RunSummary]:
+        """The newest runs, each as it stands; those whose owner died are closed or shown so."""
+        return [self.summary(run_id) for run_id in self.run_ids(limit)]
+
+    def summary(self, run_id: str) -> RunSummary:
+        """A run as `list` shows it."""
+        layout = self.layout.run(run_id)
+        summary = read_summary(layout)
+        if summary.is_terminal or summary.unreadable or is_owned(layout.root):
+            return summary
+        # The owner may have ended the run between the two looks.
+        summary = read_summary(layout)
+        if summary.is_terminal or summary.unreadable:
+            return summary
+        if not os.access(layout.root, os.W_OK):
+            return summary.as_dead(OWNER_DIED)
+        from jerichoci.cleanup.dead_runs import close_dead_run
+
+        close_dead_run(layout)
+        summary = read_summary(layout)
+        if summary.is_terminal or summary.unreadable or is_owned(layout.root):
+            return summary
+        return summary.as_dead(OWNER_DIED)
+
+    def record_values(self, run_id: str) -> dict[str, Any]:
+        """run.json as JSON values, the run closed first if its owner died.
+
+        Raises:
+            RecordError: it can't be read.
+        """
+        self.summary(run_id)
+        run = self.run(run_id)
+        values = _read(run.record, lambda: read_run(run))
+        if values.get("status") == Status.RUNNING:
+            values["prepare_timings"] = prepare_timings(run)
+        return values
+
+    def load_run_record(self, run_id: str) -> RunRecord:
+        """The run's record.
+
+        Raises:
+            RecordError: it can't be read.
+        """
+        from jerichoci.record.record import RunRecord
+
+        return load_model(RunRecord, self.record_values(run_id), self.run(run_id).record)
+
+    def load_plan(self, run_id: str) -> Plan:
+        """The plan that the run ran.
+
+        Raises:
+            RecordError: it can't be read or is of a later schema.
+        """
+        from jerichoci.plan.plan import parse_plan
+
+        path = self.run(run_id).plan
+        return parse_plan(read_json(path), str(path))
+
+    def load_prepared_outputs(self, run_id: str) -> PreparedOutputs:
+        """What the run prepared.
+
+        Raises:
+            RecordError: it can't be read.
+        """
+        from jerichoci.record.record import PreparedOutputs
+
+        path = self.run(run_id).prepared_outputs
+        if not path.exists():
+            return PreparedOutputs(run_id=run_id)
+        return load_model(PreparedOutputs, read_json(path), path)
+
+    def load_run_bundle(self, run_id: str) -> dict[str, Any]:
+        """Record, plan, prepared outputs and logs' metadata as JSON values.
+
+        A part that can't be read is null, and `problems` says why.
+        """
+        problems: list[str] = []
+
+        def part(load: Any) -> Any:  # noqa: ANN401 - each part has its own type
+            try:
+                return load()
+            except (RecordError, OSError) as error:
+                problems.append(str(error))
+                return None
+
+        layout = self.run(run_id)
+        return {
+            "run": part(lambda: self.record_values(run_id)),
+            "plan": part(lambda: read_json(layout.plan)),
+            "prepared_outputs": part(
+                lambda: self.load_prepared_outputs(run_id).model_dump(mode="json")
+            ),
+            "logs": part(
+                lambda: [
+                    {**vars(row), "path": layout.relative(row.path)}
+                    for row in self.load_logs_metadata(run_id)
+                ]
+            ),
+            "problems": problems,
+        }
+
+    def job_ids(self, run_id: str) -> list[str]:
+        """The jobs of a run, or those that have a directory where its record can't be read."""
+        summary = self.summary(run_id)
+        if not summary.unreadable:
+            return [job.id for job in summary.jobs if is_id(job.id)]
+        found = self.run(run_id).root.glob("jobs/*/attempts")
+        return sorted(path.parent.name for path in found if is_id(path.parent.name))
+
+    def log_path(self, run_id: str, job_id: str, kind: LogKind, attempt: int | None = None) -> Path:
+        """Where a job's log is, of the last attempt if `attempt` is None; it need not exist."""
+        layout = self.run(run_id)
+        if attempt is None:
+            attempts = layout.job(job_id) / "attempts"
+            try:
+                names = [entry.name for entry in attempts.iterdir()]
+                numbers = [int(name) for name in names if name.isascii() and name.isdigit()]
+            except OSError:
+                numbers = []
+            attempt = max(numbers, default=1)
+        return layout.attempt(job_id, attempt) / f"{kind.value}.log"
+
+    def load_logs(
+        self, run_id: str, job_id: str, kind: LogKind, offset: int = 0, limit: int | None = None
+    ) -> LogChunk:
+        """Bytes of a job's log from `offset`; BOTH is the host's log and then the guest's."""
+        if kind is not LogKind.BOTH:
+            return read_log(self.log_path(run_id, job_id, kind), offset, limit)
+        host = self.log_path(run_id, job_id, LogKind.HOST)
+        size = host.stat().st_size if host.exists() else 0
+        first = read_log(host, offset, limit).data
+        left = None if limit is None else limit - len(first)
+        second = b""
+        if left is None or left > 0:
+            guest = self.log_path(run_id, job_id, LogKind.GUEST)
+            second = read_log(guest, max(0, offset - size), left).data
+        data = first + second
+        return LogChunk(data=data, offset=offset, next_offset=offset + len(data))
+
+    def load_logs_metadata(self, run_id: str) -> list[LogMetadata]:
+        """Path, existence and size of both logs of every job."""
+        return [
+            log_metadata(job_id, kind.value, self.log_path(run_id, job_id, kind))
+            for job_id in self.job_ids(run_id)
+            for kind in (LogKind.HOST, LogKind.GUEST)
+        ]
+
+    def follow_events(self, run_id: str) -> Iterator[dict[str, Any]]:
+        """The run's events from the first, waiting for more until `run_finished`.
+
+        They end, too, where nobody writes any more: the run died, or was removed.
+
+        Raises:
+            RecordError: they can't be read.
+        """
+        path = self.run(run_id).events
+        offset, rest = 0, b""
+        while True:
+            over = self.is_over(run_id)
+            try:
+                chunk = read_log(path, offset, CHUNK_BYTES)
+            except OSError as error:
+                raise RecordError(f"{path} can't be read: {error.strerror}") from error
+            offset = chunk.next_offset
+            if len(rest) > MOST_BYTES:
+                raise RecordError(f"{path} has a line of more than {MOST_BYTES} bytes")
+            *lines, rest = (rest + chunk.data).split(b"\n")
+            for line in lines:
+                try:
+                    event = parse(line)
+                except ValueError:
+                    continue
+                yield event
+                if event.get("event") == "run_finished":
+                    return
+            if over and not chunk.data:
+                return
+            time.sleep(FOLLOW_INTERVAL_SECS)
+
+    def is_over(self, run_id: str) -> bool:
+        """Whether nobody will write any more of a run; costs little while it goes on."""
+        if is_owned(self.layout.run(run_id).root):
+            return False
+        summary = self.summary(run_id)
+        return summary.is_terminal or summary.unreadable is not None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a record's JSON values.
+
+    Raises:
+        RecordError: it isn't there or isn't a JSON object.
+    """
+    return _read(path, lambda: read_object(path))
+
+
+def _read(path: Path, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return read()
+    except OSError as error:
+        raise RecordError(f"{path} can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise RecordError(f"{path} is not JSON: {error}", "the record is damaged") from error
+
+
+def load_model(model: type[ModelT], values: dict[str, Any], path: Path) -> ModelT:
+    """Validate JSON values; a field that may be missing and is wrong counts as missing.
+
+    What was passed over is named in the model's `problems`, if it has that field.
+
+    Raises:
+        RecordError: what is wrong can't be left out.
+    """
+    from pydantic import ValidationError
+
+    from jerichoci.plan.plan import describe
+
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        wrong = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
+        fields = model.model_fields
+        if any(name not in fields or fields[name].is_required() for name in wrong):
+            raise RecordError(f"{path} is not a record: {describe(error)}") from error
+        rest = {key: value for key, value in values.items() if key not in wrong}
+        if "problems" in fields:
+            rest["problems"] = [f"{name} is damaged and left out" for name in sorted(wrong)]
+        return model.model_validate(rest)

@@ -1,0 +1,206 @@
+"""Attaching to a session's agent: it is started if it isn't there, then bytes go to and fro.
+
+The agent is a process of its own that nobody's hanging up ends; this one lives as long as the
+connection it serves. Imports little: it runs anew with each connection.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SOCKET = "socket"
+LISTENING = b"listening"
+CHUNK_BYTES = 256 * 1024
+START_SECS = 60.0
+"""For an agent to listen: it imports some files, perhaps from a slow disk."""
+LAST_SECS = 5.0
+"""For what an agent said last to go out."""
+GONE = select.POLLERR | select.POLLHUP
+LOCK = "lock"
+"""Held by an agent as long as it lives."""
+
+
+def attach(work: str, told: dict[str, Any], say: Callable[..., None]) -> None:
+    """Relay stdin and stdout to the agent of the session `told["session"]` below `work`."""
+    directory = os.path.join(work, "sessions", told["session"])
+    if told["resume"]:
+        link = _connected(directory)
+        if link is None:
+            say(gone=True, died=_has_died(directory), boot_id=boot_id())
+            return
+    else:
+        if _is_left():
+            # Whoever asked waits no longer: the login took too long.
+            return
+        os.makedirs(directory, 0o700, exist_ok=True)
+        link = _connected(directory)
+        if link is None:
+            _start(work, directory, told)
+            link = _connected(directory)
+        if link is None:
+            say(fault={"what": "agent", "path": directory, "message": _last_words(directory)})
+            return
+    say(attached=True)
+    _relay(link)
+
+
+def boot_id() -> str | None:
+    """What is another one after each boot; None where the kernel has no such thing."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def _connected(directory: str) -> socket.socket | None:
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # A socket's path has 107 bytes at most.
+        os.chdir(directory)
+        link.connect(SOCKET)
+    except OSError:
+        link.close()
+        return None
+    return link
+
+
+def _is_left() -> bool:
+    """Whether nobody reads any more what is said here."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(events & GONE for _, events in poll.poll(0))
+
+
+def _has_died(directory: str) -> bool:
+    """Whether an agent that is gone didn't end in order, which takes its directory along."""
+    import fcntl
+
+    try:
+        lock = os.open(os.path.join(directory, LOCK), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(lock)
+
+
+def _start(work: str, directory: str, told: dict[str, Any]) -> None:
+    """Start an agent that belongs to nobody, and wait until it listens."""
+    source, sink = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(source)
+            os.setsid()
+            if os.fork() == 0:
+                _become_agent(work, directory, told, sink)
+        finally:
+            os._exit(0)
+    os.close(sink)
+    os.waitpid(child, 0)
+    ready, _, _ = select.select([source], [], [], START_SECS)
+    if ready:
+        os.read(source, len(LISTENING))
+    os.close(source)
+
+
+def _become_agent(work: str, directory: str, told: dict[str, Any], sink: int) -> None:
+    os.chdir(directory)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream, fd in ((0, nothing), (1, log), (2, log)):
+        os.dup2(fd, stream)
+    os.closerange(3, sink)
+    os.closerange(sink + 1, 1024)
+    os.set_inheritable(sink, False)  # noqa: FBT003 - that is its signature
+    from jerichoci.remote.agent.server import serve
+
+    serve(work, directory, told, sink)
+
+
+def _last_words(directory: str) -> str:
+    with suppress(OSError), open(os.path.join(directory, "log"), "rb") as file:
+        lines = file.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
+    return "it said nothing"
+
+
+class _Way:
+    """Bytes on their way from one descriptor to another; neither of them blocks."""
+
+    def __init__(self, source: int, sink: int) -> None:
+        self._source = source
+        self._sink = sink
+        self._held = memoryview(b"")
+
+    def waits_for(self) -> tuple[int, int]:
+        """The descriptor that has to be ready next, and for what."""
+        return (self._sink, select.POLLOUT) if self._held else (self._source, select.POLLIN)
+
+    def go_on(self) -> bool:
+        """Pass on what can be passed on just now; False at the end.
+
+        Raises:
+            OSError: the other end is gone.
+        """
+        with suppress(BlockingIOError):
+            if not self._held:
+                self._held = memoryview(os.read(self._source, CHUNK_BYTES))
+                if not self._held:
+                    return False
+            self._held = self._held[os.write(self._sink, self._held) :]
+        return True
+
+
+def _relay(link: socket.socket) -> None:
+    """Pass bytes on until either end is gone.
+
+    An agent hangs up when another relay has taken this one's place, whose stdout may be stuck then.
+    """
+    agent = link.fileno()
+    for fd in (0, 1, agent):
+        os.set_blocking(fd, False)
+    ways = [down := _Way(agent, 1), up := _Way(0, agent)]
+    end: float | None = None
+    with suppress(OSError):
+        while end is None or time.monotonic() < end:
+            # Whether it is gone is told of whoever is named here.
+            seen = _ready(ways, (1,) if end else (1, agent), end)
+            if seen.get(1, 0) & GONE:
+                break
+            if end is None and seen.get(agent, 0) & GONE:
+                end = time.monotonic() + LAST_SECS
+            if not down.go_on():
+                break
+            try:
+                if up in ways and not up.go_on():
+                    break
+            except OSError:
+                ways.remove(up)
+    os._exit(0)
+
+
+def _ready(ways: list[_Way], known: tuple[int, ...], end: float | None) -> dict[int, int]:
+    """Wait until something can go on; what is known of descriptors then."""
+    wanted = dict.fromkeys(known, 0)
+    for way in ways:
+        fd, event = way.waits_for()
+        wanted[fd] = wanted.get(fd, 0) | event
+    poll = select.poll()
+    for fd, events in wanted.items():
+        poll.register(fd, events)
+    return dict(poll.poll(None if end is None else LAST_SECS * 1000))

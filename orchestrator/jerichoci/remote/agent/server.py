@@ -1,0 +1,255 @@
+"""The agent of one session: does what it is asked to, whether or not anybody listens just now.
+
+- Each request has a number. What becomes of it is kept until the orchestrator says that it got it,
+  so a connection that breaks loses nothing and nothing is done twice.
+- One connection at a time: a new one takes the place of the old, which may not know yet that it is
+  dead.
+- An agent that has heard nothing for `limit_secs` ends, and with it all that it holds: processes,
+  locks, the directories of runs. So does one that nobody greets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.errors import InfrastructureError
+from jerichoci.machine.signals import catching_ignored
+from jerichoci.remote.agent.fault import told as told_of
+from jerichoci.remote.agent.frame import FrameError, pack, unpack
+from jerichoci.remote.agent.host_gc import using
+from jerichoci.remote.agent.operation import Call
+from jerichoci.remote.agent.relay import LISTENING, LOCK, SOCKET
+from jerichoci.remote.agent.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOOK_SECS = 1.0
+"""Between two looks whether anybody was heard."""
+END_SECS = 60.0
+"""For everything to be let go of, at the end."""
+GREETING_SECS = 90.0
+"""For the first orchestrator to say hello; one that could not will not come back to this agent."""
+CREDENTIALS = struct.Struct("3i")
+
+
+@dataclass
+class _Request:
+    """A request, what it said on the way, and its answer."""
+
+    task: asyncio.Task[None] | None = None
+    said: deque[bytes] = field(default_factory=deque)
+    heard: int = 0
+    """How much of what it said was heard, and is kept no longer."""
+    answer: bytes | None = None
+
+    def hear(self, count: int) -> None:
+        """Forget the first `count` of all that it said."""
+        while self.heard < count and self.said:
+            self.said.popleft()
+            self.heard += 1
+
+
+class Server:
+    """The session in `directory`, for work below `work`."""
+
+    def __init__(self, work: Path, directory: Path, told: Mapping[str, Any]) -> None:
+        self._directory = directory
+        self._limit_secs = float(told["limit_secs"])
+        self._service = Service(work, told)
+        self._requests: dict[int, _Request] = {}
+        self._link: asyncio.StreamWriter | None = None
+        self._heard = time.monotonic()
+        self._is_greeted = False
+        self._ended = asyncio.Event()
+
+    async def run(self, sink: int) -> None:
+        """Serve until told to end, or nobody was heard for too long; `sink` is told when it can."""
+        os.chdir(self._directory)
+        server = await asyncio.start_unix_server(self._attached, SOCKET)
+        Path(SOCKET).chmod(0o600)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ended.set)
+        os.write(sink, LISTENING)
+        os.close(sink)
+        try:
+            while not self._ended.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_SECS):
+                        await self._ended.wait()
+                if time.monotonic() - self._heard > self._patience_secs:
+                    break
+        finally:
+            server.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(END_SECS):
+                    await self._let_go()
+            if self._link is not None and not self._ended.is_set():
+                _hang_up(self._link)
+            elif self._link is not None:
+                self._link.close()
+
+    @property
+    def _patience_secs(self) -> float:
+        return self._limit_secs if self._is_greeted else min(self._limit_secs, GREETING_SECS)
+
+    async def _let_go(self) -> None:
+        tasks = [request.task for request in self._requests.values() if request.task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._service.close()
+
+    async def _attached(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            hello, _ = await unpack(reader)
+            if hello.get("end"):
+                self._ended.set()
+                return
+            waiting = {int(number): int(seen) for number, seen in hello["waiting"].items()}
+            if self._link is not None:
+                _hang_up(self._link)
+            self._link = writer
+            self._welcome(waiting)
+            while True:
+                values, data = await unpack(reader)
+                if self._link is not writer:
+                    # What came late is said again by the one that took its place.
+                    return
+                self._heard = time.monotonic()
+                self._take(values, data)
+        except (EOFError, OSError, FrameError, KeyError, ValueError, TypeError, AttributeError):
+            # No frames, or not what an orchestrator says: the line is no good.
+            pass
+        finally:
+            if self._link is writer:
+                self._link = None
+            writer.close()
+
+    def _welcome(self, waiting: Mapping[int, int]) -> None:
+        """Say who is here, and what became of what the orchestrator still waits for."""
+        self._heard = time.monotonic()
+        self._is_greeted = True
+        unknown = [number for number in waiting if number not in self._requests]
+        for number in self._requests.keys() - waiting.keys():
+            self._forget(number)
+        self._send(pack({"welcome": self._service.facts(), "unknown": unknown}))
+        for number, seen in waiting.items():
+            request = self._requests.get(number)
+            if request is not None:
+                request.hear(seen)
+                for frame in request.said:
+                    self._send(frame)
+                if request.answer is not None:
+                    self._send(request.answer)
+
+    def _take(self, values: Mapping[str, Any], data: bytes) -> None:
+        match values:
+            case {"id": int(number)} if number in self._requests:
+                pass
+            case {"id": int(number), "do": str(name), "args": dict(args)}:
+                request = self._requests[number] = _Request()
+                request.task = asyncio.create_task(self._do(number, request, name, args, data))
+            case {"cancel": int(number)}:
+                request = self._requests.get(number, _Request())
+                if request.task is not None:
+                    request.task.cancel()
+            case {"got": int(number)}:
+                self._forget(number)
+            case {"heard": int(number), "count": int(count)}:
+                if number in self._requests:
+                    self._requests[number].hear(count)
+            case {"ping": _}:
+                self._send(pack({"pong": True}))
+            case {"end": _}:
+                self._ended.set()
+
+    def _forget(self, number: int) -> None:
+        request = self._requests.get(number)
+        if request is not None and (request.task is None or request.task.done()):
+            del self._requests[number]
+
+    async def _do(
+        self, number: int, request: _Request, name: str, args: dict[str, Any], data: bytes
+    ) -> None:
+        def say(value: object) -> None:
+            frame = pack({"id": number, "say": value})
+            request.said.append(frame)
+            self._send(frame)
+
+        try:
+            value, answer = await self._service.do(name, Call(data, say), args)
+            request.answer = pack({"id": number, "ok": value}, answer)
+        except FrameError as error:
+            told = told_of(InfrastructureError(f"what `{name}` has to say is too much: {error}"))
+            request.answer = pack({"id": number, "error": told})
+        except asyncio.CancelledError:
+            request.answer = pack({"id": number, "cancelled": True})
+        except Exception as error:  # noqa: BLE001 - the orchestrator is told
+            request.answer = pack({"id": number, "error": told_of(error)})
+        self._send(request.answer)
+
+    def _send(self, frame: bytes) -> None:
+        if self._link is not None and not self._link.is_closing():
+            self._link.write(frame)
+
+
+def _hang_up(link: asyncio.StreamWriter) -> None:
+    """End a relay that may be stuck, and the sshd that has it.
+
+    An sshd whose line is dead may not know it for hours. What it started for the same connection
+    waits as long for its input to end.
+    """
+    program = _other_end(link)
+    link.transport.abort()
+    if program is not None:
+        with suppress(OSError, IndexError, ValueError):
+            stat = Path(f"/proc/{program}/stat").read_bytes()
+            parent = int(stat.rpartition(b")")[2].split()[1])
+            # A container may have an sshd as its first process, to which orphans fall.
+            if parent > 1 and Path(f"/proc/{parent}/comm").read_bytes().startswith(b"sshd"):
+                os.kill(parent, signal.SIGTERM)
+
+
+def _other_end(link: asyncio.StreamWriter) -> int | None:
+    """The process that connected; None where the kernel doesn't tell."""
+    connected = link.get_extra_info("socket")
+    if connected is None or not hasattr(socket, "SO_PEERCRED"):
+        return None
+    with suppress(OSError):
+        said = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+        return int(CREDENTIALS.unpack(said)[0])
+    return None
+
+
+def serve(work: str, directory: str, told: Mapping[str, Any], sink: int) -> None:
+    """Be the agent of a session, whose directory goes with it."""
+    lock = os.open(os.path.join(directory, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # noqa: PTH118 - a string by now
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        # Another one was quicker.
+        return
+    code = 1
+    try:
+        with using(Path(__file__).parents[3]), catching_ignored():
+            asyncio.run(Server(Path(work), Path(directory), told).run(sink))
+        code = 0
+    finally:
+        sys.stderr.flush()
+        if code == 0:
+            shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,378 @@
+"""A host that ssh reaches: the agent there does what is asked, and nothing but ssh is needed here.
+
+The agent works as `LocalPlacement` does, below the host's work directory; here is what it takes to
+bring it what it lacks, and to bring back what jobs print and leave.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.machine.confinement import Confinement
+from jerichoci.placement import User
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from jerichoci.machine.artifacts import Artifact
+    from jerichoci.machine.process import Completed
+    from jerichoci.machine.stop import Stop
+    from jerichoci.nix.command import NixOptions
+    from jerichoci.nix.guest_store import View
+    from jerichoci.nix.realised import Observer, Realised
+    from jerichoci.placement import Following
+    from jerichoci.placement.local import LocalPlacement
+    from jerichoci.plan.incus_site import IncusSite
+    from jerichoci.plan.payload import PayloadManifest
+    from jerichoci.plan.plan import NixBuild, Resources
+    from jerichoci.remote.process import FarProcess
+    from jerichoci.remote.session import Session
+    from jerichoci.runtime.incus.api import Incus
+    from jerichoci.state.layout import StateLayout
+
+KEEP_SECS = 24 * 3600.0
+"""So long is a directory kept for a look."""
+
+
+class RemotePlacement:
+    """The host of a session; `here` is where what it lacks is taken from."""
+
+    def __init__(
+        self, session: Session, state: StateLayout, nix: NixOptions, here: LocalPlacement
+    ) -> None:
+        self._session = session
+        self._state = state
+        self._nix = nix
+        self._here = here
+        self._run_id = ""
+        """The run that the host is used for."""
+        self._confinement: tuple[str, Confinement] | None = None
+        """What the agent of that id said: it names open files of that agent."""
+        self._incus: Incus | None = None
+        self._site: IncusSite | None = None
+        self._forwards = AsyncExitStack()
+        self._keeps = False
+        """Whether the run's directory stays there for a look."""
+
+    @property
+    def host(self) -> str:
+        """The host's name in the hosts file or the plan."""
+        return self._session.name
+
+    @property
+    def is_away(self) -> bool:
+        """It is."""
+        return True
+
+    @property
+    def state_root(self) -> Path:
+        """The host's work directory."""
+        return Path(self._session.facts["work_dir"])
+
+    @property
+    def user(self) -> User:
+        """Who we are there."""
+        return User(self._session.facts["uid"], self._session.facts["gid"])
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What passes from the agent's environment."""
+        found: dict[str, str] = self._session.facts["environment"]
+        return found
+
+    @property
+    def job_path(self) -> str:
+        """As the agent has it."""
+        return str(self._session.facts["job_path"])
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection was given up."""
+        return self._session.is_lost
+
+    def hurry(self) -> None:
+        """Give up on a broken line sooner."""
+        self._session.hurry()
+
+    @asynccontextmanager
+    async def visiting(self, run_id: str) -> AsyncIterator[None]:
+        """Connect."""
+        await self._session.open()
+        self._run_id = run_id
+        try:
+            yield
+        finally:
+            await self._leave_incus()
+
+    @asynccontextmanager
+    async def serving(self, run_id: str) -> AsyncIterator[None]:
+        """Connect, and hold a directory for the run."""
+        from jerichoci.cleanup.remote import clearing, has_guests
+        from jerichoci.remote.host_notes import away_notes
+
+        await self._session.open()
+        self._session.patient()
+        self._run_id = run_id
+        notes = away_notes(self._state)
+        notes.write(self._session, run_id)
+        try:
+            async with (
+                self._holding_run(run_id),
+                clearing(self._session, self._state),
+            ):
+                yield
+        finally:
+            await self._leave_incus()
+            leaves = self._keeps or has_guests(self._state, self.host, run_id)
+            ends = self._session.is_lost or self._session.owes
+            if ends or leaves:
+                notes.leave(self._session, run_id, ends=ends)
+            else:
+                notes.forget(self.host, run_id)
+
+    @asynccontextmanager
+    async def _holding_run(self, run_id: str) -> AsyncIterator[None]:
+        from jerichoci.remote.host_refusals import unusable
+
+        async with AsyncExitStack() as held:
+            holding = self._session.holding("open_run", name=self._run_name(run_id))
+            try:
+                await held.enter_async_context(holding)
+            except OSError as error:
+                where, why = str(self.state_root), error.strerror or str(error)
+                raise unusable(self.host, where, error.errno, why) from error
+            yield
+
+    def run_directory(self, run_id: str) -> Path:
+        """The run's directory below the work directory; other owners' runs have other names."""
+        return self.state_root / "runs" / self._run_name(run_id)
+
+    def _run_name(self, run_id: str) -> str:
+        from jerichoci.remote.host_notes import run_name
+
+        return run_name(self._state, run_id)
+
+    def check(self, system: str) -> None:
+        """Refuse jobs for another kind of machine, and a host that lacks what each job needs."""
+        from jerichoci.remote.host_refusals import check_programs
+
+        check_programs(self.host, self._session.facts["programs"])
+        found = self._session.facts["system"]
+        if system != found:
+            raise UsageError(
+                f"the target is for {system}, host {self.host} is {found}",
+                "place the job on a host for that system",
+            )
+
+    async def run(
+        self, argv: Sequence[str], *, deadline_secs: float, cwd: Path | None = None
+    ) -> Completed:
+        """Run a command there to its end."""
+        from jerichoci.remote.process import far_run
+
+        return await far_run(self._session, argv, deadline_secs, cwd)
+
+    def spawn(  # noqa: PLR0913 - what a process needs
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        log: Path,
+        notes: Path,
+        memory_mib: int | None = None,
+    ) -> AbstractAsyncContextManager[FarProcess]:
+        """Start a program there; its output comes to `log` as it grows."""
+        from jerichoci.remote.process import far_process
+
+        return far_process(
+            self._session, argv, cwd=cwd, env=env, log=log, notes=notes, memory_mib=memory_mib
+        )
+
+    async def confinement(self) -> Confinement:
+        """What the host's kernel gives."""
+        agent = self._session.id
+        if self._confinement is None or self._confinement[0] != agent:
+            values = await self._session.value("confinement")
+            found = Confinement(
+                prefix=tuple(values["prefix"]),
+                drop=tuple(values["drop"]),
+                overlay=values["overlay"],
+                overlay_options=values["overlay_options"],
+                setpriv=values["setpriv"],
+                memory=values["memory"],
+            )
+            self._confinement = agent, found
+        return self._confinement[1]
+
+    @asynccontextmanager
+    async def slot(self, wanted: Resources, macos_vms: int = 0) -> AsyncIterator[None]:
+        """Hold what a job takes of the host's declared capacity."""
+        capacity = self._session.host.config.capacity
+        holding = self._session.holding(
+            "slot",
+            wanted={"cpus": wanted.cpus, "memory_mib": wanted.memory_mib},
+            macos_vms=macos_vms,
+            capacity={
+                "cpus": capacity.cpus,
+                "memory_mib": capacity.memory_mib,
+                "jobs": capacity.jobs,
+            },
+        )
+        async with AsyncExitStack() as held:
+            try:
+                await held.enter_async_context(holding)
+            except OSError as error:
+                raise InfrastructureError(
+                    f"the slots on {self.host} can't be used: {error.strerror or error}"
+                ) from error
+            yield
+
+    async def snapshot(self, tree: str) -> Path:
+        """Have a snapshot below the work directory."""
+        from jerichoci.remote.snapshot import bring_snapshot
+
+        run = self.run_directory(self._run_id)
+        return await bring_snapshot(self._session, self._state.root, tree, run)
+
+    async def realise(
+        self, builds: Mapping[str, NixBuild], run_id: str, observer: Observer, stop: Stop
+    ) -> None:
+        """Bring derivations there and have them built there."""
+        from jerichoci.remote.nix_store import FarStore
+
+        gcroots = self.run_directory(run_id) / "gcroots"
+        store = FarStore(self._session, self._nix)
+        await store.realise(builds, gcroots, observer, stop)
+
+    async def bring(self, node_id: str, built: Realised, run_id: str) -> Realised:
+        """Copy what was built here."""
+        from jerichoci.remote.nix_store import FarStore
+
+        link = self.run_directory(run_id) / "gcroots" / node_id
+        store = FarStore(self._session, self._nix)
+        return await store.bring(built, link)
+
+    def outgoing(self, scratch: Path, artifacts: Path) -> Path:
+        """Beside the workspace there, to be fetched."""
+        del artifacts
+        return scratch / "artifacts"
+
+    async def fetch_artifacts(
+        self, directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
+    ) -> list[Artifact]:
+        """Take stock there, and bring what there is."""
+        from jerichoci.remote.artifacts import fetch
+
+        return await fetch(self._session, directory, None, into, cancelled)
+
+    def lock(
+        self, name: str, deadline_secs: float, *, shared: bool = False
+    ) -> AbstractAsyncContextManager[Any]:
+        """Hold a lock of the work directory."""
+        return self._session.holding("lock", name=name, deadline_secs=deadline_secs, shared=shared)
+
+    async def lease(self, directory: Path, link: Path) -> bool:
+        """Link to a directory there."""
+        found = await self._session.value("lease", directory=str(directory), link=str(link))
+        return bool(found)
+
+    async def make_directory(self, path: Path) -> None:
+        """Create a directory there."""
+        await self._session.value("make_directory", path=str(path))
+
+    async def make_workspace(self, root: Path) -> None:
+        """Create the directories of a workspace there."""
+        await self._session.value("make_workspace", root=str(root))
+
+    async def write(self, path: Path, data: bytes) -> None:
+        """Write a file there."""
+        await self._session.call("write", data, path=str(path))
+
+    async def read(self, path: Path, limit: int) -> bytes | None:
+        """The first bytes of a file there."""
+        is_there, data = await self._session.call("read", path=str(path), limit=limit)
+        return data if is_there else None
+
+    async def keep(self, path: Path) -> None:
+        """Keep the run's directory there for a day."""
+        del path
+        run = self.run_directory(self._run_id)
+        await self._session.value("keep_run", path=str(run), secs=KEEP_SECS)
+        self._keeps = True
+
+    async def remove(self, path: Path) -> None:
+        """Remove a directory there."""
+        await self._session.value("remove", path=str(path))
+
+    async def attend(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
+        """Run a program there, on a terminal there if we have one here."""
+        from jerichoci.remote.ssh.foreground import attend
+
+        return await attend(await self._session.connection(), argv, cwd=cwd, env=env)
+
+    async def incus(self) -> Incus:
+        """The host's Incus, through a socket here that leads to its own."""
+        if self._incus is None:
+            from jerichoci.remote.incus_socket import far_way
+            from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
+
+            site = self.incus_site()
+            way = await self._forwards.enter_async_context(far_way(self._session, site))
+            self._incus = PylxdIncus(way.socket, site.project, way)
+            self._site = site.with_(socket=way.there)
+        return self._incus
+
+    def incus_site(self) -> IncusSite:
+        """As the host's settings say; with the socket there, once it was reached."""
+        return self._site or self._session.host.config.incus
+
+    async def _leave_incus(self) -> None:
+        self._incus = self._site = None
+        await self._forwards.aclose()
+
+    async def make_outbox(self, path: Path) -> None:
+        """Create a guest's /artifacts there."""
+        await self._session.value("make_outbox", path=str(path))
+
+    def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[Following]:
+        """Follow what a guest leaves there."""
+        from jerichoci.remote.outbox import following
+
+        return following(self._session, outbox, log)
+
+    async def collect(
+        self, outbox: Path, into: Path, cancelled: Callable[[], bool] | None = None
+    ) -> list[Artifact]:
+        """Have a guest's files copied there as from a stranger, and bring the copies."""
+        from jerichoci.remote.artifacts import fetch
+
+        return await fetch(self._session, outbox, outbox.parent / "collected", into, cancelled)
+
+    async def guest_view(self, outputs: Sequence[str], lease: Path) -> View | None:
+        """Have a closure in the work directory's guest store."""
+        from jerichoci.nix.guest_store import View
+
+        if not outputs:
+            return None
+        found = await self._session.value("guest_view", outputs=list(outputs), lease=str(lease))
+        if found is None or not found["outputs"].keys() >= set(outputs):
+            raise InfrastructureError(f"{self.host} has no place for what guests need")
+        places = {output: Path(place) for output, place in found["outputs"].items()}
+        return View(Path(found["path"]), places)
+
+    async def payload(self, output: Path) -> PayloadManifest | None:
+        """What a prepared output there says of itself."""
+        is_there, data = await self._session.call("load_manifest", output=str(output))
+        if not is_there:
+            return None
+        from jerichoci.plan.payload import parse_payload
+
+        manifest = parse_payload(data)
+        named = [list(row) for row in manifest.named()]
+        await self._session.value("check_content", output=str(output), named=named)
+        return manifest

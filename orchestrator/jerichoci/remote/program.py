@@ -1,0 +1,82 @@
+"""A program on a host that bytes are written to, over a channel of its own."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import InfrastructureError
+from jerichoci.remote.ssh.shell_line import encoded, shell_line
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from asyncssh import SSHClientProcess
+
+    from jerichoci.remote.session import Session
+
+WORDS_BYTES = 4000
+
+
+class FarProgram:
+    """What reads over there what is written here."""
+
+    def __init__(self, process: SSHClientProcess[bytes]) -> None:
+        self._process = process
+
+    async def write(self, data: bytes) -> None:
+        """Write some bytes, and wait while the program is behind.
+
+        Raises:
+            asyncssh.Error: the connection broke.
+            OSError: likewise, or the program reads no more.
+        """
+        self._process.stdin.write(data)
+        await self._process.stdin.drain()
+
+    async def finish(self, complaint: str) -> None:
+        """Write no more, and wait for its end.
+
+        Raises:
+            InfrastructureError: it failed; the message is `complaint` and what it said last.
+            ConnectionError: the connection broke.
+        """
+        with suppress(OSError):  # it has ended by itself
+            self._process.stdin.write_eof()
+        words = (await self._process.stderr.read(WORDS_BYTES)).decode("utf-8", "replace").strip()
+        await self._process.wait_closed()
+        if self._process.returncode == 0:
+            return
+        if self._process.returncode is None and self._process.exit_signal is None:
+            raise ConnectionError("the channel was closed")
+        last = words.splitlines()[-1] if words else "it said nothing"
+        raise InfrastructureError(f"{complaint}: {last}", "is the disk there full?")
+
+
+@asynccontextmanager
+async def far_program(
+    session: Session, argv: Sequence[str], variables: Mapping[str, str]
+) -> AsyncIterator[FarProgram]:
+    """Start a program with the agent's PATH and some variables more.
+
+    Raises:
+        HostLostError: the host was lost.
+        asyncssh.Error: the connection broke.
+    """
+    connection = await session.connection()
+    process: SSHClientProcess[bytes] = await connection.create_process(
+        encoded(shell_line(far_argv(session, argv, variables))), encoding=None
+    )
+    try:
+        yield FarProgram(process)
+    finally:
+        process.close()
+
+
+def far_argv(
+    session: Session, argv: Sequence[str], variables: Mapping[str, str] | None = None
+) -> list[str]:
+    """A command line with the agent's PATH, which has more than a login over ssh gives."""
+    path = session.facts["environment"].get("PATH", "")
+    settings = {"PATH": path} | dict(variables or {})
+    return ["env", *(f"{name}={value}" for name, value in settings.items()), *argv]

@@ -1,0 +1,182 @@
+"""What ssh's own configuration says of a hop: `ssh -G`, the reference, is asked for it."""
+
+from __future__ import annotations
+
+import getpass
+import glob
+import os
+import pwd
+import re
+import shutil
+import socket
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import InfrastructureError
+from jerichoci.machine.process import run
+from jerichoci.remote.ssh.errors import HostSettingsError, UnreachableHostError
+from jerichoci.remote.ssh.hop import looping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jerichoci.remote.ssh.hop import Hop
+
+ANSWER_SECS = 15.0
+"""For `ssh -G`, which runs what `Match exec` says and may ask the resolver."""
+SYSTEM_FILE = "/etc/ssh/ssh_config"
+
+_EXPANDED = re.compile(r"%(?P<token>.)|\$\{(?P<variable>\w+)\}")
+
+
+class Configuration:
+    """The answer of `ssh -G` for one hop."""
+
+    def __init__(self, text: str, hop: Hop) -> None:
+        self._lines = [line.partition(" ")[::2] for line in text.splitlines()]
+        self._hop = hop
+
+    def all(self, key: str) -> list[str]:
+        """What is said of a key in lower case, as ssh says it."""
+        return [value for name, value in self._lines if name == key]
+
+    def get(self, key: str) -> str | None:
+        """The first value of a key; None if there is none, or it is `none`."""
+        return next((value for value in self.all(key) if value != "none"), None)
+
+    def number(self, key: str) -> int | None:
+        """Likewise a number."""
+        text = self.get(key)
+        return int(text) if text and text.isdecimal() else None
+
+    def is_on(self, key: str) -> bool:
+        """Whether a switch is on."""
+        return self.get(key) in {"yes", "true"}
+
+    def files(self, key: str) -> list[str]:
+        """Paths that are given one a line."""
+        return [self.path(value) for value in self.all(key) if value != "none"]
+
+    def listed_files(self, key: str) -> list[str]:
+        """Paths that are given on one line, a space between them and some in them."""
+        words = (self.get(key) or "").split(" ")
+        paths: list[str] = []
+        while words:
+            ends = range(len(words), 1, -1)
+            joined = (" ".join(words[:end]) for end in ends)
+            taken = next((text for text in joined if Path(self.path(text)).is_file()), words[0])
+            words = words[len(taken.split(" ")) :]
+            paths += [self.path(taken)] if taken and taken != "none" else []
+        return paths
+
+    def path(self, text: str) -> str:
+        """A path without tokens, variables and `~`.
+
+        ssh takes the home of the password database, pikaci $HOME.
+        """
+        path = Path(self.expanded(text)).expanduser()
+        theirs = _recorded_home()
+        if theirs == Path("/") or not path.is_relative_to(theirs):
+            return str(path)
+        return str(Path.home() / path.relative_to(theirs))
+
+    def expanded(self, text: str) -> str:
+        """A text with the tokens of ssh_config(5) replaced; what isn't one stays."""
+        local = socket.gethostname()
+        tokens = {
+            "%": "%",
+            "d": str(Path.home()),
+            "h": self.get("hostname") or "",
+            "i": str(os.getuid()),
+            "k": self.get("hostkeyalias") or self._hop.address,
+            "L": local.partition(".")[0],
+            "l": local,
+            "n": self._hop.address,
+            "p": self.get("port") or "",
+            "r": self.get("user") or "",
+            "u": getpass.getuser(),
+        }
+
+        def value(found: re.Match[str]) -> str:
+            name = found["variable"]
+            known = os.environ.get(name) if name else tokens.get(found["token"])
+            return found[0] if known is None else known
+
+        return _EXPANDED.sub(value, text)
+
+
+async def ask(hop: Hop) -> Configuration:
+    """What ssh's configuration says of a hop, where the hosts file leaves it to it.
+
+    Raises:
+        HostSettingsError: it is wrong, or there is no ssh to ask.
+        UnreachableHostError: ssh doesn't say.
+    """
+    options = [
+        *(["-p", str(hop.port)] if hop.port else []),
+        *(["-l", hop.user] if hop.user else []),
+        # Whoever says what the way is, says all of it.
+        *(["-o", "ProxyJump=none"] if hop.continues or hop.proxy_jump else []),
+    ]
+    with _our_files() as files:
+        return await _answer(hop, [*files, *options])
+
+
+async def defaults(hop: Hop) -> Configuration:
+    """What it says where nobody has configured anything."""
+    return await _answer(hop, ["-F", "none"])
+
+
+async def _answer(hop: Hop, options: list[str]) -> Configuration:
+    if not shutil.which("ssh"):
+        raise HostSettingsError(
+            hop.host,
+            f"there is no `ssh` on PATH to ask for the configuration of {hop.called}",
+            "install OpenSSH's client: `openssh-client` on Debian",
+        )
+    try:
+        ended = await run(
+            ["ssh", "-G", "-T", *options, "--", hop.address], deadline_secs=ANSWER_SECS
+        )
+    except InfrastructureError as error:
+        raise UnreachableHostError(
+            hop.host,
+            f"ssh's configuration for {hop.called} isn't known: {error.message}",
+            "does a `Match exec` in it wait for something?",
+        ) from error
+    if ended.ok:
+        return Configuration(ended.stdout.decode("utf-8", "replace"), hop)
+    said = "; ".join(ended.stderr.decode("utf-8", "replace").splitlines())
+    loop = re.search(r"jumphost loop via (\S+)", said)
+    raise (
+        looping(hop.host, loop[1])
+        if loop
+        else HostSettingsError(
+            hop.host,
+            f"ssh's configuration for {hop.called} is wrong: {said or 'ssh says nothing'}",
+            f"see what `ssh -G {hop.address}` says of it",
+        )
+    )
+
+
+@contextmanager
+def _our_files() -> Iterator[list[str]]:
+    """Have ssh read the configuration in $HOME where the password database has another home."""
+    home = Path.home()
+    if home == _recorded_home():
+        yield []
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="pikaci-ssh-") as file:
+        for path in (str(home / ".ssh" / "config"), SYSTEM_FILE):
+            file.write(f'Include "{glob.escape(path)}"\n')
+        file.flush()
+        yield ["-F", file.name]
+
+
+def _recorded_home() -> Path:
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:  # ssh will say so
+        return Path.home()

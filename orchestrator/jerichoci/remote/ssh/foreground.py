@@ -1,0 +1,99 @@
+"""A program on a host that has our terminal, or our pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from contextlib import contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.errors import InfrastructureError
+from jerichoci.machine.terminal import on_terminal, raw_terminal, window_size
+from jerichoci.remote.ssh.shell_line import encoded, shell_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from asyncssh import SSHClientConnection, SSHClientProcess, SSHReader
+
+CHUNK_BYTES = 64 * 1024
+
+
+async def attend(
+    connection: SSHClientConnection, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]
+) -> int:
+    """Run a program with nothing but `env` for its environment; its exit code.
+
+    Raises:
+        InfrastructureError: the connection broke.
+    """
+    import asyncssh
+
+    settings = [f"{name}={value}" for name, value in env.items()]
+    line = encoded(shell_line(["env", "-i", *settings, *argv], cwd=cwd))
+    is_terminal = on_terminal()
+    terminal: dict[str, Any] = {}
+    if is_terminal:
+        kind = env.get("TERM", "dumb")
+        terminal = {"request_pty": "force", "term_type": kind, "term_size": window_size()}
+    try:
+        process: SSHClientProcess[bytes] = await connection.create_process(
+            line, encoding=None, **terminal
+        )
+        with raw_terminal() if is_terminal else nullcontext(), _resized(process, is_terminal):
+            _feed(process)
+            await asyncio.gather(_pass_on(process.stdout, 1), _pass_on(process.stderr, 2))
+            done = await process.wait()
+    except (asyncssh.Error, OSError) as error:
+        raise InfrastructureError(f"the connection broke: {error}") from error
+    if done.exit_signal:
+        return 128 + getattr(signal, f"SIG{done.exit_signal[0]}", signal.SIGKILL)
+    if done.exit_status is None:
+        raise InfrastructureError("the connection broke before the program ended")
+    return done.exit_status
+
+
+def _feed(process: SSHClientProcess[bytes]) -> None:
+    """Pass on what is typed, from a thread that nobody waits for: it may sit in a read for ever."""
+    loop = asyncio.get_running_loop()
+
+    def write(data: bytes) -> None:
+        with suppress(OSError):
+            if data:
+                process.stdin.write(data)
+            else:
+                process.stdin.write_eof()
+
+    def feed() -> None:
+        data = b"-"
+        # The loop may be closed by now.
+        with suppress(RuntimeError, OSError):
+            while data:
+                data = os.read(0, CHUNK_BYTES)
+                loop.call_soon_threadsafe(write, data)
+
+    threading.Thread(target=feed, daemon=True, name="stdin").start()
+
+
+async def _pass_on(source: SSHReader[bytes], fd: int) -> None:
+    while data := await source.read(CHUNK_BYTES):
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+
+@contextmanager
+def _resized(process: SSHClientProcess[bytes], is_terminal: bool) -> Iterator[None]:  # noqa: FBT001 - not a flag of anybody else's
+    """Tell the far terminal when ours changes its size."""
+    if not is_terminal:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGWINCH, lambda: process.change_terminal_size(*window_size()))
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGWINCH)

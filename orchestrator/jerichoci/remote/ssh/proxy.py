@@ -1,0 +1,74 @@
+"""A command that is the way to a host: `ProxyCommand`, run as ssh runs it.
+
+asyncssh's own takes the end of the command's stderr for that of the connection: ssh closes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from contextlib import suppress
+
+from jerichoci.errors import InfrastructureError
+from jerichoci.machine.process import child, signal_group
+
+SAID_BYTES = 4096
+"""Of the end of what it says on stderr."""
+END_SECS = 2.0
+"""For a command to end by itself, and to say why."""
+
+
+class ProxyCommand:
+    """A running command, with a socket as its stdin and stdout; it goes with the connection."""
+
+    def __init__(self, line: str) -> None:
+        self.line = line
+        self.exit_code: int | None = None
+        self._said = b""
+        self._closed = asyncio.Event()
+        self.socket, self._far = socket.socketpair()
+        self._life = asyncio.create_task(self._live())
+
+    @property
+    def said(self) -> str:
+        """What it said on stderr, on one line."""
+        lines = self._said.decode("utf-8", "replace").splitlines()
+        return "; ".join(line.strip() for line in lines if line.strip())
+
+    def close(self) -> None:
+        """Have it end; its socket is closed, or somebody else's to close."""
+        self._closed.set()
+
+    async def wait_closed(self) -> None:
+        """Until it has ended."""
+        await asyncio.shield(self._life)
+
+    async def _live(self) -> None:
+        argv = [os.environ.get("SHELL") or "/bin/sh", "-c", f"exec {self.line}"]
+        try:
+            async with child(argv, stdin=self._far.fileno(), stdout=self._far.fileno()) as process:
+                self._far.close()
+                listening = asyncio.create_task(self._listen(process.stderr))
+                await self._closed.wait()
+                # It sees the end of its stdin, and may have something to say yet.
+                for number in (signal.SIGHUP, signal.SIGKILL):
+                    await asyncio.wait([listening], timeout=END_SECS)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(END_SECS):
+                            await process.wait()
+                    # What it left running may hold its stderr open: then only this is known.
+                    self.exit_code = process.returncode
+                    if self.exit_code is not None:
+                        break
+                    signal_group(process.pid, number)
+                listening.cancel()
+        except InfrastructureError as error:
+            self._said = error.message.encode()
+        finally:
+            self._far.close()
+
+    async def _listen(self, stderr: asyncio.StreamReader | None) -> None:
+        while stderr and (data := await stderr.read(SAID_BYTES)):
+            self._said = (self._said + data)[-SAID_BYTES:]

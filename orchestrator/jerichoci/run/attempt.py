@@ -1,0 +1,343 @@
+"""One try at a job: the phases in order, and whose fault it is if one fails."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import time
+import traceback
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.errors import EXIT_INFRASTRUCTURE, HostUnavailableError, PikaciError
+from jerichoci.machine.ending import in_words
+from jerichoci.machine.stop import Stop, StoppedError, StopReason
+from jerichoci.record.event import JobPhase
+from jerichoci.record.record import ArtifactRecord, AttemptRecord, Cause, PhaseRecord
+from jerichoci.runtime import Attempt, Finish, open_runtime
+from jerichoci.state.clock import milliseconds_since, timestamp
+from jerichoci.state.layout import RunLayout, make_private
+from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, PhaseName, Status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from jerichoci.machine.artifacts import Artifact
+    from jerichoci.placement import Placement
+    from jerichoci.plan.plan import ExecuteNode, Image
+    from jerichoci.record.rundir import RunWriter
+    from jerichoci.run.host_log import HostLogs
+    from jerichoci.runtime import Runtime
+    from jerichoci.runtime.incus.survey import GuestSurvey
+    from jerichoci.state.layout import StateLayout
+
+COLLECT_SECS = 600.0
+"""For what a job left to be read, hashed, and brought here: tens of gigabytes."""
+TAKEN_AWAY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EPERM, errno.EACCES})
+KILLED = 128 + signal.SIGKILL
+STOP_MESSAGES = {
+    StopReason.CANCELLED: (CauseCode.CANCELLED, "the run was cancelled"),
+    StopReason.FAIL_FAST: (CauseCode.FAIL_FAST, "another job failed and --fail-fast was given"),
+    StopReason.BROKEN: (CauseCode.ENVIRONMENT_FAILED, "the run could not go on"),
+}
+
+
+@dataclass
+class Phases:
+    """The phases of an attempt as they happen: an event, a line in the host log, a record each."""
+
+    writer: RunWriter
+    logs: HostLogs
+    job_id: str
+    records: list[PhaseRecord] = field(default_factory=list)
+    current: PhaseName | None = None
+    failed: PhaseName | None = None
+    stopped: PhaseName | None = None
+    """The first that failed, or was cut short; others, such as the clean-up, follow it."""
+
+    @asynccontextmanager
+    async def phase(self, name: PhaseName) -> AsyncIterator[None]:
+        """Time a phase; it failed if the block raises."""
+        started, start = timestamp(), time.monotonic()
+        self.current = name
+        self.writer.emit(JobPhase(job_id=self.job_id, phase=name, outcome=Outcome.STARTED))
+        outcome = Outcome.FAILED
+        try:
+            yield
+            outcome = Outcome.PASSED
+        except StoppedError:
+            outcome = Outcome.CANCELLED
+            self.stopped = self.stopped or name
+            raise
+        except BaseException:
+            self.failed = self.failed or name
+            raise
+        finally:
+            took = milliseconds_since(start)
+            self.records.append(
+                PhaseRecord(
+                    phase=name,
+                    started_at=started,
+                    finished_at=timestamp(),
+                    duration_ms=took,
+                    outcome=outcome,
+                )
+            )
+            self.logs.say([self.job_id], "pikaci", f"{name} {outcome} ({took} ms)")
+            self.writer.emit(
+                JobPhase(job_id=self.job_id, phase=name, outcome=outcome, duration_ms=took)
+            )
+
+
+class CommandFailedError(Exception):
+    """The job's command ended as it should not; not an error of ours."""
+
+    def __init__(self, finish: Finish) -> None:
+        super().__init__(f"exit code {finish.exit_code}")
+        self.finish = finish
+
+
+@dataclass
+class AttemptRun:
+    """What one attempt works with."""
+
+    state: StateLayout
+    writer: RunWriter
+    logs: HostLogs
+    placement: Placement
+    node: ExecuteNode
+    number: int
+    inputs: Mapping[str, Path]
+    images: Mapping[str, Image]
+    snapshot: Callable[[], Awaitable[Path]]
+    survey: GuestSurvey | None
+    keep: KeepPolicy
+    stop: Stop
+    was_launched: bool = False
+    """Whether the job was started: what fails before that is the host's fault."""
+    exit_code: int | None = None
+    """Of a job that was told to end."""
+    notes: list[str] = field(default_factory=list)
+    """What is to be said of it, whatever became of the job."""
+    departed: list[Runtime] = field(default_factory=list)
+    """The runtimes of attempts that are over; what they made may still be on its way out."""
+
+    @property
+    def directory(self) -> Path:
+        """The attempt's directory."""
+        return self.writer.layout.attempt(self.node.job_id, self.number)
+
+    @property
+    def scratch(self) -> Path:
+        """Where on its host the attempt's workspace lies."""
+        run = RunLayout(self.placement.run_directory(self.writer.layout.run_id))
+        return run.scratch / f"{self.node.job_id}-{self.number}"
+
+    def first_record(self) -> AttemptRecord:
+        """The record of an attempt that has just begun."""
+        relative = self.writer.layout.relative
+        return AttemptRecord(
+            number=self.number,
+            host=self.placement.host,
+            status=Status.RUNNING,
+            host_log_path=relative(self.directory / "host.log"),
+            guest_log_path=relative(self.directory / "guest.log"),
+            started_at=timestamp(),
+        )
+
+    async def run(self) -> AttemptRecord:
+        """Go through the phases; the attempt's final record, whatever happened.
+
+        Raises:
+            OSError: not even the log or the journal can be written.
+        """
+        record = self.first_record()
+        phases = Phases(self.writer, self.logs, self.node.job_id)
+        runtime: Runtime | None = None
+        artifacts: list[Artifact] = []
+        changes: dict[str, Any] = {}
+        try:
+            runtime = await self._open(phases)
+            await self._launch(phases, runtime)
+            try:
+                finish = await self._wait(phases, runtime)
+            except (CommandFailedError, StoppedError):
+                artifacts = await self._salvage(phases, runtime)
+                raise
+            artifacts = await self._collect(phases, runtime)
+            changes = {"status": Status.PASSED, "exit_code": finish.exit_code}
+        except CommandFailedError as error:
+            changes = self._command_failed(error.finish)
+        except StoppedError:
+            changes = self._stopped(phases)
+        except PikaciError as error:
+            changes = self._failed(phases, error)
+        except OSError as error:
+            if error.errno == errno.ECANCELED and self.stop.is_set():
+                changes = self._stopped(phases)
+            else:
+                changes = self._broken(phases, CauseCode.ENVIRONMENT_FAILED, str(error), None)
+        except Exception:  # noqa: BLE001 - an error of ours still ends in a record, with its traceback
+            self.logs.say([self.node.job_id], "pikaci", traceback.format_exc())
+            message = "pikaci itself failed; the host log has the traceback"
+            changes = self._broken(phases, CauseCode.INTERNAL_ERROR, message, None)
+        finally:
+            if runtime is not None:
+                await self._release(phases, runtime, changes.get("status"))
+        return record.with_(
+            **changes,
+            finished_at=timestamp(),
+            notes=self.notes,
+            phases=phases.records,
+            execution=runtime.execution if runtime else {},
+            artifacts=[ArtifactRecord(**vars(artifact)) for artifact in artifacts],
+        )
+
+    async def _open(self, phases: Phases) -> Runtime:
+        async with phases.phase(PhaseName.PREPARE_DIRECTORIES):
+            make_private(self.directory)
+        async with phases.phase(PhaseName.STAGE_WORKSPACE_SNAPSHOT):
+            snapshot = await self.stop.unless(self.snapshot())
+        return open_runtime(
+            self.node.runtime,
+            self.placement,
+            Attempt(
+                state=self.state,
+                run_id=self.writer.layout.run_id,
+                node=self.node,
+                images=self.images,
+                number=self.number,
+                survey=self.survey,
+                may_be_kept=self.keep is not KeepPolicy.NEVER,
+                inputs=self.inputs,
+                snapshot=snapshot,
+                scratch=self.scratch,
+                note=self._note,
+                directory=self.directory,
+            ),
+        )
+
+    async def _launch(self, phases: Phases, runtime: Runtime) -> None:
+        async with phases.phase(PhaseName.PREPARE_RUNTIME):
+            await self.stop.unless(runtime.prepare())
+        async with phases.phase(PhaseName.LAUNCH_GUEST):
+            await self.stop.unless(runtime.launch())
+        self.was_launched = True
+
+    async def _wait(self, phases: Phases, runtime: Runtime) -> Finish:
+        async with phases.phase(PhaseName.WAIT_FOR_COMPLETION):
+            finish = await runtime.wait(self.stop)
+            if finish.stopped:
+                self.exit_code = finish.exit_code
+                raise StoppedError
+            if finish.timed_out or finish.exit_code != 0:
+                raise CommandFailedError(finish)
+        return finish
+
+    async def _collect(self, phases: Phases, runtime: Runtime) -> list[Artifact]:
+        """What a job has left; what it did to the place for it doesn't change how it ended.
+
+        Raises:
+            PikaciError: its host was lost.
+            OSError: the disk is full or fails; with ECANCELED, the run was told to end.
+        """
+        async with phases.phase(PhaseName.COLLECT_ARTIFACTS):
+            try:
+                return await runtime.collect(self.stop.within(COLLECT_SECS))
+            except OSError as error:
+                if error.errno in TAKEN_AWAY:
+                    self._note(
+                        f"no artifacts: the job took their directory away ({error.strerror})"
+                    )
+                elif error.errno == errno.ECANCELED and not self.stop.is_set():
+                    self._note(f"no artifacts: they were not collected within {COLLECT_SECS:g} s")
+                else:
+                    raise
+        return []
+
+    def _note(self, text: str) -> None:
+        self.notes.append(text)
+        self.logs.say([self.node.job_id], "pikaci", text)
+
+    async def _salvage(self, phases: Phases, runtime: Runtime) -> list[Artifact]:
+        """What a job that failed has left; not to get it doesn't change why the job failed."""
+        try:
+            return await self._collect(phases, runtime)
+        except (PikaciError, OSError) as error:
+            self.logs.say([self.node.job_id], "pikaci", f"artifacts are lost: {error}")
+            return []
+
+    async def _release(self, phases: Phases, runtime: Runtime, status: Status | None) -> None:
+        keep = self.keep is KeepPolicy.ALWAYS or (
+            self.keep is KeepPolicy.ON_FAILURE and status is Status.FAILED
+        )
+        self.departed.append(runtime)
+        try:
+            async with phases.phase(PhaseName.CLEANUP):
+                await runtime.release(keep=keep)
+        except (PikaciError, OSError) as error:
+            # Recorded as a failed phase; what the job's result is was decided before. A phase that
+            # can't be recorded, the disk being full, has not even begun.
+            with suppress(PikaciError, OSError):
+                await runtime.release(keep=keep)
+            self.logs.say([self.node.job_id], "pikaci", f"clean-up failed: {error}")
+
+    def _command_failed(self, finish: Finish) -> dict[str, Any]:
+        limit = self.node.execute.timeout_secs
+        if finish.exit_code == EXIT_INFRASTRUCTURE and not finish.timed_out:
+            message = f"job {self.node.job_id} exited with 75: it asks to be tried again"
+            code, kind = CauseCode.COMMAND_UNAVAILABLE, FailureKind.INFRASTRUCTURE
+            hint = "its log says what it did not get"
+        elif finish.timed_out:
+            message = f"job {self.node.job_id} did not end within {limit} s"
+            code, kind = CauseCode.COMMAND_TIMED_OUT, FailureKind.TIMEOUT
+            hint = "its log says how far it came; raise timeoutSecs if it needs longer"
+        else:
+            message = f"job {self.node.job_id} {in_words(finish.exit_code, finish.signal)}"
+            code, kind = CauseCode.COMMAND_FAILED, FailureKind.TEST_FAILURE
+            hint = None
+        if finish.out_of_memory:
+            message, hint = self._out_of_memory(finish, message)
+        cause = Cause(phase=PhaseName.WAIT_FOR_COMPLETION, code=code, message=message, hint=hint)
+        return {
+            "status": Status.FAILED,
+            "failure_kind": kind,
+            "cause": cause,
+            "exit_code": finish.exit_code,
+        }
+
+    def _out_of_memory(self, finish: Finish, message: str) -> tuple[str, str]:
+        """What is said, and what to do, where the kernel killed something of a job."""
+        limit = self.node.execute.resources.memory_mib
+        why = "out of memory"
+        if limit is not None:
+            why += f", limit {limit} MiB (`resources.memoryMib`)"
+        if finish.exit_code == KILLED and not finish.timed_out:
+            message = f"job {self.node.job_id} was killed: {why}"
+        else:
+            message += f"; some of it was killed: {why}"
+        return message, "raise `resources.memoryMib`, or have the job use less"
+
+    def _stopped(self, phases: Phases) -> dict[str, Any]:
+        code, message = STOP_MESSAGES[self.stop.reason or StopReason.CANCELLED]
+        phase = phases.stopped or phases.current
+        cause = Cause(phase=phase, code=code, message=message)
+        return {"status": Status.CANCELLED, "cause": cause, "exit_code": self.exit_code}
+
+    def _failed(self, phases: Phases, error: PikaciError) -> dict[str, Any]:
+        if self.stop.is_set() and isinstance(error, HostUnavailableError):
+            # Told to end, the job could not be told; it ends when its host hears nothing of us.
+            self.logs.say([self.node.job_id], "pikaci", error.message)
+            return self._stopped(phases)
+        return self._broken(phases, CauseCode.RUNTIME_UNAVAILABLE, error.message, error.hint)
+
+    def _broken(
+        self, phases: Phases, code: CauseCode, message: str, hint: str | None
+    ) -> dict[str, Any]:
+        self.logs.say([self.node.job_id], "pikaci", message)
+        phase = phases.failed or phases.current
+        cause = Cause(phase=phase, code=code, message=message, hint=hint)
+        kind = FailureKind.INFRASTRUCTURE
+        return {"status": Status.FAILED, "failure_kind": kind, "cause": cause}

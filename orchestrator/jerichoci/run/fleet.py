@@ -1,0 +1,156 @@
+"""The hosts of a run: which of its jobs can be on which of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import HostUnavailableError, PikaciError, UsageError
+from jerichoci.plan.plan import HostCommand, NixBuild
+from jerichoci.run.host import Host
+from jerichoci.runtime import check_runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jerichoci.placement import Placement
+    from jerichoci.plan.plan import ExecuteNode, PrepareNode
+    from jerichoci.record.request import RunRequest
+    from jerichoci.run.placements import Placements
+
+
+class Fleet:
+    """The hosts that fit the jobs that a request asks for, and what those need.
+
+    Raises:
+        UsageError: a job fits no host, or needs what is made on another one.
+    """
+
+    def __init__(self, request: RunRequest, run_id: str, placements: Placements) -> None:
+        plan = request.plan
+        wanted = request.jobs
+        asked = {node.id for node in plan.jobs if wanted is None or node.job_id in wanted}
+        self._request = request
+        self._closures = {node.id: plan.closure({node.id}) for node in plan.jobs}
+        needed = plan.closure(asked)
+        self._jobs = [node for node in plan.jobs if node.id in needed]
+        for job in plan.jobs:
+            check_runtime(job.runtime, job.job_id)
+        fitting = {
+            job.id: placements.fitting(job.placement, job.placement_config, job.execute.resources)
+            for job in self._jobs
+        }
+        self.here: Placement = placements.here
+        self._hosts: dict[str, Host] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
+        for job in self._jobs:
+            for placement in fitting[job.id]:
+                mine = [other for other in self._jobs if placement in fitting[other.id]]
+                tree = request.source.snapshot_id
+                host = Host(placement, plan, run_id, tree, mine)
+                self._hosts.setdefault(placement.host, host)
+        self._fitting = {
+            job: [self._hosts[placement.host] for placement in found]
+            for job, found in fitting.items()
+        }
+        self._check_prepares()
+
+    def hosts_for(self, node: ExecuteNode | PrepareNode) -> list[Host]:
+        """The hosts that a job can be on, or those of the jobs that need a prepare."""
+        if node.id in self._fitting:
+            return self._fitting[node.id]
+        jobs = [job for job in self._jobs if node.id in self._closures[job.id]]
+        return list(dict.fromkeys(host for job in jobs for host in self._fitting[job.id]))
+
+    async def look(self) -> None:
+        """See before anything starts that each job has a host that can have it.
+
+        A host that can't be reached may come back, or another one fits. Nobody waits for one that
+        takes its time while all jobs have another.
+
+        Raises:
+            UsageError: a job has none; the hint says how to mend it.
+            InfrastructureError: a host could be reached, but not asked.
+        """
+        if self._request.skip_reason is not None:
+            return
+        for host in self._hosts.values():
+            self._opening[host.name] = asyncio.create_task(host.open())
+        while undecided := self._undecided():
+            await asyncio.wait(undecided, return_when=asyncio.FIRST_COMPLETED)
+        for job in self._jobs:
+            errors = [self._end(host) for host in self._fitting[job.id]]
+            if all(_is_final(error) for error in errors):
+                raise next(error for error in errors if error is not None)
+
+    def _undecided(self) -> list[asyncio.Task[None]]:
+        """What is to be waited for: the hosts of jobs that have none yet that can have them."""
+        return [
+            self._opening[host.name]
+            for job in self._jobs
+            if not any(self._is_open(host) for host in self._fitting[job.id])
+            for host in self._fitting[job.id]
+            if not self._opening[host.name].done()
+        ]
+
+    def _is_open(self, host: Host) -> bool:
+        return self._opening[host.name].done() and self._end(host) is None
+
+    def _end(self, host: Host) -> BaseException | None:
+        """Why a host can't be had, if that is known by now.
+
+        Raises:
+            Exception: an error of ours.
+        """
+        task = self._opening[host.name]
+        error = task.exception() if task.done() else None
+        if error is not None and not isinstance(error, PikaciError):
+            raise error
+        return error
+
+    def settled(self) -> Iterator[tuple[Host, list[ExecuteNode]]]:
+        """The hosts of jobs that fit no other one, with those jobs."""
+        for host in self._hosts.values():
+            mine = [job for job in self._jobs if self._fitting[job.id] == [host]]
+            if mine:
+                yield host, mine
+
+    def hurry(self) -> None:
+        """Wait for no host any longer."""
+        for host in self._hosts.values():
+            host.placement.hurry()
+
+    async def close(self) -> None:
+        """Leave every host."""
+        for task in self._opening.values():
+            task.cancel()
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)
+        ends = await asyncio.gather(
+            *(host.close() for host in self._hosts.values()), return_exceptions=True
+        )
+        for end in ends:
+            if end is not None and not isinstance(end, PikaciError | OSError):
+                raise end
+
+    def _check_prepares(self) -> None:
+        for job in self._jobs:
+            for node in self._request.plan.prepares:
+                if node.id in self._closures[job.id] and _belongs_elsewhere(node, job):
+                    raise UsageError(
+                        f"job {job.job_id} needs {node.id}, which is made on another host",
+                        "give the prepare the placement of the jobs that need it",
+                    )
+
+
+def _is_final(error: BaseException | None) -> bool:
+    """Whether there is no use in trying later."""
+    return error is not None and not isinstance(error, HostUnavailableError)
+
+
+def _belongs_elsewhere(node: PrepareNode, job: ExecuteNode) -> bool:
+    """Whether a prepare is made where its placement says, and that isn't where the job runs."""
+    stays = isinstance(node.prepare, HostCommand) or (
+        isinstance(node.prepare, NixBuild) and node.prepare.residency == "remote"
+    )
+    where = (node.placement, node.placement_config)
+    return stays and where != (job.placement, job.placement_config)

@@ -1,0 +1,140 @@
+"""A host command: its text in a private workspace, its named outputs copied out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from jerichoci.machine.ending import in_words
+from jerichoci.nix.realised import CANCELLED, Realised, failed
+from jerichoci.runtime.host_process import ShellCommand
+from jerichoci.state.layout import RunLayout, make_private
+from jerichoci.state.line_splitter import LineSplitter
+from jerichoci.state.log_file import read_log
+from jerichoci.status import CauseCode, FailureKind, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from jerichoci.machine.stop import Stop
+    from jerichoci.placement import Placement
+    from jerichoci.plan.plan import HostCommand
+
+TAIL_SECS = 0.1
+"""How often a host command's output is carried into the jobs' logs."""
+NAME_BYTES = 4096
+"""What a path may have."""
+CHUNK_BYTES = 1024 * 1024
+"""Carried at once; then whatever else runs has its turn."""
+
+
+class HostCommandRun:
+    """One execution of a host command; `log` takes a node's id and a line it printed."""
+
+    def __init__(  # noqa: PLR0913 - what a command needs
+        self,
+        node_id: str,
+        spec: HostCommand,
+        run: RunLayout,
+        *,
+        placement: Placement,
+        snapshot: Path,
+        log: Callable[[str, str], None],
+    ) -> None:
+        self._id = node_id
+        self._spec = spec
+        self._placement = placement
+        self._snapshot = snapshot
+        self._say = log
+        there = RunLayout(placement.run_directory(run.run_id))
+        self._results = there.prepared / node_id
+        self._scratch = there.scratch / f"prepare-{node_id}"
+        self._log = run.prepared / node_id / "log"
+        self._missing = self._results / "missing"
+        self._offset = 0
+        self._lines = LineSplitter()
+
+    async def run(self, stop: Stop) -> Realised:
+        """Run it and take its outputs."""
+        out = self._results / "out"
+        # A guest's user is another one.
+        await self._placement.make_outbox(out)
+        make_private(self._log.parent)
+        shell = ShellCommand(
+            self._placement,
+            await self._placement.confinement(),
+            command=self._text(out),
+            env={"PATH": self._placement.job_path},
+            snapshot=self._snapshot,
+            scratch=self._scratch,
+            log=self._log,
+        )
+        try:
+            await shell.prepare()
+            await shell.launch()
+            tail = asyncio.ensure_future(self._carry_log())
+            try:
+                finish = await shell.wait(self._spec.timeout_secs, stop)
+            finally:
+                await asyncio.sleep(0)
+                tail.cancel()
+                await asyncio.wait({tail})
+                await self._carry_all()
+                self._say_lines(self._lines.end())
+        finally:
+            await shell.close()
+            await self._placement.remove(self._scratch)
+        if finish.stopped:
+            return CANCELLED
+        if finish.timed_out:
+            message = f"prepare {self._id} did not end within {self._spec.timeout_secs} s"
+            return failed(FailureKind.TIMEOUT, CauseCode.HOST_COMMAND_TIMED_OUT, message)
+        missing = await self._placement.read(self._missing, NAME_BYTES)
+        if missing is not None:
+            message = f"prepare {self._id} ended without leaving {os.fsdecode(missing)}"
+            hint = f"its outputs are {', '.join(self._spec.outputs)}, relative to the workspace"
+            return failed(FailureKind.TEST_FAILURE, CauseCode.OUTPUT_MISSING, message, hint)
+        if finish.exit_code != 0:
+            message = f"prepare {self._id} {in_words(finish.exit_code, finish.signal)}"
+            hint = "its output is in the host log"
+            return failed(FailureKind.TEST_FAILURE, CauseCode.HOST_COMMAND_FAILED, message, hint)
+        return Realised(Outcome.PASSED, str(out))
+
+    def _text(self, out: Path) -> str:
+        """The command in a shell of its own, then its outputs copied while they can be seen.
+
+        The workspace may be an overlay that exists only in the command's own mount namespace.
+        """
+        lines = [f"bash --noprofile --norc -c {shlex.quote(self._spec.command)} || exit"]
+        for output in self._spec.outputs:
+            name, target = shlex.quote(output), shlex.quote(str(out / output))
+            missing = shlex.quote(str(self._missing))
+            lines.append(f"if [ ! -e {name} ]; then printf %s {name} > {missing}; exit 1; fi")
+            lines.append(f"mkdir -p {shlex.quote(str((out / output).parent))} || exit")
+            lines.append(f"cp -a -- {name} {target} || exit")
+        return "\n".join(lines)
+
+    async def _carry_log(self) -> None:
+        while True:
+            await self._carry_all()
+            await asyncio.sleep(TAIL_SECS)
+
+    async def _carry_all(self) -> None:
+        more = True
+        while more:
+            more = self._carry()
+            await asyncio.sleep(0)
+
+    def _carry(self) -> bool:
+        """Carry a piece of the log; whether there may be more."""
+        chunk = read_log(self._log, self._offset, CHUNK_BYTES)
+        self._offset = chunk.next_offset
+        self._say_lines(self._lines.feed(chunk.data))
+        return len(chunk.data) == CHUNK_BYTES
+
+    def _say_lines(self, lines: list[bytes]) -> None:
+        for line in lines:
+            self._say(self._id, line.decode("utf-8", "surrogateescape"))

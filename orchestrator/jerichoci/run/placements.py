@@ -1,0 +1,95 @@
+"""The hosts there are: a Placement for each, made when it is first asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.errors import UsageError
+from jerichoci.placement.local import LocalPlacement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jerichoci.nix.command import NixOptions
+    from jerichoci.placement import Placement
+    from jerichoci.plan.hosts import HostConfig, RemoteHost
+    from jerichoci.plan.plan import Resources
+    from jerichoci.remote.pool import SessionPool
+    from jerichoci.state.layout import StateLayout
+
+KINDS = ("local", "remote_ssh")
+
+
+class Placements:
+    """The hosts that nodes of a plan may be placed on; `planned` are those that it describes."""
+
+    def __init__(
+        self,
+        state: StateLayout,
+        nix: NixOptions,
+        planned: Mapping[str, HostConfig],
+        pool: SessionPool,
+    ) -> None:
+        self._state = state
+        self._nix = nix
+        self._planned = planned
+        self._pool = pool
+        self._remote: dict[str, Placement] = {}
+        self._known: dict[str, RemoteHost] | None = None
+        self.here = LocalPlacement(state.root, nix)
+
+    def fitting(
+        self, placement: str, config: Mapping[str, Any], resources: Resources
+    ) -> list[Placement]:
+        """The hosts that a node can be placed on; there is one at least.
+
+        Raises:
+            UsageError: there is none, or this version has no such placement.
+        """
+        match placement:
+            case "local":
+                return [self.here]
+            case "remote_ssh":
+                from jerichoci.plan.hosts import fitting
+
+                return [self._open(host) for host in fitting(self.described(), config, resources)]
+            case _:
+                raise UsageError(
+                    f"placement {placement!r} can't be had: this pikaci places jobs"
+                    f" {', '.join(KINDS)}",
+                    "change the job's `placement`",
+                )
+
+    def named(self, placement: str, host: str | None) -> Placement:
+        """The host that a record names.
+
+        Raises:
+            UsageError: nothing is known of it any more.
+        """
+        from jerichoci.plan.plan import Resources
+
+        return self.fitting(placement, {"host": host}, Resources())[0]
+
+    def remote(self) -> list[Placement]:
+        """Every host that is known, but this one."""
+        return [self._open(host) for host in self.described().values()]
+
+    def described(self) -> dict[str, RemoteHost]:
+        """The hosts that the plan and the user's file describe, by name.
+
+        Raises:
+            UsageError: the file is wrong.
+        """
+        if self._known is None:
+            from jerichoci.plan.hosts import known_hosts_of_run, load_hosts
+
+            self._known = known_hosts_of_run(self._planned, load_hosts())
+        return self._known
+
+    def _open(self, host: RemoteHost) -> Placement:
+        if host.name not in self._remote:
+            from jerichoci.remote.placement import RemotePlacement
+
+            session = self._pool.session(host, self._nix)
+            self._remote[host.name] = RemotePlacement(session, self._state, self._nix, self.here)
+        return self._remote[host.name]

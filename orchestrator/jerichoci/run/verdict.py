@@ -1,0 +1,85 @@
+"""What a run and its jobs come to, and in which words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.errors import PikaciError
+from jerichoci.machine.stop import StopReason
+from jerichoci.record.record import Cause
+from jerichoci.run.attempt import STOP_MESSAGES
+from jerichoci.state.clock import timestamp
+from jerichoci.status import CauseCode, FailureKind, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jerichoci.nix.realised import Realised
+    from jerichoci.record.record import JobRecord, RunRecord
+
+
+def conclude(
+    record: RunRecord,
+    jobs: Sequence[JobRecord],
+    stopped: StopReason | None,
+    failure: BaseException | None,
+) -> RunRecord:
+    """The terminal record of a run from its jobs', from why it was stopped and what broke it.
+
+    Of several failed jobs the run takes the first kind in the order of FailureKind.
+    """
+    record = record.with_(jobs=list(jobs), finished_at=timestamp())
+    broken = [job for job in jobs if job.status is Status.FAILED]
+    kinds = {job.failure_kind for job in broken}
+    kind = next((kind for kind in FailureKind if kind in kinds), None)
+    if failure is not None:
+        cause = Cause(code=_code(failure), message=broken_message(failure))
+        kind = kind or FailureKind.INFRASTRUCTURE
+        changes = {"status": Status.FAILED, "failure_kind": kind, "cause": cause}
+        return record.with_(**changes, message=cause.message)
+    if stopped is StopReason.CANCELLED:
+        code, message = STOP_MESSAGES[stopped]
+        cause = Cause(code=code, message=message)
+        return record.with_(status=Status.CANCELLED, cause=cause, message=message)
+    if kind is not None:
+        first = next(job for job in broken if job.failure_kind is kind)
+        changes = {"status": Status.FAILED, "failure_kind": kind, "cause": first.cause}
+        return record.with_(**changes, message=first.message)
+    return record.with_(status=Status.PASSED)
+
+
+def broken_message(failure: BaseException | None) -> str:
+    """The sentence for what broke a run."""
+    match failure:
+        case PikaciError():
+            return failure.message
+        case OSError():
+            where = f": {failure.filename}" if failure.filename else ""
+            return f"the run could not be recorded: {failure.strerror}{where}"
+        case _:
+            return f"pikaci itself failed: {failure!r}"
+
+
+def job_message(job: JobRecord) -> str | None:
+    """The sentence of a job's cause, or what there is to be said of it all the same."""
+    return job.cause.message if job.cause else "; ".join(job.notes) or None
+
+
+def did(status: Status) -> str:
+    """What became of a job that another one needs, after "which"."""
+    return "was skipped" if status is Status.SKIPPED else f"{status}"
+
+
+def prepare_failed(result: Realised) -> dict[str, Any]:
+    """The fields of a job whose prepare failed."""
+    return {
+        "status": Status.FAILED,
+        "failure_kind": result.failure_kind,
+        "cause": result.cause,
+        "message": result.cause.message if result.cause else None,
+    }
+
+
+def _code(failure: BaseException) -> CauseCode:
+    known = isinstance(failure, OSError | PikaciError)
+    return CauseCode.ENVIRONMENT_FAILED if known else CauseCode.INTERNAL_ERROR

@@ -1,0 +1,64 @@
+"""Whether containers can have directories of a host: that hangs on the file system they lie on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import InfrastructureError, UsageError
+
+if TYPE_CHECKING:
+    from jerichoci.placement import Placement
+    from jerichoci.runtime.incus.rules import Needs
+
+PROBE = Path(__file__).with_name("idmap_probe.py")
+PROBE_SECS = 30.0
+CANNOT = 3
+SHIFTS = frozenset({"ext2/ext3", "xfs", "btrfs"})
+"""File systems, as stat(1) names them, that need no try: any kernel that Incus runs on can."""
+NEVER = frozenset({"overlayfs", "nfs", "v9fs", "cifs", "smb2", "ecryptfs"})
+"""Those that need none either, where only root may try."""
+
+
+async def check_disk(placement: Placement, needs: Needs) -> None:
+    """See that guests of these kinds can have directories of a host.
+
+    Raises:
+        UsageError: they can't.
+    """
+    kind = await _unshifted(placement) if "container" in needs.kinds else None
+    if kind is None:
+        return
+    if placement.is_away:
+        where, what = f"the work directory of {placement.host}", "set its `work_dir` in hosts.toml"
+    else:
+        where, what = "the state root", "pass `--state-root`"
+    raise UsageError(
+        f"containers can't have directories of {where}: {placement.state_root} is on {kind},"
+        " which can't be mounted with other owners",
+        f"have it on ext4, xfs or btrfs ({what}), or use an image for virtual machines",
+    )
+
+
+async def _unshifted(placement: Placement) -> str | None:
+    """The file system that a host's snapshots lie on, if it can't show them to containers."""
+    where = str(placement.state_root)
+    kind = await _said(placement, "stat", "-f", "-c", "%T", where)
+    if not kind or kind in SHIFTS:
+        return None
+    python = "python3" if placement.is_away else sys.executable
+    tried = await placement.run(
+        [python, "-ISc", PROBE.read_text(), where], deadline_secs=PROBE_SECS
+    )
+    if tried.exit_code == CANNOT or (not tried.ok and kind in NEVER):
+        return kind
+    return None
+
+
+async def _said(placement: Placement, *argv: str) -> str:
+    try:
+        done = await placement.run(argv, deadline_secs=PROBE_SECS)
+    except InfrastructureError:
+        return ""
+    return done.stdout.decode("utf-8", "replace").strip() if done.ok else ""

@@ -1,0 +1,316 @@
+"""A job in a fresh Incus guest, made for it from a prebuilt image and gone afterwards.
+
+`docs/incus.md` says step by step what happens. No connection is held while the job runs: what it
+prints and how it ends come through the directory that the guest has as /artifacts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.errors import InfrastructureError
+from jerichoci.nix.guest_views import LEASE
+from jerichoci.runtime import guest_wait
+from jerichoci.runtime.guest_mounts import (
+    ARTIFACTS,
+    SNAPSHOT,
+    STORE,
+    GuestMounts,
+    Mount,
+    interface,
+    is_stored,
+)
+from jerichoci.runtime.guest_runner import hand_over_command, job_variables, stop_command
+from jerichoci.runtime.guest_wait import GuestWait
+from jerichoci.runtime.incus.api import IncusError, InstanceSpec
+from jerichoci.runtime.incus.note import (
+    EXPIRY_LABEL,
+    JOB_LABEL,
+    OWNER_LABEL,
+    RUN_LABEL,
+    GuestNote,
+    guest_notes,
+)
+from jerichoci.runtime.incus.start import EXEC_SECS, GuestStart
+from jerichoci.runtime.incus.survey import GuestSurvey, survey
+from jerichoci.runtime.incus.thread import in_thread, in_thread_at_last
+from jerichoci.state.layout import make_private
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from jerichoci.machine.artifacts import Artifact
+    from jerichoci.machine.stop import Stop
+    from jerichoci.placement import Placement
+    from jerichoci.runtime import Attempt, Finish
+    from jerichoci.runtime.incus.api import Incus, Profile, StoredImage
+
+LOOK_SECS = 2.0
+"""Between two looks whether the guest is still there."""
+DELETE_SECS = 60.0
+KEEP_SECS = 24 * 3600.0
+"""So long is a kept guest kept."""
+NAME_LIMIT = 63
+"""An instance's name is a host name."""
+
+
+def instance_name(owner: str, run_id: str, job_id: str, number: int) -> str:
+    """The name of an attempt's guest, for people; its labels say the same in full.
+
+    No other state root has it, though its caller may choose the same run id.
+    """
+    import hashlib
+
+    digest = hashlib.sha256(f"{owner} {run_id} {job_id} {number}".encode()).hexdigest()[:8]
+    job = job_id.replace("_", "-")[: NAME_LIMIT - 28].strip("-")
+    return f"pikaci-{run_id[-8:]}-{job}-{digest}"
+
+
+class IncusGuest:
+    """The `incus` runtime."""
+
+    def __init__(self, placement: Placement, attempt: Attempt) -> None:
+        self._placement = placement
+        self._attempt = attempt
+        self._execute = attempt.node.execute
+        owner = attempt.state.owner_id()
+        self.name = instance_name(owner, attempt.run_id, attempt.node.job_id, attempt.number)
+        self._notes = guest_notes(attempt.state)
+        self._note: GuestNote | None = None
+        self._mounts = GuestMounts()
+        self._start: GuestStart | None = None
+        self._creating: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._incus: Incus | None = None
+        self._is_pressing: Callable[[], bool] | None = None
+        self._was_handed_over = False
+        self.execution: dict[str, Any] = {}
+
+    @property
+    def _outbox(self) -> Path:
+        return self._attempt.scratch / "artifacts"
+
+    async def prepare(self) -> None:
+        """Make what the guest will have mounted, and note that there will be a guest."""
+        attempt = self._attempt
+        await self._placement.make_outbox(self._outbox)
+        make_private(attempt.artifacts.parent)
+        self._mounts.add("snapshot", Mount(attempt.snapshot, SNAPSHOT))
+        self._mounts.add("artifacts", Mount(self._outbox, ARTIFACTS, read_only=False))
+        stored = [str(path) for path in attempt.inputs.values() if is_stored(path)]
+        view = await self._placement.guest_view(stored, attempt.scratch / LEASE)
+        if view is not None:
+            self._mounts.add("store", Mount(view.path, STORE))
+        for ref in self._execute.inputs:
+            planned = attempt.inputs[ref.node_id]
+            source = view.outputs[str(planned)] if view and is_stored(planned) else planned
+            payload = await self._placement.payload(planned)
+            self._mounts.add_input(ref, planned, source, payload)
+
+    async def launch(self) -> None:
+        """Make the guest, wait until it is ready, and start the job."""
+        self._incus = await self._placement.incus()
+        site = self._placement.incus_site()
+        found = await self._survey(self._incus)
+        image, profile, pool = found.image(self._image_alias()), found.checked_profile(), found.pool
+        is_vm = image.is_vm
+        self.execution = {
+            "project": site.project,
+            "instance": self.name,
+            "instance_type": "virtual-machine" if is_vm else "container",
+            "image_alias": self._image_alias(),
+            "image_fingerprint": image.fingerprint,
+            "pool": pool,
+        }
+        spec = self._spec(image, profile)
+        self._note = GuestNote(
+            name=self.name,
+            run_id=self._attempt.run_id,
+            job_id=self._attempt.node.job_id,
+            placement=self._attempt.node.placement,
+            socket=str(site.socket_path()),
+            project=site.project,
+            away=self._placement.host if self._placement.is_away else None,
+        )
+        # Before there is a guest, which may put links where files go.
+        job = await self._variables()
+        self._notes.write(self._note)
+        began = time.monotonic()
+        start = self._start = GuestStart(
+            self._placement, self._incus, self.name, self._role(), self._image_alias()
+        )
+        is_unpacked = image.fingerprint in found.unpacked
+        creating = start.create(spec, pool or "", is_unpacked=is_unpacked)
+        self._creating = asyncio.ensure_future(creating)
+        await asyncio.shield(self._creating)
+        self._took("create_ms", began)
+        began = time.monotonic()
+        await start.ready(job, self._mounts.paths, is_vm=is_vm)
+        self._took("ready_ms", began)
+
+    async def _survey(self, incus: Incus) -> GuestSurvey:
+        """What the run found before it began; a second attempt looks anew."""
+        known = self._attempt.survey
+        if known is not None and self._attempt.number == 1:
+            return known
+        site = self._placement.incus_site()
+        return await in_thread(survey, incus, site, [self._image_alias()])
+
+    def _role(self) -> str:
+        return str(self._attempt.node.runtime_config["role"])
+
+    def _image_alias(self) -> str:
+        return self._attempt.images[self._role()].alias
+
+    def _spec(self, image: StoredImage, profile: Profile) -> InstanceSpec:
+        attempt, resources = self._attempt, self._execute.resources
+        config = {
+            "security.guestapi": "false",
+            RUN_LABEL: attempt.run_id,
+            JOB_LABEL: attempt.node.job_id,
+            OWNER_LABEL: attempt.state.owner_id(),
+        }
+        if resources.cpus is not None:
+            config["limits.cpu"] = str(resources.cpus)
+        if resources.memory_mib is not None:
+            config["limits.memory"] = f"{resources.memory_mib}MiB"
+        if image.is_vm:
+            config["security.secureboot"] = "false"  # NixOS signs no kernel
+        else:
+            config["security.privileged"] = "false"  # whatever the profile says
+        network = attempt.node.runtime_config.get("network")
+        devices = interface(network, dict.fromkeys(profile.interfaces))
+        site = self._placement.incus_site()
+        if site.pool not in {None, profile.pool}:
+            devices["root"] = {"type": "disk", "path": "/", "pool": str(site.pool)}
+        devices |= self._mounts.devices(is_vm=image.is_vm)
+        return InstanceSpec(
+            self.name, image.fingerprint, image.is_vm, site.profile, config, devices
+        )
+
+    async def _variables(self) -> dict[str, str]:
+        """What the runner is told of the job; what is too long for a variable in files."""
+        variables, files = job_variables(self._execute, self._mounts, guest_wait.GRACE_SECS)
+        for name, data in files.items():
+            await self._placement.write(self._outbox / name, data)
+        return variables
+
+    async def wait(self, stop: Stop) -> Finish:
+        """Wait for the job's result; a guest that never gives one is ended by the host."""
+        self._is_pressing = stop.is_pressing
+        log = self._attempt.directory / "guest.log"
+        following = self._placement.following(self._outbox, log)
+        finish = await GuestWait(self, self._execute.timeout_secs).finish(following, stop)
+        if self._execute.resources.memory_mib and not finish.memory_limited:
+            self._attempt.note(
+                f"{self._execute.resources.memory_mib} MiB (`resources.memoryMib`) were no limit:"
+                " Incus can limit no memory on this host (`pikaci doctor`)"
+            )
+        return finish
+
+    async def stop_job(self) -> None:
+        """Tell the runner."""
+        await self._tell_runner(stop_command())
+
+    async def _tell_runner(self, command: tuple[list[str], dict[str, str]]) -> None:
+        """Have the runner do what needs no answer; a guest that is gone is no error."""
+        with suppress(IncusError):
+            await self._at_last(self._reached().execute, self.name, *command, EXEC_SECS)
+
+    def finished(self) -> None:
+        """Ask for the guest's removal while its files are read, if nobody needs it any more."""
+        if not self._attempt.may_be_kept and self._placement.user.uid == 0:
+            self._stopping = asyncio.ensure_future(self._at_last(self._reached().stop, self.name))
+
+    async def gone(self) -> str:
+        """Ask Incus now and then, which may come and go meanwhile."""
+        look = partial(self._reached().instance, self.name, patient=False)
+        while True:
+            await asyncio.sleep(LOOK_SECS)
+            with suppress(IncusError):
+                found = await in_thread(look)
+                if found is None:
+                    return "disappeared"
+                if not found.is_running:
+                    return f"was {found.status.lower()}"
+
+    async def collect(self, is_over: Callable[[], bool]) -> list[Artifact]:
+        """Take what the guest left."""
+        await self._hand_over()
+        into = self._attempt.artifacts.parent
+        return await self._placement.collect(self._outbox, into, is_over)
+
+    async def _hand_over(self) -> None:
+        """Have the guest give its files to an orchestrator that isn't root."""
+        user = self._placement.user
+        if user.uid == 0 or self._was_handed_over:
+            return
+        self._was_handed_over = True
+        # Of a guest that is gone, what we may read is taken.
+        await self._tell_runner(hand_over_command(user.uid, user.gid))
+
+    async def release(self, *, keep: bool) -> None:
+        """Have the guest removed, or keep it for a look."""
+        kept = False
+        if self._start is not None:
+            self._start.is_given_up = True
+        if self._note is not None and self._creating is not None:
+            await asyncio.wait({self._creating})
+            whole = not self._creating.cancelled() and self._creating.exception() is None
+            if not whole:
+                await self._delete(self._note)
+            elif keep:
+                await self._keep(self._note)
+                kept = True
+            else:
+                await self._remove(self._note)
+        if kept:
+            await self._placement.keep(self._attempt.scratch)
+        else:
+            await self._placement.remove(self._attempt.scratch)
+
+    async def _keep(self, note: GuestNote) -> None:
+        until = time.time() + KEEP_SECS
+        labels = {EXPIRY_LABEL: f"{until:.0f}"}
+        await self._at_last(self._reached().keep, self.name, labels)
+        self._notes.change(note, kept_until=until)
+        self.execution["kept_until"] = until
+
+    async def _remove(self, note: GuestNote) -> None:
+        """Ask Incus to remove the guest; whether it did is seen later, off the job's path."""
+        if self._stopping is not None:
+            await self._stopping
+        else:
+            await self._hand_over()  # or its directory can't be removed
+            await self._at_last(self._reached().stop, self.name)
+        self._notes.change(note, handed_over=True)
+        self.execution["removal"] = "handed_over"
+
+    async def _delete(self, note: GuestNote) -> None:
+        """Remove what was only half made."""
+        await in_thread(self._reached().delete, self.name, DELETE_SECS)
+        self._notes.forget(note.name)
+        self.execution["removal"] = "removed"
+
+    async def settle(self) -> None:
+        """Wait until the guest is gone."""
+        if self._note is None or self.execution.get("removal") != "handed_over":
+            return
+        await self._delete(self._note)
+
+    async def _at_last(self, work: Callable[..., object], *arguments: object) -> None:
+        """Ask for what a job that is over leaves to do, until somebody is in a hurry."""
+        await in_thread_at_last(self._is_pressing or (lambda: True), work, *arguments)
+
+    def _reached(self) -> Incus:
+        if self._incus is None:
+            raise InfrastructureError("the guest was not launched")
+        return self._incus
+
+    def _took(self, what: str, began: float) -> None:
+        self.execution[what] = round((time.monotonic() - began) * 1000)

@@ -1,0 +1,155 @@
+"""Making an Incus guest and starting a job in it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import InfrastructureError
+from jerichoci.runtime.guest_runner import CONTRACT, RUNNER
+from jerichoci.runtime.incus.api import (
+    IncusError,
+    MissingError,
+    NoProgramError,
+    UnreachableError,
+)
+from jerichoci.runtime.incus.thread import in_thread_at_last
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import TypeVar
+
+    from jerichoci.placement import Placement
+    from jerichoci.runtime.incus.api import Executed, Incus, InstanceSpec
+
+    ResultT = TypeVar("ResultT")
+
+NOT_READY, OTHER_CONTRACT = 69, 76
+"""The runner's exit codes for a mount that isn't there yet, and for a contract it doesn't know."""
+EXEC_SECS = 30.0
+"""For the runner to say that it began; a host may be short of CPUs."""
+CREATE_SECS = 300.0
+"""For an image to be unpacked on a slow disk, and the instance made."""
+UNPACK_SECS = 1800.0
+"""For another process to unpack an image of some GiB on a slow disk."""
+READY_SECS = {False: 60.0, True: 300.0}
+"""For a guest's runner to answer, by whether it is a VM, which boots a kernel and its agent."""
+NO_PROGRAM_SECS = 15.0
+"""For the runner to be where it belongs: a system is put together while it boots."""
+FIRST_BACKOFF_SECS, LAST_BACKOFF_SECS = 0.01, 0.5
+KILLED = 137
+OUT_OF_MEMORY = "was the guest out of memory? raise the job's `resources.memoryMib`"
+FULL = "Reached maximum"
+"""In what Incus says where a project's limit is reached."""
+UNSHIFTED = "idmapping abilities are required"
+"""Likewise where a file system can't show the guest files with other owners."""
+VM_ANSWERS = 2
+"""A VM's agent can come and go while it boots, so that many answers must come in a row."""
+
+
+class GuestStart:
+    """The start of one guest, of an image that a plan names by `role` and `alias`."""
+
+    def __init__(
+        self, placement: Placement, incus: Incus, name: str, role: str, alias: str
+    ) -> None:
+        self._placement = placement
+        self._incus = incus
+        self._name = name
+        self._role = role
+        self._alias = alias
+        self.is_given_up = False
+        """Whether nobody wants the guest any more."""
+
+    def _at_last(self, work: Callable[..., ResultT], *arguments: object) -> Awaitable[ResultT]:
+        return in_thread_at_last(lambda: self.is_given_up, work, *arguments)
+
+    async def create(self, spec: InstanceSpec, pool: str, *, is_unpacked: bool) -> None:
+        """Make the guest; while the pool hasn't unpacked the image, one process at a time does."""
+        incus = self._incus
+        if is_unpacked:
+            await self._make(spec)
+            return
+        async with self._placement.lock(f"unpack-{pool}-{spec.image[:16]}", UNPACK_SECS):
+            unpacked = await self._at_last(incus.is_unpacked, pool, spec.image)
+            if not unpacked:
+                await self._make(spec)
+                return
+        await self._make(spec)
+
+    async def _make(self, spec: InstanceSpec) -> None:
+        try:
+            await self._at_last(self._incus.create, spec, CREATE_SECS)
+        except IncusError as error:
+            if FULL in error.message:
+                error.hint = (
+                    f"have fewer jobs at a time (`--jobs`), or raise the project's limit:"
+                    f" `incus project set {self._incus.project} LIMIT=MORE`"
+                )
+            if UNSHIFTED in error.message:
+                error.hint = "have what guests see of the host on ext4, xfs or btrfs"
+            raise
+
+    async def ready(self, job: Mapping[str, str], mounts: str, *, is_vm: bool) -> None:
+        """Start the runner as soon as it can be; it checks contract and mounts before it does."""
+        end = time.monotonic() + READY_SECS[is_vm]
+        patience_with_absence = time.monotonic() + NO_PROGRAM_SECS
+        check = {"PIKACI_INCUS_CONTRACT": CONTRACT, "PIKACI_INCUS_MOUNTS": mounts}
+        answers_wanted = VM_ANSWERS if is_vm else 0
+        backoff = FIRST_BACKOFF_SECS
+        while True:
+            argv, env = ([RUNNER, "--check-contract"], check) if answers_wanted else ([RUNNER], job)
+            trouble = ""
+            try:
+                done = await self._at_last(self._incus.execute, self._name, argv, env, EXEC_SECS)
+                trouble = self._judge(done)
+            except NoProgramError as error:
+                if time.monotonic() > patience_with_absence:
+                    raise self._no_runner() from error
+                trouble = "it has no runner yet"
+            except UnreachableError:
+                raise
+            except MissingError as error:
+                raise MissingError(error.message, OUT_OF_MEMORY) from error
+            except IncusError as error:
+                trouble = error.message
+            if not trouble and not answers_wanted:
+                return
+            answers_wanted = answers_wanted - 1 if not trouble else (VM_ANSWERS if is_vm else 0)
+            if time.monotonic() > end:
+                raise InfrastructureError(
+                    f"guest {self._name} wasn't ready after {READY_SECS[is_vm]:g} s: {trouble}",
+                    f"{OUT_OF_MEMORY}; `pikaci run --keep on-failure` keeps it for a look",
+                )
+            await asyncio.sleep(backoff)
+            backoff = min(LAST_BACKOFF_SECS, backoff * 1.5)
+
+    def _judge(self, done: Executed) -> str:
+        """What keeps the guest from being ready; nothing if it is.
+
+        Raises:
+            InfrastructureError: it never will be.
+        """
+        if done.exit_code == 0:
+            return ""
+        said = done.stderr.decode("utf-8", "replace").strip().removeprefix("pikaci-incus-run: ")
+        if done.exit_code == NOT_READY:
+            return said or "it doesn't say what it lacks"
+        if done.exit_code == OTHER_CONTRACT:
+            raise InfrastructureError(
+                f"the runner in image {self._alias} has another contract than {CONTRACT}: {said}",
+                f"`pikaci image import {self._role}` brings the one that goes with this flake",
+            )
+        raise InfrastructureError(
+            f"the runner in image {self._alias} did not start the job"
+            f" (exit code {done.exit_code}): {said}",
+            OUT_OF_MEMORY if done.exit_code == KILLED else None,
+        )
+
+    def _no_runner(self) -> InfrastructureError:
+        return InfrastructureError(
+            f"image {self._alias} has no runner: there is no {RUNNER} in the guest",
+            f"`pikaci image build {self._role}` makes one that has; so does any NixOS image with"
+            " pikaci's guest module",
+        )

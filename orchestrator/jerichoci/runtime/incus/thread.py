@@ -1,0 +1,41 @@
+"""Where pylxd blocks without blocking the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from jerichoci.runtime.incus.api import EndingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    ResultT = TypeVar("ResultT")
+
+ENDING_SECS = 600.0
+"""For a daemon to end that was told to, and the next one to begin."""
+ENDING_PAUSE_SECS = 0.5
+_THREADS = ThreadPoolExecutor(max_workers=32, thread_name_prefix="incus")
+"""Most requests wait for operations, so there are more of them than CPUs."""
+
+
+async def in_thread(work: Callable[..., ResultT], *arguments: object) -> ResultT:
+    """Call what blocks on Incus."""
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, work, *arguments)
+
+
+async def in_thread_at_last(
+    give_up: Callable[[], bool], work: Callable[..., ResultT], *arguments: object
+) -> ResultT:
+    """Likewise; what a daemon that is ending refuses is asked of the one that comes after it."""
+    end = time.monotonic() + ENDING_SECS
+    while True:
+        try:
+            return await in_thread(work, *arguments)
+        except EndingError:
+            if give_up() or time.monotonic() > end:
+                raise
+        await asyncio.sleep(ENDING_PAUSE_SECS)

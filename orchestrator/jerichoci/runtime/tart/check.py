@@ -1,0 +1,142 @@
+"""What a host must be, and have, before jobs start in macOS VMs on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import HostUnavailableError, InfrastructureError, UsageError
+from jerichoci.runtime.tart.command import (
+    LIST_TRIES,
+    MACOS,
+    get_argv,
+    list_argv,
+    parse_list,
+    parse_os,
+    said,
+    tripped,
+)
+from jerichoci.runtime.tart.toolchain import toolchain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jerichoci.machine.process import Completed
+    from jerichoci.placement import Placement
+    from jerichoci.plan.plan import ExecuteNode
+    from jerichoci.runtime.tart.command import Vm
+
+LOOK_SECS = 60.0
+"""For a program of the host to say what there is."""
+A_MAC = "Darwin arm64"
+
+
+async def check_mac(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
+    """See that the host is a Mac that can run VMs with macOS.
+
+    Raises:
+        UsageError: it isn't.
+        InfrastructureError: it could not be asked.
+    """
+    machine = await _machine(placement)
+    if machine == A_MAC:
+        return
+    where = f"host {placement.host}" if placement.is_away else "this machine"
+    hint = 'run it on such a Mac, or give it `placement = "remote_ssh"` and the `host` or `labels`'
+    raise UsageError(
+        f"job {nodes[0].job_id} runs in a macOS VM (runtime tart), which needs a Mac with Apple"
+        f" silicon, macOS 14 or later and tart; {where} is {machine or 'none'}",
+        "place it on another host" if placement.is_away else f"{hint} of one",
+    )
+
+
+async def check_vms(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
+    """See that the Mac has tart, and what these jobs' VMs are made from.
+
+    Raises:
+        UsageError: it hasn't; the hint says how to mend it.
+        InfrastructureError: it could not be asked.
+    """
+    known = {vm.name: vm for vm in await known_vms(placement)}
+    for node in nodes:
+        base = str(node.runtime_config["base"])
+        if "/" not in base and base not in known:
+            raise UsageError(
+                f"{placement.host} has no VM {base}, the base of job {node.job_id}",
+                f"`tart clone REGISTRY/IMAGE {base}` there makes one, or name the image itself",
+            )
+        if base in known and await _os(placement, base) != MACOS:
+            raise UsageError(
+                f"VM {base} on {placement.host}, the base of job {node.job_id}, has no macOS",
+                "take a base with macOS; jobs of Linux run in Incus guests",
+            )
+        if base in known and known[base].is_suspended:
+            raise UsageError(
+                f"VM {base} on {placement.host}, the base of job {node.job_id}, is suspended: its"
+                " clones would go on with what was in its memory, and other shares",
+                f"`tart stop {base}` discards that, or boot it and shut it down",
+            )
+        await _check_shares(placement, node)
+    if any(node.runtime_config.get("mount_host_toolchain") for node in nodes):
+        await toolchain(placement)
+
+
+async def is_mac(placement: Placement) -> bool:
+    """Whether the host is a Mac that can run VMs with macOS.
+
+    Raises:
+        InfrastructureError: it could not be asked.
+    """
+    return await _machine(placement) == A_MAC
+
+
+async def _machine(placement: Placement) -> str:
+    done = await placement.run(["uname", "-sm"], deadline_secs=LOOK_SECS)
+    return done.stdout.decode("utf-8", "replace").strip()
+
+
+async def known_vms(placement: Placement) -> list[Vm]:
+    """The VMs of the user on a Mac.
+
+    Raises:
+        UsageError: it has no tart, or tart can't list them.
+    """
+    mend = "`brew install openai/tools/tart`, or its place in the `search_path` of hosts.toml"
+    try:
+        done = await ask_for_list(placement, LOOK_SECS)
+    except HostUnavailableError:
+        raise
+    except InfrastructureError as error:
+        sentence = f"{placement.host} has no tart that answers: {error.message}"
+        raise UsageError(sentence, mend) from error
+    if done.exit_code != 0:
+        raise UsageError(f"tart on {placement.host} can't list its VMs: {said(done)}", mend)
+    return parse_list(done)
+
+
+async def ask_for_list(placement: Placement, deadline_secs: float) -> Completed:
+    """What tart says of the user's VMs, for `parse_list`; again if it tripped over one that goes.
+
+    Raises:
+        InfrastructureError: it can't be asked.
+    """
+    done = await placement.run(list_argv(), deadline_secs=deadline_secs)
+    for _ in range(1, LIST_TRIES):
+        if not tripped(done):
+            break
+        done = await placement.run(list_argv(), deadline_secs=deadline_secs)
+    return done
+
+
+async def _os(placement: Placement, name: str) -> str:
+    return parse_os(await placement.run(get_argv(name), deadline_secs=LOOK_SECS))
+
+
+async def _check_shares(placement: Placement, node: ExecuteNode) -> None:
+    for row in node.runtime_config.get("shares") or ():
+        path = str(row["path"])
+        done = await placement.run(["test", "-d", path], deadline_secs=LOOK_SECS)
+        if done.exit_code != 0:
+            raise UsageError(
+                f"{placement.host} has no directory {path}, which job {node.job_id} shares",
+                "make it there, or change the job's `tart.shares`",
+            )

@@ -1,0 +1,158 @@
+"""Tart's command lines, and what they answer.
+
+Source: the program's own help and its exit codes: 2 where a VM doesn't exist or isn't running, else
+1; `tart exec` has those of the command in the guest beside its own.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jerichoci.machine.process import Completed
+    from jerichoci.plan.plan import Resources
+
+NOT_THERE = 2
+"""The exit code of `delete` where there is no such VM, and of `stop` where it isn't running."""
+MACOS = "darwin"
+SAID_LINES = 3
+LIST_TRIES = 5
+"""So often is a list asked for that tripped over a VM that was being deleted."""
+HELD_SECS = 10.0
+"""For a VM's process that was killed to be gone: `stop` doesn't wait for that."""
+HELD_POLL_SECS = 0.2
+
+
+class TartError(InfrastructureError):
+    """Tart refused, or its answer makes no sense."""
+
+
+@dataclass(frozen=True)
+class Vm:
+    """A VM of the user's own that tart lists."""
+
+    name: str
+    is_running: bool
+    is_suspended: bool = False
+
+
+def list_argv() -> list[str]:
+    """Lists the user's own VMs, for `parse_list`."""
+    return ["tart", "list", "--source", "local", "--format", "json"]
+
+
+def get_argv(name: str) -> list[str]:
+    """Describes a VM, for `parse_os`."""
+    return ["tart", "get", name, "--format", "json"]
+
+
+def clone_argv(base: str, name: str) -> list[str]:
+    """Clones a VM, which is pulled first if it is a registry's and not here."""
+    return ["tart", "clone", base, name]
+
+
+def set_argv(name: str, resources: Resources) -> list[str] | None:
+    """Gives a VM the CPUs and the memory (MiB) that a job asks for; None if it asks for neither."""
+    wanted = {"--cpu": resources.cpus, "--memory": resources.memory_mib}
+    words = [word for flag, value in wanted.items() if value for word in (flag, str(value))]
+    return ["tart", "set", name, *words] if words else None
+
+
+def run_argv(name: str, shares: Sequence[str]) -> list[str]:
+    """Runs a VM for as long as the process lives; `shares` are values of `--dir`."""
+    quiet = ["--no-graphics", "--no-audio", "--no-clipboard"]
+    return ["tart", "run", name, *quiet, *(f"--dir={share}" for share in shares)]
+
+
+def exec_argv(name: str, command: Sequence[str], *flags: str) -> list[str]:
+    """Runs a command in a VM; `-i` hands on standard input, `-t` gives it a terminal."""
+    return ["tart", "exec", *flags, name, *command]
+
+
+def stop_argv(name: str, secs: int) -> list[str]:
+    """Stops a VM, by force if it still runs after `secs`."""
+    return ["tart", "stop", name, "--timeout", str(secs)]
+
+
+def delete_argv(name: str) -> list[str]:
+    """Deletes a VM that doesn't run."""
+    return ["tart", "delete", name]
+
+
+def checked(done: Completed, *fine: int) -> Completed:
+    """What ended with 0, or with an exit code that is `fine`, too.
+
+    Raises:
+        TartError: it ended otherwise; the message has what tart said.
+    """
+    if done.exit_code in {0, *fine}:
+        return done
+    command = shlex.join(done.argv[:4])
+    raise TartError(f"`{command}` failed (exit code {done.exit_code}): {said(done)}")
+
+
+def tripped(done: Completed) -> bool:
+    """Whether `list_argv` failed over a VM that was there and then, being deleted, wasn't."""
+    return done.exit_code == 1 and b"no such file" in done.stderr.lower()
+
+
+def is_held(done: Completed) -> bool:
+    """Whether `delete_argv` failed because a process still has the VM."""
+    return done.exit_code == 1 and b"is running" in done.stderr
+
+
+def said(done: Completed) -> str:
+    """The last lines of what a command said on stderr."""
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return " ".join(line.strip() for line in lines[-SAID_LINES:]) or "it doesn't say why"
+
+
+def parse_list(done: Completed) -> list[Vm]:
+    """The VMs that `list_argv` lists.
+
+    Raises:
+        TartError: it failed, or its answer is none.
+    """
+    rows = _parse(checked(done))
+    if not isinstance(rows, list):
+        raise _strange(done)
+    try:
+        return [
+            Vm(str(row["Name"]), row["Running"] is True, row.get("State") == "suspended")
+            for row in rows
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _strange(done) from error
+
+
+def parse_os(done: Completed) -> str:
+    """The operating system that `get_argv` tells of: `darwin` or `linux`.
+
+    Raises:
+        TartError: it failed, or its answer is none.
+    """
+    values = _parse(checked(done))
+    if not isinstance(values, dict) or "OS" not in values:
+        raise _strange(done)
+    return str(values["OS"])
+
+
+def _parse(done: Completed) -> Any:  # noqa: ANN401 - whatever JSON it is
+    try:
+        return json.loads(done.stdout)
+    except (ValueError, RecursionError) as error:
+        raise _strange(done) from error
+
+
+def _strange(done: Completed) -> TartError:
+    return TartError(
+        f"what `{shlex.join(done.argv[:3])}` prints can't be understood",
+        "this needs a tart that knows `exec`, of 2025 or later",
+    )

@@ -1,0 +1,221 @@
+"""A job in a fresh Tart VM on a Mac, cloned for it from a base and deleted afterwards.
+
+`docs/tart.md` says step by step what happens. The runner in the guest is that of Incus guests; what
+the job prints and how it ends come through the directory that the guest has as /artifacts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.nix.guest_views import LEASE
+from jerichoci.runtime import guest_wait
+from jerichoci.runtime.guest_mounts import is_stored
+from jerichoci.runtime.guest_runner import whole_variables
+from jerichoci.runtime.guest_wait import GuestWait
+from jerichoci.runtime.tart.files import BOOTSTRAP, RUNNER, guest_file
+from jerichoci.runtime.tart.name import VmName, owner_part
+from jerichoci.runtime.tart.note import VmNote, vm_notes
+from jerichoci.runtime.tart.reaper import make_room
+from jerichoci.runtime.tart.shares import (
+    CONTROL,
+    TOOLCHAIN,
+    GuestShares,
+    share_variable,
+)
+from jerichoci.runtime.tart.toolchain import toolchain
+from jerichoci.runtime.tart.vm import TartVm
+from jerichoci.state.layout import make_private
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jerichoci.machine.artifacts import Artifact
+    from jerichoci.machine.stop import Stop
+    from jerichoci.placement import Placement
+    from jerichoci.runtime import Attempt, Finish
+
+KEEP_SECS = 24 * 3600.0
+"""So long is a kept VM kept."""
+WRITE_SECS = 60.0
+"""For a handful of small files, on a disk in trouble."""
+JOB_FILE = "job.json"
+OPTIONS_FILE = "shares.json"
+"""In the attempt's scratch directory: the shares of a VM that may be booted again."""
+
+
+class TartGuest:
+    """The `tart` runtime."""
+
+    def __init__(self, placement: Placement, attempt: Attempt) -> None:
+        self._placement = placement
+        self._attempt = attempt
+        self._execute = attempt.node.execute
+        self._config = attempt.node.runtime_config
+        owner = owner_part(attempt.state.owner_id())
+        job_id = attempt.node.job_id
+        self.name = str(VmName(owner, attempt.run_id, job_id, attempt.number))
+        self._vm = TartVm(placement, self.name, attempt.host_log, attempt.scratch)
+        self._notes = vm_notes(attempt.state)
+        self._note: VmNote | None = None
+        self._is_ready = False
+        self._options: list[str] = []
+        self.execution: dict[str, Any] = {"vm": self.name, "base": self._config["base"]}
+
+    @property
+    def _outbox(self) -> Path:
+        return self._attempt.scratch / "artifacts"
+
+    @property
+    def _control(self) -> Path:
+        return self._attempt.scratch / "control"
+
+    async def prepare(self) -> None:
+        """Make what the VM will be shown."""
+        attempt = self._attempt
+        await self._placement.make_outbox(self._outbox)
+        await self._placement.make_outbox(self._control)
+        make_private(attempt.artifacts.parent)
+        shares = GuestShares()
+        shares.add(CONTROL, self._control)
+        is_workspace = not self._execute.writable_workspace
+        snapshot = shares.add_snapshot(attempt.snapshot, is_workspace=is_workspace)
+        shares.add_artifacts(self._outbox)
+        stored = [str(path) for path in attempt.inputs.values() if is_stored(path)]
+        view = await self._placement.guest_view(stored, attempt.scratch / LEASE)
+        if view is not None:
+            shares.add_store(view.path)
+        for ref in self._execute.inputs:
+            planned = attempt.inputs[ref.node_id]
+            shares.add_input(ref, planned, await self._placement.payload(planned))
+        first_in_path = await self._add_toolchain(shares)
+        named = self._add_own(shares)
+        self._options = shares.options()
+        variables = self._variables(dict(shares.env) | named, first_in_path)
+        if not is_workspace:
+            variables["PIKACI_INCUS_SNAPSHOT"] = snapshot.there
+        await self._write_control(shares, variables)
+
+    async def _add_toolchain(self, shares: GuestShares) -> str:
+        """Share the host's Rust toolchain, if the job wants it; the PATH that leads to it."""
+        if not self._config.get("mount_host_toolchain"):
+            return ""
+        sysroot = await toolchain(self._placement, self._attempt.snapshot)
+        self.execution["toolchain"] = str(sysroot)
+        return f"{shares.add(TOOLCHAIN, sysroot).there}/bin"
+
+    def _add_own(self, shares: GuestShares) -> dict[str, str]:
+        """Share what the job itself says; the variables that lead to it."""
+        named = {}
+        for row in self._config.get("shares") or ():
+            source, read_only = Path(row["path"]), bool(row.get("read_only", True))
+            share = shares.add(row["name"], source, read_only=read_only)
+            named[share_variable(share.name)] = share.there
+        return named
+
+    def _variables(self, named: dict[str, str], first_in_path: str) -> dict[str, str]:
+        """What the runner is told; `named` leads the job to what it is shown."""
+        xcode = self._config.get("xcode_path")
+        developer = {"DEVELOPER_DIR": f"{xcode}/Contents/Developer"} if xcode else {}
+        env = developer | self._execute.env | named
+        variables = whole_variables(self._execute, env, guest_wait.GRACE_SECS)
+        variables["PIKACI_INCUS_MOUNTS"] = ""  # macOS has them, or the bootstrap would not go on
+        if first_in_path:
+            variables["PIKACI_INCUS_PATH"] = first_in_path
+        if xcode:
+            variables["PIKACI_INCUS_XCODE"] = xcode
+        return variables
+
+    async def _write_control(self, shares: GuestShares, variables: dict[str, str]) -> None:
+        files = {
+            RUNNER: guest_file(RUNNER),
+            BOOTSTRAP: guest_file(BOOTSTRAP),
+            "links": shares.links_file(),
+            JOB_FILE: json.dumps(variables).encode(),
+        }
+        for name, data in files.items():
+            await self._placement.write(self._control / name, data)
+        # The guest's user is another one, and the umask here may be anything.
+        opening = ["chmod", "-R", "a+rX", str(self._control)]
+        await self._placement.run(opening, deadline_secs=WRITE_SECS)
+        options = json.dumps(self._options).encode("utf-8", "surrogateescape")
+        await self._placement.write(self._attempt.scratch / OPTIONS_FILE, options)
+
+    async def launch(self) -> None:
+        """Clone the VM, boot it, and start the job."""
+        if not self._placement.is_away:
+            # Other hosts are cleared while they serve.
+            await asyncio.to_thread(make_room, self._attempt.state, self._attempt.run_id)
+        self._note = VmNote(
+            name=self.name,
+            run_id=self._attempt.run_id,
+            job_id=self._attempt.node.job_id,
+            away=self._placement.host if self._placement.is_away else None,
+        )
+        self._notes.write(self._note)
+        began = time.monotonic()
+        await self._vm.make(self._config["base"], self._execute.resources)
+        self._took("clone_ms", began)
+        began = time.monotonic()
+        await self._vm.boot(self._options)
+        self._took("boot_ms", began)
+        began = time.monotonic()
+        await self._vm.begin(JOB_FILE)
+        self._is_ready = True
+        self._took("start_ms", began)
+
+    async def wait(self, stop: Stop) -> Finish:
+        """Wait for the job's result, or for the VM's process to end without one."""
+        following = self._placement.following(self._outbox, self._attempt.directory / "guest.log")
+        return await GuestWait(self, self._execute.timeout_secs).finish(following, stop)
+
+    async def gone(self) -> str:
+        """Wait for the VM's process."""
+        return await self._vm.ended()
+
+    async def stop_job(self) -> None:
+        """Tell the runner."""
+        await self._vm.tell(JOB_FILE, "--stop")
+
+    def finished(self) -> None:
+        """Nothing can be done by then: the VM shares what is still read."""
+
+    async def collect(self, is_over: Callable[[], bool]) -> list[Artifact]:
+        """Take what the guest left."""
+        into = self._attempt.artifacts.parent
+        return await self._placement.collect(self._outbox, into, is_over)
+
+    async def release(self, *, keep: bool) -> None:
+        """Delete the VM, or keep it for a look, switched off. One that never was ready goes."""
+        kept = keep and self._is_ready
+        try:
+            if self._note is None:
+                pass  # there never was one
+            elif kept:
+                await self._keep(self._note)
+            else:
+                await self._vm.delete()
+                self._notes.forget(self.name)
+                self.execution["removal"] = "removed"
+        finally:
+            await self._vm.close()
+            if kept:
+                await self._placement.keep(self._attempt.scratch)
+            else:
+                await self._placement.remove(self._attempt.scratch)
+
+    async def _keep(self, note: VmNote) -> None:
+        await self._vm.halt()
+        until = time.time() + KEEP_SECS
+        self._notes.change(note, kept_until=until)
+        self.execution["kept_until"] = until
+
+    async def settle(self) -> None:
+        """Nothing was left to others."""
+
+    def _took(self, what: str, began: float) -> None:
+        self.execution[what] = round((time.monotonic() - began) * 1000)

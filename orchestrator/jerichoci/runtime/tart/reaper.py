@@ -1,0 +1,193 @@
+"""Deleting VMs that nobody needs any more.
+
+A VM is needed while the process that runs its run lives, and while it is kept for a look. They are
+found by their names, with notes or without. All calls block. What can't be deleted now stays for
+whoever comes next.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import InfrastructureError, PikaciError
+from jerichoci.machine.process import Completed
+from jerichoci.machine.workspace import remove_tree
+from jerichoci.runtime.tart.command import (
+    HELD_POLL_SECS,
+    HELD_SECS,
+    LIST_TRIES,
+    NOT_THERE,
+    checked,
+    delete_argv,
+    is_held,
+    list_argv,
+    parse_list,
+    stop_argv,
+    tripped,
+)
+from jerichoci.runtime.tart.name import VmName, owner_part, parse_name
+from jerichoci.runtime.tart.note import SHELL_LOCK, vm_notes
+from jerichoci.state.owner import is_held as is_locked
+from jerichoci.state.owner import is_owned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from jerichoci.runtime.tart.note import VmNote
+    from jerichoci.state.layout import StateLayout
+
+    Run = Callable[[Sequence[str], float], Completed]
+
+LOGGER = logging.getLogger("jerichoci")
+LOOK_SECS = 60.0
+"""For tart to list its VMs, on a Mac that is busy."""
+STOP_SECS = 10
+"""From asking a VM's process to end to killing it."""
+DELETE_SECS = 120.0
+
+
+def run_here(argv: Sequence[str], deadline_secs: float) -> Completed:
+    """Run a command on this machine to its end.
+
+    Raises:
+        InfrastructureError: it can't be started, or does not end in time.
+    """
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=deadline_secs,
+        )
+    except OSError as error:
+        raise InfrastructureError(
+            f"{argv[0]} can't be started: {error.strerror}", "is it installed and on PATH?"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise InfrastructureError(
+            f"`{shlex.join(argv[:3])}` did not end within {deadline_secs:g} s"
+        ) from error
+    return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class VmReaper:
+    """What deletes the VMs of one state root on the host where `run` runs commands.
+
+    `host` is its name, or None for this machine. Those of the runs in `removed` are kept no longer.
+    """
+
+    state: StateLayout
+    run: Run = run_here
+    host: str | None = None
+    removed: Collection[str] = ()
+
+    def reap(self) -> list[str]:
+        """Delete those that nobody needs; their names.
+
+        Raises:
+            InfrastructureError: tart can't be asked.
+        """
+        found = self._mine()
+        there = {str(name): name for name in found}
+        # Of all hosts: this one may have another name, too.
+        notes = {note.name: note for note in vm_notes(self.state).all()}
+        gone = [
+            name for name, said in there.items() if self._is_doomed(said, notes) and self._end(name)
+        ]
+        for vm, is_running in found.items():
+            if is_running and str(vm) not in gone:
+                self._switch_off(vm, notes.get(str(vm)))
+        for name, note in notes.items():
+            is_here = note.away == self.host
+            if name in gone or (is_here and name not in there and self._is_over(note)):
+                self._forget(note)
+        return gone
+
+    def remove(self, run_id: str) -> None:
+        """Delete what a run kept, whose record goes.
+
+        Raises:
+            InfrastructureError: tart can't be asked, or a VM can't be deleted.
+        """
+        notes = list(vm_notes(self.state).all())
+        for note in notes:
+            if note.run_id == run_id and note.away == self.host:
+                self._delete(note.name)
+                vm_notes(self.state).forget(note.name)
+
+    def _switch_off(self, name: VmName, note: VmNote | None) -> None:
+        """Stop a kept VM that a killed shell has left running: it takes another one's room."""
+        attempt = self.state.run(name.run_id).attempt(name.job_id, name.attempt)
+        if note is None or not note.is_kept() or is_locked(attempt / SHELL_LOCK):
+            return
+        try:
+            checked(self.run(stop_argv(str(name), STOP_SECS), STOP_SECS + LOOK_SECS), NOT_THERE)
+        except PikaciError as error:
+            LOGGER.warning("VM %s goes on: %s", name, error)
+
+    def _mine(self) -> dict[VmName, bool]:
+        """The VMs of this state root, and whether they run."""
+        owner = owner_part(self.state.owner_id())
+        done = self.run(list_argv(), LOOK_SECS)
+        for _ in range(1, LIST_TRIES):
+            if not tripped(done):
+                break
+            done = self.run(list_argv(), LOOK_SECS)
+        names = {parse_name(vm.name): vm.is_running for vm in parse_list(done)}
+        return {name: runs for name, runs in names.items() if name and name.owner == owner}
+
+    def _is_doomed(self, name: VmName, notes: dict[str, VmNote]) -> bool:
+        note = notes.get(str(name))
+        if name.run_id in self.removed:
+            return True
+        if note is not None and note.kept_until is not None:
+            return not note.is_kept()
+        return not is_owned(self.state.run(name.run_id).root)
+
+    def _is_over(self, note: VmNote) -> bool:
+        """Whether a VM that isn't there won't be made any more."""
+        return not is_owned(self.state.run(note.run_id).root)
+
+    def _end(self, name: str) -> bool:
+        try:
+            self._delete(name)
+        except PikaciError as error:
+            LOGGER.warning("VM %s stays: %s", name, error)
+            return False
+        return True
+
+    def _delete(self, name: str) -> None:
+        checked(self.run(stop_argv(name, STOP_SECS), STOP_SECS + LOOK_SECS), NOT_THERE)
+        end = time.monotonic() + HELD_SECS
+        while is_held(done := self.run(delete_argv(name), DELETE_SECS)):
+            if time.monotonic() > end:
+                break
+            time.sleep(HELD_POLL_SECS)
+        checked(done, NOT_THERE)
+
+    def _forget(self, note: VmNote) -> None:
+        """Remove a note, and what was kept here beside its VM."""
+        run = self.state.run(note.run_id)
+        if note.kept_until is not None and note.away is None and not is_owned(run.root):
+            remove_tree(run.scratch)
+        vm_notes(self.state).forget(note.name)
+
+
+def make_room(state: StateLayout, run_id: str) -> None:
+    """Delete what other runs than this one have left on this machine: it may run still.
+
+    Nobody is asked where nothing of theirs is noted.
+    """
+    others = (note for note in vm_notes(state).all() if note.run_id != run_id)
+    if any(note.away is None and not note.is_kept() for note in others):
+        try:
+            VmReaper(state).reap()
+        except PikaciError as error:
+            LOGGER.warning("VMs of other runs may stay: %s", error)

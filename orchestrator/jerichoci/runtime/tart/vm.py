@@ -1,0 +1,320 @@
+"""One Tart VM on a placement's host: made, run for as long as it is held, stopped and deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.errors import HostUnavailableError, InfrastructureError
+from jerichoci.machine.slots import MACOS_VMS
+from jerichoci.runtime.tart.check import ask_for_list
+from jerichoci.runtime.tart.command import (
+    HELD_POLL_SECS,
+    HELD_SECS,
+    MACOS,
+    NOT_THERE,
+    TartError,
+    checked,
+    clone_argv,
+    delete_argv,
+    exec_argv,
+    get_argv,
+    is_held,
+    parse_list,
+    parse_os,
+    run_argv,
+    said,
+    set_argv,
+    stop_argv,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from jerichoci.machine.ending import Ending
+    from jerichoci.machine.process import Completed
+    from jerichoci.placement import Placement
+    from jerichoci.plan.plan import Resources
+    from jerichoci.runtime.tart.command import Vm
+
+LOOK_SECS = 60.0
+"""For tart to list its VMs, on a Mac that is busy."""
+CLONE_SECS = 2 * 3600.0
+"""For a base of 60 GB to be pulled from a registry; a clone of one that is here takes a second."""
+ROOM_SECS = 4 * 3600.0
+"""For a VM that somebody else runs on the Mac to end, where two are all that may run."""
+ROOM_POLL_SECS = 2.0
+BOOT_TRIES, BOOT_PAUSE_SECS = 3, 3.0
+"""macOS counts a VM for a moment after the process that ran it."""
+READY_SECS = 600.0
+"""For a VM's guest agent to answer: the first boot of a new macOS is slow."""
+PROBE_SECS = 60.0
+"""For one answer: tart itself tries for half a minute to reach a guest agent."""
+FIRST_PAUSE_SECS, LAST_PAUSE_SECS = 0.2, 2.0
+STOP_SECS = 10
+"""From asking a VM's process to end to killing it; it switches the VM off at once."""
+DELETE_SECS = 120.0
+SYNC_SECS = 60.0
+"""For what a guest has written to be on its disk, before it is switched off."""
+BOOTSTRAP = "/Volumes/My Shared Files/pikaci/bootstrap.sh"
+NOT_READY, NO_SUCH_FILE = 69, 127
+"""The bootstrap's exit code for a share that isn't there yet, and bash's where the script itself
+isn't."""
+AGENT_LOST = (1, NOT_THERE)
+"""Tart's own exit codes where a guest's agent, or its VM, doesn't answer."""
+
+
+class TartVm:
+    """The VM `name`. What tart says of it goes to `log`; `notes` is a directory on its host."""
+
+    def __init__(self, placement: Placement, name: str, log: Path, notes: Path) -> None:
+        self._placement = placement
+        self._name = name
+        self._log = log
+        self._notes = notes
+        self._held = AsyncExitStack()
+        self._ended: asyncio.Future[Ending] | None = None
+        self._is_answering = False
+
+    async def is_there(self) -> bool:
+        """Whether its host has the VM.
+
+        Raises:
+            TartError: tart can't be asked.
+        """
+        return any(vm.name == self._name for vm in await self._list())
+
+    async def make(self, base: str, resources: Resources) -> None:
+        """Clone the VM from a base, in the place of one that was left.
+
+        Raises:
+            TartError: it can't be.
+        """
+        if await self.is_there():
+            await self.delete()
+        checked(await self._run(clone_argv(base, self._name), CLONE_SECS))
+        change = set_argv(self._name, resources)
+        if change is not None:
+            checked(await self._run(change, LOOK_SECS))
+
+    async def boot(self, shares: Sequence[str], room_secs: float | None = None) -> None:
+        """Run the VM and wait until it answers; it ends with `close`.
+
+        Raises:
+            InfrastructureError: it doesn't, or other VMs have all the room for `room_secs`.
+        """
+        end = time.monotonic() + (ROOM_SECS if room_secs is None else room_secs)
+        tries = 0
+        while True:
+            await self._have_room(end)
+            await self._start(shares)
+            try:
+                await self._answer()
+            except _EndedError as error:
+                await self.close()
+                tries += 1
+                # Somebody else's VM may have been quicker, and one that just ended not be gone.
+                is_alone = len(await self._others()) < MACOS_VMS
+                if (is_alone and tries >= BOOT_TRIES) or time.monotonic() > end:
+                    code = error.tart_exit_code
+                    raise InfrastructureError(
+                        f"VM {self._name} ended while it started (exit code {code})",
+                        "the host log has what tart said; where nobody is logged in on the Mac, its"
+                        " login keychain must be unlocked",
+                    ) from None
+                await asyncio.sleep(BOOT_PAUSE_SECS)
+            else:
+                return
+
+    async def begin(self, *words: str) -> None:
+        """Run the bootstrap in the guest, as soon as it and what it mounts are there.
+
+        Raises:
+            InfrastructureError: it says that it never will work, or takes too long.
+        """
+        await self._insist(self.bootstrap(*words), {NOT_READY, NO_SUCH_FILE, *AGENT_LOST})
+
+    def bootstrap(self, *words: str, flags: Sequence[str] = ()) -> list[str]:
+        """The command on the host that runs the bootstrap in the guest."""
+        return exec_argv(self._name, ["/bin/bash", BOOTSTRAP, *words], *flags)
+
+    async def tell(self, *words: str) -> None:
+        """Run the bootstrap for what needs no answer; a guest that is gone is no error."""
+        with suppress(_EndedError):
+            await self._try(self.bootstrap(*words), PROBE_SECS)
+
+    async def ended(self) -> str:
+        """Wait until the VM doesn't run any more; in words for people, what became of it.
+
+        Raises:
+            HostUnavailableError: its host was lost.
+        """
+        ending = await asyncio.shield(self._process())
+        return f"was switched off (tart exited with {ending.exit_code})"
+
+    async def halt(self) -> None:
+        """Stop the VM, its disk written, and leave it.
+
+        Raises:
+            InfrastructureError: it can't be stopped.
+        """
+        if self._is_answering:
+            with suppress(_EndedError):
+                await self._try(exec_argv(self._name, ["/bin/sync"]), SYNC_SECS)
+        await self._stop()
+
+    async def delete(self) -> None:
+        """Stop and delete the VM; one that is gone is no error.
+
+        Raises:
+            InfrastructureError: it stays.
+        """
+        try:
+            await self._stop()
+        except HostUnavailableError:
+            raise
+        except InfrastructureError:
+            # Its process is killed by now, if it is ours.
+            await self.close()
+        end = time.monotonic() + HELD_SECS
+        while is_held(done := await self._run(delete_argv(self._name), DELETE_SECS)):
+            if time.monotonic() > end:
+                break
+            await asyncio.sleep(HELD_POLL_SECS)
+        checked(done, NOT_THERE)
+
+    async def close(self) -> None:
+        """Kill what runs."""
+        ended, self._ended = self._ended, None
+        self._is_answering = False
+        if ended is not None:
+            ended.cancel()
+            await asyncio.gather(ended, return_exceptions=True)
+        await self._held.aclose()
+
+    async def _stop(self) -> None:
+        limit = STOP_SECS + LOOK_SECS
+        try:
+            checked(await self._run(stop_argv(self._name, STOP_SECS), limit), NOT_THERE)
+        finally:
+            await self.close()
+
+    async def _have_room(self, end: float) -> None:
+        told: list[str] = []
+        while len(others := await self._others()) >= MACOS_VMS:
+            if others != told and time.monotonic() <= end:
+                told = others
+                self._say(f"waiting: {' and '.join(others)} run, and macOS runs no more VMs")
+            if time.monotonic() > end:
+                raise InfrastructureError(
+                    f"{self._placement.host} runs {' and '.join(others)} already, and macOS no"
+                    f" more than {MACOS_VMS} VMs of itself",
+                    "`tart stop NAME` stops one",
+                )
+            await asyncio.sleep(ROOM_POLL_SECS)
+
+    async def _others(self) -> list[str]:
+        """The other VMs with macOS that run on the host."""
+        running = [vm.name for vm in await self._list() if vm.is_running and vm.name != self._name]
+        found = []
+        for name in running:
+            # It may be gone by now.
+            with suppress(TartError):
+                if parse_os(await self._run(get_argv(name), LOOK_SECS)) == MACOS:
+                    found.append(name)
+        return found
+
+    async def _start(self, shares: Sequence[str]) -> None:
+        spawning = self._placement.spawn(
+            run_argv(self._name, shares),
+            cwd=self._placement.state_root,
+            env=self._placement.environment,
+            log=self._log,
+            notes=self._notes,
+        )
+        running = await self._held.enter_async_context(spawning)
+        self._ended = asyncio.ensure_future(running.wait())
+
+    async def _answer(self) -> None:
+        await self._insist(exec_argv(self._name, ["true"]))
+        self._is_answering = True
+
+    async def _insist(self, argv: Sequence[str], passing: Collection[int] | None = None) -> None:
+        """Run a command in the guest until it goes well, or ends with a code that isn't `passing`.
+
+        Where none are named, all are.
+
+        Raises:
+            InfrastructureError: it did, or takes too long.
+        """
+        end = time.monotonic() + READY_SECS
+        pause = FIRST_PAUSE_SECS
+        while True:
+            done, trouble = await self._try(argv, PROBE_SECS)
+            if done is not None:
+                if done.exit_code == 0:
+                    return
+                trouble = said(done)
+                if passing is not None and done.exit_code not in passing:
+                    raise InfrastructureError(
+                        f"VM {self._name} can't run the job (exit code {done.exit_code}):"
+                        f" {trouble}",
+                        "docs/tart.md says what a base must have",
+                    )
+            if time.monotonic() > end:
+                raise self._late(trouble)
+            await asyncio.sleep(pause)
+            pause = min(LAST_PAUSE_SECS, pause * 1.5)
+
+    async def _try(self, argv: Sequence[str], deadline_secs: float) -> tuple[Completed | None, str]:
+        """Run a command in the guest while the VM runs; None and why, if it doesn't end in time."""
+        process = self._process()
+        trying = asyncio.ensure_future(self._run(argv, deadline_secs))
+        try:
+            either: set[asyncio.Future[Any]] = {process, trying}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if trying.done():
+                return trying.result(), ""
+        except HostUnavailableError:
+            raise
+        except InfrastructureError as error:
+            return None, error.message
+        finally:
+            trying.cancel()
+            await asyncio.gather(trying, return_exceptions=True)
+        raise _EndedError(self._name, process.result().exit_code)
+
+    def _process(self) -> asyncio.Future[Ending]:
+        if self._ended is None:
+            raise InfrastructureError(f"VM {self._name} was not started")
+        return self._ended
+
+    def _say(self, text: str) -> None:
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(f"pikaci> {text}\n")
+
+    async def _list(self) -> list[Vm]:
+        return parse_list(await ask_for_list(self._placement, LOOK_SECS))
+
+    async def _run(self, argv: Sequence[str], deadline_secs: float) -> Completed:
+        return await self._placement.run(argv, deadline_secs=deadline_secs)
+
+    def _late(self, trouble: str) -> InfrastructureError:
+        return InfrastructureError(
+            f"VM {self._name} wasn't ready after {READY_SECS:g} s: {trouble}",
+            "has its base the Tart Guest Agent, and does it log in by itself?",
+        )
+
+
+class _EndedError(InfrastructureError):
+    """The VM's process ended."""
+
+    def __init__(self, name: str, exit_code: int) -> None:
+        super().__init__(
+            f"VM {name} was switched off (tart exited with {exit_code})",
+            "the host log has what tart said",
+        )
+        self.tart_exit_code = exit_code

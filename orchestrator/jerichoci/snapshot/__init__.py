@@ -1,0 +1,1 @@
+"""Snapshots of a work tree: taken, stored in a repository of our own, made into files."""

@@ -1,0 +1,58 @@
+"""Derived trees: a snapshot without the files that `snapshot.exclude` names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from typing import TYPE_CHECKING
+
+from jerichoci.snapshot.git import join_names
+from jerichoci.snapshot.index import NULL_ID
+from jerichoci.snapshot.repository import DERIVED_REFS, INDEX_PREFIX, REPOSITORY_WAIT_SECS
+from jerichoci.state.lock import lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jerichoci.snapshot.repository import Repository
+
+
+async def derive_tree(
+    repository: Repository, tree: str, excludes: Sequence[str], matches: Callable[[str], bool]
+) -> str:
+    """The snapshot `tree` without the files whose names match; kept as a snapshot of its own.
+
+    `excludes` are the globs that `matches` stands for: the same globs give the same answer again
+    without asking it. Names are as git prints them, bytes that aren't UTF-8 surrogate-escaped.
+
+    Raises:
+        InfrastructureError: git failed.
+    """
+    if not excludes:
+        return tree
+    globs = hashlib.sha256(json.dumps(list(excludes)).encode()).hexdigest()
+    ref = f"{DERIVED_REFS}/{tree}/{globs}"
+    async with lock(repository.use_lock, REPOSITORY_WAIT_SECS, shared=True):
+        found = await repository.git.run("rev-parse", "--quiet", "--verify", f"{ref}^{{tree}}")
+        derived = found.stdout.decode().strip() or await _without(repository, tree, matches)
+        commit = await repository.commit_of(derived) or await repository.keep(derived)
+        if not found.ok:
+            await repository.git.out("update-ref", ref, commit)
+    return derived
+
+
+async def _without(repository: Repository, tree: str, matches: Callable[[str], bool]) -> str:
+    names = await repository.git.names("ls-tree", "-r", "-z", "--name-only", tree)
+    removed = [name for name in names if matches(name)]
+    if not removed:
+        return tree
+    index = repository.path / f"{INDEX_PREFIX}derive-{secrets.token_hex(8)}"
+    git = repository.with_index(index)
+    try:
+        await git.out("read-tree", tree)
+        removals = join_names(f"0 {NULL_ID}\t{name}" for name in removed)
+        await git.out("update-index", "-z", "--index-info", stdin=removals)
+        return await git.line("write-tree")
+    finally:
+        index.unlink(missing_ok=True)

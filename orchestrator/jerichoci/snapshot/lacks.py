@@ -1,0 +1,88 @@
+"""What a snapshot lacks: files left out of it, and content that is not on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from jerichoci.snapshot.scan import Known
+
+SHOWN_NAMES = 3
+
+
+@dataclass
+class Lacks:
+    """Names of what a snapshot lacks.
+
+    `pointers` are LFS files whose content was never fetched, `absent` submodules that are not
+    checked out, `inactive` those of which somebody said so; `left_out` are files that only their
+    owner may read and that git does not track. `tracked_only` is why all untracked files are left
+    out, if they are.
+    """
+
+    pointers: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    inactive: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    tracked_only: str = ""
+
+    def add(self, prefix: str, known: Known, left_out: Iterable[str], *, tracked_only: str) -> None:
+        """Add what a work tree lacks that lies at `prefix`."""
+        self.pointers += (prefix + name for name in known.pointers)
+        self.absent += (prefix + name for name in known.absent)
+        self.inactive += (prefix + name for name in known.inactive)
+        self.left_out += (prefix + name for name in sorted(left_out))
+        self.tracked_only = self.tracked_only or tracked_only
+
+    def notes(self) -> list[str]:
+        """A sentence for each kind of thing that was left out on purpose."""
+        notes = []
+        if self.tracked_only:
+            notes.append(
+                f"untracked files are left out of the snapshot: {self.tracked_only};"
+                " `git add` takes them in"
+            )
+        if self.left_out:
+            notes.append(
+                f"{shown(self.left_out)} is left out of the snapshot: untracked, and only its owner"
+                " may read it, while everybody may read the Nix store; `git add` or `chmod +r`"
+                " takes it in"
+            )
+        if self.inactive:
+            notes.append(f"the submodule {shown(self.inactive)} is inactive: passed over")
+        return notes
+
+    def check(self, is_excluded: Callable[[str], bool]) -> list[str]:
+        """Refuse a snapshot that lacks content which jobs would see; notes of what they would not.
+
+        Raises:
+            UsageError: there is a submodule that is not checked out, or an LFS pointer.
+        """
+        absent = [name for name in self.absent if not is_excluded(f"{name}/")]
+        if absent:
+            raise UsageError(
+                f"the submodule {shown(absent)} is not checked out",
+                "run `git submodule update --init --recursive`, or remove its directory",
+            )
+        pointers = [name for name in self.pointers if not is_excluded(name)]
+        if pointers:
+            raise UsageError(
+                f"{shown(pointers)} is a Git LFS pointer, its content was never fetched",
+                "run `git lfs pull`",
+            )
+        passed_over = [*self.absent, *self.pointers]
+        if not passed_over:
+            return []
+        return [f"{shown(passed_over)} has no content here; snapshot.exclude leaves it out"]
+
+
+def shown(names: list[str]) -> str:
+    """The first of `names` and how many more there are, for a message."""
+    some = ", ".join(name.encode("utf-8", "backslashreplace").decode() for name in names[:1])
+    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+    return f"{some}{more}"

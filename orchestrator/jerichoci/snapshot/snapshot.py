@@ -1,0 +1,151 @@
+"""Snapshots: the working tree as it is, named by its git tree id.
+
+A snapshot has the tracked and the untracked files, changed or not, and no ignored ones; the files
+in submodules and nested clones, by the same rules; byte for byte what is on disk, whatever
+attributes say. Outside git it has all files. Its id depends on nothing but those files: neither on
+earlier snapshots nor on the user's configuration, beyond which files are ignored.
+
+Consistency: what is written while a snapshot is taken may be in it or not, file by file. Once its
+ref exists, all its objects do, and nothing but `prune_repository` removes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import UsageError
+from jerichoci.machine.gather import together
+from jerichoci.snapshot.index import PrivateIndex
+from jerichoci.snapshot.lacks import Lacks, shown
+from jerichoci.snapshot.lfs import unfetched
+from jerichoci.snapshot.repository import REPOSITORY_WAIT_SECS, open_repository, snapshot_ref
+from jerichoci.snapshot.submodules import graft
+from jerichoci.snapshot.user_objects import seed
+from jerichoci.snapshot.work_tree import find_work_tree, is_dirty, read_head, submodules_not_there
+from jerichoci.state.lock import lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jerichoci.snapshot.repository import Repository
+    from jerichoci.snapshot.work_tree import Head, WorkTree
+
+INDEX_WAIT_SECS = 1800.0
+"""Another snapshot of the same work tree takes a second; the first one of a huge tree, minutes."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot in the private repository.
+
+    `source_root` is the work tree's top, or the directory itself outside git. `git_head` is the
+    user's HEAD commit, None before the first one and outside git; `git_dirty` whether the snapshot
+    differs from it, None outside git. `created` is False if the same tree was kept already. `notes`
+    are sentences about what a user may miss in it; `lacks` is what is not there and should be.
+    """
+
+    tree: str
+    commit: str
+    ref: str
+    source_root: Path
+    git_head: str | None
+    git_dirty: bool | None
+    created: bool
+    notes: tuple[str, ...] = ()
+    lacks: Lacks = field(default_factory=Lacks)
+
+
+async def take_snapshot(state_root: Path, source_root: Path, *, whole: bool = False) -> Snapshot:
+    """Take a snapshot of the work tree that `source_root` is in; with `whole`, of all files in it.
+
+    Raises:
+        UsageError: `source_root` can't be read.
+        InfrastructureError: git failed, or another process holds the index for too long.
+    """
+    repository = await open_repository(state_root)
+    work_tree = await find_work_tree(source_root, state_root, whole=whole)
+    async with lock(repository.use_lock, REPOSITORY_WAIT_SECS, shared=True):
+        lacks = Lacks()
+        tree, head = await together(
+            _write_tree(repository, work_tree, "", lacks), read_head(work_tree)
+        )
+        known, (dirty, overlooked) = await together(
+            repository.commit_of(tree), is_dirty(repository, work_tree, head, tree)
+        )
+        commit = known or await repository.keep(tree)
+    return Snapshot(
+        tree=tree,
+        commit=commit,
+        ref=snapshot_ref(tree),
+        source_root=work_tree.root,
+        git_head=head.commit,
+        git_dirty=dirty,
+        created=known is None,
+        notes=(*lacks.notes(), *_overlooked(overlooked)),
+        lacks=lacks,
+    )
+
+
+async def _write_tree(
+    repository: Repository, work_tree: WorkTree, prefix: str, lacks: Lacks
+) -> str:
+    """Write the tree of `work_tree`, contents of nested repositories included.
+
+    What it lacks is added to `lacks`, with `prefix` before the names.
+    """
+    index = PrivateIndex(repository, work_tree)
+    async with lock(index.lock, INDEX_WAIT_SECS):
+        before = index.known()
+        if before is None:
+            await _seed(repository, work_tree, await read_head(work_tree))
+        known, scan = await index.refresh()
+        nested = {
+            name: await _write_tree(
+                repository,
+                await _nested_tree(repository, work_tree, name),
+                f"{prefix}{name}/",
+                lacks,
+            )
+            for name in scan.nested
+        }
+        whole = known.whole
+        if not nested:
+            whole = known.tree
+        elif nested != known.nested or known.accepted != known.tree:
+            whole = await graft(index, nested)
+        updated = replace(known, nested=nested, whole=whole)
+        is_searched = known.accepted == known.tree and nested.keys() == known.nested.keys()
+        if not is_searched or known.absent or known.inactive:
+            earlier = (known.accepted, known.pointers) if known.accepted else None
+            pointers = await unfetched(repository, work_tree, known.tree, earlier)
+            absent, inactive = await submodules_not_there(work_tree)
+            updated = replace(
+                updated, accepted=known.tree, pointers=pointers, absent=absent, inactive=inactive
+            )
+        if updated != before:
+            index.learn(updated)
+    lacks.add(prefix, updated, scan.left_out, tracked_only=work_tree.tracked_only)
+    return whole or known.tree
+
+
+async def _seed(repository: Repository, work_tree: WorkTree, head: Head) -> None:
+    if work_tree.git is None or head.tree is None:
+        return
+    if not (await repository.git.run("cat-file", "-e", head.tree)).ok:
+        await seed(repository, work_tree.git, head.tree)
+
+
+async def _nested_tree(repository: Repository, outer: WorkTree, name: str) -> WorkTree:
+    found = await find_work_tree(outer.root / name, repository.state_root)
+    if found.root != outer.root / name:
+        raise UsageError(
+            f"{name} has a .git that git doesn't accept",
+            "repair that repository, remove its .git, or ignore the directory",
+        )
+    return found
+
+
+def _overlooked(names: list[str]) -> list[str]:
+    why = "sparse checkout, skip-worktree or assume-unchanged"
+    return [f"git overlooks that {shown(names)} differs from HEAD ({why})"] if names else []

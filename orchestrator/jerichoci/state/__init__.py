@@ -1,0 +1,1 @@
+"""The state root: its layout, ids, locks, and files that are written whole."""

@@ -1,0 +1,176 @@
+"""Who owns a run: the process that holds the flock on its `owner.lock`.
+
+The lock lives and dies with the process, however that ends. It is taken before the run directory
+gets its name, so that a run directory whose lock is free and whose run.json isn't terminal belongs
+to a process that died. The descriptor is close-on-exec: no child can keep a dead run alive.
+
+Run directories get and lose their names under `slots/runs.lock`: held shared, one is created and
+named; held exclusively, one is taken away. So nobody takes away what has no owner only because it
+has none yet.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jerichoci.state.reading import read_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jerichoci.state.layout import StateLayout
+
+LOCK_NAME = "owner.lock"
+PROBE_SECS = 0.01
+"""Longer than anybody holds the lock who only asks whether it is free."""
+PROBES = 5
+MOST_PIDS = 2**31
+"""No system counts processes further."""
+PS_SECS = 10.0
+"""It asks the kernel, and prints a line."""
+NAMES_WAIT_SECS = 30.0
+"""Names are given and taken in milliseconds, or as fast as a busy disk takes a few records."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that runs a run: its pid and its start time as the system tells it."""
+
+    pid: int
+    started: str | None
+
+    @classmethod
+    def read(cls, note: Path) -> Owner | None:
+        """The process that a note names; None if it names none that anybody could signal."""
+        try:
+            values = read_object(note)
+        except (OSError, ValueError):
+            return None
+        pid, started = values.get("pid"), values.get("started")
+        if type(pid) is not int or not 1 < pid < MOST_PIDS:
+            return None
+        return cls(pid, started) if started is None or isinstance(started, str) else None
+
+    def is_alive(self) -> bool:
+        """Whether that very process, not a later one with its pid, still exists."""
+        return process_start(self.pid) == self.started if self.started else _exists(self.pid)
+
+
+def process_start(pid: int) -> str | None:
+    """When process `pid` started, in whatever the system counts; None if it doesn't tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return _told_by_ps(pid) if sys.platform == "darwin" else None
+    return fields[19].decode()
+
+
+def _told_by_ps(pid: int) -> str | None:
+    import subprocess
+
+    # The same words for whoever asks, from a session of whatever language.
+    argv, env = ["/bin/ps", "-o", "lstart=", "-p", str(pid)], {"LC_ALL": "C", "TZ": "UTC"}
+    try:
+        done = subprocess.run(argv, env=env, capture_output=True, check=False, timeout=PS_SECS)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode("ascii", "replace").strip() or None
+
+
+@contextmanager
+def holding_names(state: StateLayout, *, shared: bool = False) -> Iterator[bool]:
+    """Hold the names of run directories, `shared` to give one; False if it can't be had in time.
+
+    Raises:
+        OSError: the lock can't be opened.
+    """
+    from jerichoci.state.lock import POLL_SECS, try_lock
+
+    end = time.monotonic() + NAMES_WAIT_SECS
+    while True:
+        with try_lock(state.slots / "runs.lock", shared=shared) as held:
+            if held or time.monotonic() > end:
+                yield held
+                return
+        time.sleep(POLL_SECS)
+
+
+@contextmanager
+def owning(run_dir: Path) -> Iterator[None]:
+    """Hold the owner lock of `run_dir`, naming this process in it.
+
+    Raises:
+        BlockingIOError: somebody else holds it.
+    """
+    fd = os.open(run_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _take(fd)
+        me = {"pid": os.getpid(), "started": process_start(os.getpid())}
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps(me).encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _take(fd: int) -> None:
+    # Whoever asks `is_owned` holds the lock for an instant, which is no reason to give up.
+    for left in reversed(range(PROBES)):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(PROBE_SECS)
+        else:
+            return
+
+
+def is_owned(run_dir: Path) -> bool:
+    """Whether a living process holds the run's lock."""
+    return is_held(run_dir / LOCK_NAME)
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a living process holds the lock of a file; of one that is gone nobody does."""
+    try:
+        fd = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except PermissionError:
+        return True
+    except OSError as error:
+        # What is no file any more is nobody's; where descriptors are short nothing was seen.
+        if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}:
+            raise
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
+def read_owner(run_dir: Path) -> Owner | None:
+    """The process named in the lock, whether it lives or not; None if none is."""
+    return Owner.read(run_dir / LOCK_NAME)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

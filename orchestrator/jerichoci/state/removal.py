@@ -1,0 +1,47 @@
+"""Taking away the directories of runs that nobody owns."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from jerichoci.machine.workspace import remove_tree
+from jerichoci.state.layout import REMOVED_SUFFIX
+from jerichoci.state.owner import holding_names, is_owned
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jerichoci.state.layout import StateLayout
+
+
+def take_away(state: StateLayout, run_dir: Path) -> Path | None:
+    """Take a run directory, half-made or whole, its name; where it is now.
+
+    None if it is owned or gone. Whoever comes later knows by its name that nobody needs it.
+
+    Raises:
+        OSError: it can't be renamed.
+    """
+    away = run_dir.with_name(f"{run_dir.name}.{os.urandom(4).hex()}{REMOVED_SUFFIX}")
+    with holding_names(state) as held:
+        if not held or is_owned(run_dir):
+            return None
+        try:
+            run_dir.rename(away)
+        except FileNotFoundError:
+            return None
+    return away
+
+
+def remove_unowned(state: StateLayout, run_dir: Path) -> bool:
+    """Remove a run directory, half-made or whole; False if it is owned or gone.
+
+    Raises:
+        OSError: it can't be removed; if its name is gone, the rest is left to the next reaper.
+    """
+    away = take_away(state, run_dir)
+    if away is None:
+        return False
+    remove_tree(away)
+    return True
