@@ -185,7 +185,7 @@ async def test_an_incus_that_is_not_running(
     found = await findings_of(runner, far_host, Wanted(IMAGES))
     assert found["incus"].status == "bad"
     assert found["incus"].text == (
-        f"Incus on {far_host.name} isn't running: nobody listens at {socket}"
+        f"Incus on {far_host.name} is not running: {socket} refuses connections"
     )
 
 
@@ -224,9 +224,9 @@ async def test_an_incus_that_lets_others_in_only(
         found = await findings_of(runner, plain, Wanted(IMAGES))
     assert found["incus"].status == "bad"
     assert found["incus"].text == (
-        f"sshd on plain doesn't let us through to the socket {socket}"
+        f"sshd on plain refuses to forward the socket {socket}"
         if is_ours
-        else f"Incus on plain doesn't let us in: no permission on {socket}"
+        else f"no permission to use Incus on plain: {socket}"
     )
 
 

@@ -230,14 +230,14 @@ async def test_an_incus_that_is_not_running_is_told_apart(far: FarGuests) -> Non
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(dead))
     far.config(incus={"socket": str(dead)})
-    assert "isn't running" in (await refusal(far)).message
+    assert "is not running" in (await refusal(far)).message
 
 
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (errno.EACCES, "doesn't let us in: no permission on"),
-        (errno.EPERM, "doesn't let us in: no permission on"),
+        (errno.EACCES, "no permission to use Incus on"),
+        (errno.EPERM, "no permission to use Incus on"),
         (errno.EIO, "Input/output error"),
     ],
 )
@@ -286,5 +286,5 @@ async def test_a_sshd_that_forwards_nothing_is_told_apart(
     with one_far_host("closed", sshd_options=["AllowStreamLocalForwarding no"]) as host:
         far = FarGuests(guests, host, hosts_config).config()
         error = await refusal(far)
-    assert "sshd on closed doesn't let us through" in error.message
+    assert "sshd on closed refuses to forward" in error.message
     assert "AllowStreamLocalForwarding" in (error.hint or "")

@@ -436,13 +436,13 @@ class _Clearing:
     @asynccontextmanager
     async def _incus(self) -> AsyncIterator[Any]:
         """What opens projects of the host's Incus."""
-        from jerichoci.remote.incus_socket import far_way
+        from jerichoci.remote.incus_socket import ssh_route
         from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
 
-        async with far_way(self._session, self._session.host.config.incus) as way:
+        async with ssh_route(self._session, self._session.host.config.incus) as route:
 
             def opened(_socket: Path, project: str) -> Incus:
-                return PylxdIncus(way.socket, project, way)
+                return PylxdIncus(route.socket, project, route)
 
             yield opened
 

@@ -1,4 +1,4 @@
-"""The way to a daemon's socket. The one to another machine may break, and be mended."""
+"""The route to a daemon's socket. The route to another machine may break and come back."""
 
 from __future__ import annotations
 
@@ -10,56 +10,49 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Way(Protocol):
-    """A way; called from threads."""
+class Route(Protocol):
+    """A route to a socket; its methods are called from threads."""
 
     @property
     def where(self) -> str:
-        """Where it leads to, for people: `at` a socket, or `on` a host."""
+        """Where it leads, for people: `at` a socket, or `on` a host."""
 
     @property
-    def is_whole(self) -> bool:
-        """Whether requests get there, as far as is known."""
+    def is_up(self) -> bool:
+        """Whether requests arrive, as far as is known."""
 
     @property
-    def trouble(self) -> str | None:
-        """Why the last request that got nowhere didn't, if that is known better here."""
+    def last_failure(self) -> str | None:
+        """Why the last request did not arrive, if the route knows better than its user."""
 
     def clock(self) -> float:
-        """Seconds, which don't go by while the way is known to be broken."""
+        """Seconds, not counting those in which the route was down."""
 
-    def mended(self) -> None:
-        """Wait until it is whole.
+    def wait_until_up(self) -> None:
+        """Wait until requests arrive.
 
         Raises:
-            InfrastructureError: it won't be any more.
+            InfrastructureError: the route will not come back.
         """
 
 
 @dataclass(frozen=True)
-class OwnWay:
-    """The way to a socket of this machine."""
+class LocalRoute:
+    """The route to a socket of this machine, which is always up."""
 
     socket: Path
+    is_up: bool = True
+    last_failure: str | None = None
+    """Not known before a connection attempt."""
 
     @property
     def where(self) -> str:
         """The socket's path."""
         return f"at {self.socket}"
 
-    @property
-    def is_whole(self) -> bool:
-        """Nothing here can break."""
-        return True
-
-    @property
-    def trouble(self) -> str | None:
-        """Whoever connects sees that himself."""
-        return None
-
     def clock(self) -> float:
-        """The machine's."""
+        """The machine's clock."""
         return time.monotonic()
 
-    def mended(self) -> None:
-        """At once."""
+    def wait_until_up(self) -> None:
+        """Return at once."""

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from jerichoci.remote.session import Session
     from jerichoci.remote.ssh.forward import Forward
 
-LOOK_SECS = 0.1
-"""Between two looks whether a line is back."""
+POLL_SECS = 0.1
+"""Between two looks whether a session is up again."""
 
 
 class AbsentIncusError(HostSetupError):
-    """The host has no Incus, or not where it was looked for."""
+    """The host has no Incus, or not where pikaci looked for it."""
 
 
-class FarWay:
-    """A way from `socket` here to the socket `there`."""
+class SshRoute:
+    """A route from `socket` here to the socket `there` of a session's host."""
 
     def __init__(self, session: Session, socket: Path, there: str) -> None:
         self.socket = socket
@@ -41,9 +41,9 @@ class FarWay:
         self._session = session
         self._forward: Forward | None = None
         self._is_closed = threading.Event()
-        self._looking = threading.Lock()
-        self._broke_at: float | None = None
-        self._broken_secs = 0.0
+        self._clock_lock = threading.Lock()
+        self._down_since: float | None = None
+        self._down_secs = 0.0
 
     @property
     def where(self) -> str:
@@ -51,45 +51,45 @@ class FarWay:
         return f"on {self._session.name}"
 
     @property
-    def is_whole(self) -> bool:
-        """Whether there is a line."""
+    def is_up(self) -> bool:
+        """Whether the session is connected."""
         return self._session.is_up and not self._is_closed.is_set()
 
     @property
-    def trouble(self) -> str | None:
-        """Why the last connection led nowhere."""
+    def last_failure(self) -> str | None:
+        """Why the last forwarded connection failed."""
         failures = self._forward.failures if self._forward else ()
         last = failures[-1] if failures else None
         return last.message if isinstance(last, PikaciError) else None
 
     def clock(self) -> float:
-        """Seconds, which don't go by while there is no line."""
-        with self._looking:
+        """Seconds, not counting those in which the session was not connected."""
+        with self._clock_lock:
             now = time.monotonic()
             if not self._session.is_up:
-                self._broke_at = self._broke_at or now
-            elif self._broke_at is not None:
-                self._broken_secs += now - self._broke_at
-                self._broke_at = None
-            return (self._broke_at or now) - self._broken_secs
+                self._down_since = self._down_since or now
+            elif self._down_since is not None:
+                self._down_secs += now - self._down_since
+                self._down_since = None
+            return (self._down_since or now) - self._down_secs
 
-    def mended(self) -> None:
-        """Wait until there is a line.
+    def wait_until_up(self) -> None:
+        """Wait until the session is connected.
 
         Raises:
-            InfrastructureError: there will be none.
+            InfrastructureError: the session was lost or the route closed.
         """
-        while not self.is_whole:
+        while not self.is_up:
             if self._session.lost is not None:
                 raise self._session.lost
             if self._is_closed.is_set():
-                raise UnreachableError(f"Incus isn't needed {self.where} any more")
+                raise UnreachableError(f"the connection to Incus {self.where} was closed")
             self.clock()
-            time.sleep(LOOK_SECS)
+            time.sleep(POLL_SECS)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Let the socket here lead there."""
+        """Forward the socket here to the host."""
         connection = self._session.connection
         async with forwarded_socket(connection, self.there, self.socket) as self._forward:
             try:
@@ -99,38 +99,38 @@ class FarWay:
 
 
 @asynccontextmanager
-async def far_way(session: Session, site: IncusSite) -> AsyncIterator[FarWay]:
-    """A way to the Incus of a session's host.
+async def ssh_route(session: Session, site: IncusSite) -> AsyncIterator[SshRoute]:
+    """A route to the Incus of a session's host.
 
     Raises:
-        HostSetupError: there is no Incus, or it can't be reached.
+        HostSetupError: the host has no Incus, or it can't be reached.
         InfrastructureError: the host was lost.
     """
     there = await _find(session, [site.socket] if site.socket else [SERVICE_SOCKET, SOCKET])
     with socket_directory() as directory:
-        way = FarWay(session, directory / "incus", there)
-        async with way.open():
-            yield way
+        route = SshRoute(session, directory / "incus", there)
+        async with route.open():
+            yield route
 
 
 async def _find(session: Session, places: Sequence[str]) -> str:
-    """Where the socket is that can be connected to from here."""
+    """The first of the sockets that accepts a connection."""
     while True:
         breaks = session.breaks
-        for path, leads in zip(places, await _try(session, places), strict=True):
-            if leads:
+        for path, accepts in zip(places, await _try(session, places), strict=True):
+            if accepts:
                 return path
-        # The host knows better why it doesn't.
+        # The host knows the reason better.
         answers = [await session.value("probe_socket", path=path) for path in places]
         if session.breaks == breaks:
-            raise _why(session, list(zip(places, answers, strict=True)))
+            raise _refusal(session, list(zip(places, answers, strict=True)))
 
 
 async def _try(session: Session, places: Sequence[str]) -> list[bool]:
-    return await asyncio.gather(*(_leads(session, path) for path in places))
+    return await asyncio.gather(*(_accepts(session, path) for path in places))
 
 
-async def _leads(session: Session, path: str) -> bool:
+async def _accepts(session: Session, path: str) -> bool:
     import asyncssh
 
     connection = await session.connection()
@@ -143,30 +143,32 @@ async def _leads(session: Session, path: str) -> bool:
     return True
 
 
-def _why(session: Session, answers: Sequence[tuple[str, dict[str, Any]]]) -> HostSetupError:
-    """Why none of a host's sockets can be connected to."""
+def _refusal(session: Session, answers: Sequence[tuple[str, dict[str, Any]]]) -> HostSetupError:
+    """Why none of a host's sockets accepts a connection."""
     name = session.name
-    there = [found for found in answers if found[1]["errno"] != errno.ENOENT]
-    path, answer = next(iter(there), answers[-1])
+    existing = [found for found in answers if found[1]["errno"] != errno.ENOENT]
+    path, answer = next(iter(existing), answers[-1])
     hint: str | None = None
-    kind = HostSetupError
     match answer["errno"]:
         case 0:
-            sentence = f"sshd on {name} doesn't let us through to the socket {path}"
+            sentence = f"sshd on {name} refuses to forward the socket {path}"
             hint = (
                 "its sshd_config must have `AllowStreamLocalForwarding yes` or `local`, and our key"
                 " no `restrict` without `port-forwarding`"
             )
         case errno.ENOENT:
-            kind = AbsentIncusError
-            sentence = f"{name} has no Incus: there is no socket {path}"
-            hint = f"have Incus run there, or name its socket: [hosts.{name}.incus] socket"
+            return AbsentIncusError(
+                name,
+                f"{name} has no Incus: there is no socket {path}",
+                f"install and start Incus on {name}, or name its socket:"
+                f" [hosts.{name}.incus] socket",
+            )
         case errno.EACCES | errno.EPERM:
-            sentence = f"Incus on {name} doesn't let us in: no permission on {path}"
-            hint = "be a member of the group that owns it there (`incus-admin`)"
+            sentence = f"no permission to use Incus on {name}: {path}"
+            hint = f"join the group that owns the socket on {name} (usually `incus-admin`)"
         case errno.ECONNREFUSED:
-            sentence = f"Incus on {name} isn't running: nobody listens at {path}"
-            hint = "start it there"
+            sentence = f"Incus on {name} is not running: {path} refuses connections"
+            hint = f"start Incus on {name}"
         case _:
             sentence = f"Incus on {name} can't be reached at {path}: {answer['message']}"
-    return kind(name, sentence, hint)
+    return HostSetupError(name, sentence, hint)

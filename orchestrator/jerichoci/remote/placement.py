@@ -318,13 +318,13 @@ class RemotePlacement:
     async def incus(self) -> Incus:
         """The host's Incus, through a socket here that leads to its own."""
         if self._incus is None:
-            from jerichoci.remote.incus_socket import far_way
+            from jerichoci.remote.incus_socket import ssh_route
             from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
 
             site = self.incus_site()
-            way = await self._forwards.enter_async_context(far_way(self._session, site))
-            self._incus = PylxdIncus(way.socket, site.project, way)
-            self._site = site.with_(socket=way.there)
+            route = await self._forwards.enter_async_context(ssh_route(self._session, site))
+            self._incus = PylxdIncus(route.socket, site.project, route)
+            self._site = site.with_(socket=route.there)
         return self._incus
 
     def incus_site(self) -> IncusSite:

@@ -25,7 +25,7 @@ import requests
 from pylxd import exceptions
 from requests_toolbelt import MultipartEncoder
 
-from jerichoci.placement.route import OwnWay
+from jerichoci.placement.route import LocalRoute
 from jerichoci.runtime.incus.api import (
     ConflictError,
     EndingError,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from jerichoci.placement.route import Way
+    from jerichoci.placement.route import Route
     from jerichoci.runtime.incus.api import InstanceSpec
 
 CONNECT_SECS = 10.0
@@ -84,10 +84,10 @@ _NEVER_SENT = (FileNotFoundError, ConnectionRefusedError)
 class PylxdIncus:
     """A daemon's socket, and a project. It is connected to when it is first asked for something."""
 
-    def __init__(self, socket: Path, project: str, way: Way | None = None) -> None:
+    def __init__(self, socket: Path, project: str, route: Route | None = None) -> None:
         self.project = project
         self._socket = socket
-        self._way = way or OwnWay(socket)
+        self._route = route or LocalRoute(socket)
         self._client: Any = None
 
     def server(self) -> Server:
@@ -127,7 +127,7 @@ class PylxdIncus:
             "config": dict(spec.config),
             "devices": {name: dict(row) for name, row in spec.devices.items()},
         }
-        end = self._way.clock() + deadline_secs
+        end = self._route.clock() + deadline_secs
         cut_off: IncusError | None = None
         for _ in range(CUT_OFF_LIMIT):
             try:
@@ -154,11 +154,11 @@ class PylxdIncus:
         for operation in self._going_on(name):
             with suppress(LostError):
                 self._outcome(operation, end)
-        doomed = self._way.clock() + START_SECS
+        doomed = self._route.clock() + START_SECS
         while found := self.instance(name):
             if found.is_running:
                 return True
-            if self._way.clock() > end:
+            if self._route.clock() > end:
                 raise error
             body = {"action": "start", "timeout": -1}
             try:
@@ -166,12 +166,12 @@ class PylxdIncus:
             except IncusError as refused:
                 error = refused  # or what was cut off starts it already
                 if isinstance(refused, EndingError):
-                    doomed = self._way.clock() + START_SECS
-                elif self._way.clock() > doomed and not self._going_on(name):
+                    doomed = self._route.clock() + START_SECS
+                elif self._route.clock() > doomed and not self._going_on(name):
                     raise
                 time.sleep(RECONNECT_PAUSE_SECS)
         time.sleep(RECONNECT_PAUSE_SECS)
-        if self._way.clock() > end:
+        if self._route.clock() > end:
             raise error
         return False
 
@@ -209,15 +209,15 @@ class PylxdIncus:
             "record-output": True,
             "interactive": False,
         }
-        end = self._way.clock() + deadline_secs
+        end = self._route.clock() + deadline_secs
         while True:
             try:
                 done = self._wait(self._call("post", f"instances/{name}/exec", json=body), end)
             except EndingError:
                 raise
             except (UnreachableError, LostError):
-                self._way.mended()
-                if self._way.clock() > end:
+                self._route.wait_until_up()
+                if self._route.clock() > end:
                     raise
                 time.sleep(RECONNECT_PAUSE_SECS)
             else:
@@ -255,10 +255,10 @@ class PylxdIncus:
 
     def delete(self, name: str, deadline_secs: float) -> None:
         """Stop and remove an instance."""
-        end = self._way.clock() + deadline_secs
+        end = self._route.clock() + deadline_secs
         while found := self.instance(name):
             error = self._remove(found, end)
-            if self._way.clock() > end:
+            if self._route.clock() > end:
                 raise IncusError(
                     f"guest {name} can't be removed: {error or 'it is still there'}",
                     f"try `incus delete --force --project {self.project} {name}`",
@@ -334,7 +334,7 @@ class PylxdIncus:
                 headers={"Content-Type": form.content_type, "X-Incus-public": "0"},
                 timeout=(CONNECT_SECS, IMPORT_SECS),
             )
-        done = self._wait(answer, self._way.clock() + IMPORT_SECS)
+        done = self._wait(answer, self._route.clock() + IMPORT_SECS)
         return str(done["metadata"]["fingerprint"])
 
     def set_properties(self, fingerprint: str, properties: Mapping[str, str]) -> None:
@@ -358,7 +358,7 @@ class PylxdIncus:
 
     def delete_image(self, fingerprint: str) -> None:
         """Remove an image."""
-        end = self._way.clock() + ANSWER_SECS
+        end = self._route.clock() + ANSWER_SECS
         self._wait(self._call("delete", f"images/{fingerprint}"), end)
 
     def pool_driver(self, pool: str) -> str | None:
@@ -408,22 +408,22 @@ class PylxdIncus:
 
         if patient:
             return self._patiently(ask)
-        if not self._way.is_whole:
-            raise UnreachableError(f"Incus can't be reached {self._way.where} just now")
+        if not self._route.is_up:
+            raise UnreachableError(f"Incus can't be reached {self._route.where} just now")
         return ask()
 
     def _patiently(self, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - what work gives
         """Do what may be done twice, while a daemon that answered before is being restarted."""
-        end = self._way.clock() + RECONNECT_SECS
+        end = self._route.clock() + RECONNECT_SECS
         while True:
             try:
                 return work()
             except EndingError:
                 raise
             except UnreachableError:
-                is_in_vain = self._client is None and self._way.is_whole
-                self._way.mended()
-                if is_in_vain or self._way.clock() > end:
+                is_in_vain = self._client is None and self._route.is_up
+                self._route.wait_until_up()
+                if is_in_vain or self._route.clock() > end:
                     raise
                 time.sleep(RECONNECT_PAUSE_SECS)
 
@@ -446,14 +446,14 @@ class PylxdIncus:
     def _ended(self, operation: str, end: float) -> dict[str, Any]:
         path = _path(operation)
         while True:
-            left = int(max(1, min(WAIT_SLICE_SECS, end - self._way.clock() + 1)))
+            left = int(max(1, min(WAIT_SLICE_SECS, end - self._route.clock() + 1)))
             try:
                 done = self._look(path, left)
             except MissingError as error:
                 raise LostError(error.message) from error
             if done["status_code"] == SUCCESS or done["status_code"] >= FAILURE:
                 return done
-            if self._way.clock() > end:
+            if self._route.clock() > end:
                 what = done.get("description", "an operation").lower()
                 raise IncusError(f"Incus did not get done with {what} in time")
 
@@ -496,7 +496,7 @@ class PylxdIncus:
             is_away = error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
             if is_away and SHUTTING_DOWN in str(error).lower():
                 raise EndingError(
-                    f"Incus {self._way.where} is shutting down: it waits for commands in guests",
+                    f"Incus {self._route.where} is shutting down: it waits for commands in guests",
                     "try again when it is back",
                 ) from error
             is_away = is_away or _is_ending(str(error))
@@ -518,13 +518,13 @@ class PylxdIncus:
     def _blame(self, error: Exception) -> NoReturn:
         """Say why Incus can't be reached, and what to do."""
         cause = _root(error)
-        at = f"Incus can't be reached {self._way.where}"
+        at = f"Incus can't be reached {self._route.where}"
         if isinstance(cause, PermissionError):
             raise UnreachableError(f"{at}: no permission", self._group_hint()) from error
         if isinstance(cause, _NEVER_SENT):
             hint = "is it installed and running? `pikaci doctor` tells more"
             raise UnreachableError(f"{at}: {cause.strerror}", hint) from error
-        why = self._way.trouble or cause
+        why = self._route.last_failure or cause
         raise UnreachableError(f"{at}: {why}", "is the daemon being restarted?") from error
 
     def _group_hint(self) -> str:
