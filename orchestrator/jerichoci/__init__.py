@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jerichoci.status import FailureKind, KeepPolicy, LogKind, Status
 
 _HOMES = {
-    "engine": ("run_plan",),
+    "run.engine": ("run_plan",),
     "errors": (
         "CancelledRunError",
         "CatalogError",
@@ -35,11 +35,11 @@ _HOMES = {
         "RecordError",
         "UsageError",
     ),
-    "plan": ("Plan", "parse_plan", "plan_digest"),
-    "record": ("JobRecord", "PreparedOutputs", "RunRecord"),
-    "request": ("RunRequest", "Source"),
+    "plan.plan": ("Plan", "parse_plan", "plan_digest"),
+    "record.record": ("JobRecord", "PreparedOutputs", "RunRecord"),
+    "record.request": ("RunRequest", "Source"),
     "status": ("FailureKind", "KeepPolicy", "LogKind", "Status"),
-    "store": ("RunStore",),
+    "record.store": ("RunStore",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

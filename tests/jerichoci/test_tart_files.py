@@ -26,8 +26,8 @@ def test_both_are_programs() -> None:
 def test_a_package_has_them_beside_its_modules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "guest").mkdir()
-    (tmp_path / "guest" / RUNNER).write_bytes(b"packaged")
+    (tmp_path / "guest_files").mkdir()
+    (tmp_path / "guest_files" / RUNNER).write_bytes(b"packaged")
     monkeypatch.setattr(files, "__file__", str(tmp_path / "files.py"))
     guest_file.cache_clear()
     try:
