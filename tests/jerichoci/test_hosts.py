@@ -22,7 +22,6 @@ from jerichoci.plan.hosts import (
     known_hosts_of_run,
     load_hosts,
 )
-from jerichoci.plan.plan import Resources
 
 FINGERPRINT = "SHA256:" + "A1+/" * 10 + "abc"
 
@@ -82,10 +81,10 @@ def read(tmp_path: Path, text: str) -> HostsFile:
 def refusal(
     hosts: dict[str, RemoteHost],
     placement_config: dict[str, Any],
-    resources: Resources | None = None,
+    **resources: int,
 ) -> UsageError:
     with pytest.raises(UsageError) as refused:
-        fitting(hosts, placement_config, resources or Resources())
+        fitting(hosts, placement_config, **resources)
     return refused.value
 
 
@@ -215,7 +214,7 @@ def test_hosts_of_the_plan_and_of_the_user_are_known() -> None:
 
 def test_a_node_gets_the_host_it_names() -> None:
     hosts = by_name(host("a"), host("b"))
-    assert fitting(hosts, {"host": "b"}, Resources(cpus=99)) == [hosts["b"]]
+    assert fitting(hosts, {"host": "b"}, cpus=99) == [hosts["b"]]
 
 
 def test_a_node_gets_the_hosts_that_have_all_its_labels_and_room() -> None:
@@ -225,8 +224,7 @@ def test_a_node_gets_the_hosts_that_have_all_its_labels_and_room() -> None:
         host("c", labels=["linux", "big"]),
         host("d", labels=["linux", "big"], capacity={"cpus": 7}),
     )
-    wanted = Resources(cpus=8, memory_mib=1000)
-    found = fitting(hosts, {"labels": ["linux", "big"]}, wanted)
+    found = fitting(hosts, {"labels": ["linux", "big"]}, cpus=8, memory_mib=1000)
     assert [one.name for one in found] == ["a", "c"]
 
 
@@ -267,7 +265,7 @@ def test_hosts_that_are_all_too_small_are_refused_with_their_capacity() -> None:
         host("a", labels=["x"], capacity={"cpus": 2}),
         host("b", labels=["x"], capacity={"memory_mib": 512}),
     )
-    error = refusal(hosts, {"labels": ["x"]}, Resources(cpus=4, memory_mib=1024))
+    error = refusal(hosts, {"labels": ["x"]}, cpus=4, memory_mib=1024)
     assert error.message == (
         "no host is large enough for 4 CPUs and 1024 MiB: `a` has 2 CPUs, `b` has 512 MiB"
     )

@@ -23,14 +23,12 @@ from pydantic import AfterValidator, Field, Strict, ValidationError
 
 from jerichoci.errors import UsageError
 from jerichoci.plan.incus_site import IncusSite
-from jerichoci.plan.model import Setting
+from jerichoci.plan.model import Setting, describe
 from jerichoci.state.ids import ID_PATTERN
 from jerichoci.state.reading import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-
-    from jerichoci.plan.plan import Resources
 
 HOST_NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._@-]*"
 """A host's name is one that ssh's configuration can have."""
@@ -101,9 +99,9 @@ class HostCapacity(Setting):
     memory_mib: Positive | None = None
     jobs: Positive | None = None
 
-    def holds(self, wanted: Resources) -> bool:
-        """Whether it isn't known that a job with these wishes can never run there."""
-        pairs = [(self.cpus, wanted.cpus), (self.memory_mib, wanted.memory_mib)]
+    def holds(self, cpus: int | None, memory_mib: int | None) -> bool:
+        """Whether a job with these `resources` can run on the host, as far as is known."""
+        pairs = [(self.cpus, cpus), (self.memory_mib, memory_mib)]
         return all(has is None or asked is None or has >= asked for has, asked in pairs)
 
     def __str__(self) -> str:
@@ -214,8 +212,6 @@ def load_hosts(path: Path | None = None) -> HostsFile:
     except FileNotFoundError:
         return HostsFile()
     except ValidationError as error:
-        from jerichoci.plan.plan import describe
-
         raise UsageError(f"{path}: {describe(error)}", "docs/hosts.md has its keys") from error
     except RecursionError:
         raise UsageError(f"{path} nests tables too deep", "correct it, or remove it") from None
@@ -245,9 +241,12 @@ def known_hosts_of_run(
 
 
 def fitting(
-    hosts: Mapping[str, RemoteHost], placement_config: Mapping[str, Any], resources: Resources
+    hosts: Mapping[str, RemoteHost],
+    placement_config: Mapping[str, Any],
+    cpus: int | None = None,
+    memory_mib: int | None = None,
 ) -> list[RemoteHost]:
-    """The hosts that a node may run on, by its `host` or its `labels`; never none.
+    """The hosts that a node may run on, by its `host` or its `labels`; at least one.
 
     Raises:
         UsageError: no host has that name or all the labels, or those that do are too small.
@@ -259,9 +258,9 @@ def fitting(
         found = [hosts[name]]
     else:
         raise _no_such_host(name, hosts)
-    large = [host for host in found if host.config.capacity.holds(resources)]
+    large = [host for host in found if host.config.capacity.holds(cpus, memory_mib)]
     if not large:
-        raise _too_small(found, resources)
+        raise _too_small(found, HostCapacity(cpus=cpus, memory_mib=memory_mib))
     return large
 
 
@@ -314,12 +313,11 @@ def _no_such_host(name: str, hosts: Mapping[str, RemoteHost]) -> UsageError:
     )
 
 
-def _too_small(hosts: Iterable[RemoteHost], wanted: Resources) -> UsageError:
+def _too_small(hosts: Iterable[RemoteHost], asked: HostCapacity) -> UsageError:
     there = ", ".join(f"`{host.name}` has {host.config.capacity}" for host in hosts)
-    asked = HostCapacity(cpus=wanted.cpus, memory_mib=wanted.memory_mib)
     return UsageError(
         f"no host is large enough for {asked}: {there}",
-        f"ask for less in the job's `resources`, or mend the host's capacity in {hosts_file()}",
+        f"ask for less in the job's `resources`, or correct the host's capacity in {hosts_file()}",
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from jerichoci.state.ids import ID_PATTERN, RUN_ID_PATTERN
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 SCHEMA_VERSION = 1
 
@@ -33,3 +36,15 @@ class Setting(Model):
         extra="forbid",
         json_schema_extra=lambda schema: schema.pop("additionalProperties", None),
     )
+
+
+def describe(error: ValidationError) -> str:
+    """The first thing pydantic found wrong, as `path: what`, and how many more there are."""
+    problems = error.errors(include_url=False, include_context=False)
+    first = problems[0]
+    path = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    text = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        text = "this key is not known"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return (f"{path}: {text}" if path else text) + more

@@ -20,8 +20,7 @@ from jerichoci.nix.payload_files import (
     load_manifest,
     wrong_manifest,
 )
-from jerichoci.plan.model import Id, Model
-from jerichoci.plan.plan import describe
+from jerichoci.plan.model import Id, Model, describe
 
 if TYPE_CHECKING:
     from pathlib import Path

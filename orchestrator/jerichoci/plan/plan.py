@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from jerichoci.errors import CatalogError, RecordError
 from jerichoci.plan.hosts import HostConfig, HostName, known_part
-from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp
+from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -276,15 +276,3 @@ def parse_plan(values: object, origin: str) -> Plan:
             f"{origin} is not a plan: {describe(error)}",
             "the catalog's `pikaci` and this CLI differ",
         ) from error
-
-
-def describe(error: ValidationError) -> str:
-    """The first thing pydantic found wrong, as `path: what`, and how many more there are."""
-    problems = error.errors(include_url=False, include_context=False)
-    first = problems[0]
-    path = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    text = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        text = "this key is not known"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return (f"{path}: {text}" if path else text) + more

@@ -303,7 +303,7 @@ def load_model(model: type[ModelT], values: dict[str, Any], path: Path) -> Model
     """
     from pydantic import ValidationError
 
-    from jerichoci.plan.plan import describe
+    from jerichoci.plan.model import describe
 
     try:
         return model.model_validate(values)

@@ -15,7 +15,8 @@ from jerichoci.machine.ending import in_words
 from jerichoci.machine.stop import Stop, StoppedError, StopReason
 from jerichoci.record.event import JobPhase
 from jerichoci.record.record import ArtifactRecord, AttemptRecord, Cause, PhaseRecord
-from jerichoci.runtime import Attempt, Finish, open_runtime
+from jerichoci.run.runtimes import open_runtime
+from jerichoci.runtime import Attempt, Finish
 from jerichoci.state.clock import milliseconds_since, timestamp
 from jerichoci.state.layout import RunLayout, make_private
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, PhaseName, Status
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from jerichoci.record.rundir import RunWriter
     from jerichoci.run.host_log import HostLogs
     from jerichoci.runtime import Runtime
-    from jerichoci.runtime.incus.survey import GuestSurvey
     from jerichoci.state.layout import StateLayout
 
 COLLECT_SECS = 600.0
@@ -112,7 +112,7 @@ class AttemptRun:
     inputs: Mapping[str, Path]
     images: Mapping[str, Image]
     snapshot: Callable[[], Awaitable[Path]]
-    survey: GuestSurvey | None
+    survey: object | None
     keep: KeepPolicy
     stop: Stop
     was_launched: bool = False
@@ -201,7 +201,6 @@ class AttemptRun:
         async with phases.phase(PhaseName.STAGE_WORKSPACE_SNAPSHOT):
             snapshot = await self.stop.unless(self.snapshot())
         return open_runtime(
-            self.node.runtime,
             self.placement,
             Attempt(
                 state=self.state,

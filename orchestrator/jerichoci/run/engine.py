@@ -31,8 +31,8 @@ from jerichoci.run.host_choice import Choice
 from jerichoci.run.host_log import HostLogs
 from jerichoci.run.placements import Placements
 from jerichoci.run.prepare import Prepares
+from jerichoci.run.runtimes import getting_ready
 from jerichoci.run.verdict import broken_message, conclude, did, job_message, prepare_failed
-from jerichoci.runtime import getting_ready
 from jerichoci.state.clock import timestamp
 from jerichoci.state.ids import check_run_id, new_run_id
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, Status
@@ -309,7 +309,7 @@ class Engine:
                 inputs=inputs,
                 images={image.role: image for image in self._plan.images},
                 snapshot=host.snapshot,
-                survey=host.survey,
+                survey=host.surveys.get(node.runtime),
                 keep=self._request.keep,
                 stop=self._stop,
                 departed=self._departed,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import HostUnavailableError, PikaciError, UsageError
 from jerichoci.plan.plan import HostCommand, NixBuild
 from jerichoci.run.host import Host
-from jerichoci.runtime import check_runtime
+from jerichoci.run.runtimes import check_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Fleet:
         needed = plan.closure(asked)
         self._jobs = [node for node in plan.jobs if node.id in needed]
         for job in plan.jobs:
-            check_runtime(job.runtime, job.job_id)
+            check_runtime(job)
         fitting = {
             job.id: placements.fitting(job.placement, job.placement_config, job.execute.resources)
             for job in self._jobs

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import HostUnavailableError, PikaciError
-from jerichoci.runtime import check_jobs, check_machine
+from jerichoci.run.runtimes import check_jobs, check_machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from jerichoci.placement import Placement
     from jerichoci.plan.plan import ExecuteNode, Plan
-    from jerichoci.runtime.incus.survey import GuestSurvey
 
 
 class Host:
@@ -28,7 +27,8 @@ class Host:
         self, placement: Placement, plan: Plan, run_id: str, tree: str, jobs: Sequence[ExecuteNode]
     ) -> None:
         self.placement = placement
-        self.survey: GuestSurvey | None = None
+        self.surveys: dict[str, object] = {}
+        """What runtimes found on it, by the name of the runtime."""
         self.load = 0
         """How many jobs of this run are on their way to it, or there."""
         self.failures = 0
@@ -73,7 +73,7 @@ class Host:
             await stack.enter_async_context(self.placement.serving(self._run_id))
             await check_machine(self.placement, self._jobs)
             self.placement.check(self._plan.system)
-            self.survey = await check_jobs(self.placement, self._plan, self._jobs)
+            self.surveys = await check_jobs(self.placement, self._plan, self._jobs)
             self._serving = stack.pop_all()
 
     async def snapshot(self) -> Path:

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
-from jerichoci.runtime import macos_vms
+from jerichoci.run.runtimes import macos_vms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Choice:
     def __init__(self, hosts: Sequence[Host], node: ExecuteNode) -> None:
         self._hosts = hosts
         self._resources = node.execute.resources
-        self._macos_vms = macos_vms(node.runtime)
+        self._macos_vms = macos_vms(node)
         self.failures: dict[str, PikaciError] = {}
         """Why hosts were passed over, by name."""
 

@@ -52,7 +52,8 @@ class Placements:
             case "remote_ssh":
                 from jerichoci.plan.hosts import fitting
 
-                return [self._open(host) for host in fitting(self.described(), config, resources)]
+                found = fitting(self.described(), config, resources.cpus, resources.memory_mib)
+                return [self._open(host) for host in found]
             case _:
                 raise UsageError(
                     f"placement {placement!r} can't be had: this pikaci places jobs"

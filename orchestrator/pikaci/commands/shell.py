@@ -53,7 +53,8 @@ async def _shell(
     from jerichoci.nix.command import NixOptions
     from jerichoci.remote.pool import SessionPool
     from jerichoci.run.placements import Placements
-    from jerichoci.runtime import Attempt, open_shell
+    from jerichoci.run.runtimes import check_runtime, open_shell
+    from jerichoci.runtime import Attempt
     from jerichoci.state.layout import RunLayout
 
     record = store.load_run_record(run_id)
@@ -62,6 +63,7 @@ async def _shell(
     if node is None:
         known = ", ".join(row.id for row in record.jobs)
         raise UsageError(f"run {run_id} has no job {job_id!r}", f"it has {known}")
+    check_runtime(node)
     tried = _attempt(record, job_id, number)
     layout = store.run(run_id)
     outputs = store.load_prepared_outputs(run_id).outputs

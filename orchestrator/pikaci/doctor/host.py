@@ -48,10 +48,9 @@ async def known_hosts(wanted: Wanted, names: Sequence[str]) -> list[RemoteHost]:
         UsageError: one isn't known, or the file or the catalog is wrong.
     """
     from jerichoci.plan.hosts import fitting, known_hosts_of_run, load_hosts
-    from jerichoci.plan.plan import Resources
 
     known = known_hosts_of_run(await wanted.hosts(), load_hosts())
-    found = [fitting(known, {"host": name}, Resources())[0] for name in names]
+    found = [fitting(known, {"host": name})[0] for name in names]
     return list(dict.fromkeys(found))
 
 

@@ -156,7 +156,7 @@ class IncusGuest:
     async def _survey(self, incus: Incus) -> GuestSurvey:
         """What the run found before it began; a second attempt looks anew."""
         known = self._attempt.survey
-        if known is not None and self._attempt.number == 1:
+        if isinstance(known, GuestSurvey) and self._attempt.number == 1:
             return known
         site = self._placement.incus_site()
         return await in_thread(survey, incus, site, [self._image_alias()])

@@ -1,0 +1,128 @@
+"""The runtimes that a plan may name. This is the one file that knows all three.
+
+What a runtime needs is imported only where a job has that runtime.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterator, Mapping, Sequence
+
+    from jerichoci.placement import Placement
+    from jerichoci.plan.plan import ExecuteNode, Plan
+    from jerichoci.runtime import Attempt, Runtime
+
+RUNTIMES = ("host_process", "incus", "tart")
+
+
+def check_runtime(node: ExecuteNode) -> None:
+    """Refuse a job whose runtime this version does not have.
+
+    Raises:
+        UsageError: it has none of that name.
+    """
+    if node.runtime not in RUNTIMES:
+        raise UsageError(
+            f"job {node.job_id} asks for runtime {node.runtime!r}; this pikaci has"
+            f" {', '.join(RUNTIMES)}",
+            "change the job's `runtime`",
+        )
+
+
+def open_runtime(placement: Placement, attempt: Attempt) -> Runtime:
+    """The runtime of an attempt."""
+    match attempt.node.runtime:
+        case "incus":
+            from jerichoci.runtime.incus.guest import IncusGuest
+
+            return IncusGuest(placement, attempt)
+        case "tart":
+            from jerichoci.runtime.tart.guest import TartGuest
+
+            return TartGuest(placement, attempt)
+        case _:
+            from jerichoci.runtime.host_process import HostProcess
+
+            return HostProcess(placement, attempt)
+
+
+async def open_shell(
+    placement: Placement, attempt: Attempt, execution: Mapping[str, Any], command: Sequence[str]
+) -> int:
+    """Open a shell where an attempt was kept, or run a command there; its exit code.
+
+    `execution` is what the attempt's record says of it.
+
+    Raises:
+        UsageError: nothing of it was kept.
+        InfrastructureError: it can't be reached.
+    """
+    match attempt.node.runtime:
+        case "incus":
+            from jerichoci.runtime.incus.shell import open_guest_shell
+
+            return await open_guest_shell(placement, attempt, execution, command)
+        case "tart":
+            from jerichoci.runtime.tart.shell import open_vm_shell
+
+            return await open_vm_shell(placement, attempt, execution, command)
+        case _:
+            from jerichoci.runtime.host_shell import open_host_shell
+
+            return await open_host_shell(placement, attempt, execution, command)
+
+
+async def check_machine(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
+    """Refuse a host that is another kind of machine than these jobs' runtimes are for.
+
+    Raises:
+        UsageError: it is; the hint says what they need.
+        InfrastructureError: the host could not be asked.
+    """
+    if _of("tart", nodes):
+        from jerichoci.runtime.tart.check import check_mac
+
+        await check_mac(placement, _of("tart", nodes))
+
+
+async def check_jobs(
+    placement: Placement, plan: Plan, nodes: Sequence[ExecuteNode]
+) -> dict[str, object]:
+    """Refuse a host that lacks what these jobs of a plan need, before anything starts.
+
+    Returns what each runtime found there, which saves its jobs from looking for it again.
+
+    Raises:
+        UsageError: the host lacks something; the hint says how to fix it.
+        InfrastructureError: the host could not be asked.
+    """
+    if _of("tart", nodes):
+        from jerichoci.runtime.tart.check import check_vms
+
+        await check_vms(placement, _of("tart", nodes))
+    if _of("incus", nodes):
+        from jerichoci.runtime.incus.check import check_guests
+
+        return {"incus": await check_guests(placement, plan, _of("incus", nodes))}
+    return {}
+
+
+def getting_ready(
+    placement: Placement, nodes: Sequence[ExecuteNode]
+) -> Iterator[Awaitable[object]]:
+    """What jobs will wait for of their runtimes, to be begun while prepares still run."""
+    if _of("host_process", nodes):
+        yield placement.confinement()
+
+
+def macos_vms(node: ExecuteNode) -> int:
+    """How many of the macOS VMs that its host may run a job takes."""
+    return 1 if node.runtime == "tart" else 0
+
+
+def _of(runtime: str, nodes: Sequence[ExecuteNode]) -> list[ExecuteNode]:
+    return [node for node in nodes if node.runtime == runtime]
