@@ -59,7 +59,7 @@ def test_a_run_killed_after_some_events_is_closed_and_leaves_nothing(
     wait_for(lambda: lines_written(project) >= count or running.poll() is not None)
     running.kill()
     finish(running)
-    assert_all_is_well_again(project, "list" if count % 2 else "reap")
+    assert_all_is_well_again(project, "run" if count % 2 else "reap")
 
 
 @pytest.mark.parametrize("delay", DELAYS)
@@ -98,15 +98,19 @@ def lines_written(project: Project) -> int:
     return len(project.events()) if project.run_ids() else 0
 
 
-def assert_all_is_well_again(project: Project, look: str) -> None:
+def assert_all_is_well_again(project: Project, closing: str) -> None:
     wait_for(lambda: not processes(marker(project)), GONE_DEADLINE_SECS)
     assert_every_record_parses(project.state)
     killed = project.run_ids()
-    project.pikaci(look).passed()
-    for run_id in killed:
-        assert_closed(project, run_id)
+    shown = project.pikaci("list", "--json").passed().json
+    if closing == "reap":
+        project.pikaci("reap").passed()
+        assert_all_closed(project, killed)
     record = project.run("slow")
     assert record["status"] == "passed"
+    assert_all_closed(project, killed)
+    for row in shown:
+        assert project.record(row["run_id"])["status"] == row["status"]
     project.pikaci("reap").passed()
     left = [path.name for path in (project.state / "runs").iterdir()]
     assert sorted(left) == sorted([*killed, record["run_id"]])
@@ -120,6 +124,11 @@ def assert_every_record_parses(state: Path) -> None:
     for path in state.glob("runs/*/events.jsonl"):
         for line in path.read_bytes().split(b"\n")[:-1]:
             json.loads(line)
+
+
+def assert_all_closed(project: Project, run_ids: list[str]) -> None:
+    for run_id in run_ids:
+        assert_closed(project, run_id)
 
 
 def assert_closed(project: Project, run_id: str) -> None:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from disk import fill
+from jerichoci.record.dead import last_event
 from jerichoci.record.event import EventBase, Heartbeat
-from jerichoci.record.journal import last_event, open_journal
+from jerichoci.record.journal import cut_half_line, open_journal
+from jerichoci.state.layout import RunLayout
 from plans import RUN_ID
 
 if TYPE_CHECKING:
@@ -105,17 +107,17 @@ def test_a_full_disk_leaves_no_half_line_and_no_gap(small_disk: Path) -> None:
 
 
 def test_the_last_event_is_the_last_whole_line(tmp_path: Path) -> None:
-    path = tmp_path / "events"
-    path.write_text('{"seq":0,"event":"a"}\n{"seq":1,"event":"b"}\n{"seq":2,"ev')
-    assert last_event(path) == {"seq": 1, "event": "b"}
-    assert seqs(path) == [0, 1]
+    run = RunLayout(tmp_path)
+    half = '{"seq":0,"event":"a"}\n{"seq":1,"event":"b"}\n{"seq":2,"ev'
+    run.events.write_text(half)
+    assert last_event(run) == {"seq": 1, "event": "b"}
+    assert run.events.read_text() == half
+    cut_half_line(run.events)
+    assert seqs(run.events) == [0, 1]
 
 
-@pytest.mark.parametrize("text", ["", '{"seq":0', "\n", "null\n", '{"event":"a"}\n'])
-def test_a_file_without_an_event_has_no_last_one(tmp_path: Path, text: str) -> None:
-    (tmp_path / "events").write_text(text)
-    assert last_event(tmp_path / "events") is None
-
-
-def test_a_file_that_is_not_there_has_no_last_event(tmp_path: Path) -> None:
-    assert last_event(tmp_path / "events") is None
+@pytest.mark.parametrize("text", [None, "", '{"seq":0', "\n", "null\n", '{"event":"a"}\n'])
+def test_a_file_without_an_event_has_no_last_one(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "events.jsonl").write_text(text)
+    assert last_event(RunLayout(tmp_path)) is None

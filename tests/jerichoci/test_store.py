@@ -11,7 +11,7 @@ from jerichoci.record.event import Heartbeat
 from jerichoci.record.store import RunStore
 from jerichoci.status import LogKind, Status
 from plans import RUN_ID
-from records import change, dead, finished, run_ids, writing
+from records import change, finished, run_ids, writing
 
 if TYPE_CHECKING:
     from jerichoci.state.layout import RunLayout, StateLayout
@@ -228,15 +228,6 @@ def test_a_follower_of_a_run_whose_events_are_lost_comes_to_an_end(
 ) -> None:
     run.events.write_text("")
     assert list(store.follow_events(run.run_id)) == []
-
-
-def test_a_dead_run_that_can_not_be_closed_is_shown_as_failed(
-    layout: StateLayout, store: RunStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dead(layout)
-    monkeypatch.setattr("jerichoci.cleanup.dead_runs.close_dead_run", lambda _: False)
-    assert store.summary(RUN_ID).status == "failed"
-    assert [row["event"] for row in store.follow_events(RUN_ID)] == ["run_started"]
 
 
 def test_a_follower_of_an_unreadable_run_comes_to_an_end(store: RunStore, run: RunLayout) -> None:

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.record.store import RunStore
 from jerichoci.state.layout import StateLayout
 from jerichoci.status import Status
-from plans import RUN_ID, commanded, job
-from records import dead
+from plans import commanded, job
 from runner import Runner
 
 if TYPE_CHECKING:
@@ -119,20 +116,3 @@ def test_a_plan_without_nix_prepares(theirs: Runner, prefix: list[str]) -> None:
 def test_a_job_that_wants_to_be_root_is_refused(theirs: Runner, prefix: list[str]) -> None:
     ended = run(theirs, prefix, job("a", run_as_root=True))
     assert ended.record.message == "job a wants to run as root"
-
-
-def test_a_reader_that_may_not_write_shows_a_dead_run_as_failed(home: Path) -> None:
-    state = StateLayout(home / "state")
-    layout = dead(state)
-    for path in [home, *home.rglob("*")]:
-        path.chmod(0o755)
-    before = layout.record.read_bytes()
-    script = (
-        "import sys; from jerichoci.record.store import RunStore;"
-        "print(*[row.status for row in RunStore(sys.argv[1]).list_runs()])"
-    )
-    argv = [*AS_NOBODY, "python", "-c", script, str(state.root)]
-    done = subprocess.run(argv, capture_output=True, check=True, text=True)
-    assert done.stdout == "failed\n"
-    assert layout.record.read_bytes() == before
-    assert RunStore(state.root).summary(RUN_ID).status == "failed"

@@ -1,25 +1,33 @@
-"""Ending the runs of processes that died.
+"""Closing the runs of processes that died: done by `run`, `shell`, `reap` and `gc`, not by readers.
 
-Whoever finds a run whose `owner.lock` is free and whose record isn't terminal takes the lock, looks
-again, writes the terminal record the owner couldn't write, and then removes what the run left
-behind. What can't be removed doesn't keep a run from its end: its reserve, empty, stays as well,
-for whom reaps later to try again.
+A run is dead if its `owner.lock` is free and its record isn't terminal. Closing it takes the lock,
+looks again, writes the terminal record that the owner couldn't write, and then removes what the run
+left behind. A run is closed even if something of it could not be removed: its reserve is kept then,
+empty, and the next `reap` tries again.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.cleanup.guests import noted_guests, reap_dead_guests
 from jerichoci.machine.process import end_recorded_groups
 from jerichoci.machine.workspace import remove_tree
-from jerichoci.record.journal import last_event, write_line
+from jerichoci.record.dead import (
+    dead_record,
+    jobs_in,
+    last_event,
+    recorded_end,
+    with_timings,
+)
+from jerichoci.record.journal import cut_half_line, write_line
 from jerichoci.state import atomic
 from jerichoci.state.clock import timestamp
-from jerichoci.state.ids import is_id, is_run_id
+from jerichoci.state.ids import is_run_id
 from jerichoci.state.layout import (
     REMOVED_SUFFIX,
     UNBORN_SUFFIX,
@@ -28,17 +36,16 @@ from jerichoci.state.layout import (
     make_private,
 )
 from jerichoci.state.owner import is_owned, owning
-from jerichoci.state.reading import prepare_timings, read_run, rows
+from jerichoci.state.reading import read_run
 from jerichoci.state.removal import remove_unowned
-from jerichoci.status import CauseCode, FailureKind, Outcome, Status
+from jerichoci.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOGGER = logging.getLogger("jerichoci")
-ENDS = [status for status in Status if status.is_terminal]
-MESSAGE = "the process that ran it died before the run was over"
-HINT = "its logs are kept up to there; run it again with `pikaci rerun`"
+CLOSE_SECS = 10.0
+"""For the guests of dead runs to be removed after a run that was shorter than that."""
 
 
 @contextmanager
@@ -48,6 +55,11 @@ def going_on(what: str) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
         LOGGER.warning("%s: %s", what, error)
+
+
+def close_if_dead(run: RunLayout) -> bool:
+    """Close a run if its owner died; whether it did."""
+    return run.reserve.exists() and not is_owned(run.root) and close_dead_run(run)
 
 
 def close_dead_run(run: RunLayout) -> bool:
@@ -71,7 +83,8 @@ def close_dead_run(run: RunLayout) -> bool:
 def _close(run: RunLayout) -> bool:
     with owning(run.root):
         # An unreadable record stays as it is: the list says so, and gc removes it in its time.
-        values = read_values(run)
+        values = with_timings(run, read_run(run))
+        values["jobs"] = jobs_in(values)
         is_open = values.get("status") == Status.RUNNING
         if is_open:
             run.free_reserve()
@@ -92,45 +105,16 @@ def _state_of(run: RunLayout) -> StateLayout:
 
 
 def _end(run: RunLayout, values: dict[str, Any]) -> None:
-    with going_on(f"{run.run_id}: what it started may go on"):
+    with going_on(f"{run.run_id}: what it started may still run"):
         end_recorded_groups(run.scratch)
     try:
-        last, has_events = last_event(run.events), True
+        cut_half_line(run.events)
+        last, has_events = last_event(run), True
     except OSError:
-        # What isn't a file can't be told of the end.
+        # The end can't be written to what isn't a file.
         last, has_events = None, False
-    end = _end_in(run, last, values)
+    end = recorded_end(run, last, values)
     _write_end(run, end or dead_record(values), last, is_told=bool(end) or not has_events)
-
-
-def read_values(run: RunLayout) -> dict[str, Any]:
-    """run.json as JSON values, without what can't be a job or a timing.
-
-    Raises:
-        OSError: it can't be read.
-        ValueError: it is no JSON object.
-    """
-    values = read_run(run)
-    timings = prepare_timings(run) or rows(values, "prepare_timings")
-    return {**values, "jobs": _jobs(values), "prepare_timings": timings}
-
-
-def _jobs(values: dict[str, Any]) -> list[dict[str, Any]]:
-    found = rows(values, "jobs")
-    return [row for row in found if isinstance(row.get("id"), str) and is_id(row["id"])]
-
-
-def _end_in(
-    run: RunLayout, last: dict[str, Any] | None, values: dict[str, Any]
-) -> dict[str, Any] | None:
-    """The terminal record in a run's last event, if that is its end: it has the same jobs."""
-    end = last.get("run") if last and last.get("event") == "run_finished" else None
-    if not isinstance(end, dict) or end.get("run_id") != run.run_id:
-        return None
-    jobs = _jobs(end)
-    ids = [job["id"] for job in values["jobs"]]
-    is_whole = end.get("jobs") == jobs and [job["id"] for job in jobs] == ids
-    return end if is_whole and end.get("status") in ENDS else None
 
 
 def remove_leftovers(run: RunLayout) -> None:
@@ -140,47 +124,6 @@ def remove_leftovers(run: RunLayout) -> None:
     for place in ("", "jobs/*/"):
         for temp in run.root.glob(f"{place}*{atomic.TEMP_MARK}*"):
             temp.unlink(missing_ok=True)
-
-
-def dead_record(values: dict[str, Any]) -> dict[str, Any]:
-    """The terminal form of a record whose owner died."""
-    now = timestamp()
-    cause = {"phase": None, "code": CauseCode.OWNER_DIED, "message": MESSAGE, "hint": HINT}
-    jobs = [_dead_job(job, now, cause) for job in values["jobs"]]
-    end = {
-        "status": Status.FAILED,
-        "failure_kind": FailureKind.INFRASTRUCTURE,
-        "cause": cause,
-        "message": MESSAGE,
-        "finished_at": now,
-        "jobs": jobs,
-        "prepare_timings": [
-            {**row, "outcome": Outcome.FAILED, "finished_at": now}
-            if row.get("outcome") == Outcome.STARTED
-            else row
-            for row in values["prepare_timings"]
-        ],
-    }
-    return {**values, **end}
-
-
-def _dead_job(job: dict[str, Any], now: str, cause: dict[str, Any]) -> dict[str, Any]:
-    if job.get("status") != Status.RUNNING:
-        return job
-    if not rows(job, "attempts"):
-        # It had not begun.
-        return {**job, "status": Status.SKIPPED, "cause": cause, "finished_at": now}
-    end = {
-        "status": Status.FAILED,
-        "failure_kind": FailureKind.INFRASTRUCTURE,
-        "cause": cause,
-        "finished_at": now,
-    }
-    attempts = [
-        {**row, **end} if row.get("status") == Status.RUNNING else row
-        for row in rows(job, "attempts")
-    ]
-    return {**job, **end, "attempts": attempts}
 
 
 def _write_end(
@@ -218,12 +161,22 @@ def close_dead_runs(state: StateLayout) -> list[str]:
     return closed
 
 
+@contextmanager
+def closing_dead_runs(state: StateLayout) -> Iterator[None]:
+    """Close dead runs meanwhile; what takes longer is left to the next one who does."""
+    thread = threading.Thread(target=close_dead_runs, args=(state,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(CLOSE_SECS)
+
+
 def _reap(state: StateLayout, name: str) -> bool:
     path = f"{state.runs}/{name}"
     if is_run_id(name):
         has_reserve = os.path.exists(f"{path}/reserve")  # noqa: PTH110 - once for each of 50,000 runs
-        run = RunLayout(state.runs / name) if has_reserve else None
-        return run is not None and not is_owned(run.root) and close_dead_run(run)
+        return has_reserve and close_if_dead(RunLayout(state.runs / name))
     if name.endswith(UNBORN_SUFFIX):
         remove_unowned(state, state.runs / name)
     elif name.endswith(REMOVED_SUFFIX):

@@ -10,11 +10,11 @@ import os
 import select
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.state.clock import timestamp
-from jerichoci.state.reading import parse, read_file
+from jerichoci.state.reading import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,20 +126,14 @@ def write_line(fd: int, values: dict[str, object]) -> None:
         raise OSError(28, "No space left on device", None)
 
 
-def last_event(path: Path) -> dict[str, Any] | None:
-    """The last whole event, None if there is none; a half line after it is cut off."""
-    try:
+def cut_half_line(path: Path) -> None:
+    """Remove what a killed writer has half written at the end of a journal.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with suppress(FileNotFoundError):
         data = read_file(path)
-    except FileNotFoundError:
-        return None
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        os.truncate(path, len(whole))
-    for line in reversed(whole.splitlines()):
-        try:
-            event = parse(line)
-        except ValueError:
-            continue
-        if isinstance(event.get("seq"), int):
-            return event
-    return None
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(path, whole)

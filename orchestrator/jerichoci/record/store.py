@@ -1,7 +1,7 @@
 """Reading what runs left: the same files for the CLI, the forge and tests.
 
-Nothing here writes, except that a run whose owner died is closed where that is allowed
-(`jerichoci.cleanup.dead_runs`). A record that can't be read degrades that run, never the list.
+Nothing here writes. A run whose owner died is shown as it will be closed by
+`jerichoci.cleanup.dead_runs`. A record that can't be read degrades that run, never the list.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jerichoci.errors import RecordError, UsageError
+from jerichoci.record.dead import read_current
 from jerichoci.record.order import newest
 from jerichoci.record.summary import RunSummary, read_summary
 from jerichoci.state.ids import check_run_id_prefix, is_id, is_run_id
 from jerichoci.state.layout import RunLayout, StateLayout
 from jerichoci.state.log_file import LogChunk, LogMetadata, log_metadata, read_log
 from jerichoci.state.owner import is_owned
-from jerichoci.state.reading import MOST_BYTES, parse, prepare_timings, read_object, read_run
-from jerichoci.status import LogKind, Status
+from jerichoci.state.reading import MOST_BYTES, parse, read_object
+from jerichoci.status import LogKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +37,6 @@ FOLLOW_INTERVAL_SECS = 0.1
 """How often a follower looks for more: below what a person notices, above what a machine does."""
 CHUNK_BYTES = 32 * 1024 * 1024
 """How much of the events a follower takes at a time."""
-OWNER_DIED = "the process that ran it died"
 
 
 class RunStore:
@@ -89,41 +89,25 @@ class RunStore:
         return layout
 
     def list_runs(self, limit: int | None = None) -> list[RunSummary]:
-        """The newest runs, each as it stands; those whose owner died are closed or shown so."""
+        """The newest runs, each as it stands."""
         return [self.summary(run_id) for run_id in self.run_ids(limit)]
 
     def summary(self, run_id: str) -> RunSummary:
-        """A run as `list` shows it."""
-        layout = self.layout.run(run_id)
-        summary = read_summary(layout)
-        if summary.is_terminal or summary.unreadable or is_owned(layout.root):
-            return summary
-        # The owner may have ended the run between the two looks.
-        summary = read_summary(layout)
-        if summary.is_terminal or summary.unreadable:
-            return summary
-        if not os.access(layout.root, os.W_OK):
-            return summary.as_dead(OWNER_DIED)
-        from jerichoci.cleanup.dead_runs import close_dead_run
-
-        close_dead_run(layout)
-        summary = read_summary(layout)
-        if summary.is_terminal or summary.unreadable or is_owned(layout.root):
-            return summary
-        return summary.as_dead(OWNER_DIED)
+        """A run as `list` shows it; one whose owner died has failed."""
+        return read_summary(self.layout.run(run_id))
 
     def record_values(self, run_id: str) -> dict[str, Any]:
-        """run.json as JSON values, the run closed first if its owner died.
+        """The run's record as it stands, as JSON values.
 
         Raises:
             RecordError: it can't be read.
         """
-        self.summary(run_id)
         run = self.run(run_id)
-        values = _read(run.record, lambda: read_run(run))
-        if values.get("status") == Status.RUNNING:
-            values["prepare_timings"] = prepare_timings(run)
-        return values
+        return _read(run.record, lambda: read_current(run, timings=True))
+
+    def is_running(self, run_id: str) -> bool:
+        """Whether the process that runs it lives."""
+        return is_owned(self.layout.run(run_id).root)
 
     def load_run_record(self, run_id: str) -> RunRecord:
         """The run's record.
@@ -268,8 +252,8 @@ class RunStore:
             time.sleep(FOLLOW_INTERVAL_SECS)
 
     def is_over(self, run_id: str) -> bool:
-        """Whether nobody will write any more of a run; costs little while it goes on."""
-        if is_owned(self.layout.run(run_id).root):
+        """Whether nothing more of a run will be written; costs little while it runs."""
+        if self.is_running(run_id):
             return False
         summary = self.summary(run_id)
         return summary.is_terminal or summary.unreadable is not None

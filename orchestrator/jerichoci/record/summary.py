@@ -6,10 +6,11 @@ unreadable and no other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.state.reading import read_run, rows
+from jerichoci.record.dead import read_current
+from jerichoci.state.reading import rows
 from jerichoci.status import Status
 
 if TYPE_CHECKING:
@@ -78,23 +79,11 @@ class RunSummary:
             "unreadable": self.unreadable,
         }
 
-    def as_dead(self, message: str) -> RunSummary:
-        """As a reader that may not write shows a run whose owner died."""
-        jobs = tuple(
-            replace(job, status="failed", failure_kind="infrastructure")
-            if job.status == Status.RUNNING
-            else job
-            for job in self.jobs
-        )
-        return replace(
-            self, status="failed", failure_kind="infrastructure", message=message, jobs=jobs
-        )
-
 
 def read_summary(run: RunLayout) -> RunSummary:
-    """Read a run as it stands."""
+    """Read a run as it stands; one whose owner died has failed."""
     try:
-        return summarise(run.run_id, read_run(run))
+        return summarise(run.run_id, read_current(run))
     except FileNotFoundError:
         return RunSummary(run_id=run.run_id, unreadable="it has no run.json")
     except (OSError, ValueError) as error:

@@ -122,6 +122,7 @@ async def run_planned(
     rerun_of: str | None = None,
 ) -> int:
     """Run a plan with a reporter on it; the exit code."""
+    from jerichoci.cleanup.dead_runs import closing_dead_runs
     from jerichoci.record.record import Tool
     from jerichoci.record.request import RunRequest
     from jerichoci.run.engine import run_plan
@@ -150,10 +151,11 @@ async def run_planned(
         skip_reason=skip,
         nix=await with_flake_config(state.root, reference, nix),
     )
-    with open_reporter(flags.output, planned.state, print_logs=flags.print_logs) as reporter:
-        record: RunRecord = await run_plan(
-            planned.state, request, reporter.sinks, reporter.stopping
-        )
+    with (
+        open_reporter(flags.output, state, print_logs=flags.print_logs) as reporter,
+        closing_dead_runs(state),
+    ):
+        record: RunRecord = await run_plan(state, request, reporter.sinks, reporter.stopping)
     return exit_code(record)
 
 

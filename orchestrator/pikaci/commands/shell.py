@@ -49,6 +49,7 @@ def command(
 async def _shell(
     store: RunStore, run_id: str, job_id: str, number: int | None, command: Sequence[str]
 ) -> int:
+    from jerichoci.cleanup.dead_runs import close_if_dead
     from jerichoci.errors import UsageError
     from jerichoci.nix.command import NixOptions
     from jerichoci.remote.pool import SessionPool
@@ -57,6 +58,7 @@ async def _shell(
     from jerichoci.runtime import Attempt
     from jerichoci.state.layout import RunLayout
 
+    close_if_dead(store.run(run_id))
     record = store.load_run_record(run_id)
     plan = store.load_plan(run_id)
     node = next((node for node in plan.jobs if node.job_id == job_id), None)
