@@ -15,7 +15,7 @@ import click
 from jerichoci.errors import EXIT_TEST_FAILURE, InfrastructureError, PikaciError, UsageError
 from jerichoci.machine.stop import Stop
 from jerichoci.nix import command as nix
-from jerichoci.plan.plan import NixBuild
+from jerichoci.nix.realised import BuildRequest
 from jerichoci.state.ids import check_id
 from jerichoci.state.layout import make_private
 from jerichoci.status import FailureKind
@@ -154,7 +154,7 @@ async def build_image(
         raise ValueError(f"image {image.role} has nothing to build it by")
     roots = placement.state_root / ROOTS / image.role
     make_private(roots)
-    build = NixBuild(
+    build = BuildRequest(
         installable=f"{image.drv_path}^out",
         drv_path=image.drv_path,
         out_path=image.out_path,
@@ -246,14 +246,14 @@ class _Progress:
             InfrastructureError: it isn't there for another reason.
         """
         result = self._result
-        if result is None or (result.path is None and result.cause is None):
+        if result is None or (result.path is None and result.fault is None):
             raise InfrastructureError(f"image {self._role} was not built")
         if result.path is not None:
             return result.path
         if not self._print_logs:
             for line in self._tail:
                 click.echo(f"  {self._role}> {line}", err=True)
-        message = result.cause.message if result.cause else ""
+        message = result.fault.message if result.fault else ""
         # The engine knows what it realises as prepares.
         message = message.replace("prepare ", "image ", 1)
         if result.failure_kind is FailureKind.TEST_FAILURE:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jerichoci.machine.environment import host_environment, job_environment
+from jerichoci.machine.environment import host_environment
+from jerichoci.runtime.host_process import job_environment
 from plans import job
 
 SOURCE = {

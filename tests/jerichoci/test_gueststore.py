@@ -25,7 +25,6 @@ from jerichoci.nix import guest_views
 from jerichoci.nix.command import NixOptions
 from jerichoci.nix.guest_store import GuestStore, View
 from jerichoci.nix.guest_views import LEASE, GuestStoreLayout
-from jerichoci.placement.local import LocalPlacement
 from jerichoci.snapshot.repository import RECENT_SECS
 from jerichoci.state.layout import StateLayout
 from plans import RUN_ID
@@ -40,9 +39,8 @@ import asyncio, sys
 from pathlib import Path
 from jerichoci.nix.guest_store import GuestStore
 from jerichoci.nix.command import NixOptions
-from jerichoci.placement.local import LocalPlacement
 state, lease, times, *outputs = sys.argv[1:]
-store = GuestStore(LocalPlacement(Path(state), NixOptions()), NixOptions())
+store = GuestStore(Path(state), NixOptions())
 async def ask():
     leases = [Path(lease) / str(number) / "view" for number in range(int(times))]
     for view in await asyncio.gather(*(store.view(outputs, lease) for lease in leases)):
@@ -84,7 +82,7 @@ def lease_of(layout: StateLayout, attempt: str = "job-1") -> Path:
 
 
 def open_store(layout: StateLayout) -> GuestStore:
-    return GuestStore(LocalPlacement(layout.root, NixOptions()), NixOptions())
+    return GuestStore(layout.root, NixOptions())
 
 
 async def have(layout: StateLayout, *outputs: str, attempt: str = "job-1") -> View:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.machine import slots
-from jerichoci.machine.slots import Capacity, holding
-from jerichoci.plan.plan import Resources
+from jerichoci.machine.slots import Capacity, Resources, holding
 from jerichoci.record.event import JobFinished, JobStarted, PrepareFinished, PrepareStarted
 from jerichoci.record.record import AttemptRecord
 from jerichoci.record.store import RunStore

@@ -10,8 +10,7 @@ import pytest
 
 from disk import fill
 from jerichoci.errors import InfrastructureError
-from jerichoci.machine.slots import Capacity, Claim, holding, local_capacity
-from jerichoci.plan.plan import Resources
+from jerichoci.machine.slots import Capacity, Claim, Resources, holding, local_capacity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +20,7 @@ HOST = Capacity(cpus=2, memory_mib=1000)
 
 HOLD = """
 import asyncio, pathlib, sys
-from jerichoci.plan.plan import Resources
-from jerichoci.machine.slots import Capacity, holding
+from jerichoci.machine.slots import Capacity, Resources, holding
 
 async def main():
     async with holding(pathlib.Path(sys.argv[1]), Capacity(2, 1000), Resources(cpus=2)):

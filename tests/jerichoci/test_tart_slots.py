@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.machine.slots import MACOS_VMS, Capacity, Claim, holding
-from jerichoci.plan.plan import Resources
+from jerichoci.machine.slots import MACOS_VMS, Capacity, Claim, Resources, holding
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 BIG = Capacity(cpus=64, memory_mib=2**20)
+MAC = Resources(macos_vms=1)
 SOON_SECS = 0.3
 DEADLINE_SECS = 30
 claims = st.builds(
@@ -31,7 +31,7 @@ claims = st.builds(
 
 
 async def hold(slots: Path, macos_vms: int = 1, capacity: Capacity = BIG) -> None:
-    async with holding(slots, capacity, Resources(), macos_vms):
+    async with holding(slots, capacity, Resources(macos_vms=macos_vms)):
         pass
 
 
@@ -44,8 +44,8 @@ async def has_room(slots: Path, macos_vms: int = 1, capacity: Capacity = BIG) ->
 
 
 async def test_two_vms_run_at_once_and_a_third_waits(tmp_path: Path) -> None:
-    async with holding(tmp_path, BIG, Resources(), 1):
-        async with holding(tmp_path, BIG, Resources(), 1):
+    async with holding(tmp_path, BIG, MAC):
+        async with holding(tmp_path, BIG, MAC):
             third = asyncio.create_task(hold(tmp_path))
             await asyncio.sleep(SOON_SECS)
             assert not third.done()
@@ -55,7 +55,7 @@ async def test_two_vms_run_at_once_and_a_third_waits(tmp_path: Path) -> None:
 async def test_other_jobs_do_not_wait_for_vms(tmp_path: Path) -> None:
     async with AsyncExitStack() as held:
         for _ in range(MACOS_VMS):
-            await held.enter_async_context(holding(tmp_path, BIG, Resources(), 1))
+            await held.enter_async_context(holding(tmp_path, BIG, MAC))
         assert await has_room(tmp_path, macos_vms=0)
 
 
@@ -74,7 +74,7 @@ async def test_a_vm_needs_its_cpus_too(tmp_path: Path) -> None:
 
 async def test_a_mac_that_runs_one_job_at_a_time_runs_one_vm(tmp_path: Path) -> None:
     one = Capacity(cpus=64, memory_mib=1000, jobs=1)
-    async with holding(tmp_path, one, Resources(), 1):
+    async with holding(tmp_path, one, MAC):
         assert not await has_room(tmp_path, capacity=one)
 
 
@@ -94,7 +94,7 @@ async def test_claims_of_other_versions_count_as_far_as_they_say(
 
 
 async def test_a_claim_says_what_it_takes_of_the_hosts_vms(tmp_path: Path) -> None:
-    async with holding(tmp_path, BIG, Resources(cpus=4), 1):
+    async with holding(tmp_path, BIG, Resources(cpus=4, macos_vms=1)):
         (claim,) = (tmp_path / "claims").iterdir()
         assert json.loads(claim.read_bytes()) == {"cpus": 4, "memory_mib": 0, "macos_vms": 1}
 
@@ -103,7 +103,7 @@ async def test_a_job_that_waits_too_long_for_others_vms_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jerichoci.machine.slots.SLOT_WAIT_SECS", 0.2)
-    async with holding(tmp_path, BIG, Resources(), 1), holding(tmp_path, BIG, Resources(), 1):
+    async with holding(tmp_path, BIG, MAC), holding(tmp_path, BIG, MAC):
         with pytest.raises(InfrastructureError, match="or already ran 2 macOS VMs, in"):
             await hold(tmp_path)
 

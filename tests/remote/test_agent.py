@@ -207,7 +207,7 @@ async def test_an_agent_that_hears_nothing_ends_with_all_that_it_holds(
     line.ask(1, "open_run", handle="run", name="run")
     room = {"cpus": None, "memory_mib": None}
     capacity = {**room, "jobs": None}
-    line.ask(2, "slot", handle="slot", wanted=room, macos_vms=0, capacity=capacity)
+    line.ask(2, "slot", handle="slot", wanted=room, capacity=capacity)
     await line.answer(2)
     argv = ["sh", "-c", f": {marker}; sleep 600"]
     work = str(agents.work)

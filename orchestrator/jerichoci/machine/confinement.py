@@ -16,19 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.machine import idmap
-from jerichoci.machine.process import child
-from jerichoci.machine.workspace import Workspace, copy_argv
+from jerichoci.machine.process import child, run
+from jerichoci.machine.workspace import Workspace, remove_tree
+from jerichoci.state.layout import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jerichoci.placement import Placement
-
 INIT = Path(__file__).with_name("host_init.sh")
 """A job's first process. importlib.resources would cost more than all of a small job."""
 PROBE_DEADLINE_SECS = 10.0
-COPY_DEADLINE_SECS = 1800.0
-"""A tree of any size that one would run a job on, from a slow disk."""
 
 _NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc")
 _AS_USER = (*_NAMESPACES[:1], "--user", "--map-current-user", "--keep-caps", *_NAMESPACES[1:])
@@ -143,24 +140,23 @@ def with_env(env: Mapping[str, str]) -> list[str]:
     return ["env", *(f"{name}={value}" for name, value in env.items())]
 
 
-async def probe(placement: Placement, scratch: Path) -> Confinement:
-    """Find out what the host of `placement` allows by doing it in `scratch`, which is removed."""
+async def probe(scratch: Path) -> Confinement:
+    """Find out what this host allows by doing it in `scratch`, which is removed."""
     if sys.platform != "linux" or not shutil.which("unshare"):
         return Confinement()
-    await placement.make_directory(scratch)
     found = Confinement()
     try:
         for name in ("lower", "upper", "work", "merged"):
-            await placement.make_directory(scratch / name)
+            make_private(scratch / name)
         for prefix, drop, options in _WAYS:
             argv = [*prefix, "bash", "--noprofile", "--norc", "-c", _PROBE, "probe", options]
-            done = await placement.run(argv, deadline_secs=PROBE_DEADLINE_SECS, cwd=scratch)
+            done = await run(argv, deadline_secs=PROBE_DEADLINE_SECS, cwd=scratch)
             if done.exit_code == 0:
                 return Confinement(prefix, drop, overlay=True, overlay_options=options)
             if done.exit_code == NO_OVERLAY and not found.namespaces:
                 found = Confinement(prefix, drop)
     finally:
-        await placement.remove(scratch)
+        remove_tree(scratch)
     return found
 
 
@@ -177,18 +173,3 @@ async def own_snapshots(snapshots: Path) -> int | None:
         if maker.stdout is None or await maker.stdout.readline() != idmap.READY:
             return None
         return os.open(f"/proc/{maker.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-
-
-async def make_copy(placement: Placement, snapshot: Path, workspace: Workspace) -> None:
-    """Fill a workspace by copying, where there is no overlay.
-
-    Raises:
-        InfrastructureError: it can't be copied.
-    """
-    from jerichoci.errors import InfrastructureError
-
-    done = await placement.run(
-        copy_argv(snapshot, workspace.mount), deadline_secs=COPY_DEADLINE_SECS
-    )
-    if not done.ok:
-        raise InfrastructureError(f"the workspace can't be copied: {done.reason()}")

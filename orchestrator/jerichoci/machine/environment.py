@@ -1,4 +1,4 @@
-"""A job's environment: what the plan names, and the few things a host process can't do without."""
+"""What a host's environment gives to a job: the few things a host process can't do without."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from jerichoci.plan.plan import Execute
 
 PASSED_NAMES = frozenset(
     {
@@ -64,14 +61,3 @@ def well_known(first: Sequence[str], rest: Sequence[str] = ()) -> list[str]:
 def job_path(first: Sequence[str]) -> str:
     """The PATH of a job, which has nothing of how pikaci itself was started."""
     return os.pathsep.join(well_known(first))
-
-
-def job_environment(
-    execute: Execute, inputs: Mapping[str, Path], artifacts: Path, path: str
-) -> dict[str, str]:
-    """What a host process has beside what passes from its host's own environment.
-
-    `inputs` says where each prepare node's output is.
-    """
-    named = {ref.env: str(inputs[ref.node_id]) for ref in execute.inputs if ref.env}
-    return {"PATH": path} | execute.env | named | {"PIKACI_ARTIFACTS": str(artifacts)}

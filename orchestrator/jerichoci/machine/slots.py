@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from jerichoci.plan.plan import Resources
-
 POLL_SECS = 0.05
 """Between two looks for room; a job is rarely shorter."""
 SLOT_WAIT_SECS = 24 * 3600.0
@@ -38,6 +36,15 @@ MACOS_VMS = 2
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a job asks of a host; None where the job doesn't say."""
+
+    cpus: int | None = None
+    memory_mib: int | None = None
+    macos_vms: int = 0
+
+
+@dataclass(frozen=True)
 class Capacity:
     """What a host has to give: CPUs, MiB of memory, and to how many jobs at a time."""
 
@@ -45,12 +52,12 @@ class Capacity:
     memory_mib: int
     jobs: int | None = None
 
-    def claim(self, wanted: Resources, macos_vms: int = 0) -> Claim:
+    def claim(self, wanted: Resources) -> Claim:
         """What a job takes: one CPU if it doesn't say, and never more than there is."""
         return Claim(
             cpus=min(wanted.cpus or 1, self.cpus),
             memory_mib=min(wanted.memory_mib or 0, self.memory_mib),
-            macos_vms=macos_vms,
+            macos_vms=wanted.macos_vms,
         )
 
     def has_room(self, claim: Claim, taken: Sequence[Claim]) -> bool:
@@ -80,15 +87,13 @@ def local_capacity() -> Capacity:
 
 
 @asynccontextmanager
-async def holding(
-    slots: Path, capacity: Capacity, wanted: Resources, macos_vms: int = 0
-) -> AsyncIterator[None]:
+async def holding(slots: Path, capacity: Capacity, wanted: Resources) -> AsyncIterator[None]:
     """Hold what a job takes of the host while the block runs; waits until there is room.
 
     Raises:
         InfrastructureError: there was none for `SLOT_WAIT_SECS`.
     """
-    claim = capacity.claim(wanted, macos_vms)
+    claim = capacity.claim(wanted)
     try:
         async with asyncio.timeout(SLOT_WAIT_SECS):
             path, fd = await _queue(slots).take(capacity, claim)

@@ -9,33 +9,37 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
+from jerichoci.machine import process
+from jerichoci.machine.workspace import remove_tree
 from jerichoci.nix import command as nix
 from jerichoci.nix.guest_views import (
     STORE_LOCK,
     VIEWS_LOCK,
     VIEWS_WAIT_SECS,
     GuestStoreLayout,
+    lock_path,
     view_lock,
 )
+from jerichoci.state.layout import StateLayout, make_private
+from jerichoci.state.lock import lock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from jerichoci.nix.command import NixOptions
-    from jerichoci.placement import Placement
 
 COPY_DEADLINE_SECS = 3600.0
 """Copying tens of GiB between two stores on a slow disk."""
 LINK_DEADLINE_SECS = 1800.0
 """Linking a million files, or copying them where links can't be had."""
-FILE_DEADLINE_SECS = 60.0
-"""A handful of system calls, on a disk that others keep busy."""
 VIEW_WAIT_SECS = 2 * COPY_DEADLINE_SECS
 """Another process makes the same view, or collects the store."""
 PATHS_AT_ONCE = 400
@@ -59,12 +63,12 @@ class View:
 
 
 class GuestStore:
-    """The store from which the guests of one host are given theirs."""
+    """The store below one state root, from which guests of this machine are given theirs."""
 
-    def __init__(self, placement: Placement, nix: NixOptions) -> None:
-        self._placement = placement
+    def __init__(self, state_root: Path, nix: NixOptions) -> None:
+        self._state = StateLayout(state_root)
         self._nix = nix
-        self._layout = GuestStoreLayout(placement.state_root)
+        self._layout = GuestStoreLayout(state_root)
 
     async def view(self, outputs: Sequence[str], lease: Path) -> View | None:
         """The closure of valid store paths, made if it isn't there; None if there are none.
@@ -84,16 +88,28 @@ class GuestStore:
         view = self._layout.view(key)
         if not await self._lease(view, lease):
             async with (
-                self._placement.lock(view_lock(key), VIEW_WAIT_SECS),
-                self._placement.lock(STORE_LOCK, VIEW_WAIT_SECS, shared=True),
+                self._lock(view_lock(key), VIEW_WAIT_SECS),
+                self._lock(STORE_LOCK, VIEW_WAIT_SECS, shared=True),
             ):
                 if not await self._lease(view, lease):
                     await self._make(key, wanted)
         return View(view, {output: _shown(view, output) for output in wanted})
 
     async def _lease(self, view: Path, lease: Path) -> bool:
-        async with self._placement.lock(VIEWS_LOCK, VIEWS_WAIT_SECS, shared=True):
-            return await self._placement.lease(view, lease)
+        async with self._lock(VIEWS_LOCK, VIEWS_WAIT_SECS, shared=True):
+            make_private(lease.parent)
+            lease.unlink(missing_ok=True)
+            lease.symlink_to(view)
+            try:
+                os.utime(view)
+            except FileNotFoundError:
+                return False
+            return True
+
+    def _lock(
+        self, name: str, secs: float, *, shared: bool = False
+    ) -> AbstractAsyncContextManager[None]:
+        return lock(lock_path(self._state, name), secs, shared=shared)
 
     async def _make(self, key: str, outputs: Sequence[str]) -> None:
         names = await self._fill(key, outputs)
@@ -107,52 +123,54 @@ class GuestStore:
     async def _fill(self, key: str, outputs: Sequence[str]) -> list[str]:
         """Have the closure in the store, and its roots; the names of its paths."""
         roots = self._layout.roots / key
-        await self._placement.make_directory(roots)
-        await self._do("ln", "-sf", "--", *outputs, f"{roots}/")
-        real = (await self._do("realpath", "--", str(self._layout.root))).removesuffix("\n")
-        store = nix.rooted_store(real)
+        make_private(roots)
+        for output in outputs:
+            root = roots / Path(output).name
+            root.unlink(missing_ok=True)
+            root.symlink_to(output)
+        store = nix.rooted_store(str(self._layout.root.resolve()))
         argv = self._nix.copy_argv(outputs, store)
-        copied = await self._placement.run(argv, deadline_secs=COPY_DEADLINE_SECS)
+        copied = await process.run(argv, deadline_secs=COPY_DEADLINE_SECS)
         if not copied.ok:
             await self._check_valid(outputs)
             raise _broken(copied.reason())
-        found = await self._do(
-            *nix.requisites_argv(outputs, store), deadline_secs=nix.QUERY_DEADLINE_SECS
-        )
+        argv = nix.requisites_argv(outputs, store)
+        found = await _run(argv, nix.QUERY_DEADLINE_SECS)
         return [PurePosixPath(line).name for line in found.splitlines()]
 
     async def _check_valid(self, outputs: Sequence[str]) -> None:
-        invalid = await self._placement.run(
-            nix.invalid_argv(outputs), deadline_secs=nix.QUERY_DEADLINE_SECS
-        )
+        argv = nix.invalid_argv(outputs)
+        invalid = await process.run(argv, deadline_secs=nix.QUERY_DEADLINE_SECS)
         if gone := invalid.stdout.decode().split():
             raise InfrastructureError(
-                f"{gone[0]} is not in the Nix store of {self._placement.host}",
+                f"{gone[0]} is not in the Nix store of {os.uname().nodename}",
                 "it was collected after it was made: run again, and it is made again",
             )
 
     async def _publish(self, key: str, names: Sequence[str], how: Sequence[str]) -> None:
         unfinished = self._layout.unfinished(key)
-        await self._do("mkdir", "-p", "-m", "0755", "--", str(unfinished))
+        make_private(unfinished.parent)
+        unfinished.mkdir()
+        unfinished.chmod(0o755)
         try:
             for start in range(0, len(names), PATHS_AT_ONCE):
                 some = names[start : start + PATHS_AT_ONCE]
                 argv = ("cp", *how, "--", *some, f"{unfinished}/")
-                await self._do(*argv, deadline_secs=LINK_DEADLINE_SECS, cwd=self._layout.store)
+                cwd = self._layout.store
+                await _run(argv, LINK_DEADLINE_SECS, cwd)
             # There is none: we hold its lock, and have looked.
-            await self._do("mv", "--", str(unfinished), str(self._layout.view(key)))
+            unfinished.rename(self._layout.view(key))
         except BaseException:
-            await asyncio.shield(self._placement.remove(unfinished))
+            await asyncio.shield(asyncio.to_thread(remove_tree, unfinished))
             raise
 
-    async def _do(
-        self, *argv: str, deadline_secs: float = FILE_DEADLINE_SECS, cwd: Path | None = None
-    ) -> str:
-        """Run a command on the host that has to go well; what it prints."""
-        done = await self._placement.run(argv, deadline_secs=deadline_secs, cwd=cwd)
-        if not done.ok:
-            raise _broken(done.reason())
-        return done.stdout.decode()
+
+async def _run(argv: Sequence[str], deadline_secs: float, cwd: Path | None = None) -> str:
+    """Run a command that has to go well; what it prints."""
+    done = await process.run(argv, deadline_secs=deadline_secs, cwd=cwd)
+    if not done.ok:
+        raise _broken(done.reason())
+    return done.stdout.decode()
 
 
 def _shown(view: Path, output: str) -> Path:

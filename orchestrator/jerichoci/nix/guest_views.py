@@ -98,7 +98,7 @@ def remove_stale_views(state: StateLayout) -> None:
         remove_tree(path)
     for path in views.glob(f"{_UNFINISHED}*"):
         key = path.name.removeprefix(_UNFINISHED).rpartition("-")[0]
-        with try_lock(_lock_path(state, view_lock(key))) as held:
+        with try_lock(lock_path(state, view_lock(key))) as held:
             if held:
                 remove_tree(path)
 
@@ -117,7 +117,7 @@ async def collect_views(state: StateLayout, *, dry_run: bool) -> list[str]:
         return []
     if dry_run:
         return [key for key in _unused(state) if layout.view(key).exists()]
-    async with lock(_lock_path(state, VIEWS_LOCK), VIEWS_WAIT_SECS):
+    async with lock(lock_path(state, VIEWS_LOCK), VIEWS_WAIT_SECS):
         removed = [key for key in _unused(state) if _take_away(state, key)]
     remove_stale_views(state)
     await _collect_store(state)
@@ -146,7 +146,7 @@ def _leased(state: StateLayout) -> Iterator[str]:
 def _take_away(state: StateLayout, key: str) -> bool:
     """Take away a view and its roots; whether there was a view."""
     layout = GuestStoreLayout(state.root)
-    path = _lock_path(state, view_lock(key))
+    path = lock_path(state, view_lock(key))
     with try_lock(path) as held:
         if not held:
             return False
@@ -161,7 +161,7 @@ def _take_away(state: StateLayout, key: str) -> bool:
 
 async def _collect_store(state: StateLayout) -> None:
     layout = GuestStoreLayout(state.root)
-    with try_lock(_lock_path(state, STORE_LOCK)) as unused:
+    with try_lock(lock_path(state, STORE_LOCK)) as unused:
         if not unused or not layout.store.is_dir():
             return
         argv = nix.collect_argv(nix.rooted_store(str(layout.root.resolve())))
@@ -170,5 +170,6 @@ async def _collect_store(state: StateLayout) -> None:
             raise InfrastructureError(f"the guests' store can't be collected: {done.reason()}")
 
 
-def _lock_path(state: StateLayout, name: str) -> Path:
+def lock_path(state: StateLayout, name: str) -> Path:
+    """Where a lock of the state root lies."""
     return state.slots / f"{name}.lock"

@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.builds import Build
     from jerichoci.nix.command import NixOptions
-    from jerichoci.nix.realised import Observer
-    from jerichoci.plan.plan import NixBuild
+    from jerichoci.nix.realised import BuildRequest, Observer
 
 STOPPED_SECS, CATCH_UP_SECS = 1.0, 5.0
 """So late is no deadline seen but by a process that was stopped; for what it has missed then."""
@@ -56,7 +55,7 @@ class Realiser:
     def __init__(
         self,
         options: NixOptions,
-        builds: Mapping[str, NixBuild],
+        builds: Mapping[str, BuildRequest],
         gcroots: Path,
         observer: Observer,
         confinement: Callable[[], Coroutine[Any, Any, Confinement]],

@@ -10,9 +10,15 @@ from jerichoci.status import CauseCode, FailureKind, Outcome
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jerichoci.record.record import Cause
 
-PREPARE_PHASE = "prepare"
+@dataclass(frozen=True)
+class BuildRequest:
+    """A Nix output to have: a prepare node's, without what only plans know."""
+
+    installable: str
+    drv_path: str | None
+    out_path: str
+    timeout_secs: int
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,6 @@ class Realised:
     """How many bytes went to its host, if it, or what it is built from, was copied there."""
     failure_kind: FailureKind | None = None
     fault: Fault | None = None
-
-    @property
-    def cause(self) -> Cause | None:
-        """The fault as records have it."""
-        from jerichoci.record.record import Cause
-
-        return Cause(phase=PREPARE_PHASE, **vars(self.fault)) if self.fault else None
 
     @property
     def ok(self) -> bool:

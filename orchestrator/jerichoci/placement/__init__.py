@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from jerichoci.machine.confinement import Confinement
     from jerichoci.machine.ending import Ending
     from jerichoci.machine.process import Completed
+    from jerichoci.machine.slots import Resources
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.guest_store import View
-    from jerichoci.nix.realised import Observer, Realised
+    from jerichoci.nix.realised import BuildRequest, Observer, Realised
     from jerichoci.plan.incus_site import IncusSite
     from jerichoci.plan.payload import PayloadManifest
-    from jerichoci.plan.plan import NixBuild, Resources
     from jerichoci.runtime.incus.api import Incus
 
 
@@ -162,14 +162,14 @@ class Placement(Protocol):
     async def confinement(self) -> Confinement:
         """What the host's kernel gives to hold a job; found out once."""
 
-    def slot(self, wanted: Resources, macos_vms: int = 0) -> AbstractAsyncContextManager[None]:
+    def slot(self, wanted: Resources) -> AbstractAsyncContextManager[None]:
         """Hold what a job needs of the host, waiting until there is room."""
 
     async def snapshot(self, tree: str) -> Path:
         """Have a snapshot materialised there and say where."""
 
     async def realise(
-        self, builds: Mapping[str, NixBuild], run_id: str, observer: Observer, stop: Stop
+        self, builds: Mapping[str, BuildRequest], run_id: str, observer: Observer, stop: Stop
     ) -> None:
         """Build Nix outputs there, rooted for the run; each node's end is told to `observer`."""
 
@@ -196,9 +196,6 @@ class Placement(Protocol):
         Raises:
             InfrastructureError: it isn't free after `deadline_secs`.
         """
-
-    async def lease(self, directory: Path, link: Path) -> bool:
-        """Let the symbolic link `link` say that `directory` is in use; whether it is there."""
 
     async def make_directory(self, path: Path) -> None:
         """Create a directory for one job."""

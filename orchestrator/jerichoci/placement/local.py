@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from jerichoci.machine.ending import Ending
     from jerichoci.machine.memory import MemoryGroup
     from jerichoci.machine.pump import Pump
+    from jerichoci.machine.slots import Resources
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.command import NixOptions
     from jerichoci.nix.guest_store import View
-    from jerichoci.nix.realised import Observer, Realised
+    from jerichoci.nix.realised import BuildRequest, Observer, Realised
     from jerichoci.placement import Following
     from jerichoci.plan.incus_site import IncusSite
     from jerichoci.plan.payload import PayloadManifest
-    from jerichoci.plan.plan import NixBuild, Resources
     from jerichoci.runtime.incus.api import Incus
 
 
@@ -207,23 +207,23 @@ class LocalPlacement:
 
     async def _probe(self) -> Confinement:
         scratch = self._layout.slots / f"probe-{os.urandom(4).hex()}"
-        found = replace(await probe(self, scratch), memory=await memory.can_limit())
+        found = replace(await probe(scratch), memory=await memory.can_limit())
         snapshots = await own_snapshots(self._layout.snapshots) if found.overlay else None
         if snapshots is None:
             return found
         weakref.finalize(self, os.close, snapshots)
         return found.entering(f"/proc/{os.getpid()}/fd/{snapshots}", self.state_root)
 
-    def slot(self, wanted: Resources, macos_vms: int = 0) -> AbstractAsyncContextManager[None]:
+    def slot(self, wanted: Resources) -> AbstractAsyncContextManager[None]:
         """Hold what a job takes of this machine."""
-        return slots.holding(self._layout.slots, self._capacity, wanted, macos_vms)
+        return slots.holding(self._layout.slots, self._capacity, wanted)
 
     async def snapshot(self, tree: str) -> Path:
         """Have a snapshot below the state root."""
         return await materialise(self.state_root, tree)
 
     async def realise(
-        self, builds: Mapping[str, NixBuild], run_id: str, observer: Observer, stop: Stop
+        self, builds: Mapping[str, BuildRequest], run_id: str, observer: Observer, stop: Stop
     ) -> None:
         """Have Nix outputs in this machine's store."""
         gcroots = self._layout.run(run_id).gcroots
@@ -252,17 +252,6 @@ class LocalPlacement:
     ) -> AbstractAsyncContextManager[None]:
         """Hold a lock of the state root."""
         return lock(self._layout.slots / f"{name}.lock", deadline_secs, shared=shared)
-
-    async def lease(self, directory: Path, link: Path) -> bool:
-        """Link to a directory, then look for it."""
-        make_private(link.parent)
-        link.unlink(missing_ok=True)
-        link.symlink_to(directory)
-        try:
-            os.utime(directory)
-        except FileNotFoundError:
-            return False
-        return True
 
     async def make_directory(self, path: Path) -> None:
         """Create a directory and those above it."""
@@ -331,7 +320,9 @@ class LocalPlacement:
         """Have a closure in this state root's guest store."""
         from jerichoci.nix.guest_store import GuestStore
 
-        return await GuestStore(self, self._nix).view(outputs, lease) if outputs else None
+        return (
+            await GuestStore(self.state_root, self._nix).view(outputs, lease) if outputs else None
+        )
 
     async def payload(self, output: Path) -> PayloadManifest | None:
         """What a prepared output says of itself."""

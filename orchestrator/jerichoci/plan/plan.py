@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from jerichoci.errors import CatalogError, RecordError
+from jerichoci.nix.realised import BuildRequest
 from jerichoci.plan.hosts import HostConfig, HostName, known_part
 from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp, describe
 
@@ -67,6 +68,10 @@ class NixBuild(Model):
     output_name: str = "out"
     residency: Literal["local", "remote"] = "local"
     timeout_secs: int = Field(gt=0)
+
+    def request(self) -> BuildRequest:
+        """What Nix is asked for."""
+        return BuildRequest(self.installable, self.drv_path, self.out_path, self.timeout_secs)
 
 
 class HostCommand(Model):

@@ -75,7 +75,6 @@ _SHAPES: Mapping[str, Shape] = {
     "gather": {"list_bytes": int},
     "guest_view": (None, {"path": _is_path, "outputs": {str: _is_path}}),
     "keep_snapshot": _is_path,
-    "lease": bool,
     "probe_socket": {"errno": int, "message": str},
     "reap": {"runs": NAMES, "sessions": NAMES, "left": NAMES, "problems": NAMES},
     "root": bool,

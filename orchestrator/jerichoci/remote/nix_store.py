@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.command import NixOptions
-    from jerichoci.nix.realised import Observer
-    from jerichoci.plan.plan import NixBuild
+    from jerichoci.nix.realised import BuildRequest, Observer
     from jerichoci.remote.session import Session
     from jerichoci.remote.ssh.forward import Forward
 
@@ -74,7 +73,7 @@ class FarStore:
         )
 
     async def realise(
-        self, builds: Mapping[str, NixBuild], gcroots: Path, observer: Observer, stop: Stop
+        self, builds: Mapping[str, BuildRequest], gcroots: Path, observer: Observer, stop: Stop
     ) -> None:
         """Have derivations of here there, and build them there; told as `Realiser.run` does."""
         telling = _Telling(observer, set(builds))
@@ -88,7 +87,7 @@ class FarStore:
             telling.give_up(why)
 
     async def _realise(
-        self, builds: Mapping[str, NixBuild], gcroots: Path, telling: _Telling
+        self, builds: Mapping[str, BuildRequest], gcroots: Path, telling: _Telling
     ) -> None:
         await self._check_nix()
         async with self._session.copying:
@@ -113,7 +112,7 @@ class FarStore:
         if telling.failure is not None:
             raise telling.failure
 
-    async def _send(self, build: NixBuild) -> int:
+    async def _send(self, build: BuildRequest) -> int:
         """Copy what an output is made from; what evaluation made is copied itself."""
         if build.drv_path is None:
             return await self._copy([build.out_path])

@@ -7,6 +7,7 @@ bring it what it lacks, and to bring back what jobs print and leave.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
 
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.process import Completed
+    from jerichoci.machine.slots import Resources
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.command import NixOptions
     from jerichoci.nix.guest_store import View
-    from jerichoci.nix.realised import Observer, Realised
+    from jerichoci.nix.realised import BuildRequest, Observer, Realised
     from jerichoci.placement import Following
     from jerichoci.placement.local import LocalPlacement
     from jerichoci.plan.incus_site import IncusSite
     from jerichoci.plan.payload import PayloadManifest
-    from jerichoci.plan.plan import NixBuild, Resources
     from jerichoci.remote.process import FarProcess
     from jerichoci.remote.session import Session
     from jerichoci.runtime.incus.api import Incus
@@ -210,13 +211,12 @@ class RemotePlacement:
         return self._confinement[1]
 
     @asynccontextmanager
-    async def slot(self, wanted: Resources, macos_vms: int = 0) -> AsyncIterator[None]:
+    async def slot(self, wanted: Resources) -> AsyncIterator[None]:
         """Hold what a job takes of the host's declared capacity."""
         capacity = self._session.host.config.capacity
         holding = self._session.holding(
             "slot",
-            wanted={"cpus": wanted.cpus, "memory_mib": wanted.memory_mib},
-            macos_vms=macos_vms,
+            wanted=asdict(wanted),
             capacity={
                 "cpus": capacity.cpus,
                 "memory_mib": capacity.memory_mib,
@@ -240,7 +240,7 @@ class RemotePlacement:
         return await bring_snapshot(self._session, self._state.root, tree, run)
 
     async def realise(
-        self, builds: Mapping[str, NixBuild], run_id: str, observer: Observer, stop: Stop
+        self, builds: Mapping[str, BuildRequest], run_id: str, observer: Observer, stop: Stop
     ) -> None:
         """Bring derivations there and have them built there."""
         from jerichoci.remote.nix_store import FarStore
@@ -275,11 +275,6 @@ class RemotePlacement:
     ) -> AbstractAsyncContextManager[Any]:
         """Hold a lock of the work directory."""
         return self._session.holding("lock", name=name, deadline_secs=deadline_secs, shared=shared)
-
-    async def lease(self, directory: Path, link: Path) -> bool:
-        """Link to a directory there."""
-        found = await self._session.value("lease", directory=str(directory), link=str(link))
-        return bool(found)
 
     async def make_directory(self, path: Path) -> None:
         """Create a directory there."""

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
+from jerichoci.machine.slots import Resources
 from jerichoci.run.runtimes import macos_vms
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class Choice:
 
     def __init__(self, hosts: Sequence[Host], node: ExecuteNode) -> None:
         self._hosts = hosts
-        self._resources = node.execute.resources
-        self._macos_vms = macos_vms(node)
+        wanted = node.execute.resources
+        self._resources = Resources(wanted.cpus, wanted.memory_mib, macos_vms(node))
         self.failures: dict[str, PikaciError] = {}
         """Why hosts were passed over, by name."""
 
@@ -92,7 +93,7 @@ class Choice:
     async def _ask(self, host: Host) -> AsyncExitStack:
         await host.open()
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(host.placement.slot(self._resources, self._macos_vms))
+            await stack.enter_async_context(host.placement.slot(self._resources))
             return stack.pop_all()
 
 

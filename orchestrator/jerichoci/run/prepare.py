@@ -20,6 +20,7 @@ from jerichoci.plan.plan import HostCommand, NixBuild
 from jerichoci.record.event import PrepareFinished, PrepareStarted
 from jerichoci.record.record import PreparedOutput, PreparedPlace, PrepareTiming
 from jerichoci.run.host_command import HostCommandRun
+from jerichoci.run.verdict import prepare_cause
 from jerichoci.state.clock import milliseconds_since, timestamp
 from jerichoci.status import CauseCode, FailureKind, Outcome
 
@@ -195,7 +196,7 @@ class Prepares:
                 outcome=result.outcome,
                 cached=result.cached,
                 duration_ms=took,
-                cause=result.cause,
+                cause=prepare_cause(result),
             )
         )
 
@@ -217,7 +218,7 @@ class Prepares:
             bytes_moved=result.copied_bytes or 0,
             path=result.path,
             gc_root=str(root) if root else None,
-            cause=result.cause,
+            cause=prepare_cause(result),
         )
         # What was tried again there counts as it ended.
         others = [row for row in self._places.get(node_id, []) if row.host != host]
@@ -244,7 +245,7 @@ class Prepares:
                     path=made.path if made else result.path,
                     drv_path=drv,
                     gc_root=made.gc_root if made else None,
-                    cause=None if made else result.cause,
+                    cause=None if made else prepare_cause(result),
                     places=places,
                 )
             )
@@ -261,7 +262,7 @@ class Prepares:
             OSError: the disk is full.
         """
         builds = {
-            node.id: node.prepare
+            node.id: node.prepare.request()
             for node in self.nodes
             if isinstance(node.prepare, NixBuild) and _is_built_here(node)
         }
@@ -357,7 +358,7 @@ class Prepares:
         """Make nodes on a host."""
         await self.stop.unless(host.open())
         observer = _There(self, host)
-        builds = {n.id: n.prepare for n in nodes if isinstance(n.prepare, NixBuild)}
+        builds = {n.id: n.prepare.request() for n in nodes if isinstance(n.prepare, NixBuild)}
         run_id = self.writer.layout.run_id
         async with asyncio.TaskGroup() as tasks:
             if builds:

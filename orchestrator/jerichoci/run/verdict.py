@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from jerichoci.nix.realised import Realised
     from jerichoci.record.record import JobRecord, RunRecord
 
+PREPARE_PHASE = "prepare"
+
 
 def conclude(
     record: RunRecord,
@@ -75,9 +77,14 @@ def prepare_failed(result: Realised) -> dict[str, Any]:
     return {
         "status": Status.FAILED,
         "failure_kind": result.failure_kind,
-        "cause": result.cause,
-        "message": result.cause.message if result.cause else None,
+        "cause": prepare_cause(result),
+        "message": result.fault.message if result.fault else None,
     }
+
+
+def prepare_cause(result: Realised) -> Cause | None:
+    """Why a prepare failed, as records have it."""
+    return Cause(phase=PREPARE_PHASE, **vars(result.fault)) if result.fault else None
 
 
 def _code(failure: BaseException) -> CauseCode:

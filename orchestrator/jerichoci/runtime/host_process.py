@@ -12,26 +12,28 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError, UsageError
-from jerichoci.machine.confinement import Confinement, make_copy
-from jerichoci.machine.environment import job_environment
 from jerichoci.machine.gather import together
-from jerichoci.machine.workspace import Workspace
+from jerichoci.machine.workspace import Workspace, copy_argv
 from jerichoci.runtime import Attempt, Finish
 from jerichoci.state.layout import make_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from jerichoci.machine.artifacts import Artifact
+    from jerichoci.machine.confinement import Confinement
     from jerichoci.machine.ending import Ending
     from jerichoci.machine.stop import Stop
     from jerichoci.placement import Placement, Running
+    from jerichoci.plan.plan import Execute
 
 GRACE_SECS = 10.0
 """From TERM to KILL: long enough to flush and close, short enough to wait for."""
 HASTE_GRACE_SECS = 0.2
 """The same for somebody who asks twice."""
+COPY_DEADLINE_SECS = 1800.0
+"""A tree of any size that one would run a job on, from a slow disk."""
 KILLED_DEADLINE_SECS = 30.0
 """For the kernel to take a killed namespace down, a disk in trouble included."""
 
@@ -70,7 +72,10 @@ class ShellCommand:
         """Make the workspace's directories, and its copy where there is no overlay."""
         await self._placement.make_workspace(self.workspace.root)
         if self.workspace_kind == "copy":
-            await make_copy(self._placement, self._snapshot, self.workspace)
+            argv = copy_argv(self._snapshot, self.workspace.mount)
+            done = await self._placement.run(argv, deadline_secs=COPY_DEADLINE_SECS)
+            if not done.ok:
+                raise InfrastructureError(f"could not copy the workspace: {done.reason()}")
 
     async def launch(self) -> None:
         """Start the command."""
@@ -272,3 +277,14 @@ class HostProcess:
         if self._command is None:
             raise InfrastructureError("the runtime was not prepared")
         return self._command
+
+
+def job_environment(
+    execute: Execute, inputs: Mapping[str, Path], artifacts: Path, path: str
+) -> dict[str, str]:
+    """What a host process has beside what passes from its host's own environment.
+
+    `inputs` says where each prepare node's output is.
+    """
+    named = {ref.env: str(inputs[ref.node_id]) for ref in execute.inputs if ref.env}
+    return {"PATH": path} | execute.env | named | {"PIKACI_ARTIFACTS": str(artifacts)}

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import UsageError
 from jerichoci.machine.confinement import with_env
-from jerichoci.machine.environment import job_environment
 from jerichoci.machine.process import GROUP_RECORD
 from jerichoci.machine.workspace import Workspace
+from jerichoci.runtime.host_process import job_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

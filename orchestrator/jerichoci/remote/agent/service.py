@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from jerichoci.machine.system import own_system
 from jerichoci.machine.workspace import remove_tree
 from jerichoci.nix.command import NixOptions
 from jerichoci.nix.realise import Realiser
+from jerichoci.nix.realised import BuildRequest
 from jerichoci.placement.local import LocalPlacement
 from jerichoci.remote.agent import survey
 from jerichoci.remote.agent.host_gc import KEPT, SNAPSHOT, Bounds, Collector
@@ -48,24 +49,6 @@ VERSION_SECS = 60.0
 """For a program to be read from a slow disk, and say its version."""
 BASES = 3
 """So many of the latest snapshots are told of as something to start from."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a job takes of a host, where it says."""
-
-    cpus: int | None
-    memory_mib: int | None
-
-
-@dataclass(frozen=True)
-class Build:
-    """A prepare node of Nix."""
-
-    installable: str
-    drv_path: str | None
-    out_path: str
-    timeout_secs: int
 
 
 class _Started:
@@ -314,7 +297,6 @@ class Service:
         *,
         handle: str,
         wanted: dict[str, Any],
-        macos_vms: int,
         capacity: dict[str, Any],
     ) -> None:
         """Hold what a job takes of this host, waiting until there is room."""
@@ -324,8 +306,8 @@ class Service:
             memory_mib=capacity["memory_mib"] or own.memory_mib,
             jobs=capacity["jobs"],
         )
-        asked: Any = Wanted(**wanted)
-        await self._hold(handle, slots.holding(self._work / "slots", whole, asked, macos_vms))
+        asked = slots.Resources(**wanted)
+        await self._hold(handle, slots.holding(self._work / "slots", whole, asked))
 
     @operation
     async def lock(
@@ -333,11 +315,6 @@ class Service:
     ) -> None:
         """Hold a lock."""
         await self._hold(handle, self._placement.lock(name, deadline_secs, shared=shared))
-
-    @operation
-    async def lease(self, _call: Call, *, directory: str, link: str) -> bool:
-        """Link to a directory that is in use; whether it is there."""
-        return await self._placement.lease(Path(directory), Path(link))
 
     @operation
     async def find_snapshot(self, _call: Call, *, tree: str, run: str) -> dict[str, Any]:
@@ -369,9 +346,9 @@ class Service:
     @operation
     async def realise(self, call: Call, *, builds: dict[str, dict[str, Any]], gcroots: str) -> None:
         """Have Nix outputs in this host's store; what becomes of each is said."""
-        wanted: Any = {node_id: Build(**build) for node_id, build in builds.items()}
+        requests = {node_id: BuildRequest(**build) for node_id, build in builds.items()}
         confinement = self._placement.confinement
-        realiser = Realiser(self._nix, wanted, Path(gcroots), _Teller(call), confinement)
+        realiser = Realiser(self._nix, requests, Path(gcroots), _Teller(call), confinement)
         await realiser.run(Stop())
 
     @operation
