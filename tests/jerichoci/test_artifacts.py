@@ -12,7 +12,7 @@ import pytest
 
 from deep import nest
 from jerichoci.machine.artifacts import CHUNK_BYTES, collect
-from jerichoci.machine.workspace import remove_tree
+from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path

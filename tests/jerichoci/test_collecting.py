@@ -10,12 +10,12 @@ import pytest
 
 from jerichoci.cleanup import gc
 from jerichoci.cleanup.gc import collect_garbage, reap
-from jerichoci.machine.workspace import remove_tree
 from jerichoci.record.store import RunStore
 from jerichoci.snapshot.materialise import materialise
 from jerichoci.snapshot.repository import RECENT_SECS
 from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.state.owner import owning
+from jerichoci.state.remove_tree import remove_tree
 from plans import RUN_ID
 from records import dead, finished, run_ids, writing
 from usertree import UserTree

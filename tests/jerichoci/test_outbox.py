@@ -22,7 +22,7 @@ from deep import nest
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine import artifacts, outbox
 from jerichoci.machine.outbox import RESULT_BYTES, Following, collect, following
-from jerichoci.machine.workspace import remove_tree
+from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deep import nest
-from jerichoci.machine.workspace import remove_tree
+from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

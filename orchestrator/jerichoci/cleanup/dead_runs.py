@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.cleanup.guests import noted_guests, reap_dead_guests
 from jerichoci.machine.process import end_recorded_groups
-from jerichoci.machine.workspace import remove_tree
 from jerichoci.record.dead import (
     dead_record,
     jobs_in,
@@ -38,6 +37,7 @@ from jerichoci.state.layout import (
 from jerichoci.state.owner import is_owned, owning
 from jerichoci.state.reading import read_run
 from jerichoci.state.removal import remove_unowned
+from jerichoci.state.remove_tree import remove_tree
 from jerichoci.status import Status
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from jerichoci.cleanup.dead_runs import close_dead_runs, going_on
 from jerichoci.cleanup.guests import reap_all_guests, remove_kept_guests
 from jerichoci.machine.memory import remove_stale_groups
-from jerichoci.machine.workspace import remove_tree
 from jerichoci.nix.guest_views import collect_views, remove_stale_views
 from jerichoci.record.order import renew
 from jerichoci.record.store import RunStore
@@ -29,6 +28,7 @@ from jerichoci.state.lock import try_lock
 from jerichoci.state.owner import is_owned
 from jerichoci.state.reading import read_object
 from jerichoci.state.removal import remove_unowned
+from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jerichoci.machine.workspace import DIRECTORY_FLAGS, open_directory, own, unlock
+from jerichoci.state.remove_tree import DIRECTORY_FLAGS, open_directory, own, unlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

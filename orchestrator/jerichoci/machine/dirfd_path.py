@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from jerichoci.machine.workspace import DIRECTORY_FLAGS
+from jerichoci.state.remove_tree import DIRECTORY_FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine import artifacts
-from jerichoci.machine.workspace import DIRECTORY_FLAGS
+from jerichoci.state.remove_tree import DIRECTORY_FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine import process
-from jerichoci.machine.workspace import remove_tree
 from jerichoci.nix import command as nix
 from jerichoci.snapshot.repository import RECENT_SECS
 from jerichoci.state.lock import lock, try_lock
+from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,12 +17,13 @@ from jerichoci.machine.ending import Report
 from jerichoci.machine.environment import host_environment, job_path
 from jerichoci.machine.pump import pumping
 from jerichoci.machine.system import own_system
-from jerichoci.machine.workspace import Workspace, remove_tree
+from jerichoci.machine.workspace import Workspace
 from jerichoci.nix.realise import Realiser
 from jerichoci.placement import User
 from jerichoci.snapshot.materialise import materialise
 from jerichoci.state.layout import StateLayout, make_private
 from jerichoci.state.lock import lock
+from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence

@@ -18,6 +18,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from jerichoci.state import atomic
+from jerichoci.state.ids import is_run_id
 from jerichoci.state.owner import holding_names
 from jerichoci.state.reading import read_file
 
@@ -38,6 +39,15 @@ def append(state: StateLayout, run_id: str) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+def run_ids(state: StateLayout, limit: int | None = None) -> list[str]:
+    """Ids of the runs that were made last, the newest first; all, if `limit` is None."""
+    try:
+        names = [name for name in os.listdir(state.runs) if is_run_id(name)]  # noqa: PTH208 - Path.iterdir makes 50,000 objects
+    except FileNotFoundError:
+        return []
+    return newest(state, names, limit)
 
 
 def newest(state: StateLayout, run_ids: Sequence[str], limit: int | None = None) -> list[str]:
@@ -66,9 +76,7 @@ def renew(state: StateLayout) -> None:
     Raises:
         OSError: the disk is full.
     """
-    from jerichoci.record.store import RunStore
-
     with holding_names(state) as held:
         if held:
-            lines = reversed(RunStore(state.root).run_ids())
+            lines = reversed(run_ids(state))
             atomic.write_bytes(state.order, "".join(f"{line}\n" for line in lines).encode())

@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError, UsageError
-from jerichoci.machine.workspace import remove_tree
 from jerichoci.record import order
 from jerichoci.record.event import EventBase, RunFinished, RunStarted
 from jerichoci.record.journal import Journal, Sink, open_journal
@@ -23,6 +22,7 @@ from jerichoci.state import atomic
 from jerichoci.state.layout import UNBORN_SUFFIX, RunLayout, StateLayout, make_private
 from jerichoci.state.owner import holding_names, owning
 from jerichoci.state.removal import remove_unowned
+from jerichoci.state.remove_tree import remove_tree
 from jerichoci.status import CauseCode, FailureKind, Status
 
 if TYPE_CHECKING:

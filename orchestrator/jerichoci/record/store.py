@@ -6,14 +6,13 @@ Nothing here writes. A run whose owner died is shown as it will be closed by
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jerichoci.errors import RecordError, UsageError
 from jerichoci.record.dead import read_current
-from jerichoci.record.order import newest
+from jerichoci.record.order import run_ids
 from jerichoci.record.summary import RunSummary, read_summary
 from jerichoci.state.ids import check_run_id_prefix, is_id, is_run_id
 from jerichoci.state.layout import RunLayout, StateLayout
@@ -47,11 +46,7 @@ class RunStore:
 
     def run_ids(self, limit: int | None = None) -> list[str]:
         """Ids of the runs that were made last, the newest first; all, if `limit` is None."""
-        try:
-            names = [name for name in os.listdir(self.layout.runs) if is_run_id(name)]  # noqa: PTH208 - Path.iterdir makes 50,000 objects
-        except FileNotFoundError:
-            return []
-        return newest(self.layout, names, limit)
+        return run_ids(self.layout, limit)
 
     def resolve(self, prefix: str) -> str:
         """The run id that `prefix` stands for: a unique beginning, or `latest`.

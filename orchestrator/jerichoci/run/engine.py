@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.errors import PikaciError
 from jerichoci.machine.signals import catching_ignored
 from jerichoci.machine.stop import Stop, StoppedError, StopReason
-from jerichoci.machine.workspace import remove_tree
 from jerichoci.record.event import Heartbeat, JobFinished, JobStarted
 from jerichoci.record.record import Cause, PassedOver
 from jerichoci.record.request import RunRequest, first_record, skipped_record
@@ -35,6 +34,7 @@ from jerichoci.run.runtimes import getting_ready
 from jerichoci.run.verdict import broken_message, conclude, did, job_message, prepare_failed
 from jerichoci.state.clock import timestamp
 from jerichoci.state.ids import check_run_id, new_run_id
+from jerichoci.state.remove_tree import remove_tree
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, Status
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from jerichoci.machine.workspace import remove_tree
 from jerichoci.state.layout import REMOVED_SUFFIX
 from jerichoci.state.owner import holding_names, is_owned
+from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.process import end_recorded_groups
-from jerichoci.machine.workspace import remove_tree
 from jerichoci.nix.guest_views import collect_views, remove_stale_views
 from jerichoci.remote.agent.frame import pack
 from jerichoci.remote.agent.relay import LOCK, SOCKET
@@ -33,6 +32,7 @@ from jerichoci.snapshot.repository import RECENT_SECS, prune_repository, unused_
 from jerichoci.state.layout import REMOVED_SUFFIX, RunLayout, StateLayout
 from jerichoci.state.owner import is_held
 from jerichoci.state.removal import take_away
+from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -23,7 +23,6 @@ from jerichoci.machine import slots
 from jerichoci.machine.environment import host_environment, well_known
 from jerichoci.machine.stop import Stop
 from jerichoci.machine.system import own_system
-from jerichoci.machine.workspace import remove_tree
 from jerichoci.nix.command import NixOptions
 from jerichoci.nix.realise import Realiser
 from jerichoci.nix.realised import BuildRequest
@@ -37,6 +36,7 @@ from jerichoci.remote.agent.watch import size_of_log, watch_log, watch_outbox
 from jerichoci.state import atomic
 from jerichoci.state.layout import RunLayout, StateLayout, make_private
 from jerichoci.state.owner import holding_names, owning
+from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
-from jerichoci.machine.workspace import remove_tree
 from jerichoci.placement import User
 from jerichoci.runtime.incus.api import IncusError
 from jerichoci.runtime.incus.note import EXPIRY_LABEL, OWNER_LABEL, RUN_LABEL, guest_notes
 from jerichoci.state.ids import is_run_id
 from jerichoci.state.owner import is_owned
+from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError, PikaciError
 from jerichoci.machine.process import Completed
-from jerichoci.machine.workspace import remove_tree
 from jerichoci.runtime.tart.command import (
     HELD_POLL_SECS,
     HELD_SECS,
@@ -34,6 +33,7 @@ from jerichoci.runtime.tart.name import VmName, owner_part, parse_name
 from jerichoci.runtime.tart.note import SHELL_LOCK, vm_notes
 from jerichoci.state.owner import is_held as is_locked
 from jerichoci.state.owner import is_owned
+from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
