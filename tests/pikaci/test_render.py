@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.record.event import Heartbeat, RunStarted
-from jerichoci.record.record import RunRecord, Tool
+from jerichoci.record.event import (
+    Heartbeat,
+    JobStarted,
+    PrepareFinished,
+    PrepareStarted,
+    RunFinished,
+    RunStarted,
+)
+from jerichoci.record.record import JobRecord, RunRecord, Tool
 from jerichoci.state.layout import StateLayout
-from jerichoci.status import Status
+from jerichoci.status import Outcome, Status
 from pikaci.render import feed
+from pikaci.render import plain as plain_output
 from pikaci.render.data import json_lines
 from pikaci.render.feed import Feed, feeding
 from pikaci.render.out import Out
@@ -72,6 +80,12 @@ def started(description: str = "") -> RunStarted:
             tool=Tool(version="0"),
         )
     )
+
+
+def with_jobs(*ids: str) -> RunRecord:
+    job = {"status": Status.RUNNING, "placement": "local", "runtime": "host_process"}
+    rows = [JobRecord(id=name, plan_node_id=name, timeout_secs=1, **job) for name in ids]
+    return started().run.with_(jobs=rows)
 
 
 @pytest.mark.parametrize("blocking", [True, False])
@@ -149,3 +163,47 @@ def test_people_see_an_escape_for_what_their_encoding_lacks(tmp_path: Path) -> N
     with feeding(pipe.out(), view) as shown:
         shown.emit(started("→é"))
     assert b"snapshot \\u2192\xe9\n" in pipe.read()
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_a_line_every_30_s_names_what_runs_and_for_how_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(plain_output, "time", clock)
+    pipe = Pipe()
+    out = pipe.out()
+
+    def tick(*times: float) -> None:
+        for clock.now in times:
+            view.tick()
+
+    with plain(StateLayout(tmp_path), out, print_logs=False) as view:
+        view.emit(started().with_(run=with_jobs(*"abcdefghij")))
+        view.emit(PrepareStarted(node_id="deps"))
+        tick(29.0, 30.0, 59.0)
+        done = {"outcome": Outcome.PASSED, "cached": False, "duration_ms": 1}
+        view.emit(PrepareFinished(node_id="deps", **done))
+        tick(60.0, 61.0)
+        for job in "abcdefghi":
+            view.emit(JobStarted(job_id=job, attempt=1))
+        tick(185.0)
+        view.emit(RunFinished(run=with_jobs()))
+        tick(999.0)
+    out.close()
+    told = [line for line in pipe.read().decode().splitlines() if "still" in line or "wait" in line]
+    waiting = ", ".join(f"job {job} (1 min 00 s)" for job in "abcdefgh")
+    running = ", ".join(f"job {job} (2 min 04 s)" for job in "abcdefgh")
+    assert told == [
+        "pikaci: still running: prepare deps (30.0 s)",
+        f"pikaci: waiting to start: {waiting}, 2 more",
+        f"pikaci: still running: {running}, 1 more",
+    ]

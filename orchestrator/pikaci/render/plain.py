@@ -1,7 +1,11 @@
-"""A line an event, for logs and pipes; with `-L` everything that builders and jobs print too."""
+"""A line an event, for logs and pipes; with `-L` everything that builders and jobs print too.
+
+Every 30 s a line names what runs and for how long: CI servers end jobs that print nothing.
+"""
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -27,13 +31,18 @@ from pikaci.render.words import (
 from pikaci.screen import has_colours, one_line, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from jerichoci.record.event import EventBase
     from jerichoci.record.record import JobRecord
     from jerichoci.state.layout import StateLayout
     from pikaci.render.out import Out
+
+STILL_SECS = 30.0
+"""Between two lines that name what runs."""
+NAMED = 8
+"""How many running things such a line names."""
 
 
 class Plain:
@@ -47,28 +56,39 @@ class Plain:
         self._run_id = ""
         self._tellers: dict[str, str] = {}
         """A job that needs a prepare, by the prepare's id."""
+        self._waiting: dict[str, float] = {}
+        """Since when jobs wait to be started."""
+        self._running: dict[str, float] = {}
+        """Since when jobs and prepares run."""
+        self._named = time.monotonic()
 
     def emit(self, event: EventBase) -> None:
         """Say what an event says."""
         match event:
             case RunStarted(run=run):
                 self._run_id = run.run_id
+                self._waiting = {f"job {job.id}": time.monotonic() for job in run.jobs}
                 self._say(
                     f"{run_start(run)}: {run.target_id}, snapshot {(run.snapshot_id or '')[:12]}"
                 )
             case PrepareStarted(node_id=node_id, needed_by=jobs):
                 self._say(f"prepare {node_id} ...")
+                self._running[f"prepare {node_id}"] = time.monotonic()
                 self._begin_prepare(node_id, jobs)
             case PrepareFinished():
                 self._end_prepare(event)
             case JobStarted(job_id=job_id, attempt=attempt):
                 again = f" (attempt {attempt})" if attempt > 1 else ""
                 self._say(f"job {job_id} started{again}")
+                self._waiting.pop(f"job {job_id}", None)
+                self._running[f"job {job_id}"] = time.monotonic()
                 if self._tails:
                     self._tails.follow(job_id, self._logs(job_id, attempt))
             case JobFinished(job=job):
                 self._end_job(job)
             case RunFinished(run=run):
+                self._waiting.clear()
+                self._running.clear()
                 for line in run_end(self._state, run):
                     self._say(line)
 
@@ -81,6 +101,7 @@ class Plain:
     def _end_prepare(self, event: PrepareFinished) -> None:
         if self._tails:
             self._tails.end_prepare(event.node_id)
+        self._running.pop(f"prepare {event.node_id}", None)
         how = "cached" if event.cached else f"{event.outcome} in {duration(event.duration_ms)}"
         why = f": {event.cause.message}" if event.cause else ""
         self._say(f"prepare {event.node_id} {how}{why}")
@@ -92,6 +113,8 @@ class Plain:
     def _end_job(self, job: JobRecord) -> None:
         if self._tails:
             self._tails.end(job.id)
+        for names in (self._waiting, self._running):
+            names.pop(f"job {job.id}", None)
         took = between(job.started_at, job.finished_at)
         self._say(f"job {job.id} {job_end(job)}" + (f" in {took}" if took else ""))
         if not self._tails:
@@ -103,9 +126,17 @@ class Plain:
         self._say(STOPPING)
 
     def tick(self) -> None:
-        """Show what jobs have printed."""
+        """Show what jobs have printed, and now and then what runs."""
         if self._tails:
             self._tails.poll()
+        now = time.monotonic()
+        if now - self._named < STILL_SECS:
+            return
+        self._named = now
+        if self._running:
+            self._say(f"still running: {_listed(self._running, now)}")
+        elif self._waiting:
+            self._say(f"waiting to start: {_listed(self._waiting, now)}")
 
     def _logs(self, job_id: str, attempt: int) -> Path:
         return self._state.run(self._run_id).attempt(job_id, attempt)
@@ -115,6 +146,16 @@ class Plain:
 
     def _show(self, speaker: str, line: str) -> None:
         self._out.write(f"{speaker}> {shown(line, colours=self._colours)}\n")
+
+
+def _listed(since: Mapping[str, float], now: float) -> str:
+    """What has been going on since when, for people; the first of many."""
+    names = [
+        f"{name} ({duration(round(now - began) * 1000)})"
+        for name, began in list(since.items())[:NAMED]
+    ]
+    more = [f"{len(since) - NAMED} more"] if len(since) > NAMED else []
+    return ", ".join(names + more)
 
 
 @contextmanager
