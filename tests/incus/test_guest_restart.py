@@ -25,7 +25,7 @@ from incus.guest_project import (
     until,
 )
 from incus.guest_proxy import Fate, Proxy, proxy_to
-from jerichoci.runtime.incus.pylxd_incus import CUT_OFF_LIMIT
+from jerichoci.runtime.incus.client import CUT_OFF_LIMIT
 from plans import RUN_ID
 
 if TYPE_CHECKING:

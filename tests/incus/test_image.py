@@ -17,6 +17,7 @@ from guest_images import METADATA, image, write_image
 from incus.server import ROOT, debian_guest
 from jerichoci.errors import UsageError
 from jerichoci.runtime.incus.api import IncusError, MissingError
+from jerichoci.runtime.incus.client import Incus
 from jerichoci.runtime.incus.image import (
     CONTENT_PROPERTY,
     DRV_PROPERTY,
@@ -26,7 +27,6 @@ from jerichoci.runtime.incus.image import (
     take_image,
 )
 from jerichoci.runtime.incus.image_files import VIRTUAL_MACHINE, files_in
-from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -45,34 +45,34 @@ import sys
 from pathlib import Path
 from jerichoci.runtime.incus.image import import_image
 from jerichoci.runtime.incus.image_files import files_in
-from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
+from jerichoci.runtime.incus.client import Incus
 socket, project, directory, alias = sys.argv[1:]
-import_image(PylxdIncus(Path(socket), project), files_in(Path(directory)), alias)
+import_image(Incus(Path(socket), project), files_in(Path(directory)), alias)
 """
 
 
 @pytest.fixture
-def incus(incus_server: IncusServer) -> Iterator[PylxdIncus]:
+def incus(incus_server: IncusServer) -> Iterator[Incus]:
     """A project without images, which goes with the test."""
     name = f"images-{secrets.token_hex(3)}"
     incus_server.incus("project", "create", name, "--config=features.images=true")
-    project = PylxdIncus(incus_server.socket, name)
+    project = Incus(incus_server.socket, name)
     yield project
     for found in project.images():
         project.delete_image(found.fingerprint)
     incus_server.incus("project", "delete", name)
 
 
-def named(incus: PylxdIncus, alias: str = ALIAS) -> str | None:
+def named(incus: Incus, alias: str = ALIAS) -> str | None:
     found = incus.image(alias)
     return found.fingerprint if found else None
 
 
-def fingerprints(incus: PylxdIncus) -> set[str]:
+def fingerprints(incus: Incus) -> set[str]:
     return {found.fingerprint for found in incus.images()}
 
 
-def test_an_image_is_known_by_alias_and_content(incus: PylxdIncus, tmp_path: Path) -> None:
+def test_an_image_is_known_by_alias_and_content(incus: Incus, tmp_path: Path) -> None:
     files = image(tmp_path)
 
     done = import_image(incus, files, ALIAS)
@@ -84,7 +84,7 @@ def test_an_image_is_known_by_alias_and_content(incus: PylxdIncus, tmp_path: Pat
     assert not found.is_vm
 
 
-def test_an_image_of_a_derivation_is_known_by_it(incus: PylxdIncus, tmp_path: Path) -> None:
+def test_an_image_of_a_derivation_is_known_by_it(incus: Incus, tmp_path: Path) -> None:
     done = import_image(incus, image(tmp_path), ALIAS, DRV)
 
     (found,) = incus.images()
@@ -97,14 +97,14 @@ def test_an_image_of_a_derivation_is_known_by_it(incus: PylxdIncus, tmp_path: Pa
     assert named(incus) == named(incus, "pikaci/more") == done.fingerprint
 
 
-def test_a_virtual_machine_is_imported_as_one(incus: PylxdIncus, tmp_path: Path) -> None:
+def test_a_virtual_machine_is_imported_as_one(incus: Incus, tmp_path: Path) -> None:
     import_image(incus, files_in(write_image(tmp_path, kind=VIRTUAL_MACHINE)), ALIAS)
 
     (found,) = incus.images()
     assert found.is_vm
 
 
-def test_what_is_there_is_not_sent_again(incus: PylxdIncus, tmp_path: Path) -> None:
+def test_what_is_there_is_not_sent_again(incus: Incus, tmp_path: Path) -> None:
     sent: list[str] = []
     first = import_image(incus, image(tmp_path), ALIAS, sending=lambda: sent.append("first"))
 
@@ -114,7 +114,7 @@ def test_what_is_there_is_not_sent_again(incus: PylxdIncus, tmp_path: Path) -> N
     assert (again.fingerprint, again.was_sent, again.replaced) == (first.fingerprint, False, None)
 
 
-def test_the_same_bytes_may_be_of_another_derivation(incus: PylxdIncus, tmp_path: Path) -> None:
+def test_the_same_bytes_may_be_of_another_derivation(incus: Incus, tmp_path: Path) -> None:
     import_image(incus, image(tmp_path), ALIAS, DRV)
 
     again = import_image(incus, image(tmp_path), ALIAS, OTHER_DRV)
@@ -124,7 +124,7 @@ def test_the_same_bytes_may_be_of_another_derivation(incus: PylxdIncus, tmp_path
 
 
 def test_an_image_imported_by_hand_is_taken(
-    incus: PylxdIncus, incus_server: IncusServer, tmp_path: Path
+    incus: Incus, incus_server: IncusServer, tmp_path: Path
 ) -> None:
     files = image(tmp_path)
     by_hand(incus_server, incus, files)
@@ -134,9 +134,7 @@ def test_an_image_imported_by_hand_is_taken(
     assert (done.was_sent, named(incus)) == (False, files.fingerprint())
 
 
-def test_another_image_takes_the_alias_and_the_old_one_stays(
-    incus: PylxdIncus, tmp_path: Path
-) -> None:
+def test_another_image_takes_the_alias_and_the_old_one_stays(incus: Incus, tmp_path: Path) -> None:
     old = import_image(incus, image(tmp_path / "old", "old"), ALIAS)
 
     new = import_image(incus, image(tmp_path / "new", "new"), ALIAS)
@@ -146,14 +144,14 @@ def test_another_image_takes_the_alias_and_the_old_one_stays(
     assert fingerprints(incus) == {old.fingerprint, new.fingerprint}
 
 
-def test_there_is_no_moment_without_the_alias(incus: PylxdIncus, tmp_path: Path) -> None:
+def test_there_is_no_moment_without_the_alias(incus: Incus, tmp_path: Path) -> None:
     files = [image(tmp_path / str(number), str(number)) for number in range(2)]
     import_image(incus, files[0], ALIAS)
     seen: list[str | None] = []
     done = threading.Event()
 
     def look() -> None:
-        mine = PylxdIncus(incus._socket, incus.project)
+        mine = Incus(incus._rest.socket, incus.project)
         while not done.is_set():
             seen.append(named(mine))
 
@@ -169,7 +167,7 @@ def test_there_is_no_moment_without_the_alias(incus: PylxdIncus, tmp_path: Path)
 
 
 def test_pruning_removes_what_had_the_alias(
-    incus: PylxdIncus, incus_server: IncusServer, tmp_path: Path
+    incus: Incus, incus_server: IncusServer, tmp_path: Path
 ) -> None:
     by_hand(incus_server, incus, image(tmp_path / "hand", "hand"))
     other = import_image(incus, image(tmp_path / "other", "other"), "pikaci/other")
@@ -187,7 +185,7 @@ def test_pruning_removes_what_had_the_alias(
     assert prune_images(incus, ALIAS) == []
 
 
-def test_pruning_finds_what_the_nixos_module_imported(incus: PylxdIncus, tmp_path: Path) -> None:
+def test_pruning_finds_what_the_nixos_module_imported(incus: Incus, tmp_path: Path) -> None:
     files = image(tmp_path / "old", "old")
     old = incus.import_image(files.metadata, files.rootfs, is_vm=False)
     incus.set_properties(old, {DRV_PROPERTY: DRV})
@@ -198,7 +196,7 @@ def test_pruning_finds_what_the_nixos_module_imported(incus: PylxdIncus, tmp_pat
 
 
 def test_an_instance_outlives_its_image(incus_server: IncusServer, tmp_path: Path) -> None:
-    incus = PylxdIncus(incus_server.socket, incus_server.project)
+    incus = Incus(incus_server.socket, incus_server.project)
     alias = "pikaci/pruned"
     guest = debian_guest()
     write_image(tmp_path / "guest", metadata=METADATA + "properties: {serial: once}\n")
@@ -215,7 +213,7 @@ def test_an_instance_outlives_its_image(incus_server: IncusServer, tmp_path: Pat
     incus.delete_image(new.fingerprint)
 
 
-def test_two_may_import_one_image_at_once(incus: PylxdIncus, tmp_path: Path) -> None:
+def test_two_may_import_one_image_at_once(incus: Incus, tmp_path: Path) -> None:
     files = image(tmp_path, "x" * 20_000_000)
 
     done = at_once(incus, dict.fromkeys(("pikaci/a", "pikaci/b", "pikaci/c"), files))
@@ -226,7 +224,7 @@ def test_two_may_import_one_image_at_once(incus: PylxdIncus, tmp_path: Path) -> 
     assert len(incus.images()[0].aliases) == 3
 
 
-def test_two_may_want_one_alias_at_once(incus: PylxdIncus, tmp_path: Path) -> None:
+def test_two_may_want_one_alias_at_once(incus: Incus, tmp_path: Path) -> None:
     files = {str(number): image(tmp_path / str(number), str(number)) for number in range(4)}
 
     done = at_once(incus, files, alias=ALIAS)
@@ -236,7 +234,7 @@ def test_two_may_want_one_alias_at_once(incus: PylxdIncus, tmp_path: Path) -> No
 
 
 def test_an_image_that_is_removed_meanwhile_is_sent_again(
-    incus: PylxdIncus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    incus: Incus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     removals = iter([True])
     label = incus.set_properties
@@ -254,7 +252,7 @@ def test_an_image_that_is_removed_meanwhile_is_sent_again(
 
 
 def test_an_image_that_is_removed_each_time_is_said(
-    incus: PylxdIncus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    incus: Incus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(incus, "point_alias", lambda _alias, found: incus.delete_image(found))
     monkeypatch.setattr(incus, "set_properties", missing)
@@ -267,7 +265,7 @@ def missing(*_arguments: object) -> None:
     raise MissingError("gone")
 
 
-def test_an_alias_of_no_image_is_refused(incus: PylxdIncus, tmp_path: Path) -> None:
+def test_an_alias_of_no_image_is_refused(incus: Incus, tmp_path: Path) -> None:
     with pytest.raises(MissingError):
         incus.point_alias(ALIAS, "0" * 64)
     done = import_image(incus, image(tmp_path), ALIAS)
@@ -284,7 +282,7 @@ def test_an_alias_of_no_image_is_refused(incus: PylxdIncus, tmp_path: Path) -> N
     ],
 )
 def test_what_incus_refuses_is_said_in_its_words(
-    incus: PylxdIncus, tmp_path: Path, metadata: str, said: str
+    incus: Incus, tmp_path: Path, metadata: str, said: str
 ) -> None:
     old = import_image(incus, image(tmp_path / "old", "old"), ALIAS)
 
@@ -297,7 +295,7 @@ def test_what_incus_refuses_is_said_in_its_words(
 
 
 def test_an_import_that_is_killed_leaves_nothing(
-    incus: PylxdIncus, incus_server: IncusServer, tmp_path: Path
+    incus: Incus, incus_server: IncusServer, tmp_path: Path
 ) -> None:
     old = import_image(incus, image(tmp_path / "old", "old"), ALIAS)
     write_image(tmp_path / "new", kind=VIRTUAL_MACHINE)
@@ -326,18 +324,18 @@ def stored(server: IncusServer) -> set[str]:
     return {path.name for path in (server.directory / "images").iterdir()}
 
 
-def by_hand(server: IncusServer, incus: PylxdIncus, files: ImageFiles) -> None:
+def by_hand(server: IncusServer, incus: Incus, files: ImageFiles) -> None:
     paths = (str(files.metadata), str(files.rootfs))
     server.incus("image", "import", "--quiet", f"--project={incus.project}", *paths)
 
 
 def at_once(
-    incus: PylxdIncus, wanted: dict[str, ImageFiles], alias: str | None = None
+    incus: Incus, wanted: dict[str, ImageFiles], alias: str | None = None
 ) -> list[Imported]:
     """Import images at once, each over a connection of its own; by alias."""
 
     def one(name: str) -> Imported:
-        mine = PylxdIncus(incus._socket, incus.project)
+        mine = Incus(incus._rest.socket, incus.project)
         return import_image(mine, wanted[name], alias or name)
 
     with ThreadPoolExecutor() as pool:

@@ -15,9 +15,9 @@ import pytest
 from e2e.project import Project, finish, processes
 from guest_images import METADATA, write_image
 from jerichoci.machine.system import own_system
+from jerichoci.runtime.incus.client import Incus
 from jerichoci.runtime.incus.image import DRV_PROPERTY
 from jerichoci.runtime.incus.image_files import VIRTUAL_MACHINE
-from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
 from usertree import IDENTITY, UserTree
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ SERIAL = secrets.randbelow(10**8)
 
 
 @pytest.fixture
-def incus(incus_server: IncusServer) -> Iterator[PylxdIncus]:
+def incus(incus_server: IncusServer) -> Iterator[Incus]:
     """A project without images, which goes with the test."""
     name = f"images-{secrets.token_hex(3)}"
     incus_server.incus("project", "create", name, "--config=features.images=true")
-    project = PylxdIncus(incus_server.socket, name)
+    project = Incus(incus_server.socket, name)
     yield project
     for found in project.images():
         project.delete_image(found.fingerprint)
@@ -73,7 +73,7 @@ def incus(incus_server: IncusServer) -> Iterator[PylxdIncus]:
 
 
 @pytest.fixture
-def images(incus_server: IncusServer, incus: PylxdIncus, tmp_path: Path) -> Project:
+def images(incus_server: IncusServer, incus: Incus, tmp_path: Path) -> Project:
     """A flake with images, for that project."""
     for name in ("repo", "home", "config/pikaci"):
         (tmp_path / name).mkdir(parents=True)
@@ -135,7 +135,7 @@ def test_only_the_newest_image_of_a_role_is_kept(images: Project) -> None:
     assert roots(images) == {newer}
 
 
-def test_an_image_is_built_and_imported_in_one(images: Project, incus: PylxdIncus) -> None:
+def test_an_image_is_built_and_imported_in_one(images: Project, incus: Incus) -> None:
     done = images.pikaci("image", "import", "made").passed()
 
     (found,) = incus.images()
@@ -150,7 +150,7 @@ def test_an_image_is_built_and_imported_in_one(images: Project, incus: PylxdIncu
     assert "which Incus had already" in again.err
 
 
-def test_a_list_tells_whether_an_image_is_current(images: Project, incus: PylxdIncus) -> None:
+def test_a_list_tells_whether_an_image_is_current(images: Project, incus: Incus) -> None:
     assert current(images, "--check") == "no"
     first = images.pikaci("image", "import", "made").passed().out.strip()
     assert current(images) == "unknown"
@@ -178,7 +178,7 @@ def test_a_list_goes_on_where_one_image_cannot_be_evaluated(images: Project) -> 
     assert len(done.out.splitlines()) == 6
 
 
-def test_what_incus_has_needs_no_build(images: Project, incus: PylxdIncus) -> None:
+def test_what_incus_has_needs_no_build(images: Project, incus: Incus) -> None:
     by_hand = images.pikaci("image", "import", "--alias", "other", "--from", "image").passed()
     drv_path = drv_of(images, "broken")
     incus.set_properties(by_hand.out.strip(), {DRV_PROPERTY: drv_path})
@@ -220,9 +220,7 @@ def test_a_package_that_is_no_image_is_said(images: Project) -> None:
     assert "has no rootfs.squashfs or disk.qcow2" in sentence
 
 
-def test_an_image_without_a_package_comes_from_a_directory(
-    images: Project, incus: PylxdIncus
-) -> None:
+def test_an_image_without_a_package_comes_from_a_directory(images: Project, incus: Incus) -> None:
     for verb in ("build", "import"):
         sentence = images.pikaci("image", verb, "handmade").refused()
         assert "`pikaci image import handmade --from DIR`" in sentence
@@ -234,7 +232,7 @@ def test_an_image_without_a_package_comes_from_a_directory(
     assert found.fingerprint == done.out.strip()
 
 
-def test_files_may_be_named_one_by_one(images: Project, incus: PylxdIncus) -> None:
+def test_files_may_be_named_one_by_one(images: Project, incus: Incus) -> None:
     files = ("--metadata", "image/metadata.tar.xz", "--rootfs", "image/rootfs.squashfs")
 
     images.pikaci("image", "import", "handmade", *files, "--alias", "my/own").passed()
@@ -245,7 +243,7 @@ def test_files_may_be_named_one_by_one(images: Project, incus: PylxdIncus) -> No
 
 @pytest.mark.parametrize("role", [(), ("anything",)])
 def test_outside_a_flake_an_alias_will_do(
-    images: Project, incus: PylxdIncus, tmp_path: Path, role: tuple[str, ...]
+    images: Project, incus: Incus, tmp_path: Path, role: tuple[str, ...]
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     outside = images.at(tmp_path / "elsewhere")
@@ -290,7 +288,7 @@ def test_outside_a_flake_an_alias_will_do(
     ],
 )
 def test_what_makes_no_sense_is_refused(
-    images: Project, incus: PylxdIncus, arguments: str, said: str
+    images: Project, incus: Incus, arguments: str, said: str
 ) -> None:
     (images.root / "home").mkdir()
 
@@ -314,7 +312,7 @@ def test_an_incus_that_is_not_there_is_said(images: Project, tmp_path: Path) -> 
         assert f"Incus can't be reached at {tmp_path}/none: No such file" in sentence
 
 
-def test_two_processes_import_one_image(images: Project, incus: PylxdIncus) -> None:
+def test_two_processes_import_one_image(images: Project, incus: Incus) -> None:
     write_image(images.root / "image", "x" * 20_000_000)
     images.pikaci("image", "build", "made").passed()
 
@@ -326,7 +324,7 @@ def test_two_processes_import_one_image(images: Project, incus: PylxdIncus) -> N
     assert len(incus.images()) == 1
 
 
-def test_an_image_may_be_imported_from_two_state_roots(images: Project, incus: PylxdIncus) -> None:
+def test_an_image_may_be_imported_from_two_state_roots(images: Project, incus: Incus) -> None:
     write_image(images.root / "image", "x" * 20_000_000)
     images.pikaci("image", "build", "made").passed()
 
@@ -342,7 +340,7 @@ def test_an_image_may_be_imported_from_two_state_roots(images: Project, incus: P
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_import_leaves_nothing(
-    images: Project, incus: PylxdIncus, incus_server: IncusServer, number: signal.Signals
+    images: Project, incus: Incus, incus_server: IncusServer, number: signal.Signals
 ) -> None:
     directory = write_image(images.root / "large", kind=VIRTUAL_MACHINE, metadata=METADATA)
     with (directory / "disk.qcow2").open("r+b") as disk:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jerichoci.runtime.incus.client import Incus
 from jerichoci.runtime.incus.note import GuestNote, guest_notes
-from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
 from jerichoci.runtime.incus.reaper import see_departed
 from jerichoci.state.layout import StateLayout
 from plans import RUN_ID
@@ -46,12 +46,12 @@ def names(state: StateLayout) -> list[str]:
 
 def test_a_guest_that_is_gone_is_forgotten(state: StateLayout, stand_in: StandIn) -> None:
     note(state, "gone", stand_in.socket)
-    see_departed(state, PylxdIncus(stand_in.socket, PROJECT), stand_in.socket)
+    see_departed(state, Incus(stand_in.socket, PROJECT), stand_in.socket)
     assert names(state) == []
 
 
 def test_a_guest_of_another_incus_or_project_is_not(state: StateLayout, stand_in: StandIn) -> None:
     note(state, "elsewhere", Path("/elsewhere/unix.socket"))
     note(state, "other", stand_in.socket, "other")
-    see_departed(state, PylxdIncus(stand_in.socket, PROJECT), stand_in.socket)
+    see_departed(state, Incus(stand_in.socket, PROJECT), stand_in.socket)
     assert names(state) == ["elsewhere", "other"]

@@ -8,7 +8,7 @@ import pytest
 
 from incus_jobs import guest_job, run_guests
 from jerichoci.plan.plan import Resources
-from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
+from jerichoci.runtime.incus.client import Incus
 from jerichoci.status import Status
 
 if TYPE_CHECKING:
@@ -48,5 +48,5 @@ def test_incus_says_whether_it_ignores_limits(
     stand_in: StandIn, warnings: list[tuple[str, str]], ignores: str
 ) -> None:
     stand_in.warnings = warnings
-    found = PylxdIncus(stand_in.socket, "pikaci").ignores_memory_limits()
+    found = Incus(stand_in.socket, "pikaci").ignores_memory_limits()
     assert found is (ignores == "yes")

@@ -9,7 +9,7 @@ import pytest
 from incus_jobs import guest_job, run_guests
 from incus_stand_in import FINGERPRINTS, Said
 from jerichoci.runtime.incus.api import Profile
-from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
+from jerichoci.runtime.incus.client import Incus
 from jerichoci.runtime.incus.rules import Needs, objections
 from jerichoci.status import KeepPolicy, Status
 
@@ -54,7 +54,7 @@ async def test_an_operation_whose_name_has_parameters_is_waited_for_once(
 
 
 def test_a_server_says_which_member_it_is(member: StandIn) -> None:
-    incus = PylxdIncus(member.socket, "pikaci")
+    incus = Incus(member.socket, "pikaci")
     assert incus.is_unpacked("fast", next(iter(FINGERPRINTS.values())))
     assert incus.server().member == "one"
 

@@ -53,17 +53,17 @@ async def test_a_daemon_that_never_ends_is_given_up(
     assert found.cause.hint == "try again when it is back"
 
 
-async def test_a_guest_that_was_begun_is_started_by_the_next_daemon(
-    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+async def test_a_guest_that_was_begun_is_made_anew_by_the_next_daemon(
+    runner: Runner, stand_in: StandIn
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.incus.pylxd_incus.START_SECS", 0.1)
     stand_in.faults = [
         Fault("POST instances", "half", "context canceled"),
-        ending_with("PUT .*/state", 4),
+        ending_with("DELETE .*", 4),
     ]
     run = await run_guests(runner, guest_job("a"))
     assert run.record.status is Status.PASSED, run.log("a")
-    assert len(stand_in.created) == 1
+    assert len(stand_in.requests("DELETE .*")) == 5
+    assert len(stand_in.created) == 2
 
 
 def test_a_run_that_waits_for_one_can_be_cancelled(runner: Runner, stand_in: StandIn) -> None:

@@ -45,9 +45,9 @@ ASK = """
 import sys
 from pathlib import Path
 from jerichoci.errors import PikaciError
-from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
+from jerichoci.runtime.incus.client import Incus
 try:
-    PylxdIncus(Path(sys.argv[1]), "pikaci").server()
+    Incus(Path(sys.argv[1]), "pikaci").server()
 except PikaciError as error:
     print(error.message, error.hint, sep="\\n")
 """
@@ -127,7 +127,7 @@ async def test_a_socket_that_nobody_listens_at_is_named(
 async def test_a_daemon_that_never_answers_is_not_waited_for_for_ever(
     runner: Runner, stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.incus.pylxd_incus.ANSWER_SECS", 0.2)
+    monkeypatch.setattr("jerichoci.runtime.incus.rest.ANSWER_SECS", 0.2)
     mute = stand_in.socket.with_name("mute")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(mute))
@@ -540,30 +540,20 @@ async def test_a_creation_whose_answer_is_lost_is_not_asked_for_again(
     assert len(stand_in.started) == 1
 
 
-async def test_a_guest_that_a_restarted_daemon_did_not_start_is_started(
-    runner: Runner, stand_in: StandIn
+@pytest.mark.parametrize("busy", [0, 1])
+async def test_a_guest_that_a_restarted_daemon_left_half_made_is_made_anew(
+    runner: Runner, stand_in: StandIn, busy: int
 ) -> None:
     stand_in.faults = [
         Fault("POST instances", "half"),
         Fault("GET operations/.*", "refuse", "Not Found", 404),
+        Fault("DELETE instances/.*", "refuse", "The instance is busy", 400, times=busy),
     ]
     run = await run_guests(runner, guest_job("a"))
     assert run.record.status is Status.PASSED, run.log("a")
-    assert [asked.body["action"] for asked in stand_in.requests("PUT .*/state")] == [
-        *("start", "stop")
-    ]
-
-
-async def test_a_start_that_is_refused_because_it_goes_on_already_is_waited_for(
-    runner: Runner, stand_in: StandIn
-) -> None:
-    stand_in.faults = [
-        Fault("POST instances", "half"),
-        Fault("GET operations/.*", "refuse", "Not Found", 404),
-        Fault("PUT .*/state", "refuse", "The instance is busy", 400),
-    ]
-    run = await run_guests(runner, guest_job("a"))
-    assert run.record.status is Status.PASSED, run.log("a")
+    assert len(stand_in.requests("DELETE instances/.*")) == 1 + busy
+    assert len(stand_in.created) == 2
+    assert len(stand_in.started) == 1
 
 
 async def test_a_creation_that_arrived_late_is_taken_for_the_one_asked_for(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.errors import PikaciError
-    from jerichoci.runtime.incus.api import Incus
+    from jerichoci.runtime.incus.client import Incus
     from pikaci.doctor.finding import Finding
 
 CONTAINER, MACHINE = "container", "virtual-machine"

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 ENGINE = Path(jerichoci.__file__).parent
 ELSEWHERE = {
     "jerichoci.plan.hosts",
-    "jerichoci.runtime.incus.pylxd_incus",
+    "jerichoci.runtime.incus.client",
     "jerichoci.plan.payload",
     "jerichoci.machine.foreground",
     "jerichoci.record.record",

@@ -175,7 +175,7 @@ def test_incus_there_may_be_restarted_while_the_guest_is_made(far: FarGuests) ->
 async def test_an_incus_that_goes_away_is_told_of_by_its_host(
     far: FarGuests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.incus.pylxd_incus.RECONNECT_SECS", 2.0)
+    monkeypatch.setattr("jerichoci.runtime.incus.rest.RECONNECT_SECS", 2.0)
     running = asyncio.ensure_future(far.guests.run_here(far.job("a", TALKS)))
     await asyncio.to_thread(far.wait_until_it_runs)
     await asyncio.to_thread(far.server.stop)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from jerichoci.machine.process import Completed
     from jerichoci.remote.host_notes import AwayNote
     from jerichoci.remote.session import Session
-    from jerichoci.runtime.incus.api import Incus
+    from jerichoci.runtime.incus.client import Incus
     from jerichoci.state.layout import StateLayout
     from jerichoci.state.notes import Note
 
@@ -437,12 +437,12 @@ class _Clearing:
     async def _incus(self) -> AsyncIterator[Any]:
         """What opens projects of the host's Incus."""
         from jerichoci.remote.incus_socket import ssh_route
-        from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
+        from jerichoci.runtime.incus.client import Incus
 
         async with ssh_route(self._session, self._session.host.config.incus) as route:
 
             def opened(_socket: Path, project: str) -> Incus:
-                return PylxdIncus(route.socket, project, route)
+                return Incus(route.socket, project, route)
 
             yield opened
 

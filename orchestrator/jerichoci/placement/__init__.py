@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
     from jerichoci.plan.incus_site import IncusSite
     from jerichoci.plan.payload import PayloadManifest
-    from jerichoci.runtime.incus.api import Incus
+    from jerichoci.runtime.incus.client import Incus
 
 
 @dataclass(frozen=True)

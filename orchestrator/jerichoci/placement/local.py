@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from jerichoci.placement import Following
     from jerichoci.plan.incus_site import IncusSite
     from jerichoci.plan.payload import PayloadManifest
-    from jerichoci.runtime.incus.api import Incus
+    from jerichoci.runtime.incus.client import Incus
 
 
 class LocalProcess:
@@ -283,10 +283,10 @@ class LocalPlacement:
     async def incus(self) -> Incus:
         """This machine's Incus."""
         if self._incus is None:
-            from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
+            from jerichoci.runtime.incus.client import Incus
 
             site = self.incus_site()
-            self._incus = PylxdIncus(site.socket_path(), site.project)
+            self._incus = Incus(site.socket_path(), site.project)
         return self._incus
 
     def incus_site(self) -> IncusSite:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from jerichoci.plan.payload import PayloadManifest
     from jerichoci.remote.process import FarProcess
     from jerichoci.remote.session import Session
-    from jerichoci.runtime.incus.api import Incus
+    from jerichoci.runtime.incus.client import Incus
     from jerichoci.state.layout import StateLayout
 
 KEEP_SECS = 24 * 3600.0
@@ -314,11 +314,11 @@ class RemotePlacement:
         """The host's Incus, through a socket here that leads to its own."""
         if self._incus is None:
             from jerichoci.remote.incus_socket import ssh_route
-            from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
+            from jerichoci.runtime.incus.client import Incus
 
             site = self.incus_site()
             route = await self._forwards.enter_async_context(ssh_route(self._session, site))
-            self._incus = PylxdIncus(route.socket, site.project, route)
+            self._incus = Incus(route.socket, site.project, route)
             self._site = site.with_(socket=route.there)
         return self._incus
 

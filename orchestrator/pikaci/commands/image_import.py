@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jerichoci.placement import Placement
-    from jerichoci.runtime.incus.api import Incus, StoredImage
+    from jerichoci.runtime.incus.api import StoredImage
+    from jerichoci.runtime.incus.client import Incus
     from jerichoci.runtime.incus.image import Imported
     from jerichoci.runtime.incus.image_files import ImageFiles
     from pikaci.images import RoleImage, WantedImage

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from jerichoci.nix.command import NixOptions
-    from jerichoci.runtime.incus.api import Incus, StoredImage
+    from jerichoci.runtime.incus.api import StoredImage
+    from jerichoci.runtime.incus.client import Incus
     from pikaci.evaluation import Evaluator
     from pikaci.images import RoleImage
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from jerichoci.errors import PikaciError
     from jerichoci.placement import Placement
     from jerichoci.plan.incus_site import IncusSite
-    from jerichoci.runtime.incus.api import Incus, Profile, Server, StoredImage
+    from jerichoci.runtime.incus.api import Profile, Server, StoredImage
+    from jerichoci.runtime.incus.client import Incus
     from pikaci.doctor.catalog import Wanted
     from pikaci.images import RoleImage
 
@@ -34,13 +35,13 @@ async def guest_findings(wanted: Wanted) -> list[Finding]:
     """Everything about this machine's Incus. What nobody asks for is only noted."""
     from jerichoci.errors import PikaciError
     from jerichoci.plan.hosts import local_site
-    from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
+    from jerichoci.runtime.incus.client import Incus
 
     try:
         site = local_site()
     except PikaciError as error:
         return [trouble("incus", error, "mend it", needed=bool(wanted.images))]
-    return await findings_of(PylxdIncus(site.socket_path(), site.project), site, wanted)
+    return await findings_of(Incus(site.socket_path(), site.project), site, wanted)
 
 
 async def findings_of(incus: Incus, site: IncusSite, wanted: Wanted) -> list[Finding]:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from jerichoci.placement import Placement
     from jerichoci.plan.incus_site import IncusSite
     from jerichoci.plan.plan import ExecuteNode, Image, Plan
-    from jerichoci.runtime.incus.api import Incus, Server, StoredImage
+    from jerichoci.runtime.incus.api import Server, StoredImage
+    from jerichoci.runtime.incus.client import Incus
 
 VM_DRIVER = "qemu"
 

@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from jerichoci.machine.stop import Stop
     from jerichoci.placement import Placement
     from jerichoci.runtime import Attempt, Finish
-    from jerichoci.runtime.incus.api import Incus, Profile, StoredImage
+    from jerichoci.runtime.incus.api import Profile, StoredImage
+    from jerichoci.runtime.incus.client import Incus
 
 LOOK_SECS = 2.0
 """Between two looks whether the guest is still there."""

@@ -24,7 +24,8 @@ from jerichoci.runtime.incus.api import IncusError, MissingError, UnreachableErr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jerichoci.runtime.incus.api import Incus, StoredImage
+    from jerichoci.runtime.incus.api import StoredImage
+    from jerichoci.runtime.incus.client import Incus
     from jerichoci.runtime.incus.image_files import ImageFiles
 
 DRV_PROPERTY = "user.pikaci.drv"

@@ -26,7 +26,8 @@ from jerichoci.state.remove_tree import remove_tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from jerichoci.runtime.incus.api import Incus, Instance
+    from jerichoci.runtime.incus.api import Instance
+    from jerichoci.runtime.incus.client import Incus
     from jerichoci.runtime.incus.note import GuestNote
     from jerichoci.state.layout import StateLayout
     from jerichoci.state.notes import Notes
@@ -153,9 +154,9 @@ def reap_all(state: StateLayout, projects: Iterable[tuple[Path, str]] = ()) -> l
 
 
 def _open(socket: Path, project: str) -> Incus:
-    from jerichoci.runtime.incus.pylxd_incus import PylxdIncus
+    from jerichoci.runtime.incus.client import Incus
 
-    return PylxdIncus(socket, project)
+    return Incus(socket, project)
 
 
 def _is_meant(note: GuestNote, away: AwayGuests | None) -> bool:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from jerichoci.placement import Placement
     from jerichoci.runtime import Attempt
-    from jerichoci.runtime.incus.api import Incus, Session
+    from jerichoci.runtime.incus.api import ExecSession
+    from jerichoci.runtime.incus.client import Incus
     from jerichoci.runtime.incus.note import GuestNote
 
 
@@ -57,7 +58,7 @@ def _begin(
     name: str,
     command: Sequence[str],
     size: tuple[int, int] | None,
-) -> Session:
+) -> ExecSession:
     node = attempt.node
     variables = shell_variables(
         node.execute,

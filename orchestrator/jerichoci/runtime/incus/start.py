@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from jerichoci.placement import Placement
-    from jerichoci.runtime.incus.api import Executed, Incus, InstanceSpec
+    from jerichoci.runtime.incus.api import Executed, InstanceSpec
+    from jerichoci.runtime.incus.client import Incus
 
     ResultT = TypeVar("ResultT")
 

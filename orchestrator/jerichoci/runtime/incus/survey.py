@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from jerichoci.plan.incus_site import IncusSite
-    from jerichoci.runtime.incus.api import Incus, Profile, StoredImage
+    from jerichoci.runtime.incus.api import Profile, StoredImage
+    from jerichoci.runtime.incus.client import Incus
 
 
 @dataclass(frozen=True)

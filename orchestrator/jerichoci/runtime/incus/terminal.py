@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.client import ClientConnection
 
-    from jerichoci.runtime.incus.api import Incus, Session
+    from jerichoci.runtime.incus.api import ExecSession
+    from jerichoci.runtime.incus.client import Incus
 
     ResultT = TypeVar("ResultT")
 
@@ -45,7 +46,7 @@ CHUNK_BYTES = 64 * 1024
 END = ""
 
 
-async def attend(incus: Incus, session: Session, *, terminal: bool) -> int:
+async def attend(incus: Incus, session: ExecSession, *, terminal: bool) -> int:
     """Be a session's terminal, or its streams, until its command ends; its exit code.
 
     Raises:
@@ -70,7 +71,7 @@ def _see(verdict: asyncio.Future[int]) -> None:
         verdict.exception()
 
 
-async def _converse(session: Session, *, terminal: bool) -> bool:
+async def _converse(session: ExecSession, *, terminal: bool) -> bool:
     """Pass on what both sides say, until the guest's has no more; whether it said so itself."""
     async with AsyncExitStack() as stack:
         links: dict[str, ClientConnection] = {}
@@ -87,7 +88,7 @@ async def _converse(session: Session, *, terminal: bool) -> bool:
         return all(await asyncio.gather(*(_show(link, fd) for fd, link in outputs.items())))
 
 
-def _connect(session: Session, path: str) -> connect:
+def _connect(session: ExecSession, path: str) -> connect:
     return unix_connect(
         str(session.socket),
         f"ws://incus{path}",
@@ -166,7 +167,9 @@ def _resizing(control: ClientConnection) -> Iterator[None]:
         telling.cancel()
 
 
-def _in_daemon(work: Callable[[Session], ResultT], session: Session) -> asyncio.Future[ResultT]:
+def _in_daemon(
+    work: Callable[[ExecSession], ResultT], session: ExecSession
+) -> asyncio.Future[ResultT]:
     """Call what blocks, in a thread that keeps nobody from ending."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[ResultT] = loop.create_future()

@@ -1,0 +1,396 @@
+"""What pikaci asks of an Incus daemon.
+
+Source: Incus's REST API (doc/rest-api.yaml), version 6.0. What was tried on it:
+
+- An exec without websockets returns an operation; a missing program is a 202 and then an error of
+  the operation. Its output is in files of the instance.
+- An ephemeral instance may be gone before a stop of it has answered.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from requests_toolbelt import MultipartEncoder
+
+from jerichoci.runtime.incus.api import (
+    ConflictError,
+    EndingError,
+    ExecSession,
+    Executed,
+    IncusError,
+    Instance,
+    LostError,
+    MissingError,
+    Network,
+    Profile,
+    Server,
+    StoredImage,
+    UnreachableError,
+)
+from jerichoci.runtime.incus.rest import (
+    ANSWER_SECS,
+    CONNECT_SECS,
+    RECONNECT_PAUSE_SECS,
+    Rest,
+    member_of,
+    path_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from jerichoci.placement.route import Route
+    from jerichoci.runtime.incus.api import InstanceSpec
+
+IMPORT_SECS = 1800.0
+"""For an image of some GiB to be uploaded, hashed and stored."""
+REMOVAL_PAUSE_SECS = 0.05
+ALIAS_ATTEMPTS = 3
+CUT_OFF_LIMIT = 10
+"""How often a creation may be cut off: other programs may kill what the daemon runs for it."""
+NO_MEMORY_GROUP = "cgroup memory controller"
+"""In the kind of a warning about what the host lacks."""
+
+
+class Incus:
+    """An Incus daemon, and one project in it; names are relative to the project.
+
+    All calls block, so they belong in a thread; several threads may share one object. A daemon
+    that answered before and is being restarted is waited for.
+    """
+
+    def __init__(self, socket: Path, project: str, route: Route | None = None) -> None:
+        self.project = project
+        self._rest = Rest(socket, project, route)
+
+    def server(self) -> Server:
+        """The daemon that answers.
+
+        Raises:
+            UnreachableError: none does, or we have no permission.
+        """
+        info = self._rest.info()
+        environment = info.get("environment", {})
+        drivers = tuple(part.strip() for part in environment.get("driver", "").split("|"))
+        version = str(environment.get("server_version", "?"))
+        return Server(version, drivers, info.get("auth") == "trusted", member_of(info))
+
+    def project_config(self) -> Mapping[str, str] | None:
+        """The project's configuration; None if there is no such project."""
+        found = self._rest.find(f"projects/{_quoted(self.project)}")
+        return None if found is None else found.get("config") or {}
+
+    def ignores_memory_limits(self) -> bool:
+        """Whether the host can't limit a container's memory, and Incus ignores such limits."""
+        rows = self._rest.get("warnings", recursion="1")
+        found = [row["type"].lower() for row in rows if row["status"] != "resolved"]
+        return any(NO_MEMORY_GROUP in kind for kind in found)
+
+    def create(self, spec: InstanceSpec, deadline_secs: float) -> None:
+        """Create an instance and start it, in one request.
+
+        In a cluster it is on the member that answers: the directories that it sees are there.
+
+        Raises:
+            ConflictError: there is one of that name.
+            IncusError: it can't be created, or isn't after `deadline_secs`.
+        """
+        body = {
+            "name": spec.name,
+            "type": "virtual-machine" if spec.is_vm else "container",
+            "source": {"type": "image", "fingerprint": spec.image},
+            "profiles": [spec.profile],
+            "ephemeral": True,
+            "start": True,
+            "config": dict(spec.config),
+            "devices": {name: dict(row) for name, row in spec.devices.items()},
+        }
+        rest, clock = self._rest, self._rest.route.clock
+        end = clock() + deadline_secs
+        cut_off: IncusError | None = None
+        for _ in range(CUT_OFF_LIMIT):
+            try:
+                rest.wait(rest.call("post", "instances", json=body, target=rest.member()), end)
+            except (UnreachableError, LostError) as error:
+                if cut_off is None and isinstance(error, EndingError):
+                    raise
+                cut_off = error
+            except IncusError:
+                # It is ours if it was only slow to appear.
+                if cut_off is None or self.instance(spec.name) is None:
+                    raise
+            else:
+                return
+            if self._is_made(spec.name, end):
+                return
+            if clock() > end:
+                break
+            time.sleep(RECONNECT_PAUSE_SECS)
+        raise cut_off or IncusError(f"guest {spec.name} can't be created")
+
+    def _is_made(self, name: str, end: float) -> bool:
+        """Whether an instance whose creation was cut off runs; a half made one is removed."""
+        for operation in self._operations(name):
+            with suppress(LostError):
+                self._rest.outcome(operation, end)
+        found = self.instance(name)
+        if found and not found.is_running:
+            with suppress(IncusError):
+                self.delete(name, end - self._rest.route.clock())
+        return found is not None and found.is_running
+
+    def _operations(self, name: str) -> list[str]:
+        """The unfinished operations on an instance."""
+        groups: dict[str, Any] = self._rest.find("operations", recursion="1") or {}
+        return [
+            f"operations/{row['id']}"
+            for status in ("pending", "running")
+            for row in groups.get(status) or ()
+            for path in (row.get("resources") or {}).get("instances") or ()
+            if path.partition("?")[0].endswith(f"/instances/{name}")
+        ]
+
+    def instance(self, name: str, *, patient: bool = True) -> Instance | None:
+        """An instance; None if there is none of that name.
+
+        Unless `patient`, a daemon that can't be reached is not waited for.
+        """
+        found = self._rest.find(f"instances/{name}", patient=patient)
+        return _instance(found) if found else None
+
+    def instances(self, config: Mapping[str, str]) -> list[Instance]:
+        """The instances whose config has these values."""
+        found = [_instance(row) for row in self._rest.get("instances", recursion="1")]
+        return [row for row in found if config.items() <= row.config.items()]
+
+    def execute(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str], deadline_secs: float
+    ) -> Executed:
+        """Run a command in a guest, as root, to its end; again if the connection breaks.
+
+        Raises:
+            MissingError: there is no such instance.
+            NoProgramError: it has no such program.
+            IncusError: it doesn't run, or the command doesn't end in time.
+        """
+        body = {
+            "command": list(argv),
+            "environment": dict(env),
+            "wait-for-websocket": False,
+            "record-output": True,
+            "interactive": False,
+        }
+        rest = self._rest
+        end = rest.route.clock() + deadline_secs
+        while True:
+            try:
+                done = rest.wait(rest.call("post", f"instances/{name}/exec", json=body), end)
+            except EndingError:
+                raise
+            except (UnreachableError, LostError):
+                rest.route.wait_until_up()
+                if rest.route.clock() > end:
+                    raise
+                time.sleep(RECONNECT_PAUSE_SECS)
+            else:
+                break
+        result = done.get("metadata") or {}
+        code = int(result.get("return", -1))
+        output = (result.get("output") or {}) if code else {}
+        return Executed(code, self._output(output.get("1")), self._output(output.get("2")))
+
+    def _output(self, path: str | None) -> bytes:
+        """What a command printed; empty if that is gone: it is for people only."""
+        if path:
+            with suppress(IncusError):
+                return bytes(self._rest.call("get", path_of(path), is_api=False).content)
+        return b""
+
+    def begin(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        size: tuple[int, int] | None = None,
+    ) -> ExecSession:
+        """Begin a command in a guest, as root; on a terminal of `size` columns and rows, if given.
+
+        Raises:
+            IncusError: there is no such instance, or it doesn't run.
+        """
+        body: dict[str, Any] = {
+            "command": list(argv),
+            "environment": dict(env),
+            "wait-for-websocket": True,
+            "interactive": size is not None,
+        }
+        if size is not None:
+            body |= {"width": size[0], "height": size[1]}
+        begun = self._rest.call("post", f"instances/{name}/exec", json=body).json()
+        path = f"/1.0/{path_of(begun['operation'])}"
+        secrets = begun["metadata"]["metadata"]["fds"]
+        paths = {fd: f"{path}/websocket?secret={quote(secret)}" for fd, secret in secrets.items()}
+        return ExecSession(self._rest.socket, path, paths)
+
+    def exit_code(self, session: ExecSession) -> int:
+        """Wait for a session's end; its command's exit code, 127 if the guest has no such command.
+
+        Raises:
+            IncusError: it never began, or its end isn't known.
+        """
+        done = self._rest.ended(session.operation, math.inf)
+        code = (done.get("metadata") or {}).get("return")
+        if code is None:
+            raise IncusError(f"Incus: {done.get('err') or done.get('status')}")
+        return int(code)
+
+    def keep(self, name: str, config: Mapping[str, str]) -> None:
+        """Let an instance outlive its stop, and add to its config."""
+        body = {"ephemeral": False, "config": dict(config)}
+        self._rest.change("patch", f"instances/{name}", body)
+
+    def stop(self, name: str) -> None:
+        """Request an instance's forced stop, without waiting; no error if it is gone."""
+        with suppress(MissingError):
+            self._rest.change("put", f"instances/{name}/state", _STOP)
+
+    def delete(self, name: str, deadline_secs: float) -> None:
+        """Stop and remove an instance; no error if it is gone.
+
+        Raises:
+            IncusError: it is still there after `deadline_secs`.
+        """
+        rest = self._rest
+        end = rest.route.clock() + deadline_secs
+        while found := self.instance(name):
+            why: object = "it still exists"
+            try:
+                if found.status != "Stopped":
+                    rest.wait(rest.call("put", f"instances/{name}/state", json=_STOP), end)
+                else:
+                    rest.wait(rest.call("delete", f"instances/{name}"), end)
+            except MissingError:
+                pass
+            except IncusError as error:
+                why = error
+            if rest.route.clock() > end:
+                raise IncusError(
+                    f"guest {name} can't be removed: {why}",
+                    f"try `incus delete --force --project {self.project} {name}`",
+                )
+            time.sleep(REMOVAL_PAUSE_SECS)
+
+    def images(self) -> list[StoredImage]:
+        """The project's images."""
+        return [_image(row) for row in self._rest.get("images", recursion="1")]
+
+    def image(self, alias: str) -> StoredImage | None:
+        """The image that an alias names; None if there is no such alias."""
+        return next((found for found in self.images() if alias in found.aliases), None)
+
+    def import_image(self, metadata: Path, rootfs: Path, *, is_vm: bool) -> str:
+        """Import a split image; its fingerprint."""
+        with metadata.open("rb") as head, rootfs.open("rb") as body:
+            part = "rootfs.img" if is_vm else "rootfs"
+            form = MultipartEncoder(
+                {
+                    "metadata": (metadata.name, head, "application/octet-stream"),
+                    part: (rootfs.name, body, "application/octet-stream"),
+                }
+            )
+            answer = self._rest.call(
+                "post",
+                "images",
+                data=form,
+                headers={"Content-Type": form.content_type, "X-Incus-public": "0"},
+                timeout=(CONNECT_SECS, IMPORT_SECS),
+            )
+        done = self._rest.wait(answer, self._rest.route.clock() + IMPORT_SECS)
+        return str(done["metadata"]["fingerprint"])
+
+    def set_properties(self, fingerprint: str, properties: Mapping[str, str]) -> None:
+        """Add to an image's properties."""
+        self._rest.change("patch", f"images/{fingerprint}", {"properties": dict(properties)})
+
+    def point_alias(self, alias: str, fingerprint: str) -> None:
+        """Have an alias name an image from one moment to the next; it is created if missing.
+
+        Raises:
+            MissingError: there is no such image.
+        """
+        body = {"target": fingerprint}
+        for _ in range(ALIAS_ATTEMPTS):
+            with suppress(MissingError):
+                self._rest.change("patch", f"images/aliases/{_quoted(alias)}", body)
+                return
+            # The alias or the image was missing; another process may have made the alias since.
+            with suppress(ConflictError):
+                self._rest.call("post", "images/aliases", json={**body, "name": alias})
+                return
+        raise MissingError(f"Incus: there is no image {fingerprint}")
+
+    def delete_image(self, fingerprint: str) -> None:
+        """Remove an image; instances made from it are kept."""
+        end = self._rest.route.clock() + ANSWER_SECS
+        self._rest.wait(self._rest.call("delete", f"images/{fingerprint}"), end)
+
+    def pool_driver(self, pool: str) -> str | None:
+        """The driver of a storage pool; None if there is no such pool."""
+        found = self._rest.find(f"storage-pools/{_quoted(pool)}")
+        return str(found["driver"]) if found else None
+
+    def pool_free_bytes(self, pool: str) -> int | None:
+        """The room left in a storage pool; None if that isn't known."""
+        path = f"storage-pools/{_quoted(pool)}/resources"
+        space = (self._rest.find(path, target=self._rest.member()) or {}).get("space") or {}
+        return space["total"] - space.get("used", 0) if space.get("total") else None
+
+    def is_unpacked(self, pool: str, fingerprint: str) -> bool:
+        """Whether a pool has an image's unpacked copy, of which instances are made."""
+        path = f"storage-pools/{_quoted(pool)}/volumes/image/{fingerprint}"
+        return self._rest.find(path, target=self._rest.member()) is not None
+
+    def profile(self, name: str) -> Profile | None:
+        """A profile; None if there is none of that name."""
+        found = self._rest.find(f"profiles/{_quoted(name)}")
+        return Profile(name, found["devices"], found.get("config") or {}) if found else None
+
+    def networks(self) -> list[Network]:
+        """The host's interfaces, with those that Incus makes."""
+        rows = self._rest.get("networks", recursion="1")
+        return [Network(str(row["name"]), str(row["type"]), bool(row["managed"])) for row in rows]
+
+    def has_network(self, name: str) -> bool:
+        """Whether the host has an interface of that name to which guests can be attached."""
+        return self._rest.find(f"networks/{_quoted(name)}") is not None
+
+
+_STOP = {"action": "stop", "timeout": -1, "force": True}
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
+
+
+def _instance(row: dict[str, Any]) -> Instance:
+    is_vm = row.get("type") == "virtual-machine"
+    return Instance(str(row["name"]), str(row["status"]), is_vm, row.get("config") or {})
+
+
+def _image(row: dict[str, Any]) -> StoredImage:
+    return StoredImage(
+        fingerprint=str(row["fingerprint"]),
+        aliases=tuple(alias["name"] for alias in row.get("aliases") or ()),
+        is_vm=row.get("type") == "virtual-machine",
+        architecture=str(row.get("architecture", "")),
+        size_bytes=int(row.get("size", 0)),
+        created_at=str(row.get("created_at", "")),
+        uploaded_at=str(row.get("uploaded_at", "")),
+        properties=row.get("properties") or {},
+    )
