@@ -20,11 +20,7 @@ async def load_catalog(
     system: str | None = None,
     options: NixOptions | None = None,
 ) -> Mapping[str, Any]:
-    """The catalog of the flake's working tree, as `pikaci.<system>.catalog` says it.
-
-    Raises:
-        PikaciError: the flake can't be found or read.
-    """
+    """The catalog of the flake's working tree, as `pikaci.<system>.catalog` says it."""
     evaluator = await open_tree(state_root, flake, system, options, read_only=True)
     return (await evaluator.catalog()).values
 
@@ -37,11 +33,7 @@ async def open_tree(
     *,
     read_only: bool,
 ) -> Evaluator:
-    """The flake at a snapshot of its working tree, to be asked.
-
-    Raises:
-        PikaciError: it can't be found, or its tree can't be read.
-    """
+    """The flake at a snapshot of its working tree, to be asked."""
     from jerichoci.snapshot.snapshot import take_snapshot
 
     source = find_source(flake)

@@ -55,12 +55,7 @@ class ChangeSet:
 
 
 async def changed_between(repo: Path, base: str, head: str) -> ChangeSet:
-    """The files that `head` changed since it left `base`.
-
-    Raises:
-        UsageError: this is no repository, there is no such revision, or they share no history.
-        InfrastructureError: git failed.
-    """
+    """The files that `head` changed since it left `base`."""
     base_id, head_id = await resolve(repo, base), await resolve(repo, head)
     start = await _merge_base(repo, base_id, head_id)
     differing = await _differing(repo, "diff-tree", *_DIFF_FLAGS, start, head_id)
@@ -68,12 +63,7 @@ async def changed_between(repo: Path, base: str, head: str) -> ChangeSet:
 
 
 async def changed_since(repo: Path, rev: str) -> ChangeSet:
-    """The files that the working tree changed since its branch left `rev`.
-
-    Raises:
-        UsageError: this is no repository, there is no such revision, or they share no history.
-        InfrastructureError: git failed.
-    """
+    """The files that the working tree changed since its branch left `rev`."""
     base_id, head_id = await resolve(repo, rev), await resolve(repo, "HEAD")
     start = await _merge_base(repo, base_id, head_id)
     with tempfile.TemporaryDirectory(prefix="pikaci-index-") as scratch:
@@ -85,12 +75,7 @@ async def changed_since(repo: Path, rev: str) -> ChangeSet:
 
 
 async def resolve(repo: Path, rev: str) -> str:
-    """The id of the commit that `rev` names.
-
-    Raises:
-        UsageError: this is no repository, or there is no such revision.
-        InfrastructureError: git failed.
-    """
+    """The id of the commit that `rev` names."""
     if rev.startswith("-") or "\0" in rev or not rev.strip():
         raise UsageError(f"{rev!r} is not a revision", "name a branch, tag or commit")
     done = await _git(repo, "rev-parse", "--verify", "--quiet", f"{rev}^{{commit}}")
@@ -103,12 +88,7 @@ async def resolve(repo: Path, rev: str) -> str:
 
 
 async def file_at(repo: Path, rev: str, path: str) -> bytes | None:
-    """The content of the file `path` in the commit `rev`; None if it has no such file.
-
-    Raises:
-        UsageError: this is no repository, or there is no such revision.
-        InfrastructureError: git failed.
-    """
+    """The content of the file `path` in the commit `rev`; None if it has no such file."""
     commit = await resolve(repo, rev)
     prefix = await _git(repo, "rev-parse", "--show-prefix")
     below = os.fsdecode(prefix.stdout).removesuffix("\n")

@@ -130,49 +130,26 @@ class Evaluator:
     """The flake on disk, if it is there."""
 
     async def plan(self, target: str) -> Evaluated:
-        """The plan of `target`, without what a run stamps on it.
-
-        Raises:
-            UsageError: there is no such target, or not for that system.
-            CatalogError: the flake does not evaluate.
-            InfrastructureError: Nix can't work.
-        """
+        """The plan of `target`, without what a run stamps on it."""
         answer = await self._eval(_PLAN, target=target)
         if answer["plan"] is None:
             raise _no_plan(target, answer)
         return Evaluated(answer["plan"], answer["chosen"], answer["nix"])
 
     async def catalog(self) -> Evaluated:
-        """The catalog of the chosen system.
-
-        Raises:
-            UsageError: the flake has none for that system.
-            CatalogError: the flake does not evaluate.
-            InfrastructureError: Nix can't work.
-        """
+        """The catalog of the chosen system."""
         answer = await self._eval(_CATALOG)
         if answer["catalog"] is None:
             raise _no_system(answer["chosen"], answer["systems"])
         return Evaluated(answer["catalog"], answer["chosen"], answer["nix"])
 
     async def hosts(self) -> dict[str, Any]:
-        """The remote hosts that the flake describes, by name.
-
-        Raises:
-            CatalogError: the flake does not evaluate.
-            InfrastructureError: Nix can't work.
-        """
+        """The remote hosts that the flake describes, by name."""
         found: dict[str, Any] = (await self._eval(_HOSTS))["hosts"]
         return found
 
     async def image(self, role: str, *, built: bool) -> Evaluated:
-        """A role's image; with the derivation that it is built by, if that is asked for.
-
-        Raises:
-            UsageError: there is no such role, or not for that system.
-            CatalogError: the flake does not evaluate.
-            InfrastructureError: Nix can't work.
-        """
+        """A role's image; with the derivation that it is built by, if that is asked for."""
         answer = await self._eval(_IMAGE, role=role, built="true" if built else "false")
         if answer["image"] is None:
             raise _no_image(role, answer)

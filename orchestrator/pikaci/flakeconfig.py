@@ -25,11 +25,7 @@ HARMLESS = frozenset({"bash-prompt", "bash-prompt-prefix", "bash-prompt-suffix",
 
 
 async def with_flake_config(state_root: Path, reference: str, options: NixOptions) -> NixOptions:
-    """The options, and after them what the flake at a snapshot sets, as Nix has it for a flake.
-
-    Raises:
-        InfrastructureError: Nix or git can't work.
-    """
+    """The options, and after them what the flake at a snapshot sets, as Nix has it for a flake."""
     asked = parse_qs(urlsplit(reference).query)
     flake = f"{asked['ref'][0]}:{'/'.join([*asked.get('dir', []), 'flake.nix'])}"
     file = await (await open_repository(state_root)).git.run("cat-file", "blob", flake)

@@ -101,20 +101,12 @@ class GlobSet:
 
 
 def compile_globs(patterns: Iterable[str]) -> GlobSet:
-    """Read and check `patterns`.
-
-    Raises:
-        GlobError: one of them is no glob.
-    """
+    """Read and check `patterns`."""
     return GlobSet(tuple(map(parse_glob, patterns)))
 
 
 def parse_glob(pattern: str) -> Glob:
-    """Read and check one pattern.
-
-    Raises:
-        GlobError: a bracket, brace or escape isn't complete, or a range runs backwards.
-    """
+    """Read and check one pattern."""
     try:
         return Glob(pattern, _Parser(pattern).parse())
     except GlobError as error:

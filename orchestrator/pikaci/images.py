@@ -75,11 +75,7 @@ class WantedImage:
     print_logs: bool = False
 
     async def load(self, *, built: bool) -> tuple[RoleImage, Placement]:
-        """The role's image in the working tree's catalog, and this machine to build it on.
-
-        Raises:
-            PikaciError: there is no such role, or the flake can't be found or evaluated.
-        """
+        """The role's image in the working tree's catalog, and this machine to build it on."""
         from jerichoci.placement.local import LocalPlacement
         from pikaci.catalog import open_tree
         from pikaci.flakeconfig import with_flake_config
@@ -97,11 +93,7 @@ class WantedImage:
 
 
 async def load_image(evaluator: Evaluator, role: str, *, built: bool) -> RoleImage:
-    """A role's image in the catalog.
-
-    Raises:
-        PikaciError: there is no such role, or the flake can't be evaluated.
-    """
+    """A role's image in the catalog."""
     found = await evaluator.image(role, built=built)
     return read_image(found.values, found.system)
 
@@ -119,11 +111,7 @@ def read_image(row: Mapping[str, Any], system: str) -> RoleImage:
 
 
 def check_buildable(image: RoleImage) -> None:
-    """Refuse an image that Nix doesn't build.
-
-    Raises:
-        UsageError: its role has no package, or its system has no images.
-    """
+    """Refuse an image that Nix doesn't build."""
     if image.drv_path:
         return
     if not image.system.endswith("-linux"):
@@ -140,13 +128,7 @@ def check_buildable(image: RoleImage) -> None:
 async def build_image(
     image: RoleImage, placement: Placement, nix: NixOptions, *, print_logs: bool
 ) -> ImageFiles:
-    """Have an image in the store, kept from Nix's collector until the role's next one is built.
-
-    Raises:
-        UnbuiltImageError: a builder failed.
-        UsageError: what was built is no such image.
-        InfrastructureError: it can't be built or fetched here.
-    """
+    """Have an image in the store, kept from Nix's collector until the role's next one is built."""
     from jerichoci.nix.realise import Realiser
     from jerichoci.runtime.incus.image_files import files_in
 
@@ -179,11 +161,7 @@ async def build_image(
 
 
 async def link_image(path: Path, link: Path, options: NixOptions) -> None:
-    """Have a link to a built image that keeps it from Nix's collector.
-
-    Raises:
-        InfrastructureError: it can't be made.
-    """
+    """Have a link to a built image that keeps it from Nix's collector."""
     from jerichoci.machine import process
 
     argv = options.root_argv([str(path)], str(link))
@@ -239,12 +217,7 @@ class _Progress:
                 click.echo(f"pikaci: building for {took:.0f} s{last}", err=True)
 
     def path(self) -> str:
-        """Where the image is.
-
-        Raises:
-            UnbuiltImageError: a builder failed.
-            InfrastructureError: it isn't there for another reason.
-        """
+        """Where the image is."""
         result = self._result
         if result is None or (result.path is None and result.fault is None):
             raise InfrastructureError(f"image {self._role} was not built")

@@ -45,12 +45,7 @@ host_option = click.option(
 async def incus_place(
     host: str | None, here: Placement, nix: NixOptions
 ) -> AsyncIterator[Placement]:
-    """The host of that name, connected to while the block runs; `here` if there is no name.
-
-    Raises:
-        UsageError: no host has the name, or it can't be used as it is set up.
-        InfrastructureError: it can't be reached.
-    """
+    """The host of that name, connected to while the block runs; `here` if there is no name."""
     if host is None:
         yield here
         return

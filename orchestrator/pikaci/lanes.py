@@ -90,11 +90,7 @@ class Lanes:
 
 
 def load_lanes(path: Path, origin: str | None = None) -> Lanes:
-    """Read a lanes file; errors name it as `origin`, else by its path.
-
-    Raises:
-        CatalogError: it can't be read, or is wrong.
-    """
+    """Read a lanes file; errors name it as `origin`, else by its path."""
     origin = origin or str(path)
     try:
         text = path.read_bytes().decode()
@@ -109,11 +105,7 @@ def load_lanes(path: Path, origin: str | None = None) -> Lanes:
 
 
 def parse_lanes(text: str, origin: str) -> Lanes:
-    """Read the text of a lanes file; errors name it as `origin`.
-
-    Raises:
-        CatalogError: it is wrong.
-    """
+    """Read the text of a lanes file; errors name it as `origin`."""
     top = _Table(_parse_toml(text, origin), origin)
     _check_version(top)
     top.check_keys(_TOP_KEYS)

@@ -29,11 +29,7 @@ class SourceTree:
 
 
 def find_source(flake: str | None) -> SourceTree:
-    """The tree of the flake at `flake` (a directory; by default the one around the cwd).
-
-    Raises:
-        UsageError: there is no flake.nix there or above.
-    """
+    """The tree of the flake at `flake` (a directory; by default the one around the cwd)."""
     start = Path(flake or ".")
     if flake and "#" in flake:
         raise UsageError(
@@ -75,9 +71,6 @@ def state_layout(state_root: str | None, source: SourceTree | None, name: str = 
     """The state root: as given, else under XDG_STATE_HOME by the repository's name and path.
 
     `name` replaces the source where a run's source is no directory of the user's.
-
-    Raises:
-        UsageError: neither is known, or its name is no text.
     """
     if state_root:
         return StateLayout(_named(Path(state_root).absolute()))
@@ -99,11 +92,7 @@ def state_option(state: StateLayout) -> str:
 
 
 def state_home() -> Path:
-    """The directory of the state roots that nobody names.
-
-    Raises:
-        UsageError: neither XDG_STATE_HOME nor a home directory says where.
-    """
+    """The directory of the state roots that nobody names."""
     # The XDG specification has relative paths ignored.
     home = os.environ.get("XDG_STATE_HOME", "")
     if home.startswith("/"):

@@ -156,11 +156,7 @@ def target_argument(command: Decorated) -> Decorated:
 
 
 def open_state(state_root: str | None, flake: str | None = None) -> StateLayout:
-    """The state root that a command means.
-
-    Raises:
-        UsageError: none is known.
-    """
+    """The state root that a command means."""
     from jerichoci.errors import UsageError
     from pikaci.location import find_source, state_layout
 
@@ -175,11 +171,7 @@ def open_state(state_root: str | None, flake: str | None = None) -> StateLayout:
 
 
 def open_store(state_root: str | None, flake: str | None = None) -> RunStore:
-    """The runs of the state root that a command means.
-
-    Raises:
-        UsageError: none is known.
-    """
+    """The runs of the state root that a command means."""
     from jerichoci.record.store import RunStore
 
     return RunStore(open_state(state_root, flake).root)

@@ -101,11 +101,6 @@ async def select_change(
     """What the change from `base` to `head` selects, by the lanes file at `head`.
 
     The lanes are those of the head because a branch may change its own lanes.
-
-    Raises:
-        CatalogError: there is no lanes file at `head`, or it is wrong.
-        UsageError: there is no such revision.
-        InfrastructureError: git failed.
     """
     from pikaci.changes import changed_between
 
@@ -116,13 +111,7 @@ async def select_change(
 
 
 async def lanes_at(repo: Path, rev: str, lanes_path: str = LANES_PATH) -> Lanes:
-    """The lanes file of a commit.
-
-    Raises:
-        CatalogError: the commit has no lanes file, or it is wrong.
-        UsageError: there is no such revision.
-        InfrastructureError: git failed.
-    """
+    """The lanes file of a commit."""
     from pikaci.changes import file_at
 
     content = await file_at(repo, rev, lanes_path)

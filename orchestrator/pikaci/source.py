@@ -99,11 +99,7 @@ class FetchedSource:
 
 
 def parse_source(text: str) -> SourceSpec:
-    """Read `git+URL?rev=REV`, perhaps with `&ref=REF`.
-
-    Raises:
-        UsageError: it is anything else.
-    """
+    """Read `git+URL?rev=REV`, perhaps with `&ref=REF`."""
     if not text.startswith("git+"):
         _refuse(text, "does not start with `git+`")
     if not text.isprintable() or " " in text or "#" in text:
@@ -126,12 +122,7 @@ def parse_source(text: str) -> SourceSpec:
 
 
 async def fetch_source(spec: SourceSpec, into: Path) -> FetchedSource:
-    """Fetch a source; what plain git fetches is put below `into`, made if it isn't there.
-
-    Raises:
-        UsageError: the repository has no such commit, or the commit has submodules.
-        InfrastructureError: it can't be reached, or the tool failed.
-    """
+    """Fetch a source; what plain git fetches is put below `into`, made if it isn't there."""
     env = await _quiet_environment()
     work = _private_directory(into, f"source-{spec.rev[:12]}-")
     try:

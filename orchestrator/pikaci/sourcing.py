@@ -55,11 +55,7 @@ class Planned:
 
 
 async def make_plan(wanted: Wanted, options: NixOptions) -> Planned:
-    """Take a snapshot of the source, evaluate the target's plan there, derive the jobs' tree.
-
-    Raises:
-        PikaciError: one of it can't be had.
-    """
+    """Take a snapshot of the source, evaluate the target's plan there, derive the jobs' tree."""
     from jerichoci.snapshot.snapshot import take_snapshot
     from jerichoci.state.ids import check_id
 
@@ -161,11 +157,7 @@ def print_notes(notes: Iterable[str]) -> None:
 
 
 def check_lanes(tree: SourceTree) -> None:
-    """Read the lanes file as well as Nix does: Nix's message has neither line nor column.
-
-    Raises:
-        CatalogError: it is wrong.
-    """
+    """Read the lanes file as well as Nix does: Nix's message has neither line nor column."""
     if tree.lanes_file.is_file():
         from pikaci.lanes import load_lanes
 

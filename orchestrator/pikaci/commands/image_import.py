@@ -42,11 +42,7 @@ class Given:
     prune: bool
 
     def check(self, role: str | None) -> None:
-        """Refuse what contradicts itself.
-
-        Raises:
-            UsageError: it does.
-        """
+        """Refuse what contradicts itself."""
         from jerichoci.errors import UsageError
         from jerichoci.runtime.incus.image import check_alias
 
@@ -68,11 +64,7 @@ class Given:
         return self.directory is not None or self.rootfs is not None
 
     def files(self, instance_type: str | None) -> ImageFiles:
-        """The files, looked at.
-
-        Raises:
-            UsageError: they aren't there, are damaged, or are for another kind of guest.
-        """
+        """The files, looked at."""
         from jerichoci.runtime.incus.image_files import files_in, open_image
 
         if self.metadata and self.rootfs:
@@ -197,12 +189,7 @@ def _some_state(wanted: WantedImage) -> Iterator[Path]:
 
 
 async def open_incus(placement: Placement) -> Incus:
-    """A placement's Incus, with its project.
-
-    Raises:
-        UsageError: it doesn't let us in, or has no such project.
-        UnreachableError: nobody answers.
-    """
+    """A placement's Incus, with its project."""
     from jerichoci.runtime.incus.check import check_project, where_of
     from jerichoci.runtime.incus.thread import in_thread
 

@@ -126,11 +126,7 @@ async def _recorded(store: RunStore, record: RunRecord, plan: Plan, nix: NixOpti
 async def _check_derivations(
     store: RunStore, record: RunRecord, plan: Plan, nix: NixOptions
 ) -> None:
-    """Have the plan's derivations in the store: those that were collected are evaluated again.
-
-    Raises:
-        RecordError: the recorded commit no longer gives them.
-    """
+    """Have the plan's derivations in the store: those that were collected are evaluated again."""
     from jerichoci.errors import RecordError
     from jerichoci.plan.plan import NixBuild, parse_plan
     from jerichoci.snapshot.repository import open_repository

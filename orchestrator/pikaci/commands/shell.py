@@ -103,11 +103,7 @@ def _inputs(outputs: Sequence[PreparedOutput], host: str) -> dict[str, Path]:
 
 
 def _attempt(record: RunRecord, job_id: str, number: int | None) -> AttemptRecord:
-    """The attempt that is meant.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """The attempt that is meant."""
     from jerichoci.errors import UsageError
 
     tries = [row for job in record.jobs if job.id == job_id for row in job.attempts]

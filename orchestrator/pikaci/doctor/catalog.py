@@ -33,11 +33,7 @@ class Wanted:
         return any(image.instance_type == "virtual-machine" for image in self.images)
 
     async def hosts(self) -> dict[str, HostConfig]:
-        """The hosts that the catalog describes.
-
-        Raises:
-            PikaciError: it can't be evaluated.
-        """
+        """The hosts that the catalog describes."""
         from jerichoci.plan.hosts import HostConfig, known_part
 
         found = await self.evaluator.hosts() if self.evaluator else {}

@@ -42,11 +42,7 @@ class Clock:
 
 
 async def known_hosts(wanted: Wanted, names: Sequence[str]) -> list[RemoteHost]:
-    """The hosts of the user's file and the catalog that have these names, as runs know them.
-
-    Raises:
-        UsageError: one isn't known, or the file or the catalog is wrong.
-    """
+    """The hosts of the user's file and the catalog that have these names, as runs know them."""
     from jerichoci.plan.hosts import fitting, known_hosts_of_run, load_hosts
 
     known = known_hosts_of_run(await wanted.hosts(), load_hosts())

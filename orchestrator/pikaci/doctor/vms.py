@@ -16,11 +16,7 @@ OLDEST_MACOS = 14
 
 
 async def vm_findings(placement: Placement) -> list[Finding]:
-    """Whether jobs can run in macOS VMs; nothing, where the machine is no Mac for it.
-
-    Raises:
-        HostUnavailableError: the host was lost.
-    """
+    """Whether jobs can run in macOS VMs; nothing, where the machine is no Mac for it."""
     from jerichoci.errors import HostUnavailableError, PikaciError, UsageError
     from jerichoci.machine.slots import MACOS_VMS
     from jerichoci.runtime.tart.check import is_mac, known_vms

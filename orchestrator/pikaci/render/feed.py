@@ -52,11 +52,7 @@ class Feed:
         self._thread.start()
 
     def emit(self, event: EventBase) -> None:
-        """Let the view show an event.
-
-        Raises:
-            InfrastructureError: too many wait already.
-        """
+        """Let the view show an event."""
         self._put(lambda view: view.emit(event))
 
     def stopping(self) -> None:

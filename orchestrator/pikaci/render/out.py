@@ -27,20 +27,12 @@ class Out:
         self._fd = os.dup(stream.fileno())
 
     def write(self, text: str) -> int:
-        """Write all of a text; what its encoding lacks is escaped.
-
-        Raises:
-            OSError: there is no reader any more.
-        """
+        """Write all of a text; what its encoding lacks is escaped."""
         self.write_bytes(text.encode(self.encoding, "backslashreplace"))
         return len(text)
 
     def write_bytes(self, data: bytes) -> None:
-        """Write all bytes, however long the reader takes.
-
-        Raises:
-            OSError: there is no reader any more.
-        """
+        """Write all bytes, however long the reader takes."""
         rest = memoryview(data)
         while rest:
             count = self._write(rest[:PIECE_BYTES])
