@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.nix.command import NixOptions
 from pikaci.evaluation import Evaluator
 from pikaci.flake_files import FlakeFiles
 from pikaci.location import find_source, state_layout
@@ -13,35 +12,25 @@ from pikaci.sourcing import check_lanes, flake_reference, print_notes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pikaci.location import FlakeOptions
 
-async def load_catalog(
-    state_root: str | None,
-    flake: str | None,
-    system: str | None = None,
-    options: NixOptions | None = None,
-) -> Mapping[str, Any]:
+
+async def load_catalog(flake: FlakeOptions) -> Mapping[str, Any]:
     """The catalog of the flake's working tree, as `pikaci.<system>.catalog` says it."""
-    evaluator = await open_tree(state_root, flake, system, options, read_only=True)
+    evaluator = await open_tree(flake, read_only=True)
     return (await evaluator.catalog()).values
 
 
-async def open_tree(
-    state_root: str | None,
-    flake: str | None,
-    system: str | None,
-    options: NixOptions | None,
-    *,
-    read_only: bool,
-) -> Evaluator:
+async def open_tree(flake: FlakeOptions, *, read_only: bool) -> Evaluator:
     """The flake at a snapshot of its working tree, to be asked."""
     from jerichoci.snapshot.snapshot import take_snapshot
 
-    source = find_source(flake)
+    source = find_source(flake.directory)
     check_lanes(source)
-    state = state_layout(state_root, source)
+    state = state_layout(flake.state_root, source)
     state.make()
     snapshot = await take_snapshot(state.root, source.root)
     print_notes(snapshot.notes)
     reference = flake_reference(state, snapshot.tree, snapshot.commit, source.flake_dir)
     files = FlakeFiles(source, snapshot, state.root)
-    return Evaluator(state, reference, options or NixOptions(), system, read_only, files)
+    return Evaluator(state, reference, flake.nix, flake.system, read_only, files)

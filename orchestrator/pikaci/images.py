@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jerichoci.placement import Placement
     from jerichoci.runtime.incus.image_files import ImageFiles
     from pikaci.evaluation import Evaluator
+    from pikaci.location import FlakeOptions
 
 BUILD_SECS = 24 * 3600
 """An image of a whole system, on a machine that has nothing of it yet."""
@@ -68,11 +69,8 @@ class WantedImage:
     """What the command line asks for: a role of a flake, for a system, and how Nix is to work."""
 
     role: str
-    flake: str | None
-    system: str | None
-    state_root: str | None
-    nix: NixOptions
-    print_logs: bool = False
+    flake: FlakeOptions
+    print_logs: bool
 
     async def load(self, *, built: bool) -> tuple[RoleImage, Placement]:
         """The role's image in the working tree's catalog, and this machine to build it on."""
@@ -81,15 +79,13 @@ class WantedImage:
         from pikaci.flakeconfig import with_flake_config
 
         check_id(self.role, "role")
-        evaluator = await open_tree(
-            self.state_root, self.flake, self.system, self.nix, read_only=not built
-        )
+        evaluator = await open_tree(self.flake, read_only=not built)
         image = await load_image(evaluator, self.role, built=built)
         root = evaluator.state.root
         if built:
-            options = await with_flake_config(root, evaluator.reference, self.nix)
+            options = await with_flake_config(root, evaluator.reference, self.flake.nix)
             image = replace(image, settings=options.settings)
-        return image, LocalPlacement(root, self.nix)
+        return image, LocalPlacement(root, self.flake.nix)
 
 
 async def load_image(evaluator: Evaluator, role: str, *, built: bool) -> RoleImage:

@@ -8,29 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from jerichoci.errors import UsageError
+from pikaci.completion import complete_host
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from click.shell_completion import CompletionItem
-
     from jerichoci.nix.command import NixOptions
     from jerichoci.placement import Placement
-
-
-def complete_host(
-    _context: click.Context, _param: click.Parameter, text: str
-) -> list[CompletionItem]:
-    """Hosts of the hosts file that begin with what was typed."""
-    from click.shell_completion import CompletionItem
-
-    from jerichoci.plan.hosts import load_hosts
-
-    try:
-        names = sorted(load_hosts().hosts)
-    except UsageError:
-        return []
-    return [CompletionItem(name) for name in names if name.startswith(text)]
 
 
 host_option = click.option(

@@ -6,13 +6,31 @@ import hashlib
 import os
 import re
 import shlex
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError, UsageError
 from jerichoci.state.layout import StateLayout
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jerichoci.nix.command import NixOptions
+    from jerichoci.record.store import RunStore
+
 LANES_FILE = Path("ci/forge-lanes.toml")
+
+
+@dataclass(frozen=True)
+class FlakeOptions:
+    """The flake of a command line, the system it asks for, and how Nix evaluates it."""
+
+    directory: str | None
+    system: str | None
+    state_root: str | None
+    nix: NixOptions
 
 
 @dataclass(frozen=True)
@@ -120,3 +138,40 @@ def slug(identity: str) -> str:
     """A directory name for a repository: its base name, and 8 hex digits of where it is."""
     base = re.sub(r"[^A-Za-z0-9_-]", "-", identity.rstrip("/").rpartition("/")[2]) or "root"
     return f"{base}-{hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]}"
+
+
+def open_state(state_root: str | None, flake: str | None = None) -> StateLayout:
+    """The state root that a command means."""
+    if state_root:
+        return state_layout(state_root, None)
+    try:
+        source = find_source(flake)
+    except UsageError as error:
+        hint = f"{error.hint}, or name the directory of the records with --state-root"
+        raise UsageError(error.message, hint) from None
+    return state_layout(None, source)
+
+
+@contextmanager
+def some_state(state_root: str | None, flake: str | None) -> Iterator[StateLayout]:
+    """The state root that a command means; outside a flake, a temporary one."""
+    from tempfile import TemporaryDirectory
+
+    try:
+        state = open_state(state_root, flake)
+    except UsageError:
+        if flake or state_root:
+            raise
+        home = state_home()
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix="temporary-", dir=home) as made:
+            yield StateLayout(Path(made))
+    else:
+        yield state
+
+
+def open_store(state_root: str | None, flake: str | None = None) -> RunStore:
+    """The runs of the state root that a command means."""
+    from jerichoci.record.store import RunStore
+
+    return RunStore(open_state(state_root, flake).root)

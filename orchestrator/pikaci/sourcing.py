@@ -20,27 +20,25 @@ from pikaci.location import SourceTree, find_source, state_layout
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-    from jerichoci.nix.command import NixOptions
     from jerichoci.plan.plan import Plan
     from jerichoci.record.request import Source
     from jerichoci.snapshot.snapshot import Snapshot
     from jerichoci.state.layout import StateLayout
     from pikaci.evaluation import Evaluated
+    from pikaci.location import FlakeOptions
 
 ENGINE = "jerichoci.run.engine"
 """Imported while git and Nix work: the models cost a tenth of a second."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the command line asks for."""
+class PlanRequest:
+    """A target of a flake, or of a commit that is fetched; only looked at, or to be run."""
 
     target: str
-    flake: str | None = None
-    source: str | None = None
-    system: str | None = None
-    state_root: str | None = None
-    read_only: bool = False
+    flake: FlakeOptions
+    source: str | None
+    read_only: bool
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Planned:
     nix_version: str
 
 
-async def make_plan(wanted: Wanted, options: NixOptions) -> Planned:
+async def make_plan(wanted: PlanRequest) -> Planned:
     """Take a snapshot of the source, evaluate the target's plan there, derive the jobs' tree."""
     from jerichoci.snapshot.snapshot import take_snapshot
     from jerichoci.state.ids import check_id
@@ -67,7 +65,9 @@ async def make_plan(wanted: Wanted, options: NixOptions) -> Planned:
     print_notes(snapshot.notes)
     reference = flake_reference(state, snapshot.tree, snapshot.commit, tree.flake_dir)
     files = None if rev else FlakeFiles(tree, snapshot, state.root)
-    evaluator = Evaluator(state, reference, options, wanted.system, wanted.read_only, files)
+    evaluator = Evaluator(
+        state, reference, wanted.flake.nix, wanted.flake.system, wanted.read_only, files
+    )
     try:
         evaluated = await _meanwhile(evaluator.plan(wanted.target), lambda: _get_ready(tree))
     except CatalogError as error:
@@ -101,21 +101,22 @@ def _get_ready(tree: SourceTree) -> None:
     import_module(ENGINE)
 
 
-async def _locate(wanted: Wanted) -> tuple[SourceTree, StateLayout, str | None]:
+async def _locate(wanted: PlanRequest) -> tuple[SourceTree, StateLayout, str | None]:
+    flake = wanted.flake
     if wanted.source is None:
-        tree = find_source(wanted.flake)
-        state = state_layout(wanted.state_root, tree)
+        tree = find_source(flake.directory)
+        state = state_layout(flake.state_root, tree)
         state.make()
         return tree, state, None
     from pikaci.source import fetch_source, parse_source
 
     spec = parse_source(wanted.source)
-    state = state_layout(wanted.state_root, None, name=spec.url)
+    state = state_layout(flake.state_root, None, name=spec.url)
     state.make()
     fetched = await fetch_source(spec, state.root / "sources")
     click.echo(f"pikaci: source {spec.rev[:12]} fetched by {fetched.by}", err=True)
     top = fetched.path.resolve()
-    tree = find_source(str(top / (wanted.flake or "")))
+    tree = find_source(str(top / (flake.directory or "")))
     flake_dir = os.path.relpath(tree.root / tree.flake_dir, top)
     return SourceTree(top, "" if flake_dir == "." else flake_dir), state, spec.rev
 

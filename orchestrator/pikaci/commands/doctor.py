@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pikaci import options
-from pikaci.incus_place import complete_host
+from pikaci.completion import complete_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,8 +46,6 @@ def command(
     With --host, check what a remote host has for jobs: whether it lets us in, its work directory,
     programs, isolation, Nix, Incus, capacity and clock. Without it, no host is connected to.
     """
-    import json
-
     from jerichoci.errors import EXIT_INFRASTRUCTURE
 
     with _some_state(state_root, flake) as (state, unusable):
@@ -59,8 +57,7 @@ def command(
         findings = asyncio.run(examining)
     if as_json:
         rows = [vars(finding) for finding in findings]
-        values = {"schema_version": SCHEMA_VERSION, "findings": rows}
-        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        options.print_json({"schema_version": SCHEMA_VERSION, "findings": rows})
     else:
         _print(findings)
     is_bad = any(finding.status == "bad" for finding in findings)
@@ -83,24 +80,13 @@ def _print(findings: Sequence[Finding]) -> None:
 def _some_state(
     state_root: str | None, flake: str | None
 ) -> Iterator[tuple[StateLayout, Finding | None]]:
-    """The state root that is meant, or one that goes again, and why it isn't the one meant.
-
-    Outside a flake none is meant.
-    """
-    from jerichoci.errors import PikaciError, UsageError
+    """The state root that is meant, or a temporary one and why it isn't the one meant."""
+    from jerichoci.errors import PikaciError
     from jerichoci.state.layout import StateLayout
     from pikaci.doctor.finding import trouble
-    from pikaci.location import state_home
+    from pikaci.location import some_state
 
-    unusable = where = None
-    try:
-        state = options.open_state(state_root, flake)
-    except UsageError:
-        if flake or state_root:
-            raise
-        where = state_home()
-        where.mkdir(mode=0o700, parents=True, exist_ok=True)
-    else:
+    with some_state(state_root, flake) as state:
         try:
             state.make()
         except PikaciError as error:
@@ -108,7 +94,7 @@ def _some_state(
         else:
             yield state, None
             return
-    with tempfile.TemporaryDirectory(prefix="doctor-", dir=where) as made:
+    with tempfile.TemporaryDirectory(prefix="doctor-") as made:
         state = StateLayout(Path(made))
         state.make()
         yield state, unusable

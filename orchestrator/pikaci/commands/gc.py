@@ -38,9 +38,10 @@ def command(
     """
     from jerichoci.cleanup.gc import collect_garbage
     from jerichoci.cleanup.remote import check_hosts, collect_hosts
+    from pikaci.location import open_state
     from pikaci.tidied import print_collected, print_reaped
 
-    state = options.open_state(state_root, flake)
+    state = open_state(state_root, flake)
     state.make()
     if not no_hosts:
         check_hosts(state, hosts)

@@ -9,26 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from pikaci import options
+from pikaci.completion import complete_role
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from pikaci.images import RoleImage, WantedImage
-
-
-def complete_role(ctx: click.Context, _param: click.Parameter, text: str) -> list[CompletionItem]:
-    """Roles of the catalog that begin with what was typed."""
-    from click.shell_completion import CompletionItem
-
-    from jerichoci.errors import PikaciError
-    from pikaci.catalog import load_catalog
-
-    try:
-        catalog = asyncio.run(load_catalog(ctx.params.get("state_root"), ctx.params.get("flake")))
-    except PikaciError:
-        return []
-    rows = [CompletionItem(image["role"], help=image["alias"]) for image in catalog["images"]]
-    return [row for row in rows if str(row.value).startswith(text)]
+    from pikaci.location import FlakeOptions
 
 
 print_logs_option = click.option(
@@ -46,38 +31,22 @@ print_logs_option = click.option(
 )
 @options.json_output
 @print_logs_option
-@options.flake
-@options.system
-@options.state_root
-@options.nix_flags
+@options.flake_options
 def command(
-    role: str,
-    output: Path | None,
-    flake: str | None,
-    system: str | None,
-    state_root: str | None,
-    override_inputs: tuple[tuple[str, str], ...],
-    settings: tuple[tuple[str, str], ...],
-    *,
-    as_json: bool,
-    print_logs: bool,
-    offline: bool,
-    show_trace: bool,
+    role: str, output: Path | None, flake: FlakeOptions, *, as_json: bool, print_logs: bool
 ) -> None:
     """Build the image of ROLE with Nix, and print the directory that it is in.
 
     There are metadata.tar.xz, and rootfs.squashfs for containers or disk.qcow2 for virtual
     machines. It stays in the store until the role's next image is built.
     """
-    import json
-
     from pikaci.images import WantedImage
 
-    nix = options.nix_options(override_inputs, settings, offline, show_trace)
-    wanted = WantedImage(role, flake, system, state_root, nix, print_logs)
-    image, path = asyncio.run(_build(wanted, output))
-    values = {**image.as_dict(), "directory": str(path)}
-    click.echo(json.dumps(values, indent=2, ensure_ascii=False) if as_json else str(path))
+    image, path = asyncio.run(_build(WantedImage(role, flake, print_logs), output))
+    if as_json:
+        options.print_json({**image.as_dict(), "directory": str(path)})
+    else:
+        click.echo(str(path))
 
 
 async def _build(wanted: WantedImage, output: Path | None) -> tuple[RoleImage, Path]:
@@ -85,9 +54,9 @@ async def _build(wanted: WantedImage, output: Path | None) -> tuple[RoleImage, P
 
     image, placement = await wanted.load(built=True)
     check_buildable(image)
-    path = (
-        await build_image(image, placement, wanted.nix, print_logs=wanted.print_logs)
-    ).metadata.parent
+    nix = wanted.flake.nix
+    files = await build_image(image, placement, nix, print_logs=wanted.print_logs)
+    path = files.metadata.parent
     if output:
-        await link_image(path, output, wanted.nix)
+        await link_image(path, output, nix)
     return image, path

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,18 +10,18 @@ from typing import TYPE_CHECKING
 import click
 
 from pikaci import options
-from pikaci.commands.image_build import complete_role, print_logs_option
+from pikaci.commands.image_build import print_logs_option
+from pikaci.completion import complete_role
 from pikaci.incus_place import host_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from jerichoci.placement import Placement
     from jerichoci.runtime.incus.api import StoredImage
     from jerichoci.runtime.incus.client import Incus
     from jerichoci.runtime.incus.image import Imported
     from jerichoci.runtime.incus.image_files import ImageFiles
     from pikaci.images import RoleImage, WantedImage
+    from pikaci.location import FlakeOptions
 
 LOCK = "image-import"
 LOCK_WAIT_SECS = 3600.0
@@ -96,10 +94,7 @@ class Given:
 )
 @host_option
 @print_logs_option
-@options.flake
-@options.system
-@options.state_root
-@options.nix_flags
+@options.flake_options
 def command(
     role: str | None,
     directory: Path | None,
@@ -107,16 +102,10 @@ def command(
     rootfs: Path | None,
     alias: str | None,
     host: str | None,
-    flake: str | None,
-    system: str | None,
-    state_root: str | None,
-    override_inputs: tuple[tuple[str, str], ...],
-    settings: tuple[tuple[str, str], ...],
+    flake: FlakeOptions,
     *,
     prune: bool,
     print_logs: bool,
-    offline: bool,
-    show_trace: bool,
 ) -> None:
     """Have Incus's alias of ROLE name the role's image, and print the image's fingerprint.
 
@@ -133,24 +122,27 @@ def command(
     """
     from pikaci.images import WantedImage
 
-    nix = options.nix_options(override_inputs, settings, offline, show_trace)
     given = Given(directory, metadata, rootfs, alias, prune)
     given.check(role)
-    wanted = WantedImage(role or "", flake, system, state_root, nix, print_logs)
+    wanted = WantedImage(role or "", flake, print_logs)
     click.echo(asyncio.run(_import(wanted, given, host)).fingerprint)
 
 
 async def _import(wanted: WantedImage, given: Given, host: str | None) -> Imported:
     from pikaci.incus_place import incus_place
+    from pikaci.location import some_state
 
-    if wanted.role and not (given.alias and given.has_files and _is_outside(wanted.flake)):
+    flake = wanted.flake
+    if wanted.role and not (given.alias and given.has_files and _is_outside(flake.directory)):
         image, here = await wanted.load(built=not given.has_files)
-        async with incus_place(host, here, wanted.nix) as placement:
+        async with incus_place(host, here, flake.nix) as placement:
             return await _import_role(wanted, given, image, here, placement)
     from jerichoci.placement.local import LocalPlacement
 
-    with _some_state(wanted) as root:
-        async with incus_place(host, LocalPlacement(root, wanted.nix), wanted.nix) as placement:
+    with some_state(flake.state_root, flake.directory) as state:
+        state.make()
+        here = LocalPlacement(state.root, flake.nix)
+        async with incus_place(host, here, flake.nix) as placement:
             incus = await open_incus(placement)
             return await _send(given, given.alias or "", given.files(None), placement, incus)
 
@@ -166,26 +158,6 @@ def _is_outside(flake: str | None) -> bool:
     except UsageError:
         return True
     return False
-
-
-@contextmanager
-def _some_state(wanted: WantedImage) -> Iterator[Path]:
-    """The state root that is meant; outside a flake one that goes again."""
-    from jerichoci.errors import UsageError
-    from pikaci.location import state_home
-
-    try:
-        state = options.open_state(wanted.state_root, wanted.flake)
-    except UsageError:
-        if wanted.flake:
-            raise
-        home = state_home()
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="image-", dir=home) as made:
-            yield Path(made)
-    else:
-        state.make()
-        yield state.root
 
 
 async def open_incus(placement: Placement) -> Incus:
@@ -215,7 +187,7 @@ async def _import_role(
         done = await in_thread(take_image, incus, alias, image.drv_path)
         if done:
             return await _end(given, done, incus)
-    files = await build_image(image, here, wanted.nix, print_logs=wanted.print_logs)
+    files = await build_image(image, here, wanted.flake.nix, print_logs=wanted.print_logs)
     return await _send(given, alias, files, placement, incus, image.drv_path)
 
 

@@ -14,11 +14,11 @@ from pikaci.incus_place import host_option
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from jerichoci.nix.command import NixOptions
     from jerichoci.runtime.incus.api import StoredImage
     from jerichoci.runtime.incus.client import Incus
     from pikaci.evaluation import Evaluator
     from pikaci.images import RoleImage
+    from pikaci.location import FlakeOptions
 
 MIB = 2**20
 
@@ -63,50 +63,23 @@ class Row:
 )
 @host_option
 @options.json_output
-@options.flake
-@options.system
-@options.state_root
-@options.nix_flags
-def command(
-    host: str | None,
-    flake: str | None,
-    system: str | None,
-    state_root: str | None,
-    override_inputs: tuple[tuple[str, str], ...],
-    settings: tuple[tuple[str, str], ...],
-    *,
-    check: bool,
-    as_json: bool,
-    offline: bool,
-    show_trace: bool,
-) -> None:
+@options.flake_options
+def command(host: str | None, flake: FlakeOptions, *, check: bool, as_json: bool) -> None:
     """List the images of the catalog's roles, and what else there is in pikaci's Incus project.
 
     CURRENT is whether an image is what the flake would build now; --check finds that out.
     Hosts whose `--json` has the same drv_path or content have the same image.
     """
-    import json
-
-    nix = options.nix_options(override_inputs, settings, offline, show_trace)
-    rows = asyncio.run(_list(host, flake, system, state_root, nix, check=check))
+    rows = asyncio.run(_list(host, flake, check=check))
     if as_json:
-        values = [row.as_dict() for row in rows]
-        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        options.print_json([row.as_dict() for row in rows])
     elif rows:
         click.echo(as_table(rows))
     else:
         click.echo("no images yet; `pikaci image import` brings one to Incus", err=True)
 
 
-async def _list(
-    host: str | None,
-    flake: str | None,
-    system: str | None,
-    state_root: str | None,
-    nix: NixOptions,
-    *,
-    check: bool,
-) -> list[Row]:
+async def _list(host: str | None, flake: FlakeOptions, *, check: bool) -> list[Row]:
     from jerichoci.errors import UsageError
     from jerichoci.placement.local import LocalPlacement
     from jerichoci.runtime.incus.thread import in_thread
@@ -118,19 +91,19 @@ async def _list(
 
     evaluator: Evaluator | None = None
     try:
-        find_source(flake)
+        find_source(flake.directory)
     except UsageError:
-        if flake or check:
+        if flake.directory or check:
             raise
     else:
-        evaluator = await open_tree(state_root, flake, system, nix, read_only=True)
+        evaluator = await open_tree(flake, read_only=True)
     roles: list[RoleImage] = []
     if evaluator:
         catalog = await evaluator.catalog()
         roles = [read_image(row, catalog.system) for row in catalog.values["images"]]
     # Outside a flake there is no state root, and nothing is asked of it.
-    here = LocalPlacement(evaluator.state.root if evaluator else state_home(), nix)
-    async with incus_place(host, here, nix) as placement:
+    here = LocalPlacement(evaluator.state.root if evaluator else state_home(), flake.nix)
+    async with incus_place(host, here, flake.nix) as placement:
         incus: Incus = await open_incus(placement)
         images: list[StoredImage] = await in_thread(incus.images)
     drvs = await _drvs(evaluator, roles) if evaluator and check else {}

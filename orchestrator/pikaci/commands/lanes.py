@@ -12,8 +12,6 @@ from pikaci import options
 @options.flake
 def command(flake: str | None, *, as_json: bool) -> None:
     """List the lanes of ci/forge-lanes.toml: what the forge runs, when, and after which changes."""
-    import json
-
     from jerichoci.errors import CatalogError
     from pikaci.lanes import load_lanes
     from pikaci.location import find_source
@@ -24,8 +22,7 @@ def command(flake: str | None, *, as_json: bool) -> None:
         raise CatalogError(f"there is no {source.lanes_file}", "lanes are optional; write one")
     lanes = load_lanes(source.lanes_file, str(source.lanes_file.relative_to(source.root)))
     if as_json:
-        rows = [lane.as_dict() for lane in lanes.lanes]
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        options.print_json([lane.as_dict() for lane in lanes.lanes])
         return
     cells = [
         (

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from pikaci import options
+
+if TYPE_CHECKING:
+    from jerichoci.record.store import RunStore
 
 
 @click.command("list")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N")
 @options.json_output
-@options.flake
-@options.state_root
-def command(flake: str | None, state_root: str | None, limit: int, *, as_json: bool) -> None:
+@options.records
+def command(store: RunStore, limit: int, *, as_json: bool) -> None:
     """List the newest runs. A run that can't be read is listed as such."""
-    import json
-
     from pikaci.render.words import between
     from pikaci.table import table
 
-    runs = options.open_store(state_root, flake).list_runs(limit)
+    runs = store.list_runs(limit)
     if as_json:
-        click.echo(json.dumps([run.as_dict() for run in runs], indent=2, ensure_ascii=False))
+        options.print_json([run.as_dict() for run in runs])
         return
     if not runs:
         click.echo("no runs yet; start one with `pikaci run TARGET`", err=True)

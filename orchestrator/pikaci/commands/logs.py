@@ -11,6 +11,7 @@ import click
 from jerichoci.state.line_splitter import LineSplitter
 from jerichoci.state.log_file import read_log
 from pikaci import options
+from pikaci.completion import complete_job
 from pikaci.screen import has_colours, shown
 
 if TYPE_CHECKING:
@@ -24,13 +25,12 @@ CHUNK_BYTES = 4 * 1024 * 1024
 
 
 @click.command("logs")
-@options.run_argument
 @click.option(
     "--job",
     "job",
     metavar="ID",
     help="Only this job.  [default: all]",
-    shell_complete=options.complete_job,
+    shell_complete=complete_job,
 )
 @click.option(
     "--kind",
@@ -41,28 +41,22 @@ CHUNK_BYTES = 4 * 1024 * 1024
 )
 @click.option("--follow", "-f", is_flag=True, help="Go on until the run is over.")
 @click.option("--metadata-json", is_flag=True, help="Print where the logs are and their sizes.")
-@options.flake
-@options.state_root
+@options.run_records
 def command(
-    run: str,
+    store: RunStore,
+    run_id: str,
     job: str | None,
     kind: str,
-    flake: str | None,
-    state_root: str | None,
     *,
     follow: bool,
     metadata_json: bool,
 ) -> None:
     """Print the logs of RUN's jobs. RUN is an id, the beginning of one, or `latest`."""
-    import json
-
     from jerichoci.status import LogKind
 
-    store = options.open_store(state_root, flake)
-    run_id = store.resolve(run)
     if metadata_json:
         rows = [{**vars(row), "path": str(row.path)} for row in store.load_logs_metadata(run_id)]
-        click.echo(json.dumps(rows, indent=2))
+        options.print_json(rows)
         return
     jobs = _jobs(store, run_id, job)
     kinds = [LogKind.HOST, LogKind.GUEST] if kind == "both" else [LogKind(kind)]

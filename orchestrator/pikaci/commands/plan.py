@@ -11,6 +11,7 @@ from pikaci import options
 
 if TYPE_CHECKING:
     from jerichoci.plan.plan import Plan
+    from pikaci.location import FlakeOptions
 
 
 @click.command("plan")
@@ -18,43 +19,25 @@ if TYPE_CHECKING:
 @options.json_output
 @click.option("--graph", is_flag=True, help="Draw it as a mermaid flowchart.")
 @click.option("--build", is_flag=True, help="Build what the evaluation itself needs.")
-@options.flake
-@options.system
 @click.option("--source", metavar="URL", help="Plan at a commit: git+https://host/repo?rev=REV.")
-@options.state_root
-@options.nix_flags
+@options.flake_options
 def command(
-    target: str,
-    flake: str | None,
-    system: str | None,
-    source: str | None,
-    state_root: str | None,
-    override_inputs: tuple[tuple[str, str], ...],
-    settings: tuple[tuple[str, str], ...],
-    *,
-    as_json: bool,
-    graph: bool,
-    build: bool,
-    offline: bool,
-    show_trace: bool,
+    target: str, flake: FlakeOptions, source: str | None, *, as_json: bool, graph: bool, build: bool
 ) -> int:
     """Show what TARGET would prepare and run. Builds nothing and leaves no run.
 
     Where evaluation needs what a derivation makes, --build builds that.
     """
-    from pikaci.sourcing import Wanted, make_plan
+    from pikaci.sourcing import PlanRequest, make_plan
 
-    nix = options.nix_options(override_inputs, settings, offline, show_trace)
-    wanted = Wanted(target, flake, source, system, state_root, read_only=not build)
-    return print_plan(asyncio.run(make_plan(wanted, nix)).plan, as_json=as_json, graph=graph)
+    planned = asyncio.run(make_plan(PlanRequest(target, flake, source, read_only=not build)))
+    return print_plan(planned.plan, as_json=as_json, graph=graph)
 
 
 def print_plan(
     plan: Plan, jobs: frozenset[str] | None = None, *, as_json: bool, graph: bool = False
 ) -> int:
     """Print a target's plan; of `jobs` and what they need, if they are given."""
-    import json
-
     from jerichoci.plan.plan import plan_digest
 
     # Of all of it, as the record of a run has it.
@@ -63,7 +46,7 @@ def print_plan(
         asked = plan.closure({node.id for node in plan.jobs if node.job_id in jobs})
         plan = plan.with_(nodes=[node for node in plan.nodes if node.id in asked])
     if as_json:
-        click.echo(json.dumps(plan.dump(), indent=2, ensure_ascii=False))
+        options.print_json(plan.dump())
     elif graph:
         from pikaci.graph import mermaid
 

@@ -10,22 +10,20 @@ from pikaci import options
 
 if TYPE_CHECKING:
     from jerichoci.record.record import PreparedOutput
+    from jerichoci.record.store import RunStore
 
 STEP = 1024
 """Bytes in a KiB, and so on."""
 
 
 @click.command("prepared-outputs")
-@options.run_argument
 @options.json_output
-@options.flake
-@options.state_root
-def command(run: str, flake: str | None, state_root: str | None, *, as_json: bool) -> None:
+@options.run_records
+def command(store: RunStore, run_id: str, *, as_json: bool) -> None:
     """Show what RUN prepared and where it is."""
     from pikaci.table import table
 
-    store = options.open_store(state_root, flake)
-    record = store.load_prepared_outputs(store.resolve(run))
+    record = store.load_prepared_outputs(run_id)
     if as_json:
         click.echo(record.model_dump_json(indent=2))
         return

@@ -20,22 +20,16 @@ if TYPE_CHECKING:
 
 
 @click.command("rerun")
-@options.run_argument
 @click.option("--failed", is_flag=True, help="Only what failed or did not run because of that.")
 @options.run_flags
 @options.run_id
-@options.flake
-@options.state_root
+@options.run_records
 @options.nix_flags
 def command(
-    run: str,
-    flake: str | None,
-    state_root: str | None,
-    override_inputs: tuple[tuple[str, str], ...],
-    settings: tuple[tuple[str, str], ...],
+    store: RunStore,
+    run_id: str,
+    nix: NixOptions,
     *,
-    offline: bool,
-    show_trace: bool,
     failed: bool,
     **flags: Any,  # noqa: ANN401 - collected into RunFlags
 ) -> int:
@@ -44,13 +38,7 @@ def command(
     \b
     pikaci rerun latest --failed
     """
-    from jerichoci.state.ids import check_run_id
-
-    if flags["run_id"] is not None:
-        check_run_id(flags["run_id"])
-    nix = options.nix_options(override_inputs, settings, offline, show_trace)
-    store = options.open_store(state_root, flake)
-    return asyncio.run(_rerun(store, store.resolve(run), nix, flags, failed=failed))
+    return asyncio.run(_rerun(store, run_id, nix, flags, failed=failed))
 
 
 async def _rerun(

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pikaci import options
+from pikaci.completion import complete_job
 
 if TYPE_CHECKING:
     from jerichoci.nix.command import NixOptions
     from jerichoci.record.record import RunRecord
-    from pikaci.sourcing import Planned, Wanted
+    from pikaci.location import FlakeOptions
+    from pikaci.sourcing import Planned, PlanRequest
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,6 @@ class RunFlags:
 @click.command("run")
 @options.target_argument
 @options.run_flags
-@options.flake
-@options.system
 @click.option(
     "--source",
     metavar="URL",
@@ -47,7 +47,7 @@ class RunFlags:
     multiple=True,
     metavar="ID",
     help="Only this job and what it needs; may be given again.",
-    shell_complete=options.complete_job,
+    shell_complete=complete_job,
 )
 @click.option(
     "--changed-since",
@@ -56,19 +56,12 @@ class RunFlags:
 )
 @options.run_id
 @click.option("--dry-run", is_flag=True, help="Print the plan and run nothing.")
-@options.state_root
-@options.nix_flags
+@options.flake_options
 def command(
     target: str,
-    flake: str | None,
-    system: str | None,
+    flake: FlakeOptions,
     source: str | None,
-    state_root: str | None,
-    override_inputs: tuple[tuple[str, str], ...],
-    settings: tuple[tuple[str, str], ...],
     *,
-    offline: bool,
-    show_trace: bool,
     dry_run: bool,
     **flags: Any,  # noqa: ANN401 - collected into RunFlags
 ) -> int:
@@ -85,23 +78,19 @@ def command(
     Exit codes: 0 passed or skipped, 1 a job failed, 2 usage or catalog error,
     75 infrastructure, 124 timeout, 130 cancelled.
     """
-    from jerichoci.state.ids import check_run_id
-    from pikaci.sourcing import Wanted
+    from pikaci.sourcing import PlanRequest
 
-    if flags["run_id"] is not None:
-        check_run_id(flags["run_id"])
-    nix = options.nix_options(override_inputs, settings, offline, show_trace)
-    wanted = Wanted(target, flake, source, system, state_root, read_only=dry_run)
-    return asyncio.run(_run(wanted, nix, RunFlags(**flags)))
+    wanted = PlanRequest(target, flake, source, read_only=dry_run)
+    return asyncio.run(_run(wanted, RunFlags(**flags)))
 
 
-async def _run(wanted: Wanted, nix: NixOptions, flags: RunFlags) -> int:
+async def _run(wanted: PlanRequest, flags: RunFlags) -> int:
     from pikaci.sourcing import make_plan
 
-    planned = await make_plan(wanted, nix)
+    planned = await make_plan(wanted)
     if wanted.read_only:
         return await _show(planned, flags)
-    return await run_planned(planned, nix, flags)
+    return await run_planned(planned, wanted.flake.nix, flags)
 
 
 async def _show(planned: Planned, flags: RunFlags) -> int:

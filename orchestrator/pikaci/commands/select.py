@@ -22,7 +22,6 @@ def command(base: str, head: str, flake: str | None, *, as_json: bool) -> None:
     \b
     pikaci select --base origin/main --head HEAD
     """
-    import json
     from pathlib import PurePosixPath
 
     from pikaci.location import LANES_FILE, find_source
@@ -32,6 +31,6 @@ def command(base: str, head: str, flake: str | None, *, as_json: bool) -> None:
     lanes = str(PurePosixPath(source.flake_dir) / LANES_FILE)
     report = asyncio.run(select_change(source.root, base, head, lanes))
     if as_json:
-        click.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
+        options.print_json(report.as_dict())
     else:
         click.echo(report.as_text())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pikaci import options
+from pikaci.completion import complete_job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("shell")
-@options.run_argument
-@click.argument("job", metavar="JOB", shell_complete=options.complete_job)
+@click.argument("job", metavar="JOB", shell_complete=complete_job)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
 @click.option(
     "--attempt",
@@ -27,23 +27,16 @@ if TYPE_CHECKING:
     metavar="N",
     help="The job's Nth attempt.  [default: its last]",
 )
-@options.flake
-@options.state_root
+@options.run_records
 def command(
-    run: str,
-    job: str,
-    words: tuple[str, ...],
-    attempt: int | None,
-    flake: str | None,
-    state_root: str | None,
+    store: RunStore, run_id: str, job: str, words: tuple[str, ...], attempt: int | None
 ) -> int:
     """Open a shell where RUN kept JOB: in its workspace or guest, with its environment.
 
     A run keeps them with `--keep on-failure` or `--keep always`. With COMMAND, that runs instead
     of a shell. The exit code is the shell's or the command's.
     """
-    store = options.open_store(state_root, flake)
-    return asyncio.run(_shell(store, store.resolve(run), job, attempt, words))
+    return asyncio.run(_shell(store, run_id, job, attempt, words))
 
 
 async def _shell(

@@ -19,21 +19,14 @@ ARTIFACTS_SHOWN = 10
 
 
 @click.command("status")
-@options.run_argument
 @options.json_output
-@options.flake
-@options.state_root
-def command(run: str, flake: str | None, state_root: str | None, *, as_json: bool) -> None:
+@options.run_records
+def command(store: RunStore, run_id: str, *, as_json: bool) -> None:
     """Show RUN and its jobs. RUN is an id, the beginning of one, or `latest`."""
-    import json
-
     from jerichoci.errors import RecordError
 
-    store = options.open_store(state_root, flake)
-    run_id = store.resolve(run)
     if as_json:
-        values = store.record_values(run_id)
-        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        options.print_json(store.record_values(run_id))
         return
     summary = store.summary(run_id)
     if summary.unreadable:

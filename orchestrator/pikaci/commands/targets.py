@@ -12,34 +12,20 @@ from pikaci import options
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pikaci.location import FlakeOptions
+
 
 @click.command("targets")
 @options.json_output
-@options.flake
-@options.system
-@options.state_root
-@options.nix_flags
-def command(
-    flake: str | None,
-    system: str | None,
-    state_root: str | None,
-    override_inputs: tuple[tuple[str, str], ...],
-    settings: tuple[tuple[str, str], ...],
-    *,
-    as_json: bool,
-    offline: bool,
-    show_trace: bool,
-) -> None:
+@options.flake_options
+def command(flake: FlakeOptions, *, as_json: bool) -> None:
     """List the targets: id, what starts it, title, jobs."""
-    import json
-
     from pikaci.catalog import load_catalog
     from pikaci.table import table
 
-    nix = options.nix_options(override_inputs, settings, offline, show_trace)
-    catalog = asyncio.run(load_catalog(state_root, flake, system, nix))
+    catalog = asyncio.run(load_catalog(flake))
     if as_json:
-        click.echo(json.dumps(catalog["targets"], indent=2, ensure_ascii=False))
+        options.print_json(catalog["targets"])
         return
     rows = [
         (target["id"], target["trigger"], ",".join(target["jobs"]), _what(target))

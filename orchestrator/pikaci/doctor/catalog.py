@@ -62,15 +62,15 @@ async def read_wanted(state_root: str | None, flake: str | None) -> Wanted:
     from jerichoci.nix.command import NixOptions
     from pikaci.catalog import open_tree
     from pikaci.images import read_image
-    from pikaci.location import find_source
+    from pikaci.location import FlakeOptions, find_source
 
     try:
         find_source(flake)
     except UsageError:
         return Wanted()
     try:
-        nix = NixOptions(offline=True)
-        evaluator = await open_tree(state_root, flake, None, nix, read_only=True)
+        options = FlakeOptions(flake, None, state_root, NixOptions(offline=True))
+        evaluator = await open_tree(options, read_only=True)
         catalog = await evaluator.catalog()
     except PikaciError as error:
         hint = error.hint or "`pikaci targets` says it in full"
