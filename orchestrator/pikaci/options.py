@@ -174,7 +174,7 @@ def _gather_store(values: dict[str, Any]) -> None:
 
 def _gather_run(values: dict[str, Any]) -> None:
     _gather_store(values)
-    values["run_id"] = values["store"].resolve(values.pop("run"))
+    values["run"] = values["store"].resolve(values["run"])
 
 
 nix_flags = _gathering(_gather_nix, *_NIX_FLAGS)
@@ -189,5 +189,5 @@ run_records = _gathering(
     flake,
     state_root,
 )
-"""The records of RUN: `store` and `run_id`."""
+"""The records of RUN: `store` and `run`, its whole id."""
 target_argument = click.argument("target", metavar="TARGET", shell_complete=complete_target)

@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 
 @click.command("cancel")
 @options.run_records
-def command(store: RunStore, run_id: str) -> None:
+def command(store: RunStore, run: str) -> None:
     """End RUN: its jobs get TERM, then KILL; its record says `cancelled`."""
     from jerichoci.record.cancel import cancel_run
 
-    cancel_run(store, run_id)
-    click.echo(
-        f"run {run_id} was told to end; `pikaci status {run_id}` tells when it has", err=True
-    )
+    cancel_run(store, run)
+    click.echo(f"run {run} was told to end; `pikaci status {run}` tells when it has", err=True)

@@ -44,7 +44,7 @@ CHUNK_BYTES = 4 * 1024 * 1024
 @options.run_records
 def command(
     store: RunStore,
-    run_id: str,
+    run: str,
     job: str | None,
     kind: str,
     *,
@@ -55,20 +55,20 @@ def command(
     from jerichoci.status import LogKind
 
     if metadata_json:
-        rows = [{**vars(row), "path": str(row.path)} for row in store.load_logs_metadata(run_id)]
+        rows = [{**vars(row), "path": str(row.path)} for row in store.load_logs_metadata(run)]
         options.print_json(rows)
         return
-    jobs = _jobs(store, run_id, job)
+    jobs = _jobs(store, run, job)
     kinds = [LogKind.HOST, LogKind.GUEST] if kind == "both" else [LogKind(kind)]
     if follow:
-        _follow(store, run_id, jobs, kinds)
+        _follow(store, run, jobs, kinds)
         return
     printer = _Printer()
     for name in jobs:
         if len(jobs) > 1:
             printer.head(name)
         for each in kinds:
-            for _ in _pieces(store, run_id, name, each, printer):
+            for _ in _pieces(store, run, name, each, printer):
                 break
     printer.end()
 

@@ -19,11 +19,11 @@ STEP = 1024
 @click.command("prepared-outputs")
 @options.json_output
 @options.run_records
-def command(store: RunStore, run_id: str, *, as_json: bool) -> None:
+def command(store: RunStore, run: str, *, as_json: bool) -> None:
     """Show what RUN prepared and where it is."""
     from pikaci.table import table
 
-    record = store.load_prepared_outputs(run_id)
+    record = store.load_prepared_outputs(run)
     if as_json:
         click.echo(record.model_dump_json(indent=2))
         return

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @options.nix_flags
 def command(
     store: RunStore,
-    run_id: str,
+    run: str,
     nix: NixOptions,
     *,
     failed: bool,
@@ -38,7 +38,7 @@ def command(
     \b
     pikaci rerun latest --failed
     """
-    return asyncio.run(_rerun(store, run_id, nix, flags, failed=failed))
+    return asyncio.run(_rerun(store, run, nix, flags, failed=failed))
 
 
 async def _rerun(

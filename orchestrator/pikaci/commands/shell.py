@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("shell")
+@options.run_records
 @click.argument("job", metavar="JOB", shell_complete=complete_job)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
 @click.option(
@@ -27,16 +28,15 @@ if TYPE_CHECKING:
     metavar="N",
     help="The job's Nth attempt.  [default: its last]",
 )
-@options.run_records
 def command(
-    store: RunStore, run_id: str, job: str, words: tuple[str, ...], attempt: int | None
+    store: RunStore, run: str, job: str, words: tuple[str, ...], attempt: int | None
 ) -> int:
     """Open a shell where RUN kept JOB: in its workspace or guest, with its environment.
 
     A run keeps them with `--keep on-failure` or `--keep always`. With COMMAND, that runs instead
     of a shell. The exit code is the shell's or the command's.
     """
-    return asyncio.run(_shell(store, run_id, job, attempt, words))
+    return asyncio.run(_shell(store, run, job, attempt, words))
 
 
 async def _shell(

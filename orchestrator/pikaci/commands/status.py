@@ -21,18 +21,18 @@ ARTIFACTS_SHOWN = 10
 @click.command("status")
 @options.json_output
 @options.run_records
-def command(store: RunStore, run_id: str, *, as_json: bool) -> None:
+def command(store: RunStore, run: str, *, as_json: bool) -> None:
     """Show RUN and its jobs. RUN is an id, the beginning of one, or `latest`."""
     from jerichoci.errors import RecordError
 
     if as_json:
-        options.print_json(store.record_values(run_id))
+        options.print_json(store.record_values(run))
         return
-    summary = store.summary(run_id)
+    summary = store.summary(run)
     if summary.unreadable:
         raise RecordError(
-            f"run {run_id} can't be read: {summary.unreadable}",
-            f"its files are in {store.run(run_id).root}; `pikaci gc` removes it in its time",
+            f"run {run} can't be read: {summary.unreadable}",
+            f"its files are in {store.run(run).root}; `pikaci gc` removes it in its time",
         )
     click.echo(as_text(store, summary))
 
