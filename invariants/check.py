@@ -12,35 +12,36 @@ import json
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from branches import NoBranchOnName, NoChoiceFrom
-from credentials import NoSecrets
-from fields import KeySet, NoSecondCopy
-from filters import NoGlobTables, SingleSource
-from imports import ImportDirection, ImportTime
-from lanes import LaneRunner
-from lines import Lines
-from names import FileNames, ForbiddenNames, NoTargetIds
-from programs import ArgvHome
-from rule import FILE, Allowed, Must, Rules, read_rules
+import branches
+import credentials
+import imports
+import names
+import texts
+from rule import FILE, Rule, read_rules
 from tree import Finding, Tree, UnreadableError
 
-KINDS: dict[str, type] = {
-    "argv-home": ArgvHome,
-    "file-names": FileNames,
-    "forbidden-names": ForbiddenNames,
-    "import-direction": ImportDirection,
-    "import-time": ImportTime,
-    "key-set": KeySet,
-    "lane-runner": LaneRunner,
-    "lines": Lines,
-    "no-branch-on-name": NoBranchOnName,
-    "no-choice-from": NoChoiceFrom,
-    "no-glob-tables": NoGlobTables,
-    "no-second-copy": NoSecondCopy,
-    "no-secrets": NoSecrets,
-    "no-target-ids": NoTargetIds,
-    "single-source": SingleSource,
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+import fields
+
+KINDS: dict[str, Callable[..., Iterator[Finding]]] = {
+    "argv-home": names.argv_home,
+    "arrows": imports.arrows,
+    "file-names": names.file_names,
+    "import-direction": imports.import_direction,
+    "key-set": fields.key_set,
+    "lane-runner": texts.lane_runner,
+    "lines": texts.lines,
+    "no-branch-on-name": branches.no_branch_on_name,
+    "no-choice-from": branches.no_choice_from,
+    "no-glob-tables": texts.no_glob_tables,
+    "no-second-copy": fields.no_second_copy,
+    "no-secrets": credentials.no_secrets,
+    "no-target-ids": names.no_target_ids,
+    "single-source": texts.single_source,
 }
 
 
@@ -56,26 +57,31 @@ class Violation:
     hint: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.file}:{self.line}: {self.id}: {self.what}. {self.statement} Hint: {self.hint}"
-        )
+        where = f"{self.file}:{self.line}: {self.id}"
+        return f"{where}: {self.what}. {self.statement} Hint: {self.hint}"
 
 
 @dataclass
 class Report:
-    """What checking found; `notes` are rules that nothing is there yet to break."""
+    """What checking found; `notes` name rules that have nothing to check yet."""
 
     checked: list[str] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def add(self, rule: Rule, found: Finding, hint: str = "") -> None:
+        """Note a violation."""
+        place = (found.file, found.line, rule.id, found.what)
+        self.violations.append(Violation(*place, rule.statement, hint or rule.hint))
 
-def check(tree: Tree, rules: Rules, ids: set[str]) -> Report:
-    """Check the rules with `ids`, or all; an exception's id stands for its rule's."""
+
+def check(tree: Tree, rules: list[Rule], ids: set[str]) -> Report:
+    """Check the rules with `ids`, or all; the id of an exception selects its rule."""
     report = Report()
-    for must in rules.musts:
-        exceptions = rules.exceptions(must)
-        if not ids or ids & {must.id, *(entry.id for entry in exceptions)}:
+    for must in rules:
+        exceptions = [rule for rule in rules if rule.of == must.id]
+        selected = not ids or ids & {must.id, *(rule.id for rule in exceptions)}
+        if must.kind == "must" and selected:
             report.checked.append(must.id)
             _check_scope(tree, must, report)
             _check_must(tree, must, exceptions, report)
@@ -83,47 +89,43 @@ def check(tree: Tree, rules: Rules, ids: set[str]) -> Report:
     return report
 
 
-def _check_scope(tree: Tree, must: Must, report: Report) -> None:
+def _check_scope(tree: Tree, must: Rule, report: Report) -> None:
     for glob in must.scope:
-        there = glob.startswith("!") or bool(tree.matching([glob]))
-        if there and glob in must.absent:
-            what = f"{glob} is in its list of what is absent, and is there now"
-            report.violations.append(_misstated(must, what, "take it off that list"))
-        elif not there and glob in must.absent:
-            report.notes.append(f"{must.id}: nothing is there yet to break it in {glob}")
-        elif not there:
-            what = f"{glob} of its scope is no file's name"
-            report.violations.append(_misstated(must, what, "follow what was moved"))
+        matches = glob.startswith("!") or bool(tree.matching([glob]))
+        if matches and glob in must.absent:
+            wrong = Finding(FILE, must.line, f"{glob} is listed as absent, but matches files now")
+            report.add(must, wrong, "remove it from `absent`")
+        elif not matches and glob in must.absent:
+            report.notes.append(f"{must.id}: {glob} matches no file yet")
+        elif not matches:
+            wrong = Finding(FILE, must.line, f"{glob} of its scope matches no file")
+            report.add(must, wrong, "update the scope to where the files are now")
 
 
-def _check_must(tree: Tree, must: Must, exceptions: tuple[Allowed, ...], report: Report) -> None:
+def _check_must(tree: Tree, must: Rule, exceptions: list[Rule], report: Report) -> None:
     used = set()
     for found in _findings(tree, must):
-        covering = [entry.id for entry in exceptions if _covers(tree, entry, found)]
+        covering = [rule.id for rule in exceptions if _covers(tree, rule, found)]
         used.update(covering)
         if not covering:
-            report.violations.append(
-                Violation(found.file, found.line, must.id, found.what, must.statement, must.hint)
-            )
-    for entry in exceptions:
-        if entry.id not in used:
-            what = f"nothing in its scope is an exception to {must.id} any more"
-            report.violations.append(_misstated(entry, what, "remove this entry"))
+            report.add(must, found)
+    for rule in exceptions:
+        if rule.id not in used:
+            wrong = Finding(FILE, rule.line, f"nothing in its scope breaks {must.id} any more")
+            report.add(rule, wrong, "remove this exception")
 
 
-def _findings(tree: Tree, must: Must) -> list[Finding]:
+def _findings(tree: Tree, must: Rule) -> list[Finding]:
+    keys = dict(must.check)
+    run = KINDS[str(keys.pop("kind"))]
     try:
-        return list(dict.fromkeys(must.check.find(tree, tree.matching(must.scope))))
+        return list(dict.fromkeys(run(tree, tree.matching(must.scope), **keys)))
     except UnreadableError as error:
         return [error.finding]
 
 
-def _covers(tree: Tree, entry: Allowed, found: Finding) -> bool:
-    return found.file in tree.matching(entry.scope) and entry.match in found.what
-
-
-def _misstated(entry: Must | Allowed, what: str, hint: str) -> Violation:
-    return Violation(FILE, entry.line, entry.id, what, entry.statement, hint)
+def _covers(tree: Tree, exception: Rule, found: Finding) -> bool:
+    return found.file in tree.matching(exception.scope) and exception.match in found.what
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -132,38 +134,28 @@ def main(arguments: list[str] | None = None) -> int:
     here = Path(__file__).resolve().parent.parent
     parser.add_argument("--root", type=Path, default=here, metavar="DIR", help="the checkout")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("ids", nargs="*", metavar="ID", help="check these only")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="check only these rules")
     asked = parser.parse_args(arguments)
-    tree = Tree(asked.root.resolve())
+    tree, report = Tree(asked.root.resolve()), Report()
     try:
         rules = read_rules(tree, KINDS)
     except UnreadableError as error:
-        wrong = error.finding
-        statement, hint = "The rules can be read.", "docs/invariants.md tells how to write one"
-        report = Report(
-            violations=[
-                Violation(wrong.file, wrong.line, "invariants", wrong.what, statement, hint)
-            ]
-        )
+        where = (error.finding.file, error.finding.line, "invariants", error.finding.what)
+        hint = "docs/invariants.md explains how to write a rule"
+        report.violations.append(Violation(*where, "The rules can be read.", hint))
     else:
-        unknown = set(asked.ids) - rules.ids
+        unknown = set(asked.ids) - {rule.id for rule in rules}
         if unknown:
             parser.error(f"there is no invariant {', '.join(sorted(unknown))}")
         report = check(tree, rules, set(asked.ids))
-    _print(report, as_json=asked.json)
-    return 1 if report.violations else 0
-
-
-def _print(report: Report, *, as_json: bool) -> None:
-    if as_json:
+    if asked.json:
         print(json.dumps(asdict(report), indent=2, ensure_ascii=False))
-        return
-    for violation in report.violations:
-        print(violation)
-    for note in report.notes:
-        print(f"note: {note}", file=sys.stderr)
-    found = len(report.violations)
-    print(f"{len(report.checked)} invariants, {found or 'no'} violations", file=sys.stderr)
+    else:
+        print("".join(f"{violation}\n" for violation in report.violations), end="")
+        print("".join(f"note: {note}\n" for note in report.notes), end="", file=sys.stderr)
+        found = len(report.violations)
+        print(f"{len(report.checked)} invariants, {found or 'no'} violations", file=sys.stderr)
+    return 1 if report.violations else 0
 
 
 if __name__ == "__main__":

@@ -9,15 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tree import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tree import Tree
+    from tree import Findings, Names, Tree
 
 MINIMUM_LENGTH = 16
 MINIMUM_ENTROPY = 3.2
@@ -45,28 +42,19 @@ _NAMED = re.compile(
 _VALUE = re.compile(r"[A-Za-z0-9+/=_.~!@#%^&*-]+")
 
 
-@dataclass(frozen=True)
-class NoSecrets:
-    """No line looks like it has a secret."""
-
-    def find(self, tree: Tree, files: tuple[str, ...]) -> Iterator[Finding]:
-        """Lines that do; the secret itself isn't repeated."""
-        for file in files:
-            for number, line in enumerate((tree.text(file) or "").splitlines(), 1):
-                for what in looks_like(line):
-                    yield Finding(file, number, f"looks like {what}")
-
-
-def looks_like(line: str) -> Iterator[str]:
-    """The kinds of secret that a line looks like it has."""
-    known = [what for what, pattern in _KNOWN if pattern.search(line)]
-    yield from known
-    if not known and any(is_random(found["value"]) for found in _NAMED.finditer(line)):
-        yield "a secret given to a name"
+def no_secrets(tree: Tree, files: Names) -> Findings:
+    """Lines that look like they have a secret; the secret itself isn't repeated."""
+    for file in files:
+        for number, line in tree.lines(file):
+            known = [what for what, pattern in _KNOWN if pattern.search(line)]
+            if not known and any(_is_random(found["value"]) for found in _NAMED.finditer(line)):
+                known = ["a secret given to a name"]
+            for what in known:
+                yield Finding(file, number, f"looks like {what}")
 
 
-def is_random(value: str) -> bool:
-    """Whether nobody would have thought of this: long, mixed, of high entropy, no path or name."""
+def _is_random(value: str) -> bool:
+    """Whether a value is random: long, mixed, of high entropy, no path or name."""
     if len(value) < MINIMUM_LENGTH or not _VALUE.fullmatch(value):
         return False
     if value.startswith(("/", "./", "~")) or not re.search(r"\d", value):

@@ -1,13 +1,13 @@
-"""What a module imports, however it says so, and the checks of it.
+"""What Python modules import, and the rules about it.
 
-Seen are `import a.b`, `from a import b` (which may be the module a.b or a name in a), relative
-ones, and `import_module` or `__import__` of a literal, or of an f-string that starts with one.
+Seen are `import a.b`, `from a import b` (a module or a name in a), relative ones, and
+`import_module` or `__import__` of a literal, or of an f-string that starts with one.
 """
 
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from tree import Finding
@@ -15,170 +15,120 @@ from tree import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tree import Tree
+    from tree import Findings, Names, Tree
 
-_IMPORTERS = ("import_module", "__import__")
-
-
-@dataclass(frozen=True)
-class Import:
-    """A dotted name that a line imports. `deferred`: not when its module is imported."""
-
-    name: str
-    line: int
-    deferred: bool = False
-    type_checking: bool = False
-    names: tuple[str, ...] = ()
-    """In `from name import names`, each as name.names."""
-
-    @property
-    def full(self) -> tuple[str, ...]:
-        """Each thing imported, by its whole name."""
-        return self.names or (self.name,)
+SOURCE_ROOT = "orchestrator/"
 
 
-def is_within(name: str, package: str) -> bool:
-    """Whether a dotted name is `package` or something in it."""
+def _is_within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
-def module_name(file: str, source_root: str) -> str:
-    """The dotted name of a file below `source_root`."""
-    inside = file.removeprefix(f"{source_root}/") if source_root else file
-    return inside.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+def _modules(files: Names) -> dict[str, str]:
+    """The Python files by their module names."""
+    names = [(file.removeprefix(SOURCE_ROOT).removesuffix(".py"), file) for file in files]
+    modules = {name.replace("/", "."): file for name, file in names if file.endswith(".py")}
+    return {name.removesuffix(".__init__"): file for name, file in modules.items()}
 
 
-def imports_of(module: ast.Module, name: str, *, is_package: bool) -> Iterator[Import]:
-    """What the module called `name` imports."""
-    package = name if is_package else name.rpartition(".")[0]
-    yield from _walk(module, package, deferred=False, type_checking=False)
+def _imports(tree: Tree, module: str, file: str) -> Iterator[tuple[int, list[str]]]:
+    """The lines that import, each with what it imports: `from a import b, c` has a.b and a.c."""
+    package = module if file.endswith("/__init__.py") else module.rpartition(".")[0]
+    for node in tree.nodes(file):
+        match node:
+            case ast.Import(names=aliases):
+                yield node.lineno, [alias.name for alias in aliases]
+            case ast.ImportFrom(names=aliases):
+                parts = package.split(".")
+                above = parts[: len(parts) - node.level + 1] if node.level else []
+                base = ".".join([*above, *([node.module] if node.module else [])])
+                yield node.lineno, [f"{base}.{alias.name}".lstrip(".") for alias in aliases]
+            case ast.Call() if called := _called(node, package):
+                yield node.lineno, [called]
 
 
-def _walk(node: ast.AST, package: str, *, deferred: bool, type_checking: bool) -> Iterator[Import]:
-    match node:
-        case ast.Import(names=aliases):
-            for alias in aliases:
-                yield Import(alias.name, node.lineno, deferred, type_checking)
-        case ast.ImportFrom(names=aliases):
-            base = _absolute(node, package)
-            whole = tuple(f"{base}.{alias.name}".lstrip(".") for alias in aliases)
-            yield Import(base, node.lineno, deferred, type_checking, whole)
-        case ast.Call() if (called := _called(node, package)) is not None:
-            yield Import(called, node.lineno, deferred, type_checking)
-        case ast.If(test=test) if "TYPE_CHECKING" in ast.unparse(test):
-            for part in node.body:
-                yield from _walk(part, package, deferred=deferred, type_checking=True)
-            for part in node.orelse:
-                yield from _walk(part, package, deferred=deferred, type_checking=type_checking)
-            return
-    inside = deferred or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-    for child in ast.iter_child_nodes(node):
-        yield from _walk(child, package, deferred=inside, type_checking=type_checking)
-
-
-def _absolute(node: ast.ImportFrom, package: str) -> str:
-    if not node.level:
-        return node.module or ""
-    above = package.split(".")[: len(package.split(".")) - node.level + 1]
-    return ".".join([*above, *([node.module] if node.module else [])])
-
-
-def _called(node: ast.Call, package: str) -> str | None:
+def _called(node: ast.Call, package: str) -> str:
     """What a call of an importer imports; an f-string counts by the text it starts with."""
-    function = node.func
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    if name not in _IMPORTERS or not node.args:
-        return None
-    match node.args[0]:
-        case ast.Constant(value=str(text)):
+    name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+    match node.args if name in {"import_module", "__import__"} else []:
+        case [ast.Constant(value=str(text)), *rest]:
             pass
-        case ast.JoinedStr(values=[ast.Constant(value=str(start)), *_]):
+        case [ast.JoinedStr(values=[ast.Constant(value=str(start)), *_]), *rest]:
             text = start.rpartition(".")[0]
         case _:
-            return None
-    if not text.startswith("."):
-        return text
-    given = [keyword.value for keyword in node.keywords if keyword.arg == "package"]
-    anchor = [*node.args[1:2], *given]
+            return ""
+    anchor = [*rest, *(keyword.value for keyword in node.keywords if keyword.arg == "package")]
     if anchor and isinstance(anchor[0], ast.Constant):
         package = str(anchor[0].value)
-    return f"{package}.{text.lstrip('.')}"
+    return f"{package}.{text.lstrip('.')}" if text.startswith(".") else text
 
 
-@dataclass(frozen=True)
-class ImportDirection:
-    """Files of the scope import nothing of `forbid`, and of `within` only what `only` has."""
+def import_direction(
+    tree: Tree,
+    files: Names,
+    *,
+    forbid: Names = (),
+    within: str = "",
+    only: Names = (),
+) -> Findings:
+    """Imports of anything in `forbid`, and of what is in `within` but not in `only`."""
 
-    forbid: tuple[str, ...] = ()
-    within: str = ""
-    only: tuple[str, ...] = ()
-    source_root: str = "orchestrator"
-    type_checking: bool = True
+    def is_wrong(name: str) -> bool:
+        if within and _is_within(name, within):
+            return not any(_is_within(name, good) for good in only)
+        return any(_is_within(name, bad) for bad in forbid)
 
-    def find(self, tree: Tree, files: tuple[str, ...]) -> Iterator[Finding]:
-        """Imports that go the wrong way."""
-        for file in files:
-            if not file.endswith(".py"):
-                continue
-            name = module_name(file, self.source_root)
-            package = file.endswith("/__init__.py")
-            for found in imports_of(tree.module(file), name, is_package=package):
-                if found.type_checking and not self.type_checking:
-                    continue
-                wrong = [whole for whole in found.full if self._is_wrong(whole)]
-                if wrong:
-                    yield Finding(file, found.line, f"imports {wrong[0]}")
-
-    def _is_wrong(self, name: str) -> bool:
-        if any(is_within(name, package) for package in self.forbid):
-            return True
-        return bool(self.within) and (
-            is_within(name, self.within) and not any(is_within(name, good) for good in self.only)
-        )
+    for module, file in _modules(files).items():
+        for line, imported in _imports(tree, module, file):
+            wrong = [name for name in imported if is_wrong(name)]
+            if wrong:
+                yield Finding(file, line, f"imports {wrong[0]}")
 
 
-@dataclass(frozen=True)
-class ImportTime:
-    """Importing `modules`, and what a call of those in `called` imports, brings no `forbid` along.
+def arrows(
+    tree: Tree,
+    files: Names,
+    *,
+    layers: Names,
+    back: Names = (),
+    circles: Names = (),
+) -> Findings:
+    """Imports of a layer above one's own, and modules that import each other in a circle.
 
-    Followed are the project's own modules below `source_root`, by what they import when they are
-    imported themselves.
+    `layers` are packages, from the top down. Imports inside functions and for types count, too.
+    Exceptions: `back` has `module -> layer` each, `circles` one module of each circle.
     """
+    modules = _modules(files)
 
-    modules: tuple[str, ...]
-    forbid: tuple[str, ...]
-    called: tuple[str, ...] = ()
-    source_root: str = "orchestrator"
+    def depth(module: str) -> int:
+        around = [name for name in layers if _is_within(module, name)]
+        return layers.index(max(around, key=len)) if around else -1
 
-    def find(self, tree: Tree, files: tuple[str, ...]) -> Iterator[Finding]:
-        """Imports that cost too much, each once, with the way that leads there."""
-        homes = {module_name(file, self.source_root): file for file in files}
-        seen: set[str] = set()
-        waiting: list[tuple[str, tuple[str, ...]]] = [
-            (name, (name,)) for name in (*self.modules, *self.called)
-        ]
-        for name, _ in waiting:
-            if name not in homes:
-                first = f"{self.source_root}/{name.replace('.', '/')}.py"
-                yield Finding(first, 1, f"there is no module {name} to start from")
-        while waiting:
-            name, way = waiting.pop(0)
-            if name in seen or name not in homes:
-                continue
-            seen.add(name)
-            file = homes[name]
-            package = file.endswith("/__init__.py")
-            for found in imports_of(tree.module(file), name, is_package=package):
-                if found.type_checking or (found.deferred and name not in self.called):
+    graph: dict[str, set[str]] = {}
+    for module, file in modules.items():
+        graph[module] = set()
+        for line, imported in _imports(tree, module, file):
+            for name in imported:
+                target = name if name in modules else name.rpartition(".")[0]
+                if target not in modules or target == module:
                     continue
-                heavy = [bad for bad in self.forbid if is_within(found.name, bad)]
-                if heavy:
-                    yield Finding(file, found.line, f"imports {heavy[0]} ({' > '.join(way)})")
-                waiting += [(reached, (*way, reached)) for reached in _reached(found)]
+                graph[module].add(target)
+                arrow = f"{module} -> {layers[depth(target)]}"
+                if depth(target) < depth(module) and arrow not in back:
+                    yield Finding(file, line, f"imports {target}, which is in a layer above")
+    for circle in _circles(graph):
+        if not set(circle) & set(circles):
+            yield Finding(modules[circle[0]], 1, f"is in a circle: {' > '.join(circle)}")
 
 
-def _reached(found: Import) -> Iterator[str]:
-    """The modules that an import runs: the packages around it too."""
-    for whole in (found.name, *found.names):
-        parts = whole.split(".")
-        yield from (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+def _circles(graph: dict[str, set[str]]) -> Iterator[list[str]]:
+    """Circles, until cutting one line of each leaves none."""
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            circle = error.args[1][::-1]
+            yield circle
+            graph[circle[0]].discard(circle[1])
+        else:
+            return

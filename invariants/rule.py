@@ -1,177 +1,91 @@
-"""invariants.toml: the rules, and the exceptions to them, read and checked.
+"""invariants.toml: the rules and their exceptions, read and checked.
 
-A `must` has a check, which a machine runs on the files of its scope. An `allowed` is a deliberate
-exception to a named `must`, with its reason.
+A `must` has a check, which runs on the files of its scope. An `allowed` is a deliberate exception
+to the `must` that its `of` names.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
-import tomllib
-from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from tree import Finding, UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from tree import Tree
+    from tree import Names, Tree
+
+    Check = Callable[..., Iterator[Finding]]
 
 FILE = "invariants/invariants.toml"
-ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_SHAPES = {
-    "str": lambda value: isinstance(value, str),
-    "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "bool": lambda value: isinstance(value, bool),
-    "tuple[str, ...]": lambda value: (
-        isinstance(value, list) and all(isinstance(item, str) for item in value)
-    ),
-}
 
 
-class Check(Protocol):
-    """What a machine runs; its attributes are the keys of its table."""
-
-    def find(self, tree: Tree, files: tuple[str, ...]) -> Iterator[Finding]:
-        """What is wrong in `files`."""
-
-
-@dataclass(frozen=True)
-class Must:
-    """A rule. `absent` has the globs of its scope that match nothing yet."""
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A table of invariants.toml. `absent` has the globs of the scope that match nothing yet."""
 
     id: str
     area: str
+    kind: str
     statement: str
     hint: str
-    scope: tuple[str, ...]
-    check: Check
+    scope: Names
     line: int
-    absent: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """An exception to the rule `of`: what is found in `scope` and says `match` is deliberate."""
-
-    id: str
-    area: str
-    statement: str
-    hint: str
-    scope: tuple[str, ...]
-    of: str
-    line: int
+    check: Mapping[str, object] = field(default_factory=dict)
+    absent: Names = ()
+    of: str = ""
     match: str = ""
 
 
-@dataclass(frozen=True)
-class Rules:
-    """The whole of invariants.toml."""
-
-    musts: tuple[Must, ...]
-    allowed: tuple[Allowed, ...]
-
-    @property
-    def ids(self) -> set[str]:
-        """Every entry's id."""
-        return {must.id for must in self.musts} | {entry.id for entry in self.allowed}
-
-    def exceptions(self, must: Must) -> tuple[Allowed, ...]:
-        """The exceptions to a rule."""
-        return tuple(entry for entry in self.allowed if entry.of == must.id)
-
-
-def read_rules(tree: Tree, kinds: Mapping[str, type]) -> Rules:
-    """The rules of a tree.
-
-    Raises:
-        UnreadableError: invariants.toml is missing or wrong.
-    """
-    text = tree.require(FILE)
-    try:
-        entries = tomllib.loads(text).get("invariant", [])
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"at line (\d+)", str(error))
-        line = int(found[1]) if found else 1
-        raise UnreadableError(Finding(FILE, line, f"not TOML: {error}")) from None
-    lines = _Lines(text)
-    musts: list[Must] = []
-    allowed: list[Allowed] = []
-    for number, entry in enumerate(entries):
-        line = lines.of(number)
-        match entry.get("kind"):
-            case "must":
-                musts.append(_must(dict(entry), line, kinds))
-            case "allowed":
-                allowed.append(_allowed(dict(entry), line))
-            case kind:
-                raise _wrong(line, f"kind is must or allowed, not {kind!r}")
-    _check_ids(musts, allowed)
-    return Rules(tuple(musts), tuple(allowed))
+def read_rules(tree: Tree, kinds: Mapping[str, Check]) -> list[Rule]:
+    """The rules of a tree. Raises UnreadableError if invariants.toml is missing or invalid."""
+    entries = tree.toml(FILE).get("invariant", [])
+    starts = [line for line, text in tree.lines(FILE) if text.strip() == "[[invariant]]"]
+    rules: list[Rule] = []
+    for entry, line in zip(entries, starts, strict=False):
+        wrong = _wrong_keys("rule", Rule, {**entry, "line": line}) or _wrong_rule(entry, kinds)
+        if entry.get("id") in {rule.id for rule in rules}:
+            wrong = f"another rule has the id {entry['id']!r}"
+        if wrong:
+            raise UnreadableError(FILE, line, wrong)
+        rules.append(Rule(**entry, line=line))
+    musts = {rule.id for rule in rules if rule.kind == "must"}
+    for rule in rules:
+        if rule.kind == "allowed" and rule.of not in musts:
+            raise UnreadableError(FILE, rule.line, f"{rule.id}: there is no must {rule.of!r}")
+    return rules
 
 
-def _check_ids(musts: list[Must], allowed: list[Allowed]) -> None:
-    seen = set()
-    entries: tuple[Must | Allowed, ...] = (*musts, *allowed)
-    for entry in entries:
-        if not ID_PATTERN.fullmatch(entry.id) or entry.id in seen:
-            raise _wrong(entry.line, f"{entry.id!r} is no id, or another entry has it")
-        seen.add(entry.id)
-    for exception in allowed:
-        if exception.of not in {must.id for must in musts}:
-            what = f"{exception.id} is an exception to {exception.of!r}, no must"
-            raise _wrong(exception.line, what)
-
-
-class _Lines:
-    """Where the entries are: tomllib doesn't say."""
-
-    def __init__(self, text: str) -> None:
-        rows = enumerate(text.splitlines(), 1)
-        self._starts = [number for number, row in rows if row.strip() == "[[invariant]]"]
-
-    def of(self, number: int) -> int:
-        return self._starts[number] if number < len(self._starts) else 1
-
-
-def _must(entry: dict[str, Any], line: int, kinds: Mapping[str, type]) -> Must:
-    table = entry.pop("check", None)
-    table = dict(table) if isinstance(table, dict) else {}
-    kind = table.pop("kind", None)
-    if kind not in kinds:
-        raise _wrong(line, f"there is no check of kind {kind!r}; there are {', '.join(kinds)}")
-    check: Check = _build(kinds[kind], table, f"check of kind {kind}", line)
-    del entry["kind"]
-    must: Must = _build(Must, entry, "must", line, check=check, line=line)
-    stray = [glob for glob in must.absent if glob not in must.scope]
+def _wrong_rule(entry: dict[str, Any], kinds: Mapping[str, Check]) -> str:
+    table = dict(entry.get("check", {}))
+    check = table.pop("kind", None)
+    stray = set(entry.get("absent", [])) - set(entry["scope"])
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", entry["id"]):
+        return f"invalid id {entry['id']!r}"
+    if entry["kind"] not in {"must", "allowed"}:
+        return f"kind is must or allowed, not {entry['kind']!r}"
     if stray:
-        raise _wrong(line, f"absent has {stray[0]!r}, which is not in the scope")
-    return must
+        return f"absent has {min(stray)!r}, which is not in the scope"
+    if entry["kind"] == "allowed":
+        return ""
+    if check not in kinds:
+        return f"there is no check of kind {check!r}; there are {', '.join(kinds)}"
+    return _wrong_keys(f"check of kind {check}", kinds[check], table, None, None)
 
 
-def _allowed(entry: dict[str, Any], line: int) -> Allowed:
-    del entry["kind"]
-    made: Allowed = _build(Allowed, entry, "allowed", line, line=line)
-    return made
-
-
-def _build(made: type, table: dict[str, Any], what: str, at: int, **given: object) -> Any:  # noqa: ANN401 - an instance of `made`
-    """An instance of a dataclass from a table that has its fields as keys."""
-    known = {field.name: field for field in fields(made) if field.name not in given}
+def _wrong_keys(
+    what: str, made: Callable[..., object], table: dict[str, Any], *given: object
+) -> str:
+    signature = inspect.signature(made)
+    try:
+        signature.bind(*given, **table)
+    except TypeError as error:
+        return f"{what}: {error}"
     for name, value in table.items():
-        if name not in known:
-            raise _wrong(at, f"{what} has no key {name!r}; it has {', '.join(known)}")
-        if not _SHAPES[str(known[name].type)](value):
-            raise _wrong(at, f"{what}: {name} is {known[name].type}, not {value!r}")
-    for name, field in known.items():
-        if name not in table and field.default is MISSING:
-            raise _wrong(at, f"{what} needs the key {name!r}")
-    values = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in table.items()
-    }
-    return made(**values, **given)
-
-
-def _wrong(line: int, what: str) -> UnreadableError:
-    return UnreadableError(Finding(FILE, line, what))
+        is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        if is_list != (signature.parameters[name].annotation == "Names"):
+            return f"{what}: {name} is not of the type that is expected: {value!r}"
+    return ""

@@ -1,8 +1,8 @@
 """The files of a checkout, as the checks read them.
 
-- Files are those that the checkout's own .gitignore doesn't leave out; git itself isn't asked, so
-  that an unpacked copy gives the same answer.
-- A file is read and parsed once, whatever looks at it.
+- Files and directories with a name in .gitignore are not read, wherever they are. git itself is not
+  asked, so an unpacked copy gives the same answer.
+- A file is read and parsed once, no matter how many checks need it.
 """
 
 from __future__ import annotations
@@ -10,22 +10,26 @@ from __future__ import annotations
 import ast
 import os
 import re
+import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    Names = Sequence[str]
+    Findings = Iterator["Finding"]
+
 BINARY_PROBE_BYTES = 8192
-"""A NUL in the first of a file's bytes makes it binary, as git has it."""
+"""A file with a NUL in its first bytes is binary, as for git."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A place that a check objects to, and what is wrong with it."""
+    """A place that breaks a rule, and how."""
 
     file: str
     line: int
@@ -33,38 +37,37 @@ class Finding:
 
 
 class UnreadableError(Exception):
-    """A file that a check has to read and can't."""
+    """A file that a check needs is missing or invalid."""
 
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.what)
-        self.finding = finding
+    def __init__(self, file: str, line: int, what: str) -> None:
+        super().__init__(what)
+        self.finding = Finding(file, line, what)
 
 
 class Tree:
-    """A checkout."""
+    """A checkout. The methods raise UnreadableError for a file that can't be read."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._texts: dict[str, str | None] = {}
-        self._modules: dict[str, ast.Module] = {}
+        self._nodes: dict[str, list[ast.AST]] = {}
 
     @cached_property
     def files(self) -> tuple[str, ...]:
         """Every file's path from the root, sorted."""
-        ignored = _ignore_rules(self.root)
+        rules = self.root / ".gitignore"
+        lines = rules.read_text().splitlines() if rules.is_file() else []
+        ignored = [".git", *(line.strip("/ ") for line in lines if not line.startswith("#"))]
         found = []
         for directory, names, files in os.walk(self.root):
-            inside = os.path.relpath(directory, self.root).replace(os.sep, "/")
-            prefix = "" if inside == "." else f"{inside}/"
-            names[:] = [
-                name for name in names if name != ".git" and not ignored(f"{prefix}{name}/")
-            ]
-            found += [prefix + name for name in files if not ignored(prefix + name)]
-        return tuple(sorted(name for name in found if name != ".git"))
+            prefix = os.path.relpath(directory, self.root)
+            kept = [n for n in (*names, *files) if not any(fnmatchcase(n, i) for i in ignored)]
+            names[:] = [name for name in names if name in kept]
+            found += [os.path.normpath(f"{prefix}/{name}") for name in files if name in kept]
+        return tuple(sorted(found))
 
-    def matching(self, globs: Iterable[str]) -> tuple[str, ...]:
+    def matching(self, globs: Names) -> tuple[str, ...]:
         """The files of a scope; a glob that starts with `!` takes files away."""
-        globs = tuple(globs)
         wanted = [glob_pattern(glob) for glob in globs if not glob.startswith("!")]
         unwanted = [glob_pattern(glob[1:]) for glob in globs if glob.startswith("!")]
         return tuple(
@@ -75,7 +78,7 @@ class Tree:
         )
 
     def text(self, file: str) -> str | None:
-        """A file's text; None if it is binary, a link to nowhere or not there."""
+        """A file's text; None if it is missing or binary."""
         if file not in self._texts:
             try:
                 content = (self.root / file).read_bytes()
@@ -86,64 +89,41 @@ class Tree:
         return self._texts[file]
 
     def require(self, file: str) -> str:
-        """A file's text.
-
-        Raises:
-            UnreadableError: there is no such text.
-        """
+        """The text of a file that must be there."""
         text = self.text(file)
         if text is None:
-            raise UnreadableError(Finding(file, 1, "this file is needed here and can't be read"))
+            raise UnreadableError(file, 1, "the file is missing or not text")
         return text
 
-    def module(self, file: str) -> ast.Module:
-        """A Python file, parsed.
+    def lines(self, file: str, *, comments: bool = True) -> Iterator[tuple[int, str]]:
+        """The numbered lines of a file, without `#` comments if asked."""
+        for number, line in enumerate((self.text(file) or "").splitlines(), 1):
+            yield number, line if comments else re.sub(r"(^|\s)#.*", "", line)
 
-        Raises:
-            UnreadableError: it isn't Python.
-        """
-        if file not in self._modules:
+    def toml(self, file: str) -> dict[str, Any]:
+        """The values of a TOML file."""
+        try:
+            return tomllib.loads(self.require(file))
+        except tomllib.TOMLDecodeError as error:
+            line = re.search(r"at line (\d+)", str(error))
+            raise UnreadableError(file, int(line[1]) if line else 1, f"not TOML: {error}") from None
+
+    def nodes(self, file: str) -> list[ast.AST]:
+        """The syntax nodes of a Python file, its module first; of another file none."""
+        if not file.endswith(".py"):
+            return []
+        if file not in self._nodes:
             try:
-                self._modules[file] = ast.parse(self.require(file), file)
+                self._nodes[file] = list(ast.walk(ast.parse(self.require(file), file)))
             except SyntaxError as error:
-                wrong = Finding(file, error.lineno or 1, f"not Python: {error.msg}")
-                raise UnreadableError(wrong) from None
-        return self._modules[file]
+                raise UnreadableError(file, error.lineno or 1, f"not Python: {error.msg}") from None
+        return self._nodes[file]
 
 
 @cache
 def glob_pattern(glob: str) -> re.Pattern[str]:
     """A glob as a pattern: `**/` and `/**` cross directories, `*` and `?` don't, `{a,b}` works."""
-    tokens = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")"}
+    tokens = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    tokens |= {"{": "(?:", "}": ")", ",": "|"}
     parts = re.findall(r"\*\*/|\*\*|[*?{},]|[^*?{},]+", glob)
-    depth, out = 0, []
-    for part in parts:
-        depth += (part == "{") - (part == "}")
-        comma = "|" if depth else ","
-        out.append(tokens.get(part) or (comma if part == "," else re.escape(part)))
-    return re.compile("".join(out))
-
-
-class _IgnoreRules:
-    """The patterns of a .gitignore, in the shapes that need no git: names, wildcards, a root."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self.patterns = [line for line in map(str.strip, lines) if line and line[0] != "#"]
-
-    def __call__(self, path: str) -> bool:
-        """Whether a path is left out; a directory's ends in `/`."""
-        return any(self._matches(pattern, path) for pattern in self.patterns)
-
-    @staticmethod
-    def _matches(pattern: str, path: str) -> bool:
-        if pattern.endswith("/") and not path.endswith("/"):
-            return False
-        path, bare = path.rstrip("/"), pattern.rstrip("/")
-        if "/" in bare:
-            return fnmatchcase(path, bare.lstrip("/"))
-        return fnmatchcase(path.rpartition("/")[2], bare)
-
-
-def _ignore_rules(root: Path) -> _IgnoreRules:
-    file = root / ".gitignore"
-    return _IgnoreRules(file.read_text().splitlines() if file.is_file() else ())
+    return re.compile("".join(tokens.get(part) or re.escape(part) for part in parts))

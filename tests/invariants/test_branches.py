@@ -74,7 +74,7 @@ def test_comparing_names_with_each_other_is_fine(empty: Checkout, source: str) -
 )
 def test_a_choice_that_follows_is_seen(empty: Checkout, source: str, line: int) -> None:
     empty.write("a.py", source)
-    rule = empty.rule("no-choice-from", ["*"], chosen="runtime", never_from=["placement"])
+    rule = empty.rule("no-choice-from", ["*"], chosen=["runtime"], never_from=["placement"])
     assert lines_found(rule) == [line]
 
 
@@ -92,5 +92,5 @@ def test_a_choice_that_follows_is_seen(empty: Checkout, source: str, line: int) 
 )
 def test_handing_on_is_no_choice(empty: Checkout, source: str) -> None:
     empty.write("a.py", source)
-    rule = empty.rule("no-choice-from", ["*"], chosen="runtime", never_from=["placement"])
+    rule = empty.rule("no-choice-from", ["*"], chosen=["runtime"], never_from=["placement"])
     assert lines_found(rule) == []

@@ -52,6 +52,6 @@ def test_a_second_copy_is_known_by_name_or_by_its_fields(empty: Checkout) -> Non
     empty.write("far/c.py", "class Row:\n    id: str\n    status: str\n    title: str\n")
     rule = empty.rule("no-second-copy", ["far/**"], records=["records.py"])
     assert rule.found() == [
-        ("far/a.py", 1, "JobRecord says JobRecord of records.py again"),
-        ("far/b.py", 1, "Row says JobRecord of records.py again"),
+        ("far/a.py", 1, "JobRecord repeats JobRecord of records.py"),
+        ("far/b.py", 1, "Row repeats JobRecord of records.py"),
     ]

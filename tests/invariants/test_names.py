@@ -1,4 +1,4 @@
-"""Names that may not occur, ids of targets, names of files."""
+"""Ids of targets, names of files, homes of command lines."""
 
 from __future__ import annotations
 
@@ -10,44 +10,6 @@ from invariants.checkout import lines_found
 
 if TYPE_CHECKING:
     from invariants.checkout import Checkout
-
-
-@pytest.mark.parametrize(
-    "source",
-    ["pkgs = 1", "f(pkgs=1)", "a.pkgs", "def pkgs(): ...", "class pkgs: ...", "lambda pkgs: 1"],
-)
-def test_an_identifier_is_seen_in_python(empty: Checkout, source: str) -> None:
-    empty.write("a.py", source)
-    assert lines_found(empty.rule("forbidden-names", ["*.py"], identifiers=["pkgs"])) == [1]
-
-
-def test_comments_docstrings_and_parts_of_names_are_not(empty: Checkout) -> None:
-    empty.write("a.py", '"""pkgs"""\n# pkgs\nmypkgs = "pkgs"\n')
-    empty.write("a.nix", '# pkgs\n/* pkgs\n */ { my-pkgs = "pkgs"; }\n')
-    assert lines_found(empty.rule("forbidden-names", ["*"], identifiers=["pkgs"])) == []
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "{ pkgs }: 1",
-        "x: x.pkgs",
-        '"${pkgs.hello}"',
-        "''\n  ${pkgs}\n''",
-        "<pkgs>",
-        "'' ''${a} ''' '' + pkgs",
-        '"\\${a} $${b}" + pkgs',
-    ],
-)
-def test_an_identifier_is_seen_in_nix(empty: Checkout, source: str) -> None:
-    empty.write("a.nix", source)
-    rule = empty.rule("forbidden-names", ["*.nix"], identifiers=["pkgs", "<.*>"])
-    assert len(lines_found(rule)) == 1
-
-
-def test_strings_are_searched_for_patterns(empty: Checkout) -> None:
-    empty.write("a.py", 'x = "say pikaci now"\ny = f"{x} pikaci"\n')
-    assert lines_found(empty.rule("forbidden-names", ["*"], strings=[r"\bpikaci\b"])) == [1, 2]
 
 
 def test_ids_of_targets_and_lanes_are_known_in_strings(empty: Checkout) -> None:
@@ -66,3 +28,28 @@ def test_names_of_files_and_directories_are_looked_at(empty: Checkout) -> None:
         empty.write(name, "")
     found = empty.rule("file-names", ["a/**"], forbid=["utils", "common"]).found()
     assert [file for file, _, _ in found] == ["a/common.nix", "a/utils.py", "a/utils/b.py"]
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ('x = ["nix", "build"]', [1]),
+        ('x = ("nix", *flags)', [1]),
+        ('x = [*("/usr/bin/nix", "eval")]', [1]),
+        ('run(["nix"])', [1]),
+        ('create_subprocess_exec("nix", "eval")', [1]),
+        ('os.execvp("nix", argv)', [1]),
+        ('subprocess.Popen("nix")', [1]),
+        ('SCHEMES = ("https", "nix")', []),
+        ('Finding("nix", "good")', []),
+        ('x = "nix build"', []),
+        ('NAMES = ["nix"]', []),
+    ],
+)
+def test_command_lines_of_a_program_have_one_home(
+    empty: Checkout, source: str, lines: list[int]
+) -> None:
+    empty.write("away.py", source)
+    empty.write("home.py", source)
+    rule = empty.rule("argv-home", ["*.py"], home="home.py", programs=["nix"])
+    assert [(file, line) for file, line, _ in rule.found()] == [("away.py", n) for n in lines]

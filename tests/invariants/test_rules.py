@@ -27,14 +27,22 @@ check = { kind = "file-names", forbid = ["utils"] }
     ("old", "new", "what"),
     [
         ('kind = "must"', 'kind = "maybe"', "kind is must or allowed, not 'maybe'"),
-        ('id = "a"', 'id = "A b"', "'A b' is no id, or another entry has it"),
-        ('hint = "do so"\n', "", "must needs the key 'hint'"),
-        ('area = "x"', 'area = "x"\nowner = "me"', "must has no key 'owner'"),
-        ('["*.py"]', '"*.py"', "must: scope is tuple[str, ...], not '*.py'"),
+        ('id = "a"', 'id = "A b"', "invalid id 'A b'"),
+        ('hint = "do so"\n', "", "rule: missing a required argument: 'hint'"),
+        (
+            'area = "x"',
+            'area = "x"\nowner = "me"',
+            "rule: got an unexpected keyword",
+        ),
+        ('["*.py"]', '"*.py"', "rule: scope is not of the type that is expected: '*.py'"),
         ('"file-names"', '"magic"', "there is no check of kind 'magic'"),
-        ("forbid", "forbids", "check of kind file-names has no key 'forbids'"),
-        ('["utils"]', "[1]", "check of kind file-names: forbid is tuple[str, ...], not [1]"),
-        ("check = {", "check = 1 #", "there is no check of kind None"),
+        ("forbid", "forbids", "check of kind file-names: missing a required argument: 'forbid'"),
+        (
+            '["utils"]',
+            "[1]",
+            "check of kind file-names: forbid is not of the type",
+        ),
+        ("check = {", "other = {", "rule: got an unexpected keyword"),
         ('area = "x"', 'area = "x"\nabsent = ["b"]', "absent has 'b', which is not in the scope"),
         ('kind = "must"', 'kind = "must', "not TOML"),
     ],
@@ -50,26 +58,26 @@ def test_a_mistake_in_a_rule_is_told(empty: Checkout, old: str, new: str, what: 
 
 def test_two_rules_of_one_id_are_told(empty: Checkout) -> None:
     empty.write(RULES, GOOD + "\n" + GOOD)
-    assert empty.found() == [(RULES, 10, "'a' is no id, or another entry has it")]
+    assert empty.found() == [(RULES, 10, "another rule has the id 'a'")]
 
 
 def test_an_exception_to_nothing_is_told(empty: Checkout) -> None:
     empty.write("a.py", "")
     empty.rule("file-names", ["*.py"], forbid=["utils"]).allow("other", ["*.py"])
     ((_, _, what),) = empty.found()
-    assert what == "but is an exception to 'other', no must"
+    assert what == "but: there is no must 'other'"
 
 
 def test_without_rules_there_is_no_answer(empty: Checkout) -> None:
     done = empty.check()
     assert done.returncode == 1
-    assert done.stdout.startswith(f"{RULES}:1: invariants: this file is needed")
+    assert done.stdout.startswith(f"{RULES}:1: invariants: the file is missing")
 
 
 def test_an_exception_covers_its_scope_and_what_it_says(empty: Checkout) -> None:
     empty.write("a.py", "import rich\nimport click\n")
     empty.write("b.py", "import rich\n")
-    rule = empty.rule("import-direction", ["*.py"], forbid=["rich", "click"], source_root="")
+    rule = empty.rule("import-direction", ["*.py"], forbid=["rich", "click"])
     rule.allow("rule", ["a.py"], match="rich")
     assert rule.found() == [("a.py", 2, "imports click"), ("b.py", 1, "imports rich")]
 
@@ -77,15 +85,13 @@ def test_an_exception_covers_its_scope_and_what_it_says(empty: Checkout) -> None
 def test_an_exception_that_nothing_needs_is_an_error(empty: Checkout) -> None:
     empty.write("a.py", "")
     rule = empty.rule("file-names", ["*.py"], forbid=["utils"]).allow("rule", ["a.py"])
-    assert [what for _, _, what in rule.found()] == [
-        "nothing in its scope is an exception to rule any more"
-    ]
+    assert [what for _, _, what in rule.found()] == ["nothing in its scope breaks rule any more"]
 
 
 def test_a_scope_that_matches_nothing_is_an_error(empty: Checkout) -> None:
     empty.write("a.py", "")
     rule = empty.rule("file-names", ["*.py", "old/**"], forbid=["utils"])
-    assert rule.found() == [(RULES, 1, "old/** of its scope is no file's name")]
+    assert rule.found() == [(RULES, 1, "old/** of its scope matches no file")]
 
 
 @pytest.mark.parametrize(
@@ -108,11 +114,11 @@ def test_globs_of_a_scope(empty: Checkout, glob: str, names: set[str]) -> None:
 
 def test_ignored_files_are_not_looked_at(empty: Checkout) -> None:
     empty.write(".gitignore", "/out/\n*.tmp\n# no\n/one\ncache/\n")
-    for name in ("out/utils", "b/out/utils", "b/utils.tmp", "one", "cache/utils", "b/cache/utils"):
+    for name in ("out/utils", "b/utils", "b/utils.tmp", "one", "b/cache/utils"):
         empty.write(name, "")
     empty.write(".git/utils", "")
     empty.rule("file-names", ["**"], forbid=["utils"])
-    assert [file for file, _, _ in empty.found()] == ["b/out/utils"]
+    assert [file for file, _, _ in empty.found()] == ["b/utils"]
 
 
 def test_a_violation_is_one_line(empty: Checkout) -> None:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from jerichoci.machine import idmap
 from jerichoci.machine.process import child, run
-from jerichoci.machine.workspace import Workspace, remove_tree
+from jerichoci.machine.workspace import Workspace
 from jerichoci.state.layout import make_private
+from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

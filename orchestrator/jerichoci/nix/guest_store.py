@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine import process
-from jerichoci.machine.workspace import remove_tree
 from jerichoci.nix import command as nix
 from jerichoci.nix.guest_views import (
     STORE_LOCK,
@@ -29,6 +28,7 @@ from jerichoci.nix.guest_views import (
 )
 from jerichoci.state.layout import StateLayout, make_private
 from jerichoci.state.lock import lock
+from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

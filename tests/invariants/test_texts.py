@@ -1,4 +1,4 @@
-"""What is said in one place only."""
+"""Lines of files, and what belongs in one file only."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from invariants.checkout import lines_found
 
 if TYPE_CHECKING:
     from invariants.checkout import Checkout
+
+
+LANE = '[[branch.lanes]]\nid = "l"\ntarget = "t"\n'
 
 
 def test_a_pattern_belongs_in_one_file(empty: Checkout) -> None:
@@ -26,7 +29,7 @@ def test_a_pattern_belongs_in_one_file(empty: Checkout) -> None:
     [
         ("a.py", 'X = ["rust/**"]', [1]),
         ("a.py", 'X = {\n  "lane": "**/*.rs",\n}', [2]),
-        ("a.py", 'X = ("*.md", "docs/*")', [1]),
+        ("a.py", 'X = ("*.md", "docs/*")', [1, 1]),
         ("a.py", 'X = {"src/*"}', [1]),
         ("a.py", 'X = ["+refs/heads/*:refs/heads/*", "*", "a * b"]', []),
         ("a.py", 'X = "rust/**"', []),
@@ -52,26 +55,17 @@ def test_lines_are_required_and_forbidden(empty: Checkout) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("source", "lines"),
-    [
-        ('x = ["nix", "build"]', [1]),
-        ('x = ("nix", *flags)', [1]),
-        ('x = [*("/usr/bin/nix", "eval")]', [1]),
-        ('run(["nix"])', [1]),
-        ('create_subprocess_exec("nix", "eval")', [1]),
-        ('os.execvp("nix", argv)', [1]),
-        ('subprocess.Popen("nix")', [1]),
-        ('SCHEMES = ("https", "nix")', []),
-        ('Finding("nix", "good")', []),
-        ('x = "nix build"', []),
-        ('NAMES = ["nix"]', []),
-    ],
-)
-def test_command_lines_of_a_program_have_one_home(
-    empty: Checkout, source: str, lines: list[int]
-) -> None:
-    empty.write("away.py", source)
-    empty.write("home.py", source)
-    rule = empty.rule("argv-home", ["*.py"], home="home.py", programs=["nix"])
-    assert [(file, line) for file, line, _ in rule.found()] == [("away.py", n) for n in lines]
+def test_a_script_runs_every_branch_lane(empty: Checkout) -> None:
+    empty.write("named.sh", "# all\nlanes=(t)\n")
+    empty.rule("lane-runner", ["*.sh"], lanes="lanes.toml")
+    empty.write("lanes.toml", LANE + LANE.replace('"t"', '"u"'))
+    assert empty.found() == [("named.sh", 2, "does not run u of lane l")]
+
+
+def test_lanes_that_are_no_toml_are_told_with_their_line(empty: Checkout) -> None:
+    empty.write("lanes.toml", 'version = 1\n[[branch.lanes]\nid = "l"\n')
+    empty.write("run.sh", "lanes=(t)\n")
+    empty.rule("lane-runner", ["run.sh"], lanes="lanes.toml")
+    ((file, line, what),) = empty.found()
+    assert (file, line) == ("lanes.toml", 2)
+    assert what.startswith("not TOML")
