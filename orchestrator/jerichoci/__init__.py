@@ -1,7 +1,7 @@
 """The engine: runs plans and keeps their records.
 
-It knows nothing of any project's targets, of the command line or of the forge. What is listed here
-is its public face; each name is imported when it is first used.
+What is listed here is for reading runs, and for nothing else: a forge needs no more of the engine.
+Each name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -11,63 +11,86 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jerichoci.errors import (
-        CancelledRunError,
-        CatalogError,
-        InfrastructureError,
+        EXIT_CANCELLED,
+        EXIT_INFRASTRUCTURE,
+        EXIT_PASSED,
+        EXIT_TEST_FAILURE,
+        EXIT_TIMEOUT,
+        EXIT_USAGE,
         PikaciError,
         RecordError,
         UsageError,
     )
-    from jerichoci.plan.plan import Plan, parse_plan, plan_digest
-    from jerichoci.record.record import JobRecord, PreparedOutputs, RunRecord
-    from jerichoci.record.request import RunRequest, Source
-    from jerichoci.record.store import RunStore
-    from jerichoci.run.engine import run_plan
-    from jerichoci.status import FailureKind, KeepPolicy, LogKind, Status
-
-_HOMES = {
-    "run.engine": ("run_plan",),
-    "errors": (
-        "CancelledRunError",
-        "CatalogError",
-        "InfrastructureError",
-        "PikaciError",
-        "RecordError",
-        "UsageError",
-    ),
-    "plan.plan": ("Plan", "parse_plan", "plan_digest"),
-    "record.record": ("JobRecord", "PreparedOutputs", "RunRecord"),
-    "record.request": ("RunRequest", "Source"),
-    "status": ("FailureKind", "KeepPolicy", "LogKind", "Status"),
-    "record.store": ("RunStore",),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+    from jerichoci.plan.plan import Plan
+    from jerichoci.record.event import Event, parse_event
+    from jerichoci.record.record import (
+        AttemptRecord,
+        Cause,
+        JobRecord,
+        PhaseRecord,
+        PreparedOutputs,
+        PrepareTiming,
+        RunRecord,
+    )
+    from jerichoci.record.store import EventChunk, RunStore
+    from jerichoci.record.summary import JobSummary, RunSummary
+    from jerichoci.state.log_file import LogChunk, LogMetadata
+    from jerichoci.status import FailureKind, LogKind, Status, exit_code
 
 __all__ = [
-    "CancelledRunError",
-    "CatalogError",
+    "EXIT_CANCELLED",
+    "EXIT_INFRASTRUCTURE",
+    "EXIT_PASSED",
+    "EXIT_TEST_FAILURE",
+    "EXIT_TIMEOUT",
+    "EXIT_USAGE",
+    "AttemptRecord",
+    "Cause",
+    "Event",
+    "EventChunk",
     "FailureKind",
-    "InfrastructureError",
     "JobRecord",
-    "KeepPolicy",
+    "JobSummary",
+    "LogChunk",
     "LogKind",
+    "LogMetadata",
+    "PhaseRecord",
     "PikaciError",
     "Plan",
+    "PrepareTiming",
     "PreparedOutputs",
     "RecordError",
     "RunRecord",
-    "RunRequest",
     "RunStore",
-    "Source",
+    "RunSummary",
     "Status",
     "UsageError",
-    "parse_plan",
-    "plan_digest",
-    "run_plan",
+    "exit_code",
+    "parse_event",
 ]
+
+_MODULES = {
+    "Event": "record.event",
+    "EventChunk": "record.store",
+    "FailureKind": "status",
+    "JobSummary": "record.summary",
+    "LogChunk": "state.log_file",
+    "LogKind": "status",
+    "LogMetadata": "state.log_file",
+    "PikaciError": "errors",
+    "Plan": "plan.plan",
+    "RecordError": "errors",
+    "RunStore": "record.store",
+    "RunSummary": "record.summary",
+    "Status": "status",
+    "UsageError": "errors",
+    "exit_code": "status",
+    "parse_event": "record.event",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    module = "errors" if name.startswith("EXIT_") else _MODULES.get(name, "record.record")
+    return getattr(import_module(f"{__name__}.{module}"), name)

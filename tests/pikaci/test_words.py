@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from jerichoci.record.record import RunRecord, Tool
-from jerichoci.status import FailureKind, Status
-from pikaci.render import exit_code
+from jerichoci.status import FailureKind, Status, exit_code
 from pikaci.render.words import between, duration
 from pikaci.table import table
 
@@ -64,7 +63,7 @@ def test_every_end_has_its_exit_code(status: Status, kind: FailureKind | None, c
         plan_digest="0" * 64,
         tool=Tool(version="0"),
     )
-    assert exit_code(record) == code
+    assert exit_code(record.status, record.failure_kind) == code
 
 
 def test_a_table_has_columns_as_wide_as_they_need_to_be() -> None:

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 from jerichoci.machine import idmap
 from jerichoci.machine.process import child, run
-from jerichoci.machine.workspace import Workspace
 from jerichoci.state.layout import make_private
 from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from jerichoci.machine.workspace import Workspace
 
 INIT = Path(__file__).with_name("host_init.sh")
 """A job's first process. importlib.resources would cost more than all of a small job."""

@@ -6,7 +6,7 @@ the event itself carries. `run_finished` is always the last.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -105,6 +105,18 @@ Event = Annotated[
 ]
 
 
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+
+
 def event_adapter() -> TypeAdapter[Event]:
     """The validator of one event line."""
-    return TypeAdapter(Event)
+    return _ADAPTER
+
+
+def parse_event(values: dict[str, Any]) -> Event:
+    """An event from its JSON values.
+
+    Raises:
+        ValueError: they are not an event.
+    """
+    return _ADAPTER.validate_python(values)

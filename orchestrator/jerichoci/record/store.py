@@ -7,6 +7,7 @@ Nothing here writes. A run whose owner died is shown as it will be closed by
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,6 +37,15 @@ FOLLOW_INTERVAL_SECS = 0.1
 """How often a follower looks for more: below what a person notices, above what a machine does."""
 CHUNK_BYTES = 32 * 1024 * 1024
 """How much of the events a follower takes at a time."""
+
+
+@dataclass(frozen=True)
+class EventChunk:
+    """Events of a run as JSON values; more begin at `next_offset`, none will come if `is_over`."""
+
+    events: tuple[dict[str, Any], ...]
+    next_offset: int
+    is_over: bool
 
 
 class RunStore:
@@ -214,37 +224,50 @@ class RunStore:
             for kind in (LogKind.HOST, LogKind.GUEST)
         ]
 
-    def follow_events(self, run_id: str) -> Iterator[dict[str, Any]]:
-        """The run's events from the first, waiting for more until `run_finished`.
-
-        They end, too, where nobody writes any more: the run died, or was removed.
+    def read_events(self, run_id: str, offset: int = 0) -> EventChunk:
+        """The run's events from a byte offset on, as far as they are written; it never waits.
 
         Raises:
             RecordError: they can't be read.
         """
-        path = self.run(run_id).events
-        offset, rest = 0, b""
-        while True:
-            over = self.is_over(run_id)
+        path = self.layout.run(run_id).events
+        is_over = self.is_over(run_id)
+        try:
+            data = read_log(path, offset, CHUNK_BYTES).data
+            is_all = len(data) < CHUNK_BYTES
+            if not is_all and b"\n" not in data:
+                data = read_log(path, offset, MOST_BYTES + 1).data
+        except OSError as error:
+            raise RecordError(f"could not read {path}: {error.strerror}") from error
+        end = data.rfind(b"\n") + 1
+        if not end and len(data) > MOST_BYTES:
+            raise RecordError(f"{path} has a line of more than {MOST_BYTES} bytes")
+        events = []
+        for line in data[:end].splitlines():
             try:
-                chunk = read_log(path, offset, CHUNK_BYTES)
-            except OSError as error:
-                raise RecordError(f"{path} can't be read: {error.strerror}") from error
-            offset = chunk.next_offset
-            if len(rest) > MOST_BYTES:
-                raise RecordError(f"{path} has a line of more than {MOST_BYTES} bytes")
-            *lines, rest = (rest + chunk.data).split(b"\n")
-            for line in lines:
-                try:
-                    event = parse(line)
-                except ValueError:
-                    continue
-                yield event
-                if event.get("event") == "run_finished":
-                    return
-            if over and not chunk.data:
+                events.append(parse(line))
+            except ValueError:
+                continue
+            if events[-1].get("event") == "run_finished":
+                return EventChunk(tuple(events), offset + end, is_over=True)
+        return EventChunk(tuple(events), offset + end, is_over=is_over and is_all)
+
+    def follow_events(self, run_id: str) -> Iterator[dict[str, Any]]:
+        """The run's events from the first, waiting for more until `run_finished`.
+
+        They end, too, when the run's process died or its directory was removed.
+
+        Raises:
+            RecordError: they can't be read.
+        """
+        chunk = self.read_events(self.run(run_id).run_id)
+        while True:
+            yield from chunk.events
+            if chunk.is_over:
                 return
-            time.sleep(FOLLOW_INTERVAL_SECS)
+            if not chunk.events:
+                time.sleep(FOLLOW_INTERVAL_SECS)
+            chunk = self.read_events(run_id, chunk.next_offset)
 
     def is_over(self, run_id: str) -> bool:
         """Whether nothing more of a run will be written; costs little while it runs."""

@@ -115,10 +115,10 @@ async def run_planned(
     from jerichoci.record.record import Tool
     from jerichoci.record.request import RunRequest
     from jerichoci.run.engine import run_plan
-    from jerichoci.status import KeepPolicy
+    from jerichoci.status import KeepPolicy, exit_code
     from pikaci import __version__
     from pikaci.flakeconfig import with_flake_config
-    from pikaci.render import exit_code, open_reporter
+    from pikaci.render import open_reporter
     from pikaci.sourcing import flake_reference
 
     source, state = planned.source, planned.state
@@ -145,7 +145,7 @@ async def run_planned(
         closing_dead_runs(state),
     ):
         record: RunRecord = await run_plan(state, request, reporter.sinks, reporter.stopping)
-    return exit_code(record)
+    return exit_code(record.status, record.failure_kind)
 
 
 def _checked_jobs(planned: Planned, jobs: tuple[str, ...]) -> frozenset[str] | None:

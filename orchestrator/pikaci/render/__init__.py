@@ -13,14 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import (
-    EXIT_CANCELLED,
-    EXIT_INFRASTRUCTURE,
-    EXIT_PASSED,
-    EXIT_TEST_FAILURE,
-    EXIT_TIMEOUT,
-)
-from jerichoci.status import FailureKind, Status
 from pikaci.render.feed import feeding
 from pikaci.render.out import Out
 
@@ -29,28 +21,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from jerichoci.record.journal import Sink
-    from jerichoci.record.record import RunRecord
     from jerichoci.state.layout import StateLayout
     from pikaci.render.feed import View
 
     Opening = Callable[[Out], AbstractContextManager[View]]
-
-KIND_CODES = {
-    FailureKind.TEST_FAILURE: EXIT_TEST_FAILURE,
-    FailureKind.TIMEOUT: EXIT_TIMEOUT,
-    FailureKind.INFRASTRUCTURE: EXIT_INFRASTRUCTURE,
-}
-
-
-def exit_code(record: RunRecord) -> int:
-    """The contract's exit code of a terminal record."""
-    match record.status:
-        case Status.PASSED | Status.SKIPPED:
-            return EXIT_PASSED
-        case Status.CANCELLED:
-            return EXIT_CANCELLED
-        case _:
-            return KIND_CODES[record.failure_kind or FailureKind.INFRASTRUCTURE]
 
 
 @dataclass(frozen=True)
