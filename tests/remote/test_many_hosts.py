@@ -10,7 +10,7 @@ import pytest
 from e2e.project import wait_for
 from jerichoci.errors import UsageError
 from jerichoci.plan.plan import Resources, Retries
-from jerichoci.remote.ssh.handshake import CONNECT_SECS
+from jerichoci.remote.ssh.connection import CONNECT_SECS
 from jerichoci.status import FailureKind, Status
 from plans import RUN_ID, commanded, job
 from remote.away import away
@@ -93,7 +93,7 @@ async def test_a_host_that_cant_be_reached_is_passed_over(
     assert hosts_of(ended) == {pair[1].name: 3}
     (passed_over,) = ended.job("j0").passed_over
     assert passed_over.host == pair[0].name
-    assert "refuses connections" in passed_over.reason
+    assert "refused the connection" in passed_over.reason
     status = json.loads(ended.layout.status("j0").read_bytes())
     assert status["passed_over"][0]["host"] == pair[0].name
     shown = pikaci(runner.state, "status", ended.record.run_id).out

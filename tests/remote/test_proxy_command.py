@@ -94,7 +94,7 @@ async def test_a_command_is_the_users_shells(
 async def test_a_command_that_ends_says_how(home: Path) -> None:
     configure(home, "ProxyCommand echo no way >&2; exit 3\n")
     error = await refused(far(), UnreachableHostError)
-    assert "can't be reached by its ProxyCommand `echo no way >&2; exit 3`" in error.message
+    assert "could not be reached by its ProxyCommand `echo no way >&2; exit 3`" in error.message
     assert error.message.endswith(": no way")
     configure(home, "ProxyCommand no-such-program\n")
     error = await refused(far(), UnreachableHostError)

@@ -124,15 +124,15 @@ async def test_a_host_is_where_ssh_says_it_is(home: Path, text: str) -> None:
     assert settings.user == answer["user"]
     assert settings.jump == answer.get("proxyjump")
     assert settings.command == answer.get("proxycommand")
-    assert settings.host_keys.alias == answer.get("hostkeyalias")
-    assert settings.connect_secs == int(answer.get("connecttimeout", "0"))
+    assert settings.known_hosts.alias == answer.get("hostkeyalias")
+    assert settings.config.number("connecttimeout") == int(answer.get("connecttimeout", "0"))
 
 
 async def test_what_the_hosts_file_says_counts_for_match_and_tokens(home: Path) -> None:
     text = "Match user bob\n UserKnownHostsFile ~/%n.%h.%p.%r\nHost far\n HostName 10.0.0.1\n"
     settings = await settings_of(home, text, user="bob", port=24)
     assert (settings.address, settings.port, settings.user) == ("10.0.0.1", 24, "bob")
-    assert settings.host_keys.files[0] == f"{home}/far.10.0.0.1.24.bob"
+    assert settings.known_hosts.files[0] == f"{home}/far.10.0.0.1.24.bob"
 
 
 async def test_tokens_variables_and_blanks_in_paths(
@@ -146,11 +146,11 @@ async def test_tokens_variables_and_blanks_in_paths(
         'IdentityFile "~/key of %n"\nIdentityFile ~/${LAB}_%%\nIdentityAgent $AGENT\n'
         "CertificateFile %d/cert.%r\nUser bob\nIdentitiesOnly yes\n",
     )
-    assert settings.host_keys.files == [f"{home}/x.far", f"{home}/a b", f"{home}/c"]
-    assert settings.login.files == [f"{home}/key of far", f"{home}/lab_%"]
-    assert settings.login.certificates == [f"{home}/cert.bob"]
-    assert settings.login.agent is None
-    assert settings.login.only_files
+    assert settings.known_hosts.files == [f"{home}/x.far", f"{home}/a b", f"{home}/c"]
+    assert settings.config.files("identityfile") == [f"{home}/key of far", f"{home}/lab_%"]
+    assert settings.config.files("certificatefile") == [f"{home}/cert.bob"]
+    assert settings.config.agent is None
+    assert settings.config.is_on("identitiesonly")
 
 
 async def test_which_agent_is_asked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,17 +164,17 @@ async def test_which_agent_is_asked(home: Path, monkeypatch: pytest.MonkeyPatch)
         "IdentityAgent none\n": None,
         "IdentityAgent ~/%n\n": f"{home}/far",
     }.items():
-        assert (await settings_of(home, text)).login.agent == path, text
+        assert (await settings_of(home, text)).config.agent == path, text
 
 
 async def test_the_usual_files_are_in_the_home(home: Path) -> None:
     settings = await settings_of(home, "")
-    assert f"{home}/.ssh/id_ed25519" in settings.login.files
-    assert settings.host_keys.files[:2] == [
+    assert f"{home}/.ssh/id_ed25519" in settings.config.files("identityfile")
+    assert settings.known_hosts.files[:2] == [
         f"{home}/.ssh/known_hosts",
         f"{home}/.ssh/known_hosts2",
     ]
-    assert (await settings_of(home, "IdentityFile none\n")).login.files == []
+    assert (await settings_of(home, "IdentityFile none\n")).config.files("identityfile") == []
 
 
 async def test_chosen_algorithms_are_those_that_both_have(home: Path) -> None:
@@ -197,10 +197,10 @@ async def test_algorithms_of_which_we_have_none_are_refused_by_name(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choices = {"KexAlgorithms": ("kex_algs", lambda: [b"curve25519-sha256"])}
-    monkeypatch.setattr("jerichoci.remote.ssh.settings._CHOICES", choices)
+    monkeypatch.setattr("jerichoci.remote.ssh.settings._ALGORITHMS", choices)
     configure(home, "KexAlgorithms ecdh-sha2-nistp256\n")
     error = await refused(far(), HostSettingsError)
-    assert "has `KexAlgorithms ecdh-sha2-nistp256`, none of which pikaci knows" in error.message
+    assert "has `KexAlgorithms ecdh-sha2-nistp256`, and pikaci supports none" in error.message
     assert error.hint == "allow one of curve25519-sha256"
 
 
@@ -235,7 +235,7 @@ def test_the_command_line_goes_where_ssh_goes(
     monkeypatch.chdir(home)
     pikaci(["doctor", "--host", "far"])
     said = capfd.readouterr()
-    assert f"far (127.0.0.1:{port}) refuses connections" in said.out + said.err
+    assert f"far (127.0.0.1:{port}) refused the connection" in said.out + said.err
 
 
 # --- With a server ---
@@ -290,7 +290,7 @@ async def test_the_agents_key_that_is_named_comes_before_its_others(
 async def test_an_sshd_that_penalises_us_is_unreachable_for_now() -> None:
     async with stranger(b"Not allowed at this time\r\n", stays=False) as port:
         error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
-    assert "refuses us for now: it said `Not allowed at this time`" in error.message
+    assert "refuses us for now: it sent `Not allowed at this time`" in error.message
     assert "PerSourcePenalties" in str(error.hint)
 
 
@@ -305,7 +305,7 @@ async def test_a_server_that_has_only_the_known_key_is_told_with_its_kind(home: 
 async def test_what_is_said_in_place_of_a_name_is_told() -> None:
     async with stranger(b"Exceeded MaxStartups\r\n", stays=False) as port:
         error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
-    assert error.message.endswith(": it said `Exceeded MaxStartups`")
+    assert error.message.endswith(": it sent `Exceeded MaxStartups`")
 
 
 def packed(*texts: bytes) -> bytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.plan.hosts import RemoteHost
-from jerichoci.remote.ssh import handshake, settings
+from jerichoci.remote.ssh import connection, settings
 from jerichoci.remote.ssh.connection import connect
 from jerichoci.remote.ssh.errors import (
     AuthenticationError,
@@ -123,7 +123,7 @@ async def test_an_unknown_key_is_refused_with_how_to_accept_it(home: Path, sshd:
     error = await refused(host(sshd), HostKeyError)
     print_of = sshd.fingerprint()
     assert error.message == (
-        f"lab (127.0.0.1:{sshd.port}) offers the key {print_of}, which nobody here knows"
+        f"lab (127.0.0.1:{sshd.port}) offers the host key {print_of}, which is not in known_hosts"
     )
     assert error.hint
     assert "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub" in error.hint
@@ -141,8 +141,8 @@ async def test_a_changed_key_is_refused_with_both(
     know(home, f"[127.0.0.1]:{sshd.port} {public_key(old)}\n")
     error = await refused(host(sshd), HostKeyError)
     assert error.message == (
-        f"lab (127.0.0.1:{sshd.port}) has another key than known_hosts has: "
-        f"{fingerprint(old)} expected, {sshd.fingerprint(kind)} offered"
+        f"the host key of lab (127.0.0.1:{sshd.port}) has changed: "
+        f"expected {fingerprint(old)}, got {sshd.fingerprint(kind)}"
     )
     assert error.hint
     assert "find out why" in error.hint
@@ -155,13 +155,13 @@ async def test_a_key_of_another_kind_than_known_is_a_changed_one(
     old = make_key(tmp_path / "old", "ecdsa")
     know(home, f"[127.0.0.1]:{jump.port} {public_key(old)}\n")
     error = await refused(host(jump), HostKeyError)
-    assert f"{fingerprint(old)} expected, {jump.fingerprint()} offered" in error.message
+    assert f"expected {fingerprint(old)}, got {jump.fingerprint()}" in error.message
 
 
 async def test_another_fingerprint_is_a_changed_key(home: Path, sshd: PlainSshd) -> None:
     know(home, sshd.known_line())
     error = await refused(host(sshd, fingerprint=OTHER), HostKeyError)
-    assert f"{OTHER} expected, {sshd.fingerprint()} offered" in error.message
+    assert f"expected {OTHER}, got {sshd.fingerprint()}" in error.message
     assert "ssh-keygen -R" not in str(error.hint)
 
 
@@ -169,13 +169,13 @@ async def test_the_key_of_another_port_makes_an_unknown_one_not_a_changed_one(
     home: Path, sshd: PlainSshd, jump: PlainSshd
 ) -> None:
     know(home, f"127.0.0.1 {jump.public_key()}\n")
-    assert "nobody here knows" in (await refused(host(sshd), HostKeyError)).message
+    assert "is not in known_hosts" in (await refused(host(sshd), HostKeyError)).message
 
 
 async def test_an_address_that_is_known_vouches_for_no_name(home: Path, sshd: PlainSshd) -> None:
     know(home, sshd.known_line())
     error = await refused(host(sshd, address="localhost"), HostKeyError)
-    assert "nobody here knows" in error.message
+    assert "is not in known_hosts" in error.message
 
 
 async def test_a_revoked_key_is_refused(home: Path, sshd: PlainSshd) -> None:
@@ -185,9 +185,9 @@ async def test_a_revoked_key_is_refused(home: Path, sshd: PlainSshd) -> None:
 
 async def test_ssh_configuration_can_not_turn_the_check_off(home: Path, sshd: PlainSshd) -> None:
     configure(home, "Host *\n StrictHostKeyChecking no\n UserKnownHostsFile none\n")
-    assert "nobody here knows" in (await refused(host(sshd), HostKeyError)).message
+    assert "is not in known_hosts" in (await refused(host(sshd), HostKeyError)).message
     configure(home, "Host *\n UserKnownHostsFile /dev/null\n GlobalKnownHostsFile none\n")
-    assert "nobody here knows" in (await refused(host(sshd), HostKeyError)).message
+    assert "is not in known_hosts" in (await refused(host(sshd), HostKeyError)).message
 
 
 def certify(server: Path, authority: Path, principal: str) -> str:
@@ -280,7 +280,9 @@ async def test_an_encrypted_key_needs_an_agent(
 
 async def test_a_key_that_is_missing_or_none_says_so(home: Path, sshd: PlainSshd) -> None:
     error = await refused(trusted(sshd, key="~/none"), KeyFileError)
-    assert error.message == f"the key {home}/none for lab can't be read: No such file or directory"
+    assert (
+        error.message == f"the key {home}/none for lab could not be read: No such file or directory"
+    )
     (home / "none").write_text("hello", encoding="utf-8")
     error = await refused(trusted(sshd, key="~/none"), KeyFileError)
     assert "is not a private key" in error.message
@@ -289,9 +291,9 @@ async def test_a_key_that_is_missing_or_none_says_so(home: Path, sshd: PlainSshd
 async def test_keys_that_are_not_accepted_are_named(home: Path, sshd: PlainSshd) -> None:
     key = make_key(home / "stranger")
     error = await refused(trusted(sshd, key=str(key)), AuthenticationError)
-    assert f"lets user {sshd.user} in with none of our keys" in error.message
-    assert f"{fingerprint(key)} from {key}" in error.message
-    assert "there is no agent" in error.message
+    assert f"rejected every key we offered for user {sshd.user}" in error.message
+    assert f"tried {key}" in error.message
+    assert "no ssh agent is running" in error.message
 
 
 async def test_no_key_at_all_says_where_they_were_looked_for(
@@ -303,8 +305,8 @@ async def test_no_key_at_all_says_where_they_were_looked_for(
     error = await refused(trusted(sshd, user="bob"), AuthenticationError)
     assert "there is no key to log in" in error.message
     assert "as user bob" in error.message
-    assert "no agent answers at /none/agent" in error.message
-    assert "id_rsa is encrypted and not in an agent" in error.message
+    assert "no ssh agent answers at /none/agent" in error.message
+    assert "id_rsa is encrypted, and no agent has it" in error.message
 
 
 async def test_nobody_is_asked_for_a_password(
@@ -365,7 +367,7 @@ async def test_a_command_can_be_the_way(home: Path, sshd: PlainSshd) -> None:
 async def test_configuration_that_is_wrong_says_so(home: Path, sshd: PlainSshd) -> None:
     configure(home, "Port many\n")
     error = await refused(host(sshd), HostSettingsError)
-    assert "ssh's configuration for lab is wrong" in error.message
+    assert "ssh's configuration for lab is invalid" in error.message
     assert f"{home}/.ssh/config line 1: " in error.message
     assert "many" in error.message
 
@@ -374,7 +376,7 @@ async def test_nothing_in_common_says_so(home: Path, tmp_path: Path) -> None:
     configure(home, "Ciphers aes128-ctr\n")
     with plain_sshd(tmp_path / "other", more="Ciphers aes256-gcm@openssh.com") as server:
         error = await refused(trusted(server), HostSettingsError)
-    assert "nothing in common" in error.message
+    assert "no algorithm in common" in error.message
 
 
 async def test_the_fastest_cipher_is_taken_unless_ssh_configuration_has_another(
@@ -431,8 +433,8 @@ async def test_the_key_of_a_jump_host_is_checked(
     way = f"127.0.0.1:{jump.port}"
     error = await refused(trusted(sshd, proxy_jump=way), HostKeyError)
     assert error.message == (
-        f"the jump host 127.0.0.1 of lab ({way}) offers the key {jump.fingerprint()}, "
-        "which nobody here knows"
+        f"the jump host 127.0.0.1 of lab ({way}) offers the host key {jump.fingerprint()}, "
+        "which is not in known_hosts"
     )
     assert "[hosts.lab]" not in str(error.hint)
 
@@ -440,7 +442,9 @@ async def test_the_key_of_a_jump_host_is_checked(
 async def test_a_jump_host_that_is_down_is_named(home: Path, sshd: PlainSshd) -> None:
     port = free_port()
     error = await refused(trusted(sshd, proxy_jump=f"127.0.0.1:{port}"), UnreachableHostError)
-    assert error.message == f"the jump host 127.0.0.1 of lab (127.0.0.1:{port}) refuses connections"
+    assert (
+        error.message == f"the jump host 127.0.0.1 of lab (127.0.0.1:{port}) refused the connection"
+    )
     del home
 
 
@@ -448,13 +452,22 @@ async def test_a_host_that_its_jump_host_can_not_reach_says_so(home: Path, jump:
     know(home, jump.known_line())
     lab = host(address="127.0.0.1", port=free_port(), proxy_jump=f"127.0.0.1:{jump.port}")
     error = await refused(lab, UnreachableHostError)
-    assert "can't be reached from the jump host before it" in error.message
+    assert "could not be reached from its jump host" in error.message
 
 
-async def test_jump_hosts_in_a_circle_are_refused(home: Path) -> None:
-    configure(home, "Host *\n ProxyJump gate\n")
-    error = await refused(host(), HostSettingsError)
-    assert error.message == "the way to lab goes through gate more than once"
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Host *\n ProxyJump gate\n", "jumphost loop via gate"),
+        (
+            "Host lab gate\n ProxyJump other\nHost other\n ProxyJump gate\n",
+            "the way to lab goes through other more than once",
+        ),
+    ],
+)
+async def test_jump_hosts_in_a_circle_are_refused(home: Path, text: str, sentence: str) -> None:
+    configure(home, text)
+    assert sentence in (await refused(host(), HostSettingsError)).message
 
 
 async def test_a_closed_connection_closes_its_jump_host(
@@ -476,14 +489,14 @@ async def test_a_closed_connection_closes_its_jump_host(
 async def test_a_port_where_nobody_listens_refuses() -> None:
     port = free_port()
     error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
-    assert error.message == f"lab (127.0.0.1:{port}) refuses connections"
+    assert error.message == f"lab (127.0.0.1:{port}) refused the connection"
     error = await refused(host(address="localhost", port=port), UnreachableHostError)
-    assert error.message == f"lab (localhost:{port}) refuses connections"
+    assert error.message == f"lab (localhost:{port}) refused the connection"
 
 
 async def test_a_name_that_nobody_knows_can_not_be_resolved() -> None:
     error = await refused(host(address="nowhere.invalid"), UnreachableHostError)
-    assert "the name of lab (nowhere.invalid:22) can't be resolved" in error.message
+    assert "the name of lab (nowhere.invalid:22) could not be resolved" in error.message
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 400 Bad Request\r\n\r\n"])
@@ -496,21 +509,21 @@ async def test_somebody_who_goes_at_once_is_no_ssh_server(answer: bytes) -> None
 async def test_an_ssh_server_that_goes_in_the_middle_is_unreachable() -> None:
     async with stranger(b"SSH-2.0-short\r\n", stays=False) as port:
         error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
-    assert "ended the connection before we were let in" in error.message
+    assert "ended the connection before the login" in error.message
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-slow\r\n"])
 async def test_a_server_that_stalls_is_given_up(
     monkeypatch: pytest.MonkeyPatch, answer: bytes
 ) -> None:
-    monkeypatch.setattr(handshake, "CONNECT_SECS", 0.5)
+    monkeypatch.setattr(connection, "CONNECT_SECS", 0.5)
     async with stranger(answer, stays=True) as port:
         error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
-    assert "was reached, but had not let us in after 0.5 s" in error.message
+    assert "was reached, but the login did not finish within 0.5 s" in error.message
 
 
 async def test_a_host_that_answers_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handshake, "CONNECT_SECS", 0.5)
+    monkeypatch.setattr(connection, "CONNECT_SECS", 0.5)
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -519,19 +532,19 @@ async def test_a_host_that_answers_nothing_is_given_up(monkeypatch: pytest.Monke
             each.connect_ex(full.getsockname())
         port = full.getsockname()[1]
         error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
-    assert error.message == f"lab (127.0.0.1:{port}) was not reached in 0.5 s"
+    assert error.message == f"lab (127.0.0.1:{port}) was not reached within 0.5 s"
 
 
 async def test_an_agent_that_stalls_is_given_up(
     home: Path, sshd: PlainSshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handshake, "CONNECT_SECS", 0.5)
+    monkeypatch.setattr(connection, "CONNECT_SECS", 0.5)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(home / "agent"))
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(home / "agent"))
         silent.listen()
         error = await refused(trusted(sshd), UnreachableHostError)
-    assert "the ssh agent didn't say in 0.5 s which keys it has" in error.message
+    assert "the ssh agent did not list its keys within 0.5 s" in error.message
 
 
 async def test_a_connection_whose_far_end_falls_silent_is_lost(

@@ -1,4 +1,4 @@
-"""What ssh's own configuration says of a hop: `ssh -G`, the reference, is asked for it."""
+"""What ssh's own configuration has for a hop: `ssh -G`, the reference, is asked for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.process import run
 from jerichoci.remote.ssh.errors import HostSettingsError, UnreachableHostError
-from jerichoci.remote.ssh.hop import looping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from jerichoci.remote.ssh.hop import Hop
 
 ANSWER_SECS = 15.0
-"""For `ssh -G`, which runs what `Match exec` says and may ask the resolver."""
+"""For `ssh -G`, which runs what `Match exec` has and may ask the resolver."""
 SYSTEM_FILE = "/etc/ssh/ssh_config"
 
 _EXPANDED = re.compile(r"%(?P<token>.)|\$\{(?P<variable>\w+)\}")
@@ -38,18 +37,14 @@ class Configuration:
         self._lines = [line.partition(" ")[::2] for line in text.splitlines()]
         self._hop = hop
 
-    def all(self, key: str) -> list[str]:
-        """What is said of a key in lower case, as ssh says it."""
-        return [value for name, value in self._lines if name == key]
-
     def get(self, key: str) -> str | None:
-        """The first value of a key; None if there is none, or it is `none`."""
-        return next((value for value in self.all(key) if value != "none"), None)
+        """The first value of a key in lower case; None for no value and for `none`."""
+        return next((value for value in self._all(key) if value != "none"), None)
 
-    def number(self, key: str) -> int | None:
-        """Likewise a number."""
-        text = self.get(key)
-        return int(text) if text and text.isdecimal() else None
+    def number(self, key: str) -> int:
+        """The number of a key; 0 if it has none."""
+        text = self.get(key) or ""
+        return int(text) if text.isdecimal() else 0
 
     def is_on(self, key: str) -> bool:
         """Whether a switch is on."""
@@ -57,7 +52,7 @@ class Configuration:
 
     def files(self, key: str) -> list[str]:
         """Paths that are given one a line."""
-        return [self.path(value) for value in self.all(key) if value != "none"]
+        return [self._path(value) for value in self._all(key) if value != "none"]
 
     def listed_files(self, key: str) -> list[str]:
         """Paths that are given on one line, a space between them and some in them."""
@@ -66,24 +61,23 @@ class Configuration:
         while words:
             ends = range(len(words), 1, -1)
             joined = (" ".join(words[:end]) for end in ends)
-            taken = next((text for text in joined if Path(self.path(text)).is_file()), words[0])
+            taken = next((text for text in joined if Path(self._path(text)).is_file()), words[0])
             words = words[len(taken.split(" ")) :]
-            paths += [self.path(taken)] if taken and taken != "none" else []
+            paths += [self._path(taken)] if taken and taken != "none" else []
         return paths
 
-    def path(self, text: str) -> str:
-        """A path without tokens, variables and `~`.
-
-        ssh takes the home of the password database, pikaci $HOME.
-        """
-        path = Path(self.expanded(text)).expanduser()
-        theirs = _recorded_home()
-        if theirs == Path("/") or not path.is_relative_to(theirs):
-            return str(path)
-        return str(Path.home() / path.relative_to(theirs))
+    @property
+    def agent(self) -> str | None:
+        """The socket of the agent with the keys, or None for no agent."""
+        setting = next(iter(self._all("identityagent")), "SSH_AUTH_SOCK")
+        if setting == "none":
+            return None
+        if setting == "SSH_AUTH_SOCK" or setting.startswith("$"):
+            return os.environ.get(setting.strip("${}"))
+        return self._path(setting)
 
     def expanded(self, text: str) -> str:
-        """A text with the tokens of ssh_config(5) replaced; what isn't one stays."""
+        """A text with the tokens of ssh_config(5) replaced; unknown ones are kept."""
         local = socket.gethostname()
         tokens = {
             "%": "%",
@@ -106,58 +100,54 @@ class Configuration:
 
         return _EXPANDED.sub(value, text)
 
+    def _all(self, key: str) -> list[str]:
+        return [value for name, value in self._lines if name == key]
+
+    def _path(self, text: str) -> str:
+        # ssh takes the home of the password database, pikaci $HOME.
+        path = Path(self.expanded(text)).expanduser()
+        theirs = _recorded_home()
+        if theirs == Path("/") or not path.is_relative_to(theirs):
+            return str(path)
+        return str(Path.home() / path.relative_to(theirs))
+
 
 async def ask(hop: Hop) -> Configuration:
-    """What ssh's configuration says of a hop, where the hosts file leaves it to it.
+    """Ask ssh what its configuration has for a hop; what the hosts file has comes first.
 
     Raises:
-        HostSettingsError: it is wrong, or there is no ssh to ask.
-        UnreachableHostError: ssh doesn't say.
+        HostSettingsError: the configuration is invalid, or there is no ssh to ask.
+        UnreachableHostError: ssh doesn't answer.
     """
-    options = [
-        *(["-p", str(hop.port)] if hop.port else []),
-        *(["-l", hop.user] if hop.user else []),
-        # Whoever says what the way is, says all of it.
-        *(["-o", "ProxyJump=none"] if hop.continues or hop.proxy_jump else []),
-    ]
-    with _our_files() as files:
-        return await _answer(hop, [*files, *options])
-
-
-async def defaults(hop: Hop) -> Configuration:
-    """What it says where nobody has configured anything."""
-    return await _answer(hop, ["-F", "none"])
-
-
-async def _answer(hop: Hop, options: list[str]) -> Configuration:
     if not shutil.which("ssh"):
         raise HostSettingsError(
             hop.host,
             f"there is no `ssh` on PATH to ask for the configuration of {hop.called}",
             "install OpenSSH's client: `openssh-client` on Debian",
         )
+    options = [
+        *(["-p", str(hop.port)] if hop.port else []),
+        *(["-l", hop.user] if hop.user else []),
+        *(["-o", f"ProxyJump={hop.proxy_jump}"] if hop.proxy_jump else []),
+    ]
     try:
-        ended = await run(
-            ["ssh", "-G", "-T", *options, "--", hop.address], deadline_secs=ANSWER_SECS
-        )
+        with _our_files() as files:
+            ended = await run(
+                ["ssh", "-G", "-T", *files, *options, "--", hop.address], deadline_secs=ANSWER_SECS
+            )
     except InfrastructureError as error:
         raise UnreachableHostError(
             hop.host,
-            f"ssh's configuration for {hop.called} isn't known: {error.message}",
+            f"could not ask ssh for the configuration of {hop.called}: {error.message}",
             "does a `Match exec` in it wait for something?",
         ) from error
     if ended.ok:
         return Configuration(ended.stdout.decode("utf-8", "replace"), hop)
-    said = "; ".join(ended.stderr.decode("utf-8", "replace").splitlines())
-    loop = re.search(r"jumphost loop via (\S+)", said)
-    raise (
-        looping(hop.host, loop[1])
-        if loop
-        else HostSettingsError(
-            hop.host,
-            f"ssh's configuration for {hop.called} is wrong: {said or 'ssh says nothing'}",
-            f"see what `ssh -G {hop.address}` says of it",
-        )
+    complaint = "; ".join(ended.stderr.decode("utf-8", "replace").splitlines())
+    raise HostSettingsError(
+        hop.host,
+        f"ssh's configuration for {hop.called} is invalid: {complaint or 'ssh gives no reason'}",
+        f"see what `ssh -G {hop.address}` prints",
     )
 
 
@@ -178,5 +168,5 @@ def _our_files() -> Iterator[list[str]]:
 def _recorded_home() -> Path:
     try:
         return Path(pwd.getpwuid(os.getuid()).pw_dir)
-    except KeyError:  # ssh will say so
+    except KeyError:  # ssh reports it itself
         return Path.home()

@@ -1,67 +1,141 @@
-"""A connection to a host: its key is always checked, and we are always known by ours."""
+"""A connection to a host: its key is always checked, we log in with keys, and nothing prompts."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jerichoci.remote.ssh.hop import Hop, looping
+import asyncssh
+
+from jerichoci.remote.ssh.client import Client
+from jerichoci.remote.ssh.errors import HostSettingsError
+from jerichoci.remote.ssh.failure import Failure
+from jerichoci.remote.ssh.hop import Hop
+from jerichoci.remote.ssh.keys import login_keys
+from jerichoci.remote.ssh.proxy import ProxyCommand
+from jerichoci.remote.ssh.settings import read_settings
 
 if TYPE_CHECKING:
-    from asyncssh import SSHClientConnection
-
     from jerichoci.plan.hosts import RemoteHost
+    from jerichoci.remote.ssh.settings import Settings
 
+CONNECT_SECS = 15.0
+"""For one hop: to find it, to reach it, to shake hands and to log in."""
 CLOSE_SECS = 5.0
-"""For a jump host to say goodbye, when the host behind it can't be reached."""
 
 
-async def connect(host: RemoteHost) -> SSHClientConnection:
-    """Connect and log in; whoever calls it closes the connection, jump hosts go with it.
+async def connect(host: RemoteHost) -> asyncssh.SSHClientConnection:
+    """Connect and log in; closing the connection closes those to its jump hosts.
 
-    Every hop has `handshake.CONNECT_SECS`. There is no prompt for anything, ever.
+    Every hop has `CONNECT_SECS`.
 
     Raises:
         HostKeyError: the far end's key is unknown, revoked or another than expected.
         AuthenticationError: the far end accepts none of our keys.
         KeyFileError: the key that is asked for can't be used.
-        HostSettingsError: ssh's configuration is wrong, or has nothing in common with the far end.
+        HostSettingsError: ssh's configuration is invalid, or has nothing in common with the far
+            end.
         UnreachableHostError: the host doesn't answer, or not as an ssh server; worth another try.
     """
-    return await _connected(Hop.to(host), None, ())
+    return await _connected(Hop.to(host), ())
 
 
-async def _connected(
-    hop: Hop, through: SSHClientConnection | None, before: tuple[Hop, ...]
-) -> SSHClientConnection:
-    """Connect to one hop; `through` is closed with the connection, or if there is none."""
-    from jerichoci.remote.ssh.handshake import log_in
-    from jerichoci.remote.ssh.settings import read_settings
-
-    try:
-        settings = await read_settings(hop)
-        for jump in hop.jumps(settings.jump) if settings.jump else ():
-            _check_no_loop(jump, (*before, hop))
-            through = await _connected(jump, through, (*before, hop))
-        connection = await log_in(hop, settings, through)
-    except BaseException:
-        if through:
-            await _closed(through)
-        raise
-    if through:
-        connection.set_tunnel(through)
-    return connection
-
-
-def _check_no_loop(jump: Hop, before: tuple[Hop, ...]) -> None:
-    if any((jump.address, jump.port) == (hop.address, hop.port) for hop in before):
-        raise looping(jump.host, jump.address)
-
-
-async def _closed(connection: SSHClientConnection) -> None:
+async def close(connection: asyncssh.SSHClientConnection) -> None:
+    """Close a connection, at the latest after `CLOSE_SECS`."""
     connection.close()
     try:
         async with asyncio.timeout(CLOSE_SECS):
             await connection.wait_closed()
-    except TimeoutError:
+    except (TimeoutError, OSError):
         connection.abort()
+
+
+async def _connected(hop: Hop, before: tuple[Hop, ...]) -> asyncssh.SSHClientConnection:
+    settings = await read_settings(hop)
+    if not settings.jump:
+        return await _logged_in(hop, settings, None)
+    jump = hop.jump(settings.jump)
+    if any((jump.address, jump.port) == (other.address, other.port) for other in (hop, *before)):
+        raise HostSettingsError(
+            hop.host,
+            f"the way to {hop.host} goes through {jump.address} more than once",
+            "change `ProxyJump` in ssh's configuration: `none` is right for the jump host itself",
+        )
+    through = await _connected(jump, (hop, *before))
+    try:
+        connection = await _logged_in(hop, settings, through)
+    except BaseException:
+        await close(through)
+        raise
+    connection.set_tunnel(through)
+    return connection
+
+
+async def _logged_in(
+    hop: Hop, settings: Settings, through: asyncssh.SSHClientConnection | None
+) -> asyncssh.SSHClientConnection:
+    client = Client(hop.fingerprint)
+    failure = Failure(hop, settings, client)
+    secs = max(CONNECT_SECS, settings.config.number("connecttimeout"))
+    try:
+        async with asyncio.timeout(secs), login_keys(hop, settings.config) as failure.keys:
+            options = {
+                **settings.options,
+                # An empty list would mean the keys in ~/.ssh.
+                "client_keys": failure.keys.pairs or None,
+                "client_factory": lambda: client,
+                "tunnel": through,
+            }
+            try:
+                return await _shaken_hands(settings, client, options)
+            except (OSError, ValueError, asyncssh.Error) as error:
+                raise failure.error_of(error) from error
+    except TimeoutError as error:
+        raise failure.late(secs) from error
+
+
+async def _shaken_hands(
+    settings: Settings, client: Client, options: dict[str, Any]
+) -> asyncssh.SSHClientConnection:
+    """Shake hands; where only a fingerprint is known, once for each kind of key the host has.
+
+    A fingerprint doesn't tell of which kind its key is.
+    """
+    while True:
+        try:
+            return await _reached(settings, client, options)
+        except asyncssh.HostKeyNotVerifiable:
+            refused = {name.decode() for key in client.refused for name in key.sig_algorithms}
+            others = [name for name in options["server_host_key_algs"] if name not in refused]
+            if not settings.known_hosts.fingerprint or not others:
+                raise
+            options["server_host_key_algs"] = others
+        except (asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost, ConnectionResetError) as error:
+            # A host without a key of the other kinds may hang up before it says so.
+            if client.refused and client.is_ssh:
+                raise asyncssh.HostKeyNotVerifiable("no key has the fingerprint") from error
+            raise
+
+
+async def _reached(
+    settings: Settings, client: Client, options: dict[str, Any]
+) -> asyncssh.SSHClientConnection:
+    client.begin(ProxyCommand(settings.command) if settings.command else None)
+    command = client.command
+    try:
+        connection = await asyncssh.connect(
+            settings.address,
+            settings.port,
+            username=settings.user,
+            sock=command and command.socket,
+            **options,
+        )
+    except BaseException:
+        if command:
+            command.socket.close()
+            command.close()
+            await command.wait_closed()
+        raise
+    if command:
+        connection.set_tunnel(command)
+    return connection

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from jerichoci.plan.hosts import RemoteHost
 
-SSH_PORT = 22
-
 _JUMP = re.compile(
     r"(?:ssh://)?(?:(?P<user>.+)@)?(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<plain>[^@:\[\]]+))"
     r"(?::(?P<port>\d{1,5}))?/?"
@@ -23,7 +21,7 @@ _JUMP = re.compile(
 
 @dataclass(frozen=True)
 class Hop:
-    """Where to connect to, and what is said of it; None leaves it to ssh's configuration."""
+    """Where to connect to, as the hosts file has it; None leaves it to ssh's configuration."""
 
     host: str
     """The name of the host at the end of the way."""
@@ -37,8 +35,6 @@ class Hop:
     known_hosts: Path | None = None
     proxy_jump: str | None = None
     is_jump: bool = False
-    continues: bool = False
-    """Whether a jump host comes before it that is connected to already."""
 
     @classmethod
     def to(cls, host: RemoteHost) -> Hop:
@@ -56,45 +52,25 @@ class Hop:
             proxy_jump=config.proxy_jump,
         )
 
-    def jumps(self, text: str) -> list[Hop]:
-        """The hops before this one, of `[user@]host[:port]` with commas between.
-
-        Raises:
-            HostSettingsError: it is something else.
-        """
-        words = text.split(",")
-        return [self._jump(word.strip(), first=place == 0) for place, word in enumerate(words)]
-
-    def _jump(self, word: str, *, first: bool) -> Hop:
-        found = _JUMP.fullmatch(word)
+    def jump(self, text: str) -> Hop:
+        """The hop before this one: the last of `[user@]host[:port]` with commas between."""
+        before, _, word = text.rpartition(",")
+        found = _JUMP.fullmatch(word.strip())
         if found is None:
             raise HostSettingsError(
                 self.host,
-                f"{word!r} is no jump host for {self.called}",
+                f"invalid jump host {word!r} for {self.called}",
                 "write `[user@]host[:port]`",
             )
+        address = found["bracketed"] or found["plain"]
         return Hop(
             host=self.host,
-            called=f"the jump host {found['bracketed'] or found['plain']} of {self.host}",
-            address=found["bracketed"] or found["plain"],
+            called=f"the jump host {address} of {self.host}",
+            address=address,
             port=int(found["port"]) if found["port"] else None,
             user=found["user"],
             key=self.key,
             known_hosts=self.known_hosts,
+            proxy_jump=before or None,
             is_jump=True,
-            continues=not first,
         )
-
-
-def looping(host: str, address: str) -> HostSettingsError:
-    """The error to raise for a way to a host that goes through an address twice."""
-    return HostSettingsError(
-        host,
-        f"the way to {host} goes through {address} more than once",
-        "change `ProxyJump` in ssh's configuration: `none` is right for the jump host itself",
-    )
-
-
-def endpoint(address: str, port: int) -> str:
-    """An address and a port as people write them."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -14,35 +14,35 @@ from contextlib import suppress
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.process import child, signal_group
 
-SAID_BYTES = 4096
-"""Of the end of what it says on stderr."""
+KEPT_BYTES = 4096
+"""Of the end of its stderr."""
 END_SECS = 2.0
 """For a command to end by itself, and to say why."""
 
 
 class ProxyCommand:
-    """A running command, with a socket as its stdin and stdout; it goes with the connection."""
+    """A running command, with a socket as its stdin and stdout; it ends with the connection."""
 
     def __init__(self, line: str) -> None:
         self.line = line
         self.exit_code: int | None = None
-        self._said = b""
+        self._stderr = b""
         self._closed = asyncio.Event()
         self.socket, self._far = socket.socketpair()
         self._life = asyncio.create_task(self._live())
 
     @property
-    def said(self) -> str:
-        """What it said on stderr, on one line."""
-        lines = self._said.decode("utf-8", "replace").splitlines()
+    def stderr(self) -> str:
+        """The end of its stderr, on one line."""
+        lines = self._stderr.decode("utf-8", "replace").splitlines()
         return "; ".join(line.strip() for line in lines if line.strip())
 
     def close(self) -> None:
-        """Have it end; its socket is closed, or somebody else's to close."""
+        """Have it end; whoever uses its socket closes that."""
         self._closed.set()
 
     async def wait_closed(self) -> None:
-        """Until it has ended."""
+        """Wait until it has ended."""
         await asyncio.shield(self._life)
 
     async def _live(self) -> None:
@@ -52,7 +52,7 @@ class ProxyCommand:
                 self._far.close()
                 listening = asyncio.create_task(self._listen(process.stderr))
                 await self._closed.wait()
-                # It sees the end of its stdin, and may have something to say yet.
+                # It sees the end of its stdin, and may print something yet.
                 for number in (signal.SIGHUP, signal.SIGKILL):
                     await asyncio.wait([listening], timeout=END_SECS)
                     with suppress(TimeoutError):
@@ -65,10 +65,10 @@ class ProxyCommand:
                     signal_group(process.pid, number)
                 listening.cancel()
         except InfrastructureError as error:
-            self._said = error.message.encode()
+            self._stderr = error.message.encode()
         finally:
             self._far.close()
 
     async def _listen(self, stderr: asyncio.StreamReader | None) -> None:
-        while stderr and (data := await stderr.read(SAID_BYTES)):
-            self._said = (self._said + data)[-SAID_BYTES:]
+        while stderr and (data := await stderr.read(KEPT_BYTES)):
+            self._stderr = (self._stderr + data)[-KEPT_BYTES:]
