@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deep import nest
-from jerichoci.machine.artifacts import CHUNK_BYTES, collect
+from jerichoci.machine.artifacts import CHUNK_BYTES, MOST_DEPTH, take_artifacts
 from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ def left(tmp_path: Path) -> Path:
 
 
 def paths(directory: Path) -> list[str]:
-    return [artifact.path for artifact in collect(directory)]
+    return [artifact.path for artifact in take_artifacts(directory)]
 
 
 def test_files_are_listed_by_path_with_size_and_digest(left: Path) -> None:
     (left / "b").mkdir()
     (left / "b/two").write_bytes(bytes(3 * 2**20))
     (left / "one").write_text("1")
-    two, one = collect(left)
+    two, one = take_artifacts(left)
     assert (two.path, two.bytes) == ("b/two", 3 * 2**20)
     assert two.sha256 == hashlib.sha256(bytes(3 * 2**20)).hexdigest()
     assert (one.path, one.bytes, one.sha256) == ("one", 1, hashlib.sha256(b"1").hexdigest())
@@ -93,7 +93,7 @@ def test_a_directory_that_was_closed_is_opened(left: Path) -> None:
 
 def test_a_name_that_is_no_text_is_listed_all_the_same(left: Path) -> None:
     (left / os.fsdecode(b"a\xff")).write_text("x")
-    (only,) = collect(left)
+    (only,) = take_artifacts(left)
     assert only.path == "a\ufffd"
     assert only.path.encode()
 
@@ -101,14 +101,21 @@ def test_a_name_that_is_no_text_is_listed_all_the_same(left: Path) -> None:
 def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(OSError, match="Not a directory"):
-        collect(tmp_path / "link")
+        take_artifacts(tmp_path / "link")
 
 
-def test_a_directory_deeper_than_descriptors_go_is_collected(left: Path) -> None:
+def test_directories_may_be_nested_as_deep_as_is_said(left: Path) -> None:
+    nest(left, MOST_DEPTH, "file")
+    (left / "d/d/beside").write_text("x")
+    assert paths(left) == ["d/d/beside", "d/" * MOST_DEPTH + "file"]
+
+
+def test_directories_that_are_nested_deeper_are_an_error(left: Path) -> None:
     nest(left, 1500, "file")
     try:
-        (left / "d/d/beside").write_text("x")
-        assert paths(left) == ["d/d/beside", "d/" * 1500 + "file"]
+        with pytest.raises(OSError, match="nested more than 200 deep") as raised:
+            take_artifacts(left)
+        assert raised.value.errno == errno.ENAMETOOLONG
     finally:
         # pytest's own clean-up recurses.
         remove_tree(left)
@@ -130,7 +137,7 @@ def test_a_file_that_is_also_elsewhere_is_copied_and_the_other_keeps_its_mode(
     other.chmod(0o444)
     before = other.stat()
     (left / "file").hardlink_to(other)
-    (only,) = collect(left)
+    (only,) = take_artifacts(left)
     assert (only.path, only.bytes) == ("file", 4)
     assert (left / "file").read_text() == "text"
     assert not (left / "file").samefile(other)
@@ -150,7 +157,7 @@ def test_a_copy_that_fails_leaves_the_file_as_it_was(
 
     monkeypatch.setattr("os.pwrite", full)
     with pytest.raises(OSError, match="No space left"):
-        collect(left)
+        take_artifacts(left)
     assert [path.name for path in left.iterdir()] == ["file"]
     assert (left / "file").samefile(tmp_path / "other")
 
@@ -167,16 +174,16 @@ def sparse(path: Path) -> bytes:
 
 def test_a_file_with_holes_has_the_digest_of_its_bytes(left: Path) -> None:
     content = sparse(left / "file")
-    (only,) = collect(left)
+    (only,) = take_artifacts(left)
     assert (only.bytes, only.sha256) == (len(content), hashlib.sha256(content).hexdigest())
 
 
 def test_a_copy_has_holes_where_the_file_has(left: Path, tmp_path: Path) -> None:
     content = sparse(tmp_path / "other")
     (left / "file").hardlink_to(tmp_path / "other")
-    collect(left)
+    take_artifacts(left)
     assert (left / "file").read_bytes() == content
-    assert (left / "file").stat().st_blocks * 512 < CHUNK_BYTES
+    assert (left / "file").stat().st_blocks * 512 < 3 * CHUNK_BYTES
 
 
 def test_a_huge_hole_takes_no_memory(left: Path) -> None:
@@ -184,8 +191,8 @@ def test_a_huge_hole_takes_no_memory(left: Path) -> None:
         file.truncate(256 * CHUNK_BYTES)
     tracemalloc.start()
     try:
-        collect(left)
-        assert tracemalloc.get_traced_memory()[1] < 2 * CHUNK_BYTES
+        take_artifacts(left)
+        assert tracemalloc.get_traced_memory()[1] < 4 * CHUNK_BYTES
     finally:
         tracemalloc.stop()
 
@@ -195,7 +202,7 @@ def test_who_cancels_is_heard_within_a_file(left: Path) -> None:
         file.truncate(2**40)
     end = time.monotonic() + 0.2
     with pytest.raises(OSError, match="cancel") as raised:
-        collect(left, lambda: time.monotonic() > end)
+        take_artifacts(left, lambda: time.monotonic() > end)
     assert raised.value.errno == errno.ECANCELED
     assert time.monotonic() < end + 10
 
@@ -205,4 +212,4 @@ def test_who_cancels_is_heard_between_files(left: Path) -> None:
         (left / str(number)).touch()
     asked = iter([False] * 3 + [True])
     with pytest.raises(OSError, match="cancel"):
-        collect(left, lambda: next(asked))
+        take_artifacts(left, lambda: next(asked))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from jerichoci.machine.artifacts import MOST_DEPTH
 from jerichoci.plan.plan import Retries
 from jerichoci.status import Status
 from remote.agent_alone import until
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 NO_RETRY = Retries(infrastructure=0)
 IN_SCRATCH = 'cd "$(dirname "$PIKACI_ARTIFACTS")"'
-DEPTH, NAME = 300, "d" * 50
+NAME = "d" * 10
 TINY = 20_000
 
 DIG = f"""
-import os
-for _ in range({DEPTH}):
+import os, sys
+for _ in range(int(sys.argv[1])):
     os.mkdir("{NAME}")
     os.chdir("{NAME}")
 open("leaf", "w").write("x")
@@ -86,23 +86,29 @@ async def test_no_directory_of_artifacts_is_taken_for_another(
     assert ended.job("sly").artifacts == []
 
 
-async def test_artifacts_of_any_depth_come_over(
+async def test_deep_artifacts_come_over(
     runner: Runner, far_host: FarHost, hosts_config: WriteHosts
 ) -> None:
     hosts_config(far_host)
-    text = f"cd $PIKACI_ARTIFACTS; echo > top; python3 -c '{DIG}'"
+    text = f"cd $PIKACI_ARTIFACTS; echo > top; python3 -c '{DIG}' {MOST_DEPTH}"
     ended = await runner.run(away("deep", text, far_host))
     leaf, top = ended.job("deep").artifacts
-    assert (leaf.path, top.path) == ("/".join([*[NAME] * DEPTH, "leaf"]), "top")
+    assert (leaf.path, top.path) == ("/".join([*[NAME] * MOST_DEPTH, "leaf"]), "top")
     assert leaf.sha256 == hashlib.sha256(b"x").hexdigest()
-    fd = os.open(ended.layout.attempt("deep", 1) / "artifacts" / "files", os.O_RDONLY)
-    for _ in range(DEPTH):
-        inner = os.open(NAME, os.O_RDONLY, dir_fd=fd)
-        os.close(fd)
-        fd = inner
-    with os.scandir(fd) as entries:
-        assert [entry.name for entry in entries] == ["leaf"]
-    os.close(fd)
+    files = ended.layout.attempt("deep", 1) / "artifacts" / "files"
+    assert (files / leaf.path).read_text() == "x"
+
+
+async def test_directories_that_are_nested_too_deep_are_noted(
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+) -> None:
+    hosts_config(far_host)
+    text = f"cd $PIKACI_ARTIFACTS; python3 -c '{DIG}' 2000"
+    ended = await runner.run(away("deep", text, far_host))
+    deep = ended.job("deep")
+    assert (deep.status, deep.artifacts) == (Status.PASSED, [])
+    assert deep.notes == ["no artifacts: directories are nested more than 200 deep (on far1)"]
+    await until(lambda: list(far_host.work_dir.glob("runs/*/scratch/*")) == [])
 
 
 async def test_many_tiny_artifacts_come_over_whole(

@@ -1,10 +1,9 @@
-"""Collecting what a job left, as from a stranger.
+"""Files that a job left, taken as from a stranger.
 
-Directories are opened without following links, only regular files count, anything else is removed,
-and modes are stripped: what a job made may be a FIFO, a device, a setuid file, or a link to a
-secret. A file that has another name, perhaps far from here, is replaced by a copy, and the one with
-that name keeps its mode. Trees may be of any depth and files may have holes of any size. What was
-made immutable is read as it is.
+Directories are opened without following links, only regular files are taken, and modes are
+stripped: what a job made may be a FIFO, a device, a setuid file, or a link to a secret. A file
+that is made immutable is read as it is. Others may change the tree meanwhile: each directory and
+file is opened once, and what was opened is what is read.
 """
 
 from __future__ import annotations
@@ -13,73 +12,38 @@ import errno
 import hashlib
 import os
 import stat
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from jerichoci.state.remove_tree import DIRECTORY_FLAGS, open_directory, own, unlock
+from jerichoci.state.remove_tree import DIRECTORY_FLAGS, own, unlock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
+    Files = Generator[tuple[str, Iterator[bytes]], None, None]
+    """Paths of files, each with its content in chunks, to be read before the next."""
+
 CHUNK_BYTES = 1024 * 1024
-BLOCK_BYTES = 512
-"""What `st_blocks` counts in."""
+MOST_DEPTH = 200
+"""Directories below one another that are walked through: each is open meanwhile."""
 MODE = stat.S_IRUSR | stat.S_IWUSR
-FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-COPY_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 UNOPENED = frozenset(
-    {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EACCES, errno.EPERM}
+    {
+        errno.ENOENT,
+        errno.ELOOP,
+        errno.ENXIO,
+        errno.ENOTDIR,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EOPNOTSUPP,
+    }
 )
-"""What opening gives for what is no file any more, or can't be read by us."""
-ZEROS = memoryview(bytes(CHUNK_BYTES))
-"""What a hole is read as, chunk by chunk."""
-
-
-def collect(directory: Path, cancelled: Callable[[], bool] | None = None) -> list[Artifact]:
-    """Take stock of `directory`, sorted by path; blocking, so call it in a thread.
-
-    `cancelled` is asked before each file and each chunk of one.
-
-    Raises:
-        OSError: the directory isn't one, or can't be read; with ECANCELED, it was cancelled.
-    """
-    taken = _Walk(cancelled or _never).all_below(directory)
-    return sorted(taken, key=lambda artifact: artifact.path)
-
-
-def names(directory: Path, cancelled: Callable[[], bool] | None = None) -> list[tuple[str, int]]:
-    """Names below `directory` and sizes in bytes of the files to take; blocking.
-
-    Bytes of names that aren't UTF-8 are surrogates. What is none to take is removed.
-
-    Raises:
-        OSError: as `collect`.
-    """
-    found = _Naming(cancelled or _never).all_below(directory)
-    return [(artifact.path, artifact.bytes) for artifact in found]
-
-
-def copy(source: int, into: Path, cancelled: Callable[[], bool] | None = None) -> list[Artifact]:
-    """Copy what is below the open directory `source`, which somebody may be changing; blocking.
-
-    `source` stays as it is. `into` is created. What can't be opened isn't taken.
-
-    Raises:
-        OSError: it can't be read or written; with ECANCELED, it was cancelled.
-    """
-    into.mkdir(mode=0o700)
-    target = os.open(into, DIRECTORY_FLAGS)
-    try:
-        taken = _Copying(cancelled or _never, target).all_in(os.dup(source))
-        return sorted(taken, key=lambda artifact: artifact.path)
-    finally:
-        os.close(target)
-
-
-def _never() -> bool:
-    return False
+"""Errors of opening what is no file any more, or what this user may not read."""
+ZEROS = bytes(CHUNK_BYTES)
 
 
 @dataclass(frozen=True)
@@ -91,272 +55,241 @@ class Artifact:
     sha256: str
 
 
-@dataclass(frozen=True)
-class _Level:
-    """A directory on the way down: what it is called, which it is, what is still to be visited."""
+def take_artifacts(directory: Path, cancelled: Callable[[], bool] | None = None) -> list[Artifact]:
+    """Make `directory` safe where it is, and list its files by path; blocking.
 
-    prefix: str
-    identity: tuple[int, int]
-    inner: list[str]
+    What is no file is removed. A file with another name, perhaps far from here, is replaced by a
+    copy: the other one keeps its mode. `cancelled` is asked before each file and each chunk of one.
 
-
-class _Walk:
-    """A walk with one open directory, whatever the depth: up again is through `..`."""
-
-    def __init__(self, cancelled: Callable[[], bool]) -> None:
-        self._cancelled = cancelled
-
-    def all_below(self, root: Path) -> Iterator[Artifact]:
-        """Every file below `root`."""
-        fd = os.open(root, DIRECTORY_FLAGS)
-        try:
-            own(fd, stat.S_IRWXU)
-            levels = [_level(fd, "")]
-            yield from self._files(fd, levels[-1])
-            while levels:
-                level = levels[-1]
-                if level.inner:
-                    name = level.inner.pop()
-                    fd = _swap(fd, open_directory(name, fd))
-                    levels.append(_level(fd, f"{level.prefix}{name}/"))
-                    yield from self._files(fd, levels[-1])
-                else:
-                    levels.pop()
-                    if levels:
-                        fd = _swap(fd, _parent(fd, levels[-1]))
-        finally:
-            os.close(fd)
-
-    def _files(self, directory: int, level: _Level) -> Iterator[Artifact]:
-        with os.scandir(directory) as entries:
-            found = list(entries)
-        for entry in found:
-            if entry.is_dir(follow_symlinks=False):
-                level.inner.append(entry.name)
-            elif entry.is_file(follow_symlinks=False):
-                # What can't be touched at all, being immutable, is left where it is.
-                with suppress(PermissionError):
-                    taken = self._take(directory, entry.name, level.prefix)
-                    if taken:
-                        yield taken
-            else:
-                with suppress(PermissionError):
-                    self._drop(entry.name, directory)
-
-    def _drop(self, name: str, directory: int) -> None:
-        os.unlink(name, dir_fd=directory)
-
-    def _take(self, directory: int, name: str, prefix: str) -> Artifact | None:
-        self._check()
-        fd = _open_file(name, directory)
-        if fd is None:
-            os.unlink(name, dir_fd=directory)
-            return None
-        try:
-            status = os.fstat(fd)
-            if status.st_nlink > 1:
-                digest = self._replace(fd, status, name, directory)
-            else:
-                own(fd, MODE)
-                digest = self._digest(fd, status)
-        finally:
-            os.close(fd)
-        return Artifact(path=spelled(f"{prefix}{name}"), bytes=status.st_size, sha256=digest)
-
-    def _replace(self, fd: int, status: os.stat_result, name: str, directory: int) -> str:
-        """Put a copy in the place of a file whose inode others use, too."""
-        temp = f".pikaci-{os.urandom(8).hex()}"
-        copy = os.open(temp, COPY_FLAGS, MODE, dir_fd=directory)
-        try:
-            os.fchmod(copy, MODE)
-            digest = self._digest(fd, status, copy)
-            os.rename(temp, name, src_dir_fd=directory, dst_dir_fd=directory)
-        except BaseException:
-            os.unlink(temp, dir_fd=directory)
-            raise
-        finally:
-            os.close(copy)
-        return digest
-
-    def _digest(self, fd: int, status: os.stat_result, copy: int | None = None) -> str:
-        """The SHA-256 of a file, which is copied on the way if there is where to."""
-        digest = hashlib.sha256()
-        for offset, data in _chunks(fd, status):
-            self._check()
-            digest.update(data)
-            if copy is not None and isinstance(data, bytes):
-                _write(copy, data, offset)
-        if copy is not None:
-            os.ftruncate(copy, status.st_size)
-        return digest.hexdigest()
-
-    def _check(self) -> None:
-        if self._cancelled():
-            raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
-
-
-class _Naming(_Walk):
-    """A walk that reads nothing."""
-
-    def _take(self, directory: int, name: str, prefix: str) -> Artifact | None:
-        self._check()
-        fd = _open_file(name, directory)
-        if fd is None:
-            os.unlink(name, dir_fd=directory)
-            return None
-        try:
-            size = os.fstat(fd).st_size
-        finally:
-            os.close(fd)
-        return Artifact(path=f"{prefix}{name}", bytes=size, sha256="")
-
-
-class _Copying(_Walk):
-    """A walk through what stays as it is, beside one through the copy that comes of it."""
-
-    def __init__(self, cancelled: Callable[[], bool], target: int) -> None:
-        super().__init__(cancelled)
-        self._target = os.dup(target)
-
-    def all_in(self, fd: int) -> Iterator[Artifact]:
-        """Every file below the open directory `fd`, which is closed, as is the target."""
-        try:
-            levels = [_level(fd, "")]
-            yield from self._files(fd, levels[-1])
-            while levels:
-                level = levels[-1]
-                if level.inner:
-                    name = level.inner.pop()
-                    inner = _open_inner(name, fd)
-                    if inner is None:
-                        continue
-                    fd = _swap(fd, inner)
-                    os.mkdir(name, 0o700, dir_fd=self._target)
-                    down = os.open(name, DIRECTORY_FLAGS, dir_fd=self._target)
-                    self._target = _swap(self._target, down)
-                    levels.append(_level(fd, f"{level.prefix}{name}/"))
-                    yield from self._files(fd, levels[-1])
-                else:
-                    levels.pop()
-                    if levels:
-                        fd = _swap(fd, _parent(fd, levels[-1]))
-                        up = os.open("..", DIRECTORY_FLAGS, dir_fd=self._target)
-                        self._target = _swap(self._target, up)
-        finally:
-            os.close(fd)
-            os.close(self._target)
-
-    def _drop(self, name: str, directory: int) -> None:
-        """Leave what isn't taken where it is."""
-
-    def _take(self, directory: int, name: str, prefix: str) -> Artifact | None:
-        self._check()
-        try:
-            fd = os.open(name, FILE_FLAGS, dir_fd=directory)
-        except OSError as error:
-            if error.errno in UNOPENED:
-                return None
-            raise
-        try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                return None
-            copy = os.open(name, COPY_FLAGS, MODE, dir_fd=self._target)
-            try:
-                os.fchmod(copy, MODE)
-                digest = self._digest(fd, status, copy)
-            finally:
-                os.close(copy)
-        finally:
-            os.close(fd)
-        return Artifact(path=spelled(f"{prefix}{name}"), bytes=status.st_size, sha256=digest)
-
-
-def _open_inner(name: str, directory: int) -> int | None:
+    Raises:
+        OSError: it is no directory, or can't be read; ECANCELED: it was cancelled; ENAMETOOLONG:
+            directories are nested too deep.
+    """
+    top = os.open(directory, DIRECTORY_FLAGS)
+    taken = []
     try:
-        return os.open(name, DIRECTORY_FLAGS, dir_fd=directory)
-    except OSError as error:
-        if error.errno in UNOPENED:
-            return None
-        raise
+        own(top, stat.S_IRWXU)
+        with closing(_walk(top, cancelled, strip=True)) as entries:
+            for entry in entries:
+                # What is immutable stays where it is.
+                with suppress(PermissionError, IsADirectoryError):
+                    if entry.fd < 0:
+                        os.unlink(entry.name, dir_fd=entry.directory)
+                    elif os.fstat(entry.fd).st_nlink > 1:
+                        taken.append(_replace(entry, cancelled))
+                    else:
+                        own(entry.fd, MODE)
+                        taken.append(_digest(entry, cancelled))
+    finally:
+        os.close(top)
+    return sorted(taken, key=lambda artifact: artifact.path)
 
 
-def spelled(path: str) -> str:
+def read_directory(directory: Path, cancelled: Callable[[], bool] | None = None) -> Files:
+    """The files below `directory`, which stays as it is; blocking.
+
+    Raises:
+        OSError: as `take_artifacts`.
+    """
+    top = os.open(directory, DIRECTORY_FLAGS)
+    try:
+        yield from read_files(top, cancelled)
+    finally:
+        os.close(top)
+
+
+def read_files(directory: int, cancelled: Callable[[], bool] | None, prefix: str = "") -> Files:
+    """The files below an open directory, whose paths begin with `prefix`.
+
+    Raises:
+        OSError: as `take_artifacts`.
+    """
+    for entry in _walk(directory, cancelled, prefix=prefix):
+        if entry.fd >= 0:
+            yield entry.path, _chunks(entry.fd, cancelled)
+
+
+def write_files(files: Files, into: Path) -> list[Artifact]:
+    """Write files below the directory `into`, and list them by path.
+
+    Raises:
+        OSError: they can't be read or written.
+    """
+    with closing(files), ArtifactWriter(into) as writer:
+        for path, content in files:
+            writer.begin(path)
+            for data in content:
+                writer.write(data)
+    return writer.made()
+
+
+class ArtifactWriter:
+    """A context manager that writes files below a directory of ours, one after the other."""
+
+    def __init__(self, into: Path | int) -> None:
+        self._directory = os.dup(into) if isinstance(into, int) else os.open(into, DIRECTORY_FLAGS)
+        self._made: list[Artifact] = []
+        self._path = ""
+        self._fd = -1
+        self._size = 0
+        self._digest = hashlib.sha256()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        try:
+            self._end()
+        finally:
+            os.close(self._directory)
+
+    def made(self) -> list[Artifact]:
+        """The files, by path."""
+        return sorted(self._made, key=lambda artifact: artifact.path)
+
+    def begin(self, path: str) -> None:
+        """Begin the file at `path`, which is relative and plain.
+
+        Raises:
+            OSError: it can't be created.
+        """
+        self._end()
+        try:
+            fd = os.open(path, WRITE_FLAGS, MODE, dir_fd=self._directory)
+        except FileNotFoundError:
+            for at in (at for at, letter in enumerate(path) if letter == "/"):
+                with suppress(FileExistsError):
+                    os.mkdir(path[:at], 0o700, dir_fd=self._directory)
+            fd = os.open(path, WRITE_FLAGS, MODE, dir_fd=self._directory)
+        self._path, self._fd, self._size, self._digest = path, fd, 0, hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        """Add to the file that was begun last; a chunk of zeros becomes a hole.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        self._digest.update(data)
+        view, offset = memoryview(b"" if ZEROS.startswith(data) else data), self._size
+        while view:
+            written = os.pwrite(self._fd, view, offset)
+            view, offset = view[written:], offset + written
+        self._size += len(data)
+
+    def _end(self) -> None:
+        if self._fd < 0:
+            return
+        fd, self._fd = self._fd, -1
+        try:
+            os.ftruncate(fd, self._size)
+        finally:
+            os.close(fd)
+        path = recorded(self._path)
+        self._made.append(Artifact(path, self._size, self._digest.hexdigest()))
+
+
+def recorded(path: str) -> str:
     """A path as a record has it; bytes that aren't UTF-8 become U+FFFD."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _level(directory: int, prefix: str) -> _Level:
-    return _Level(prefix, _identity(directory), [])
+@dataclass(frozen=True)
+class _Entry:
+    """What is no directory, by its name in an open one; `fd` is -1 unless it is a readable file."""
+
+    path: str
+    name: str
+    directory: int
+    fd: int
 
 
-def _identity(directory: int) -> tuple[int, int]:
-    status = os.fstat(directory)
-    return status.st_dev, status.st_ino
+def _walk(
+    directory: int,
+    cancelled: Callable[[], bool] | None,
+    *,
+    strip: bool = False,
+    prefix: str = "",
+    depth: int = 0,
+) -> Generator[_Entry, None, None]:
+    with os.scandir(directory) as entries:
+        found = list(entries)
+    for entry in found:
+        _check(cancelled)
+        fd = _open(entry, directory)
+        try:
+            if fd < 0 or stat.S_ISREG(os.fstat(fd).st_mode):
+                yield _Entry(f"{prefix}{entry.name}", entry.name, directory, fd)
+                continue
+            if depth == MOST_DEPTH:
+                raise OSError(
+                    errno.ENAMETOOLONG, f"directories are nested more than {MOST_DEPTH} deep"
+                )
+            if strip:
+                own(fd, stat.S_IRWXU)
+            below = f"{prefix}{entry.name}/"
+            yield from _walk(fd, cancelled, strip=strip, prefix=below, depth=depth + 1)
+        finally:
+            if fd >= 0:
+                os.close(fd)
 
 
-def _swap(old: int, new: int) -> int:
-    os.close(old)
-    return new
-
-
-def _parent(directory: int, level: _Level) -> int:
-    fd = os.open("..", DIRECTORY_FLAGS, dir_fd=directory)
-    if _identity(fd) != level.identity:
-        os.close(fd)
-        raise OSError(errno.ESTALE, "a directory was moved while it was read", level.prefix)
-    return fd
-
-
-def _open_file(name: str, directory: int) -> int | None:
-    """Open a regular file; None if it is none, or nobody may open it without touching others."""
+def _open(entry: os.DirEntry[str], directory: int) -> int:
+    """Open a regular file or a directory; -1 if it is neither, or can't be read."""
+    is_directory = entry.is_dir(follow_symlinks=False)
+    if not is_directory and not entry.is_file(follow_symlinks=False):
+        return -1
     try:
-        fd = os.open(name, FILE_FLAGS, dir_fd=directory)
-    except PermissionError:
-        if os.stat(name, dir_fd=directory, follow_symlinks=False).st_nlink > 1:
-            return None
-        unlock(name, MODE, directory)
-        fd = os.open(name, FILE_FLAGS, dir_fd=directory)
-    if stat.S_ISREG(os.fstat(fd).st_mode):
+        try:
+            fd = os.open(entry.name, READ_FLAGS, dir_fd=directory)
+        except PermissionError:
+            if not is_directory and entry.stat(follow_symlinks=False).st_nlink > 1:
+                return -1
+            unlock(entry.name, stat.S_IRWXU if is_directory else MODE, directory)
+            fd = os.open(entry.name, READ_FLAGS, dir_fd=directory)
+    except OSError as error:
+        if error.errno in UNOPENED:
+            return -1
+        raise
+    if stat.S_IFMT(os.fstat(fd).st_mode) in {stat.S_IFREG, stat.S_IFDIR}:
         return fd
     os.close(fd)
-    return None
+    return -1
 
 
-def _chunks(fd: int, status: os.stat_result) -> Iterator[tuple[int, bytes | memoryview]]:
-    """The file from the first byte to the last it has now, holes as `ZEROS` without a read."""
-    offset, size = 0, status.st_size
-    has_holes = status.st_blocks * BLOCK_BYTES < size
-    while offset < size:
-        begin, end = _data_from(fd, offset, size) if has_holes else (offset, size)
-        yield from _zeros(offset, begin)
-        offset = begin
-        while offset < end:
-            data = os.pread(fd, min(CHUNK_BYTES, end - offset), offset)
-            if not data:
-                raise OSError(errno.EIO, "a file became shorter while it was read")
-            yield offset, data
-            offset += len(data)
+def _chunks(fd: int, cancelled: Callable[[], bool] | None) -> Iterator[bytes]:
+    """A file as long as it is now, or shorter if it is cut meanwhile."""
+    offset, size = 0, os.fstat(fd).st_size
+    while data := os.pread(fd, min(CHUNK_BYTES, size - offset), offset):
+        _check(cancelled)
+        yield data
+        offset += len(data)
 
 
-def _zeros(begin: int, end: int) -> Iterator[tuple[int, memoryview]]:
-    for offset in range(begin, end, CHUNK_BYTES):
-        yield offset, ZEROS[: end - offset]
+def _check(cancelled: Callable[[], bool] | None) -> None:
+    if cancelled is not None and cancelled():
+        raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
 
 
-def _data_from(fd: int, offset: int, size: int) -> tuple[int, int]:
-    """Where the first data at or after `offset` begins and ends."""
+def _digest(entry: _Entry, cancelled: Callable[[], bool] | None) -> Artifact:
+    digest, size = hashlib.sha256(), 0
+    for data in _chunks(entry.fd, cancelled):
+        digest.update(data)
+        size += len(data)
+    return Artifact(recorded(entry.path), size, digest.hexdigest())
+
+
+def _replace(entry: _Entry, cancelled: Callable[[], bool] | None) -> Artifact:
+    """Put a copy in the place of a file that has another name."""
+    temp = f".pikaci-{os.urandom(8).hex()}"
     try:
-        begin = os.lseek(fd, offset, os.SEEK_DATA)
-        return min(begin, size), min(os.lseek(fd, begin, os.SEEK_HOLE), size)
-    except OSError as error:
-        if error.errno == errno.ENXIO:
-            return size, size
-        return offset, size
-
-
-def _write(fd: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, offset)
-        view, offset = view[written:], offset + written
+        with ArtifactWriter(entry.directory) as writer:
+            writer.begin(temp)
+            for data in _chunks(entry.fd, cancelled):
+                writer.write(data)
+        os.rename(temp, entry.name, src_dir_fd=entry.directory, dst_dir_fd=entry.directory)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temp, dir_fd=entry.directory)
+        raise
+    (made,) = writer.made()
+    return Artifact(recorded(entry.path), made.bytes, made.sha256)

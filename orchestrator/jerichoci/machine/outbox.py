@@ -1,4 +1,4 @@
-"""A guest's /artifacts as the host sees it: what is in it is a stranger's until it was collected.
+"""A guest's /artifacts as the host sees it: nothing in it is trusted until it was taken.
 
 The guest's root may put anything there, and change it while it is read: links, FIFOs, setuid files,
 directories that move. So nothing is opened through a link, only regular files are read, and what is
@@ -12,20 +12,23 @@ import errno
 import json
 import os
 import stat
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Self
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.machine import artifacts
+from jerichoci.machine.artifacts import READ_FLAGS, Artifact, read_files, write_files
+from jerichoci.machine.gather import in_thread
 from jerichoci.state.remove_tree import DIRECTORY_FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from jerichoci.machine.artifacts import Artifact
-
+    from jerichoci.machine.artifacts import Files
 
 RESULT = "result.json"
 LOG = "guest.log"
@@ -36,172 +39,218 @@ STARTED = b'"event": "command_started"'
 RESULT_BYTES = 64 * 1024
 EVENTS_BYTES = 4 * 1024 * 1024
 """The runner writes a few hundred bytes of each; a job that is root may write more."""
+LOG_BYTES = 4 * 1024 * 1024
+"""Of the log, that are read at once."""
+WATCH_SECS = 30.0
+"""How long news are waited for in one question to the outbox's host."""
 FIRST_POLL_SECS = 0.004
 LAST_POLL_SECS = 0.05
 POLL_GROWTH = 1.15
 """Quick at first, for short jobs; later as often as a person can tell."""
-COPY_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Glimpse:
+class OutboxState:
     """What a guest has left by now: the result as it is, and its log from an offset."""
 
     result: bytes | None
     started: bool
     log: bytes
 
+    def is_news(self, *, has_started: bool) -> bool:
+        """Whether there is more than is known."""
+        return self.result is not None or bool(self.log) or (self.started and not has_started)
 
-def look(directory: Path, offset: int, limit: int) -> Glimpse:
-    """See what a guest has left, with at most `limit` bytes of its log from `offset`.
 
-    Raises:
-        OSError: it can't be read.
-    """
-    outbox = os.open(directory, DIRECTORY_FLAGS)
-    try:
+Watch = Callable[[int, float, bool], Awaitable[OutboxState]]
+"""Waits for news beyond an offset of the log, for so many seconds; told whether the job's start is
+known."""
+
+
+class Outbox:
+    """A context manager: a guest's outbox, opened."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = os.open(directory, DIRECTORY_FLAGS)
+        self._log = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for fd in (self._directory, self._log):
+            if fd >= 0:
+                os.close(fd)
+
+    def read(self, offset: int, *, has_started: bool) -> OutboxState:
+        """The state, with at most LOG_BYTES of the log from `offset`.
+
+        Raises:
+            OSError: it can't be read.
+        """
         # The result first: when there is one, the log is complete.
-        result = _read(outbox, RESULT, RESULT_BYTES)
-        started = STARTED in (_read(outbox, EVENTS, RESULT_BYTES) or b"")
-        return Glimpse(result, started, _read(outbox, LOG, limit, offset) or b"")
-    finally:
-        os.close(outbox)
+        result = _read(self._directory, RESULT, RESULT_BYTES)
+        started = has_started or STARTED in (_read(self._directory, EVENTS, RESULT_BYTES) or b"")
+        if self._log < 0:
+            self._log = _open_regular(self._directory, LOG)
+        log = b"" if self._log < 0 else os.pread(self._log, LOG_BYTES, offset)
+        return OutboxState(result, started, log)
+
+    async def watch(self, offset: int, wait_secs: float, has_started: bool) -> OutboxState:  # noqa: FBT001 - a `Watch`
+        """The state as soon as there is news, at the latest after `wait_secs`.
+
+        Raises:
+            OSError: it can't be read.
+        """
+        end = time.monotonic() + wait_secs
+        pause = FIRST_POLL_SECS
+        while True:
+            state = self.read(offset, has_started=has_started)
+            if state.is_news(has_started=has_started) or time.monotonic() >= end:
+                return state
+            await asyncio.sleep(pause)
+            pause = min(pause * POLL_GROWTH, LAST_POLL_SECS)
 
 
-class Following:
+class OutboxFollower:
     """The growth of a guest's log, copied into ours, and the result when it is there."""
 
-    def __init__(self, outbox: int, log: int) -> None:
-        self._outbox = outbox
+    def __init__(self, watch: Watch, log: int) -> None:
+        self._watch = watch
         self._log = log
-        self._source = -1
         self._offset = 0
-        self._copying: asyncio.Task[None] | None = None
-        self._is_closed = False
+        self._started = asyncio.Event()
+        self._reading = asyncio.Lock()
 
     async def result(self) -> dict[str, object]:
         """Wait for the result; the log is complete then.
 
         Raises:
-            InfrastructureError: it is none.
-        """
-        pause = FIRST_POLL_SECS
-        while True:
-            data = _read(self._outbox, RESULT, RESULT_BYTES)
-            grew = await self.carry()
-            if data is not None:
-                return parse_result(data)
-            await asyncio.sleep(pause)
-            pause = FIRST_POLL_SECS if grew else min(pause * POLL_GROWTH, LAST_POLL_SECS)
-
-    async def started(self) -> None:
-        """Wait until the runner says that the job's command has begun."""
-        pause = FIRST_POLL_SECS
-        while STARTED not in (_read(self._outbox, EVENTS, RESULT_BYTES) or b""):
-            await asyncio.sleep(pause)
-            pause = min(pause * POLL_GROWTH, LAST_POLL_SECS)
-
-    async def carry(self) -> bool:
-        """Copy what the log has grown by; whether it has.
-
-        Raises:
+            InfrastructureError: it is invalid, or the host was lost.
             OSError: our log can't be written.
         """
-        await self._copied()  # for somebody who didn't wait for its end
-        if self._source < 0:
-            self._source = _open_regular(self._outbox, LOG)
-        if self._source < 0 or os.fstat(self._source).st_size <= self._offset:
-            return False
-        self._copying = asyncio.create_task(asyncio.to_thread(self._copy))
-        await self._copied()
-        return True
+        while True:
+            result, has_more = await self._next(WATCH_SECS)
+            if result is not None and not has_more:
+                return parse_result(result)
 
-    async def close(self) -> None:
-        """Let go of the guest's log, once nobody reads it."""
-        self._is_closed = True
-        try:
-            await self._copied()
-        finally:
-            if self._source >= 0:
-                os.close(self._source)
+    async def started(self) -> None:
+        """Wait until the job's command has begun; `result` must be waited for, too."""
+        await self._started.wait()
 
-    async def _copied(self) -> None:
-        """Wait for the copying that goes on: a thread isn't cancelled with who waits for it."""
-        if self._copying is not None:
-            try:
-                await asyncio.shield(self._copying)
-            finally:
-                if self._copying.done():
-                    self._copying = None
+    async def copy_log(self) -> bool:
+        """Copy what the log has grown by; whether it may have more."""
+        return (await self._next(0.0))[1]
 
-    def _copy(self) -> None:
-        end = os.fstat(self._source).st_size
-        while self._offset < end and not self._is_closed:
-            copied = _copy_range(self._source, self._log, self._offset, end - self._offset)
-            if not copied:
-                return
-            self._offset += copied
+    async def _next(self, wait_secs: float) -> tuple[bytes | None, bool]:
+        async with self._reading:
+            state = await self._watch(self._offset, wait_secs, self._started.is_set())
+            if state.started:
+                self._started.set()
+            if state.log:
+                await in_thread(partial(self._append, state.log))
+            return state.result, len(state.log) >= LOG_BYTES
+
+    def _append(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.write(self._log, view)
+            self._offset += written
+            view = view[written:]
 
 
 @asynccontextmanager
-async def following(directory: Path, log: Path) -> AsyncIterator[Following]:
-    """Follow the guest that has `directory` as its /artifacts; its log goes to the end of `log`."""
-    outbox = os.open(directory, DIRECTORY_FLAGS)
+async def follow(watch: Watch, log: Path) -> AsyncIterator[OutboxFollower]:
+    """Follow the guest whose outbox is watched; its log goes to the end of `log`."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.lseek(file, 0, os.SEEK_END)
-            followed = Following(outbox, file)
-            try:
-                yield followed
-                await followed.carry()
-            finally:
-                await followed.close()
-        finally:
-            os.close(file)
+        follower = OutboxFollower(watch, file)
+        yield follower
+        with suppress(InfrastructureError):  # its host was lost
+            while await follower.copy_log():
+                pass
     finally:
-        os.close(outbox)
+        os.close(file)
 
 
-def collect(
-    directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
-) -> list[Artifact]:
-    """Copy a guest's files, result and events into the directory `into`; blocking.
+@asynccontextmanager
+async def follow_outbox(directory: Path, log: Path) -> AsyncIterator[OutboxFollower]:
+    """Follow the guest that has `directory` as its /artifacts."""
+    with Outbox(directory) as outbox:
+        async with follow(outbox.watch, log) as follower:
+            yield follower
+
+
+def read_outbox(directory: Path, cancelled: Callable[[], bool] | None = None) -> Files:
+    """A guest's result, events and files, which stay as they are; blocking.
 
     Raises:
-        OSError: something can't be read or written; with ECANCELED, it was cancelled.
+        OSError: they can't be read; ECANCELED: it was cancelled; ENAMETOOLONG: directories are
+            nested too deep.
     """
     outbox = os.open(directory, DIRECTORY_FLAGS)
     try:
         for name, limit in ((RESULT, RESULT_BYTES), (EVENTS, EVENTS_BYTES)):
             data = _read(outbox, name, limit)
             if data is not None:
-                _write(into / name, data)
+                yield name, iter((data,))
         try:
             files = os.open(FILES, DIRECTORY_FLAGS, dir_fd=outbox)
         except OSError as error:
             if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
-                return []
+                return
             raise
         try:
-            return artifacts.copy(files, into / FILES, cancelled)
+            with closing(read_files(files, cancelled, f"{FILES}/")) as found:
+                yield from found
         finally:
             os.close(files)
     finally:
         os.close(outbox)
 
 
-def _write(path: Path, data: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(path, "wb", opener=lambda name, _: os.open(name, flags, artifacts.MODE)) as file:
-        file.write(data)
+def copy_outbox(
+    directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
+) -> list[Artifact]:
+    """Copy a guest's result, events and files into the directory `into`; blocking.
+
+    Raises:
+        OSError: as `read_outbox`, or they can't be written.
+    """
+    return below_files(write_files(read_outbox(directory, cancelled), into))
+
+
+def below_files(copied: list[Artifact]) -> list[Artifact]:
+    """The job's own files of what was copied from an outbox."""
+    prefix = f"{FILES}/"
+    return [
+        Artifact(one.path.removeprefix(prefix), one.bytes, one.sha256)
+        for one in copied
+        if one.path.startswith(prefix)
+    ]
+
+
+def parse_result(data: bytes) -> dict[str, object]:
+    """The values of a runner's result.
+
+    Raises:
+        InfrastructureError: it is invalid.
+    """
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InfrastructureError(f"the guest's result.json is not JSON: {error}") from error
+    if not isinstance(values, dict) or not isinstance(values.get("status"), str):
+        raise InfrastructureError(
+            "the guest wrote an invalid result.json", "did the job write to /artifacts?"
+        )
+    return values
 
 
 def _open_regular(directory: int, name: str) -> int:
-    """Open a regular file; -1 if there is none of that name."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    """Open a regular file; -1 if there is no regular file of that name."""
     try:
-        fd = os.open(name, flags, dir_fd=directory)
+        fd = os.open(name, READ_FLAGS, dir_fd=directory)
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR}:
             return -1
@@ -212,49 +261,9 @@ def _open_regular(directory: int, name: str) -> int:
     return -1
 
 
-def _read(directory: int, name: str, limit: int, offset: int = 0) -> bytes | None:
+def _read(directory: int, name: str, limit: int) -> bytes | None:
     fd = _open_regular(directory, name)
     if fd < 0:
         return None
-    try:
-        os.lseek(fd, offset, os.SEEK_SET)
-        return b"".join(_chunks(fd, limit))
-    finally:
-        os.close(fd)
-
-
-def _chunks(fd: int, limit: int) -> Iterator[bytes]:
-    while limit > 0 and (data := os.read(fd, limit)):
-        limit -= len(data)
-        yield data
-
-
-def parse_result(data: bytes) -> dict[str, object]:
-    """What a runner's result says.
-
-    Raises:
-        InfrastructureError: it is none.
-    """
-    try:
-        values = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InfrastructureError(f"the guest's result is no JSON: {error}") from error
-    if not isinstance(values, dict) or not isinstance(values.get("status"), str):
-        raise InfrastructureError("the guest's result is none", "did the job write to /artifacts?")
-    return values
-
-
-def _copy_range(source: int, target: int, offset: int, count: int) -> int:
-    """Copy bytes to where `target` is; without passing them through here, where that can be."""
-    count = min(count, COPY_BYTES)
-    if hasattr(os, "copy_file_range"):
-        try:
-            return os.copy_file_range(source, target, count, offset)
-        except OSError as error:
-            if error.errno not in {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
-                raise
-    data = os.pread(source, count, offset)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(target, view) :]
-    return len(data)
+    with os.fdopen(fd, "rb") as file:
+        return file.read(limit)

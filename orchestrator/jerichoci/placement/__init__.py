@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.confinement import Confinement
     from jerichoci.machine.ending import Ending
+    from jerichoci.machine.outbox import OutboxFollower
     from jerichoci.machine.process import Completed
     from jerichoci.machine.slots import Resources
     from jerichoci.machine.stop import Stop
@@ -55,23 +56,6 @@ class Running(Protocol):
 
     def kill(self) -> None:
         """End it (KILL)."""
-
-
-class Following(Protocol):
-    """What a guest leaves, while it runs."""
-
-    async def result(self) -> dict[str, object]:
-        """Wait for the result; the log is complete then.
-
-        Raises:
-            InfrastructureError: it is none, or the host was lost.
-        """
-
-    async def started(self) -> None:
-        """Wait until the job's command has begun; somebody waits for the result meanwhile."""
-
-    async def carry(self) -> bool:
-        """Copy what the log has grown by; whether it has."""
 
 
 class Placement(Protocol):
@@ -221,7 +205,7 @@ class Placement(Protocol):
     async def make_outbox(self, path: Path) -> None:
         """Create the directory that a guest has as its /artifacts, below one of ours alone."""
 
-    def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[Following]:
+    def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[OutboxFollower]:
         """Follow what a guest leaves in its outbox: its log into `log`, which is near; its result.
 
         A connection that breaks is made anew, and what was read goes on where it ended.

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
-from jerichoci.machine import artifacts, memory, process, slots
+from jerichoci.machine import memory, process, slots
 from jerichoci.machine.confinement import Confinement, own_snapshots, probe
 from jerichoci.machine.ending import Report
 from jerichoci.machine.environment import host_environment, job_path
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.ending import Ending
     from jerichoci.machine.memory import MemoryGroup
+    from jerichoci.machine.outbox import OutboxFollower
     from jerichoci.machine.pump import Pump
     from jerichoci.machine.slots import Resources
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.command import NixOptions
     from jerichoci.nix.guest_store import View
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
-    from jerichoci.placement import Following
     from jerichoci.plan.incus_site import IncusSite
     from jerichoci.plan.payload import PayloadManifest
     from jerichoci.runtime.incus.client import Incus
@@ -246,7 +246,9 @@ class LocalPlacement:
     ) -> list[Artifact]:
         """Take stock of what lies here already."""
         del into
-        return await asyncio.to_thread(artifacts.collect, directory, cancelled)
+        from jerichoci.machine.artifacts import take_artifacts
+
+        return await asyncio.to_thread(take_artifacts, directory, cancelled)
 
     def lock(
         self, name: str, deadline_secs: float, *, shared: bool = False
@@ -303,19 +305,19 @@ class LocalPlacement:
         path.mkdir()
         path.chmod(0o755)  # whatever the umask
 
-    def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[Following]:
+    def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[OutboxFollower]:
         """Follow what a guest leaves here."""
-        from jerichoci.machine.outbox import following
+        from jerichoci.machine.outbox import follow_outbox
 
-        return following(outbox, log)
+        return follow_outbox(outbox, log)
 
     async def collect(
         self, outbox: Path, into: Path, cancelled: Callable[[], bool] | None = None
     ) -> list[Artifact]:
         """Copy what a guest left here."""
-        from jerichoci.machine import outbox as guest
+        from jerichoci.machine.outbox import copy_outbox
 
-        return await asyncio.to_thread(guest.collect, outbox, into, cancelled)
+        return await asyncio.to_thread(copy_outbox, outbox, into, cancelled)
 
     async def guest_view(self, outputs: Sequence[str], lease: Path) -> View | None:
         """Have a closure in this state root's guest store."""

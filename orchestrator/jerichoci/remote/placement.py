@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from jerichoci.machine.artifacts import Artifact
+    from jerichoci.machine.outbox import OutboxFollower
     from jerichoci.machine.process import Completed
     from jerichoci.machine.slots import Resources
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.command import NixOptions
     from jerichoci.nix.guest_store import View
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
-    from jerichoci.placement import Following
     from jerichoci.placement.local import LocalPlacement
     from jerichoci.plan.incus_site import IncusSite
     from jerichoci.plan.payload import PayloadManifest
@@ -265,10 +265,10 @@ class RemotePlacement:
     async def fetch_artifacts(
         self, directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
     ) -> list[Artifact]:
-        """Take stock there, and bring what there is."""
+        """Bring the files that are there."""
         from jerichoci.remote.artifacts import fetch
 
-        return await fetch(self._session, directory, None, into, cancelled)
+        return await fetch(self._session, directory, into, cancelled)
 
     def lock(
         self, name: str, deadline_secs: float, *, shared: bool = False
@@ -334,19 +334,19 @@ class RemotePlacement:
         """Create a guest's /artifacts there."""
         await self._session.value("make_outbox", path=str(path))
 
-    def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[Following]:
+    def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[OutboxFollower]:
         """Follow what a guest leaves there."""
-        from jerichoci.remote.outbox import following
+        from jerichoci.remote.outbox import follow_remote_outbox
 
-        return following(self._session, outbox, log)
+        return follow_remote_outbox(self._session, outbox, log)
 
     async def collect(
         self, outbox: Path, into: Path, cancelled: Callable[[], bool] | None = None
     ) -> list[Artifact]:
-        """Have a guest's files copied there as from a stranger, and bring the copies."""
+        """Bring a guest's files, read on the host as from a stranger."""
         from jerichoci.remote.artifacts import fetch
 
-        return await fetch(self._session, outbox, outbox.parent / "collected", into, cancelled)
+        return await fetch(self._session, outbox, into, cancelled, is_outbox=True)
 
     async def guest_view(self, outputs: Sequence[str], lease: Path) -> View | None:
         """Have a closure in the work directory's guest store."""

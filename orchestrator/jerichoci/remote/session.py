@@ -61,9 +61,9 @@ SEEN_SECS, SEEN_LOOKS = 20.0, 200
 """For a connection that broke to be seen as broken by its keep-alive."""
 RELEASE_SECS = 60.0
 """For the host to let go of what was opened there."""
-OPENING = frozenset({"gather", "lock", "open_run", "slot", "spawn"})
+OPENING = frozenset({"lock", "open_artifacts", "open_run", "slot", "spawn"})
 """What opens something there under a handle."""
-CLAIMS = frozenset({"lock", "slot"})
+CLAIMS = frozenset({"lock", "open_artifacts", "slot"})
 """What opens claims, and makes nothing: nobody has to wait until they are given up."""
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 COLLECT_SECS = 600.0
 """For what a job left to be read, hashed, and brought here: tens of gigabytes."""
 TAKEN_AWAY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EPERM, errno.EACCES})
+"""Errors of a directory of artifacts that its job removed or replaced."""
 KILLED = 128 + signal.SIGKILL
 STOP_MESSAGES = {
     StopReason.CANCELLED: (CauseCode.CANCELLED, "the run was cancelled"),
@@ -250,6 +251,8 @@ class AttemptRun:
                     self._note(
                         f"no artifacts: the job took their directory away ({error.strerror})"
                     )
+                elif error.errno == errno.ENAMETOOLONG:
+                    self._note(f"no artifacts: {error.strerror}")
                 elif error.errno == errno.ECANCELED and not self.stop.is_set():
                     self._note(f"no artifacts: they were not collected within {COLLECT_SECS:g} s")
                 else:

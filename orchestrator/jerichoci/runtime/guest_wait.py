@@ -15,8 +15,8 @@ from jerichoci.runtime import Finish
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from jerichoci.machine.outbox import OutboxFollower
     from jerichoci.machine.stop import Stop
-    from jerichoci.placement import Following
 
 GRACE_SECS = 10.0
 """From TERM to KILL in the guest."""
@@ -58,7 +58,9 @@ class GuestWait:
         self._guest = guest
         self._timeout_secs = timeout_secs
 
-    async def finish(self, following: AbstractAsyncContextManager[Following], stop: Stop) -> Finish:
+    async def finish(
+        self, following: AbstractAsyncContextManager[OutboxFollower], stop: Stop
+    ) -> Finish:
         """How the job ended; a guest that gives no result in time is left to be ended.
 
         Raises:
@@ -121,11 +123,11 @@ class GuestWait:
         )
 
 
-async def _last_words(followed: Following) -> Finish | None:
+async def _last_words(followed: OutboxFollower) -> Finish | None:
     """The result of a guest that is gone or late, if it left one."""
     began = time.monotonic()
     # It may have left it long ago, and the host be out of reach.
-    await followed.carry()
+    await followed.copy_log()
     limit = LAST_WORDS_SECS + 2 * (time.monotonic() - began)
     with suppress(TimeoutError):
         async with asyncio.timeout(limit):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine import slots
 from jerichoci.machine.environment import host_environment, well_known
+from jerichoci.machine.outbox import Outbox
 from jerichoci.machine.stop import Stop
 from jerichoci.machine.system import own_system
 from jerichoci.nix.command import NixOptions
@@ -30,9 +31,9 @@ from jerichoci.placement.local import LocalPlacement
 from jerichoci.remote.agent import survey
 from jerichoci.remote.agent.host_gc import KEPT, SNAPSHOT, Bounds, Collector
 from jerichoci.remote.agent.operation import Call, operation
-from jerichoci.remote.agent.outgoing import Gathering
+from jerichoci.remote.agent.outgoing import Outgoing
 from jerichoci.remote.agent.relay import boot_id
-from jerichoci.remote.agent.watch import size_of_log, watch_log, watch_outbox
+from jerichoci.remote.agent.watch import size_of_log, watch_log
 from jerichoci.state import atomic
 from jerichoci.state.layout import RunLayout, StateLayout, make_private
 from jerichoci.state.owner import holding_names, owning
@@ -121,7 +122,7 @@ class Service:
         self._programs = survey.needed_programs()
         self._held: dict[str, AsyncExitStack] = {}
         self._running: dict[str, _Started] = {}
-        self._gatherings: dict[str, Gathering] = {}
+        self._outgoing: dict[str, Outgoing] = {}
 
     def facts(self) -> dict[str, Any]:
         """What an orchestrator knows of a host from the first moment."""
@@ -394,35 +395,30 @@ class Service:
         self, _call: Call, *, path: str, offset: int, wait_secs: float, has_started: bool
     ) -> tuple[object, bytes]:
         """What a guest has left since."""
-        seen = await watch_outbox(Path(path), offset, wait_secs, has_started=has_started)
-        size = len(seen.result) if seen.result is not None else None
-        answer = {"result_bytes": size, "started": seen.started}
-        return answer, (seen.result or b"") + seen.log
+        with Outbox(Path(path)) as outbox:
+            state = await outbox.watch(offset, wait_secs, has_started)
+        size = len(state.result) if state.result is not None else None
+        answer = {"result_bytes": size, "started": state.started}
+        return answer, (state.result or b"") + state.log
 
     @operation
-    async def gather(
-        self, _call: Call, *, handle: str, path: str, staging: str | None
-    ) -> dict[str, int]:
-        """Take what a job left, so that it can be fetched; from a guest's outbox via `staging`."""
-        gathering = Gathering(Path(path), Path(staging) if staging else None)
+    async def open_artifacts(self, _call: Call, *, handle: str, path: str, is_outbox: bool) -> None:
+        """Begin to read what a job left in a directory, or in a guest's outbox."""
+        outgoing = Outgoing(Path(path), is_outbox=is_outbox)
         stack = AsyncExitStack()
-        stack.callback(gathering.close)
-        list_bytes = await gathering.take()
-        self._gatherings[handle] = gathering
-        stack.callback(self._gatherings.pop, handle, None)
+        stack.callback(outgoing.close)
+        stack.callback(self._outgoing.pop, handle, None)
+        self._outgoing[handle] = outgoing
         self._held[handle] = stack
-        return {"list_bytes": list_bytes}
 
     @operation
-    async def fetch(
-        self, _call: Call, *, handle: str, offset: int, limit: int
-    ) -> tuple[object, bytes]:
-        """A piece of all that was gathered, after the list of it."""
-        gathering = self._gatherings.get(handle)
-        if gathering is None:
-            raise InfrastructureError("nothing was gathered under that name")
-        data = await asyncio.to_thread(gathering.read, offset, limit)
-        return None, data
+    async def read_artifacts(self, _call: Call, *, handle: str) -> tuple[object, bytes]:
+        """The next piece of it."""
+        outgoing = self._outgoing.get(handle)
+        if outgoing is None:
+            raise InfrastructureError("no artifacts are open under that name")
+        listed, data, is_last = await asyncio.to_thread(outgoing.next_piece)
+        return {"listed": listed, "is_last": is_last}, data
 
     @operation
     async def guest_view(

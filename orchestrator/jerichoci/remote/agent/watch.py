@@ -1,4 +1,4 @@
-"""Waiting on a host for what grows there, so that nobody has to ask again and again from afar."""
+"""Waiting on a host for a log to grow, so that the orchestrator need not poll it from afar."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from jerichoci.machine.outbox import FIRST_POLL_SECS, LAST_POLL_SECS, POLL_GROWTH, Glimpse, look
+from jerichoci.machine.outbox import FIRST_POLL_SECS, LAST_POLL_SECS, POLL_GROWTH
 from jerichoci.state.log_file import read_log
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ CHUNK_BYTES = 4 * 1024 * 1024
 
 
 async def watch_log(path: Path, offset: int, wait_secs: float) -> bytes:
-    """What a log has beyond `offset`, CHUNK_BYTES at most; nothing if it doesn't grow in time."""
+    """The log beyond `offset`, CHUNK_BYTES at most; nothing if it doesn't grow in time."""
     end = time.monotonic() + wait_secs
     pause = FIRST_POLL_SECS
     while True:
         data = b""
-        with suppress(OSError):  # its job has put something else in its place
+        with suppress(OSError):  # the job has replaced it with something else
             data = read_log(path, offset, CHUNK_BYTES).data
         if data or time.monotonic() >= end:
             return data
@@ -33,24 +33,9 @@ async def watch_log(path: Path, offset: int, wait_secs: float) -> bytes:
 
 
 def size_of_log(path: Path) -> int:
-    """How much there is to read of a log; nothing, where its job has taken it away."""
+    """Bytes of a log; none where the job has removed it."""
     try:
         status = path.lstat()
     except OSError:
         return 0
     return status.st_size if stat.S_ISREG(status.st_mode) else 0
-
-
-async def watch_outbox(
-    directory: Path, offset: int, wait_secs: float, *, has_started: bool
-) -> Glimpse:
-    """What a guest has left beyond what is known of it, or the same again after `wait_secs`."""
-    end = time.monotonic() + wait_secs
-    pause = FIRST_POLL_SECS
-    while True:
-        seen = look(directory, offset, CHUNK_BYTES)
-        is_news = seen.result is not None or seen.log or (seen.started and not has_started)
-        if is_news or time.monotonic() >= end:
-            return seen
-        await asyncio.sleep(pause)
-        pause = min(pause * POLL_GROWTH, LAST_POLL_SECS)
