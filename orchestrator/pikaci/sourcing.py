@@ -131,10 +131,10 @@ async def _source(
     print_notes(snapshot.lacks.check(lambda path: globs.match(path) is not None))
     jobs_tree = snapshot.tree
     if plan.snapshot.exclude:
-        from jerichoci.snapshot.exclude import derive_tree
+        from jerichoci.snapshot.exclude import without_excluded
         from jerichoci.snapshot.repository import open_repository
 
-        jobs_tree = await derive_tree(
+        jobs_tree = await without_excluded(
             await open_repository(state.root),
             snapshot.tree,
             plan.snapshot.exclude,

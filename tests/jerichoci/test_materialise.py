@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jerichoci.machine.process import run
-from jerichoci.snapshot.exclude import derive_tree
+from jerichoci.snapshot.exclude import without_excluded
 from jerichoci.snapshot.materialise import (
     materialise,
     remove_snapshot,
@@ -235,7 +235,7 @@ async def test_a_derived_tree_lacks_what_matches(state: Path, user: UserTree) ->
         return name.startswith(("many/", "odd"))
 
     repository = Repository.at(state)
-    derived = await derive_tree(repository, tree, ["many/**", "odd*"], matches)
+    derived = await without_excluded(repository, tree, ["many/**", "odd*"], matches)
     left = {
         name: entry
         for name, entry in tree_entries(state, tree).items()
@@ -244,7 +244,7 @@ async def test_a_derived_tree_lacks_what_matches(state: Path, user: UserTree) ->
     assert tree_entries(state, derived) == left
     assert os.fsdecode(b"odd \xff\nname") in asked
     asked.clear()
-    assert await derive_tree(repository, tree, ["many/**", "odd*"], matches) == derived
+    assert await without_excluded(repository, tree, ["many/**", "odd*"], matches) == derived
     assert asked == []
     assert await repository.commit_of(derived) is not None
     assert contents(await materialise(state, derived, base=tree)) == left
@@ -256,7 +256,7 @@ async def test_a_derived_tree_stays_when_what_it_lacks_changes(state: Path, user
         user.write("many/1", content)
         tree = await tree_of(state, user)
         derived.add(
-            await derive_tree(
+            await without_excluded(
                 Repository.at(state), tree, ["many/**"], lambda name: name.startswith("many/")
             )
         )

@@ -144,7 +144,7 @@ def test_an_error_names_store_paths_and_the_hash_that_an_output_has() -> None:
     assert said.got_hash == "sha256-mOpuTyFvL7S2n/+bOkSELDhobKaF8/VdxIxdP7EQe+Q="
     quoted = f"failed;\nlast 1 log lines:\n> {DRV} got: sha256-AAAA=\n"
     assert Message(0, quoted, quoted).named == frozenset()
-    assert Message(0, quoted, quoted).told == "failed"
+    assert Message(0, quoted, quoted).for_people == "failed"
     other = "     got: nothing of that kind"
     assert Message(0, other, other).got_hash is None
 

@@ -19,11 +19,11 @@ from jerichoci.runtime.tart.command import (
     delete_argv,
     exec_argv,
     get_argv,
+    last_stderr_lines,
     list_argv,
     parse_list,
     parse_os,
     run_argv,
-    said,
     set_argv,
     stop_argv,
 )
@@ -125,7 +125,7 @@ def test_a_command_that_says_nothing_is_not_quoted() -> None:
 
 @given(st.binary())
 def test_whatever_is_said_is_one_line(stderr: bytes) -> None:
-    assert len(said(ended(stderr=stderr)).splitlines()) == 1
+    assert len(last_stderr_lines(ended(stderr=stderr)).splitlines()) == 1
 
 
 def test_the_vms_and_which_of_them_run_are_read() -> None:

@@ -124,9 +124,6 @@ async def gather(installables: Sequence[str]) -> str:
 
     What another derivation needs Nix tells of as soon as it is over, and why it failed; of what it
     was asked for itself some versions tell only when all of that is over.
-
-    Raises:
-        InfrastructureError: the store doesn't take it.
     """
     needs = " ".join(
         f'(builtins.appendContext "" {{ "{drv}" = {{ outputs = [ "{output}" ]; }}; }})'
@@ -144,38 +141,22 @@ async def gather(installables: Sequence[str]) -> str:
 
 
 async def references(path: str) -> list[str]:
-    """The store paths that a derivation names.
-
-    Raises:
-        InfrastructureError: the store doesn't answer.
-    """
+    """The store paths that a derivation names."""
     return await _query("--references", path)
 
 
 async def requisites(drv_path: str) -> frozenset[str]:
-    """The store paths that a derivation needs, itself included.
-
-    Raises:
-        InfrastructureError: the store doesn't answer.
-    """
+    """The store paths that a derivation needs, itself included."""
     return frozenset(await _query("--requisites", drv_path))
 
 
 async def outputs(*drv_paths: str) -> list[str]:
-    """The output paths of derivations.
-
-    Raises:
-        InfrastructureError: the store doesn't answer.
-    """
+    """The output paths of derivations."""
     return await _query("--outputs", *drv_paths)
 
 
 async def invalid(paths: Sequence[str]) -> frozenset[str]:
-    """Those of `paths` that the store does not vouch for.
-
-    Raises:
-        InfrastructureError: the store doesn't answer.
-    """
+    """Those of `paths` that the store does not vouch for."""
     return frozenset(await _ask(*_PRINT_INVALID, *paths))
 
 
@@ -191,11 +172,7 @@ async def _ask(*arguments: str) -> list[str]:
 
 
 async def store_info() -> process.Completed:
-    """Ask the store whether it answers.
-
-    Raises:
-        InfrastructureError: there is no `nix`, or it isn't done in time.
-    """
+    """Ask the store whether it answers."""
     argv = ["nix", *_FEATURES, "store"]
     done = await process.run([*argv, "info"], deadline_secs=QUERY_DEADLINE_SECS)
     if not done.ok and b"not a recognised command" in done.stderr:
@@ -223,11 +200,7 @@ def advice(said: str) -> str | None:
 
 
 async def version(env: Mapping[str, str] | None = None) -> str:
-    """The version of the `nix` on PATH.
-
-    Raises:
-        InfrastructureError: there is none.
-    """
+    """The version of the `nix` on PATH."""
     try:
         done = await process.run(["nix", "--version"], deadline_secs=QUERY_DEADLINE_SECS, env=env)
     except InfrastructureError:
@@ -238,11 +211,7 @@ async def version(env: Mapping[str, str] | None = None) -> str:
 
 
 def check_version(text: str) -> None:
-    """Refuse a Nix that is too old.
-
-    Raises:
-        UsageError: it is older than `MINIMUM_VERSION`.
-    """
+    """Refuse a Nix that is too old."""
     found = re.match(r"(\d+)\.(\d+)", text)
     if found and (int(found[1]), int(found[2])) < MINIMUM_VERSION:
         wanted = ".".join(map(str, MINIMUM_VERSION))

@@ -90,7 +90,7 @@ class Message:
     place: str = ""
 
     @property
-    def told(self) -> str:
+    def for_people(self) -> str:
         """It as it is for people, without the builder's last lines."""
         return _LOG_LINES.sub("", self.text)
 

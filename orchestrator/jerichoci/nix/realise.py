@@ -262,7 +262,7 @@ class Realiser:
         result = await nix_verdict.of_broken(node_id, drv_path, build, self._options)
         if node_id in self._waiting:
             for error in build.errors:
-                self._observer.log(node_id, error.told)
+                self._observer.log(node_id, error.for_people)
         self._finish(node_id, result)
         return True
 
@@ -297,7 +297,7 @@ class Realiser:
     def _give_up(self, node_id: str, errors: list[Message]) -> None:
         """Have a node fail because Nix could not work."""
         for error in errors:
-            self._observer.log(node_id, error.told)
+            self._observer.log(node_id, error.for_people)
         why = nix_verdict.of_ended(self._exit_code, errors, is_cut=self._seen.is_cut)
         self._finish(node_id, nix_verdict.unavailable(node_id, why))
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jerichoci.snapshot.repository import Repository
 
 
-async def derive_tree(
+async def without_excluded(
     repository: Repository, tree: str, excludes: Sequence[str], matches: Callable[[str], bool]
 ) -> str:
     """The snapshot `tree` without the files whose names match; kept as a snapshot of its own.

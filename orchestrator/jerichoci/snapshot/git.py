@@ -124,9 +124,6 @@ class Git:
 
         With `owner`, a user and group, the files it makes can be read by all and, if we are root,
         belong to the owner.
-
-        Raises:
-            InfrastructureError: there is no git, or it isn't done after `GIT_DEADLINE_SECS`.
         """
         argv = self.argv(*args)
         return await run(
@@ -140,30 +137,18 @@ class Git:
     async def out(
         self, *args: str, stdin: bytes | None = None, owner: tuple[int, int] | None = None
     ) -> bytes:
-        """What git prints.
-
-        Raises:
-            InfrastructureError: it failed, couldn't be started or wasn't done in time.
-        """
+        """What git prints."""
         done = await self.run(*args, stdin=stdin, owner=owner)
         if not done.ok:
             raise git_failure(args[0], done)
         return done.stdout
 
     async def line(self, *args: str, stdin: bytes | None = None) -> str:
-        """The one line that git prints, such as an object id.
-
-        Raises:
-            InfrastructureError: as `out`.
-        """
+        """The one line that git prints, such as an object id."""
         return os.fsdecode((await self.out(*args, stdin=stdin)).strip())
 
     async def names(self, *args: str, stdin: bytes | None = None) -> list[str]:
-        """The NUL-separated names that git prints.
-
-        Raises:
-            InfrastructureError: as `out`.
-        """
+        """The NUL-separated names that git prints."""
         return split_names(await self.out(*args, stdin=stdin))
 
 
@@ -198,20 +183,12 @@ def version_argv() -> list[str]:
 
 
 async def version() -> Completed:
-    """What `git --version` says.
-
-    Raises:
-        InfrastructureError: there is no git, or it isn't done in time.
-    """
+    """What `git --version` says."""
     return await run(version_argv(), deadline_secs=VERSION_DEADLINE_SECS)
 
 
 def check_version(text: str) -> None:
-    """Refuse a git that is too old.
-
-    Raises:
-        UsageError: it is older than `MINIMUM_VERSION`.
-    """
+    """Refuse a git that is too old."""
     found = re.match(r"(\d+)\.(\d+)", text)
     if found and (int(found[1]), int(found[2])) < MINIMUM_VERSION:
         wanted = ".".join(map(str, MINIMUM_VERSION))

@@ -85,12 +85,7 @@ class PrivateIndex:
         temp.rename(self._known_path)
 
     async def refresh(self) -> tuple[Known, Scan]:
-        """Bring the index up to date with the work tree; returns what was seen of that too.
-
-        Raises:
-            UsageError: a file can't be read.
-            InfrastructureError: git failed.
-        """
+        """Bring the index up to date with the work tree; returns what was seen of that too."""
         self._write_excludes()
         known = self.known()
         if known is not None:

@@ -58,11 +58,7 @@ class Lacks:
         return notes
 
     def check(self, is_excluded: Callable[[str], bool]) -> list[str]:
-        """Refuse a snapshot that lacks content which jobs would see; notes of what they would not.
-
-        Raises:
-            UsageError: there is a submodule that is not checked out, or an LFS pointer.
-        """
+        """Refuse a snapshot that lacks content which jobs need; notes of what they do not need."""
         absent = [name for name in self.absent if not is_excluded(f"{name}/")]
         if absent:
             raise UsageError(

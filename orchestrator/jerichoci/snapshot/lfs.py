@@ -25,9 +25,6 @@ async def unfetched(
     """Names in `snapshot` that are LFS pointers where attributes ask for content, sorted.
 
     `earlier` is a tree with its pointers; only those and what differs from it are looked at.
-
-    Raises:
-        InfrastructureError: git failed.
     """
     pointers = None
     if earlier is not None:

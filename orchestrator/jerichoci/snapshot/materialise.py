@@ -76,9 +76,6 @@ async def materialise(
     `base` is a snapshot likely to be similar; without it, the latest ones are tried. One of which
     `is_spare` says that nobody needs it becomes the new one, whatever its size; it is asked while
     nobody else can ask for that snapshot.
-
-    Raises:
-        InfrastructureError: git or the disk failed, or another process takes too long over it.
     """
     target = Repository.at(state_root).snapshots / tree
     with try_lock(_lock_of(Repository.at(state_root), tree), shared=True) as held:
@@ -124,11 +121,7 @@ def remove_snapshot(
 
 
 def remove_stale_materialisations(state_root: Path) -> list[str]:
-    """Remove what processes that died left half-built; returns the trees it was to be.
-
-    Raises:
-        OSError: the state root can't be read.
-    """
+    """Remove what processes that died left half-built; returns the trees it was to be."""
     repository = Repository.at(state_root)
     removed = []
     for unfinished in (repository.snapshots).glob(f"{UNFINISHED}*"):

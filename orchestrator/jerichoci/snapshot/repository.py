@@ -120,21 +120,13 @@ class Repository:
         return done.stdout.decode().strip()
 
     async def latest(self, count: int) -> list[str]:
-        """The trees that were kept or used last, the latest first.
-
-        Raises:
-            InfrastructureError: git failed.
-        """
+        """The trees that were kept or used last, the latest first."""
         listing = await self.git.out("for-each-ref", "--format=%(refname)", SNAPSHOT_REFS)
         refs = sorted(listing.decode().split(), key=lambda ref: _used(self.path / ref))
         return [ref.rpartition("/")[2] for ref in reversed(refs[-count:])]
 
     async def keep(self, tree: str) -> str:
-        """Make the commit of `tree` and the ref that keeps it; returns the commit.
-
-        Raises:
-            InfrastructureError: git failed.
-        """
+        """Make the commit of `tree` and the ref that keeps it; returns the commit."""
         author = Git(cwd=self.path, git_dir=self.path, extra=_IDENTITY)
         commit = await author.line("commit-tree", "-m", _MESSAGE, tree)
         await self.git.out("update-ref", snapshot_ref(tree), commit)
@@ -190,9 +182,6 @@ async def prune_repository(state_root: Path, kept: Callable[[], Collection[str]]
 
     `kept` is asked for tree ids while nothing can be added. A derived tree goes with the tree it
     was derived from, unless it is kept itself. Returns the trees that went.
-
-    Raises:
-        InfrastructureError: git failed, or the repository stays in use.
     """
     repository = Repository.at(state_root)
     if not repository.exists:
@@ -210,11 +199,7 @@ async def prune_repository(state_root: Path, kept: Callable[[], Collection[str]]
 
 
 async def unused_snapshots(state_root: Path, kept: Collection[str]) -> list[str]:
-    """The trees that `prune_repository` would forget now.
-
-    Raises:
-        InfrastructureError: git failed.
-    """
+    """The trees that `prune_repository` would forget now."""
     repository = Repository.at(state_root)
     if not repository.exists:
         return []

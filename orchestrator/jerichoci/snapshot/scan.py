@@ -95,11 +95,7 @@ class Scanner:
     started_ns: int
 
     async def scan(self) -> Scan:
-        """Look at the work tree.
-
-        Raises:
-            InfrastructureError: git failed.
-        """
+        """Look at the work tree."""
         if self.tree.tracked_only and self.tree.git is not None:
             return await self._scan_tracked(self.tree.git)
         changes, untracked, listing = await together(

@@ -20,8 +20,8 @@ from jerichoci.snapshot.index import PrivateIndex
 from jerichoci.snapshot.lacks import Lacks, shown
 from jerichoci.snapshot.lfs import unfetched
 from jerichoci.snapshot.repository import REPOSITORY_WAIT_SECS, open_repository, snapshot_ref
-from jerichoci.snapshot.submodules import graft
-from jerichoci.snapshot.user_objects import seed
+from jerichoci.snapshot.submodules import insert_submodules
+from jerichoci.snapshot.user_objects import copy_user_objects
 from jerichoci.snapshot.work_tree import find_work_tree, is_dirty, read_head, submodules_not_there
 from jerichoci.state.lock import lock
 
@@ -98,7 +98,7 @@ async def _write_tree(
     async with lock(index.lock, INDEX_WAIT_SECS):
         before = index.known()
         if before is None:
-            await _seed(repository, work_tree, await read_head(work_tree))
+            await _copy_head(repository, work_tree, await read_head(work_tree))
         known, scan = await index.refresh()
         nested = {
             name: await _write_tree(
@@ -113,7 +113,7 @@ async def _write_tree(
         if not nested:
             whole = known.tree
         elif nested != known.nested or known.accepted != known.tree:
-            whole = await graft(index, nested)
+            whole = await insert_submodules(index, nested)
         updated = replace(known, nested=nested, whole=whole)
         is_searched = known.accepted == known.tree and nested.keys() == known.nested.keys()
         if not is_searched or known.absent or known.inactive:
@@ -129,11 +129,11 @@ async def _write_tree(
     return whole or known.tree
 
 
-async def _seed(repository: Repository, work_tree: WorkTree, head: Head) -> None:
+async def _copy_head(repository: Repository, work_tree: WorkTree, head: Head) -> None:
     if work_tree.git is None or head.tree is None:
         return
     if not (await repository.git.run("cat-file", "-e", head.tree)).ok:
-        await seed(repository, work_tree.git, head.tree)
+        await copy_user_objects(repository, work_tree.git, head.tree)
 
 
 async def _nested_tree(repository: Repository, outer: WorkTree, name: str) -> WorkTree:

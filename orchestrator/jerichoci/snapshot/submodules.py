@@ -13,12 +13,8 @@ if TYPE_CHECKING:
     from jerichoci.snapshot.index import PrivateIndex
 
 
-async def graft(index: PrivateIndex, nested: Mapping[str, str]) -> str:
-    """Write the tree of `index` with each directory in `nested` (name to tree id) put into it.
-
-    Raises:
-        InfrastructureError: git failed.
-    """
+async def insert_submodules(index: PrivateIndex, nested: Mapping[str, str]) -> str:
+    """Write the tree of `index` with each directory in `nested` (name to tree id) put into it."""
     whole = index.path.with_name(f"{index.path.name}.whole")
     if index.path.exists():
         shutil.copyfile(index.path, whole)

@@ -19,14 +19,11 @@ if TYPE_CHECKING:
 SHA1_LENGTH = 40
 
 
-async def seed(repository: Repository, user: Git, tree: str) -> bool:
+async def copy_user_objects(repository: Repository, user: Git, tree: str) -> bool:
     """Copy all objects of `tree`, without history, into the private repository.
 
     What can't be copied (a partial clone hasn't got it, a SHA-256 repository names it differently)
     is made from the files later. Returns whether it worked.
-
-    Raises:
-        InfrastructureError: git can't be started.
     """
     if len(tree) != SHA1_LENGTH:
         return False

@@ -67,12 +67,7 @@ class Head:
 
 
 async def find_work_tree(directory: Path, state_root: Path, *, whole: bool = False) -> WorkTree:
-    """The work tree that `directory` is in, or `directory` itself outside git or with `whole`.
-
-    Raises:
-        UsageError: there is no such directory, or git doesn't accept it as a work tree.
-        InfrastructureError: there is no git.
-    """
+    """The work tree that `directory` is in, or `directory` itself outside git or with `whole`."""
     directory = _resolved(directory)
     if whole:
         return replace(_outside_git(directory, state_root), whole=True)
@@ -134,11 +129,7 @@ def _tracked_only(root: Path, setting: str) -> str:
 
 
 async def read_head(tree: WorkTree) -> Head:
-    """The commit and tree the user has checked out.
-
-    Raises:
-        InfrastructureError: git failed.
-    """
+    """The commit and tree the user has checked out."""
     if tree.git is None:
         return Head(None, None)
     answer = await tree.git.out(
@@ -155,9 +146,6 @@ async def is_dirty(
 
     What git's conversions (line ends, filters) alone make different is no difference. The names are
     those that differ but that git was told to overlook, sorted.
-
-    Raises:
-        InfrastructureError: git failed.
     """
     if tree.git is None:
         return None, []
@@ -180,11 +168,7 @@ async def is_dirty(
 
 
 async def submodules_not_there(tree: WorkTree) -> tuple[list[str], list[str]]:
-    """Submodules of the user's index that have an empty directory, sorted; apart, the inactive.
-
-    Raises:
-        InfrastructureError: git failed.
-    """
+    """Submodules of the user's index that have an empty directory, sorted; apart, the inactive."""
     if tree.git is None or not is_storable(tree.path(".gitmodules")):
         return [], []
     staged = await tree.git.names("ls-files", "--stage", "-z")
@@ -241,11 +225,7 @@ def _outside_git(directory: Path, state_root: Path) -> WorkTree:
 
 
 def _refuse_own(directory: Path, why: str) -> None:
-    """Refuse a directory if it has a `.git` that git passed over.
-
-    Raises:
-        UsageError: it has.
-    """
+    """Refuse a directory if it has a `.git` that git passed over."""
     if (directory / ".git" / "HEAD").is_file():
         raise UsageError(
             why.format(directory / ".git"), "see what `git status` says there, or remove that .git"
@@ -253,11 +233,7 @@ def _refuse_own(directory: Path, why: str) -> None:
 
 
 def _refuse_home(directory: Path) -> None:
-    """Refuse a directory outside git that is a home, all of which would go to the Nix store.
-
-    Raises:
-        UsageError: it is one.
-    """
+    """Refuse a directory outside git that is a home, all of which would go to the Nix store."""
     home = os.environ.get("HOME")
     if directory == Path("/") or (home and directory == Path(home).resolve()):
         raise UsageError(

@@ -70,11 +70,7 @@ class Incus:
         self._rest = Rest(socket, project, route)
 
     def server(self) -> Server:
-        """The daemon that answers.
-
-        Raises:
-            UnreachableError: none does, or we have no permission.
-        """
+        """The daemon that answers."""
         info = self._rest.info()
         environment = info.get("environment", {})
         drivers = tuple(part.strip() for part in environment.get("driver", "").split("|"))
@@ -219,11 +215,7 @@ class Incus:
         env: Mapping[str, str],
         size: tuple[int, int] | None = None,
     ) -> ExecSession:
-        """Begin a command in a guest, as root; on a terminal of `size` columns and rows, if given.
-
-        Raises:
-            IncusError: there is no such instance, or it doesn't run.
-        """
+        """Begin a command in a guest, as root; on a terminal if it has a size."""
         body: dict[str, Any] = {
             "command": list(argv),
             "environment": dict(env),
@@ -239,11 +231,7 @@ class Incus:
         return ExecSession(self._rest.socket, path, paths)
 
     def exit_code(self, session: ExecSession) -> int:
-        """Wait for a session's end; its command's exit code, 127 if the guest has no such command.
-
-        Raises:
-            IncusError: it never began, or its end isn't known.
-        """
+        """Wait for a session's end; its exit code, 127 if the guest has no such command."""
         done = self._rest.ended(session.operation, math.inf)
         code = (done.get("metadata") or {}).get("return")
         if code is None:
@@ -261,11 +249,7 @@ class Incus:
             self._rest.change("put", f"instances/{name}/state", _STOP)
 
     def delete(self, name: str, deadline_secs: float) -> None:
-        """Stop and remove an instance; no error if it is gone.
-
-        Raises:
-            IncusError: it is still there after `deadline_secs`.
-        """
+        """Stop and remove an instance; no error if it is gone."""
         rest = self._rest
         end = rest.route.clock() + deadline_secs
         while found := self.instance(name):

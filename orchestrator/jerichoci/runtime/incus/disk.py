@@ -22,11 +22,7 @@ NEVER = frozenset({"overlayfs", "nfs", "v9fs", "cifs", "smb2", "ecryptfs"})
 
 
 async def check_disk(placement: Placement, needs: Needs) -> None:
-    """See that guests of these kinds can have directories of a host.
-
-    Raises:
-        UsageError: they can't.
-    """
+    """See that guests of these kinds can have directories of a host."""
     kind = await _unshifted(placement) if "container" in needs.kinds else None
     if kind is None:
         return

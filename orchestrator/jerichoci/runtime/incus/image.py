@@ -106,11 +106,7 @@ def prune_images(incus: Incus, alias: str) -> list[StoredImage]:
 
 
 def check_alias(text: str) -> str:
-    """An alias, spelled as catalogs may spell one.
-
-    Raises:
-        UsageError: it isn't one.
-    """
+    """An alias, spelled as catalogs may spell one."""
     if not ALIAS_PATTERN.fullmatch(text):
         raise UsageError(
             f"{text!r} is not an alias",

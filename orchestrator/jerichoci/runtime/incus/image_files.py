@@ -64,11 +64,7 @@ class ImageFiles:
         return self.metadata.stat().st_size + self.rootfs.stat().st_size
 
     def fingerprint(self) -> str:
-        """What Incus calls the image: the hash of all bytes of both files.
-
-        Raises:
-            OSError: one can't be read.
-        """
+        """What Incus calls the image: the hash of all bytes of both files."""
         digest = hashlib.sha256()
         for path in (self.metadata, self.rootfs):
             for chunk in _chunks(path):

@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 async def open_guest_shell(
     placement: Placement, attempt: Attempt, execution: Mapping[str, Any], command: Sequence[str]
 ) -> int:
-    """Open a shell in the guest of an attempt, or run a command in it; its exit code.
-
-    Raises:
-        UsageError: the guest was not kept, or it is gone.
-        InfrastructureError: Incus can't be reached, or the connection broke.
-    """
+    """Open a shell in the guest of an attempt, or run a command in it; its exit code."""
     from jerichoci.runtime.incus.terminal import attend
 
     name = execution.get("instance")

@@ -127,11 +127,7 @@ class GuestStart:
             backoff = min(LAST_BACKOFF_SECS, backoff * 1.5)
 
     def _judge(self, done: Executed) -> str:
-        """What keeps the guest from being ready; nothing if it is.
-
-        Raises:
-            InfrastructureError: it never will be.
-        """
+        """What keeps the guest from being ready; nothing if it is."""
         if done.exit_code == 0:
             return ""
         said = done.stderr.decode("utf-8", "replace").strip().removeprefix("pikaci-incus-run: ")

@@ -27,11 +27,7 @@ class GuestSurvey:
     all, if it unpacks them anew for each guest."""
 
     def image(self, alias: str) -> StoredImage:
-        """The image of an alias.
-
-        Raises:
-            InfrastructureError: there is none any more.
-        """
+        """The image of an alias."""
         found = self.images.get(alias)
         if found is None:
             raise InfrastructureError(
@@ -40,22 +36,14 @@ class GuestSurvey:
         return found
 
     def checked_profile(self) -> Profile:
-        """The profile.
-
-        Raises:
-            InfrastructureError: there is none any more.
-        """
+        """The profile."""
         if self.profile is None:
             raise InfrastructureError("the profile of guests is gone", "`pikaci doctor` tells more")
         return self.profile
 
 
 def survey(incus: Incus, site: IncusSite, aliases: Iterable[str]) -> GuestSurvey:
-    """Look at a host; blocking.
-
-    Raises:
-        IncusError: it can't be asked.
-    """
+    """Look at a host; blocking."""
     profile = incus.profile(site.profile)
     pool = site.pool or (profile.pool if profile else None)
     stored = {alias: image for image in incus.images() for alias in image.aliases}

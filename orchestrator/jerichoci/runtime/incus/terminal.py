@@ -28,17 +28,14 @@ from jerichoci.machine.terminal import raw_terminal, window_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import TypeVar
 
     from websockets.asyncio.client import ClientConnection
 
     from jerichoci.runtime.incus.api import ExecSession
     from jerichoci.runtime.incus.client import Incus
 
-    ResultT = TypeVar("ResultT")
-
 CONNECT_SECS = 5.0
-"""So long does Incus wait for the websockets."""
+"""Incus waits this long for the websockets."""
 CLOSE_SECS = 1.0
 VERDICT_SECS = 10.0
 """From the end of a command's output to its exit code."""
@@ -47,11 +44,7 @@ END = ""
 
 
 async def attend(incus: Incus, session: ExecSession, *, terminal: bool) -> int:
-    """Be a session's terminal, or its streams, until its command ends; its exit code.
-
-    Raises:
-        InfrastructureError: the connection broke.
-    """
+    """Be a session's terminal, or its streams, until its command ends; its exit code."""
     verdict = _in_daemon(incus.exit_code, session)
     try:
         if await _converse(session, terminal=terminal):
@@ -60,26 +53,21 @@ async def attend(incus: Incus, session: ExecSession, *, terminal: bool) -> int:
     except TimeoutError:
         pass
     finally:
-        verdict.add_done_callback(_see)
-    # How Incus ended the command then says nothing of it.
+        if not verdict.cancel() and not verdict.cancelled():
+            verdict.exception()  # or asyncio warns that it was never retrieved
+    # How Incus ended the command says nothing about it then.
     raise InfrastructureError("the connection to the guest broke", "open the shell once more")
 
 
-def _see(verdict: asyncio.Future[int]) -> None:
-    """Know an error that nobody waits for: another one is on its way."""
-    if not verdict.cancelled():
-        verdict.exception()
-
-
 async def _converse(session: ExecSession, *, terminal: bool) -> bool:
-    """Pass on what both sides say, until the guest's has no more; whether it said so itself."""
+    """Copy both ways until the guest's output ends; whether the guest ended it."""
     async with AsyncExitStack() as stack:
         links: dict[str, ClientConnection] = {}
         try:
             for name, path in session.websockets.items():
                 links[name] = await stack.enter_async_context(_connect(session, path))
         except (OSError, WebSocketException):
-            return True  # why it never begins, Incus says as its end
+            return True  # the session's end has Incus's reason
         if terminal:
             stack.enter_context(raw_terminal())
             stack.enter_context(_resizing(links["control"]))
@@ -101,7 +89,7 @@ def _connect(session: ExecSession, path: str) -> connect:
 
 
 async def _show(link: ClientConnection, fd: int) -> bool:
-    """Print what a command prints, if there is somebody to see it; whether it came to its end."""
+    """Print what a command prints, if our stream is open; whether the output came to its end."""
     is_open = (sys.stdout if fd == 1 else sys.stderr) is not None
     try:
         async for message in link:
@@ -115,7 +103,7 @@ async def _show(link: ClientConnection, fd: int) -> bool:
 
 
 def _pass_on_stdin(link: ClientConnection) -> None:
-    """Send what is typed until the link is closed. A read of stdin can't be cut off."""
+    """Send what is typed until the link is closed. A read of stdin can't be cancelled."""
     loop = asyncio.get_running_loop()
 
     def send(data: bytes | str) -> None:
@@ -131,10 +119,10 @@ def _pass_on_stdin(link: ClientConnection) -> None:
 
 
 def _read_stdin() -> bytes:
-    """What is typed next; nothing at the end, or where stdin was closed from the start."""
+    """What is typed next; empty at the end, or if stdin was closed from the start."""
     while sys.stdin is not None:
         try:
-            select.select([0], [], [])  # it may be shared with somebody who doesn't wait
+            select.select([0], [], [])  # it may be shared and non-blocking
             return os.read(0, CHUNK_BYTES)
         except BlockingIOError:
             continue
@@ -149,7 +137,7 @@ def _resizing(control: ClientConnection) -> Iterator[None]:
     changed = asyncio.Event()
     changed.set()
 
-    async def tell() -> None:
+    async def resize() -> None:
         while await changed.wait():
             changed.clear()
             columns, rows = window_size()
@@ -158,38 +146,25 @@ def _resizing(control: ClientConnection) -> Iterator[None]:
                 await control.send(json.dumps({"command": "window-resize", "args": size}))
 
     loop = asyncio.get_running_loop()
-    telling = loop.create_task(tell())
+    resizing = loop.create_task(resize())
     loop.add_signal_handler(signal.SIGWINCH, changed.set)
     try:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGWINCH)
-        telling.cancel()
+        resizing.cancel()
 
 
-def _in_daemon(
-    work: Callable[[ExecSession], ResultT], session: ExecSession
-) -> asyncio.Future[ResultT]:
-    """Call what blocks, in a thread that keeps nobody from ending."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[ResultT] = loop.create_future()
-
-    def settle(result: ResultT | None, error: Exception | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]  # without an error there is one
+def _in_daemon(work: Callable[[ExecSession], int], session: ExecSession) -> asyncio.Future[int]:
+    """Call what blocks, in a thread that does not keep the process from ending."""
+    done: concurrent.futures.Future[int] = concurrent.futures.Future()
 
     def call() -> None:
-        result, error = None, None
-        try:
-            result = work(session)
-        except Exception as raised:  # noqa: BLE001 - whoever waits gets it
-            error = raised
-        with suppress(RuntimeError):  # nobody waits any more
-            loop.call_soon_threadsafe(settle, result, error)
+        with suppress(concurrent.futures.InvalidStateError):  # cancelled
+            try:
+                done.set_result(work(session))
+            except Exception as error:  # noqa: BLE001 - the caller gets it
+                done.set_exception(error)
 
     threading.Thread(target=call, daemon=True).start()
-    return future
+    return asyncio.wrap_future(done)

@@ -9,10 +9,10 @@ from jerichoci.runtime.tart.command import (
     LIST_TRIES,
     MACOS,
     get_argv,
+    last_stderr_lines,
     list_argv,
     parse_list,
     parse_os,
-    said,
     tripped,
 )
 from jerichoci.runtime.tart.toolchain import toolchain
@@ -109,7 +109,9 @@ async def known_vms(placement: Placement) -> list[Vm]:
         sentence = f"{placement.host} has no tart that answers: {error.message}"
         raise UsageError(sentence, mend) from error
     if done.exit_code != 0:
-        raise UsageError(f"tart on {placement.host} can't list its VMs: {said(done)}", mend)
+        raise UsageError(
+            f"tart on {placement.host} can't list its VMs: {last_stderr_lines(done)}", mend
+        )
     return parse_list(done)
 
 

@@ -87,15 +87,11 @@ def delete_argv(name: str) -> list[str]:
 
 
 def checked(done: Completed, *fine: int) -> Completed:
-    """What ended with 0, or with an exit code that is `fine`, too.
-
-    Raises:
-        TartError: it ended otherwise; the message has what tart said.
-    """
+    """What ended with 0, or with an exit code that is `fine`, too."""
     if done.exit_code in {0, *fine}:
         return done
     command = shlex.join(done.argv[:4])
-    raise TartError(f"`{command}` failed (exit code {done.exit_code}): {said(done)}")
+    raise TartError(f"`{command}` failed (exit code {done.exit_code}): {last_stderr_lines(done)}")
 
 
 def tripped(done: Completed) -> bool:
@@ -108,18 +104,14 @@ def is_held(done: Completed) -> bool:
     return done.exit_code == 1 and b"is running" in done.stderr
 
 
-def said(done: Completed) -> str:
+def last_stderr_lines(done: Completed) -> str:
     """The last lines of what a command said on stderr."""
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
     return " ".join(line.strip() for line in lines[-SAID_LINES:]) or "it doesn't say why"
 
 
 def parse_list(done: Completed) -> list[Vm]:
-    """The VMs that `list_argv` lists.
-
-    Raises:
-        TartError: it failed, or its answer is none.
-    """
+    """The VMs that `list_argv` lists."""
     rows = _parse(checked(done))
     if not isinstance(rows, list):
         raise _strange(done)
@@ -133,11 +125,7 @@ def parse_list(done: Completed) -> list[Vm]:
 
 
 def parse_os(done: Completed) -> str:
-    """The operating system that `get_argv` tells of: `darwin` or `linux`.
-
-    Raises:
-        TartError: it failed, or its answer is none.
-    """
+    """The operating system that `get_argv` tells of: `darwin` or `linux`."""
     values = _parse(checked(done))
     if not isinstance(values, dict) or "OS" not in values:
         raise _strange(done)

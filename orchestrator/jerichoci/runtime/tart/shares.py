@@ -47,9 +47,6 @@ class Share:
         """The value of `tart run --dir`.
 
         Always named, with options: what stands where those may be is taken for some.
-
-        Raises:
-            UsageError: the directory's path can't be said in one.
         """
         if ":" in str(self.source):
             raise UsageError(
@@ -74,11 +71,7 @@ class GuestShares:
         return self._mounts.env
 
     def add(self, name: str, source: Path, *, read_only: bool = True) -> Share:
-        """Show a directory.
-
-        Raises:
-            UsageError: another one has that name, of which tart would show the last.
-        """
+        """Show a directory."""
         share = Share(name, source, read_only)
         if any(other.name == name for other in self._shares if other != share):
             raise UsageError(
@@ -108,30 +101,18 @@ class GuestShares:
         self._links.append((self.add("store", view).there, GUEST_STORE))
 
     def add_input(self, ref: InputRef, planned: Path, payload: PayloadManifest | None) -> None:
-        """Show a prepared output, which the plan has at `planned`, a directory or a store path.
-
-        Raises:
-            UsageError: two inputs want one place.
-        """
+        """Show a prepared output, which the plan has at `planned`, a directory or a store path."""
         there = planned
         if not is_stored(planned):
             there = Path(self.add(f"input.{ref.node_id}", planned).there)
         self._mounts.add_input(ref, planned, there, payload)
 
     def options(self) -> list[str]:
-        """The values of `tart run --dir`.
-
-        Raises:
-            UsageError: a path can't be said in one.
-        """
+        """The values of `tart run --dir`."""
         return [share.option() for share in self._shares]
 
     def links_file(self) -> bytes:
-        """A line for each link: where it leads to, and its path.
-
-        Raises:
-            UsageError: a path can't be said in one.
-        """
+        """A line for each link: where it leads to, and its path."""
         linked = [mount for name, mount in self._mounts.mounts.items() if name not in OWN]
         rows = [*self._links, *((str(mount.source), mount.path) for mount in linked)]
         for target, path in rows:

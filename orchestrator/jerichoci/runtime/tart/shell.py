@@ -35,12 +35,7 @@ ROOM_SECS = 0.0
 async def open_vm_shell(
     placement: Placement, attempt: Attempt, execution: Mapping[str, Any], command: Sequence[str]
 ) -> int:
-    """Boot an attempt's VM, open a shell in it or run a command, and switch it off; the exit code.
-
-    Raises:
-        UsageError: the VM was not kept, it is gone, or another shell is open in it.
-        InfrastructureError: it doesn't boot, or other VMs have all the room.
-    """
+    """Boot an attempt's VM, run a shell or a command in it, and switch it off; the exit code."""
     vm_name = execution.get("vm")
     name = kept_note(vm_notes(attempt.state), vm_name, attempt, execution, kind="VM").name
     options = await placement.read(attempt.scratch / OPTIONS_FILE, FILE_BYTES)

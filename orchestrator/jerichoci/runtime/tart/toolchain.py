@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import HostUnavailableError, InfrastructureError, UsageError
-from jerichoci.runtime.tart.command import said
+from jerichoci.runtime.tart.command import last_stderr_lines
 
 if TYPE_CHECKING:
     from jerichoci.placement import Placement
@@ -17,11 +17,7 @@ FIND_SECS = 900.0
 
 
 async def toolchain(placement: Placement, cwd: Path | None = None) -> Path:
-    """The directory on the host whose `bin` has `rustc` and `cargo`; that of the tree at `cwd`.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """The directory on the host whose `bin` has `rustc` and `cargo`; that of the tree at `cwd`."""
     lack = f"{placement.host} has no Rust toolchain to share"
     hint = f"install it on {placement.host} (rustup), or take a base that has one"
     argv = ["rustc", "--print", "sysroot"]
@@ -32,7 +28,7 @@ async def toolchain(placement: Placement, cwd: Path | None = None) -> Path:
     except InfrastructureError as error:
         raise UsageError(f"{lack}: {error.message}", hint) from error
     if done.exit_code != 0:
-        raise UsageError(f"{lack}: {said(done)}", hint)
+        raise UsageError(f"{lack}: {last_stderr_lines(done)}", hint)
     sysroot = Path(os.fsdecode(done.stdout.strip()))
     cargo = sysroot / "bin" / "cargo"
     if (await placement.run(["test", "-x", str(cargo)], deadline_secs=FIND_SECS)).exit_code != 0:

@@ -22,10 +22,10 @@ from jerichoci.runtime.tart.command import (
     exec_argv,
     get_argv,
     is_held,
+    last_stderr_lines,
     parse_list,
     parse_os,
     run_argv,
-    said,
     set_argv,
     stop_argv,
 )
@@ -80,19 +80,11 @@ class TartVm:
         self._is_answering = False
 
     async def is_there(self) -> bool:
-        """Whether its host has the VM.
-
-        Raises:
-            TartError: tart can't be asked.
-        """
+        """Whether its host has the VM."""
         return any(vm.name == self._name for vm in await self._list())
 
     async def make(self, base: str, resources: Resources) -> None:
-        """Clone the VM from a base, in the place of one that was left.
-
-        Raises:
-            TartError: it can't be.
-        """
+        """Clone the VM from a base, in the place of one that was left."""
         if await self.is_there():
             await self.delete()
         checked(await self._run(clone_argv(base, self._name), CLONE_SECS))
@@ -101,11 +93,7 @@ class TartVm:
             checked(await self._run(change, LOOK_SECS))
 
     async def boot(self, shares: Sequence[str], room_secs: float | None = None) -> None:
-        """Run the VM and wait until it answers; it ends with `close`.
-
-        Raises:
-            InfrastructureError: it doesn't, or other VMs have all the room for `room_secs`.
-        """
+        """Run the VM and wait until it answers; it ends with `close`."""
         end = time.monotonic() + (ROOM_SECS if room_secs is None else room_secs)
         tries = 0
         while True:
@@ -130,11 +118,7 @@ class TartVm:
                 return
 
     async def begin(self, *words: str) -> None:
-        """Run the bootstrap in the guest, as soon as it and what it mounts are there.
-
-        Raises:
-            InfrastructureError: it says that it never will work, or takes too long.
-        """
+        """Run the bootstrap in the guest, as soon as it and what it mounts are there."""
         await self._insist(self.bootstrap(*words), {NOT_READY, NO_SUCH_FILE, *AGENT_LOST})
 
     def bootstrap(self, *words: str, flags: Sequence[str] = ()) -> list[str]:
@@ -147,31 +131,19 @@ class TartVm:
             await self._try(self.bootstrap(*words), PROBE_SECS)
 
     async def ended(self) -> str:
-        """Wait until the VM doesn't run any more; in words for people, what became of it.
-
-        Raises:
-            HostUnavailableError: its host was lost.
-        """
+        """Wait until the VM doesn't run any more; in words for people, what became of it."""
         ending = await asyncio.shield(self._process())
         return f"was switched off (tart exited with {ending.exit_code})"
 
     async def halt(self) -> None:
-        """Stop the VM, its disk written, and leave it.
-
-        Raises:
-            InfrastructureError: it can't be stopped.
-        """
+        """Stop the VM, its disk written, and leave it."""
         if self._is_answering:
             with suppress(_EndedError):
                 await self._try(exec_argv(self._name, ["/bin/sync"]), SYNC_SECS)
         await self._stop()
 
     async def delete(self) -> None:
-        """Stop and delete the VM; one that is gone is no error.
-
-        Raises:
-            InfrastructureError: it stays.
-        """
+        """Stop and delete the VM; one that is gone is no error."""
         try:
             await self._stop()
         except HostUnavailableError:
@@ -246,9 +218,6 @@ class TartVm:
         """Run a command in the guest until it goes well, or ends with a code that isn't `passing`.
 
         Where none are named, all are.
-
-        Raises:
-            InfrastructureError: it did, or takes too long.
         """
         end = time.monotonic() + READY_SECS
         pause = FIRST_PAUSE_SECS
@@ -257,7 +226,7 @@ class TartVm:
             if done is not None:
                 if done.exit_code == 0:
                     return
-                trouble = said(done)
+                trouble = last_stderr_lines(done)
                 if passing is not None and done.exit_code not in passing:
                     raise InfrastructureError(
                         f"VM {self._name} can't run the job (exit code {done.exit_code}):"
