@@ -59,8 +59,9 @@ an interactive bash (or with GUEST_COMMAND `bash -c COMMAND`), whose exit code i
 is the exec's own (default: dumb).
 
 `--hand-over UID:GID` is for a host's user who isn't root, when the job is over: /artifacts and
-everything below it is that user's afterwards, who may read it all. It follows no link, leaves no
-setuid bit, keeps off other file systems, and prints nothing. Of the variables it needs CONTRACT.
+everything below it is that user's afterwards, who may read and remove it all. It follows no link,
+leaves no setuid bit, keeps off other file systems, and prints nothing. Of the variables it needs
+CONTRACT.
 
 result.json: schema_version, status, exit_code (null after a signal), signal (its number, or null),
 oom_kills (the processes that the kernel killed meanwhile for want of memory; only where there were
@@ -131,7 +132,9 @@ KILL_PAUSE_SECS = 0.02
 RESERVE_BYTES = 16 * 1024
 """Kept free in /artifacts, so that a job that fills the disk still has a result."""
 RESULT_TRIES, RESULT_PAUSE_SECS = 10, 0.5
-SOURCE_TRIES, SOURCE_PAUSE_SECS = 10, 0.2
+MAC_COPY_TRIES, MAC_COPY_PAUSE_SECS = 10, 0.2
+FULL_BYTES = 64 * 1024
+"""A disk with less room than that is full."""
 PIPE_BYTES = 1024 * 1024
 JOB_OOM_SCORE = "200"
 """Of what can be killed for want of memory, the job goes before the runner and the guest."""
@@ -146,8 +149,6 @@ OLD_MEMORY_FILES = "memory.oom_control", "memory.limit_in_bytes"
 MEMORY_FILES = "memory.events", "memory.max"
 NO_LIMIT_BYTES = 1 << 60
 CLONE_NEWNS = 0x20000
-SENDFILE_BYTES = 1 << 30
-COPY_BYTES = 1024 * 1024
 SIGNALLED = 128
 """A shell's status of what signal n ended is this and n."""
 NO_ID = 2**32 - 1
@@ -609,117 +610,61 @@ def _mount(source: str, target: str, kind: str, flags: int, options: str) -> Non
         )
 
 
+def _unmount(target: str) -> None:
+    """Remove a mount of ours, and the directory that was made for it."""
+    import ctypes
+
+    ctypes.CDLL(None).umount2(os.fsencode(target), MNT_DETACH)
+    os.rmdir(target)
+
+
 def copy_snapshot(snapshot: str, copy: str, user: User) -> None:
     """Copy a directory's contents into a new one, all of it the user's.
 
     Raises:
-        StartError: it can't be read, or the disk is full.
+        OSError: the new one can't be made.
+        StartError: it can't be copied, or the disk is full.
     """
-    here = "."
-    try:
-        os.mkdir(copy, 0o700)
-        roots = _open_directory(snapshot), _open_directory(copy)
-        todo, made = [here], []
-        while todo:
-            here = todo.pop()
-            made.append(here)
-            todo += _copy_directory(here, roots, user)
-        # A directory's own time and mode come last: what is made in it changes the one, and the
-        # other may forbid it.
-        for here in reversed(made):
-            status = os.stat(here, dir_fd=roots[0])
-            fd = _open_directory(here, roots[1])
-            _finish(fd, status, user)
-            os.close(fd)
-        os.fchmod(roots[1], 0o755)  # the job may write there, as in an overlay
-        for fd in roots:
-            os.close(fd)
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            message = f"the guest's disk has no room for a copy of the snapshot at {copy}"
-        else:
-            place = os.path.normpath(error.filename if isinstance(error.filename, str) else here)
-            message = f"the snapshot can't be copied to {copy}: {place!r}: {error.strerror}"
-        raise StartError(message) from None
-
-
-def _copy_directory(here: str, roots: tuple[int, int], user: User) -> list[str]:
-    source, target = (_open_directory(here, root) for root in roots)
-    below = []
-    with os.scandir(source) as entries:
-        for entry in entries:
-            path = f"{here}/{entry.name}"
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    os.mkdir(entry.name, 0o700, dir_fd=target)
-                    below.append(path)
-                elif entry.is_symlink():
-                    _copy_link(entry, source, target, user)
-                elif entry.is_file(follow_symlinks=False):
-                    _copy_file(entry.name, source, target, user)
-                else:
-                    error = "neither a file, a directory nor a symbolic link"
-                    raise OSError(errno.EINVAL, error)  # noqa: TRY301 - named like the others
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, path) from None
-    os.close(source)
-    os.close(target)
-    return below
-
-
-def _copy_link(entry: os.DirEntry[str], source: int, target: int, user: User) -> None:
-    os.symlink(os.readlink(entry.name, dir_fd=source), entry.name, dir_fd=target)
-    os.chown(entry.name, user.uid, user.gid, dir_fd=target, follow_symlinks=False)
-    status = entry.stat(follow_symlinks=False)
-    times = status.st_atime_ns, status.st_mtime_ns
-    os.utime(entry.name, ns=times, dir_fd=target, follow_symlinks=False)
-
-
-def _copy_file(name: str, source: int, target: int, user: User) -> None:
-    reader = _open_source(name, source)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    writer = os.open(name, flags, 0o600, dir_fd=target)
-    status = os.fstat(reader)
-    if _on_linux():
-        _send(reader, writer, status.st_size)
-    else:
-        while data := os.read(reader, COPY_BYTES):
-            _write(writer, data)
-    os.close(reader)
-    _finish(writer, status, user)
-    os.close(writer)
-
-
-def _open_source(name: str, source: int) -> int:
-    """Open a file of the snapshot; on a Mac's share one may seem not to be there for a moment."""
-    for left in reversed(range(1 if _on_linux() else SOURCE_TRIES)):
-        try:
-            return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
-        except FileNotFoundError:
-            if not left:
-                raise
-            time.sleep(SOURCE_PAUSE_SECS)
-    raise AssertionError  # it has returned or raised
-
-
-def _send(reader: int, writer: int, size: int) -> None:
-    copied = 0
-    while copied < size:
-        count = os.sendfile(writer, reader, copied, SENDFILE_BYTES)
-        if not count:
+    os.mkdir(copy, 0o700)
+    trouble = run_tool("cp", "-RPp", f"{snapshot}/.", ".", directory=copy)
+    for _ in range(0 if _on_linux() else MAC_COPY_TRIES):
+        if not trouble:
             break
-        copied += count
+        # On a Mac's share a file may seem not to be there for a moment.
+        time.sleep(MAC_COPY_PAUSE_SECS)
+        run_tool("chmod", "-R", "u+w", ".", directory=copy)
+        trouble = run_tool("cp", "-RPp", f"{snapshot}/.", ".", directory=copy)
+    trouble = trouble or run_tool("chown", "-Rh", f"{user.uid}:{user.gid}", ".", directory=copy)
+    if trouble:
+        disk = os.statvfs(copy)
+        is_full = disk.f_bavail * disk.f_frsize < FULL_BYTES or (disk.f_files and not disk.f_favail)
+        raise StartError(
+            f"the guest's disk has no room for a copy of the snapshot at {copy}"
+            if is_full
+            else f"the snapshot can't be copied to {copy}: {trouble}"
+        )
+    os.chmod(copy, 0o755)  # noqa: PTH101, S103 - the job may write there, as in an overlay
 
 
-def _finish(fd: int, status: os.stat_result, user: User) -> None:
-    os.fchown(fd, user.uid, user.gid)
-    os.fchmod(fd, status.st_mode & 0o7777)
-    os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+def run_tool(*arguments: str, directory: str) -> str:
+    """Run one of the guest's programs; its first error, or nothing if it succeeded."""
+    import subprocess
 
-
-def _open_directory(path: str, parent: int | None = None) -> int:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(path, flags, dir_fd=parent)
+    environment = {"PATH": base_path(), "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            arguments,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    except OSError as error:
+        return f"{arguments[0]} can't be run: {error.strerror}"
+    lines = done.stderr.decode("utf-8", "replace").splitlines()
+    return (lines or [f"{arguments[0]} ended with {done.returncode}"])[0] if done.returncode else ""
 
 
 # The command
@@ -985,10 +930,7 @@ class Memory:
         try:
             self._read_groups(top, here, is_old=is_old)
         finally:
-            import ctypes
-
-            ctypes.CDLL(None).umount2(os.fsencode(top), MNT_DETACH)
-            os.rmdir(top)
+            _unmount(top)
 
     def _read_groups(self, top: str, here: str, *, is_old: bool) -> None:
         """Look into the runner's group and those above, the nearest first."""
@@ -1288,82 +1230,31 @@ def read_owner(text: str) -> tuple[int, int]:
     return int(numbers[0]), int(numbers[1])
 
 
-def hand_over(directory: str, owner: tuple[int, int]) -> None:
-    """Give a directory with everything below it to a user, who may read it then.
-
-    What is there is a stranger's: no link is followed, and no name is trusted to stay what it was.
-    One directory is open at a time, so that they may be nested as deep as they like.
+def hand_over(paths: Paths, owner: tuple[int, int]) -> None:
+    """Give /artifacts with everything below it to a user, who may read it then.
 
     Raises:
-        Refusal: some of it can't be given, and what first. The rest is.
+        Refusal: some of it can't be given, and what first.
     """
+    # A mount of /artifacts alone: what a job has mounted below it is elsewhere.
+    place = paths.at("/run/pikaci-artifacts")
     try:
-        trouble = _hand_over_below(_open_directory(directory), owner)
-    except OSError as error:
-        trouble = [error]
+        if not stat.S_ISDIR(os.lstat(paths.artifacts).st_mode):
+            raise StartError("it is not a directory")  # noqa: TRY301 - told like the others
+        os.makedirs(place, 0o700, exist_ok=True)
+        _mount(paths.artifacts, place, "", MS_BIND, "")
+        try:
+            # First the mode, without setuid bits: what was root's belongs to another user next.
+            trouble = run_tool("chmod", "-R", "u+rwX,a-st", place, directory="/")
+            who = "{}:{}".format(*owner)
+            trouble = run_tool("chown", "-Rh", who, place, directory="/") or trouble
+        finally:
+            _unmount(place)
+    except (OSError, StartError) as error:
+        trouble = str(error)
     if trouble:
-        raise Refusal(UNWRITABLE, f"{directory} can't be handed over: {trouble[0]}")
-
-
-def _hand_over_below(here: int, owner: tuple[int, int]) -> list[OSError]:
-    trouble = []
-    above: list[tuple[tuple[int, int], list[str]]] = []
-    device, _ = _identity(here)
-    _give_open(here, owner)
-    names = os.listdir(here)
-    while names or above:
-        if names:
-            try:
-                below = _give(names.pop(), here, device, owner)
-                inside = [] if below is None else os.listdir(below)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                trouble.append(error)
-                continue
-            if below is not None:
-                above.append((_identity(here), names))
-                os.close(here)
-                here, names = below, inside
-        else:
-            up = _open_directory("..", here)
-            os.close(here)
-            here = up
-            identity, names = above.pop()
-            if _identity(here) != identity:
-                raise OSError(errno.EBUSY, "somebody moves its directories")
-    os.close(here)
-    return trouble
-
-
-def _give(name: str, parent: int, device: int, owner: tuple[int, int]) -> int | None:
-    """Give what has this name; a directory comes back open."""
-    status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-    if status.st_dev != device:
-        return None
-    kind = stat.S_IFMT(status.st_mode)
-    if kind not in {stat.S_IFDIR, stat.S_IFREG}:
-        os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
-        return None
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    fd = os.open(name, flags, dir_fd=parent)
-    _give_open(fd, owner)
-    if stat.S_ISDIR(os.fstat(fd).st_mode):
-        return fd
-    os.close(fd)
-    return None
-
-
-def _give_open(fd: int, owner: tuple[int, int]) -> None:
-    # First the mode, without setuid and setgid bits: what was the guest's root's is another's next.
-    mode = os.fstat(fd).st_mode
-    os.fchmod(fd, mode & 0o777 | (0o700 if stat.S_ISDIR(mode) else 0o400))
-    os.fchown(fd, *owner)
-
-
-def _identity(fd: int) -> tuple[int, int]:
-    status = os.fstat(fd)
-    return status.st_dev, status.st_ino
+        trouble = trouble.replace(place, paths.artifacts)
+        raise Refusal(UNWRITABLE, f"{paths.artifacts} can't be handed over: {trouble}")
 
 
 # The program
@@ -1399,7 +1290,7 @@ def main(arguments: list[str]) -> int:
         stop(paths)
         return STARTED
     if action == "--hand-over":
-        hand_over(paths.artifacts, owner)
+        hand_over(paths, owner)
         return STARTED
     check_ready(variables, paths)
     _answer("ready" if action == "--check-contract" else start(variables, paths))

@@ -71,20 +71,22 @@ class Guest:
             timeout=30,
         )
 
-    def execute_in_a_user_namespace(self, variables: dict[str, str], setup: str = ":") -> None:
+    def execute_in_a_user_namespace(
+        self, variables: dict[str, str], *arguments: str, setup: str = ":"
+    ) -> subprocess.CompletedProcess[str]:
         """The host's exec in a namespace as an unprivileged container has it."""
         wait = 'echo ready && read -r mapped && exec "$@"'
-        argv = ["unshare", "--user", "sh", "-c", wait, "-", *self.argv(setup=setup)]
+        argv = ["unshare", "--user", "sh", "-c", wait, "-", *self.argv(*arguments, setup=setup)]
         pipe = subprocess.PIPE
-        with subprocess.Popen(argv, env=variables, stdin=pipe, stdout=pipe, text=True) as process:
-            assert process.stdin is not None
+        with subprocess.Popen(
+            argv, env=variables, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        ) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
             for table in ("uid_map", "gid_map"):
                 Path(f"/proc/{process.pid}/{table}").write_text("0 0 65536\n")
-            process.stdin.write("mapped\n")
-            process.stdin.close()
-            assert process.wait(30) == 0
+            out, errors = process.communicate("mapped\n", timeout=30)
+        return subprocess.CompletedProcess(argv, process.returncode, out, errors)
 
     def start(self, command: str, setup: str = ":", **others: str) -> None:
         done = self.execute(self.variables(command, **others), setup=setup)

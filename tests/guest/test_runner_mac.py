@@ -24,7 +24,7 @@ NO_PROC = "mount -t tmpfs tmpfs /proc"
 REFUSES = 'raise PermissionError(errno.EPERM, "this is a share")'
 # How this machine's Python becomes one of macOS, for the file that is its first argument.
 MACOS = """
-import errno, os, runpy, stat, sys
+import errno, os, runpy, stat, subprocess, sys
 
 NAMES = {}
 
@@ -51,19 +51,24 @@ def fsync(fd, sync=os.fsync):
         print(os.path.relpath(NAMES.get(fd, ""), root), file=file)
     sync(fd)
 
-def open_flaky(path, flags, *mode, really=os.open, seen=set(), **others):
-    if path == "flaky" and not flags & os.O_CREAT and len(seen) < 3:
-        seen.add(len(seen))
-        raise FileNotFoundError(errno.ENOENT, "it is there, but who knows")
+def open_named(path, flags, *mode, really=os.open, **others):
     fd = really(path, flags, *mode, **others)
     NAMES[fd] = path
     return fd
 
+def run_flaky(arguments, really=subprocess.run, tries=[], **others):
+    done = really(arguments, **others)
+    if arguments[0] == "cp" and os.path.exists(f"{others['cwd']}/flaky") and len(tries) < 3:
+        tries.append(None)
+        os.unlink(f"{others['cwd']}/flaky")
+        done.returncode, done.stderr = 1, b"cp: flaky: No such file or directory"
+    return done
+
 sys.platform = "darwin"
 sys.modules["ctypes"] = sys.modules["fcntl"] = None
-os.sendfile = refuse(errno.ENOTSOCK)
 os.setgroups = refuse(errno.EINVAL)  # more than sixteen
-os.fchown, os.chown, os.fsync, os.open = fchown, chown, fsync, open_flaky
+os.fchown, os.chown, os.fsync, os.open = fchown, chown, fsync, open_named
+subprocess.run = run_flaky
 del os.splice
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")

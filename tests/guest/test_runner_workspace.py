@@ -129,8 +129,8 @@ def test_a_copy_has_names_that_are_no_text(guest: Guest) -> None:
 
 def test_a_copy_has_paths_as_long_as_the_snapshots(guest: Guest) -> None:
     # In the copy's own place, whose name is longer, they would be longer than the kernel takes.
-    names = (os.pathconf("/", "PC_PATH_MAX") - len(str(guest.snapshot)) - len("/file") - 1) // 201
-    rest = os.pathconf("/", "PC_PATH_MAX") - len(str(guest.snapshot)) - len("/file") - 2
+    length = os.pathconf("/", "PC_PATH_MAX") - len(f"{guest.snapshot}/./file") - 1
+    names, rest = length // 201, length - 1
     directory = Path(guest.snapshot, *["d" * 200] * names, "e" * (rest - names * 201))
     directory.mkdir(parents=True)
     (directory / "file").write_text("deep\n")
@@ -156,18 +156,6 @@ def test_a_full_disk_is_an_error_with_a_sentence(guest: Guest) -> None:
     assert "command_started" not in {event["event"] for event in guest.events()}
 
 
-def test_what_cannot_be_copied_is_named(guest: Guest) -> None:
-    (guest.snapshot / "src").mkdir()
-    os.mkfifo(guest.snapshot / "src" / "pipe")
-    own(guest.snapshot, ROOT)
-    result = guest.run("true")
-
-    assert result["status"] == "error"
-    assert result["message"].endswith(
-        "copy: 'src/pipe': neither a file, a directory nor a symbolic link"
-    )
-
-
 def test_in_a_user_namespace_what_cannot_be_read_is_named(guest: Guest) -> None:
     own(guest.snapshot, ROOT)
     # Beyond the users of the namespace, as all is in a mount that isn't shifted.
@@ -178,7 +166,8 @@ def test_in_a_user_namespace_what_cannot_be_read_is_named(guest: Guest) -> None:
 
     result = guest.result()
     assert result["status"] == "error"
-    assert result["message"].endswith("copy: 'README': Permission denied")
+    assert "copy: cp: cannot open " in result["message"]
+    assert result["message"].endswith("README' for reading: Permission denied")
 
 
 def test_in_a_user_namespace_a_snapshot_of_nobodys_is_copied(guest: Guest) -> None:
