@@ -70,7 +70,8 @@ if [ "$user" != root ]; then
   fi
 fi
 cd "$home/pikaci"
-exec setpriv --reuid "$user" --regid "$user" --init-groups env "HOME=$home" "USER=$user" "LOGNAME=$user" "$@"
+# Not exec: the first process stays root, whom the end of unshare ends; another user's would not be ended.
+setpriv --reuid "$user" --regid "$user" --init-groups env "HOME=$home" "USER=$user" "LOGNAME=$user" "$@"
 INSIDE
 }
 

@@ -11,6 +11,7 @@ from hypothesis import settings
 from jerichoci.machine.signals import catching_ignored
 from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.state.layout import StateLayout
+from privilege import only_root_can
 from runner import Runner
 from usertree import UserTree
 
@@ -62,6 +63,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @contextmanager
 def mounted(directory: Path, size: str) -> Iterator[Path]:
+    only_root_can("mount")
     directory.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(directory)]
     subprocess.run(mount, check=True)

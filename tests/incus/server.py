@@ -20,6 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from privilege import only_root_can
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -247,7 +249,7 @@ class IncusServer:
 @contextlib.contextmanager
 def private_incus() -> Iterator[IncusServer]:
     """A server of one's own, and nothing of it afterwards."""
-    assert os.geteuid() == 0, "tests with a real Incus run as root"
+    only_root_can("start an Incus")
     make_base()
     server = IncusServer(BASE / secrets.token_hex(3))
     with own_lock(server):

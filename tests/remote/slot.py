@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from privilege import only_root_can
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -71,7 +73,7 @@ class Slot:
 @contextlib.contextmanager
 def own_slot() -> Iterator[Slot]:
     """A slot that nobody else has, and nothing of its directory afterwards."""
-    assert os.geteuid() == 0, "tests with far hosts run as root"
+    only_root_can("make hosts")
     BASE.mkdir(mode=0o711, exist_ok=True)
     assert BASE.lstat().st_uid == os.geteuid(), f"{BASE} belongs to somebody else"
     with contextlib.ExitStack() as stack:

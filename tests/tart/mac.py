@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from privilege import only_root_can
 from tart.faults import Fault, Faults
 from tart.guest_files import UNAME
 from tart.home import VM, Home, mac_address, make, remote_file
@@ -257,7 +258,7 @@ class Mac:
 @contextlib.contextmanager
 def one_mac(directory: Path) -> Iterator[Mac]:
     """This machine as a Mac, for processes with its `environment`."""
-    assert os.geteuid() == 0, "tests with VMs of Tart run as root"
+    only_root_can("make this machine a Mac")
     mac = Mac(directory / "tart", directory / "bin")
     mac.install()
     try:
