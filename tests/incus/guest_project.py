@@ -238,6 +238,11 @@ def until(word: str) -> str:
     return f'until [ -e "$PIKACI_ARTIFACTS/{word}" ]; do sleep 0.02; done'
 
 
+def until_logged(line: object) -> str:
+    """What a job of root's says that is to wait until a line is in its log."""
+    return f'until grep -qx {line} "$PIKACI_ARTIFACTS/../guest.log"; do sleep 0.1; done;'
+
+
 def assert_nothing_is_left(
     server: IncusServer, state: Path, *, instances: Sequence[str] = (), departing: bool = False
 ) -> None:

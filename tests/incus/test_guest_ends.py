@@ -18,6 +18,7 @@ from incus.guest_project import (
     make_project,
     started,
     until,
+    until_logged,
 )
 from incus.guest_proxy import Proxy, proxy_to
 from jerichoci.plan.plan import Retries
@@ -167,7 +168,7 @@ async def test_a_guest_that_its_job_takes_down_is_infrastructure_and_tried_again
     hasty: GuestRunner,
 ) -> None:
     # What is printed in a guest's last moment may go with it.
-    text = f"{HEAD} sleep 1; kill -TERM 1; sleep 60"
+    text = f"{HEAD} {until_logged(LINES)} kill -TERM 1; sleep 60"
     job = guest_job("a", text, retries=Retries(infrastructure=1))
     ended = await hasty.run_here(job.with_(execute=job.execute.with_(run_as_root=True)))
     assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE

@@ -381,7 +381,10 @@ async def test_any_login_shell_will_do(
 
 async def test_a_login_that_is_not_allowed(runner: Runner, hosts_config: WriteHosts) -> None:
     with one_far_host("shut") as shut:
-        log_in_with(shut, "/usr/sbin/nologin")
+        shell = shut.home / "nologin"
+        shell.write_text("#!/bin/sh\necho This account is currently not available.\nexit 1\n")
+        shell.chmod(0o755)
+        log_in_with(shut, str(shell))
         hosts_config(shut)
         error = await said_twice(runner, shut, HostSetupError)
     assert "This account is currently not available" in error.message

@@ -14,7 +14,7 @@ import pytest
 
 from derivations import derive
 from e2e.project import wait_for
-from incus.guest_project import GuestRunner, ending, guest_job, until
+from incus.guest_project import GuestRunner, ending, guest_job, until, until_logged
 from jerichoci.errors import UsageError
 from jerichoci.nix.payload_files import MANIFEST
 from jerichoci.plan.plan import Retries
@@ -160,7 +160,9 @@ async def test_a_guest_s_timeout_is_a_timeout(far: FarGuests) -> None:
 
 
 async def test_a_guest_that_its_job_takes_down_is_infrastructure(far: FarGuests) -> None:
-    job = far.job("a", f"seq {LINES}; kill -TERM 1; sleep 60", run_as_root=True)
+    job = far.job(
+        "a", f"seq {LINES}; {until_logged(LINES)} kill -TERM 1; sleep 60", run_as_root=True
+    )
     ended = await far.guests.run_here(job, wait_removal=True)
     assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
     cause = ended.job("a").cause

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from incus.guest_project import until_logged
 from jerichoci.errors import UsageError
 from jerichoci.plan.plan import Resources
 from jerichoci.snapshot.snapshot import take_snapshot
@@ -260,7 +261,9 @@ async def test_what_a_hostile_job_leaves_does_no_harm(runner: Runner) -> None:
 
 
 async def test_a_job_that_switches_its_vm_off_is_infrastructure(runner: Runner, mac: Mac) -> None:
-    job = vm_job("a", "echo before; sleep 0.3; shutdown -h now; sleep 60", run_as_root=True)
+    job = vm_job(
+        "a", f"echo before; {until_logged('before')} shutdown -h now; sleep 60", run_as_root=True
+    )
     run = await runner.run(job)
     assert run.job("a").failure_kind is FailureKind.INFRASTRUCTURE
     cause = run.job("a").cause
