@@ -28,7 +28,7 @@ def main() -> None:
     """Run the command line and exit with the contract's code."""
     try:
         end_to_end()
-    except KeyboardInterrupt:  # another one, while the first is being told
+    except KeyboardInterrupt:  # another one, while the first is handled
         leave()
 
 

@@ -15,43 +15,43 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COMMANDS = {
-    "run": "Run a target and keep its records",
-    "plan": "Show what a target would do",
+    "run": "Run a target and record the result",
+    "plan": "Show what a run of a target would do",
     "targets": "List the targets of the catalog",
-    "lanes": "List the lanes that the forge runs",
-    "select": "Tell which lanes a change selects, and why",
-    "rerun": "Run a recorded plan on its recorded snapshot again",
-    "list": "List the runs",
+    "lanes": "List the lanes that the CI server runs",
+    "select": "Show which lanes a change selects, and why",
+    "rerun": "Run a recorded plan again, on the same snapshot",
+    "list": "List recorded runs",
     "status": "Show a run and its jobs",
-    "logs": "Print what a run's jobs said",
-    "prepared-outputs": "Show what a run prepared",
-    "cancel": "End a run that is going on",
-    "gc": "Remove old runs and what only they needed",
-    "reap": "Close runs whose process died, remove what they left",
-    "image": "Build guests' images, import them into Incus, list them",
-    "shell": "Open a shell in what was kept of a job",
-    "doctor": "Check what this machine has for pikaci",
+    "logs": "Print the logs of a run",
+    "prepared-outputs": "Show what a run built for its jobs, and where",
+    "cancel": "Cancel a running run",
+    "gc": "Remove old runs and the data that only they need",
+    "reap": "Clean up after runs whose process died",
+    "image": "Build, import and list guest images",
+    "shell": "Open a shell in a kept workspace or guest",
+    "doctor": "Check whether this machine can run targets",
     "schema": "Print the JSON Schema of a record",
 }
 
 
 @contextmanager
 def _our_ends() -> Iterator[None]:
-    """Two ends for which click has words and exit codes of its own."""
+    """Keep click from printing its own messages for an interrupt and a closed stdout."""
     try:
         yield
     except KeyboardInterrupt:
         raise click.Abort from None
     except BrokenPipeError:
-        # Whoever read stdout has seen enough.
+        # The reader of stdout closed it on purpose.
         raise click.exceptions.Exit(EXIT_PASSED) from None
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands' names and one line of each by heart."""
+    """A group that lists its commands without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """The commands, in the order in which one meets them."""
+        """The commands, in the order in which users meet them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
@@ -67,14 +67,14 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command; one that isn't there gets the nearest names."""
+        """Find a command; the error for an unknown one suggests similar names."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             from jerichoci.errors import UsageError
             from pikaci.nearest import did_you_mean
 
             guess = did_you_mean(args[0], COMMANDS)
             raise UsageError(
-                f"there is no command {args[0]!r}", guess or "`pikaci --help` lists them"
+                f"unknown command {args[0]!r}", guess or "`pikaci --help` lists the commands"
             )
         return super().resolve_command(ctx, args)
 
@@ -97,16 +97,16 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Every flag has an environment variable: PIKACI_RUN_OUTPUT=jsonl stands for"
-    " `run --output jsonl`. `pikaci COMMAND --help` tells more.",
+    epilog="Every option has an environment variable: PIKACI_RUN_OUTPUT=jsonl is the same as"
+    " `run --output jsonl`. `pikaci COMMAND --help` explains a command.",
 )
 @click.version_option(__version__, message="pikaci %(version)s")
 def pikaci() -> None:
-    """Run CI targets that are defined in Nix, the same way on a laptop and in the forge.
+    """Run CI targets that are defined in Nix, the same way on a laptop and on a CI server.
 
     \b
-    pikaci targets        what there is to run
-    pikaci run hello      run it; the record stays
-    pikaci status latest  how it went
-    pikaci logs latest    what it said
+    pikaci targets        list the targets of this repository
+    pikaci run hello      run one
+    pikaci status latest  show its result
+    pikaci logs latest    show its output
     """

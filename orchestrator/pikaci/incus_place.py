@@ -21,7 +21,7 @@ host_option = click.option(
     "--host",
     metavar="NAME",
     shell_complete=complete_host,
-    help="The Incus of that host of the hosts file, instead of this machine's.",
+    help="Use the Incus of this remote host instead of this machine's.",
 )
 
 

@@ -52,7 +52,7 @@ def find_source(flake: str | None) -> SourceTree:
     if flake and "#" in flake:
         raise UsageError(
             f"--flake {flake} names an attribute",
-            "give the directory only; the target is an argument",
+            "give the directory only; the target is an argument of its own",
         )
     if not start.is_dir():
         raise UsageError(
@@ -62,13 +62,15 @@ def find_source(flake: str | None) -> SourceTree:
     try:
         start = start.resolve()
     except FileNotFoundError:
-        raise UsageError("the current directory was removed", "go to another one") from None
+        raise UsageError(
+            "the current directory was removed", "change to another directory"
+        ) from None
     places = [start] if flake else [start, *start.parents]
     home = next((place for place in places if (place / "flake.nix").is_file()), None)
     if home is None:
         raise UsageError(
             f"there is no flake.nix in {start}" + ("" if flake else " or above"),
-            "go to your repository, or name its directory with --flake",
+            "change to your repository, or give its directory with --flake",
         )
     top = _top(home)
     return SourceTree(root=top, flake_dir="" if top == home else str(home.relative_to(top)))
@@ -93,13 +95,13 @@ def state_layout(state_root: str | None, source: SourceTree | None, name: str = 
     if state_root:
         return StateLayout(_named(Path(state_root).absolute()))
     if source is None and not name:
-        raise UsageError("no state root is known", "give one with --state-root")
+        raise UsageError("the state root is unknown", "give one with --state-root")
     identity = name or str(source.root if source else "")
     return StateLayout(state_home() / slug(identity))
 
 
 def state_option(state: StateLayout) -> str:
-    """What a command needs for these records: nothing, where it finds them by itself."""
+    """The option a command needs to find these records; empty if it finds them without."""
     given = os.environ.get("PIKACI_STATE_ROOT")
     try:
         if state == state_layout(given, None if given else find_source(None)):
@@ -110,7 +112,7 @@ def state_option(state: StateLayout) -> str:
 
 
 def state_home() -> Path:
-    """The directory of the state roots that nobody names."""
+    """The directory of the state roots that are not given."""
     # The XDG specification has relative paths ignored.
     home = os.environ.get("XDG_STATE_HOME", "")
     if home.startswith("/"):
@@ -119,7 +121,7 @@ def state_home() -> Path:
         return _named(Path("~/.local/state/pikaci").expanduser())
     except RuntimeError:
         raise UsageError(
-            "no home directory is known to keep state in", "set HOME, or give --state-root"
+            "the home directory is unknown", "set HOME, or give --state-root"
         ) from None
 
 
@@ -129,7 +131,7 @@ def _named(path: Path) -> Path:
     except UnicodeEncodeError:
         text = os.fsencode(path).decode("utf-8", "backslashreplace")
         raise UsageError(
-            f"the state root {text} is not named in UTF-8", "give another one with --state-root"
+            f"the path of the state root {text} is not UTF-8", "give another with --state-root"
         ) from None
     return path
 
@@ -147,7 +149,7 @@ def open_state(state_root: str | None, flake: str | None = None) -> StateLayout:
     try:
         source = find_source(flake)
     except UsageError as error:
-        hint = f"{error.hint}, or name the directory of the records with --state-root"
+        hint = f"{error.hint}, or give the directory of the records with --state-root"
         raise UsageError(error.message, hint) from None
     return state_layout(None, source)
 

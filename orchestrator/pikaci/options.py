@@ -1,4 +1,4 @@
-"""Options that several commands share. They mean the same everywhere."""
+"""Options that several commands share, with one meaning everywhere."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 flake = click.option(
     "--flake",
     metavar="DIR",
-    help="Directory of the flake; by default the one around the current directory.",
+    help="Directory of the flake.  [default: the current directory, or one above it]",
 )
 system = click.option(
-    "--system", metavar="SYSTEM", help="Nix system whose target is meant, such as x86_64-linux."
+    "--system", metavar="SYSTEM", help="Nix system of the target, such as x86_64-linux."
 )
 
 
@@ -32,7 +32,7 @@ run_id = click.option(
     "--run-id",
     metavar="ID",
     callback=_checked_run_id,
-    help="The new run's id, such as 20260131T235959Z-0123abcd; by default one of the time.",
+    help="Id of the new run, such as 20260131T235959Z-0123abcd.  [default: from the time]",
 )
 json_output = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -41,8 +41,7 @@ state_root = click.option(
     "--state-root",
     metavar="DIR",
     envvar="PIKACI_STATE_ROOT",
-    help="Where records live; by default a directory of this repository's under"
-    " $XDG_STATE_HOME/pikaci.",
+    help="Directory of the records.  [default: this repository's below $XDG_STATE_HOME/pikaci]",
 )
 
 
@@ -87,7 +86,7 @@ _NIX_FLAGS = (
         nargs=2,
         multiple=True,
         metavar="INPUT REF",
-        help="Nix: use another flake for an input; may be given again.",
+        help="Nix: use another flake for an input (repeatable).",
     ),
     click.option(
         "--option",
@@ -95,14 +94,14 @@ _NIX_FLAGS = (
         nargs=2,
         multiple=True,
         metavar="NAME VALUE",
-        help="Nix: set a setting; may be given again.",
+        help="Nix: set a setting (repeatable).",
     ),
     click.option("--offline", is_flag=True, help="Nix: don't use the network."),
     click.option("--show-trace", is_flag=True, help="Nix: show where evaluation failed."),
 )
 
 print_logs = click.option(
-    "-L", "--print-logs", is_flag=True, help="Print build logs and jobs' output as well."
+    "-L", "--print-logs", is_flag=True, help="Print the output of builds and jobs."
 )
 
 run_flags = _adding(
@@ -111,7 +110,7 @@ run_flags = _adding(
         type=click.Choice(["human", "json", "jsonl"]),
         default="human",
         show_default=True,
-        help="What goes to stdout: nothing, the final record, or events as lines of JSON.",
+        help="What to print on stdout: nothing, the final record, or each event as a line of JSON.",
     ),
     click.option(
         "--jobs",
@@ -121,7 +120,7 @@ run_flags = _adding(
         metavar="N",
         help="Run at most N jobs at once.  [default: what the machine has room for]",
     ),
-    click.option("--fail-fast", is_flag=True, help="End the other jobs when one fails."),
+    click.option("--fail-fast", is_flag=True, help="Stop the other jobs when one fails."),
     click.option(
         "--keep",
         type=click.Choice(["never", "on-failure", "always"]),
@@ -132,7 +131,7 @@ run_flags = _adding(
     click.option(
         "--wait-removal",
         is_flag=True,
-        help="Wait until guests are removed before exiting.",
+        help="Wait until Incus has removed the guests, not just accepted the request.",
     ),
     print_logs,
 )
@@ -144,9 +143,9 @@ which_hosts = _adding(
         "hosts",
         multiple=True,
         metavar="NAME",
-        help="Only clean up this host; may be given again.",
+        help="Clean up only this remote host (repeatable).",
     ),
-    click.option("--no-hosts", is_flag=True, help="Only this machine."),
+    click.option("--no-hosts", is_flag=True, help="Clean up only this machine."),
 )
 """On which hosts to clean up as well."""
 

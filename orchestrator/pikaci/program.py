@@ -33,7 +33,7 @@ GARBAGE_THRESHOLD = 1_000_000
 
 def end_to_end() -> None:
     """Run the command line and exit with the contract's code."""
-    # Importing makes objects that stay: looking for garbage among them is a tenth of a short run.
+    # Imported objects are never freed: looking for garbage among them is a tenth of a short run.
     gc.set_threshold(GARBAGE_THRESHOLD)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # not where `nohup` has it ignored
@@ -50,20 +50,20 @@ def end_to_end() -> None:
 
 
 def _stderr() -> io.TextIOWrapper:
-    """The stderr there is; who completes a command line on a terminal wants none there."""
+    """stderr, or nothing while a shell completes a command line."""
     is_wanted = not os.environ.get("_PIKACI_COMPLETE", "").endswith("_complete")
     there = sys.stderr if is_wanted else None
     fd = there.fileno() if there else os.open(os.devnull, os.O_WRONLY)
     encoding = there.encoding if there else None
-    writer = io.BufferedWriter(_Unheard(fd, "w", closefd=False))
+    writer = io.BufferedWriter(_Unread(fd, "w", closefd=False))
     return io.TextIOWrapper(writer, encoding, errors="backslashreplace", line_buffering=True)
 
 
-class _Unheard(io.FileIO):
-    """stderr: that its reader is gone, or has no room, is no reason to end."""
+class _Unread(io.FileIO):
+    """stderr, where writing never fails: a reader that is gone doesn't end the program."""
 
     def write(self, data: ReadableBuffer) -> int:
-        """Write what can be written; what can't counts as well."""
+        """Write what can be written, and count all of it."""
         with suppress(OSError):
             if count := super().write(data):
                 return count
@@ -71,7 +71,7 @@ class _Unheard(io.FileIO):
 
 
 def _not_raised(failure: sys.UnraisableHookArgs) -> None:
-    """Let a Ctrl-C in the middle of an import, which can't be raised there, not be lost."""
+    """Exit on a Ctrl-C in the middle of an import, where it can't be raised."""
     if isinstance(failure.exc_value, KeyboardInterrupt):
         _say("interrupted")
         os._exit(EXIT_CANCELLED)
@@ -79,7 +79,7 @@ def _not_raised(failure: sys.UnraisableHookArgs) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """End as Ctrl-C does, so that no child is left; while a run goes on the engine listens."""
+    """Exit as on Ctrl-C, so that no child is left; during a run the engine handles signals."""
     handler = signal.getsignal(signal.SIGINT)
     if not callable(handler):
         raise KeyboardInterrupt
@@ -108,7 +108,7 @@ def _explain(error: BaseException) -> int:
             code = EXIT_USAGE
         case click.UsageError():
             what = error.format_message().rstrip(".")
-            more = f"`{error.ctx.command_path} --help` tells more" if error.ctx else ""
+            more = f"see `{error.ctx.command_path} --help`" if error.ctx else ""
             _say(what + (" " if what.endswith("?") else "; ") + more if more else what)
             code = EXIT_USAGE
         case click.ClickException():
@@ -118,16 +118,16 @@ def _explain(error: BaseException) -> int:
             _say("interrupted", below="\n" if sys.stderr.isatty() else "")
             code = EXIT_CANCELLED
         case BrokenPipeError():
-            # Whoever read stdout has seen enough.
+            # The reader of stdout closed it on purpose.
             code = EXIT_PASSED
         case SystemExit(code=int(code)):  # click's own: completion
             pass
         case OSError():
             where = f": {error.filename}" if error.filename else ""
-            _say(f"the system refused{where}: {error.strerror or error}")
+            _say(f"operating system error{where}: {error.strerror or error}")
             code = EXIT_INFRASTRUCTURE
         case _:
-            _say(f"pikaci itself failed; the traceback is in {_keep_traceback(error)}")
+            _say(f"internal error in pikaci; the traceback is in {_keep_traceback(error)}")
             code = EXIT_INFRASTRUCTURE
     return code
 

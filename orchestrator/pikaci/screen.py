@@ -1,4 +1,4 @@
-"""What others print, made fit for a screen: text, and of its control sequences colours at most."""
+"""Makes output of other programs fit for a screen: text, and no control sequences but colours."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _RESET = "\x1b[0m"
 
 
 class Stream(Protocol):
-    """What may be a terminal."""
+    """A stream that may be a terminal."""
 
     def isatty(self) -> bool:
         """Whether it is one."""
 
 
 def has_colours(stream: Stream) -> bool:
-    """Whether whoever reads `stream` wants colours."""
+    """Whether to print colours to `stream`."""
     quiet = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return not quiet and stream.isatty()
 
 
 def shown(line: str, *, colours: bool = False) -> str:
-    """A line as a screen has it at last: what a carriage return went back over is gone."""
+    """A line as a screen shows it in the end: text before a carriage return is overwritten."""
     if line.isprintable():
         return line
     parts = reversed(line.split("\r"))

@@ -82,7 +82,7 @@ def test_only_what_failed_and_what_was_skipped_for_it_runs_again(project: Projec
         "apart": "skipped",
     }
     # A job that it needs has to run again, and is named.
-    assert "first again too" in done.err
+    assert "also rerunning first: " in done.err
 
 
 def test_a_run_that_filters_skip_has_no_failures(project: Project) -> None:

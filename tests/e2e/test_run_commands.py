@@ -110,7 +110,7 @@ def test_status_says_why_a_run_failed(project: Project) -> None:
 
 def test_cancel_ends_a_run_with_all_it_started(slow: Project) -> None:
     running = started(slow)
-    assert "was told to end" in slow.pikaci("cancel", "latest").passed().err
+    assert "cancelling run" in slow.pikaci("cancel", "latest").passed().err
     assert finish(running).code == 130
     assert slow.record()["status"] == "cancelled"
     assert processes(f"marker-{slow.token}") == []

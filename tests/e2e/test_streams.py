@@ -65,7 +65,7 @@ def test_a_reader_that_has_seen_enough_is_no_fault(project: Project, args: tuple
 
 def test_a_full_stdout_is_said(project: Project) -> None:
     code, said = sh(project, '"$@" >/dev/full', "list")
-    assert (code, said) == (75, "pikaci: the system refused: No space left on device\n")
+    assert (code, said) == (75, "pikaci: operating system error: No space left on device\n")
 
 
 @pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", "2> >(true)", "2>&1 | true"])
@@ -94,7 +94,10 @@ def test_nobody_at_stderr_changes_no_end(
 def test_a_current_directory_that_was_removed_is_said(project: Project) -> None:
     for args in (("run", "wide"), ("targets",), ("lanes",)):
         code, said = sh(project, 'mkdir gone && cd gone && rmdir ../gone && "$@"', *args)
-        assert (code, said) == (2, "pikaci: the current directory was removed; go to another one\n")
+        assert (code, said) == (
+            2,
+            "pikaci: the current directory was removed; change to another one\n",
+        )
 
 
 def test_an_interrupt_while_modules_are_imported_is_a_sentence(

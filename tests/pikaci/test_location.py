@@ -91,7 +91,7 @@ def test_a_user_without_a_home_is_told_so(tree: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_state_root_that_is_not_named_in_utf_8_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"/st\\xffate is not named in UTF-8"):
+    with pytest.raises(UsageError, match=r"/st\\xffate is not UTF-8"):
         state_layout("/st\udcffate", None)
 
 

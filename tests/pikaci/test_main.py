@@ -22,7 +22,11 @@ from pikaci.cli import pikaci
         (click.UsageError("What?"), 2, "pikaci: What?"),
         (click.ClickException("bad file"), 2, "pikaci: bad file"),
         (KeyboardInterrupt(), 130, "pikaci: interrupted"),
-        (OSError(28, "No space left on device", "/x"), 75, "pikaci: the system refused: /x: No"),
+        (
+            OSError(28, "No space left on device", "/x"),
+            75,
+            "pikaci: operating system error: /x: No",
+        ),
     ],
 )
 def test_an_error_is_a_sentence_and_an_exit_code(

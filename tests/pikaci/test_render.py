@@ -109,7 +109,7 @@ def test_a_reader_that_sleeps_is_told_no_more_once_too_much_waits(
     monkeypatch.setattr(feed, "WAITING_EVENTS", 10)
     pipe = Pipe()
     told_by = Feed(pipe.out(), json_lines)
-    with pytest.raises(InfrastructureError, match="nobody reads stdout"):
+    with pytest.raises(InfrastructureError, match="stdout is not being read"):
         tell_much(told_by)
     told_by.stopping()
     os.close(pipe.reader)
@@ -123,7 +123,9 @@ def test_a_reader_that_sleeps_at_the_end_is_not_waited_for(
     pipe = Pipe()
     with feeding(pipe.out(), json_lines) as told_by:
         tell_much(told_by)
-    assert capfd.readouterr().err == "pikaci: nobody reads stdout: the end is missing there\n"
+    assert (
+        capfd.readouterr().err == "pikaci: stdout is not being read; the last output was dropped\n"
+    )
     os.close(pipe.reader)
 
 
@@ -146,7 +148,7 @@ def test_a_view_that_fails_says_so_and_ends_nothing(capfd: pytest.CaptureFixture
     pipe = Pipe()
     with feeding(pipe.out(), broken) as told_by:
         told_by.emit(beat(0))
-    assert capfd.readouterr().err == "pikaci: stdout says no more: no such view\n"
+    assert capfd.readouterr().err == "pikaci: stopped writing to stdout: no such view\n"
     assert pipe.read() == b""
 
 

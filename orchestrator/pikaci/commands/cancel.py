@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 @click.command("cancel")
 @options.run_records
 def command(store: RunStore, run: str) -> None:
-    """End RUN: its jobs get TERM, then KILL; its record says `cancelled`."""
+    """Cancel RUN: its jobs get TERM, 10 s later KILL. The run ends as `cancelled`."""
     from jerichoci.record.cancel import cancel_run
 
     cancel_run(store, run)
-    click.echo(f"run {run} was told to end; `pikaci status {run}` tells when it has", err=True)
+    click.echo(f"cancelling run {run}; `pikaci status {run}` shows when it has ended", err=True)

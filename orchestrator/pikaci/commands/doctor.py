@@ -33,18 +33,18 @@ MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
     metavar="NAME",
     multiple=True,
     shell_complete=complete_host,
-    help="Check this host of the hosts file or the catalog instead; may be given again.",
+    help="Check this remote host instead of this machine (repeatable).",
 )
 def command(
     flake: str | None, state_root: str | None, names: tuple[str, ...], *, as_json: bool
 ) -> int:
-    """Check what this machine has: Nix, git, isolation, disk, and Incus with the flake's images.
+    """Check this machine: Nix, git, isolation, disk, and Incus with the flake's images.
 
-    Says what to do about each thing that isn't as it should be. A note is about what can be done
-    without; the exit code is 75 if anything is bad.
+    Prints how to fix each problem. A note marks something optional. Exits with 75 if anything is
+    BAD.
 
-    With --host, check what a remote host has for jobs: whether it lets us in, its work directory,
-    programs, isolation, Nix, Incus, capacity and clock. Without it, no host is connected to.
+    With --host, checks a remote host instead: login, work directory, programs, isolation, Nix,
+    Incus, capacity and clock. Without it, connects to no host.
     """
     from jerichoci.errors import EXIT_INFRASTRUCTURE
 

@@ -16,9 +16,9 @@ from pikaci import options
     default=50,
     show_default=True,
     metavar="N",
-    help="Keep the newest N runs that are over.",
+    help="Keep the newest N finished runs.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would go.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed.")
 @options.which_hosts
 @options.flake
 @options.state_root
@@ -31,10 +31,10 @@ def command(
     dry_run: bool,
     no_hosts: bool,
 ) -> None:
-    """Remove old runs, and the snapshots, git objects and Nix roots that only they needed.
+    """Remove old runs, and the snapshots, git objects and Nix roots that only they need.
 
-    A run that is going on, and whatever a kept run needs to be run again, stays. On hosts goes what
-    the removed runs kept there, and the snapshots beyond the bounds of the host's `keep`.
+    Keeps running runs, and all that a kept run needs for a rerun. On remote hosts, also removes
+    what the removed runs left behind, and snapshots beyond the host's `keep` limits.
     """
     from jerichoci.cleanup.gc import collect_garbage
     from jerichoci.cleanup.remote import check_hosts, collect_hosts

@@ -9,11 +9,11 @@ from pikaci.commands import image_build, image_import, image_list
 
 @click.group("image")
 def command() -> None:
-    """Images of guests: build them, import them into Incus, list what is there.
+    """Build guest images, import them into Incus, and list them.
 
     \b
-    pikaci image import pikaci-runner  import a role's image, built if need be
-    pikaci image list --check          what Incus has, and whether the flake still builds it
+    pikaci image import pikaci-runner  build and import the image of a role
+    pikaci image list --check          list images, and whether they are current
     """
 
 

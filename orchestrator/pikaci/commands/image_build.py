@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 print_logs_option = click.option(
-    "-L", "--print-logs", is_flag=True, help="Print what builders say as it comes."
+    "-L", "--print-logs", is_flag=True, help="Print the output of builds."
 )
 
 
@@ -27,7 +27,7 @@ print_logs_option = click.option(
     "--output",
     metavar="LINK",
     type=click.Path(path_type=Path),
-    help="Make a link to the image here as well, which keeps it in the store.",
+    help="Also create this link to the image, which keeps it in the store.",
 )
 @options.json_output
 @print_logs_option
@@ -35,10 +35,10 @@ print_logs_option = click.option(
 def command(
     role: str, output: Path | None, flake: FlakeOptions, *, as_json: bool, print_logs: bool
 ) -> None:
-    """Build the image of ROLE with Nix, and print the directory that it is in.
+    """Build the image of ROLE with Nix, and print its directory.
 
-    There are metadata.tar.xz, and rootfs.squashfs for containers or disk.qcow2 for virtual
-    machines. It stays in the store until the role's next image is built.
+    The directory has metadata.tar.xz, and rootfs.squashfs for a container or disk.qcow2 for a
+    virtual machine. The image is kept in the store until the role's next image is built.
     """
     from pikaci.images import WantedImage
 

@@ -77,21 +77,22 @@ class Given:
     "directory",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Take metadata.tar.xz and rootfs.squashfs or disk.qcow2 from here.",
+    help="Use the image in this directory: metadata.tar.xz, and rootfs.squashfs or disk.qcow2.",
 )
 @click.option(
-    "--metadata", metavar="FILE", type=click.Path(path_type=Path), help="With --rootfs: its tar."
+    "--metadata",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Metadata tar of the image; needs --rootfs.",
 )
 @click.option(
     "--rootfs",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="A squashfs or a qcow2 disk, wherever it is.",
+    help="Squashfs or qcow2 disk of the image; needs --metadata.",
 )
-@click.option("--alias", metavar="ALIAS", help="Instead of the role's.")
-@click.option(
-    "--prune", is_flag=True, help="Remove the images that pikaci gave the alias to before."
-)
+@click.option("--alias", metavar="ALIAS", help="Use this alias instead of the role's.")
+@click.option("--prune", is_flag=True, help="Remove the images that had the alias before.")
 @host_option
 @print_logs_option
 @options.flake_options
@@ -107,12 +108,11 @@ def command(
     prune: bool,
     print_logs: bool,
 ) -> None:
-    """Have Incus's alias of ROLE name the role's image, and print the image's fingerprint.
+    """Import the image of ROLE into Incus under the role's alias, and print its fingerprint.
 
-    The image is what the flake builds; it is built if need be, which can take long. What Incus
-    has already is not sent again. --from takes one that is made already. With --alias that works
-    without a role, and anywhere. What the alias named before stays, unless --prune removes it.
-    It is always built here, and with --host sent from here.
+    The image is built on this machine first, which can take long; an image that Incus already has
+    is not sent again. --from imports existing image files instead of building; with --alias, that
+    needs no role and no flake. The alias's previous image is kept, unless --prune is given.
 
     \b
     pikaci image import pikaci-runner

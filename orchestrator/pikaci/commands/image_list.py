@@ -59,16 +59,16 @@ class Row:
 @click.option(
     "--check",
     is_flag=True,
-    help="Evaluate what the flake would build now; that may need nixpkgs.",
+    help="Check whether images are current; evaluates the flake, which may need nixpkgs.",
 )
 @host_option
 @options.json_output
 @options.flake_options
 def command(host: str | None, flake: FlakeOptions, *, check: bool, as_json: bool) -> None:
-    """List the images of the catalog's roles, and what else there is in pikaci's Incus project.
+    """List the images of the catalog's roles, and all other images in pikaci's Incus project.
 
-    CURRENT is whether an image is what the flake would build now; --check finds that out.
-    Hosts whose `--json` has the same drv_path or content have the same image.
+    CURRENT shows whether an image is what the flake would build now; it needs --check.
+    Hosts that show the same drv_path or content with --json have the same image.
     """
     rows = asyncio.run(_list(host, flake, check=check))
     if as_json:

@@ -11,7 +11,7 @@ from pikaci import options
 @options.json_output
 @options.flake
 def command(flake: str | None, *, as_json: bool) -> None:
-    """List the lanes of ci/forge-lanes.toml: what the forge runs, when, and after which changes."""
+    """List the lanes of ci/forge-lanes.toml: which targets CI runs, when, for which changes."""
     from jerichoci.errors import CatalogError
     from pikaci.lanes import load_lanes
     from pikaci.location import find_source

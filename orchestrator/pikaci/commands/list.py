@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @options.json_output
 @options.records
 def command(store: RunStore, limit: int, *, as_json: bool) -> None:
-    """List the newest runs. A run that can't be read is listed as such."""
+    """List the newest runs. A run whose record can't be read is marked so."""
     from pikaci.render.words import between
     from pikaci.table import table
 

@@ -37,10 +37,10 @@ CHUNK_BYTES = 4 * 1024 * 1024
     type=click.Choice(["host", "guest", "both"]),
     default="both",
     show_default=True,
-    help="What the host did (and a host process said), what the guest said, or both.",
+    help="The host log (what pikaci did, and a host process's output), the guest log, or both.",
 )
-@click.option("--follow", "-f", is_flag=True, help="Go on until the run is over.")
-@click.option("--metadata-json", is_flag=True, help="Print where the logs are and their sizes.")
+@click.option("--follow", "-f", is_flag=True, help="Follow the logs until the run ends.")
+@click.option("--metadata-json", is_flag=True, help="Print paths and sizes of the logs.")
 @options.run_records
 def command(
     store: RunStore,
@@ -51,7 +51,7 @@ def command(
     follow: bool,
     metadata_json: bool,
 ) -> None:
-    """Print the logs of RUN's jobs. RUN is an id, the beginning of one, or `latest`."""
+    """Print the logs of RUN's jobs. RUN is an id, a unique prefix of one, or `latest`."""
     from jerichoci.status import LogKind
 
     if metadata_json:

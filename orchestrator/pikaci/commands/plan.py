@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 @click.command("plan")
 @options.target_argument
 @options.json_output
-@click.option("--graph", is_flag=True, help="Draw it as a mermaid flowchart.")
-@click.option("--build", is_flag=True, help="Build what the evaluation itself needs.")
-@click.option("--source", metavar="URL", help="Plan at a commit: git+https://host/repo?rev=REV.")
+@click.option("--graph", is_flag=True, help="Print a mermaid flowchart.")
+@click.option("--build", is_flag=True, help="Build derivations whose output the evaluation reads.")
+@click.option(
+    "--source",
+    metavar="URL",
+    help="Plan a commit without checking it out: git+https://host/repo?rev=REV.",
+)
 @options.flake_options
 def command(
     target: str, flake: FlakeOptions, source: str | None, *, as_json: bool, graph: bool, build: bool
 ) -> int:
-    """Show what TARGET would prepare and run. Builds nothing and leaves no run.
-
-    Where evaluation needs what a derivation makes, --build builds that.
-    """
+    """Show what a run of TARGET would build and run. Builds nothing and records no run."""
     from pikaci.sourcing import PlanRequest, make_plan
 
     planned = asyncio.run(make_plan(PlanRequest(target, flake, source, read_only=not build)))

@@ -20,7 +20,7 @@ STEP = 1024
 @options.json_output
 @options.run_records
 def command(store: RunStore, run: str, *, as_json: bool) -> None:
-    """Show what RUN prepared and where it is."""
+    """Show what RUN built for its jobs, on which hosts, and where."""
     from pikaci.table import table
 
     record = store.load_prepared_outputs(run)
@@ -32,7 +32,7 @@ def command(store: RunStore, run: str, *, as_json: bool) -> None:
 
 
 def _rows(output: PreparedOutput) -> list[tuple[str, ...]]:
-    """A line for each host that was to have it; one at least."""
+    """One line for each host that needed it; at least one."""
     from jerichoci.record.record import PreparedPlace
 
     own = {"outcome": output.outcome, "path": output.path, "cause": output.cause}

@@ -16,9 +16,9 @@ from pikaci import options
 def command(
     flake: str | None, state_root: str | None, hosts: tuple[str, ...], *, no_hosts: bool
 ) -> None:
-    """Close the runs whose process died and remove what they left behind, here and on hosts.
+    """Record the end of runs whose process died, and remove what they left, also on remote hosts.
 
-    Guests go that nobody needs: those of dead runs, and those that were kept for long enough.
+    Removes guests that are no longer needed: those of dead runs, and kept guests that have expired.
     """
     from jerichoci.cleanup.gc import reap
     from jerichoci.cleanup.remote import check_hosts, reap_hosts

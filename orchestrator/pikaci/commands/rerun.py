@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 @click.command("rerun")
-@click.option("--failed", is_flag=True, help="Only what failed or did not run because of that.")
+@click.option(
+    "--failed",
+    is_flag=True,
+    help="Rerun only failed jobs, and jobs that did not run because of them.",
+)
 @options.run_flags
 @options.run_id
 @options.run_records
@@ -33,7 +37,7 @@ def command(
     failed: bool,
     **flags: Any,  # noqa: ANN401 - collected into RunFlags
 ) -> int:
-    """Run RUN's plan on RUN's snapshot again, as a run of its own.
+    """Run the plan of RUN again, on the snapshot of RUN. This is a new run with its own record.
 
     \b
     pikaci rerun latest --failed
@@ -51,7 +55,9 @@ async def _rerun(
     planned = await _recorded(store, record, plan, nix)
     jobs = _failed(record) if failed else _asked_for(record)
     if needed := _needed_again(plan, jobs):
-        click.echo(f"pikaci: {', '.join(needed)} again too: the others need it", err=True)
+        click.echo(
+            f"pikaci: also rerunning {', '.join(needed)}: the selected jobs depend on it", err=True
+        )
     return await run_planned(
         planned, nix, RunFlags(jobs=jobs, changed_since=None, **flags), rerun_of=run_id
     )
@@ -73,7 +79,7 @@ def _failed(record: RunRecord) -> tuple[str, ...]:
     left = [job for job in record.jobs if job.status is not Status.PASSED and not is_left_out(job)]
     if not left:
         run = f"run {record.run_id}"
-        raise UsageError(f"no job of {run} failed: all that ran passed", "leave --failed out")
+        raise UsageError(f"no job of {run} failed: all that ran passed", "omit --failed")
     return tuple(job.id for job in left)
 
 

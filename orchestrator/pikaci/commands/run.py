@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunFlags:
-    """How to run, as the command line says it."""
+    """The options of a run."""
 
     output: str
     jobs: tuple[str, ...]
@@ -39,20 +39,20 @@ class RunFlags:
 @click.option(
     "--source",
     metavar="URL",
-    help="Run a commit nobody has checked out: git+https://host/repo?rev=REV.",
+    help="Run a commit without checking it out: git+https://host/repo?rev=REV.",
 )
 @click.option(
     "--job",
     "jobs",
     multiple=True,
     metavar="ID",
-    help="Only this job and what it needs; may be given again.",
+    help="Run only this job and the jobs it needs (repeatable).",
     shell_complete=complete_job,
 )
 @click.option(
     "--changed-since",
     metavar="REV",
-    help="Skip the target if no file changed since REV concerns its lanes.",
+    help="Skip the target unless a file that its lanes' path filters match changed since REV.",
 )
 @options.run_id
 @click.option("--dry-run", is_flag=True, help="Print the plan and run nothing.")
@@ -65,7 +65,7 @@ def command(
     dry_run: bool,
     **flags: Any,  # noqa: ANN401 - collected into RunFlags
 ) -> int:
-    """Run TARGET: prepare what it needs, run its jobs, keep the records.
+    """Run TARGET: build what its jobs need, run the jobs, record the result.
 
     Path filters apply only with --changed-since.
 

@@ -10,14 +10,14 @@ from pikaci import options
 
 
 @click.command("select")
-@click.option("--base", required=True, metavar="REV", help="Where the change begins.")
-@click.option("--head", required=True, metavar="REV", help="Where it ends; its lanes count.")
+@click.option("--base", required=True, metavar="REV", help="Start of the change.")
+@click.option("--head", required=True, metavar="REV", help="End of the change; has the lanes.")
 @options.json_output
 @options.flake
 def command(base: str, head: str, flake: str | None, *, as_json: bool) -> None:
-    """Tell which lanes the change from --base to --head selects, and why; and why not the others.
+    """Show which lanes a change selects, and why each lane is or is not selected.
 
-    What counts is what HEAD changed since it left BASE (git's BASE...HEAD).
+    The change is what HEAD added since it branched off BASE (git's BASE...HEAD).
 
     \b
     pikaci select --base origin/main --head HEAD

@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     "--attempt",
     type=click.IntRange(min=1),
     metavar="N",
-    help="The job's Nth attempt.  [default: its last]",
+    help="Use the Nth attempt of the job.  [default: the last]",
 )
 def command(
     store: RunStore, run: str, job: str, words: tuple[str, ...], attempt: int | None
 ) -> int:
-    """Open a shell where RUN kept JOB: in its workspace or guest, with its environment.
+    """Open a shell in the kept workspace or guest of JOB in RUN, with the job's environment.
 
-    A run keeps them with `--keep on-failure` or `--keep always`. With COMMAND, that runs instead
-    of a shell. The exit code is the shell's or the command's.
+    A run keeps them with `--keep on-failure` or `--keep always`. COMMAND runs instead of a shell.
+    The exit code is that of the shell or the command.
     """
     return asyncio.run(_shell(store, run, job, attempt, words))
 

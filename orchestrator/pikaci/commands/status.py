@@ -22,7 +22,7 @@ ARTIFACTS_SHOWN = 10
 @options.json_output
 @options.run_records
 def command(store: RunStore, run: str, *, as_json: bool) -> None:
-    """Show RUN and its jobs. RUN is an id, the beginning of one, or `latest`."""
+    """Show RUN and its jobs. RUN is an id, a unique prefix of one, or `latest`."""
     from jerichoci.errors import RecordError
 
     if as_json:

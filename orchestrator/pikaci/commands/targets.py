@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @options.json_output
 @options.flake_options
 def command(flake: FlakeOptions, *, as_json: bool) -> None:
-    """List the targets: id, what starts it, title, jobs."""
+    """List the targets: id, trigger, title, jobs."""
     from pikaci.catalog import load_catalog
     from pikaci.table import table
 

@@ -1,7 +1,7 @@
-"""How a run is shown while it runs: sinks of one event stream.
+"""Shows a run while it runs: sinks of one event stream.
 
-stdout carries data only (`json`, `jsonl`); what is for people goes to stderr, live on a terminal,
-a line an event elsewhere.
+stdout carries data only (`json`, `jsonl`). Text for people goes to stderr: live on a terminal, one
+line for each event elsewhere.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reporter:
-    """Those who are told of a run's events, and who says at once that it was told to end."""
+    """The sinks of a run's events, and what shows at once that the run is being stopped."""
 
     sinks: list[Sink]
     stopping: Callable[[], None]
@@ -37,7 +37,7 @@ class Reporter:
 
 @contextmanager
 def open_reporter(output: str, state: StateLayout, *, print_logs: bool) -> Iterator[Reporter]:
-    """The reporter for an `--output`, released at the end; a closed stream is told nothing."""
+    """The reporter for an `--output`; closed at the end."""
     with ExitStack() as held:
         feeds = []
         data = _data(output)

@@ -1,4 +1,4 @@
-"""Events and records as JSON, in UTF-8 whatever the locale."""
+"""Events and records as JSON, always in UTF-8."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Data:
-    """Says only what events say."""
+    """Prints nothing but JSON."""
 
     def __init__(self, out: Out) -> None:
         self._out = out
 
     def stopping(self) -> None:
-        """An event will say so."""
+        """An event follows."""
 
     def tick(self) -> None:
         """Nothing changes without an event."""

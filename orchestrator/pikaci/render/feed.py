@@ -1,4 +1,4 @@
-"""Sinks that write to a reader, each in a thread: a reader that sleeps doesn't stop the run."""
+"""Sinks that write in a thread each: a reader that doesn't read doesn't stop the run."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     Task = Callable[["View"], None]
 
 WAITING_EVENTS = 100_000
-"""More than a reader that is only slow lets wait; one that lets more wait is told no more."""
+"""More than a slow reader leaves waiting; beyond that the output is stopped."""
 STALLED_SECS = 30.0
-"""A reader that takes nothing for so long once the run is over is waited for no more."""
+"""How long to wait, once the run is over, for a reader that reads nothing."""
 TICK_SECS = 0.1
 
 
 class View(Protocol):
-    """What a feed's thread shows events with."""
+    """Shows events, in a feed's thread."""
 
     def emit(self, event: EventBase) -> None:
         """Show one event."""
 
     def stopping(self) -> None:
-        """Show that the run was told to end."""
+        """Show that the run is being stopped."""
 
     def tick(self) -> None:
-        """Show what has changed without an event."""
+        """Show changes that have no event."""
 
 
 class Feed:
@@ -56,12 +56,12 @@ class Feed:
         self._put(lambda view: view.emit(event))
 
     def stopping(self) -> None:
-        """Let the view show that the run was told to end."""
+        """Let the view show that the run is being stopped."""
         with suppress(InfrastructureError):
             self._put(lambda view: view.stopping())
 
     def close(self) -> None:
-        """Wait until all is shown, as long as somebody reads."""
+        """Wait until all is written, as long as the reader reads."""
         self._closing.set()
         with suppress(queue.Full):
             self._tasks.put_nowait(None)
@@ -70,7 +70,7 @@ class Feed:
             written = self._out.written
             self._thread.join(STALLED_SECS)
         if self._thread.is_alive():
-            complain(f"nobody reads {self._out.name}: the end is missing there")
+            complain(f"{self._out.name} is not being read; the last output was dropped")
 
     def _put(self, task: Task) -> None:
         if not self._thread.is_alive():
@@ -78,16 +78,16 @@ class Feed:
         try:
             self._tasks.put_nowait(task)
         except queue.Full:
-            raise InfrastructureError(f"nobody reads {self._out.name}") from None
+            raise InfrastructureError(f"{self._out.name} is not being read") from None
 
     def _work(self) -> None:
         try:
             with self._view(self._out) as view:
                 self._show(view)
         except BrokenPipeError:
-            pass  # The reader has seen enough.
-        except Exception as error:  # noqa: BLE001 - the run goes on without whoever failed
-            complain(f"{self._out.name} says no more: {error or type(error).__name__}")
+            pass  # The reader closed it on purpose.
+        except Exception as error:  # noqa: BLE001 - the run continues without this output
+            complain(f"stopped writing to {self._out.name}: {error or type(error).__name__}")
         finally:
             self._out.close()
 
@@ -113,7 +113,7 @@ def _nothing(_view: View) -> None:
 
 @contextmanager
 def feeding(out: Out, view: Callable[[Out], AbstractContextManager[View]]) -> Iterator[Feed]:
-    """A feed, its last words waited for at the end."""
+    """A feed, flushed at the end."""
     feed = Feed(out, view)
     try:
         yield feed

@@ -1,7 +1,7 @@
 """Writing to stdout and stderr past Python's own buffers.
 
-Who writes may wait for a reader for ever. With a lock of `sys.stdout` held meanwhile, the end of
-the program, which flushes it, would wait as well.
+A write may wait forever for a reader. If it held a lock of `sys.stdout` meanwhile, the program,
+which flushes stdout when it exits, would wait as well.
 """
 
 from __future__ import annotations

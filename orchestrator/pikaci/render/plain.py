@@ -1,4 +1,4 @@
-"""A line an event, for logs and pipes; with `-L` everything that builders and jobs print too.
+"""One line for each event, for logs and pipes; with `-L` also what builders and jobs print.
 
 Every 30 s a line names what runs and for how long: CI servers end jobs that print nothing.
 """
@@ -63,7 +63,7 @@ class Plain:
         self._named = time.monotonic()
 
     def emit(self, event: EventBase) -> None:
-        """Say what an event says."""
+        """Print an event."""
         match event:
             case RunStarted(run=run):
                 self._run_id = run.run_id
@@ -122,11 +122,11 @@ class Plain:
                 self._show(job.id, line)
 
     def stopping(self) -> None:
-        """Say that the run was told to end."""
+        """Print that the run is being stopped."""
         self._say(STOPPING)
 
     def tick(self) -> None:
-        """Show what jobs have printed, and now and then what runs."""
+        """Print new output of jobs, and every 30 s what runs."""
         if self._tails:
             self._tails.poll()
         now = time.monotonic()
@@ -149,7 +149,7 @@ class Plain:
 
 
 def _listed(since: Mapping[str, float], now: float) -> str:
-    """What has been going on since when, for people; the first of many."""
+    """What has been running for how long; the first of many."""
     names = [
         f"{name} ({duration(round(now - began) * 1000)})"
         for name, began in list(since.items())[:NAMED]

@@ -1,4 +1,4 @@
-"""Live progress on a terminal: what is being prepared and run, for how long, what it says now."""
+"""Live progress on a terminal: what is being prepared and run, how long, and its last output."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ MARKS = {"passed": "✔", "failed": "✘", "cancelled": "■", "skipped": "-"}
 
 @dataclass
 class Line:
-    """Something going on."""
+    """A job or prepare that runs."""
 
     what: str
     name: str
@@ -74,7 +74,7 @@ class Line:
 
 
 class Terminal:
-    """Prints what is done above, and keeps what is going on below."""
+    """Prints what has finished, and below it what is running."""
 
     def __init__(self, state: StateLayout, console: Console) -> None:
         self._state = state
@@ -86,7 +86,7 @@ class Terminal:
         self._colours = AnsiDecoder()
 
     def __rich__(self) -> Group:
-        """What is going on, as rich draws it."""
+        """What is running, as rich draws it."""
         grid = Table.grid(padding=(0, 1))
         for line in list(self._lines.values()):
             took = duration(round((time.monotonic() - line.since) * 1000))
@@ -149,7 +149,7 @@ class Terminal:
         self._show(job.id, failure_tail(self._state, self._run_id, job))
 
     def stopping(self) -> None:
-        """Say that the run was told to end."""
+        """Print that the run is being stopped."""
         self._console.print(Text(STOPPING, style="yellow"))
 
     def tick(self) -> None:
@@ -194,7 +194,7 @@ def terminal(state: StateLayout, out: Out) -> Iterator[Terminal]:
         console=console,
         refresh_per_second=REFRESH_PER_SECOND,
         transient=True,
-        # Whoever else prints would wait for a terminal that is stopped.
+        # A redirected stream would wait for a terminal that is stopped.
         redirect_stdout=False,
         redirect_stderr=False,
     ):

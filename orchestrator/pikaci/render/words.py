@@ -1,10 +1,10 @@
-"""What the renderers say in common: durations, ends of jobs and runs, what a failure said."""
+"""Texts that the renderers share: durations, ends of jobs and runs, the output of a failure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jerichoci.status import CauseCode, Outcome, Status
+from jerichoci.status import CauseCode, FailureKind, Outcome, Status
 from pikaci.location import state_option
 from pikaci.render.tail import excerpt
 
@@ -45,13 +45,14 @@ def between(started: str | None, finished: str | None) -> str:
 
 
 def job_end(job: JobRecord) -> str:
-    """`passed`, or `failed (timeout): why`."""
-    kind = f" ({job.failure_kind})" if job.failure_kind else ""
-    why = f": {job.message}" if job.message else ""
-    return f"{job.status}{kind}{why}"
+    """`passed`, `failed: exited with 1`, or `failed (infrastructure): why`."""
+    is_own = job.failure_kind in {None, FailureKind.TEST_FAILURE}
+    kind = "" if is_own else f" ({job.failure_kind})"
+    why = (job.message or "").removeprefix(f"job {job.id} ")
+    return f"{job.status}{kind}{why and f': {why}'}"
 
 
-STOPPING = "ending: jobs get 10 s to end by themselves; Ctrl-C again ends them now"
+STOPPING = "stopping: jobs have 10 s to exit; press Ctrl-C again to kill them now"
 
 
 def prepare_tail(directory: Path, event: PrepareFinished) -> Iterator[str]:
@@ -61,7 +62,7 @@ def prepare_tail(directory: Path, event: PrepareFinished) -> Iterator[str]:
 
 
 def failure_tail(state: StateLayout, run_id: str, job: JobRecord) -> Iterator[str]:
-    """What a failed job printed, the middle of much left out."""
+    """What a failed job printed; long output without its middle."""
     if job.status is Status.FAILED:
         run = state.run(run_id)
         log = run.root / job.host_log_path if job.host_log_path else None
@@ -80,30 +81,30 @@ def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
         return
     passed_over = [(row.host, row.reason) for job in run.jobs for row in job.passed_over]
     for host, reason in dict.fromkeys(passed_over):
-        yield f"host {host} was passed over: {reason}"
+        yield f"host {host} was skipped: {reason}"
     yield f"record {state.run(run.run_id).root}"
     if run.status is Status.FAILED:
         option = state_option(state)
         yield from _failed_jobs(state, run, option)
-        yield f"again on the same snapshot: pikaci rerun {run.run_id} --failed{option}"
+        yield f"rerun the failed jobs (same snapshot): pikaci rerun {run.run_id} --failed{option}"
     if run.partial:
         left = [job.id for job in run.jobs if is_left_out(job)]
-        yield f"partial: {len(run.jobs) - len(left)} of {len(run.jobs)} jobs were asked for"
+        yield f"partial: {len(run.jobs) - len(left)} of {len(run.jobs)} jobs were selected"
 
 
 def _failed_jobs(state: StateLayout, run: RunRecord, option: str) -> Iterator[str]:
     bad = [job for job in run.jobs if job.status is Status.FAILED]
     if not bad:
-        yield f"all of it: pikaci logs {run.run_id}{option}"
+        yield f"full log: pikaci logs {run.run_id}{option}"
     for job in bad:
-        what = f"job {job.id} {job_end(job)}" if len(bad) > 1 else "all of it"
+        what = f"job {job.id} {job_end(job)}; log" if len(bad) > 1 else "full log"
         yield f"{what}: pikaci logs {run.run_id} --job {job.id}{option}"
         if (state.run(run.run_id).scratch / f"{job.id}-{job.attempt}").is_dir():
-            yield f"what it ran in is kept: pikaci shell {run.run_id} {job.id}{option}"
+            yield f"open a shell where it ran: pikaci shell {run.run_id} {job.id}{option}"
 
 
 def is_left_out(job: JobRecord) -> bool:
-    """Whether a run was not asked for a job of its target, or was not to run at all."""
+    """Whether a job of the target was not selected, or the target was filtered out."""
     return job.cause is not None and job.cause.code in {
         CauseCode.NOT_SELECTED,
         CauseCode.FILTERED,
@@ -111,6 +112,6 @@ def is_left_out(job: JobRecord) -> bool:
 
 
 def run_start(run: RunRecord) -> str:
-    """The line that opens a run: its id, and which run it does again."""
-    again = f", {run.rerun_of} again on its snapshot" if run.rerun_of else ""
+    """The first line of a run: its id, and which run it repeats."""
+    again = f" (rerun of {run.rerun_of})" if run.rerun_of else ""
     return f"run {run.run_id}{again}"
