@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import os
 import signal
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine import process
+from jerichoci.state.lock import lock_directory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -85,7 +85,7 @@ async def limited(mib: int | None) -> AsyncIterator[MemoryGroup | None]:
         try:
             await _remove(group.path)
         finally:
-            os.close(held)
+            held.close()
 
 
 async def can_limit() -> bool:
@@ -134,7 +134,7 @@ def _own_places() -> Iterator[Place]:
         yield from places(*texts)
 
 
-def _made(mib: int) -> tuple[MemoryGroup, int] | None:
+def _made(mib: int) -> tuple[MemoryGroup, ExitStack] | None:
     for place in _own_places():
         with suppress(OSError):
             if place.version == 1 or "memory" in _words(place.directory / "cgroup.subtree_control"):
@@ -147,41 +147,29 @@ def _words(path: Path) -> list[str]:
     return path.read_text().split()
 
 
-def _make(place: Place, mib: int) -> tuple[MemoryGroup, int]:
+def _make(place: Place, mib: int) -> tuple[MemoryGroup, ExitStack]:
     path = place.directory / f"{PREFIX}{os.urandom(6).hex()}"
     path.mkdir()
-    held = _lock(path)
+    held = ExitStack()
     try:
+        held.enter_context(lock_directory(path))  # if another process has it, the group goes
         most, swap, _ = place.files
         (path / most).write_text(str(mib * MIB))
         with suppress(OSError):  # a kernel that doesn't count it
             (path / swap).write_text(str(mib * MIB) if place.version == 1 else "0")
     except BaseException:  # nothing may be left of it, whatever ended this
         path.rmdir()
-        os.close(held)
+        held.close()
         raise
     return MemoryGroup(path, place.version), held
 
 
-def _lock(path: Path) -> int:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
-
-
 def _remove_stale(directory: Path) -> None:
     for path in directory.glob(f"{PREFIX}*"):
-        with suppress(OSError):  # in use, or somebody else is at it
-            held = _lock(path)
-            try:
+        with suppress(OSError), lock_directory(path) as is_unused:
+            if is_unused:
                 _kill(path)
                 path.rmdir()
-            finally:
-                os.close(held)
 
 
 async def _remove(path: Path) -> None:

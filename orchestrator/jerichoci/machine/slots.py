@@ -10,7 +10,6 @@ for all who wait.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 from contextlib import asynccontextmanager, suppress
@@ -18,7 +17,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.state.lock import lock
+from jerichoci.state.lock import lock, try_flock
 from jerichoci.state.reading import open_file, parse
 
 if TYPE_CHECKING:
@@ -180,7 +179,7 @@ def _claim(claims: Path, claim: Claim) -> tuple[Path, int]:
     path = claims / os.urandom(8).hex()
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try_flock(fd)
         os.write(fd, json.dumps(vars(claim)).encode())
     except OSError:
         # A full disk: a claim that can't be read would stop everybody who counts.
@@ -204,10 +203,8 @@ def _live_claim(path: Path) -> Claim | None:
     except OSError:
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _read_claim(os.pread(fd, 4096, 0))
-    else:
+        if not try_flock(fd, shared=True):
+            return _read_claim(os.pread(fd, 4096, 0))
         path.unlink(missing_ok=True)
         return None
     finally:

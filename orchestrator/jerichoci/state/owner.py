@@ -12,7 +12,6 @@ has none yet.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import sys
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jerichoci.state.lock import POLL_SECS, is_held, try_flock, try_lock
 from jerichoci.state.reading import read_object
 
 if TYPE_CHECKING:
@@ -93,8 +93,6 @@ def holding_names(state: StateLayout, *, shared: bool = False) -> Iterator[bool]
     Raises:
         OSError: the lock can't be opened.
     """
-    from jerichoci.state.lock import POLL_SECS, try_lock
-
     end = time.monotonic() + NAMES_WAIT_SECS
     while True:
         with try_lock(state.slots / "runs.lock", shared=shared) as held:
@@ -123,42 +121,17 @@ def owning(run_dir: Path) -> Iterator[None]:
 
 
 def _take(fd: int) -> None:
-    # Whoever asks `is_owned` holds the lock for an instant, which is no reason to give up.
-    for left in reversed(range(PROBES)):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not left:
-                raise
-            time.sleep(PROBE_SECS)
-        else:
+    # `is_owned` holds the lock for an instant, which is no reason to give up.
+    for _ in range(PROBES):
+        if try_flock(fd):
             return
+        time.sleep(PROBE_SECS)
+    raise BlockingIOError(errno.EWOULDBLOCK, "the run has another owner")
 
 
 def is_owned(run_dir: Path) -> bool:
     """Whether a living process holds the run's lock."""
     return is_held(run_dir / LOCK_NAME)
-
-
-def is_held(lock: Path) -> bool:
-    """Whether a living process holds the lock of a file; of one that is gone nobody does."""
-    try:
-        fd = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except PermissionError:
-        return True
-    except OSError as error:
-        # What is no file any more is nobody's; where descriptors are short nothing was seen.
-        if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}:
-            raise
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(fd)
 
 
 def read_owner(run_dir: Path) -> Owner | None:

@@ -13,7 +13,6 @@ last hour stays: it may belong to somebody who has no directory yet.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import socket
 import stat
@@ -30,12 +29,13 @@ from jerichoci.remote.agent.relay import LOCK, SOCKET
 from jerichoci.snapshot.materialise import remove_snapshot, remove_stale_materialisations
 from jerichoci.snapshot.repository import RECENT_SECS, prune_repository, unused_snapshots
 from jerichoci.state.layout import REMOVED_SUFFIX, RunLayout, StateLayout
-from jerichoci.state.owner import is_held
+from jerichoci.state.lock import is_held, lock_directory
 from jerichoci.state.removal import take_away
 from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 KEPT = "kept"
@@ -193,7 +193,7 @@ class Collector:
             with _going_on(done.problems, home):
                 if _is_recent(home, max(RECENT_SECS, bounds.days * SECS_OF_DAY)):
                     continue
-                with _unused(home) as unused:
+                with lock_directory(home) as unused:
                     if unused and ".tmp-" not in home.name:
                         done.agents.append(home.name)
                         if not dry_run:
@@ -262,30 +262,9 @@ def is_kept(run: Path) -> bool:
         return False
 
 
-@contextmanager
-def using(home: Path) -> Iterator[None]:
+def using(home: Path) -> AbstractContextManager[bool]:
     """Keep the directory that an agent was loaded from: it imports as it goes."""
-    fd = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def _unused(home: Path) -> Iterator[bool]:
-    """Hold the directory of an agent; False if one that runs was loaded from it."""
-    fd = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(fd)
+    return lock_directory(home, shared=True, wait=True)
 
 
 async def _ended(session: Path) -> bool:

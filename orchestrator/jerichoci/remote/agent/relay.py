@@ -82,20 +82,10 @@ def _is_left() -> bool:
 
 def _has_died(directory: str) -> bool:
     """Whether an agent that is gone didn't end in order, which takes its directory along."""
-    import fcntl
+    from jerichoci.state.lock import is_held
 
-    try:
-        lock = os.open(os.path.join(directory, LOCK), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    else:
-        return True
-    finally:
-        os.close(lock)
+    lock = os.path.join(directory, LOCK)
+    return not is_held(lock) and os.path.exists(lock)
 
 
 def _start(work: str, directory: str, told: dict[str, Any]) -> None:

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import shutil
 import signal
@@ -33,6 +32,7 @@ from jerichoci.remote.agent.host_gc import using
 from jerichoci.remote.agent.operation import Call
 from jerichoci.remote.agent.relay import LISTENING, LOCK, SOCKET
 from jerichoci.remote.agent.service import Service
+from jerichoci.state.lock import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -238,18 +238,12 @@ def _other_end(link: asyncio.StreamWriter) -> int | None:
 
 def serve(work: str, directory: str, told: Mapping[str, Any], sink: int) -> None:
     """Be the agent of a session, whose directory goes with it."""
-    lock = os.open(os.path.join(directory, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # noqa: PTH118 - a string by now
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        # Another one was quicker.
-        return
-    code = 1
-    try:
-        with using(Path(__file__).parents[3]), catching_ignored():
-            asyncio.run(Server(Path(work), Path(directory), told).run(sink))
-        code = 0
-    finally:
-        sys.stderr.flush()
-        if code == 0:
-            shutil.rmtree(directory, ignore_errors=True)
+    with try_lock(Path(directory, LOCK)) as held:
+        if not held:
+            return  # another agent was quicker
+        try:
+            with using(Path(__file__).parents[3]), catching_ignored():
+                asyncio.run(Server(Path(work), Path(directory), told).run(sink))
+        finally:
+            sys.stderr.flush()
+        shutil.rmtree(directory, ignore_errors=True)

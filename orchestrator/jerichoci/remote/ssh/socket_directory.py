@@ -6,7 +6,6 @@ Whoever has one holds its lock; one whose lock is free was left by a process tha
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
+from jerichoci.state.lock import lock_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,9 +50,9 @@ def _make(base: Path, stack: ExitStack) -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise InfrastructureError(f"{base} isn't ours", "remove it, or give another TMPDIR")
     # Nobody looks for free locks meanwhile.
-    with _held(base, fcntl.LOCK_SH):
+    with lock_directory(base, shared=True, wait=True):
         made = Path(tempfile.mkdtemp(prefix="", dir=base))
-        stack.enter_context(_held(made, fcntl.LOCK_SH))
+        stack.enter_context(lock_directory(made, shared=True))
     return made
 
 
@@ -64,11 +64,12 @@ def remove_stale_sockets() -> list[str]:
     """
     base = socket_base()
     removed: list[str] = []
-    with suppress(FileNotFoundError), _held(base, fcntl.LOCK_EX):
+    with suppress(FileNotFoundError), lock_directory(base, wait=True):
         for path in base.iterdir():
-            with suppress(BlockingIOError), _held(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                shutil.rmtree(path, ignore_errors=True)
-                removed.append(path.name)
+            with lock_directory(path) as is_unused:
+                if is_unused:
+                    shutil.rmtree(path, ignore_errors=True)
+                    removed.append(path.name)
     return sorted(removed)
 
 
@@ -76,13 +77,3 @@ def socket_base() -> Path:
     """Where this user's are."""
     places = [Path(place) / f"pikaci-{os.getuid()}" for place in (tempfile.gettempdir(), OLD_TMP)]
     return next((path for path in places if len(os.fsencode(path)) <= MOST_BYTES), places[-1])
-
-
-@contextmanager
-def _held(directory: Path, how: int) -> Iterator[None]:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, how)
-        yield
-    finally:
-        os.close(fd)

@@ -31,7 +31,7 @@ from jerichoci.runtime.tart.command import (
 )
 from jerichoci.runtime.tart.name import VmName, owner_part, parse_name
 from jerichoci.runtime.tart.note import SHELL_LOCK, vm_notes
-from jerichoci.state.owner import is_held as is_locked
+from jerichoci.state.lock import is_held as is_locked
 from jerichoci.state.owner import is_owned
 from jerichoci.state.remove_tree import remove_tree
 
