@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jerichoci.snapshot.snapshot import take_snapshot
 from pikaci.evaluation import Evaluator
 from pikaci.flake_files import FlakeFiles
 from pikaci.location import find_source, state_layout
@@ -23,8 +24,6 @@ async def load_catalog(flake: FlakeOptions) -> Mapping[str, Any]:
 
 async def open_tree(flake: FlakeOptions, *, read_only: bool) -> Evaluator:
     """The flake at a snapshot of its working tree, to be asked."""
-    from jerichoci.snapshot.snapshot import take_snapshot
-
     source = find_source(flake.directory)
     check_lanes(source)
     state = state_layout(flake.state_root, source)

@@ -26,6 +26,7 @@ from jerichoci.nix.log import (
     parse_line,
 )
 from jerichoci.state.lock import lock
+from pikaci.nearest import did_you_mean
 from pikaci.screen import has_colours, shown
 
 if TYPE_CHECKING:
@@ -203,11 +204,10 @@ class Evaluator:
         """Why Nix can't work at all, if that is so."""
         if done.was_killed:
             return InfrastructureError(f"the evaluation did not end: {done.reason()}")
-        store = await nix.store_info()
-        if not store.ok:
-            advice = nix.advice(store.stderr.decode("utf-8", "replace"))
-            hint = advice or "see what `nix store info` says"
-            return InfrastructureError(f"Nix can't work: {store.reason()}", hint)
+        store = await nix.ask_store()
+        if store.reason:
+            hint = store.advice or "see what `nix store info` prints"
+            return InfrastructureError(f"Nix can't work: {store.reason}", hint)
         if full := _full(self.state.root, Path("/nix/store")):
             return InfrastructureError(
                 f"the disk of {full} is full: {_one_line(raw)}", "make room there"
@@ -329,8 +329,6 @@ def _no_image(role: str, answer: dict[str, Any]) -> UsageError:
 
 
 def _not_there(what: str, name: str, answer: dict[str, Any], hint: str) -> UsageError:
-    from pikaci.nearest import did_you_mean
-
     if answer["having"]:
         where = ", ".join(answer["having"])
         return UsageError(

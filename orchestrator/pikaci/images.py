@@ -16,9 +16,12 @@ from jerichoci.errors import EXIT_TEST_FAILURE, InfrastructureError, PikaciError
 from jerichoci.machine.stop import Stop
 from jerichoci.nix import command as nix
 from jerichoci.nix.realised import BuildRequest
+from jerichoci.placement.local import LocalPlacement
+from jerichoci.runtime.incus.image_files import files_in
 from jerichoci.state.ids import check_id
 from jerichoci.state.layout import make_private
 from jerichoci.status import FailureKind
+from pikaci.catalog import open_tree
 from pikaci.screen import shown
 
 if TYPE_CHECKING:
@@ -74,8 +77,6 @@ class WantedImage:
 
     async def load(self, *, built: bool) -> tuple[RoleImage, Placement]:
         """The role's image in the working tree's catalog, and this machine to build it on."""
-        from jerichoci.placement.local import LocalPlacement
-        from pikaci.catalog import open_tree
         from pikaci.flakeconfig import with_flake_config
 
         check_id(self.role, "role")
@@ -126,7 +127,6 @@ async def build_image(
 ) -> ImageFiles:
     """Have an image in the store, kept from Nix's collector until the role's next one is built."""
     from jerichoci.nix.realise import Realiser
-    from jerichoci.runtime.incus.image_files import files_in
 
     if image.drv_path is None or image.out_path is None:
         raise ValueError(f"image {image.role} has nothing to build it by")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jerichoci.errors import UsageError
+from jerichoci.state.layout import StateLayout
 from pikaci.completion import complete_host
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ async def incus_place(
     from jerichoci.plan.hosts import hosts_file
     from jerichoci.remote.pool import SessionPool
     from jerichoci.run.placements import Placements
-    from jerichoci.state.layout import StateLayout
 
     async with SessionPool() as pool:
         remote = Placements(StateLayout(here.state_root), nix, {}, pool).remote()

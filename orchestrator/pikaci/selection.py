@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import CatalogError
+from pikaci.changes import changed_between, file_at
 from pikaci.lanes import LANES_PATH, Trigger, parse_lanes
 from pikaci.screen import as_utf8, one_line
 
@@ -102,8 +103,6 @@ async def select_change(
 
     The lanes are those of the head because a branch may change its own lanes.
     """
-    from pikaci.changes import changed_between
-
     change = await changed_between(repo, base, head)
     lanes = await lanes_at(repo, head, lanes_path)
     selections = tuple(select(lanes, change.paths))
@@ -112,8 +111,6 @@ async def select_change(
 
 async def lanes_at(repo: Path, rev: str, lanes_path: str = LANES_PATH) -> Lanes:
     """The lanes file of a commit."""
-    from pikaci.changes import file_at
-
     content = await file_at(repo, rev, lanes_path)
     if content is None:
         raise CatalogError(f"{lanes_path}: there is no such file at {rev}")

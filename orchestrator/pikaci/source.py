@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.machine.process import run
 from jerichoci.snapshot.repository import ATTRIBUTES
 
 if TYPE_CHECKING:
@@ -185,8 +186,6 @@ def _ref(text: str, ref: str | None) -> str | None:
 
 
 async def _fetch_by_nix(spec: SourceSpec, env: Mapping[str, str]) -> FetchedSource:
-    from jerichoci.machine.process import run
-
     argv = [FetchedBy.NIX_PREFETCH_GIT.value, "--url", spec.url, "--rev", spec.rev, "--quiet"]
     try:
         done = await run(argv, env=env, deadline_secs=FETCH_DEADLINE_SECS)
@@ -299,8 +298,6 @@ class _GitFetch:
         return done
 
     async def _run(self, args: Sequence[str], deadline_secs: float) -> Completed:
-        from jerichoci.machine.process import run
-
         guarded = ("-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0")
         argv = ["git", f"--git-dir={self._repository}", *guarded, *args]
         return await run(argv, cwd=self.work, env=self.env, deadline_secs=deadline_secs)
@@ -321,8 +318,6 @@ async def _quiet_environment() -> dict[str, str]:
 
 async def _configured_ssh(env: dict[str, str]) -> str:
     """The user's core.sshCommand, which GIT_SSH_COMMAND would hide."""
-    from jerichoci.machine.process import run
-
     argv = ["git", "config", "--get", "core.sshCommand"]
     done = await run(argv, env=env, deadline_secs=LOCAL_DEADLINE_SECS)
     return done.stdout.decode().strip()

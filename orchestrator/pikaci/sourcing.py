@@ -13,8 +13,12 @@ from urllib.parse import quote
 import click
 
 from jerichoci.errors import CatalogError
+from jerichoci.snapshot.repository import open_repository
+from jerichoci.snapshot.snapshot import take_snapshot
+from jerichoci.state.ids import check_id
 from pikaci.evaluation import Evaluator
 from pikaci.flake_files import FlakeFiles
+from pikaci.lanes import load_lanes
 from pikaci.location import SourceTree, find_source, state_layout
 
 if TYPE_CHECKING:
@@ -54,9 +58,6 @@ class Planned:
 
 async def make_plan(wanted: PlanRequest) -> Planned:
     """Take a snapshot of the source, evaluate the target's plan there, derive the jobs' tree."""
-    from jerichoci.snapshot.snapshot import take_snapshot
-    from jerichoci.state.ids import check_id
-
     check_id(wanted.target, "target")
     # A thread that nobody waits for: where the snapshot fails, neither is it.
     threading.Thread(target=import_module, args=(ENGINE,), daemon=True).start()
@@ -132,7 +133,6 @@ async def _source(
     jobs_tree = snapshot.tree
     if plan.snapshot.exclude:
         from jerichoci.snapshot.exclude import without_excluded
-        from jerichoci.snapshot.repository import open_repository
 
         jobs_tree = await without_excluded(
             await open_repository(state.root),
@@ -160,8 +160,6 @@ def print_notes(notes: Iterable[str]) -> None:
 def check_lanes(tree: SourceTree) -> None:
     """Read the lanes file as well as Nix does: Nix's message has neither line nor column."""
     if tree.lanes_file.is_file():
-        from pikaci.lanes import load_lanes
-
         load_lanes(tree.lanes_file, str(tree.lanes_file.relative_to(tree.root)))
 
 

@@ -69,7 +69,7 @@ def test_what_is_missing_is_said_with_what_to_do(
         found = look(project, 75)
         assert "no root disk" in found["incus pool"]["text"]
         assert "`incus profile device add default root" in found["incus pool"]["hint"]
-        assert "project other has no image" in found["image runner"]["text"]
+        assert "project other of Incus has no image" in found["image runner"]["text"]
         use(project, project="other", pool="none")
         assert "no storage pool none" in look(project, 75)["incus pool"]["text"]
         use(project, project="other", profile="none")

@@ -108,7 +108,7 @@ def test_what_a_project_forbids_is_said_with_commands_that_allow_it(
     assert doctor.code == 75, doctor
     (found,) = (row for row in doctor.json["findings"] if row["name"] == "incus project")
     assert found["status"] == "bad"
-    assert found["text"].startswith(f"{NAME} refuses guests: ")
+    assert found["text"].startswith(f"project {NAME} of Incus refuses guests: ")
     assert found["hint"].startswith(f"`incus project set {NAME} ")
     refused = strict.pikaci("run", target, "--output", "json")
     assert refused.code == 2, refused

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from jerichoci.nix.command import NixOptions
+from jerichoci.placement.local import LocalPlacement
 from jerichoci.plan.incus_site import IncusSite
 from jerichoci.runtime.incus.api import (
     IncusError,
@@ -17,9 +19,10 @@ from jerichoci.runtime.incus.api import (
     StoredImage,
     UnreachableError,
 )
+from jerichoci.runtime.incus.check import Where
 from jerichoci.runtime.incus.image import CONTENT_PROPERTY, DRV_PROPERTY
 from pikaci.doctor import guests
-from pikaci.doctor.catalog import Wanted
+from pikaci.doctor.catalog import FlakeNeeds
 from pikaci.doctor.guests import findings_of, guest_findings
 from pikaci.images import RoleImage
 
@@ -97,16 +100,16 @@ def stored(properties: Mapping[str, str] | None = None, *, is_vm: bool = False) 
     )
 
 
-def wanted(kind: str = CONTAINER, *, buildable: bool = True) -> Wanted:
+def wanted(kind: str = CONTAINER, *, buildable: bool = True) -> FlakeNeeds:
     image = RoleImage("dev", "pikaci/dev", kind, "x86_64-linux")
-    return Wanted((image,), buildable=frozenset({"dev"} if buildable else ()))
+    return FlakeNeeds((image,), buildable=frozenset({"dev"} if buildable else ()))
 
 
 async def look(
-    incus: FakeIncus, asked: Wanted | None = None, site: IncusSite | None = None
+    incus: FakeIncus, asked: FlakeNeeds | None = None, site: IncusSite | None = None
 ) -> dict[str, Finding]:
     site = site or IncusSite(socket="/nowhere/socket")
-    rows = await findings_of(cast("Incus", incus), site, asked or Wanted())
+    rows = await findings_of(cast("Incus", incus), site, asked or FlakeNeeds(), Where())
     assert all((row.status == "ok") == (row.hint is None) for row in rows)
     return {row.name: row for row in rows}
 
@@ -154,7 +157,7 @@ async def test_all_is_well() -> None:
 async def test_what_is_missing_is_bad_where_images_are_asked_for(
     incus: FakeIncus, name: str, text: str, hint: str
 ) -> None:
-    for asked, status in ((Wanted(), "note"), (wanted(), "bad")):
+    for asked, status in ((FlakeNeeds(), "note"), (wanted(), "bad")):
         found = (await look(incus, asked))[name]
         assert found.status == status
         assert text in found.text
@@ -197,19 +200,29 @@ async def test_a_pool_without_room_is_bad_where_images_are_asked_for(free: int) 
 @pytest.mark.parametrize(
     ("image", "asked", "text", "hint"),
     [
-        (None, wanted(), "has no image pikaci/dev (container)", "`pikaci image import dev`"),
+        (
+            None,
+            wanted(),
+            "image pikaci/dev (role dev, container)",
+            "`pikaci image import dev`",
+        ),
         (None, wanted(buildable=False), "has no image", "`pikaci image import dev --from DIR`"),
         (
             stored(is_vm=True),
             wanted(),
-            "is a virtual-machine, not a container",
+            "is for a virtual-machine; role dev asks for a container",
             "image import dev`",
         ),
-        (stored(), wanted(MACHINE), "is a container, not a virtual-machine", "image import dev`"),
+        (
+            stored(),
+            wanted(MACHINE),
+            "is for a container; role dev asks for a virtual-machine",
+            "image import dev`",
+        ),
     ],
 )
 async def test_an_image_that_jobs_can_t_have_is_bad(
-    image: StoredImage | None, asked: Wanted, text: str, hint: str
+    image: StoredImage | None, asked: FlakeNeeds, text: str, hint: str
 ) -> None:
     found = (await look(FakeIncus(stored=image), asked))["image dev"]
     assert found.status == "bad"
@@ -224,11 +237,11 @@ async def test_an_image_that_jobs_can_t_have_is_bad(
 async def test_an_image_is_compared_with_what_the_flake_builds(
     monkeypatch: pytest.MonkeyPatch, now: str, status: str, text: str
 ) -> None:
-    async def drv_path(_: Wanted, role: str) -> str:
+    async def drv_path(_: FlakeNeeds, role: str) -> str:
         assert role == "dev"
         return now
 
-    monkeypatch.setattr(Wanted, "drv_path", drv_path)
+    monkeypatch.setattr(FlakeNeeds, "drv_path", drv_path)
     image = stored({DRV_PROPERTY: "/nix/store/a.drv"})
     found = (await look(FakeIncus(stored=image), wanted()))["image dev"]
     assert found.status == status
@@ -273,7 +286,7 @@ async def test_incus_that_fails_half_way_is_told(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(FakeIncus, "project_config", fail)
     incus = FakeIncus()
-    rows = await findings_of(cast("Incus", incus), IncusSite(), wanted())
+    rows = await findings_of(cast("Incus", incus), IncusSite(), wanted(), Where())
     assert ("bad", "Incus: its database is locked") in [(row.status, row.text) for row in rows]
 
 
@@ -289,7 +302,7 @@ async def test_incus_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert (await look(incus, wanted(), site))["incus"].status == "bad"
     (tmp_path / "incusd").touch(mode=0o755)
     found = (await look(incus, site=site))["incus"]
-    assert "doesn't run" in found.text
+    assert "Incus is not running" in found.text
     assert f"`{tmp_path}/incusd --group incus-admin &`" in (found.hint or "")
     monkeypatch.setattr("pikaci.doctor.machine.SYSTEMD", tmp_path)
     found = (await look(incus, site=site))["incus"]
@@ -321,6 +334,6 @@ async def test_a_hosts_file_that_can_t_be_read_is_told(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     (tmp_path / "pikaci").mkdir()
     (tmp_path / "pikaci/hosts.toml").write_text("[local.incus]\nsockt = 'x'\n")
-    (found,) = await guest_findings(wanted())
+    (found,) = await guest_findings(LocalPlacement(tmp_path, NixOptions()), wanted())
     assert found.status == "bad"
     assert "sockt" in found.text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.plan.plan import Retries
-from pikaci.doctor.catalog import Wanted
+from pikaci.doctor.catalog import FlakeNeeds
 from pikaci.doctor.host import host_findings, known_hosts
 from remote.away import away
 from remote.machine import wait_for
@@ -39,10 +39,10 @@ def other_user(host: FarHost) -> str:
 
 
 async def findings_of(
-    runner: Runner, host: FarHost, wanted: Wanted | None = None
+    runner: Runner, host: FarHost, wanted: FlakeNeeds | None = None
 ) -> dict[str, Finding]:
     """What doctor finds, by name."""
-    wanted = wanted or Wanted()
+    wanted = wanted or FlakeNeeds()
     (known,) = await known_hosts(wanted, [host.name])
     found = await host_findings(known, runner.state, wanted)
     assert {finding.host for finding in found} == {host.name}

@@ -10,7 +10,7 @@ from jerichoci.errors import EXIT_INFRASTRUCTURE, EXIT_USAGE
 from jerichoci.machine.system import own_system
 from jerichoci.plan.hosts import HostCapacity
 from pikaci.__main__ import run
-from pikaci.doctor.catalog import Wanted
+from pikaci.doctor.catalog import FlakeNeeds
 from pikaci.doctor.host import Clock, capacity_finding, clock_finding, span
 from pikaci.images import RoleImage
 from plans import RUN_ID
@@ -73,7 +73,7 @@ async def test_a_host_that_is_as_it_should_be(runner: Runner, host: FarHost) -> 
     assert found["snapshots"].text == "1, 0 MiB"
     assert found["runs"].text == "none there now"
     assert found["clock"].text == "as here"
-    assert f"{host.work_dir} is ours" in found["work dir"].text
+    assert f"free at {host.work_dir}" in found["work dir"].text
     nothing_runs(host)
     assert list((host.work_dir / "runs").iterdir()) == []
 
@@ -166,7 +166,7 @@ async def test_a_host_without_incus_is_none_for_guests(
     runner: Runner, far_host: FarHost, hosts_config: WriteHosts
 ) -> None:
     hosts_config(far_host, incus={"socket": "/nowhere/incus"})
-    found = await findings_of(runner, far_host, Wanted(IMAGES))
+    found = await findings_of(runner, far_host, FlakeNeeds(IMAGES))
     assert found["incus"].status == "note"
     assert found["incus"].text == (
         f"{far_host.name} has no Incus: there is no socket /nowhere/incus"
@@ -182,7 +182,7 @@ async def test_an_incus_that_is_not_running(
     )
     hosts_config(far_host, incus={"socket": str(socket)})
     assert (await findings_of(runner, far_host))["incus"].status == "note"
-    found = await findings_of(runner, far_host, Wanted(IMAGES))
+    found = await findings_of(runner, far_host, FlakeNeeds(IMAGES))
     assert found["incus"].status == "bad"
     assert found["incus"].text == (
         f"Incus on {far_host.name} is not running: {socket} refuses connections"
@@ -194,15 +194,15 @@ async def test_an_incus_that_has_not_what_the_catalog_names(
 ) -> None:
     site = {"socket": str(far_incus.socket), "project": "nowhere"}
     hosts_config(far_host, incus=site)
-    found = await findings_of(runner, far_host, Wanted(IMAGES))
+    found = await findings_of(runner, far_host, FlakeNeeds(IMAGES))
     assert found["incus"].status == "ok"
     assert found["incus project"].status == "bad"
     assert found["incus project"].text == f"Incus on {far_host.name} has no project nowhere"
     hosts_config(far_host, incus=site | {"project": far_incus.project, "profile": "nothing"})
-    found = await findings_of(runner, far_host, Wanted(IMAGES))
+    found = await findings_of(runner, far_host, FlakeNeeds(IMAGES))
     assert "has no profile nothing" in found["incus profile"].text
     hosts_config(far_host, incus=site | {"project": far_incus.project})
-    found = await findings_of(runner, far_host, Wanted(IMAGES))
+    found = await findings_of(runner, far_host, FlakeNeeds(IMAGES))
     assert found["incus profile"].status == "ok"
     assert found["image dev"].status == "bad"
     assert "has no image pikaci/nothing (role dev, container)" in found["image dev"].text
@@ -221,7 +221,7 @@ async def test_an_incus_that_lets_others_in_only(
         wait_for(socket.exists, STARTED_SECS, "nobody listens")
         socket.chmod(0o666 if is_ours else 0o600)
         hosts_config(plain, user=other, incus={"socket": str(socket)})
-        found = await findings_of(runner, plain, Wanted(IMAGES))
+        found = await findings_of(runner, plain, FlakeNeeds(IMAGES))
     assert found["incus"].status == "bad"
     assert found["incus"].text == (
         f"sshd on plain refuses to forward the socket {socket}"
@@ -310,7 +310,7 @@ def test_a_host_of_the_catalog_is_known_in_its_checkout(
     monkeypatch.setenv("PIKACI_STATE_ROOT", str(project.state))
     code, out, _ = doctor(capsys, "--host", far_host.name)
     assert code == 0
-    assert f"{far_host.work_dir} is ours" in out
+    assert f"free at {far_host.work_dir}" in out
 
 
 # --- Words ---

@@ -171,14 +171,34 @@ async def _ask(*arguments: str) -> list[str]:
     return done.stdout.decode().split()
 
 
-async def store_info() -> process.Completed:
-    """Ask the store whether it answers."""
+@dataclass(frozen=True)
+class Store:
+    """What the Nix store answers; `reason` is why it doesn't, `advice` what keeps it from work."""
+
+    reason: str | None = None
+    advice: str | None = None
+    url: str = "daemon"
+    trusted: bool | None = None
+    """Whether it takes unsigned paths from us, if it says so."""
+
+
+async def ask_store() -> Store:
+    """Ask the store whether it answers; a missing `nix` is a reason."""
     argv = ["nix", *_FEATURES, "store"]
-    done = await process.run([*argv, "info"], deadline_secs=QUERY_DEADLINE_SECS)
-    if not done.ok and b"not a recognised command" in done.stderr:
-        # Its name before Nix 2.19.
-        return await process.run([*argv, "ping"], deadline_secs=QUERY_DEADLINE_SECS)
-    return done
+    try:
+        done = await process.run([*argv, "info"], deadline_secs=QUERY_DEADLINE_SECS)
+        if not done.ok and b"not a recognised command" in done.stderr:
+            # Its name before Nix 2.19.
+            done = await process.run([*argv, "ping"], deadline_secs=QUERY_DEADLINE_SECS)
+    except InfrastructureError as error:
+        return Store(error.message)
+    text = (done.stdout + done.stderr).decode("utf-8", "replace")
+    if not done.ok:
+        return Store(done.reason(), advice(text))
+    url = re.search(r"^Store URL: (\S+)", text, re.MULTILINE)
+    trusted = re.search(r"^Trusted: (\d)", text, re.MULTILINE)
+    is_trusted = trusted[1] == "1" if trusted else None
+    return Store(None, advice(text), url[1] if url else "daemon", is_trusted)
 
 
 def advice(said: str) -> str | None:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jerichoci.errors import EXIT_INFRASTRUCTURE, PikaciError
+from jerichoci.state.layout import StateLayout
 from pikaci import options
 from pikaci.completion import complete_host
+from pikaci.location import some_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jerichoci.state.layout import StateLayout
     from pikaci.doctor.finding import Finding
 
 SCHEMA_VERSION = 1
@@ -46,8 +48,6 @@ def command(
     With --host, checks a remote host instead: login, work directory, programs, isolation, Nix,
     Incus, capacity and clock. Without it, connects to no host.
     """
-    from jerichoci.errors import EXIT_INFRASTRUCTURE
-
     with _some_state(state_root, flake) as (state, unusable):
         examining = (
             _examine_hosts(state, state_root, flake, names)
@@ -81,10 +81,7 @@ def _some_state(
     state_root: str | None, flake: str | None
 ) -> Iterator[tuple[StateLayout, Finding | None]]:
     """The state root that is meant, or a temporary one and why it isn't the one meant."""
-    from jerichoci.errors import PikaciError
-    from jerichoci.state.layout import StateLayout
     from pikaci.doctor.finding import trouble
-    from pikaci.location import some_state
 
     with some_state(state_root, flake) as state:
         try:
@@ -103,13 +100,13 @@ def _some_state(
 async def _examine_hosts(
     state: StateLayout, state_root: str | None, flake: str | None, names: Sequence[str]
 ) -> list[Finding]:
-    from pikaci.doctor.catalog import read_wanted
+    from pikaci.doctor.catalog import read_needs
     from pikaci.doctor.host import host_findings, known_hosts
 
-    wanted = await read_wanted(state_root, flake)
-    hosts = await known_hosts(wanted, names)
-    found = await asyncio.gather(*(host_findings(host, state, wanted) for host in hosts))
-    troubles = [finding for finding in wanted.findings if finding.status != "ok"]
+    needs = await read_needs(state_root, flake)
+    hosts = await known_hosts(needs, names)
+    found = await asyncio.gather(*(host_findings(host, state, needs) for host in hosts))
+    troubles = [finding for finding in needs.findings if finding.status != "ok"]
     return [*troubles, *(finding for findings in found for finding in findings)]
 
 
@@ -118,24 +115,23 @@ async def _examine(
 ) -> list[Finding]:
     from jerichoci.nix.command import NixOptions
     from jerichoci.placement.local import LocalPlacement
-    from pikaci.doctor.catalog import Wanted, read_wanted
-    from pikaci.doctor.guests import disk_findings, guest_findings
-    from pikaci.doctor.machine import (
-        git_finding,
-        isolation_findings,
-        nix_findings,
-        resource_findings,
-        room_finding,
-    )
+    from pikaci.doctor import machine
+    from pikaci.doctor.catalog import FlakeNeeds, read_needs
+    from pikaci.doctor.guests import guest_findings
     from pikaci.doctor.vms import vm_findings
 
-    nix, git, isolation = await asyncio.gather(
-        nix_findings(), git_finding(), isolation_findings(state)
-    )
-    room = unusable or room_finding("state root", state.root)
-    machine = [*nix, git, *isolation, room, *resource_findings()]
-    works = all(finding.status != "bad" for finding in machine)
-    wanted = await read_wanted(state_root, flake) if works else Wanted()
     here = LocalPlacement(state.root, NixOptions())
-    guests = [*await guest_findings(wanted), *await disk_findings(here, wanted)]
-    return [*machine, *wanted.findings, *guests, *await vm_findings(here)]
+    nix, git, confinement = await asyncio.gather(
+        machine.nix_findings(), machine.git_finding(), here.confinement()
+    )
+    found = [
+        *nix,
+        git,
+        *machine.confinement_findings(confinement, "the state root (--state-root)"),
+        unusable or machine.room_finding("state root", state.root),
+        *machine.resource_findings(),
+    ]
+    works = all(finding.status != "bad" for finding in found)
+    needs = await read_needs(state_root, flake) if works else FlakeNeeds()
+    guests = await guest_findings(here, needs)
+    return [*found, *needs.findings, *guests, *await vm_findings(here)]

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jerichoci.errors import UsageError
 from pikaci import options
 from pikaci.commands.image_build import print_logs_option
 from pikaci.completion import complete_role
 from pikaci.incus_place import host_option
+from pikaci.location import find_source, some_state
 
 if TYPE_CHECKING:
     from jerichoci.placement import Placement
@@ -41,7 +43,6 @@ class Given:
 
     def check(self, role: str | None) -> None:
         """Refuse what contradicts itself."""
-        from jerichoci.errors import UsageError
         from jerichoci.runtime.incus.image import check_alias
 
         if (self.metadata is None) != (self.rootfs is None):
@@ -130,7 +131,6 @@ def command(
 
 async def _import(wanted: WantedImage, given: Given, host: str | None) -> Imported:
     from pikaci.incus_place import incus_place
-    from pikaci.location import some_state
 
     flake = wanted.flake
     if wanted.role and not (given.alias and given.has_files and _is_outside(flake.directory)):
@@ -148,9 +148,6 @@ async def _import(wanted: WantedImage, given: Given, host: str | None) -> Import
 
 
 def _is_outside(flake: str | None) -> bool:
-    from jerichoci.errors import UsageError
-    from pikaci.location import find_source
-
     if flake:
         return False
     try:
@@ -162,11 +159,12 @@ def _is_outside(flake: str | None) -> bool:
 
 async def open_incus(placement: Placement) -> Incus:
     """A placement's Incus, with its project."""
-    from jerichoci.runtime.incus.check import check_project, where_of
+    from jerichoci.runtime.incus.check import check_project, check_trust, where_of
     from jerichoci.runtime.incus.thread import in_thread
 
-    incus = await placement.incus()
-    await in_thread(lambda: check_project(incus, incus.server(), where_of(placement)))
+    incus, where = await placement.incus(), where_of(placement)
+    check_trust(await in_thread(incus.server), where)
+    await in_thread(check_project, incus, where)
     return incus
 
 

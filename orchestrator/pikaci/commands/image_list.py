@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from jerichoci.errors import CatalogError, UsageError
 from pikaci import options
 from pikaci.incus_place import host_option
+from pikaci.location import find_source, state_home
+from pikaci.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -80,14 +84,12 @@ def command(host: str | None, flake: FlakeOptions, *, check: bool, as_json: bool
 
 
 async def _list(host: str | None, flake: FlakeOptions, *, check: bool) -> list[Row]:
-    from jerichoci.errors import UsageError
     from jerichoci.placement.local import LocalPlacement
     from jerichoci.runtime.incus.thread import in_thread
     from pikaci.catalog import open_tree
     from pikaci.commands.image_import import open_incus
     from pikaci.images import read_image
     from pikaci.incus_place import incus_place
-    from pikaci.location import find_source, state_home
 
     evaluator: Evaluator | None = None
     try:
@@ -112,7 +114,6 @@ async def _list(host: str | None, flake: FlakeOptions, *, check: bool) -> list[R
 
 async def _drvs(evaluator: Evaluator, roles: Sequence[RoleImage]) -> dict[str, str]:
     """What the flake would build now, by role; says why where that can't be told."""
-    from jerichoci.errors import CatalogError
     from pikaci.images import load_image
 
     found = {}
@@ -161,8 +162,6 @@ def _instance_type(image: StoredImage) -> str:
 
 def as_table(rows: Sequence[Row]) -> str:
     """Rows for people."""
-    from pikaci.table import table
-
     head = ("ALIAS", "ROLE", "TYPE", "FINGERPRINT", "SIZE", "IMPORTED", "CURRENT", "BUILT FROM")
     return table(head, [_cells(row) for row in rows])
 
@@ -195,8 +194,6 @@ def _minute(text: str) -> str:
 
 
 def _origin(values: Mapping[str, Any]) -> str:
-    from pathlib import PurePath
-
     if values["drv_path"]:
         return PurePath(values["drv_path"]).name.removesuffix(".drv")
     return f"files {values['content'][:12]}" if values["content"] else "?"

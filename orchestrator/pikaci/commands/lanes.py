@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import click
 
+from jerichoci.errors import CatalogError
 from pikaci import options
+from pikaci.lanes import load_lanes
+from pikaci.location import find_source
+from pikaci.table import table
 
 
 @click.command("lanes")
@@ -12,11 +16,6 @@ from pikaci import options
 @options.flake
 def command(flake: str | None, *, as_json: bool) -> None:
     """List the lanes of ci/forge-lanes.toml: which targets CI runs, when, for which changes."""
-    from jerichoci.errors import CatalogError
-    from pikaci.lanes import load_lanes
-    from pikaci.location import find_source
-    from pikaci.table import table
-
     source = find_source(flake)
     if not source.lanes_file.is_file():
         raise CatalogError(f"there is no {source.lanes_file}", "lanes are optional; write one")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pikaci import options
+from pikaci.table import table
 
 if TYPE_CHECKING:
     from jerichoci.record.store import RunStore
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 def command(store: RunStore, limit: int, *, as_json: bool) -> None:
     """List the newest runs. A run whose record can't be read is marked so."""
     from pikaci.render.words import between
-    from pikaci.table import table
 
     runs = store.list_runs(limit)
     if as_json:

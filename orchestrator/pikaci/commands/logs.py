@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jerichoci.errors import RecordError, UsageError
+from jerichoci.state.ids import check_id
 from jerichoci.state.line_splitter import LineSplitter
 from jerichoci.state.log_file import read_log
+from jerichoci.status import LogKind
 from pikaci import options
 from pikaci.completion import complete_job
+from pikaci.nearest import did_you_mean
 from pikaci.screen import has_colours, shown
 
 if TYPE_CHECKING:
@@ -19,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.record.store import RunStore
-    from jerichoci.status import LogKind
 
 CHUNK_BYTES = 4 * 1024 * 1024
 
@@ -52,8 +55,6 @@ def command(
     metadata_json: bool,
 ) -> None:
     """Print the logs of RUN's jobs. RUN is an id, a unique prefix of one, or `latest`."""
-    from jerichoci.status import LogKind
-
     if metadata_json:
         rows = [{**vars(row), "path": str(row.path)} for row in store.load_logs_metadata(run)]
         options.print_json(rows)
@@ -74,10 +75,6 @@ def command(
 
 
 def _jobs(store: RunStore, run_id: str, job: str | None) -> list[str]:
-    from jerichoci.errors import UsageError
-    from jerichoci.state.ids import check_id
-    from pikaci.nearest import did_you_mean
-
     known = store.job_ids(run_id)
     if job is None:
         return known
@@ -88,7 +85,6 @@ def _jobs(store: RunStore, run_id: str, job: str | None) -> list[str]:
 
 
 def _follow(store: RunStore, run_id: str, jobs: list[str], kinds: Sequence[LogKind]) -> None:
-    from jerichoci.errors import RecordError
     from jerichoci.record.store import FOLLOW_INTERVAL_SECS
 
     printer = _Printer(labels=len(jobs) > 1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pikaci import options
+from pikaci.screen import one_line
 
 if TYPE_CHECKING:
     from jerichoci.plan.plan import Plan
@@ -59,8 +60,6 @@ def print_plan(
 
 def as_text(plan: Plan, digest: str) -> str:
     """A plan for people, in the order in which it runs."""
-    from pikaci.screen import one_line
-
     title = plan.target_description or plan.target_id
     lines = [f"{plan.target_id} on {plan.system}: {title}", f"digest {digest}", ""]
     for node in plan.prepares:

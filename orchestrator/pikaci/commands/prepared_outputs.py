@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pikaci import options
+from pikaci.table import table
 
 if TYPE_CHECKING:
     from jerichoci.record.record import PreparedOutput
@@ -21,8 +22,6 @@ STEP = 1024
 @options.run_records
 def command(store: RunStore, run: str, *, as_json: bool) -> None:
     """Show what RUN built for its jobs, on which hosts, and where."""
-    from pikaci.table import table
-
     record = store.load_prepared_outputs(run)
     if as_json:
         click.echo(record.model_dump_json(indent=2))

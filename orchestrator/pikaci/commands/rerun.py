@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jerichoci.errors import RecordError, UsageError
+from jerichoci.status import Status
 from pikaci import options
+from pikaci.location import SourceTree
 
 if TYPE_CHECKING:
     from jerichoci.nix.command import NixOptions
@@ -72,8 +75,6 @@ def _asked_for(record: RunRecord) -> tuple[str, ...]:
 
 def _failed(record: RunRecord) -> tuple[str, ...]:
     """What failed, and what did not come to its end because of that or of the run's end."""
-    from jerichoci.errors import UsageError
-    from jerichoci.status import Status
     from pikaci.render.words import is_left_out
 
     left = [job for job in record.jobs if job.status is not Status.PASSED and not is_left_out(job)]
@@ -90,10 +91,8 @@ def _needed_again(plan: Plan, jobs: tuple[str, ...]) -> list[str]:
 
 
 async def _recorded(store: RunStore, record: RunRecord, plan: Plan, nix: NixOptions) -> Planned:
-    from jerichoci.errors import RecordError
     from jerichoci.record.request import Source
     from jerichoci.snapshot.repository import open_repository
-    from pikaci.location import SourceTree
     from pikaci.sourcing import Planned
 
     repository = await open_repository(store.layout.root)
@@ -121,7 +120,6 @@ async def _check_derivations(
     store: RunStore, record: RunRecord, plan: Plan, nix: NixOptions
 ) -> None:
     """Have the plan's derivations in the store: those that were collected are evaluated again."""
-    from jerichoci.errors import RecordError
     from jerichoci.plan.plan import NixBuild, parse_plan
     from jerichoci.snapshot.repository import open_repository
     from pikaci.evaluation import Evaluator

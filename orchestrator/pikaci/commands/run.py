@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jerichoci.errors import UsageError
+from jerichoci.status import KeepPolicy, exit_code
 from pikaci import options
 from pikaci.completion import complete_job
+from pikaci.lanes import load_lanes
+from pikaci.nearest import did_you_mean
+from pikaci.screen import as_utf8
+from pikaci.selection import target_filter
 
 if TYPE_CHECKING:
     from jerichoci.nix.command import NixOptions
@@ -115,7 +121,6 @@ async def run_planned(
     from jerichoci.record.record import Tool
     from jerichoci.record.request import RunRequest
     from jerichoci.run.engine import run_plan
-    from jerichoci.status import KeepPolicy, exit_code
     from pikaci import __version__
     from pikaci.flakeconfig import with_flake_config
     from pikaci.render import open_reporter
@@ -149,9 +154,6 @@ async def run_planned(
 
 
 def _checked_jobs(planned: Planned, jobs: tuple[str, ...]) -> frozenset[str] | None:
-    from jerichoci.errors import UsageError
-    from pikaci.nearest import did_you_mean
-
     known = [node.job_id for node in planned.plan.jobs]
     for job in jobs:
         if job not in known:
@@ -166,9 +168,6 @@ async def _filtered(
     if rev is None:
         return (), (), None
     from pikaci.changes import changed_since
-    from pikaci.lanes import load_lanes
-    from pikaci.screen import as_utf8
-    from pikaci.selection import target_filter
 
     change = await changed_since(planned.tree.root, rev)
     shown = tuple(as_utf8(path) for path in change.paths)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import PurePosixPath
 
 import click
 
 from pikaci import options
+from pikaci.location import LANES_FILE, find_source
+from pikaci.selection import select_change
 
 
 @click.command("select")
@@ -22,11 +25,6 @@ def command(base: str, head: str, flake: str | None, *, as_json: bool) -> None:
     \b
     pikaci select --base origin/main --head HEAD
     """
-    from pathlib import PurePosixPath
-
-    from pikaci.location import LANES_FILE, find_source
-    from pikaci.selection import select_change
-
     source = find_source(flake)
     lanes = str(PurePosixPath(source.flake_dir) / LANES_FILE)
     report = asyncio.run(select_change(source.root, base, head, lanes))

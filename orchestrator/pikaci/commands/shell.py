@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jerichoci.errors import UsageError
+from jerichoci.state.layout import RunLayout
 from pikaci import options
 from pikaci.completion import complete_job
 
@@ -43,13 +45,11 @@ async def _shell(
     store: RunStore, run_id: str, job_id: str, number: int | None, command: Sequence[str]
 ) -> int:
     from jerichoci.cleanup.dead_runs import close_if_dead
-    from jerichoci.errors import UsageError
     from jerichoci.nix.command import NixOptions
     from jerichoci.remote.pool import SessionPool
     from jerichoci.run.placements import Placements
     from jerichoci.run.runtimes import check_runtime, open_shell
     from jerichoci.runtime import Attempt
-    from jerichoci.state.layout import RunLayout
 
     close_if_dead(store.run(run_id))
     record = store.load_run_record(run_id)
@@ -97,8 +97,6 @@ def _inputs(outputs: Sequence[PreparedOutput], host: str) -> dict[str, Path]:
 
 def _attempt(record: RunRecord, job_id: str, number: int | None) -> AttemptRecord:
     """The attempt that is meant."""
-    from jerichoci.errors import UsageError
-
     tries = [row for job in record.jobs if job.id == job_id for row in job.attempts]
     if not tries:
         raise UsageError(

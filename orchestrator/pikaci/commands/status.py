@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
 
+from jerichoci.errors import RecordError
 from pikaci import options
+from pikaci.screen import one_line
+from pikaci.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +27,6 @@ ARTIFACTS_SHOWN = 10
 @options.run_records
 def command(store: RunStore, run: str, *, as_json: bool) -> None:
     """Show RUN and its jobs. RUN is an id, a unique prefix of one, or `latest`."""
-    from jerichoci.errors import RecordError
-
     if as_json:
         options.print_json(store.record_values(run))
         return
@@ -39,11 +41,7 @@ def command(store: RunStore, run: str, *, as_json: bool) -> None:
 
 def as_text(store: RunStore, run: RunSummary) -> str:
     """A run for people: how it stands, why, its jobs, where everything is."""
-    import os
-
     from pikaci.render.words import between
-    from pikaci.screen import one_line
-    from pikaci.table import table
 
     kind = f" ({run.failure_kind})" if run.failure_kind else ""
     took = between(run.created_at, run.finished_at)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pikaci import options
+from pikaci.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 def command(flake: FlakeOptions, *, as_json: bool) -> None:
     """List the targets: id, trigger, title, jobs."""
     from pikaci.catalog import load_catalog
-    from pikaci.table import table
 
     catalog = asyncio.run(load_catalog(flake))
     if as_json:

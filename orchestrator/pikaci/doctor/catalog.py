@@ -1,4 +1,4 @@
-"""What the flake asks of this machine: images, and what they would be now."""
+"""What the flake needs: images, and what they would be now."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jerichoci.errors import PikaciError, UsageError
+from jerichoci.nix.command import NixOptions
+from jerichoci.plan.hosts import HostConfig, known_part
+from jerichoci.runtime.incus.rules import Needs
+from pikaci.catalog import open_tree
 from pikaci.doctor.finding import Finding, note, ok
+from pikaci.images import load_image, read_image
+from pikaci.location import FlakeOptions, find_source
 
 if TYPE_CHECKING:
-    from jerichoci.plan.hosts import HostConfig
     from pikaci.evaluation import Evaluator
     from pikaci.images import RoleImage
 
@@ -18,7 +24,7 @@ CURRENT_SECS = 10.0
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FlakeNeeds:
     """The images that the catalog names; none outside a flake."""
 
     images: tuple[RoleImage, ...] = ()
@@ -32,10 +38,13 @@ class Wanted:
         """Whether one of them is a virtual machine's."""
         return any(image.instance_type == "virtual-machine" for image in self.images)
 
+    def of_guests(self, member: str | None = None) -> Needs:
+        """What its images need of an Incus, or of a member of a cluster."""
+        kinds = frozenset(image.instance_type for image in self.images)
+        return Needs(kinds, member=member)
+
     async def hosts(self) -> dict[str, HostConfig]:
         """The hosts that the catalog describes."""
-        from jerichoci.plan.hosts import HostConfig, known_part
-
         found = await self.evaluator.hosts() if self.evaluator else {}
         return {
             name: HostConfig.model_validate(known_part(HostConfig, values))
@@ -44,9 +53,6 @@ class Wanted:
 
     async def drv_path(self, role: str) -> str | None:
         """What a role's image would be built by now, if that is soon told."""
-        from jerichoci.errors import PikaciError
-        from pikaci.images import load_image
-
         if self.evaluator is None or role not in self.buildable:
             return None
         try:
@@ -56,28 +62,22 @@ class Wanted:
             return None
 
 
-async def read_wanted(state_root: str | None, flake: str | None) -> Wanted:
+async def read_needs(state_root: str | None, flake: str | None) -> FlakeNeeds:
     """Read the catalog of the flake that is meant, if there is one."""
-    from jerichoci.errors import PikaciError, UsageError
-    from jerichoci.nix.command import NixOptions
-    from pikaci.catalog import open_tree
-    from pikaci.images import read_image
-    from pikaci.location import FlakeOptions, find_source
-
     try:
         find_source(flake)
     except UsageError:
-        return Wanted()
+        return FlakeNeeds()
     try:
         options = FlakeOptions(flake, None, state_root, NixOptions(offline=True))
         evaluator = await open_tree(options, read_only=True)
         catalog = await evaluator.catalog()
     except PikaciError as error:
         hint = error.hint or "`pikaci targets` says it in full"
-        return Wanted(findings=(note("catalog", error.message, hint),))
+        return FlakeNeeds(findings=(note("catalog", error.message, hint),))
     rows = catalog.values["images"]
     images = tuple(read_image(row, catalog.system) for row in rows)
     buildable = frozenset(row["role"] for row in rows if row["buildable"])
     roles = ", ".join(image.role for image in images) or "none"
     text = f"{len(catalog.values['targets'])} targets for {catalog.system}; images: {roles}"
-    return Wanted(images, (ok("catalog", text),), evaluator, buildable)
+    return FlakeNeeds(images, (ok("catalog", text),), evaluator, buildable)

@@ -1,10 +1,11 @@
-"""One thing that was looked at."""
+"""One thing that was checked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+MIB = 2**20
 LITTLE_BYTES = 2**30
 FULL_BYTES = 2**24
 """With less no run comes to anything."""
@@ -32,24 +33,27 @@ def ok(name: str, text: str) -> Finding:
 
 
 def note(name: str, text: str, hint: str) -> Finding:
-    """It could be better, or something can't be had without it."""
+    """It could be better, or something optional is missing."""
     return Finding(name, "note", text, hint)
 
 
 def bad(name: str, text: str, hint: str, *, needed: bool = True) -> Finding:
-    """What was asked for can't be done as it is; a note where nobody asked for it."""
+    """It keeps something from working; only a note unless that is needed."""
     return Finding(name, "bad" if needed else "note", text, hint)
 
 
-def trouble(name: str, error: PikaciError, hint: str, *, needed: bool = True) -> Finding:
+def trouble(name: str, error: PikaciError, hint: str = "", *, needed: bool = True) -> Finding:
     """What an error says; `hint` where it doesn't say what to do."""
     return bad(name, error.message, error.hint or hint, needed=needed)
 
 
 def room(  # noqa: PLR0913 - what there is, and how to say it
-    name: str, text: str, free: int, files: int | None, hint: str, *, needed: bool = True
+    name: str, place: str, free: int, files: int | None, hint: str, *, needed: bool = True
 ) -> Finding:
     """The room that a disk has, in bytes and in files, if it counts them."""
+    text = f"{free // MIB} MiB free {place}"
+    if files is not None and files < FEW_FILES:
+        text += f", room for {files} files"
     if free < FULL_BYTES or (files is not None and files < NO_FILES):
         return bad(name, text, hint, needed=needed)
     if free < LITTLE_BYTES or (files is not None and files < FEW_FILES):

@@ -7,7 +7,22 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pikaci.doctor.finding import FEW_FILES, Finding, note, ok, room, trouble
+import asyncssh
+
+from jerichoci.errors import PikaciError
+from jerichoci.nix.command import NixOptions, Store
+from jerichoci.placement.local import LocalPlacement
+from jerichoci.plan.hosts import fitting, known_hosts_of_run, load_hosts
+from jerichoci.remote.host_refusals import CHANNELS, check_nix, check_programs, no_channel
+from jerichoci.remote.placement import RemotePlacement
+from jerichoci.remote.pool import SessionPool
+from jerichoci.remote.ssh import errors
+from jerichoci.remote.ssh.errors import HostError, HostSetupError
+from jerichoci.state.ids import new_run_id
+from pikaci.doctor.finding import MIB, Finding, note, ok, room, trouble
+from pikaci.doctor.guests import guest_findings
+from pikaci.doctor.machine import confinement_findings, store_finding
+from pikaci.doctor.vms import vm_findings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,21 +30,16 @@ if TYPE_CHECKING:
     from asyncssh import SSHClientProcess
 
     from jerichoci.plan.hosts import HostCapacity, RemoteHost
-    from jerichoci.remote.placement import RemotePlacement
     from jerichoci.remote.session import Session
-    from jerichoci.remote.ssh.errors import HostError
     from jerichoci.state.layout import StateLayout
-    from pikaci.doctor.catalog import Wanted
+    from pikaci.doctor.catalog import FlakeNeeds
 
-MIB = 2**20
 CLOCK_SECS = 60.0
 """Clocks that differ by less are right enough for anybody who compares what both wrote."""
 PINGS = 3
 """So often is the host asked for the time; the quickest answer counts."""
 CHANNEL_SECS = 15.0
 """For a program that does nothing to end."""
-INCUS_STEPS = ("incus", "incus project", "incus profile")
-"""What is looked at, one after the other."""
 SECS_OF_MINUTE, SECS_OF_HOUR = 60, 3600
 
 
@@ -41,36 +51,27 @@ class Clock:
     round_trip_secs: float
 
 
-async def known_hosts(wanted: Wanted, names: Sequence[str]) -> list[RemoteHost]:
+async def known_hosts(needs: FlakeNeeds, names: Sequence[str]) -> list[RemoteHost]:
     """The hosts of the user's file and the catalog that have these names, as runs know them."""
-    from jerichoci.plan.hosts import fitting, known_hosts_of_run, load_hosts
-
-    known = known_hosts_of_run(await wanted.hosts(), load_hosts())
+    known = known_hosts_of_run(await needs.hosts(), load_hosts())
     found = [fitting(known, {"host": name})[0] for name in names]
     return list(dict.fromkeys(found))
 
 
-async def host_findings(host: RemoteHost, state: StateLayout, wanted: Wanted) -> list[Finding]:
+async def host_findings(host: RemoteHost, state: StateLayout, needs: FlakeNeeds) -> list[Finding]:
     """Everything about a host; what its jobs can do without is only noted."""
-    from jerichoci.nix.command import NixOptions
-    from jerichoci.placement.local import LocalPlacement
-    from jerichoci.remote.placement import RemotePlacement
-    from jerichoci.remote.pool import SessionPool
-
     nix = NixOptions()
     async with SessionPool() as pool:
         session = pool.session(host, nix)
         here = LocalPlacement(state.root, nix)
         placement = RemotePlacement(session, state, nix, here)
-        findings = await _examine(session, placement, wanted)
+        findings = await _examine(session, placement, needs)
     return [replace(finding, host=host.name) for finding in findings]
 
 
-async def _examine(session: Session, placement: RemotePlacement, wanted: Wanted) -> list[Finding]:
-    from jerichoci.errors import PikaciError
-    from jerichoci.remote.ssh.errors import HostError
-    from jerichoci.state.ids import new_run_id
-
+async def _examine(
+    session: Session, placement: RemotePlacement, needs: FlakeNeeds
+) -> list[Finding]:
     began = time.monotonic()
     try:
         await session.open()
@@ -85,7 +86,7 @@ async def _examine(session: Session, placement: RemotePlacement, wanted: Wanted)
     try:
         # As a run does, with all that can go wrong then.
         async with placement.serving(run_id := new_run_id()):
-            findings += await _inside(session, placement, clock, run_id, wanted)
+            findings += await _inside(session, placement, clock, run_id, needs)
     except PikaciError as error:
         findings.append(trouble(_what(error), error, "what does its log say there?"))
     except OSError as error:
@@ -106,8 +107,6 @@ EARLY = ("connection", "host key", "login", "ssh settings")
 
 
 def _what(error: Exception) -> str:
-    from jerichoci.remote.ssh import errors
-
     names = {
         errors.HostFullError: "work dir",
         errors.HostKeyError: "host key",
@@ -138,18 +137,16 @@ async def _clock(session: Session) -> Clock:
 
 
 async def _inside(
-    session: Session, placement: RemotePlacement, clock: Clock, run_id: str, wanted: Wanted
+    session: Session, placement: RemotePlacement, clock: Clock, run_id: str, needs: FlakeNeeds
 ) -> list[Finding]:
-    from pikaci.doctor.machine import confinement_findings
-    from pikaci.doctor.vms import vm_findings
-
     facts = session.facts
     seen = await session.value("survey", nix=True)
     own = placement.run_directory(run_id).name
     runs = [run for run in seen["runs"] if run != own]
+    hint = "`pikaci gc` removes old runs and snapshots there"
     return [
         ok("agent", f"Python {facts['python']}, {facts['system']}"),
-        _work_dir(facts["work_dir"], seen),
+        room("work dir", f"at {facts['work_dir']}", seen["free_bytes"], seen["free_files"], hint),
         _snapshots(seen["snapshots"]),
         ok("runs", f"there now: {', '.join(runs)}" if runs else "none there now"),
         _programs(session.name, facts["programs"]),
@@ -159,18 +156,9 @@ async def _inside(
         *_nix(session, await session.tools(), seen["store"]),
         clock_finding(clock),
         capacity_finding(session.host.config.capacity, seen["cpus"], seen["memory_mib"]),
-        *await _incus(placement, wanted),
+        *await guest_findings(placement, needs),
         *await vm_findings(placement),
     ]
-
-
-def _work_dir(path: str, seen: Mapping[str, Any]) -> Finding:
-    text = f"{path} is ours, {seen['free_bytes'] // MIB} MiB free"
-    files = seen["free_files"]
-    if files is not None and files < FEW_FILES:
-        text += f", room for {files} files"
-    hint = "`pikaci gc` removes old runs and snapshots there"
-    return room("work dir", text, seen["free_bytes"], files, hint)
 
 
 def _snapshots(seen: Mapping[str, Any]) -> Finding:
@@ -179,9 +167,6 @@ def _snapshots(seen: Mapping[str, Any]) -> Finding:
 
 
 def _programs(host: str, programs: Mapping[str, str | None]) -> Finding:
-    from jerichoci.remote.host_refusals import check_programs
-    from jerichoci.remote.ssh.errors import HostSetupError
-
     try:
         check_programs(host, programs)
     except HostSetupError as error:
@@ -201,10 +186,6 @@ def _setpriv(path: str | None) -> Finding:
 
 async def _channels(session: Session) -> list[Finding]:
     """Whether sshd has as many sessions for a connection as a run may want at a time."""
-    import asyncssh
-
-    from jerichoci.remote.host_refusals import CHANNELS, no_channel
-
     connection = await session.connection()
     programs: list[SSHClientProcess[bytes]] = []
     try:
@@ -229,27 +210,16 @@ async def _channels(session: Session) -> list[Finding]:
 def _nix(
     session: Session, tools: Mapping[str, str | None], store: Mapping[str, Any]
 ) -> list[Finding]:
-    from jerichoci.remote.host_refusals import check_nix
-    from jerichoci.remote.ssh.errors import HostSetupError
-
     name = session.name
     try:
         check_nix(name, tools)
     except HostSetupError as error:
         return [trouble("nix", error, "only prepares need it", needed=False)]
-    found = [ok("nix", str(tools["nix"]))]
-    if not store["answers"]:
-        text = f"the store of {name} does not answer: {store['said']}"
-        hint = "only prepares need it; is its daemon running, and may our user use it?"
-        return [*found, note("nix store", text, hint)]
-    if store["trusted"] is False and session.host.config.nix.signing_key is None:
-        text = f"Nix on {name} takes no unsigned paths from us"
-        hint = (
-            "make our user there one of its `trusted-users`, or sign: `signing_key` of"
-            f" [hosts.{name}.nix], and its public half among `trusted-public-keys` there"
-        )
-        return [*found, note("nix store", text, hint)]
-    return [*found, ok("nix store", f"it answers ({store['url']})")]
+    signs = session.host.config.nix.signing_key is not None
+    return [
+        ok("nix", str(tools["nix"])),
+        store_finding(Store(**store), name, signs=signs),
+    ]
 
 
 def clock_finding(clock: Clock) -> Finding:
@@ -292,67 +262,6 @@ def capacity_finding(declared: HostCapacity, cpus: int, memory_mib: int) -> Find
     return ok(
         "capacity", f"{declared.cpus or cpus} of {has}{jobs}" if declared.cpus else has + jobs
     )
-
-
-async def _incus(placement: RemotePlacement, wanted: Wanted) -> list[Finding]:
-    from jerichoci.errors import PikaciError
-    from jerichoci.runtime.incus.api import IncusError
-
-    needed = bool(wanted.images)
-    findings: list[Finding] = []
-    try:
-        await _look_into_incus(placement, wanted, findings)
-    except PikaciError as error:
-        hint = "its log says more" if isinstance(error, IncusError) else "only guests need it"
-        name = INCUS_STEPS[min(len(findings), len(INCUS_STEPS) - 1)]
-        findings.append(trouble(name, error, hint, needed=needed and not _is_absent(error)))
-    return findings
-
-
-def _is_absent(error: Exception) -> bool:
-    from jerichoci.remote.incus_socket import AbsentIncusError
-
-    return isinstance(error, AbsentIncusError)
-
-
-async def _look_into_incus(
-    placement: RemotePlacement, wanted: Wanted, findings: list[Finding]
-) -> None:
-    """As a run does; until something is wrong that the rest needs."""
-    from jerichoci.errors import UsageError
-    from jerichoci.plan.plan import Image
-    from jerichoci.runtime.incus.check import Where, check_image, check_place, check_project
-    from jerichoci.runtime.incus.rules import Needs
-    from jerichoci.runtime.incus.survey import survey
-    from jerichoci.runtime.incus.thread import in_thread
-    from pikaci.doctor.guests import about, disk_findings, limit_findings
-
-    incus = await placement.incus()
-    site, where = placement.incus_site(), Where(placement.host)
-    server = await in_thread(incus.server)
-    findings.append(ok("incus", about(server, site.socket)))
-    await in_thread(check_project, incus, server, where)
-    findings.append(ok("incus project", site.project))
-    seen = await in_thread(survey, incus, site, [image.alias for image in wanted.images])
-    kinds = frozenset(image.instance_type for image in wanted.images)
-    needs = Needs(kinds, member=server.member)
-    await in_thread(check_place, incus, seen, site, needs, where)
-    findings.append(ok("incus profile", f"{site.profile}, pool {seen.pool}"))
-    findings += await disk_findings(placement, wanted)
-    findings += await in_thread(limit_findings, incus)
-    for role in wanted.images:
-        image = Image.model_validate(
-            {"role": role.role, "alias": role.alias, "instance_type": role.instance_type}
-        )
-        name = f"image {image.role}"
-        stored = seen.images[image.alias]
-        try:
-            await in_thread(check_image, incus, server, image, stored, where)
-        except UsageError as error:
-            findings.append(trouble(name, error, f"`pikaci image import {image.role}{where.flag}`"))
-        else:
-            size = stored.size_bytes // MIB if stored else 0
-            findings.append(ok(name, f"{image.alias}, {image.instance_type}, {size} MiB"))
 
 
 def _milliseconds(secs: float) -> str:

@@ -3,57 +3,61 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pikaci.doctor.finding import FEW_FILES, Finding, bad, note, ok, room, trouble
+from jerichoci.errors import PikaciError
+from jerichoci.machine.slots import local_capacity
+from jerichoci.nix import command as nix
+from jerichoci.snapshot import git
+from pikaci.doctor.finding import Finding, bad, note, ok, room, trouble
 
 if TYPE_CHECKING:
     from jerichoci.machine.confinement import Confinement
-    from jerichoci.machine.process import Completed
-    from jerichoci.state.layout import StateLayout
+    from jerichoci.nix.command import Store
 
-MIB = 2**20
 SYSTEMD = Path("/run/systemd/system")
 """It is there where systemd is the machine's first process."""
 
 
 async def nix_findings() -> list[Finding]:
     """Nix's version, and whether its store answers."""
-    from jerichoci.errors import PikaciError
-    from jerichoci.nix import command as nix
-
     try:
         version = await nix.version()
         nix.check_version(version)
-        store = await nix.store_info()
     except PikaciError as error:
         return [trouble("nix", error, "install Nix 2.18 or later")]
+    named = ok("nix", version)
     if not version[0].isdecimal():
-        return [bad("nix", "`nix --version` says none", "install Nix 2.18 or later"), _store(store)]
-    return [ok("nix", version), _store(store)]
+        named = bad("nix", "`nix --version` prints no version", "install Nix 2.18 or later")
+    return [named, store_finding(await nix.ask_store())]
 
 
-def _store(store: Completed) -> Finding:
-    from jerichoci.nix import command as nix
+def store_finding(store: Store, host: str | None = None, *, signs: bool = True) -> Finding:
+    """Whether the Nix store here or of a host answers; a host can do without.
 
-    said = (store.stdout + store.stderr).decode("utf-8", "replace")
-    advice = nix.advice(said)
-    if not store.ok:
-        return bad(
-            "nix store",
-            f"the store does not answer: {store.reason()}",
-            advice or f"is the daemon running ({_daemon()}), and is $NIX_REMOTE right?",
+    `signs` is whether what is copied there is signed.
+    """
+    name, whose, needed = "nix store", f"the store of {host}" if host else "the store", not host
+    if store.reason:
+        hint = "only prepares need it; is its daemon running, and may our user use it?"
+        if not host:
+            hint = f"is the daemon running ({_daemon()}), and is $NIX_REMOTE right?"
+        text = f"{whose} does not answer: {store.reason}"
+        return bad(name, text, store.advice or hint, needed=needed)
+    if store.advice:
+        return bad(name, f"{whose} answers, but can't build", store.advice, needed=needed)
+    if store.trusted is False and not signs:
+        return note(
+            name,
+            f"Nix on {host} takes no unsigned paths from us",
+            "make our user on the host one of its `trusted-users`, or sign: `signing_key` of"
+            f" [hosts.{host}.nix], and its public half among the host's `trusted-public-keys`",
         )
-    if advice:
-        return bad("nix store", "the store answers, and nothing can be built", advice)
-    found = re.search(r"^Store URL: (\S+)", said, re.MULTILINE)
-    kinds = {"daemon": "through the daemon", "local": "as a single user"}
-    url = found[1] if found else "daemon"
-    return ok("nix store", f"the store answers, {kinds.get(url, f'at {url}')}")
+    kinds = {"daemon": "through the daemon", "local": "single-user Nix"}
+    return ok(name, f"store reachable ({kinds.get(store.url, store.url)})")
 
 
 def _daemon() -> str:
@@ -66,9 +70,6 @@ def _daemon() -> str:
 
 async def git_finding() -> Finding:
     """Git's version."""
-    from jerichoci.errors import PikaciError
-    from jerichoci.snapshot import git
-
     install = f"install git {'.'.join(map(str, git.MINIMUM_VERSION))} or later"
     try:
         done = await git.version()
@@ -79,20 +80,10 @@ async def git_finding() -> Finding:
     return ok("git", text) if done.ok else bad("git", f"it fails: {done.reason()}", install)
 
 
-async def isolation_findings(state: StateLayout) -> list[Finding]:
-    """What holds a host process, and what its workspace is."""
-    from jerichoci.nix.command import NixOptions
-    from jerichoci.placement.local import LocalPlacement
-
-    placement = LocalPlacement(state.root, NixOptions())
-    found = await placement.confinement()
-    return confinement_findings(found, "the state root (--state-root)")
-
-
 def confinement_findings(found: Confinement, root: str) -> list[Finding]:
     """What holds jobs where this was found; `root` is where their workspaces are."""
     return [
-        ok("processes", "jobs run in PID namespaces: nothing of them outlives them")
+        ok("processes", "jobs run in PID namespaces, so no process outlives its job")
         if found.namespaces
         else note(
             "processes",
@@ -120,18 +111,13 @@ def confinement_findings(found: Confinement, root: str) -> list[Finding]:
 def room_finding(name: str, path: Path) -> Finding:
     """The room on the disk of a directory."""
     disk = os.statvfs(path)
-    free = disk.f_bavail * disk.f_frsize
-    text = f"{free // MIB} MiB free at {path}"
-    if disk.f_files and disk.f_favail < FEW_FILES:
-        text += f", room for {disk.f_favail} files"
     hint = "`pikaci gc` removes old runs, `nix store gc` what Nix can spare"
-    return room(name, text, free, disk.f_favail if disk.f_files else None, hint)
+    files = disk.f_favail if disk.f_files else None
+    return room(name, f"at {path}", disk.f_bavail * disk.f_frsize, files, hint)
 
 
 def resource_findings() -> list[Finding]:
     """CPUs, memory, Nix's disk, and programs that pikaci can do without."""
-    from jerichoci.machine.slots import local_capacity
-
     capacity = local_capacity()
     store = Path("/nix/store")
     return [

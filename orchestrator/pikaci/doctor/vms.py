@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jerichoci.errors import HostUnavailableError, InfrastructureError, PikaciError, UsageError
+from jerichoci.machine.slots import MACOS_VMS
+from jerichoci.runtime.tart.check import is_mac, known_vms
 from pikaci.doctor.finding import Finding, note, ok, trouble
 
 if TYPE_CHECKING:
@@ -17,10 +20,6 @@ OLDEST_MACOS = 14
 
 async def vm_findings(placement: Placement) -> list[Finding]:
     """Whether jobs can run in macOS VMs; nothing, where the machine is no Mac for it."""
-    from jerichoci.errors import HostUnavailableError, PikaciError, UsageError
-    from jerichoci.machine.slots import MACOS_VMS
-    from jerichoci.runtime.tart.check import is_mac, known_vms
-
     if not await is_mac(placement):
         return []
     try:
@@ -48,8 +47,6 @@ async def vm_findings(placement: Placement) -> list[Finding]:
 
 async def _answer(placement: Placement, *argv: str) -> str:
     """What a program prints; nothing, where there is no such program."""
-    from jerichoci.errors import HostUnavailableError, InfrastructureError
-
     try:
         done = await placement.run(argv, deadline_secs=LOOK_SECS)
     except HostUnavailableError:

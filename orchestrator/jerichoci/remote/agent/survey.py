@@ -1,4 +1,4 @@
-"""What a host is and has, for whoever asks whether jobs can be there."""
+"""What a host is and has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.errors import PikaciError
 from jerichoci.machine import slots
 from jerichoci.nix import command as nix
 from jerichoci.remote.agent.host_gc import disk_bytes, snapshots_in
@@ -60,7 +59,7 @@ async def survey(work: Path, *, ask_nix: bool) -> dict[str, Any]:
         "programs": {name: shutil.which(name) for name in names},
         "runs": _live_runs(state),
         "snapshots": await asyncio.to_thread(_snapshots, state),
-        "store": await _store() if ask_nix else None,
+        "store": vars(await nix.ask_store()) if ask_nix else None,
     }
 
 
@@ -85,21 +84,3 @@ def _snapshots(state: StateLayout) -> dict[str, Any]:
         total += disk_bytes(snapshot, seen)
         counted += 1
     return {"count": len(found), "counted": counted, "bytes": total}
-
-
-async def _store() -> dict[str, Any]:
-    """Whether the Nix store answers, where it is, and whether it trusts us (None: not said)."""
-    try:
-        done = await nix.store_info()
-    except PikaciError as error:
-        return {"answers": False, "said": error.message}
-    if not done.ok:
-        return {"answers": False, "said": done.reason()}
-    said = (done.stdout + done.stderr).decode("utf-8", "replace")
-    url = re.search(r"^Store URL: (\S+)", said, re.MULTILINE)
-    trusted = re.search(r"^Trusted: (\d)", said, re.MULTILINE)
-    return {
-        "answers": True,
-        "url": url[1] if url else "daemon",
-        "trusted": trusted[1] == "1" if trusted else None,
-    }

@@ -19,46 +19,45 @@ from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.state.layout import StateLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from jerichoci.placement import Placement
     from jerichoci.plan.incus_site import IncusSite
     from jerichoci.plan.plan import ExecuteNode, Image, Plan
-    from jerichoci.runtime.incus.api import Server, StoredImage
+    from jerichoci.runtime.incus.api import Profile, Server, StoredImage
     from jerichoci.runtime.incus.client import Incus
+    from jerichoci.runtime.incus.rules import Objections
 
 VM_DRIVER = "qemu"
+MADE_BY = "on Debian, `nix/incus/debian-guest.sh` of pikaci's repository makes some"
 
 
 @dataclass(frozen=True)
 class Where:
-    """Where an Incus is, in the words for people: nowhere else if `host` is None."""
+    """Where an Incus is, in words for people; `host` is None for this machine."""
 
     host: str | None = None
 
     @property
     def incus(self) -> str:
-        """It, by its host."""
-        return f"Incus on {self.host}" if self.host else "Incus"
+        """`Incus`, and on which host."""
+        return f"Incus{self.on_host}"
 
     @property
-    def there(self) -> str:
-        """Where a command belongs that mends it."""
+    def on_host(self) -> str:
+        """What to put behind a command that is to run on the host."""
         return f" on {self.host}" if self.host else ""
 
     @property
     def flag(self) -> str:
-        """What `pikaci image` must be told."""
+        """What to pass to `pikaci image`."""
         return f" --host {self.host}" if self.host else ""
-
-
-HERE = Where()
 
 
 def where_of(placement: Placement) -> Where:
     """Where a placement's Incus is."""
-    return Where(placement.host) if placement.is_away else HERE
+    return Where(placement.host if placement.is_away else None)
 
 
 _LOOKING = ThreadPoolExecutor(max_workers=1, thread_name_prefix="departed")
@@ -67,12 +66,7 @@ _LOOKING = ThreadPoolExecutor(max_workers=1, thread_name_prefix="departed")
 async def check_guests(
     placement: Placement, plan: Plan, nodes: Sequence[ExecuteNode]
 ) -> GuestSurvey:
-    """See that the host has Incus, and in it what these jobs of a plan need.
-
-    Raises:
-        UsageError: it hasn't; the hint says how to mend it.
-        UnreachableError: Incus can't be reached.
-    """
+    """Refuse a host without Incus, or without what these jobs of a plan need in it."""
     for node in nodes:
         _check_texts(node)
     roles = {str(node.runtime_config.get("role")) for node in nodes}
@@ -94,7 +88,7 @@ async def check_guests(
     finally:
         await asyncio.wait({mounting})
     mounting.result()
-    # Nobody waits for it: whatever is not seen to be gone now is seen to later.
+    # Best effort; the next check retries.
     if not placement.is_away:
         state = StateLayout(placement.state_root)
         _LOOKING.submit(_see_departed, state, incus, site.socket_path())
@@ -122,105 +116,117 @@ def _check(
     incus: Incus, site: IncusSite, images: Sequence[Image], needs: Needs, where: Where
 ) -> GuestSurvey:
     server = incus.server()
-    _check_trust(server, where)
+    check_trust(server, where)
     try:
         found = survey(incus, site, [image.alias for image in images])
     except MissingError:
-        check_project(incus, server, where)
+        check_project(incus, where)
         raise
     if found.profile is None:
-        check_project(incus, server, where)
-    check_place(incus, found, site, replace(needs, member=server.member), where)
+        check_project(incus, where)
+    profile = check_profile(found.profile, site, where)
+    if not found.unpacked:
+        check_pool(incus, site, found.pool, where)
+    needs = replace(needs, member=server.member)
+    config = incus.project_config() or {}
+    check_rules(objections(config, profile, found.pool or "", needs), site, where)
     for image in images:
         check_image(incus, server, image, found.images[image.alias], where)
     for network in sorted(needs.networks):
         if not incus.has_network(network):
             raise UsageError(
                 f"{where.host or 'the host'} has no bridge {network}",
-                f"`incus network create {network}`{where.there} makes one",
+                f"`incus network create {network}`{where.on_host} makes one",
             )
     return found
 
 
-def _check_trust(server: Server, where: Where) -> None:
+def check_trust(server: Server, where: Where) -> None:
+    """Refuse an Incus that doesn't let us in."""
     if not server.is_trusted:
         raise UsageError(f"{where.incus} doesn't trust this user", "use its unix socket")
 
 
-def check_project(incus: Incus, server: Server, where: Where = HERE) -> None:
-    """See that Incus lets us in, and that the project is there.
-
-    Raises:
-        UsageError: it doesn't, or it isn't.
-    """
-    _check_trust(server, where)
-    if incus.project_config() is None:
+def check_project(incus: Incus, where: Where) -> Mapping[str, str]:
+    """Refuse an Incus without the project; the project's settings."""
+    config = incus.project_config()
+    if config is None:
         raise UsageError(
             f"{where.incus} has no project {incus.project}",
-            f"`incus project create {incus.project}`{where.there} makes one, or name yours in"
+            f"`incus project create {incus.project}`{where.on_host} makes one, or name yours in"
             f" {hosts_file()}",
         )
+    return config
 
 
-def check_place(
-    incus: Incus, found: GuestSurvey, site: IncusSite, needs: Needs, where: Where
-) -> None:
-    """See that guests have a profile and a pool, and may be in the project.
-
-    Raises:
-        UsageError: they haven't.
-    """
-    if found.profile is None:
+def check_profile(profile: Profile | None, site: IncusSite, where: Where) -> Profile:
+    """Refuse a project without the profile of guests."""
+    if profile is None:
         raise UsageError(
             f"project {site.project} of {where.incus} has no profile {site.profile}",
-            f"`incus profile create {site.profile} --project {site.project}`{where.there} makes"
+            f"`incus profile create {site.profile} --project {site.project}`{where.on_host} makes"
             " one",
         )
-    if found.pool is None:
+    return profile
+
+
+def check_pool(incus: Incus, site: IncusSite, pool: str | None, where: Where) -> str:
+    """Refuse a profile without a root disk, or one whose pool is missing; the pool's driver."""
+    if pool is None:
         raise UsageError(
-            f"profile {site.profile} of project {site.project}{where.there} has no root disk",
+            f"profile {site.profile} of project {site.project}{where.on_host} has no root disk",
             f"`incus profile device add {site.profile} root disk path=/ pool=POOL"
-            f" --project {site.project}`{where.there} gives it one",
+            f" --project {site.project}`{where.on_host} gives it one",
         )
-    if not found.unpacked and incus.pool_driver(found.pool) is None:
+    driver = incus.pool_driver(pool)
+    if driver is None:
         raise UsageError(
-            f"{where.incus} has no storage pool {found.pool}",
-            f"`incus storage create {found.pool} btrfs`{where.there} makes one",
+            f"{where.incus} has no storage pool {pool}",
+            f"`incus storage create {pool} btrfs`{where.on_host} makes one",
         )
-    rules = objections(incus.project_config() or {}, found.profile, found.pool, needs)
+    return driver
+
+
+def check_rules(rules: Objections, site: IncusSite, where: Where) -> None:
+    """Refuse a project whose settings forbid what guests need."""
     if rules.texts:
         raise UsageError(
             f"project {site.project} of {where.incus} refuses guests: {'; '.join(rules.texts)}",
-            f"{rules.commands(site.project, site.profile)}{where.there}",
+            f"{rules.commands(site.project, site.profile)}{where.on_host}",
         )
 
 
-def check_image(
-    incus: Incus, server: Server, image: Image, found: StoredImage | None, where: Where
+def check_image(  # noqa: PLR0913 - what there is, what is needed, and whose it is
+    incus: Incus,
+    server: Server,
+    image: Image,
+    found: StoredImage | None,
+    where: Where,
+    *,
+    is_buildable: bool | None = None,
 ) -> None:
-    """See that a role's image, `found` by its alias, will do.
-
-    Raises:
-        UsageError: it won't.
-    """
+    """Refuse an image, `found` by a role's alias, that is missing or can't be used."""
     command = f"pikaci image import {image.role}{where.flag}"
-    mend = (
-        f"`{command}` builds the role's `package`, if it has one; `{command} --from DIR`"
-        " takes the files of an image"
-    )
+    hint = {
+        True: f"`{command}`",
+        False: f"the role has no `package` that Nix could build: `{command} --from DIR` takes an"
+        f" image's files ({MADE_BY})",
+        None: f"`{command}` builds the role's `package`, if it has one; `{command} --from DIR`"
+        " takes the files of an image",
+    }[is_buildable]
     if found is None:
         raise UsageError(
             f"project {incus.project} of {where.incus} has no image {image.alias}"
             f" (role {image.role}, {image.instance_type})",
-            mend,
+            hint,
         )
     is_vm = image.instance_type == "virtual-machine"
     if found.is_vm != is_vm:
         kind = "virtual-machine" if found.is_vm else "container"
         raise UsageError(
-            f"image {image.alias}{where.there} is for a {kind}; role {image.role} asks for a"
+            f"image {image.alias}{where.on_host} is for a {kind}; role {image.role} asks for a"
             f" {image.instance_type}",
-            mend,
+            hint,
         )
     if is_vm and VM_DRIVER not in server.drivers:
         whose = where.incus if where.host else "this host's Incus"
