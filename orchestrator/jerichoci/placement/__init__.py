@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from jerichoci.nix.guest_store import View
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
     from jerichoci.plan.incus_site import IncusSite
-    from jerichoci.plan.payload import PayloadManifest
     from jerichoci.runtime.incus.client import Incus
 
 
@@ -222,11 +221,18 @@ class Placement(Protocol):
         It stays while there is the link `lease`, which is created.
         """
 
-    async def payload(self, output: Path) -> PayloadManifest | None:
-        """What a prepared output says of itself.
+    async def load_manifest(self, output: Path) -> bytes | None:
+        """The payload manifest of a prepared output as it is, or None if it has none.
 
         Raises:
-            PayloadError: it is wrong.
+            PayloadError: it can't be read.
+        """
+
+    async def check_content(self, output: Path, named: Sequence[tuple[str, str, str]]) -> None:
+        """See that a prepared output has what its manifest names, as (what it is, path, kind).
+
+        Raises:
+            PayloadError: it hasn't.
         """
 
     async def keep(self, path: Path) -> None:

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from jerichoci.nix.guest_store import View
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
     from jerichoci.plan.incus_site import IncusSite
-    from jerichoci.plan.payload import PayloadManifest
     from jerichoci.runtime.incus.client import Incus
 
 
@@ -327,11 +326,17 @@ class LocalPlacement:
             await GuestStore(self.state_root, self._nix).view(outputs, lease) if outputs else None
         )
 
-    async def payload(self, output: Path) -> PayloadManifest | None:
-        """What a prepared output says of itself."""
-        from jerichoci.plan.payload import read_payload
+    async def load_manifest(self, output: Path) -> bytes | None:
+        """The payload manifest of a prepared output."""
+        from jerichoci.nix.payload_files import load_manifest
 
-        return read_payload(output)
+        return load_manifest(output)
+
+    async def check_content(self, output: Path, named: Sequence[tuple[str, str, str]]) -> None:
+        """See that a prepared output has what its manifest names."""
+        from jerichoci.nix.payload_files import check_content
+
+        check_content(output, named)
 
     async def keep(self, path: Path) -> None:
         """It stays until its run is removed."""

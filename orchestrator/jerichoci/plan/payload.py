@@ -25,6 +25,8 @@ from jerichoci.plan.model import Id, Model, describe
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from jerichoci.placement import Placement
+
 PAYLOAD_SCHEMA_VERSION = 1
 
 GUEST_CLOSED = (
@@ -125,6 +127,20 @@ def read_payload(output: Path) -> PayloadManifest | None:
         return None
     manifest = parse_payload(data)
     check_content(output, manifest.named())
+    return manifest
+
+
+async def read_payload_on(placement: Placement, output: Path) -> PayloadManifest | None:
+    """The same of a prepared output on a host.
+
+    Raises:
+        PayloadError: as `read_payload`.
+    """
+    data = await placement.load_manifest(output)
+    if data is None:
+        return None
+    manifest = parse_payload(data)
+    await placement.check_content(output, manifest.named())
     return manifest
 
 

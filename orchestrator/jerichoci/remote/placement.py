@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
     from jerichoci.placement.local import LocalPlacement
     from jerichoci.plan.incus_site import IncusSite
-    from jerichoci.plan.payload import PayloadManifest
     from jerichoci.remote.process import FarProcess
     from jerichoci.remote.session import Session
     from jerichoci.runtime.incus.client import Incus
@@ -360,14 +359,12 @@ class RemotePlacement:
         places = {output: Path(place) for output, place in found["outputs"].items()}
         return View(Path(found["path"]), places)
 
-    async def payload(self, output: Path) -> PayloadManifest | None:
-        """What a prepared output there says of itself."""
-        is_there, data = await self._session.call("load_manifest", output=str(output))
-        if not is_there:
-            return None
-        from jerichoci.plan.payload import parse_payload
+    async def load_manifest(self, output: Path) -> bytes | None:
+        """The payload manifest of a prepared output on the host."""
+        exists, data = await self._session.call("load_manifest", output=str(output))
+        return data if exists else None
 
-        manifest = parse_payload(data)
-        named = [list(row) for row in manifest.named()]
-        await self._session.value("check_content", output=str(output), named=named)
-        return manifest
+    async def check_content(self, output: Path, named: Sequence[tuple[str, str, str]]) -> None:
+        """See that a prepared output on the host has what its manifest names."""
+        rows = [list(row) for row in named]
+        await self._session.value("check_content", output=str(output), named=rows)

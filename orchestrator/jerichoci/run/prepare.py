@@ -15,7 +15,7 @@ from jerichoci.errors import PikaciError
 from jerichoci.machine.stop import StoppedError
 from jerichoci.nix.payload_files import PayloadError
 from jerichoci.nix.realised import CANCELLED, Realised, failed
-from jerichoci.plan.payload import read_payload
+from jerichoci.plan.payload import read_payload, read_payload_on
 from jerichoci.plan.plan import HostCommand, NixBuild
 from jerichoci.record.event import PrepareFinished, PrepareStarted
 from jerichoci.record.record import PreparedOutput, PreparedPlace, PrepareTiming
@@ -423,7 +423,7 @@ async def _accepted_on(host: Host, node_id: str, result: Realised) -> Realised:
     if result.path is None:
         return result
     try:
-        await host.placement.payload(Path(result.path))
+        await read_payload_on(host.placement, Path(result.path))
     except PayloadError as error:
         return _refused(node_id, error)
     return result

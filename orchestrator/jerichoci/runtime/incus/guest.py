@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.nix.guest_views import LEASE
+from jerichoci.plan.payload import read_payload_on
 from jerichoci.runtime import guest_wait
 from jerichoci.runtime.guest_mounts import (
     ARTIFACTS,
@@ -110,7 +111,7 @@ class IncusGuest:
         for ref in self._execute.inputs:
             planned = attempt.inputs[ref.node_id]
             source = view.outputs[str(planned)] if view and is_stored(planned) else planned
-            payload = await self._placement.payload(planned)
+            payload = await read_payload_on(self._placement, planned)
             self._mounts.add_input(ref, planned, source, payload)
 
     async def launch(self) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.nix.guest_views import LEASE
+from jerichoci.plan.payload import read_payload_on
 from jerichoci.runtime import guest_wait
 from jerichoci.runtime.guest_mounts import is_stored
 from jerichoci.runtime.guest_runner import whole_variables
@@ -91,7 +92,7 @@ class TartGuest:
             shares.add_store(view.path)
         for ref in self._execute.inputs:
             planned = attempt.inputs[ref.node_id]
-            shares.add_input(ref, planned, await self._placement.payload(planned))
+            shares.add_input(ref, planned, await read_payload_on(self._placement, planned))
         first_in_path = await self._add_toolchain(shares)
         named = self._add_own(shares)
         self._options = shares.options()
