@@ -457,12 +457,12 @@ async def test_a_guest_that_never_gets_ready_is_kept_if_asked_for(
     assert found.execution["kept_until"]
 
 
-async def test_a_result_that_is_none_is_an_infrastructure_failure(
+async def test_an_invalid_result_is_an_infrastructure_failure(
     runner: Runner, stand_in: StandIn
 ) -> None:
     stand_in.job = lambda started: started.leave("result.json", "[]")
     found = broken(await run_guests(runner, guest_job("a")), stand_in)
-    assert "the guest's result is none" in message(found)
+    assert "the guest wrote an invalid result.json" in message(found)
 
 
 @pytest.mark.parametrize(
@@ -480,7 +480,7 @@ async def test_a_result_that_no_runner_writes_is_an_infrastructure_failure(
 ) -> None:
     stand_in.job = lambda started: started.end(**result)
     found = broken(await run_guests(runner, guest_job("a")), stand_in)
-    assert message(found) == "the guest's result is none that a runner writes"
+    assert message(found) == "the guest wrote an invalid result.json"
 
 
 # Creation that goes wrong

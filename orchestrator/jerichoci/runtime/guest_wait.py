@@ -152,7 +152,7 @@ def _finish(result: dict[str, object]) -> Finish:
     """How the job ended, as its runner says.
 
     Raises:
-        InfrastructureError: it never ran, or the result is none.
+        InfrastructureError: it never ran, or the result is invalid.
     """
     killed = result.get("oom_kills")
     return replace(
@@ -177,4 +177,4 @@ def _end_of(result: dict[str, object]) -> Finish:
         case {"status": "error", "message": str(message)}:
             raise InfrastructureError(f"the job could not be run in its guest: {message}")
         case _:
-            raise InfrastructureError("the guest's result is none that a runner writes")
+            raise InfrastructureError("the guest wrote an invalid result.json")
