@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
@@ -24,7 +25,6 @@ from rich.text import Text
 from jerichoci.record.event import parse_event
 from jerichoci.state.layout import StateLayout
 from pikaci.location import slug
-from pikaci.render import words
 from pikaci.render.terminal import Terminal
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,8 +80,8 @@ def main() -> None:
         # A relative root is shown as the path that a user has.
         os.chdir(home)
         state = StateLayout((state_home / "pikaci" / slug(str(project))).relative_to(home))
-        words.state_option = lambda _state: ""
-        svg = picture(project, state, state_home)
+        with patch("pikaci.render.words.state_option", return_value=""):
+            svg = picture(project, state, state_home)
     (ROOT / "docs" / "run.svg").write_text(svg)
 
 
