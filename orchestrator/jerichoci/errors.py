@@ -5,6 +5,7 @@
     │   ├── CatalogError      2      the flake, the catalog or the lanes file is wrong
     │   └── RecordError       2      a record can't be read
     ├── InfrastructureError   75     the machine, Nix, git or the disk failed; not the user's code
+    │   ├── DiskFullError     75     a disk is full
     │   └── HostUnavailableError 75  a host that may come back can't be reached, or was lost
     └── CancelledRunError     130    somebody asked for the run to end
 
@@ -14,6 +15,7 @@ on a terminal: the CLI prints both on stderr and exits with `exit_code`.
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 EXIT_PASSED = 0
@@ -22,6 +24,7 @@ EXIT_USAGE = 2
 EXIT_INFRASTRUCTURE = 75
 EXIT_TIMEOUT = 124
 EXIT_CANCELLED = 130
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class PikaciError(Exception):
@@ -58,6 +61,10 @@ class InfrastructureError(PikaciError):
     exit_code = EXIT_INFRASTRUCTURE
 
 
+class DiskFullError(InfrastructureError):
+    """A disk is full, or what we may have of it."""
+
+
 class HostUnavailableError(InfrastructureError):
     """A host that may come back can't be reached, or was lost."""
 
@@ -66,3 +73,12 @@ class CancelledRunError(PikaciError):
     """The run was asked to end before it was done."""
 
     exit_code = EXIT_CANCELLED
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error is that of a full disk, or follows from one."""
+    if isinstance(error, OSError):
+        return error.errno in DISK_FULL
+    return isinstance(error, DiskFullError) or (
+        isinstance(error, InfrastructureError) and is_disk_full(error.__cause__)
+    )

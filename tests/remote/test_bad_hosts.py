@@ -216,7 +216,7 @@ async def test_somebody_elses_directory(runner: Runner, host: FarHost) -> None:
         error = await said_twice(runner, host, HostSetupError)
     finally:
         os.chown(host.work_dir, 0, 0)
-    assert error.message.endswith(f"on {host.name} belongs to user {USER}; we are 0 there")
+    assert error.message.endswith(f"on {host.name} belongs to user {USER}, but we log in as user 0")
 
 
 @pytest.mark.parametrize("below", ["file", "file/below", "link"])
@@ -227,7 +227,9 @@ async def test_a_file_or_a_link_to_nowhere(
     (far_host.work_dir / "link").symlink_to("nowhere")
     hosts_config(far_host, work_dir=far_host.work_dir / below)
     error = await said_twice(runner, far_host, HostSetupError)
-    assert error.message.endswith(f"{far_host.work_dir / below} on {far_host.name} is no directory")
+    assert error.message.endswith(
+        f"{far_host.work_dir / below} on {far_host.name} is not a directory"
+    )
 
 
 @pytest.mark.parametrize("name", ['it\'s "a" é $x `y` \\n \\\\ *; 漢', "d" * 150])
@@ -269,7 +271,7 @@ async def test_no_python(runner: Runner, hosts_config: WriteHosts) -> None:
     with one_far_host("bare", environment={"PATH": "/nonexistent"}) as bare:
         hosts_config(bare)
         error = await said_twice(runner, bare, HostSetupError)
-    assert error.message.startswith("bare has no python3 that a login over ssh would find")
+    assert error.message.startswith("a login on bare over ssh finds no python3")
 
 
 async def test_an_old_python(runner: Runner, hosts_config: WriteHosts) -> None:
@@ -277,7 +279,7 @@ async def test_an_old_python(runner: Runner, hosts_config: WriteHosts) -> None:
         install(old, "python3", OLD_PYTHON)
         hosts_config(old)
         error = await said_twice(runner, old, HostSetupError)
-    assert error.message == "python3 on old is 3.9.2, which is too old"
+    assert error.message == "python3 on old is too old: 3.9.2"
 
 
 async def test_no_git(runner: Runner, hosts_config: WriteHosts) -> None:
@@ -314,14 +316,16 @@ async def test_sshd_runs_something_else(
     with one_far_host("forced", sshd_options=[option]) as forced:
         hosts_config(forced)
         error = await said_twice(runner, forced, HostSetupError)
-    assert f"a login on forced does not run what it is given {said}" in error.message
+    assert f"a login on forced does not run the given command {said}" in error.message
 
 
 async def test_sshd_opens_no_sessions(runner: Runner, hosts_config: WriteHosts) -> None:
     with one_far_host("few", sshd_options=["MaxSessions 0"]) as few:
         hosts_config(few)
         error = await said_twice(runner, few, HostSetupError)
-    assert error.message.startswith("sshd on few lets us start no more programs on a connection")
+    assert error.message.startswith(
+        "sshd on few refuses to start another program on the connection"
+    )
 
 
 async def test_sshd_opens_too_few_sessions(runner: Runner, hosts_config: WriteHosts) -> None:
@@ -331,7 +335,9 @@ async def test_sshd_opens_too_few_sessions(runner: Runner, hosts_config: WriteHo
         cause = ended.job("job").cause
         found = await findings_of(runner, few)
     assert cause is not None
-    assert cause.message.startswith("sshd on few lets us start no more programs on a connection")
+    assert cause.message.startswith(
+        "sshd on few refuses to start another program on the connection"
+    )
     assert found["channels"].status == "bad"
     assert found["channels"].text == cause.message
 
@@ -358,14 +364,14 @@ async def test_a_login_shell_that_talks(runner: Runner, host: FarHost) -> None:
 async def test_a_login_shell_that_talks_without_end(runner: Runner, host: FarHost) -> None:
     (host.home / ".bashrc").write_text("yes | head -5000\n")
     error = await said_twice(runner, host, HostSetupError)
-    assert "prints more than 1000 lines before it does anything" in error.message
+    assert "prints more than 1000 lines before it runs a command" in error.message
 
 
 async def test_a_login_shell_that_ends_at_once(runner: Runner, host: FarHost) -> None:
     (host.home / ".bashrc").write_text("echo go away >&2; exit 3\n")
     error = await said_twice(runner, host, HostSetupError)
     assert error.message == (
-        f"a login on {host.name} does not run what it is given (exit code 3): go away"
+        f"a login on {host.name} does not run the given command (exit code 3): go away"
     )
 
 
@@ -396,10 +402,10 @@ async def test_a_user_who_is_not_root(runner: Runner, hosts_config: WriteHosts) 
         os.chown(plain.work_dir, 0, 0)
         hosts_config(plain, user=other)
         error = await said_twice(runner, plain, HostSetupError)
-        assert error.message.endswith(f"belongs to user 0; we are {USER} there")
+        assert error.message.endswith(f"belongs to user 0, but we log in as user {USER}")
         hosts_config(plain, user=other, work_dir=plain.work_dir / "below")
         error = await said_twice(runner, plain, HostSetupError)
-        assert error.message.endswith("isn't ours to write to")
+        assert error.message.endswith("is not writable for us")
         os.chown(plain.work_dir, USER, GROUP)
         hosts_config(plain, user=other)
         text = "id -u; cat README; echo it > $PIKACI_ARTIFACTS/left"
@@ -471,4 +477,4 @@ async def test_jobs_land_on_the_host_that_will_do(
     reasons = {row.host: row.reason for row in ended.job("then").passed_over}
     assert reasons.keys() == {full.name, forced.name}
     assert "is full" in reasons[full.name]
-    assert "does not run what it is given" in reasons[forced.name]
+    assert "does not run the given command" in reasons[forced.name]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.errors import PikaciError, UsageError
+from jerichoci.errors import DISK_FULL, UsageError
 from jerichoci.remote.ssh.errors import HostError, HostFullError, HostSetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from jerichoci.plan.hosts import RemoteHost
 
@@ -18,90 +17,82 @@ PYTHON = "3.11"
 """The oldest that the agent runs on."""
 CHANNELS = 3
 """How many programs at a time a connection is used for, the agent included."""
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 NOT_FOUND = 127
 """Every shell's exit code for a program that isn't there."""
 
 
 def no_channel(host: str, reason: str) -> HostSetupError:
-    """Say that sshd opens no further session on a connection that is there."""
+    """A connection gets no further session from sshd."""
     return HostSetupError(
         host,
-        f"sshd on {host} lets us start no more programs on a connection: {reason}",
+        f"sshd on {host} refuses to start another program on the connection: {reason}",
         f"its sshd_config must have `MaxSessions {CHANNELS}` or more",
     )
 
 
 def no_agent(host: RemoteHost, code: int | None, last: str) -> HostSetupError:
-    """What was to start the agent ended; `last` is what it said last."""
+    """The command that starts the agent ended; `last` is the last line of its output."""
     name = host.name
     if code == NOT_FOUND or "not found" in last:
         return HostSetupError(
             name,
-            f"{name} has no python3 that a login over ssh would find: {last}",
+            f"a login on {name} over ssh finds no python3: {last}",
             f"install Python {PYTHON} or later there, or have sshd's PATH (`SetEnv`) name it",
         )
     return HostSetupError(
         name,
-        f"a login on {name} does not run what it is given (exit code {code}): {last}",
+        f"a login on {name} does not run the given command (exit code {code}): {last}",
         f"`ssh {host.address} python3 --version` should print a version and nothing else: see the"
         " login shell and its files there, `ForceCommand` of sshd_config and `command=` of our key",
     )
 
 
 def noisy(host: RemoteHost, lines: int) -> HostSetupError:
-    """A login prints more than anybody reads."""
+    """A login prints too much."""
     return HostSetupError(
         host.name,
-        f"a login on {host.name} prints more than {lines} lines before it does anything",
+        f"a login on {host.name} prints more than {lines} lines before it runs a command",
         f"`ssh {host.address} python3 --version` should print a version and nothing else",
     )
 
 
 def refused(host: str, fault: Mapping[str, Any]) -> HostError:
-    """Why there can be no agent, as `agent.boot` says it."""
+    """`agent.boot` did not start an agent, for this reason."""
     match fault:
         case {"what": "python", "version": version}:
             return HostSetupError(
                 host,
-                f"python3 on {host} is {version}, which is too old",
+                f"python3 on {host} is too old: {version}",
                 f"pikaci needs Python {PYTHON} or later there",
             )
         case {"what": "owner", "uid": uid, "me": me, "path": path}:
             return HostSetupError(
                 host,
-                f"the work directory {path} on {host} belongs to user {uid}; we are {me} there",
+                f"the work directory {path} on {host} belongs to user {uid}, but we log in as "
+                f"user {me}",
                 _another(host),
             )
         case {"what": "os", "errno": number, "message": message, "path": path}:
             return unusable(host, str(path), number, str(message))
         case _:
-            why = fault.get("message", "it doesn't say why")
-            return HostSetupError(host, f"the agent on {host} doesn't start: {why}")
+            why = fault.get("message", "it gives no reason")
+            return HostSetupError(host, f"the agent on {host} does not start: {why}")
 
 
 def unusable(host: str, path: str, number: int | None, message: str) -> HostError:
-    """Why the work directory `path` can't be used, by what the system said."""
-    where = f"the work directory {path} on {host}"
+    """The work directory `path` can't be used, by the system's error."""
+    if number in DISK_FULL:
+        return full(host, path)
     match number:
-        case errno.ENOSPC | errno.EDQUOT:
-            return full(host, path)
         case errno.EROFS:
-            return HostSetupError(host, f"{where} is on a read-only disk", _another(host))
+            why = "is on a read-only disk"
         case errno.EEXIST | errno.ENOTDIR:
-            return HostSetupError(host, f"{where} is no directory", _another(host))
+            why = "is not a directory"
         case errno.EACCES | errno.EPERM:
-            return HostSetupError(host, f"{where} isn't ours to write to", _another(host))
+            why = "is not writable for us"
         case _:
-            return HostSetupError(host, f"{where} can't be used: {message}", _another(host))
-
-
-def is_full(error: Exception) -> bool:
-    """Whether what went wrong there is that a disk is full."""
-    if isinstance(error, OSError):
-        return error.errno in FULL
-    message = error.message if isinstance(error, PikaciError) else ""
-    return any(os.strerror(number) in message for number in FULL)
+            why = f"can't be used: {message}"
+    return HostSetupError(host, f"the work directory {path} on {host} {why}", _another(host))
 
 
 def full(host: str, path: str) -> HostFullError:
@@ -113,46 +104,46 @@ def full(host: str, path: str) -> HostFullError:
     )
 
 
-def lacks(host: str, program: str, what: str) -> HostSetupError:
-    """A program isn't there; `what` is what to install."""
-    return HostSetupError(
-        host,
-        f"host {host} has no `{program}` on its PATH",
-        f"install {what} there, or name its directory in `search_path` of [hosts.{host}]",
-    )
-
-
 def check_programs(host: str, programs: Mapping[str, str | None]) -> None:
     """Refuse a host without what every job needs; `programs` are versions, by name.
 
     Raises:
-        HostSetupError: one isn't there, or is too old.
+        HostSetupError: one is missing, or too old.
     """
     from jerichoci.snapshot import git
 
     install = f"git {'.'.join(map(str, git.MINIMUM_VERSION))} or later"
-    for name, what in {"bash": "bash", "git": install}.items():
-        if programs[name] is None:
-            raise lacks(host, name, what)
-    try:
-        git.check_version(programs["git"] or "")
-    except UsageError as error:
-        raise HostSetupError(host, f"host {host}: {error.message}", error.hint) from error
+    _check_present(host, programs, {"bash": "bash", "git": install})
+    _check_version(host, git.check_version, programs["git"])
 
 
 def check_nix(host: str, programs: Mapping[str, str | None]) -> None:
     """Refuse a host without a Nix that prepares can use.
 
     Raises:
-        HostSetupError: it isn't there, or is too old.
+        HostSetupError: it is missing, or too old.
     """
-    from jerichoci.nix import command as nix
+    from jerichoci.nix import command
 
-    for name in nix.NEEDED_THERE:
+    _check_present(host, programs, dict.fromkeys(command.NEEDED_THERE, "Nix"))
+    _check_version(host, command.check_version, programs["nix"])
+
+
+def _check_present(
+    host: str, programs: Mapping[str, str | None], needed: Mapping[str, str]
+) -> None:
+    for name, what in needed.items():
         if programs[name] is None:
-            raise lacks(host, name, "Nix")
+            raise HostSetupError(
+                host,
+                f"host {host} has no `{name}` on its PATH",
+                f"install {what} there, or name its directory in `search_path` of [hosts.{host}]",
+            )
+
+
+def _check_version(host: str, check: Callable[[str], None], version: str | None) -> None:
     try:
-        nix.check_version(programs["nix"] or "")
+        check(version or "")
     except UsageError as error:
         raise HostSetupError(host, f"host {host}: {error.message}", error.hint) from error
 

@@ -6,8 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from jerichoci.nix.command import NixOptions
     from jerichoci.plan.hosts import RemoteHost
     from jerichoci.remote.session import Session
@@ -28,15 +26,8 @@ class SessionPool:
         return self._sessions[host]
 
     async def __aenter__(self) -> Self:
-        """Open nothing yet."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End every session."""
+    async def __aexit__(self, *_error: object) -> None:
         sessions = self._sessions.values()
         await asyncio.gather(*(session.close() for session in sessions), return_exceptions=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import InfrastructureError
+from jerichoci.errors import DiskFullError, InfrastructureError
 from jerichoci.remote.ssh.shell_line import encoded, shell_line
+from jerichoci.snapshot.git import lacked_room
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,22 +16,17 @@ if TYPE_CHECKING:
 
     from jerichoci.remote.session import Session
 
-WORDS_BYTES = 4000
+STDERR_BYTES = 4000
 
 
 class FarProgram:
-    """What reads over there what is written here."""
+    """What reads on the host what is written here; `asyncssh.Error` and `OSError` break it."""
 
     def __init__(self, process: SSHClientProcess[bytes]) -> None:
         self._process = process
 
     async def write(self, data: bytes) -> None:
-        """Write some bytes, and wait while the program is behind.
-
-        Raises:
-            asyncssh.Error: the connection broke.
-            OSError: likewise, or the program reads no more.
-        """
+        """Write some bytes, and wait while the program is behind."""
         self._process.stdin.write(data)
         await self._process.stdin.drain()
 
@@ -38,31 +34,30 @@ class FarProgram:
         """Write no more, and wait for its end.
 
         Raises:
-            InfrastructureError: it failed; the message is `complaint` and what it said last.
+            InfrastructureError: it failed; the message is `complaint` and the end of its stderr.
             ConnectionError: the connection broke.
         """
         with suppress(OSError):  # it has ended by itself
             self._process.stdin.write_eof()
-        words = (await self._process.stderr.read(WORDS_BYTES)).decode("utf-8", "replace").strip()
+        stderr = await self._process.stderr.read(STDERR_BYTES)
         await self._process.wait_closed()
         if self._process.returncode == 0:
             return
         if self._process.returncode is None and self._process.exit_signal is None:
             raise ConnectionError("the channel was closed")
-        last = words.splitlines()[-1] if words else "it said nothing"
-        raise InfrastructureError(f"{complaint}: {last}", "is the disk there full?")
+        lines = stderr.decode("utf-8", "replace").strip().splitlines()
+        kind = DiskFullError if lacked_room(stderr) else InfrastructureError
+        raise kind(
+            f"{complaint}: {lines[-1] if lines else 'it printed nothing'}",
+            "is the disk of the host full?",
+        )
 
 
 @asynccontextmanager
 async def far_program(
     session: Session, argv: Sequence[str], variables: Mapping[str, str]
 ) -> AsyncIterator[FarProgram]:
-    """Start a program with the agent's PATH and some variables more.
-
-    Raises:
-        HostLostError: the host was lost.
-        asyncssh.Error: the connection broke.
-    """
+    """Start a program with the agent's PATH and some variables more."""
     connection = await session.connection()
     process: SSHClientProcess[bytes] = await connection.create_process(
         encoded(shell_line(far_argv(session, argv, variables))), encoding=None

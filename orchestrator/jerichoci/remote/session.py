@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jerichoci.errors import InfrastructureError, PikaciError
+from jerichoci.errors import InfrastructureError, PikaciError, is_disk_full
 from jerichoci.remote import host_refusals
 from jerichoci.remote.agent.fault import raised
 from jerichoci.remote.agent.frame import FrameError, pack
@@ -597,7 +597,7 @@ class Session:
 
     def _error(self, values: object) -> Exception:
         error = raised(values, self.name)
-        if host_refusals.is_full(error):
+        if is_disk_full(error):
             return host_refusals.full(self.name, self.facts["work_dir"])
         return error
 

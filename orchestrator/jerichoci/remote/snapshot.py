@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.errors import InfrastructureError, UsageError, is_disk_full
 from jerichoci.machine import process
-from jerichoci.remote.host_refusals import full, is_full
+from jerichoci.remote.host_refusals import full
 from jerichoci.remote.program import far_program
 from jerichoci.remote.ssh.errors import HostError
 from jerichoci.snapshot.git import git_environment, pack_argv, private_variables, take_pack_argv
@@ -114,6 +114,6 @@ async def _send(
             await far.finish(f"git on {session.name} can't take the snapshot")
         except InfrastructureError as error:
             session.post("run", argv=["rm", "-f", str(pack)], deadline_secs=REMOVE_SECS, cwd=None)
-            if is_full(error):
+            if is_disk_full(error):
                 raise full(session.name, session.facts["work_dir"]) from error
             raise

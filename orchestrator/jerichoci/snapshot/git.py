@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.errors import DISK_FULL, DiskFullError, InfrastructureError, UsageError
 from jerichoci.machine.process import Completed, run
 
 if TYPE_CHECKING:
@@ -197,10 +197,16 @@ def check_version(text: str) -> None:
 
 def git_failure(subcommand: str, done: Completed) -> InfrastructureError:
     """What to raise for a git that failed."""
-    return InfrastructureError(
+    kind = DiskFullError if lacked_room(done.stderr) else InfrastructureError
+    return kind(
         f"`git {subcommand}` failed: {done.reason()}",
         advice(done) or "is the disk full, or a repository damaged? `git fsck` tells",
     )
+
+
+def lacked_room(stderr: bytes) -> bool:
+    """Whether git reports a full disk: it has no exit code of its own for that."""
+    return any(os.strerror(number).encode() in stderr for number in DISK_FULL)
 
 
 def advice(done: Completed) -> str | None:

@@ -7,12 +7,19 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from jerichoci.errors import InfrastructureError, PikaciError, UsageError
+from jerichoci.errors import (
+    DiskFullError,
+    InfrastructureError,
+    PikaciError,
+    UsageError,
+    is_disk_full,
+)
 from jerichoci.nix.payload_files import PayloadError
 
 _KINDS: dict[str, type[PikaciError]] = {
     "payload": PayloadError,
     "usage": UsageError,
+    "full": DiskFullError,
     "infrastructure": InfrastructureError,
 }
 
@@ -29,7 +36,8 @@ class AgentError(InfrastructureError):
 def told(error: BaseException) -> dict[str, Any]:
     """An error as JSON."""
     for kind, known in _KINDS.items():
-        if isinstance(error, known) and isinstance(error, PikaciError):
+        is_kind = isinstance(error, known) or (known is DiskFullError and is_disk_full(error))
+        if is_kind and isinstance(error, PikaciError):
             return {"kind": kind, "message": error.message, "hint": error.hint}
     if isinstance(error, OSError):
         path = error.filename if isinstance(error.filename, str) else None
