@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.errors import PikaciError
 from jerichoci.record.record import AttemptRecord, PreparedOutput, PreparedPlace
 from jerichoci.record.store import RunStore
-from jerichoci.remote.host_notes import AwayNote, away_notes
-from jerichoci.runtime.incus.note import GuestNote, guest_notes
-from jerichoci.runtime.tart.note import VmNote, vm_notes
+from jerichoci.remote.host_notes import HostNote, host_notes
 from jerichoci.state import atomic
 from jerichoci.state.layout import StateLayout
+from jerichoci.state.notes import GuestNote, guest_notes, vm_notes
 from jerichoci.status import Outcome, Status
 from pikaci.__main__ import run as pikaci
 from plans import commanded, job, plan
@@ -235,15 +234,15 @@ class Victim:
 
     def _note(self) -> None:
         """Notes of guests and hosts, of a run that is gone."""
-        vm = VmNote(name="v", run_id=GONE, job_id="it")
+        vm = GuestNote(name="v", run_id=GONE, job_id="it")
         vm_notes(self.pattern).write(vm)
-        where = {"placement": "local", "socket": "/nonexistent", "project": "default"}
+        where = {"socket": "/nonexistent", "project": "default"}
         guest = {**asdict(vm), **where, "name": "g"}
         guest_notes(self.pattern).write(GuestNote(**guest))
-        notes = away_notes(self.pattern).directory
+        notes = host_notes(self.pattern).directory
         (notes / "hosts").mkdir(parents=True)
         atomic.write_json(notes / "hosts/h.json", {"address": "h", "port": 22})
-        note = AwayNote("h", GONE, "0" * 16, {"address": "h"}, 2**30, "1")
+        note = HostNote("h", GONE, "0" * 16, {"address": "h"}, 2**30, "1")
         atomic.write_json(notes / f"h--{GONE}.json", asdict(note))
 
     def wrong(self, name: str, mutation: Mutation, run_id: str) -> str | None:

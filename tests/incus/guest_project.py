@@ -256,8 +256,8 @@ def assert_nothing_is_left(
     assert sorted(server.instances()) == sorted(instances)
     notes = list((state / "guests").glob("*"))
     if departing:
-        handed = [path.name for path in notes if not json.loads(path.read_text())["handed_over"]]
-        assert handed == []
+        read = [json.loads(path.read_text()) for path in notes]
+        assert all(note["removal_requested"] for note in read), read
     else:
         assert not notes, [(path.name, path.read_text()) for path in notes]
     assert mounts_of(server, state) == []

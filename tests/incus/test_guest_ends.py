@@ -22,7 +22,7 @@ from incus.guest_project import (
 )
 from incus.guest_proxy import Proxy, proxy_to
 from jerichoci.plan.plan import Retries
-from jerichoci.runtime.incus.note import guest_notes
+from jerichoci.state.notes import guest_notes
 from jerichoci.status import FailureKind, PhaseName
 from plans import RUN_ID
 

@@ -26,8 +26,9 @@ from incus.guest_project import (
 )
 from incus.guest_proxy import Fate, Proxy, proxy_to
 from incus.test_guest_images import published
-from jerichoci.runtime.incus.note import EXPIRY_LABEL, guest_notes
+from jerichoci.runtime.incus.labels import EXPIRY_LABEL
 from jerichoci.snapshot.snapshot import take_snapshot
+from jerichoci.state.notes import guest_notes
 from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import RUN_ID
 from runner import Runner

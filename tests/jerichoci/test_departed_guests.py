@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.runtime.incus.client import Incus
-from jerichoci.runtime.incus.note import GuestNote, guest_notes
-from jerichoci.runtime.incus.reaper import see_departed
+from jerichoci.runtime.incus.reaper import see_removed
 from jerichoci.state.layout import StateLayout
+from jerichoci.state.notes import GuestNote, guest_notes
 from plans import RUN_ID
 
 if TYPE_CHECKING:
@@ -32,10 +32,9 @@ def note(state: StateLayout, name: str, socket: Path, project: str = PROJECT) ->
         name=name,
         run_id=RUN_ID,
         job_id="a",
-        placement="local",
         socket=str(socket),
         project=project,
-        handed_over=True,
+        removal_requested=True,
     )
     guest_notes(state).write(made)
 
@@ -46,12 +45,12 @@ def names(state: StateLayout) -> list[str]:
 
 def test_a_guest_that_is_gone_is_forgotten(state: StateLayout, stand_in: StandIn) -> None:
     note(state, "gone", stand_in.socket)
-    see_departed(state, Incus(stand_in.socket, PROJECT), stand_in.socket)
+    see_removed(state, Incus(stand_in.socket, PROJECT), stand_in.socket)
     assert names(state) == []
 
 
 def test_a_guest_of_another_incus_or_project_is_not(state: StateLayout, stand_in: StandIn) -> None:
     note(state, "elsewhere", Path("/elsewhere/unix.socket"))
     note(state, "other", stand_in.socket, "other")
-    see_departed(state, Incus(stand_in.socket, PROJECT), stand_in.socket)
+    see_removed(state, Incus(stand_in.socket, PROJECT), stand_in.socket)
     assert names(state) == ["elsewhere", "other"]

@@ -10,8 +10,8 @@ import pytest
 from incus_jobs import guest_job, run_guests
 from incus_stand_in import Started
 from jerichoci.runtime.incus.guest import instance_name
-from jerichoci.runtime.incus.note import GuestNote, guest_notes
 from jerichoci.runtime.incus.reaper import reap_guests
+from jerichoci.state.notes import GuestNote, guest_notes
 from jerichoci.status import KeepPolicy
 from plans import RUN_ID
 

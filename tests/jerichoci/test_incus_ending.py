@@ -12,7 +12,7 @@ import pytest
 from e2e.project import wait_for
 from incus_jobs import guest_job, run_guests
 from incus_stand_in import Fault
-from jerichoci.runtime.incus.note import guest_notes
+from jerichoci.state.notes import guest_notes
 from jerichoci.status import FailureKind, KeepPolicy, Status
 
 if TYPE_CHECKING:

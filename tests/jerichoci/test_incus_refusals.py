@@ -21,9 +21,9 @@ from jerichoci.errors import InfrastructureError, PikaciError, UsageError
 from jerichoci.nix.payload_files import MANIFEST
 from jerichoci.plan.plan import Retries
 from jerichoci.runtime.guest_runner import VARIABLE_LIMIT
-from jerichoci.runtime.incus.note import guest_notes
 from jerichoci.runtime.incus.reaper import reap_guests
 from jerichoci.runtime.incus.survey import GuestSurvey
+from jerichoci.state.notes import guest_notes
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, PhaseName, Status
 from plans import commanded
 from runner import ORCHESTRATOR
@@ -724,7 +724,7 @@ async def test_a_stop_that_is_refused_leaves_a_note_by_which_the_guest_is_remove
     assert run.record.status is Status.PASSED
     assert "clean-up failed: Incus: disk in trouble" in run.log("a")
     (note,) = guest_notes(runner.state).all()
-    assert not note.handed_over
+    assert not note.removal_requested
     assert reap_guests(runner.state) == [note.name]
     assert stand_in.instances == {}
     assert not guest_notes(runner.state).any()

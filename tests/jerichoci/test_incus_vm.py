@@ -12,8 +12,7 @@ import pytest
 from incus_jobs import guest_job, run_guests, write_hosts
 from incus_stand_in import CONTAINER, FINGERPRINTS, MACHINE, Fault, Said
 from jerichoci.plan.plan import Resources
-from jerichoci.runtime.incus.guest import KEEP_SECS
-from jerichoci.runtime.incus.note import guest_notes
+from jerichoci.state.notes import KEEP_SECS, guest_notes
 from jerichoci.status import FailureKind, KeepPolicy, Outcome, PhaseName, Status
 from plans import commanded
 
@@ -308,7 +307,7 @@ async def test_a_machine_that_is_no_longer_needed_is_stopped_by_force_and_not_wa
     assert stand_in.requests("DELETE .*") == []
     assert stand_in.asked[-1] == stop
     (note,) = guest_notes(runner.state).all()
-    assert (note.name, note.run_id, note.handed_over) == (name, run.record.run_id, True)
+    assert (note.name, note.run_id, note.removal_requested) == (name, run.record.run_id, True)
     assert not run.layout.scratch.exists()
 
 

@@ -14,10 +14,10 @@ from jerichoci.cleanup import guests
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.process import Completed
 from jerichoci.runtime.tart.command import TartError, delete_argv, list_argv, stop_argv
-from jerichoci.runtime.tart.name import VmName, owner_part
-from jerichoci.runtime.tart.note import SHELL_LOCK, VmNote, vm_notes
+from jerichoci.runtime.tart.name import SHELL_LOCK, VmName, owner_part
 from jerichoci.runtime.tart.reaper import STOP_SECS, VmReaper, run_here
 from jerichoci.state.lock import try_lock
+from jerichoci.state.notes import GuestNote, noted_guests, vm_notes
 from jerichoci.state.owner import owning
 from plans import RUN_ID
 from records import dead, writing
@@ -86,9 +86,11 @@ def vm(layout: StateLayout, job_id: str = "greet", run_id: str = RUN_ID) -> str:
     return str(VmName(owner_part(layout.owner_id()), run_id, job_id, 1))
 
 
-def note(layout: StateLayout, name: str, kept_until: float | None = None, **more: str) -> None:
+def note(
+    layout: StateLayout, name: str, kept_until: float | None = None, host: str | None = None
+) -> None:
     _, _, run_id, job_id, _ = name.split(".")
-    said = VmNote(name=name, run_id=run_id, job_id=job_id, kept_until=kept_until, **more)  # type: ignore[arg-type]  # away is text
+    said = GuestNote(name=name, run_id=run_id, job_id=job_id, kept_until=kept_until, host=host)
     vm_notes(layout).write(said)
 
 
@@ -243,7 +245,7 @@ def test_a_vm_that_can_not_go_stays_and_is_told_of_and_the_others_go(
     getattr(tart, trouble).add(stays)
     assert sorted(VmReaper(layout, tart).reap()) == others
     assert list(tart.vms) == noted(layout) == [stays]
-    said = r"VM \S+ stays: `tart (stop|delete) .*` failed \(exit code 1\): .*VM"
+    said = r"could not remove VM \S+: `tart (stop|delete) .*` failed \(exit code 1\): .*VM"
     assert re.match(said, caplog.messages[0])
     assert len(caplog.messages) == 1
     tart.stuck.clear()
@@ -286,8 +288,8 @@ def test_of_a_host_only_its_own_notes_count(layout: StateLayout, tart: Tart) -> 
     dead(layout)
     here, there, elsewhere = (vm(layout, job_id) for job_id in ("here", "there", "elsewhere"))
     note(layout, here)
-    note(layout, there, away="mac1")
-    note(layout, elsewhere, away="mac2")
+    note(layout, there, host="mac1")
+    note(layout, elsewhere, host="mac2")
     VmReaper(layout, tart, "mac1").reap()
     assert set(noted(layout)) == {here, elsewhere}
     VmReaper(layout, tart).reap()
@@ -299,7 +301,7 @@ def test_the_vms_of_dead_runs_go_from_a_host_with_notes_or_without(
 ) -> None:
     names = [vm(layout, "with"), vm(layout, "without")]
     tart.vms = dict.fromkeys(names, True)
-    note(layout, names[0], away="mac1")
+    note(layout, names[0], host="mac1")
     assert sorted(VmReaper(layout, tart, "mac1").reap()) == names
     assert noted(layout) == []
 
@@ -309,8 +311,7 @@ def test_a_kept_vm_stays_on_a_host_that_is_known_by_two_names(
     layout: StateLayout, tart: Tart, noted_at: str | None, asked_as: str | None
 ) -> None:
     tart.vms = {vm(layout): False}
-    away = {"away": noted_at} if noted_at else {}
-    note(layout, vm(layout), tomorrow(), **away)
+    note(layout, vm(layout), tomorrow(), host=noted_at)
     assert VmReaper(layout, tart, asked_as).reap() == []
     assert list(tart.vms) == noted(layout) == [vm(layout)]
 
@@ -342,7 +343,7 @@ def test_a_run_whose_vm_can_not_be_deleted_is_not_removed(layout: StateLayout, t
 
 
 def test_removing_a_run_that_kept_nothing_asks_nobody(layout: StateLayout, tart: Tart) -> None:
-    note(layout, vm(layout), tomorrow(), away="mac1")
+    note(layout, vm(layout), tomorrow(), host="mac1")
     VmReaper(layout, tart).remove(RUN_ID)
     assert tart.asked == []
     assert noted(layout) == [vm(layout)]
@@ -384,11 +385,11 @@ def test_a_state_root_without_vms_asks_nobody(layout: StateLayout) -> None:
 
 @pytest.mark.usefixtures("no_tart")
 def test_notes_of_other_hosts_need_no_tart_here(layout: StateLayout) -> None:
-    note(layout, vm(layout), away="mac1")
+    note(layout, vm(layout), host="mac1")
     guests.reap_dead_guests(layout)
     guests.remove_kept_guests(layout, RUN_ID)
     assert guests.reap_all_guests(layout) == []
-    assert [said.name for said in guests.noted_guests(layout)] == [vm(layout)]
+    assert [said.name for said in noted_guests(layout)] == [vm(layout)]
 
 
 def test_a_run_that_died_here_has_its_vms_reaped(layout: StateLayout, fp: FakeProcess) -> None:

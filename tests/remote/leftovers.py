@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from e2e.project import wait_for
-from jerichoci.remote.host_notes import away_notes, run_name
+from jerichoci.remote.host_notes import host_notes, run_name
 from jerichoci.snapshot.repository import RECENT_SECS
 from plans import RUN_ID
 from remote.away import away
@@ -105,7 +105,7 @@ def assert_nothing_is_left(host: FarHost, states: Sequence[StateLayout]) -> None
     assert names(host.work_dir / "runs") == []
     assert names(host.work_dir / "sessions") == []
     for state in states:
-        assert list(away_notes(state).all()) == []
+        assert list(host_notes(state).all()) == []
 
 
 def age(path: Path, secs: float = LONG_AGO_SECS) -> None:

@@ -12,7 +12,7 @@ from jerichoci.nix.command import NixOptions
 from jerichoci.plan.hosts import known_hosts_of_run, load_hosts
 from jerichoci.plan.plan import Retries
 from jerichoci.remote import attachment
-from jerichoci.remote.host_notes import away_notes
+from jerichoci.remote.host_notes import host_notes
 from jerichoci.remote.program import far_program
 from jerichoci.remote.session import Session
 from jerichoci.snapshot.snapshot import take_snapshot
@@ -85,7 +85,7 @@ async def test_a_host_is_left_in_order_when_the_line_comes_back(
     with cable_cut_for(far_host, SHORT_CUT_SECS) as cut:
         ended = await runner.run(away("job", "echo here", far_host), sinks=[AtEnd(cut)])
     assert ended.record.status is Status.PASSED
-    assert list(away_notes(runner.state).all()) == []
+    assert list(host_notes(runner.state).all()) == []
     nothing_is_left_on(far_host)
 
 
@@ -95,7 +95,7 @@ async def test_what_could_not_be_left_in_order_is_noted(
     hosts_config(far_host, line_limit_secs=3)
     ended = await runner.run(away("job", "echo here", far_host), sinks=[AtEnd(far_host.cut)])
     assert ended.record.status is Status.PASSED
-    assert [note.host for note in away_notes(runner.state).all()] == [far_host.name]
+    assert [note.host for note in host_notes(runner.state).all()] == [far_host.name]
     far_host.join()
     nothing_is_left_on(far_host)
 

@@ -284,7 +284,7 @@ def test_a_host_that_cant_be_reached_keeps_nobody_from_the_others(
     lost, other = two_far_hosts
     lost.stop_sshd()
     said = pikaci(runner.state, "gc")
-    assert f"what is left on {lost.name} stays: " in said.errors
+    assert f"could not clean up {lost.name}: " in said.errors
     assert f"{lost.name}:" not in said.out
     assert f"{other.name}: removed 0 snapshots" in said.out
 

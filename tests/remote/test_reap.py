@@ -19,7 +19,7 @@ from jerichoci.cleanup.remote import reap_hosts
 from jerichoci.errors import UsageError
 from jerichoci.plan.plan import Retries
 from jerichoci.remote.agent.host_gc import KEPT
-from jerichoci.remote.host_notes import away_notes
+from jerichoci.remote.host_notes import host_notes
 from jerichoci.remote.ssh.socket_directory import remove_stale_sockets, socket_directory
 from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import RUN_ID
@@ -103,9 +103,9 @@ def test_a_host_that_cant_be_reached_is_said_and_done_later(
     lost.cut()
     said = pikaci(runner.state, "reap")
     (row,) = [line for line in said.errors.splitlines() if lost.name in line]
-    assert row.startswith(f"pikaci: what is left on {lost.name} stays: ")
+    assert row.startswith(f"pikaci: could not clean up {lost.name}: ")
     assert not stale.exists()
-    assert [note.host for note in away_notes(runner.state).all()] == [lost.name]
+    assert [note.host for note in host_notes(runner.state).all()] == [lost.name]
     lost.join()
     pikaci(runner.state, "reap")
     assert_nothing_is_left(lost, [runner.state])
@@ -139,7 +139,7 @@ def test_a_run_that_lives_is_left_alone(
         pikaci(stranger, "reap")
         assert runs_there(host, marker)
         assert names(host.work_dir / "runs") == [run_directory(runner.state, host).name]
-        assert len(list(away_notes(runner.state).all())) == 1
+        assert len(list(host_notes(runner.state).all())) == 1
     pikaci(runner.state, "reap")
     assert_nothing_is_left(host, [runner.state])
 
@@ -170,7 +170,7 @@ async def test_what_is_kept_stays_until_its_time_is_over(runner: Runner, host: F
     there = run_directory(runner.state, host, ended.record.run_id)
     pikaci(runner.state, "reap")
     assert (there / KEPT).exists()
-    assert [note.run_id for note in away_notes(runner.state).all()] == [ended.record.run_id]
+    assert [note.run_id for note in host_notes(runner.state).all()] == [ended.record.run_id]
     (there / KEPT).write_text("1.0")
     pikaci(runner.state, "reap")
     assert_nothing_is_left(host, [runner.state])

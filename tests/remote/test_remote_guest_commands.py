@@ -91,7 +91,7 @@ def test_a_kept_guest_stays_there_with_its_files_and_labels(
     left = float(row["config"]["user.pikaci.expires"]) - time.time()
     assert 23 * 3600 < left < 24 * 3600 + 1
     note = json.loads((kept.state / "guests" / f"{guest_of(kept)}.json").read_bytes())
-    assert (note["away"], note["socket"]) == (far_host.name, str(far_incus.socket))
+    assert (note["host"], note["socket"]) == (far_host.name, str(far_incus.socket))
     (run,) = (far_host.work_dir / "runs").iterdir()
     assert (run / "kept").exists()
     assert (run / "scratch" / "it-1" / "artifacts").is_dir()

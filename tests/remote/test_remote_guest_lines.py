@@ -98,7 +98,7 @@ def test_a_host_that_is_rebooted_takes_its_guests_along(far: FarGuests) -> None:
     record = far.record()
     assert record["failure_kind"] == "infrastructure"
     assert f"{far.host.name} was rebooted" in record["cause"]["message"]
-    assert [note["handed_over"] for note in far.notes()] == [False]
+    assert [note["removal_requested"] for note in far.notes()] == [False]
 
 
 @pytest.mark.parametrize("phase", ["prepare_runtime", "launch_guest", "collect_artifacts"])
@@ -128,9 +128,9 @@ def test_a_line_that_stays_down_is_infrastructure_and_the_note_stays(far: FarGue
     assert far.host.name in record["cause"]["message"]
     assert record["phases"][-1]["outcome"] == "failed"
     (note,) = far.notes()
-    assert note["away"] == far.host.name
+    assert note["host"] == far.host.name
     assert note["socket"] == str(far.server.socket)
-    assert not note["handed_over"]
+    assert not note["removal_requested"]
     assert far.server.instances() == [note["name"]]
 
 
@@ -142,7 +142,7 @@ def test_a_run_is_cancelled_while_the_line_is_down(far: FarGuests) -> None:
         process.wait(120)
     assert far.record()["status"] == "cancelled"
     (note,) = far.notes()
-    assert not note["handed_over"]
+    assert not note["removal_requested"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -187,4 +187,4 @@ async def test_an_incus_that_goes_away_is_told_of_by_its_host(
     far.assert_it_ended_as_it_would_have()
     log = far.guests.state.run(RUN_ID).attempt("a", 1) / "host.log"
     assert f"Incus can't be reached on {far.host.name}" in log.read_text()
-    assert [note["handed_over"] for note in far.notes()] == [False]
+    assert [note["removal_requested"] for note in far.notes()] == [False]

@@ -195,7 +195,7 @@ def test_a_run_is_cancelled_with_its_log_and_artifacts(far: FarGuests) -> None:
     assert (record["status"], record["cause"]["code"]) == ("cancelled", "cancelled")
     assert [row["path"] for row in record["artifacts"]] == ["kept"]
     assert far.guests.log() == "said\n"
-    assert [note["handed_over"] for note in far.notes()] == [True]
+    assert [note["removal_requested"] for note in far.notes()] == [True]
     wait_for(lambda: not far.server.instances())
 
 

@@ -12,7 +12,7 @@ from jerichoci.errors import UsageError
 from jerichoci.nix.command import NixOptions
 from jerichoci.placement.local import LocalPlacement
 from jerichoci.plan.hosts import known_hosts_of_run, load_hosts
-from jerichoci.remote.host_notes import away_notes
+from jerichoci.remote.host_notes import host_notes
 from jerichoci.remote.placement import RemotePlacement
 from jerichoci.remote.pool import SessionPool
 from jerichoci.snapshot.snapshot import take_snapshot
@@ -50,7 +50,7 @@ async def test_a_run_that_has_no_directory_yet_is_not_taken_for_dead(
             (tidied,) = await reap_hosts(layout)
             assert (tidied.problem, tidied.sessions, tidied.runs) == (None, [], [])
             await placement.make_directory(placement.run_directory(RUN_ID) / "still-there")
-    assert list(away_notes(layout).all()) == []
+    assert list(host_notes(layout).all()) == []
 
 
 async def test_a_session_that_another_run_uses_stays_when_a_kept_run_is_over(
@@ -61,7 +61,7 @@ async def test_a_session_that_another_run_uses_stays_when_a_kept_run_is_over(
         kept, other = (placed(layout, far_host, pool) for _ in range(2))
         async with kept.serving(RUN_ID):
             await kept.keep(kept.run_directory(RUN_ID))
-        assert [note.run_id for note in away_notes(layout).all()] == [RUN_ID]
+        assert [note.run_id for note in host_notes(layout).all()] == [RUN_ID]
         async with other.serving(OTHER_RUN):
             (tidied,) = await reap_hosts(layout)
             assert (tidied.problem, tidied.sessions) == (None, [])
@@ -78,7 +78,7 @@ async def test_a_run_id_is_used_once_at_a_time(
             with pytest.raises(UsageError, match=f"run {RUN_ID} is on host {far_host.name}"):
                 async with placed(layout, far_host, other).serving(RUN_ID):
                     pass
-            assert len(list(away_notes(layout).all())) == 1
+            assert len(list(host_notes(layout).all())) == 1
 
 
 @pytest.mark.parametrize("same_root", [True, False])

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from e2e.project import wait_for
 from incus.guest_project import ending, until
-from jerichoci.remote.host_notes import away_notes
-from jerichoci.runtime.tart.note import vm_notes
+from jerichoci.remote.host_notes import host_notes
+from jerichoci.state.notes import vm_notes
 from plans import RUN_ID
 from remote.leftovers import COMMAND_SECS, run_directory
 from runner import ORCHESTRATOR
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.plan.plan import ExecuteNode, PrepareNode
-    from jerichoci.runtime.tart.note import VmNote
+    from jerichoci.state.notes import GuestNote
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
     from runner import Ended, Runner
@@ -87,7 +87,7 @@ class FarVms:
         """The VMs there that aren't the base."""
         return [name for name in self.mac.vms() if name != BASE]
 
-    def notes(self) -> list[VmNote]:
+    def notes(self) -> list[GuestNote]:
         return list(vm_notes(self.runner.state).all())
 
     def pikaci(self, *args: str) -> str:
@@ -115,7 +115,7 @@ class FarVms:
         """No VM, process, note or file of a run."""
         assert self.job_vms() == []
         assert self.notes() == []
-        assert list(away_notes(self.runner.state).all()) == []
+        assert list(host_notes(self.runner.state).all()) == []
         assert list((self.host.work_dir / "runs").glob("*")) == []
         assert list((self.host.work_dir / "guest-store" / "views").glob(".*")) == []
         wait_for(lambda: self.host.processes() == [])

@@ -347,7 +347,7 @@ async def test_a_vm_on_a_host_that_was_lost_is_stopped_there_and_deleted_when_it
     assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
     assert far.host.name in (ended.job("a").message or "")
     (note,) = far.notes()
-    assert (note.away, note.name) == (far.host.name, ended.job("a").attempts[0].execution["vm"])
+    assert (note.host, note.name) == (far.host.name, ended.job("a").attempts[0].execution["vm"])
     # The agent there does as if its orchestrator had died, and ends.
     await asyncio.to_thread(wait_for, lambda: not far.host.processes())
     assert far.mac.vms() == {BASE: "stopped", note.name: "stopped"}
@@ -420,7 +420,7 @@ def test_a_vm_stays_noted_while_its_host_has_no_tart(far: FarVms) -> None:
     name = kill_orchestrator(far)
     program, away = far.mac.bin / "tart", far.mac.bin / "elsewhere"
     program.rename(away)
-    assert "VMs may stay: tart can't be started" in far.pikaci("reap")
+    assert "could not remove VMs: tart can't be started" in far.pikaci("reap")
     assert [note.name for note in far.notes()] == [name]
     away.rename(program)
     assert name in far.pikaci("reap")

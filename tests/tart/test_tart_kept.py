@@ -15,8 +15,7 @@ from derivations import derive
 from e2e.project import Done, wait_for
 from jerichoci.cleanup.gc import collect_garbage, reap
 from jerichoci.plan.plan import Retries
-from jerichoci.runtime.tart.guest import KEEP_SECS
-from jerichoci.runtime.tart.note import VmNote, vm_notes
+from jerichoci.state.notes import KEEP_SECS, GuestNote, vm_notes
 from jerichoci.status import KeepPolicy, Outcome, Status
 from plans import RUN_ID, built, commanded
 from runner import ORCHESTRATOR
@@ -66,7 +65,7 @@ def shell(state: StateLayout, *command: str, stdin: str = "", attempt: int = 1) 
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-def note_of(state: StateLayout) -> VmNote:
+def note_of(state: StateLayout) -> GuestNote:
     (note,) = vm_notes(state).all()
     return note
 

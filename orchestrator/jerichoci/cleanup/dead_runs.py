@@ -14,7 +14,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.cleanup.guests import noted_guests, reap_dead_guests
+from jerichoci.cleanup.guests import reap_dead_guests
 from jerichoci.machine.process import end_recorded_groups
 from jerichoci.record.dead import (
     dead_record,
@@ -34,6 +34,7 @@ from jerichoci.state.layout import (
     StateLayout,
     make_private,
 )
+from jerichoci.state.notes import noted_guests
 from jerichoci.state.owner import is_owned, owning
 from jerichoci.state.reading import read_run
 from jerichoci.state.removal import remove_unowned
@@ -72,7 +73,7 @@ def close_dead_run(run: RunLayout) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     if is_open and _has_guests(run):
-        with going_on(f"{run.run_id}: its guests may stay"):
+        with going_on(f"{run.run_id}: could not remove its guests"):
             reap_dead_guests(_state_of(run))
         # A guest writes into what it left as long as it runs, and not all of that is ours before.
         with suppress(OSError, ValueError, RecursionError):

@@ -63,7 +63,7 @@ def reap(state: StateLayout) -> Reaped:
     """Close dead runs and remove half-made things and guests that nobody needs."""
     closed = close_dead_runs(state)
     guests: list[str] = []
-    with going_on("guests may stay"):
+    with going_on("could not remove guests"):
         guests = reap_all_guests(state)
     with going_on("sockets that led to hosts stay"):
         remove_stale_sockets()

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from jerichoci.cleanup.guests import has_instances, has_vms, noted_guests
 from jerichoci.errors import PikaciError, UsageError
 from jerichoci.nix.command import NixOptions
 from jerichoci.placement import User
@@ -32,9 +31,10 @@ from jerichoci.plan.hosts import (
     known_part,
     load_hosts,
 )
-from jerichoci.remote.host_notes import away_notes, run_name
+from jerichoci.remote.host_notes import host_notes, run_name
 from jerichoci.remote.pool import SessionPool
 from jerichoci.state.ids import is_run_id
+from jerichoci.state.notes import guest_notes, has_guests, noted_guests, vm_notes
 from jerichoci.state.owner import is_owned
 
 if TYPE_CHECKING:
@@ -42,11 +42,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.machine.process import Completed
-    from jerichoci.remote.host_notes import AwayNote
+    from jerichoci.remote.host_notes import HostNote
     from jerichoci.remote.session import Session
     from jerichoci.runtime.incus.client import Incus
     from jerichoci.state.layout import StateLayout
-    from jerichoci.state.notes import Note
 
 LOGGER = logging.getLogger("jerichoci")
 CONNECT_SECS = 60.0
@@ -58,7 +57,7 @@ COLLECT_SECS = 3600.0
 
 
 @dataclass
-class Tidied:
+class HostCleanup:
     """What was found in a work directory of a host and went, or would go.
 
     `host` says the work directory as well where it isn't the one that the settings name by now.
@@ -85,14 +84,14 @@ class Tidied:
 
 
 @dataclass(frozen=True)
-class _Visit:
+class HostVisit:
     """A work directory of a host to go to, and the notes of the runs that went there.
 
     `is_current`: the settings name it by now. `is_last`: what is noted of the host's last use does.
     """
 
     host: RemoteHost
-    notes: tuple[AwayNote, ...]
+    notes: tuple[HostNote, ...]
     is_current: bool
     is_last: bool
 
@@ -110,13 +109,13 @@ def check_hosts(state: StateLayout, only: Collection[str]) -> None:
     _chosen(state, only, load_hosts())
 
 
-async def reap_hosts(state: StateLayout, only: Collection[str] = ()) -> list[Tidied]:
+async def reap_hosts(state: StateLayout, only: Collection[str] = ()) -> list[HostCleanup]:
     """Remove what dead runs have left on all hosts, or on those that are named.
 
     Raises:
         UsageError: the hosts file is wrong, or knows no host of such a name.
     """
-    return await _tidy(state, only)
+    return await _clean_up(state, only)
 
 
 async def collect_hosts(
@@ -125,7 +124,7 @@ async def collect_hosts(
     *,
     dry_run: bool,
     doomed: Collection[str] = (),
-) -> list[Tidied]:
+) -> list[HostCleanup]:
     """Reap, then remove what is beyond the bounds that a host's settings give, or say what would.
 
     `doomed` are the ids of runs whose records would go: what they keep on hosts is said.
@@ -133,7 +132,7 @@ async def collect_hosts(
     Raises:
         UsageError: as `reap_hosts`.
     """
-    return await _tidy(state, only, _Collecting(dry_run, frozenset(doomed)))
+    return await _clean_up(state, only, _Collecting(dry_run, frozenset(doomed)))
 
 
 @asynccontextmanager
@@ -155,9 +154,9 @@ class _Collecting:
     doomed: frozenset[str]
 
 
-async def _tidy(
+async def _clean_up(
     state: StateLayout, only: Collection[str], collecting: _Collecting | None = None
-) -> list[Tidied]:
+) -> list[HostCleanup]:
     visits = _visits(state, only)
     async with SessionPool() as pool:
         visiting = (
@@ -168,7 +167,7 @@ async def _tidy(
 
 
 def _chosen(state: StateLayout, only: Collection[str], file: HostsFile) -> list[str]:
-    used = away_notes(state).hosts()
+    used = host_notes(state).hosts()
     names = {*file.hosts, *used, *(note.host for note in _notes(state))}
     for name in only:
         if name not in names:
@@ -179,10 +178,10 @@ def _chosen(state: StateLayout, only: Collection[str], file: HostsFile) -> list[
     return sorted(set(only) or names)
 
 
-def _visits(state: StateLayout, only: Collection[str]) -> list[_Visit]:
+def _visits(state: StateLayout, only: Collection[str]) -> list[HostVisit]:
     file = load_hosts()
     notes = _notes(state)
-    used = away_notes(state).hosts()
+    used = host_notes(state).hosts()
     return [
         visit
         for name in _chosen(state, only, file)
@@ -193,14 +192,14 @@ def _visits(state: StateLayout, only: Collection[str]) -> list[_Visit]:
 
 
 def _visits_of(
-    name: str, notes: Sequence[AwayNote], used: dict[str, Any] | None, file: HostsFile
-) -> list[_Visit]:
+    name: str, notes: Sequence[HostNote], used: dict[str, Any] | None, file: HostsFile
+) -> list[HostVisit]:
     """One visit for each work directory of a host that something is said of."""
     newest = max(notes, key=lambda note: note.run_id).settings if notes else {}
     noted = _noted(name, newest if used is None else used) or HostConfig()
     current = _merged(name, noted, file)
-    last = None if used is None else _way(current, noted, file)
-    ways: dict[RemoteHost, list[AwayNote]] = {}
+    last = None if used is None else _host_then(current, noted, file)
+    ways: dict[RemoteHost, list[HostNote]] = {}
     if name in file.hosts:
         ways[current] = []
     if last is not None:
@@ -208,12 +207,14 @@ def _visits_of(
     for note in notes:
         settings = _noted(name, note.settings)
         if settings is not None:
-            ways.setdefault(_way(current, settings, file), []).append(note)
-    return [_Visit(host, tuple(mine), host == current, host == last) for host, mine in ways.items()]
+            ways.setdefault(_host_then(current, settings, file), []).append(note)
+    return [
+        HostVisit(host, tuple(mine), host == current, host == last) for host, mine in ways.items()
+    ]
 
 
-def _notes(state: StateLayout) -> list[AwayNote]:
-    return [note for note in away_notes(state).all() if is_run_id(note.run_id)]
+def _notes(state: StateLayout) -> list[HostNote]:
+    return [note for note in host_notes(state).all() if is_run_id(note.run_id)]
 
 
 def _noted(name: str, settings: dict[str, Any]) -> HostConfig | None:
@@ -221,7 +222,7 @@ def _noted(name: str, settings: dict[str, Any]) -> HostConfig | None:
     try:
         return HostConfig.model_validate(known_part(HostConfig, settings))
     except ValidationError:
-        LOGGER.warning("what is noted of host %s is wrong", name)
+        LOGGER.warning("the noted settings of host %s are invalid", name)
         return None
 
 
@@ -233,7 +234,7 @@ def _merged(name: str, noted: HostConfig, file: HostsFile) -> RemoteHost:
     return _bare(known_hosts_of_run({name: noted}, file)[name])
 
 
-def _way(current: RemoteHost, noted: HostConfig, file: HostsFile) -> RemoteHost:
+def _host_then(current: RemoteHost, noted: HostConfig, file: HostsFile) -> RemoteHost:
     """How to reach what was left with the noted settings: as now, in the work directory of then.
 
     Where only catalogs describe the host, another address may be another machine.
@@ -258,9 +259,9 @@ def _bare(host: RemoteHost) -> RemoteHost:
 
 
 async def _visited(
-    session: Session, state: StateLayout, visit: _Visit, collecting: _Collecting | None
-) -> Tidied:
-    done = Tidied(str(visit))
+    session: Session, state: StateLayout, visit: HostVisit, collecting: _Collecting | None
+) -> HostCleanup:
+    done = HostCleanup(str(visit))
     try:
         async with asyncio.timeout(CONNECT_SECS):
             await session.open()
@@ -272,7 +273,7 @@ async def _visited(
             async with asyncio.timeout(COLLECT_SECS):
                 await _collect(session, done, dry_run=collecting.dry_run)
             if visit.is_last and not (collecting.dry_run or done.kept or done.problems):
-                away_notes(state).forget_host(session.name)
+                host_notes(state).forget_host(session.name)
     except TimeoutError:
         done.problem = f"{session.name} takes too long to answer"
     except (PikaciError, OSError) as error:
@@ -282,10 +283,10 @@ async def _visited(
 
 def _say_doomed(
     state: StateLayout,
-    visit: _Visit,
+    visit: HostVisit,
     doomed: Collection[str],
     left: Collection[str],
-    done: Tidied,
+    done: HostCleanup,
 ) -> None:
     mine = {note.run_id for note in visit.notes if note.run_id in doomed and not note.is_alive}
     done.doomed_runs += sorted(
@@ -293,12 +294,12 @@ def _say_doomed(
     )
     done.doomed_guests += sorted(
         guest.name
-        for guest in _guests(state, visit.host.name)
-        if guest.run_id in mine and not guest.handed_over
+        for guest in noted_guests(state)
+        if guest.host == visit.host.name and guest.run_id in mine and not guest.removal_requested
     )
 
 
-async def _collect(session: Session, done: Tidied, *, dry_run: bool) -> None:
+async def _collect(session: Session, done: HostCleanup, *, dry_run: bool) -> None:
     keep = session.host.config.keep
     bounds = {"count": keep.count, "days": keep.days, "mib": keep.mib}
     answer = await session.value("collect", bounds=bounds, dry_run=dry_run)
@@ -317,17 +318,17 @@ async def _clear_quietly(session: Session, state: StateLayout) -> None:
             for note in _notes(state)
             if note.host == session.name
         ]
-        mine = [note for note, config in noted if config and _way(here, config, file) == here]
-        await _Clearing(session, state, mine, Tidied(session.name)).run(strays=False)
+        mine = [note for note, config in noted if config and _host_then(here, config, file) == here]
+        await _Clearing(session, state, mine, HostCleanup(session.name)).run(strays=False)
     except (PikaciError, OSError) as error:
-        LOGGER.debug("leftovers on %s stay: %s", session.name, error)
+        LOGGER.debug("could not clean up %s: %s", session.name, error)
 
 
 class _Clearing:
     """Removing from a session's host what dead runs left."""
 
     def __init__(
-        self, session: Session, state: StateLayout, notes: Sequence[AwayNote], done: Tidied
+        self, session: Session, state: StateLayout, notes: Sequence[HostNote], done: HostCleanup
     ) -> None:
         self._session = session
         self._state = state
@@ -351,7 +352,7 @@ class _Clearing:
         sessions = await self._session.value("end_sessions", sessions=wanted)
         self._done.sessions += sessions["ended"]
         self._done.problems += [
-            f"the agent of session {name} goes on" for name in sessions["stuck"]
+            f"could not end the agent of session {name}" for name in sessions["stuck"]
         ]
         await self._remove_guests(strays=strays)
         await self._remove_vms(strays=strays)
@@ -365,30 +366,30 @@ class _Clearing:
         self._done.problems += answer["problems"]
         for note in self._dead:
             if self._name(note.run_id) not in left and not self._has_guests(note.run_id):
-                away_notes(self._state).forget(note.host, note.run_id)
+                host_notes(self._state).forget(note.host, note.run_id)
         return left
 
     async def _remove_guests(self, *, strays: bool) -> None:
         from jerichoci.runtime.incus.reaper import (
-            AwayGuests,
+            RemoteGuests,
             doomed_guests,
             reap_guests,
             reap_strays,
         )
         from jerichoci.runtime.incus.thread import in_thread
 
-        if not has_instances(self._state):
+        if not guest_notes(self._state).directory.exists():
             return
         user = User(self._session.facts["uid"], self._session.facts["gid"])
         runs = {note.run_id for note in self._dead}
-        away = AwayGuests(self._session.name, runs, self._removed(), user)
-        doomed = doomed_guests(self._state, away=away)
+        remote = RemoteGuests(self._session.name, runs, self._removed(), user)
+        doomed = doomed_guests(self._state, remote=remote)
         if not doomed and not strays:
             return
         site = self._session.host.config.incus
         try:
             async with self._incus() as opened:
-                reaping = partial(reap_guests, self._state, opened, away=away)
+                reaping = partial(reap_guests, self._state, opened, remote=remote)
                 self._done.guests += await in_thread(reaping)
                 for project in sorted(
                     {site.project, *(note.project for note in doomed)} if strays else ()
@@ -398,15 +399,14 @@ class _Clearing:
         except PikaciError as error:
             # Where no guest is known, there needn't be an Incus.
             if doomed:
-                self._done.problems.append(f"guests may stay: {error}")
+                self._done.problems.append(f"could not remove guests: {error}")
 
     async def _remove_vms(self, *, strays: bool) -> None:
-        if not has_vms(self._state):
+        if not vm_notes(self._state).directory.exists():
             return
-        from jerichoci.runtime.tart.note import vm_notes
         from jerichoci.runtime.tart.reaper import VmReaper
 
-        noted = {note.run_id for note in vm_notes(self._state).all() if note.away == self._host}
+        noted = {note.run_id for note in vm_notes(self._state).of(self._host)}
         if not strays and not noted & {note.run_id for note in self._dead}:
             return
         reaper = VmReaper(self._state, self._far_run(), self._host, self._removed())
@@ -415,7 +415,7 @@ class _Clearing:
         except PikaciError as error:
             # Where no VM is known, there needn't be a tart.
             if noted:
-                self._done.problems.append(f"VMs may stay: {error}")
+                self._done.problems.append(f"could not remove VMs: {error}")
 
     def _far_run(self) -> Callable[[Sequence[str], float], Completed]:
         """What has a command run there, for a thread."""
@@ -456,12 +456,3 @@ class _Clearing:
 
     def _name(self, run_id: str) -> str:
         return run_name(self._state, run_id)
-
-
-def has_guests(state: StateLayout, host: str, run_id: str) -> bool:
-    """Whether a run has guests on a host, those included that are on their way out."""
-    return any(note.run_id == run_id for note in _guests(state, host))
-
-
-def _guests(state: StateLayout, host: str) -> list[Note]:
-    return [note for note in noted_guests(state) if note.away == host]

@@ -33,7 +33,7 @@ OWNER_LETTERS = 8
 
 
 @dataclass(frozen=True)
-class AwayNote:
+class HostNote:
     """A run, the host it is on, the session that it has there, and the host's settings.
 
     `session` is empty when the run needs it no longer; so is `pid`.
@@ -53,7 +53,7 @@ class AwayNote:
 
 
 @dataclass(frozen=True)
-class AwayNotes:
+class HostNotes:
     """All notes of a state root."""
 
     directory: Path
@@ -74,25 +74,25 @@ class AwayNotes:
                     "give each run an id of its own",
                 )
         me = os.getpid()
-        note = AwayNote(session.name, run_id, session.id, _settings(session), me, process_start(me))
+        note = HostNote(session.name, run_id, session.id, _settings(session), me, process_start(me))
         atomic.write_json(self._path(session.name, run_id), asdict(note))
         make_private(self._hosts)
         atomic.write_json(self._hosts / f"{session.name}.json", note.settings)
 
     def leave(self, session: Session, run_id: str, *, ends: bool) -> None:
         """Note that a run is over and something of it stays; `ends` if its session should go."""
-        note = AwayNote(session.name, run_id, session.id if ends else "", _settings(session))
+        note = HostNote(session.name, run_id, session.id if ends else "", _settings(session))
         atomic.write_json(self._path(session.name, run_id), asdict(note))
 
     def forget(self, host: str, run_id: str) -> None:
         """Remove a note: nothing of the run is there any more."""
         self._path(host, run_id).unlink(missing_ok=True)
 
-    def all(self) -> Iterator[AwayNote]:
+    def all(self) -> Iterator[HostNote]:
         """Every note that can be read."""
         for path in sorted(self.directory.glob("*.json")):
             with suppress(OSError, ValueError, TypeError):
-                note = AwayNote(**read_object(path))
+                note = HostNote(**read_object(path))
                 texts = (note.host, note.run_id, note.session, note.started or "")
                 if (
                     all(isinstance(text, str) for text in texts)
@@ -125,9 +125,9 @@ def _settings(session: Session) -> dict[str, Any]:
     return session.host.config.model_dump(mode="json", exclude_unset=True)
 
 
-def away_notes(state: StateLayout) -> AwayNotes:
+def host_notes(state: StateLayout) -> HostNotes:
     """The notes of a state root."""
-    return AwayNotes(state.root / "away")
+    return HostNotes(state.root / "away")
 
 
 def run_name(state: StateLayout, run_id: str) -> str:

@@ -6,7 +6,7 @@ bring it what it lacks, and to bring back what jobs print and leave.
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine.confinement import Confinement
 from jerichoci.placement import User
+from jerichoci.state.notes import KEEP_SECS, has_guests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -34,20 +35,32 @@ if TYPE_CHECKING:
     from jerichoci.runtime.incus.client import Incus
     from jerichoci.state.layout import StateLayout
 
-KEEP_SECS = 24 * 3600.0
-"""So long is a directory kept for a look."""
+    Clearing = Callable[[Session, StateLayout], AbstractAsyncContextManager[None]]
+
+
+def _clearing_nothing(_session: Session, _state: StateLayout) -> AbstractAsyncContextManager[None]:
+    return nullcontext()
 
 
 class RemotePlacement:
-    """The host of a session; `here` is where what it lacks is taken from."""
+    """The host of a session; `here` is where what it lacks is taken from.
+
+    While it serves a run, `clearing` removes what dead runs left on it.
+    """
 
     def __init__(
-        self, session: Session, state: StateLayout, nix: NixOptions, here: LocalPlacement
+        self,
+        session: Session,
+        state: StateLayout,
+        nix: NixOptions,
+        here: LocalPlacement,
+        clearing: Clearing = _clearing_nothing,
     ) -> None:
         self._session = session
         self._state = state
         self._nix = nix
         self._here = here
+        self._clearing = clearing
         self._run_id = ""
         """The run that the host is used for."""
         self._confinement: tuple[str, Confinement] | None = None
@@ -111,18 +124,17 @@ class RemotePlacement:
     @asynccontextmanager
     async def serving(self, run_id: str) -> AsyncIterator[None]:
         """Connect, and hold a directory for the run."""
-        from jerichoci.cleanup.remote import clearing, has_guests
-        from jerichoci.remote.host_notes import away_notes
+        from jerichoci.remote.host_notes import host_notes
 
         await self._session.open()
         self._session.patient()
         self._run_id = run_id
-        notes = away_notes(self._state)
+        notes = host_notes(self._state)
         notes.write(self._session, run_id)
         try:
             async with (
                 self._holding_run(run_id),
-                clearing(self._session, self._state),
+                self._clearing(self._session, self._state),
             ):
                 yield
         finally:

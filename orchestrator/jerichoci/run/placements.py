@@ -89,8 +89,11 @@ class Placements:
 
     def _open(self, host: RemoteHost) -> Placement:
         if host.name not in self._remote:
+            from jerichoci.cleanup.remote import clearing
             from jerichoci.remote.placement import RemotePlacement
 
             session = self._pool.session(host, self._nix)
-            self._remote[host.name] = RemotePlacement(session, self._state, self._nix, self.here)
+            self._remote[host.name] = RemotePlacement(
+                session, self._state, self._nix, self.here, clearing
+            )
         return self._remote[host.name]

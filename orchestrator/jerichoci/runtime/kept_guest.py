@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jerichoci.runtime import Attempt
-    from jerichoci.state.notes import Notes, NoteT
+    from jerichoci.state.notes import GuestNote, Notes
 
 
 def kept_note(
-    notes: Notes[NoteT], name: object, attempt: Attempt, execution: Mapping[str, Any], *, kind: str
-) -> NoteT:
+    notes: Notes, name: object, attempt: Attempt, execution: Mapping[str, Any], *, kind: str
+) -> GuestNote:
     """The note of the attempt's guest `name`, which is a `kind` of thing: a guest, or a VM.
 
     Raises:

@@ -39,7 +39,7 @@ def command(
     from jerichoci.cleanup.gc import collect_garbage
     from jerichoci.cleanup.remote import check_hosts, collect_hosts
     from pikaci.location import open_state
-    from pikaci.tidied import print_collected, print_reaped
+    from pikaci.print_cleanup import print_collected, print_reaped
 
     state = open_state(state_root, flake)
     state.make()
@@ -55,6 +55,6 @@ def command(
     if no_hosts:
         return
     doomed = report.runs if dry_run else ()
-    for tidied in asyncio.run(collect_hosts(state, hosts, dry_run=dry_run, doomed=doomed)):
-        print_reaped(tidied)
-        print_collected(tidied, verb)
+    for cleanup in asyncio.run(collect_hosts(state, hosts, dry_run=dry_run, doomed=doomed)):
+        print_reaped(cleanup)
+        print_collected(cleanup, verb)

@@ -23,7 +23,7 @@ def command(
     from jerichoci.cleanup.gc import reap
     from jerichoci.cleanup.remote import check_hosts, reap_hosts
     from pikaci.location import open_state
-    from pikaci.tidied import print_reaped
+    from pikaci.print_cleanup import print_reaped
 
     state = open_state(state_root, flake)
     state.make()
@@ -34,7 +34,7 @@ def command(
         click.echo(f"closed {run_id}")
     for name in reaped.guests:
         click.echo(f"removed guest {name}")
-    tidied = [] if no_hosts else asyncio.run(reap_hosts(state, hosts))
-    said = [print_reaped(host) for host in tidied]
-    if not reaped.runs and not reaped.guests and not any(said):
+    cleanups = [] if no_hosts else asyncio.run(reap_hosts(state, hosts))
+    printed = [print_reaped(host) for host in cleanups]
+    if not reaped.runs and not reaped.guests and not any(printed):
         click.echo("nothing to reap", err=True)

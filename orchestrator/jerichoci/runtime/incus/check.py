@@ -12,7 +12,7 @@ from jerichoci.errors import PikaciError, UsageError
 from jerichoci.plan.hosts import hosts_file
 from jerichoci.runtime.incus.api import MissingError
 from jerichoci.runtime.incus.disk import check_disk
-from jerichoci.runtime.incus.reaper import see_departed
+from jerichoci.runtime.incus.reaper import see_removed
 from jerichoci.runtime.incus.rules import Needs, objections
 from jerichoci.runtime.incus.survey import GuestSurvey, survey
 from jerichoci.runtime.incus.thread import in_thread
@@ -91,13 +91,13 @@ async def check_guests(
     # Best effort; the next check retries.
     if not placement.is_away:
         state = StateLayout(placement.state_root)
-        _LOOKING.submit(_see_departed, state, incus, site.socket_path())
+        _LOOKING.submit(_see_removed, state, incus, site.socket_path())
     return found
 
 
-def _see_departed(state: StateLayout, incus: Incus, socket: Path) -> None:
+def _see_removed(state: StateLayout, incus: Incus, socket: Path) -> None:
     with suppress(PikaciError, OSError):
-        see_departed(state, incus, socket)
+        see_removed(state, incus, socket)
 
 
 def _check_texts(node: ExecuteNode) -> None:

@@ -28,18 +28,12 @@ from jerichoci.runtime.guest_mounts import (
 from jerichoci.runtime.guest_runner import hand_over_command, job_variables, stop_command
 from jerichoci.runtime.guest_wait import GuestWait
 from jerichoci.runtime.incus.api import IncusError, InstanceSpec
-from jerichoci.runtime.incus.note import (
-    EXPIRY_LABEL,
-    JOB_LABEL,
-    OWNER_LABEL,
-    RUN_LABEL,
-    GuestNote,
-    guest_notes,
-)
+from jerichoci.runtime.incus.labels import EXPIRY_LABEL, JOB_LABEL, OWNER_LABEL, RUN_LABEL
 from jerichoci.runtime.incus.start import EXEC_SECS, GuestStart
 from jerichoci.runtime.incus.survey import GuestSurvey, survey
 from jerichoci.runtime.incus.thread import in_thread, in_thread_at_last
 from jerichoci.state.layout import make_private
+from jerichoci.state.notes import KEEP_SECS, GuestNote, guest_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,8 +49,6 @@ if TYPE_CHECKING:
 LOOK_SECS = 2.0
 """Between two looks whether the guest is still there."""
 DELETE_SECS = 60.0
-KEEP_SECS = 24 * 3600.0
-"""So long is a kept guest kept."""
 NAME_LIMIT = 63
 """An instance's name is a host name."""
 
@@ -134,10 +126,9 @@ class IncusGuest:
             name=self.name,
             run_id=self._attempt.run_id,
             job_id=self._attempt.node.job_id,
-            placement=self._attempt.node.placement,
             socket=str(site.socket_path()),
             project=site.project,
-            away=self._placement.host if self._placement.is_away else None,
+            host=self._placement.host if self._placement.is_away else None,
         )
         # Before there is a guest, which may put links where files go.
         job = await self._variables()
@@ -290,7 +281,7 @@ class IncusGuest:
         else:
             await self._hand_over()  # or its directory can't be removed
             await self._at_last(self._reached().stop, self.name)
-        self._notes.change(note, handed_over=True)
+        self._notes.change(note, removal_requested=True)
         self.execution["removal"] = "handed_over"
 
     async def _delete(self, note: GuestNote) -> None:

@@ -1,8 +1,8 @@
-"""Removing guests that nobody needs any more.
+"""Removing instances that are not needed any more.
 
-A guest is needed while the process that runs its run lives, unless that handed it over already, and
-while it is kept for a look. All calls block. What can't be removed now keeps its note, so whoever
-comes next tries again.
+A guest is needed while the process that runs its run lives, unless Incus was asked to remove it
+already, and while it is kept for a look. All calls block. What can't be removed now keeps its note,
+and the next call tries again.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import PikaciError
 from jerichoci.placement import User
 from jerichoci.runtime.incus.api import IncusError
-from jerichoci.runtime.incus.note import EXPIRY_LABEL, OWNER_LABEL, RUN_LABEL, guest_notes
+from jerichoci.runtime.incus.labels import EXPIRY_LABEL, OWNER_LABEL, RUN_LABEL
 from jerichoci.state.ids import is_run_id
+from jerichoci.state.notes import guest_notes
 from jerichoci.state.owner import is_owned
-from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from jerichoci.runtime.incus.api import Instance
     from jerichoci.runtime.incus.client import Incus
-    from jerichoci.runtime.incus.note import GuestNote
     from jerichoci.state.layout import StateLayout
-    from jerichoci.state.notes import Notes
+    from jerichoci.state.notes import GuestNote
 
     Opener = Callable[[Path, str], Incus]
 
@@ -42,7 +41,7 @@ HAND_OVER_SECS = 30.0
 
 
 @dataclass(frozen=True)
-class AwayGuests:
+class RemoteGuests:
     """The guests of some runs that are in the Incus of another host, where we are `user`.
 
     Those of the runs in `removed` are kept no longer.
@@ -58,60 +57,60 @@ def reap_guests(
     state: StateLayout,
     open_incus: Opener | None = None,
     *,
-    handed_over: bool = True,
-    away: AwayGuests | None = None,
+    requested: bool = True,
+    remote: RemoteGuests | None = None,
 ) -> list[str]:
-    """Remove the guests of dead runs, those whose time is over, and those that were handed over.
+    """Remove the guests of this machine that are not needed; or `remote` ones, by `open_incus`.
 
-    Those of this machine, or those `away`, whose Incus `open_incus` reaches. Returns the names of
-    those that were there and not on their way out. Without `handed_over`, Incus is trusted to
-    remove what it was asked to.
+    Returns the names of those that were there and not being removed. Without `requested`, Incus is
+    trusted to remove what it was asked to.
     """
     notes = guest_notes(state)
     removed = []
-    for note in doomed_guests(state, handed_over=handed_over, away=away):
+    for note in doomed_guests(state, requested=requested, remote=remote):
         incus = (open_incus or _open)(Path(note.socket), note.project)
         try:
-            found = incus.instance(note.name)
-            _hand_over(incus, found, away.user if away else _me())
-            incus.delete(note.name, DELETE_SECS)
+            was_there = _remove(incus, note.name, remote.user if remote else None)
         except PikaciError as error:
-            LOGGER.warning("guest %s stays: %s", note.name, error)
+            LOGGER.warning("could not remove guest %s: %s", note.name, error)
             continue
-        _forget(state, notes, note)
-        if found is not None and not note.handed_over:
+        notes.forget_kept(note)
+        if was_there and not note.removal_requested:
             removed.append(note.name)
     return removed
 
 
 def doomed_guests(
-    state: StateLayout, *, handed_over: bool = True, away: AwayGuests | None = None
+    state: StateLayout, *, requested: bool = True, remote: RemoteGuests | None = None
 ) -> list[GuestNote]:
     """The guests that `reap_guests` would remove."""
+    notes = guest_notes(state)
+    if remote is None:
+        found = notes.of(None)
+    else:
+        found = [note for note in notes.of(remote.host) if note.run_id in remote.runs]
+    gone = () if remote is None else remote.removed
     return [
         note
-        for note in guest_notes(state).all()
-        if _is_meant(note, away)
-        and (_is_removed(note, away) or _is_doomed(state, note, handed_over=handed_over))
+        for note in found
+        if note.run_id in gone or (requested if note.removal_requested else notes.is_doomed(note))
     ]
 
 
 def remove_kept(state: StateLayout, run_id: str) -> None:
-    """Remove the guests that a run kept, whose record goes.
+    """Remove the guests on this machine that a run kept, whose record is removed.
 
     Raises:
         InfrastructureError: Incus can't be reached, or one can't be removed.
     """
     notes = guest_notes(state)
-    for note in [note for note in notes.all() if note.run_id == run_id and note.away is None]:
-        incus = _open(Path(note.socket), note.project)
-        _hand_over(incus, incus.instance(note.name), _me())
-        incus.delete(note.name, DELETE_SECS)
+    for note in notes.of(None, run_id):
+        _remove(_open(Path(note.socket), note.project), note.name)
         notes.forget(note.name)
 
 
 def reap_strays(state: StateLayout, incus: Incus) -> list[str]:
-    """Remove the guests that bear this state root's label and that no note tells of."""
+    """Remove the guests that have this state root's label and no note."""
     noted = {note.name for note in guest_notes(state).all()}
     labelled = incus.instances({OWNER_LABEL: state.owner_id()})
     strays = [found for found in labelled if found.name not in noted and _is_stray(state, found)]
@@ -120,15 +119,17 @@ def reap_strays(state: StateLayout, incus: Incus) -> list[str]:
     return [stray.name for stray in strays]
 
 
-def see_departed(state: StateLayout, incus: Incus, socket: Path) -> None:
-    """Forget the guests that were handed over and are gone; ask again for those that are not.
+def see_removed(state: StateLayout, incus: Incus, socket: Path) -> None:
+    """Forget the guests that Incus has removed; ask again for those that it has not.
 
     `socket` is that of `incus`: what isn't there may be in another one.
     """
     notes = guest_notes(state)
     place = (str(socket), incus.project)
     over = [
-        note for note in notes.all() if note.handed_over and (note.socket, note.project) == place
+        note
+        for note in notes.all()
+        if note.removal_requested and (note.socket, note.project) == place
     ]
     if over:
         there = {found.name for found in incus.instances({OWNER_LABEL: state.owner_id()})}
@@ -140,16 +141,16 @@ def see_departed(state: StateLayout, incus: Incus, socket: Path) -> None:
 
 
 def reap_all(state: StateLayout, projects: Iterable[tuple[Path, str]] = ()) -> list[str]:
-    """Remove every guest that nobody needs, in the projects of notes and in `projects`."""
+    """Remove every guest that isn't needed, in the projects of notes and in `projects`."""
     guest_notes(state).sweep()
-    notes = [note for note in guest_notes(state).all() if note.away is None]
+    notes = guest_notes(state).of(None)
     places = {(Path(note.socket), note.project) for note in notes} | set(projects)
     removed = reap_guests(state)
     for socket, project in sorted(places):
         try:
             removed += reap_strays(state, _open(socket, project))
         except PikaciError as error:
-            LOGGER.warning("guests may stay: %s", error)
+            LOGGER.warning("could not look for guests without notes: %s", error)
     return removed
 
 
@@ -157,24 +158,6 @@ def _open(socket: Path, project: str) -> Incus:
     from jerichoci.runtime.incus.client import Incus
 
     return Incus(socket, project)
-
-
-def _is_meant(note: GuestNote, away: AwayGuests | None) -> bool:
-    if away is None:
-        return note.away is None
-    return note.away == away.host and note.run_id in away.runs
-
-
-def _is_removed(note: GuestNote, away: AwayGuests | None) -> bool:
-    return away is not None and note.run_id in away.removed
-
-
-def _is_doomed(state: StateLayout, note: GuestNote, *, handed_over: bool) -> bool:
-    if note.handed_over:
-        return handed_over
-    if note.kept_until is not None:
-        return not note.is_kept()
-    return not is_owned(state.run(note.run_id).root)
 
 
 def _is_stray(state: StateLayout, found: Instance) -> bool:
@@ -185,23 +168,17 @@ def _is_stray(state: StateLayout, found: Instance) -> bool:
     return not is_run_id(run_id) or not is_owned(state.run(run_id).root)
 
 
-def _me() -> User:
-    return User(os.getuid(), os.getgid())
+def _remove(incus: Incus, name: str, user: User | None = None) -> bool:
+    """Remove a guest; whether it was there.
 
+    A running one gives `user`, by default us, its files, which only root could remove otherwise.
+    """
+    found = incus.instance(name)
+    user = user or User(os.getuid(), os.getgid())
+    if user.uid != 0 and found is not None and found.is_running:
+        from jerichoci.runtime.guest_runner import hand_over_command
 
-def _hand_over(incus: Incus, found: Instance | None, user: User) -> None:
-    """Have a guest give a user its files, which only root could remove without it."""
-    if user.uid == 0 or found is None or not found.is_running:
-        return
-    from jerichoci.runtime.guest_runner import hand_over_command
-
-    with suppress(IncusError):
-        incus.execute(found.name, *hand_over_command(user.uid, user.gid), HAND_OVER_SECS)
-
-
-def _forget(state: StateLayout, notes: Notes[GuestNote], note: GuestNote) -> None:
-    """Remove a note, and what was kept beside its guest."""
-    run = state.run(note.run_id)
-    if note.kept_until is not None and not is_owned(run.root):
-        remove_tree(run.scratch)
-    notes.forget(note.name)
+        with suppress(IncusError):
+            incus.execute(name, *hand_over_command(user.uid, user.gid), HAND_OVER_SECS)
+    incus.delete(name, DELETE_SECS)
+    return found is not None

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.machine.terminal import on_terminal, window_size
 from jerichoci.runtime.guest_runner import RUNNER, shell_variables
-from jerichoci.runtime.incus.note import guest_notes
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.runtime.kept_guest import gone, kept_note
+from jerichoci.state.notes import guest_notes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jerichoci.runtime import Attempt
     from jerichoci.runtime.incus.api import ExecSession
     from jerichoci.runtime.incus.client import Incus
-    from jerichoci.runtime.incus.note import GuestNote
+    from jerichoci.state.notes import GuestNote
 
 
 async def open_guest_shell(

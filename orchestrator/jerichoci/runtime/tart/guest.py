@@ -20,7 +20,6 @@ from jerichoci.runtime.guest_runner import whole_variables
 from jerichoci.runtime.guest_wait import GuestWait
 from jerichoci.runtime.tart.files import BOOTSTRAP, RUNNER, guest_file
 from jerichoci.runtime.tart.name import VmName, owner_part
-from jerichoci.runtime.tart.note import VmNote, vm_notes
 from jerichoci.runtime.tart.reaper import make_room
 from jerichoci.runtime.tart.shares import (
     CONTROL,
@@ -31,6 +30,7 @@ from jerichoci.runtime.tart.shares import (
 from jerichoci.runtime.tart.toolchain import toolchain
 from jerichoci.runtime.tart.vm import TartVm
 from jerichoci.state.layout import make_private
+from jerichoci.state.notes import KEEP_SECS, GuestNote, vm_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from jerichoci.placement import Placement
     from jerichoci.runtime import Attempt, Finish
 
-KEEP_SECS = 24 * 3600.0
-"""So long is a kept VM kept."""
 WRITE_SECS = 60.0
 """For a handful of small files, on a disk in trouble."""
 JOB_FILE = "job.json"
@@ -62,7 +60,7 @@ class TartGuest:
         self.name = str(VmName(owner, attempt.run_id, job_id, attempt.number))
         self._vm = TartVm(placement, self.name, attempt.host_log, attempt.scratch)
         self._notes = vm_notes(attempt.state)
-        self._note: VmNote | None = None
+        self._note: GuestNote | None = None
         self._is_ready = False
         self._options: list[str] = []
         self.execution: dict[str, Any] = {"vm": self.name, "base": self._config["base"]}
@@ -151,11 +149,11 @@ class TartGuest:
         if not self._placement.is_away:
             # Other hosts are cleared while they serve.
             await asyncio.to_thread(make_room, self._attempt.state, self._attempt.run_id)
-        self._note = VmNote(
+        self._note = GuestNote(
             name=self.name,
             run_id=self._attempt.run_id,
             job_id=self._attempt.node.job_id,
-            away=self._placement.host if self._placement.is_away else None,
+            host=self._placement.host if self._placement.is_away else None,
         )
         self._notes.write(self._note)
         began = time.monotonic()
@@ -209,7 +207,7 @@ class TartGuest:
             else:
                 await self._placement.remove(self._attempt.scratch)
 
-    async def _keep(self, note: VmNote) -> None:
+    async def _keep(self, note: GuestNote) -> None:
         await self._vm.halt()
         until = time.time() + KEEP_SECS
         self._notes.change(note, kept_until=until)

@@ -10,6 +10,8 @@ from jerichoci.state.ids import is_id, is_run_id
 FIRST = "pikaci"
 OWNER_LETTERS = 12
 PARTS = 5
+SHELL_LOCK = "shell.lock"
+"""In an attempt's directory: held while there is a shell in its VM, which runs only then."""
 
 _ATTEMPT = re.compile("[1-9][0-9]{0,8}")
 

@@ -1,8 +1,8 @@
-"""Deleting VMs that nobody needs any more.
+"""Deleting VMs that are not needed any more.
 
-A VM is needed while the process that runs its run lives, and while it is kept for a look. They are
-found by their names, with notes or without. All calls block. What can't be deleted now stays for
-whoever comes next.
+A VM is needed while the process that runs its run lives, and while it is kept for a look. VMs are
+found by their names, with notes or without. All calls block. What can't be deleted now is left to
+the next call.
 """
 
 from __future__ import annotations
@@ -29,17 +29,16 @@ from jerichoci.runtime.tart.command import (
     stop_argv,
     tripped,
 )
-from jerichoci.runtime.tart.name import VmName, owner_part, parse_name
-from jerichoci.runtime.tart.note import SHELL_LOCK, vm_notes
+from jerichoci.runtime.tart.name import SHELL_LOCK, VmName, owner_part, parse_name
 from jerichoci.state.lock import is_held as is_locked
+from jerichoci.state.notes import vm_notes
 from jerichoci.state.owner import is_owned
-from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from jerichoci.runtime.tart.note import VmNote
     from jerichoci.state.layout import StateLayout
+    from jerichoci.state.notes import GuestNote
 
     Run = Callable[[Sequence[str], float], Completed]
 
@@ -89,7 +88,7 @@ class VmReaper:
     removed: Collection[str] = ()
 
     def reap(self) -> list[str]:
-        """Delete those that nobody needs; their names.
+        """Delete those that are not needed; their names.
 
         Raises:
             InfrastructureError: tart can't be asked.
@@ -105,24 +104,23 @@ class VmReaper:
             if is_running and str(vm) not in gone:
                 self._switch_off(vm, notes.get(str(vm)))
         for name, note in notes.items():
-            is_here = note.away == self.host
+            is_here = note.host == self.host
             if name in gone or (is_here and name not in there and self._is_over(note)):
-                self._forget(note)
+                vm_notes(self.state).forget_kept(note)
         return gone
 
     def remove(self, run_id: str) -> None:
-        """Delete what a run kept, whose record goes.
+        """Delete what a run kept, whose record is removed.
 
         Raises:
             InfrastructureError: tart can't be asked, or a VM can't be deleted.
         """
-        notes = list(vm_notes(self.state).all())
-        for note in notes:
-            if note.run_id == run_id and note.away == self.host:
-                self._delete(note.name)
-                vm_notes(self.state).forget(note.name)
+        notes = vm_notes(self.state)
+        for note in notes.of(self.host, run_id):
+            self._delete(note.name)
+            notes.forget(note.name)
 
-    def _switch_off(self, name: VmName, note: VmNote | None) -> None:
+    def _switch_off(self, name: VmName, note: GuestNote | None) -> None:
         """Stop a kept VM that a killed shell has left running: it takes another one's room."""
         attempt = self.state.run(name.run_id).attempt(name.job_id, name.attempt)
         if note is None or not note.is_kept() or is_locked(attempt / SHELL_LOCK):
@@ -130,7 +128,7 @@ class VmReaper:
         try:
             checked(self.run(stop_argv(str(name), STOP_SECS), STOP_SECS + LOOK_SECS), NOT_THERE)
         except PikaciError as error:
-            LOGGER.warning("VM %s goes on: %s", name, error)
+            LOGGER.warning("could not stop VM %s: %s", name, error)
 
     def _mine(self) -> dict[VmName, bool]:
         """The VMs of this state root, and whether they run."""
@@ -143,23 +141,23 @@ class VmReaper:
         names = {parse_name(vm.name): vm.is_running for vm in parse_list(done)}
         return {name: runs for name, runs in names.items() if name and name.owner == owner}
 
-    def _is_doomed(self, name: VmName, notes: dict[str, VmNote]) -> bool:
+    def _is_doomed(self, name: VmName, notes: dict[str, GuestNote]) -> bool:
         note = notes.get(str(name))
         if name.run_id in self.removed:
             return True
-        if note is not None and note.kept_until is not None:
-            return not note.is_kept()
-        return not is_owned(self.state.run(name.run_id).root)
+        if note is not None:
+            return vm_notes(self.state).is_doomed(note)
+        return self._is_over(name)
 
-    def _is_over(self, note: VmNote) -> bool:
+    def _is_over(self, of: VmName | GuestNote) -> bool:
         """Whether a VM that isn't there won't be made any more."""
-        return not is_owned(self.state.run(note.run_id).root)
+        return not is_owned(self.state.run(of.run_id).root)
 
     def _end(self, name: str) -> bool:
         try:
             self._delete(name)
         except PikaciError as error:
-            LOGGER.warning("VM %s stays: %s", name, error)
+            LOGGER.warning("could not remove VM %s: %s", name, error)
             return False
         return True
 
@@ -172,22 +170,15 @@ class VmReaper:
             time.sleep(HELD_POLL_SECS)
         checked(done, NOT_THERE)
 
-    def _forget(self, note: VmNote) -> None:
-        """Remove a note, and what was kept here beside its VM."""
-        run = self.state.run(note.run_id)
-        if note.kept_until is not None and note.away is None and not is_owned(run.root):
-            remove_tree(run.scratch)
-        vm_notes(self.state).forget(note.name)
-
 
 def make_room(state: StateLayout, run_id: str) -> None:
     """Delete what other runs than this one have left on this machine: it may run still.
 
-    Nobody is asked where nothing of theirs is noted.
+    Tart is not asked where nothing of theirs is noted.
     """
-    others = (note for note in vm_notes(state).all() if note.run_id != run_id)
-    if any(note.away is None and not note.is_kept() for note in others):
+    here = vm_notes(state).of(None)
+    if any(note.run_id != run_id and not note.is_kept() for note in here):
         try:
             VmReaper(state).reap()
         except PikaciError as error:
-            LOGGER.warning("VMs of other runs may stay: %s", error)
+            LOGGER.warning("could not remove the VMs of other runs: %s", error)

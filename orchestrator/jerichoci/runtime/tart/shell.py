@@ -13,9 +13,10 @@ from jerichoci.machine.terminal import on_terminal
 from jerichoci.runtime.guest_runner import COMMAND, ENV, READ_STDIN
 from jerichoci.runtime.kept_guest import gone, kept_note
 from jerichoci.runtime.tart.guest import JOB_FILE, OPTIONS_FILE
-from jerichoci.runtime.tart.note import SHELL_LOCK, vm_notes
+from jerichoci.runtime.tart.name import SHELL_LOCK
 from jerichoci.runtime.tart.vm import TartVm
 from jerichoci.state.lock import try_lock
+from jerichoci.state.notes import vm_notes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
