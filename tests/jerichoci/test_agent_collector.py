@@ -12,8 +12,7 @@ import pytest
 
 from jerichoci.remote.agent import host_gc
 from jerichoci.remote.agent.host_gc import KEPT, Bounds, Collector, beyond, using
-from jerichoci.remote.agent.operation import Call
-from jerichoci.remote.agent.service import Service
+from jerichoci.remote.agent.service import Call, Service
 from jerichoci.state.owner import owning
 
 if TYPE_CHECKING:
@@ -150,7 +149,8 @@ async def test_an_agent_stays_while_one_runs_from_it(work: Path) -> None:
 
 
 async def test_a_run_that_begins_while_others_reap_is_left_alone(work: Path) -> None:
-    told = {"session": "s", "search_path": [], "nix_settings": [], "nix_offline": True}
+    capacity = {"cpus": None, "memory_mib": None, "jobs": None}
+    told = {"search_path": [], "nix_settings": [], "nix_offline": True, "capacity": capacity}
     service = Service(work, told)
     is_over = False
 
@@ -162,9 +162,9 @@ async def test_a_run_that_begins_while_others_reap_is_left_alone(work: Path) -> 
     try:
         for number in range(100):
             args = {"handle": str(number), "name": f"run-{number}"}
-            path, _ = await service.do("open_run", CALL, args)
+            await service.do("open_run", CALL, args)
             await asyncio.sleep(0.002)
-            assert os.path.isdir(f"{path}/scratch")  # noqa: PTH112 - as it was told
+            assert (work / "runs" / f"run-{number}" / "scratch").is_dir()
             await service.do("release", CALL, {"handle": str(number)})
     finally:
         is_over = True

@@ -11,7 +11,8 @@ import pytest
 from jerichoci.errors import HostUnavailableError, InfrastructureError
 from jerichoci.machine.ending import Ending
 from jerichoci.nix.command import NixOptions
-from jerichoci.placement.local import LocalPlacement, LocalProcess
+from jerichoci.placement.local import LocalPlacement
+from jerichoci.placement.local_process import LocalProcess
 from jerichoci.plan.plan import Resources
 from jerichoci.runtime.tart import vm as tart_vm
 from jerichoci.runtime.tart.command import (

@@ -38,7 +38,7 @@ class Line:
         assert self.process.stdin is not None
         self.process.stdin.write(data)
 
-    def ask(self, number: int, do: str, data: bytes = b"", **args: object) -> None:
+    def ask(self, number: int, do: str, data: bytes = b"", /, **args: object) -> None:
         self.send({"id": number, "do": do, "args": args}, data)
 
     async def receive(self) -> tuple[dict[str, Any], bytes]:
@@ -96,6 +96,7 @@ class Agents:
             "search_path": [],
             "nix_settings": [],
             "nix_offline": True,
+            "capacity": {"cpus": None, "memory_mib": None, "jobs": None},
         }
         python, *rest = boot_argv(told)
         # Without site-packages: the standard library has to be enough.

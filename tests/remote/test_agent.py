@@ -28,7 +28,7 @@ from remote.session import connected
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from jerichoci.remote.agent.operation import Call
+    from jerichoci.remote.agent.service import Call
     from remote.agent_alone import Agents
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
@@ -108,12 +108,12 @@ def test_the_bundle_has_every_module_that_agents_import() -> None:
 
 async def test_an_agent_needs_nothing_but_the_standard_library(agents: Agents) -> None:
     line = await agents.greeted("one")
-    line.ask(1, "write", b"content", path=str(agents.work / "file"))
+    line.ask(1, "write", b"content", path=str(agents.work / "file"), data=7)
     line.ask(2, "confinement")
     line.ask(3, "run", argv=["cat", str(agents.work / "file")], deadline_secs=10, cwd=None)
     await line.answer(1)
     answer, data = await line.answer(3)
-    assert (answer, data) == ({"exit_code": 0, "stdout_bytes": 7}, b"content")
+    assert (answer["exit_code"], answer["stdout"], data) == (0, 7, b"content")
 
 
 async def test_a_signal_that_is_ignored_at_the_login_ends_what_the_agent_starts(
@@ -175,8 +175,9 @@ async def test_what_was_said_on_the_way_is_said_again_from_where_it_was_heard(
     directory.mkdir()
     # An agent goes to live in its session's directory.
     monkeypatch.chdir(tmp_path)
-    told = {"limit_secs": 60, "session": "one", "search_path": []}
-    server = Server(tmp_path, directory, told | {"nix_settings": [], "nix_offline": True})
+    told = {"limit_secs": 60, "search_path": [], "nix_settings": [], "nix_offline": True}
+    capacity = {"cpus": None, "memory_mib": None, "jobs": None}
+    server = Server(tmp_path, directory, told | {"capacity": capacity})
     talker = Talker()
     monkeypatch.setattr(server, "_service", talker)
     serving = asyncio.create_task(server.run(os.open(os.devnull, os.O_WRONLY)))
@@ -206,8 +207,7 @@ async def test_an_agent_that_hears_nothing_ends_with_all_that_it_holds(
     runs, log = agents.work / "runs", agents.work / "log"
     line.ask(1, "open_run", handle="run", name="run")
     room = {"cpus": None, "memory_mib": None}
-    capacity = {**room, "jobs": None}
-    line.ask(2, "slot", handle="slot", wanted=room, capacity=capacity)
+    line.ask(2, "slot", handle="slot", wanted=room)
     await line.answer(2)
     argv = ["sh", "-c", f": {marker}; sleep 600"]
     work = str(agents.work)

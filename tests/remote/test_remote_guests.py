@@ -18,6 +18,7 @@ from incus.guest_project import GuestRunner, ending, guest_job, until, until_log
 from jerichoci.errors import UsageError
 from jerichoci.nix.payload_files import MANIFEST
 from jerichoci.plan.plan import Retries
+from jerichoci.remote.agent.operations import SocketProbe, probe_socket
 from jerichoci.remote.session import Session
 from jerichoci.status import FailureKind, PhaseName, Status
 from plans import RUN_ID, built, commanded
@@ -247,14 +248,14 @@ async def test_an_incus_that_lets_nobody_in_is_told_apart(
     far: FarGuests, monkeypatch: pytest.MonkeyPatch, number: int, words: str
 ) -> None:
     far.config(incus={"socket": "/nowhere/unix.socket"})
-    ask = Session.value
+    ask = Session.do
 
-    async def value(session: Session, do: str, /, **args: Any) -> Any:  # noqa: ANN401 - JSON
-        if do == "probe_socket":
-            return {"errno": number, "message": os.strerror(number)}
-        return await ask(session, do, **args)
+    async def do(session: Session, operation: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any operation
+        if operation is probe_socket:
+            return SocketProbe(number, os.strerror(number))
+        return await ask(session, operation, *args, **kwargs)
 
-    monkeypatch.setattr(Session, "value", value)
+    monkeypatch.setattr(Session, "do", do)
     with pytest.raises(UsageError, match=words):
         await far.guests.run_here(far.job())
 

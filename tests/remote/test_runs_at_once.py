@@ -11,6 +11,7 @@ from jerichoci.cleanup.remote import collect_hosts, reap_hosts
 from jerichoci.errors import UsageError
 from jerichoci.nix.command import NixOptions
 from jerichoci.placement.local import LocalPlacement
+from jerichoci.placement.operations import make_directory
 from jerichoci.plan.hosts import known_hosts_of_run, load_hosts
 from jerichoci.remote.host_notes import host_notes
 from jerichoci.remote.placement import RemotePlacement
@@ -49,7 +50,7 @@ async def test_a_run_that_has_no_directory_yet_is_not_taken_for_dead(
         async with placement.serving(RUN_ID):
             (tidied,) = await reap_hosts(layout)
             assert (tidied.problem, tidied.sessions, tidied.runs) == (None, [], [])
-            await placement.make_directory(placement.run_directory(RUN_ID) / "still-there")
+            await placement.do(make_directory, placement.run_directory(RUN_ID) / "still-there")
     assert list(host_notes(layout).all()) == []
 
 
@@ -65,7 +66,7 @@ async def test_a_session_that_another_run_uses_stays_when_a_kept_run_is_over(
         async with other.serving(OTHER_RUN):
             (tidied,) = await reap_hosts(layout)
             assert (tidied.problem, tidied.sessions) == (None, [])
-            await other.make_directory(other.run_directory(OTHER_RUN) / "still-there")
+            await other.do(make_directory, other.run_directory(OTHER_RUN) / "still-there")
 
 
 async def test_a_run_id_is_used_once_at_a_time(

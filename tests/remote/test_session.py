@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.nix.command import NixOptions
+from jerichoci.placement.operations import guest_view, read, run, write
 from jerichoci.plan.hosts import HostConfig, RemoteHost, known_hosts_of_run, load_hosts
 from jerichoci.remote import session as sessions
 from jerichoci.remote.agent.frame import LENGTHS
+from jerichoci.remote.agent.operations import (
+    clock,
+    ended_within,
+    find_snapshot,
+    open_run,
+    read_artifacts,
+    realise,
+    reap,
+    release,
+    spawn,
+    tools,
+    wait,
+)
 from jerichoci.remote.attachment import Attachment, GoneError
 from jerichoci.remote.pool import SessionPool
 from jerichoci.remote.session import Session
@@ -21,8 +37,9 @@ from jerichoci.remote.ssh.errors import HostLostError, UnreachableHostError
 from remote.agent_alone import until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from jerichoci.remote.agent.operations import BuildReport
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
 
@@ -33,16 +50,10 @@ FACTS = {
     "system": "x86_64-linux",
     "uid": 0,
     "gid": 0,
+    "python": "3.11.2",
     "environment": {},
     "job_path": "",
     "programs": {"bash": "/bin/bash", "git": "2.39"},
-}
-ENDED = {
-    "exit_code": 0,
-    "signal": None,
-    "started": True,
-    "out_of_memory": False,
-    "log_bytes": 1,
 }
 WELCOME = {"welcome": FACTS, "unknown": []}
 
@@ -129,11 +140,11 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
 async def test_what_is_asked_while_an_agent_is_greeted_is_not_forgotten(stage: Stage) -> None:
     (await stage.opened()).hang_up()
     played = await stage.next(2)
-    asking = asyncio.create_task(stage.session.value("survey"))
+    asking = asyncio.create_task(stage.session.do(clock))
     await asyncio.sleep(0)
     played.say(WELCOME)
-    played.say({"id": await played.is_asked("survey"), "ok": "answer"})
-    assert await asking == "answer"
+    played.say({"id": await played.is_asked("clock"), "ok": 7.5})
+    assert await asking == 7.5
     await stage.session.close()
 
 
@@ -143,27 +154,29 @@ async def test_whoever_is_told_and_fails_fails_alone(stage: Stage) -> None:
     def fail(_said: object) -> None:
         raise OSError("the disk is full")
 
-    failing = asyncio.create_task(stage.session.call("realise", say=fail))
-    asking = asyncio.create_task(stage.session.value("survey"))
+    failing = asyncio.create_task(stage.session.do(realise, {}, Path("/x"), fail))
+    asking = asyncio.create_task(stage.session.do(clock))
     number = await played.is_asked("realise")
-    played.say({"id": number, "say": "something"})
+    played.say({"id": number, "say": {"node_id": "a"}})
     with pytest.raises(OSError, match="full"):
         await failing
     assert {"cancel": number} in played.sent
     played.say({"id": number, "cancelled": True})
-    played.say({"id": await played.is_asked("survey"), "ok": "answer"})
-    assert await asking == "answer"
+    played.say({"id": await played.is_asked("clock"), "ok": 7.5})
+    assert await asking == 7.5
     await stage.session.close()
 
 
 async def test_an_agent_is_told_how_much_of_what_it_said_was_heard(stage: Stage) -> None:
     played = await stage.opened()
-    asking = asyncio.create_task(stage.session.value("realise"))
+    heard: list[BuildReport] = []
+    asking = asyncio.create_task(stage.session.do(realise, {}, Path("/x"), heard.append))
     number = await played.is_asked("realise")
     for said in range(600):
-        played.say({"id": number, "say": said})
+        played.say({"id": number, "say": {"node_id": str(said)}})
     played.say({"id": number, "ok": None})
     await asking
+    assert [report.node_id for report in heard] == list(map(str, range(600)))
     counts = [values["count"] for values in played.sent if "heard" in values]
     assert counts == [sessions.HEARD_EVERY, 2 * sessions.HEARD_EVERY]
     await stage.session.close()
@@ -174,7 +187,7 @@ async def test_an_agent_is_told_how_much_of_what_it_said_was_heard(stage: Stage)
 )
 async def test_an_error_that_is_none_is_one_all_the_same(stage: Stage, error: object) -> None:
     played = await stage.opened()
-    asking = asyncio.create_task(stage.session.value("tools"))
+    asking = asyncio.create_task(stage.session.do(tools))
     played.say({"id": await played.is_asked("tools"), "error": error})
     with pytest.raises((InfrastructureError, OSError), match="it doesn't say why"):
         await asking
@@ -182,47 +195,61 @@ async def test_an_error_that_is_none_is_one_all_the_same(stage: Stage, error: ob
     await stage.session.close()
 
 
+SOME: dict[str, tuple[Any, ...]] = {
+    "tools": (),
+    "ended_within": ("job", 1.0),
+    "wait": ("job", Path("/log")),
+    "read_artifacts": ("job",),
+    "find_snapshot": ("tree", Path("/run")),
+    "reap": ([],),
+    "guest_view": ([], Path("/lease")),
+    "read": (Path("/x"), 9),
+}
+"""Arguments for operations."""
+ENDING = {"exit_code": 0, "signal": None, "started": True, "out_of_memory": False}
+
+
 @pytest.mark.parametrize(
-    ("do", "answer"),
+    ("do", "answer", "field"),
     [
-        ("tools", None),
-        ("tools", {"nix": 5, "nix-daemon": None, "git": None}),
-        (
-            "wait",
-            {
-                "exit_code": "0",
-                "signal": None,
-                "started": True,
-                "out_of_memory": False,
-                "log_bytes": 1,
-            },
-        ),
-        (
-            "wait",
-            {
-                "exit_code": 0,
-                "signal": "9",
-                "started": True,
-                "out_of_memory": False,
-                "log_bytes": 1,
-            },
-        ),
-        ("gather", {"list_bytes": None}),
-        ("gather", []),
-        ("find_snapshot", {"bases": ["--not"], "git": "/git"}),
-        ("find_snapshot", {"path": "/\0"}),
-        ("reap", {"runs": [1], "sessions": [], "left": [], "problems": []}),
-        ("guest_view", {"path": "/view", "outputs": {"/nix/store/x": "\ud800"}}),
+        (tools, None, "answer"),
+        (tools, {"nix": 5, "nix_daemon": None, "git": None}, "answer.nix is 5"),
+        (tools, {"nix": None, "git": None}, "answer.nix_daemon is missing"),
+        (ended_within, "yes", "answer is 'yes'"),
+        (ended_within, 1, "answer is 1"),
+        (wait, {"ending": ENDING | {"signal": "9"}, "log_bytes": 1}, "answer.ending.signal is '9'"),
+        (wait, {"ending": ENDING, "log_bytes": True}, "answer.log_bytes is True"),
+        (read_artifacts, ["a", 5], "answer has fewer bytes than announced"),
+        (read_artifacts, ["a\0"], "answer is 'a\\x00'"),
+        (find_snapshot, {"path": "/\0", "bases": [], "git": "/git"}, "answer.path"),
+        (find_snapshot, {"path": None, "bases": [], "git": "git"}, "answer.git is 'git'"),
+        (reap, {"runs": [1], "sessions": [], "left": [], "problems": []}, "answer.runs is 1"),
+        (guest_view, {"path": "/v", "outputs": {"/nix/store/x": "\ud800"}}, "answer.outputs."),
+        (read, 5, "answer has fewer bytes than announced"),
+        (read, -1, "answer has fewer bytes than announced"),
     ],
 )
-async def test_an_answer_that_is_none_is_the_hosts_failure(
-    stage: Stage, do: str, answer: object
+async def test_an_invalid_answer_is_refused_by_field(
+    stage: Stage, do: Callable[..., Any], answer: object, field: str
 ) -> None:
     played = await stage.opened()
-    asking = asyncio.create_task(stage.session.value(do))
-    played.say({"id": await played.is_asked(do), "ok": answer})
-    with pytest.raises(InfrastructureError, match=f"what far answers to `{do}` is no answer"):
+    asking = asyncio.create_task(stage.session.do(do, *SOME[do.__name__]))
+    played.say({"id": await played.is_asked(do.__name__), "ok": answer})
+    message = re.escape(f"far sent an invalid answer to `{do.__name__}`: {field}")
+    with pytest.raises(InfrastructureError, match=message):
         await asking
+    await stage.session.close()
+
+
+async def test_an_invalid_report_is_refused_by_field(stage: Stage) -> None:
+    played = await stage.opened()
+    asking = asyncio.create_task(stage.session.do(realise, {}, Path("/x"), print))
+    number = await played.is_asked("realise")
+    played.say({"id": number, "say": {"node_id": "a", "result": {"outcome": "fine"}}})
+    message = "far sent an invalid report to `realise`: report.result.outcome is 'fine'"
+    with pytest.raises(InfrastructureError, match=message):
+        await asking
+    assert {"cancel": number} in played.sent
     await stage.session.close()
 
 
@@ -232,7 +259,7 @@ async def test_an_answer_that_is_none_is_the_hosts_failure(
 async def test_a_welcome_that_is_none_is_no_way_to_a_host(stage: Stage, welcome: object) -> None:
     opening = asyncio.create_task(stage.session.open())
     (await stage.next()).say({"welcome": welcome, "unknown": []})
-    with pytest.raises(UnreachableHostError, match="can't be understood"):
+    with pytest.raises(UnreachableHostError, match="the connection to far broke: the welcome"):
         await opening
     await stage.session.close()
 
@@ -244,7 +271,7 @@ async def test_a_release_is_told_in_the_end_however_long_the_line_is_down(
     played = await stage.opened()
 
     async def hold() -> None:
-        async with stage.session.holding("open_run", name="run"):
+        async with stage.session.hold(open_run, "run"):
             played.hang_up()
             await stage.next(2)
 
@@ -261,24 +288,29 @@ async def test_a_release_is_told_in_the_end_however_long_the_line_is_down(
 
 async def test_what_was_opened_for_nobody_is_let_go_of_and_nothing_else(stage: Stage) -> None:
     played = await stage.opened()
-    for do, released in (("wait", []), ("spawn", [{"handle": "job"}])):
-        asking = asyncio.create_task(stage.session.value(do, handle="job"))
+    place = Path("/x")
+    spawning = stage.session.hold(spawn, [], cwd=place, env={}, log=place, notes=place)
+    for do, work in (
+        ("wait", stage.session.do(wait, "job", place)),
+        ("spawn", spawning.__aenter__()),
+    ):
+        asking = asyncio.create_task(work)
         number = await played.is_asked(do)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         played.say({"id": number, "ok": None})
         await played.is_told({"got": number})
         await asyncio.sleep(0)
-        told = [values["args"] for values in played.sent if values.get("do") == "release"]
-        assert told == released
+        released = [values for values in played.sent if values.get("do") == "release"]
+        assert bool(released) == (do == "spawn")
     played.say({"id": await played.is_asked("release"), "ok": None})
     await stage.session.close()
 
 
 async def test_nothing_is_sent_that_is_too_long_for_the_agent(stage: Stage) -> None:
     await stage.opened()
-    with pytest.raises(InfrastructureError, match="what far is to be sent for `write` is too much"):
-        await stage.session.call("write", bytes(65 * 2**20), path="/x")
+    with pytest.raises(InfrastructureError, match="the request `write` to far is too long"):
+        await stage.session.do(write, Path("/x"), bytes(65 * 2**20))
     await stage.session.close()
 
 
@@ -294,7 +326,7 @@ async def test_nothing_is_sent_that_is_too_long_for_the_agent(stage: Stage) -> N
 async def test_a_session_says_why_it_was_lost(stage: Stage, end: Exception, message: str) -> None:
     played = await stage.opened()
     stage.end = end
-    asking = asyncio.create_task(stage.session.value("tools"))
+    asking = asyncio.create_task(stage.session.do(tools))
     await played.is_asked("tools")
     played.hang_up()
     with pytest.raises(HostLostError) as raised:
@@ -325,10 +357,10 @@ async def test_a_session_that_is_closed_while_it_opens_leaves_nothing(stage: Sta
 async def test_a_closed_session_connects_no_more(stage: Stage) -> None:
     await stage.opened()
     await stage.session.close()
-    for work in (stage.session.value("tools"), stage.session.open(), stage.session.connection()):
+    for work in (stage.session.do(tools), stage.session.open(), stage.session.connection()):
         with pytest.raises(HostLostError, match="the session with far has ended"):
             await work
-    stage.session.post("release", handle="x")
+    stage.session.post(release, "x")
     await stage.session.close()
     assert len(stage.attached) == 1
 
@@ -340,7 +372,7 @@ async def test_many_who_open_a_session_at_once_share_it(
     host = known_hosts_of_run({}, load_hosts())[far_host.name]
     before = far_host.log().count("Accepted publickey")
     async with SessionPool() as pool:
-        asked = [pool.session(host, NixOptions()).value("tools") for _ in range(10)]
+        asked = [pool.session(host, NixOptions()).do(tools) for _ in range(10)]
         answers = await asyncio.gather(*asked)
     assert all(answer == answers[0] for answer in answers)
     assert far_host.log().count("Accepted publickey") == before + 1
@@ -353,8 +385,7 @@ async def test_a_pool_that_closes_ends_the_calls_that_run(
     host = known_hosts_of_run({}, load_hosts())[far_host.name]
     async with SessionPool() as pool:
         session = pool.session(host, NixOptions())
-        argv = ["sleep", "600"]
-        running = session.value("run", argv=argv, deadline_secs=600, cwd=None)
+        running = session.do(run, ["sleep", "600"], deadline_secs=600)
         asking = asyncio.create_task(running)
         await until(lambda: any("sleep 600" in line for line in far_host.processes()))
     with pytest.raises(HostLostError):

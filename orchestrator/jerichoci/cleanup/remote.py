@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from jerichoci.errors import PikaciError, UsageError
 from jerichoci.nix.command import NixOptions
 from jerichoci.placement import User
+from jerichoci.placement.operations import run as run_there
 from jerichoci.plan.hosts import (
     LINE_LIMIT_SECS,
     HostCapacity,
@@ -31,6 +32,8 @@ from jerichoci.plan.hosts import (
     known_part,
     load_hosts,
 )
+from jerichoci.remote.agent import operations
+from jerichoci.remote.agent.host_gc import Bounds
 from jerichoci.remote.host_notes import host_notes, run_name
 from jerichoci.remote.pool import SessionPool
 from jerichoci.state.ids import is_run_id
@@ -301,12 +304,12 @@ def _say_doomed(
 
 async def _collect(session: Session, done: HostCleanup, *, dry_run: bool) -> None:
     keep = session.host.config.keep
-    bounds = {"count": keep.count, "days": keep.days, "mib": keep.mib}
-    answer = await session.value("collect", bounds=bounds, dry_run=dry_run)
-    done.snapshots, done.refs = answer["snapshots"], answer["refs"]
-    done.views, done.agents = answer["views"], answer["agents"]
-    done.bytes, done.kept = answer["bytes"], answer["kept"]
-    done.problems += answer["problems"]
+    bounds = Bounds(count=keep.count, days=keep.days, mib=keep.mib)
+    found = await session.do(operations.collect, bounds, dry_run=dry_run)
+    done.snapshots, done.refs = found.snapshots, found.refs
+    done.views, done.agents = found.views, found.agents
+    done.bytes, done.kept = found.bytes, found.kept
+    done.problems += found.problems
 
 
 async def _clear_quietly(session: Session, state: StateLayout) -> None:
@@ -349,21 +352,21 @@ class _Clearing:
         """
         mine = {"", self._session.id}
         wanted = sorted({note.session for note in self._dead} - self._used - mine)
-        sessions = await self._session.value("end_sessions", sessions=wanted)
-        self._done.sessions += sessions["ended"]
+        sessions = await self._session.do(operations.end_sessions, wanted)
+        self._done.sessions += sessions.ended
         self._done.problems += [
-            f"could not end the agent of session {name}" for name in sessions["stuck"]
+            f"could not end the agent of session {name}" for name in sessions.stuck
         ]
         await self._remove_guests(strays=strays)
         await self._remove_vms(strays=strays)
         # A guest that is left writes into its run's directory.
         removed = [run for run in self._removed() if not self._has_guests(run)]
-        answer = await self._session.value("reap", runs=[self._name(run) for run in removed])
-        left = set(answer["left"])
-        gone = {self._name(note.run_id) for note in self._dead} & set(sessions["runs"]) - left
-        self._done.runs += sorted(gone | set(answer["runs"]))
-        self._done.sessions += answer["sessions"]
-        self._done.problems += answer["problems"]
+        reaped = await self._session.do(operations.reap, [self._name(run) for run in removed])
+        left = set(reaped.left)
+        gone = {self._name(note.run_id) for note in self._dead} & set(sessions.runs) - left
+        self._done.runs += sorted(gone | set(reaped.runs))
+        self._done.sessions += reaped.sessions
+        self._done.problems += reaped.problems
         for note in self._dead:
             if self._name(note.run_id) not in left and not self._has_guests(note.run_id):
                 host_notes(self._state).forget(note.host, note.run_id)
@@ -380,7 +383,7 @@ class _Clearing:
 
         if not guest_notes(self._state).directory.exists():
             return
-        user = User(self._session.facts["uid"], self._session.facts["gid"])
+        user = User(self._session.facts.uid, self._session.facts.gid)
         runs = {note.run_id for note in self._dead}
         remote = RemoteGuests(self._session.name, runs, self._removed(), user)
         doomed = doomed_guests(self._state, remote=remote)
@@ -419,12 +422,10 @@ class _Clearing:
 
     def _far_run(self) -> Callable[[Sequence[str], float], Completed]:
         """What has a command run there, for a thread."""
-        from jerichoci.remote.process import far_run
-
         loop = asyncio.get_running_loop()
 
         def run(argv: Sequence[str], deadline_secs: float) -> Completed:
-            running = far_run(self._session, argv, deadline_secs)
+            running = self._session.do(run_there, argv, deadline_secs)
             return asyncio.run_coroutine_threadsafe(running, loop).result()
 
         return run

@@ -26,8 +26,6 @@ FILES_ARGV = ("nix", "--version", "--verbose")
 """What says which files Nix's settings are in."""
 NIX_CONFIG_ARGV = ("nix-instantiate", "--eval", "--strict", "--json", "-A", "nixConfig", "-")
 """What reads the settings that a flake.nix at its stdin asks for."""
-NEEDED_THERE = ("nix", "nix-daemon")
-"""The programs that a host must have for anything to be in its store."""
 
 _FEATURES = ("--extra-experimental-features", "nix-command flakes")
 _PRINT_INVALID = ("--check-validity", "--print-invalid")

@@ -31,7 +31,7 @@ from jerichoci.state.lock import lock
 from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
     from jerichoci.nix.command import NixOptions
@@ -57,7 +57,7 @@ class View:
     """A directory on the host with the store paths of one closure."""
 
     path: Path
-    outputs: Mapping[str, Path] = field(compare=False)
+    outputs: dict[str, Path] = field(compare=False)
     """Where each output lies on the host, by store path; one that is a link to a part of another
     path of the closure, where that leads."""
 

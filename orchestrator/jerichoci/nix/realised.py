@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path  # noqa: TC003 - values of these types are sent to and from hosts
+from typing import Protocol
 
 from jerichoci.status import CauseCode, FailureKind, Outcome
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True)

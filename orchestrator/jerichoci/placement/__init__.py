@@ -7,10 +7,10 @@ cleans up. Runtimes are written against it and know neither ssh nor the local di
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Concatenate, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from jerichoci.machine.ending import Ending
     from jerichoci.machine.outbox import OutboxFollower
     from jerichoci.machine.process import Completed
-    from jerichoci.machine.slots import Resources
     from jerichoci.machine.stop import Stop
-    from jerichoci.nix.guest_store import View
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
+    from jerichoci.placement.operation import AnswerT, ParamsT
+    from jerichoci.placement.work import Work
     from jerichoci.plan.incus_site import IncusSite
     from jerichoci.runtime.incus.client import Incus
 
@@ -117,6 +117,32 @@ class Placement(Protocol):
             UsageError: it isn't.
         """
 
+    async def do(
+        self,
+        operation: Callable[Concatenate[Work, ParamsT], Awaitable[AnswerT]],
+        *args: ParamsT.args,
+        **kwargs: ParamsT.kwargs,
+    ) -> AnswerT:
+        """Do one of the `operations` on the host.
+
+        Raises:
+            InfrastructureError: the host was lost, or sent an invalid answer.
+            Exception: what the operation raised.
+        """
+
+    def hold(
+        self,
+        operation: Callable[Concatenate[Work, ParamsT], AbstractAsyncContextManager[object]],
+        *args: ParamsT.args,
+        **kwargs: ParamsT.kwargs,
+    ) -> AbstractAsyncContextManager[object]:
+        """Hold what one of the `operations` opens on the host; it goes with the process that dies.
+
+        Raises:
+            InfrastructureError: as `do`.
+            Exception: likewise.
+        """
+
     async def run(
         self, argv: Sequence[str], *, deadline_secs: float, cwd: Path | None = None
     ) -> Completed:
@@ -145,9 +171,6 @@ class Placement(Protocol):
     async def confinement(self) -> Confinement:
         """What the host's kernel gives to hold a job; found out once."""
 
-    def slot(self, wanted: Resources) -> AbstractAsyncContextManager[None]:
-        """Hold what a job needs of the host, waiting until there is room."""
-
     async def snapshot(self, tree: str) -> Path:
         """Have a snapshot materialised there and say where."""
 
@@ -171,27 +194,6 @@ class Placement(Protocol):
     ) -> list[Artifact]:
         """Take what a process left in `directory`, as from a stranger, unless `cancelled`."""
 
-    def lock(
-        self, name: str, deadline_secs: float, *, shared: bool = False
-    ) -> AbstractAsyncContextManager[None]:
-        """Hold a lock of the host's state root, which goes with the process that dies.
-
-        Raises:
-            InfrastructureError: it isn't free after `deadline_secs`.
-        """
-
-    async def make_directory(self, path: Path) -> None:
-        """Create a directory for one job."""
-
-    async def make_workspace(self, root: Path) -> None:
-        """Create the directories of a `Workspace` there."""
-
-    async def write(self, path: Path, data: bytes) -> None:
-        """Write a file there."""
-
-    async def read(self, path: Path, limit: int) -> bytes | None:
-        """The first bytes of a file there; None if there is none."""
-
     async def attend(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
         """Run a program there on this process's own terminal or pipes; its exit code."""
 
@@ -200,9 +202,6 @@ class Placement(Protocol):
 
     def incus_site(self) -> IncusSite:
         """Which Incus that is, and where in it guests are made."""
-
-    async def make_outbox(self, path: Path) -> None:
-        """Create the directory that a guest has as its /artifacts, below one of ours alone."""
 
     def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[OutboxFollower]:
         """Follow what a guest leaves in its outbox: its log into `log`, which is near; its result.
@@ -215,28 +214,5 @@ class Placement(Protocol):
     ) -> list[Artifact]:
         """Copy what a guest left into a directory that is near, as from a stranger."""
 
-    async def guest_view(self, outputs: Sequence[str], lease: Path) -> View | None:
-        """Have the closure of store paths where guests can be shown it; None for no paths.
-
-        It stays while there is the link `lease`, which is created.
-        """
-
-    async def load_manifest(self, output: Path) -> bytes | None:
-        """The payload manifest of a prepared output as it is, or None if it has none.
-
-        Raises:
-            PayloadError: it can't be read.
-        """
-
-    async def check_content(self, output: Path, named: Sequence[tuple[str, str, str]]) -> None:
-        """See that a prepared output has what its manifest names, as (what it is, path, kind).
-
-        Raises:
-            PayloadError: it hasn't.
-        """
-
     async def keep(self, path: Path) -> None:
         """Leave a job's directory for a look."""
-
-    async def remove(self, path: Path) -> None:
-        """Remove a job's directory."""

@@ -20,6 +20,7 @@ from jerichoci.nix.payload_files import (
     load_manifest,
     wrong_manifest,
 )
+from jerichoci.placement import operations
 from jerichoci.plan.model import Id, Model, describe
 
 if TYPE_CHECKING:
@@ -136,11 +137,11 @@ async def read_payload_on(placement: Placement, output: Path) -> PayloadManifest
     Raises:
         PayloadError: as `read_payload`.
     """
-    data = await placement.load_manifest(output)
+    data = await placement.do(operations.load_manifest, output)
     if data is None:
         return None
     manifest = parse_payload(data)
-    await placement.check_content(output, manifest.named())
+    await placement.do(operations.check_content, output, manifest.named())
     return manifest
 
 

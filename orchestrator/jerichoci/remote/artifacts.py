@@ -16,6 +16,7 @@ from jerichoci.errors import InfrastructureError
 from jerichoci.machine.artifacts import Artifact, ArtifactWriter
 from jerichoci.machine.gather import in_thread
 from jerichoci.machine.outbox import below_files
+from jerichoci.remote.agent.operations import open_artifacts, read_artifacts
 from jerichoci.state.layout import make_private
 
 if TYPE_CHECKING:
@@ -57,35 +58,19 @@ async def fetch(
 async def _fetch(
     session: Session, directory: Path, into: Path, *, is_outbox: bool
 ) -> list[Artifact]:
-    opening = session.holding("open_artifacts", path=str(directory), is_outbox=is_outbox)
-    async with opening as held:
+    async with session.hold(open_artifacts, directory, is_outbox=is_outbox) as held:
         make_private(into)
         with ArtifactWriter(into) as writer:
-            is_last = False
-            while not is_last:
-                answer, data = await session.call("read_artifacts", handle=held.handle)
-                is_last = answer["is_last"]
-                await in_thread(partial(_write, session.name, writer, answer["listed"], data))
+            while parts := await session.do(read_artifacts, held.handle):
+                await in_thread(partial(_write, session.name, writer, parts))
     return below_files(writer.made()) if is_outbox else writer.made()
 
 
-def _write(host: str, writer: ArtifactWriter, listed: list[str | int], data: bytes) -> None:
-    at = 0
-    for part in listed:
-        if isinstance(part, str):
-            writer.begin(_checked(host, part))
-        elif 0 <= part <= len(data) - at:
-            writer.write(data[at : at + part])
-            at += part
+def _write(host: str, writer: ArtifactWriter, parts: list[str | bytes]) -> None:
+    for part in parts:
+        if isinstance(part, bytes):
+            writer.write(part)
+        elif {"", ".", ".."} & set(part.split("/")):
+            raise InfrastructureError(f"{host} sent an invalid file name {part[:200]!r}")
         else:
-            raise InfrastructureError(f"{host} sent fewer bytes of artifacts than it announced")
-
-
-def _checked(host: str, path: str) -> str:
-    try:
-        is_valid = b"\0" not in os.fsencode(path) and not {"", ".", ".."} & set(path.split("/"))
-    except UnicodeEncodeError:
-        is_valid = False
-    if not is_valid:
-        raise InfrastructureError(f"{host} sent an invalid file name {path[:200]!r}")
-    return path
+            writer.begin(part)

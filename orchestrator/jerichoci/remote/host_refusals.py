@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from jerichoci.plan.hosts import RemoteHost
+    from jerichoci.remote.agent.facts import Programs
+    from jerichoci.remote.agent.operations import Tools
 
 PYTHON = "3.11"
 """The oldest that the agent runs on."""
@@ -104,8 +106,8 @@ def full(host: str, path: str) -> HostFullError:
     )
 
 
-def check_programs(host: str, programs: Mapping[str, str | None]) -> None:
-    """Refuse a host without what every job needs; `programs` are versions, by name.
+def check_programs(host: str, programs: Programs) -> None:
+    """Refuse a host without what every job needs.
 
     Raises:
         HostSetupError: one is missing, or too old.
@@ -113,11 +115,12 @@ def check_programs(host: str, programs: Mapping[str, str | None]) -> None:
     from jerichoci.snapshot import git
 
     install = f"git {'.'.join(map(str, git.MINIMUM_VERSION))} or later"
-    _check_present(host, programs, {"bash": "bash", "git": install})
-    _check_version(host, git.check_version, programs["git"])
+    _check_present(host, {"bash": programs.bash}, "bash")
+    _check_present(host, {"git": programs.git}, install)
+    _check_version(host, git.check_version, programs.git)
 
 
-def check_nix(host: str, programs: Mapping[str, str | None]) -> None:
+def check_nix(host: str, tools: Tools) -> None:
     """Refuse a host without a Nix that prepares can use.
 
     Raises:
@@ -125,15 +128,13 @@ def check_nix(host: str, programs: Mapping[str, str | None]) -> None:
     """
     from jerichoci.nix import command
 
-    _check_present(host, programs, dict.fromkeys(command.NEEDED_THERE, "Nix"))
-    _check_version(host, command.check_version, programs["nix"])
+    _check_present(host, {"nix": tools.nix, "nix-daemon": tools.nix_daemon}, "Nix")
+    _check_version(host, command.check_version, tools.nix)
 
 
-def _check_present(
-    host: str, programs: Mapping[str, str | None], needed: Mapping[str, str]
-) -> None:
-    for name, what in needed.items():
-        if programs[name] is None:
+def _check_present(host: str, programs: Mapping[str, str | None], what: str) -> None:
+    for name, version in programs.items():
+        if version is None:
             raise HostSetupError(
                 host,
                 f"host {host} has no `{name}` on its PATH",

@@ -7,10 +7,12 @@ import errno
 import threading
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
 from jerichoci.plan.incus_site import SERVICE_SOCKET, SOCKET
+from jerichoci.remote.agent.operations import probe_socket
 from jerichoci.remote.ssh.errors import HostSetupError
 from jerichoci.remote.ssh.forward import OPEN_SECS, forwarded_socket
 from jerichoci.remote.ssh.socket_directory import socket_directory
@@ -18,9 +20,9 @@ from jerichoci.runtime.incus.api import UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from pathlib import Path
 
     from jerichoci.plan.incus_site import IncusSite
+    from jerichoci.remote.agent.operations import SocketProbe
     from jerichoci.remote.session import Session
     from jerichoci.remote.ssh.forward import Forward
 
@@ -121,7 +123,7 @@ async def _find(session: Session, places: Sequence[str]) -> str:
             if accepts:
                 return path
         # The host knows the reason better.
-        answers = [await session.value("probe_socket", path=path) for path in places]
+        answers = [await session.do(probe_socket, Path(path)) for path in places]
         if session.breaks == breaks:
             raise _refusal(session, list(zip(places, answers, strict=True)))
 
@@ -143,13 +145,13 @@ async def _accepts(session: Session, path: str) -> bool:
     return True
 
 
-def _refusal(session: Session, answers: Sequence[tuple[str, dict[str, Any]]]) -> HostSetupError:
+def _refusal(session: Session, answers: Sequence[tuple[str, SocketProbe]]) -> HostSetupError:
     """Why none of a host's sockets accepts a connection."""
     name = session.name
-    existing = [found for found in answers if found[1]["errno"] != errno.ENOENT]
+    existing = [found for found in answers if found[1].errno != errno.ENOENT]
     path, answer = next(iter(existing), answers[-1])
     hint: str | None = None
-    match answer["errno"]:
+    match answer.errno:
         case 0:
             sentence = f"sshd on {name} refuses to forward the socket {path}"
             hint = (
@@ -170,5 +172,5 @@ def _refusal(session: Session, answers: Sequence[tuple[str, dict[str, Any]]]) ->
             sentence = f"Incus on {name} is not running: {path} refuses connections"
             hint = f"start Incus on {name}"
         case _:
-            sentence = f"Incus on {name} can't be reached at {path}: {answer['message']}"
+            sentence = f"Incus on {name} can't be reached at {path}: {answer.message}"
     return HostSetupError(name, sentence, hint)

@@ -10,16 +10,16 @@ import shlex
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine import process
 from jerichoci.machine.stop import StoppedError
 from jerichoci.nix import command as nix
-from jerichoci.nix.realised import CANCELLED, Fault, Realised, failed
+from jerichoci.nix.realised import CANCELLED, Realised, failed
 from jerichoci.remote import host_refusals
-from jerichoci.remote.answer import BUILT, fits
+from jerichoci.remote.agent.operations import BuildReport, realise, root
 from jerichoci.remote.program import far_argv
 from jerichoci.remote.ssh.errors import HostSetupError
 from jerichoci.remote.ssh.forward import forwarded_command
@@ -94,19 +94,8 @@ class FarStore:
             for node_id, build in builds.items():
                 if not await self._root(build.out_path, gcroots / node_id):
                     telling.sent[node_id] = await self._send(build)
-        wanted = {
-            node_id: {
-                "installable": build.installable,
-                "drv_path": build.drv_path,
-                "out_path": build.out_path,
-                "timeout_secs": build.timeout_secs,
-            }
-            for node_id, build in builds.items()
-        }
         try:
-            await self._session.call(
-                "realise", say=telling.hear, builds=wanted, gcroots=str(gcroots)
-            )
+            await self._session.do(realise, builds, gcroots, telling.hear)
         except OSError as error:
             raise InfrastructureError(f"{self._session.name} can't build: {error}") from error
         if telling.failure is not None:
@@ -119,7 +108,7 @@ class FarStore:
         return await self._copy([build.drv_path], "--derivation")
 
     async def _root(self, path: str, link: Path) -> bool:
-        return bool(await self._session.value("root", path=path, link=str(link)))
+        return await self._session.do(root, Path(path), link)
 
     async def _check_nix(self) -> None:
         """Refuse a host without a Nix that will do."""
@@ -211,24 +200,18 @@ class _Telling:
         self.failure: OSError | None = None
         """Why not all that was said could be passed on."""
 
-    def hear(self, said: Any) -> None:  # noqa: ANN401 - JSON
-        """Pass on what was said."""
+    def hear(self, report: BuildReport) -> None:
+        """Pass on what was reported."""
         try:
-            self._pass_on(said)
+            if report.result is not None:
+                self._finish(report.node_id, report.result)
+            elif report.line is not None:
+                self._observer.log(report.node_id, report.line)
+            else:
+                self._observer.building(report.node_id)
         except OSError as error:
             # No affair of whoever reads from the host.
             self.failure = self.failure or error
-        except ValueError as error:
-            raise InfrastructureError("what the host says of its builds is nothing") from error
-
-    def _pass_on(self, said: Any) -> None:  # noqa: ANN401 - JSON
-        match said:
-            case ["log", str(node_id), str(line)]:
-                self._observer.log(node_id, line)
-            case ["building", str(node_id)]:
-                self._observer.building(node_id)
-            case ["finished", str(node_id), dict(values)]:
-                self._finish(node_id, _realised(values))
 
     def give_up(self, result: Realised) -> None:
         """Tell the same of every node that has no end yet."""
@@ -240,22 +223,3 @@ class _Telling:
             self._waiting.remove(node_id)
             sent = self.sent.get(node_id)
             self._observer.finished(node_id, replace(result, copied_bytes=sent))
-
-
-def _realised(values: dict[str, Any]) -> Realised:
-    if not fits(BUILT, values):
-        raise ValueError("that is nothing to say of a build")
-    fault = values["fault"]
-    if fault is not None:
-        code = CauseCode(fault["code"])
-        fault = Fault(code, fault["message"], fault["hint"], fault["got_hash"])
-    kind = values["failure_kind"]
-    root = values["gc_root"]
-    return Realised(
-        Outcome(values["outcome"]),
-        path=values["path"],
-        gc_root=Path(root) if root else None,
-        cached=values["cached"],
-        failure_kind=FailureKind(kind) if kind else None,
-        fault=fault,
-    )

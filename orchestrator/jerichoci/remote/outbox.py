@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from jerichoci.machine.outbox import OutboxFollower, OutboxState, follow
+from jerichoci.machine.outbox import OutboxFollower, follow
+from jerichoci.remote.agent.operations import watch_outbox
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from jerichoci.machine.outbox import OutboxState
     from jerichoci.remote.session import Session
 
 
@@ -21,16 +23,7 @@ async def follow_remote_outbox(
     """Follow the guest that has `outbox` on the host as its /artifacts."""
 
     async def watch(offset: int, wait_secs: float, has_started: bool) -> OutboxState:  # noqa: FBT001 - a `Watch`
-        answer, data = await session.call(
-            "watch_outbox",
-            path=str(outbox),
-            offset=offset,
-            wait_secs=wait_secs,
-            has_started=has_started,
-        )
-        size = answer["result_bytes"]
-        result = None if size is None else data[:size]
-        return OutboxState(result, answer["started"], data[size or 0 :])
+        return await session.do(watch_outbox, outbox, offset, wait_secs, has_started=has_started)
 
     async with follow(watch, log) as follower:
         yield follower

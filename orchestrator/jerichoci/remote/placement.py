@@ -7,28 +7,28 @@ bring it what it lacks, and to bring back what jobs print and leave.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Concatenate
 
-from jerichoci.errors import InfrastructureError, UsageError
-from jerichoci.machine.confinement import Confinement
-from jerichoci.placement import User
+from jerichoci.errors import UsageError
+from jerichoci.placement import User, operations
+from jerichoci.remote.agent import operations as host_operations
 from jerichoci.state.notes import KEEP_SECS, has_guests
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from jerichoci.machine.artifacts import Artifact
+    from jerichoci.machine.confinement import Confinement
     from jerichoci.machine.outbox import OutboxFollower
     from jerichoci.machine.process import Completed
-    from jerichoci.machine.slots import Resources
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.command import NixOptions
-    from jerichoci.nix.guest_store import View
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
     from jerichoci.placement.local import LocalPlacement
+    from jerichoci.placement.operation import AnswerT, ParamsT
+    from jerichoci.placement.work import Work
     from jerichoci.plan.incus_site import IncusSite
     from jerichoci.remote.process import FarProcess
     from jerichoci.remote.session import Session
@@ -84,23 +84,22 @@ class RemotePlacement:
     @property
     def state_root(self) -> Path:
         """The host's work directory."""
-        return Path(self._session.facts["work_dir"])
+        return self._session.facts.work_dir
 
     @property
     def user(self) -> User:
         """Who we are there."""
-        return User(self._session.facts["uid"], self._session.facts["gid"])
+        return User(self._session.facts.uid, self._session.facts.gid)
 
     @property
     def environment(self) -> Mapping[str, str]:
         """What passes from the agent's environment."""
-        found: dict[str, str] = self._session.facts["environment"]
-        return found
+        return self._session.facts.environment
 
     @property
     def job_path(self) -> str:
         """As the agent has it."""
-        return str(self._session.facts["job_path"])
+        return self._session.facts.job_path
 
     @property
     def is_lost(self) -> bool:
@@ -151,7 +150,7 @@ class RemotePlacement:
         from jerichoci.remote.host_refusals import unusable
 
         async with AsyncExitStack() as held:
-            holding = self._session.holding("open_run", name=self._run_name(run_id))
+            holding = self._session.hold(host_operations.open_run, self._run_name(run_id))
             try:
                 await held.enter_async_context(holding)
             except OSError as error:
@@ -172,21 +171,37 @@ class RemotePlacement:
         """Refuse jobs for another kind of machine, and a host that lacks what each job needs."""
         from jerichoci.remote.host_refusals import check_programs
 
-        check_programs(self.host, self._session.facts["programs"])
-        found = self._session.facts["system"]
+        check_programs(self.host, self._session.facts.programs)
+        found = self._session.facts.system
         if system != found:
             raise UsageError(
                 f"the target is for {system}, host {self.host} is {found}",
                 "place the job on a host for that system",
             )
 
+    async def do(
+        self,
+        operation: Callable[Concatenate[Work, ParamsT], Awaitable[AnswerT]],
+        *args: ParamsT.args,
+        **kwargs: ParamsT.kwargs,
+    ) -> AnswerT:
+        """Have the agent do it."""
+        return await self._session.do(operation, *args, **kwargs)
+
+    def hold(
+        self,
+        operation: Callable[Concatenate[Work, ParamsT], AbstractAsyncContextManager[object]],
+        *args: ParamsT.args,
+        **kwargs: ParamsT.kwargs,
+    ) -> AbstractAsyncContextManager[object]:
+        """Have the agent hold it."""
+        return self._session.hold(operation, *args, **kwargs)
+
     async def run(
         self, argv: Sequence[str], *, deadline_secs: float, cwd: Path | None = None
     ) -> Completed:
         """Run a command there to its end."""
-        from jerichoci.remote.process import far_run
-
-        return await far_run(self._session, argv, deadline_secs, cwd)
+        return await self.do(operations.run, argv, deadline_secs, cwd)
 
     def spawn(  # noqa: PLR0913 - what a process needs
         self,
@@ -209,39 +224,9 @@ class RemotePlacement:
         """What the host's kernel gives."""
         agent = self._session.id
         if self._confinement is None or self._confinement[0] != agent:
-            values = await self._session.value("confinement")
-            found = Confinement(
-                prefix=tuple(values["prefix"]),
-                drop=tuple(values["drop"]),
-                overlay=values["overlay"],
-                overlay_options=values["overlay_options"],
-                setpriv=values["setpriv"],
-                memory=values["memory"],
-            )
+            found = await self.do(operations.confinement)
             self._confinement = agent, found
         return self._confinement[1]
-
-    @asynccontextmanager
-    async def slot(self, wanted: Resources) -> AsyncIterator[None]:
-        """Hold what a job takes of the host's declared capacity."""
-        capacity = self._session.host.config.capacity
-        holding = self._session.holding(
-            "slot",
-            wanted=asdict(wanted),
-            capacity={
-                "cpus": capacity.cpus,
-                "memory_mib": capacity.memory_mib,
-                "jobs": capacity.jobs,
-            },
-        )
-        async with AsyncExitStack() as held:
-            try:
-                await held.enter_async_context(holding)
-            except OSError as error:
-                raise InfrastructureError(
-                    f"the slots on {self.host} can't be used: {error.strerror or error}"
-                ) from error
-            yield
 
     async def snapshot(self, tree: str) -> Path:
         """Have a snapshot below the work directory."""
@@ -281,39 +266,12 @@ class RemotePlacement:
 
         return await fetch(self._session, directory, into, cancelled)
 
-    def lock(
-        self, name: str, deadline_secs: float, *, shared: bool = False
-    ) -> AbstractAsyncContextManager[Any]:
-        """Hold a lock of the work directory."""
-        return self._session.holding("lock", name=name, deadline_secs=deadline_secs, shared=shared)
-
-    async def make_directory(self, path: Path) -> None:
-        """Create a directory there."""
-        await self._session.value("make_directory", path=str(path))
-
-    async def make_workspace(self, root: Path) -> None:
-        """Create the directories of a workspace there."""
-        await self._session.value("make_workspace", root=str(root))
-
-    async def write(self, path: Path, data: bytes) -> None:
-        """Write a file there."""
-        await self._session.call("write", data, path=str(path))
-
-    async def read(self, path: Path, limit: int) -> bytes | None:
-        """The first bytes of a file there."""
-        is_there, data = await self._session.call("read", path=str(path), limit=limit)
-        return data if is_there else None
-
     async def keep(self, path: Path) -> None:
         """Keep the run's directory there for a day."""
         del path
         run = self.run_directory(self._run_id)
-        await self._session.value("keep_run", path=str(run), secs=KEEP_SECS)
+        await self._session.do(host_operations.keep_run, run, KEEP_SECS)
         self._keeps = True
-
-    async def remove(self, path: Path) -> None:
-        """Remove a directory there."""
-        await self._session.value("remove", path=str(path))
 
     async def attend(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
         """Run a program there, on a terminal there if we have one here."""
@@ -341,10 +299,6 @@ class RemotePlacement:
         self._incus = self._site = None
         await self._forwards.aclose()
 
-    async def make_outbox(self, path: Path) -> None:
-        """Create a guest's /artifacts there."""
-        await self._session.value("make_outbox", path=str(path))
-
     def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[OutboxFollower]:
         """Follow what a guest leaves there."""
         from jerichoci.remote.outbox import follow_remote_outbox
@@ -358,25 +312,3 @@ class RemotePlacement:
         from jerichoci.remote.artifacts import fetch
 
         return await fetch(self._session, outbox, into, cancelled, is_outbox=True)
-
-    async def guest_view(self, outputs: Sequence[str], lease: Path) -> View | None:
-        """Have a closure in the work directory's guest store."""
-        from jerichoci.nix.guest_store import View
-
-        if not outputs:
-            return None
-        found = await self._session.value("guest_view", outputs=list(outputs), lease=str(lease))
-        if found is None or not found["outputs"].keys() >= set(outputs):
-            raise InfrastructureError(f"{self.host} has no place for what guests need")
-        places = {output: Path(place) for output, place in found["outputs"].items()}
-        return View(Path(found["path"]), places)
-
-    async def load_manifest(self, output: Path) -> bytes | None:
-        """The payload manifest of a prepared output on the host."""
-        exists, data = await self._session.call("load_manifest", output=str(output))
-        return data if exists else None
-
-    async def check_content(self, output: Path, named: Sequence[tuple[str, str, str]]) -> None:
-        """See that a prepared output on the host has what its manifest names."""
-        rows = [list(row) for row in named]
-        await self._session.value("check_content", output=str(output), named=rows)

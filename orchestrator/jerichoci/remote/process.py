@@ -7,13 +7,13 @@ import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from jerichoci.machine.ending import Ending
-from jerichoci.machine.process import Completed
+from jerichoci.remote.agent import operations as host
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
+    from jerichoci.machine.ending import Ending
     from jerichoci.remote.session import Held, Session
 
 WATCH_SECS = 30.0
@@ -36,28 +36,25 @@ class FarProcess:
 
     async def wait(self) -> Ending:
         """Wait for the end, and for what was printed to be here."""
-        ended = await self._session.value("wait", handle=self._handle, log=str(self._far_log))
-        self._end = int(ended["log_bytes"])
+        ended = await self._session.do(host.wait, self._handle, self._far_log)
+        self._end = ended.log_bytes
         if self._is_behind():
             # Whoever waits no longer leaves it to `close`.
             await asyncio.shield(self._following)
         self._held.is_over = True
-        return Ending(
-            int(ended["exit_code"]), ended["signal"], ended["started"], ended["out_of_memory"]
-        )
+        return ended.ending
 
     async def ended_within(self, secs: float) -> bool:
         """As the host's own clock has it."""
-        found = await self._session.value("ended_within", handle=self._handle, secs=secs)
-        return bool(found)
+        return await self._session.do(host.ended_within, self._handle, secs)
 
     def terminate(self) -> None:
         """TERM."""
-        self._session.post("terminate", handle=self._handle)
+        self._session.post(host.terminate, self._handle)
 
     def kill(self) -> None:
         """KILL."""
-        self._session.post("kill", handle=self._handle)
+        self._session.post(host.kill, self._handle)
 
     async def close(self) -> None:
         """Follow no longer."""
@@ -70,8 +67,8 @@ class FarProcess:
     async def _follow(self) -> None:
         while self._is_behind():
             is_whole = self._end is not None
-            _, data = await self._session.call(
-                "read_log", path=str(self._far_log), offset=self._offset, wait_secs=WATCH_SECS
+            data = await self._session.do(
+                host.read_log, self._far_log, self._offset, wait_secs=WATCH_SECS
             )
             if data:
                 # Written and counted in one step: whoever cancels comes before or after.
@@ -80,22 +77,6 @@ class FarProcess:
             elif is_whole:
                 # Somebody has made it shorter.
                 return
-
-
-async def far_run(
-    session: Session, argv: Sequence[str], deadline_secs: float, cwd: Path | None = None
-) -> Completed:
-    """Run a command on a session's host to its end.
-
-    Raises:
-        InfrastructureError: it can't be started, does not end in time, or the host was lost.
-    """
-    where = str(cwd) if cwd else None
-    answer, data = await session.call(
-        "run", argv=list(argv), deadline_secs=deadline_secs, cwd=where
-    )
-    split = answer["stdout_bytes"]
-    return Completed(tuple(argv), answer["exit_code"], data[:split], data[split:])
 
 
 @asynccontextmanager
@@ -115,14 +96,8 @@ async def far_process(  # noqa: PLR0913 - what a process needs
         InfrastructureError: it can't be started, or the host was lost.
     """
     far_log = notes / "output"
-    starting = session.holding(
-        "spawn",
-        argv=list(argv),
-        cwd=str(cwd),
-        env=dict(env),
-        log=str(far_log),
-        notes=str(notes),
-        memory_mib=memory_mib,
+    starting = session.hold(
+        host.spawn, argv, cwd=cwd, env=env, log=far_log, notes=notes, memory_mib=memory_mib
     )
     async with starting as held:
         running = FarProcess(session, held, far_log, log)

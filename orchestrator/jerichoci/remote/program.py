@@ -72,6 +72,6 @@ def far_argv(
     session: Session, argv: Sequence[str], variables: Mapping[str, str] | None = None
 ) -> list[str]:
     """A command line with the agent's PATH, which has more than a login over ssh gives."""
-    path = session.facts["environment"].get("PATH", "")
+    path = session.facts.environment.get("PATH", "")
     settings = {"PATH": path} | dict(variables or {})
     return ["env", *(f"{name}={value}" for name, value in settings.items()), *argv]

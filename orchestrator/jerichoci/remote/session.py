@@ -14,14 +14,18 @@ import itertools
 import os
 import time
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Concatenate, TypeVar
 
 from jerichoci.errors import InfrastructureError, PikaciError, is_disk_full
+from jerichoci.placement import operations  # noqa: F401 - named by what is sent
+from jerichoci.placement.operation import named
+from jerichoci.placement.wire import Arrived, WireError
 from jerichoci.remote import host_refusals
+from jerichoci.remote.agent.facts import HostFacts
 from jerichoci.remote.agent.fault import raised
 from jerichoci.remote.agent.frame import FrameError, pack
-from jerichoci.remote.answer import facts_of, is_answer
+from jerichoci.remote.agent.operations import end_sessions, release, tools
 from jerichoci.remote.attachment import Attachment, GoneError, Wanted, hello
 from jerichoci.remote.ssh.errors import (
     HostError,
@@ -31,12 +35,15 @@ from jerichoci.remote.ssh.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from asyncssh import SSHClientConnection
 
     from jerichoci.nix.command import NixOptions
+    from jerichoci.placement.operation import AnswerT, Operation, ParamsT
     from jerichoci.plan.hosts import RemoteHost
+    from jerichoci.remote.agent.operations import Tools
 
 ResultT = TypeVar("ResultT")
 
@@ -61,22 +68,21 @@ SEEN_SECS, SEEN_LOOKS = 20.0, 200
 """For a connection that broke to be seen as broken by its keep-alive."""
 RELEASE_SECS = 60.0
 """For the host to let go of what was opened there."""
-OPENING = frozenset({"lock", "open_artifacts", "open_run", "slot", "spawn"})
-"""What opens something there under a handle."""
 CLAIMS = frozenset({"lock", "open_artifacts", "slot"})
-"""What opens claims, and makes nothing: nobody has to wait until they are given up."""
+"""What makes nothing that a later operation could find: its release needn't be waited for."""
 
 
 @dataclass
 class _Request:
     """A request on its way."""
 
-    do: str
+    operation: Operation
     frame: bytes
-    answer: asyncio.Future[tuple[Any, bytes]]
-    say: Callable[[Any], None] | None
+    answer: asyncio.Future[Any]
+    report: Callable[[Any], None] | None
+    handle: str
+    """What it opens something under, if it does."""
     heard: int = 0
-    opens: str | None = None
 
 
 @dataclass
@@ -88,29 +94,12 @@ class Held:
     """Whether there is nothing left to wait for when it is let go of."""
 
 
-@dataclass
-class Host:
-    """What the agent says of its host."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def boot_id(self) -> str | None:
-        """Another one after each boot."""
-        found = self.values.get("boot_id")
-        return str(found) if found else None
-
-    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - JSON
-        """A fact by its name."""
-        return self.values[name]
-
-
 class Session:
     """A session with `host`, which connects when it is opened."""
 
     def __init__(self, host: RemoteHost, nix: NixOptions) -> None:
         self.host = host
-        self.facts = Host()
+        self._facts: HostFacts | None = None
         self._nix = nix
         self._id = ""
         self._numbers = itertools.count(1)
@@ -126,12 +115,19 @@ class Session:
         self._is_closed = False
         self._first: asyncio.Task[Attachment] | None = None
         self._hurried_at = 0.0
-        self._tools: dict[str, str | None] | None = None
+        self._tools: Tools | None = None
         self.copying = asyncio.Lock()
         """Held by whoever copies to the host's Nix store: one after the other shares what is the
         same, and a host gives a connection few channels."""
         self.breaks = 0
         """How often the connection broke."""
+
+    @property
+    def facts(self) -> HostFacts:
+        """What the agent said of its host when it was last greeted."""
+        if self._facts is None:
+            raise RuntimeError(f"the session with {self.name} was never open")
+        return self._facts
 
     @property
     def name(self) -> str:
@@ -187,7 +183,7 @@ class Session:
             if was_lost:
                 # It may wait for us yet, and hold what the next one needs.
                 with suppress(PikaciError, OSError):
-                    await self.value("end_sessions", sessions=[before])
+                    await self.do(end_sessions, [before])
 
     async def _begin(self) -> Attachment:
         """Attach for the first time, unless the session is closed meanwhile."""
@@ -208,38 +204,42 @@ class Session:
     def _ended(self) -> HostLostError:
         return HostLostError(self.name, f"the session with {self.name} has ended")
 
-    async def call(
+    async def do(
         self,
-        do: str,
-        /,
-        data: bytes = b"",
-        say: Callable[[Any], None] | None = None,
-        **args: Any,  # noqa: ANN401 - JSON
-    ) -> tuple[Any, bytes]:
-        """Have the agent do something; its answer, and the bytes that come along.
-
-        `say` is told what it says on the way.
+        function: Callable[Concatenate[Any, ParamsT], Awaitable[AnswerT]],
+        *args: ParamsT.args,
+        **kwargs: ParamsT.kwargs,
+    ) -> AnswerT:
+        """Have the agent do an operation; its answer.
 
         Raises:
             HostLostError: the line broke for good.
+            InfrastructureError: the answer is invalid.
             PikaciError: what went wrong there.
             OSError: likewise.
         """
+        answer: AnswerT = await self._call(named(function), "", args, kwargs)
+        return answer
+
+    async def _call(
+        self, operation: Operation, handle: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:  # noqa: ANN401 - as the operation has it
         if self._lost is not None:
             raise self._lost
         if self._keeping is None:
             await self.open()
         number = next(self._numbers)
+        values, data, report = operation.request(args, kwargs)
+        if operation.holds:
+            values["handle"] = handle
         try:
-            frame = pack({"id": number, "do": do, "args": args}, data)
+            frame = pack({"id": number, "do": operation.name, "args": values}, data)
         except FrameError as error:
             raise InfrastructureError(
-                f"what {self.name} is to be sent for `{do}` is too much: {error}"
+                f"the request `{operation.name}` to {self.name} is too long: {error}"
             ) from error
-        answer: asyncio.Future[tuple[Any, bytes]] = asyncio.get_running_loop().create_future()
-        opens = args.get("handle") if do in OPENING else None
-        request = _Request(do, frame, answer, say, opens=opens)
-        self._waiting[number] = request
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = _Request(operation, frame, answer, report, handle)
         self._post(frame)
         try:
             return await answer
@@ -247,56 +247,59 @@ class Session:
             self._post(pack({"cancel": number}))
             raise
 
-    async def value(self, do: str, /, **args: Any) -> Any:  # noqa: ANN401 - JSON
-        """The answer alone, as `call`."""
-        return (await self.call(do, **args))[0]
-
     @asynccontextmanager
-    async def holding(self, do: str, /, **args: Any) -> AsyncIterator[Held]:  # noqa: ANN401 - JSON
+    async def hold(
+        self,
+        function: Callable[Concatenate[Any, ParamsT], AbstractAsyncContextManager[object]],
+        *args: ParamsT.args,
+        **kwargs: ParamsT.kwargs,
+    ) -> AsyncIterator[Held]:
         """Hold what an operation opens there.
 
         Raises:
-            PikaciError: as `call`.
+            PikaciError: as `do`.
+            OSError: likewise.
         """
-        held = Held(os.urandom(8).hex(), is_over=do in CLAIMS)
+        operation = named(function)
+        held = Held(os.urandom(8).hex(), is_over=operation.name in CLAIMS)
         try:
-            await self.value(do, handle=held.handle, **args)
+            await self._call(operation, held.handle, args, kwargs)
             yield held
         finally:
-            task = self._owe(self._release(held.handle))
+            task = self.post(release, held.handle)
             # It is told in the end, as long as there is a session.
             if not held.is_over:
                 await asyncio.wait(
                     {task}, timeout=END_SECS if self._hurried.is_set() else RELEASE_SECS
                 )
 
-    async def _release(self, handle: str) -> None:
-        if self._lost is None and self._keeping is not None:
-            await self._do_quietly("release", {"handle": handle})
-
-    def post(self, do: str, /, **args: Any) -> None:  # noqa: ANN401 - JSON
-        """Have the agent do something whose answer nobody waits for."""
-        self._owe(self._do_quietly(do, args))
-
-    def _owe(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Tell the host something, whether or not anybody waits for it."""
-        task = asyncio.create_task(work)
+    def post(
+        self,
+        function: Callable[Concatenate[Any, ParamsT], Awaitable[object]],
+        *args: ParamsT.args,
+        **kwargs: ParamsT.kwargs,
+    ) -> asyncio.Task[None]:
+        """Have the agent do something whether or not its answer is waited for."""
+        task = asyncio.create_task(self._do_quietly(function, args, kwargs))
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
         return task
 
-    async def _do_quietly(self, do: str, args: dict[str, Any]) -> None:
-        with suppress(PikaciError, OSError):
-            await self.value(do, **args)
+    async def _do_quietly(
+        self, function: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        if self._lost is None and self._keeping is not None:
+            with suppress(PikaciError, OSError):
+                await self._call(named(function), "", args, kwargs)
 
-    async def tools(self) -> dict[str, str | None]:
+    async def tools(self) -> Tools:
         """The versions of programs there, by name; None for what isn't there.
 
         Raises:
             HostLostError: the host was lost.
         """
         if self._tools is None:
-            self._tools = dict(await self.value("tools"))
+            self._tools = await self.do(tools)
         return self._tools
 
     @property
@@ -403,6 +406,7 @@ class Session:
             "search_path": list(self.host.config.search_path),
             "nix_settings": [list(pair) for pair in self._nix.settings],
             "nix_offline": self._nix.offline,
+            "capacity": self.host.config.capacity.model_dump(),
         }
         attachment = await Attachment.open(self.host, Wanted(self._id, resume, settings))
         try:
@@ -410,7 +414,7 @@ class Session:
             attachment.send(hello(waiting))
             async with asyncio.timeout(WELCOME_SECS):
                 values, _ = await attachment.receive()
-            self.facts = Host(facts_of(values["welcome"]))
+            self._facts = Arrived(b"").take(HostFacts, values["welcome"], "the welcome")
             # What was asked since the hello is news to it as well.
             unknown = {int(number) for number in values["unknown"]}
             self._say_again(attachment, unknown | (self._waiting.keys() - waiting.keys()))
@@ -580,14 +584,13 @@ class Session:
         self._post(pack({"got": number}))
         if request.answer.done():
             # Whoever asked has gone; what was opened for them is nobody's.
-            if request.opens and "ok" in values:
-                self.post("release", handle=request.opens)
-        elif "ok" in values and is_answer(request.do, values["ok"]):
-            request.answer.set_result((values["ok"], data))
+            if request.operation.holds and "ok" in values:
+                self.post(release, request.handle)
         elif "ok" in values:
-            request.answer.set_exception(
-                InfrastructureError(f"what {self.name} answers to `{request.do}` is no answer")
-            )
+            try:
+                request.answer.set_result(request.operation.result(values["ok"], data))
+            except WireError as error:
+                request.answer.set_exception(self._invalid("answer", request, error))
         elif "error" in values:
             request.answer.set_exception(self._error(values["error"]))
         else:
@@ -598,20 +601,27 @@ class Session:
     def _error(self, values: object) -> Exception:
         error = raised(values, self.name)
         if is_disk_full(error):
-            return host_refusals.full(self.name, self.facts["work_dir"])
+            return host_refusals.full(self.name, str(self.facts.work_dir))
         return error
 
     def _listen(self, number: int, request: _Request, said: object) -> None:
         request.heard += 1
         if request.heard % HEARD_EVERY == 0:
             self._post(pack({"heard": number, "count": request.heard}))
-        if request.say is None or request.answer.done():
+        if request.report is None or request.answer.done():
             return
         try:
-            request.say(said)
-        except Exception as error:  # noqa: BLE001 - whoever asked is told
+            request.report(request.operation.report(said))
+        except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
+            if isinstance(error, WireError):
+                error = self._invalid("report", request, error)
             request.answer.set_exception(error)
             self._post(pack({"cancel": number}))
+
+    def _invalid(self, what: str, request: _Request, error: WireError) -> InfrastructureError:
+        return InfrastructureError(
+            f"{self.name} sent an invalid {what} to `{request.operation.name}`: {error}"
+        )
 
     def _fail(self, error: HostLostError) -> None:
         waiting, self._waiting = self._waiting, {}

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError, UsageError, is_disk_full
 from jerichoci.machine import process
+from jerichoci.placement import operations
+from jerichoci.remote.agent import operations as host
 from jerichoci.remote.host_refusals import full
 from jerichoci.remote.program import far_program
 from jerichoci.remote.ssh.errors import HostError
@@ -22,9 +24,12 @@ from jerichoci.snapshot.git import git_environment, pack_argv, private_variables
 from jerichoci.snapshot.repository import REPOSITORY_WAIT_SECS, Repository
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jerichoci.remote.session import Session
 
 CHUNK_BYTES = 256 * 1024
+TREE = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 REMOVE_SECS = 60.0
 """For a file to be removed from a slow disk."""
 SENDING_SECS = 3600.0
@@ -56,16 +61,15 @@ async def bring_snapshot(session: Session, state_root: Path, tree: str, run: Pat
 
 
 async def _bring(session: Session, repository: Repository, tree: str, run: Path) -> Path:
-    async with session.holding("lock", name="git", deadline_secs=REPOSITORY_WAIT_SECS, shared=True):
-        found = await session.value("find_snapshot", tree=tree, run=str(run))
-        if "path" not in found:
-            known = await asyncio.gather(*(_has(repository, base) for base in found["bases"]))
-            bases = [base for base, has in zip(found["bases"], known, strict=True) if has]
-            await session.persistently(
-                lambda: _send(session, repository, tree, bases, Path(found["git"]))
-            )
-            found = {"path": await session.value("keep_snapshot", tree=tree)}
-    return Path(found["path"])
+    async with session.hold(operations.lock, "git", REPOSITORY_WAIT_SECS, shared=True):
+        found = await session.do(host.find_snapshot, tree, run)
+        if found.path is not None:
+            return found.path
+        trees = [base for base in found.bases if TREE.fullmatch(base)]
+        known = await asyncio.gather(*(_has(repository, base) for base in trees))
+        bases = [base for base, has in zip(trees, known, strict=True) if has]
+        await session.persistently(lambda: _send(session, repository, tree, bases, found.git))
+        return await session.do(host.keep_snapshot, tree)
 
 
 async def _has(repository: Repository, tree: str) -> bool:
@@ -113,7 +117,7 @@ async def _send(
         try:
             await far.finish(f"git on {session.name} can't take the snapshot")
         except InfrastructureError as error:
-            session.post("run", argv=["rm", "-f", str(pack)], deadline_secs=REMOVE_SECS, cwd=None)
+            session.post(operations.run, ["rm", "-f", str(pack)], REMOVE_SECS)
             if is_disk_full(error):
-                raise full(session.name, session.facts["work_dir"]) from error
+                raise full(session.name, str(session.facts.work_dir)) from error
             raise

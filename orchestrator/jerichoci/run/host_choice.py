@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
 from jerichoci.machine.slots import Resources
+from jerichoci.placement.operations import slot
 from jerichoci.run.runtimes import macos_vms
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Choice:
     async def _ask(self, host: Host) -> AsyncExitStack:
         await host.open()
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(host.placement.slot(self._resources))
+            await stack.enter_async_context(host.placement.hold(slot, self._resources))
             return stack.pop_all()
 
 

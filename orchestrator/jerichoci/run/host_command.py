@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.machine.ending import in_words
 from jerichoci.nix.realised import CANCELLED, Realised, failed
+from jerichoci.placement import operations
 from jerichoci.runtime.host_process import ShellCommand
 from jerichoci.state.layout import RunLayout, make_private
 from jerichoci.state.line_splitter import LineSplitter
@@ -61,7 +62,7 @@ class HostCommandRun:
         """Run it and take its outputs."""
         out = self._results / "out"
         # A guest's user is another one.
-        await self._placement.make_outbox(out)
+        await self._placement.do(operations.make_outbox, out)
         make_private(self._log.parent)
         shell = ShellCommand(
             self._placement,
@@ -86,13 +87,13 @@ class HostCommandRun:
                 self._say_lines(self._lines.end())
         finally:
             await shell.close()
-            await self._placement.remove(self._scratch)
+            await self._placement.do(operations.remove, self._scratch)
         if finish.stopped:
             return CANCELLED
         if finish.timed_out:
             message = f"prepare {self._id} did not end within {self._spec.timeout_secs} s"
             return failed(FailureKind.TIMEOUT, CauseCode.HOST_COMMAND_TIMED_OUT, message)
-        missing = await self._placement.read(self._missing, NAME_BYTES)
+        missing = await self._placement.do(operations.read, self._missing, NAME_BYTES)
         if missing is not None:
             message = f"prepare {self._id} ended without leaving {os.fsdecode(missing)}"
             hint = f"its outputs are {', '.join(self._spec.outputs)}, relative to the workspace"

@@ -6,13 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import UsageError
+from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.nix.guest_views import LEASE
+from jerichoci.placement import operations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jerichoci.nix.guest_store import View
+    from jerichoci.placement import Placement
     from jerichoci.plan.payload import PayloadManifest
     from jerichoci.plan.plan import InputRef
+    from jerichoci.runtime import Attempt
 
 SNAPSHOT = "/workspace/snapshot"
 ARTIFACTS = "/artifacts"
@@ -91,6 +96,21 @@ class GuestMounts:
     def paths(self) -> str:
         """The paths that must be mounted before a job may start, as the runner takes them."""
         return ":".join(mount.path for mount in self.mounts.values())
+
+
+async def view_of_inputs(placement: Placement, attempt: Attempt) -> View | None:
+    """Where guests can be shown the attempt's inputs in the Nix store; None if it has none.
+
+    Raises:
+        InfrastructureError: the view can't be made, or the host was lost.
+    """
+    stored = [str(path) for path in attempt.inputs.values() if is_stored(path)]
+    if not stored:
+        return None
+    view = await placement.do(operations.guest_view, stored, attempt.scratch / LEASE)
+    if view is None or not view.outputs.keys() >= set(stored):
+        raise InfrastructureError(f"{placement.host} has no place for what guests need")
+    return view
 
 
 def is_stored(path: Path) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine.gather import together
 from jerichoci.machine.workspace import Workspace, copy_argv
+from jerichoci.placement import operations
 from jerichoci.runtime import Attempt, Finish
 from jerichoci.state.layout import make_private
 
@@ -70,7 +71,7 @@ class ShellCommand:
 
     async def prepare(self) -> None:
         """Make the workspace's directories, and its copy where there is no overlay."""
-        await self._placement.make_workspace(self.workspace.root)
+        await self._placement.do(operations.make_workspace, self.workspace.root)
         if self.workspace_kind == "copy":
             argv = copy_argv(self._snapshot, self.workspace.mount)
             done = await self._placement.run(argv, deadline_secs=COPY_DEADLINE_SECS)
@@ -241,7 +242,8 @@ class HostProcess:
                 )
         make_private(self._attempt.artifacts.parent)
         # In this order, but one doesn't wait for the other on a host that is far away.
-        await together(self._command.prepare(), self._placement.make_directory(self._outgoing))
+        making = self._placement.do(operations.make_directory, self._outgoing)
+        await together(self._command.prepare(), making)
 
     @property
     def _outgoing(self) -> Path:
@@ -268,7 +270,7 @@ class HostProcess:
         if keep:
             await self._placement.keep(self._attempt.scratch)
         else:
-            await self._placement.remove(self._attempt.scratch)
+            await self._placement.do(operations.remove, self._attempt.scratch)
 
     async def settle(self) -> None:
         """Nothing was left to others."""

@@ -10,6 +10,7 @@ from jerichoci.errors import UsageError
 from jerichoci.machine.confinement import with_env
 from jerichoci.machine.process import GROUP_RECORD
 from jerichoci.machine.workspace import Workspace
+from jerichoci.placement import operations
 from jerichoci.runtime.host_process import job_environment
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ async def open_host_shell(
         UsageError: the workspace was not kept.
     """
     workspace = Workspace(attempt.scratch)
-    if await placement.read(workspace.root / GROUP_RECORD, 1) is None:
+    if await placement.do(operations.read, workspace.root / GROUP_RECORD, 1) is None:
         raise UsageError(
             f"run {attempt.run_id} kept no workspace of job {attempt.node.job_id}",
             f"`pikaci rerun {attempt.run_id} --keep always` does",

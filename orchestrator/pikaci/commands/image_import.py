@@ -171,6 +171,7 @@ async def open_incus(placement: Placement) -> Incus:
 async def _import_role(
     wanted: WantedImage, given: Given, image: RoleImage, here: Placement, placement: Placement
 ) -> Imported:
+    from jerichoci.placement.operations import lock
     from jerichoci.runtime.incus.image import take_image
     from jerichoci.runtime.incus.thread import in_thread
     from pikaci.images import build_image, check_buildable
@@ -181,7 +182,7 @@ async def _import_role(
         return await _send(given, alias, files, placement, await open_incus(placement))
     check_buildable(image)
     incus = await open_incus(placement)
-    async with placement.lock(LOCK, LOCK_WAIT_SECS):
+    async with placement.hold(lock, LOCK, LOCK_WAIT_SECS):
         done = await in_thread(take_image, incus, alias, image.drv_path)
         if done:
             return await _end(given, done, incus)
@@ -197,6 +198,7 @@ async def _send(
     incus: Incus,
     drv_path: str | None = None,
 ) -> Imported:
+    from jerichoci.placement.operations import lock
     from jerichoci.runtime.incus.check import where_of
     from jerichoci.runtime.incus.image import import_image
     from jerichoci.runtime.incus.thread import in_thread
@@ -205,7 +207,7 @@ async def _send(
         size, whose = f"{files.size_bytes / MIB:.0f} MiB", where_of(placement).incus
         click.echo(f"pikaci: sending {size} to project {incus.project} of {whose}", err=True)
 
-    async with placement.lock(LOCK, LOCK_WAIT_SECS):
+    async with placement.hold(lock, LOCK, LOCK_WAIT_SECS):
         done = await in_thread(import_image, incus, files, alias, drv_path, say)
         return await _end(given, done, incus)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import asyncssh
 
@@ -13,6 +13,7 @@ from jerichoci.errors import PikaciError
 from jerichoci.nix.command import NixOptions, Store
 from jerichoci.placement.local import LocalPlacement
 from jerichoci.plan.hosts import fitting, known_hosts_of_run, load_hosts
+from jerichoci.remote.agent.operations import clock, survey
 from jerichoci.remote.host_refusals import CHANNELS, check_nix, check_programs, no_channel
 from jerichoci.remote.placement import RemotePlacement
 from jerichoci.remote.pool import SessionPool
@@ -25,11 +26,14 @@ from pikaci.doctor.machine import confinement_findings, store_finding
 from pikaci.doctor.vms import vm_findings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from asyncssh import SSHClientProcess
 
     from jerichoci.plan.hosts import HostCapacity, RemoteHost
+    from jerichoci.remote.agent.facts import Programs
+    from jerichoci.remote.agent.operations import Tools
+    from jerichoci.remote.agent.survey import SnapshotCount
     from jerichoci.remote.session import Session
     from jerichoci.state.layout import StateLayout
     from pikaci.doctor.catalog import FlakeNeeds
@@ -129,7 +133,7 @@ async def _clock(session: Session) -> Clock:
     best = Clock(0.0, float("inf"))
     for _ in range(PINGS):
         before, began = time.time(), time.monotonic()
-        there = float(await session.value("clock"))
+        there = await session.do(clock)
         took = time.monotonic() - began
         if took < best.round_trip_secs:
             best = Clock(there - (before + took / 2), took)
@@ -140,38 +144,38 @@ async def _inside(
     session: Session, placement: RemotePlacement, clock: Clock, run_id: str, needs: FlakeNeeds
 ) -> list[Finding]:
     facts = session.facts
-    seen = await session.value("survey", nix=True)
+    seen = await session.do(survey, ask_nix=True)
     own = placement.run_directory(run_id).name
-    runs = [run for run in seen["runs"] if run != own]
+    runs = [run for run in seen.runs if run != own]
     hint = "`pikaci gc` removes old runs and snapshots there"
     return [
-        ok("agent", f"Python {facts['python']}, {facts['system']}"),
-        room("work dir", f"at {facts['work_dir']}", seen["free_bytes"], seen["free_files"], hint),
-        _snapshots(seen["snapshots"]),
+        ok("agent", f"Python {facts.python}, {facts.system}"),
+        room("work dir", f"at {facts.work_dir}", seen.free_bytes, seen.free_files, hint),
+        _snapshots(seen.snapshots),
         ok("runs", f"there now: {', '.join(runs)}" if runs else "none there now"),
-        _programs(session.name, facts["programs"]),
+        _programs(session.name, facts.programs),
         *await _channels(session),
         *confinement_findings(await placement.confinement(), f"`work_dir` of {session.name}"),
-        _setpriv(seen["programs"]["setpriv"]),
-        *_nix(session, await session.tools(), seen["store"]),
+        _setpriv(seen.programs["setpriv"]),
+        *_nix(session, await session.tools(), seen.store),
         clock_finding(clock),
-        capacity_finding(session.host.config.capacity, seen["cpus"], seen["memory_mib"]),
+        capacity_finding(session.host.config.capacity, seen.cpus, seen.memory_mib),
         *await guest_findings(placement, needs),
         *await vm_findings(placement),
     ]
 
 
-def _snapshots(seen: Mapping[str, Any]) -> Finding:
-    least = "at least " if seen["counted"] < seen["count"] else ""
-    return ok("snapshots", f"{seen['count']}, {least}{seen['bytes'] // MIB} MiB")
+def _snapshots(seen: SnapshotCount) -> Finding:
+    least = "at least " if seen.counted < seen.count else ""
+    return ok("snapshots", f"{seen.count}, {least}{seen.bytes // MIB} MiB")
 
 
-def _programs(host: str, programs: Mapping[str, str | None]) -> Finding:
+def _programs(host: str, programs: Programs) -> Finding:
     try:
         check_programs(host, programs)
     except HostSetupError as error:
         return trouble("programs", error, "install it there")
-    return ok("programs", f"git {programs['git']}, {programs['bash']}")
+    return ok("programs", f"git {programs.git}, {programs.bash}")
 
 
 def _setpriv(path: str | None) -> Finding:
@@ -207,19 +211,15 @@ async def _channels(session: Session) -> list[Finding]:
     return [ok("channels", f"{CHANNELS} programs at a time on a connection")]
 
 
-def _nix(
-    session: Session, tools: Mapping[str, str | None], store: Mapping[str, Any]
-) -> list[Finding]:
+def _nix(session: Session, tools: Tools, store: Store | None) -> list[Finding]:
     name = session.name
     try:
         check_nix(name, tools)
     except HostSetupError as error:
         return [trouble("nix", error, "only prepares need it", needed=False)]
     signs = session.host.config.nix.signing_key is not None
-    return [
-        ok("nix", str(tools["nix"])),
-        store_finding(Store(**store), name, signs=signs),
-    ]
+    findings = [ok("nix", str(tools.nix))]
+    return [*findings, store_finding(store, name, signs=signs)] if store else findings
 
 
 def clock_finding(clock: Clock) -> Finding:

@@ -25,7 +25,7 @@ from jerichoci.errors import InfrastructureError
 from jerichoci.machine.process import end_recorded_groups
 from jerichoci.nix.guest_views import collect_views, remove_stale_views
 from jerichoci.remote.agent.frame import pack
-from jerichoci.remote.agent.relay import LOCK, SOCKET
+from jerichoci.remote.agent.rendezvous import LOCK, SOCKET
 from jerichoci.snapshot.materialise import remove_snapshot, remove_stale_materialisations
 from jerichoci.snapshot.repository import RECENT_SECS, prune_repository, unused_snapshots
 from jerichoci.state.layout import REMOVED_SUFFIX, RunLayout, StateLayout

@@ -1,7 +1,6 @@
 """Files that a job left, on their way to the orchestrator: one stream, asked for in pieces.
 
-A piece is a list, and bytes. A text in the list begins the file of that path; a number says how
-many of the bytes belong to the file that was begun last.
+In a piece, a text begins the file of that path, and bytes belong to the file begun last.
 """
 
 from __future__ import annotations
@@ -36,24 +35,21 @@ class Outgoing:
             yield path
             yield from content
 
-    def next_piece(self) -> tuple[list[str | int], bytes, bool]:
-        """The next piece, and whether it is the last; blocking.
+    def next_piece(self) -> list[str | bytes]:
+        """The next piece; an empty one after the last. Blocking.
 
         Raises:
             OSError: a file can't be read.
         """
-        listed: list[str | int] = []
-        data: list[bytes] = []
+        piece: list[str | bytes] = []
         size = 0
         with self._using:
             for part in self._parts:
-                if isinstance(part, bytes):
-                    data.append(part)
-                    size += len(part)
-                listed.append(part if isinstance(part, str) else len(part))
-                if size >= PIECE_BYTES or len(listed) >= PIECE_FILES:
-                    return listed, b"".join(data), False
-        return listed, b"".join(data), True
+                piece.append(part)
+                size += len(part) if isinstance(part, bytes) else 0
+                if size >= PIECE_BYTES or len(piece) >= PIECE_FILES:
+                    break
+        return piece
 
     def close(self) -> None:
         """Read no more."""

@@ -13,19 +13,17 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from jerichoci.remote.agent.rendezvous import LISTENING, LOCK, SOCKET, boot_id
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SOCKET = "socket"
-LISTENING = b"listening"
 CHUNK_BYTES = 256 * 1024
 START_SECS = 60.0
 """For an agent to listen: it imports some files, perhaps from a slow disk."""
 LAST_SECS = 5.0
 """For what an agent said last to go out."""
 GONE = select.POLLERR | select.POLLHUP
-LOCK = "lock"
-"""Held by an agent as long as it lives."""
 
 
 def attach(work: str, told: dict[str, Any], say: Callable[..., None]) -> None:
@@ -50,15 +48,6 @@ def attach(work: str, told: dict[str, Any], say: Callable[..., None]) -> None:
             return
     say(attached=True)
     _relay(link)
-
-
-def boot_id() -> str | None:
-    """What is another one after each boot; None where the kernel has no such thing."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return None
 
 
 def _connected(directory: str) -> socket.socket | None:

@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.signals import catching_ignored
+from jerichoci.placement.wire import to_json
 from jerichoci.remote.agent.fault import told as told_of
 from jerichoci.remote.agent.frame import FrameError, pack, unpack
 from jerichoci.remote.agent.host_gc import using
-from jerichoci.remote.agent.operation import Call
-from jerichoci.remote.agent.relay import LISTENING, LOCK, SOCKET
-from jerichoci.remote.agent.service import Service
+from jerichoci.remote.agent.rendezvous import LISTENING, LOCK, SOCKET
+from jerichoci.remote.agent.service import Call, Service
 from jerichoci.state.lock import try_lock
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Server:
         unknown = [number for number in waiting if number not in self._requests]
         for number in self._requests.keys() - waiting.keys():
             self._forget(number)
-        self._send(pack({"welcome": self._service.facts(), "unknown": unknown}))
+        self._send(pack({"welcome": to_json(self._service.facts(), []), "unknown": unknown}))
         for number, seen in waiting.items():
             request = self._requests.get(number)
             if request is not None:

@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jerichoci.machine import slots
 from jerichoci.nix import command as nix
+from jerichoci.remote.agent.facts import Programs
 from jerichoci.remote.agent.host_gc import disk_bytes, snapshots_in
 from jerichoci.snapshot.git import version_argv
 from jerichoci.state.layout import StateLayout
@@ -25,9 +27,32 @@ COUNT_SECS = 3.0
 """Snapshots are counted for so long, and then no further."""
 
 
-def needed_programs() -> dict[str, str | None]:
-    """What no job can do without: git's version, where bash is; None for what isn't there."""
-    return {"bash": shutil.which("bash"), "git": _git_version()}
+@dataclass(frozen=True)
+class SnapshotCount:
+    """How many snapshots there are, and the bytes on disk of as many as were counted."""
+
+    count: int
+    counted: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a host is and has."""
+
+    cpus: int
+    memory_mib: int
+    free_bytes: int
+    free_files: int | None
+    programs: dict[str, str | None]
+    runs: list[str]
+    snapshots: SnapshotCount
+    store: nix.Store | None
+
+
+def needed_programs() -> Programs:
+    """What no job can do without."""
+    return Programs(bash=shutil.which("bash"), git=_git_version())
 
 
 def _git_version() -> str | None:
@@ -45,22 +70,22 @@ def _git_version() -> str | None:
     return found[1].decode("ascii", "replace") if found else "unknown"
 
 
-async def survey(work: Path, *, ask_nix: bool) -> dict[str, Any]:
+async def survey(work: Path, *, ask_nix: bool) -> Survey:
     """All of it; what takes a while is left out when it has taken a while."""
     capacity = slots.local_capacity()
     disk = os.statvfs(work)
     state = StateLayout(work)
     names = ("unshare", "setpriv")
-    return {
-        "cpus": capacity.cpus,
-        "memory_mib": capacity.memory_mib,
-        "free_bytes": disk.f_bavail * disk.f_frsize,
-        "free_files": disk.f_favail if disk.f_files else None,
-        "programs": {name: shutil.which(name) for name in names},
-        "runs": _live_runs(state),
-        "snapshots": await asyncio.to_thread(_snapshots, state),
-        "store": vars(await nix.ask_store()) if ask_nix else None,
-    }
+    return Survey(
+        cpus=capacity.cpus,
+        memory_mib=capacity.memory_mib,
+        free_bytes=disk.f_bavail * disk.f_frsize,
+        free_files=disk.f_favail if disk.f_files else None,
+        programs={name: shutil.which(name) for name in names},
+        runs=_live_runs(state),
+        snapshots=await asyncio.to_thread(_snapshots, state),
+        store=await nix.ask_store() if ask_nix else None,
+    )
 
 
 def _live_runs(state: StateLayout) -> list[str]:
@@ -73,7 +98,7 @@ def _live_runs(state: StateLayout) -> list[str]:
     return live
 
 
-def _snapshots(state: StateLayout) -> dict[str, Any]:
+def _snapshots(state: StateLayout) -> SnapshotCount:
     end = time.monotonic() + COUNT_SECS
     seen: set[tuple[int, int]] = set()
     total = counted = 0
@@ -83,4 +108,4 @@ def _snapshots(state: StateLayout) -> dict[str, Any]:
             break
         total += disk_bytes(snapshot, seen)
         counted += 1
-    return {"count": len(found), "counted": counted, "bytes": total}
+    return SnapshotCount(len(found), counted, total)

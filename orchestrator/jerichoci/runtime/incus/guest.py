@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.nix.guest_views import LEASE
+from jerichoci.placement import operations
 from jerichoci.plan.payload import read_payload_on
 from jerichoci.runtime import guest_wait
 from jerichoci.runtime.guest_mounts import (
@@ -24,6 +24,7 @@ from jerichoci.runtime.guest_mounts import (
     Mount,
     interface,
     is_stored,
+    view_of_inputs,
 )
 from jerichoci.runtime.guest_runner import hand_over_command, job_variables, stop_command
 from jerichoci.runtime.guest_wait import GuestWait
@@ -92,12 +93,11 @@ class IncusGuest:
     async def prepare(self) -> None:
         """Make what the guest will have mounted, and note that there will be a guest."""
         attempt = self._attempt
-        await self._placement.make_outbox(self._outbox)
+        await self._placement.do(operations.make_outbox, self._outbox)
         make_private(attempt.artifacts.parent)
         self._mounts.add("snapshot", Mount(attempt.snapshot, SNAPSHOT))
         self._mounts.add("artifacts", Mount(self._outbox, ARTIFACTS, read_only=False))
-        stored = [str(path) for path in attempt.inputs.values() if is_stored(path)]
-        view = await self._placement.guest_view(stored, attempt.scratch / LEASE)
+        view = await view_of_inputs(self._placement, attempt)
         if view is not None:
             self._mounts.add("store", Mount(view.path, STORE))
         for ref in self._execute.inputs:
@@ -190,7 +190,7 @@ class IncusGuest:
         """What the runner is told of the job; what is too long for a variable in files."""
         variables, files = job_variables(self._execute, self._mounts, guest_wait.GRACE_SECS)
         for name, data in files.items():
-            await self._placement.write(self._outbox / name, data)
+            await self._placement.do(operations.write, self._outbox / name, data)
         return variables
 
     async def wait(self, stop: Stop) -> Finish:
@@ -265,7 +265,7 @@ class IncusGuest:
         if kept:
             await self._placement.keep(self._attempt.scratch)
         else:
-            await self._placement.remove(self._attempt.scratch)
+            await self._placement.do(operations.remove, self._attempt.scratch)
 
     async def _keep(self, note: GuestNote) -> None:
         until = time.time() + KEEP_SECS

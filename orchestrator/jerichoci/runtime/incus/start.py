@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
+from jerichoci.placement.operations import lock
 from jerichoci.runtime.guest_runner import CONTRACT, RUNNER
 from jerichoci.runtime.incus.api import (
     IncusError,
@@ -72,7 +73,7 @@ class GuestStart:
         if is_unpacked:
             await self._make(spec)
             return
-        async with self._placement.lock(f"unpack-{pool}-{spec.image[:16]}", UNPACK_SECS):
+        async with self._placement.hold(lock, f"unpack-{pool}-{spec.image[:16]}", UNPACK_SECS):
             unpacked = await self._at_last(incus.is_unpacked, pool, spec.image)
             if not unpacked:
                 await self._make(spec)

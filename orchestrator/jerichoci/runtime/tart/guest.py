@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.nix.guest_views import LEASE
+from jerichoci.placement import operations
 from jerichoci.plan.payload import read_payload_on
 from jerichoci.runtime import guest_wait
-from jerichoci.runtime.guest_mounts import is_stored
+from jerichoci.runtime.guest_mounts import view_of_inputs
 from jerichoci.runtime.guest_runner import whole_variables
 from jerichoci.runtime.guest_wait import GuestWait
 from jerichoci.runtime.tart.files import BOOTSTRAP, RUNNER, guest_file
@@ -76,16 +76,15 @@ class TartGuest:
     async def prepare(self) -> None:
         """Make what the VM will be shown."""
         attempt = self._attempt
-        await self._placement.make_outbox(self._outbox)
-        await self._placement.make_outbox(self._control)
+        await self._placement.do(operations.make_outbox, self._outbox)
+        await self._placement.do(operations.make_outbox, self._control)
         make_private(attempt.artifacts.parent)
         shares = GuestShares()
         shares.add(CONTROL, self._control)
         is_workspace = not self._execute.writable_workspace
         snapshot = shares.add_snapshot(attempt.snapshot, is_workspace=is_workspace)
         shares.add_artifacts(self._outbox)
-        stored = [str(path) for path in attempt.inputs.values() if is_stored(path)]
-        view = await self._placement.guest_view(stored, attempt.scratch / LEASE)
+        view = await view_of_inputs(self._placement, attempt)
         if view is not None:
             shares.add_store(view.path)
         for ref in self._execute.inputs:
@@ -137,12 +136,12 @@ class TartGuest:
             JOB_FILE: json.dumps(variables).encode(),
         }
         for name, data in files.items():
-            await self._placement.write(self._control / name, data)
+            await self._placement.do(operations.write, self._control / name, data)
         # The guest's user is another one, and the umask here may be anything.
         opening = ["chmod", "-R", "a+rX", str(self._control)]
         await self._placement.run(opening, deadline_secs=WRITE_SECS)
         options = json.dumps(self._options).encode("utf-8", "surrogateescape")
-        await self._placement.write(self._attempt.scratch / OPTIONS_FILE, options)
+        await self._placement.do(operations.write, self._attempt.scratch / OPTIONS_FILE, options)
 
     async def launch(self) -> None:
         """Clone the VM, boot it, and start the job."""
@@ -205,7 +204,7 @@ class TartGuest:
             if kept:
                 await self._placement.keep(self._attempt.scratch)
             else:
-                await self._placement.remove(self._attempt.scratch)
+                await self._placement.do(operations.remove, self._attempt.scratch)
 
     async def _keep(self, note: GuestNote) -> None:
         await self._vm.halt()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine.terminal import on_terminal
+from jerichoci.placement import operations
 from jerichoci.runtime.guest_runner import COMMAND, ENV, READ_STDIN
 from jerichoci.runtime.kept_guest import gone, kept_note
 from jerichoci.runtime.tart.guest import JOB_FILE, OPTIONS_FILE
@@ -39,9 +40,9 @@ async def open_vm_shell(
     """Boot an attempt's VM, run a shell or a command in it, and switch it off; the exit code."""
     vm_name = execution.get("vm")
     name = kept_note(vm_notes(attempt.state), vm_name, attempt, execution, kind="VM").name
-    options = await placement.read(attempt.scratch / OPTIONS_FILE, FILE_BYTES)
+    options = await placement.do(operations.read, attempt.scratch / OPTIONS_FILE, FILE_BYTES)
     control = attempt.scratch / "control"
-    job = await placement.read(control / JOB_FILE, FILE_BYTES)
+    job = await placement.do(operations.read, control / JOB_FILE, FILE_BYTES)
     if options is None or job is None:
         raise gone(attempt, f"the VM of job {attempt.node.job_id} is gone")
     with try_lock(attempt.directory / SHELL_LOCK) as is_ours:
@@ -52,7 +53,8 @@ async def open_vm_shell(
             )
         is_terminal = on_terminal()
         variables = _shell(json.loads(job), attempt, command, terminal=is_terminal)
-        await placement.write(control / SHELL_FILE, json.dumps(variables).encode())
+        data = json.dumps(variables).encode()
+        await placement.do(operations.write, control / SHELL_FILE, data)
         vm = TartVm(placement, name, attempt.directory / SHELL_LOG, attempt.scratch)
         if not await vm.is_there():
             raise gone(attempt, f"the VM of job {attempt.node.job_id} is gone")

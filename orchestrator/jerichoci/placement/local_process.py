@@ -1,0 +1,91 @@
+"""A program on this machine whose output goes to a log."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from jerichoci.machine import memory, process
+from jerichoci.machine.ending import Report
+from jerichoci.machine.pump import pumping
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
+
+    from jerichoci.machine.ending import Ending
+    from jerichoci.machine.memory import MemoryGroup
+    from jerichoci.machine.pump import Pump
+
+
+class LocalProcess:
+    """A process group on this machine and the pump that takes what it prints."""
+
+    def __init__(
+        self,
+        leader: asyncio.subprocess.Process,
+        pump: Pump,
+        report: Report,
+        group: MemoryGroup | None = None,
+    ) -> None:
+        self._leader = leader
+        self._pump = pump
+        self._report = report
+        self._group = group
+
+    async def wait(self) -> Ending:
+        """Wait for the leader's end, and for its output to be in the log."""
+        code = await self._leader.wait()
+        # What the leader left in its group; a PID namespace has none left.
+        self.kill()
+        await self._pump.drain()
+        ending = self._report.ending(code)
+        return replace(ending, out_of_memory=bool(self._group and self._group.has_killed()))
+
+    async def ended_within(self, secs: float) -> bool:
+        """As it says itself: this process may have been stopped meanwhile."""
+        return self._report.lived_within(secs)
+
+    def terminate(self) -> None:
+        """TERM the group."""
+        process.signal_group(self._leader.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """KILL the group."""
+        process.signal_group(self._leader.pid, signal.SIGKILL)
+
+
+@asynccontextmanager
+async def spawn(  # noqa: PLR0913 - what a process needs
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    log: Path,
+    notes: Path,
+    memory_mib: int | None = None,
+) -> AsyncIterator[LocalProcess]:
+    """Start a program whose output goes to `log`, never through this process."""
+    with closing(Report()) as report:
+        async with (
+            pumping(log) as pump,
+            memory.limited(memory_mib) as group,
+            process.child(
+                group.entering(argv) if group else argv,
+                cwd=cwd,
+                env=env,
+                stdin=report.file,
+                stdout=pump.sink,
+                stderr=pump.sink,
+            ) as leader,
+        ):
+            pump.hand_over()
+            process.record_group(notes, leader.pid)
+            running = LocalProcess(leader, pump, report, group)
+            try:
+                yield running
+            finally:
+                running.kill()

@@ -1,0 +1,133 @@
+"""Operations on a host: typed functions, called here or sent by name.
+
+Each takes the `Work` of its host first. On this machine `Placement.do` calls it; to another host
+its name and arguments go as JSON, and its answer comes back, as its annotations say.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import NoneType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+
+from jerichoci.placement.wire import Arrived, check_type, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+ParamsT = ParamSpec("ParamsT")
+AnswerT = TypeVar("AnswerT")
+
+OPERATIONS: dict[str, Operation] = {}
+"""Every operation by its name, as far as their modules are imported."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A function that can be sent by name."""
+
+    name: str
+    function: Callable[..., Any]
+    signature: inspect.Signature
+    """Without the `Work`."""
+    types: Mapping[str, Any]
+    answer: Any
+    holds: bool
+    """Whether it opens something, which is held until it is released."""
+    reports: str | None = None
+    """The parameter that is called with what happens before the answer."""
+
+    def request(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], bytes, Callable[[Any], None] | None]:
+        """What is sent for a call: JSON, bytes; and what is told of reports."""
+        values = self.signature.bind(*args, **kwargs).arguments
+        report = values.pop(self.reports) if self.reports else None
+        pieces: list[bytes] = []
+        sent = {name: to_json(value, pieces) for name, value in values.items()}
+        return sent, _joined(pieces), report
+
+    def arguments(self, values: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+        """The arguments that were sent.
+
+        Raises:
+            WireError: one has another type.
+            TypeError: there are others.
+        """
+        arrived = Arrived(data)
+        return {name: arrived.take(self.types[name], values[name], name) for name in values}
+
+    def answered(self, answer: object) -> tuple[Any, bytes]:
+        """What is sent back."""
+        pieces: list[bytes] = []
+        return to_json(answer, pieces), _joined(pieces)
+
+    def result(self, value: object, data: bytes) -> Any:  # noqa: ANN401 - as the function has it
+        """The answer that came back.
+
+        Raises:
+            WireError: it is none of the type that the function has.
+        """
+        return Arrived(data).take(self.answer, value, "answer")
+
+    def report(self, value: object) -> Any:  # noqa: ANN401 - as the function has it
+        """What came before the answer.
+
+        Raises:
+            WireError: it is nothing that this operation reports.
+        """
+        return Arrived(b"").take(self.types[self.reports or ""], value, "report")
+
+
+def operation(function: Callable[ParamsT, AnswerT]) -> Callable[ParamsT, AnswerT]:
+    """Let an async function be sent by name."""
+    _register(function, function, holds=False)
+    return function
+
+
+def held(
+    function: Callable[ParamsT, AsyncIterator[AnswerT]],
+) -> Callable[ParamsT, AbstractAsyncContextManager[AnswerT]]:
+    """Let a generator be opened by name on a host, where what it yields is held."""
+    opening = asynccontextmanager(function)
+    _register(function, opening, holds=True)
+    return opening
+
+
+def named(function: Callable[..., Any]) -> Operation:
+    """The operation that a function is."""
+    return OPERATIONS[function.__name__]
+
+
+def _register(function: Callable[..., Any], called: Callable[..., Any], *, holds: bool) -> None:
+    """Check the types of an operation, and note it.
+
+    Raises:
+        TypeError: a value of one can't be sent, or there is another operation of that name.
+    """
+    name = function.__name__
+    signature = inspect.signature(function)
+    types = get_type_hints(function)
+    if name in OPERATIONS or "return" not in types:
+        raise TypeError(f"operation {name} has a name that is taken, or no type of its answer")
+    answer = NoneType if holds else types.pop("return")
+    _, *parameters = signature.parameters.values()
+    reports = None
+    for parameter in parameters:
+        shape = types[parameter.name]
+        if get_origin(shape) is Callable:
+            reports = parameter.name
+            (shape,) = get_args(shape)[0]
+            types[parameter.name] = shape
+        check_type(shape, f"{name}.{parameter.name}")
+    check_type(answer, f"{name}.return")
+    sent = signature.replace(parameters=parameters, return_annotation=signature.empty)
+    OPERATIONS[name] = Operation(name, called, sent, types, answer, holds, reports)
+
+
+def _joined(pieces: list[bytes]) -> bytes:
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

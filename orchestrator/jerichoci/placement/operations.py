@@ -1,0 +1,111 @@
+"""What is done on a job's host, wherever that is: `Placement.do` and `hold` call these."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from jerichoci.machine import process, slots
+from jerichoci.machine.confinement import Confinement
+from jerichoci.machine.process import Completed
+from jerichoci.machine.slots import Resources
+from jerichoci.machine.workspace import Workspace
+from jerichoci.nix import payload_files
+from jerichoci.nix.guest_store import GuestStore, View
+from jerichoci.placement.operation import held, operation
+from jerichoci.placement.work import Work
+from jerichoci.state import lock as locks
+from jerichoci.state.layout import make_private
+from jerichoci.state.remove_tree import remove_tree
+
+
+@operation
+async def run(
+    _work: Work, argv: Sequence[str], deadline_secs: float, cwd: Path | None = None
+) -> Completed:
+    """Run a command to its end."""
+    return await process.run(argv, deadline_secs=deadline_secs, cwd=cwd)
+
+
+@operation
+async def confinement(work: Work) -> Confinement:
+    """What the kernel gives to hold a job."""
+    return await work.confinement()
+
+
+@held
+async def slot(work: Work, wanted: Resources) -> AsyncIterator[None]:
+    """Hold what a job takes of the host, waiting until there is room."""
+    async with slots.holding(work.state.slots, work.capacity, wanted):
+        yield
+
+
+@held
+async def lock(
+    work: Work, name: str, deadline_secs: float, *, shared: bool = False
+) -> AsyncIterator[None]:
+    """Hold a lock of the state root, which is released when its process dies."""
+    async with locks.lock(work.state.slots / f"{name}.lock", deadline_secs, shared=shared):
+        yield
+
+
+@operation
+async def make_directory(_work: Work, path: Path) -> None:
+    """Create a directory and those above it."""
+    make_private(path)
+
+
+@operation
+async def make_workspace(_work: Work, root: Path) -> None:
+    """Create the directories of a workspace."""
+    Workspace(root).make()
+
+
+@operation
+async def make_outbox(_work: Work, path: Path) -> None:
+    """Create the directory that a guest has as its /artifacts, below a private one."""
+    make_private(path.parent)
+    path.mkdir()
+    path.chmod(0o755)  # whatever the umask
+
+
+@operation
+async def write(_work: Work, path: Path, data: bytes) -> None:
+    """Write a file."""
+    path.write_bytes(data)
+
+
+@operation
+async def read(_work: Work, path: Path, limit: int) -> bytes | None:
+    """The first bytes of a file; None if it doesn't exist."""
+    try:
+        with path.open("rb") as file:
+            return file.read(limit)
+    except FileNotFoundError:
+        return None
+
+
+@operation
+async def remove(_work: Work, path: Path) -> None:
+    """Remove a directory and all in it."""
+    await asyncio.to_thread(remove_tree, path)
+
+
+@operation
+async def guest_view(work: Work, outputs: Sequence[str], lease: Path) -> View | None:
+    """Have the closure of store paths where guests can be shown it; None for no paths.
+
+    It is kept while there is the link `lease`, which is created.
+    """
+    return await GuestStore(work.state.root, work.nix).view(outputs, lease)
+
+
+@operation
+async def load_manifest(_work: Work, output: Path) -> bytes | None:
+    """The payload manifest of a prepared output; None if it has none."""
+    return payload_files.load_manifest(output)
+
+
+@operation
+async def check_content(_work: Work, output: Path, named: Sequence[Sequence[str]]) -> None:
+    """Check that an output has what its manifest names."""
+    payload_files.check_content(output, [(what, path, kind) for what, path, kind in named])

@@ -1,0 +1,52 @@
+"""What operations work on: a state root of this machine, and what is found out once of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from jerichoci.machine import memory
+from jerichoci.machine.confinement import Confinement, own_snapshots, probe
+from jerichoci.machine.slots import Capacity, local_capacity
+from jerichoci.state.layout import StateLayout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jerichoci.nix.command import NixOptions
+
+
+class Work:
+    """A state root, or a host's work directory, which is laid out as one."""
+
+    def __init__(self, root: Path, nix: NixOptions, capacity: Capacity | None = None) -> None:
+        self.state = StateLayout(root)
+        self.nix = nix
+        self.capacity = capacity or local_capacity()
+        self._probing: asyncio.Task[Confinement] | None = None
+
+    async def confinement(self) -> Confinement:
+        """What this machine's kernel gives to hold a job."""
+        if self._probing is None:
+            self._probing = asyncio.ensure_future(self._probe())
+        return await asyncio.shield(self._probing)
+
+    async def _probe(self) -> Confinement:
+        scratch = self.state.slots / f"probe-{os.urandom(4).hex()}"
+        found = replace(await probe(scratch), memory=await memory.can_limit())
+        snapshots = await own_snapshots(self.state.snapshots) if found.overlay else None
+        if snapshots is None:
+            return found
+        weakref.finalize(self, os.close, snapshots)
+        return found.entering(f"/proc/{os.getpid()}/fd/{snapshots}", self.state.root)
+
+    async def close(self) -> None:
+        """Leave nothing running."""
+        probing, self._probing = self._probing, None
+        if probing is not None:
+            # Cancelled by the end of the loop, asyncio may wait for its children for good.
+            probing.cancel()
+            await asyncio.gather(probing, return_exceptions=True)

@@ -1,0 +1,355 @@
+"""What only an agent does: all that keeps a host's work directory, and serves what is far away.
+
+Beside these an agent does `jerichoci.placement.operations`. `runs/<run>` in its work directory is a
+run that a session holds by its owner lock, or that is kept for a look until the time in `kept`.
+"""
+
+import asyncio
+import errno
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from jerichoci.errors import InfrastructureError
+from jerichoci.machine import process
+from jerichoci.machine.ending import Ending
+from jerichoci.machine.outbox import Outbox, OutboxState
+from jerichoci.machine.stop import Stop
+from jerichoci.nix.realise import Realiser
+from jerichoci.nix.realised import BuildRequest, Realised
+from jerichoci.placement import local_process
+from jerichoci.placement.operation import held, operation
+from jerichoci.placement.work import Work
+from jerichoci.remote.agent import survey as surveys
+from jerichoci.remote.agent.agent_work import AgentWork
+from jerichoci.remote.agent.host_gc import (
+    KEPT,
+    SNAPSHOT,
+    Bounds,
+    Collected,
+    Collector,
+    Reaped,
+    Sessions,
+)
+from jerichoci.remote.agent.outgoing import Outgoing
+from jerichoci.remote.agent.watch import size_of_log, watch_log
+from jerichoci.state import atomic
+from jerichoci.state.layout import RunLayout, make_private
+from jerichoci.state.owner import holding_names, owning
+from jerichoci.state.remove_tree import remove_tree
+
+VERSION_SECS = 60.0
+"""For a program to be read from a slow disk, and print its version."""
+ROOT_SECS = 120.0
+"""For Nix to root a path that it has."""
+BASES = 3
+"""So many of the latest snapshots are named as something to start from."""
+
+
+@operation
+async def release(work: AgentWork, handle: str) -> None:
+    """Release what is held under a handle; it may be released already."""
+    await work.release(handle)
+
+
+@held
+async def open_run(work: Work, name: str) -> AsyncIterator[None]:
+    """Hold the directory of a run, which is made, and removed in the end unless it is kept."""
+    path = work.state.runs / name
+    run = RunLayout(path)
+    with ExitStack() as owned:
+        # Whoever reaps takes what has no owner.
+        with holding_names(work.state, shared=True):
+            make_private(path)
+            owned.enter_context(owning(path))
+        for directory in (run.scratch, run.gcroots, run.prepared):
+            make_private(directory)
+        try:
+            yield
+        finally:
+            if not (path / KEPT).exists():
+                await asyncio.to_thread(remove_tree, path)
+
+
+@operation
+async def keep_run(_work: Work, path: Path, secs: float) -> None:
+    """Keep the directory of a run for a while after its end, by this host's clock."""
+    atomic.write_bytes(path / KEPT, str(time.time() + secs).encode())
+
+
+@operation
+async def end_sessions(work: Work, sessions: Sequence[str]) -> Sessions:
+    """End other agents, whose orchestrators are dead."""
+    return await Collector(work.state.root).end_sessions(sessions)
+
+
+@operation
+async def reap(work: Work, runs: Sequence[str]) -> Reaped:
+    """Remove what died, and these runs even if they are kept."""
+    return await asyncio.to_thread(Collector(work.state.root).reap, frozenset(runs))
+
+
+@operation
+async def collect(work: Work, bounds: Bounds, *, dry_run: bool) -> Collected:
+    """Remove what is beyond the bounds, or only name it."""
+    return await Collector(work.state.root).collect(bounds, dry_run=dry_run)
+
+
+class Program:
+    """A program, and how it ended, whether or not it was asked by then."""
+
+    def __init__(self, running: local_process.LocalProcess) -> None:
+        self.running = running
+        self.end = asyncio.ensure_future(running.wait())
+
+
+@held
+async def spawn(  # noqa: PLR0913 - what a process needs
+    _work: Work,
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    log: Path,
+    notes: Path,
+    memory_mib: int | None = None,
+) -> AsyncIterator[Program]:
+    """Start a program, which is killed when its handle is released."""
+    spawning = local_process.spawn(
+        argv, cwd=cwd, env=env, log=log, notes=notes, memory_mib=memory_mib
+    )
+    async with spawning as running:
+        program = Program(running)
+        try:
+            yield program
+        finally:
+            program.end.cancel()
+            await asyncio.gather(program.end, return_exceptions=True)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended, and the size of its log, in which all that it printed is."""
+
+    ending: Ending
+    log_bytes: int
+
+
+@operation
+async def wait(work: AgentWork, handle: str, log: Path) -> Ended:
+    """Wait for a program's end."""
+    ending = await asyncio.shield(work.find(handle, Program).end)
+    return Ended(ending, size_of_log(log))
+
+
+@operation
+async def ended_within(work: AgentWork, handle: str, secs: float) -> bool:
+    """Whether a program has ended, and took no longer."""
+    return await work.find(handle, Program).running.ended_within(secs)
+
+
+@operation
+async def terminate(work: AgentWork, handle: str) -> None:
+    """TERM for a program."""
+    work.find(handle, Program).running.terminate()
+
+
+@operation
+async def kill(work: AgentWork, handle: str) -> None:
+    """KILL for a program."""
+    work.find(handle, Program).running.kill()
+
+
+@operation
+async def read_log(_work: Work, path: Path, offset: int, wait_secs: float) -> bytes:
+    """What a log has beyond an offset; waits for it to grow."""
+    return await watch_log(path, offset, wait_secs)
+
+
+@dataclass(frozen=True)
+class SnapshotPlace:
+    """Where a snapshot is; if it isn't there, the trees to start from."""
+
+    path: Path | None
+    bases: list[str]
+    git: Path
+
+
+@operation
+async def find_snapshot(work: Work, tree: str, run: Path) -> SnapshotPlace:
+    """Have a snapshot, which the run needs from now on, or say what it could start from."""
+    from jerichoci.snapshot.repository import open_repository
+
+    if run.is_dir():  # else it is only looked at
+        _link(run / SNAPSHOT, tree)
+    repository = await open_repository(work.state.root)
+    if (repository.snapshots / tree).is_dir() or await repository.commit_of(tree):
+        return SnapshotPlace(await _materialise(work, tree), [], repository.path)
+    return SnapshotPlace(None, await repository.latest(BASES), repository.path)
+
+
+@operation
+async def keep_snapshot(work: Work, tree: str) -> Path:
+    """Make a snapshot of a tree that has come whole."""
+    from jerichoci.snapshot.repository import open_repository
+
+    repository = await open_repository(work.state.root)
+    await repository.keep(tree)
+    return await _materialise(work, tree)
+
+
+async def _materialise(work: Work, tree: str) -> Path:
+    from jerichoci.snapshot.materialise import materialise
+
+    root = work.state.root
+    return await materialise(
+        # A run, whether it goes on or is kept, needs its own; git has the files of the others.
+        root,
+        tree,
+        is_spare=lambda other: other not in Collector(root).leased(),
+    )
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """A node is being built, its builder printed a line, or it has a result."""
+
+    node_id: str
+    line: str | None = None
+    result: Realised | None = None
+
+
+@operation
+async def realise(
+    work: Work,
+    builds: Mapping[str, BuildRequest],
+    gcroots: Path,
+    report: Callable[[BuildReport], None],
+) -> None:
+    """Have Nix outputs in this host's store."""
+    observer = _Observer(report)
+    await Realiser(work.nix, builds, gcroots, observer, work.confinement).run(Stop())
+
+
+class _Observer:
+    def __init__(self, report: Callable[[BuildReport], None]) -> None:
+        self._report = report
+
+    def log(self, node_id: str, line: str) -> None:
+        self._report(BuildReport(node_id, line=_text(line)))
+
+    def building(self, node_id: str) -> None:
+        self._report(BuildReport(node_id))
+
+    def finished(self, node_id: str, result: Realised) -> None:
+        if result.fault is not None:
+            fault = replace(result.fault, message=_text(result.fault.message))
+            result = replace(result, fault=fault)
+        self._report(BuildReport(node_id, result=result))
+
+
+def _text(printed: str) -> str:
+    """What a builder printed, without what no text has."""
+    return printed.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+@operation
+async def root(work: Work, path: Path, link: Path) -> bool:
+    """Root a store path; whether it exists."""
+    argv = work.nix.root_argv([str(path)], str(link))
+    is_valid = (await process.run(argv, deadline_secs=ROOT_SECS)).ok
+    return is_valid and os.path.lexists(path)
+
+
+@operation
+async def watch_outbox(
+    _work: Work, path: Path, offset: int, wait_secs: float, *, has_started: bool
+) -> OutboxState:
+    """What a guest has left since."""
+    with Outbox(path) as outbox:
+        return await outbox.watch(offset, wait_secs, has_started)
+
+
+@held
+async def open_artifacts(_work: Work, path: Path, *, is_outbox: bool) -> AsyncIterator[Outgoing]:
+    """Begin to read what a job left in a directory, or in a guest's outbox."""
+    outgoing = Outgoing(path, is_outbox=is_outbox)
+    try:
+        yield outgoing
+    finally:
+        outgoing.close()
+
+
+@operation
+async def read_artifacts(work: AgentWork, handle: str) -> list[str | bytes]:
+    """The next piece of it; an empty one after the last."""
+    return await asyncio.to_thread(work.find(handle, Outgoing).next_piece)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The versions of programs on PATH; None for what isn't there."""
+
+    nix: str | None
+    nix_daemon: str | None
+    git: str | None
+
+
+@operation
+async def tools(_work: Work) -> Tools:
+    """The versions of programs that some jobs need."""
+    found = await asyncio.gather(_version("nix"), _version("nix-daemon"), _version("git"))
+    return Tools(*found)
+
+
+async def _version(program: str) -> str | None:
+    try:
+        done = await process.run([program, "--version"], deadline_secs=VERSION_SECS)
+    except InfrastructureError:
+        return None
+    words = done.stdout.decode("utf-8", "replace").split()
+    return words[-1] if done.ok and words else "unknown"
+
+
+@operation
+async def clock(_work: Work) -> float:
+    """Seconds since 1970."""
+    return time.time()
+
+
+@operation
+async def survey(work: Work, *, ask_nix: bool) -> surveys.Survey:
+    """What this host is and has; its Nix store is asked if `ask_nix`."""
+    return await surveys.survey(work.state.root, ask_nix=ask_nix)
+
+
+@dataclass(frozen=True)
+class SocketProbe:
+    """Why a unix socket can't be connected to; 0 if it can."""
+
+    errno: int = 0
+    message: str = ""
+
+
+@operation
+async def probe_socket(_work: Work, path: Path) -> SocketProbe:
+    """Whether a unix socket can be connected to."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+        link.settimeout(5.0)
+        try:
+            link.connect(str(path))
+        except OSError as error:
+            number = error.errno or errno.EIO
+            return SocketProbe(number, os.strerror(number))
+    return SocketProbe()
+
+
+def _link(link: Path, name: str) -> None:
+    """Let a link name something, in one step."""
+    unborn = link.with_name(f".{link.name}-{os.urandom(4).hex()}")
+    unborn.symlink_to(name)
+    unborn.rename(link)
