@@ -73,7 +73,7 @@ async def test_a_lock_waits_for_its_holder_and_no_longer_than_said(tmp_path: Pat
     path = tmp_path / "locks" / "a.lock"
     with try_lock(path) as held:
         assert held
-        with pytest.raises(InfrastructureError, match="stayed locked"):
+        with pytest.raises(InfrastructureError, match="was locked by another process"):
             async with lock(path, 0.05):
                 pass
     async with lock(path, 0.05, shared=True), lock(path, 0.05, shared=True):

@@ -147,7 +147,7 @@ async def test_a_tart_that_fails_is_quoted(near: Near, fp: FakeProcess) -> None:
 
 async def test_a_tart_of_another_kind_is_told_of(near: Near, fp: FakeProcess) -> None:
     fp.register(list_argv(), stdout="Source Name\n")
-    with pytest.raises(TartError, match="this needs a tart that knows `exec`"):
+    with pytest.raises(TartError, match="pikaci needs a tart that has `exec`"):
         await check_vms(near, [vm_job()])
 
 

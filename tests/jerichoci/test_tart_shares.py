@@ -118,7 +118,7 @@ def test_a_guest_gets_all_that_it_is_shown() -> None:
 
 
 def test_a_guest_has_a_share_by_its_name() -> None:
-    assert GuestShares().add("x", Path("/y")).there == "/Volumes/My Shared Files/x"
+    assert GuestShares().add("x", Path("/y")).guest_path == "/Volumes/My Shared Files/x"
 
 
 @pytest.mark.parametrize("name", ["pikaci", "snapshot", "artifacts", "store", "cache"])

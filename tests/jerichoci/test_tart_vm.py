@@ -429,7 +429,7 @@ async def test_what_never_will_be_ready_is_not_tried_again(
     assert caught.value.message == (
         f"VM {NAME} can't run the job (exit code {exit_code}): bootstrap: the guest has no Python"
     )
-    assert caught.value.hint == "docs/tart.md says what a base must have"
+    assert caught.value.hint == "docs/tart.md lists what a base must have"
     assert calls(fp) == [JOB]
     await booted.close()
 

@@ -125,7 +125,7 @@ async def test_a_vm_that_ends_while_it_starts_says_so(
     cause = await fails(runner, vm_job("a"), PhaseName.LAUNCH_GUEST)
     assert f"VM {vm_name(runner.state)} ended while it started (exit code" in cause.message
     assert cause.hint
-    assert cause.hint.startswith("the host log has what tart said")
+    assert cause.hint.startswith("see tart's output in the host log")
     if kind == "limit":
         log = runner.ended().log("a")
         assert "The number of VMs exceeds the system limit" in log
@@ -171,7 +171,7 @@ async def test_a_guest_that_says_it_never_will_work_is_not_waited_for(
     began = time.monotonic()
     cause = await fails(runner, vm_job("a", base="bare"), PhaseName.LAUNCH_GUEST)
     assert "(exit code 71): bootstrap: the guest's user admin may not sudo" in cause.message
-    assert cause.hint == "docs/tart.md says what a base must have"
+    assert cause.hint == "docs/tart.md lists what a base must have"
     assert len([call for call in mac.calls("exec") if "bootstrap" in call.line]) == 1
     assert time.monotonic() - began < 30
     assert_nothing_is_left(mac, runner.state)

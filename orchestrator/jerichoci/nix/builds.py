@@ -1,4 +1,4 @@
-"""What one `nix build` does, derivation by derivation, as its structured log tells it.
+"""What one `nix build` does, derivation by derivation, from its structured log.
 
 A build that failed is one that Nix counts as failed when it ends. One that ends without being
 counted was given up: Nix was interrupted, or something else ended all of Nix's work.
@@ -47,30 +47,29 @@ class Build:
     is_counted: bool = False
     """Whether Nix counted it as failed."""
     errors: list[Message] = field(default_factory=list)
-    """What Nix said of its failure."""
+    """Nix's errors about its failure."""
 
-    def take_errors(self, said: Iterable[Message], outputs: Iterable[str]) -> bool:
-        """Take, of what Nix said, what names the derivation or one of its outputs, if anything."""
+    def take_errors(self, errors: Iterable[Message], outputs: Iterable[str]) -> bool:
+        """Take the errors that name the derivation or one of its outputs; whether there are any."""
         names = {PurePath(path).name for path in (self.drv, *outputs)}
-        named = [error for error in said if error.named & names]
+        named = [error for error in errors if error.named & names]
         self.errors += [error for error in named if error not in self.errors]
         return bool(named)
 
     def exceeded(self, limits: Mapping[str, int]) -> str | None:
         """Which of Nix's limits ended it.
 
-        No version of Nix says in the same words as another which it was. What counts is the limit's
-        number in what Nix says of the build, and how long it ran or was silent, as measured here,
-        where what Nix says may have waited.
+        Versions of Nix differ in the words. What counts is the limit's number in the errors of the
+        build, and how long it ran or was silent, as measured here.
         """
         end = self.ended or self.began
         lasted = {TIMEOUT: end - self.began, SILENCE: end - self.heard}
-        said = _STORE_NAME.sub(" ", "\n".join(error.reason for error in self.errors)).strip()
+        words = _STORE_NAME.sub(" ", "\n".join(error.reason for error in self.errors)).strip()
 
         def is_it(name: str, limit: int) -> bool:
             if limit <= 0 or lasted.get(name, limit) < limit / 2:
                 return False
-            return bool(re.search(rf"\b{limit}\b", said)) or (not said and name in lasted)
+            return bool(re.search(rf"\b{limit}\b", words)) or (not words and name in lasted)
 
         return next((name for name in LIMITS if is_it(name, limits.get(name, 0))), None)
 
@@ -89,7 +88,7 @@ class Builds:
         self.errors: list[Message] = []
 
     def note(self, event: NixEvent) -> bool:
-        """Take note of an event; whether it says that one more build is done."""
+        """Take note of an event; whether it means that one more build is done."""
         now = time.monotonic()
         match event:
             case Started(id, type, subject) if type == BUILD_ACTIVITY:
@@ -116,7 +115,7 @@ class Builds:
 
     @property
     def is_cut(self) -> bool:
-        """Whether Nix has said that it builds, and not that it is done."""
+        """Whether Nix reported that it builds, and not that it is done."""
         return self._counter is not None
 
     def _end(self, build: Build, now: float) -> None:

@@ -21,9 +21,9 @@ MINIMUM_VERSION = (2, 18)
 QUERY_DEADLINE_SECS = 120.0
 """A query of the store's database, on a slow disk that others use too."""
 DAEMON_ARGV = ("nix-daemon", "--stdio")
-"""What serves a host's store to whoever is at its stdin and stdout."""
+"""Serves a host's store on stdin and stdout."""
 FILES_ARGV = ("nix", "--version", "--verbose")
-"""What says which files Nix's settings are in."""
+"""Prints which files Nix's settings are in."""
 NIX_CONFIG_ARGV = ("nix-instantiate", "--eval", "--strict", "--json", "-A", "nixConfig", "-")
 """What reads the settings that a flake.nix at its stdin asks for."""
 
@@ -103,7 +103,7 @@ def requisites_argv(paths: Sequence[str], store: str) -> list[str]:
 
 def invalid_argv(paths: Sequence[str]) -> list[str]:
     """`nix-store` that prints those of `paths` that its store does not vouch for."""
-    # `nix path-info --json` says this too, in a form that is another one with each Nix.
+    # `nix path-info --json` shows this too, in a different form with each version of Nix.
     return ["nix-store", *_PRINT_INVALID, *paths]
 
 
@@ -120,8 +120,8 @@ def collect_argv(store: str) -> list[str]:
 async def gather(installables: Sequence[str]) -> str:
     """Instantiate a derivation that needs these and can't be built itself.
 
-    What another derivation needs Nix tells of as soon as it is over, and why it failed; of what it
-    was asked for itself some versions tell only when all of that is over.
+    Nix reports the end and the failure of a dependency as soon as it is over; those of what it was
+    asked for itself, some versions report only when all builds are over.
     """
     needs = " ".join(
         f'(builtins.appendContext "" {{ "{drv}" = {{ outputs = [ "{output}" ]; }}; }})'

@@ -1,4 +1,4 @@
-"""What Nix says with `--log-format internal-json`, a line at a time.
+"""Nix's output with `--log-format internal-json`, a line at a time.
 
 Activities are numbered; an activity of type 105 is one build. Types are those of Nix's
 src/libutil/logging.hh.
@@ -38,7 +38,7 @@ _GOT_HASH = re.compile(
 _LOG_LINES = re.compile(
     r";?\n *last \d+ log lines:\n(?: *>.*\n?)*(?: *For full logs, run:\n.*)?", re.IGNORECASE
 )
-"""What a daemon adds to an error: what the builder printed last, which was told before."""
+"""What a daemon adds to an error: the builder's last lines, which were shown before."""
 _BROKEN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)$")
 _LOG_LINE_END, _MESSAGE_END = '"],"id":', '"}'
 
@@ -79,7 +79,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Message:
-    """Something Nix says itself; `raw` is an error without its trace.
+    """A message of Nix itself; `raw` is an error without its trace.
 
     `place` is FILE:LINE:COLUMN where Nix knows it, else empty.
     """
@@ -96,7 +96,7 @@ class Message:
 
     @cached_property
     def reason(self) -> str:
-        """What Nix itself says in it."""
+        """Nix's own words in it."""
         return _LOG_LINES.sub("", self.raw).removeprefix("error: ")
 
     @cached_property
@@ -112,15 +112,15 @@ class Message:
 
     @property
     def sentence(self) -> str:
-        """What it says, in one line.
+        """The message in one line.
 
         Nix 2.34 says "Cannot build X." and, in the next lines, "Reason:" and what else there is.
         """
         lines = [" ".join(line.split()) for line in self.reason.splitlines() if line.strip()]
         if len(lines) > 1 and lines[1].startswith("Reason: "):
-            said = [lines[1].removeprefix("Reason: "), *lines[2:]]
-            ends = [place for place, line in enumerate(said) if line == "Output paths:"]
-            reason = "; ".join(said[: ends[0] if ends else None]).rstrip(".")
+            reasons = [lines[1].removeprefix("Reason: "), *lines[2:]]
+            ends = [place for place, line in enumerate(reasons) if line == "Output paths:"]
+            reason = "; ".join(reasons[: ends[0] if ends else None]).rstrip(".")
             return f"{lines[0].rstrip('.')}: {reason}"
         goes_on = bool(lines) and lines[0].endswith((":", ";"))
         return " ".join(lines[: 3 if goes_on else 1]) or "Nix gave no reason"
@@ -163,7 +163,7 @@ def _whole(head: bytes, end: bytes, length: int) -> bytes:
 
 
 def cut_line(head: bytes, end: bytes, length: int) -> bytes:
-    """A line of `length` bytes, of which the beginning and the end are known; says how long it was.
+    """A line of `length` bytes, cut to its beginning and its end, with the length in it.
 
     JSON stays JSON: what names a builder's line comes after its text.
     """

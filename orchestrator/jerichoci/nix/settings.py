@@ -1,4 +1,4 @@
-"""Nix's settings here: whether they say how many builds run at once, and which limits hold."""
+"""Nix's settings on this machine: whether they limit concurrent builds, and other limits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INCLUDES = 16
 
 
 async def sets_max_jobs(options: NixOptions) -> bool:
-    """Whether somebody said how many builds run at once: Nix itself can't tell 1 from nothing."""
+    """Whether max-jobs is set anywhere: Nix itself shows 1 for both."""
     names = {name for name, _ in options.settings}
     names.update(_names(os.environ.get("NIX_CONFIG", ""), Path(), 0))
     if not names & _MAX_JOBS:
@@ -58,12 +58,12 @@ async def shown(options: NixOptions) -> dict[str, Any]:
     for argv in options.show_config_argvs():
         done = await process.run(argv, deadline_secs=nix.QUERY_DEADLINE_SECS)
         if done.ok:
-            said: dict[str, Any] = json.loads(done.stdout)
-            return said
+            settings: dict[str, Any] = json.loads(done.stdout)
+            return settings
     return {}
 
 
 async def limits(options: NixOptions) -> dict[str, int]:
     """Those of Nix's settings that end a build."""
-    said = await shown(options)
-    return {name: int(said[name]["value"]) for name in LIMITS if name in said}
+    settings = await shown(options)
+    return {name: int(settings[name]["value"]) for name in LIMITS if name in settings}

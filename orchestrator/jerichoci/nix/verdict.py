@@ -1,7 +1,7 @@
 """Whose fault it is that Nix did not make an output, and in which words.
 
 The kind follows from what Nix counted, from the store and from Nix's limits. Nix's own error is
-the reason that is told.
+the reason that is shown.
 """
 
 from __future__ import annotations
@@ -53,24 +53,24 @@ async def of_broken(
     hint = "the builder's output is in the host log"
     got_hash = first.got_hash if first else None
     if got_hash:
-        hint = f"where that is what it should be, its hash is {got_hash}"
+        hint = f"if the new content is right, change the hash to {got_hash}"
     message = f"prepare {node_id} does not build{dependency}{why}"
     kind = FailureKind.TEST_FAILURE
     return failed(kind, CauseCode.BUILD_FAILED, message, hint, got_hash)
 
 
 def lost(node_id: str, path: str, errors: Sequence[Message] = ()) -> Realised:
-    """A path is valid and isn't there, and could not be made again, if that was tried."""
+    """The failure of a path that Nix calls valid and that is not on the disk."""
     why = f": {errors[0].sentence}" if errors else ""
     return unavailable(
         node_id,
-        f"Nix has {path} for valid, and it is not on the disk{why}",
+        f"Nix calls {path} valid, but it is not on the disk{why}",
         f"`nix-store --repair-path {path}` makes it again, or fetches it",
     )
 
 
 def of_ended(exit_code: int, errors: Sequence[Message], *, is_cut: bool) -> str:
-    """Why Nix made nothing of what it was asked for.
+    """Why Nix made none of the outputs.
 
     A killed Nix ends in the middle. Debian 12's unshare, around it, ends with 1 and a message then.
     """
@@ -90,7 +90,7 @@ def unavailable(node_id: str, why: str, hint: str | None = None) -> Realised:
         f"prepare {node_id} could not be realised: {why}",
         hint
         or nix.advice(why)
-        or "see the host log; `nix store info` says whether the store can be reached",
+        or "see the host log; `nix store info` shows whether the store can be reached",
     )
 
 

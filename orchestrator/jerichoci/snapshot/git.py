@@ -37,9 +37,9 @@ VERSION_DEADLINE_SECS = 120.0
 GITLINK_MODE = "160000"
 
 NO = ("no", "false", "off", "0")
-"""What says no in a setting."""
+"""False values of a setting."""
 NO_REPOSITORY = b"not a git repository (or any"
-"""What git says where there is none, up to `/` or to a mount point."""
+"""In git's error where there is no repository, up to `/` or to a mount point."""
 
 _USERS_OWN = ("GIT_CONFIG_", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM")
 _EVERYWHERE = {
@@ -60,7 +60,7 @@ _CAPABILITIES = "+dac_override,+fowner"
 
 @cache
 def _as_owner(uid: int, gid: int) -> tuple[str, ...]:
-    """What has a command's files belong to somebody else; nothing where we may not do that."""
+    """A prefix that makes a command's files another user's; empty where we may not do that."""
     try:
         everybody = Path("/proc/self/uid_map").read_text(encoding="ascii").split()[2]
     except OSError:
@@ -153,7 +153,7 @@ class Git:
 
 
 def pack_argv() -> list[str]:
-    """Git that packs the trees it is told of but what others have that are told of with a `^`.
+    """Git that packs the trees on stdin, without what the trees that are marked with a `^` have.
 
     Deltas are made against what those have; none among what is new, which costs more than it saves.
     """
@@ -173,17 +173,17 @@ def take_pack_argv(pack: Path | None) -> list[str]:
 
 
 def private_variables(git_dir: Path) -> dict[str, str]:
-    """What has a git elsewhere work on the private repository there."""
+    """Variables that make git work on the private repository of a host."""
     return _PRIVATE | {"GIT_DIR": str(git_dir)}
 
 
 def version_argv() -> list[str]:
-    """Git that says its version."""
+    """Git that prints its version."""
     return ["git", "--version"]
 
 
 async def version() -> Completed:
-    """What `git --version` says."""
+    """The output of `git --version`."""
     return await run(version_argv(), deadline_secs=VERSION_DEADLINE_SECS)
 
 
@@ -200,7 +200,7 @@ def git_failure(subcommand: str, done: Completed) -> InfrastructureError:
     kind = DiskFullError if lacked_room(done.stderr) else InfrastructureError
     return kind(
         f"`git {subcommand}` failed: {done.reason()}",
-        advice(done) or "is the disk full, or a repository damaged? `git fsck` tells",
+        advice(done) or "is the disk full, or a repository damaged? `git fsck` shows",
     )
 
 
@@ -226,7 +226,7 @@ def join_names(names: Iterable[str]) -> bytes:
 
 
 def has_repository(directory: str) -> bool:
-    """Whether git looks for a repository in `directory`: an empty leftover `.git` is none."""
+    """Whether `directory` has a repository for git: an empty leftover `.git` is not one."""
     dot_git = f"{directory}/.git"
     return os.path.isfile(dot_git) or os.path.lexists(f"{dot_git}/HEAD")  # noqa: PTH113 - any bytes
 

@@ -32,7 +32,7 @@ SETTLED_NS = 100_000_000
 class Rules:
     """What was seen of the ignore rules, of nested repositories and of private directories.
 
-    `signature` is None if a rule was changed too recently to tell. `nested` has the directories,
+    `signature` is None if a rule was changed too recently. `nested` has the directories,
     among those looked at, that are repositories of their own, `private` those that only their owner
     may enter.
     """
@@ -63,7 +63,7 @@ def read_rules(tree: WorkTree, directories: Iterable[str], started_ns: int) -> R
 
 
 def index_signature(tree: WorkTree, started_ns: int) -> str | None:
-    """What tells one state of the user's index from another; None if it can't be told now."""
+    """Identifies a state of the user's index; None if that isn't possible now."""
     if tree.index is None:
         return "none"
     seen = _seen(os.fspath(tree.index))

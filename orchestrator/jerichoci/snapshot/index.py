@@ -1,10 +1,10 @@
 """The private index of a work tree, kept between snapshots so that only changes cost.
 
-- One index per work tree, at `<state_root>/git/pikaci-index-<hash of its path>`; whoever holds its
+- One index per work tree, at `<state_root>/git/pikaci-index-<hash of its path>`; the holder of its
   lock may use it.
 - What the index has follows from the work tree alone: files that aren't ignored, and files that are
   but that the user's index tracks. Nested repositories are never in it.
-- `<index>.json` says what else was known when the index was written. It is removed before the
+- `<index>.json` has what else was known when the index was written. It is removed before the
   index changes and written after: without it the index counts for nothing and is made anew.
 - The index gets the time at which looking at files began, so a file written since is compared by
   content next time, whatever its stat.
@@ -79,7 +79,7 @@ class PrivateIndex:
         return known if known.index == self._stamp() else None
 
     def learn(self, known: Known) -> None:
-        """Say that the index can be relied on, and what for."""
+        """Record that the index can be relied on, and what is known of it."""
         temp = self._known_path.with_suffix(".tmp")
         temp.write_text(json.dumps(asdict(replace(known, index=self._stamp()))))
         temp.rename(self._known_path)
@@ -99,7 +99,7 @@ class PrivateIndex:
         return self.path.with_name(f"{self.path.name}.json")
 
     def _stamp(self) -> str:
-        """Tells the index file from one that a git wrote whose process was killed above it."""
+        """Identifies the index file: a git whose parent was killed may have written another."""
         try:
             found = self.path.stat()
         except FileNotFoundError:

@@ -20,9 +20,9 @@ class Lacks:
     """Names of what a snapshot lacks.
 
     `pointers` are LFS files whose content was never fetched, `absent` submodules that are not
-    checked out, `inactive` those of which somebody said so; `left_out` are files that only their
-    owner may read and that git does not track. `tracked_only` is why all untracked files are left
-    out, if they are.
+    checked out, `inactive` those that git's settings call inactive; `left_out` are untracked files
+    that only their owner may read. `tracked_only` is why all untracked files are left out, if they
+    are.
     """
 
     pointers: list[str] = field(default_factory=list)

@@ -8,7 +8,7 @@ Consistency:
 - Files are hard links to those of earlier snapshots where they are the same. So nothing may write
   to a snapshot; a file that differs is unlinked before it is written.
 - A directory's mtime says when the snapshot was last asked for. What is asked for, built or copied
-  from is locked, so `remove_snapshot` can't take it away under anybody.
+  from is locked, so `remove_snapshot` can't remove it while it is used.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ UNFINISHED = ".tmp-"
 
 OWNER = (GUEST_UID, GUEST_GID)
 ABSENT = "000000"
-"""The mode of a file that isn't there."""
+"""The mode of a file that does not exist."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ async def materialise(
 ) -> Path:
     """The directory of the snapshot `tree`, made if it isn't there; it must not be written to.
 
-    `base` is a snapshot likely to be similar; without it, the latest ones are tried. One of which
-    `is_spare` says that nobody needs it becomes the new one, whatever its size; it is asked while
-    nobody else can ask for that snapshot.
+    `base` is a snapshot likely to be similar; without it, the latest ones are tried. One that
+    `is_spare` calls unneeded becomes the new one, whatever its size; `is_spare` is called while the
+    snapshot is locked.
     """
     target = Repository.at(state_root).snapshots / tree
     with try_lock(_lock_of(Repository.at(state_root), tree), shared=True) as held:
@@ -100,8 +100,8 @@ def remove_snapshot(
 ) -> bool:
     """Remove the directory of a snapshot; False if it is needed, or made or copied just now.
 
-    `is_needed` is asked while nobody else can ask for the snapshot; without it, that no run needs
-    it is the caller's to know. The tree stays in the private repository.
+    `is_needed` is called while the snapshot is locked; without it, the caller knows that no run
+    needs the snapshot. The tree is kept in the private repository.
 
     Raises:
         OSError: it can't be removed.
@@ -138,7 +138,7 @@ def _lock_of(repository: Repository, tree: str) -> Path:
 
 
 def _touch(snapshot: Path) -> bool:
-    """Note that a snapshot was asked for; False if it isn't there."""
+    """Mark a snapshot as used; False if it doesn't exist."""
     try:
         os.utime(snapshot)
     except FileNotFoundError:
@@ -192,7 +192,7 @@ async def _build(
 
 
 def _take(repository: Repository, base: str, target: Path, is_spare: Callable[[str], bool]) -> bool:
-    """Move a snapshot that nobody needs to where another one is to be; False if somebody does."""
+    """Move an unneeded snapshot to where another one is to be; False if it is needed."""
     with try_lock(_lock_of(repository, base)) as held:
         if not held or not is_spare(base):
             return False
@@ -293,7 +293,7 @@ def _share(base: Path, target: Path) -> list[list[str]]:
 
 
 def _unlink(target: Path, difference: _Difference) -> None:
-    """Take away what goes or is replaced: its inode belongs to other snapshots too."""
+    """Unlink what is removed or replaced: its inode belongs to other snapshots too."""
     above = set()
     for name in difference.gone:
         path = os.path.join(target, name)  # noqa: PTH118 - there may be many

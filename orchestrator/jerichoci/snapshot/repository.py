@@ -37,7 +37,7 @@ INDEX_PREFIX = "pikaci-index-"
 
 # Any value but "unspecified" of working-tree-encoding is a setting or an error.
 ATTRIBUTES = "* -text -filter -ident !working-tree-encoding\n"
-"""In a repository's `info/attributes`: files have a blob's bytes, whatever .gitattributes say."""
+"""In a repository's `info/attributes`: files have a blob's bytes, despite .gitattributes."""
 _SETTINGS = {
     "core.fileMode": "true",
     "core.symlinks": "true",
@@ -96,7 +96,7 @@ class Repository:
 
     @property
     def use_lock(self) -> Path:
-        """Held shared by whoever adds objects, exclusively by who removes them."""
+        """Held shared to add objects, exclusively to remove them."""
         return self.slots / "git.lock"
 
     @property

@@ -1,4 +1,4 @@
-"""The user's working tree, and what their repository says of it. Nothing of theirs is written."""
+"""The user's working tree and repository. Nothing of either is written."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _tracked_only(root: Path, setting: str) -> str:
     """Why untracked files are left out, if they are."""
     if setting.lower() in NO:
         return "git's setting status.showUntrackedFiles = no asks for it"
-    # A home is full of what is nobody else's; who wants that in the store says so.
+    # A home has private files; a setting that asks for untracked files takes them in.
     if not setting and os.path.realpath(root) == os.path.realpath(Path.home()):
         return "the repository is a whole home directory"
     return ""
@@ -181,7 +181,7 @@ async def submodules_not_there(tree: WorkTree) -> tuple[list[str], list[str]]:
 
 
 async def _inactive(tree: WorkTree, git: Git) -> set[str]:
-    """Paths of submodules that somebody said are not to be checked out."""
+    """Paths of submodules that the settings exclude from being checked out."""
     file = await git.run("config", "-z", "--file", ".gitmodules", "--get-regexp", r"^submodule\.")
     stated = dict(entry.partition("\n")[::2] for entry in split_names(file.stdout))
     chosen = None
@@ -228,7 +228,8 @@ def _refuse_own(directory: Path, why: str) -> None:
     """Refuse a directory if it has a `.git` that git passed over."""
     if (directory / ".git" / "HEAD").is_file():
         raise UsageError(
-            why.format(directory / ".git"), "see what `git status` says there, or remove that .git"
+            why.format(directory / ".git"),
+            "see the output of `git status` in it, or remove that .git",
         )
 
 

@@ -1,4 +1,4 @@
-"""Whether containers can have directories of a host: that hangs on the file system they lie on."""
+"""Whether containers can have directories of a host, which depends on the file system."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PROBE = Path(__file__).with_name("idmap_probe.py")
 PROBE_SECS = 30.0
 CANNOT = 3
 SHIFTS = frozenset({"ext2/ext3", "xfs", "btrfs"})
-"""File systems, as stat(1) names them, that need no try: any kernel that Incus runs on can."""
+"""File systems, by their names in stat(1), that every kernel which runs Incus can shift."""
 NEVER = frozenset({"overlayfs", "nfs", "v9fs", "cifs", "smb2", "ecryptfs"})
-"""Those that need none either, where only root may try."""
+"""File systems that can't be shifted; looked up where only root may try."""
 
 
 async def check_disk(placement: Placement, needs: Needs) -> None:
-    """See that guests of these kinds can have directories of a host."""
+    """Refuse guests that can't have directories of a host."""
     kind = await _unshifted(placement) if "container" in needs.kinds else None
     if kind is None:
         return
@@ -38,9 +38,9 @@ async def check_disk(placement: Placement, needs: Needs) -> None:
 
 
 async def _unshifted(placement: Placement) -> str | None:
-    """The file system that a host's snapshots lie on, if it can't show them to containers."""
+    """The file system of a host's snapshots, if containers can't mount them."""
     where = str(placement.state_root)
-    kind = await _said(placement, "stat", "-f", "-c", "%T", where)
+    kind = await _output(placement, "stat", "-f", "-c", "%T", where)
     if not kind or kind in SHIFTS:
         return None
     python = "python3" if placement.is_away else sys.executable
@@ -52,7 +52,7 @@ async def _unshifted(placement: Placement) -> str | None:
     return None
 
 
-async def _said(placement: Placement, *argv: str) -> str:
+async def _output(placement: Placement, *argv: str) -> str:
     try:
         done = await placement.run(argv, deadline_secs=PROBE_SECS)
     except InfrastructureError:

@@ -1,7 +1,7 @@
-"""A job in a fresh Incus guest, made for it from a prebuilt image and gone afterwards.
+"""A job in a fresh Incus guest, made for it from a prebuilt image and removed afterwards.
 
-`docs/incus.md` says step by step what happens. No connection is held while the job runs: what it
-prints and how it ends come through the directory that the guest has as /artifacts.
+`docs/incus.md` describes each step. No connection is held while the job runs: its output and its
+result come through the directory that the guest has as /artifacts.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ NAME_LIMIT = 63
 
 
 def instance_name(owner: str, run_id: str, job_id: str, number: int) -> str:
-    """The name of an attempt's guest, for people; its labels say the same in full.
+    """The name of an attempt's guest, for people; its labels have the same in full.
 
-    No other state root has it, though its caller may choose the same run id.
+    No other state root uses it, even if its caller chose the same run id.
     """
     import hashlib
 
@@ -91,7 +91,7 @@ class IncusGuest:
         return self._attempt.scratch / "artifacts"
 
     async def prepare(self) -> None:
-        """Make what the guest will have mounted, and note that there will be a guest."""
+        """Make what the guest mounts."""
         attempt = self._attempt
         await self._placement.do(operations.make_outbox, self._outbox)
         make_private(attempt.artifacts.parent)
@@ -130,7 +130,7 @@ class IncusGuest:
             project=site.project,
             host=self._placement.host if self._placement.is_away else None,
         )
-        # Before there is a guest, which may put links where files go.
+        # Before the guest exists, which may put links where these files belong.
         job = await self._variables()
         self._notes.write(self._note)
         began = time.monotonic()
@@ -147,7 +147,7 @@ class IncusGuest:
         self._took("ready_ms", began)
 
     async def _survey(self, incus: Incus) -> GuestSurvey:
-        """What the run found before it began; a second attempt looks anew."""
+        """What the check before the run found; a second attempt looks again."""
         known = self._attempt.survey
         if isinstance(known, GuestSurvey) and self._attempt.number == 1:
             return known
@@ -175,7 +175,7 @@ class IncusGuest:
         if image.is_vm:
             config["security.secureboot"] = "false"  # NixOS signs no kernel
         else:
-            config["security.privileged"] = "false"  # whatever the profile says
+            config["security.privileged"] = "false"  # even if the profile sets it
         network = attempt.node.runtime_config.get("network")
         devices = interface(network, dict.fromkeys(profile.interfaces))
         site = self._placement.incus_site()
@@ -187,7 +187,7 @@ class IncusGuest:
         )
 
     async def _variables(self) -> dict[str, str]:
-        """What the runner is told of the job; what is too long for a variable in files."""
+        """The job for the runner; values that are too long for a variable go into files."""
         variables, files = job_variables(self._execute, self._mounts, guest_wait.GRACE_SECS)
         for name, data in files.items():
             await self._placement.do(operations.write, self._outbox / name, data)
@@ -207,21 +207,21 @@ class IncusGuest:
         return finish
 
     async def stop_job(self) -> None:
-        """Tell the runner."""
+        """Have the runner stop the job."""
         await self._tell_runner(stop_command())
 
     async def _tell_runner(self, command: tuple[list[str], dict[str, str]]) -> None:
-        """Have the runner do what needs no answer; a guest that is gone is no error."""
+        """Run the runner without needing its answer; no error if the guest is gone."""
         with suppress(IncusError):
             await self._at_last(self._reached().execute, self.name, *command, EXEC_SECS)
 
     def finished(self) -> None:
-        """Ask for the guest's removal while its files are read, if nobody needs it any more."""
+        """Request the guest's removal while its files are read, if it is not needed any more."""
         if not self._attempt.may_be_kept and self._placement.user.uid == 0:
             self._stopping = asyncio.ensure_future(self._at_last(self._reached().stop, self.name))
 
     async def gone(self) -> str:
-        """Ask Incus now and then, which may come and go meanwhile."""
+        """Ask Incus now and then; it may be restarted meanwhile."""
         look = partial(self._reached().instance, self.name, patient=False)
         while True:
             await asyncio.sleep(LOOK_SECS)
@@ -239,12 +239,12 @@ class IncusGuest:
         return await self._placement.collect(self._outbox, into, is_over)
 
     async def _hand_over(self) -> None:
-        """Have the guest give its files to an orchestrator that isn't root."""
+        """Have the guest change the owner of its files, for an orchestrator that isn't root."""
         user = self._placement.user
         if user.uid == 0 or self._was_handed_over:
             return
         self._was_handed_over = True
-        # Of a guest that is gone, what we may read is taken.
+        # If the guest is gone, only files that we may read are collected.
         await self._tell_runner(hand_over_command(user.uid, user.gid))
 
     async def release(self, *, keep: bool) -> None:
@@ -275,7 +275,7 @@ class IncusGuest:
         self.execution["kept_until"] = until
 
     async def _remove(self, note: GuestNote) -> None:
-        """Ask Incus to remove the guest; whether it did is seen later, off the job's path."""
+        """Request the guest's removal; a later check confirms it, outside the job's time."""
         if self._stopping is not None:
             await self._stopping
         else:
@@ -285,7 +285,7 @@ class IncusGuest:
         self.execution["removal"] = "handed_over"
 
     async def _delete(self, note: GuestNote) -> None:
-        """Remove what was only half made."""
+        """Remove a half made guest."""
         await in_thread(self._reached().delete, self.name, DELETE_SECS)
         self._notes.forget(note.name)
         self.execution["removal"] = "removed"
@@ -297,7 +297,7 @@ class IncusGuest:
         await self._delete(self._note)
 
     async def _at_last(self, work: Callable[..., object], *arguments: object) -> None:
-        """Ask for what a job that is over leaves to do, until somebody is in a hurry."""
+        """Do the clean-up of a finished job, waiting for a daemon that is shutting down."""
         await in_thread_at_last(self._is_pressing or (lambda: True), work, *arguments)
 
     def _reached(self) -> Incus:

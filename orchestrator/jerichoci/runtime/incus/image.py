@@ -4,9 +4,9 @@ That is the property `user.pikaci.drv`, a derivation, or for images that Nix did
 `user.pikaci.content`, the hash of its files. What a host has already is recognised by it and isn't
 sent again.
 
-The image comes first and its alias is turned to it in one request, so that nobody who starts a
-guest meets a moment without the alias. What the alias named before stays until it is pruned: guests
-may be starting from it. (Guests that run need no image.) Properties have a request of their own:
+The image comes first, then one request makes its alias name it, so the alias exists at every
+moment. What the alias named before is kept until it is pruned: guests may be starting from it.
+(Running guests need no image.) Properties have a request of their own:
 given with the import, they bring down an incusd (6.0) whose image has none in itself.
 
 Everything here blocks.
@@ -140,7 +140,7 @@ def _send(incus: Incus, files: ImageFiles, content: str) -> bool:
 def _turn(
     incus: Incus, alias: str, image: StoredImage, built_from: dict[str, str], *, was_sent: bool
 ) -> Imported | None:
-    """Turn an alias to an image that is there; None if it is there no more."""
+    """Make an alias name an image; None if the image was removed meanwhile."""
     try:
         _label(incus, image, {**built_from, ALIAS_PROPERTY: alias})
         before = incus.image(alias)

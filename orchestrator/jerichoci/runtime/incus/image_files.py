@@ -1,7 +1,7 @@
 """The two files that an image is imported from: its metadata, and its root's file system or disk.
 
-What can be told without Incus is told here: Incus itself takes any bytes as a file system, and says
-so when the first instance is made of them.
+Checks what can be checked without Incus: Incus accepts any bytes as a file system, and fails only
+when the first instance is made of them.
 """
 
 from __future__ import annotations

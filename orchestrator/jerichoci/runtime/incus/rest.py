@@ -219,7 +219,7 @@ class Rest:
         if isinstance(cause, PermissionError):
             raise UnreachableError(f"{at}: no permission", self._group_hint()) from error
         if isinstance(cause, _NEVER_SENT):
-            hint = "is it installed and running? `pikaci doctor` tells more"
+            hint = "is it installed and running? `pikaci doctor` shows more"
             raise UnreachableError(f"{at}: {cause.strerror}", hint) from error
         why = self.route.last_failure or cause
         raise UnreachableError(f"{at}: {why}", "is the daemon being restarted?") from error

@@ -59,13 +59,13 @@ def objections(config: Mapping[str, str], profile: Profile, pool: str, needs: Ne
         _check_restrictions(found, config, sorted(needs.networks))
         if needs.member and config.get(CLUSTER) != "allow":
             found.texts.append(
-                f"it lets nobody ask for member {needs.member} of the cluster (`{CLUSTER}`)"
+                f"it forbids the choice of member {needs.member} of the cluster (`{CLUSTER}`)"
             )
             found.project[CLUSTER] = "allow"
     for kind in sorted(needs.kinds):
         for key in ("limits.instances", KINDS[kind]):
             if config.get(key) == "0":
-                found.texts.append(f"it may have no {kind} (`{key}` is 0)")
+                found.texts.append(f"it allows no {kind} (`{key}` is 0)")
                 found.project[key] = "20"
     for key in SIZES:
         if key in config and key not in profile.config:
@@ -82,17 +82,17 @@ def _check_restrictions(
 ) -> None:
     if config.get("restricted.devices.disk") != "allow":
         found.texts.append(
-            "it lets guests have no directories of the host (`restricted.devices.disk`)"
+            "it allows guests no directories of the host (`restricted.devices.disk`)"
         )
         found.project["restricted.devices.disk"] = "allow"
     if config.get("restricted.devices.disk.paths"):
         found.texts.append(
-            "it lets guests have no directories with shifted owners"
+            "it allows guests no directories with shifted owners"
             " (`restricted.devices.disk.paths` is set)"
         )
         found.project["restricted.devices.disk.paths"] = ""
     if networks and config.get("restricted.devices.nic") != "allow":
-        found.texts.append("it lets guests have no bridges of the host (`restricted.devices.nic`)")
+        found.texts.append("it allows guests no bridges of the host (`restricted.devices.nic`)")
         found.project["restricted.devices.nic"] = "allow"
     access = [name for name in config.get("restricted.networks.access", "").split(",") if name]
     if access and (lacking := [name for name in networks if name not in access]):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NOT_READY, OTHER_CONTRACT = 69, 76
 """The runner's exit codes for a mount that isn't there yet, and for a contract it doesn't know."""
 EXEC_SECS = 30.0
-"""For the runner to say that it began; a host may be short of CPUs."""
+"""For the runner to report that it began; a host may be short of CPUs."""
 CREATE_SECS = 300.0
 """For an image to be unpacked on a slow disk, and the instance made."""
 UNPACK_SECS = 1800.0
@@ -38,12 +38,12 @@ UNPACK_SECS = 1800.0
 READY_SECS = {False: 60.0, True: 300.0}
 """For a guest's runner to answer, by whether it is a VM, which boots a kernel and its agent."""
 NO_PROGRAM_SECS = 15.0
-"""For the runner to be where it belongs: a system is put together while it boots."""
+"""For the runner to exist: a system is assembled while it boots."""
 FIRST_BACKOFF_SECS, LAST_BACKOFF_SECS = 0.01, 0.5
 KILLED = 137
 OUT_OF_MEMORY = "was the guest out of memory? raise the job's `resources.memoryMib`"
 FULL = "Reached maximum"
-"""In what Incus says where a project's limit is reached."""
+"""In Incus's error where a project's limit is reached."""
 UNSHIFTED = "idmapping abilities are required"
 """Likewise where a file system can't show the guest files with other owners."""
 VM_ANSWERS = 2
@@ -62,7 +62,7 @@ class GuestStart:
         self._role = role
         self._alias = alias
         self.is_given_up = False
-        """Whether nobody wants the guest any more."""
+        """Whether the guest is not needed any more."""
 
     def _at_last(self, work: Callable[..., ResultT], *arguments: object) -> Awaitable[ResultT]:
         return in_thread_at_last(lambda: self.is_given_up, work, *arguments)
@@ -131,23 +131,23 @@ class GuestStart:
         """What keeps the guest from being ready; nothing if it is."""
         if done.exit_code == 0:
             return ""
-        said = done.stderr.decode("utf-8", "replace").strip().removeprefix("pikaci-incus-run: ")
+        why = done.stderr.decode("utf-8", "replace").strip().removeprefix("pikaci-incus-run: ")
         if done.exit_code == NOT_READY:
-            return said or "it doesn't say what it lacks"
+            return why or "it doesn't report what is missing"
         if done.exit_code == OTHER_CONTRACT:
             raise InfrastructureError(
-                f"the runner in image {self._alias} has another contract than {CONTRACT}: {said}",
-                f"`pikaci image import {self._role}` brings the one that goes with this flake",
+                f"the runner in image {self._alias} has another contract than {CONTRACT}: {why}",
+                f"`pikaci image import {self._role}` imports the one of this flake",
             )
         raise InfrastructureError(
             f"the runner in image {self._alias} did not start the job"
-            f" (exit code {done.exit_code}): {said}",
+            f" (exit code {done.exit_code}): {why}",
             OUT_OF_MEMORY if done.exit_code == KILLED else None,
         )
 
     def _no_runner(self) -> InfrastructureError:
         return InfrastructureError(
             f"image {self._alias} has no runner: there is no {RUNNER} in the guest",
-            f"`pikaci image build {self._role}` makes one that has; so does any NixOS image with"
-            " pikaci's guest module",
+            f"`pikaci image build {self._role}` makes an image with a runner; so does any NixOS"
+            " image with pikaci's guest module",
         )

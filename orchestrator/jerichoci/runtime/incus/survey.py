@@ -1,4 +1,4 @@
-"""What a host's Incus has of what guests are made from, looked up once for all jobs of a run."""
+"""What guests of a host are made from, looked up once for all jobs of a run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GuestSurvey:
-    """The profile of guests, their pool, and images by alias: None where there is none."""
+    """The profile of guests, their pool, and images by alias: None where one is missing."""
 
     profile: Profile | None
     pool: str | None
     images: Mapping[str, StoredImage | None]
     unpacked: frozenset[str]
-    """The fingerprints of the images that nobody waits for: those that the pool has unpacked, or
-    all, if it unpacks them anew for each guest."""
+    """The fingerprints of the images that need no wait: those that the pool has unpacked, or all,
+    if it unpacks them for each guest."""
 
     def image(self, alias: str) -> StoredImage:
         """The image of an alias."""
@@ -38,7 +38,7 @@ class GuestSurvey:
     def checked_profile(self) -> Profile:
         """The profile."""
         if self.profile is None:
-            raise InfrastructureError("the profile of guests is gone", "`pikaci doctor` tells more")
+            raise InfrastructureError("the profile of guests is gone", "`pikaci doctor` shows more")
         return self.profile
 
 

@@ -1,4 +1,4 @@
-"""Where pylxd blocks without blocking the loop."""
+"""Threads for pylxd, which blocks."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     ResultT = TypeVar("ResultT")
 
 ENDING_SECS = 600.0
-"""For a daemon to end that was told to, and the next one to begin."""
+"""For a daemon that is shutting down to exit, and the next one to start."""
 ENDING_PAUSE_SECS = 0.5
 _THREADS = ThreadPoolExecutor(max_workers=32, thread_name_prefix="incus")
 """Most requests wait for operations, so there are more of them than CPUs."""
 
 
 async def in_thread(work: Callable[..., ResultT], *arguments: object) -> ResultT:
-    """Call what blocks on Incus."""
+    """Call a function that blocks on Incus."""
     return await asyncio.get_running_loop().run_in_executor(_THREADS, work, *arguments)
 
 
 async def in_thread_at_last(
     give_up: Callable[[], bool], work: Callable[..., ResultT], *arguments: object
 ) -> ResultT:
-    """Likewise; what a daemon that is ending refuses is asked of the one that comes after it."""
+    """Likewise; what a daemon refuses because it is shutting down is asked of the next one."""
     end = time.monotonic() + ENDING_SECS
     while True:
         try:

@@ -1,7 +1,7 @@
-"""HTTP over a unix socket by as few connections as there are requests at a time.
+"""HTTP over a unix socket with as few connections as there are concurrent requests.
 
-pylxd's own session makes one for each URL, and each is a round trip more where the socket leads to
-another machine.
+pylxd's own session makes a connection for each URL, which costs a round trip where the socket leads
+to another machine.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 SCHEME = "http+unix://"
 CONNECTIONS = 32
-"""So many are kept for later requests."""
+"""Kept for later requests."""
 
 
 def session_at(path: Path) -> requests.Session:
     """A session whose requests go to the socket at a path, whatever host they name."""
     session = requests.Session()
-    # Proxies and passwords of the environment are for other hosts.
+    # The environment's proxies and passwords are for other hosts.
     session.trust_env = False
     session.mount(SCHEME, _Adapter(path))
     return session

@@ -24,14 +24,14 @@ NOT_THERE = 2
 MACOS = "darwin"
 SAID_LINES = 3
 LIST_TRIES = 5
-"""So often is a list asked for that tripped over a VM that was being deleted."""
+"""A list is asked for this often if a VM is deleted meanwhile."""
 HELD_SECS = 10.0
 """For a VM's process that was killed to be gone: `stop` doesn't wait for that."""
 HELD_POLL_SECS = 0.2
 
 
 class TartError(InfrastructureError):
-    """Tart refused, or its answer makes no sense."""
+    """Tart refused, or its output is invalid."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def checked(done: Completed, *fine: int) -> Completed:
 
 
 def tripped(done: Completed) -> bool:
-    """Whether `list_argv` failed over a VM that was there and then, being deleted, wasn't."""
+    """Whether `list_argv` failed because a VM was deleted meanwhile."""
     return done.exit_code == 1 and b"no such file" in done.stderr.lower()
 
 
@@ -105,9 +105,9 @@ def is_held(done: Completed) -> bool:
 
 
 def last_stderr_lines(done: Completed) -> str:
-    """The last lines of what a command said on stderr."""
+    """The last lines that a command printed on stderr."""
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return " ".join(line.strip() for line in lines[-SAID_LINES:]) or "it doesn't say why"
+    return " ".join(line.strip() for line in lines[-SAID_LINES:]) or "it gave no reason"
 
 
 def parse_list(done: Completed) -> list[Vm]:
@@ -125,7 +125,7 @@ def parse_list(done: Completed) -> list[Vm]:
 
 
 def parse_os(done: Completed) -> str:
-    """The operating system that `get_argv` tells of: `darwin` or `linux`."""
+    """The operating system in the output of `get_argv`: `darwin` or `linux`."""
     values = _parse(checked(done))
     if not isinstance(values, dict) or "OS" not in values:
         raise _strange(done)
@@ -141,6 +141,6 @@ def _parse(done: Completed) -> Any:  # noqa: ANN401 - whatever JSON it is
 
 def _strange(done: Completed) -> TartError:
     return TartError(
-        f"what `{shlex.join(done.argv[:3])}` prints can't be understood",
-        "this needs a tart that knows `exec`, of 2025 or later",
+        f"the output of `{shlex.join(done.argv[:3])}` is invalid",
+        "pikaci needs a tart that has `exec`, of 2025 or later",
     )

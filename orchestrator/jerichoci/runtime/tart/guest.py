@@ -1,7 +1,7 @@
 """A job in a fresh Tart VM on a Mac, cloned for it from a base and deleted afterwards.
 
-`docs/tart.md` says step by step what happens. The runner in the guest is that of Incus guests; what
-the job prints and how it ends come through the directory that the guest has as /artifacts.
+`docs/tart.md` describes each step. The runner in the guest is that of Incus guests; the job's
+output and its result come through the directory that the guest has as /artifacts.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class TartGuest:
         self._options = shares.options()
         variables = self._variables(dict(shares.env) | named, first_in_path)
         if not is_workspace:
-            variables["PIKACI_INCUS_SNAPSHOT"] = snapshot.there
+            variables["PIKACI_INCUS_SNAPSHOT"] = snapshot.guest_path
         await self._write_control(shares, variables)
 
     async def _add_toolchain(self, shares: GuestShares) -> str:
@@ -104,24 +104,24 @@ class TartGuest:
             return ""
         sysroot = await toolchain(self._placement, self._attempt.snapshot)
         self.execution["toolchain"] = str(sysroot)
-        return f"{shares.add(TOOLCHAIN, sysroot).there}/bin"
+        return f"{shares.add(TOOLCHAIN, sysroot).guest_path}/bin"
 
     def _add_own(self, shares: GuestShares) -> dict[str, str]:
-        """Share what the job itself says; the variables that lead to it."""
+        """Share what the job's own `shares` name; the variables that lead there."""
         named = {}
         for row in self._config.get("shares") or ():
             source, read_only = Path(row["path"]), bool(row.get("read_only", True))
             share = shares.add(row["name"], source, read_only=read_only)
-            named[share_variable(share.name)] = share.there
+            named[share_variable(share.name)] = share.guest_path
         return named
 
     def _variables(self, named: dict[str, str], first_in_path: str) -> dict[str, str]:
-        """What the runner is told; `named` leads the job to what it is shown."""
+        """The runner's variables; `named` leads the job to what is shared with it."""
         xcode = self._config.get("xcode_path")
         developer = {"DEVELOPER_DIR": f"{xcode}/Contents/Developer"} if xcode else {}
         env = developer | self._execute.env | named
         variables = whole_variables(self._execute, env, guest_wait.GRACE_SECS)
-        variables["PIKACI_INCUS_MOUNTS"] = ""  # macOS has them, or the bootstrap would not go on
+        variables["PIKACI_INCUS_MOUNTS"] = ""  # the bootstrap has checked them
         if first_in_path:
             variables["PIKACI_INCUS_PATH"] = first_in_path
         if xcode:
@@ -176,11 +176,11 @@ class TartGuest:
         return await self._vm.ended()
 
     async def stop_job(self) -> None:
-        """Tell the runner."""
+        """Have the runner stop the job."""
         await self._vm.tell(JOB_FILE, "--stop")
 
     def finished(self) -> None:
-        """Nothing can be done by then: the VM shares what is still read."""
+        """Nothing to do: the VM is removed after its files were read."""
 
     async def collect(self, is_over: Callable[[], bool]) -> list[Artifact]:
         """Take what the guest left."""
@@ -188,11 +188,11 @@ class TartGuest:
         return await self._placement.collect(self._outbox, into, is_over)
 
     async def release(self, *, keep: bool) -> None:
-        """Delete the VM, or keep it for a look, switched off. One that never was ready goes."""
+        """Delete the VM, or keep it switched off. One that was never ready is not kept."""
         kept = keep and self._is_ready
         try:
             if self._note is None:
-                pass  # there never was one
+                pass  # it was never made
             elif kept:
                 await self._keep(self._note)
             else:
@@ -213,7 +213,7 @@ class TartGuest:
         self.execution["kept_until"] = until
 
     async def settle(self) -> None:
-        """Nothing was left to others."""
+        """Nothing to wait for: `release` deletes the VM itself."""
 
     def _took(self, what: str, began: float) -> None:
         self.execution[what] = round((time.monotonic() - began) * 1000)

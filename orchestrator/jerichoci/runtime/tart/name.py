@@ -1,4 +1,4 @@
-"""The names of jobs' VMs, by which those are found that nobody needs any more."""
+"""The names of jobs' VMs, by which VMs that are not needed any more are found."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def owner_part(owner_id: str) -> str:
 
 
 def parse_name(text: str) -> VmName | None:
-    """What a VM's name says; None if it is no job's."""
+    """The parts of a VM's name; None if it isn't the name of a job's VM."""
     parts = text.split(".")
     if len(parts) != PARTS:
         return None

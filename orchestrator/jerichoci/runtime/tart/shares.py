@@ -1,4 +1,4 @@
-"""What a Mac guest is shown of its host, and how tart and the guest's bootstrap are told."""
+"""What a Mac guest sees of its host, in the words of tart and of the guest's bootstrap."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Share:
     read_only: bool = True
 
     @property
-    def there(self) -> str:
+    def guest_path(self) -> str:
         """Its path in the guest."""
         return f"{AUTOMOUNTED}/{self.name}"
 
     def option(self) -> str:
         """The value of `tart run --dir`.
 
-        Always named, with options: what stands where those may be is taken for some.
+        It always has a name and options: tart would parse a path in their place as such.
         """
         if ":" in str(self.source):
             raise UsageError(
@@ -87,24 +87,24 @@ class GuestShares:
         self._mounts.add("snapshot", Mount(snapshot, SNAPSHOT))
         share = self.add("snapshot", snapshot)
         if is_workspace:
-            self._links.append((share.there, SNAPSHOT))
+            self._links.append((share.guest_path, SNAPSHOT))
         return share
 
     def add_artifacts(self, outbox: Path) -> None:
         """Let the guest leave what the host collects."""
         self._mounts.add("artifacts", Mount(outbox, ARTIFACTS))
         share = self.add("artifacts", outbox, read_only=False)
-        self._links.append((share.there, ARTIFACTS))
+        self._links.append((share.guest_path, ARTIFACTS))
 
     def add_store(self, view: Path) -> None:
         """Show a closure of store paths at their places."""
-        self._links.append((self.add("store", view).there, GUEST_STORE))
+        self._links.append((self.add("store", view).guest_path, GUEST_STORE))
 
     def add_input(self, ref: InputRef, planned: Path, payload: PayloadManifest | None) -> None:
         """Show a prepared output, which the plan has at `planned`, a directory or a store path."""
         there = planned
         if not is_stored(planned):
-            there = Path(self.add(f"input.{ref.node_id}", planned).there)
+            there = Path(self.add(f"input.{ref.node_id}", planned).guest_path)
         self._mounts.add_input(ref, planned, there, payload)
 
     def options(self) -> list[str]:

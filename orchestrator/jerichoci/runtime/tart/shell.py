@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("jerichoci")
 SHELL_FILE = "shell.json"
 SHELL_LOG = "shell.log"
-"""Beside host.log: what tart says while the VM is there for a shell."""
+"""Beside host.log: tart's output while the VM runs for a shell."""
 FILE_BYTES = 64 * 1024 * 1024
 ROOM_SECS = 0.0
-"""A person is told at once that other VMs run."""
+"""A person is not made to wait for other VMs to end."""
 
 
 async def open_vm_shell(
@@ -79,8 +79,8 @@ async def _attend(
         try:
             await vm.halt()
         except InfrastructureError as error:
-            # What the command's end was is the answer; its process is killed by now.
-            LOGGER.warning("the VM was not stopped in order: %s", error)
+            # The command's end is the answer; the VM's process is killed by now.
+            LOGGER.warning("the VM was not stopped cleanly: %s", error)
         finally:
             await vm.close()
 
@@ -88,7 +88,7 @@ async def _attend(
 def _shell(
     variables: dict[str, str], attempt: Attempt, command: Sequence[str], *, terminal: bool
 ) -> dict[str, str]:
-    """What the runner was told of the job, changed for a shell or one command."""
+    """The runner's variables of the job, changed for a shell or one command."""
     del variables[COMMAND]
     if command:
         variables[COMMAND] = shlex.join(command)

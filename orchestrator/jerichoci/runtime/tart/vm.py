@@ -45,7 +45,7 @@ LOOK_SECS = 60.0
 CLONE_SECS = 2 * 3600.0
 """For a base of 60 GB to be pulled from a registry; a clone of one that is here takes a second."""
 ROOM_SECS = 4 * 3600.0
-"""For a VM that somebody else runs on the Mac to end, where two are all that may run."""
+"""For another VM on the Mac to end, where macOS runs only two."""
 ROOM_POLL_SECS = 2.0
 BOOT_TRIES, BOOT_PAUSE_SECS = 3, 3.0
 """macOS counts a VM for a moment after the process that ran it."""
@@ -68,7 +68,7 @@ AGENT_LOST = (1, NOT_THERE)
 
 
 class TartVm:
-    """The VM `name`. What tart says of it goes to `log`; `notes` is a directory on its host."""
+    """The VM `name`. Tart's output goes to `log`; `notes` is a directory on its host."""
 
     def __init__(self, placement: Placement, name: str, log: Path, notes: Path) -> None:
         self._placement = placement
@@ -104,13 +104,13 @@ class TartVm:
             except _EndedError as error:
                 await self.close()
                 tries += 1
-                # Somebody else's VM may have been quicker, and one that just ended not be gone.
+                # Another VM may have been quicker, and one that just ended may still count.
                 is_alone = len(await self._others()) < MACOS_VMS
                 if (is_alone and tries >= BOOT_TRIES) or time.monotonic() > end:
                     code = error.tart_exit_code
                     raise InfrastructureError(
                         f"VM {self._name} ended while it started (exit code {code})",
-                        "the host log has what tart said; where nobody is logged in on the Mac, its"
+                        "see tart's output in the host log; if no user is logged in on the Mac, its"
                         " login keychain must be unlocked",
                     ) from None
                 await asyncio.sleep(BOOT_PAUSE_SECS)
@@ -126,7 +126,7 @@ class TartVm:
         return exec_argv(self._name, ["/bin/bash", BOOTSTRAP, *words], *flags)
 
     async def tell(self, *words: str) -> None:
-        """Run the bootstrap for what needs no answer; a guest that is gone is no error."""
+        """Run the bootstrap without needing its answer; no error if the guest is gone."""
         with suppress(_EndedError):
             await self._try(self.bootstrap(*words), PROBE_SECS)
 
@@ -175,11 +175,11 @@ class TartVm:
             await self.close()
 
     async def _have_room(self, end: float) -> None:
-        told: list[str] = []
+        shown: list[str] = []
         while len(others := await self._others()) >= MACOS_VMS:
-            if others != told and time.monotonic() <= end:
-                told = others
-                self._say(f"waiting: {' and '.join(others)} run, and macOS runs no more VMs")
+            if others != shown and time.monotonic() <= end:
+                shown = others
+                self._say(f"waiting for {' and '.join(others)} to end: macOS runs no more VMs")
             if time.monotonic() > end:
                 raise InfrastructureError(
                     f"{self._placement.host} runs {' and '.join(others)} already, and macOS no"
@@ -215,9 +215,9 @@ class TartVm:
         self._is_answering = True
 
     async def _insist(self, argv: Sequence[str], passing: Collection[int] | None = None) -> None:
-        """Run a command in the guest until it goes well, or ends with a code that isn't `passing`.
+        """Run a command in the guest until it succeeds, or ends with a code that isn't `passing`.
 
-        Where none are named, all are.
+        Without `passing`, it is run again after every failure.
         """
         end = time.monotonic() + READY_SECS
         pause = FIRST_PAUSE_SECS
@@ -231,7 +231,7 @@ class TartVm:
                     raise InfrastructureError(
                         f"VM {self._name} can't run the job (exit code {done.exit_code}):"
                         f" {trouble}",
-                        "docs/tart.md says what a base must have",
+                        "docs/tart.md lists what a base must have",
                     )
             if time.monotonic() > end:
                 raise self._late(trouble)
@@ -284,6 +284,6 @@ class _EndedError(InfrastructureError):
     def __init__(self, name: str, exit_code: int) -> None:
         super().__init__(
             f"VM {name} was switched off (tart exited with {exit_code})",
-            "the host log has what tart said",
+            "see tart's output in the host log",
         )
         self.tart_exit_code = exit_code
