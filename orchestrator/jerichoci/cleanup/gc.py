@@ -77,11 +77,7 @@ def reap(state: StateLayout) -> Reaped:
 
 
 async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) -> Collected:
-    """Keep the newest `keep_runs` runs that are over and all that go on; remove the rest.
-
-    Raises:
-        InfrastructureError: git failed, or the repository stays in use.
-    """
+    """Keep the newest `keep_runs` runs that are over and all that go on; remove the rest."""
     reap(state)
     kept, doomed = _choose(state, keep_runs)
     trees = _trees(kept)

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 def reap_dead_guests(state: StateLayout) -> None:
-    """Remove the guests of dead runs that are on this machine, as far as notes tell of them.
-
-    Raises:
-        PikaciError: Incus or Tart can't be asked.
-    """
+    """Remove the guests of dead runs that are on this machine, as far as notes tell of them."""
     if guest_notes(state).of(None):
         from jerichoci.runtime.incus.reaper import reap_guests
 
@@ -31,11 +27,7 @@ def reap_dead_guests(state: StateLayout) -> None:
 
 
 def reap_all_guests(state: StateLayout) -> list[str]:
-    """Remove every guest on this machine that isn't needed; the names of those that were there.
-
-    Raises:
-        PikaciError: Incus or Tart can't be asked.
-    """
+    """Remove every guest on this machine that isn't needed; the names of those that were there."""
     removed: list[str] = []
     if vm_notes(state).directory.exists() and shutil.which("tart"):
         from jerichoci.runtime.tart.reaper import VmReaper
@@ -52,11 +44,7 @@ def reap_all_guests(state: StateLayout) -> list[str]:
 
 
 def remove_kept_guests(state: StateLayout, run_id: str) -> None:
-    """Remove the guests on this machine that a run kept, whose record is removed.
-
-    Raises:
-        InfrastructureError: one can't be removed.
-    """
+    """Remove the guests on this machine that a run kept, whose record is removed."""
     if guest_notes(state).of(None, run_id):
         from jerichoci.runtime.incus.reaper import remove_kept
 

@@ -104,20 +104,12 @@ class HostVisit:
 
 
 def check_hosts(state: StateLayout, only: Collection[str]) -> None:
-    """See that the hosts that are named are known, before anything is removed.
-
-    Raises:
-        UsageError: the hosts file is wrong, or knows no host of such a name.
-    """
+    """See that the hosts that are named are known, before anything is removed."""
     _chosen(state, only, load_hosts())
 
 
 async def reap_hosts(state: StateLayout, only: Collection[str] = ()) -> list[HostCleanup]:
-    """Remove what dead runs have left on all hosts, or on those that are named.
-
-    Raises:
-        UsageError: the hosts file is wrong, or knows no host of such a name.
-    """
+    """Remove what dead runs have left on all hosts, or on those that are named."""
     return await _clean_up(state, only)
 
 
@@ -131,9 +123,6 @@ async def collect_hosts(
     """Reap, then remove what is beyond the bounds that a host's settings give, or say what would.
 
     `doomed` are the ids of runs whose records would go: what they keep on hosts is said.
-
-    Raises:
-        UsageError: as `reap_hosts`.
     """
     return await _clean_up(state, only, _Collecting(dry_run, frozenset(doomed)))
 
@@ -344,12 +333,7 @@ class _Clearing:
         self._done = done
 
     async def run(self, *, strays: bool) -> set[str]:
-        """Remove it; the names of runs that stay. `strays` are guests only their labels tell of.
-
-        Raises:
-            PikaciError: the host was lost.
-            OSError: something can't be read here.
-        """
+        """Remove it; the names of runs that stay. `strays` are guests only their labels tell of."""
         mine = {"", self._session.id}
         wanted = sorted({note.session for note in self._dead} - self._used - mine)
         sessions = await self._session.do(operations.end_sessions, wanted)

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 def cancel_run(store: RunStore, run_id: str) -> None:
-    """Ask a run to end; it does so by itself.
-
-    Raises:
-        UsageError: it is over already.
-    """
+    """Ask a run to end; it does so by itself."""
     run = store.run(run_id)
     if store.is_over(run_id):
         summary = store.summary(run_id)

@@ -22,10 +22,6 @@ def read_current(run: RunLayout, *, timings: bool = False) -> dict[str, Any]:
     """The run's record as it stands; a run whose owner died has ended, though no file says so.
 
     Only the terminal run.json has the times of prepares: with `timings` events are read for them.
-
-    Raises:
-        OSError: run.json can't be read.
-        ValueError: it is not a record.
     """
     values = read_run(run)
     if values.get("status") != Status.RUNNING:
@@ -56,11 +52,7 @@ def end_of_dead(run: RunLayout, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def last_event(run: RunLayout) -> dict[str, Any] | None:
-    """The last whole event, None if there is none.
-
-    Raises:
-        OSError: the file can't be read.
-    """
+    """The last whole event, None if there is none."""
     try:
         lines = read_file(run.events).split(b"\n")[:-1]
     except FileNotFoundError:

@@ -114,9 +114,5 @@ def event_adapter() -> TypeAdapter[Event]:
 
 
 def parse_event(values: dict[str, Any]) -> Event:
-    """An event from its JSON values.
-
-    Raises:
-        ValueError: they are not an event.
-    """
+    """An event from its JSON values."""
     return _ADAPTER.validate_python(values)

@@ -41,11 +41,7 @@ class Journal:
         self._seq = 0
 
     def check(self) -> None:
-        """See that the file is still where it was.
-
-        Raises:
-            InfrastructureError: it was removed, most likely with all of the run.
-        """
+        """See that the file is still where it was."""
         if not self._path.exists():
             directory = self._path.parent
             what = self._path if directory.exists() else directory
@@ -59,12 +55,7 @@ class Journal:
         return event.with_(seq=self._seq, ts=timestamp(), run_id=self._run_id)
 
     def append(self, event: EventBase) -> EventBase:
-        """Stamp an event and write it to the file, nowhere else yet.
-
-        Raises:
-            InfrastructureError: the file was removed.
-            OSError: it can't be written; the event's number stays free.
-        """
+        """Stamp an event and write it to the file, nowhere else yet."""
         self.check()
         stamped = self.stamp(event)
         write_line(self._fd, stamped.model_dump(mode="json"))
@@ -84,11 +75,7 @@ class Journal:
                     )
 
     def emit(self, event: EventBase) -> None:
-        """Append an event and tell the sinks.
-
-        Raises:
-            OSError: as `append`.
-        """
+        """Append an event and tell the sinks."""
         self.tell(self.append(event))
 
 
@@ -127,11 +114,7 @@ def write_line(fd: int, values: dict[str, object]) -> None:
 
 
 def cut_half_line(path: Path) -> None:
-    """Remove what a killed writer has half written at the end of a journal.
-
-    Raises:
-        OSError: it can't be read.
-    """
+    """Remove what a killed writer has half written at the end of a journal."""
     with suppress(FileNotFoundError):
         data = read_file(path)
         whole = data.rfind(b"\n") + 1

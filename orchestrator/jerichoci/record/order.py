@@ -23,8 +23,6 @@ from jerichoci.state.owner import holding_names
 from jerichoci.state.reading import read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from jerichoci.state.layout import StateLayout
 
 
@@ -47,11 +45,6 @@ def run_ids(state: StateLayout, limit: int | None = None) -> list[str]:
         names = [name for name in os.listdir(state.runs) if is_run_id(name)]  # noqa: PTH208 - Path.iterdir makes 50,000 objects
     except FileNotFoundError:
         return []
-    return newest(state, names, limit)
-
-
-def newest(state: StateLayout, run_ids: Sequence[str], limit: int | None = None) -> list[str]:
-    """Those of the runs that were made last, the newest first; all, if `limit` is None."""
     try:
         lines = read_file(state.order).decode("ascii", "replace").split()
     except OSError:
@@ -66,16 +59,12 @@ def newest(state: StateLayout, run_ids: Sequence[str], limit: int | None = None)
         return last[bisect_left(known, run_id)] if number is None else number, run_id
 
     if limit is None:
-        return sorted(run_ids, key=key, reverse=True)
-    return heapq.nlargest(limit, run_ids, key=key)
+        return sorted(names, key=key, reverse=True)
+    return heapq.nlargest(limit, names, key=key)
 
 
 def renew(state: StateLayout) -> None:
-    """Write the file anew, without the runs that are gone.
-
-    Raises:
-        OSError: the disk is full.
-    """
+    """Write the file anew, without the runs that are gone."""
     with holding_names(state) as held:
         if held:
             lines = reversed(run_ids(state))

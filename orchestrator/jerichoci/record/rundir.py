@@ -59,11 +59,7 @@ class RunWriter:
         self._journal.emit(event)
 
     def check(self) -> None:
-        """See that the run's directory is still there.
-
-        Raises:
-            InfrastructureError: it was removed.
-        """
+        """See that the run's directory is still there."""
         self._journal.check()
 
     def update(self, **changes: Any) -> None:  # noqa: ANN401 - fields of the record
@@ -88,9 +84,6 @@ class RunWriter:
         """Write the terminal record: event, status.json files, run.json; then tell the sinks.
 
         Of a run whose directory was removed only the sinks are told.
-
-        Raises:
-            OSError: there isn't even room for event and run.json.
         """
         try:
             self.check()
@@ -132,12 +125,7 @@ class RunWriter:
 def open_run(
     state: StateLayout, record: RunRecord, plan: Plan, sinks: Sequence[Sink]
 ) -> Iterator[RunWriter]:
-    """Create a run's directory and hold its owner lock.
-
-    Raises:
-        UsageError: the run id is taken.
-        InfrastructureError: the disk is full.
-    """
+    """Create a run's directory and hold its owner lock."""
     layout = state.run(record.run_id)
     with ExitStack() as owned:
         _give_birth(state, layout, record, plan, owned)

@@ -6,7 +6,7 @@ unreadable and no other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.record.dead import read_current
@@ -92,66 +92,40 @@ def read_summary(run: RunLayout) -> RunSummary:
 
 def summarise(run_id: str, values: dict[str, Any]) -> RunSummary:
     """The gist of a run record's JSON values."""
-    cause = _table(values, "cause")
-    return RunSummary(
-        run_id=run_id,
-        status=_text(values, "status"),
-        failure_kind=_text(values, "failure_kind"),
-        target_id=_text(values, "target_id"),
-        created_at=_text(values, "created_at"),
-        finished_at=_text(values, "finished_at"),
-        message=_text(values, "message") or _text(cause, "message"),
-        hint=_text(cause, "hint"),
-        snapshot_id=_text(values, "snapshot_id"),
-        git_head=_text(values, "git_head"),
-        git_dirty=_flag(values, "git_dirty"),
-        rerun_of=_text(values, "rerun_of"),
-        partial=_flag(values, "partial") or False,
-        jobs=tuple(_job(job) for job in rows(values, "jobs")),
-        unreadable=None if _text(values, "status") else "its run.json has no status",
-    )
+    gist = _gist(RunSummary, values)
+    gist |= {"run_id": run_id, "jobs": tuple(_job(job) for job in rows(values, "jobs"))}
+    gist["unreadable"] = None if gist.get("status") else "its run.json has no status"
+    return RunSummary(**gist)
 
 
 def _job(values: dict[str, Any]) -> JobSummary:
-    cause = _table(values, "cause")
-    return JobSummary(
-        id=_text(values, "id") or "?",
-        status=_text(values, "status") or "?",
-        failure_kind=_text(values, "failure_kind"),
-        message=_text(values, "message") or _text(cause, "message"),
-        hint=_text(cause, "hint"),
-        code=_text(cause, "code"),
-        phase=_text(cause, "phase"),
-        exit_code=_number(values, "exit_code"),
-        attempt=_number(values, "attempt") or 0,
-        started_at=_text(values, "started_at"),
-        finished_at=_text(values, "finished_at"),
-        host_log_path=_text(values, "host_log_path"),
-        guest_log_path=_text(values, "guest_log_path"),
-        artifacts=tuple(str(row.get("path")) for row in rows(values, "artifacts")),
-        host=_text(values, "host"),
-        passed_over=tuple(
-            (_text(row, "host") or "?", _text(row, "reason") or "?")
-            for row in rows(values, "passed_over")
-        ),
+    gist = {"id": "?", "status": "?", **_gist(JobSummary, values)}
+    gist["artifacts"] = tuple(str(row.get("path")) for row in rows(values, "artifacts"))
+    gist["passed_over"] = tuple(
+        (str(row.get("host") or "?"), str(row.get("reason") or "?"))
+        for row in rows(values, "passed_over")
     )
+    return JobSummary(**gist)
 
 
-def _text(values: dict[str, Any], key: str) -> str | None:
-    value = values.get(key)
-    return value if isinstance(value, str) else None
+def _gist(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """What a record and its cause have for the fields of `kind`, without values of other types."""
+    cause = values.get("cause")
+    causes: dict[str, Any] = cause if isinstance(cause, dict) else {}
+    found = {**{key: causes.get(key) for key in ("code", "hint", "phase")}, **values}
+    if not _is("str", found.get("message")) or not found["message"]:
+        found["message"] = causes.get("message")
+    kinds = {field.name: str(field.type).removesuffix(" | None") for field in fields(kind)}
+    return {name: found[name] for name in kinds if _is(kinds[name], found.get(name))}
 
 
-def _number(values: dict[str, Any], key: str) -> int | None:
-    value = values.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _flag(values: dict[str, Any], key: str) -> bool | None:
-    value = values.get(key)
-    return value if isinstance(value, bool) else None
-
-
-def _table(values: dict[str, Any], key: str) -> dict[str, Any]:
-    value = values.get(key)
-    return value if isinstance(value, dict) else {}
+def _is(kind: str, value: object) -> bool:
+    match kind:
+        case "str":
+            return isinstance(value, str)
+        case "int":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "bool":
+            return isinstance(value, bool)
+        case _:
+            return False

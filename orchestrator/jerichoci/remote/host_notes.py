@@ -59,12 +59,7 @@ class HostNotes:
     directory: Path
 
     def write(self, session: Session, run_id: str) -> None:
-        """Note that a run goes to the host of a session.
-
-        Raises:
-            UsageError: a run of that id is there already.
-            OSError: the disk is full.
-        """
+        """Note that a run goes to the host of a session."""
         make_private(self.directory)
         for other in self.all():
             same = (other.host, other.run_id) == (session.name, run_id)

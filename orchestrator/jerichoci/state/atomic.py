@@ -14,11 +14,7 @@ TEMP_MARK = ".tmp-"
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by a file with `data` (mode 0600); a reader sees the old one or the new one.
-
-    Raises:
-        OSError: the disk is full, the directory is not writable; nothing is left behind.
-    """
+    """Replace `path` by a file with `data`, mode 0600; readers see the old one or the new one."""
     temp = path.with_name(f"{path.name}{TEMP_MARK}{os.urandom(4).hex()}")
     try:
         fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -36,10 +32,6 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, values: object) -> None:
-    """Replace `path` by `values` as JSON, indented for people.
-
-    Raises:
-        OSError: as `write_bytes`.
-    """
+    """Replace `path` by `values` as JSON, indented for people."""
     text = json.dumps(values, indent=1, ensure_ascii=False)
     write_bytes(path, text.encode("utf-8", "surrogateescape") + b"\n")

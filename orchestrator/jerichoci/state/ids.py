@@ -31,11 +31,7 @@ def is_id(text: str) -> bool:
 
 
 def check_run_id(text: str) -> str:
-    """Return `text` if it is a run id.
-
-    Raises:
-        UsageError: it isn't.
-    """
+    """Return `text` if it is a run id."""
     if not is_run_id(text):
         raise UsageError(
             f"{text!r} is not a run id", "a run id looks like 20260131T235959Z-0123abcd"
@@ -44,11 +40,7 @@ def check_run_id(text: str) -> str:
 
 
 def check_run_id_prefix(text: str) -> str:
-    """Return `text` if some run id could start with it.
-
-    Raises:
-        UsageError: none could.
-    """
+    """Return `text` if some run id could start with it."""
     if _RUN_ID_PREFIX.fullmatch(text) is None:
         raise UsageError(
             f"{text!r} is not a run id or the beginning of one",
@@ -58,11 +50,7 @@ def check_run_id_prefix(text: str) -> str:
 
 
 def check_id(text: str, what: str) -> str:
-    """Return `text` if it is an id; `what` names it in the error (`target`, `job`).
-
-    Raises:
-        UsageError: it isn't.
-    """
+    """Return `text` if it is an id; `what` names it in the error (`target`, `job`)."""
     if not is_id(text):
         raise UsageError(
             f"{text!r} is not a {what} id",

@@ -21,11 +21,7 @@ REMOVED_SUFFIX = ".gone"
 
 
 def make_private(directory: Path) -> None:
-    """Create a directory and those above it that are missing, its owner's alone.
-
-    Raises:
-        OSError: it can't be created.
-    """
+    """Create a directory and those above it that are missing, its owner's alone."""
     if not directory.is_dir():
         make_private(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
@@ -151,19 +147,11 @@ class StateLayout:
         return self.slots / "nix-cache.lock"
 
     def run(self, run_id: str) -> RunLayout:
-        """The layout of a run, which need not exist.
-
-        Raises:
-            UsageError: `run_id` isn't one.
-        """
+        """The layout of a run, which need not exist."""
         return RunLayout(self.runs / check_run_id(run_id))
 
     def make(self) -> None:
-        """Create what is missing.
-
-        Raises:
-            InfrastructureError: the state root can't be written.
-        """
+        """Create what is missing."""
         try:
             for directory in (self.root, self.snapshots, self.slots, self.runs):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -37,11 +37,7 @@ def try_flock(fd: int, *, shared: bool = False, wait: bool = False) -> bool:
 
 @contextmanager
 def try_lock(path: Path, *, shared: bool = False) -> Iterator[bool]:
-    """Hold the lock of `path`, created if missing; yields False if it can't be had now.
-
-    Raises:
-        OSError: the file can't be opened.
-    """
+    """Hold the lock of `path`, created if missing; yields False if it can't be had now."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -52,11 +48,7 @@ def try_lock(path: Path, *, shared: bool = False) -> Iterator[bool]:
 
 @contextmanager
 def lock_directory(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[bool]:
-    """Hold the lock of a directory; yields False if it can't be had now, unless `wait`.
-
-    Raises:
-        OSError: the directory can't be opened.
-    """
+    """Hold the lock of a directory; yields False if it can't be had now, unless `wait`."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         yield try_flock(fd, shared=shared, wait=wait)
@@ -66,11 +58,7 @@ def lock_directory(path: Path, *, shared: bool = False, wait: bool = False) -> I
 
 @asynccontextmanager
 async def lock(path: Path, deadline_secs: float, *, shared: bool = False) -> AsyncIterator[None]:
-    """Hold the lock of `path`, waiting for it without blocking the loop.
-
-    Raises:
-        InfrastructureError: it isn't free after `deadline_secs`.
-    """
+    """Hold the lock of `path`, waiting for it without blocking the loop."""
     import asyncio
 
     clock = asyncio.get_running_loop().time

@@ -34,12 +34,7 @@ class LogChunk:
 
 
 def read_log(path: Path, offset: int = 0, limit: int | None = None) -> LogChunk:
-    """Read at most `limit` bytes from `offset`; a log that isn't there is empty.
-
-    Raises:
-        OSError: it can't be read, or something else has its name.
-        UsageError: `offset` or `limit` is negative.
-    """
+    """Read at most `limit` bytes from `offset`; a log that isn't there is empty."""
     if offset < 0 or (limit is not None and limit < 0):
         raise UsageError("the offset and the limit of a log can't be negative")
     try:

@@ -68,11 +68,7 @@ class Notes:
         return self.state.root / self.name
 
     def write(self, note: GuestNote) -> None:
-        """Write a note, whole or not at all.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """Write a note, whole or not at all."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
         temp = self.directory / f".{note.name}.{os.getpid()}"
         try:

@@ -88,11 +88,7 @@ def _told_by_ps(pid: int) -> str | None:
 
 @contextmanager
 def holding_names(state: StateLayout, *, shared: bool = False) -> Iterator[bool]:
-    """Hold the names of run directories, `shared` to give one; False if it can't be had in time.
-
-    Raises:
-        OSError: the lock can't be opened.
-    """
+    """Hold the names of run directories, `shared` to give one; False if it can't be had in time."""
     end = time.monotonic() + NAMES_WAIT_SECS
     while True:
         with try_lock(state.slots / "runs.lock", shared=shared) as held:
@@ -104,11 +100,7 @@ def holding_names(state: StateLayout, *, shared: bool = False) -> Iterator[bool]
 
 @contextmanager
 def owning(run_dir: Path) -> Iterator[None]:
-    """Hold the owner lock of `run_dir`, naming this process in it.
-
-    Raises:
-        BlockingIOError: somebody else holds it.
-    """
+    """Hold the owner lock of `run_dir`, naming this process in it."""
     fd = os.open(run_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _take(fd)

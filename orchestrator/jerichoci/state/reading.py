@@ -26,11 +26,7 @@ MOST_LEVELS = 50
 
 
 def open_file(path: Path, flags: int = 0) -> int:
-    """Open a regular file to read.
-
-    Raises:
-        OSError: it can't be opened, or something else has its name.
-    """
+    """Open a regular file to read."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -39,11 +35,7 @@ def open_file(path: Path, flags: int = 0) -> int:
 
 
 def read_file(path: Path) -> bytes:
-    """All bytes of a regular file.
-
-    Raises:
-        OSError: it can't be read, is no file, or is too large.
-    """
+    """All bytes of a regular file."""
     with os.fdopen(open_file(path), "rb") as file:
         if os.fstat(file.fileno()).st_size > MOST_BYTES:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
@@ -51,11 +43,7 @@ def read_file(path: Path) -> bytes:
 
 
 def parse(data: bytes) -> dict[str, Any]:
-    """A JSON object, which can be written again.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """A JSON object, which can be written again."""
     try:
         values = _DECODER.decode(data.decode())
     except RecursionError:
@@ -74,12 +62,7 @@ def parse(data: bytes) -> dict[str, Any]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Raises:
-        OSError: it can't be read.
-        ValueError: it holds none.
-    """
+    """The JSON object in a file."""
     return parse(read_file(path))
 
 
@@ -90,12 +73,7 @@ def rows(values: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def read_run(run: RunLayout) -> dict[str, Any]:
-    """A run as it stands. While it goes on run.json has its beginning, and status.json each job.
-
-    Raises:
-        OSError: run.json can't be read.
-        ValueError: it is no record.
-    """
+    """A run as it stands. While it goes on run.json has its beginning, and status.json each job."""
     values = read_object(run.record)
     if values.get("status") == Status.RUNNING:
         jobs = [_as_it_stands(run, row) for row in rows(values, "jobs")]

@@ -19,9 +19,6 @@ def take_away(state: StateLayout, run_dir: Path) -> Path | None:
     """Take a run directory, half-made or whole, its name; where it is now.
 
     None if it is owned or gone. Whoever comes later knows by its name that nobody needs it.
-
-    Raises:
-        OSError: it can't be renamed.
     """
     away = run_dir.with_name(f"{run_dir.name}.{os.urandom(4).hex()}{REMOVED_SUFFIX}")
     with holding_names(state) as held:
@@ -35,11 +32,7 @@ def take_away(state: StateLayout, run_dir: Path) -> Path | None:
 
 
 def remove_unowned(state: StateLayout, run_dir: Path) -> bool:
-    """Remove a run directory, half-made or whole; False if it is owned or gone.
-
-    Raises:
-        OSError: it can't be removed; if its name is gone, the rest is left to the next reaper.
-    """
+    """Remove a run directory, half-made or whole; False if it is owned or gone."""
     away = take_away(state, run_dir)
     if away is None:
         return False

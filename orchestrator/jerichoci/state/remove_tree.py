@@ -17,11 +17,7 @@ PASSES = 20
 
 
 def unlock(name: str, mode: int, directory: int) -> None:
-    """Give `name` in the open `directory` a mode without following a link.
-
-    Raises:
-        OSError: it is a link, or somebody else's.
-    """
+    """Give `name` in the open `directory` a mode without following a link."""
     if os.chmod in os.supports_follow_symlinks:
         os.chmod(name, mode, dir_fd=directory, follow_symlinks=False)
         return
@@ -40,11 +36,7 @@ def own(fd: int, mode: int) -> None:
 
 
 def open_directory(name: str, directory: int | None = None) -> int:
-    """Open a directory, which is its owner's alone afterwards, whatever mode it had.
-
-    Raises:
-        OSError: it isn't one, or is somebody else's.
-    """
+    """Open a directory, which is its owner's alone afterwards, whatever mode it had."""
     try:
         fd = os.open(name, DIRECTORY_FLAGS, dir_fd=directory)
     except PermissionError:
@@ -67,9 +59,6 @@ def remove_tree(path: Path) -> None:
 
     Any depth will do: directories are moved to the top before they are emptied. Several may remove
     the same directory at once. What can't be removed doesn't keep the rest.
-
-    Raises:
-        OSError: something can't be removed even so.
     """
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
@@ -106,11 +95,7 @@ class _Emptying:
         self._error: OSError | None = None
 
     def run(self) -> None:
-        """Remove all that is in it.
-
-        Raises:
-            OSError: the first that went wrong.
-        """
+        """Remove all that is in it."""
         self._clear(self._top)
         while self._waiting:
             name = self._waiting.pop()

@@ -98,11 +98,7 @@ def doomed_guests(
 
 
 def remove_kept(state: StateLayout, run_id: str) -> None:
-    """Remove the guests on this machine that a run kept, whose record is removed.
-
-    Raises:
-        InfrastructureError: Incus can't be reached, or one can't be removed.
-    """
+    """Remove the guests on this machine that a run kept, whose record is removed."""
     notes = guest_notes(state)
     for note in notes.of(None, run_id):
         _remove(_open(Path(note.socket), note.project), note.name)

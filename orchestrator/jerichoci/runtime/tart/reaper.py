@@ -51,11 +51,7 @@ DELETE_SECS = 120.0
 
 
 def run_here(argv: Sequence[str], deadline_secs: float) -> Completed:
-    """Run a command on this machine to its end.
-
-    Raises:
-        InfrastructureError: it can't be started, or does not end in time.
-    """
+    """Run a command on this machine to its end."""
     try:
         done = subprocess.run(
             argv,
@@ -88,11 +84,7 @@ class VmReaper:
     removed: Collection[str] = ()
 
     def reap(self) -> list[str]:
-        """Delete those that are not needed; their names.
-
-        Raises:
-            InfrastructureError: tart can't be asked.
-        """
+        """Delete those that are not needed; their names."""
         found = self._mine()
         there = {str(name): name for name in found}
         # Of all hosts: this one may have another name, too.
@@ -110,11 +102,7 @@ class VmReaper:
         return gone
 
     def remove(self, run_id: str) -> None:
-        """Delete what a run kept, whose record is removed.
-
-        Raises:
-            InfrastructureError: tart can't be asked, or a VM can't be deleted.
-        """
+        """Delete what a run kept, whose record is removed."""
         notes = vm_notes(self.state)
         for note in notes.of(self.host, run_id):
             self._delete(note.name)
