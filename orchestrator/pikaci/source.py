@@ -1,4 +1,4 @@
-"""`--source git+URL?rev=REV`: the tree of a commit that nobody has checked out.
+"""`--source git+URL?rev=REV`: the tree of a commit that is not checked out here.
 
 `nix-prefetch-git` gets it where it is on PATH; elsewhere plain git does, and the result says which.
 
@@ -26,7 +26,7 @@ from jerichoci.machine.process import run
 from jerichoci.snapshot.repository import ATTRIBUTES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from urllib.parse import SplitResult
 
     from jerichoci.machine.process import Completed
@@ -46,17 +46,9 @@ _REF = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)))[A-Za-z0-9_][A-Za-z0-9_.@
 _BRANCHES_AND_TAGS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _CREDENTIALS = re.compile(r"(https://)[^/@]*@")
 # Set by git around hooks and aliases; they would point at another repository or index.
-_ELSEWHERE = frozenset(
-    (
-        "GIT_DIR",
-        "GIT_WORK_TREE",
-        "GIT_INDEX_FILE",
-        "GIT_PREFIX",
-        "GIT_COMMON_DIR",
-        "GIT_NAMESPACE",
-        "GIT_OBJECT_DIRECTORY",
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    )
+_ELSEWHERE = re.compile(
+    "GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX|COMMON_DIR|NAMESPACE|OBJECT_DIRECTORY"
+    "|ALTERNATE_OBJECT_DIRECTORIES)"
 )
 _SUBMODULE_MODE = b"160000"
 
@@ -87,15 +79,9 @@ class SourceSpec:
 
 @dataclass(frozen=True)
 class FetchedSource:
-    """The tree of a commit, on this machine.
-
-    `hash` is Nix's, of the tree; plain git has none. `date` is the commit's, ISO 8601.
-    """
+    """The tree of a commit, on this machine, and what fetched it."""
 
     path: Path
-    rev: str
-    hash: str | None
-    date: str | None
     by: FetchedBy
 
 
@@ -117,15 +103,21 @@ def parse_source(text: str) -> SourceSpec:
             _refuse(text, f"has the unknown parameter `{name}`")
     if len(found) != len(parameters):
         _refuse(text, "says a parameter twice")
-    return SourceSpec(
-        urlunsplit(parts._replace(query="")), _rev(text, found), _ref(text, found.get("ref"))
-    )
+    rev, ref = found.get("rev"), found.get("ref")
+    if rev is None:
+        _refuse(text, "has no `rev`")
+    if _REV.fullmatch(rev.lower()) is None:
+        _refuse(text, f"has the rev `{rev}`, which is not a commit's whole id")
+    if ref is not None and _REF.fullmatch(ref) is None:
+        _refuse(text, f"has the ref `{ref}`, which is no branch or tag")
+    return SourceSpec(urlunsplit(parts._replace(query="")), rev.lower(), ref)
 
 
 async def fetch_source(spec: SourceSpec, into: Path) -> FetchedSource:
     """Fetch a source; what plain git fetches is put below `into`, made if it isn't there."""
     env = await _quiet_environment()
-    work = _private_directory(into, f"source-{spec.rev[:12]}-")
+    into.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f"source-{spec.rev[:12]}-", dir=into))
     try:
         # Every `git init` below has these attributes, that of nix-prefetch-git too.
         template = work / "template"
@@ -133,7 +125,7 @@ async def fetch_source(spec: SourceSpec, into: Path) -> FetchedSource:
         (template / "info" / "attributes").write_text(ATTRIBUTES)
         env["GIT_TEMPLATE_DIR"] = str(template)
         if not shutil.which(FetchedBy.NIX_PREFETCH_GIT):
-            fetched = await _GitFetch(spec, work, env).fetch()
+            fetched = await _fetch_by_git(spec, work, env)
             shutil.rmtree(template)
             return fetched
         fetched = await _fetch_by_nix(spec, env)
@@ -142,11 +134,6 @@ async def fetch_source(spec: SourceSpec, into: Path) -> FetchedSource:
         raise
     shutil.rmtree(work)
     return fetched
-
-
-def _private_directory(into: Path, prefix: str) -> Path:
-    into.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=prefix, dir=into))
 
 
 def _without_credentials(text: str) -> str:
@@ -170,21 +157,6 @@ def _check_url(text: str, parts: SplitResult) -> None:
         _refuse(text, "has a host" if host else "has no host")
 
 
-def _rev(text: str, parameters: dict[str, str]) -> str:
-    rev = parameters.get("rev")
-    if rev is None:
-        _refuse(text, "has no `rev`")
-    if _REV.fullmatch(rev.lower()) is None:
-        _refuse(text, f"has the rev `{rev}`, which is not a commit's whole id")
-    return rev.lower()
-
-
-def _ref(text: str, ref: str | None) -> str | None:
-    if ref is not None and _REF.fullmatch(ref) is None:
-        _refuse(text, f"has the ref `{ref}`, which is no branch or tag")
-    return ref
-
-
 async def _fetch_by_nix(spec: SourceSpec, env: Mapping[str, str]) -> FetchedSource:
     argv = [FetchedBy.NIX_PREFETCH_GIT.value, "--url", spec.url, "--rev", spec.rev, "--quiet"]
     try:
@@ -193,119 +165,71 @@ async def _fetch_by_nix(spec: SourceSpec, env: Mapping[str, str]) -> FetchedSour
         raise InfrastructureError(_without_credentials(error.message), error.hint) from None
     if not done.ok:
         raise _fetch_failed(spec, done)
-    fetched = _read_answer(done.stdout)
-    if fetched.rev != spec.rev:
-        raise InfrastructureError(
-            f"nix-prefetch-git fetched {fetched.rev} of {spec.shown_url}, not {spec.rev}"
-        )
-    if (fetched.path / ".gitmodules").is_file():
-        raise _has_submodules(spec, ".gitmodules")
-    return fetched
-
-
-def _read_answer(stdout: bytes) -> FetchedSource:
     try:
-        answer = json.loads(stdout)
-        return FetchedSource(
-            path=Path(answer["path"]),
-            rev=str(answer["rev"]),
-            hash=answer.get("hash") or answer.get("sha256"),
-            date=answer.get("date") or None,
-            by=FetchedBy.NIX_PREFETCH_GIT,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        answer = json.loads(done.stdout)
+        path, rev = Path(answer["path"]), answer["rev"]
+    except (ValueError, KeyError, TypeError) as error:
         raise InfrastructureError(
             "nix-prefetch-git did not answer with the JSON it is known for",
             "without it on PATH, git is used",
         ) from error
-
-
-@dataclass(frozen=True)
-class _GitFetch:
-    """One fetch by plain git, in a private directory."""
-
-    spec: SourceSpec
-    work: Path
-    env: Mapping[str, str]
-
-    async def fetch(self) -> FetchedSource:
-        await self._make_repository()
-        await self._get_commit()
-        await self._check_commit()
-        tree = await self._check_out()
-        date = await self._git("show", "--no-patch", "--format=%cI", self.spec.rev)
-        shutil.rmtree(self._repository)
-        return FetchedSource(
-            path=tree,
-            rev=self.spec.rev,
-            hash=None,
-            date=date.stdout.decode().strip(),
-            by=FetchedBy.GIT,
+    if rev != spec.rev:
+        raise InfrastructureError(
+            f"nix-prefetch-git fetched {rev} of {spec.shown_url}, not {spec.rev}"
         )
+    if (path / ".gitmodules").is_file():
+        raise _has_submodules(spec, ".gitmodules")
+    return FetchedSource(path, FetchedBy.NIX_PREFETCH_GIT)
 
-    @property
-    def _repository(self) -> Path:
-        return self.work / "git"
 
-    async def _make_repository(self) -> None:
-        object_format = "sha1" if len(self.spec.rev) == _SHA1_LENGTH else "sha256"
-        flags = ("--quiet", "--bare", f"--object-format={object_format}")
-        await self._git("init", *flags, str(self._repository))
+async def _fetch_by_git(spec: SourceSpec, work: Path, env: Mapping[str, str]) -> FetchedSource:
+    """Fetch and check out by plain git, in a private directory."""
+    repository, tree = work / "git", work / "source"
 
-    async def _get_commit(self) -> None:
-        """Ask for the commit alone; a server that refuses is asked for what it shows."""
-        if (await self._fetch(self.spec.rev, depth=1)).ok:
-            return
-        ref = self.spec.ref
-        done = await self._fetch(*([ref] if ref else _BRANCHES_AND_TAGS))
+    async def run_git(*args: str, deadline_secs: float = LOCAL_DEADLINE_SECS) -> Completed:
+        guarded = ("-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0")
+        argv = ["git", f"--git-dir={repository}", *guarded, *args]
+        return await run(argv, cwd=work, env=env, deadline_secs=deadline_secs)
+
+    async def git(*args: str) -> Completed:
+        done = await run_git(*args)
         if not done.ok:
-            raise _fetch_failed(self.spec, done)
-
-    async def _fetch(self, *refs: str, depth: int | None = None) -> Completed:
-        quiet = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
-        shallow = () if depth is None else (f"--depth={depth}",)
-        argv = ("fetch", *quiet, *shallow, "--", self.spec.url, *refs)
-        return await self._run(argv, FETCH_DEADLINE_SECS)
-
-    async def _check_commit(self) -> None:
-        rev = self.spec.rev
-        done = await self._run(["cat-file", "-t", rev], LOCAL_DEADLINE_SECS)
-        kind = done.stdout.decode().strip()
-        if kind == "commit":
-            return
-        where = f" in {self.spec.ref}" if self.spec.ref else ""
-        found = f"{rev} is a {kind}, not a commit" if kind else f"there is no commit {rev}{where}"
-        raise UsageError(f"{self.spec.shown_url}: {found}", "was it pushed?")
-
-    async def _check_out(self) -> Path:
-        tree = self.work / "source"
-        tree.mkdir()
-        listed = await self._git("ls-tree", "-r", "-z", "--full-tree", self.spec.rev)
-        for entry in listed.stdout.split(b"\0"):
-            meta, _, path = entry.partition(b"\t")
-            if meta.startswith(_SUBMODULE_MODE):
-                raise _has_submodules(self.spec, os.fsdecode(path))
-        await self._git("read-tree", self.spec.rev)
-        await self._git(
-            f"--work-tree={tree}", "-c", "core.autocrlf=false", "checkout-index", "--all", "--quiet"
-        )
-        return tree
-
-    async def _git(self, *args: str) -> Completed:
-        done = await self._run(args, LOCAL_DEADLINE_SECS)
-        if not done.ok:
-            raise InfrastructureError(f"git failed on {self.spec.shown_url}: {done.reason()}")
+            raise InfrastructureError(f"git failed on {spec.shown_url}: {done.reason()}")
         return done
 
-    async def _run(self, args: Sequence[str], deadline_secs: float) -> Completed:
-        guarded = ("-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0")
-        argv = ["git", f"--git-dir={self._repository}", *guarded, *args]
-        return await run(argv, cwd=self.work, env=self.env, deadline_secs=deadline_secs)
+    async def fetch(*args: str) -> Completed:
+        quiet = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
+        return await run_git("fetch", *quiet, *args, deadline_secs=FETCH_DEADLINE_SECS)
+
+    object_format = "sha1" if len(spec.rev) == _SHA1_LENGTH else "sha256"
+    await git("init", "--quiet", "--bare", f"--object-format={object_format}", str(repository))
+    if not (await fetch("--depth=1", "--", spec.url, spec.rev)).ok:
+        # A server that refuses a commit's id is asked for what it shows.
+        done = await fetch("--", spec.url, *([spec.ref] if spec.ref else _BRANCHES_AND_TAGS))
+        if not done.ok:
+            raise _fetch_failed(spec, done)
+    kind = (await run_git("cat-file", "-t", spec.rev)).stdout.decode().strip()
+    if kind != "commit":
+        where = f" in {spec.ref}" if spec.ref else ""
+        missing = f"there is no commit {spec.rev}{where}"
+        found = f"{spec.rev} is a {kind}, not a commit" if kind else missing
+        raise UsageError(f"{spec.shown_url}: {found}", "was it pushed?")
+    listed = await git("ls-tree", "-r", "-z", "--full-tree", spec.rev)
+    for entry in listed.stdout.split(b"\0"):
+        meta, _, path = entry.partition(b"\t")
+        if meta.startswith(_SUBMODULE_MODE):
+            raise _has_submodules(spec, os.fsdecode(path))
+    tree.mkdir()
+    await git("read-tree", spec.rev)
+    whole = ("checkout-index", "--all", "--quiet")
+    await git(f"--work-tree={tree}", "-c", "core.autocrlf=false", *whole)
+    shutil.rmtree(repository)
+    return FetchedSource(tree, FetchedBy.GIT)
 
 
 async def _quiet_environment() -> dict[str, str]:
     """This environment, without what points git elsewhere or lets it ask."""
-    inherited = {key: value for key, value in os.environ.items() if key not in _ELSEWHERE}
+    inherited = {key: value for key, value in os.environ.items() if not _ELSEWHERE.fullmatch(key)}
     ssh = inherited.get("GIT_SSH_COMMAND") or await _configured_ssh(inherited) or "ssh"
     return inherited | {
         "GIT_TERMINAL_PROMPT": "0",

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from jerichoci.errors import EXIT_INFRASTRUCTURE, PikaciError
+from jerichoci.nix.command import NixOptions
 from jerichoci.state.layout import StateLayout
 from pikaci import options
 from pikaci.completion import complete_host
+from pikaci.doctor.finding import trouble
 from pikaci.location import some_state
 
 if TYPE_CHECKING:
@@ -81,8 +83,6 @@ def _some_state(
     state_root: str | None, flake: str | None
 ) -> Iterator[tuple[StateLayout, Finding | None]]:
     """The state root that is meant, or a temporary one and why it isn't the one meant."""
-    from pikaci.doctor.finding import trouble
-
     with some_state(state_root, flake) as state:
         try:
             state.make()
@@ -113,7 +113,6 @@ async def _examine_hosts(
 async def _examine(
     state: StateLayout, unusable: Finding | None, state_root: str | None, flake: str | None
 ) -> list[Finding]:
-    from jerichoci.nix.command import NixOptions
     from jerichoci.placement.local import LocalPlacement
     from pikaci.doctor import machine
     from pikaci.doctor.catalog import FlakeNeeds, read_needs

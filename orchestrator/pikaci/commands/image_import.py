@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from jerichoci.errors import UsageError
+from jerichoci.runtime.incus.image import check_alias, import_image, prune_images, take_image
+from jerichoci.runtime.incus.image_files import files_in, open_image
+from jerichoci.runtime.incus.thread import in_thread
 from pikaci import options
 from pikaci.commands.image_build import print_logs_option
 from pikaci.completion import complete_role
-from pikaci.incus_place import host_option
+from pikaci.incus_place import host_option, incus_place
 from pikaci.location import find_source, some_state
 
 if TYPE_CHECKING:
@@ -43,8 +46,6 @@ class Given:
 
     def check(self, role: str | None) -> None:
         """Refuse what contradicts itself."""
-        from jerichoci.runtime.incus.image import check_alias
-
         if (self.metadata is None) != (self.rootfs is None):
             raise UsageError("--metadata and --rootfs belong together", "give both, or --from DIR")
         if self.directory and self.metadata:
@@ -64,8 +65,6 @@ class Given:
 
     def files(self, instance_type: str | None) -> ImageFiles:
         """The files, looked at."""
-        from jerichoci.runtime.incus.image_files import files_in, open_image
-
         if self.metadata and self.rootfs:
             return open_image(self.metadata, self.rootfs, instance_type)
         return files_in(self.directory or Path(), instance_type)
@@ -130,8 +129,6 @@ def command(
 
 
 async def _import(wanted: WantedImage, given: Given, host: str | None) -> Imported:
-    from pikaci.incus_place import incus_place
-
     flake = wanted.flake
     if wanted.role and not (given.alias and given.has_files and _is_outside(flake.directory)):
         image, here = await wanted.load(built=not given.has_files)
@@ -160,7 +157,6 @@ def _is_outside(flake: str | None) -> bool:
 async def open_incus(placement: Placement) -> Incus:
     """A placement's Incus, with its project."""
     from jerichoci.runtime.incus.check import check_project, check_trust, where_of
-    from jerichoci.runtime.incus.thread import in_thread
 
     incus, where = await placement.incus(), where_of(placement)
     check_trust(await in_thread(incus.server), where)
@@ -172,8 +168,6 @@ async def _import_role(
     wanted: WantedImage, given: Given, image: RoleImage, here: Placement, placement: Placement
 ) -> Imported:
     from jerichoci.placement.operations import lock
-    from jerichoci.runtime.incus.image import take_image
-    from jerichoci.runtime.incus.thread import in_thread
     from pikaci.images import build_image, check_buildable
 
     alias = given.alias or image.alias
@@ -200,8 +194,6 @@ async def _send(
 ) -> Imported:
     from jerichoci.placement.operations import lock
     from jerichoci.runtime.incus.check import where_of
-    from jerichoci.runtime.incus.image import import_image
-    from jerichoci.runtime.incus.thread import in_thread
 
     def say() -> None:
         size, whose = f"{files.size_bytes / MIB:.0f} MiB", where_of(placement).incus
@@ -214,9 +206,6 @@ async def _send(
 
 async def _end(given: Given, done: Imported, incus: Incus) -> Imported:
     """Say what was done, and prune."""
-    from jerichoci.runtime.incus.image import prune_images
-    from jerichoci.runtime.incus.thread import in_thread
-
     how = "" if done.was_sent else ", which Incus had already"
     instead = f", no longer {done.replaced[:12]}" if done.replaced else ""
     said = f"pikaci: {done.alias} is image {done.fingerprint[:12]}{how}{instead}"

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jerichoci.errors import CatalogError, UsageError
+from jerichoci.runtime.incus.image import ALIAS_PROPERTY, CONTENT_PROPERTY, DRV_PROPERTY
+from jerichoci.runtime.incus.thread import in_thread
 from pikaci import options
-from pikaci.incus_place import host_option
+from pikaci.catalog import open_tree
+from pikaci.commands.image_import import open_incus
+from pikaci.incus_place import host_option, incus_place
 from pikaci.location import find_source, state_home
 from pikaci.table import table
 
@@ -40,8 +45,6 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, for JSON: what there is of it on one host is the same on another."""
-        from jerichoci.runtime.incus.image import ALIAS_PROPERTY, CONTENT_PROPERTY, DRV_PROPERTY
-
         image = self.image
         properties: Mapping[str, str] = image.properties if image else {}
         return {
@@ -85,11 +88,7 @@ def command(host: str | None, flake: FlakeOptions, *, check: bool, as_json: bool
 
 async def _list(host: str | None, flake: FlakeOptions, *, check: bool) -> list[Row]:
     from jerichoci.placement.local import LocalPlacement
-    from jerichoci.runtime.incus.thread import in_thread
-    from pikaci.catalog import open_tree
-    from pikaci.commands.image_import import open_incus
     from pikaci.images import read_image
-    from pikaci.incus_place import incus_place
 
     evaluator: Evaluator | None = None
     try:
@@ -139,8 +138,6 @@ def rows_of(
 
 
 def _role_row(role: RoleImage, image: StoredImage | None, drv: str | None) -> Row:
-    from jerichoci.runtime.incus.image import DRV_PROPERTY
-
     current = "unknown"
     if image is None or _instance_type(image) != role.instance_type:
         current = "no"
@@ -185,8 +182,6 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _minute(text: str) -> str:
-    from datetime import UTC, datetime
-
     try:
         return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     except ValueError:

@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jerichoci.errors import RecordError, UsageError
+from jerichoci.snapshot.repository import open_repository
 from jerichoci.status import Status
 from pikaci import options
+from pikaci.commands.run import RunFlags, run_planned
+from pikaci.evaluation import Evaluator
 from pikaci.location import SourceTree
+from pikaci.render.words import is_left_out
+from pikaci.sourcing import Planned, flake_reference
 
 if TYPE_CHECKING:
     from jerichoci.nix.command import NixOptions
     from jerichoci.plan.plan import Plan
     from jerichoci.record.record import RunRecord
     from jerichoci.record.store import RunStore
-    from pikaci.sourcing import Planned
 
 
 @click.command("rerun")
@@ -51,8 +55,6 @@ def command(
 async def _rerun(
     store: RunStore, run_id: str, nix: NixOptions, flags: dict[str, Any], *, failed: bool
 ) -> int:
-    from pikaci.commands.run import RunFlags, run_planned
-
     record = store.load_run_record(run_id)
     plan = store.load_plan(run_id)
     planned = await _recorded(store, record, plan, nix)
@@ -68,15 +70,11 @@ async def _rerun(
 
 def _asked_for(record: RunRecord) -> tuple[str, ...]:
     """The jobs of a partial run; none, which stands for all, of another."""
-    from pikaci.render.words import is_left_out
-
     return tuple(job.id for job in record.jobs if record.partial and not is_left_out(job))
 
 
 def _failed(record: RunRecord) -> tuple[str, ...]:
     """What failed, and what did not come to its end because of that or of the run's end."""
-    from pikaci.render.words import is_left_out
-
     left = [job for job in record.jobs if job.status is not Status.PASSED and not is_left_out(job)]
     if not left:
         run = f"run {record.run_id}"
@@ -92,8 +90,6 @@ def _needed_again(plan: Plan, jobs: tuple[str, ...]) -> list[str]:
 
 async def _recorded(store: RunStore, record: RunRecord, plan: Plan, nix: NixOptions) -> Planned:
     from jerichoci.record.request import Source
-    from jerichoci.snapshot.repository import open_repository
-    from pikaci.sourcing import Planned
 
     repository = await open_repository(store.layout.root)
     snapshot, tree = record.snapshot_id or "", record.source_tree or ""
@@ -121,9 +117,6 @@ async def _check_derivations(
 ) -> None:
     """Have the plan's derivations in the store: those that were collected are evaluated again."""
     from jerichoci.plan.plan import NixBuild, parse_plan
-    from jerichoci.snapshot.repository import open_repository
-    from pikaci.evaluation import Evaluator
-    from pikaci.sourcing import flake_reference
 
     builds = [node.prepare for node in plan.prepares if isinstance(node.prepare, NixBuild)]
     gone = [

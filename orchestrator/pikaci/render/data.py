@@ -28,7 +28,7 @@ class Data:
         """Nothing changes without an event."""
 
     def _write(self, text: str) -> None:
-        self._out.write_bytes(text.encode("utf-8", "surrogateescape") + b"\n")
+        self._out.write(text.encode("utf-8", "surrogateescape") + b"\n")
 
 
 class JsonLines(Data):
