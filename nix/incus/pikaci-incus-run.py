@@ -172,57 +172,50 @@ class StartError(Exception):
     """The command can't be run."""
 
 
-class LogError(Exception):
-    """What a command printed is lost."""
-
-
 class Paths:
     """Where things are in the guest."""
 
     def __init__(self, root: str, snapshot: str = "") -> None:
         self.root = root
+        self.artifacts = self.at("/artifacts")
+        self.workspace = self.at("/workspace/snapshot")
         self.snapshot = snapshot or self.workspace
 
     def at(self, path: str) -> str:
         """The place of an absolute path of the guest."""
         return self.root + path
 
-    @property
-    def artifacts(self) -> str:
-        """What the host collects."""
-        return self.at("/artifacts")
-
-    @property
-    def workspace(self) -> str:
-        """The job's working directory."""
-        return self.at("/workspace/snapshot")
-
 
 class Job:
-    """What the host asks for."""
+    """What the host asks for, by its variables."""
 
-    def __init__(  # noqa: PLR0913 - as many as there are variables
-        self,
-        command: str,
-        env: dict[str, str],
-        *,
-        timeout_secs: int,
-        grace_secs: float,
-        as_root: bool,
-        writable: bool,
-        store: str,
-        user: str,
-        path: str,
-    ) -> None:
-        self.command = command
-        self.env = env
-        self.timeout_secs = timeout_secs
-        self.grace_secs = grace_secs
-        self.as_root = as_root
-        self.writable = writable
-        self.store = store
-        self.user = user
-        self.path = path
+    def __init__(self, variables: dict[str, str]) -> None:
+        timeout = variables.get("PIKACI_INCUS_TIMEOUT_SECS", "")
+        if not (timeout.isascii() and timeout.isdecimal() and int(timeout) > 0):
+            message = f"PIKACI_INCUS_TIMEOUT_SECS is {timeout!r}, not a number of seconds from 1 up"
+            raise Refusal(USAGE, message)
+        self.timeout_secs = int(timeout)
+        grace = variables.get("PIKACI_INCUS_GRACE_SECS", str(GRACE_SECS))
+        try:
+            self.grace_secs = float(grace)
+        except ValueError:
+            self.grace_secs = -1.0
+        if not 0 <= self.grace_secs < float("inf"):
+            raise Refusal(USAGE, f"PIKACI_INCUS_GRACE_SECS is {grace!r}, not a number of seconds")
+        self.command = read_command(variables)
+        self.writable = _flag(variables, "PIKACI_INCUS_WRITABLE_WORKSPACE", "1")
+        self.store = read_store(variables)
+        self.setting = Setting(variables)
+
+
+class Setting:
+    """Whom a job runs as, and with which variables: what a shell has, too."""
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        self.as_root = _flag(variables, "PIKACI_INCUS_RUN_AS_ROOT", None)
+        self.user = variables.get("PIKACI_INCUS_USER") or PIKACI
+        self.env = _strings("PIKACI_INCUS_ENV", _text(variables, "PIKACI_INCUS_ENV", "{}"))
+        self.path = variables.get("PIKACI_INCUS_PATH", "")
 
 
 class User:
@@ -250,48 +243,12 @@ class End:
 # What the host asks for
 
 
-def read_job(variables: dict[str, str]) -> Job:
-    """Take the job from the host's variables.
-
-    Raises:
-        Refusal: one is missing or wrong.
-    """
-    timeout = variables.get("PIKACI_INCUS_TIMEOUT_SECS", "")
-    if not (timeout.isascii() and timeout.isdecimal() and int(timeout) > 0):
-        raise Refusal(
-            USAGE, f"PIKACI_INCUS_TIMEOUT_SECS is {timeout!r}, not a number of seconds from 1 up"
-        )
-    grace = variables.get("PIKACI_INCUS_GRACE_SECS", str(GRACE_SECS))
-    try:
-        grace_secs = float(grace)
-    except ValueError:
-        grace_secs = -1.0
-    if not 0 <= grace_secs < float("inf"):
-        raise Refusal(USAGE, f"PIKACI_INCUS_GRACE_SECS is {grace!r}, not a number of seconds")
-    return Job(
-        read_command(variables),
-        read_env(variables),
-        timeout_secs=int(timeout),
-        grace_secs=grace_secs,
-        as_root=_flag(variables, "PIKACI_INCUS_RUN_AS_ROOT", None),
-        writable=_flag(variables, "PIKACI_INCUS_WRITABLE_WORKSPACE", "1"),
-        store=read_store(variables),
-        user=read_user(variables),
-        path=read_path(variables),
-    )
-
-
 def read_command(variables: dict[str, str]) -> str:
     """Take the command from the host's variables."""
     command = _text(variables, "PIKACI_INCUS_GUEST_COMMAND", None)
     if "\0" in command:
         raise Refusal(USAGE, "the command has a NUL")
     return command
-
-
-def read_env(variables: dict[str, str]) -> dict[str, str]:
-    """Take the job's own variables from the host's."""
-    return _strings("PIKACI_INCUS_ENV", _text(variables, "PIKACI_INCUS_ENV", "{}"))
 
 
 def read_store(variables: dict[str, str]) -> str:
@@ -315,22 +272,8 @@ def read_snapshot(variables: dict[str, str]) -> str:
     return snapshot
 
 
-def read_user(variables: dict[str, str]) -> str:
-    """Take from the host's variables the name of the user of jobs that aren't root."""
-    return variables.get("PIKACI_INCUS_USER") or PIKACI
-
-
-def read_path(variables: dict[str, str]) -> str:
-    """Take from the host's variables what comes first in PATH; empty if nothing does."""
-    return variables.get("PIKACI_INCUS_PATH", "")
-
-
 def read_variables(file: str) -> dict[str, str]:
-    """Read the host's variables from a file.
-
-    Raises:
-        Refusal: it can't be read, or is something else.
-    """
+    """Read the host's variables from a file."""
     try:
         return _strings(file, _read(file))
     except (OSError, UnicodeError) as error:
@@ -368,9 +311,9 @@ def _strings(name: str, text: str) -> dict[str, str]:
     try:
         values = json.loads(text)
     except ValueError as error:
-        raise Refusal(USAGE, f"{name} is no JSON: {error}") from None
+        raise Refusal(USAGE, f"{name} is not JSON: {error}") from None
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
-        raise Refusal(USAGE, f"{name} is no JSON object of strings")
+        raise Refusal(USAGE, f"{name} is not a JSON object of strings")
     for key, value in values.items():
         if not key or "=" in key or "\0" in key + value:
             raise Refusal(USAGE, f"{name} has {key!r}, which can't be a variable")
@@ -378,11 +321,7 @@ def _strings(name: str, text: str) -> dict[str, str]:
 
 
 def check_contract(variables: dict[str, str]) -> None:
-    """See that the host speaks this contract.
-
-    Raises:
-        Refusal: not so.
-    """
+    """See that the host speaks this contract."""
     contract = variables.get("PIKACI_INCUS_CONTRACT")
     if contract != CONTRACT:
         asked = "none is named" if contract is None else f"{contract!r} is asked for"
@@ -392,11 +331,7 @@ def check_contract(variables: dict[str, str]) -> None:
 
 
 def check_ready(variables: dict[str, str], paths: Paths) -> None:
-    """See that what the host mounts is there.
-
-    Raises:
-        Refusal: not so.
-    """
+    """See that what the host mounts is there."""
     store = read_store(variables)
     for directory in (paths.snapshot, paths.artifacts):
         if not os.path.isdir(directory):
@@ -438,11 +373,7 @@ class Records:
         self._events = -1
 
     def claim(self) -> bool:
-        """Begin, or say that another runner has.
-
-        Raises:
-            OSError: the directory can't be written to.
-        """
+        """Begin, or say that another runner has."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             self._events = os.open(f"{self._directory}/events.jsonl", flags, 0o644)
@@ -473,11 +404,7 @@ class Records:
             return
 
     def result(self, values: dict[str, Any]) -> None:
-        """Write the result whole or not at all.
-
-        Raises:
-            OSError: not at all, in several tries.
-        """
+        """Write the result whole or not at all."""
         import json
 
         data = json.dumps({"schema_version": SCHEMA_VERSION, **values}, indent=1).encode() + b"\n"
@@ -527,12 +454,7 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def show_store(paths: Paths, store: str) -> str:
-    """Show the host's store paths at /nix/store; say how.
-
-    Raises:
-        OSError: /nix/store can't be made or read.
-        StartError: the kernel refuses.
-    """
+    """Show the host's store paths at /nix/store; say how."""
     own = paths.at("/nix/store")
     os.makedirs(own, 0o755, exist_ok=True)
     if os.listdir(own):
@@ -544,12 +466,7 @@ def show_store(paths: Paths, store: str) -> str:
 
 
 def prepare_workspace(paths: Paths, user: User, *, writable: bool) -> str:
-    """Mount what the job works in over the snapshot, or copy it; say what it is.
-
-    Raises:
-        OSError: a directory can't be made.
-        StartError: the kernel refuses, or the disk is full.
-    """
+    """Mount what the job works in over the snapshot, or copy it; say what it is."""
     directory = paths.at("/var/lib/pikaci/workspace")
     if not writable:
         if _on_linux() and not os.statvfs(paths.workspace).f_flag & os.ST_RDONLY:
@@ -619,12 +536,7 @@ def _unmount(target: str) -> None:
 
 
 def copy_snapshot(snapshot: str, copy: str, user: User) -> None:
-    """Copy a directory's contents into a new one, all of it the user's.
-
-    Raises:
-        OSError: the new one can't be made.
-        StartError: it can't be copied, or the disk is full.
-    """
+    """Copy a directory's contents into a new one, all of it the user's."""
     os.mkdir(copy, 0o700)
     trouble = run_tool("cp", "-RPp", f"{snapshot}/.", ".", directory=copy)
     for _ in range(0 if _on_linux() else MAC_COPY_TRIES):
@@ -670,22 +582,19 @@ def run_tool(*arguments: str, directory: str) -> str:
 # The command
 
 
-def find_user(name: str, *, as_root: bool) -> User:
-    """Whom the job runs as; a guest without a user pikaci has its numbers.
-
-    Raises:
-        StartError: the guest has no user of another name.
-    """
+def find_user(setting: Setting) -> User:
+    """Whom the job runs as; a guest without a user pikaci has its numbers."""
+    name = setting.user
     try:
-        if as_root or name == PIKACI:
-            entry = pwd.getpwuid(0 if as_root else PIKACI_UID)
+        if setting.as_root or name == PIKACI:
+            entry = pwd.getpwuid(0 if setting.as_root else PIKACI_UID)
         else:
             entry = pwd.getpwnam(name)
     except KeyError:
-        if not as_root and name != PIKACI:
+        if not setting.as_root and name != PIKACI:
             raise StartError(f"the guest has no user {name!r}") from None
         entry = None
-    if as_root:
+    if setting.as_root:
         return User("root", 0, 0, entry.pw_dir if entry else "/root")
     if entry is None or entry.pw_name != name:
         return User(PIKACI, PIKACI_UID, USERS_GID, "/tmp")  # noqa: S108 - there is no home
@@ -697,9 +606,7 @@ def base_path() -> str:
     return PATH if _on_linux() else MAC_PATH
 
 
-def job_environment(
-    env: dict[str, str], user: User, paths: Paths, *, bash: str, path: str
-) -> dict[str, str]:
+def job_environment(setting: Setting, user: User, paths: Paths, bash: str) -> dict[str, str]:
     """The whole environment of the command."""
     try:
         guest = _strings("environment.json", _read(paths.at("/etc/pikaci/environment.json")))
@@ -708,7 +615,7 @@ def job_environment(
     except (OSError, Refusal) as error:
         raise StartError(f"{paths.at('/etc/pikaci/environment.json')}: {error}") from None
     base = {
-        "PATH": f"{path}:{base_path()}" if path else base_path(),
+        "PATH": ":".join(filter(None, (setting.path, base_path()))),
         "HOME": user.home,
         "USER": user.name,
         "LOGNAME": user.name,
@@ -716,15 +623,11 @@ def job_environment(
         "PWD": paths.workspace,  # which may lie behind a link
         "LANG": "C.UTF-8" if _on_linux() else "en_US.UTF-8",
     }
-    return {**base, **guest, **env, "PIKACI_ARTIFACTS": f"{paths.artifacts}/files"}
+    return {**base, **guest, **setting.env, "PIKACI_ARTIFACTS": f"{paths.artifacts}/files"}
 
 
 def find_bash() -> str:
-    """Where the guest has bash.
-
-    Raises:
-        StartError: nowhere.
-    """
+    """Where the guest has bash."""
     for directory in base_path().split(":"):
         if os.access(f"{directory}/bash", os.X_OK):
             return f"{directory}/bash"
@@ -732,13 +635,9 @@ def find_bash() -> str:
 
 
 def start_command(job: Job, user: User, paths: Paths, log: int, records: Records) -> int:
-    """Start the command in a session of its own; its process id.
-
-    Raises:
-        StartError: the kernel refuses.
-    """
+    """Start the command in a session of its own; its process id."""
     bash = find_bash()
-    environment = job_environment(job.env, user, paths, bash=bash, path=job.path)
+    environment = job_environment(job.setting, user, paths, bash)
     arguments = [bash, "--noprofile", "--norc", "-c", job.command]
     reader, writer = os.pipe()
     pid = os.fork()
@@ -841,15 +740,11 @@ class Log:
         os.close(self.sink)
 
     def drain(self) -> None:
-        """Wait until all that was printed is in the file.
-
-        Raises:
-            LogError: it isn't.
-        """
+        """Wait until all that was printed is in the file."""
         if select.select([self._done], [], [], DRAIN_SECS)[0]:
             trouble = os.read(self._done, 4096).decode()
             if trouble:
-                raise LogError(f"what the job printed can't be written to guest.log: {trouble}")
+                raise OSError(f"what the job printed can't be written to guest.log: {trouble}")
 
 
 def _enlarge(pipe: int) -> None:
@@ -1060,15 +955,11 @@ def _group(leader: int) -> list[int]:
 
 
 def run(job: Job, paths: Paths, records: Records) -> None:
-    """Run the job to its result, whatever that is.
-
-    Raises:
-        OSError: the result can't be written.
-    """
+    """Run the job to its result, whatever that is."""
     started_at = timestamp()
     values: dict[str, Any]
     try:
-        user = find_user(job.user, as_root=job.as_root)
+        user = find_user(job.setting)
         log = Log(_open_artifacts(paths, user), user)
         waiter = Waiter()
         memory = Memory(paths)
@@ -1160,11 +1051,7 @@ def _signal(number: int) -> str:
 
 
 def daemonise(job: Job, paths: Paths, records: Records) -> None:
-    """Go on as a process that nobody waits for.
-
-    Raises:
-        OSError: there is no process to be had.
-    """
+    """Go on as a process that nobody waits for."""
     child = os.fork()
     if child:
         if os.waitpid(child, 0)[1]:
@@ -1193,36 +1080,26 @@ def _go_on(job: Job, paths: Paths, records: Records) -> None:
 
 
 def shell(variables: dict[str, str], paths: Paths) -> NoReturn:
-    """Become a shell, or one command of it, as the job was run.
-
-    Raises:
-        Refusal: a variable is wrong, or the guest has no shell.
-    """
-    as_root, env = _flag(variables, "PIKACI_INCUS_RUN_AS_ROOT", None), read_env(variables)
-    name, path = read_user(variables), read_path(variables)
+    """Become a shell, or one command of it, as the job was run."""
+    setting = Setting(variables)
     asked = {"PIKACI_INCUS_GUEST_COMMAND", "PIKACI_INCUS_GUEST_COMMAND_FILE"} & set(variables)
     what = ["-c", read_command(variables)] if asked else ["-i"]
     try:
-        user, bash = find_user(name, as_root=as_root), find_bash()
-        environment = job_environment(env, user, paths, bash=bash, path=path)
+        user, bash = find_user(setting), find_bash()
+        environment = job_environment(setting, user, paths, bash)
         environment["TERM"] = variables.get("TERM") or "dumb"
         environment.setdefault("PS1", r"pikaci:\w\$ ")
         if os.isatty(0) and os.geteuid() == 0:
-            os.fchown(
-                0, user.uid, -1
-            )  # as login(1) does, or /dev/tty and /dev/stderr can't be opened
+            # As login(1) does, or /dev/tty and /dev/stderr can't be opened.
+            os.fchown(0, user.uid, -1)
         _become(user, paths.workspace)
         os.execve(bash, [bash, "--noprofile", "--norc", *what], environment)  # noqa: S606 - it is
     except (OSError, StartError) as error:
-        raise Refusal(NO_PROCESS, f"there is no shell to be had: {error}") from None
+        raise Refusal(NO_PROCESS, f"the shell can't be started: {error}") from None
 
 
 def read_owner(text: str) -> tuple[int, int]:
-    """Read UID:GID.
-
-    Raises:
-        Refusal: it is something else.
-    """
+    """Read UID:GID."""
     numbers = text.split(":")
     plain = all(number.isascii() and number.isdecimal() for number in numbers)
     if not plain or len(numbers) != 2 or max(map(int, numbers)) >= NO_ID:  # noqa: PLR2004 - uid, gid
@@ -1231,11 +1108,7 @@ def read_owner(text: str) -> tuple[int, int]:
 
 
 def hand_over(paths: Paths, owner: tuple[int, int]) -> None:
-    """Give /artifacts with everything below it to a user, who may read it then.
-
-    Raises:
-        Refusal: some of it can't be given, and what first.
-    """
+    """Give /artifacts with everything below it to a user, who may read it then."""
     # A mount of /artifacts alone: what a job has mounted below it is elsewhere.
     place = paths.at("/run/pikaci-artifacts")
     try:
@@ -1298,12 +1171,8 @@ def main(arguments: list[str]) -> int:
 
 
 def start(variables: dict[str, str], paths: Paths) -> str:
-    """Start the job unless it is started; say which.
-
-    Raises:
-        Refusal: it can't be.
-    """
-    job = read_job(variables)
+    """Start the job unless it is started; say which."""
+    job = Job(variables)
     records = Records(paths.artifacts)
     try:
         claimed = records.claim()

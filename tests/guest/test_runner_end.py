@@ -144,7 +144,7 @@ def test_a_gibibyte_of_output_passes_the_runner_by(guest: Guest) -> None:
     wait_for((guest.artifacts / "files" / "printed").exists)
     pid = guest.pid()
 
-    assert (guest.artifacts / "guest.log").stat().st_size == 1024 * MIB
+    wait_for(lambda: (guest.artifacts / "guest.log").stat().st_size == 1024 * MIB)
     io = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
     status = dict(
         line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines()

@@ -50,9 +50,9 @@ def test_an_unknown_contract_is_said_so(
         ("STORE", "nix", "PIKACI_INCUS_STORE is 'nix', not an absolute path"),
         ("STORE", "/nix/../store", "PIKACI_INCUS_STORE is '/nix/../store', not an absolute path"),
         ("STORE", "/nix:store", "PIKACI_INCUS_STORE is '/nix:store', not an absolute path"),
-        ("ENV", "{", "PIKACI_INCUS_ENV is no JSON: "),
-        ("ENV", "[]", "PIKACI_INCUS_ENV is no JSON object of strings"),
-        ("ENV", '{"A": 1}', "PIKACI_INCUS_ENV is no JSON object of strings"),
+        ("ENV", "{", "PIKACI_INCUS_ENV is not JSON: "),
+        ("ENV", "[]", "PIKACI_INCUS_ENV is not a JSON object of strings"),
+        ("ENV", '{"A": 1}', "PIKACI_INCUS_ENV is not a JSON object of strings"),
         ("ENV", '{"A=B": ""}', "PIKACI_INCUS_ENV has 'A=B', which can't be a variable"),
         ("ENV", r'{"A": "\u0000"}', "PIKACI_INCUS_ENV has 'A', which can't be a variable"),
     ],
@@ -153,7 +153,7 @@ def test_a_guest_that_cannot_start_the_command_has_a_result_that_says_so(guest: 
     result = guest.run("true")
 
     assert (result["status"], result["exit_code"]) == ("error", None)
-    assert "environment.json is no JSON" in result["message"]
+    assert "environment.json is not JSON" in result["message"]
 
 
 def test_a_log_that_cannot_be_opened_is_said_so_in_the_result(guest: Guest) -> None:

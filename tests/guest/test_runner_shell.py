@@ -76,7 +76,7 @@ def test_the_terminal_is_the_users(guest: Guest) -> None:
     ("name", "value", "said"),
     [
         ("RUN_AS_ROOT", None, "PIKACI_INCUS_RUN_AS_ROOT is missing, not 0 or 1"),
-        ("ENV", "[]", "PIKACI_INCUS_ENV is no JSON object of strings"),
+        ("ENV", "[]", "PIKACI_INCUS_ENV is not a JSON object of strings"),
         ("GUEST_COMMAND_FILE", "/none", "GUEST_COMMAND_FILE can't be read"),
     ],
 )
@@ -97,7 +97,7 @@ def test_a_guest_without_a_workspace_has_no_shell(guest: Guest) -> None:
     done = guest.execute(variables(guest), "--shell")
 
     assert done.returncode == 71
-    assert done.stderr.startswith("pikaci-incus-run: there is no shell to be had: ")
+    assert done.stderr.startswith("pikaci-incus-run: the shell can't be started: ")
     assert str(guest.snapshot) in done.stderr
 
 
