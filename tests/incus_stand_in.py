@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import sys
 import threading
@@ -29,6 +30,9 @@ CONTAINER, MACHINE = "container", "virtual-machine"
 FINGERPRINTS = {CONTAINER: "c0" * 32, MACHINE: "e1" * 32}
 ALIASES = {CONTAINER: "pikaci/dev", MACHINE: "pikaci/vm"}
 SUCCESS, FAILURE = 200, 400
+
+HAND_OVERS = int(os.geteuid() != 0)
+"""Commands in a guest beside its job: what it left is handed over to a user who isn't root."""
 
 
 @dataclass(frozen=True)

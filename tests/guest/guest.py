@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from privilege import only_root_can
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -33,6 +35,7 @@ class Guest:
     """A guest's paths below a directory. Its numbers are the host's: users are looked at by uid."""
 
     def __init__(self, root: Path) -> None:
+        only_root_can("give a guest's files to its user")
         self.root = root
         self.runner = [str(RUNNER)]
         self.snapshot = root / "workspace" / "snapshot"

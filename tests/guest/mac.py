@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guest.guest import RUNNER
+from privilege import only_root_can
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -65,6 +66,7 @@ class Mac:
     """A guest that has booted; ends with the block."""
 
     def __init__(self, directory: Path) -> None:
+        only_root_can("boot a guest")
         self._directory = directory
         self.host = directory / "host"
         self.shares = directory / "shares"

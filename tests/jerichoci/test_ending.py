@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conftest import mounted
 from disk import fill
 from e2e.project import processes, wait_for
 from jerichoci.cleanup.dead_runs import close_dead_runs
@@ -299,14 +300,8 @@ async def test_a_disk_that_a_job_fills_still_ends_in_a_whole_record(
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for 16 MiB."""
-    directory = tmp_path / "16m"
-    directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=0700", "tmpfs", str(directory)]
-    subprocess.run(mount, check=True)
-    try:
+    with mounted(tmp_path / "16m", "16m") as directory:
         yield directory
-    finally:
-        subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
 @pytest.mark.parametrize("count", [1, 20, 60])

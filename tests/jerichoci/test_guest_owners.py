@@ -14,6 +14,7 @@ from jerichoci.runtime.incus.reaper import reap_guests
 from jerichoci.state.notes import GuestNote, guest_notes
 from jerichoci.status import KeepPolicy
 from plans import RUN_ID
+from privilege import only_root_can
 
 if TYPE_CHECKING:
     from incus_stand_in import StandIn
@@ -58,6 +59,7 @@ def test_a_guest_hands_its_files_over_before_a_user_removes_it(
 def test_root_needs_nothing_handed_over(
     runner: Runner, stand_in: StandIn, kept: GuestNote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    only_root_can("run a guest for which nothing is handed over")
     monkeypatch.setattr(os, "getuid", lambda: 0)
     assert reap_guests(runner.state) == [kept.name]
     assert ["--hand-over"] not in [argv[:1] for argv in stand_in.executed]

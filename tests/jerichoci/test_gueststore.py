@@ -28,6 +28,7 @@ from jerichoci.nix.guest_views import LEASE, GuestStoreLayout
 from jerichoci.snapshot.repository import RECENT_SECS
 from jerichoci.state.layout import StateLayout
 from plans import RUN_ID
+from privilege import only_root_can
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -545,6 +546,7 @@ def home() -> Iterator[Path]:
 
 
 def test_another_user_has_views_of_what_the_daemon_has(home: Path) -> None:
+    only_root_can("give files to others")
     made = chain()
     layout = StateLayout(home / "state")
     layout.make()

@@ -11,8 +11,8 @@ import pytest
 
 from e2e.project import wait_for
 from incus_jobs import guest_job, run_guests
-from incus_stand_in import Fault
 from jerichoci.state.notes import guest_notes
+from incus_stand_in import HAND_OVERS, Fault
 from jerichoci.status import FailureKind, KeepPolicy, Status
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def test_what_an_ending_daemon_refuses_is_asked_of_the_next(
     keep = KeepPolicy.ALWAYS if line.startswith("PATCH") else KeepPolicy.NEVER
     run = await run_guests(runner, guest_job("a"), keep=keep)
     assert run.record.status is Status.PASSED, run.log("a")
-    assert len(stand_in.requests(line)) == 21
+    assert len(stand_in.requests(line)) == 21 + (HAND_OVERS if line == EXEC else 0)
     assert len(stand_in.started) == 1
     assert "clean-up failed" not in run.log("a")
 

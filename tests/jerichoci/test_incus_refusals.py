@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from incus_jobs import guest_job, run_guests, write_hosts
-from incus_stand_in import CONTAINER, MACHINE, Fault, Said, pass_at_once
+from incus_stand_in import CONTAINER, HAND_OVERS, MACHINE, Fault, Said, pass_at_once
 from jerichoci.errors import InfrastructureError, PikaciError, UsageError
 from jerichoci.nix.payload_files import MANIFEST
 from jerichoci.plan.plan import Retries
@@ -407,7 +407,7 @@ async def test_a_runner_with_another_contract_is_not_asked_twice(
     assert found.cause
     assert found.cause.hint
     assert "pikaci image import" in found.cause.hint
-    assert len(stand_in.requests(EXEC)) == 1
+    assert len(stand_in.requests(EXEC)) == 1 + HAND_OVERS
 
 
 @pytest.mark.parametrize("code", [64, 71, 73, 1, 137])
@@ -419,7 +419,7 @@ async def test_a_runner_that_refuses_the_job_is_believed_at_once(
     assert message(found).endswith(f"(exit code {code}): /artifacts can't be written to")
     assert found.cause
     assert ("`resources.memoryMib`" in (found.cause.hint or "")) == (code == 137)
-    assert len(stand_in.requests(EXEC)) == 1
+    assert len(stand_in.requests(EXEC)) == 1 + HAND_OVERS
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from jerichoci.nix import command as nix
 from jerichoci.record.record import PreparedOutputs
 from jerichoci.status import FailureKind, Status
 from plans import built, job
+from privilege import only_root_can
 
 if TYPE_CHECKING:
     from jerichoci.plan.plan import NixBuild
@@ -61,6 +62,7 @@ async def test_many_outputs_are_made_in_one_call(runner: Runner, nix_calls: Path
 
 
 async def test_builds_run_at_the_same_time(runner: Runner, tmp_path: Path) -> None:
+    only_root_can("have a Nix that builds as itself")
     meet = "touch {0}/{1}; until [ -e {0}/{2} ]; do sleep 0.02; done; echo > $out"
     builds = derive(a=meet.format(tmp_path, "a", "b"), b=meet.format(tmp_path, "b", "a"))
     if (os.cpu_count() or 1) < 2:
@@ -140,6 +142,7 @@ async def test_nothing_is_built_when_all_is_there(runner: Runner, nix_calls: Pat
 
 
 async def test_a_path_that_nix_does_not_vouch_for_is_built(runner: Runner) -> None:
+    only_root_can("write to the Nix store")
     builds = derive(a="echo made > $out", b="echo there > $out")
     realise(builds["b"])
     Path(builds["a"].out_path).write_text("half")
@@ -178,6 +181,7 @@ def outputs_of(run: Ended) -> list[PreparedOutput]:
 async def test_a_job_does_not_wait_for_what_it_does_not_need(
     runner: Runner, tmp_path: Path
 ) -> None:
+    only_root_can("have a Nix that builds as itself")
     wait = f"until [ -e {tmp_path}/done ]; do sleep 0.02; done; echo > $out"
     builds = derive(fast="echo > $out", slow=wait)
     nodes = [built(name, build) for name, build in builds.items()]
@@ -256,6 +260,7 @@ async def test_a_nix_that_only_fails_is_infrastructure(
 async def test_a_nix_that_is_killed_is_infrastructure(
     runner: Runner, tmp_path: Path, marker: str
 ) -> None:
+    only_root_can("have a Nix that builds as itself")
     begun = tmp_path / "begun"
     builds = derive(a=f"echo {marker} > {begun}; sleep 600")
     running = asyncio.create_task(run_all(runner, builds))
@@ -271,6 +276,8 @@ async def test_a_nix_that_is_killed_is_infrastructure(
 async def test_a_builder_ends_when_what_nix_says_can_not_be_read(
     runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, marker: str
 ) -> None:
+    only_root_can("have a Nix that builds as itself")
+
     def broken(_line: bytes) -> None:
         if (tmp_path / "begun").exists():
             raise ValueError("broken")
@@ -351,6 +358,7 @@ async def test_a_nix_that_knows_the_store_only_by_ping_is_asked_so(
 
 
 async def test_a_cancel_leaves_no_builder(runner: Runner, tmp_path: Path, marker: str) -> None:
+    only_root_can("have a Nix that builds as itself")
     begun = tmp_path / "begun"
     builds = derive(a=f"touch {begun}; sh -c 'sleep 600; : {marker}'")
     running = asyncio.create_task(run_all(runner, builds))
