@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from e2e.project import wait_for
 from jerichoci.record.record import RunRecord, Tool
 from jerichoci.record.request import RunRequest, Source
 from jerichoci.run.engine import run_plan
+from jerichoci.state.owner import is_owned
 from plans import RUN_ID, plan
 
 if TYPE_CHECKING:
@@ -44,6 +46,15 @@ class Ended:
     def said(self, name: str, attempt: int = 1) -> list[str]:
         """The lines that the job printed."""
         return [row for row in self.log(name, attempt).splitlines() if "> " not in row]
+
+
+def kill_owner(process: subprocess.Popen[bytes], run: RunLayout) -> None:
+    """Kill the process that runs a run, and all that it has begun to start: a child that has not
+    come to its program yet holds the run's lock as well.
+    """
+    process.kill()
+    process.wait()
+    wait_for(lambda: not is_owned(run.root))
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.state.notes import guest_notes
 from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import RUN_ID
-from runner import Runner
+from runner import Runner, kill_owner
 from usertree import UserTree
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def test_a_run_killed_after_some_events_leaves_no_guest(guests: GuestRunner, cou
                 and (len(guests.events()) >= count or process.poll() is not None)
             )
         )
-        process.kill()
+        kill_owner(process, guests.state.run(RUN_ID))
     guests.pikaci("reap")
     assert_closed(guests)
     assert_nothing_is_left(guests.server, guests.state.root, departing=True)
@@ -105,7 +105,7 @@ def test_a_run_killed_while_it_asks_incus_leaves_no_guest(
 ) -> None:
     with ending(guests.at(proxy.path).start(guest_job("a", QUICK))) as process:
         wait_for(lambda: proxy.has_seen(request_))
-        process.kill()
+        kill_owner(process, guests.state.run(RUN_ID))
     guests.pikaci("reap")
     assert_closed(guests)
     assert_nothing_is_left(guests.server, guests.state.root)
@@ -118,7 +118,7 @@ def test_a_killed_run_whose_guest_is_still_being_made_leaves_none(
     slow = guests.site(pool=make_pool("slow"))
     with ending(slow.at(proxy.path).start(guest_job("a", QUICK))) as process:
         wait_for(lambda: proxy.has_seen("POST instances"))
-        process.kill()
+        kill_owner(process, guests.state.run(RUN_ID))
     slow.pikaci("reap")
     assert_nothing_is_left(guests.server, guests.state.root)
 
@@ -127,7 +127,7 @@ def test_a_killed_run_with_a_job_that_never_ends_leaves_no_guest(guests: GuestRu
     job = guest_job("a", f"trap '' TERM; {until('never')}", timeout_secs=3600)
     with ending(guests.start(job)) as process:
         wait_for(lambda: guests.begins("wait_for_completion"))
-        process.kill()
+        kill_owner(process, guests.state.run(RUN_ID))
     guests.pikaci("reap")
     assert_closed(guests)
     assert_nothing_is_left(guests.server, guests.state.root)
@@ -217,7 +217,7 @@ def test_a_guest_goes_whose_incus_was_away_when_its_run_was_closed(
 ) -> None:
     with ending(guests.at(proxy.path).start(guest_job("a", until("go")))) as process:
         wait_for(lambda: guests.begins("wait_for_completion"))
-        process.kill()
+        kill_owner(process, guests.state.run(RUN_ID))
     proxy.doom("PUT", "instances/.*/state", Fate.REFUSED, times=10000)
     proxy.doom("GET", "instances/.*", Fate.REFUSED, times=10000)
     guests.at(proxy.path).pikaci("reap")

@@ -11,8 +11,8 @@ import pytest
 
 from e2e.project import wait_for
 from incus_jobs import guest_job, run_guests
-from jerichoci.state.notes import guest_notes
 from incus_stand_in import HAND_OVERS, Fault
+from jerichoci.state.notes import guest_notes
 from jerichoci.status import FailureKind, KeepPolicy, Status
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from jerichoci.plan.plan import Resources
 from jerichoci.status import Status
 from plans import RUN_ID
 from records import check_events
+from runner import kill_owner
 from tart.left import assert_nothing_is_left, job_vms, vm_name
 from tart_jobs import BASE, vm_job
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
     from runner import Runner
@@ -57,16 +57,11 @@ def let_clones_end(mac: Mac) -> None:
     wait_for(lambda: not list(home.iterdir()))
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-
-
 @pytest.mark.parametrize("number", EVENTS)
 def test_a_run_killed_after_some_events_leaves_no_vm(runner: Runner, mac: Mac, number: int) -> None:
     with ending(runner.start(vm_job("a", QUICK))) as process:
         wait_for(lambda: count(runner) >= number or process.poll() is not None)
-        kill(process)
+        kill_owner(process, runner.state.run(RUN_ID))
     if number % 2:
         close_dead_runs(runner.state)
     let_clones_end(mac)
@@ -79,7 +74,7 @@ def test_a_run_killed_after_some_events_leaves_no_vm(runner: Runner, mac: Mac, n
 def test_a_run_killed_while_it_asks_tart_leaves_no_vm(runner: Runner, mac: Mac, step: str) -> None:
     with ending(runner.start(vm_job("a", QUICK, resources=Resources(cpus=2)))) as process:
         wait_for(lambda: mac.calls(step) or process.poll() is not None)
-        kill(process)
+        kill_owner(process, runner.state.run(RUN_ID))
     let_clones_end(mac)
     reap(runner.state)
     assert_closed(runner)
@@ -91,7 +86,7 @@ def test_a_job_that_ignores_everything_ends_with_its_vm(runner: Runner, mac: Mac
     with ending(runner.start(vm_job("a", command))) as process:
         log = runner.state.run(RUN_ID).attempt("a", 1) / "guest.log"
         wait_for(lambda: log.exists() and "up" in log.read_text())
-        kill(process)
+        kill_owner(process, runner.state.run(RUN_ID))
     reap(runner.state)
     assert_closed(runner)
     assert_nothing_is_left(mac, runner.state)
@@ -103,7 +98,7 @@ def test_a_run_is_closed_even_if_tart_does_not_answer(
     with ending(runner.start(vm_job("a", f"echo up; {until('never')}"))) as process:
         log = runner.state.run(RUN_ID).attempt("a", 1) / "guest.log"
         wait_for(lambda: log.exists() and log.read_text())
-        kill(process)
+        kill_owner(process, runner.state.run(RUN_ID))
     mac.fail("list", message="the database is locked", times=None)
     reaped = reap(runner.state)
     assert (reaped.runs, reaped.guests) == ((RUN_ID,), ())
