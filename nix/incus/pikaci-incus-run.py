@@ -345,7 +345,7 @@ def check_ready(variables: dict[str, str], paths: Paths) -> None:
 
 
 def _not_mounted(expected: set[str]) -> set[str]:
-    # Not os.path.ismount: a bind mount from one file system to itself is none to it.
+    # Not os.path.ismount: it misses a bind mount from one file system to itself.
     try:
         lines = _read("/proc/self/mountinfo").split("\n")
     except OSError:
@@ -1051,7 +1051,7 @@ def _signal(number: int) -> str:
 
 
 def daemonise(job: Job, paths: Paths, records: Records) -> None:
-    """Go on as a process that nobody waits for."""
+    """Continue as a daemon."""
     child = os.fork()
     if child:
         if os.waitpid(child, 0)[1]:

@@ -59,11 +59,8 @@ def take_artifacts(directory: Path, cancelled: Callable[[], bool] | None = None)
     """Make `directory` safe where it is, and list its files by path; blocking.
 
     What is no file is removed. A file with another name, perhaps far from here, is replaced by a
-    copy: the other one keeps its mode. `cancelled` is asked before each file and each chunk of one.
-
-    Raises:
-        OSError: it is no directory, or can't be read; ECANCELED: it was cancelled; ENAMETOOLONG:
-            directories are nested too deep.
+    copy: the other one keeps its mode. `cancelled` is asked before each file and each chunk of one,
+    and ends it with ECANCELED. Directories that are nested too deep are ENAMETOOLONG.
     """
     top = os.open(directory, DIRECTORY_FLAGS)
     taken = []
@@ -86,11 +83,7 @@ def take_artifacts(directory: Path, cancelled: Callable[[], bool] | None = None)
 
 
 def read_directory(directory: Path, cancelled: Callable[[], bool] | None = None) -> Files:
-    """The files below `directory`, which stays as it is; blocking.
-
-    Raises:
-        OSError: as `take_artifacts`.
-    """
+    """The files below `directory`, which stays as it is; blocking."""
     top = os.open(directory, DIRECTORY_FLAGS)
     try:
         yield from read_files(top, cancelled)
@@ -99,22 +92,14 @@ def read_directory(directory: Path, cancelled: Callable[[], bool] | None = None)
 
 
 def read_files(directory: int, cancelled: Callable[[], bool] | None, prefix: str = "") -> Files:
-    """The files below an open directory, whose paths begin with `prefix`.
-
-    Raises:
-        OSError: as `take_artifacts`.
-    """
+    """The files below an open directory, whose paths begin with `prefix`."""
     for entry in _walk(directory, cancelled, prefix=prefix):
         if entry.fd >= 0:
             yield entry.path, _chunks(entry.fd, cancelled)
 
 
 def write_files(files: Files, into: Path) -> list[Artifact]:
-    """Write files below the directory `into`, and list them by path.
-
-    Raises:
-        OSError: they can't be read or written.
-    """
+    """Write files below the directory `into`, and list them by path."""
     with closing(files), ArtifactWriter(into) as writer:
         for path, content in files:
             writer.begin(path)
@@ -148,11 +133,7 @@ class ArtifactWriter:
         return sorted(self._made, key=lambda artifact: artifact.path)
 
     def begin(self, path: str) -> None:
-        """Begin the file at `path`, which is relative and plain.
-
-        Raises:
-            OSError: it can't be created.
-        """
+        """Begin the file at `path`, which is relative and plain."""
         self._end()
         try:
             fd = os.open(path, WRITE_FLAGS, MODE, dir_fd=self._directory)
@@ -164,11 +145,7 @@ class ArtifactWriter:
         self._path, self._fd, self._size, self._digest = path, fd, 0, hashlib.sha256()
 
     def write(self, data: bytes) -> None:
-        """Add to the file that was begun last; a chunk of zeros becomes a hole.
-
-        Raises:
-            OSError: it can't be written.
-        """
+        """Add to the file that was begun last; a chunk of zeros becomes a hole."""
         self._digest.update(data)
         view, offset = memoryview(b"" if ZEROS.startswith(data) else data), self._size
         while view:

@@ -2,7 +2,7 @@
 
 A mount namespace in which the directory of snapshots is covered by itself, with the two users and
 their groups exchanged: that costs nothing per file. Jobs enter it by an open descriptor of ours.
-Where the kernel (before 5.19) or the file system knows no such mounts, there is none.
+It needs Linux 5.19 and a file system that has such mounts.
 
 As a program, with that directory as its argument, this makes the mount in a namespace of its own,
 says so, and waits until it has been entered.
@@ -33,11 +33,7 @@ READY = b"ready\n"
 
 
 def show_as_own(directory: str) -> None:
-    """Cover a directory by itself, in a mount namespace that this process makes for itself.
-
-    Raises:
-        OSError: the kernel or the file system can't.
-    """
+    """Cover a directory by itself, in a mount namespace that this process makes for itself."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)

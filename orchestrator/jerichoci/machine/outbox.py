@@ -83,11 +83,7 @@ class Outbox:
                 os.close(fd)
 
     def read(self, offset: int, *, has_started: bool) -> OutboxState:
-        """The state, with at most LOG_BYTES of the log from `offset`.
-
-        Raises:
-            OSError: it can't be read.
-        """
+        """The state, with at most LOG_BYTES of the log from `offset`."""
         # The result first: when there is one, the log is complete.
         result = _read(self._directory, RESULT, RESULT_BYTES)
         started = has_started or STARTED in (_read(self._directory, EVENTS, RESULT_BYTES) or b"")
@@ -97,11 +93,7 @@ class Outbox:
         return OutboxState(result, started, log)
 
     async def watch(self, offset: int, wait_secs: float, has_started: bool) -> OutboxState:  # noqa: FBT001 - a `Watch`
-        """The state as soon as there is news, at the latest after `wait_secs`.
-
-        Raises:
-            OSError: it can't be read.
-        """
+        """The state as soon as there is news, at the latest after `wait_secs`."""
         end = time.monotonic() + wait_secs
         pause = FIRST_POLL_SECS
         while True:
@@ -123,12 +115,7 @@ class OutboxFollower:
         self._reading = asyncio.Lock()
 
     async def result(self) -> dict[str, object]:
-        """Wait for the result; the log is complete then.
-
-        Raises:
-            InfrastructureError: it is invalid, or the host was lost.
-            OSError: our log can't be written.
-        """
+        """Wait for the result; the log is complete then."""
         while True:
             result, has_more = await self._next(WATCH_SECS)
             if result is not None and not has_more:
@@ -182,12 +169,7 @@ async def follow_outbox(directory: Path, log: Path) -> AsyncIterator[OutboxFollo
 
 
 def read_outbox(directory: Path, cancelled: Callable[[], bool] | None = None) -> Files:
-    """A guest's result, events and files, which stay as they are; blocking.
-
-    Raises:
-        OSError: they can't be read; ECANCELED: it was cancelled; ENAMETOOLONG: directories are
-            nested too deep.
-    """
+    """A guest's result, events and files, which stay as they are; blocking."""
     outbox = os.open(directory, DIRECTORY_FLAGS)
     try:
         for name, limit in ((RESULT, RESULT_BYTES), (EVENTS, EVENTS_BYTES)):
@@ -212,11 +194,7 @@ def read_outbox(directory: Path, cancelled: Callable[[], bool] | None = None) ->
 def copy_outbox(
     directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
 ) -> list[Artifact]:
-    """Copy a guest's result, events and files into the directory `into`; blocking.
-
-    Raises:
-        OSError: as `read_outbox`, or they can't be written.
-    """
+    """Copy a guest's result, events and files into the directory `into`; blocking."""
     return below_files(write_files(read_outbox(directory, cancelled), into))
 
 
@@ -231,11 +209,7 @@ def below_files(copied: list[Artifact]) -> list[Artifact]:
 
 
 def parse_result(data: bytes) -> dict[str, object]:
-    """The values of a runner's result.
-
-    Raises:
-        InfrastructureError: it is invalid.
-    """
+    """The values of a runner's result."""
     try:
         values = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -27,7 +27,7 @@ REAP_DEADLINE_SECS = 10.0
 """How long a killed group may take to go: the kernel's time, not the program's."""
 GROUP_RECORD = "group.json"
 LONG_LIVED = frozenset({"nix", "nix-store", "nix-prefetch-git"})
-"""Programs that may work for many minutes more when nobody is left to want what they make."""
+"""Programs that may work for many minutes after the process that wants their result has died."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,7 @@ async def child(  # noqa: PLR0913 - the parameters of a process
     stdout: int | IO[bytes] | None = asyncio.subprocess.PIPE,
     stderr: int | IO[bytes] | None = asyncio.subprocess.PIPE,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a command as the leader of its own group; whatever is left of it at the end is killed.
-
-    Raises:
-        InfrastructureError: the program isn't there or can't be started.
-    """
+    """Run a command as the leader of its own group; whatever is left of it at the end is killed."""
     creating = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
             *argv,
@@ -154,7 +150,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         signal_group(process.pid, signal.SIGKILL)
         pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe is not None]
         async with asyncio.timeout(REAP_DEADLINE_SECS):
-            # asyncio waits for the end of pipes, too, and stops reading where nobody takes it.
+            # asyncio waits for the end of pipes, too, and stops reading a full buffer.
             await asyncio.gather(process.wait(), *map(_drain, pipes))
     # asyncio does so when it has heard of the end of every pipe, which may be after the loop's.
     if transport := getattr(process, "_transport", None):
@@ -162,7 +158,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 async def _drain(pipe: asyncio.StreamReader) -> None:
-    with suppress(RuntimeError):  # somebody else is at it
+    with suppress(RuntimeError):  # another task reads it
         while await pipe.read(LINE_LIMIT):
             pass
 
@@ -176,11 +172,7 @@ async def run(  # noqa: PLR0913 - the parameters of a process
     stdin: bytes | None = None,
     listen: Callable[[bytes], None] | None = None,
 ) -> Completed:
-    """Run a command to its end and keep what it printed; `listen` gets lines of stderr at once.
-
-    Raises:
-        InfrastructureError: it can't be started, or isn't done after `deadline_secs`.
-    """
+    """Run a command to its end and keep what it printed; `listen` gets lines of stderr at once."""
     source = asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE
     async with child(_owned(argv, env), cwd=cwd, env=env, stdin=source) as process:
         try:
@@ -210,7 +202,7 @@ async def _heard(pipe: asyncio.StreamReader, listen: Callable[[bytes], None]) ->
 
 
 def record_group(directory: Path, pid: int) -> None:
-    """Note the leader of a job's group, for whoever finds the job without its orchestrator."""
+    """Note the leader of a job's group, for a clean-up after the orchestrator has died."""
     note = {"pid": pid, "started": process_start(pid)}
     (directory / GROUP_RECORD).write_text(json.dumps(note))
 

@@ -2,7 +2,7 @@
 
 A job must not hold the log itself: a program that opens /dev/stderr anew would cut it off, and many
 small writes to a file cost more than to a pipe. `cat` is a process of its own, so what was printed
-gets into the log even when the job, or the orchestrator, is killed; it ends when nobody can print
+gets into the log even when the job, or the orchestrator, is killed; it ends when nothing can print
 any more.
 """
 
@@ -43,11 +43,7 @@ class Pump:
             self.sink = -1
 
     async def drain(self) -> None:
-        """Wait until all that was printed is in the log, but once only for whoever won't end.
-
-        Raises:
-            InfrastructureError: the log can't be written.
-        """
+        """Wait until all output is in the log, once only if a process outside the group holds it."""
         self.hand_over()
         if self._given_up:
             return

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The directories behind one workspace, all below `root`, which nobody else uses."""
+    """The directories behind one workspace, all below `root`, which is its own."""
 
     root: Path
 

@@ -26,11 +26,7 @@ class PayloadError(UsageError):
 
 
 def load_manifest(output: Path) -> bytes | None:
-    """The manifest of a prepared output as it is, or None if it has none.
-
-    Raises:
-        PayloadError: it can't be read.
-    """
+    """The manifest of a prepared output as it is, or None if it has none."""
     if not os.path.lexists(output / MANIFEST):
         return None
     _find(output, MANIFEST, "", "file")
@@ -45,11 +41,7 @@ def load_manifest(output: Path) -> bytes | None:
 
 
 def check_content(output: Path, named: Iterable[tuple[str, str, str]]) -> None:
-    """See that an output has what its manifest names: what it is, its path, `program` or `content`.
-
-    Raises:
-        PayloadError: it hasn't.
-    """
+    """See that an output has what its manifest names: what it is, its path, and its kind."""
     for what, path, kind in named:
         _find(output, path, what, kind)
 

@@ -3,7 +3,7 @@
 - An output without that file says nothing, and is taken as it is.
 - Paths in it are relative to the output, exist, and are inside it, also where links lead.
 - Guest paths are absolute and normal, are apart from each other, and cover nothing a guest needs.
-- A wrong manifest is the mistake of whoever built the output: one sentence says what is wrong.
+- A wrong manifest is a mistake in the output: one sentence says what is wrong.
 """
 
 from __future__ import annotations
@@ -118,11 +118,7 @@ class PayloadManifest(Model):
 
 
 def read_payload(output: Path) -> PayloadManifest | None:
-    """The manifest of a prepared output, or None if it has none.
-
-    Raises:
-        PayloadError: it is wrong, or the output hasn't what it names.
-    """
+    """The manifest of a prepared output, or None if it has none."""
     data = load_manifest(output)
     if data is None:
         return None
@@ -132,11 +128,7 @@ def read_payload(output: Path) -> PayloadManifest | None:
 
 
 async def read_payload_on(placement: Placement, output: Path) -> PayloadManifest | None:
-    """The same of a prepared output on a host.
-
-    Raises:
-        PayloadError: as `read_payload`.
-    """
+    """The same of a prepared output on a host."""
     data = await placement.do(operations.load_manifest, output)
     if data is None:
         return None
@@ -146,11 +138,7 @@ async def read_payload_on(placement: Placement, output: Path) -> PayloadManifest
 
 
 def parse_payload(data: bytes) -> PayloadManifest:
-    """The manifest that `data` is.
-
-    Raises:
-        PayloadError: it is none.
-    """
+    """The manifest that `data` is."""
     try:
         values: Any = json.loads(data)
         # A half of a pair of surrogates is JSON, and no text.

@@ -37,12 +37,7 @@ async def fetch(
     *,
     is_outbox: bool = False,
 ) -> list[Artifact]:
-    """Bring the files in `directory` on the host, or in a guest's outbox, and list them by path.
-
-    Raises:
-        InfrastructureError: the host was lost, or sent something invalid.
-        OSError: they can't be read there or written here; ECANCELED: it was cancelled.
-    """
+    """Bring the files in `directory` on the host, or in a guest's outbox, and list them by path."""
     work = asyncio.create_task(_fetch(session, directory, into, is_outbox=is_outbox))
     try:
         while not work.done():

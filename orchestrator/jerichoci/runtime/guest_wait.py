@@ -61,11 +61,7 @@ class GuestWait:
     async def finish(
         self, following: AbstractAsyncContextManager[OutboxFollower], stop: Stop
     ) -> Finish:
-        """How the job ended; a guest that gives no result in time is left to be ended.
-
-        Raises:
-            InfrastructureError: the guest is gone without a result, or it is none.
-        """
+        """How the job ended; a guest that gives no result in time is left to be ended."""
         limit = self._timeout_secs + GRACE_SECS + KILL_SECS + HOST_MARGIN_SECS
         async with following as followed:
             result = asyncio.ensure_future(followed.result())
@@ -94,7 +90,7 @@ class GuestWait:
                 await asyncio.gather(*waits, return_exceptions=True)
 
     async def _end_in_order(self, result: asyncio.Future[Any], stop: Stop) -> None:
-        """Have the runner end the job, TERM first, unless somebody is in a hurry."""
+        """Have the runner end the job, TERM first, unless it is to be killed at once."""
         hasty = asyncio.ensure_future(stop.haste.wait())
         told = asyncio.ensure_future(self._guest.stop_job())
         try:
@@ -110,11 +106,7 @@ class GuestWait:
             await asyncio.gather(hasty, told, return_exceptions=True)
 
     def _silent(self, why: str | None) -> Finish:
-        """The end of a guest that left no result; `why` it is gone, if it is.
-
-        Raises:
-            InfrastructureError: it is.
-        """
+        """The end of a guest that left no result; `why` it is gone, if it is."""
         if why is None:
             return Finish(exit_code=None, timed_out=True)
         raise InfrastructureError(
@@ -149,11 +141,7 @@ def _code_of(result: asyncio.Future[Any]) -> int | None:
 
 
 def _finish(result: dict[str, object]) -> Finish:
-    """How the job ended, as its runner says.
-
-    Raises:
-        InfrastructureError: it never ran, or the result is invalid.
-    """
+    """How the job ended, as its runner says."""
     killed = result.get("oom_kills")
     return replace(
         _end_of(result),

@@ -36,11 +36,7 @@ class Outgoing:
             yield from content
 
     def next_piece(self) -> list[str | bytes]:
-        """The next piece; an empty one after the last. Blocking.
-
-        Raises:
-            OSError: a file can't be read.
-        """
+        """The next piece; an empty one after the last. Blocking."""
         piece: list[str | bytes] = []
         size = 0
         with self._using:
