@@ -44,7 +44,7 @@ def project(project: Project) -> Project:
     [
         ("passes", 0, None, None),
         ("fails", 1, "test_failure", "job it exited with 7"),
-        ("hangs", 124, "timeout", "job it did not end within 1 s"),
+        ("hangs", 124, "timeout", "job it timed out after 1 s (`timeoutSecs`)"),
         ("breaks", 1, "test_failure", "does not build"),
         ("mixed", 1, "test_failure", "job fails exited with 1"),
     ],

@@ -58,7 +58,7 @@ def test_so_does_one_whose_worker_is(jobs: dict[str, Json]) -> None:
     )
     assert jobs["late"]["failure_kind"] == "timeout"
     assert jobs["late"]["message"] == (
-        f"job late did not end within 12 s; some of it was killed: {LIMIT}"
+        f"job late timed out after 12 s (`timeoutSecs`); some of it was killed: {LIMIT}"
     )
 
 

@@ -6,16 +6,16 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.run.host_choice import Choice
+from jerichoci.run.host_choice import HostChoice
 from plans import job
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from jerichoci.run.host import Host
+    from jerichoci.run.host import RunHost
 
 
-def host(name: str, *, is_reachable: bool = True) -> Host:
+def host(name: str, *, is_reachable: bool = True) -> RunHost:
     @asynccontextmanager
     async def slot(*_wanted: object) -> AsyncIterator[None]:
         yield
@@ -27,14 +27,14 @@ def host(name: str, *, is_reachable: bool = True) -> Host:
 
     values: dict[str, Any] = {"name": name, "failures": 0, "load": 0, "refusal": None}
     placement = SimpleNamespace(slot=slot)
-    return cast("Host", SimpleNamespace(**values, open=open_it, placement=placement))
+    return cast("RunHost", SimpleNamespace(**values, open=open_it, placement=placement))
 
 
 async def test_jobs_that_begin_at_once_go_to_hosts_by_turns() -> None:
     hosts = [host("one"), host("two")]
     async with AsyncExitStack() as held:
         found = await asyncio.gather(
-            *(Choice(hosts, job(name)).take(held, set()) for name in ("a", "b", "c", "d"))
+            *(HostChoice(hosts, job(name)).acquire(held, set()) for name in ("a", "b", "c", "d"))
         )
         assert sorted(chosen.name for chosen in found if chosen) == ["one", "one", "two", "two"]
         assert [each.load for each in hosts] == [2, 2]
@@ -44,7 +44,7 @@ async def test_jobs_that_begin_at_once_go_to_hosts_by_turns() -> None:
 async def test_who_only_asked_a_host_is_not_on_the_way_there_any_more() -> None:
     hosts = [host("off", is_reachable=False), host("two")]
     async with AsyncExitStack() as held:
-        found = await Choice(hosts, job("a")).take(held, set())
+        found = await HostChoice(hosts, job("a")).acquire(held, set())
         assert found is hosts[1]
         assert [each.load for each in hosts] == [0, 1]
     assert [each.failures for each in hosts] == [1, 0]

@@ -20,7 +20,7 @@ from jerichoci.record.cancel import cancel_run
 from jerichoci.record.event import EventBase, JobPhase
 from jerichoci.record.rundir import RunWriter
 from jerichoci.record.store import RunStore
-from jerichoci.run.engine import Engine
+from jerichoci.run.job import JobRun
 from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.state.layout import StateLayout
 from jerichoci.status import FailureKind, Status
@@ -209,7 +209,7 @@ async def test_an_error_of_ours_ends_in_a_record_with_its_traceback(
     def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(Engine, "_settle", broken)
+    monkeypatch.setattr(JobRun, "_end", broken)
     run = await runner.run(job("a"), job("b", f"sh -c 'sleep 600; : {marker}'"))
     assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
     assert run.record.cause

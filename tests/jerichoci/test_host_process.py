@@ -245,7 +245,7 @@ async def test_a_job_over_its_time_is_a_timeout_with_its_log(
     run = await runner.run(job("a", f"echo begun; sh -c 'sleep 600; : {marker}'", timeout_secs=1))
     assert held
     assert (run.record.status, run.record.failure_kind) == (Status.FAILED, FailureKind.TIMEOUT)
-    assert run.record.message == "job a did not end within 1 s"
+    assert run.record.message == "job a timed out after 1 s (`timeoutSecs`)"
     assert run.said("a")[0] == "begun"
     assert processes(marker) == []
 

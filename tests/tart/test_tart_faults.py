@@ -89,7 +89,7 @@ async def test_a_step_that_does_not_end_is_ended(
     job = vm_job("a", resources=Resources(cpus=3))
     cause = await fails(runner, job, PhaseName.LAUNCH_GUEST)
     assert cause.message.startswith(f"`tart {step} ")
-    assert cause.message.endswith("did not end within 2 s")
+    assert cause.message.endswith("timed out after 2 s (`timeoutSecs`)")
     assert_nothing_is_left(mac, runner.state)
 
 

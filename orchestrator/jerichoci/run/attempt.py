@@ -12,37 +12,33 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import EXIT_INFRASTRUCTURE, HostUnavailableError, PikaciError
 from jerichoci.machine.ending import in_words
-from jerichoci.machine.stop import Stop, StoppedError, StopReason
+from jerichoci.machine.stop import StoppedError
 from jerichoci.record.event import JobPhase
 from jerichoci.record.record import ArtifactRecord, AttemptRecord, Cause, PhaseRecord
 from jerichoci.run.runtimes import open_runtime
+from jerichoci.run.verdict import stop_cause
 from jerichoci.runtime import Attempt, Finish
 from jerichoci.state.clock import milliseconds_since, timestamp
 from jerichoci.state.layout import RunLayout, make_private
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, PhaseName, Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from jerichoci.machine.artifacts import Artifact
-    from jerichoci.placement import Placement
-    from jerichoci.plan.plan import ExecuteNode, Image
+    from jerichoci.plan.plan import ExecuteNode
     from jerichoci.record.rundir import RunWriter
+    from jerichoci.run.context import RunContext
+    from jerichoci.run.host import RunHost
     from jerichoci.run.host_log import HostLogs
     from jerichoci.runtime import Runtime
-    from jerichoci.state.layout import StateLayout
 
 COLLECT_SECS = 600.0
 """For what a job left to be read, hashed, and brought here: tens of gigabytes."""
 TAKEN_AWAY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EPERM, errno.EACCES})
 """Errors of a directory of artifacts that its job removed or replaced."""
 KILLED = 128 + signal.SIGKILL
-STOP_MESSAGES = {
-    StopReason.CANCELLED: (CauseCode.CANCELLED, "the run was cancelled"),
-    StopReason.FAIL_FAST: (CauseCode.FAIL_FAST, "another job failed and --fail-fast was given"),
-    StopReason.BROKEN: (CauseCode.ENVIRONMENT_FAILED, "the run could not go on"),
-}
 
 
 @dataclass
@@ -104,44 +100,40 @@ class CommandFailedError(Exception):
 class AttemptRun:
     """What one attempt works with."""
 
-    state: StateLayout
-    writer: RunWriter
-    logs: HostLogs
-    placement: Placement
-    node: ExecuteNode
+    _run: RunContext
+    _host: RunHost
+    _node: ExecuteNode
     number: int
-    inputs: Mapping[str, Path]
-    images: Mapping[str, Image]
-    snapshot: Callable[[], Awaitable[Path]]
-    survey: object | None
-    keep: KeepPolicy
-    stop: Stop
+    _inputs: Mapping[str, Path]
     was_launched: bool = False
     """Whether the job was started: what fails before that is the host's fault."""
-    exit_code: int | None = None
+    _exit_code: int | None = None
     """Of a job that was told to end."""
-    notes: list[str] = field(default_factory=list)
+    _notes: list[str] = field(default_factory=list)
     """What is to be said of it, whatever became of the job."""
-    departed: list[Runtime] = field(default_factory=list)
-    """The runtimes of attempts that are over; what they made may still be on its way out."""
+
+    def __post_init__(self) -> None:
+        self._stop = self._run.stop
+        self._keep = self._run.request.keep
+        self._placement = self._host.placement
 
     @property
     def directory(self) -> Path:
         """The attempt's directory."""
-        return self.writer.layout.attempt(self.node.job_id, self.number)
+        return self._run.writer.layout.attempt(self._node.job_id, self.number)
 
     @property
     def scratch(self) -> Path:
         """Where on its host the attempt's workspace lies."""
-        run = RunLayout(self.placement.run_directory(self.writer.layout.run_id))
-        return run.scratch / f"{self.node.job_id}-{self.number}"
+        there = RunLayout(self._placement.run_directory(self._run.run_id))
+        return there.scratch / f"{self._node.job_id}-{self.number}"
 
     def first_record(self) -> AttemptRecord:
         """The record of an attempt that has just begun."""
-        relative = self.writer.layout.relative
+        relative = self._run.writer.layout.relative
         return AttemptRecord(
             number=self.number,
-            host=self.placement.host,
+            host=self._placement.host,
             status=Status.RUNNING,
             host_log_path=relative(self.directory / "host.log"),
             guest_log_path=relative(self.directory / "guest.log"),
@@ -155,7 +147,7 @@ class AttemptRun:
             OSError: not even the log or the journal can be written.
         """
         record = self.first_record()
-        phases = Phases(self.writer, self.logs, self.node.job_id)
+        phases = Phases(self._run.writer, self._run.logs, self._node.job_id)
         runtime: Runtime | None = None
         artifacts: list[Artifact] = []
         changes: dict[str, Any] = {}
@@ -176,12 +168,12 @@ class AttemptRun:
         except PikaciError as error:
             changes = self._failed(phases, error)
         except OSError as error:
-            if error.errno == errno.ECANCELED and self.stop.is_set():
+            if error.errno == errno.ECANCELED and self._stop.is_set():
                 changes = self._stopped(phases)
             else:
                 changes = self._broken(phases, CauseCode.ENVIRONMENT_FAILED, str(error), None)
         except Exception:  # noqa: BLE001 - an error of ours still ends in a record, with its traceback
-            self.logs.say([self.node.job_id], "pikaci", traceback.format_exc())
+            self._run.logs.say([self._node.job_id], "pikaci", traceback.format_exc())
             message = "pikaci itself failed; the host log has the traceback"
             changes = self._broken(phases, CauseCode.INTERNAL_ERROR, message, None)
         finally:
@@ -190,7 +182,7 @@ class AttemptRun:
         return record.with_(
             **changes,
             finished_at=timestamp(),
-            notes=self.notes,
+            notes=self._notes,
             phases=phases.records,
             execution=runtime.execution if runtime else {},
             artifacts=[ArtifactRecord(**vars(artifact)) for artifact in artifacts],
@@ -200,18 +192,18 @@ class AttemptRun:
         async with phases.phase(PhaseName.PREPARE_DIRECTORIES):
             make_private(self.directory)
         async with phases.phase(PhaseName.STAGE_WORKSPACE_SNAPSHOT):
-            snapshot = await self.stop.unless(self.snapshot())
+            snapshot = await self._stop.unless(self._host.snapshot())
         return open_runtime(
-            self.placement,
+            self._placement,
             Attempt(
-                state=self.state,
-                run_id=self.writer.layout.run_id,
-                node=self.node,
-                images=self.images,
+                state=self._run.state,
+                run_id=self._run.run_id,
+                node=self._node,
+                images={image.role: image for image in self._run.plan.images},
                 number=self.number,
-                survey=self.survey,
-                may_be_kept=self.keep is not KeepPolicy.NEVER,
-                inputs=self.inputs,
+                survey=self._host.surveys.get(self._node.runtime),
+                may_be_kept=self._keep is not KeepPolicy.NEVER,
+                inputs=self._inputs,
                 snapshot=snapshot,
                 scratch=self.scratch,
                 note=self._note,
@@ -221,16 +213,16 @@ class AttemptRun:
 
     async def _launch(self, phases: Phases, runtime: Runtime) -> None:
         async with phases.phase(PhaseName.PREPARE_RUNTIME):
-            await self.stop.unless(runtime.prepare())
+            await self._stop.unless(runtime.prepare())
         async with phases.phase(PhaseName.LAUNCH_GUEST):
-            await self.stop.unless(runtime.launch())
+            await self._stop.unless(runtime.launch())
         self.was_launched = True
 
     async def _wait(self, phases: Phases, runtime: Runtime) -> Finish:
         async with phases.phase(PhaseName.WAIT_FOR_COMPLETION):
-            finish = await runtime.wait(self.stop)
+            finish = await runtime.wait(self._stop)
             if finish.stopped:
-                self.exit_code = finish.exit_code
+                self._exit_code = finish.exit_code
                 raise StoppedError
             if finish.timed_out or finish.exit_code != 0:
                 raise CommandFailedError(finish)
@@ -245,37 +237,37 @@ class AttemptRun:
         """
         async with phases.phase(PhaseName.COLLECT_ARTIFACTS):
             try:
-                return await runtime.collect(self.stop.within(COLLECT_SECS))
+                return await runtime.collect(self._stop.within(COLLECT_SECS))
             except OSError as error:
                 if error.errno in TAKEN_AWAY:
-                    self._note(
-                        f"no artifacts: the job took their directory away ({error.strerror})"
-                    )
+                    self._note(f"no artifacts: the job removed their directory ({error.strerror})")
                 elif error.errno == errno.ENAMETOOLONG:
                     self._note(f"no artifacts: {error.strerror}")
-                elif error.errno == errno.ECANCELED and not self.stop.is_set():
+                elif error.errno == errno.ECANCELED and not self._stop.is_set():
                     self._note(f"no artifacts: they were not collected within {COLLECT_SECS:g} s")
                 else:
                     raise
         return []
 
     def _note(self, text: str) -> None:
-        self.notes.append(text)
-        self.logs.say([self.node.job_id], "pikaci", text)
+        self._notes.append(text)
+        self._run.logs.say([self._node.job_id], "pikaci", text)
 
     async def _salvage(self, phases: Phases, runtime: Runtime) -> list[Artifact]:
         """What a job that failed has left; not to get it doesn't change why the job failed."""
         try:
             return await self._collect(phases, runtime)
         except (PikaciError, OSError) as error:
-            self.logs.say([self.node.job_id], "pikaci", f"artifacts are lost: {error}")
+            self._run.logs.say(
+                [self._node.job_id], "pikaci", f"could not collect the artifacts: {error}"
+            )
             return []
 
     async def _release(self, phases: Phases, runtime: Runtime, status: Status | None) -> None:
-        keep = self.keep is KeepPolicy.ALWAYS or (
-            self.keep is KeepPolicy.ON_FAILURE and status is Status.FAILED
+        keep = self._keep is KeepPolicy.ALWAYS or (
+            self._keep is KeepPolicy.ON_FAILURE and status is Status.FAILED
         )
-        self.departed.append(runtime)
+        self._run.finished_runtimes.append(runtime)
         try:
             async with phases.phase(PhaseName.CLEANUP):
                 await runtime.release(keep=keep)
@@ -284,20 +276,20 @@ class AttemptRun:
             # can't be recorded, the disk being full, has not even begun.
             with suppress(PikaciError, OSError):
                 await runtime.release(keep=keep)
-            self.logs.say([self.node.job_id], "pikaci", f"clean-up failed: {error}")
+            self._run.logs.say([self._node.job_id], "pikaci", f"clean-up failed: {error}")
 
     def _command_failed(self, finish: Finish) -> dict[str, Any]:
-        limit = self.node.execute.timeout_secs
+        limit = self._node.execute.timeout_secs
         if finish.exit_code == EXIT_INFRASTRUCTURE and not finish.timed_out:
-            message = f"job {self.node.job_id} exited with 75: it asks to be tried again"
+            message = f'job {self._node.job_id} exited with 75 ("retry me")'
             code, kind = CauseCode.COMMAND_UNAVAILABLE, FailureKind.INFRASTRUCTURE
-            hint = "its log says what it did not get"
+            hint = "check the log to see what was missing"
         elif finish.timed_out:
-            message = f"job {self.node.job_id} did not end within {limit} s"
+            message = f"job {self._node.job_id} timed out after {limit} s (`timeoutSecs`)"
             code, kind = CauseCode.COMMAND_TIMED_OUT, FailureKind.TIMEOUT
-            hint = "its log says how far it came; raise timeoutSecs if it needs longer"
+            hint = "check the log to see how far it got; raise `timeoutSecs` if it needs more time"
         else:
-            message = f"job {self.node.job_id} {in_words(finish.exit_code, finish.signal)}"
+            message = f"job {self._node.job_id} {in_words(finish.exit_code, finish.signal)}"
             code, kind = CauseCode.COMMAND_FAILED, FailureKind.TEST_FAILURE
             hint = None
         if finish.out_of_memory:
@@ -312,33 +304,32 @@ class AttemptRun:
 
     def _out_of_memory(self, finish: Finish, message: str) -> tuple[str, str]:
         """What is said, and what to do, where the kernel killed something of a job."""
-        limit = self.node.execute.resources.memory_mib
+        limit = self._node.execute.resources.memory_mib
         why = "out of memory"
         if limit is not None:
             why += f", limit {limit} MiB (`resources.memoryMib`)"
         if finish.exit_code == KILLED and not finish.timed_out:
-            message = f"job {self.node.job_id} was killed: {why}"
+            message = f"job {self._node.job_id} was killed: {why}"
         else:
             message += f"; some of it was killed: {why}"
         return message, "raise `resources.memoryMib`, or have the job use less"
 
     def _stopped(self, phases: Phases) -> dict[str, Any]:
-        code, message = STOP_MESSAGES[self.stop.reason or StopReason.CANCELLED]
         phase = phases.stopped or phases.current
-        cause = Cause(phase=phase, code=code, message=message)
-        return {"status": Status.CANCELLED, "cause": cause, "exit_code": self.exit_code}
+        cause = stop_cause(self._stop.reason).with_(phase=phase)
+        return {"status": Status.CANCELLED, "cause": cause, "exit_code": self._exit_code}
 
     def _failed(self, phases: Phases, error: PikaciError) -> dict[str, Any]:
-        if self.stop.is_set() and isinstance(error, HostUnavailableError):
+        if self._stop.is_set() and isinstance(error, HostUnavailableError):
             # Told to end, the job could not be told; it ends when its host hears nothing of us.
-            self.logs.say([self.node.job_id], "pikaci", error.message)
+            self._run.logs.say([self._node.job_id], "pikaci", error.message)
             return self._stopped(phases)
         return self._broken(phases, CauseCode.RUNTIME_UNAVAILABLE, error.message, error.hint)
 
     def _broken(
         self, phases: Phases, code: CauseCode, message: str, hint: str | None
     ) -> dict[str, Any]:
-        self.logs.say([self.node.job_id], "pikaci", message)
+        self._run.logs.say([self._node.job_id], "pikaci", message)
         phase = phases.failed or phases.current
         cause = Cause(phase=phase, code=code, message=message, hint=hint)
         kind = FailureKind.INFRASTRUCTURE

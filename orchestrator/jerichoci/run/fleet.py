@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import HostUnavailableError, PikaciError, UsageError
 from jerichoci.plan.plan import HostCommand, NixBuild
-from jerichoci.run.host import Host
+from jerichoci.run.host import RunHost
 from jerichoci.run.runtimes import check_runtime
 
 if TYPE_CHECKING:
@@ -41,26 +41,29 @@ class Fleet:
             for job in self._jobs
         }
         self.here: Placement = placements.here
-        self._hosts: dict[str, Host] = {}
+        self._hosts: dict[str, RunHost] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
-        for job in self._jobs:
-            for placement in fitting[job.id]:
-                mine = [other for other in self._jobs if placement in fitting[other.id]]
-                tree = request.source.snapshot_id
-                host = Host(placement, plan, run_id, tree, mine)
-                self._hosts.setdefault(placement.host, host)
+        placed = {placement.host: placement for found in fitting.values() for placement in found}
+        for name, placement in placed.items():
+            mine = [job for job in self._jobs if placement in fitting[job.id]]
+            tree = request.source.snapshot_id
+            self._hosts[name] = RunHost(placement, plan, run_id, tree, mine)
         self._fitting = {
             job: [self._hosts[placement.host] for placement in found]
             for job, found in fitting.items()
         }
         self._check_prepares()
 
-    def hosts_for(self, node: ExecuteNode | PrepareNode) -> list[Host]:
+    def hosts_for(self, node: ExecuteNode | PrepareNode) -> list[RunHost]:
         """The hosts that a job can be on, or those of the jobs that need a prepare."""
         if node.id in self._fitting:
             return self._fitting[node.id]
-        jobs = [job for job in self._jobs if node.id in self._closures[job.id]]
+        jobs = self.jobs_needing(node)
         return list(dict.fromkeys(host for job in jobs for host in self._fitting[job.id]))
+
+    def jobs_needing(self, node: PrepareNode | ExecuteNode) -> list[ExecuteNode]:
+        """The jobs that need a node, directly or not."""
+        return [job for job in self._jobs if node.id in self._closures[job.id]]
 
     async def look(self) -> None:
         """See before anything starts that each job has a host that can have it.
@@ -69,7 +72,7 @@ class Fleet:
         takes its time while all jobs have another.
 
         Raises:
-            UsageError: a job has none; the hint says how to mend it.
+            UsageError: a job has none; the hint says how to fix it.
             InfrastructureError: a host could be reached, but not asked.
         """
         if self._request.skip_reason is not None:
@@ -93,10 +96,10 @@ class Fleet:
             if not self._opening[host.name].done()
         ]
 
-    def _is_open(self, host: Host) -> bool:
+    def _is_open(self, host: RunHost) -> bool:
         return self._opening[host.name].done() and self._end(host) is None
 
-    def _end(self, host: Host) -> BaseException | None:
+    def _end(self, host: RunHost) -> BaseException | None:
         """Why a host can't be had, if that is known by now.
 
         Raises:
@@ -108,7 +111,7 @@ class Fleet:
             raise error
         return error
 
-    def settled(self) -> Iterator[tuple[Host, list[ExecuteNode]]]:
+    def settled(self) -> Iterator[tuple[RunHost, list[ExecuteNode]]]:
         """The hosts of jobs that fit no other one, with those jobs."""
         for host in self._hosts.values():
             mine = [job for job in self._jobs if self._fitting[job.id] == [host]]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jerichoci.plan.plan import ExecuteNode, Plan
 
 
-class Host:
+class RunHost:
     """A placement in the hands of the run `run_id`, which may have the `jobs` of a plan run there.
 
     `tree` is the run's snapshot.
@@ -52,7 +52,7 @@ class Host:
         """Reach it and see that it has what its jobs need; again, if it was lost meanwhile.
 
         Raises:
-            UsageError: it hasn't; the hint says how to mend it.
+            UsageError: it hasn't; the hint says how to fix it.
             InfrastructureError: it can't be reached, or asked.
         """
         async with self._opening:
@@ -77,7 +77,7 @@ class Host:
             self._serving = stack.pop_all()
 
     async def snapshot(self) -> Path:
-        """Where the run's snapshot is there."""
+        """Where the host has the run's snapshot."""
         failed = self._snapshot is not None and self._snapshot.done() and self._has_failed()
         if self._snapshot is None or failed:
             self._snapshot = asyncio.ensure_future(self._have_snapshot())

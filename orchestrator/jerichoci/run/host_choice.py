@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from jerichoci.plan.plan import ExecuteNode
-    from jerichoci.run.host import Host
+    from jerichoci.run.host import RunHost
 
 STAGGER_SECS = 0.05
 """How long a host is asked alone before the next one is asked, too; no longer once it failed."""
 
 
-class Choice:
+class HostChoice:
     """A host for a job, among `hosts`."""
 
-    def __init__(self, hosts: Sequence[Host], node: ExecuteNode) -> None:
+    def __init__(self, hosts: Sequence[RunHost], node: ExecuteNode) -> None:
         self._hosts = hosts
         wanted = node.execute.resources
         self._resources = Resources(wanted.cpus, wanted.memory_mib, macos_vms(node))
         self.failures: dict[str, PikaciError] = {}
         """Why hosts were passed over, by name."""
 
-    async def take(self, held: AsyncExitStack, tried: AbstractSet[str]) -> Host | None:
+    async def acquire(self, held: AsyncExitStack, tried: AbstractSet[str]) -> RunHost | None:
         """The host, whose room is given back when `held` is closed; None if there is none.
 
         Those in `tried` are left out.
         """
         left = self._worth_asking([host for host in self._hosts if host.name not in tried])
         left.sort(key=lambda host: (host.failures, host.load))
-        asked: dict[asyncio.Task[AsyncExitStack], Host] = {}
+        asked: dict[asyncio.Task[AsyncExitStack], RunHost] = {}
         try:
             while left or asked:
                 if left:
@@ -62,7 +62,7 @@ class Choice:
             await _give_back(asked)
         return None
 
-    def _worth_asking(self, hosts: list[Host]) -> list[Host]:
+    def _worth_asking(self, hosts: list[RunHost]) -> list[RunHost]:
         """Those that aren't known to be unusable, which is noted; all, if there is no other."""
         usable = [host for host in hosts if host.refusal is None]
         if not usable:
@@ -71,8 +71,8 @@ class Choice:
         return usable
 
     async def _sort(
-        self, asked: dict[asyncio.Task[AsyncExitStack], Host], held: AsyncExitStack
-    ) -> Host | None:
+        self, asked: dict[asyncio.Task[AsyncExitStack], RunHost], held: AsyncExitStack
+    ) -> RunHost | None:
         """Note who can't; the first who can, whose room goes to `held`."""
         for task, host in list(asked.items()):
             if not task.done():
@@ -91,18 +91,18 @@ class Choice:
                 return host
         return None
 
-    async def _ask(self, host: Host) -> AsyncExitStack:
+    async def _ask(self, host: RunHost) -> AsyncExitStack:
         await host.open()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(host.placement.hold(slot, self._resources))
             return stack.pop_all()
 
 
-def _less(host: Host) -> None:
+def _less(host: RunHost) -> None:
     host.load -= 1
 
 
-async def _give_back(asked: dict[asyncio.Task[AsyncExitStack], Host]) -> None:
+async def _give_back(asked: dict[asyncio.Task[AsyncExitStack], RunHost]) -> None:
     for task in asked:
         task.cancel()
     await asyncio.gather(*asked, return_exceptions=True)

@@ -91,7 +91,9 @@ class HostCommandRun:
         if finish.stopped:
             return CANCELLED
         if finish.timed_out:
-            message = f"prepare {self._id} did not end within {self._spec.timeout_secs} s"
+            message = (
+                f"prepare {self._id} timed out after {self._spec.timeout_secs} s (`timeoutSecs`)"
+            )
             return failed(FailureKind.TIMEOUT, CauseCode.HOST_COMMAND_TIMED_OUT, message)
         missing = await self._placement.do(operations.read, self._missing, NAME_BYTES)
         if missing is not None:

@@ -1,13 +1,15 @@
-"""The prepare step of a run: Nix builds in one call, host commands each in its workspace.
+"""The prepare nodes of a run: each has a task on every host whose jobs need it.
 
-Every job waits for the nodes it needs and no others.
+What this machine's Nix builds is built once, and copied to each host. A host command, or a build
+whose residency is remote, is made on the host of its jobs: at once if they fit only one host, else
+when a job has taken one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,184 +17,287 @@ from jerichoci.errors import PikaciError
 from jerichoci.machine.stop import StoppedError
 from jerichoci.nix.payload_files import PayloadError
 from jerichoci.nix.realised import CANCELLED, Realised, failed
-from jerichoci.plan.payload import read_payload, read_payload_on
+from jerichoci.plan.payload import read_payload_on
 from jerichoci.plan.plan import HostCommand, NixBuild
 from jerichoci.record.event import PrepareFinished, PrepareStarted
 from jerichoci.record.record import PreparedOutput, PreparedPlace, PrepareTiming
 from jerichoci.run.host_command import HostCommandRun
+from jerichoci.run.nix_batch import NixBatch
 from jerichoci.run.verdict import prepare_cause
 from jerichoci.state.clock import milliseconds_since, timestamp
 from jerichoci.status import CauseCode, FailureKind, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
-    from typing import Any
-
-    from jerichoci.machine.stop import Stop
     from jerichoci.placement import Placement
     from jerichoci.plan.plan import PrepareNode
-    from jerichoci.record.rundir import RunWriter
-    from jerichoci.run.host import Host
-    from jerichoci.run.host_log import HostLogs
+    from jerichoci.run.context import RunContext
+    from jerichoci.run.host import RunHost
 
 
-@dataclass(frozen=True)
-class _There:
-    """An Observer of what is prepared on a certain host."""
-
-    prepares: Prepares
-    host: Host
-    checking: set[asyncio.Task[None]] = field(default_factory=set)
-    """The nodes that are made and of which it is still to be seen whether they will do."""
-
-    def log(self, node_id: str, line: str) -> None:
-        """A builder printed a line."""
-        self.prepares.log(node_id, line)
-
-    def building(self, node_id: str) -> None:
-        """A node is being made."""
-        self.prepares.building(node_id)
-
-    def finished(self, node_id: str, result: Realised) -> None:
-        """A node is done on that host, which may not be the first."""
-        self.checking.add(asyncio.ensure_future(self._check(node_id, result)))
-
-    async def _check(self, node_id: str, result: Realised) -> None:
-        result = await _accepted_on(self.host, node_id, result)
-        self.prepares.finished_on(self.host.name, node_id, result)
-
-
-@dataclass
 class Prepares:
-    """The prepare nodes of a run and what became of each; an Observer of the Nix step."""
+    """The prepare nodes that a run needs, by id."""
 
-    writer: RunWriter
-    logs: HostLogs
-    nodes: Sequence[PrepareNode]
-    needed_by: Mapping[str, Sequence[str]]
-    """The jobs whose host logs tell of a node, by node id."""
-    hosts_of: Mapping[str, Sequence[Host]]
-    """The hosts that may come to need a node, by node id."""
-    here: Placement
-    stop: Stop
-    _results: dict[str, asyncio.Future[Realised]] = field(default_factory=dict)
-    _timings: dict[str, PrepareTiming] = field(default_factory=dict)
-    _started: dict[str, float] = field(default_factory=dict)
-    _on: dict[tuple[str, str], asyncio.Future[Realised]] = field(default_factory=dict)
-    """What became of a node on a host, by the names of both."""
-    _places: dict[str, list[PreparedPlace]] = field(default_factory=dict)
-    _unsettled: dict[str, Realised] = field(default_factory=dict)
-    """What failed on a host, and may be had on another one, by node id."""
-    _work: set[asyncio.Task[None]] = field(default_factory=set)
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
+        self._batches: dict[str, NixBatch] = {}
+        nodes = [node for node in run.plan.prepares if node.id in run.selected]
+        self._nodes = {node.id: Prepare(node, run, self) for node in nodes}
+
+    def __getitem__(self, node_id: str) -> Prepare:
+        return self._nodes[node_id]
 
     def begin(self) -> None:
-        """Say that every node is being prepared.
-
-        Raises:
-            OSError: it can't be written; every node counts as cancelled.
-        """
-        loop = asyncio.get_running_loop()
-        self._results.update({node.id: loop.create_future() for node in self.nodes})
-        for host, nodes in self._settled():
-            self._on.update({(host.name, node.id): loop.create_future() for node in nodes})
-        try:
-            for node in self.nodes:
-                self._started[node.id] = time.monotonic()
-                self._timings[node.id] = PrepareTiming(node_id=node.id, started_at=timestamp())
-                jobs = list(self.needed_by[node.id])
-                what = node.description
-                started = PrepareStarted(node_id=node.id, description=what, needed_by=jobs)
-                self.writer.emit(started)
-        except OSError:
-            self.abandon()
-            raise
-
-    def abandon(self) -> None:
-        """Let nobody wait for a node that will not come."""
-        for future in (*self._results.values(), *self._on.values()):
-            if not future.done():
-                future.set_result(CANCELLED)
-
-    async def early(self, node_id: str) -> Realised | None:
-        """Wait for a node; None if it is made only when a host for it is chosen."""
-        node = self._node(node_id)
-        if _is_built_here(node):
-            return await asyncio.shield(self._results[node_id])
-        hosts = self.hosts_of[node_id]
-        return await self.on(hosts[0], node_id) if len(hosts) == 1 else None
-
-    async def on(self, host: Host, node_id: str) -> Realised:
-        """Have a node on a host, made or copied there if it has to be.
+        """Begin with every node of which it is known where.
 
         Raises:
             OSError: the disk is full.
         """
-        key = (host.name, node_id)
-        if key not in self._on or _may_be_tried_again(self._on[key]):
-            node = self._node(node_id)
-            self._on[key] = asyncio.get_running_loop().create_future()
-            work = self._bring(host, node) if _is_built_here(node) else self._make(host, [node])
-            self._begin_work(host, [node], work)
-        return await asyncio.shield(self._on[key])
+        for prepare in self._nodes.values():
+            prepare.announce()
+        for prepare in self._nodes.values():
+            prepare.begin()
 
-    def _node(self, node_id: str) -> PrepareNode:
-        return next(node for node in self.nodes if node.id == node_id)
+    async def wait(self) -> None:
+        """Wait for the nodes that were begun with.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        tasks = [task for prepare in self._nodes.values() for task in prepare.tasks]
+        if tasks:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        self._record()
+
+    async def close(self) -> None:
+        """Wait for what is still being prepared, and write what became of it all.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        tasks = [task for prepare in self._nodes.values() for task in prepare.tasks]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for prepare in self._nodes.values():
+            prepare.close()
+        if tasks:
+            self._record()
+
+    def batch(self, host: RunHost | None) -> NixBatch:
+        """The Nix builds of a host; without one, of this machine."""
+        placement = host.placement if host else self._run.fleet.here
+        if placement.host not in self._batches:
+            is_here = host is None or placement is self._run.fleet.here
+            self._batches[placement.host] = NixBatch(
+                self._run,
+                placement,
+                _is_open if is_here or host is None else host.open,
+                self.log,
+                self.building,
+            )
+        return self._batches[placement.host]
 
     def log(self, node_id: str, line: str) -> None:
-        """Carry a builder's line into the logs of the jobs that need the node."""
-        self.logs.say(self.needed_by[node_id], node_id, line)
+        """Carry a line that a node printed into the logs of the jobs that need it."""
+        self._run.logs.say(self[node_id].needed_by, node_id, line)
 
     def building(self, node_id: str) -> None:
         """Say that a node isn't there yet."""
-        self.logs.say(self.needed_by[node_id], "pikaci", f"preparing {node_id}")
+        self._run.logs.say(self[node_id].needed_by, "pikaci", f"preparing {node_id}")
 
-    def finished(self, node_id: str, result: Realised) -> None:
-        """Record the end of a node that is built here, and let the jobs that wait go on."""
-        result = _accepted(node_id, result)
-        self._tell(node_id, self.here.host, result, "")
-        self._results[node_id].set_result(result)
+    def _record(self) -> None:
+        nodes = self._nodes.values()
+        self._run.writer.write_outputs([prepare.output() for prepare in nodes])
+        self._run.writer.update(prepare_timings=[prepare.timing for prepare in nodes])
 
-    def finished_on(self, host: str, node_id: str, result: Realised) -> None:
-        """Record a node's end on a host."""
-        is_open = not self._results[node_id].done()
-        where = "" if host == self.here.host else f" on {host}"
-        if is_open and self._may_be_had_elsewhere(host, node_id, result):
-            self._unsettled[node_id] = result
-            is_open = False
-        if is_open:
-            self._tell(node_id, host, result, where)
-            self._results[node_id].set_result(result)
+
+class Prepare:
+    """One prepare node."""
+
+    def __init__(self, node: PrepareNode, run: RunContext, others: Prepares) -> None:
+        self.node = node
+        self.needed_by = [job.job_id for job in run.fleet.jobs_needing(node)]
+        """The jobs whose host logs tell of it."""
+        self.timing = PrepareTiming(node_id=node.id, started_at=timestamp())
+        self._run = run
+        self._others = others
+        self._hosts = run.fleet.hosts_for(node)
+        self._began = time.monotonic()
+        self._result: Realised | None = None
+        """What became of it, once for all."""
+        self._retryable: Realised | None = None
+        """Why it failed on one host, while it may be had on another."""
+        self._places: dict[str, PreparedPlace] = {}
+        self._built: asyncio.Task[Realised] | None = None
+        """Its build on this machine."""
+        self._results_by_host: dict[str, asyncio.Task[Realised]] = {}
+
+    @property
+    def tasks(self) -> list[asyncio.Task[Realised]]:
+        """What was begun with."""
+        return [*([self._built] if self._built else []), *self._results_by_host.values()]
+
+    def announce(self) -> None:
+        """Say that it is being prepared.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        what, jobs = self.node.description, list(self.needed_by)
+        started = PrepareStarted(node_id=self.node.id, description=what, needed_by=jobs)
+        self._run.writer.emit(started)
+
+    def begin(self) -> None:
+        """Begin with it, if it is known where."""
+        prepare = self.node.prepare
+        if isinstance(prepare, NixBuild) and prepare.residency == "local":
+            self._built = asyncio.create_task(self._have(prepare, None))
+        elif len(self._hosts) == 1:
+            self._begin_on(self._hosts[0])
+
+    async def result_if_placed(self) -> Realised | None:
+        """What becomes of it; None if it is made only when a job has taken a host.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        if self._built is not None:
+            return await asyncio.shield(self._built)
+        return await self.result_on(self._hosts[0]) if len(self._hosts) == 1 else None
+
+    async def result_on(self, host: RunHost) -> Realised:
+        """What becomes of it on a host, where it is made or copied if it has to be.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        task = self._results_by_host.get(host.name)
+        if task is None or _may_be_tried_again(task):
+            task = self._begin_on(host)
+        return await asyncio.shield(task)
+
+    def _begin_on(self, host: RunHost) -> asyncio.Task[Realised]:
+        work = self._copy(self._built, host) if self._built else self._have(self.node.prepare, host)
+        task = self._results_by_host[host.name] = asyncio.create_task(work)
+        return task
+
+    async def _copy(self, build: asyncio.Task[Realised], host: RunHost) -> Realised:
+        """Have what this machine builds on a host."""
+        built = await asyncio.shield(build)
+        if not built.ok or host.placement is self._run.fleet.here:
+            return built
+        stop = self._run.stop
+        try:
+            await stop.unless(host.open())
+            work = host.placement.bring(self.node.id, built, self._run.run_id)
+            result = await stop.unless(work)
+        except StoppedError:
+            result = CANCELLED
+        except PikaciError as error:
+            result = _unavailable(error)
+        self._note(host.placement, result)
+        return result
+
+    async def _have(self, prepare: NixBuild | HostCommand, host: RunHost | None) -> Realised:
+        """Make it on a host, or on this machine."""
+        placement = host.placement if host else self._run.fleet.here
+        try:
+            if isinstance(prepare, NixBuild):
+                result = await self._others.batch(host).build(self.node.id, prepare.request())
+            elif host is not None:
+                result = await self._run_command(prepare, host)
+            result = await self._accepted(placement, result)
+        except StoppedError:
+            result = CANCELLED
+        except PikaciError as error:
+            result = _unavailable(error)
+        self._note(placement, result)
+        return result
+
+    async def _run_command(self, spec: HostCommand, host: RunHost) -> Realised:
+        stop = self._run.stop
+        await stop.unless(host.open())
+        for needed in self.node.depends_on:
+            before = await self._others[needed].result_on(host)
+            if not before.ok:
+                return replace(before, path=None, gc_root=None)
+        self._others.building(self.node.id)
+        command = HostCommandRun(
+            self.node.id,
+            spec,
+            self._run.writer.layout,
+            placement=host.placement,
+            snapshot=await stop.unless(host.snapshot()),
+            log=self._others.log,
+        )
+        return await command.run(stop)
+
+    async def _accepted(self, placement: Placement, result: Realised) -> Realised:
+        """The result, unless what the output says of itself is wrong."""
+        if result.path is None:
+            return result
+        try:
+            await self._run.stop.unless(read_payload_on(placement, Path(result.path)))
+        except PayloadError as error:
+            message = f"prepare {self.node.id}: {error.message}"
+            code = CauseCode.PAYLOAD_INVALID
+            return failed(FailureKind.TEST_FAILURE, code, message, error.hint)
+        return result
+
+    def _note(self, placement: Placement, result: Realised) -> None:
+        """Record what became of it on a host; the first end that is not retryable is the node's."""
+        is_here = placement is self._run.fleet.here
+        self._places[placement.host] = self._place(placement.host, result, is_here=is_here)
+        is_end = self._result is None and not self._may_be_had_elsewhere(result)
+        took = milliseconds_since(self._began)
+        text = f"prepare {self.node.id} {result.outcome}" + (", cached" if result.cached else "")
+        text += "" if is_here else f" on {placement.host}"
+        self._run.logs.say(self.needed_by, "pikaci", text + (f" ({took} ms)" if is_end else ""))
+        if result.fault:
+            self._run.logs.say(self.needed_by, "pikaci", result.fault.message)
+        if is_end:
+            self._finish(result, took)
         else:
-            self._say(node_id, result, where)
-            self._note_place(node_id, host, result)
-        future = self._on.get((host, node_id))
-        if future is not None and not future.done():
-            future.set_result(result)
+            self._retryable = result
 
-    def _may_be_had_elsewhere(self, host: str, node_id: str, result: Realised) -> bool:
-        """Whether it is a host's fault, and there are others that the jobs can have it on."""
-        if result.failure_kind is not FailureKind.INFRASTRUCTURE:
-            return False
-        tried = {place.host for place in self._places.get(node_id, [])} | {host}
-        return len(tried) < len(self.hosts_of[node_id])
+    def _may_be_had_elsewhere(self, result: Realised) -> bool:
+        """Whether it is a host's fault, and other hosts are left that its jobs can be on."""
+        is_hosts = result.failure_kind is FailureKind.INFRASTRUCTURE and self._built is None
+        return is_hosts and len(self._places) < len(self._hosts)
 
-    def _tell(self, node_id: str, host: str, result: Realised, where: str) -> None:
-        took = milliseconds_since(self._started[node_id])
-        self._say(node_id, result, f"{where} ({took} ms)")
-        self._note_place(node_id, host, result)
-        self._finish(node_id, result, took)
+    def _place(self, host: str, result: Realised, *, is_here: bool) -> PreparedPlace:
+        root = result.gc_root
+        if root is not None and is_here:
+            root = Path(self._run.writer.layout.relative(root))
+        return PreparedPlace(
+            host=host,
+            outcome=result.outcome,
+            how=self._how(result, is_here=is_here) if result.ok else None,
+            bytes_moved=result.copied_bytes or 0,
+            path=result.path,
+            gc_root=str(root) if root else None,
+            cause=prepare_cause(result),
+        )
 
-    def _finish(self, node_id: str, result: Realised, took: int) -> None:
-        """Say once for all what became of a node."""
-        self._timings[node_id] = self._timings[node_id].with_(
+    def _how(self, result: Realised, *, is_here: bool) -> str:
+        """How it came to where it is: `valid`, `built`, `copied` or `command`."""
+        if isinstance(self.node.prepare, HostCommand):
+            return "command"
+        if result.cached:
+            return "valid"
+        return "copied" if self._built and not is_here else "built"
+
+    def _finish(self, result: Realised, took: int) -> None:
+        self._result = result
+        self.timing = self.timing.with_(
             finished_at=timestamp(),
             duration_ms=took,
             cached=result.cached,
             outcome=result.outcome,
         )
-        self.writer.emit(
+        self._run.writer.emit(
             PrepareFinished(
-                node_id=node_id,
+                node_id=self.node.id,
                 outcome=result.outcome,
                 cached=result.cached,
                 duration_ms=took,
@@ -200,246 +305,45 @@ class Prepares:
             )
         )
 
-    def _say(self, node_id: str, result: Realised, where: str) -> None:
-        text = f"prepare {node_id} {result.outcome}" + (", cached" if result.cached else "")
-        self.logs.say(self.needed_by[node_id], "pikaci", f"{text}{where}")
-        if result.fault:
-            self.logs.say(self.needed_by[node_id], "pikaci", result.fault.message)
+    def close(self) -> None:
+        """Let a failure on a host be the node's: nobody will have it on another one.
 
-    def _note_place(self, node_id: str, host: str, result: Realised) -> None:
-        is_here = host == self.here.host
-        root = result.gc_root
-        if root is not None and is_here:
-            root = Path(self.writer.layout.relative(root))
-        place = PreparedPlace(
-            host=host,
-            outcome=result.outcome,
-            how=_how(self._node(node_id), result, is_here=is_here),
-            bytes_moved=result.copied_bytes or 0,
-            path=result.path,
-            gc_root=str(root) if root else None,
-            cause=prepare_cause(result),
+        Raises:
+            OSError: the disk is full.
+        """
+        if self._result is None and self._retryable is not None:
+            self._finish(self._retryable, milliseconds_since(self._began))
+
+    def output(self) -> PreparedOutput:
+        """Its record."""
+        result = self._result or CANCELLED
+        spec = self.node.prepare
+        places = list(self._places.values())
+        made = next((place for place in places if place.outcome is Outcome.PASSED), None)
+        return PreparedOutput(
+            node_id=self.node.id,
+            type=spec.type,
+            outcome=made.outcome if made else result.outcome,
+            cached=made.how == "valid" if made else result.cached,
+            path=made.path if made else result.path,
+            drv_path=spec.drv_path if isinstance(spec, NixBuild) else None,
+            gc_root=made.gc_root if made else None,
+            cause=None if made else prepare_cause(result),
+            places=places,
         )
-        # What was tried again there counts as it ended.
-        others = [row for row in self._places.get(node_id, []) if row.host != host]
-        self._places[node_id] = [*others, place]
-
-    def record(self) -> None:
-        """Write what became of every node.
-
-        Raises:
-            OSError: the disk is full.
-        """
-        rows = []
-        for node in self.nodes:
-            result = self._results[node.id].result() if self._is_over(node.id) else CANCELLED
-            drv = node.prepare.drv_path if isinstance(node.prepare, NixBuild) else None
-            places = self._places.get(node.id, [])
-            made = next((row for row in places if row.outcome is Outcome.PASSED), None)
-            rows.append(
-                PreparedOutput(
-                    node_id=node.id,
-                    type=node.prepare.type,
-                    outcome=made.outcome if made else result.outcome,
-                    cached=made.how == "valid" if made else result.cached,
-                    path=made.path if made else result.path,
-                    drv_path=drv,
-                    gc_root=made.gc_root if made else None,
-                    cause=None if made else prepare_cause(result),
-                    places=places,
-                )
-            )
-        self.writer.write_outputs(rows)
-        self.writer.update(prepare_timings=list(self._timings.values()))
-
-    def _is_over(self, node_id: str) -> bool:
-        return node_id in self._results and self._results[node_id].done()
-
-    async def run(self) -> None:
-        """Prepare every node of which it is known where; each of those has its result then.
-
-        Raises:
-            OSError: the disk is full.
-        """
-        builds = {
-            node.id: node.prepare.request()
-            for node in self.nodes
-            if isinstance(node.prepare, NixBuild) and _is_built_here(node)
-        }
-        run_id = self.writer.layout.run_id
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                if builds:
-                    work = self.here.realise(builds, run_id, self, self.stop)
-                    tasks.create_task(work)
-                for host, nodes in self._settled():
-                    tasks.create_task(self._guard(host, nodes, self._make(host, nodes)))
-        except BaseException:
-            self.abandon()
-            raise
-        self.record()
-
-    def _settled(self) -> list[tuple[Host, list[PrepareNode]]]:
-        """The nodes that only one host can come to need, host by host."""
-        found: dict[str, tuple[Host, list[PrepareNode]]] = {}
-        for node in self.nodes:
-            hosts = self.hosts_of[node.id]
-            if not _is_built_here(node) and len(hosts) == 1:
-                found.setdefault(hosts[0].name, (hosts[0], []))[1].append(node)
-        return list(found.values())
-
-    async def close(self) -> None:
-        """End what is still being prepared, and write what became of it all.
-
-        Raises:
-            OSError: the disk is full.
-        """
-        had_work = bool(self._places)
-        for task in self._work:
-            task.cancel()
-        await asyncio.gather(*self._work, return_exceptions=True)
-        for node_id, result in self._unsettled.items():
-            if not self._results[node_id].done():
-                self._finish(node_id, result, milliseconds_since(self._started[node_id]))
-                self._results[node_id].set_result(result)
-        self.abandon()
-        if had_work:
-            self.record()
-
-    def _begin_work(
-        self, host: Host, nodes: Sequence[PrepareNode], work: Coroutine[Any, Any, None]
-    ) -> None:
-        task = asyncio.create_task(self._guard(host, nodes, work))
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
-
-    async def _guard(
-        self, host: Host, nodes: Sequence[PrepareNode], work: Coroutine[Any, Any, None]
-    ) -> None:
-        """Let what goes wrong on a host be the failure of the nodes that were to be there."""
-        try:
-            await work
-        except StoppedError:
-            self._give_up(host, nodes, CANCELLED)
-        except asyncio.CancelledError:
-            self._give_up(host, nodes, CANCELLED)
-            raise
-        except PikaciError as error:
-            code = CauseCode.PREPARE_UNAVAILABLE
-            why = failed(FailureKind.INFRASTRUCTURE, code, error.message, error.hint)
-            self._give_up(host, nodes, why)
-        except Exception as error:
-            for node in nodes:
-                future = self._on[host.name, node.id]
-                if not future.done():
-                    future.set_exception(error)
-                    future.exception()
-            raise
-
-    def _give_up(self, host: Host, nodes: Sequence[PrepareNode], result: Realised) -> None:
-        for node in nodes:
-            if not self._on[host.name, node.id].done():
-                self.finished_on(host.name, node.id, result)
-
-    async def _bring(self, host: Host, node: PrepareNode) -> None:
-        """Copy to a host what is built here, unless that is the host."""
-        built = await asyncio.shield(self._results[node.id])
-        if built.ok:
-            await self.stop.unless(host.open())
-            run_id = self.writer.layout.run_id
-            brought = await self.stop.unless(host.placement.bring(node.id, built, run_id))
-            if brought is not built:
-                self.finished_on(host.name, node.id, brought)
-        future = self._on[host.name, node.id]
-        if not future.done():
-            future.set_result(built)
-
-    async def _make(self, host: Host, nodes: Sequence[PrepareNode]) -> None:
-        """Make nodes on a host."""
-        await self.stop.unless(host.open())
-        observer = _There(self, host)
-        builds = {n.id: n.prepare.request() for n in nodes if isinstance(n.prepare, NixBuild)}
-        run_id = self.writer.layout.run_id
-        async with asyncio.TaskGroup() as tasks:
-            if builds:
-                work = host.placement.realise(builds, run_id, observer, self.stop)
-                tasks.create_task(work)
-            for node in nodes:
-                if isinstance(node.prepare, HostCommand):
-                    tasks.create_task(self._run_command(node, node.prepare, host))
-        await asyncio.gather(*observer.checking)
-
-    async def _run_command(self, node: PrepareNode, spec: HostCommand, host: Host) -> None:
-        for needed in node.depends_on:
-            before = await self.on(host, needed)
-            if not before.ok:
-                result = replace(before, path=None, gc_root=None)
-                self.finished_on(host.name, node.id, result)
-                return
-        self.building(node.id)
-        try:
-            snapshot = await self.stop.unless(host.snapshot())
-            command = HostCommandRun(
-                node.id,
-                spec,
-                self.writer.layout,
-                placement=host.placement,
-                snapshot=snapshot,
-                log=self.log,
-            )
-            result = await _accepted_on(host, node.id, await command.run(self.stop))
-        except StoppedError:
-            result = CANCELLED
-        except PikaciError as error:
-            code = CauseCode.PREPARE_UNAVAILABLE
-            result = failed(FailureKind.INFRASTRUCTURE, code, error.message, error.hint)
-        self.finished_on(host.name, node.id, result)
 
 
-def _is_built_here(node: PrepareNode) -> bool:
-    """Whether it is built by this machine's Nix, wherever it is needed."""
-    return isinstance(node.prepare, NixBuild) and node.prepare.residency == "local"
+async def _is_open() -> None:
+    """This machine is; what is asked for in the same moment joins."""
+    await asyncio.sleep(0)
 
 
-def _may_be_tried_again(future: asyncio.Future[Realised]) -> bool:
-    if not future.done() or future.exception() is not None:
+def _may_be_tried_again(task: asyncio.Task[Realised]) -> bool:
+    if not task.done() or task.cancelled() or task.exception() is not None:
         return False
-    return future.result().failure_kind is FailureKind.INFRASTRUCTURE
+    return task.result().failure_kind is FailureKind.INFRASTRUCTURE
 
 
-def _how(node: PrepareNode, result: Realised, *, is_here: bool) -> str | None:
-    """How it came to where it is: `valid`, `built`, `copied` or `command`."""
-    if not result.ok:
-        return None
-    if isinstance(node.prepare, HostCommand):
-        return "command"
-    if result.cached:
-        return "valid"
-    return "copied" if _is_built_here(node) and not is_here else "built"
-
-
-async def _accepted_on(host: Host, node_id: str, result: Realised) -> Realised:
-    """The result, unless what the output, which is on a host, says of itself is wrong."""
-    if result.path is None:
-        return result
-    try:
-        await read_payload_on(host.placement, Path(result.path))
-    except PayloadError as error:
-        return _refused(node_id, error)
-    return result
-
-
-def _accepted(node_id: str, result: Realised) -> Realised:
-    """The same of an output that is here."""
-    if result.path is None:
-        return result
-    try:
-        read_payload(Path(result.path))
-    except PayloadError as error:
-        return _refused(node_id, error)
-    return result
-
-
-def _refused(node_id: str, error: PayloadError) -> Realised:
-    message = f"prepare {node_id}: {error.message}"
-    return failed(FailureKind.TEST_FAILURE, CauseCode.PAYLOAD_INVALID, message, error.hint)
+def _unavailable(error: PikaciError) -> Realised:
+    code = CauseCode.PREPARE_UNAVAILABLE
+    return failed(FailureKind.INFRASTRUCTURE, code, error.message, error.hint)

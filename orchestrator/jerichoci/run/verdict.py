@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.errors import PikaciError
 from jerichoci.machine.stop import StopReason
 from jerichoci.record.record import Cause
-from jerichoci.run.attempt import STOP_MESSAGES
 from jerichoci.state.clock import timestamp
 from jerichoci.status import CauseCode, FailureKind, Status
 
@@ -18,6 +17,15 @@ if TYPE_CHECKING:
     from jerichoci.record.record import JobRecord, RunRecord
 
 PREPARE_PHASE = "prepare"
+STOP_CAUSES = {
+    StopReason.CANCELLED: Cause(code=CauseCode.CANCELLED, message="the run was cancelled"),
+    StopReason.FAIL_FAST: Cause(
+        code=CauseCode.FAIL_FAST, message="another job failed and --fail-fast was given"
+    ),
+    StopReason.BROKEN: Cause(
+        code=CauseCode.ENVIRONMENT_FAILED, message="the run was aborted by an internal error"
+    ),
+}
 
 
 def conclude(
@@ -40,9 +48,8 @@ def conclude(
         changes = {"status": Status.FAILED, "failure_kind": kind, "cause": cause}
         return record.with_(**changes, message=cause.message)
     if stopped is StopReason.CANCELLED:
-        code, message = STOP_MESSAGES[stopped]
-        cause = Cause(code=code, message=message)
-        return record.with_(status=Status.CANCELLED, cause=cause, message=message)
+        cause = stop_cause(stopped)
+        return record.with_(status=Status.CANCELLED, cause=cause, message=cause.message)
     if kind is not None:
         first = next(job for job in broken if job.failure_kind is kind)
         changes = {"status": Status.FAILED, "failure_kind": kind, "cause": first.cause}
@@ -67,8 +74,13 @@ def job_message(job: JobRecord) -> str | None:
     return job.cause.message if job.cause else "; ".join(job.notes) or None
 
 
-def did(status: Status) -> str:
-    """What became of a job that another one needs, after "which"."""
+def stop_cause(reason: StopReason | None) -> Cause:
+    """Why something was ended, or not begun, when the run was told to end."""
+    return STOP_CAUSES[reason or StopReason.CANCELLED]
+
+
+def past_tense(status: Status) -> str:
+    """How a job ended that another one needs, after "which"."""
     return "was skipped" if status is Status.SKIPPED else f"{status}"
 
 

@@ -1,0 +1,77 @@
+"""The Nix builds of a run on one host: those asked for in the same moment are one `nix build`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from jerichoci.machine.stop import StoppedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from jerichoci.nix.realised import BuildRequest, Realised
+    from jerichoci.placement import Placement
+    from jerichoci.run.context import RunContext
+
+
+class NixBatch:
+    """Joins builds; the Observer of each step on the placement.
+
+    A step begins when `opening` is over: until then builds join it. `log` and `building` are called
+    as an Observer's.
+    """
+
+    def __init__(
+        self,
+        run: RunContext,
+        placement: Placement,
+        opening: Callable[[], Awaitable[None]],
+        log: Callable[[str, str], None],
+        building: Callable[[str], None],
+    ) -> None:
+        self._run = run
+        self._placement = placement
+        self._opening = opening
+        self.log = log
+        self.building = building
+        self._asked: dict[str, BuildRequest] = {}
+        self._ends: dict[str, asyncio.Future[Realised]] = {}
+        self._steps: set[asyncio.Task[None]] = set()
+
+    async def build(self, node_id: str, request: BuildRequest) -> Realised:
+        """Have an output on the host.
+
+        Raises:
+            PikaciError: the host can't be used.
+            OSError: what a builder printed can't be recorded.
+            StoppedError: the run was told to end.
+        """
+        if not self._asked:
+            step = asyncio.create_task(self._step())
+            self._steps.add(step)
+            step.add_done_callback(self._steps.discard)
+        self._asked[node_id] = request
+        self._ends[node_id] = asyncio.get_running_loop().create_future()
+        return await self._ends[node_id]
+
+    def finished(self, node_id: str, result: Realised) -> None:
+        """Have the node's task go on with its result."""
+        if not self._ends[node_id].done():
+            self._ends[node_id].set_result(result)
+
+    async def _step(self) -> None:
+        asked = self._asked
+        failure: Exception = StoppedError()
+        try:
+            await self._run.stop.unless(self._opening())
+            self._asked = {}
+            await self._placement.realise(asked, self._run.run_id, self, self._run.stop)
+        except Exception as error:  # noqa: BLE001 - raised where the builds were asked for
+            failure = error
+        finally:
+            if self._asked is asked:
+                self._asked = {}
+            for node_id in asked:
+                if not self._ends[node_id].done():
+                    self._ends[node_id].set_exception(failure)
