@@ -32,17 +32,17 @@ gets a small one of the runner's (PATH, HOME, USER, LOGNAME, SHELL, PWD, LANG), 
 guest's own `/etc/pikaci/environment.json` says, over that PIKACI_INCUS_ENV, and PIKACI_ARTIFACTS.
 
     /workspace/snapshot      the snapshot, which the host mounts; the job's working directory
-    /artifacts/guest.log     what the job printed, by way of a pipe that is the job's user's: who
-                             opens /dev/stderr anew neither is refused nor cuts the log off
+    /artifacts/guest.log     the job's output, through a pipe that belongs to its user: opening
+                             /dev/stderr anew works, and does not cut the log off
     /artifacts/events.jsonl  what the runner did
     /artifacts/result.json   how it ended: written whole or not at all, and last of all
     /artifacts/files         $PIKACI_ARTIFACTS
 
-The exec returns as soon as the runner is a daemon, which its client's end doesn't end. A second
-exec in one guest starts nothing and says so: a host that lost the answer may ask again.
+The exec returns as soon as the runner is a daemon, which outlives its client. A second exec in one
+guest starts nothing and says so: a host that lost the answer may ask again.
 `--check-contract` starts nothing either; it says whether an exec would: it needs the variables
 CONTRACT, MOUNTS, SNAPSHOT and STORE. Both print one JSON object {contract, state: started |
-already_started | ready}, or say on stderr what is wrong, and end with
+already_started | ready}, or what is wrong on stderr, and exit with
 
     0   started, or started before; with --check-contract: ready
     64  a variable or an argument is missing or wrong
@@ -226,18 +226,6 @@ class User:
         self.uid = uid
         self.gid = gid
         self.home = home
-
-
-class End:
-    """How a command ended, and what made it end."""
-
-    def __init__(
-        self, wait_status: int, *, timed_out: bool, stopped: bool, left_running: bool
-    ) -> None:
-        self.wait_status = wait_status
-        self.timed_out = timed_out
-        self.stopped = stopped
-        self.left_running = left_running
 
 
 # What the host asks for
@@ -866,8 +854,8 @@ class Waiter:
     def _stop(self, _number: int, _frame: object) -> None:
         self._told_to_stop = True
 
-    def wait(self, pid: int, job: Job, records: Records) -> End:
-        """Wait for the command, its deadline or a TERM; afterwards nothing of it runs."""
+    def wait(self, pid: int, job: Job, records: Records) -> dict[str, Any]:
+        """Wait for the command, its deadline or a TERM; how it ended, and nothing of it runs."""
         import signal
 
         deadline = time.monotonic() + job.timeout_secs
@@ -886,12 +874,15 @@ class Waiter:
             ended = self._reap_until(pid, time.monotonic() + KILL_PAUSE_SECS, stoppable=False)
             status = ended if status is None else status
             left_running = time.monotonic() - killed_at > KILL_DEADLINE_SECS
-        return End(
-            signal.SIGKILL if status is None else status,
-            timed_out=timed_out,
-            stopped=stopped,
-            left_running=left_running,
-        )
+        values = describe(signal.SIGKILL if status is None else status)
+        if timed_out:
+            message = f"the command ran longer than {job.timeout_secs} s"
+            values |= {"status": "timed_out", "message": message}
+        elif stopped:
+            values |= {"status": "error", "message": "the runner was told to stop"}
+        if left_running:
+            values["message"] += "; some of what it started can't be killed"
+        return values
 
     def _reap_until(self, pid: int, deadline: float, *, stoppable: bool) -> int | None:
         status = None
@@ -970,13 +961,13 @@ def run(job: Job, paths: Paths, records: Records) -> None:
         started_at = timestamp()
         pid = start_command(job, user, paths, log.sink, records)
         log.hand_over()
-        end = waiter.wait(pid, job, records)
+        values = waiter.wait(pid, job, records)
         log.drain()
         flush(paths)
     except Exception as error:  # noqa: BLE001 - whatever happens ends in a result
         values = {"status": "error", "exit_code": None, "signal": None, "message": str(error)}
     else:
-        values = {**describe(end, job), **memory.found()}
+        values |= memory.found()
     records.event("command_finished", status=values["status"], exit_code=values["exit_code"])
     records.result({**values, "started_at": started_at, "finished_at": timestamp()})
 
@@ -1020,24 +1011,17 @@ def flush(paths: Paths) -> None:
                 continue  # no file, or none that may be read: what it is the host will see
 
 
-def describe(end: End, job: Job) -> dict[str, Any]:
-    """The result's values for how the command ended."""
-    number = os.WTERMSIG(end.wait_status) if os.WIFSIGNALED(end.wait_status) else None
-    code = None if number else os.WEXITSTATUS(end.wait_status)
-    if end.timed_out:
-        status, message = "timed_out", f"the command ran longer than {job.timeout_secs} s"
-    elif end.stopped:
-        status, message = "error", "the runner was told to stop"
-    elif number:
-        status, message = "failed", f"the command was killed by {_signal(number)}"
-    elif code:
-        status, message = "failed", f"the command ended with exit code {code}"
-        if code > SIGNALLED and _signal(code - SIGNALLED).startswith("SIG"):
-            message += f" ({SIGNALLED} + {code - SIGNALLED}: {_signal(code - SIGNALLED)})"
-    else:
+def describe(wait_status: int) -> dict[str, Any]:
+    """The result's values for a command that ended by itself."""
+    number = os.WTERMSIG(wait_status) if os.WIFSIGNALED(wait_status) else None
+    code = None if number else os.WEXITSTATUS(wait_status)
+    status, message = "failed", f"the command ended with exit code {code}"
+    if number:
+        message = f"the command was killed by {_signal(number)}"
+    elif not code:
         status, message = "passed", "the command succeeded"
-    if end.left_running:
-        message += "; some of what it started can't be killed"
+    elif code > SIGNALLED and _signal(code - SIGNALLED).startswith("SIG"):
+        message += f" ({SIGNALLED} + {code - SIGNALLED}: {_signal(code - SIGNALLED)})"
     return {"status": status, "exit_code": code, "signal": number, "message": message}
 
 

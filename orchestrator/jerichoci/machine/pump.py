@@ -43,7 +43,7 @@ class Pump:
             self.sink = -1
 
     async def drain(self) -> None:
-        """Wait until all output is in the log; only once, if something outside the group holds it."""
+        """Wait until all output is in the log; only once if others hold the pipe."""
         self.hand_over()
         if self._given_up:
             return
