@@ -5,7 +5,7 @@ their groups exchanged: that costs nothing per file. Jobs enter it by an open de
 It needs Linux 5.19 and a file system that has such mounts.
 
 As a program, with that directory as its argument, this makes the mount in a namespace of its own,
-says so, and waits until it has been entered.
+reports it, and waits until its stdin is closed. It exits with `CANNOT` if the file system can't.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR = 428, 429, 442
 HERE = -100
 CLONE, EMPTY_PATH, FROM_EMPTY_PATH, IDMAP = 1, 0x1000, 4, 0x100000
 READY = b"ready\n"
+CANNOT = 3
 
 
 def show_as_own(directory: str) -> None:
@@ -79,6 +80,9 @@ def _exchanged(libc: ctypes.CDLL) -> int:
 
 
 if __name__ == "__main__":
-    show_as_own(sys.argv[1])
+    try:
+        show_as_own(sys.argv[1])
+    except OSError as error:
+        sys.exit(CANNOT if error.errno == errno.EINVAL else 1)
     os.write(1, READY)
     sys.stdin.read()

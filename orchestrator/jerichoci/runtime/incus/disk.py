@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.machine import idmap
 
 if TYPE_CHECKING:
     from jerichoci.placement import Placement
     from jerichoci.runtime.incus.rules import Needs
 
-PROBE = Path(__file__).with_name("idmap_probe.py")
 PROBE_SECS = 30.0
-CANNOT = 3
 SHIFTS = frozenset({"ext2/ext3", "xfs", "btrfs"})
 """File systems, by their names in stat(1), that every kernel which runs Incus can shift."""
 NEVER = frozenset({"overlayfs", "nfs", "v9fs", "cifs", "smb2", "ecryptfs"})
@@ -44,10 +43,9 @@ async def _unshifted(placement: Placement) -> str | None:
     if not kind or kind in SHIFTS:
         return None
     python = "python3" if placement.is_away else sys.executable
-    tried = await placement.run(
-        [python, "-ISc", PROBE.read_text(), where], deadline_secs=PROBE_SECS
-    )
-    if tried.exit_code == CANNOT or (not tried.ok and kind in NEVER):
+    program = Path(idmap.__file__).read_text(encoding="utf-8")
+    tried = await placement.run([python, "-ISc", program, where], deadline_secs=PROBE_SECS)
+    if tried.exit_code == idmap.CANNOT or (not tried.ok and kind in NEVER):
         return kind
     return None
 

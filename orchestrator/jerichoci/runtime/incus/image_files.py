@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 METADATA_FILE = "metadata.tar.xz"
 METADATA_MEMBER = "metadata.yaml"
 SQUASHFS_LENGTH = slice(40, 48)
 """Where a squashfs says how many bytes it has."""
-CHUNK_BYTES = 1024 * 1024
 MAKE_ONE = "`pikaci image build ROLE` makes one"
 
 
@@ -67,8 +65,8 @@ class ImageFiles:
         """What Incus calls the image: the hash of all bytes of both files."""
         digest = hashlib.sha256()
         for path in (self.metadata, self.rootfs):
-            for chunk in _chunks(path):
-                digest.update(chunk)
+            with path.open("rb") as file:
+                hashlib.file_digest(file, lambda: digest)
         return digest.hexdigest()
 
 
@@ -135,12 +133,6 @@ def _look_at(path: Path) -> Kind:
     if kind is CONTAINER and size < max(length, SQUASHFS_LENGTH.stop):
         raise _damaged(path, "a whole squashfs")
     return kind
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
 
 
 def _damaged(path: Path, what: str) -> UsageError:
