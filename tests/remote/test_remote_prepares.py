@@ -361,7 +361,7 @@ async def test_a_nix_there_that_fails_is_the_machines_fault(
     assert (kind, code) == (FailureKind.INFRASTRUCTURE, "prepare_unavailable")
     assert message == (
         f"nothing can be copied to the Nix store of {host.name}:"
-        " `nix-daemon --stdio` ended with 1 over there: out of order"
+        " `nix-daemon --stdio` exited with 1 on the host: out of order"
     )
 
 

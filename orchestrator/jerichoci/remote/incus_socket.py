@@ -60,8 +60,7 @@ class SshRoute:
     @property
     def last_failure(self) -> str | None:
         """Why the last forwarded connection failed."""
-        failures = self._forward.failures if self._forward else ()
-        last = failures[-1] if failures else None
+        last = self._forward.failure if self._forward else None
         return last.message if isinstance(last, PikaciError) else None
 
     def clock(self) -> float:

@@ -175,8 +175,8 @@ class FarStore:
             )
         lines = [line for line in said.splitlines() if line.strip()]
         why = lines[-1] if lines else "no reason"
-        if forward.failures:
-            why = str(forward.failures[-1]).replace(self._line(), shlex.join(nix.DAEMON_ARGV))
+        if forward.failure:
+            why = str(forward.failure).replace(self._line(), shlex.join(nix.DAEMON_ARGV))
         return InfrastructureError(
             f"nothing can be copied to the Nix store of {name}: {why.strip()}",
             f"`pikaci doctor --host {name}` may tell more; is the disk there full?",

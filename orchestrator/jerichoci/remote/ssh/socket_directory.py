@@ -1,7 +1,7 @@
 """Directories for sockets that lead to other machines, found again when their process was killed.
 
-They are all in one directory of the user's, `$TMPDIR/pikaci-<uid>`, since a socket's path is short.
-Whoever has one holds its lock; one whose lock is free was left by a process that died.
+All are in one directory of the user's, `$TMPDIR/pikaci-<uid>`, since a socket's path is short. Each
+is locked by its process; one whose lock is free was left by a process that died.
 """
 
 from __future__ import annotations
@@ -27,33 +27,31 @@ OLD_TMP = "/tmp"  # noqa: S108 - what is made there is the user's alone
 
 @contextmanager
 def socket_directory() -> Iterator[Path]:
-    """A directory for sockets, which goes with the block.
+    """A directory for sockets, removed with the block.
 
     Raises:
-        InfrastructureError: there can be none.
+        InfrastructureError: it can't be made.
     """
     base = socket_base()
     with ExitStack() as stack:
         try:
-            made = _make(base, stack)
+            base.mkdir(mode=0o700, exist_ok=True)
+            found = base.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+                raise InfrastructureError(
+                    f"{base} is not our directory", "remove it, or set another TMPDIR"
+                )
+            # `remove_stale_sockets` looks for free locks only without this one.
+            with lock_directory(base, shared=True, wait=True):
+                made = Path(tempfile.mkdtemp(prefix="", dir=base))
+                stack.enter_context(lock_directory(made, shared=True))
         except OSError as error:
             raise InfrastructureError(
-                f"there can be no socket in {base}: {error.strerror}", "make room, or mend it"
+                f"could not make a directory for sockets in {base}: {error.strerror}",
+                "make room there, or set another TMPDIR",
             ) from error
         stack.callback(shutil.rmtree, made, ignore_errors=True)
         yield made
-
-
-def _make(base: Path, stack: ExitStack) -> Path:
-    base.mkdir(mode=0o700, exist_ok=True)
-    found = base.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise InfrastructureError(f"{base} isn't ours", "remove it, or give another TMPDIR")
-    # Nobody looks for free locks meanwhile.
-    with lock_directory(base, shared=True, wait=True):
-        made = Path(tempfile.mkdtemp(prefix="", dir=base))
-        stack.enter_context(lock_directory(made, shared=True))
-    return made
 
 
 def remove_stale_sockets() -> list[str]:
