@@ -17,6 +17,7 @@ from jerichoci.machine.stop import Stop
 from jerichoci.nix import command as nix
 from jerichoci.nix.realised import BuildRequest
 from jerichoci.placement.local import LocalPlacement
+from jerichoci.plan.hosts import local_settings
 from jerichoci.runtime.incus.image_files import files_in
 from jerichoci.state.ids import check_id
 from jerichoci.state.layout import make_private
@@ -86,7 +87,7 @@ class WantedImage:
         if built:
             options = await with_flake_config(root, evaluator.reference, self.flake.nix)
             image = replace(image, settings=options.settings)
-        return image, LocalPlacement(root, self.flake.nix)
+        return image, LocalPlacement(root, self.flake.nix, local_settings)
 
 
 async def load_image(evaluator: Evaluator, role: str, *, built: bool) -> RoleImage:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.errors import UsageError
-from jerichoci.plan.hosts import local_site
-from jerichoci.plan.incus_site import IncusSite
+from jerichoci.placement.incus_settings import IncusSettings
+from jerichoci.plan.hosts import load_hosts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 def test_a_name_that_is_empty_is_refused(tmp_path: Path, key: str) -> None:
     (tmp_path / "hosts.toml").write_text(f'[local.incus]\n{key} = ""\n')
     with pytest.raises(UsageError, match=rf"local\.incus\.{key}: .*at least 1 character"):
-        local_site(tmp_path / "hosts.toml")
+        load_hosts(tmp_path / "hosts.toml")
 
 
 @pytest.mark.parametrize("text", ["local = 5", "local = []", 'local = "incus"'])
 def test_what_is_no_table_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "hosts.toml").write_text(text)
     with pytest.raises(UsageError, match=r"hosts\.toml: local: "):
-        local_site(tmp_path / "hosts.toml")
+        load_hosts(tmp_path / "hosts.toml")
 
 
 @pytest.mark.parametrize("text", ["", "[local]\n", "[local.incus]\n"])
 def test_what_says_nothing_of_incus_leaves_it_as_installed(tmp_path: Path, text: str) -> None:
     (tmp_path / "hosts.toml").write_text(text)
-    assert local_site(tmp_path / "hosts.toml") == IncusSite()
+    assert load_hosts(tmp_path / "hosts.toml").local.incus.settings == IncusSettings()
 
 
 @pytest.mark.parametrize("text", ["[locla.incus]", "[local.inkus]", "[local.incus]\nprofil = 'a'"])
 def test_a_key_that_is_not_known_is_refused_by_its_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "hosts.toml").write_text(text)
     with pytest.raises(UsageError, match=r"(locla|local\.inkus|local\.incus\.profil): .*not known"):
-        local_site(tmp_path / "hosts.toml")
+        load_hosts(tmp_path / "hosts.toml")

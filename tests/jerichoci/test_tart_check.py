@@ -10,6 +10,7 @@ import pytest
 
 from jerichoci.errors import HostUnavailableError, InfrastructureError, UsageError
 from jerichoci.nix.command import NixOptions
+from jerichoci.placement import LocalSettings
 from jerichoci.placement.local import LocalPlacement
 from jerichoci.runtime.tart import check as tart_check
 from jerichoci.runtime.tart import toolchain as tart_toolchain
@@ -41,7 +42,7 @@ class Near(LocalPlacement):
     """A machine without one of its programs, or none, or with all."""
 
     def __init__(self, layout: StateLayout) -> None:
-        super().__init__(layout.root, NixOptions())
+        super().__init__(layout.root, NixOptions(), LocalSettings)
         self.host = "mac1"
         self.lacks: str | None = None
         self.asked_in: list[Path | None] = []

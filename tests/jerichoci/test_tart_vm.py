@@ -11,6 +11,7 @@ import pytest
 from jerichoci.errors import HostUnavailableError, InfrastructureError
 from jerichoci.machine.ending import Ending
 from jerichoci.nix.command import NixOptions
+from jerichoci.placement import LocalSettings
 from jerichoci.placement.local import LocalPlacement
 from jerichoci.placement.local_process import LocalProcess
 from jerichoci.plan.plan import Resources
@@ -68,7 +69,7 @@ class Mac(LocalPlacement):
     """A Mac whose tart answers as registered. `tart run` lives until the test ends it."""
 
     def __init__(self, layout: StateLayout) -> None:
-        super().__init__(layout.root, NixOptions())
+        super().__init__(layout.root, NixOptions(), LocalSettings)
         self.host = "mac1"
         self.did: list[str] = []
         """The commands, in their order, and `killed` where a `tart run` was."""

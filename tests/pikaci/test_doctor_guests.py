@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from jerichoci.nix.command import NixOptions
+from jerichoci.placement.incus_settings import IncusSettings
 from jerichoci.placement.local import LocalPlacement
-from jerichoci.plan.incus_site import IncusSite
+from jerichoci.plan.hosts import local_settings
 from jerichoci.runtime.incus.api import (
     IncusError,
     Network,
@@ -106,9 +107,9 @@ def wanted(kind: str = CONTAINER, *, buildable: bool = True) -> FlakeNeeds:
 
 
 async def look(
-    incus: FakeIncus, asked: FlakeNeeds | None = None, site: IncusSite | None = None
+    incus: FakeIncus, asked: FlakeNeeds | None = None, site: IncusSettings | None = None
 ) -> dict[str, Finding]:
-    site = site or IncusSite(socket="/nowhere/socket")
+    site = site or IncusSettings(socket="/nowhere/socket")
     rows = await findings_of(cast("Incus", incus), site, asked or FlakeNeeds(), Where())
     assert all((row.status == "ok") == (row.hint is None) for row in rows)
     return {row.name: row for row in rows}
@@ -165,7 +166,7 @@ async def test_what_is_missing_is_bad_where_images_are_asked_for(
 
 
 async def test_a_slow_or_full_pool_is_noted() -> None:
-    found = await look(FakeIncus(free=GIB // 2), site=IncusSite(pool="slow"))
+    found = await look(FakeIncus(free=GIB // 2), site=IncusSettings(pool="slow"))
     assert found["incus pool"].status == found["pool space"].status == "note"
     assert "ten times" in found["incus pool"].text
     assert "btrfs" in (found["incus pool"].hint or "")
@@ -286,7 +287,7 @@ async def test_incus_that_fails_half_way_is_told(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(FakeIncus, "project_config", fail)
     incus = FakeIncus()
-    rows = await findings_of(cast("Incus", incus), IncusSite(), wanted(), Where())
+    rows = await findings_of(cast("Incus", incus), IncusSettings(), wanted(), Where())
     assert ("bad", "Incus: its database is locked") in [(row.status, row.text) for row in rows]
 
 
@@ -294,7 +295,7 @@ async def test_incus_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr("pikaci.doctor.machine.SYSTEMD", tmp_path / "none")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(guests, "DAEMON_PLACES", ())
-    site = IncusSite(socket=str(tmp_path / "socket"))
+    site = IncusSettings(socket=str(tmp_path / "socket"))
     incus = FakeIncus(error=UnreachableError("no", "hint"))
     found = (await look(incus, site=site))["incus"]
     assert found.status == "note"
@@ -314,7 +315,7 @@ async def test_incus_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 async def test_incus_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    site = IncusSite(socket=str(tmp_path / "socket"))
+    site = IncusSettings(socket=str(tmp_path / "socket"))
     (tmp_path / "socket").touch()
     found = (await look(FakeIncus(error=UnreachableError("refused", "ask doctor")), site=site))[
         "incus"
@@ -334,6 +335,8 @@ async def test_a_hosts_file_that_can_t_be_read_is_told(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     (tmp_path / "pikaci").mkdir()
     (tmp_path / "pikaci/hosts.toml").write_text("[local.incus]\nsockt = 'x'\n")
-    (found,) = await guest_findings(LocalPlacement(tmp_path, NixOptions()), wanted())
+    (found,) = await guest_findings(
+        LocalPlacement(tmp_path, NixOptions(), local_settings), wanted()
+    )
     assert found.status == "bad"
     assert "sockt" in found.text

@@ -35,10 +35,10 @@ def reap_all_guests(state: StateLayout) -> list[str]:
         vm_notes(state).sweep()
         removed += VmReaper(state).reap()
     if guest_notes(state).directory.exists():
-        from jerichoci.plan.hosts import local_site
+        from jerichoci.plan.hosts import local_settings
         from jerichoci.runtime.incus.reaper import reap_all
 
-        site = local_site()
+        site = local_settings().incus
         removed += reap_all(state, [(site.socket_path(), site.project)])
     return removed
 

@@ -373,7 +373,7 @@ class _Clearing:
         doomed = doomed_guests(self._state, remote=remote)
         if not doomed and not strays:
             return
-        site = self._session.host.config.incus
+        site = self._session.host.config.incus.settings
         try:
             async with self._incus() as opened:
                 reaping = partial(reap_guests, self._state, opened, remote=remote)
@@ -424,7 +424,7 @@ class _Clearing:
         from jerichoci.remote.incus_socket import ssh_route
         from jerichoci.runtime.incus.client import Incus
 
-        async with ssh_route(self._session, self._session.host.config.incus) as route:
+        async with ssh_route(self._session, self._session.host.config.incus.socket) as route:
 
             def opened(_socket: Path, project: str) -> Incus:
                 return Incus(route.socket, project, route)

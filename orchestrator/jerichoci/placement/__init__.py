@@ -6,8 +6,10 @@ cleans up. Runtimes are written against it and know neither ssh nor the local di
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Concatenate, Protocol
+
+from jerichoci.placement.incus_settings import IncusSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,9 +24,8 @@ if TYPE_CHECKING:
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
     from jerichoci.placement.operation import AnswerT, ParamsT
+    from jerichoci.placement.route import Route
     from jerichoci.placement.work import Work
-    from jerichoci.plan.incus_site import IncusSite
-    from jerichoci.runtime.incus.client import Incus
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,15 @@ class User:
 
     uid: int
     gid: int
+
+
+@dataclass(frozen=True)
+class LocalSettings:
+    """What the user's hosts file says of this machine."""
+
+    search_path: Sequence[str] = ()
+    """Directories that come first in the PATH of jobs that are processes here."""
+    incus: IncusSettings = field(default_factory=IncusSettings)
 
 
 class Running(Protocol):
@@ -197,10 +207,15 @@ class Placement(Protocol):
     async def attend(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
         """Run a program there on this process's own terminal or pipes; its exit code."""
 
-    async def incus(self) -> Incus:
-        """Reach the host's Incus; nothing is asked of it yet."""
+    async def incus_route(self) -> Route:
+        """The route to the host's Incus.
 
-    def incus_site(self) -> IncusSite:
+        Raises:
+            UsageError: the host has none, or it can't be reached.
+            InfrastructureError: the host was lost.
+        """
+
+    def incus_settings(self) -> IncusSettings:
         """Which Incus that is, and where in it guests are made."""
 
     def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[OutboxFollower]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Concatenate
 
 from jerichoci.errors import UsageError
@@ -14,6 +15,7 @@ from jerichoci.machine.system import own_system
 from jerichoci.nix.realise import Realiser
 from jerichoci.placement import User
 from jerichoci.placement.local_process import spawn
+from jerichoci.placement.route import LocalRoute
 from jerichoci.placement.work import Work
 from jerichoci.snapshot.materialise import materialise
 
@@ -29,25 +31,24 @@ if TYPE_CHECKING:
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.command import NixOptions
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
+    from jerichoci.placement import LocalSettings
+    from jerichoci.placement.incus_settings import IncusSettings
     from jerichoci.placement.local_process import LocalProcess
     from jerichoci.placement.operation import AnswerT, ParamsT
-    from jerichoci.plan.incus_site import IncusSite
-    from jerichoci.runtime.incus.client import Incus
 
 
 class LocalPlacement:
     """This machine, below one state root."""
 
     def __init__(
-        self, state_root: Path, nix: NixOptions, search_path: Sequence[str] | None = None
+        self, state_root: Path, nix: NixOptions, settings: Callable[[], LocalSettings]
     ) -> None:
+        """`settings` reads what the user's hosts file says, when it is first needed."""
         self.state_root = state_root
         self.host = os.uname().nodename or "localhost"
-        self._work = Work(state_root, nix)
-        self._search_path = search_path
-        self._incus: Incus | None = None
-        self._site: IncusSite | None = None
         self.user = User(os.getuid(), os.getgid())
+        self._work = Work(state_root, nix)
+        self._settings = cache(settings)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -57,14 +58,7 @@ class LocalPlacement:
     @property
     def job_path(self) -> str:
         """The well-known directories that are there, after those that the user's file names."""
-        return job_path(self._directories())
-
-    def _directories(self) -> Sequence[str]:
-        if self._search_path is None:
-            from jerichoci.plan.hosts import load_hosts
-
-            self._search_path = load_hosts().local.search_path
-        return self._search_path
+        return job_path(self._settings().search_path)
 
     @asynccontextmanager
     async def serving(self, run_id: str) -> AsyncIterator[None]:
@@ -105,7 +99,7 @@ class LocalPlacement:
                 f"the target is for {system}, this machine is {own_system()}",
                 "run it there, or say --system if the target has one for this machine",
             )
-        self._directories()
+        self._settings()
 
     async def do(
         self,
@@ -185,22 +179,13 @@ class LocalPlacement:
 
         return await attend(argv, cwd=cwd, env=env)
 
-    async def incus(self) -> Incus:
-        """This machine's Incus."""
-        if self._incus is None:
-            from jerichoci.runtime.incus.client import Incus
+    async def incus_route(self) -> LocalRoute:
+        """This machine's socket."""
+        return LocalRoute(self.incus_settings().socket_path())
 
-            site = self.incus_site()
-            self._incus = Incus(site.socket_path(), site.project)
-        return self._incus
-
-    def incus_site(self) -> IncusSite:
+    def incus_settings(self) -> IncusSettings:
         """As this user's hosts file says."""
-        if self._site is None:
-            from jerichoci.plan.hosts import local_site
-
-            self._site = local_site()
-        return self._site
+        return self._settings().incus
 
     def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[OutboxFollower]:
         """Follow what a guest leaves here."""

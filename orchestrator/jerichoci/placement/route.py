@@ -14,6 +14,10 @@ class Route(Protocol):
     """A route to a socket; its methods are called from threads."""
 
     @property
+    def socket(self) -> Path:
+        """The socket here to connect to."""
+
+    @property
     def where(self) -> str:
         """Where it leads, for people: `at` a socket, or `on` a host."""
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import AfterValidator, Field, Strict, ValidationError
 
 from jerichoci.errors import UsageError
+from jerichoci.placement import LocalSettings
 from jerichoci.plan.incus_site import IncusSite
 from jerichoci.plan.model import Setting, describe
 from jerichoci.state.ids import ID_PATTERN
@@ -220,13 +221,14 @@ def load_hosts(path: Path | None = None) -> HostsFile:
         raise UsageError(f"{path} can't be read: {why}", "correct it, or remove it") from error
 
 
-def local_site(path: Path | None = None) -> IncusSite:
-    """This machine's Incus; as it is installed, if the hosts file doesn't say.
+def local_settings() -> LocalSettings:
+    """What the hosts file says of this machine.
 
     Raises:
         UsageError: the file can't be read, or says something else.
     """
-    return load_hosts(path).local.incus
+    local = load_hosts().local
+    return LocalSettings(local.search_path, local.incus.settings)
 
 
 def known_hosts_of_run(

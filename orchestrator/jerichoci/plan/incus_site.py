@@ -11,20 +11,12 @@ From `[local.incus]` or `[hosts.NAME.incus]` in the hosts file; every key is opt
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
+from jerichoci.placement.incus_settings import PROJECT, IncusSettings
 from jerichoci.plan.model import Setting
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-SOCKET = "/var/lib/incus/unix.socket"
-SERVICE_SOCKET = "/run/incus/unix.socket"
-PROJECT = "pikaci"
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -37,14 +29,7 @@ class IncusSite(Setting):
     profile: Name = "default"
     pool: Name | None = None
 
-    def socket_path(self, env: Mapping[str, str] | None = None) -> Path:
-        """The daemon's socket."""
-        env = os.environ if env is None else env
-        if self.socket:
-            return Path(self.socket)
-        if env.get("INCUS_SOCKET"):
-            return Path(env["INCUS_SOCKET"])
-        if env.get("INCUS_DIR"):
-            return Path(env["INCUS_DIR"]) / "unix.socket"
-        service = Path(SERVICE_SOCKET)
-        return service if service.exists() else Path(SOCKET)
+    @property
+    def settings(self) -> IncusSettings:
+        """The same for those who use it."""
+        return IncusSettings(self.socket, self.project, self.profile, self.pool)

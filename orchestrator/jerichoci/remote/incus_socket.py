@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
-from jerichoci.plan.incus_site import SERVICE_SOCKET, SOCKET
+from jerichoci.placement.incus_settings import SERVICE_SOCKET, SOCKET
 from jerichoci.remote.agent.operations import probe_socket
 from jerichoci.remote.ssh.errors import HostSetupError
 from jerichoci.remote.ssh.forward import OPEN_SECS, forwarded_socket
@@ -21,7 +21,6 @@ from jerichoci.runtime.incus.api import UnreachableError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from jerichoci.plan.incus_site import IncusSite
     from jerichoci.remote.agent.operations import SocketProbe
     from jerichoci.remote.session import Session
     from jerichoci.remote.ssh.forward import Forward
@@ -100,14 +99,14 @@ class SshRoute:
 
 
 @asynccontextmanager
-async def ssh_route(session: Session, site: IncusSite) -> AsyncIterator[SshRoute]:
-    """A route to the Incus of a session's host.
+async def ssh_route(session: Session, known: str | None) -> AsyncIterator[SshRoute]:
+    """A route to the Incus of a session's host; `known` is its socket there, if it is named.
 
     Raises:
         HostSetupError: the host has no Incus, or it can't be reached.
         InfrastructureError: the host was lost.
     """
-    there = await _find(session, [site.socket] if site.socket else [SERVICE_SOCKET, SOCKET])
+    there = await _find(session, [known] if known else [SERVICE_SOCKET, SOCKET])
     with socket_directory() as directory:
         route = SshRoute(session, directory / "incus", there)
         async with route.open():

@@ -7,6 +7,7 @@ bring it what it lacks, and to bring back what jobs print and leave.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Concatenate
 
 from jerichoci.errors import UsageError
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.command import NixOptions
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
+    from jerichoci.placement.incus_settings import IncusSettings
     from jerichoci.placement.local import LocalPlacement
     from jerichoci.placement.operation import AnswerT, ParamsT
+    from jerichoci.placement.route import Route
     from jerichoci.placement.work import Work
-    from jerichoci.plan.incus_site import IncusSite
+    from jerichoci.remote.incus_socket import SshRoute
     from jerichoci.remote.process import FarProcess
     from jerichoci.remote.session import Session
-    from jerichoci.runtime.incus.client import Incus
     from jerichoci.state.layout import StateLayout
 
     Clearing = Callable[[Session, StateLayout], AbstractAsyncContextManager[None]]
@@ -65,8 +67,7 @@ class RemotePlacement:
         """The run that the host is used for."""
         self._confinement: tuple[str, Confinement] | None = None
         """What the agent of that id said: it names open files of that agent."""
-        self._incus: Incus | None = None
-        self._site: IncusSite | None = None
+        self._route: SshRoute | None = None
         self._forwards = AsyncExitStack()
         self._keeps = False
         """Whether the run's directory stays there for a look."""
@@ -279,24 +280,22 @@ class RemotePlacement:
 
         return await attend(await self._session.connection(), argv, cwd=cwd, env=env)
 
-    async def incus(self) -> Incus:
-        """The host's Incus, through a socket here that leads to its own."""
-        if self._incus is None:
+    async def incus_route(self) -> Route:
+        """A route through a socket here that leads to the host's own."""
+        if self._route is None:
             from jerichoci.remote.incus_socket import ssh_route
-            from jerichoci.runtime.incus.client import Incus
 
-            site = self.incus_site()
-            route = await self._forwards.enter_async_context(ssh_route(self._session, site))
-            self._incus = Incus(route.socket, site.project, route)
-            self._site = site.with_(socket=route.there)
-        return self._incus
+            opening = ssh_route(self._session, self._session.host.config.incus.socket)
+            self._route = await self._forwards.enter_async_context(opening)
+        return self._route
 
-    def incus_site(self) -> IncusSite:
+    def incus_settings(self) -> IncusSettings:
         """As the host's settings say; with the socket there, once it was reached."""
-        return self._site or self._session.host.config.incus
+        settings = self._session.host.config.incus.settings
+        return replace(settings, socket=self._route.there) if self._route else settings
 
     async def _leave_incus(self) -> None:
-        self._incus = self._site = None
+        self._route = None
         await self._forwards.aclose()
 
     def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[OutboxFollower]:

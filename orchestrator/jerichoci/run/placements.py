@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import UsageError
 from jerichoci.placement.local import LocalPlacement
+from jerichoci.plan.hosts import local_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,7 @@ class Placements:
         self._pool = pool
         self._remote: dict[str, Placement] = {}
         self._known: dict[str, RemoteHost] | None = None
-        self.here = LocalPlacement(state.root, nix)
+        self.here = LocalPlacement(state.root, nix, local_settings)
 
     def fitting(
         self, placement: str, config: Mapping[str, Any], resources: Resources

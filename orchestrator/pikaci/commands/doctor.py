@@ -114,12 +114,13 @@ async def _examine(
     state: StateLayout, unusable: Finding | None, state_root: str | None, flake: str | None
 ) -> list[Finding]:
     from jerichoci.placement.local import LocalPlacement
+    from jerichoci.plan.hosts import local_settings
     from pikaci.doctor import machine
     from pikaci.doctor.catalog import FlakeNeeds, read_needs
     from pikaci.doctor.guests import guest_findings
     from pikaci.doctor.vms import vm_findings
 
-    here = LocalPlacement(state.root, NixOptions())
+    here = LocalPlacement(state.root, NixOptions(), local_settings)
     nix, git, confinement = await asyncio.gather(
         machine.nix_findings(), machine.git_finding(), here.confinement()
     )

@@ -135,12 +135,13 @@ async def _import(wanted: WantedImage, given: Given, host: str | None) -> Import
         async with incus_place(host, here, flake.nix) as placement:
             return await _import_role(wanted, given, image, here, placement)
     from jerichoci.placement.local import LocalPlacement
+    from jerichoci.plan.hosts import local_settings
 
     with some_state(flake.state_root, flake.directory) as state:
         state.make()
-        here = LocalPlacement(state.root, flake.nix)
+        here = LocalPlacement(state.root, flake.nix, local_settings)
         async with incus_place(host, here, flake.nix) as placement:
-            incus = await open_incus(placement)
+            incus = await open_project(placement)
             return await _send(given, given.alias or "", given.files(None), placement, incus)
 
 
@@ -154,11 +155,12 @@ def _is_outside(flake: str | None) -> bool:
     return False
 
 
-async def open_incus(placement: Placement) -> Incus:
+async def open_project(placement: Placement) -> Incus:
     """A placement's Incus, with its project."""
     from jerichoci.runtime.incus.check import check_project, check_trust, where_of
+    from jerichoci.runtime.incus.client import open_incus
 
-    incus, where = await placement.incus(), where_of(placement)
+    incus, where = await open_incus(placement), where_of(placement)
     check_trust(await in_thread(incus.server), where)
     await in_thread(check_project, incus, where)
     return incus
@@ -173,9 +175,9 @@ async def _import_role(
     alias = given.alias or image.alias
     if given.has_files:
         files = given.files(image.instance_type)
-        return await _send(given, alias, files, placement, await open_incus(placement))
+        return await _send(given, alias, files, placement, await open_project(placement))
     check_buildable(image)
-    incus = await open_incus(placement)
+    incus = await open_project(placement)
     async with placement.hold(lock, LOCK, LOCK_WAIT_SECS):
         done = await in_thread(take_image, incus, alias, image.drv_path)
         if done:

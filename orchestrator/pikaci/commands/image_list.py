@@ -15,7 +15,7 @@ from jerichoci.runtime.incus.image import ALIAS_PROPERTY, CONTENT_PROPERTY, DRV_
 from jerichoci.runtime.incus.thread import in_thread
 from pikaci import options
 from pikaci.catalog import open_tree
-from pikaci.commands.image_import import open_incus
+from pikaci.commands.image_import import open_project
 from pikaci.incus_place import host_option, incus_place
 from pikaci.location import find_source, state_home
 from pikaci.table import table
@@ -88,6 +88,7 @@ def command(host: str | None, flake: FlakeOptions, *, check: bool, as_json: bool
 
 async def _list(host: str | None, flake: FlakeOptions, *, check: bool) -> list[Row]:
     from jerichoci.placement.local import LocalPlacement
+    from jerichoci.plan.hosts import local_settings
     from pikaci.images import read_image
 
     evaluator: Evaluator | None = None
@@ -103,9 +104,10 @@ async def _list(host: str | None, flake: FlakeOptions, *, check: bool) -> list[R
         catalog = await evaluator.catalog()
         roles = [read_image(row, catalog.system) for row in catalog.values["images"]]
     # Outside a flake there is no state root, and nothing is asked of it.
-    here = LocalPlacement(evaluator.state.root if evaluator else state_home(), flake.nix)
+    root = evaluator.state.root if evaluator else state_home()
+    here = LocalPlacement(root, flake.nix, local_settings)
     async with incus_place(host, here, flake.nix) as placement:
-        incus: Incus = await open_incus(placement)
+        incus: Incus = await open_project(placement)
         images: list[StoredImage] = await in_thread(incus.images)
     drvs = await _drvs(evaluator, roles) if evaluator and check else {}
     return rows_of(roles, images, drvs)

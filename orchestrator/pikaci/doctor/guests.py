@@ -13,6 +13,7 @@ from jerichoci.plan.plan import Image
 from jerichoci.runtime.incus import check
 from jerichoci.runtime.incus.api import IncusError
 from jerichoci.runtime.incus.check import VM_DRIVER, check_image, check_trust, where_of
+from jerichoci.runtime.incus.client import open_incus
 from jerichoci.runtime.incus.disk import check_disk
 from jerichoci.runtime.incus.image import CONTENT_PROPERTY, DRV_PROPERTY
 from jerichoci.runtime.incus.rules import objections
@@ -21,7 +22,7 @@ from pikaci.doctor.finding import MIB, Finding, bad, note, ok, room, trouble
 
 if TYPE_CHECKING:
     from jerichoci.placement import Placement
-    from jerichoci.plan.incus_site import IncusSite
+    from jerichoci.placement.incus_settings import IncusSettings
     from jerichoci.runtime.incus.api import Server
     from jerichoci.runtime.incus.check import Where
     from jerichoci.runtime.incus.client import Incus
@@ -41,8 +42,8 @@ NO_MODULES = "a kernel with KVM and vhost_vsock: this one can load no modules"
 async def guest_findings(placement: Placement, needs: FlakeNeeds) -> list[Finding]:
     """Everything about a placement's Incus. What no image needs is only noted."""
     try:
-        incus = await placement.incus()
-        site = placement.incus_site()
+        incus = await open_incus(placement)
+        site = placement.incus_settings()
     except PikaciError as error:
         from jerichoci.remote.incus_socket import AbsentIncusError
 
@@ -53,7 +54,7 @@ async def guest_findings(placement: Placement, needs: FlakeNeeds) -> list[Findin
 
 
 async def findings_of(
-    incus: Incus, site: IncusSite, needs: FlakeNeeds, where: Where
+    incus: Incus, site: IncusSettings, needs: FlakeNeeds, where: Where
 ) -> list[Finding]:
     """Everything about an Incus that a socket leads to."""
     needed, socket, findings = bool(needs.images), site.socket_path(), []
@@ -146,7 +147,7 @@ def _is_missing(path: Path) -> bool:
 
 
 def _place(
-    incus: Incus, server: Server, site: IncusSite, needs: FlakeNeeds, where: Where
+    incus: Incus, server: Server, site: IncusSettings, needs: FlakeNeeds, where: Where
 ) -> list[Finding]:
     """The project, the profile and the pool, as far as one needs the one before."""
     name, needed = "incus project", bool(needs.images)

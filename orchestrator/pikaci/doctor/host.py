@@ -12,7 +12,7 @@ import asyncssh
 from jerichoci.errors import PikaciError
 from jerichoci.nix.command import NixOptions, Store
 from jerichoci.placement.local import LocalPlacement
-from jerichoci.plan.hosts import fitting, known_hosts_of_run, load_hosts
+from jerichoci.plan.hosts import fitting, known_hosts_of_run, load_hosts, local_settings
 from jerichoci.remote.agent.operations import clock, survey
 from jerichoci.remote.host_refusals import CHANNELS, check_nix, check_programs, no_channel
 from jerichoci.remote.placement import RemotePlacement
@@ -67,7 +67,7 @@ async def host_findings(host: RemoteHost, state: StateLayout, needs: FlakeNeeds)
     nix = NixOptions()
     async with SessionPool() as pool:
         session = pool.session(host, nix)
-        here = LocalPlacement(state.root, nix)
+        here = LocalPlacement(state.root, nix, local_settings)
         placement = RemotePlacement(session, state, nix, here)
         findings = await _examine(session, placement, needs)
     return [replace(finding, host=host.name) for finding in findings]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import PikaciError, UsageError
 from jerichoci.plan.hosts import hosts_file
 from jerichoci.runtime.incus.api import MissingError
+from jerichoci.runtime.incus.client import open_incus
 from jerichoci.runtime.incus.disk import check_disk
 from jerichoci.runtime.incus.reaper import see_removed
 from jerichoci.runtime.incus.rules import Needs, objections
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.placement import Placement
-    from jerichoci.plan.incus_site import IncusSite
+    from jerichoci.placement.incus_settings import IncusSettings
     from jerichoci.plan.plan import ExecuteNode, Image, Plan
     from jerichoci.runtime.incus.api import Profile, Server, StoredImage
     from jerichoci.runtime.incus.client import Incus
@@ -73,7 +74,7 @@ async def check_guests(
     known = {image.role: image for image in plan.images}
     if missing := roles - known.keys():
         raise UsageError(f"the plan has no image for the role {min(missing)}", "plan it again")
-    incus = await placement.incus()
+    incus = await open_incus(placement)
     networks = {node.runtime_config.get("network") for node in nodes} - {None}
     images = [known[role] for role in sorted(roles)]
     needs = Needs(
@@ -81,7 +82,7 @@ async def check_guests(
         networks=frozenset(str(network) for network in networks),
         jobs={node.job_id: node.execute.resources for node in nodes},
     )
-    site = placement.incus_site()
+    site = placement.incus_settings()
     mounting = asyncio.ensure_future(check_disk(placement, needs))
     try:
         found = await in_thread(_check, incus, site, images, needs, where_of(placement))
@@ -113,7 +114,7 @@ def _check_texts(node: ExecuteNode) -> None:
 
 
 def _check(
-    incus: Incus, site: IncusSite, images: Sequence[Image], needs: Needs, where: Where
+    incus: Incus, site: IncusSettings, images: Sequence[Image], needs: Needs, where: Where
 ) -> GuestSurvey:
     server = incus.server()
     check_trust(server, where)
@@ -159,7 +160,7 @@ def check_project(incus: Incus, where: Where) -> Mapping[str, str]:
     return config
 
 
-def check_profile(profile: Profile | None, site: IncusSite, where: Where) -> Profile:
+def check_profile(profile: Profile | None, site: IncusSettings, where: Where) -> Profile:
     """Refuse a project without the profile of guests."""
     if profile is None:
         raise UsageError(
@@ -170,7 +171,7 @@ def check_profile(profile: Profile | None, site: IncusSite, where: Where) -> Pro
     return profile
 
 
-def check_pool(incus: Incus, site: IncusSite, pool: str | None, where: Where) -> str:
+def check_pool(incus: Incus, site: IncusSettings, pool: str | None, where: Where) -> str:
     """Refuse a profile without a root disk, or one whose pool is missing; the pool's driver."""
     if pool is None:
         raise UsageError(
@@ -187,7 +188,7 @@ def check_pool(incus: Incus, site: IncusSite, pool: str | None, where: Where) ->
     return driver
 
 
-def check_rules(rules: Objections, site: IncusSite, where: Where) -> None:
+def check_rules(rules: Objections, site: IncusSettings, where: Where) -> None:
     """Refuse a project whose settings forbid what guests need."""
     if rules.texts:
         raise UsageError(

@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 from requests_toolbelt import MultipartEncoder
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from jerichoci.placement import Placement
     from jerichoci.placement.route import Route
     from jerichoci.runtime.incus.api import InstanceSpec
 
@@ -56,6 +58,24 @@ CUT_OFF_LIMIT = 10
 """How often a creation may be cut off: other programs may kill what the daemon runs for it."""
 NO_MEMORY_GROUP = "cgroup memory controller"
 """In the kind of a warning about what the host lacks."""
+
+
+_OPENED: WeakKeyDictionary[Placement, tuple[Route, Incus]] = WeakKeyDictionary()
+
+
+async def open_incus(placement: Placement) -> Incus:
+    """The Incus of a placement's host, one object for all who use it; nothing is asked of it yet.
+
+    Raises:
+        UsageError: the host has none, or it can't be reached.
+        InfrastructureError: the host was lost.
+    """
+    route = await placement.incus_route()
+    known = _OPENED.get(placement)
+    if known is None or known[0] != route:
+        incus = Incus(route.socket, placement.incus_settings().project, route)
+        known = _OPENED[placement] = route, incus
+    return known[1]
 
 
 class Incus:

@@ -29,6 +29,7 @@ from jerichoci.runtime.guest_mounts import (
 from jerichoci.runtime.guest_runner import hand_over_command, job_variables, stop_command
 from jerichoci.runtime.guest_wait import GuestWait
 from jerichoci.runtime.incus.api import IncusError, InstanceSpec
+from jerichoci.runtime.incus.client import open_incus
 from jerichoci.runtime.incus.labels import EXPIRY_LABEL, JOB_LABEL, OWNER_LABEL, RUN_LABEL
 from jerichoci.runtime.incus.start import EXEC_SECS, GuestStart
 from jerichoci.runtime.incus.survey import GuestSurvey, survey
@@ -108,8 +109,8 @@ class IncusGuest:
 
     async def launch(self) -> None:
         """Make the guest, wait until it is ready, and start the job."""
-        self._incus = await self._placement.incus()
-        site = self._placement.incus_site()
+        self._incus = await open_incus(self._placement)
+        site = self._placement.incus_settings()
         found = await self._survey(self._incus)
         image, profile, pool = found.image(self._image_alias()), found.checked_profile(), found.pool
         is_vm = image.is_vm
@@ -151,7 +152,7 @@ class IncusGuest:
         known = self._attempt.survey
         if isinstance(known, GuestSurvey) and self._attempt.number == 1:
             return known
-        site = self._placement.incus_site()
+        site = self._placement.incus_settings()
         return await in_thread(survey, incus, site, [self._image_alias()])
 
     def _role(self) -> str:
@@ -178,7 +179,7 @@ class IncusGuest:
             config["security.privileged"] = "false"  # even if the profile sets it
         network = attempt.node.runtime_config.get("network")
         devices = interface(network, dict.fromkeys(profile.interfaces))
-        site = self._placement.incus_site()
+        site = self._placement.incus_settings()
         if site.pool not in {None, profile.pool}:
             devices["root"] = {"type": "disk", "path": "/", "pool": str(site.pool)}
         devices |= self._mounts.devices(is_vm=image.is_vm)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.machine.terminal import on_terminal, window_size
 from jerichoci.runtime.guest_runner import RUNNER, shell_variables
+from jerichoci.runtime.incus.client import open_incus
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.runtime.kept_guest import gone, kept_note
 from jerichoci.state.notes import guest_notes
@@ -29,7 +30,7 @@ async def open_guest_shell(
 
     name = execution.get("instance")
     note = kept_note(guest_notes(attempt.state), name, attempt, execution, kind="guest")
-    incus = await placement.incus()
+    incus = await open_incus(placement)
     await in_thread(_check, incus, attempt, note)
     terminal = on_terminal()
     size = window_size() if terminal else None

@@ -10,7 +10,7 @@ from jerichoci.errors import InfrastructureError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from jerichoci.plan.incus_site import IncusSite
+    from jerichoci.placement.incus_settings import IncusSettings
     from jerichoci.runtime.incus.api import Profile, StoredImage
     from jerichoci.runtime.incus.client import Incus
 
@@ -42,7 +42,7 @@ class GuestSurvey:
         return self.profile
 
 
-def survey(incus: Incus, site: IncusSite, aliases: Iterable[str]) -> GuestSurvey:
+def survey(incus: Incus, site: IncusSettings, aliases: Iterable[str]) -> GuestSurvey:
     """Look at a host; blocking."""
     profile = incus.profile(site.profile)
     pool = site.pool or (profile.pool if profile else None)
