@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jerichoci.placement.collect import Bounds, beyond
 from jerichoci.remote.agent import host_gc
-from jerichoci.remote.agent.host_gc import KEPT, Bounds, Collector, beyond, using
+from jerichoci.remote.agent.host_gc import KEPT, HostCollector, using
 from jerichoci.remote.agent.service import Call, Service
 from jerichoci.state.owner import owning
 
@@ -88,11 +89,11 @@ def test_runs_without_an_owner_go_unless_they_are_kept(work: Path) -> None:
     (runs / "over" / KEPT).write_text(str(time.time() - 60))
     (runs / "wrong" / KEPT).write_text("for ever")
     with owning(runs / "owned"):
-        done = Collector(work).reap(frozenset())
+        done = HostCollector(work).reap(frozenset())
         assert done.runs == ["dead", "over", "wrong"]
         assert done.left == ["kept", "owned"]
         assert sorted(path.name for path in runs.iterdir()) == ["kept", "owned"]
-        done = Collector(work).reap({"kept", "owned"})
+        done = HostCollector(work).reap({"kept", "owned"})
     assert (done.runs, done.left, done.problems) == (["kept"], ["owned"], [])
 
 
@@ -106,7 +107,7 @@ def test_a_session_without_an_agent_goes_when_it_isnt_just_beginning(work: Path)
         age(sessions / name, DAY_SECS)
     with (sessions / "live" / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert Collector(work).reap(frozenset()).sessions == ["dead", "never"]
+        assert HostCollector(work).reap(frozenset()).sessions == ["dead", "never"]
     assert sorted(path.name for path in sessions.iterdir()) == ["live", "young"]
 
 
@@ -118,7 +119,7 @@ async def test_an_agent_that_doesnt_end_is_told_of(
     session.mkdir()
     with (session / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = await Collector(work).end_sessions(["stuck", "gone"])
+        done = await HostCollector(work).end_sessions(["stuck", "gone"])
     assert (done.ended, done.stuck) == ([], ["stuck"])
     assert session.exists()
 
@@ -131,7 +132,7 @@ def test_what_was_left_half_made_goes_when_it_is_old(work: Path) -> None:
     probe.touch()
     for path in (old, probe):
         age(path, DAY_SECS)
-    Collector(work).reap(frozenset())
+    HostCollector(work).reap(frozenset())
     assert (old.exists(), probe.exists(), young.exists()) == (False, False, True)
 
 
@@ -140,11 +141,11 @@ async def test_an_agent_stays_while_one_runs_from_it(work: Path) -> None:
     home.mkdir()
     age(home, 3 * DAY_SECS)
     with using(home):
-        done = await Collector(work).collect(Bounds(0, 1, 0), dry_run=False)
+        done = await HostCollector(work).collect(Bounds(0, 1, 0), dry_run=False)
         assert done.agents == []
-    done = await Collector(work).collect(Bounds(0, 4, 0), dry_run=False)
+    done = await HostCollector(work).collect(Bounds(0, 4, 0), dry_run=False)
     assert done.agents == []
-    done = await Collector(work).collect(Bounds(0, 1, 0), dry_run=False)
+    done = await HostCollector(work).collect(Bounds(0, 1, 0), dry_run=False)
     assert (done.agents, home.exists()) == (["0123"], False)
 
 
@@ -156,7 +157,7 @@ async def test_a_run_that_begins_while_others_reap_is_left_alone(work: Path) -> 
 
     def reap() -> None:
         while not is_over:
-            Collector(work).reap(frozenset())
+            HostCollector(work).reap(frozenset())
 
     reaping = [asyncio.create_task(asyncio.to_thread(reap)) for _ in range(2)]
     try:

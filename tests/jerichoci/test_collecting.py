@@ -67,7 +67,7 @@ async def test_the_newest_runs_are_kept(layout: StateLayout) -> None:
     collected = await collect_garbage(layout, 2, dry_run=False)
     assert RunStore(layout.root).run_ids() == made[:-3:-1]
     assert sorted(collected.runs) == made[:3]
-    assert collected.kept == 2
+    assert collected.kept_runs == 2
 
 
 async def test_a_run_that_goes_on_is_kept_and_does_not_count(layout: StateLayout) -> None:
@@ -105,7 +105,7 @@ async def test_what_a_kept_run_needs_stays_and_the_rest_goes(
         collected = await collect_garbage(layout, 1, dry_run=False)
         assert snapshots(layout) == set(trees[1:])
         assert {ref.rpartition("/")[2] for ref in refs(layout)} == set(trees[1:])
-        assert (collected.snapshots, collected.refs) == ((trees[0],), (trees[0],))
+        assert (collected.snapshots, collected.refs) == ([trees[0]], [trees[0]])
 
 
 async def test_a_kept_runs_snapshot_can_be_made_again(layout: StateLayout, user: UserTree) -> None:
@@ -134,7 +134,7 @@ async def test_a_dry_run_says_what_would_go_and_removes_nothing(
     tree = await snapshot(layout, user, "old")
     run = finished(layout, tree=tree)
     collected = await collect_garbage(layout, 0, dry_run=True)
-    assert (collected.runs, collected.snapshots) == ((RUN_ID,), (tree,))
+    assert (collected.runs, collected.snapshots) == ([RUN_ID], [tree])
     assert run.root.exists()
     assert snapshots(layout) == {tree}
 
@@ -173,17 +173,17 @@ async def test_views_of_the_guests_store_go_unless_a_run_leases_them(layout: Sta
     with writing(layout) as writer:
         (writer.layout.scratch / "a-1").mkdir(parents=True)
         (writer.layout.scratch / "a-1/view").symlink_to(views / "leased")
-        assert (await collect_garbage(layout, 0, dry_run=True)).views == ("old",)
+        assert (await collect_garbage(layout, 0, dry_run=True)).views == ["old"]
         assert (views / "old").exists()
-        assert (await collect_garbage(layout, 0, dry_run=False)).views == ("old",)
+        assert (await collect_garbage(layout, 0, dry_run=False)).views == ["old"]
         assert {path.name for path in views.iterdir()} == {"leased", "new"}
     assert reap(layout).runs == (RUN_ID,)
-    assert (await collect_garbage(layout, 1, dry_run=False)).views == ("leased",)
+    assert (await collect_garbage(layout, 1, dry_run=False)).views == ["leased"]
 
 
 async def test_an_empty_state_root_has_nothing_to_collect(layout: StateLayout) -> None:
     collected = await collect_garbage(layout, 0, dry_run=False)
-    assert (collected.runs, collected.snapshots, collected.refs) == ((), (), ())
+    assert (collected.runs, collected.snapshots, collected.refs) == ([], [], [])
 
 
 def test_reaping_closes_dead_runs_and_removes_none(layout: StateLayout) -> None:

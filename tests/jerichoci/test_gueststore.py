@@ -438,10 +438,10 @@ async def test_collecting_keeps_what_is_leased_and_what_was_used_lately(
     age(leased)
     age(old)
     told = await collect_garbage(layout, 9, dry_run=True)
-    assert told.views == (old.path.name,)
+    assert told.views == [old.path.name]
     assert content(store.views) == {view.path.name for view in (leased, recent, old)}
     collected = await collect_garbage(layout, 9, dry_run=False)
-    assert collected.views == (old.path.name,)
+    assert collected.views == [old.path.name]
     assert content(store.views) == content(store.roots) == {leased.path.name, recent.path.name}
     assert content(store.store) == names(made["a"], made["b"])
     assert content(leased.path) == names(made["a"], made["b"])
@@ -475,7 +475,7 @@ async def test_what_a_killed_process_copied_goes_too(layout: StateLayout) -> Non
     age(view)
     shutil.rmtree(view.path)
     collected = await collect_garbage(layout, 0, dry_run=False)
-    assert collected.views == ()
+    assert collected.views == []
     assert content(GuestStoreLayout(layout.root).store) == set()
 
 

@@ -45,7 +45,7 @@ def test_the_newest_is_what_was_made_last(layout: StateLayout) -> None:
 async def test_the_oldest_go_first(layout: StateLayout) -> None:
     ids = made(layout)
     report = await collect_garbage(layout, 2, dry_run=True)
-    assert report.runs == tuple(ids[2:])
+    assert report.runs == ids[2:]
     await collect_garbage(layout, 2, dry_run=False)
     assert listed(layout) == ids[:2]
     assert layout.order.read_text().split() == ids[:2][::-1]

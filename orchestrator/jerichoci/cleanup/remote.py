@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from jerichoci.errors import PikaciError, UsageError
 from jerichoci.nix.command import NixOptions
 from jerichoci.placement import User
+from jerichoci.placement.collect import Bounds
 from jerichoci.placement.operations import run as run_there
 from jerichoci.plan.hosts import (
     LINE_LIMIT_SECS,
@@ -33,7 +34,6 @@ from jerichoci.plan.hosts import (
     load_hosts,
 )
 from jerichoci.remote.agent import operations
-from jerichoci.remote.agent.host_gc import Bounds
 from jerichoci.remote.host_notes import host_notes, run_name
 from jerichoci.remote.pool import SessionPool
 from jerichoci.state.ids import is_run_id

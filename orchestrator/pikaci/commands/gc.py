@@ -50,7 +50,7 @@ def command(
     click.echo(
         f"{verb} {len(report.runs)} runs, {len(report.snapshots)} snapshots,"
         f" {len(report.refs)} snapshot refs, {len(report.views)} views of the guests' store;"
-        f" kept {report.kept} runs, and what was used within the last hour"
+        f" kept {report.kept_runs} runs, and what was used within the last hour"
     )
     if no_hosts:
         return

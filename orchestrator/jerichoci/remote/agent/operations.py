@@ -22,6 +22,7 @@ from jerichoci.machine.stop import Stop
 from jerichoci.nix.realise import Realiser
 from jerichoci.nix.realised import BuildRequest, Realised
 from jerichoci.placement import local_process
+from jerichoci.placement.collect import Bounds, Collected
 from jerichoci.placement.operation import held, operation
 from jerichoci.placement.work import Work
 from jerichoci.remote.agent import survey as surveys
@@ -29,11 +30,10 @@ from jerichoci.remote.agent.agent_work import AgentWork
 from jerichoci.remote.agent.host_gc import (
     KEPT,
     SNAPSHOT,
-    Bounds,
-    Collected,
-    Collector,
+    HostCollector,
     Reaped,
     Sessions,
+    leased_snapshots,
 )
 from jerichoci.remote.agent.outgoing import Outgoing
 from jerichoci.remote.agent.watch import size_of_log, watch_log
@@ -84,19 +84,19 @@ async def keep_run(_work: Work, path: Path, secs: float) -> None:
 @operation
 async def end_sessions(work: Work, sessions: Sequence[str]) -> Sessions:
     """End other agents, whose orchestrators are dead."""
-    return await Collector(work.state.root).end_sessions(sessions)
+    return await HostCollector(work.state.root).end_sessions(sessions)
 
 
 @operation
 async def reap(work: Work, runs: Sequence[str]) -> Reaped:
     """Remove what died, and these runs even if they are kept."""
-    return await asyncio.to_thread(Collector(work.state.root).reap, frozenset(runs))
+    return await asyncio.to_thread(HostCollector(work.state.root).reap, frozenset(runs))
 
 
 @operation
 async def collect(work: Work, bounds: Bounds, *, dry_run: bool) -> Collected:
     """Remove what is beyond the bounds, or only name it."""
-    return await Collector(work.state.root).collect(bounds, dry_run=dry_run)
+    return await HostCollector(work.state.root).collect(bounds, dry_run=dry_run)
 
 
 class Program:
@@ -210,7 +210,7 @@ async def _materialise(work: Work, tree: str) -> Path:
         # A run, whether it goes on or is kept, needs its own; git has the files of the others.
         root,
         tree,
-        is_spare=lambda other: other not in Collector(root).leased(),
+        is_spare=lambda other: other not in leased_snapshots(root),
     )
 
 

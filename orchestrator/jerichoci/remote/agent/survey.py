@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from jerichoci.machine import slots
 from jerichoci.nix import command as nix
+from jerichoci.placement.collect import disk_bytes, snapshots_in
 from jerichoci.remote.agent.facts import Programs
-from jerichoci.remote.agent.host_gc import disk_bytes, snapshots_in
 from jerichoci.snapshot.git import version_argv
 from jerichoci.state.layout import StateLayout
 from jerichoci.state.owner import is_owned
