@@ -87,11 +87,7 @@ def local_capacity() -> Capacity:
 
 @asynccontextmanager
 async def holding(slots: Path, capacity: Capacity, wanted: Resources) -> AsyncIterator[None]:
-    """Hold what a job takes of the host while the block runs; waits until there is room.
-
-    Raises:
-        InfrastructureError: there was none for `SLOT_WAIT_SECS`.
-    """
+    """Hold what a job takes of the host while the block runs; waits until there is room."""
     claim = capacity.claim(wanted)
     try:
         async with asyncio.timeout(SLOT_WAIT_SECS):

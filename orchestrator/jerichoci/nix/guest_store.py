@@ -75,11 +75,6 @@ class GuestStore:
 
         `lease` is a symbolic link that keeps the view while it exists: `guestviews.LEASE` in the
         attempt's scratch directory.
-
-        Raises:
-            InfrastructureError: Nix or the disk failed, an output isn't in the host's store, or
-                another process takes too long over it.
-            OSError: the lease can't be made.
         """
         wanted = sorted(set(outputs))
         if not wanted:

@@ -88,11 +88,7 @@ def view_lock(key: str) -> str:
 
 
 def remove_stale_views(state: StateLayout) -> None:
-    """Remove views half-built or half-removed by processes that died.
-
-    Raises:
-        OSError: one can't be removed.
-    """
+    """Remove views half-built or half-removed by processes that died."""
     views = GuestStoreLayout(state.root).views
     for path in views.glob(f"{_REMOVED}*"):
         remove_tree(path)
@@ -107,10 +103,6 @@ async def collect_views(state: StateLayout, *, dry_run: bool) -> list[str]:
     """Remove the views that no run leases and nobody used lately; the keys of those.
 
     What only they needed goes from the guests' store, unless somebody is filling it just now.
-
-    Raises:
-        InfrastructureError: Nix failed, or the views stay locked.
-        OSError: a view can't be removed.
     """
     layout = GuestStoreLayout(state.root)
     if not layout.root.is_dir():

@@ -340,11 +340,7 @@ class Realiser:
 
 
 async def _end(builder: asyncio.subprocess.Process, reading: asyncio.Future[None]) -> None:
-    """TERM for what still runs, for only then Nix ends its builders; then what became of reading.
-
-    Raises:
-        InfrastructureError: as the reading.
-    """
+    """TERM for what still runs: only then Nix ends its builders. Then what became of reading."""
     if builder.returncode is None:
         # Nix does not end while nobody takes what it says.
         rest = asyncio.ensure_future(_drain(builder)) if reading.done() else reading

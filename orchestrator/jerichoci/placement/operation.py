@@ -52,12 +52,7 @@ class Operation:
         return sent, _joined(pieces), report
 
     def arguments(self, values: Mapping[str, Any], data: bytes) -> dict[str, Any]:
-        """The arguments that were sent.
-
-        Raises:
-            WireError: one has another type.
-            TypeError: there are others.
-        """
+        """The arguments that were sent."""
         arrived = Arrived(data)
         return {name: arrived.take(self.types[name], values[name], name) for name in values}
 
@@ -67,19 +62,11 @@ class Operation:
         return to_json(answer, pieces), _joined(pieces)
 
     def result(self, value: object, data: bytes) -> Any:  # noqa: ANN401 - as the function has it
-        """The answer that came back.
-
-        Raises:
-            WireError: it is none of the type that the function has.
-        """
+        """The answer that came back."""
         return Arrived(data).take(self.answer, value, "answer")
 
     def report(self, value: object) -> Any:  # noqa: ANN401 - as the function has it
-        """What came before the answer.
-
-        Raises:
-            WireError: it is nothing that this operation reports.
-        """
+        """What came before the answer."""
         return Arrived(b"").take(self.types[self.reports or ""], value, "report")
 
 
@@ -104,11 +91,7 @@ def named(function: Callable[..., Any]) -> Operation:
 
 
 def _register(function: Callable[..., Any], called: Callable[..., Any], *, holds: bool) -> None:
-    """Check the types of an operation, and note it.
-
-    Raises:
-        TypeError: a value of one can't be sent, or there is another operation of that name.
-    """
+    """Check the types of an operation, and note it."""
     name = function.__name__
     signature = inspect.signature(function)
     types = get_type_hints(function)

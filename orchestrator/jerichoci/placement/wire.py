@@ -54,11 +54,7 @@ class Arrived:
         self._at = 0
 
     def take(self, shape: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - a type; JSON
-        """The value of the type `shape` that the JSON `value` is; `where` names it.
-
-        Raises:
-            WireError: it is of another type.
-        """
+        """The value of the type `shape` that the JSON `value` is; `where` names it."""
         match get_origin(shape) or shape:
             case origin if origin in {Union, UnionType}:
                 return self._take_one(get_args(shape), value, where)
@@ -142,11 +138,7 @@ def _fields(shape: Any) -> dict[str, tuple[Any, bool]]:  # noqa: ANN401 - a type
 
 
 def check_type(shape: Any, where: str) -> None:  # noqa: ANN401 - a type
-    """Refuse a type whose values can't be sent.
-
-    Raises:
-        TypeError: it is one.
-    """
+    """Refuse a type whose values can't be sent."""
     origin = get_origin(shape) or shape
     if origin in {Union, UnionType} | LISTS | MAPPINGS:
         for inner in get_args(shape):

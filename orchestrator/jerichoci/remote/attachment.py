@@ -70,14 +70,7 @@ class Attachment:
 
     @classmethod
     async def open(cls, host: RemoteHost, wanted: Wanted) -> Attachment:
-        """Connect to a host and attach to its agent.
-
-        Raises:
-            HostUsageError: the host can't be used as things are; `connection.connect` has the rest.
-            HostFullError: its disk is full.
-            UnreachableHostError: it can't be reached, or the connection broke meanwhile.
-            GoneError: the agent isn't there any more.
-        """
+        """Connect to a host and attach to its agent."""
         import asyncssh
 
         from jerichoci.remote.ssh.connection import connect
@@ -113,11 +106,7 @@ class Attachment:
             self._process.stdin.write(frame)
 
     async def receive(self) -> tuple[dict[str, Any], bytes]:
-        """The next frame.
-
-        Raises:
-            EOFError: the channel is closed, or what comes are no frames.
-        """
+        """The next frame."""
         import asyncssh
 
         try:
@@ -142,11 +131,7 @@ class _Pieces:
         self.heard = time.monotonic()
 
     async def readexactly(self, n: int) -> bytes:
-        """Read that many bytes.
-
-        Raises:
-            EOFError: there are not so many.
-        """
+        """Read that many bytes."""
         pieces = []
         while n:
             piece = await self._reader.read(n)

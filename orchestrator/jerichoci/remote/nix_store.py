@@ -52,11 +52,7 @@ class FarStore:
         self._options = options
 
     async def bring(self, built: Realised, link: Path) -> Realised:
-        """Have there a path that is valid here, with its closure, and root it at `link` there.
-
-        Raises:
-            InfrastructureError: Nix failed here or there, or the host was lost.
-        """
+        """Have there a path that is valid here, with its closure, and root it at `link` there."""
         path = built.path or ""
         await self._check_nix()
         if await self._root(path, link):

@@ -90,11 +90,7 @@ async def far_process(  # noqa: PLR0913 - what a process needs
     notes: Path,
     memory_mib: int | None = None,
 ) -> AsyncIterator[FarProcess]:
-    """Start a program on a session's host; it is killed when the block ends.
-
-    Raises:
-        InfrastructureError: it can't be started, or the host was lost.
-    """
+    """Start a program on a session's host; it is killed when the block ends."""
     far_log = notes / "output"
     starting = session.hold(
         host.spawn, argv, cwd=cwd, env=env, log=far_log, notes=notes, memory_mib=memory_mib

@@ -160,12 +160,7 @@ class Session:
         return self._keeping is not None and self._lost is None
 
     async def open(self) -> None:
-        """Connect, unless that was done.
-
-        Raises:
-            HostUsageError: the host can't be used as things are.
-            UnreachableHostError: it can't be reached; worth another try.
-        """
+        """Connect, unless that was done."""
         async with self._opening:
             if self.is_open:
                 return
@@ -210,14 +205,7 @@ class Session:
         *args: ParamsT.args,
         **kwargs: ParamsT.kwargs,
     ) -> AnswerT:
-        """Have the agent do an operation; its answer.
-
-        Raises:
-            HostLostError: the line broke for good.
-            InfrastructureError: the answer is invalid.
-            PikaciError: what went wrong there.
-            OSError: likewise.
-        """
+        """Have the agent do an operation; its answer."""
         answer: AnswerT = await self._call(named(function), "", args, kwargs)
         return answer
 
@@ -254,12 +242,7 @@ class Session:
         *args: ParamsT.args,
         **kwargs: ParamsT.kwargs,
     ) -> AsyncIterator[Held]:
-        """Hold what an operation opens there.
-
-        Raises:
-            PikaciError: as `do`.
-            OSError: likewise.
-        """
+        """Hold what an operation opens there."""
         operation = named(function)
         held = Held(os.urandom(8).hex(), is_over=operation.name in CLAIMS)
         try:
@@ -293,11 +276,7 @@ class Session:
                 await self._call(named(function), "", args, kwargs)
 
     async def tools(self) -> Tools:
-        """The versions of programs there, by name; None for what isn't there.
-
-        Raises:
-            HostLostError: the host was lost.
-        """
+        """The versions of programs there, by name; None for what isn't there."""
         if self._tools is None:
             self._tools = await self.do(tools)
         return self._tools
@@ -308,11 +287,7 @@ class Session:
         return self._attachment is not None
 
     async def connection(self) -> SSHClientConnection:
-        """The connection there is, or the next one.
-
-        Raises:
-            HostLostError: there will be none.
-        """
+        """The connection there is, or the next one."""
         while True:
             if self._lost is not None:
                 raise self._lost
@@ -323,12 +298,7 @@ class Session:
             await self._is_up.wait()
 
     async def persistently(self, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
-        """Do what needs a connection of its own; again, if that breaks meanwhile.
-
-        Raises:
-            HostLostError: the host was lost.
-            PikaciError: what went wrong otherwise.
-        """
+        """Do what needs a connection of its own; again, if that breaks meanwhile."""
         import asyncssh
 
         while True:
@@ -493,11 +463,7 @@ class Session:
                 return
 
     async def _mend(self) -> Attachment:
-        """Connect again.
-
-        Raises:
-            HostLostError: there was no way in time, or there is nothing to come back to.
-        """
+        """Connect again."""
         began = time.monotonic()
         backoff = FIRST_BACKOFF_SECS
         before = self.facts.boot_id

@@ -37,11 +37,7 @@ SENDING_SECS = 3600.0
 
 
 async def bring_snapshot(session: Session, state_root: Path, tree: str, run: Path) -> Path:
-    """Have the snapshot `tree` on a host, where the run's directory `run` is; where it is there.
-
-    Raises:
-        InfrastructureError: git failed here or there, or the host was lost.
-    """
+    """Have the snapshot `tree` on a host, where the run's directory `run` is; where it is there."""
     try:
         async with asyncio.timeout(SENDING_SECS):
             return await _bring(session, Repository.at(state_root), tree, run)
@@ -79,12 +75,7 @@ async def _has(repository: Repository, tree: str) -> bool:
 async def _send(
     session: Session, repository: Repository, tree: str, bases: list[str], there: Path
 ) -> None:
-    """Send a pack of what a tree has and the bases have not.
-
-    Raises:
-        InfrastructureError: git failed.
-        asyncssh.Error: the connection broke.
-    """
+    """Send a pack of what a tree has and the bases have not."""
     import asyncssh
 
     wanted = "".join([f"{tree}\n", *(f"^{base}\n" for base in bases)]).encode()

@@ -32,11 +32,7 @@ class AgentWork(Work):
             self.held[handle] = stack.pop_all(), found
 
     def find(self, handle: str, kind: type[HeldT]) -> HeldT:
-        """What is held under a handle.
-
-        Raises:
-            InfrastructureError: nothing of that kind is.
-        """
+        """What is held under a handle."""
         _, found = self.held.get(handle, (None, None))
         if not isinstance(found, kind):
             raise InfrastructureError(f"the agent holds no {kind.__name__} under {handle!r}")

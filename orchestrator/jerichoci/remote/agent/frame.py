@@ -25,19 +25,11 @@ class Readable(Protocol):
     """What frames can be read from."""
 
     async def readexactly(self, n: int) -> bytes:
-        """Read that many bytes.
-
-        Raises:
-            EOFError: there are not so many.
-        """
+        """Read that many bytes."""
 
 
 def pack(values: Mapping[str, Any], data: bytes = b"") -> bytes:
-    """A frame.
-
-    Raises:
-        FrameError: it would be too long for the other end.
-    """
+    """A frame."""
     text = json.dumps(values, separators=(",", ":")).encode("ascii")
     if len(text) + len(data) > MOST_BYTES:
         raise FrameError(f"a frame of {len(text) + len(data)} bytes")
@@ -45,12 +37,7 @@ def pack(values: Mapping[str, Any], data: bytes = b"") -> bytes:
 
 
 async def unpack(reader: Readable) -> tuple[dict[str, Any], bytes]:
-    """The next frame.
-
-    Raises:
-        EOFError: there is none any more.
-        FrameError: it is none.
-    """
+    """The next frame."""
     text_length, data_length = LENGTHS.unpack(await reader.readexactly(LENGTHS.size))
     if text_length + data_length > MOST_BYTES:
         raise FrameError(f"a frame of {text_length + data_length} bytes")

@@ -131,11 +131,7 @@ class _Way:
         return (self._sink, select.POLLOUT) if self._held else (self._source, select.POLLIN)
 
     def go_on(self) -> bool:
-        """Pass on what can be passed on just now; False at the end.
-
-        Raises:
-            OSError: the other end is gone.
-        """
+        """Pass on what can be passed on just now; False at the end."""
         with suppress(BlockingIOError):
             if not self._held:
                 self._held = memoryview(os.read(self._source, CHUNK_BYTES))

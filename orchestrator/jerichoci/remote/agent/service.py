@@ -78,11 +78,7 @@ class Service:
         )
 
     async def do(self, name: str, call: Call, args: dict[str, Any]) -> tuple[object, bytes]:
-        """Do what is asked; the answer, and the bytes that go along with it.
-
-        Raises:
-            Exception: whatever went wrong.
-        """
+        """Do what is asked; the answer, and the bytes that go along with it."""
         operation = OPERATIONS.get(name)
         if operation is None:
             raise InfrastructureError(f"the agent knows no operation {name!r}")
