@@ -98,14 +98,9 @@ async def load_image(evaluator: Evaluator, role: str, *, built: bool) -> RoleIma
 
 def read_image(row: Mapping[str, Any], system: str) -> RoleImage:
     """An image as Nix has said it."""
-    return RoleImage(
-        role=row["role"],
-        alias=row["alias"],
-        instance_type=row["instance_type"],
-        system=system,
-        drv_path=row.get("drv_path"),
-        out_path=row.get("out_path"),
-    )
+    names = ("role", "alias", "instance_type", "drv_path", "out_path")
+    values: dict[str, Any] = {name: row.get(name) for name in names}
+    return RoleImage(system=system, **values)
 
 
 def check_buildable(image: RoleImage) -> None:

@@ -76,6 +76,15 @@ def find_source(flake: str | None) -> SourceTree:
     return SourceTree(root=top, flake_dir="" if top == home else str(home.relative_to(top)))
 
 
+def has_flake(flake: str | None) -> bool:
+    """Whether there is a flake at `flake`, by default around the current directory."""
+    try:
+        find_source(flake)
+    except UsageError:
+        return False
+    return True
+
+
 def _top(home: Path) -> Path:
     """The top of the work tree around a flake; outside git, the flake's own directory."""
     if (home / ".git" / "HEAD").exists() or not any(

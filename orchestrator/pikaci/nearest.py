@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jerichoci.errors import UsageError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 MAX_SUGGESTIONS = 3
 _ALIKE = 0.6
@@ -35,3 +37,9 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
         return None
     *others, last = names
     return f"did you mean {', '.join(others)} or {last}?" if others else f"did you mean {last}?"
+
+
+def no_job(whose: str, name: str, known: Sequence[str]) -> UsageError:
+    """The error that a run or a target has no job of that name."""
+    hint = did_you_mean(name, known) or f"it has {', '.join(known)}"
+    return UsageError(f"{whose} has no job {name!r}", hint)

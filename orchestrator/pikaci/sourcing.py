@@ -56,30 +56,46 @@ class Planned:
     nix_version: str
 
 
+@dataclass(frozen=True)
+class Taken:
+    """A snapshot of a tree, and the flake in it, to be evaluated; `rev` is a fetched commit."""
+
+    tree: SourceTree
+    state: StateLayout
+    snapshot: Snapshot
+    evaluator: Evaluator
+    rev: str | None
+
+
+async def take_tree(flake: FlakeOptions, source: str | None, *, read_only: bool) -> Taken:
+    """Take a snapshot of the flake's working tree, or of a source."""
+    tree, state, rev = await _locate(flake, source)
+    snapshot = await take_snapshot(state.root, tree.root, whole=rev is not None)
+    print_notes(snapshot.notes)
+    reference = flake_reference(state, snapshot.tree, snapshot.commit, tree.flake_dir)
+    files = None if rev else FlakeFiles(tree, snapshot, state.root)
+    evaluator = Evaluator(state, reference, flake.nix, flake.system, read_only, files)
+    return Taken(tree, state, snapshot, evaluator, rev)
+
+
 async def make_plan(wanted: PlanRequest) -> Planned:
     """Take a snapshot of the source, evaluate the target's plan there, derive the jobs' tree."""
     check_id(wanted.target, "target")
     # A thread that nobody waits for: where the snapshot fails, neither is it.
     threading.Thread(target=import_module, args=(ENGINE,), daemon=True).start()
-    tree, state, rev = await _locate(wanted)
-    snapshot = await take_snapshot(state.root, tree.root, whole=rev is not None)
-    print_notes(snapshot.notes)
-    reference = flake_reference(state, snapshot.tree, snapshot.commit, tree.flake_dir)
-    files = None if rev else FlakeFiles(tree, snapshot, state.root)
-    evaluator = Evaluator(
-        state, reference, wanted.flake.nix, wanted.flake.system, wanted.read_only, files
-    )
+    taken = await take_tree(wanted.flake, wanted.source, read_only=wanted.read_only)
+    planning = taken.evaluator.plan(wanted.target)
     try:
-        evaluated = await _meanwhile(evaluator.plan(wanted.target), lambda: _get_ready(tree))
+        evaluated = await _meanwhile(planning, lambda: _get_ready(taken.tree))
     except CatalogError as error:
         message = error.message
-        snapshot.lacks.check(lambda name: name.rstrip("/") not in message)
+        taken.snapshot.lacks.check(lambda name: name.rstrip("/") not in message)
         raise
     from jerichoci.plan.plan import parse_plan
 
     plan = parse_plan(evaluated.values, f"the plan of target {wanted.target}")
-    source = await _source(plan, snapshot, tree, state, rev)
-    return Planned(plan, source, tree, state, evaluated.nix_version)
+    source = await _source(plan, taken)
+    return Planned(plan, source, taken.tree, taken.state, evaluated.nix_version)
 
 
 async def _meanwhile(work: Coroutine[Any, Any, Evaluated], task: Callable[[], None]) -> Evaluated:
@@ -102,16 +118,17 @@ def _get_ready(tree: SourceTree) -> None:
     import_module(ENGINE)
 
 
-async def _locate(wanted: PlanRequest) -> tuple[SourceTree, StateLayout, str | None]:
-    flake = wanted.flake
-    if wanted.source is None:
+async def _locate(
+    flake: FlakeOptions, source: str | None
+) -> tuple[SourceTree, StateLayout, str | None]:
+    if source is None:
         tree = find_source(flake.directory)
         state = state_layout(flake.state_root, tree)
         state.make()
         return tree, state, None
     from pikaci.source import fetch_source, parse_source
 
-    spec = parse_source(wanted.source)
+    spec = parse_source(source)
     state = state_layout(flake.state_root, None, name=spec.url)
     state.make()
     fetched = await fetch_source(spec, state.root / "sources")
@@ -122,12 +139,11 @@ async def _locate(wanted: PlanRequest) -> tuple[SourceTree, StateLayout, str | N
     return SourceTree(top, "" if flake_dir == "." else flake_dir), state, spec.rev
 
 
-async def _source(
-    plan: Plan, snapshot: Snapshot, tree: SourceTree, state: StateLayout, rev: str | None
-) -> Source:
+async def _source(plan: Plan, taken: Taken) -> Source:
     from jerichoci.record.request import Source
     from pikaci.glob import compile_globs
 
+    snapshot, rev = taken.snapshot, taken.rev
     globs = compile_globs(plan.snapshot.exclude)
     print_notes(snapshot.lacks.check(lambda path: globs.match(path) is not None))
     jobs_tree = snapshot.tree
@@ -135,7 +151,7 @@ async def _source(
         from jerichoci.snapshot.exclude import without_excluded
 
         jobs_tree = await without_excluded(
-            await open_repository(state.root),
+            await open_repository(taken.state.root),
             snapshot.tree,
             plan.snapshot.exclude,
             lambda path: globs.match(path) is not None,
@@ -143,9 +159,9 @@ async def _source(
     return Source(
         tree=snapshot.tree,
         snapshot_id=jobs_tree,
-        root=str(tree.root),
+        root=str(taken.tree.root),
         rev=rev,
-        flake_dir=tree.flake_dir or None,
+        flake_dir=taken.tree.flake_dir or None,
         git_head=rev or snapshot.git_head,
         git_dirty=False if rev else snapshot.git_dirty,
     )

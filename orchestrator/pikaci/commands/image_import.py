@@ -17,7 +17,7 @@ from pikaci import options
 from pikaci.commands.image_build import print_logs_option
 from pikaci.completion import complete_role
 from pikaci.incus_place import host_option, incus_place
-from pikaci.location import find_source, some_state
+from pikaci.location import has_flake, some_state
 
 if TYPE_CHECKING:
     from jerichoci.placement import Placement
@@ -130,7 +130,8 @@ def command(
 
 async def _import(wanted: WantedImage, given: Given, host: str | None) -> Imported:
     flake = wanted.flake
-    if wanted.role and not (given.alias and given.has_files and _is_outside(flake.directory)):
+    needs_flake = not (given.alias and given.has_files)
+    if wanted.role and (needs_flake or flake.directory or has_flake(None)):
         image, here = await wanted.load(built=not given.has_files)
         async with incus_place(host, here, flake.nix) as placement:
             return await _import_role(wanted, given, image, here, placement)
@@ -143,16 +144,6 @@ async def _import(wanted: WantedImage, given: Given, host: str | None) -> Import
         async with incus_place(host, here, flake.nix) as placement:
             incus = await open_project(placement)
             return await _send(given, given.alias or "", given.files(None), placement, incus)
-
-
-def _is_outside(flake: str | None) -> bool:
-    if flake:
-        return False
-    try:
-        find_source(None)
-    except UsageError:
-        return True
-    return False
 
 
 async def open_project(placement: Placement) -> Incus:

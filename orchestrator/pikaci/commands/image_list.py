@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jerichoci.errors import CatalogError, UsageError
+from jerichoci.errors import CatalogError
 from jerichoci.runtime.incus.image import ALIAS_PROPERTY, CONTENT_PROPERTY, DRV_PROPERTY
 from jerichoci.runtime.incus.thread import in_thread
 from pikaci import options
 from pikaci.catalog import open_tree
 from pikaci.commands.image_import import open_project
 from pikaci.incus_place import host_option, incus_place
-from pikaci.location import find_source, state_home
+from pikaci.location import has_flake, state_home
 from pikaci.table import table
 
 if TYPE_CHECKING:
@@ -92,15 +92,9 @@ async def _list(host: str | None, flake: FlakeOptions, *, check: bool) -> list[R
     from pikaci.images import read_image
 
     evaluator: Evaluator | None = None
-    try:
-        find_source(flake.directory)
-    except UsageError:
-        if flake.directory or check:
-            raise
-    else:
-        evaluator = await open_tree(flake, read_only=True)
     roles: list[RoleImage] = []
-    if evaluator:
+    if flake.directory or check or has_flake(None):
+        evaluator = await open_tree(flake, read_only=True)
         catalog = await evaluator.catalog()
         roles = [read_image(row, catalog.system) for row in catalog.values["images"]]
     # Outside a flake there is no state root, and nothing is asked of it.

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jerichoci.errors import RecordError, UsageError
+from jerichoci.errors import RecordError
 from jerichoci.state.ids import check_id
 from jerichoci.state.line_splitter import LineSplitter
 from jerichoci.state.log_file import read_log
 from jerichoci.status import LogKind
 from pikaci import options
 from pikaci.completion import complete_job
-from pikaci.nearest import did_you_mean
+from pikaci.nearest import no_job
 from pikaci.screen import has_colours, shown
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ def _jobs(store: RunStore, run_id: str, job: str | None) -> list[str]:
     if job is None:
         return known
     if check_id(job, "job") not in known:
-        guess = did_you_mean(job, known) or f"it has {', '.join(known)}"
-        raise UsageError(f"run {run_id} has no job {job!r}", guess)
+        raise no_job(f"run {run_id}", job, known)
     return [job]
 
 

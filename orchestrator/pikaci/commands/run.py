@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jerichoci.errors import UsageError
 from jerichoci.status import KeepPolicy, exit_code
 from pikaci import options
 from pikaci.completion import complete_job
 from pikaci.lanes import load_lanes
-from pikaci.nearest import did_you_mean
+from pikaci.nearest import no_job
 from pikaci.screen import as_utf8
 from pikaci.selection import target_filter
 
@@ -157,8 +156,7 @@ def _checked_jobs(planned: Planned, jobs: tuple[str, ...]) -> frozenset[str] | N
     known = [node.job_id for node in planned.plan.jobs]
     for job in jobs:
         if job not in known:
-            guess = did_you_mean(job, known) or f"it has {', '.join(known)}"
-            raise UsageError(f"target {planned.plan.target_id} has no job {job!r}", guess)
+            raise no_job(f"target {planned.plan.target_id}", job, known)
     return frozenset(jobs) if jobs else None
 
 

@@ -12,6 +12,7 @@ from jerichoci.errors import UsageError
 from jerichoci.state.layout import RunLayout
 from pikaci import options
 from pikaci.completion import complete_job
+from pikaci.nearest import no_job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,8 +57,7 @@ async def _shell(
     plan = store.load_plan(run_id)
     node = next((node for node in plan.jobs if node.job_id == job_id), None)
     if node is None:
-        known = ", ".join(row.id for row in record.jobs)
-        raise UsageError(f"run {run_id} has no job {job_id!r}", f"it has {known}")
+        raise no_job(f"run {run_id}", job_id, [row.id for row in record.jobs])
     check_runtime(node)
     tried = _attempt(record, job_id, number)
     layout = store.run(run_id)

@@ -6,14 +6,14 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import PikaciError, UsageError
+from jerichoci.errors import PikaciError
 from jerichoci.nix.command import NixOptions
 from jerichoci.plan.hosts import HostConfig, known_part
 from jerichoci.runtime.incus.rules import Needs
 from pikaci.catalog import open_tree
 from pikaci.doctor.finding import Finding, note, ok
 from pikaci.images import load_image, read_image
-from pikaci.location import FlakeOptions, find_source
+from pikaci.location import FlakeOptions, has_flake
 
 if TYPE_CHECKING:
     from pikaci.evaluation import Evaluator
@@ -64,9 +64,7 @@ class FlakeNeeds:
 
 async def read_needs(state_root: str | None, flake: str | None) -> FlakeNeeds:
     """Read the catalog of the flake that is meant, if there is one."""
-    try:
-        find_source(flake)
-    except UsageError:
+    if not has_flake(flake):
         return FlakeNeeds()
     try:
         options = FlakeOptions(flake, None, state_root, NixOptions(offline=True))
