@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def load_catalog(flake: FlakeOptions) -> Mapping[str, Any]:
-    """The catalog of the flake's working tree, as `pikaci.<system>.catalog` says it."""
+    """The catalog of the flake's working tree, as `pikaci.<system>.catalog` has it."""
     evaluator = await open_tree(flake, read_only=True)
     return (await evaluator.catalog()).values
 

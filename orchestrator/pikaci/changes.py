@@ -6,7 +6,7 @@
   files together; ignored files don't count, as they aren't part of a snapshot.
 - A renamed file is two: the old path and the new one. A removed file has changed.
 - A submodule has changed when its commit has, or in a working tree anything in it, whatever git is
-  told to ignore. It is told as `PATH` and as `PATH/`, so that `PATH/**` matches.
+  told to ignore. It is listed as `PATH` and as `PATH/`, so that `PATH/**` matches.
 - A file that git was told to overlook (assume-unchanged, skip-worktree) has changed like others,
   but one that a sparse checkout leaves out has not.
 - Paths are relative to the directory asked about and lie below it, as do lane globs. Bytes that
@@ -106,7 +106,7 @@ async def _check_repository(repo: Path) -> None:
     if not done.ok:
         raise UsageError(
             f"git finds no repository in {repo}: {done.reason()}",
-            "what changed can be told inside a git repository only",
+            "changes can only be found inside a git repository",
         )
 
 
@@ -142,7 +142,7 @@ async def _shows(repo: Path) -> bool:
 
 
 async def _show_all(repo: Path, index: Path) -> None:
-    """Have git look at each file again, those too that it was told to overlook.
+    """Have git look at each file again, also at those that it was told to overlook.
 
     A file that a sparse checkout leaves out stays overlooked: it has not changed.
     """

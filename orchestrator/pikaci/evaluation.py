@@ -228,7 +228,7 @@ class Evaluator:
 
 
 class _Heard:
-    """What Nix said while it evaluated; what is for people is shown as it comes."""
+    """What Nix prints while it evaluates; what is for people is shown at once."""
 
     def __init__(self) -> None:
         self.errors: list[Message] = []
@@ -241,11 +241,13 @@ class _Heard:
         match parse_line(line):
             case Message(level=level, text=text) if level == WARNING_LEVEL:
                 self.warnings.append(text)
-            case Message(level=level) as said if level == ERROR_LEVEL and line.startswith(b"@nix"):
-                if said.raw != said.text:
-                    self.errors.append(said)
+            case Message(level=level) as message if level == ERROR_LEVEL and line.startswith(
+                b"@nix"
+            ):
+                if message.raw != message.text:
+                    self.errors.append(message)
                 else:  # builtins.trace
-                    _show(said.text)
+                    _show(message.text)
             case Started(id=number, type=kind, subject=subject) if kind == BUILD_ACTIVITY:
                 self._builds[number] = subject
                 _show(f"pikaci: building {_name(subject)}, which the evaluation needs")
@@ -312,7 +314,7 @@ def _does_not_evaluate(raw: str, error: Message | None, done: process.Completed)
 
 
 def _one_line(raw: str) -> str:
-    """The first sentence; one that ends in a colon goes on in the lines below."""
+    """The first sentence; one that ends in a colon continues in the lines below."""
     lines = [line.strip() for line in raw.splitlines() if line.strip()]
     if not lines:
         return "Nix gave no reason"

@@ -28,9 +28,9 @@ class FlakeFiles:
     snapshot: Snapshot
     state_root: Path
 
-    async def missing(self, said: str) -> CatalogError | None:
-        """Why a file that Nix missed (`said` is its error) is not there, if it is on disk."""
-        for name in [self._name("flake.nix"), *_IN_TREE.findall(said)]:
+    async def missing(self, error: str) -> CatalogError | None:
+        """Why a file that Nix's error names is not in the snapshot, if it is on disk."""
+        for name in [self._name("flake.nix"), *_IN_TREE.findall(error)]:
             if (self.tree.root / name).exists() and not await self._is_taken(name):
                 why, command = await self._left_out(name)
                 return CatalogError(f"{why}, so it is not in the snapshot", f"run `{command}`")

@@ -55,7 +55,7 @@ def _trusted() -> dict[str, dict[str, bool]]:
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
     directory = Path(os.environ.get("NIX_DATA_HOME") or Path(home) / "nix")
     try:
-        said = json.loads((directory / "trusted-settings.json").read_bytes())
+        texts = json.loads((directory / "trusted-settings.json").read_bytes())
     except (OSError, ValueError):
         return {}
-    return {name: texts for name, texts in dict(said).items() if isinstance(texts, dict)}
+    return {name: value for name, value in dict(texts).items() if isinstance(value, dict)}

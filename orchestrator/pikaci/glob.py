@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_DEPTH = 50
-"""Nobody nests braces deeper, and the parser recurses."""
+"""Enough for any real pattern; the parser recurses."""
 
 _SLASH = ord("/")
 

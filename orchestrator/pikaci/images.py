@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 BUILD_SECS = 24 * 3600
 """An image of a whole system, on a machine that has nothing of it yet."""
 STILL_SECS = 15.0
-"""Between two words that a build goes on."""
+"""Between two lines that a build is still running."""
 TAIL_LINES = 20
 ROOTS = "images"
 """Below the state root, a directory a role: what keeps its image from Nix's collector."""
@@ -52,7 +52,7 @@ class UnbuiltImageError(PikaciError):
 
 @dataclass(frozen=True)
 class RoleImage:
-    """A role's image as the catalog has it; what it is built by, if somebody asked and Nix does."""
+    """A role's image as the catalog has it; with its derivation, if that was asked for."""
 
     role: str
     alias: str
@@ -97,7 +97,7 @@ async def load_image(evaluator: Evaluator, role: str, *, built: bool) -> RoleIma
 
 
 def read_image(row: Mapping[str, Any], system: str) -> RoleImage:
-    """An image as Nix has said it."""
+    """An image from Nix's answer."""
     names = ("role", "alias", "instance_type", "drv_path", "out_path")
     values: dict[str, Any] = {name: row.get(name) for name in names}
     return RoleImage(system=system, **values)
@@ -136,7 +136,7 @@ async def build_image(
     )
     nix = replace(nix, settings=image.settings or nix.settings)
     progress = _Progress(image.role, print_logs=print_logs)
-    async with progress.told():
+    async with progress.reported():
         realiser = Realiser(nix, {image.role: build}, roots, progress, placement.confinement)
         await realiser.run(Stop())
     path = Path(progress.path())
@@ -192,8 +192,8 @@ class _Progress:
         self._result = result
 
     @asynccontextmanager
-    async def told(self) -> AsyncIterator[None]:
-        """Say now and then that the build goes on."""
+    async def reported(self) -> AsyncIterator[None]:
+        """Print now and then that the build is still running."""
         telling = asyncio.ensure_future(self._tell())
         try:
             yield
@@ -222,6 +222,6 @@ class _Progress:
         # The engine knows what it realises as prepares.
         message = message.replace("prepare ", "image ", 1)
         if result.failure_kind is FailureKind.TEST_FAILURE:
-            hint = "what its builder said last is above; --print-logs prints all of it"
+            hint = "the last output of its builder is above; --print-logs prints all of it"
             raise UnbuiltImageError(message, hint)
-        raise InfrastructureError(message, "`pikaci doctor` says whether Nix works here")
+        raise InfrastructureError(message, "`pikaci doctor` checks whether Nix works here")

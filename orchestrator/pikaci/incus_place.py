@@ -45,7 +45,7 @@ async def incus_place(
             known = ", ".join(placement.host for placement in remote)
             raise UsageError(
                 f"no host `{host}` is in {hosts_file()}",
-                f"it has {known}" if known else "docs/hosts.md says how to describe one",
+                f"it has {known}" if known else "docs/hosts.md shows how to describe one",
             )
         async with there.visiting(""):
             yield there

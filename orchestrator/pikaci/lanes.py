@@ -282,7 +282,7 @@ def _target(table: _Table) -> str:
     if older not in table.values:
         return table.id("target")
     if "target" in table.values:
-        table.fail(older, "says the same as `target`, which is there too", "keep `target`")
+        table.fail(older, "is another name for `target`, which is also given", "keep `target`")
     return table.id(older)
 
 

@@ -1,4 +1,4 @@
-"""The names somebody may have meant."""
+"""The names that may have been meant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 MAX_SUGGESTIONS = 3
 _ALIKE = 0.6
-# A shorter piece is part of too many names to say anything.
+# A shorter piece is part of too many names to help.
 _SHORTEST_PIECE = 3
 
 

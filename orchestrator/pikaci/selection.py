@@ -26,7 +26,7 @@ SELECTION_SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Selection:
-    """Whether a change selects a lane, by which file and glob, and the sentence that says it."""
+    """Whether a change selects a lane, by which file and glob, and why, in a sentence."""
 
     lane: Lane
     selected: bool

@@ -1,6 +1,6 @@
 """`--source git+URL?rev=REV`: the tree of a commit that is not checked out here.
 
-`nix-prefetch-git` gets it where it is on PATH; elsewhere plain git does, and the result says which.
+`nix-prefetch-git` gets it where it is on PATH; elsewhere plain git does.
 
 - A source names one commit by its whole id, so what runs is what was asked for.
 - Nothing of the fetched repository is executed or applied: no hooks, no filters, no line-ending
@@ -102,7 +102,7 @@ def parse_source(text: str) -> SourceSpec:
         if name not in _PARAMETERS:
             _refuse(text, f"has the unknown parameter `{name}`")
     if len(found) != len(parameters):
-        _refuse(text, "says a parameter twice")
+        _refuse(text, "has a parameter twice")
     rev, ref = found.get("rev"), found.get("ref")
     if rev is None:
         _refuse(text, "has no `rev`")
@@ -248,9 +248,9 @@ async def _configured_ssh(env: dict[str, str]) -> str:
 
 
 def _fetch_failed(spec: SourceSpec, done: Completed) -> InfrastructureError:
-    said = done.reason().replace(spec.url, spec.shown_url)
+    reason = done.reason().replace(spec.url, spec.shown_url)
     return InfrastructureError(
-        f"{spec.shown_url} can't be fetched: {said}",
+        f"{spec.shown_url} can't be fetched: {reason}",
         "no prompt is shown: credentials must be where git finds them",
     )
 

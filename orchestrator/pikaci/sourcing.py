@@ -81,7 +81,7 @@ async def take_tree(flake: FlakeOptions, source: str | None, *, read_only: bool)
 async def make_plan(wanted: PlanRequest) -> Planned:
     """Take a snapshot of the source, evaluate the target's plan there, derive the jobs' tree."""
     check_id(wanted.target, "target")
-    # A thread that nobody waits for: where the snapshot fails, neither is it.
+    # Not waited for: where the snapshot fails, the engine is not needed.
     threading.Thread(target=import_module, args=(ENGINE,), daemon=True).start()
     taken = await take_tree(wanted.flake, wanted.source, read_only=wanted.read_only)
     planning = taken.evaluator.plan(wanted.target)
@@ -168,7 +168,7 @@ async def _source(plan: Plan, taken: Taken) -> Source:
 
 
 def print_notes(notes: Iterable[str]) -> None:
-    """Tell what a user may miss in a snapshot."""
+    """Print what a user may miss in a snapshot."""
     for note in notes:
         click.echo(f"pikaci: {note}", err=True)
 

@@ -158,7 +158,7 @@ async def test_a_base_that_is_missing_is_named_with_its_job(near: Near, fp: Fake
         await check_vms(near, [vm_job(), vm_job("other", "sonoma")])
     assert caught.value.message == "mac1 has no VM sonoma, the base of job other"
     assert caught.value.hint == (
-        "`tart clone REGISTRY/IMAGE sonoma` there makes one, or name the image itself"
+        "make it on the host (`tart clone REGISTRY/IMAGE sonoma`), or name the image"
     )
 
 
@@ -196,7 +196,9 @@ async def test_a_directory_that_is_none_is_named_with_its_job(
     (tmp_path / "file").touch()
     fp.register(list_argv(), stdout=listed(BASE))
     fp.allow_unregistered(allow=True)
-    sentence = f"mac1 has no directory {tmp_path}/{name}, which job greet shares; make it there"
+    sentence = (
+        f"mac1 has no directory {tmp_path}/{name}, which job greet shares; make it on the host"
+    )
     with pytest.raises(UsageError, match=sentence):
         await check_vms(near, [sharing(f"{tmp_path}/{name}")])
 

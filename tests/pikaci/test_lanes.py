@@ -132,7 +132,7 @@ MISTAKES = [
         branch_lane('command = "make"'),
         ": branch.lanes[0].command: a lane names a target, not a com",
     ),
-    (branch_lane('staged_linux_target = "t"'), "staged_linux_target: says the same as `target`"),
+    (branch_lane('staged_linux_target = "t"'), "staged_linux_target: is another name for `target`"),
     (
         'version = 1\n[[branch.lanes]]\nid = "a"',
         ": branch.lanes[0].target: expected an id, found no",

@@ -63,7 +63,7 @@ def test_a_source_is_a_url_and_a_commit(text: str, spec: SourceSpec) -> None:
         (f"git+{URL}?rev=main", "not a commit's whole id"),
         (f"git+{URL}?rev={REV[:12]}", "not a commit's whole id"),
         (f"git+{URL}?rev={REV}0", "not a commit's whole id"),
-        (f"git+{URL}?rev={REV}&rev={REV}", "says a parameter twice"),
+        (f"git+{URL}?rev={REV}&rev={REV}", "has a parameter twice"),
         (f"git+{URL}?rev={REV}&submodules=1", "has the unknown parameter `submodules`"),
         (f"git+{URL}?rev={REV}&ref=--upload-pack=x", "is no branch or tag"),
         (f"git+{URL}?rev={REV}&ref=a..b", "is no branch or tag"),

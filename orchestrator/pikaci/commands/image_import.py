@@ -36,7 +36,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Given:
-    """What the command line says of the image itself."""
+    """What the command line gives of the image itself."""
 
     directory: Path | None
     metadata: Path | None
@@ -60,7 +60,7 @@ class Given:
 
     @property
     def has_files(self) -> bool:
-        """Whether it says where the files are."""
+        """Whether it names the image's files."""
         return self.directory is not None or self.rootfs is not None
 
     def files(self, instance_type: str | None) -> ImageFiles:
@@ -198,11 +198,11 @@ async def _send(
 
 
 async def _end(given: Given, done: Imported, incus: Incus) -> Imported:
-    """Say what was done, and prune."""
+    """Print what was done, and prune."""
     how = "" if done.was_sent else ", which Incus had already"
     instead = f", no longer {done.replaced[:12]}" if done.replaced else ""
-    said = f"pikaci: {done.alias} is image {done.fingerprint[:12]}{how}{instead}"
-    click.echo(said, err=True)
+    text = f"pikaci: {done.alias} is image {done.fingerprint[:12]}{how}{instead}"
+    click.echo(text, err=True)
     if given.prune:
         removed: list[StoredImage] = await in_thread(prune_images, incus, done.alias)
         for image in removed:

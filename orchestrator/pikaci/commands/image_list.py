@@ -108,7 +108,7 @@ async def _list(host: str | None, flake: FlakeOptions, *, check: bool) -> list[R
 
 
 async def _drvs(evaluator: Evaluator, roles: Sequence[RoleImage]) -> dict[str, str]:
-    """What the flake would build now, by role; says why where that can't be told."""
+    """What the flake would build now, by role; prints why where that is not known."""
     from pikaci.images import load_image
 
     found = {}

@@ -50,7 +50,7 @@ def _rows(output: PreparedOutput) -> list[tuple[str, ...]]:
 
 
 def _size(count: int) -> str:
-    """A number of bytes as people say it."""
+    """A number of bytes for people."""
     size, unit = float(count), "B"
     for larger in ("KiB", "MiB", "GiB"):
         if size < STEP:

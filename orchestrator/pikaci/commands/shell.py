@@ -101,7 +101,7 @@ def _attempt(record: RunRecord, job_id: str, number: int | None) -> AttemptRecor
     if not tries:
         raise UsageError(
             f"job {job_id} of run {record.run_id} was not started",
-            f"`pikaci status {record.run_id}` says why",
+            f"`pikaci status {record.run_id}` shows why",
         )
     found = [row for row in tries if row.number == (number or tries[-1].number)]
     if not found:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pikaci.images import RoleImage
 
 CURRENT_SECS = 10.0
-"""To evaluate what an image would be now; more is for who asks for that alone."""
+"""To evaluate what an image would be now; `pikaci image list --check` takes longer."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class FlakeNeeds:
         }
 
     async def drv_path(self, role: str) -> str | None:
-        """What a role's image would be built by now, if that is soon told."""
+        """What a role's image would be built by now, if Nix soon answers."""
         if self.evaluator is None or role not in self.buildable:
             return None
         try:
@@ -71,7 +71,7 @@ async def read_needs(state_root: str | None, flake: str | None) -> FlakeNeeds:
         evaluator = await open_tree(options, read_only=True)
         catalog = await evaluator.catalog()
     except PikaciError as error:
-        hint = error.hint or "`pikaci targets` says it in full"
+        hint = error.hint or "`pikaci targets` prints all of it"
         return FlakeNeeds(findings=(note("catalog", error.message, hint),))
     rows = catalog.values["images"]
     images = tuple(read_image(row, catalog.system) for row in rows)

@@ -43,7 +43,7 @@ def bad(name: str, text: str, hint: str, *, needed: bool = True) -> Finding:
 
 
 def trouble(name: str, error: PikaciError, hint: str = "", *, needed: bool = True) -> Finding:
-    """What an error says; `hint` where it doesn't say what to do."""
+    """The message of an error; `hint` where it has none."""
     return bad(name, error.message, error.hint or hint, needed=needed)
 
 

@@ -62,7 +62,7 @@ async def findings_of(
         server = await in_thread(incus.server)
     except PikaciError as error:
         if where.host:
-            return [trouble("incus", error, "its log says more", needed=needed)]
+            return [trouble("incus", error, "see its log", needed=needed)]
         return [_absent(socket, error, needed=needed)]
     try:
         check_trust(server, where)
@@ -75,7 +75,7 @@ async def findings_of(
             findings.append(await in_thread(_bridges, incus))
             findings += await in_thread(_limits, incus)
     except PikaciError as error:
-        findings.append(trouble("incus", error, "its log says more", needed=needed))
+        findings.append(trouble("incus", error, "see its log", needed=needed))
     # Only this machine's devices can be tried.
     return findings if where.host else [*findings, _vms(server, needed=needs.has_vms)]
 

@@ -1,4 +1,4 @@
-"""What a remote host has, and why jobs can't be there: what a run would say of it, beforehand."""
+"""What a remote host has, and why jobs can't run on it: a run's own checks, beforehand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pikaci.doctor.catalog import FlakeNeeds
 
 CLOCK_SECS = 60.0
-"""Clocks that differ by less are right enough for anybody who compares what both wrote."""
+"""Clocks that differ by less are right enough to compare what both wrote."""
 PINGS = 3
 """So often is the host asked for the time; the quickest answer counts."""
 CHANNEL_SECS = 15.0
@@ -85,14 +85,14 @@ async def _examine(
         return _refusal(session, error)
     findings = [
         ok("connection", f"{_where(session.host)} lets us in; {_milliseconds(took)} to begin"),
-        ok("round trip", f"{_milliseconds(clock.round_trip_secs)} there and back"),
+        ok("round trip", f"{_milliseconds(clock.round_trip_secs)} a request"),
     ]
     try:
         # As a run does, with all that can go wrong then.
         async with placement.serving(run_id := new_run_id()):
             findings += await _inside(session, placement, clock, run_id, needs)
     except PikaciError as error:
-        findings.append(trouble(_what(error), error, "what does its log say there?"))
+        findings.append(trouble(_what(error), error, "see the log on the host"))
     except OSError as error:
         text = f"the agent on {session.name} can't do its work: {error}"
         findings.append(Finding("agent", "bad", text, "see its work directory"))
@@ -103,7 +103,7 @@ def _refusal(session: Session, error: HostError) -> list[Finding]:
     """Why there is no agent, after what went well until then."""
     name = _what(error)
     before = [] if name in EARLY else [ok("connection", f"{_where(session.host)} lets us in")]
-    return [*before, trouble(name, error, "what does sshd's log say there?")]
+    return [*before, trouble(name, error, "see sshd's log on the host")]
 
 
 EARLY = ("connection", "host key", "login", "ssh settings")
@@ -147,12 +147,12 @@ async def _inside(
     seen = await session.do(survey, ask_nix=True)
     own = placement.run_directory(run_id).name
     runs = [run for run in seen.runs if run != own]
-    hint = "`pikaci gc` removes old runs and snapshots there"
+    hint = "`pikaci gc` removes old runs and snapshots from the host"
     return [
         ok("agent", f"Python {facts.python}, {facts.system}"),
         room("work dir", f"at {facts.work_dir}", seen.free_bytes, seen.free_files, hint),
         _snapshots(seen.snapshots),
-        ok("runs", f"there now: {', '.join(runs)}" if runs else "none there now"),
+        ok("runs", f"now: {', '.join(runs)}" if runs else "none now"),
         _programs(session.name, facts.programs),
         *await _channels(session),
         *confinement_findings(await placement.confinement(), f"`work_dir` of {session.name}"),
@@ -174,7 +174,7 @@ def _programs(host: str, programs: Programs) -> Finding:
     try:
         check_programs(host, programs)
     except HostSetupError as error:
-        return trouble("programs", error, "install it there")
+        return trouble("programs", error, "install it on the host")
     return ok("programs", f"git {programs.git}, {programs.bash}")
 
 
@@ -183,8 +183,8 @@ def _setpriv(path: str | None) -> Finding:
         return ok("setpriv", path)
     return note(
         "setpriv",
-        "not on PATH: a job may live on when the agent is killed",
-        "on Linux install util-linux there",
+        "not on PATH: a job may outlive an agent that is killed",
+        "on Linux install util-linux on the host",
     )
 
 
@@ -203,7 +203,7 @@ async def _channels(session: Session) -> list[Finding]:
             trouble("channels", no_channel(session.name, error.reason), "", needed=not programs)
         ]
     except (asyncssh.Error, OSError, TimeoutError):
-        # That the line broke is said by whatever comes next.
+        # The next check reports that the connection broke.
         return []
     finally:
         for program in programs:
@@ -231,13 +231,13 @@ def clock_finding(clock: Clock) -> Finding:
     return note(
         "clock",
         f"its clock is {span(secs)} {which} this machine's",
-        "records have this machine's time, the files of jobs there the host's: set the wrong one"
+        "records have this machine's time, the files of its jobs have the host's: set the wrong one"
         " (`timedatectl set-ntp true`)",
     )
 
 
 def span(secs: float) -> str:
-    """A span of time, in the two units that say most."""
+    """A span of time, in its two largest units."""
     whole = round(secs)
     hours, rest = divmod(whole, SECS_OF_HOUR)
     minutes, seconds = divmod(rest, SECS_OF_MINUTE)
@@ -245,19 +245,19 @@ def span(secs: float) -> str:
 
 
 def capacity_finding(declared: HostCapacity, cpus: int, memory_mib: int) -> Finding:
-    """Whether a host has what is said of it."""
+    """Whether a host has what its settings promise."""
     has = f"{cpus} CPUs, {memory_mib} MiB"
     more = [
-        f"{said} {what}"
-        for said, found, what in (
+        f"{promised} {what}"
+        for promised, found, what in (
             (declared.cpus, cpus, "CPUs"),
             (declared.memory_mib, memory_mib, "MiB"),
         )
-        if said is not None and said > found
+        if promised is not None and promised > found
     ]
     if more:
         text = f"its `capacity` promises {' and '.join(more)}; it has {has}"
-        return note("capacity", text, "promise less, or nothing: then it is what the host has")
+        return note("capacity", text, "lower it, or leave it out: then it is what the host has")
     jobs = f", {declared.jobs} jobs at a time" if declared.jobs else ""
     return ok(
         "capacity", f"{declared.cpus or cpus} of {has}{jobs}" if declared.cpus else has + jobs

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jerichoci.placement import Placement
 
 LOOK_SECS = 60.0
-"""For a program of the host to say what there is."""
+"""For a program of the host to answer."""
 OLDEST_MACOS = 14
 """`tart exec` needs it."""
 

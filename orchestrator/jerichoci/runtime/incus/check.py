@@ -233,5 +233,5 @@ def check_image(  # noqa: PLR0913 - what there is, what is needed, and whose it 
         whose = where.incus if where.host else "this host's Incus"
         raise UsageError(
             f"role {image.role} asks for a virtual machine, and {whose} can't run any",
-            "`pikaci doctor` says what it lacks; or use the container image",
+            "`pikaci doctor` shows what is missing; or use the container image",
         )

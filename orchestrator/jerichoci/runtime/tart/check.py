@@ -26,17 +26,12 @@ if TYPE_CHECKING:
     from jerichoci.runtime.tart.command import Vm
 
 LOOK_SECS = 60.0
-"""For a program of the host to say what there is."""
+"""For a program of the host to answer."""
 A_MAC = "Darwin arm64"
 
 
 async def check_mac(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
-    """See that the host is a Mac that can run VMs with macOS.
-
-    Raises:
-        UsageError: it isn't.
-        InfrastructureError: it could not be asked.
-    """
+    """Refuse a host that is no Mac that can run VMs with macOS."""
     machine = await _machine(placement)
     if machine == A_MAC:
         return
@@ -50,19 +45,14 @@ async def check_mac(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
 
 
 async def check_vms(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
-    """See that the Mac has tart, and what these jobs' VMs are made from.
-
-    Raises:
-        UsageError: it hasn't; the hint says how to mend it.
-        InfrastructureError: it could not be asked.
-    """
+    """Refuse a Mac without tart, or without what these jobs' VMs are made from."""
     known = {vm.name: vm for vm in await known_vms(placement)}
     for node in nodes:
         base = str(node.runtime_config["base"])
         if "/" not in base and base not in known:
             raise UsageError(
                 f"{placement.host} has no VM {base}, the base of job {node.job_id}",
-                f"`tart clone REGISTRY/IMAGE {base}` there makes one, or name the image itself",
+                f"make it on the host (`tart clone REGISTRY/IMAGE {base}`), or name the image",
             )
         if base in known and await _os(placement, base) != MACOS:
             raise UsageError(
@@ -72,7 +62,7 @@ async def check_vms(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
         if base in known and known[base].is_suspended:
             raise UsageError(
                 f"VM {base} on {placement.host}, the base of job {node.job_id}, is suspended: its"
-                " clones would go on with what was in its memory, and other shares",
+                " clones would resume with its memory and its shares",
                 f"`tart stop {base}` discards that, or boot it and shut it down",
             )
         await _check_shares(placement, node)
@@ -81,11 +71,7 @@ async def check_vms(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
 
 
 async def is_mac(placement: Placement) -> bool:
-    """Whether the host is a Mac that can run VMs with macOS.
-
-    Raises:
-        InfrastructureError: it could not be asked.
-    """
+    """Whether the host is a Mac that can run VMs with macOS."""
     return await _machine(placement) == A_MAC
 
 
@@ -95,32 +81,24 @@ async def _machine(placement: Placement) -> str:
 
 
 async def known_vms(placement: Placement) -> list[Vm]:
-    """The VMs of the user on a Mac.
-
-    Raises:
-        UsageError: it has no tart, or tart can't list them.
-    """
-    mend = "`brew install openai/tools/tart`, or its place in the `search_path` of hosts.toml"
+    """The VMs of the user on a Mac."""
+    hint = "`brew install openai/tools/tart`, or its place in the `search_path` of hosts.toml"
     try:
         done = await ask_for_list(placement, LOOK_SECS)
     except HostUnavailableError:
         raise
     except InfrastructureError as error:
         sentence = f"{placement.host} has no tart that answers: {error.message}"
-        raise UsageError(sentence, mend) from error
+        raise UsageError(sentence, hint) from error
     if done.exit_code != 0:
         raise UsageError(
-            f"tart on {placement.host} can't list its VMs: {last_stderr_lines(done)}", mend
+            f"tart on {placement.host} can't list its VMs: {last_stderr_lines(done)}", hint
         )
     return parse_list(done)
 
 
 async def ask_for_list(placement: Placement, deadline_secs: float) -> Completed:
-    """What tart says of the user's VMs, for `parse_list`; again if it tripped over one that goes.
-
-    Raises:
-        InfrastructureError: it can't be asked.
-    """
+    """Tart's list of the user's VMs; asked for again if it failed over a VM that was removed."""
     done = await placement.run(list_argv(), deadline_secs=deadline_secs)
     for _ in range(1, LIST_TRIES):
         if not tripped(done):
@@ -140,5 +118,5 @@ async def _check_shares(placement: Placement, node: ExecuteNode) -> None:
         if done.exit_code != 0:
             raise UsageError(
                 f"{placement.host} has no directory {path}, which job {node.job_id} shares",
-                "make it there, or change the job's `tart.shares`",
+                "make it on the host, or change the job's `tart.shares`",
             )
