@@ -118,7 +118,7 @@ TARGETS = r"""
             mkdir closed; echo inside > closed/file; chmod 0 closed
             python3 - <<'END'
             import os
-            for _ in range(2000):
+            for _ in range(150):
                 os.mkdir("d"); os.chdir("d")
             open("bottom", "w").write("deep")
             END
@@ -316,7 +316,7 @@ def test_what_a_hostile_job_leaves_does_no_harm(ended: Ended) -> None:
     assert ended.end("hostile") == ("passed", None, 0)
     kept = ended.kept("hostile")
     rows = [row["path"] for row in ended.job("hostile")["artifacts"]]
-    deep = "d/" * 2000 + "bottom"
+    deep = "d/" * 150 + "bottom"
     assert sorted(rows) == sorted(["setuid", "unreadable", "closed/file", "file", deep])
     assert not (kept / "events.jsonl").exists()
     listing = subprocess.run(
