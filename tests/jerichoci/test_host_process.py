@@ -43,7 +43,7 @@ def held(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
         async def probe(*_: object) -> Confinement:
             return Confinement()
 
-        monkeypatch.setattr("jerichoci.placement.local.probe", probe)
+        monkeypatch.setattr("jerichoci.placement.work.probe", probe)
     monkeypatch.setitem(ShellCommand.__init__.__kwdefaults__ or {}, "grace_secs", 0.5)
     found: str = request.param
     return found
@@ -207,7 +207,7 @@ async def test_all_of_a_workspace_is_the_jobs_users(
         return None
 
     if not mapped:
-        monkeypatch.setattr("jerichoci.placement.local.own_snapshots", none)
+        monkeypatch.setattr("jerichoci.placement.work.own_snapshots", none)
     command = """
         set -e
         find . ! -user "$(id -u)" -o ! -group "$(id -g)"
