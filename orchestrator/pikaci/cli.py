@@ -31,7 +31,7 @@ COMMANDS = {
     "image": "Build, import and list guest images",
     "shell": "Open a shell in a kept workspace or guest",
     "doctor": "Check whether this machine can run targets",
-    "schema": "Print the JSON Schema of a record",
+    "schema": "Print the JSON Schema of a record or a command's --json",
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pikaci.schemas import adapters
+
 if TYPE_CHECKING:
     from e2e.project import Done, Json, Project
 
@@ -34,7 +36,10 @@ def assert_partial(project: Project, done: Done) -> None:
     assert project.record()["partial"] is True
     assert "partial" in project.pikaci("list").passed().out.splitlines()[1]
     assert "partial" in project.pikaci("status", "latest").passed().out
-    assert project.pikaci("list", "--json").passed().json[0]["partial"] is True
+    rows = project.pikaci("list", "--json").passed().json
+    assert rows[0]["partial"] is True
+    listed = adapters()["list"]
+    assert listed.dump_python(listed.validate_python(rows), mode="json") == rows
 
 
 def test_a_run_of_one_job_of_two_is_partial(project: Project) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from e2e.project import HELLO, Json, Project
 from jerichoci.plan.plan import Plan
+from pikaci.schemas import adapters
 from usertree import UserTree
 
 CLOSED = """
@@ -101,6 +102,12 @@ def test_a_plan_can_be_drawn(project: Project) -> None:
     assert "n0 --> n1" in text
 
 
+def assert_as_published(name: str, values: object) -> None:
+    """The schema of what a command prints has all that it prints, and nothing else."""
+    adapter = adapters()[name]
+    assert adapter.dump_python(adapter.validate_python(values), mode="json") == values
+
+
 def test_targets_are_listed_without_building_anything(project: Project) -> None:
     project.define(HELLO + '  broken.jobs.it.command = throw "never looked at";')
     text = project.pikaci("targets").passed().out
@@ -108,6 +115,7 @@ def test_targets_are_listed_without_building_anything(project: Project) -> None:
     assert {line.split()[0] for line in text.splitlines()[1:]} == {"hello", "broken"}
     rows = project.pikaci("targets", "--json").passed().json
     assert {row["id"] for row in rows} == {"hello", "broken"}
+    assert_as_published("targets", rows)
 
 
 def test_lanes_are_listed(laned: Project) -> None:
@@ -115,6 +123,7 @@ def test_lanes_are_listed(laned: Project) -> None:
     assert "greeting" in text
     assert "src/** *.md" in text
     (greeting, always) = laned.pikaci("lanes", "--json").passed().json
+    assert_as_published("lanes", [greeting, always])
     assert (greeting["target"], greeting["title"]) == ("hello", "Greets")
     assert greeting["concurrency_group"] == "linux"
     assert always["paths"] == []
@@ -128,6 +137,7 @@ def test_a_change_selects_lanes_and_says_which_file_and_glob_did(laned: Project)
     assert "src/a" in text
     assert "src/**" in text
     values = laned.pikaci(*args, "--json").passed().json
+    assert_as_published("select", values)
     lanes = {lane["id"]: lane for lane in values["lanes"]}
     assert lanes["greeting"]["selected"] is True
     assert lanes["always"]["selected"] is True

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -16,7 +14,8 @@ from jerichoci.record.record import JobRecord, PreparedOutputs, RunRecord
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def _adapters() -> dict[str, TypeAdapter[Any]]:
+def record_adapters() -> dict[str, TypeAdapter[Any]]:
+    """The records that have a schema, by name."""
     return {
         "plan": TypeAdapter(Plan),
         "run": TypeAdapter(RunRecord),
@@ -26,22 +25,7 @@ def _adapters() -> dict[str, TypeAdapter[Any]]:
     }
 
 
-def schema_names() -> list[str]:
-    """The records that have a schema."""
-    return list(_adapters())
-
-
-def schema_text(name: str) -> str:
-    """The schema of a record as the file under `schema/` has it."""
-    schema = {"$schema": DIALECT, **_adapters()[name].json_schema(mode="serialization")}
+def schema_text(adapter: TypeAdapter[Any]) -> str:
+    """A schema as the file under `schema/` has it."""
+    schema = {"$schema": DIALECT, **adapter.json_schema(mode="serialization")}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-
-
-def write_schemas(directory: Path) -> None:
-    """Write every schema into `directory`."""
-    for name in schema_names():
-        (directory / f"{name}.schema.json").write_text(schema_text(name))
-
-
-if __name__ == "__main__":
-    write_schemas(Path(sys.argv[1]))

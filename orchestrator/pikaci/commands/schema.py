@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
-NAMES = ("plan", "run", "job", "prepared-outputs", "event")
+NAMES = ("plan", "run", "job", "prepared-outputs", "event", "list", "targets", "lanes", "select")
 
 
 @click.command("schema")
 @click.argument("name", type=click.Choice(NAMES))
 def command(name: str) -> None:
-    """Print the JSON Schema of a record: plan, run, job, prepared-outputs or event."""
+    """Print the JSON Schema of a record, or of what a command prints with --json."""
     from jerichoci.record.schema import schema_text
+    from pikaci.schemas import adapters
 
-    click.echo(schema_text(name), nl=False)
+    click.echo(schema_text(adapters()[name]), nl=False)

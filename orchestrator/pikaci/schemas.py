@@ -1,0 +1,98 @@
+"""The JSON Schemas of records and of what commands print with `--json`: `python -m pikaci.schemas`.
+
+The models here only describe: a test compares them with what the commands print.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp
+from jerichoci.record.schema import record_adapters, schema_text
+from jerichoci.status import FailureKind, Status
+from pikaci.lanes import Trigger
+
+
+class ListedRun(Model):
+    """A run in `list --json`; all but `run_id` is null if the record is unreadable."""
+
+    run_id: RunId
+    status: Status | str | None
+    failure_kind: FailureKind | str | None
+    target_id: Id | None
+    partial: bool
+    created_at: Timestamp | None
+    finished_at: Timestamp | None
+    message: str | None
+    unreadable: str | None
+    """Why the record can't be read."""
+
+
+class ListedTarget(Model):
+    """A target in `targets --json`."""
+
+    id: Id
+    title: str | None
+    description: str | None
+    trigger: Trigger | str
+    jobs: list[Id]
+
+
+class ListedLane(Model):
+    """A lane in `lanes --json`; without `paths` it always runs."""
+
+    id: Id
+    title: str
+    target: Id
+    trigger: Trigger
+    paths: list[str]
+    concurrency_group: str | None
+
+
+class SelectedLane(Model):
+    """A lane in `select --json`, and why it is or is not selected."""
+
+    id: Id
+    title: str
+    target: Id
+    trigger: Trigger
+    concurrency_group: str | None
+    selected: bool
+    reason: str
+    matched_path: str | None
+    matched_glob: str | None
+
+
+class Selection(Model):
+    """What `select --json` prints; `base` and `head` are commits."""
+
+    schema_version: int = SCHEMA_VERSION
+    base: str
+    head: str
+    changed_files: list[str]
+    lanes: list[SelectedLane]
+
+
+def adapters() -> dict[str, TypeAdapter[Any]]:
+    """What has a schema, by name; what a command prints has the command's name."""
+    return {
+        **record_adapters(),
+        "list": TypeAdapter(list[ListedRun]),
+        "targets": TypeAdapter(list[ListedTarget]),
+        "lanes": TypeAdapter(list[ListedLane]),
+        "select": TypeAdapter(Selection),
+    }
+
+
+def write_schemas(directory: Path) -> None:
+    """Write every schema into `directory`."""
+    for name, adapter in adapters().items():
+        (directory / f"{name}.schema.json").write_text(schema_text(adapter))
+
+
+if __name__ == "__main__":
+    write_schemas(Path(sys.argv[1]))
