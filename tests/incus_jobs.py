@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from incus_stand_in import ALIASES, CONTAINER, MACHINE
+from incus_fake import ALIASES, CONTAINER, MACHINE
 from jerichoci.plan.plan import Image
 from jerichoci.record.record import Tool
 from jerichoci.record.request import RunRequest, Source

@@ -1,7 +1,7 @@
-# Jobs in macOS VMs, with a stand-in for Tart that the tests keep: its VMs are namespaces of this machine.
+# Jobs in macOS VMs, with a fake Tart of the tests: its VMs are namespaces of this machine.
 {
   title = "check-tart";
-  description = "Tests of Tart jobs with a stand-in for Tart";
+  description = "Tests of Tart jobs with a fake Tart";
   trigger = "branch";
   preconditions = [ "root" ];
   jobs.tart = {

@@ -14,7 +14,7 @@ from jerichoci.state.notes import GuestNote, guest_notes
 from plans import RUN_ID
 
 if TYPE_CHECKING:
-    from incus_stand_in import StandIn
+    from incus_fake import FakeIncus
 
 PROJECT = "pikaci"
 
@@ -43,14 +43,14 @@ def names(state: StateLayout) -> list[str]:
     return [note.name for note in guest_notes(state).all()]
 
 
-def test_a_guest_that_is_gone_is_forgotten(state: StateLayout, stand_in: StandIn) -> None:
-    note(state, "gone", stand_in.socket)
-    see_removed(state, Incus(stand_in.socket, PROJECT), stand_in.socket)
+def test_a_guest_that_is_gone_is_forgotten(state: StateLayout, fake: FakeIncus) -> None:
+    note(state, "gone", fake.socket)
+    see_removed(state, Incus(fake.socket, PROJECT), fake.socket)
     assert names(state) == []
 
 
-def test_a_guest_of_another_incus_or_project_is_not(state: StateLayout, stand_in: StandIn) -> None:
+def test_a_guest_of_another_incus_or_project_is_not(state: StateLayout, fake: FakeIncus) -> None:
     note(state, "elsewhere", Path("/elsewhere/unix.socket"))
-    note(state, "other", stand_in.socket, "other")
-    see_removed(state, Incus(stand_in.socket, PROJECT), stand_in.socket)
+    note(state, "other", fake.socket, "other")
+    see_removed(state, Incus(fake.socket, PROJECT), fake.socket)
     assert names(state) == ["elsewhere", "other"]

@@ -12,7 +12,7 @@ from jerichoci.runtime.incus.client import Incus
 from jerichoci.status import Status
 
 if TYPE_CHECKING:
-    from incus_stand_in import StandIn
+    from incus_fake import FakeIncus
     from runner import Runner
 
 MISSING = "Couldn't find the CGroup memory controller"
@@ -23,9 +23,9 @@ MISSING = "Couldn't find the CGroup memory controller"
     [(512, False, 1), (None, False, 0), (512, True, 0), (512, "no", 0)],
 )
 async def test_a_declared_limit_that_is_none_is_noted_in_the_record(
-    runner: Runner, stand_in: StandIn, declared: int | None, said: object, count: int
+    runner: Runner, fake: FakeIncus, declared: int | None, said: object, count: int
 ) -> None:
-    stand_in.job = lambda started: started.end(memory_limited=said)
+    fake.job = lambda started: started.end(memory_limited=said)
     job = guest_job("a", resources=Resources(memory_mib=declared))
     ended = await run_guests(runner, job)
     assert ended.record.status is Status.PASSED
@@ -45,8 +45,8 @@ async def test_a_declared_limit_that_is_none_is_noted_in_the_record(
     ],
 )
 def test_incus_says_whether_it_ignores_limits(
-    stand_in: StandIn, warnings: list[tuple[str, str]], ignores: str
+    fake: FakeIncus, warnings: list[tuple[str, str]], ignores: str
 ) -> None:
-    stand_in.warnings = warnings
-    found = Incus(stand_in.socket, "pikaci").ignores_memory_limits()
+    fake.warnings = warnings
+    found = Incus(fake.socket, "pikaci").ignores_memory_limits()
     assert found is (ignores == "yes")

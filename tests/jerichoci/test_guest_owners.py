@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from incus_fake import Started
 from incus_jobs import guest_job, run_guests
-from incus_stand_in import Started
 from jerichoci.runtime.incus.guest import instance_name
 from jerichoci.runtime.incus.reaper import reap_guests
 from jerichoci.state.notes import GuestNote, guest_notes
@@ -17,7 +17,7 @@ from plans import RUN_ID
 from privilege import only_root_can
 
 if TYPE_CHECKING:
-    from incus_stand_in import StandIn
+    from incus_fake import FakeIncus
     from runner import Runner
 
 NOBODY = 65534
@@ -36,9 +36,9 @@ def test_a_name_is_a_host_name(job_id: str) -> None:
 
 
 @pytest.fixture
-async def kept(runner: Runner, stand_in: StandIn) -> GuestNote:
+async def kept(runner: Runner, fake: FakeIncus) -> GuestNote:
     """A guest that was kept, for so long that its time is over."""
-    stand_in.job = Started.end
+    fake.job = Started.end
     await run_guests(runner, guest_job("a"), keep=KeepPolicy.ALWAYS)
     notes = guest_notes(runner.state)
     (note,) = notes.all()
@@ -47,19 +47,19 @@ async def kept(runner: Runner, stand_in: StandIn) -> GuestNote:
 
 
 def test_a_guest_hands_its_files_over_before_a_user_removes_it(
-    runner: Runner, stand_in: StandIn, kept: GuestNote, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, fake: FakeIncus, kept: GuestNote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "getuid", lambda: NOBODY)
     assert reap_guests(runner.state) == [kept.name]
-    assert stand_in.executed[-1] == ["--hand-over", f"{NOBODY}:{os.getgid()}"]
-    assert stand_in.instances == {}
+    assert fake.executed[-1] == ["--hand-over", f"{NOBODY}:{os.getgid()}"]
+    assert fake.instances == {}
     assert list(guest_notes(runner.state).all()) == []
 
 
 def test_root_needs_nothing_handed_over(
-    runner: Runner, stand_in: StandIn, kept: GuestNote, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, fake: FakeIncus, kept: GuestNote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only_root_can("run a guest for which nothing is handed over")
     monkeypatch.setattr(os, "getuid", lambda: 0)
     assert reap_guests(runner.state) == [kept.name]
-    assert ["--hand-over"] not in [argv[:1] for argv in stand_in.executed]
+    assert ["--hand-over"] not in [argv[:1] for argv in fake.executed]

@@ -6,27 +6,29 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from incus_fake import FINGERPRINTS, Said
 from incus_jobs import guest_job, run_guests
-from incus_stand_in import FINGERPRINTS, Said
 from jerichoci.runtime.incus.api import Profile
 from jerichoci.runtime.incus.client import Incus
 from jerichoci.runtime.incus.rules import Needs, objections
 from jerichoci.status import KeepPolicy, Status
 
 if TYPE_CHECKING:
-    from incus_stand_in import StandIn
+    from incus_fake import FakeIncus
     from runner import Runner
 
 OPEN = {"restricted": "true", "restricted.devices.disk": "allow"}
 
 
 @pytest.fixture
-def member(stand_in: StandIn) -> StandIn:
-    stand_in.member = "one"
-    return stand_in
+def member(fake: FakeIncus) -> FakeIncus:
+    fake.member = "one"
+    return fake
 
 
-async def test_a_guest_is_made_on_the_member_that_answers(runner: Runner, member: StandIn) -> None:
+async def test_a_guest_is_made_on_the_member_that_answers(
+    runner: Runner, member: FakeIncus
+) -> None:
     run = await run_guests(runner, guest_job("a"), keep=KeepPolicy.NEVER, wait_removal=True)
     assert run.record.status is Status.PASSED, run.log("a")
     (created,) = member.requests("POST instances")
@@ -36,13 +38,13 @@ async def test_a_guest_is_made_on_the_member_that_answers(runner: Runner, member
     assert {asked.query["target"] for asked in looked} == {"one"}
 
 
-async def test_elsewhere_nobody_asks_for_a_member(runner: Runner, stand_in: StandIn) -> None:
+async def test_elsewhere_nobody_asks_for_a_member(runner: Runner, fake: FakeIncus) -> None:
     assert (await run_guests(runner, guest_job("a"))).record.status is Status.PASSED
-    assert not [asked for asked in stand_in.asked if "target" in asked.query]
+    assert not [asked for asked in fake.asked if "target" in asked.query]
 
 
 async def test_an_operation_whose_name_has_parameters_is_waited_for_once(
-    runner: Runner, member: StandIn
+    runner: Runner, member: FakeIncus
 ) -> None:
     member.script = [Said(69, "not yet")]
     assert (await run_guests(runner, guest_job("a"))).record.status is Status.PASSED
@@ -53,7 +55,7 @@ async def test_an_operation_whose_name_has_parameters_is_waited_for_once(
     assert all(asked.query["project"] == "pikaci" for asked in waits)
 
 
-def test_a_server_says_which_member_it_is(member: StandIn) -> None:
+def test_a_server_says_which_member_it_is(member: FakeIncus) -> None:
     incus = Incus(member.socket, "pikaci")
     assert incus.is_unpacked("fast", next(iter(FINGERPRINTS.values())))
     assert incus.server().member == "one"

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.project import wait_for
+from incus_fake import HAND_OVERS, Fault
 from incus_jobs import guest_job, run_guests
-from incus_stand_in import HAND_OVERS, Fault
 from jerichoci.state.notes import guest_notes
 from jerichoci.status import FailureKind, KeepPolicy, Status
 
 if TYPE_CHECKING:
-    from incus_stand_in import StandIn
+    from incus_fake import FakeIncus
     from runner import Ended, Runner
 
 EXEC = "POST instances/.*/exec"
@@ -28,24 +28,24 @@ def ending_with(line: str, times: int) -> Fault:
 
 @pytest.mark.parametrize("line", ["POST instances", EXEC, "PUT .*/state", "PATCH .*"])
 async def test_what_an_ending_daemon_refuses_is_asked_of_the_next(
-    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, line: str
+    runner: Runner, fake: FakeIncus, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.incus.thread.ENDING_PAUSE_SECS", 0.01)
-    stand_in.faults = [ending_with(line, 20)]
+    fake.faults = [ending_with(line, 20)]
     keep = KeepPolicy.ALWAYS if line.startswith("PATCH") else KeepPolicy.NEVER
     run = await run_guests(runner, guest_job("a"), keep=keep)
     assert run.record.status is Status.PASSED, run.log("a")
-    assert len(stand_in.requests(line)) == 21 + (HAND_OVERS if line == EXEC else 0)
-    assert len(stand_in.started) == 1
+    assert len(fake.requests(line)) == 21 + (HAND_OVERS if line == EXEC else 0)
+    assert len(fake.started) == 1
     assert "clean-up failed" not in run.log("a")
 
 
 @pytest.mark.parametrize("line", ["POST instances", EXEC])
 async def test_a_daemon_that_never_ends_is_given_up(
-    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, line: str
+    runner: Runner, fake: FakeIncus, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.incus.thread.ENDING_SECS", 0.1)
-    stand_in.faults = [ending_with(line, 999)]
+    fake.faults = [ending_with(line, 999)]
     found = (await run_guests(runner, guest_job("a"))).job("a")
     assert found.failure_kind is FailureKind.INFRASTRUCTURE
     assert found.cause
@@ -54,24 +54,24 @@ async def test_a_daemon_that_never_ends_is_given_up(
 
 
 async def test_a_guest_that_was_begun_is_made_anew_by_the_next_daemon(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.faults = [
+    fake.faults = [
         Fault("POST instances", "half", "context canceled"),
         ending_with("DELETE .*", 4),
     ]
     run = await run_guests(runner, guest_job("a"))
     assert run.record.status is Status.PASSED, run.log("a")
-    assert len(stand_in.requests("DELETE .*")) == 5
-    assert len(stand_in.created) == 2
+    assert len(fake.requests("DELETE .*")) == 5
+    assert len(fake.created) == 2
 
 
-def test_a_run_that_waits_for_one_can_be_cancelled(runner: Runner, stand_in: StandIn) -> None:
-    stand_in.faults = [ending_with("POST instances", 9999)]
+def test_a_run_that_waits_for_one_can_be_cancelled(runner: Runner, fake: FakeIncus) -> None:
+    fake.faults = [ending_with("POST instances", 9999)]
 
     async def cancelled() -> Ended:
         running = asyncio.ensure_future(run_guests(runner, guest_job("a")))
-        await asyncio.to_thread(wait_for, lambda: stand_in.created)
+        await asyncio.to_thread(wait_for, lambda: fake.created)
         (run_id,) = (path.name for path in runner.state.runs.iterdir())
         (runner.state.run(run_id).root / "cancel").touch()
         os.kill(os.getpid(), signal.SIGTERM)

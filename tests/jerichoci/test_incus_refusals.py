@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from incus_fake import CONTAINER, HAND_OVERS, MACHINE, Fault, Said, pass_at_once
 from incus_jobs import guest_job, run_guests, write_hosts
-from incus_stand_in import CONTAINER, HAND_OVERS, MACHINE, Fault, Said, pass_at_once
 from jerichoci.errors import InfrastructureError, PikaciError, UsageError
 from jerichoci.nix.payload_files import MANIFEST
 from jerichoci.plan.plan import Retries
@@ -31,7 +31,7 @@ from runner import ORCHESTRATOR
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from incus_stand_in import StandIn, Started
+    from incus_fake import FakeIncus, Started
     from jerichoci.plan.plan import ExecuteNode, PrepareNode
     from jerichoci.record.record import JobRecord
     from runner import Ended, Runner
@@ -78,11 +78,11 @@ async def refused(
     return caught.value
 
 
-def broken(run: Ended, stand_in: StandIn) -> JobRecord:
+def broken(run: Ended, fake: FakeIncus) -> JobRecord:
     """A job that failed because of the infrastructure, and of which nothing is left."""
     found = run.job("a")
     assert (found.status, found.failure_kind) == (Status.FAILED, FailureKind.INFRASTRUCTURE)
-    assert stand_in.instances == {}
+    assert fake.instances == {}
     assert not run.layout.scratch.exists()
     return found
 
@@ -98,7 +98,7 @@ def message(found: JobRecord) -> str:
 
 @pytest.mark.usefixtures("unconnected")
 async def test_a_socket_that_is_not_there_is_named(
-    runner: Runner, stand_in: StandIn, tmp_path: Path
+    runner: Runner, fake: FakeIncus, tmp_path: Path
 ) -> None:
     write_hosts(tmp_path / "config", socket="/nowhere/unix.socket")
     error = await refused(runner, guest_job("a"))
@@ -108,14 +108,14 @@ async def test_a_socket_that_is_not_there_is_named(
     )
     assert error.hint
     assert "pikaci doctor" in error.hint
-    assert stand_in.asked == []
+    assert fake.asked == []
 
 
 @pytest.mark.usefixtures("unconnected")
 async def test_a_socket_that_nobody_listens_at_is_named(
-    runner: Runner, stand_in: StandIn, tmp_path: Path
+    runner: Runner, fake: FakeIncus, tmp_path: Path
 ) -> None:
-    dead = stand_in.socket.with_name("dead")
+    dead = fake.socket.with_name("dead")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(dead))
     write_hosts(tmp_path / "config", socket=str(dead))
@@ -125,10 +125,10 @@ async def test_a_socket_that_nobody_listens_at_is_named(
 
 @pytest.mark.usefixtures("unconnected")
 async def test_a_daemon_that_never_answers_is_not_waited_for_for_ever(
-    runner: Runner, stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, fake: FakeIncus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.incus.rest.ANSWER_SECS", 0.2)
-    mute = stand_in.socket.with_name("mute")
+    mute = fake.socket.with_name("mute")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(mute))
         server.listen()
@@ -139,9 +139,9 @@ async def test_a_daemon_that_never_answers_is_not_waited_for_for_ever(
 
 
 async def test_a_server_that_is_not_incus_is_an_error_of_the_machine(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.faults = [Fault("GET ", "refuse", "page not found", 404, times=9)]
+    fake.faults = [Fault("GET ", "refuse", "page not found", 404, times=9)]
     error = await refused(runner, guest_job("a"))
     assert isinstance(error, InfrastructureError)
     assert "page not found" in error.message
@@ -188,47 +188,47 @@ def test_a_socket_that_no_group_may_use_is_said_to_be_roots(closed_socket: Path)
     assert hint.startswith("only root may use it; run incusd with `--group`")
 
 
-def untrusted(stand_in: StandIn) -> None:
-    stand_in.auth = "untrusted"
+def untrusted(fake: FakeIncus) -> None:
+    fake.auth = "untrusted"
 
 
-def no_project(stand_in: StandIn) -> None:
-    stand_in.projects.clear()
+def no_project(fake: FakeIncus) -> None:
+    fake.projects.clear()
 
 
-def no_profile(stand_in: StandIn) -> None:
-    stand_in.profile = None
+def no_profile(fake: FakeIncus) -> None:
+    fake.profile = None
 
 
-def no_root_disk(stand_in: StandIn) -> None:
-    stand_in.profile = {"eth0": {"type": "nic", "network": "incusbr0"}}
+def no_root_disk(fake: FakeIncus) -> None:
+    fake.profile = {"eth0": {"type": "nic", "network": "incusbr0"}}
 
 
-def no_pool(stand_in: StandIn) -> None:
-    stand_in.pools.clear()
+def no_pool(fake: FakeIncus) -> None:
+    fake.pools.clear()
 
 
-def no_image(stand_in: StandIn) -> None:
-    stand_in.images.clear()
+def no_image(fake: FakeIncus) -> None:
+    fake.images.clear()
 
 
-def other_type(stand_in: StandIn) -> None:
-    stand_in.images["pikaci/dev"] = MACHINE
+def other_type(fake: FakeIncus) -> None:
+    fake.images["pikaci/dev"] = MACHINE
 
 
-def other_type_for_machine(stand_in: StandIn) -> None:
-    stand_in.images["pikaci/vm"] = CONTAINER
+def other_type_for_machine(fake: FakeIncus) -> None:
+    fake.images["pikaci/vm"] = CONTAINER
 
 
-def no_machines(stand_in: StandIn) -> None:
-    stand_in.drivers = "lxc"
+def no_machines(fake: FakeIncus) -> None:
+    fake.drivers = "lxc"
 
 
-def nothing(_stand_in: StandIn) -> None:
+def nothing(_fake: FakeIncus) -> None:
     """All is there."""
 
 
-REFUSALS: dict[str, tuple[Callable[[StandIn], None], dict[str, Any], str, str]] = {
+REFUSALS: dict[str, tuple[Callable[[FakeIncus], None], dict[str, Any], str, str]] = {
     "untrusted": (untrusted, {}, "Incus doesn't trust this user", "use its unix socket"),
     "project": (*(no_project, {}, "Incus has no project pikaci", "`incus project create pikaci`"),),
     "profile": (
@@ -282,39 +282,37 @@ REFUSALS: dict[str, tuple[Callable[[StandIn], None], dict[str, Any], str, str]] 
 
 @pytest.mark.parametrize("case", REFUSALS)
 async def test_what_a_job_lacks_is_said_with_what_mends_it_before_anything_begins(
-    runner: Runner, stand_in: StandIn, case: str
+    runner: Runner, fake: FakeIncus, case: str
 ) -> None:
     spoil, asked, sentence, mend = REFUSALS[case]
-    spoil(stand_in)
+    spoil(fake)
     error = await refused(runner, guest_job("a", **asked))
     assert isinstance(error, UsageError)
     assert error.message == sentence
     assert error.hint
     assert mend in error.hint
-    assert stand_in.requests("(POST|PUT|PATCH|DELETE) .*") == []
+    assert fake.requests("(POST|PUT|PATCH|DELETE) .*") == []
 
 
-async def test_a_variables_name_that_is_no_text_is_refused(
-    runner: Runner, stand_in: StandIn
-) -> None:
+async def test_a_variables_name_that_is_no_text_is_refused(runner: Runner, fake: FakeIncus) -> None:
     error = await refused(runner, guest_job("a", env={"X\udcff": "1"}))
     assert "isn't UTF-8" in error.message
-    assert stand_in.asked == []
+    assert fake.asked == []
 
 
 async def test_another_pool_and_project_are_looked_for_by_their_names(
-    runner: Runner, stand_in: StandIn, tmp_path: Path
+    runner: Runner, fake: FakeIncus, tmp_path: Path
 ) -> None:
-    write_hosts(tmp_path / "config", socket=str(stand_in.socket), project="a b/c")
+    write_hosts(tmp_path / "config", socket=str(fake.socket), project="a b/c")
     assert (await refused(runner, guest_job("a"))).message == "Incus has no project a b/c"
-    write_hosts(tmp_path / "config", socket=str(stand_in.socket), pool="slow")
+    write_hosts(tmp_path / "config", socket=str(fake.socket), pool="slow")
     assert (await refused(runner, guest_job("a"))).message == "Incus has no storage pool slow"
 
 
 async def test_what_only_jobs_lack_that_are_not_asked_for_is_no_refusal(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.drivers = "lxc"
+    fake.drivers = "lxc"
     jobs = [guest_job("a"), guest_job("b", role="vm")]
     run = await run_guests(runner, *jobs, jobs=frozenset({"a"}))
     assert [run.job(name).status for name in "ab"] == [Status.PASSED, Status.SKIPPED]
@@ -333,7 +331,7 @@ def manifest(*guest_paths: str) -> str:
 
 
 async def test_a_payload_that_is_mounted_over_another_is_refused_before_there_is_a_guest(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
     run = await run_guests(
         runner,
@@ -341,15 +339,13 @@ async def test_a_payload_that_is_mounted_over_another_is_refused_before_there_is
         commanded("two", manifest("/data/below"), ["share"]),
         guest_job("a", needs=["one", "two"]),
     )
-    assert "lie over each other in the guest: /data and /data/below" in message(
-        broken(run, stand_in)
-    )
-    assert stand_in.created == []
+    assert "lie over each other in the guest: /data and /data/below" in message(broken(run, fake))
+    assert fake.created == []
 
 
 @pytest.mark.parametrize("path", ["/workspace/snapshot", "/", "/proc", "/run/x", "/artifacts/x"])
 async def test_a_payload_that_is_mounted_over_what_a_guest_needs_is_refused(
-    runner: Runner, stand_in: StandIn, path: str
+    runner: Runner, fake: FakeIncus, path: str
 ) -> None:
     run = await run_guests(
         runner, commanded("one", manifest(path), ["share"]), guest_job("a", needs=["one"])
@@ -357,17 +353,17 @@ async def test_a_payload_that_is_mounted_over_what_a_guest_needs_is_refused(
     cause = run.job("a").cause
     assert cause
     assert cause.code is CauseCode.PAYLOAD_INVALID
-    assert stand_in.created == []
+    assert fake.created == []
 
 
-async def test_a_payloads_mounts_are_disks(runner: Runner, stand_in: StandIn) -> None:
+async def test_a_payloads_mounts_are_disks(runner: Runner, fake: FakeIncus) -> None:
     run = await run_guests(
         runner,
         commanded("one", manifest("/data", "/more/data"), ["share"]),
         guest_job("a", needs=["one"]),
     )
     assert run.record.status is Status.PASSED, run.log("a")
-    (body,) = stand_in.created
+    (body,) = fake.created
     paths = {row.get("path"): row.get("source") for row in body["devices"].values()}
     assert paths["/data"] == paths["/more/data"] == f"{paths['/staged/one']}/share"
 
@@ -376,50 +372,50 @@ async def test_a_payloads_mounts_are_disks(runner: Runner, stand_in: StandIn) ->
 
 
 async def test_an_image_without_the_runner_is_an_infrastructure_failure(
-    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, fake: FakeIncus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.incus.start.NO_PROGRAM_SECS", 0.1)
-    stand_in.script = [Said(error="Command not found")] * 99
-    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    fake.script = [Said(error="Command not found")] * 99
+    found = broken(await run_guests(runner, guest_job("a")), fake)
     assert message(found).startswith("image pikaci/dev has no runner: there is no /run/current-")
     assert found.cause
     assert found.cause.phase == PhaseName.LAUNCH_GUEST
     assert found.cause.hint
     assert "pikaci image build" in found.cause.hint
-    assert stand_in.requests("PUT instances/.*/state")
+    assert fake.requests("PUT instances/.*/state")
 
 
 async def test_a_system_that_is_still_put_together_has_its_runner_a_moment_later(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.script = [Said(error="Command not found")] * 3
+    fake.script = [Said(error="Command not found")] * 3
     assert (await run_guests(runner, guest_job("a"))).record.status is Status.PASSED
 
 
 @pytest.mark.parametrize("role", ["dev", "vm"])
 async def test_a_runner_with_another_contract_is_not_asked_twice(
-    runner: Runner, stand_in: StandIn, role: str
+    runner: Runner, fake: FakeIncus, role: str
 ) -> None:
     said = "pikaci-incus-run: this runner knows contract 2, and '1' is asked for"
-    stand_in.script = [Said(76, said)]
-    found = broken(await run_guests(runner, guest_job("a", role=role)), stand_in)
+    fake.script = [Said(76, said)]
+    found = broken(await run_guests(runner, guest_job("a", role=role)), fake)
     assert "has another contract than 1: this runner knows contract 2" in message(found)
     assert found.cause
     assert found.cause.hint
     assert "pikaci image import" in found.cause.hint
-    assert len(stand_in.requests(EXEC)) == 1 + HAND_OVERS
+    assert len(fake.requests(EXEC)) == 1 + HAND_OVERS
 
 
 @pytest.mark.parametrize("code", [64, 71, 73, 1, 137])
 async def test_a_runner_that_refuses_the_job_is_believed_at_once(
-    runner: Runner, stand_in: StandIn, code: int
+    runner: Runner, fake: FakeIncus, code: int
 ) -> None:
-    stand_in.script = [Said(code, "pikaci-incus-run: /artifacts can't be written to\n")]
-    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    fake.script = [Said(code, "pikaci-incus-run: /artifacts can't be written to\n")]
+    found = broken(await run_guests(runner, guest_job("a")), fake)
     assert message(found).endswith(f"(exit code {code}): /artifacts can't be written to")
     assert found.cause
     assert ("`resources.memoryMib`" in (found.cause.hint or "")) == (code == 137)
-    assert len(stand_in.requests(EXEC)) == 1 + HAND_OVERS
+    assert len(fake.requests(EXEC)) == 1 + HAND_OVERS
 
 
 @pytest.mark.parametrize(
@@ -432,36 +428,36 @@ async def test_a_runner_that_refuses_the_job_is_believed_at_once(
 )
 async def test_a_guest_that_never_gets_ready_is_given_up_with_what_it_lacked(
     runner: Runner,
-    stand_in: StandIn,
+    fake: FakeIncus,
     monkeypatch: pytest.MonkeyPatch,
     said: Said,
     why: str,
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.incus.start.READY_SECS", {False: 0.2, True: 0.3})
-    stand_in.script = [said] * 99
-    found = broken(await run_guests(runner, guest_job("a", role="vm")), stand_in)
+    fake.script = [said] * 99
+    found = broken(await run_guests(runner, guest_job("a", role="vm")), fake)
     assert "wasn't ready after 0.3 s: " in message(found)
     assert why in message(found)
-    assert stand_in.started == []
+    assert fake.started == []
 
 
 async def test_a_guest_that_never_gets_ready_is_kept_if_asked_for(
-    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, fake: FakeIncus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.incus.start.READY_SECS", {False: 0.2, True: 0.3})
-    stand_in.script = [Said(69)] * 99
+    fake.script = [Said(69)] * 99
     run = await run_guests(runner, guest_job("a"), keep=KeepPolicy.ON_FAILURE)
     found = run.job("a")
     assert found.failure_kind is FailureKind.INFRASTRUCTURE
-    assert list(stand_in.instances) == [found.execution["instance"]]
+    assert list(fake.instances) == [found.execution["instance"]]
     assert found.execution["kept_until"]
 
 
 async def test_an_invalid_result_is_an_infrastructure_failure(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.job = lambda started: started.leave("result.json", "[]")
-    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    fake.job = lambda started: started.leave("result.json", "[]")
+    found = broken(await run_guests(runner, guest_job("a")), fake)
     assert "the guest wrote an invalid result.json" in message(found)
 
 
@@ -476,10 +472,10 @@ async def test_an_invalid_result_is_an_infrastructure_failure(
     ],
 )
 async def test_a_result_that_no_runner_writes_is_an_infrastructure_failure(
-    runner: Runner, stand_in: StandIn, result: dict[str, Any]
+    runner: Runner, fake: FakeIncus, result: dict[str, Any]
 ) -> None:
-    stand_in.job = lambda started: started.end(**result)
-    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    fake.job = lambda started: started.end(**result)
+    found = broken(await run_guests(runner, guest_job("a")), fake)
     assert message(found) == "the guest wrote an invalid result.json"
 
 
@@ -489,112 +485,112 @@ async def test_a_result_that_no_runner_writes_is_an_infrastructure_failure(
 @pytest.mark.parametrize("kind", ["refuse", "fail"])
 async def test_a_guest_that_cannot_be_created_says_why_and_leaves_nothing(
     runner: Runner,
-    stand_in: StandIn,
+    fake: FakeIncus,
     kind: Any,  # noqa: ANN401 - a literal
 ) -> None:
-    stand_in.faults = [Fault("POST instances", kind, "Failed creating: no space left", times=9)]
-    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    fake.faults = [Fault("POST instances", kind, "Failed creating: no space left", times=9)]
+    found = broken(await run_guests(runner, guest_job("a")), fake)
     assert message(found) == "Incus: Failed creating: no space left"
-    assert len(stand_in.created) == 1
+    assert len(fake.created) == 1
     assert not guest_notes(runner.state).any()
 
 
 async def test_a_guest_that_was_created_and_could_not_be_started_is_removed(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.faults = [Fault("POST instances", "half", "Failed to start: no such disk")]
-    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    fake.faults = [Fault("POST instances", "half", "Failed to start: no such disk")]
+    found = broken(await run_guests(runner, guest_job("a")), fake)
     assert message(found) == "Incus: Failed to start: no such disk"
-    assert len(stand_in.requests("DELETE instances/.*")) == 1
+    assert len(fake.requests("DELETE instances/.*")) == 1
     assert not guest_notes(runner.state).any()
 
 
-async def test_what_was_half_created_is_not_kept(runner: Runner, stand_in: StandIn) -> None:
-    stand_in.faults = [Fault("POST instances", "half")]
+async def test_what_was_half_created_is_not_kept(runner: Runner, fake: FakeIncus) -> None:
+    fake.faults = [Fault("POST instances", "half")]
     run = await run_guests(runner, guest_job("a"), keep=KeepPolicy.ALWAYS)
-    assert stand_in.instances == {}
+    assert fake.instances == {}
     assert not guest_notes(runner.state).any()
     assert not (run.layout.scratch / "a-1").exists()
 
 
 async def test_a_creation_that_never_arrived_is_asked_for_again(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.faults = [Fault("POST instances", "drop")]
+    fake.faults = [Fault("POST instances", "drop")]
     run = await run_guests(runner, guest_job("a"))
     assert run.record.status is Status.PASSED, run.log("a")
-    assert len(stand_in.created) == 2
-    assert len(stand_in.started) == 1
+    assert len(fake.created) == 2
+    assert len(fake.started) == 1
 
 
 @pytest.mark.parametrize("kind", ["cut", "forget"])
 async def test_a_creation_whose_answer_is_lost_is_not_asked_for_again(
     runner: Runner,
-    stand_in: StandIn,
+    fake: FakeIncus,
     kind: Any,  # noqa: ANN401 - a literal
 ) -> None:
-    stand_in.faults = [Fault("POST instances", kind)]
+    fake.faults = [Fault("POST instances", kind)]
     run = await run_guests(runner, guest_job("a"))
     assert run.record.status is Status.PASSED, run.log("a")
-    assert len(stand_in.created) == 1
-    assert len(stand_in.started) == 1
+    assert len(fake.created) == 1
+    assert len(fake.started) == 1
 
 
 @pytest.mark.parametrize("busy", [0, 1])
 async def test_a_guest_that_a_restarted_daemon_left_half_made_is_made_anew(
-    runner: Runner, stand_in: StandIn, busy: int
+    runner: Runner, fake: FakeIncus, busy: int
 ) -> None:
-    stand_in.faults = [
+    fake.faults = [
         Fault("POST instances", "half"),
         Fault("GET operations/.*", "refuse", "Not Found", 404),
         Fault("DELETE instances/.*", "refuse", "The instance is busy", 400, times=busy),
     ]
     run = await run_guests(runner, guest_job("a"))
     assert run.record.status is Status.PASSED, run.log("a")
-    assert len(stand_in.requests("DELETE instances/.*")) == 1 + busy
-    assert len(stand_in.created) == 2
-    assert len(stand_in.started) == 1
+    assert len(fake.requests("DELETE instances/.*")) == 1 + busy
+    assert len(fake.created) == 2
+    assert len(fake.started) == 1
 
 
 async def test_a_creation_that_arrived_late_is_taken_for_the_one_asked_for(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.faults = [
+    fake.faults = [
         Fault("POST instances", "cut"),
         Fault("GET instances/[^/]*", "refuse", "Not Found", 404),
     ]
     run = await run_guests(runner, guest_job("a"))
     assert run.record.status is Status.PASSED, run.log("a")
-    assert len(stand_in.created) == 2
-    assert len(stand_in.started) == 1
+    assert len(fake.created) == 2
+    assert len(fake.started) == 1
 
 
 async def test_another_guest_of_that_name_is_not_taken_for_ours(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.faults = [Fault("POST instances", "refuse", "It already exists", 409)]
-    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    fake.faults = [Fault("POST instances", "refuse", "It already exists", 409)]
+    found = broken(await run_guests(runner, guest_job("a")), fake)
     assert message(found) == "Incus: It already exists"
 
 
 async def test_a_daemon_that_takes_no_creation_is_given_up(
-    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, fake: FakeIncus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.incus.start.CREATE_SECS", 0.5)
-    stand_in.faults = [Fault("POST instances", "drop", times=999)]
-    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    fake.faults = [Fault("POST instances", "drop", times=999)]
+    found = broken(await run_guests(runner, guest_job("a")), fake)
     assert "Incus can't be reached" in message(found)
-    assert len(stand_in.created) < 10
+    assert len(fake.created) < 10
 
 
 async def test_a_second_attempt_looks_anew_for_what_the_first_found_gone(
-    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, fake: FakeIncus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nothing_is_left(*_: object) -> GuestSurvey:
         return GuestSurvey(profile=None, pool=None, images={}, unpacked=frozenset())
 
     monkeypatch.setattr("jerichoci.runtime.incus.guest.survey", nothing_is_left)
-    stand_in.faults = [Fault("POST instances", "refuse", "Image not provided", 400, times=9)]
+    fake.faults = [Fault("POST instances", "refuse", "Image not provided", 400, times=9)]
     run = await run_guests(runner, guest_job("a", retries=Retries(infrastructure=1)))
     first, second = run.record.jobs[0].attempts
     assert first.cause is not None
@@ -610,7 +606,7 @@ async def test_a_second_attempt_looks_anew_for_what_the_first_found_gone(
 @pytest.mark.parametrize("role", ["dev", "vm"])
 async def test_an_exec_whose_answer_is_lost_is_asked_again_and_starts_one_job(
     runner: Runner,
-    stand_in: StandIn,
+    fake: FakeIncus,
     kind: Any,  # noqa: ANN401 - a literal
     role: str,
 ) -> None:
@@ -620,34 +616,34 @@ async def test_an_exec_whose_answer_is_lost_is_asked_again_and_starts_one_job(
         played.append(started)
         pass_at_once(started)
 
-    stand_in.job = play
-    stand_in.faults = [Fault(EXEC, kind, times=2)]
+    fake.job = play
+    fake.faults = [Fault(EXEC, kind, times=2)]
     run = await run_guests(runner, guest_job("a", role=role))
     assert run.record.status is Status.PASSED, run.log("a")
     assert len(played) == 1
 
 
 async def test_a_daemon_that_takes_no_exec_is_given_up(
-    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, fake: FakeIncus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.incus.start.EXEC_SECS", 0.3)
-    stand_in.faults = [Fault(EXEC, "drop", times=999)]
-    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    fake.faults = [Fault(EXEC, "drop", times=999)]
+    found = broken(await run_guests(runner, guest_job("a")), fake)
     assert "Incus can't be reached" in message(found)
 
 
 async def test_a_guest_that_goes_before_its_job_begins_is_an_infrastructure_failure(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.faults = [Fault(EXEC, "refuse", "Instance not found", 404, times=99)]
-    found = broken(await run_guests(runner, guest_job("a")), stand_in)
+    fake.faults = [Fault(EXEC, "refuse", "Instance not found", 404, times=99)]
+    found = broken(await run_guests(runner, guest_job("a")), fake)
     assert message(found) == "Incus: Instance not found"
 
 
 async def test_answers_that_are_cut_off_are_asked_for_again(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.faults = [Fault("GET .+", "cut", times=5)]
+    fake.faults = [Fault("GET .+", "cut", times=5)]
     assert (await run_guests(runner, guest_job("a"))).record.status is Status.PASSED
 
 
@@ -663,9 +659,7 @@ def told(started: Started, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("size", [1, 1000, VARIABLE_LIMIT - 1, VARIABLE_LIMIT, 120 * 1024])
-async def test_a_command_arrives_byte_for_byte(
-    runner: Runner, stand_in: StandIn, size: int
-) -> None:
+async def test_a_command_arrives_byte_for_byte(runner: Runner, fake: FakeIncus, size: int) -> None:
     text = "'\"\n\t\\$(x) `y` é ☃ \r\n; "
     command = (text * size).encode()[:size].decode(errors="ignore")
     commands = []
@@ -675,13 +669,13 @@ async def test_a_command_arrives_byte_for_byte(
         assert all(len(value.encode()) < 128 * 1024 - 100 for value in started.env.values())
         pass_at_once(started)
 
-    stand_in.job = play
+    fake.job = play
     run = await run_guests(runner, guest_job("a", command))
     assert run.record.status is Status.PASSED, run.log("a")
     assert commands == [command.encode()]
 
 
-async def test_variables_arrive_whatever_their_size(runner: Runner, stand_in: StandIn) -> None:
+async def test_variables_arrive_whatever_their_size(runner: Runner, fake: FakeIncus) -> None:
     env = {name: f"{name}=\n'☃" * 15_000 for name in ("A", "B")}
     found = []
 
@@ -689,17 +683,17 @@ async def test_variables_arrive_whatever_their_size(runner: Runner, stand_in: St
         found.append(json.loads(told(started, "PIKACI_INCUS_ENV")))
         pass_at_once(started)
 
-    stand_in.job = play
+    fake.job = play
     run = await run_guests(runner, guest_job("a", env=env))
     assert run.record.status is Status.PASSED, run.log("a")
     assert found == [env]
 
 
 async def test_what_a_runner_is_told_in_a_file_is_there_before_the_guest_is(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
     names: list[str] = []
-    create: Callable[[dict[str, Any]], Any] = stand_in._create
+    create: Callable[[dict[str, Any]], Any] = fake._create
 
     def look(body: dict[str, Any]) -> Any:  # noqa: ANN401 - as it gives
         (source,) = (
@@ -708,7 +702,7 @@ async def test_what_a_runner_is_told_in_a_file_is_there_before_the_guest_is(
         names.extend(path.name for path in Path(source).iterdir())
         return create(body)
 
-    stand_in._create = look  # type: ignore[method-assign]
+    fake._create = look  # type: ignore[method-assign]
     await run_guests(runner, guest_job("a", "#" * VARIABLE_LIMIT))
     assert names == [".command"]
 
@@ -717,37 +711,37 @@ async def test_what_a_runner_is_told_in_a_file_is_there_before_the_guest_is(
 
 
 async def test_a_stop_that_is_refused_leaves_a_note_by_which_the_guest_is_removed_later(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.faults = [Fault("PUT .*/state", "refuse", "disk in trouble", times=2)]
+    fake.faults = [Fault("PUT .*/state", "refuse", "disk in trouble", times=2)]
     run = await run_guests(runner, guest_job("a"))
     assert run.record.status is Status.PASSED
     assert "clean-up failed: Incus: disk in trouble" in run.log("a")
     (note,) = guest_notes(runner.state).all()
     assert not note.removal_requested
     assert reap_guests(runner.state) == [note.name]
-    assert stand_in.instances == {}
+    assert fake.instances == {}
     assert not guest_notes(runner.state).any()
 
 
 async def test_a_guest_that_its_job_shut_down_is_no_error_to_stop(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
     def play(started: Started) -> None:
         pass_at_once(started)
-        stand_in.instances.clear()
+        fake.instances.clear()
 
-    stand_in.job = play
+    fake.job = play
     run = await run_guests(runner, guest_job("a"))
     assert run.record.status is Status.PASSED, run.log("a")
     assert "clean-up failed" not in run.log("a")
 
 
 async def test_an_infrastructure_failure_is_tried_again_in_a_new_guest(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.faults = [Fault("POST instances", "refuse")]
+    fake.faults = [Fault("POST instances", "refuse")]
     run = await run_guests(runner, guest_job("a", retries=Retries(infrastructure=1)))
     assert run.record.status is Status.PASSED
-    first, second = (body["name"] for body in stand_in.created)
+    first, second = (body["name"] for body in fake.created)
     assert first != second

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from incus_fake import CONTAINER, FINGERPRINTS, MACHINE, Fault, Said
 from incus_jobs import guest_job, run_guests, write_hosts
-from incus_stand_in import CONTAINER, FINGERPRINTS, MACHINE, Fault, Said
 from jerichoci.plan.plan import Resources
 from jerichoci.state.notes import KEEP_SECS, guest_notes
 from jerichoci.status import FailureKind, KeepPolicy, Outcome, PhaseName, Status
@@ -19,16 +19,16 @@ from plans import commanded
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from incus_stand_in import Asked, StandIn, Started
+    from incus_fake import Asked, FakeIncus, Started
     from runner import Ended, Runner
 
 CHECK, START = ["--check-contract"], list[str]()
 AGENT = "VM agent isn't currently running"
 
 
-def created(stand_in: StandIn) -> dict[str, Any]:
+def created(fake: FakeIncus) -> dict[str, Any]:
     """The one request that made the one guest."""
-    (body,) = stand_in.created
+    (body,) = fake.created
     return dict(body)
 
 
@@ -42,40 +42,38 @@ def passed(run: Ended) -> bool:
     return run.record.status is Status.PASSED
 
 
-async def test_one_request_creates_a_machine_and_starts_it(
-    runner: Runner, stand_in: StandIn
-) -> None:
+async def test_one_request_creates_a_machine_and_starts_it(runner: Runner, fake: FakeIncus) -> None:
     run = await run_guests(runner, guest_job("a", role="vm"))
     assert passed(run), run.log("a")
-    body = created(stand_in)
+    body = created(fake)
     assert body["type"] == MACHINE
     assert body["start"] is True
     assert body["ephemeral"] is True
     assert body["source"] == {"type": "image", "fingerprint": FINGERPRINTS[MACHINE]}
     assert body["profiles"] == ["default"]
-    assert {asked.query["project"] for asked in stand_in.requests("POST .*")} == {"pikaci"}
+    assert {asked.query["project"] for asked in fake.requests("POST .*")} == {"pikaci"}
 
 
 async def test_a_machine_starts_a_kernel_that_nobody_signed(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
     await run_guests(runner, guest_job("a", role="vm"))
-    assert created(stand_in)["config"]["security.secureboot"] == "false"
+    assert created(fake)["config"]["security.secureboot"] == "false"
 
 
-async def test_a_container_is_not_told_of_secure_boot(runner: Runner, stand_in: StandIn) -> None:
+async def test_a_container_is_not_told_of_secure_boot(runner: Runner, fake: FakeIncus) -> None:
     await run_guests(runner, guest_job("a"))
-    assert created(stand_in)["type"] == CONTAINER
-    assert "security.secureboot" not in created(stand_in)["config"]
+    assert created(fake)["type"] == CONTAINER
+    assert "security.secureboot" not in created(fake)["config"]
 
 
 async def test_a_guest_bears_the_labels_of_its_run_its_job_and_its_state_root(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
     run = await run_guests(runner, guest_job("a", role="vm"))
     labels = {
         name: value
-        for name, value in created(stand_in)["config"].items()
+        for name, value in created(fake)["config"].items()
         if name.startswith("user.pikaci.")
     }
     assert labels == {
@@ -85,27 +83,25 @@ async def test_a_guest_bears_the_labels_of_its_run_its_job_and_its_state_root(
     }
 
 
-async def test_a_jobs_resources_are_its_guests_limits(runner: Runner, stand_in: StandIn) -> None:
+async def test_a_jobs_resources_are_its_guests_limits(runner: Runner, fake: FakeIncus) -> None:
     await run_guests(runner, guest_job("a", role="vm", resources=Resources(cpus=1, memory_mib=512)))
-    config = created(stand_in)["config"]
+    config = created(fake)["config"]
     assert (config["limits.cpu"], config["limits.memory"]) == ("1", "512MiB")
 
 
-async def test_a_job_that_names_no_resources_has_no_limits(
-    runner: Runner, stand_in: StandIn
-) -> None:
+async def test_a_job_that_names_no_resources_has_no_limits(runner: Runner, fake: FakeIncus) -> None:
     await run_guests(runner, guest_job("a", role="vm"))
-    assert not [name for name in created(stand_in)["config"] if name.startswith("limits.")]
+    assert not [name for name in created(fake)["config"] if name.startswith("limits.")]
 
 
 async def test_a_machines_disks_are_virtiofs_and_read_only_but_for_its_artifacts(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
     run = await run_guests(
         runner, commanded("dep", "echo made > out"), guest_job("a", role="vm", needs=["dep"])
     )
     assert passed(run), run.log("a")
-    found = disks(created(stand_in))
+    found = disks(created(fake))
     assert sorted(found) == ["/artifacts", "/staged/dep", "/workspace/snapshot"]
     assert {disk["io.bus"] for disk in found.values()} == {"virtiofs"}
     assert not [path for path, disk in found.items() if "shift" in disk]
@@ -116,10 +112,10 @@ async def test_a_machines_disks_are_virtiofs_and_read_only_but_for_its_artifacts
 
 
 async def test_a_containers_disks_are_shifted_and_read_only_but_for_its_artifacts(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
     await run_guests(runner, commanded("dep", "echo made > out"), guest_job("a", needs=["dep"]))
-    found = disks(created(stand_in))
+    found = disks(created(fake))
     assert {disk["shift"] for disk in found.values()} == {"true"}
     assert not [path for path, disk in found.items() if "io.bus" in disk]
     assert [path for path, disk in found.items() if disk.get("readonly") != "true"] == [
@@ -128,59 +124,59 @@ async def test_a_containers_disks_are_shifted_and_read_only_but_for_its_artifact
 
 
 async def test_the_disks_names_their_sources_and_the_runner_agree(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
     await run_guests(
         runner, commanded("dep", "echo made > out"), guest_job("a", role="vm", needs=["dep"])
     )
-    (started,) = stand_in.started
-    found = disks(created(stand_in))
+    (started,) = fake.started
+    found = disks(created(fake))
     assert started.env["PIKACI_INCUS_MOUNTS"].split(":") == list(found)
     assert json.loads(started.env["PIKACI_INCUS_ENV"])["PIKACI_INPUT_DEP"] == "/staged/dep"
 
 
 async def test_a_machine_is_ready_when_its_runner_has_said_so_twice(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
     assert passed(await run_guests(runner, guest_job("a", role="vm")))
-    assert stand_in.executed[:3] == [CHECK, CHECK, START]
+    assert fake.executed[:3] == [CHECK, CHECK, START]
 
 
 async def test_a_container_is_not_asked_whether_it_is_ready(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
     assert passed(await run_guests(runner, guest_job("a")))
-    assert stand_in.executed[0] == START
-    assert len(stand_in.started) == 1
+    assert fake.executed[0] == START
+    assert len(fake.started) == 1
 
 
 @pytest.mark.parametrize("refused", [True, False])
 async def test_an_agent_that_comes_and_goes_begins_the_count_again(
     runner: Runner,
-    stand_in: StandIn,
+    fake: FakeIncus,
     refused: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     away = Said(error=AGENT, refused=refused)
     unmounted = Said(69, "pikaci-incus-run: nothing is mounted yet at /artifacts")
-    stand_in.script = [away, away, unmounted, Said(), away, Said(), Said()]
+    fake.script = [away, away, unmounted, Said(), away, Said(), Said()]
     run = await run_guests(runner, guest_job("a", role="vm"))
     assert passed(run), run.log("a")
-    assert stand_in.executed[:8] == [*[CHECK] * 7, START]
-    assert len(stand_in.started) == 1
+    assert fake.executed[:8] == [*[CHECK] * 7, START]
+    assert len(fake.started) == 1
 
 
 async def test_a_start_that_the_agent_missed_is_tried_again_from_the_first_question(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.script = [Said(), Said(), Said(error=AGENT), Said(), Said(), Said()]
+    fake.script = [Said(), Said(), Said(error=AGENT), Said(), Said(), Said()]
     assert passed(await run_guests(runner, guest_job("a", role="vm")))
-    assert stand_in.executed[:6] == [CHECK, CHECK, START, CHECK, CHECK, START]
-    assert len(stand_in.started) == 1
+    assert fake.executed[:6] == [CHECK, CHECK, START, CHECK, CHECK, START]
+    assert len(fake.started) == 1
 
 
-async def test_the_question_names_contract_and_mounts(runner: Runner, stand_in: StandIn) -> None:
+async def test_the_question_names_contract_and_mounts(runner: Runner, fake: FakeIncus) -> None:
     await run_guests(runner, guest_job("a", role="vm"))
-    asked = stand_in.requests("POST instances/.*/exec")[0].body
+    asked = fake.requests("POST instances/.*/exec")[0].body
     assert asked["environment"] == {
         "PIKACI_INCUS_CONTRACT": "1",
         "PIKACI_INCUS_MOUNTS": "/workspace/snapshot:/artifacts",
@@ -190,29 +186,29 @@ async def test_the_question_names_contract_and_mounts(runner: Runner, stand_in: 
 
 
 async def test_a_job_without_network_has_none_whatever_its_profile_says(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.profile = {
+    fake.profile = {
         "root": {"type": "disk", "path": "/", "pool": "fast"},
         "eth0": {"type": "nic", "network": "incusbr0"},
         "uplink": {"type": "nic", "nictype": "macvlan", "parent": "eno1"},
     }
     await run_guests(runner, guest_job("a", role="vm"))
-    devices = created(stand_in)["devices"]
+    devices = created(fake)["devices"]
     assert devices["eth0"] == {"type": "none"}
     assert devices["uplink"] == {"type": "none"}
     assert not [device for device in devices.values() if device["type"] == "nic"]
 
 
 async def test_a_job_with_a_network_has_that_bridge_and_no_other(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.profile = {
+    fake.profile = {
         "root": {"type": "disk", "path": "/", "pool": "fast"},
         "uplink": {"type": "nic", "nictype": "macvlan", "parent": "eno1"},
     }
     await run_guests(runner, guest_job("a", role="vm", network="br0"))
-    devices = created(stand_in)["devices"]
+    devices = created(fake)["devices"]
     assert devices["uplink"] == {"type": "none"}
     assert [device for device in devices.values() if device["type"] == "nic"] == [
         {"type": "nic", "nictype": "bridged", "parent": "br0", "name": "eth0"}
@@ -220,26 +216,26 @@ async def test_a_job_with_a_network_has_that_bridge_and_no_other(
 
 
 async def test_the_root_disk_is_the_profiles_unless_another_pool_is_named(
-    runner: Runner, stand_in: StandIn, tmp_path: Path
+    runner: Runner, fake: FakeIncus, tmp_path: Path
 ) -> None:
     await run_guests(runner, guest_job("a", role="vm"))
-    assert "root" not in created(stand_in)["devices"]
-    stand_in.pools["slow"] = "dir"
-    stand_in.asked.clear()
-    write_hosts(tmp_path / "config", socket=str(stand_in.socket), pool="slow")
+    assert "root" not in created(fake)["devices"]
+    fake.pools["slow"] = "dir"
+    fake.asked.clear()
+    write_hosts(tmp_path / "config", socket=str(fake.socket), pool="slow")
     run = await run_guests(runner, guest_job("a", role="vm"))
-    assert created(stand_in)["devices"]["root"] == {"type": "disk", "path": "/", "pool": "slow"}
+    assert created(fake)["devices"]["root"] == {"type": "disk", "path": "/", "pool": "slow"}
     assert run.job("a").execution["pool"] == "slow"
 
 
-async def test_what_the_machine_left_is_in_the_record(runner: Runner, stand_in: StandIn) -> None:
+async def test_what_the_machine_left_is_in_the_record(runner: Runner, fake: FakeIncus) -> None:
     def play(started: Started) -> None:
         started.leave("guest.log", b"one\ntwo \xff\n")
         started.leave("files/report", "text")
         started.leave("events.jsonl", "{}\n")
         started.end()
 
-    stand_in.job = play
+    fake.job = play
     run = await run_guests(runner, guest_job("a", role="vm"))
     attempt = run.layout.attempt("a", 1)
     assert (attempt / "guest.log").read_bytes() == b"one\ntwo \xff\n"
@@ -249,14 +245,14 @@ async def test_what_the_machine_left_is_in_the_record(runner: Runner, stand_in: 
     assert json.loads((attempt / "artifacts/result.json").read_text())["status"] == "passed"
 
 
-async def test_the_record_says_where_the_job_ran(runner: Runner, stand_in: StandIn) -> None:
+async def test_the_record_says_where_the_job_ran(runner: Runner, fake: FakeIncus) -> None:
     run = await run_guests(runner, guest_job("a", role="vm"))
     execution = run.job("a").execution
     took = {name: execution.pop(name) for name in ("create_ms", "ready_ms")}
     assert all(isinstance(value, int) for value in took.values())
     assert execution == {
         "project": "pikaci",
-        "instance": created(stand_in)["name"],
+        "instance": created(fake)["name"],
         "instance_type": MACHINE,
         "image_alias": "pikaci/vm",
         "image_fingerprint": FINGERPRINTS[MACHINE],
@@ -284,112 +280,112 @@ async def test_the_record_says_where_the_job_ran(runner: Runner, stand_in: Stand
 )
 async def test_the_runners_result_is_the_jobs(
     runner: Runner,
-    stand_in: StandIn,
+    fake: FakeIncus,
     result: dict[str, Any],
     kind: FailureKind,
     exit_code: int | None,
 ) -> None:
-    stand_in.job = lambda started: started.end(**result)
+    fake.job = lambda started: started.end(**result)
     run = await run_guests(runner, guest_job("a", role="vm"))
     found = run.job("a")
     assert (found.status, found.failure_kind, found.exit_code) == (Status.FAILED, kind, exit_code)
-    assert stand_in.instances == {}
+    assert fake.instances == {}
 
 
 async def test_a_machine_that_is_no_longer_needed_is_stopped_by_force_and_not_waited_for(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
     run = await run_guests(runner, guest_job("a", role="vm"))
-    name = created(stand_in)["name"]
-    (stop,) = stand_in.requests("PUT instances/.*/state")
+    name = created(fake)["name"]
+    (stop,) = fake.requests("PUT instances/.*/state")
     assert stop.path == f"instances/{name}/state"
     assert stop.body == {"action": "stop", "timeout": -1, "force": True}
-    assert stand_in.requests("DELETE .*") == []
-    assert stand_in.asked[-1] == stop
+    assert fake.requests("DELETE .*") == []
+    assert fake.asked[-1] == stop
     (note,) = guest_notes(runner.state).all()
     assert (note.name, note.run_id, note.removal_requested) == (name, run.record.run_id, True)
     assert not run.layout.scratch.exists()
 
 
 async def test_a_note_goes_when_the_next_run_sees_the_guest_gone(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
     first = await run_guests(runner, guest_job("a", role="vm"))
     second = await run_guests(runner, guest_job("a", role="vm"))
     notes = [note.run_id for note in guest_notes(runner.state).all()]
     assert notes == [second.record.run_id] != [first.record.run_id]
-    assert stand_in.instances == {}
+    assert fake.instances == {}
 
 
-async def test_a_run_that_waits_sees_the_machine_gone(runner: Runner, stand_in: StandIn) -> None:
+async def test_a_run_that_waits_sees_the_machine_gone(runner: Runner, fake: FakeIncus) -> None:
     run = await run_guests(runner, guest_job("a", role="vm"), wait_removal=True)
     assert passed(run), run.log("a")
-    assert stand_in.asked[-1].line == f"GET instances/{created(stand_in)['name']}"
+    assert fake.asked[-1].line == f"GET instances/{created(fake)['name']}"
     assert not guest_notes(runner.state).any()
 
 
 async def test_a_machine_that_is_kept_outlives_its_stop_for_a_day(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.job = lambda started: started.end("failed", exit_code=1)
+    fake.job = lambda started: started.end("failed", exit_code=1)
     run = await run_guests(
         runner, guest_job("a", role="vm"), keep=KeepPolicy.ON_FAILURE, wait_removal=True
     )
-    (patch,) = stand_in.requests("PATCH instances/.*")
+    (patch,) = fake.requests("PATCH instances/.*")
     assert patch.body["ephemeral"] is False
     (label, until) = patch.body["config"].popitem()
     assert label == "user.pikaci.expires"
     assert abs(int(until) - time.time() - KEEP_SECS) < 60
-    assert list(stand_in.instances) == [created(stand_in)["name"]]
-    assert stand_in.requests("(PUT|DELETE) .*") == []
+    assert list(fake.instances) == [created(fake)["name"]]
+    assert fake.requests("(PUT|DELETE) .*") == []
     (note,) = guest_notes(runner.state).all()
     assert note.is_kept()
     assert run.job("a").execution["kept_until"] == note.kept_until
     assert (run.layout.scratch / "a-1" / "artifacts").is_dir()
 
 
-async def test_only_a_job_that_failed_is_kept_on_failure(runner: Runner, stand_in: StandIn) -> None:
+async def test_only_a_job_that_failed_is_kept_on_failure(runner: Runner, fake: FakeIncus) -> None:
     await run_guests(runner, guest_job("a", role="vm"), keep=KeepPolicy.ON_FAILURE)
-    assert stand_in.requests("PATCH .*") == []
-    assert stand_in.instances == {}
+    assert fake.requests("PATCH .*") == []
+    assert fake.instances == {}
 
 
 async def test_an_image_is_unpacked_by_one_request_while_the_other_jobs_wait(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.unpacked.clear()
+    fake.unpacked.clear()
     were_unpacked: list[bool] = []
-    create, fault = stand_in._create, stand_in.fault
+    create, fault = fake._create, fake.fault
 
     def slowly(body: dict[str, Any]) -> Any:  # noqa: ANN401 - as it gives
         time.sleep(0.2)
-        stand_in.unpacked.add(FINGERPRINTS[MACHINE])
+        fake.unpacked.add(FINGERPRINTS[MACHINE])
         return create(body)
 
     def look(asked: Asked) -> Fault | None:
         if asked.line == "POST instances":
-            were_unpacked.append(bool(stand_in.unpacked))
+            were_unpacked.append(bool(fake.unpacked))
         return fault(asked)
 
-    stand_in._create = slowly  # type: ignore[method-assign]
-    stand_in.fault = look  # type: ignore[method-assign]
+    fake._create = slowly  # type: ignore[method-assign]
+    fake.fault = look  # type: ignore[method-assign]
     jobs = [guest_job(name, role="vm") for name in ("a", "b", "c")]
     assert passed(await run_guests(runner, *jobs))
     assert were_unpacked == [False, True, True]
 
 
 async def test_a_pool_that_unpacks_each_time_has_nobody_wait(
-    runner: Runner, stand_in: StandIn
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    stand_in.unpacked.clear()
-    stand_in.pools["fast"] = "dir"
+    fake.unpacked.clear()
+    fake.pools["fast"] = "dir"
     jobs = [guest_job(name) for name in ("a", "b")]
     assert passed(await run_guests(runner, *jobs))
-    assert len(stand_in.requests("GET storage-pools/fast/volumes/.*")) == 1
+    assert len(fake.requests("GET storage-pools/fast/volumes/.*")) == 1
 
 
-async def test_phases_are_timed(runner: Runner, stand_in: StandIn) -> None:
-    assert stand_in.asked == []
+async def test_phases_are_timed(runner: Runner, fake: FakeIncus) -> None:
+    assert fake.asked == []
     run = await run_guests(runner, guest_job("a", role="vm"))
     phases = run.job("a").attempts[0].phases
     assert [(row.phase, row.outcome) for row in phases] == [
@@ -407,15 +403,15 @@ async def test_phases_are_timed(runner: Runner, stand_in: StandIn) -> None:
 
 
 async def test_a_machine_that_is_gone_before_its_job_is_over_is_an_infrastructure_failure(
-    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, fake: FakeIncus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.incus.guest.LOOK_SECS", 0.02)
 
     def play(started: Started) -> None:
         started.leave("guest.log", "so far\n")
-        stand_in.instances.clear()
+        fake.instances.clear()
 
-    stand_in.job = play
+    fake.job = play
     run = await run_guests(runner, guest_job("a", role="vm"))
     found = run.job("a")
     assert found.failure_kind is FailureKind.INFRASTRUCTURE
@@ -425,26 +421,26 @@ async def test_a_machine_that_is_gone_before_its_job_is_over_is_an_infrastructur
 
 
 async def test_a_machine_that_ended_with_a_result_has_that_result(
-    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, fake: FakeIncus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.incus.guest.LOOK_SECS", 0.0)
 
     def play(started: Started) -> None:
-        stand_in.instances.clear()
+        fake.instances.clear()
         started.end()
 
-    stand_in.job = play
+    fake.job = play
     assert passed(await run_guests(runner, guest_job("a", role="vm")))
 
 
 async def test_looks_that_fail_while_the_job_runs_do_not_end_it(
-    runner: Runner, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, fake: FakeIncus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.incus.guest.LOOK_SECS", 0.02)
     looks = Fault("GET instances/[^/]*", "refuse", times=3)
 
     def play(started: Started) -> None:
-        stand_in.faults.append(looks)
+        fake.faults.append(looks)
         threading.Thread(target=end_afterwards, args=(started,)).start()
 
     def end_afterwards(started: Started) -> None:
@@ -453,6 +449,6 @@ async def test_looks_that_fail_while_the_job_runs_do_not_end_it(
             time.sleep(0.01)
         started.end()
 
-    stand_in.job = play
+    fake.job = play
     assert passed(await run_guests(runner, guest_job("a", role="vm")))
     assert not looks.times

@@ -1,4 +1,4 @@
-"""A Mac on this machine: the program `tart` of the stand-in, and a `$TART_HOME` of its own."""
+"""A Mac on this machine: the program `tart` of the fake, and a `$TART_HOME` of its own."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ class Mac:
         VM(self.home).remove()
 
     def _order(self, name: str, what: str) -> None:
-        self.tart("stand-in-order", name, what)
+        self.tart("fake-order", name, what)
 
     def _write(self, name: str, text: str) -> None:
         path = self.bin / name

@@ -63,7 +63,7 @@ SYNTAX = {
     "list": Syntax("tart list", (), ("-q", "--quiet"), ("--source", "--format")),
     "get": Syntax("tart get <name> [--format <format>]", ("name",), (), ("--format",)),
     # No subcommand of the real one's: what the tests have happen in a VM.
-    "stand-in-order": Syntax("tart stand-in-order <name> <order>", ("name", "order")),
+    "fake-order": Syntax("tart stand-in-order <name> <order>", ("name", "order")),
 }
 
 
@@ -238,7 +238,7 @@ def main(argv: list[str]) -> int:
 def _main(root: Path, argv: list[str]) -> int:
     name = argv[0] if argv else "--help"
     if name in NOT_THERE:
-        raise Failure(f"the stand-in has no `tart {name}`", NOT_MADE)
+        raise Failure(f"the fake has no `tart {name}`", NOT_MADE)
     if name in {"--help", "-h", "help"}:
         print("USAGE: tart <subcommand>")  # noqa: T201
         return 0
@@ -254,7 +254,7 @@ def _main(root: Path, argv: list[str]) -> int:
         "delete": tart.delete,
         "list": tart.list,
         "get": tart.get,
-        "stand-in-order": tart.order,
+        "fake-order": tart.order,
     }
     arguments = parse(SYNTAX[name], argv[1:])
     if name != "clone":

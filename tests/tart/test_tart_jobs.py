@@ -1,4 +1,4 @@
-"""Jobs in VMs of a Mac, run by the engine with the stand-in's `tart`."""
+"""Jobs in VMs of a Mac, run by the engine with the fake `tart`."""
 
 from __future__ import annotations
 

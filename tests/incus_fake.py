@@ -113,7 +113,7 @@ def pass_at_once(started: Started) -> None:
 
 
 @dataclass
-class StandIn:
+class FakeIncus:
     """An Incus without guests."""
 
     socket: Path
@@ -329,13 +329,13 @@ class _Server(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, stand_in: StandIn) -> None:
-        super().__init__(str(stand_in.socket), _Handler)
-        self.stand_in = stand_in
+    def __init__(self, fake: FakeIncus) -> None:
+        super().__init__(str(fake.socket), _Handler)
+        self.fake = fake
 
     def handle_error(self, *_: object) -> None:
         if not isinstance(sys.exc_info()[1], ConnectionError):
-            self.stand_in.mistakes.append(traceback.format_exc())
+            self.fake.mistakes.append(traceback.format_exc())
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -348,14 +348,14 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(length)) if length else None
         path = unquote(url.path.removeprefix("/1.0").strip("/"))
         asked = Asked(self.command, path, dict(parse_qsl(url.query)), body)
-        stand_in = self.server.stand_in
-        fault = stand_in.fault(asked)
-        stand_in.asked.append(asked)
+        fake = self.server.fake
+        fault = fake.fault(asked)
+        fake.asked.append(asked)
         if fault and fault.kind == "drop":
             self.close_connection = True
             return
         try:
-            status, answer = stand_in.answer(asked, fault)
+            status, answer = fake.answer(asked, fault)
         except Refused as error:
             status = error.status
             answer = {"type": "error", "error": str(error), "error_code": status}
@@ -375,13 +375,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def standing_in(socket: Path) -> Iterator[StandIn]:
+def fake_incus(socket: Path) -> Iterator[FakeIncus]:
     """Serve at a socket."""
-    with _Server(StandIn(socket)) as server:
+    with _Server(FakeIncus(socket)) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
-            yield server.stand_in
+            yield server.fake
         finally:
             server.shutdown()
             thread.join()

@@ -1,4 +1,4 @@
-"""The stand-in of Tart does what Tart is documented to do, and goes wrong as it is told."""
+"""The fake Tart does what Tart is documented to do, and goes wrong as it is told."""
 
 from __future__ import annotations
 
