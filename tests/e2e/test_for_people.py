@@ -116,7 +116,7 @@ def test_a_shell_opens_in_a_kept_workspace(project: Project) -> None:
 def test_a_workspace_that_was_not_kept_has_no_shell(project: Project) -> None:
     project.pikaci("run", "keeps")
     sentence = project.pikaci("shell", "latest", "it").refused(2)
-    assert "kept no workspace" in sentence
+    assert "did not keep the workspace" in sentence
     assert "--keep" in sentence
     assert "has no job 'other'" in project.pikaci("shell", "latest", "other").refused(2)
 

@@ -235,7 +235,7 @@ def test_each_attempt_has_its_own_guest(project: Project) -> None:
 def test_there_is_no_shell_where_no_guest_was_kept(project: Project) -> None:
     project.pikaci("run", "keeps")
     refused = project.pikaci("shell", "latest", "it").refused()
-    assert "kept no guest of job it" in refused
+    assert "did not keep the guest of it" in refused
     assert "--keep always" in refused
 
 

@@ -98,8 +98,8 @@ async def test_a_job_that_needs_a_failed_one_is_skipped_and_says_so(runner: Runn
     assert [run.job(name).status for name in "abc"] == [
         *(Status.FAILED, Status.SKIPPED, Status.SKIPPED)
     ]
-    assert run.job("b").message == "it needs job a, which failed"
-    assert run.job("c").message == "it needs job b, which was skipped"
+    assert run.job("b").message == "depends on a, which failed"
+    assert run.job("c").message == "depends on b, which was skipped"
     assert run.job("b").attempts == []
 
 

@@ -17,11 +17,11 @@ async def test_the_first_reason_stays() -> None:
 async def test_haste_is_for_somebody_who_asks_twice() -> None:
     stop = Stop()
     stop.set(StopReason.CANCELLED)
-    assert not stop.haste.is_set()
+    assert not stop.stop_now.is_set()
     stop.set(StopReason.BROKEN)
-    assert not stop.haste.is_set()
+    assert not stop.stop_now.is_set()
     stop.set(StopReason.CANCELLED)
-    assert stop.haste.is_set()
+    assert stop.stop_now.is_set()
 
 
 async def test_work_that_ends_first_gives_its_result() -> None:

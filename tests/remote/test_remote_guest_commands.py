@@ -137,7 +137,7 @@ def test_a_shell_ends_with_its_connection(kept: Project, far_host: FarHost) -> N
 def test_there_is_no_shell_where_no_guest_was_kept(project: Project) -> None:
     project.pikaci("run", "t")
     refused = project.pikaci("shell", "latest", "it").refused()
-    assert "kept no guest of job it" in refused
+    assert "did not keep the guest of it" in refused
     assert "--keep always" in refused
 
 

@@ -169,7 +169,7 @@ def test_a_shell_on_a_terminal(placed: Placed) -> None:
 def test_without_keep_there_is_no_shell(placed: Placed) -> None:
     placed.jobs(it='command = "exit 1";')
     placed.pikaci("run", "t")
-    assert "kept no workspace of job it" in placed.pikaci("shell", "latest", "it").refused()
+    assert "did not keep the workspace of it" in placed.pikaci("shell", "latest", "it").refused()
 
 
 def test_a_rerun_runs_in_the_same_place(placed: Placed) -> None:

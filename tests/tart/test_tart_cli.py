@@ -347,7 +347,7 @@ def has_begun(mac: Mac, name: str) -> bool:
 def test_there_is_no_shell_where_no_vm_was_kept(ci: Project) -> None:
     ci.pikaci("run", "bad")
     sentence = ci.pikaci("shell", "latest", "it").refused(2)
-    assert "kept no VM of job it" in sentence
+    assert "did not keep the VM of it" in sentence
     assert "--keep always" in sentence
 
 

@@ -257,7 +257,7 @@ async def _visited(
     try:
         async with asyncio.timeout(CONNECT_SECS):
             await session.open()
-        session.hurry()
+        session.shorten_waits()
         async with asyncio.timeout(REAP_SECS):
             left = await _Clearing(session, state, visit.notes, done).run(strays=True)
         if collecting is not None:

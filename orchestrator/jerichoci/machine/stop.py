@@ -1,4 +1,4 @@
-"""The one way in which a run is told to end early: everything that waits, waits for this too."""
+"""How a run is told to end early: everything that waits, waits for this too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 ResultT = TypeVar("ResultT")
 
 PATIENCE_SECS = 30.0
-"""From the word to end until nothing more is waited for: longer than jobs have to end in order."""
+"""From the stop until nothing more is waited for: longer than jobs have to exit."""
 
 LAST_SECS = 3.0
 """For a look at what is left, once the run was told to end."""
@@ -32,16 +32,16 @@ class StoppedError(Exception):
 
 
 class Stop:
-    """Set once; the first reason stays. `haste` is set when somebody asks again.
+    """Set once; the first reason is kept. `stop_now` is set by a second cancel.
 
-    `told` is called when somebody asks for the first time.
+    `on_cancel` is called at the first cancel.
     """
 
-    def __init__(self, told: Callable[[], None] | None = None) -> None:
-        self._told = told
+    def __init__(self, on_cancel: Callable[[], None] | None = None) -> None:
+        self._on_cancel = on_cancel
         self._since: float | None = None
         self._event = asyncio.Event()
-        self.haste = asyncio.Event()
+        self.stop_now = asyncio.Event()
         self.reason: StopReason | None = None
 
     def set(self, reason: StopReason) -> None:
@@ -50,28 +50,28 @@ class Stop:
             self.reason = reason
             self._since = time.monotonic()
             self._event.set()
-            if self._told and reason is StopReason.CANCELLED:
-                self._told()
+            if self._on_cancel and reason is StopReason.CANCELLED:
+                self._on_cancel()
         elif reason is StopReason.CANCELLED:
-            self.haste.set()
+            self.stop_now.set()
 
     def is_set(self) -> bool:
         """Whether the run was told to end."""
         return self._event.is_set()
 
-    def is_pressing(self) -> bool:
-        """Whether it was told twice, or so long ago that nothing more is to be waited for."""
+    def is_overdue(self) -> bool:
+        """Whether the run was cancelled twice, or so long ago that nothing more is waited for."""
         late = self._since is not None and time.monotonic() - self._since > PATIENCE_SECS
-        return late or self.haste.is_set()
+        return late or self.stop_now.is_set()
 
     def within(self, secs: float) -> Callable[[], bool]:
-        """What says whether `secs` are over from now on, or a few once the run is told to end."""
+        """A check whether `secs` are over from now on, or LAST_SECS since the stop."""
         began = time.monotonic()
 
         def is_over() -> bool:
             now = time.monotonic()
             is_told = self._since is not None and now - max(began, self._since) > LAST_SECS
-            return now - began > secs or is_told or self.haste.is_set()
+            return now - began > secs or is_told or self.stop_now.is_set()
 
         return is_over
 

@@ -117,7 +117,7 @@ class Placement(Protocol):
     def is_lost(self) -> bool:
         """Whether the connection was given up: nothing made there by now will answer."""
 
-    def hurry(self) -> None:
+    def shorten_waits(self) -> None:
         """Wait no longer for what may take minutes to come back: the run was told to end."""
 
     def check(self, system: str) -> None:

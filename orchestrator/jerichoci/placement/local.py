@@ -89,7 +89,7 @@ class LocalPlacement:
         """This machine isn't."""
         return False
 
-    def hurry(self) -> None:
+    def shorten_waits(self) -> None:
         """Nothing here is far away."""
 
     def check(self, system: str) -> None:

@@ -222,11 +222,7 @@ def load_hosts(path: Path | None = None) -> HostsFile:
 
 
 def local_settings() -> LocalSettings:
-    """What the hosts file says of this machine.
-
-    Raises:
-        UsageError: the file can't be read, or says something else.
-    """
+    """What the hosts file says of this machine."""
     local = load_hosts().local
     return LocalSettings(local.search_path, local.incus.settings)
 

@@ -33,11 +33,7 @@ host's own variables come on top."""
 
 
 def _check_arguments(texts: Sequence[tuple[str, str]]) -> None:
-    """Refuse what the kernel would.
-
-    Raises:
-        ValueError: a text has a NUL or is too long, or all are too long together.
-    """
+    """Refuse what the kernel would."""
     total = 0
     for name, text in texts:
         if "\0" in text:

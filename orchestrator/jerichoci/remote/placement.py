@@ -107,9 +107,9 @@ class RemotePlacement:
         """Whether the connection was given up."""
         return self._session.is_lost
 
-    def hurry(self) -> None:
+    def shorten_waits(self) -> None:
         """Give up on a broken line sooner."""
-        self._session.hurry()
+        self._session.shorten_waits()
 
     @asynccontextmanager
     async def visiting(self, run_id: str) -> AsyncIterator[None]:
@@ -127,7 +127,7 @@ class RemotePlacement:
         from jerichoci.remote.host_notes import host_notes
 
         await self._session.open()
-        self._session.patient()
+        self._session.reset_waits()
         self._run_id = run_id
         notes = host_notes(self._state)
         notes.write(self._session, run_id)

@@ -323,7 +323,7 @@ class Session:
             await asyncio.sleep(SEEN_SECS / SEEN_LOOKS)
         return True
 
-    def hurry(self) -> None:
+    def shorten_waits(self) -> None:
         """Wait for a broken line no longer than `HURRIED_SECS`, and for an answer to see it so."""
         if self._hurried.is_set():
             return
@@ -331,7 +331,7 @@ class Session:
         self._hurried_at = time.monotonic()
         self._hurried.set()
 
-    def patient(self) -> None:
+    def reset_waits(self) -> None:
         """Wait for a broken line as long as the host's settings say."""
         self._limit_secs = float(self.host.config.line_limit_secs)
         self._hurried.clear()

@@ -141,11 +141,7 @@ class AttemptRun:
         )
 
     async def run(self) -> AttemptRecord:
-        """Go through the phases; the attempt's final record, whatever happened.
-
-        Raises:
-            OSError: not even the log or the journal can be written.
-        """
+        """Go through the phases; the attempt's final record, whatever happened."""
         record = self.first_record()
         phases = Phases(self._run.writer, self._run.logs, self._node.job_id)
         runtime: Runtime | None = None
@@ -229,12 +225,7 @@ class AttemptRun:
         return finish
 
     async def _collect(self, phases: Phases, runtime: Runtime) -> list[Artifact]:
-        """What a job has left; what it did to the place for it doesn't change how it ended.
-
-        Raises:
-            PikaciError: its host was lost.
-            OSError: the disk is full or fails; with ECANCELED, the run was told to end.
-        """
+        """What a job has left; what it did to the place for it doesn't change how it ended."""
         async with phases.phase(PhaseName.COLLECT_ARTIFACTS):
             try:
                 return await runtime.collect(self._stop.within(COLLECT_SECS))

@@ -138,7 +138,7 @@ class Engine:
             await asyncio.gather(*aside, *self._context.jobs.values(), return_exceptions=True)
             await self._guard(prepares.close())
             if self._context.request.wait_removal:
-                removals = (runtime.settle() for runtime in self._context.finished_runtimes)
+                removals = (runtime.wait_removed() for runtime in self._context.finished_runtimes)
                 await asyncio.gather(*removals, return_exceptions=True)
             self._finish()
 
@@ -176,7 +176,7 @@ class Engine:
 
     async def _shorten_waits(self) -> None:
         await self._stop.wait()
-        self._context.fleet.hurry()
+        self._context.fleet.shorten_waits()
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
         try:

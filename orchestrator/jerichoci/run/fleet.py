@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 
 class Fleet:
-    """The hosts that fit the jobs that a request asks for, and what those need.
-
-    Raises:
-        UsageError: a job fits no host, or needs what is made on another one.
-    """
+    """The hosts that fit the jobs that a request asks for, and what those need."""
 
     def __init__(self, request: RunRequest, run_id: str, placements: Placements) -> None:
         plan = request.plan
@@ -70,10 +66,6 @@ class Fleet:
 
         A host that can't be reached may come back, or another one fits. Nobody waits for one that
         takes its time while all jobs have another.
-
-        Raises:
-            UsageError: a job has none; the hint says how to fix it.
-            InfrastructureError: a host could be reached, but not asked.
         """
         if self._request.skip_reason is not None:
             return
@@ -100,11 +92,7 @@ class Fleet:
         return self._opening[host.name].done() and self._end(host) is None
 
     def _end(self, host: RunHost) -> BaseException | None:
-        """Why a host can't be had, if that is known by now.
-
-        Raises:
-            Exception: an error of ours.
-        """
+        """Why a host can't be had, if that is known by now."""
         task = self._opening[host.name]
         error = task.exception() if task.done() else None
         if error is not None and not isinstance(error, PikaciError):
@@ -118,10 +106,10 @@ class Fleet:
             if mine:
                 yield host, mine
 
-    def hurry(self) -> None:
+    def shorten_waits(self) -> None:
         """Wait for no host any longer."""
         for host in self._hosts.values():
-            host.placement.hurry()
+            host.placement.shorten_waits()
 
     async def close(self) -> None:
         """Leave every host."""

@@ -49,12 +49,7 @@ class RunHost:
         return self.placement.host
 
     async def open(self) -> None:
-        """Reach it and see that it has what its jobs need; again, if it was lost meanwhile.
-
-        Raises:
-            UsageError: it hasn't; the hint says how to fix it.
-            InfrastructureError: it can't be reached, or asked.
-        """
+        """Reach it and see that it has what its jobs need; again, if it was lost meanwhile."""
         async with self._opening:
             if self._serving is not None and not self.placement.is_lost:
                 return

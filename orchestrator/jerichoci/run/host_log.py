@@ -25,11 +25,7 @@ class HostLogs:
         self._attempts[job_id] = attempt
 
     def say(self, job_ids: Iterable[str], speaker: str, text: str) -> None:
-        """Append `text`, each line after the speaker's name, below a last line without an end.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """Append `text`, each line after the speaker's name, below a last line without an end."""
         lines = "".join(f"{speaker}> {line}\n" for line in text.removesuffix("\n").split("\n"))
         data = lines.encode("utf-8", "surrogateescape")
         for job_id in job_ids:

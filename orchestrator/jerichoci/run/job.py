@@ -40,11 +40,7 @@ class JobRun:
         """The hosts that failed it before it was launched; the others are asked first."""
 
     async def run(self) -> JobRecord:
-        """The job's final record.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """The job's final record."""
         if self._node.id not in self._run.selected:
             cause = Cause(code=CauseCode.NOT_SELECTED, message="not selected by `--job`")
             return self._end(status=Status.SKIPPED, cause=cause)
@@ -75,16 +71,12 @@ class JobRun:
             left[kind] -= 1
 
     async def _wait_for_needs(self) -> dict[str, Any]:
-        """Wait for all that doesn't need a host first; why the job can't be run, if so.
-
-        Raises:
-            StoppedError: the run was told to end.
-        """
+        """Wait for all that doesn't need a host first; why the job can't be run, if so."""
         for needed in self._node.depends_on:
             if needed in self._run.jobs:
                 other = await asyncio.shield(self._run.jobs[needed])
                 if other.status is not Status.PASSED and not self._run.stop.is_set():
-                    message = f"it needs job {other.id}, which {past_tense(other.status)}"
+                    message = f"depends on {other.id}, which {past_tense(other.status)}"
                     cause = Cause(code=CauseCode.DEPENDENCY_FAILED, message=message)
                     return {"status": Status.SKIPPED, "cause": cause, "message": message}
                 continue
@@ -111,11 +103,7 @@ class JobRun:
         }
 
     async def _try(self) -> bool:
-        """Try it once; whether another try may end otherwise.
-
-        Raises:
-            StoppedError: the run was told to end before the job was started.
-        """
+        """Try it once; whether another try may end otherwise."""
         stop = self._run.stop
         async with AsyncExitStack() as held:
             await stop.unless(held.enter_async_context(self._run.free_places))

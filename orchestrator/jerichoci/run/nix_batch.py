@@ -40,13 +40,7 @@ class NixBatch:
         self._steps: set[asyncio.Task[None]] = set()
 
     async def build(self, node_id: str, request: BuildRequest) -> Realised:
-        """Have an output on the host.
-
-        Raises:
-            PikaciError: the host can't be used.
-            OSError: what a builder printed can't be recorded.
-            StoppedError: the run was told to end.
-        """
+        """Have an output on the host."""
         if not self._asked:
             step = asyncio.create_task(self._step())
             self._steps.add(step)

@@ -63,11 +63,7 @@ class Placements:
                 )
 
     def named(self, placement: str, host: str | None) -> Placement:
-        """The host that a record names.
-
-        Raises:
-            UsageError: nothing is known of it any more.
-        """
+        """The host that a record names."""
         from jerichoci.plan.plan import Resources
 
         return self.fitting(placement, {"host": host}, Resources())[0]
@@ -77,11 +73,7 @@ class Placements:
         return [self._open(host) for host in self.described().values()]
 
     def described(self) -> dict[str, RemoteHost]:
-        """The hosts that the plan and the user's file describe, by name.
-
-        Raises:
-            UsageError: the file is wrong.
-        """
+        """The hosts that the plan and the user's file describe, by name."""
         if self._known is None:
             from jerichoci.plan.hosts import known_hosts_of_run, load_hosts
 

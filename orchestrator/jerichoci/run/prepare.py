@@ -47,22 +47,14 @@ class Prepares:
         return self._nodes[node_id]
 
     def begin(self) -> None:
-        """Begin with every node of which it is known where.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """Begin with every node of which it is known where."""
         for prepare in self._nodes.values():
             prepare.announce()
         for prepare in self._nodes.values():
             prepare.begin()
 
     async def wait(self) -> None:
-        """Wait for the nodes that were begun with.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """Wait for the nodes that were begun with."""
         tasks = [task for prepare in self._nodes.values() for task in prepare.tasks]
         if tasks:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -71,11 +63,7 @@ class Prepares:
         self._record()
 
     async def close(self) -> None:
-        """Wait for what is still being prepared, and write what became of it all.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """Wait for what is still being prepared, and write what became of it all."""
         tasks = [task for prepare in self._nodes.values() for task in prepare.tasks]
         await asyncio.gather(*tasks, return_exceptions=True)
         for prepare in self._nodes.values():
@@ -138,11 +126,7 @@ class Prepare:
         return [*([self._built] if self._built else []), *self._results_by_host.values()]
 
     def announce(self) -> None:
-        """Say that it is being prepared.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """Say that it is being prepared."""
         what, jobs = self.node.description, list(self.needed_by)
         started = PrepareStarted(node_id=self.node.id, description=what, needed_by=jobs)
         self._run.writer.emit(started)
@@ -156,21 +140,13 @@ class Prepare:
             self._begin_on(self._hosts[0])
 
     async def result_if_placed(self) -> Realised | None:
-        """What becomes of it; None if it is made only when a job has taken a host.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """What becomes of it; None if it is made only when a job has taken a host."""
         if self._built is not None:
             return await asyncio.shield(self._built)
         return await self.result_on(self._hosts[0]) if len(self._hosts) == 1 else None
 
     async def result_on(self, host: RunHost) -> Realised:
-        """What becomes of it on a host, where it is made or copied if it has to be.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """What becomes of it on a host, where it is made or copied if it has to be."""
         task = self._results_by_host.get(host.name)
         if task is None or _may_be_tried_again(task):
             task = self._begin_on(host)
@@ -306,11 +282,7 @@ class Prepare:
         )
 
     def close(self) -> None:
-        """Let a failure on a host be the node's: nobody will have it on another one.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """Let a failure on a host be the node's: nobody will have it on another one."""
         if self._result is None and self._retryable is not None:
             self._finish(self._retryable, milliseconds_since(self._began))
 

@@ -77,12 +77,7 @@ async def open_shell(
 
 
 async def check_machine(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
-    """Refuse a host that is another kind of machine than these jobs' runtimes are for.
-
-    Raises:
-        UsageError: it is; the hint says what they need.
-        InfrastructureError: the host could not be asked.
-    """
+    """Refuse a host that is another kind of machine than these jobs' runtimes are for."""
     if _of("tart", nodes):
         from jerichoci.runtime.tart.check import check_mac
 
@@ -95,10 +90,6 @@ async def check_jobs(
     """Refuse a host that lacks what these jobs of a plan need, before anything starts.
 
     Returns what each runtime found there, which saves its jobs from looking for it again.
-
-    Raises:
-        UsageError: the host lacks something; the hint says how to fix it.
-        InfrastructureError: the host could not be asked.
     """
     if _of("tart", nodes):
         from jerichoci.runtime.tart.check import check_vms

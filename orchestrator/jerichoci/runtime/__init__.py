@@ -34,13 +34,13 @@ class Attempt:
     survey: object | None
     """What the runtime's own check found on the host before the run, if it looks for something."""
     may_be_kept: bool
-    """Whether what the job ran in may be wanted when it is over."""
+    """Whether what the job ran in may be kept when it is over."""
     snapshot: Path
     scratch: Path
     directory: Path
     """Where host.log, guest.log and artifacts/ of this attempt belong."""
     note: Callable[[str], None] = print
-    """Takes what is to be said of the attempt, whatever becomes of the job."""
+    """Takes notes on the attempt for its record, however the job ends."""
 
     @property
     def host_log(self) -> Path:
@@ -65,7 +65,7 @@ class Finish:
     memory_limited: bool = True
     """False if the kernel limits what it uses by no control group."""
     out_of_memory: bool = False
-    """Whether the kernel killed something of the job for want of memory."""
+    """Whether the kernel killed a process of the job because memory ran out."""
 
 
 class Runtime(Protocol):
@@ -73,7 +73,7 @@ class Runtime(Protocol):
 
     @property
     def execution(self) -> dict[str, Any]:
-        """What this runtime has to say in the job's record."""
+        """What this runtime adds to the job's record."""
 
     async def prepare(self) -> None:
         """Make what the job runs in."""
@@ -92,7 +92,7 @@ class Runtime(Protocol):
         """
 
     async def release(self, *, keep: bool) -> None:
-        """Remove what was made, or keep it for a look; what takes long may be left to others."""
+        """Remove what was made, or keep it; what takes long may be removed in the background."""
 
-    async def settle(self) -> None:
-        """Wait until all that was left to others to remove is gone."""
+    async def wait_removed(self) -> None:
+        """Wait until what is removed in the background is gone."""

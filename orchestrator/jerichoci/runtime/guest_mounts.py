@@ -52,11 +52,7 @@ class GuestMounts:
     """The variables that lead a job to its inputs."""
 
     def add(self, name: str, mount: Mount) -> None:
-        """Add a mount.
-
-        Raises:
-            UsageError: another one covers it, or is covered by it.
-        """
+        """Add a mount."""
         for other in self.mounts.values():
             below = f"{mount.path}/".startswith(f"{other.path}/")
             if below or f"{other.path}/".startswith(f"{mount.path}/"):
@@ -74,9 +70,6 @@ class GuestMounts:
 
         A store path is in the guest's store anyway. It is mounted elsewhere too if the plan or its
         payload's manifest says where; what isn't in a store has no other place.
-
-        Raises:
-            UsageError: two inputs want one place.
         """
         guest_path = place(ref, planned)
         if guest_path != str(planned):
@@ -99,11 +92,7 @@ class GuestMounts:
 
 
 async def view_of_inputs(placement: Placement, attempt: Attempt) -> View | None:
-    """Where guests can be shown the attempt's inputs in the Nix store; None if it has none.
-
-    Raises:
-        InfrastructureError: the view can't be made, or the host was lost.
-    """
+    """Where guests can be shown the attempt's inputs in the Nix store; None if it has none."""
     stored = [str(path) for path in attempt.inputs.values() if is_stored(path)]
     if not stored:
         return None

@@ -91,7 +91,7 @@ class GuestWait:
 
     async def _end_in_order(self, result: asyncio.Future[Any], stop: Stop) -> None:
         """Have the runner end the job, TERM first, unless it is to be killed at once."""
-        hasty = asyncio.ensure_future(stop.haste.wait())
+        hasty = asyncio.ensure_future(stop.stop_now.wait())
         told = asyncio.ensure_future(self._guest.stop_job())
         try:
             first = asyncio.FIRST_COMPLETED

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 GRACE_SECS = 10.0
 """From TERM to KILL: long enough to flush and close, short enough to wait for."""
-HASTE_GRACE_SECS = 0.2
-"""The same for somebody who asks twice."""
+STOP_NOW_GRACE_SECS = 0.2
+"""The same after a second Ctrl-C."""
 COPY_DEADLINE_SECS = 1800.0
 """A tree of any size that one would run a job on, from a slow disk."""
 KILLED_DEADLINE_SECS = 30.0
@@ -99,11 +99,7 @@ class ShellCommand:
         self._running = await self._stack.enter_async_context(spawning)
 
     async def wait(self, timeout_secs: float, stop: Stop) -> Finish:
-        """Wait for the end, the timeout or `stop`: then TERM, and KILL after the grace.
-
-        Raises:
-            InfrastructureError: the command never started.
-        """
+        """Wait for the end, the timeout or `stop`: then TERM, and KILL after the grace."""
         if self._running is None:
             raise InfrastructureError("the command was not launched")
         try:
@@ -115,7 +111,7 @@ class ShellCommand:
                 await asyncio.wait(
                     either, timeout=timeout_secs, return_when=asyncio.FIRST_COMPLETED
                 )
-                # It may have ended long ago, when nobody could be told: only its host knows.
+                # It may have ended long ago, while this process was stopped: ask its host.
                 is_due = time.monotonic() - began >= timeout_secs
                 is_late = is_due and await self._is_late(
                     self._running, timeout_secs, either, stopped
@@ -143,9 +139,9 @@ class ShellCommand:
         either: set[asyncio.Future[Any]],
         stopped: asyncio.Future[Any],
     ) -> bool:
-        """Whether its time is up; if it came in time and only the news of it is late, wait for it.
+        """Whether its time is up; if it ended in time and only the news of it is late, wait for it.
 
-        Both the answer and the news may come at once, when a line is mended.
+        Both the answer and the news may come at once, when a connection is made again.
         """
         asked = asyncio.ensure_future(running.ended_within(timeout_secs))
         try:
@@ -162,22 +158,22 @@ class ShellCommand:
 
     async def _end(self, running: Running, ended: asyncio.Future[Ending], stop: Stop) -> None:
         running.terminate()
-        hasten = asyncio.ensure_future(stop.haste.wait())
-        either: set[asyncio.Future[Any]] = {ended, hasten}
+        stop_now = asyncio.ensure_future(stop.stop_now.wait())
+        either: set[asyncio.Future[Any]] = {ended, stop_now}
         try:
             await asyncio.wait(
                 either, timeout=self._grace_secs, return_when=asyncio.FIRST_COMPLETED
             )
             if not ended.done():
-                await asyncio.wait({ended}, timeout=HASTE_GRACE_SECS if hasten.done() else 0)
+                await asyncio.wait({ended}, timeout=STOP_NOW_GRACE_SECS if stop_now.done() else 0)
         finally:
-            hasten.cancel()
+            stop_now.cancel()
         if not ended.done():
             running.kill()
             await asyncio.wait({ended}, timeout=KILLED_DEADLINE_SECS)
         if not ended.done():
             raise InfrastructureError(
-                f"the command was killed and is still there after {KILLED_DEADLINE_SECS:g} s",
+                f"the killed command was still running after {KILLED_DEADLINE_SECS:g} s",
                 "is the host, or its disk, in trouble?",
             )
 
@@ -272,8 +268,8 @@ class HostProcess:
         else:
             await self._placement.do(operations.remove, self._attempt.scratch)
 
-    async def settle(self) -> None:
-        """Nothing was left to others."""
+    async def wait_removed(self) -> None:
+        """Nothing is removed later."""
 
     def _shell(self) -> ShellCommand:
         if self._command is None:

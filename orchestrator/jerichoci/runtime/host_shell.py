@@ -28,16 +28,12 @@ async def open_host_shell(
     execution: Mapping[str, Any],
     command: Sequence[str],
 ) -> int:
-    """Open a shell in the workspace of an attempt, or run a command in it; its exit code.
-
-    Raises:
-        UsageError: the workspace was not kept.
-    """
+    """Open a shell in the workspace of an attempt, or run a command in it; its exit code."""
     workspace = Workspace(attempt.scratch)
     if await placement.do(operations.read, workspace.root / GROUP_RECORD, 1) is None:
         raise UsageError(
-            f"run {attempt.run_id} kept no workspace of job {attempt.node.job_id}",
-            f"`pikaci rerun {attempt.run_id} --keep always` does",
+            f"run {attempt.run_id} did not keep the workspace of {attempt.node.job_id}",
+            f"to keep it: `pikaci rerun {attempt.run_id} --keep always`",
         )
     root = placement.state_root
     outgoing = placement.outgoing(attempt.scratch, attempt.artifacts)

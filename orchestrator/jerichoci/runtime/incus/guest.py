@@ -83,7 +83,7 @@ class IncusGuest:
         self._creating: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._incus: Incus | None = None
-        self._is_pressing: Callable[[], bool] | None = None
+        self._is_overdue: Callable[[], bool] | None = None
         self._was_handed_over = False
         self.execution: dict[str, Any] = {}
 
@@ -196,7 +196,7 @@ class IncusGuest:
 
     async def wait(self, stop: Stop) -> Finish:
         """Wait for the job's result; a guest that never gives one is ended by the host."""
-        self._is_pressing = stop.is_pressing
+        self._is_overdue = stop.is_overdue
         log = self._attempt.directory / "guest.log"
         following = self._placement.following(self._outbox, log)
         finish = await GuestWait(self, self._execute.timeout_secs).finish(following, stop)
@@ -291,7 +291,7 @@ class IncusGuest:
         self._notes.forget(note.name)
         self.execution["removal"] = "removed"
 
-    async def settle(self) -> None:
+    async def wait_removed(self) -> None:
         """Wait until the guest is gone."""
         if self._note is None or self.execution.get("removal") != "handed_over":
             return
@@ -299,7 +299,7 @@ class IncusGuest:
 
     async def _at_last(self, work: Callable[..., object], *arguments: object) -> None:
         """Do the clean-up of a finished job, waiting for a daemon that is shutting down."""
-        await in_thread_at_last(self._is_pressing or (lambda: True), work, *arguments)
+        await in_thread_at_last(self._is_overdue or (lambda: True), work, *arguments)
 
     def _reached(self) -> Incus:
         if self._incus is None:

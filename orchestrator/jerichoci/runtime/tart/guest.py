@@ -212,7 +212,7 @@ class TartGuest:
         self._notes.change(note, kept_until=until)
         self.execution["kept_until"] = until
 
-    async def settle(self) -> None:
+    async def wait_removed(self) -> None:
         """Nothing to wait for: `release` deletes the VM itself."""
 
     def _took(self, what: str, began: float) -> None:
