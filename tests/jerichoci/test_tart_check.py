@@ -60,7 +60,7 @@ class Far(Near):
     """Another machine."""
 
     @property
-    def is_away(self) -> bool:
+    def is_remote(self) -> bool:
         return True
 
 

@@ -14,6 +14,7 @@ from jerichoci.nix.command import NixOptions
 from jerichoci.placement import LocalSettings
 from jerichoci.placement.local import LocalPlacement
 from jerichoci.placement.local_process import LocalProcess
+from jerichoci.placement.program import Program
 from jerichoci.plan.plan import Resources
 from jerichoci.runtime.tart import vm as tart_vm
 from jerichoci.runtime.tart.command import (
@@ -32,7 +33,7 @@ from jerichoci.runtime.tart.vm import STOP_SECS, TartVm
 from tart_answers import LIST_TRIPPED, described, listed, missing, stopped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from pytest_subprocess import FakeProcess
@@ -78,7 +79,7 @@ class Mac(LocalPlacement):
         """So many of the next VMs end at once."""
         self.hangs: set[str] = set()
         self.is_cut_off = False
-        self.spawned: dict[str, object] = {}
+        self.spawned: Program | None = None
 
     async def run(
         self, argv: Sequence[str], *, deadline_secs: float, cwd: Path | None = None
@@ -92,19 +93,9 @@ class Mac(LocalPlacement):
         return await super().run(argv, deadline_secs=deadline_secs, cwd=cwd)
 
     @asynccontextmanager
-    async def spawn(
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: Path,
-        env: Mapping[str, str],
-        log: Path,
-        notes: Path,
-        memory_mib: int | None = None,
-    ) -> AsyncIterator[VmProcess]:
-        assert memory_mib is None
-        self.spawned = {"argv": argv, "cwd": cwd, "env": env, "log": log, "notes": notes}
-        self.did.append(argv[1])
+    async def spawn(self, program: Program) -> AsyncIterator[VmProcess]:
+        self.spawned = program
+        self.did.append(program.argv[1])
         vm = VmProcess()
         self.vms.append(vm)
         if self.short_lived:
@@ -233,13 +224,13 @@ async def test_resources_that_a_vm_can_not_have_are_told_of(vm: TartVm, fp: Fake
 async def test_the_vms_process_is_owned_and_what_it_says_is_logged(
     booted: TartVm, mac: Mac, tmp_path: Path
 ) -> None:
-    assert mac.spawned == {
-        "argv": run_argv(NAME, SHARES),
-        "cwd": mac.state_root,
-        "env": mac.environment,
-        "log": tmp_path / "host.log",
-        "notes": tmp_path / "notes",
-    }
+    assert mac.spawned == Program(
+        run_argv(NAME, SHARES),
+        cwd=mac.state_root,
+        env=mac.environment,
+        log=tmp_path / "host.log",
+        notes=tmp_path / "notes",
+    )
     await booted.close()
     assert mac.did == ["killed"]
 

@@ -211,7 +211,8 @@ async def test_an_agent_that_hears_nothing_ends_with_all_that_it_holds(
     await line.answer(2)
     argv = ["sh", "-c", f": {marker}; sleep 600"]
     work = str(agents.work)
-    line.ask(3, "spawn", handle="job", argv=argv, env={}, cwd=work, log=str(log), notes=work)
+    program = {"argv": argv, "env": {}, "cwd": work, "log": str(log), "notes": work}
+    line.ask(3, "spawn", handle="job", program=program)
     await line.answer(3)
     assert is_running(marker)
     assert [path.name for path in runs.iterdir()] == ["run"]

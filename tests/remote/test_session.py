@@ -14,6 +14,7 @@ import pytest
 from jerichoci.errors import InfrastructureError
 from jerichoci.nix.command import NixOptions
 from jerichoci.placement.operations import guest_view, read, run, write
+from jerichoci.placement.program import Program
 from jerichoci.plan.hosts import HostConfig, RemoteHost, known_hosts_of_run, load_hosts
 from jerichoci.remote import session as sessions
 from jerichoci.remote.agent.frame import LENGTHS
@@ -289,7 +290,8 @@ async def test_a_release_is_told_in_the_end_however_long_the_line_is_down(
 async def test_what_was_opened_for_nobody_is_let_go_of_and_nothing_else(stage: Stage) -> None:
     played = await stage.opened()
     place = Path("/x")
-    spawning = stage.session.hold(spawn, [], cwd=place, env={}, log=place, notes=place)
+    program = Program([], cwd=place, env={}, log=place, notes=place)
+    spawning = stage.session.hold(spawn, program)
     for do, work in (
         ("wait", stage.session.do(wait, "job", place)),
         ("spawn", spawning.__aenter__()),

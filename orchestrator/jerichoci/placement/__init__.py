@@ -7,25 +7,24 @@ cleans up. Runtimes are written against it and know neither ssh nor the local di
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Concatenate, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from jerichoci.placement.incus_settings import IncusSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.confinement import Confinement
-    from jerichoci.machine.ending import Ending
     from jerichoci.machine.outbox import OutboxFollower
     from jerichoci.machine.process import Completed
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
-    from jerichoci.placement.operation import AnswerT, ParamsT
+    from jerichoci.placement.operation import Doing, Held, Opening, P, T
+    from jerichoci.placement.program import Program, Running
     from jerichoci.placement.route import Route
-    from jerichoci.placement.work import Work
 
 
 @dataclass(frozen=True)
@@ -45,28 +44,6 @@ class LocalSettings:
     incus: IncusSettings = field(default_factory=IncusSettings)
 
 
-class Running(Protocol):
-    """A started program and everything it starts."""
-
-    async def wait(self) -> Ending:
-        """Wait for its end."""
-
-    async def ended_within(self, secs: float) -> bool:
-        """Whether it has ended and took no longer, even if nobody could be told in time.
-
-        Waits until its host can be asked; somebody must wait for its end, too.
-
-        Raises:
-            HostUnavailableError: the host was lost.
-        """
-
-    def terminate(self) -> None:
-        """Ask it to end (TERM)."""
-
-    def kill(self) -> None:
-        """End it (KILL)."""
-
-
 class Placement(Protocol):
     """A host."""
 
@@ -75,7 +52,7 @@ class Placement(Protocol):
         """The host's name, as records say it."""
 
     @property
-    def is_away(self) -> bool:
+    def is_remote(self) -> bool:
         """Whether it is another machine: what is left there needs the host to be reached."""
 
     @property
@@ -127,12 +104,7 @@ class Placement(Protocol):
             UsageError: it isn't.
         """
 
-    async def do(
-        self,
-        operation: Callable[Concatenate[Work, ParamsT], Awaitable[AnswerT]],
-        *args: ParamsT.args,
-        **kwargs: ParamsT.kwargs,
-    ) -> AnswerT:
+    async def do(self, what: Doing[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do one of the `operations` on the host.
 
         Raises:
@@ -140,12 +112,7 @@ class Placement(Protocol):
             Exception: what the operation raised.
         """
 
-    def hold(
-        self,
-        operation: Callable[Concatenate[Work, ParamsT], AbstractAsyncContextManager[object]],
-        *args: ParamsT.args,
-        **kwargs: ParamsT.kwargs,
-    ) -> AbstractAsyncContextManager[object]:
+    def hold(self, what: Opening[P], *args: P.args, **kwargs: P.kwargs) -> Held:
         """Hold what one of the `operations` opens on the host; it goes with the process that dies.
 
         Raises:
@@ -162,21 +129,8 @@ class Placement(Protocol):
             InfrastructureError: it can't be started or does not end in time.
         """
 
-    def spawn(  # noqa: PLR0913 - what a process needs
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: Path,
-        env: Mapping[str, str],
-        log: Path,
-        notes: Path,
-        memory_mib: int | None = None,
-    ) -> AbstractAsyncContextManager[Running]:
-        """Start a program there, its output appended to `log`; killed when the block ends.
-
-        `log` is here, `cwd` and `notes` there: a directory of its own, in which it is recorded for
-        whoever finds it without an owner. `memory_mib` is its limit, where the host has such.
-        """
+    def spawn(self, program: Program) -> AbstractAsyncContextManager[Running]:
+        """Start a program there; killed when the block ends. Its log is here."""
 
     async def confinement(self) -> Confinement:
         """What the host's kernel gives to hold a job; found out once."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Concatenate
+from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
 from jerichoci.machine import process
@@ -20,7 +20,7 @@ from jerichoci.placement.work import Work
 from jerichoci.snapshot.materialise import materialise
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from jerichoci.placement import LocalSettings
     from jerichoci.placement.incus_settings import IncusSettings
     from jerichoci.placement.local_process import LocalProcess
-    from jerichoci.placement.operation import AnswerT, ParamsT
+    from jerichoci.placement.operation import Doing, Held, Opening, P, T
+    from jerichoci.placement.program import Program
 
 
 class LocalPlacement:
@@ -80,7 +81,7 @@ class LocalPlacement:
         return self._work.state.run(run_id).root
 
     @property
-    def is_away(self) -> bool:
+    def is_remote(self) -> bool:
         """This machine isn't."""
         return False
 
@@ -101,23 +102,13 @@ class LocalPlacement:
             )
         self._settings()
 
-    async def do(
-        self,
-        operation: Callable[Concatenate[Work, ParamsT], Awaitable[AnswerT]],
-        *args: ParamsT.args,
-        **kwargs: ParamsT.kwargs,
-    ) -> AnswerT:
+    async def do(self, what: Doing[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call it."""
-        return await operation(self._work, *args, **kwargs)
+        return await what(self._work, *args, **kwargs)
 
-    def hold(
-        self,
-        operation: Callable[Concatenate[Work, ParamsT], AbstractAsyncContextManager[object]],
-        *args: ParamsT.args,
-        **kwargs: ParamsT.kwargs,
-    ) -> AbstractAsyncContextManager[object]:
+    def hold(self, what: Opening[P], *args: P.args, **kwargs: P.kwargs) -> Held:
         """Open it."""
-        return operation(self._work, *args, **kwargs)
+        return what(self._work, *args, **kwargs)
 
     async def run(
         self, argv: Sequence[str], *, deadline_secs: float, cwd: Path | None = None
@@ -125,18 +116,9 @@ class LocalPlacement:
         """Run a command to its end."""
         return await process.run(argv, deadline_secs=deadline_secs, cwd=cwd)
 
-    def spawn(  # noqa: PLR0913 - what a process needs
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: Path,
-        env: Mapping[str, str],
-        log: Path,
-        notes: Path,
-        memory_mib: int | None = None,
-    ) -> AbstractAsyncContextManager[LocalProcess]:
+    def spawn(self, program: Program) -> AbstractAsyncContextManager[LocalProcess]:
         """Start a program whose output goes to `log`, never through this process."""
-        return spawn(argv, cwd=cwd, env=env, log=log, notes=notes, memory_mib=memory_mib)
+        return spawn(program)
 
     async def confinement(self) -> Confinement:
         """What this machine's kernel gives to hold a job."""

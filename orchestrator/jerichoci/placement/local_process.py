@@ -13,12 +13,12 @@ from jerichoci.machine.pump import pumping
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import AsyncIterator
 
     from jerichoci.machine.ending import Ending
     from jerichoci.machine.memory import MemoryGroup
     from jerichoci.machine.pump import Pump
+    from jerichoci.placement.program import Program
 
 
 class LocalProcess:
@@ -59,31 +59,23 @@ class LocalProcess:
 
 
 @asynccontextmanager
-async def spawn(  # noqa: PLR0913 - what a process needs
-    argv: Sequence[str],
-    *,
-    cwd: Path,
-    env: Mapping[str, str],
-    log: Path,
-    notes: Path,
-    memory_mib: int | None = None,
-) -> AsyncIterator[LocalProcess]:
-    """Start a program whose output goes to `log`, never through this process."""
+async def spawn(program: Program) -> AsyncIterator[LocalProcess]:
+    """Start a program whose output goes to its log, never through this process."""
     with closing(Report()) as report:
         async with (
-            pumping(log) as pump,
-            memory.limited(memory_mib) as group,
+            pumping(program.log) as pump,
+            memory.limited(program.memory_mib) as group,
             process.child(
-                group.entering(argv) if group else argv,
-                cwd=cwd,
-                env=env,
+                group.entering(program.argv) if group else program.argv,
+                cwd=program.cwd,
+                env=program.env,
                 stdin=report.file,
                 stdout=pump.sink,
                 stderr=pump.sink,
             ) as leader,
         ):
             pump.hand_over()
-            process.record_group(notes, leader.pid)
+            process.record_group(program.notes, leader.pid)
             running = LocalProcess(leader, pump, report, group)
             try:
                 yield running

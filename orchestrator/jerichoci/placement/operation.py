@@ -7,20 +7,33 @@ its name and arguments go as JSON, and its answer comes back, as its annotations
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from types import NoneType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    ParamSpec,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from jerichoci.placement.wire import Arrived, check_type, to_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-    from contextlib import AbstractAsyncContextManager
 
-ParamsT = ParamSpec("ParamsT")
-AnswerT = TypeVar("AnswerT")
+P = ParamSpec("P")
+T = TypeVar("T")
+Doing = Callable[Concatenate[Any, P], Awaitable[T]]
+"""An operation, whose first parameter is the `Work` of its host."""
+Held = AbstractAsyncContextManager[object]
+Opening = Callable[Concatenate[Any, P], Held]
+"""An operation that opens something."""
 
 OPERATIONS: dict[str, Operation] = {}
 """Every operation by its name, as far as their modules are imported."""
@@ -70,15 +83,15 @@ class Operation:
         return Arrived(b"").take(self.types[self.reports or ""], value, "report")
 
 
-def operation(function: Callable[ParamsT, AnswerT]) -> Callable[ParamsT, AnswerT]:
+def operation(function: Callable[P, T]) -> Callable[P, T]:
     """Let an async function be sent by name."""
     _register(function, function, holds=False)
     return function
 
 
 def held(
-    function: Callable[ParamsT, AsyncIterator[AnswerT]],
-) -> Callable[ParamsT, AbstractAsyncContextManager[AnswerT]]:
+    function: Callable[P, AsyncIterator[T]],
+) -> Callable[P, AbstractAsyncContextManager[T]]:
     """Let a generator be opened by name on a host, where what it yields is held."""
     opening = asynccontextmanager(function)
     _register(function, opening, holds=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Concatenate
+from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
 from jerichoci.placement import User, operations
@@ -16,7 +16,7 @@ from jerichoci.remote.agent import operations as host_operations
 from jerichoci.state.notes import KEEP_SECS, has_guests
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
     from jerichoci.placement.incus_settings import IncusSettings
     from jerichoci.placement.local import LocalPlacement
-    from jerichoci.placement.operation import AnswerT, ParamsT
+    from jerichoci.placement.operation import Doing, Held, Opening, P, T
+    from jerichoci.placement.program import Program
     from jerichoci.placement.route import Route
-    from jerichoci.placement.work import Work
     from jerichoci.remote.incus_socket import SshRoute
     from jerichoci.remote.process import FarProcess
     from jerichoci.remote.session import Session
@@ -78,7 +78,7 @@ class RemotePlacement:
         return self._session.name
 
     @property
-    def is_away(self) -> bool:
+    def is_remote(self) -> bool:
         """It is."""
         return True
 
@@ -180,23 +180,13 @@ class RemotePlacement:
                 "place the job on a host for that system",
             )
 
-    async def do(
-        self,
-        operation: Callable[Concatenate[Work, ParamsT], Awaitable[AnswerT]],
-        *args: ParamsT.args,
-        **kwargs: ParamsT.kwargs,
-    ) -> AnswerT:
+    async def do(self, what: Doing[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Have the agent do it."""
-        return await self._session.do(operation, *args, **kwargs)
+        return await self._session.do(what, *args, **kwargs)
 
-    def hold(
-        self,
-        operation: Callable[Concatenate[Work, ParamsT], AbstractAsyncContextManager[object]],
-        *args: ParamsT.args,
-        **kwargs: ParamsT.kwargs,
-    ) -> AbstractAsyncContextManager[object]:
+    def hold(self, what: Opening[P], *args: P.args, **kwargs: P.kwargs) -> Held:
         """Have the agent hold it."""
-        return self._session.hold(operation, *args, **kwargs)
+        return self._session.hold(what, *args, **kwargs)
 
     async def run(
         self, argv: Sequence[str], *, deadline_secs: float, cwd: Path | None = None
@@ -204,22 +194,11 @@ class RemotePlacement:
         """Run a command there to its end."""
         return await self.do(operations.run, argv, deadline_secs, cwd)
 
-    def spawn(  # noqa: PLR0913 - what a process needs
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: Path,
-        env: Mapping[str, str],
-        log: Path,
-        notes: Path,
-        memory_mib: int | None = None,
-    ) -> AbstractAsyncContextManager[FarProcess]:
+    def spawn(self, program: Program) -> AbstractAsyncContextManager[FarProcess]:
         """Start a program there; its output comes to `log` as it grows."""
         from jerichoci.remote.process import far_process
 
-        return far_process(
-            self._session, argv, cwd=cwd, env=env, log=log, notes=notes, memory_mib=memory_mib
-        )
+        return far_process(self._session, program)
 
     async def confinement(self) -> Confinement:
         """What the host's kernel gives."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jerichoci.remote.agent import operations as host
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from jerichoci.machine.ending import Ending
+    from jerichoci.placement.program import Program
     from jerichoci.remote.session import Held, Session
 
 WATCH_SECS = 30.0
@@ -80,23 +82,11 @@ class FarProcess:
 
 
 @asynccontextmanager
-async def far_process(  # noqa: PLR0913 - what a process needs
-    session: Session,
-    argv: Sequence[str],
-    *,
-    cwd: Path,
-    env: Mapping[str, str],
-    log: Path,
-    notes: Path,
-    memory_mib: int | None = None,
-) -> AsyncIterator[FarProcess]:
+async def far_process(session: Session, program: Program) -> AsyncIterator[FarProcess]:
     """Start a program on a session's host; it is killed when the block ends."""
-    far_log = notes / "output"
-    starting = session.hold(
-        host.spawn, argv, cwd=cwd, env=env, log=far_log, notes=notes, memory_mib=memory_mib
-    )
-    async with starting as held:
-        running = FarProcess(session, held, far_log, log)
+    far_log = program.notes / "output"
+    async with session.hold(host.spawn, replace(program, log=far_log)) as held:
+        running = FarProcess(session, held, far_log, program.log)
         try:
             yield running
         finally:

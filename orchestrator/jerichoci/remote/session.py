@@ -15,7 +15,7 @@ import os
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jerichoci.errors import InfrastructureError, PikaciError, is_disk_full
 from jerichoci.placement import operations  # noqa: F401 - named by what is sent
@@ -36,12 +36,11 @@ from jerichoci.remote.ssh.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-    from contextlib import AbstractAsyncContextManager
 
     from asyncssh import SSHClientConnection
 
     from jerichoci.nix.command import NixOptions
-    from jerichoci.placement.operation import AnswerT, Operation, ParamsT
+    from jerichoci.placement.operation import Doing, Opening, Operation, P, T
     from jerichoci.plan.hosts import RemoteHost
     from jerichoci.remote.agent.operations import Tools
 
@@ -199,14 +198,9 @@ class Session:
     def _ended(self) -> HostLostError:
         return HostLostError(self.name, f"the session with {self.name} has ended")
 
-    async def do(
-        self,
-        function: Callable[Concatenate[Any, ParamsT], Awaitable[AnswerT]],
-        *args: ParamsT.args,
-        **kwargs: ParamsT.kwargs,
-    ) -> AnswerT:
+    async def do(self, what: Doing[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Have the agent do an operation; its answer."""
-        answer: AnswerT = await self._call(named(function), "", args, kwargs)
+        answer: T = await self._call(named(what), "", args, kwargs)
         return answer
 
     async def _call(
@@ -237,13 +231,10 @@ class Session:
 
     @asynccontextmanager
     async def hold(
-        self,
-        function: Callable[Concatenate[Any, ParamsT], AbstractAsyncContextManager[object]],
-        *args: ParamsT.args,
-        **kwargs: ParamsT.kwargs,
+        self, what: Opening[P], *args: P.args, **kwargs: P.kwargs
     ) -> AsyncIterator[Held]:
         """Hold what an operation opens there."""
-        operation = named(function)
+        operation = named(what)
         held = Held(os.urandom(8).hex(), is_over=operation.name in CLAIMS)
         try:
             await self._call(operation, held.handle, args, kwargs)
@@ -256,24 +247,19 @@ class Session:
                     {task}, timeout=END_SECS if self._hurried.is_set() else RELEASE_SECS
                 )
 
-    def post(
-        self,
-        function: Callable[Concatenate[Any, ParamsT], Awaitable[object]],
-        *args: ParamsT.args,
-        **kwargs: ParamsT.kwargs,
-    ) -> asyncio.Task[None]:
+    def post(self, what: Doing[P, object], *args: P.args, **kwargs: P.kwargs) -> asyncio.Task[None]:
         """Have the agent do something whether or not its answer is waited for."""
-        task = asyncio.create_task(self._do_quietly(function, args, kwargs))
+        task = asyncio.create_task(self._do_quietly(named(what), args, kwargs))
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
         return task
 
     async def _do_quietly(
-        self, function: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, operation: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
         if self._lost is None and self._keeping is not None:
             with suppress(PikaciError, OSError):
-                await self._call(named(function), "", args, kwargs)
+                await self._call(operation, "", args, kwargs)
 
     async def tools(self) -> Tools:
         """The versions of programs there, by name; None for what isn't there."""

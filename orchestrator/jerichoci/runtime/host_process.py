@@ -15,6 +15,7 @@ from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine.gather import together
 from jerichoci.machine.workspace import Workspace, copy_argv
 from jerichoci.placement import operations
+from jerichoci.placement.program import Program
 from jerichoci.runtime import Attempt, Finish
 from jerichoci.state.layout import make_private
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from jerichoci.machine.confinement import Confinement
     from jerichoci.machine.ending import Ending
     from jerichoci.machine.stop import Stop
-    from jerichoci.placement import Placement, Running
+    from jerichoci.placement import Placement
+    from jerichoci.placement.program import Running
     from jerichoci.plan.plan import Execute
 
 GRACE_SECS = 10.0
@@ -88,7 +90,7 @@ class ShellCommand:
             Workspace(self.workspace.root.relative_to(root)),
             self.workspace_kind,
         )
-        spawning = self._placement.spawn(
+        program = Program(
             argv,
             cwd=root,
             env=self._placement.environment,
@@ -96,7 +98,7 @@ class ShellCommand:
             notes=self.workspace.root,
             memory_mib=self._memory_mib,
         )
-        self._running = await self._stack.enter_async_context(spawning)
+        self._running = await self._stack.enter_async_context(self._placement.spawn(program))
 
     async def wait(self, timeout_secs: float, stop: Stop) -> Finish:
         """Wait for the end, the timeout or `stop`: then TERM, and KILL after the grace."""

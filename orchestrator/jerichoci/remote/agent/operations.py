@@ -21,9 +21,11 @@ from jerichoci.machine.outbox import Outbox, OutboxState
 from jerichoci.machine.stop import Stop
 from jerichoci.nix.realise import Realiser
 from jerichoci.nix.realised import BuildRequest, Realised
-from jerichoci.placement import local_process
 from jerichoci.placement.collect import Bounds, Collected
+from jerichoci.placement.local_process import LocalProcess
+from jerichoci.placement.local_process import spawn as start
 from jerichoci.placement.operation import held, operation
+from jerichoci.placement.program import Program
 from jerichoci.placement.work import Work
 from jerichoci.remote.agent import survey as surveys
 from jerichoci.remote.agent.agent_work import AgentWork
@@ -99,36 +101,24 @@ async def collect(work: Work, bounds: Bounds, *, dry_run: bool) -> Collected:
     return await HostCollector(work.state.root).collect(bounds, dry_run=dry_run)
 
 
-class Program:
+class Started:
     """A program, and how it ended, whether or not it was asked by then."""
 
-    def __init__(self, running: local_process.LocalProcess) -> None:
+    def __init__(self, running: LocalProcess) -> None:
         self.running = running
         self.end = asyncio.ensure_future(running.wait())
 
 
 @held
-async def spawn(  # noqa: PLR0913 - what a process needs
-    _work: Work,
-    argv: Sequence[str],
-    *,
-    cwd: Path,
-    env: Mapping[str, str],
-    log: Path,
-    notes: Path,
-    memory_mib: int | None = None,
-) -> AsyncIterator[Program]:
+async def spawn(_work: Work, program: Program) -> AsyncIterator[Started]:
     """Start a program, which is killed when its handle is released."""
-    spawning = local_process.spawn(
-        argv, cwd=cwd, env=env, log=log, notes=notes, memory_mib=memory_mib
-    )
-    async with spawning as running:
-        program = Program(running)
+    async with start(program) as running:
+        started = Started(running)
         try:
-            yield program
+            yield started
         finally:
-            program.end.cancel()
-            await asyncio.gather(program.end, return_exceptions=True)
+            started.end.cancel()
+            await asyncio.gather(started.end, return_exceptions=True)
 
 
 @dataclass(frozen=True)
@@ -142,26 +132,26 @@ class Ended:
 @operation
 async def wait(work: AgentWork, handle: str, log: Path) -> Ended:
     """Wait for a program's end."""
-    ending = await asyncio.shield(work.find(handle, Program).end)
+    ending = await asyncio.shield(work.find(handle, Started).end)
     return Ended(ending, size_of_log(log))
 
 
 @operation
 async def ended_within(work: AgentWork, handle: str, secs: float) -> bool:
     """Whether a program has ended, and took no longer."""
-    return await work.find(handle, Program).running.ended_within(secs)
+    return await work.find(handle, Started).running.ended_within(secs)
 
 
 @operation
 async def terminate(work: AgentWork, handle: str) -> None:
     """TERM for a program."""
-    work.find(handle, Program).running.terminate()
+    work.find(handle, Started).running.terminate()
 
 
 @operation
 async def kill(work: AgentWork, handle: str) -> None:
     """KILL for a program."""
-    work.find(handle, Program).running.kill()
+    work.find(handle, Started).running.kill()
 
 
 @operation

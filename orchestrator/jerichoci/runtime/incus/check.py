@@ -58,7 +58,7 @@ class Where:
 
 def where_of(placement: Placement) -> Where:
     """Where a placement's Incus is."""
-    return Where(placement.host if placement.is_away else None)
+    return Where(placement.host if placement.is_remote else None)
 
 
 _LOOKING = ThreadPoolExecutor(max_workers=1, thread_name_prefix="departed")
@@ -90,7 +90,7 @@ async def check_guests(
         await asyncio.wait({mounting})
     mounting.result()
     # Best effort; the next check retries.
-    if not placement.is_away:
+    if not placement.is_remote:
         state = StateLayout(placement.state_root)
         _LOOKING.submit(_see_removed, state, incus, site.socket_path())
     return found

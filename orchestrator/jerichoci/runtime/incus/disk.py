@@ -25,7 +25,7 @@ async def check_disk(placement: Placement, needs: Needs) -> None:
     kind = await _unshifted(placement) if "container" in needs.kinds else None
     if kind is None:
         return
-    if placement.is_away:
+    if placement.is_remote:
         where, what = f"the work directory of {placement.host}", "set its `work_dir` in hosts.toml"
     else:
         where, what = "the state root", "pass `--state-root`"
@@ -42,7 +42,7 @@ async def _unshifted(placement: Placement) -> str | None:
     kind = await _output(placement, "stat", "-f", "-c", "%T", where)
     if not kind or kind in SHIFTS:
         return None
-    python = "python3" if placement.is_away else sys.executable
+    python = "python3" if placement.is_remote else sys.executable
     program = Path(idmap.__file__).read_text(encoding="utf-8")
     tried = await placement.run([python, "-ISc", program, where], deadline_secs=PROBE_SECS)
     if tried.exit_code == idmap.CANNOT or (not tried.ok and kind in NEVER):

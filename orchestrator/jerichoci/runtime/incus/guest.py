@@ -129,7 +129,7 @@ class IncusGuest:
             job_id=self._attempt.node.job_id,
             socket=str(site.socket_path()),
             project=site.project,
-            host=self._placement.host if self._placement.is_away else None,
+            host=self._placement.host if self._placement.is_remote else None,
         )
         # Before the guest exists, which may put links where these files belong.
         job = await self._variables()

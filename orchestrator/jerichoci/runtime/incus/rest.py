@@ -201,14 +201,14 @@ class Rest:
         except exceptions.Conflict as error:
             raise ConflictError(f"Incus: {error}") from error
         except exceptions.LXDAPIException as error:
-            is_away = error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
-            if is_away and SHUTTING_DOWN in str(error).lower():
+            is_remote = error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+            if is_remote and SHUTTING_DOWN in str(error).lower():
                 raise EndingError(
                     f"Incus {self.route.where} is shutting down: it waits for commands in guests",
                     "try again when it is back",
                 ) from error
-            is_away = is_away or _is_ending(str(error))
-            raise (UnreachableError if is_away else IncusError)(f"Incus: {error}") from error
+            is_remote = is_remote or _is_ending(str(error))
+            raise (UnreachableError if is_remote else IncusError)(f"Incus: {error}") from error
         except (requests.RequestException, exceptions.ClientConnectionFailed) as error:
             self._blame(error)
 

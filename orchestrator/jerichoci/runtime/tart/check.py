@@ -35,12 +35,12 @@ async def check_mac(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
     machine = await _machine(placement)
     if machine == A_MAC:
         return
-    where = f"host {placement.host}" if placement.is_away else "this machine"
+    where = f"host {placement.host}" if placement.is_remote else "this machine"
     hint = 'run it on such a Mac, or give it `placement = "remote_ssh"` and the `host` or `labels`'
     raise UsageError(
         f"job {nodes[0].job_id} runs in a macOS VM (runtime tart), which needs a Mac with Apple"
         f" silicon, macOS 14 or later and tart; {where} is {machine or 'none'}",
-        "place it on another host" if placement.is_away else f"{hint} of one",
+        "place it on another host" if placement.is_remote else f"{hint} of one",
     )
 
 

@@ -145,14 +145,14 @@ class TartGuest:
 
     async def launch(self) -> None:
         """Clone the VM, boot it, and start the job."""
-        if not self._placement.is_away:
+        if not self._placement.is_remote:
             # Other hosts are cleared while they serve.
             await asyncio.to_thread(make_room, self._attempt.state, self._attempt.run_id)
         self._note = GuestNote(
             name=self.name,
             run_id=self._attempt.run_id,
             job_id=self._attempt.node.job_id,
-            host=self._placement.host if self._placement.is_away else None,
+            host=self._placement.host if self._placement.is_remote else None,
         )
         self._notes.write(self._note)
         began = time.monotonic()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import HostUnavailableError, InfrastructureError
 from jerichoci.machine.slots import MACOS_VMS
+from jerichoci.placement.program import Program
 from jerichoci.runtime.tart.check import ask_for_list
 from jerichoci.runtime.tart.command import (
     HELD_POLL_SECS,
@@ -200,14 +201,14 @@ class TartVm:
         return found
 
     async def _start(self, shares: Sequence[str]) -> None:
-        spawning = self._placement.spawn(
+        program = Program(
             run_argv(self._name, shares),
             cwd=self._placement.state_root,
             env=self._placement.environment,
             log=self._log,
             notes=self._notes,
         )
-        running = await self._held.enter_async_context(spawning)
+        running = await self._held.enter_async_context(self._placement.spawn(program))
         self._ended = asyncio.ensure_future(running.wait())
 
     async def _answer(self) -> None:

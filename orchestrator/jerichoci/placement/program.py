@@ -1,0 +1,44 @@
+"""A program on a host, as it is asked for and as it runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from jerichoci.machine.ending import Ending
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program to start; all paths but that of its log are the host's."""
+
+    argv: Sequence[str]
+    cwd: Path
+    env: Mapping[str, str]
+    log: Path
+    notes: Path
+    """A directory of its own, in which it is recorded for those who find it without an owner."""
+    memory_mib: int | None = None
+    """Its limit, where the host can set one."""
+
+
+class Running(Protocol):
+    """A started program and everything it starts."""
+
+    async def wait(self) -> Ending:
+        """Wait for its end."""
+
+    async def ended_within(self, secs: float) -> bool:
+        """Whether it has ended and took no longer, even if nobody could be told in time.
+
+        Waits until its host can be asked; its end must be waited for, too.
+
+        Raises:
+            HostUnavailableError: the host was lost.
+        """
+
+    def terminate(self) -> None:
+        """Ask it to end (TERM)."""
+
+    def kill(self) -> None:
+        """End it (KILL)."""
