@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from incus.server import private_incus
+from remote.connecting import make_home
 from remote.far_host import far_hosts
+from remote.plain_sshd import KINDS, make_key, plain_sshd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,12 +15,36 @@ if TYPE_CHECKING:
 
     from incus.server import IncusServer
     from remote.far_host import FarHost
+    from remote.plain_sshd import PlainSshd
 
 
 class WriteHosts(Protocol):
     """Writes a hosts file with the tables of hosts, `extra` in each; its path."""
 
     def __call__(self, *hosts: FarHost, **extra: object) -> Path: ...
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainSshd]:
+    """Has a host key of each kind and lets `login` in."""
+    with plain_sshd(tmp_path_factory.mktemp("sshd"), kinds=KINDS) as server:
+        server.authorize(make_key(server.directory / "login"))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def jump(tmp_path_factory: pytest.TempPathFactory, sshd: PlainSshd) -> Iterator[PlainSshd]:
+    """Lets the same key in."""
+    with plain_sshd(tmp_path_factory.mktemp("jump")) as server:
+        server.authorize(sshd.directory / "login")
+        yield server
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sshd: PlainSshd) -> Path:
+    """A home without known hosts, with the key that is let in, and no agent."""
+    make_home(tmp_path, sshd.directory / "login", monkeypatch)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

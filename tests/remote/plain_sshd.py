@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+KINDS = ("ed25519", "ecdsa", "rsa")
 START_SECS = 10.0
 STOP_SECS = 5.0
 

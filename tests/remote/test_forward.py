@@ -12,18 +12,20 @@ import pytest
 import pytest_asyncio
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.plan.hosts import HostConfig, RemoteHost
 from jerichoci.remote.ssh.connection import connect
 from jerichoci.remote.ssh.errors import UnreachableHostError
 from jerichoci.remote.ssh.forward import Forward, forwarded_command, forwarded_socket
 from jerichoci.remote.ssh.shell_line import shell_line
-from remote.plain_sshd import make_key, plain_sshd
+from remote.connecting import trusted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from asyncssh import SSHClientConnection
+
+    from jerichoci.plan.hosts import RemoteHost
+    from remote.plain_sshd import PlainSshd
 
 WAIT_SECS = 20.0
 LARGE = 8_000_000
@@ -51,29 +53,10 @@ class Link:
             await self.connection.wait_closed()
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteHost]:
-    directory = tmp_path_factory.mktemp("forward")
-    with plain_sshd(directory / "sshd") as sshd:
-        sshd.authorize(make_key(directory / "key"))
-        yield RemoteHost(
-            "lab",
-            HostConfig(
-                address="127.0.0.1",
-                port=sshd.port,
-                key=str(directory / "key"),
-                fingerprint=sshd.fingerprint(),
-            ),
-        )
-
-
 @pytest_asyncio.fixture
-async def link(
-    host: RemoteHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Link]:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    link = Link(host)
+async def link(sshd: PlainSshd, home: Path) -> AsyncIterator[Link]:
+    del home
+    link = Link(trusted(sshd))
     yield link
     await link.lose()
 

@@ -11,25 +11,12 @@ import pytest
 
 from jerichoci.remote.ssh.connection import connect
 from jerichoci.remote.ssh.errors import UnreachableHostError
-from remote.connecting import configure, far, make_home, refused, says
-from remote.plain_sshd import PlainSshd, make_key, plain_sshd
+from remote.connecting import configure, far, refused, says
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from remote.plain_sshd import PlainSshd
 
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainSshd]:
-    """Lets `login` in."""
-    with plain_sshd(tmp_path_factory.mktemp("sshd")) as server:
-        server.authorize(make_key(server.directory / "login"))
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sshd: PlainSshd) -> Path:
-    make_home(tmp_path, sshd.directory / "login", monkeypatch)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def inner(home: Path, server: PlainSshd, sshd: PlainSshd) -> str:

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jerichoci.plan.hosts import HostConfig, RemoteHost
 from jerichoci.remote.ssh.connection import connect
 from jerichoci.remote.ssh.shell_line import encoded, shell_line
-from remote.plain_sshd import make_key, plain_sshd
+from remote.connecting import trusted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from remote.plain_sshd import PlainSshd
 
 ECHO = [
     sys.executable,
@@ -119,25 +120,11 @@ def test_a_nul_is_refused() -> None:
         shell_line(["echo"], cwd=Path("/a\0b"))
 
 
-async def test_words_arrive_unchanged_through_a_real_sshd(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    with plain_sshd(tmp_path / "sshd") as sshd:
-        sshd.authorize(make_key(tmp_path / "key"))
-        host = RemoteHost(
-            "lab",
-            HostConfig(
-                address="127.0.0.1",
-                port=sshd.port,
-                key=str(tmp_path / "key"),
-                fingerprint=sshd.fingerprint(),
-            ),
-        )
-        argv = [*AWKWARD, *(os.fsdecode(bytes([byte])) for byte in range(1, 256))]
-        line = encoded(shell_line([*ECHO, *argv], cwd=tmp_path))
-        async with asyncio.timeout(30), await connect(host) as connection:
-            ended = await connection.run(line, encoding=None, check=True)
+@pytest.mark.usefixtures("home")
+async def test_words_arrive_unchanged_through_a_real_sshd(sshd: PlainSshd, tmp_path: Path) -> None:
+    argv = [*AWKWARD, *(os.fsdecode(bytes([byte])) for byte in range(1, 256))]
+    line = encoded(shell_line([*ECHO, *argv], cwd=tmp_path))
+    async with asyncio.timeout(60), await connect(trusted(sshd)) as connection:
+        ended = await connection.run(line, encoding=None, check=True)
     assert isinstance(ended.stdout, bytes)
     assert words(ended.stdout) == argv

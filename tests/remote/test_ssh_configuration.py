@@ -24,7 +24,6 @@ from remote.connecting import (
     far,
     host,
     know,
-    make_home,
     refused,
     run,
     says,
@@ -41,26 +40,12 @@ from remote.plain_sshd import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from jerichoci.remote.ssh.settings import Settings
 
 STRANGE = "ssh-mldsa44-ed25519"
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainSshd]:
-    """Lets `login` in."""
-    with plain_sshd(tmp_path_factory.mktemp("sshd")) as server:
-        server.authorize(make_key(server.directory / "login"))
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sshd: PlainSshd) -> Path:
-    make_home(tmp_path, sshd.directory / "login", monkeypatch)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 async def settings_of(home: Path, text: str, **config: object) -> Settings:
@@ -284,14 +269,7 @@ async def test_the_agents_key_that_is_named_comes_before_its_others(
         assert await says(trusted(sshd)) == "hello"
 
 
-# --- What else an sshd of today says, and which keys ---
-
-
-async def test_an_sshd_that_penalises_us_is_unreachable_for_now() -> None:
-    async with stranger(b"Not allowed at this time\r\n", stays=False) as port:
-        error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
-    assert "refuses us for now: it sent `Not allowed at this time`" in error.message
-    assert "PerSourcePenalties" in str(error.hint)
+# --- Keys of kinds that are too new ---
 
 
 async def test_a_server_that_has_only_the_known_key_is_told_with_its_kind(home: Path) -> None:
@@ -300,12 +278,6 @@ async def test_a_server_that_has_only_the_known_key_is_told_with_its_kind(home: 
         error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
     assert f"known_hosts has one of kind {STRANGE}" in error.message
     assert "ssh-keygen -A" in str(error.hint)
-
-
-async def test_what_is_said_in_place_of_a_name_is_told() -> None:
-    async with stranger(b"Exceeded MaxStartups\r\n", stays=False) as port:
-        error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
-    assert error.message.endswith(": it sent `Exceeded MaxStartups`")
 
 
 def packed(*texts: bytes) -> bytes:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.plan.hosts import RemoteHost
 from jerichoci.remote.ssh import connection, settings
 from jerichoci.remote.ssh.connection import connect
 from jerichoci.remote.ssh.errors import (
@@ -25,7 +24,6 @@ from remote.connecting import (
     configure,
     host,
     know,
-    make_home,
     refused,
     run,
     says,
@@ -33,7 +31,7 @@ from remote.connecting import (
     trusted,
 )
 from remote.plain_sshd import (
-    PlainSshd,
+    KINDS,
     fingerprint,
     free_port,
     make_key,
@@ -43,57 +41,27 @@ from remote.plain_sshd import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from remote.plain_sshd import PlainSshd
 
-KINDS = ("ed25519", "ecdsa", "rsa")
 PHRASE = "swordfish"
+ACCEPTED, DISCONNECTED = "Accepted publickey", "Disconnected from user"
 OTHER = "SHA256:" + "a" * 43
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainSshd]:
-    """Has a host key of each kind and lets `login` in."""
-    with plain_sshd(tmp_path_factory.mktemp("sshd"), kinds=KINDS) as server:
-        server.authorize(make_key(server.directory / "login"))
-        yield server
-
-
-@pytest.fixture(scope="module")
-def jump(tmp_path_factory: pytest.TempPathFactory, sshd: PlainSshd) -> Iterator[PlainSshd]:
-    """Lets the same key in."""
-    with plain_sshd(tmp_path_factory.mktemp("jump")) as server:
-        server.authorize(sshd.directory / "login")
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sshd: PlainSshd) -> Path:
-    """A home without known hosts, with the key that is let in, and no agent."""
-    make_home(tmp_path, sshd.directory / "login", monkeypatch)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 # --- Host keys ---
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_key_of_any_kind_in_known_hosts_is_trusted(
-    home: Path, sshd: PlainSshd, kind: str
-) -> None:
+async def test_a_key_of_any_kind_is_trusted(home: Path, sshd: PlainSshd, kind: str) -> None:
     know(home, sshd.known_line(kind))
     assert await says(host(sshd)) == "hello"
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_fingerprint_of_a_key_of_any_kind_is_trusted(sshd: PlainSshd, kind: str) -> None:
+    # With a fingerprint, known_hosts doesn't matter.
+    know(home, f"[127.0.0.1]:{sshd.port} {public_key(make_key(home / 'other'))}\n")
     assert await says(host(sshd, fingerprint=sshd.fingerprint(kind))) == "hello"
-
-
-async def test_a_fingerprint_makes_known_hosts_of_no_matter(
-    home: Path, sshd: PlainSshd, jump: PlainSshd
-) -> None:
-    know(home, sshd.known_line().replace(sshd.public_key(), jump.public_key()))
-    assert await says(host(sshd, fingerprint=sshd.fingerprint())) == "hello"
+    error = await refused(host(sshd, fingerprint=OTHER), HostKeyError)
+    assert f"expected {OTHER}, got {sshd.fingerprint()}" in error.message
+    assert "ssh-keygen -R" not in str(error.hint)
 
 
 async def test_hashed_names_are_known(home: Path, sshd: PlainSshd) -> None:
@@ -158,36 +126,29 @@ async def test_a_key_of_another_kind_than_known_is_a_changed_one(
     assert f"expected {fingerprint(old)}, got {jump.fingerprint()}" in error.message
 
 
-async def test_another_fingerprint_is_a_changed_key(home: Path, sshd: PlainSshd) -> None:
-    know(home, sshd.known_line())
-    error = await refused(host(sshd, fingerprint=OTHER), HostKeyError)
-    assert f"expected {OTHER}, got {sshd.fingerprint()}" in error.message
-    assert "ssh-keygen -R" not in str(error.hint)
-
-
-async def test_the_key_of_another_port_makes_an_unknown_one_not_a_changed_one(
-    home: Path, sshd: PlainSshd, jump: PlainSshd
+@pytest.mark.parametrize(
+    ("known", "configuration", "config"),
+    [
+        ("127.0.0.1 {other}\n", "", {}),
+        ("[127.0.0.1]:{port} {key}\n", "", {"address": "localhost"}),
+        ("", "StrictHostKeyChecking no\nUserKnownHostsFile none\n", {}),
+        ("", "UserKnownHostsFile /dev/null\nGlobalKnownHostsFile none\n", {}),
+    ],
+    ids=["another-port", "an-address", "unchecked", "no-files"],
+)
+async def test_nothing_else_vouches_for_a_key(
+    home: Path, sshd: PlainSshd, known: str, configuration: str, config: dict[str, object]
 ) -> None:
-    know(home, f"127.0.0.1 {jump.public_key()}\n")
-    assert "is not in known_hosts" in (await refused(host(sshd), HostKeyError)).message
-
-
-async def test_an_address_that_is_known_vouches_for_no_name(home: Path, sshd: PlainSshd) -> None:
-    know(home, sshd.known_line())
-    error = await refused(host(sshd, address="localhost"), HostKeyError)
+    other = public_key(make_key(home / "other"))
+    know(home, known.format(other=other, port=sshd.port, key=sshd.public_key()))
+    configure(home, configuration)
+    error = await refused(host(sshd, **config), HostKeyError)
     assert "is not in known_hosts" in error.message
 
 
 async def test_a_revoked_key_is_refused(home: Path, sshd: PlainSshd) -> None:
     know(home, sshd.known_line(), f"@revoked * {sshd.public_key()}\n")
     assert "revoked" in (await refused(host(sshd), HostKeyError)).message
-
-
-async def test_ssh_configuration_can_not_turn_the_check_off(home: Path, sshd: PlainSshd) -> None:
-    configure(home, "Host *\n StrictHostKeyChecking no\n UserKnownHostsFile none\n")
-    assert "is not in known_hosts" in (await refused(host(sshd), HostKeyError)).message
-    configure(home, "Host *\n UserKnownHostsFile /dev/null\n GlobalKnownHostsFile none\n")
-    assert "is not in known_hosts" in (await refused(host(sshd), HostKeyError)).message
 
 
 def certify(server: Path, authority: Path, principal: str) -> str:
@@ -224,24 +185,16 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(home: Path, tmp_
 # --- Who we are ---
 
 
-async def test_a_key_that_is_named_is_used(home: Path, sshd: PlainSshd) -> None:
-    (home / ".ssh" / "id_ed25519").rename(home / "key")
-    assert await says(trusted(sshd, key=str(home / "key"))) == "hello"
-
-
+@pytest.mark.parametrize("is_configured", [False, True])
 async def test_a_key_in_an_agent_is_used(
-    home: Path, sshd: PlainSshd, monkeypatch: pytest.MonkeyPatch
+    home: Path, sshd: PlainSshd, monkeypatch: pytest.MonkeyPatch, *, is_configured: bool
 ) -> None:
     (home / ".ssh" / "id_ed25519").unlink()
     with ssh_agent(home, sshd.directory / "login") as agent:
-        monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
-        assert await says(trusted(sshd)) == "hello"
-
-
-async def test_the_agent_of_ssh_configuration_is_used(home: Path, sshd: PlainSshd) -> None:
-    (home / ".ssh" / "id_ed25519").unlink()
-    with ssh_agent(home, sshd.directory / "login"):
-        configure(home, "IdentityAgent ~/agent\n")
+        if is_configured:
+            configure(home, "IdentityAgent ~/agent\n")
+        else:
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
         assert await says(trusted(sshd)) == "hello"
 
 
@@ -323,18 +276,6 @@ async def test_nobody_is_asked_for_a_password(
 # --- ssh's configuration ---
 
 
-async def test_ssh_configuration_says_where_and_who(home: Path, sshd: PlainSshd) -> None:
-    (home / ".ssh" / "id_ed25519").rename(home / "key")
-    know(home, sshd.known_line())
-    (home / ".ssh" / "more").write_text(
-        f"Host lab\n HostName 127.0.0.1\n Port {sshd.port}\n IdentityFile ~/gone\n"
-        f"Match originalhost lab\n IdentityFile {home}/key\n User {sshd.user}\n",
-        encoding="utf-8",
-    )
-    configure(home, "Include more\nHost *\n Port 1\n User nobody\n")
-    assert await says(host()) == "hello"
-
-
 async def test_the_hosts_file_wins_over_ssh_configuration(home: Path, sshd: PlainSshd) -> None:
     configure(home, f"Host lab\n HostName 127.0.0.1\n Port 1\n User nobody\n IdentityFile {home}/x")
     lab = host(port=sshd.port, user=sshd.user, key="~/.ssh/id_ed25519")
@@ -346,30 +287,6 @@ async def test_an_alias_is_looked_up_instead_of_the_name(home: Path, sshd: Plain
     configure(home, "HostKeyAlias box\n")
     know(home, f"box {sshd.public_key()}\n")
     assert await says(host(sshd)) == "hello"
-
-
-async def test_a_command_can_be_the_way(home: Path, sshd: PlainSshd) -> None:
-    pipe = (
-        "import os,socket,sys,threading\n"
-        f"s=socket.create_connection(('127.0.0.1',{sshd.port}))\n"
-        "def up():\n"
-        "    while d:=os.read(0,65536): s.sendall(d)\n"
-        "threading.Thread(target=up,daemon=True).start()\n"
-        "assert sys.argv[1] == 'lab'\n"
-        "print('to whom it may concern',file=sys.stderr)\n"
-        "while d:=s.recv(65536): os.write(1,d)\n"
-    )
-    (home / "pipe.py").write_text(pipe, encoding="utf-8")
-    configure(home, f"Host lab\n ProxyCommand python3 {home}/pipe.py %h\n")
-    assert await says(RemoteHost("lab", trusted(sshd).config.with_(address=None))) == "hello"
-
-
-async def test_configuration_that_is_wrong_says_so(home: Path, sshd: PlainSshd) -> None:
-    configure(home, "Port many\n")
-    error = await refused(host(sshd), HostSettingsError)
-    assert "ssh's configuration for lab is invalid" in error.message
-    assert f"{home}/.ssh/config line 1: " in error.message
-    assert "many" in error.message
 
 
 async def test_nothing_in_common_says_so(home: Path, tmp_path: Path) -> None:
@@ -404,11 +321,20 @@ async def test_what_is_for_terminals_is_not_for_jobs(home: Path, sshd: PlainSshd
 # --- Jump hosts ---
 
 
-async def test_a_jump_host_is_the_way(home: Path, sshd: PlainSshd, jump: PlainSshd) -> None:
+async def test_a_jump_host_is_the_way_and_closed_with_the_connection(
+    home: Path, sshd: PlainSshd, jump: PlainSshd
+) -> None:
     know(home, jump.known_line(), sshd.known_line())
-    before = jump.log.count("Accepted publickey")
-    assert await says(host(sshd, proxy_jump=f"127.0.0.1:{jump.port}")) == "hello"
-    assert jump.log.count("Accepted publickey") == before + 1
+    came, gone = (jump.log.count(text) for text in (ACCEPTED, DISCONNECTED))
+    async with await connect(host(sshd, proxy_jump=f"127.0.0.1:{jump.port}")):
+        assert jump.log.count(ACCEPTED) == came + 1
+    await until_gone(jump, gone)
+
+
+async def until_gone(server: PlainSshd, before: int) -> None:
+    async with asyncio.timeout(60):
+        while server.log.count(DISCONNECTED) == before:  # noqa: ASYNC110 - its log
+            await asyncio.sleep(0.01)
 
 
 async def test_jump_hosts_of_ssh_configuration_are_the_way(
@@ -421,9 +347,9 @@ async def test_jump_hosts_of_ssh_configuration_are_the_way(
         f"Host lab\n HostName 127.0.0.1\n Port {sshd.port}\n"
         f" ProxyJump first,{sshd.user}@127.0.0.1:{jump.port}\n",
     )
-    before = jump.log.count("Accepted publickey")
+    before = jump.log.count(ACCEPTED)
     assert await says(host()) == "hello"
-    assert jump.log.count("Accepted publickey") == before + 2
+    assert jump.log.count(ACCEPTED) == before + 2
 
 
 async def test_the_key_of_a_jump_host_is_checked(
@@ -470,46 +396,36 @@ async def test_jump_hosts_in_a_circle_are_refused(home: Path, text: str, sentenc
     assert sentence in (await refused(host(), HostSettingsError)).message
 
 
-async def test_a_closed_connection_closes_its_jump_host(
-    home: Path, sshd: PlainSshd, jump: PlainSshd
-) -> None:
-    know(home, jump.known_line(), sshd.known_line())
-    way = f"127.0.0.1:{jump.port}"
-    before = jump.log.count("Disconnected from user")
-    async with await connect(host(sshd, proxy_jump=way)):
-        assert jump.log.count("Disconnected from user") == before
-    async with asyncio.timeout(10):
-        while jump.log.count("Disconnected from user") == before:  # noqa: ASYNC110 - its log
-            await asyncio.sleep(0.01)
-
-
 # --- Nobody there, or somebody else ---
 
 
-async def test_a_port_where_nobody_listens_refuses() -> None:
+@pytest.mark.parametrize("address", ["127.0.0.1", "localhost"])
+async def test_a_port_where_nobody_listens_refuses(address: str) -> None:
     port = free_port()
-    error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
-    assert error.message == f"lab (127.0.0.1:{port}) refused the connection"
-    error = await refused(host(address="localhost", port=port), UnreachableHostError)
-    assert error.message == f"lab (localhost:{port}) refused the connection"
+    error = await refused(host(address=address, port=port), UnreachableHostError)
+    assert error.message == f"lab ({address}:{port}) refused the connection"
+
+
+@pytest.mark.parametrize(
+    ("sent", "sentence"),
+    [
+        (b"", "is not an ssh server, or it ends connections at once"),
+        (b"HTTP/1.0 400 Bad Request\r\n\r\n", "at once: it sent `HTTP/1.0 400 Bad Request`"),
+        (b"Exceeded MaxStartups\r\n", "at once: it sent `Exceeded MaxStartups`"),
+        (b"Not allowed at this time\r\n", "us for now: it sent `Not allowed at this time`"),
+        (b"SSH-2.0-short\r\n", "ended the connection before the login"),
+    ],
+)
+async def test_a_server_that_ends_the_connection(sent: bytes, sentence: str) -> None:
+    async with stranger(sent, stays=False) as port:
+        error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
+    assert sentence in error.message
+    assert ("PerSourcePenalties" in str(error.hint)) == sent.startswith(b"Not allowed")
 
 
 async def test_a_name_that_nobody_knows_can_not_be_resolved() -> None:
     error = await refused(host(address="nowhere.invalid"), UnreachableHostError)
     assert "the name of lab (nowhere.invalid:22) could not be resolved" in error.message
-
-
-@pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 400 Bad Request\r\n\r\n"])
-async def test_somebody_who_goes_at_once_is_no_ssh_server(answer: bytes) -> None:
-    async with stranger(answer, stays=False) as port:
-        error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
-    assert "is not an ssh server, or it ends connections at once" in error.message
-
-
-async def test_an_ssh_server_that_goes_in_the_middle_is_unreachable() -> None:
-    async with stranger(b"SSH-2.0-short\r\n", stays=False) as port:
-        error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
-    assert "ended the connection before the login" in error.message
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-slow\r\n"])
@@ -564,8 +480,6 @@ async def test_a_jump_host_is_left_when_the_host_behind_it_fails(
     home: Path, sshd: PlainSshd, jump: PlainSshd
 ) -> None:
     know(home, jump.known_line())
-    gone = jump.log.count("Disconnected from user")
+    gone = jump.log.count(DISCONNECTED)
     await refused(host(sshd, proxy_jump=f"127.0.0.1:{jump.port}"), HostKeyError)
-    async with asyncio.timeout(10):
-        while jump.log.count("Disconnected from user") == gone:  # noqa: ASYNC110 - its log
-            await asyncio.sleep(0.01)
+    await until_gone(jump, gone)
