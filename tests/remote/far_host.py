@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remote.cable import cable
 from remote.machine import ENDED_SECS, STARTED_SECS, Machine, wait_for
-from remote.plain_sshd import lenient_options
+from remote.plain_sshd import fingerprint, make_key, public_key, write_config
 from remote.slot import own_slot, program
 
 if TYPE_CHECKING:
@@ -28,60 +27,6 @@ if TYPE_CHECKING:
 PORT = 2222
 LOG_LINES = 20
 FAKETIME = "faketime/libfaketime.so.1"
-
-# Of an option that is given twice sshd takes the first.
-SSHD_CONFIG = """
-{options}
-Port {port}
-ListenAddress {address}
-HostKey {directory}/host_key
-AuthorizedKeysFile {directory}/authorized_keys
-StrictModes no
-UsePAM no
-PermitRootLogin prohibit-password
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PidFile none
-PrintMotd no
-SetEnv {environment}
-Subsystem sftp internal-sftp
-"""
-
-
-@dataclass(frozen=True)
-class Keys:
-    """The host's key and the one that may log in."""
-
-    directory: Path
-
-    @property
-    def client(self) -> Path:
-        return self.directory / "client_key"
-
-    @property
-    def host_public(self) -> str:
-        return self._public("host_key")
-
-    def make(self) -> None:
-        import asyncssh
-
-        for name in ("host_key", "client_key"):
-            key = asyncssh.generate_private_key("ssh-ed25519", comment=name)
-            path = self.directory / name
-            path.touch(mode=0o600)
-            key.write_private_key(path)
-            key.write_public_key(path.with_suffix(".pub"))
-        authorized = self.directory / "authorized_keys"
-        authorized.write_text(f"{self._public('client_key')}\n")
-
-    def fingerprint(self) -> str:
-        import asyncssh
-
-        return asyncssh.import_public_key(self.host_public).get_fingerprint()
-
-    def _public(self, name: str) -> str:
-        words = self.directory.joinpath(f"{name}.pub").read_text().split()
-        return " ".join(words[:2])
 
 
 class FarHost:
@@ -105,7 +50,6 @@ class FarHost:
         """What every session has, beside what sshd gives it."""
         self._machine = machine
         self._cable = cable
-        self._keys = Keys(slot.directory)
         self._options = sshd_options
         self._log = slot.directory / "sshd.log"
         self._sshd: subprocess.Popen[bytes] | None = None
@@ -113,17 +57,17 @@ class FarHost:
     @property
     def client_key(self) -> Path:
         """The private key that may log in."""
-        return self._keys.client
+        return self.directory / "client_key"
 
     @property
     def host_key_fingerprint(self) -> str:
         """As `ssh-keygen -l` prints it: `SHA256:...`."""
-        return self._keys.fingerprint()
+        return fingerprint(self.directory / "host_ed25519")
 
     @property
     def known_hosts_line(self) -> str:
         """What a known_hosts file says of it."""
-        return f"[{self.address}]:{self.port} {self._keys.host_public}"
+        return f"[{self.address}]:{self.port} {public_key(self.directory / 'host_ed25519')}"
 
     @property
     def nix_dir(self) -> Path:
@@ -255,16 +199,11 @@ class FarHost:
     def set_up(self) -> None:
         """Make its files, and switch it on for the first time."""
         self._machine.install()
-        self._keys.make()
-        pairs = [f'"{name}={value}"' for name, value in self.environment.items()]
-        config = SSHD_CONFIG.format(
-            options="\n".join([*self._options, *lenient_options()]),
-            port=self.port,
-            address=self.address,
-            directory=self.directory,
-            environment=" ".join(pairs),
-        )
-        self.directory.joinpath("sshd_config").write_text(config)
+        authorized = public_key(make_key(self.client_key))
+        self.directory.joinpath("authorized_keys").write_text(f"{authorized}\n")
+        pairs = " ".join(f'"{name}={value}"' for name, value in self.environment.items())
+        options = [*self._options, f"SetEnv {pairs}"]
+        write_config(self.directory, self.address, self.port, ["ed25519"], options)
         self.power_on()
 
     def end(self) -> None:

@@ -15,27 +15,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 KINDS = ("ed25519", "ecdsa", "rsa")
 START_SECS = 10.0
 STOP_SECS = 5.0
 
+# Of an option that is given twice sshd takes the first.
 _CONFIG = """\
-ListenAddress 127.0.0.1
+{options}
+ListenAddress {address}
 Port {port}
+AuthorizedKeysFile {directory}/authorized_keys
 PidFile none
-AuthorizedKeysFile {dir}/authorized_keys
 StrictModes no
 UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin yes
-AllowStreamLocalForwarding yes
-AllowTcpForwarding yes
-MaxStartups 100
-LogLevel VERBOSE
-{more}
+PrintMotd no
 """
 
 
@@ -102,14 +100,9 @@ def plain_sshd(
     (directory / "authorized_keys").touch()
     _make_separation_directory()
     port = free_port()
-    lines = [more, *(f"HostKey {directory}/host_{kind}" for kind in kinds)]
-    for kind in kinds:
-        if not (directory / f"host_{kind}").exists():
-            make_key(directory / f"host_{kind}", kind)
-    config = directory / "sshd_config"
-    lines += lenient_options()
-    text = _CONFIG.format(port=port, dir=directory, more="\n".join(lines))
-    config.write_text(text, encoding="utf-8")
+    config = write_config(
+        directory, "127.0.0.1", port, kinds, ["MaxStartups 100", "LogLevel VERBOSE", more]
+    )
     argv = [sshd, "-D", "-e", "-f", str(config)]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -122,12 +115,26 @@ def plain_sshd(
         process.wait(STOP_SECS)
 
 
-def lenient_options() -> list[str]:
-    """What has sshd take any number of refused logins from one address."""
+def write_config(
+    directory: Path, address: str, port: int, kinds: Iterable[str], options: Iterable[str]
+) -> Path:
+    """The configuration of an sshd, whose host keys are made where they are missing."""
+    for kind in kinds:
+        if not (directory / f"host_{kind}").exists():
+            make_key(directory / f"host_{kind}", kind)
     said = subprocess.run(["ssh", "-V"], check=True, capture_output=True, text=True).stderr
     found = re.search(r"OpenSSH_(\d+)\.(\d+)", said)
     has_penalties = found and (int(found[1]), int(found[2])) >= (9, 8)
-    return ["PerSourcePenalties no"] if has_penalties else []
+    lines = [
+        *options,
+        *(f"HostKey {directory}/host_{kind}" for kind in kinds),
+        # Any number of refused logins from one address.
+        *(["PerSourcePenalties no"] if has_penalties else []),
+    ]
+    config = directory / "sshd_config"
+    text = _CONFIG.format(options="\n".join(lines), address=address, port=port, directory=directory)
+    config.write_text(text, encoding="utf-8")
+    return config
 
 
 @contextmanager
