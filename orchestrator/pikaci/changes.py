@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.errors import UsageError
 from jerichoci.snapshot.git import GITLINK_MODE, NO, Git, git_failure
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ async def _merge_base(repo: Path, base: str, head: str) -> str:
             f"{base[:12]} and {head[:12]} share no history",
             "in a shallow clone, fetch more of it: `git fetch --unshallow`",
         )
-    raise _failed(done)
+    raise git_failure("diff", done)
 
 
 async def _copied_index(repo: Path, scratch: Path) -> Path:
@@ -170,12 +170,8 @@ async def _differing(repo: Path, *args: str, index: Path | None = None) -> list[
 async def _listed(repo: Path, *args: str, index: Path | None = None) -> list[str]:
     done = await _git(repo, *args, index=index)
     if not done.ok:
-        raise _failed(done)
+        raise git_failure("diff", done)
     return [os.fsdecode(path) for path in done.stdout.split(b"\0") if path]
-
-
-def _failed(done: Completed) -> InfrastructureError:
-    return git_failure("diff", done)
 
 
 def _sorted(paths: Iterable[str]) -> tuple[str, ...]:

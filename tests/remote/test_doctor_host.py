@@ -11,7 +11,7 @@ from jerichoci.machine.system import own_system
 from jerichoci.plan.hosts import HostCapacity
 from pikaci.__main__ import run
 from pikaci.doctor.catalog import FlakeNeeds
-from pikaci.doctor.host import Clock, capacity_finding, clock_finding, span
+from pikaci.doctor.host import Clock, capacity_finding, clock_finding
 from pikaci.images import RoleImage
 from plans import RUN_ID
 from remote.away import away
@@ -319,18 +319,13 @@ def test_a_host_of_the_catalog_is_known_in_its_checkout(
 @pytest.mark.parametrize(
     ("ahead_secs", "text"),
     [
-        (3600.4, "its clock is 1 h 0 min ahead of this machine's"),
+        (3600.4, "its clock is 60 min 00 s ahead of this machine's"),
         (-90.0, "its clock is 1 min 30 s behind this machine's"),
         (59.0, "as here"),
     ],
 )
 def test_a_clock_is_told_by_how_much_it_is_off(ahead_secs: float, text: str) -> None:
     assert clock_finding(Clock(ahead_secs, 0.01)).text == text
-
-
-def test_a_span_has_the_two_units_that_say_most() -> None:
-    assert span(61) == "1 min 1 s"
-    assert span(7384) == "2 h 3 min"
 
 
 def test_capacity_is_what_is_declared_and_what_is_found() -> None:

@@ -24,6 +24,7 @@ from pikaci.doctor.finding import MIB, Finding, note, ok, room, trouble
 from pikaci.doctor.guests import guest_findings
 from pikaci.doctor.machine import confinement_findings, store_finding
 from pikaci.doctor.vms import vm_findings
+from pikaci.render.words import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,6 @@ PINGS = 3
 """So often is the host asked for the time; the quickest answer counts."""
 CHANNEL_SECS = 15.0
 """For a program that does nothing to end."""
-SECS_OF_MINUTE, SECS_OF_HOUR = 60, 3600
 
 
 @dataclass(frozen=True)
@@ -230,18 +230,10 @@ def clock_finding(clock: Clock) -> Finding:
     which = "ahead of" if clock.ahead_secs > 0 else "behind"
     return note(
         "clock",
-        f"its clock is {span(secs)} {which} this machine's",
+        f"its clock is {duration(round(secs * 1000))} {which} this machine's",
         "records have this machine's time, the files of its jobs have the host's: set the wrong one"
         " (`timedatectl set-ntp true`)",
     )
-
-
-def span(secs: float) -> str:
-    """A span of time, in its two largest units."""
-    whole = round(secs)
-    hours, rest = divmod(whole, SECS_OF_HOUR)
-    minutes, seconds = divmod(rest, SECS_OF_MINUTE)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
 def capacity_finding(declared: HostCapacity, cpus: int, memory_mib: int) -> Finding:
