@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -208,15 +209,12 @@ class Plan(Model):
                     raise ValueError(
                         f"node {node.id} depends on {needed}, which is not in the plan"
                     )
-        done: set[str] = set()
-        waiting = dict(by_id)
-        while waiting:
-            ready = [name for name, node in waiting.items() if done.issuperset(node.depends_on)]
-            if not ready:
-                raise ValueError(f"nodes depend on each other in a circle: {', '.join(waiting)}")
-            for name in ready:
-                done.add(name)
-                del waiting[name]
+        try:
+            TopologicalSorter({node.id: node.depends_on for node in self.nodes}).prepare()
+        except CycleError as error:
+            _, circle = error.args
+            listed = ", ".join(circle[:-1])
+            raise ValueError(f"nodes depend on each other in a circle: {listed}") from None
         return self
 
     @property
@@ -250,9 +248,6 @@ def plan_digest(plan: Plan) -> str:
     """SHA-256 of the plan's canonical JSON without what a run stamps on it; hexadecimal."""
     values = plan.dump()
     del values["run_id"], values["created_at"]
-    # A plan without hosts keeps the digest that it had when plans knew none.
-    if not values["hosts"]:
-        del values["hosts"]
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 

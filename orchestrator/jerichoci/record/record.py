@@ -108,20 +108,13 @@ class JobRecord(Model):
     def after(self, attempt: AttemptRecord) -> JobRecord:
         """The job with `attempt` as its last one; an earlier record of that attempt is replaced."""
         earlier = [row for row in self.attempts if row.number != attempt.number]
-        return self.with_(
-            attempt=attempt.number,
-            attempts=[*earlier, attempt],
-            status=attempt.status,
-            failure_kind=attempt.failure_kind,
-            cause=attempt.cause,
-            host_log_path=attempt.host_log_path,
-            guest_log_path=attempt.guest_log_path,
-            exit_code=attempt.exit_code,
-            notes=attempt.notes,
-            phases=attempt.phases,
-            execution=attempt.execution,
-            artifacts=attempt.artifacts,
-        )
+        same = {name: getattr(attempt, name) for name in _OF_LAST_ATTEMPT}
+        return self.with_(**same, attempt=attempt.number, attempts=[*earlier, attempt])
+
+
+_OF_LAST_ATTEMPT = {*AttemptRecord.model_fields} & {*JobRecord.model_fields} - {
+    *("host", "started_at", "finished_at")
+}
 
 
 class PrepareTiming(Model):

@@ -1,4 +1,4 @@
-"""The hosts of a run: which of its jobs can be on which of them."""
+"""The hosts of a run, and which of its jobs each can run."""
 
 from __future__ import annotations
 
@@ -20,16 +20,14 @@ if TYPE_CHECKING:
 
 
 class Fleet:
-    """The hosts that fit the jobs that a request asks for, and what those need."""
+    """The hosts that fit the jobs that a request selects."""
 
     def __init__(self, request: RunRequest, run_id: str, placements: Placements) -> None:
         plan = request.plan
-        wanted = request.jobs
-        asked = {node.id for node in plan.jobs if wanted is None or node.job_id in wanted}
+        selected = request.selected()
         self._request = request
-        self._closures = {node.id: plan.closure({node.id}) for node in plan.jobs}
-        needed = plan.closure(asked)
-        self._jobs = [node for node in plan.jobs if node.id in needed]
+        self._jobs = [node for node in plan.jobs if node.id in selected]
+        self._closures = {node.id: plan.closure({node.id}) for node in self._jobs}
         for job in plan.jobs:
             check_runtime(job)
         fitting = {
@@ -37,13 +35,18 @@ class Fleet:
             for job in self._jobs
         }
         self.here: Placement = placements.here
-        self._hosts: dict[str, RunHost] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         placed = {placement.host: placement for found in fitting.values() for placement in found}
-        for name, placement in placed.items():
-            mine = [job for job in self._jobs if placement in fitting[job.id]]
-            tree = request.source.snapshot_id
-            self._hosts[name] = RunHost(placement, plan, run_id, tree, mine)
+        self._hosts = {
+            name: RunHost(
+                placement,
+                plan,
+                run_id,
+                request.source.snapshot_id,
+                [job for job in self._jobs if placement in fitting[job.id]],
+            )
+            for name, placement in placed.items()
+        }
         self._fitting = {
             job: [self._hosts[placement.host] for placement in found]
             for job, found in fitting.items()
@@ -62,10 +65,10 @@ class Fleet:
         return [job for job in self._jobs if node.id in self._closures[job.id]]
 
     async def look(self) -> None:
-        """See before anything starts that each job has a host that can have it.
+        """See before anything starts that each job has a host that can run it.
 
-        A host that can't be reached may come back, or another one fits. Nobody waits for one that
-        takes its time while all jobs have another.
+        A host that can't be reached may come back, or another one fits. A slow host is not waited
+        for while each of its jobs has another one.
         """
         if self._request.skip_reason is not None:
             return
@@ -79,7 +82,7 @@ class Fleet:
                 raise next(error for error in errors if error is not None)
 
     def _undecided(self) -> list[asyncio.Task[None]]:
-        """What is to be waited for: the hosts of jobs that have none yet that can have them."""
+        """The hosts still being opened that jobs need which have no open host yet."""
         return [
             self._opening[host.name]
             for job in self._jobs
@@ -92,7 +95,7 @@ class Fleet:
         return self._opening[host.name].done() and self._end(host) is None
 
     def _end(self, host: RunHost) -> BaseException | None:
-        """Why a host can't be had, if that is known by now."""
+        """Why a host can't be used, if that is known by now."""
         task = self._opening[host.name]
         error = task.exception() if task.done() else None
         if error is not None and not isinstance(error, PikaciError):
@@ -124,9 +127,9 @@ class Fleet:
                 raise end
 
     def _check_prepares(self) -> None:
-        for job in self._jobs:
-            for node in self._request.plan.prepares:
-                if node.id in self._closures[job.id] and _belongs_elsewhere(node, job):
+        for node in self._request.plan.prepares:
+            for job in self.jobs_needing(node):
+                if _belongs_elsewhere(node, job):
                     raise UsageError(
                         f"job {job.job_id} needs {node.id}, which is made on another host",
                         "give the prepare the placement of the jobs that need it",
@@ -134,7 +137,7 @@ class Fleet:
 
 
 def _is_final(error: BaseException | None) -> bool:
-    """Whether there is no use in trying later."""
+    """Whether it is useless to try again later."""
     return error is not None and not isinstance(error, HostUnavailableError)
 
 

@@ -8,31 +8,29 @@ from typing import TYPE_CHECKING
 from jerichoci.machine.stop import StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from jerichoci.nix.realised import BuildRequest, Realised
-    from jerichoci.placement import Placement
     from jerichoci.run.context import RunContext
+    from jerichoci.run.host import RunHost
 
 
 class NixBatch:
-    """Joins builds; the Observer of each step on the placement.
+    """Joins builds, and is the Observer of each step. Without a host they are this machine's.
 
-    A step begins when `opening` is over: until then builds join it. `log` and `building` are called
-    as an Observer's.
+    A step begins when the host is open: until then builds join it.
     """
 
     def __init__(
         self,
         run: RunContext,
-        placement: Placement,
-        opening: Callable[[], Awaitable[None]],
+        host: RunHost | None,
         log: Callable[[str, str], None],
         building: Callable[[str], None],
     ) -> None:
         self._run = run
-        self._placement = placement
-        self._opening = opening
+        self._host = host
+        self._placement = host.placement if host else run.fleet.here
         self.log = log
         self.building = building
         self._asked: dict[str, BuildRequest] = {}
@@ -58,7 +56,7 @@ class NixBatch:
         asked = self._asked
         failure: Exception = StoppedError()
         try:
-            await self._run.stop.unless(self._opening())
+            await self._run.stop.unless(self._host.open() if self._host else asyncio.sleep(0))
             self._asked = {}
             await self._placement.realise(asked, self._run.run_id, self, self._run.stop)
         except Exception as error:  # noqa: BLE001 - raised where the builds were asked for

@@ -73,17 +73,10 @@ class Prepares:
 
     def batch(self, host: RunHost | None) -> NixBatch:
         """The Nix builds of a host; without one, of this machine."""
-        placement = host.placement if host else self._run.fleet.here
-        if placement.host not in self._batches:
-            is_here = host is None or placement is self._run.fleet.here
-            self._batches[placement.host] = NixBatch(
-                self._run,
-                placement,
-                _is_open if is_here or host is None else host.open,
-                self.log,
-                self.building,
-            )
-        return self._batches[placement.host]
+        name = host.name if host else self._run.fleet.here.host
+        if name not in self._batches:
+            self._batches[name] = NixBatch(self._run, host, self.log, self.building)
+        return self._batches[name]
 
     def log(self, node_id: str, line: str) -> None:
         """Carry a line that a node printed into the logs of the jobs that need it."""
@@ -303,11 +296,6 @@ class Prepare:
             cause=None if made else prepare_cause(result),
             places=places,
         )
-
-
-async def _is_open() -> None:
-    """This machine is; what is asked for in the same moment joins."""
-    await asyncio.sleep(0)
 
 
 def _may_be_tried_again(task: asyncio.Task[Realised]) -> bool:
