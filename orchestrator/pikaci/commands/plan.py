@@ -9,6 +9,7 @@ import click
 
 from pikaci import options
 from pikaci.screen import one_line
+from pikaci.sourcing import PlanRequest, make_plan
 
 if TYPE_CHECKING:
     from jerichoci.plan.plan import Plan
@@ -30,8 +31,6 @@ def command(
     target: str, flake: FlakeOptions, source: str | None, *, as_json: bool, graph: bool, build: bool
 ) -> int:
     """Show what a run of TARGET would build and run. Builds nothing and records no run."""
-    from pikaci.sourcing import PlanRequest, make_plan
-
     planned = asyncio.run(make_plan(PlanRequest(target, flake, source, read_only=not build)))
     return print_plan(planned.plan, as_json=as_json, graph=graph)
 

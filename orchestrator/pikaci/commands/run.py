@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jerichoci.status import KeepPolicy, exit_code
-from pikaci import options
+from pikaci import __version__, options
+from pikaci.changes import changed_since
+from pikaci.commands.plan import print_plan
 from pikaci.completion import complete_job
+from pikaci.flakeconfig import with_flake_config
 from pikaci.lanes import load_lanes
 from pikaci.nearest import no_job
 from pikaci.screen import as_utf8
 from pikaci.selection import target_filter
+from pikaci.sourcing import PlanRequest, flake_reference, make_plan
 
 if TYPE_CHECKING:
     from jerichoci.nix.command import NixOptions
     from jerichoci.record.record import RunRecord
     from pikaci.location import FlakeOptions
-    from pikaci.sourcing import Planned, PlanRequest
+    from pikaci.sourcing import Planned
 
 
 @dataclass(frozen=True)
@@ -83,15 +87,11 @@ def command(
     Exit codes: 0 passed or skipped, 1 a job failed, 2 usage or catalog error,
     75 infrastructure, 124 timeout, 130 cancelled.
     """
-    from pikaci.sourcing import PlanRequest
-
     wanted = PlanRequest(target, flake, source, read_only=dry_run)
     return asyncio.run(_run(wanted, RunFlags(**flags)))
 
 
 async def _run(wanted: PlanRequest, flags: RunFlags) -> int:
-    from pikaci.sourcing import make_plan
-
     planned = await make_plan(wanted)
     if wanted.read_only:
         return await _show(planned, flags)
@@ -100,8 +100,6 @@ async def _run(wanted: PlanRequest, flags: RunFlags) -> int:
 
 async def _show(planned: Planned, flags: RunFlags) -> int:
     """Print what would run."""
-    from pikaci.commands.plan import print_plan
-
     jobs = _checked_jobs(planned, flags.jobs)
     _, _, skip = await _filtered(planned, flags.changed_since)
     if skip:
@@ -120,10 +118,7 @@ async def run_planned(
     from jerichoci.record.record import Tool
     from jerichoci.record.request import RunRequest
     from jerichoci.run.engine import run_plan
-    from pikaci import __version__
-    from pikaci.flakeconfig import with_flake_config
     from pikaci.render import open_reporter
-    from pikaci.sourcing import flake_reference
 
     source, state = planned.source, planned.state
     reference = flake_reference(state, source.tree, source.tree, source.flake_dir or "")
@@ -165,8 +160,6 @@ async def _filtered(
 ) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
     if rev is None:
         return (), (), None
-    from pikaci.changes import changed_since
-
     change = await changed_since(planned.tree.root, rev)
     shown = tuple(as_utf8(path) for path in change.paths)
     if not planned.tree.lanes_file.is_file():

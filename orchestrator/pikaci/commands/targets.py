@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pikaci import options
+from pikaci.catalog import load_catalog
 from pikaci.table import table
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 @options.flake_options
 def command(flake: FlakeOptions, *, as_json: bool) -> None:
     """List the targets: id, trigger, title, jobs."""
-    from pikaci.catalog import load_catalog
-
     catalog = asyncio.run(load_catalog(flake))
     if as_json:
         options.print_json(catalog["targets"])
