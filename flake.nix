@@ -1,9 +1,9 @@
 {
-  description = "CI that is the same on a laptop and in the forge, for people who use Nix";
+  description = "CI that is the same on a laptop and on a CI server, for people who use Nix";
 
   inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
 
-  # `lib` and `pikaci` use builtins only: looking at them fetches no input.
+  # `lib` and `pikaci` use builtins only: evaluating them fetches no input.
   outputs =
     { self, nixpkgs }:
     let
@@ -22,7 +22,7 @@
           }) systems
         );
 
-      # Guests are Linux, and made there.
+      # Guests are Linux, and built on Linux.
       imagesFor =
         system: pkgs:
         let

@@ -1,4 +1,4 @@
-# The modules' options as a page of Markdown, from their own declarations.
+# Generates the page of the modules' options, from their declarations.
 #
 #   nix eval --raw --impure --expr 'import ./nix/docs.nix <nixpkgs>' > docs/nixos-options.md
 #
@@ -32,7 +32,7 @@ let
     ${lib.removeSuffix "\n" (example value)}
     ```
   '';
-  # Short ones on a line of their own.
+  # Short values on a line of their own.
   given = label: value: if lib.hasInfix "\n" (example value) then code label value else "\n${label}: `${example value}`\n";
 
   section =

@@ -1,7 +1,7 @@
-# For flake-parts: targets defined in perSystem, over as many modules as one likes, and the flake output `pikaci` made of them.
+# For flake-parts: targets defined in perSystem, in any number of modules, and the flake output `pikaci` made of them.
 #
-# Values are merged here and checked by mkCatalog, whose messages name `targets.<id>...` as they do without flake-parts. What a
-# catalog doesn't look at (derivations, commands) isn't looked at here either.
+# Values are merged here and checked by mkCatalog, whose messages name `targets.<id>...` as without flake-parts. Values that
+# a catalog doesn't evaluate (derivations, commands) aren't evaluated here either.
 {
   config,
   flake-parts-lib,
@@ -29,7 +29,7 @@ let
   pikaci = import ./lib;
   known = (import ./lib/types.nix).systems;
 
-  # Any value: sets are merged as `set` does, lists joined, and everything else is defined once, or alike.
+  # Any value: sets are merged as `set` does, lists are joined, and other values must be equal.
   merged =
     set:
     mkOptionType {
@@ -46,7 +46,7 @@ let
           mergeEqualOption loc defs;
     };
 
-  # Keys of a record are looked at when they are asked for. Ids aren't lazy: `mkIf false` leaves one out.
+  # Keys of a record are evaluated when needed. Ids aren't lazy: `mkIf false` omits one.
   value = merged (types.lazyAttrsOf value);
   byId = merged (types.attrsOf value);
 
@@ -70,7 +70,7 @@ in
         type = value;
         default = null;
         example = literalExpression "./ci/forge-lanes.toml";
-        description = "The lanes file: when the forge runs which target.";
+        description = "The lanes file: which targets CI runs automatically, and when.";
       };
       images = mkOption {
         type = byId;

@@ -1,4 +1,4 @@
-# pikaci as a Python application, with the programs it runs within reach.
+# pikaci as a Python application, with the programs it runs on its PATH.
 {
   lib,
   stdenv,
@@ -33,7 +33,7 @@ python3Packages.buildPythonApplication {
       ../nix/tart/bootstrap.sh
     ];
   };
-  # The metadata wants a readme. An empty one: whoever edits the real one need not build this again.
+  # The metadata needs a readme. An empty one, so that edits of the real one don't rebuild this.
   postPatch = "touch README.md";
 
   build-system = [ python3Packages.hatchling ];
@@ -49,7 +49,7 @@ python3Packages.buildPythonApplication {
   ];
 
   # The user's own programs come first: Nix has to match its daemon, git and ssh have the user's settings and agents.
-  # Not so bash: jobs are written for a recent one, which macOS hasn't.
+  # But not bash: jobs need a recent one, which macOS lacks.
   makeWrapperArgs = [
     "--prefix"
     "PATH"
@@ -74,7 +74,7 @@ python3Packages.buildPythonApplication {
     help2man
     installShellFiles
   ];
-  # Guests have what runs in them as it is here: its first line means their bash and Python, not this store's.
+  # Files for guests stay unpatched: their first line means the guest's bash and Python, not this store's.
   postInstall = ''
     chmod a-x $out/lib/python*/site-packages/jerichoci/runtime/tart/guest_files/*
   ''

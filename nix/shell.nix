@@ -1,4 +1,4 @@
-# What working on pikaci needs. `pikaci` in this shell runs the checkout's sources.
+# A shell for working on pikaci. `pikaci` in it runs the checkout's sources.
 {
   lib,
   stdenv,

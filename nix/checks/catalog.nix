@@ -1,5 +1,5 @@
-# This flake's catalog and all of its plans, evaluated. Builtins only, like the catalog: needs no nixpkgs, which building its
-# images would.
+# Evaluates this flake's catalog and all of its plans. Builtins only, like the catalog: only building its images needs
+# nixpkgs.
 { self, system, ... }:
 let
   inherit (self.pikaci.${system}) catalog plans;

@@ -1,4 +1,4 @@
-# One check a file.
+# One file for each check.
 {
   self,
   system,

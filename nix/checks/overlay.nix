@@ -1,4 +1,4 @@
-# The overlay gives the flake's own package.
+# The overlay has the flake's own package.
 {
   self,
   system,

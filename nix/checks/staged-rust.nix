@@ -1,12 +1,12 @@
-# The shape of a staged Rust build, without cargo and crane: ../ci/staged-rust.nix on stand-ins, so that its plan, manifests,
-# wrappers and mounts can be looked at wherever there is a shell. Builtins only, unless pkgs is given.
+# The shape of a staged Rust build, without cargo and crane: ../ci/staged-rust.nix with fakes, so that its plan, manifests,
+# wrappers and mounts can be tested with a shell only. Builtins only, unless pkgs is given.
 #
-# The stand-in for cargo "compiles" crates/*/tests/*.sh and crates/*/main.sh of src, and says what it made as programs.jq
-# would of the real one's messages; the one for jq passes that on. Nothing here says that a Rust workspace builds.
+# The fake cargo "compiles" crates/*/tests/*.sh and crates/*/main.sh of src, and prints what programs.jq
+# would extract from the real one's messages; the fake jq passes that on. This does not test that a Rust workspace builds.
 {
   system,
   pkgs ? { },
-  # That file, as this one of ../ci has it.
+  # The same file in ../ci.
   kind ? "linux-rust",
   src ? ./staged-rust,
   wrappers ? {
@@ -59,7 +59,7 @@ let
     }
   '';
 
-  # What crane's dummy source is made of.
+  # The files of crane's dummy source.
   manifests = builtins.path {
     name = "manifests";
     path = src;

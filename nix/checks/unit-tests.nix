@@ -1,4 +1,4 @@
-# The tests that Nix's sandbox has room for: no store, no root, no mounts. pikaci's own lanes run all of them.
+# The tests that can run in Nix's sandbox, without a store, root or mounts. pikaci's own lanes run all of them.
 {
   lib,
   callPackage,
@@ -38,7 +38,7 @@ in
     pytest-xdist
     pytestCheckHook
   ]);
-  # Other versions than the locked ones warn of other things.
+  # Other versions than the locked ones print other warnings.
   pytestFlags = [ "-Wdefault" ];
   enabledTestPaths = [ "tests/pikaci" ] ++ map (name: "tests/jerichoci/test_${name}.py") ofEngine;
 }

@@ -1,4 +1,4 @@
-# Jobs in Incus guests, with a real Incus that the tests start for themselves.
+# Jobs in Incus guests, with a real Incus that the tests start.
 {
   title = "check-incus";
   description = "Tests of Incus guests with a real Incus";

@@ -1,4 +1,4 @@
-# The catalog library: plans, and what its error messages say.
+# The catalog library: plans and error messages.
 {
   title = "check-nix";
   description = "Tests of the catalog library and its error messages";

@@ -1,7 +1,7 @@
 # Lint, types, architecture and tests of the Python side, with the tools on PATH.
 let
   pytest = "pytest -q -p no:cacheprovider";
-  # Tests that take long, and in which no library has a part.
+  # Tests that take long and don't depend on a library's version.
   withoutLibraries = builtins.concatStringsSep " " (
     map (name: "--ignore-glob='*/test_${name}.py'") [
       "artifacts"
@@ -52,7 +52,7 @@ in
     };
     minimum = {
       description = "Tests with the oldest Python packages that pyproject.toml takes";
-      # Of the hosts that tests make, only what asyncssh alone decides.
+      # Of the tests with hosts, only those that depend on asyncssh.
       command = ''
         venv=$(dirname "$(dirname "$(command -v pytest)")")
         python=$venv/minimum/bin/python

@@ -1,4 +1,4 @@
-# Jobs on remote hosts, with hosts that the tests make on this machine: a real sshd, a store and a network for each.
+# Jobs on remote hosts, which the tests create on this machine: each with a real sshd, a store and a network.
 {
   title = "check-remote";
   description = "Tests of remote hosts with a real sshd and a real Incus";
@@ -6,7 +6,7 @@
   preconditions = [ "sshd, Incus, and root" ];
   jobs.remote = {
     description = "Tests with far hosts and a private incusd";
-    # They wait for most of their time, so they share the machine.
+    # The tests mostly wait, so they share the machine.
     command = import ./pytest.nix { options = "-n 4"; paths = "tests/remote"; };
     timeoutSecs = 3600;
   };

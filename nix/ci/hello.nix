@@ -1,4 +1,4 @@
-# The smallest target with a prepared output: a derivation that needs no nixpkgs, and a job that reads what it made.
+# The smallest target with a prepared output: a derivation that needs no nixpkgs, and a job that reads its output.
 system: {
   title = "hello";
   description = "Builds a greeting with Nix and prints it";

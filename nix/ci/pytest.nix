@@ -1,5 +1,5 @@
-# The command that runs tests below `paths`. Its jobs share the machine, whose load makes deadlines short: what fails is
-# tried once more alone, and fails for good if it fails again.
+# The command that runs tests below `paths`. Its jobs share the machine, and load makes deadlines short: a test that
+# fails runs once more alone, and fails if it fails again.
 { options ? "", paths }: ''
   pytest -q ${options} ${paths} || {
     echo "once more, alone:"

@@ -1,28 +1,28 @@
 # A Rust workspace built in two stages, for stagedRust: its dependencies on a stubbed source, which only Cargo.toml and
-# Cargo.lock change, and its test programs on top. The work is crane's, which the caller passes in.
+# Cargo.lock change, and its test programs on top. crane does the work; the caller passes it in.
 #
 # linux-rust.nix and apple-rust.nix are this for their platforms.
 {
-  # One of those that ../lib/staged-rust.nix knows.
+  # A kind of ../lib/staged-rust.nix.
   kind,
-  # What `run-cargo` tells cargo and the linker, by name, as the hooks of the builds did.
+  # Variables of `run-cargo` for cargo and the linker, as in the builds.
   environment ? { },
 }:
 {
   pkgs,
   craneLib,
   src,
-  # Where it isn't at the root of src.
+  # If it isn't at the root of src.
   cargoLock ? null,
   pname ? "workspace",
   version ? "0",
   profile ? "dev",
   cargoExtraArgs ? "--locked",
-  # Which tests are built: all of the workspace's.
+  # Which tests to build: all of the workspace.
   cargoTestExtraArgs ? "--workspace",
-  # Programs beside run-<package> and run-all: bash by name, run in the workspace with these on PATH.
+  # Programs besides run-<package> and run-all: bash scripts by name, run in the workspace with these on PATH.
   wrappers ? { },
-  # What `run-cargo` of workspaceDeps finds on PATH, beside the toolchain.
+  # Programs on the PATH of `run-cargo`, besides the toolchain.
   cargoTools ? [ ],
   # The rest goes to crane: buildInputs, nativeBuildInputs, env, outputHashes ...
   ...
@@ -74,7 +74,7 @@ let
     pkgs.coreutils
   ];
 
-  # A manifest but for its entrypoints, which the build itself finds out. Guest paths: see nix/lib/staged-rust.nix.
+  # A manifest without its entrypoints, which the build adds. Guest paths: see nix/lib/staged-rust.nix.
   manifestOf = stage: assets: {
     schema_version = 1;
     kind = "${kind}-${stage}";

@@ -29,7 +29,7 @@ let
       type = types.anything;
       default = null;
     };
-    # Looked at with the first plan.
+    # Checked with the first plan.
     hosts = {
       inherit (import ./hosts.nix) type;
       default = { };
@@ -66,7 +66,7 @@ let
     check = path: value: if isFunction value then value else wrong path expected value;
   };
 
-  # A lane names a target of some system, whose trigger is the lane's.
+  # A lane names a target of at least one system, with the lane's trigger.
   isLaneRight =
     targets: isElsewhere: entry:
     let
@@ -119,7 +119,7 @@ let
       isElsewhere = id: any (other: raw.${other} ? ${id}) checked.systems;
       byTarget = groupBy (entry: entry.lane.target) lanes.entries;
       here = filter (lane: targets ? ${lane.target});
-      # True or a fault.
+      # True, or throws.
       agree =
         image.areAliasesRight images
         && all (isLaneRight targets isElsewhere) lanes.entries

@@ -1,8 +1,8 @@
-# What a text refers to in the store: every derivation output and store path in its context becomes a prepare node, so that
-# nothing a plan runs is missing from it.
+# The store paths that a text refers to. Every derivation output and store path in its context becomes a prepare node, so
+# that the plan contains everything it runs.
 #
-# A context says which derivations a text came from, the text says which paths: the two are matched by name. Where that can't
-# be decided, or a path has no context at all, the text is refused.
+# A context names the derivations of a text, the text has the paths, and the two are matched by name. If that is
+# ambiguous, or a path has no context, the text is an error.
 let
   inherit (builtins)
     attrNames
@@ -60,7 +60,7 @@ let
 
   key = reference: "${reference.name}^${reference.output}";
 
-  # The one store path in the text that the reference can be; found is the text's mentions that nothing else explains.
+  # The one store path in the text that matches the reference; `found` are the paths in the text without another match.
   outPath =
     path: text: found: reference:
     let

@@ -4,7 +4,7 @@
   inherit (import ./merge.nix) mergeTargets;
   inherit (import ./staged-rust.nix) stagedRust;
 
-  # Not of the catalog: builds of a Rust workspace with the caller's nixpkgs and crane, for stagedRust.
+  # Not part of the catalog: builds a Rust workspace with the caller's nixpkgs and crane, for stagedRust.
   appleRust = import ../ci/apple-rust.nix;
   linuxRust = import ../ci/linux-rust.nix;
 }

@@ -1,4 +1,4 @@
-# A mistake in a catalog: one sentence that names the attribute, what was expected and what was found.
+# Throws for a mistake in a catalog: one sentence with the attribute, what was expected and what was found.
 let
   inherit (builtins) isAttrs length match stringLength substring toJSON toString typeOf;
 
@@ -32,7 +32,7 @@ in
   # fault path expected value: the wrong value itself.
   wrong = path: expected: value: fault path expected (show value);
 
-  # found, with the name among names that the writer may have meant.
+  # found, with a suggestion among names.
   meant =
     names: name:
     let

@@ -1,4 +1,4 @@
-# A relative path glob whose brackets, braces and escapes are complete. What it matches is the orchestrator's to say.
+# A relative path glob whose brackets, braces and escapes are complete. pikaci/glob.py defines what it matches.
 let
   inherit (builtins)
     foldl'
@@ -22,8 +22,8 @@ let
     stray = false;
   };
 
-  # Reads characters that are special and the texts between them. A "]" that comes first in a class is a member of it, and a
-  # backslash in a class is a backslash.
+  # Reads special characters and the texts between them. A leading "]" in a class is a member of it, and a backslash in a
+  # class is a backslash.
   step =
     scan: piece:
     let
@@ -48,8 +48,8 @@ let
       }
       .${scan.state};
 
-  # Globs as nearly all are: without brackets, escapes, braces within braces and "..". Nix's regular expressions recurse, so
-  # a long text goes the slow way.
+  # The usual case: without brackets, escapes, braces within braces and "..". Nix's regular expressions recurse, so
+  # a long text takes the slow way.
   isSimple =
     glob:
     stringLength glob < 256 && replaceStrings [ ".." ] [ "" ] glob == glob && match "[.]?([^][{}\\/.]|${group})([^][{}\\]|${group})*" glob != null;

@@ -1,4 +1,4 @@
-# Where a guest may find its inputs.
+# Paths of inputs in a guest.
 let
   inherit (builtins)
     any
@@ -43,7 +43,7 @@ let
     "/var"
   ];
 
-  # Nor below these of a Mac's, where macOS writes and nobody else does.
+  # Nor, in a macOS guest, at or below these, where only macOS writes.
   ofMacos = [
     "/System"
     "/Volumes"
@@ -88,7 +88,7 @@ in
         value;
   };
 
-  # Where a guest of this runtime finds the prepare, or null: an Incus guest sees what Nix built at its own store path.
+  # The path of the prepare in a guest of this runtime; null in an Incus guest means its store path.
   pathOf =
     runtime: id: prepare:
     if prepare.guestPath != null then
@@ -98,8 +98,8 @@ in
     else
       "/staged/${id}";
 
-  # True if a guest of this runtime has room for inputs { name; guestPath; }: none is where it can't be, and no two are at or
-  # below one place. Else a fault.
+  # True if inputs { name; guestPath; } fit in a guest of this runtime: no path is reserved, and none is at or below
+  # another. Otherwise throws.
   haveRoom =
     runtime: path: inputs:
     let

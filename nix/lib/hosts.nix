@@ -1,5 +1,5 @@
-# Remote hosts: how they are reached and what they have. A plan has what was said of them, and no defaults: those are the
-# reader's, and the user's own file may say otherwise.
+# Remote hosts: how to reach them, and what they have. A plan has the given values without defaults, as the user's own
+# file may override them.
 let
   inherit (builtins)
     all
@@ -18,7 +18,7 @@ let
     ;
   types = import ./types.nix;
 
-  # The value is recorded as it is, so it mentions nothing in the store.
+  # The value is recorded unchanged, so it must not mention the store.
   matching = expected: accepts: {
     inherit expected;
     ok = value: isString value && !(hasContext value) && accepts value;
@@ -40,7 +40,7 @@ let
   );
   port = types.scalar "a port (1 to 65535)" (value: isInt value && value > 0 && value < 65536);
 
-  # Every key may be left out, or null.
+  # Every key is optional, or null.
   optional =
     fields:
     types.record (
@@ -109,10 +109,10 @@ in
 {
   type = types.namedWith types.host "an attribute set of hosts" (path: _: host.check path);
 
-  # What is said of each.
+  # The declaration of each.
   recorded = mapAttrs (_: record);
 
-  # Those of hosts that one of the nodes may run on, as a plan has them.
+  # The hosts that one of the nodes may run on, as in a plan.
   planned =
     hosts: nodes:
     let

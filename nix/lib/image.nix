@@ -1,4 +1,4 @@
-# Guest images by role: what a plan calls them, and the derivations that they are built by.
+# Guest images by role: their names in a plan, and their derivations.
 let
   inherit (builtins)
     attrNames
@@ -27,7 +27,7 @@ let
       ];
       default = "virtual-machine";
     };
-    # Looked at when somebody builds the image.
+    # Evaluated when the image is built.
     package = {
       type = types.anything;
       default = null;
@@ -53,7 +53,7 @@ in
 {
   check = path: entry: fields.check path entry // { isPackaged = entry ? package; };
 
-  # As a plan and a catalog name it.
+  # Its name in a plan and a catalog.
   named = image: {
     inherit (image) alias;
     instance_type = image.instanceType;
@@ -61,7 +61,7 @@ in
 
   isBuildable = system: image: image.isPackaged && isGuestSystem system;
 
-  # True if roles that share an alias mean one image, as far as that can be told without building them, else a fault.
+  # True if roles that share an alias have one image, as far as is known without building them. Otherwise throws.
   areAliasesRight =
     images:
     let
@@ -81,7 +81,7 @@ in
     ||
       fault "images.${it.role}.instanceType" "\"${images.${it.first}.instance_type}\", which the alias \"${it.alias}\" is for images.${it.first}" "\"${images.${it.role}.instance_type}\"";
 
-  # Forces the image's derivation, and no other.
+  # Evaluates the image's derivation, and no other.
   built =
     system: role: image:
     let

@@ -92,7 +92,7 @@ let
     }
   );
 
-  # Values that interpolation takes; checked when the plan looks at them, for they may hold derivations.
+  # Values for interpolation. They are checked with the plan, as they may hold derivations.
   value = rec {
     expected = "a string, a path or a derivation";
     check =
@@ -128,7 +128,7 @@ in
 {
   check = path: images: entry: runtime.check path images (place.check path (fields.check path entry));
 
-  # The job's execute node, and the prepare nodes that only its texts name.
+  # The job's execute node, and the prepare nodes of store paths in its texts.
   plan =
     {
       path,

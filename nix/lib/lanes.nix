@@ -1,4 +1,4 @@
-# The lanes file: which targets the forge runs, and when. Data only; what a lane runs is its target's to say.
+# The lanes file: which targets CI runs automatically, and when. Data only; the target defines what runs.
 let
   inherit (builtins)
     all
@@ -55,7 +55,7 @@ let
     };
   };
 
-  # A lane is named by its id in errors, by its position where it has none.
+  # Errors name a lane by its id, or by its position if it has none.
   laneList = rec {
     expected = "a list of lanes";
     check =
@@ -112,7 +112,7 @@ let
     in
     if checked.title == null then checked // { title = checked.id; } else checked;
 
-  # Lanes with the path that errors name them by.
+  # Lanes with their path for errors.
   tagged =
     trigger: lanes:
     map (lane: {
@@ -131,7 +131,7 @@ let
     else
       builtins.fromTOML (readFile path);
 
-  # A later version may have other keys: what is wrong with it is its version.
+  # A later version may have other keys, so the error is about the version.
   parse =
     values:
     let

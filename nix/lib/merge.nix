@@ -1,4 +1,4 @@
-# Targets that are spread over several sets or files. An id that two of them define is a mistake, not an override.
+# Targets in several sets or files. An id that two of them define is an error, not an override.
 let
   inherit (builtins)
     attrNames
@@ -20,7 +20,7 @@ let
     ;
   inherit (import ./fault.nix) fault wrong;
 
-  # Where a set defines an attribute, as its flake's readers know the file; the set's own place where nobody can tell.
+  # The position of an attribute, with the file's path in the flake; the position of the set if that is unknown.
   whereIs =
     id: source:
     let
@@ -39,7 +39,7 @@ let
     in
     fault "targets.${id}" "an id that only one set of targets has" "it at ${elemAt found 0} and at ${elemAt found 1}";
 
-  # load gives what an entry of the list stands for.
+  # load returns the set of a list entry.
   merge =
     expected: load: list:
     let
@@ -62,7 +62,7 @@ in
     list:
     if isList list then merge "an attribute set of targets" (targets: targets) list else wrong "targets" "a list of attribute sets of targets" list;
 
-  # What mkCatalog's `targets` gives: a set, or a list of sets, of functions from a system to a set, and of files that have
+  # The targets of mkCatalog's `targets`: a set, or a list of sets, of functions from a system to a set, and of files that have
   # either.
   targetsFor =
     system: given:

@@ -1,4 +1,4 @@
-# The values of an attribute set by their names, as people count: j1, j2, j10.
+# The values of an attribute set, in natural order of their names: j1, j2, j10.
 let
   inherit (builtins)
     attrNames

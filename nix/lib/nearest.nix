@@ -1,4 +1,4 @@
-# nearest names name: the one of names that fewest edits turn into name, or null if that takes more than a third of it.
+# nearest names name: the most similar of names, or null if more than a third of name differs.
 let
   inherit (builtins) elemAt filter foldl' genList head length stringLength substring;
 

@@ -32,7 +32,7 @@ let
     else
       true;
 
-  # Takes away the jobs that wait for none of the others, until none or only circles are left.
+  # Removes jobs that wait for no other job, until only circles are left.
   circular =
     jobs:
     let
@@ -49,7 +49,7 @@ let
 
   from = id: trail: if head trail == id then trail else from id (builtins.tail trail);
 in
-# True, or a fault.
+# True, or throws.
 path: prepares: jobs:
 let
   ids = attrNames jobs;

@@ -1,4 +1,4 @@
-# Nix prepare nodes. Two that name one output of one derivation have one id.
+# Nix prepare nodes. Equal outputs of equal derivations have equal ids.
 let
   inherit (builtins)
     baseNameOf
@@ -14,7 +14,7 @@ let
   other = [ "+" "." "?" "=" ];
   dashes = [ "-" "-" "-" "-" ];
 
-  # The name in a store path: what follows the 32 characters of hash and a dash.
+  # The name in a store path: the part after the 32 characters of the hash and a dash.
   nameOf = path: substring 33 (-1) (baseNameOf path);
 
   sanitise = name: head (match "[_-]*(.*)" (replaceStrings (upper ++ other) (lower ++ dashes) name));

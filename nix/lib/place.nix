@@ -1,4 +1,4 @@
-# Where something runs: `placement`, and `host` or `labels` where that is another machine.
+# Where a node runs: `placement`, and `host` or `labels` for another machine.
 let
   inherit (builtins)
     all
@@ -25,7 +25,7 @@ let
     else
       "on hosts with the labels ${concatStringsSep ", " (map toJSON entry.labels)}";
 
-  # Each of these is true or a fault.
+  # Each of these is true, or throws.
   keeps =
     path: id: prepare: entry:
     isSame prepare entry
@@ -39,7 +39,7 @@ in
 {
   inherit keeps;
 
-  # True if each job runs where what it needs is made, or stays; the outputs of other derivations are copied there.
+  # True if each job runs on the host of its host-bound inputs; other outputs are copied.
   areNeedsThere =
     path: prepares: jobs:
     let

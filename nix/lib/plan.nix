@@ -1,4 +1,4 @@
-# A target made concrete: prepare nodes and execute nodes. Forces the target's derivations, and no others.
+# A target made concrete: prepare nodes and execute nodes. Evaluates the target's derivations, and no others.
 let
   inherit (builtins)
     all
@@ -23,7 +23,7 @@ let
 
   byId = nodes: groupBy (node: node.id) nodes;
 
-  # Declared prepares that name one output are one node, so what they say of it must agree.
+  # Prepares of the same output are one node, so their settings must agree.
   agree =
     entries:
     let
@@ -49,7 +49,7 @@ let
     else
       inOrder (mentioned // declared) ++ execute;
 
-  # True if what stays on a host is mentioned only by what runs there, else a fault.
+  # True if host-bound outputs are mentioned only by nodes on that host. Otherwise throws.
   areMentionsThere =
     target: prepares: jobs:
     let
@@ -96,7 +96,7 @@ let
   reachable = hosts.planned described (attrValues target.prepare ++ attrValues target.jobs);
 in
 assert areMentionsThere target prepares jobs;
-# Forced for its mistakes, whether or not the target has a use for it.
+# Evaluated for its errors, even if the target does not use it.
 assert isAttrs described;
 {
   schema_version = 1;

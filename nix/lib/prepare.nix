@@ -1,4 +1,4 @@
-# Something made before jobs run: a derivation's output, or what a command on the host leaves.
+# What is made before jobs run: a derivation's output, or the outputs of a command on the host.
 let
   inherit (builtins)
     concatStringsSep
@@ -146,7 +146,7 @@ in
         checked
     );
 
-  # The node of a prepare that has a drv, and the key that a text's context knows it by.
+  # The node of a prepare with a drv, and its key in the context of a text.
   fromDerivation =
     path: system: prepare:
     let

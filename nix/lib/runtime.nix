@@ -1,4 +1,4 @@
-# How a job is isolated: its runtime, and that runtime's knobs under the runtime's name.
+# How a job is isolated: its runtime, and the runtime's settings under its name.
 let
   inherit (builtins)
     attrNames
@@ -31,7 +31,7 @@ let
     tart = import ./tart.nix;
   };
 
-  # For each runtime, the keys of the others' knobs.
+  # For each runtime, the keys of the other runtimes' settings.
   foreign = mapAttrs (own: _: map (other: knobs.${other}.name) (filter (other: other != own) (attrNames knobs))) knobs;
 in
 {
@@ -51,7 +51,7 @@ in
     }) (attrNames knobs)
   );
 
-  # The job with its runtime's knobs as `runtimeConfig`, which a plan records; images is the catalog's.
+  # The job with its runtime's settings as `runtimeConfig`, as in a plan; images are the catalog's.
   check =
     path: images: job:
     let

@@ -1,7 +1,7 @@
-# stagedRust: a target whose jobs run what was built of a Rust workspace in two stages (see ../ci/staged-rust.nix).
+# stagedRust: a target whose jobs run programs of a Rust workspace, built in two stages (see ../ci/staged-rust.nix).
 #
-# It gives a mark with its arguments, which the catalog expands where it knows the target's path, so that mistakes are named
-# like all others. Targets made from the same derivations share their two prepare nodes.
+# It returns a mark with its arguments. The catalog expands it, as it knows the target's path for error messages.
+# Targets made from the same derivations share their two prepare nodes.
 let
   inherit (builtins)
     attrNames
@@ -43,7 +43,7 @@ let
   };
 
   own = {
-    # Which of ../ci built it.
+    # The function of ../ci that built it.
     kind = {
       type = types.oneOf [
         "linux-rust"
@@ -68,7 +68,7 @@ let
     };
   };
 
-  # Keys of the target as they are: checked with the target.
+  # Keys of the target, unchanged; checked with the target.
   passed = mapAttrs (_: _: lazily // { default = null; }) {
     title = null;
     description = null;
@@ -93,7 +93,7 @@ let
     "arguments"
   ];
 
-  # A job runs its wrapper, or a command of its own. Arguments may hold derivations: they are looked at with the command.
+  # A job runs its wrapper, or its own command. Arguments may hold derivations, so they are evaluated with the command.
   running =
     path: id: job:
     let
@@ -125,7 +125,7 @@ in
 {
   stagedRust = arguments: { __stagedRust = arguments; };
 
-  # The target that a mark stands for, and whatever was put beside it.
+  # The target of a mark, with the other attributes beside the mark.
   expand =
     path: marked:
     let

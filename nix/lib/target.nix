@@ -1,4 +1,4 @@
-# What a person asks to run: prepares, jobs and what the forge is told of them. Checking one forces none of its derivations.
+# A target: prepares, jobs, and data for the CI server. Checking one evaluates none of its derivations.
 let
   inherit (builtins)
     all
@@ -104,7 +104,7 @@ let
   target = fields.check path (expand path entry);
   title = if target.title == null then id else target.title;
 in
-# Each of these is true or a fault.
+# Each of these is true, or throws.
 assert hasNames path target;
 assert areNeedsRight path target.prepare target.jobs;
 assert areNeedsThere path target.prepare target.jobs;

@@ -1,4 +1,4 @@
-# The knobs of jobs in macOS VMs: what is cloned, and which of the host's directories the VM has.
+# The settings of jobs in macOS VMs: the VM to clone, and the directories of the host to share.
 let
   inherit (builtins)
     attrNames
@@ -18,7 +18,7 @@ let
   types = import ./types.nix;
   variable = import ./variable.nix "PIKACI_SHARE";
 
-  # pikaci's own shares, and what Tart would take for the scheme of an address.
+  # pikaci's own shares, and names that Tart would read as the scheme of an address.
   taken = [
     "artifacts"
     "http"
@@ -73,7 +73,7 @@ let
     };
   };
 
-  # Each of these is true or a fault.
+  # Each of these is true, or throws.
 
   areApart =
     path: names:
@@ -93,7 +93,7 @@ let
         fault at "a name with a variable of its own" "${head clashes}, which \"${earlier}\" has too"
     );
 
-  # Where macOS has shares, there is what is shared and nothing else.
+  # The directory of shares has nothing but shares.
   isShared =
     path: tart: names:
     let

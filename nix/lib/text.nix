@@ -4,7 +4,7 @@ let
   inherit (import ./fault.nix) fault;
   scan = import ./context.nix;
 
-  # What Linux takes in one argument, with the byte that ends it (MAX_ARG_STRLEN).
+  # The longest argument of Linux, with its final byte (MAX_ARG_STRLEN).
   limit = 128 * 1024;
 
   sized =

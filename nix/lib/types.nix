@@ -1,9 +1,9 @@
-# What a catalog's values may be. A type is `expected`, words for an error, and `check path value`, which gives the value
-# or throws. A checked value is checked all through, but for a record's `lazy` fields: those may hold derivations, and are
-# checked when somebody looks.
+# The types of a catalog's values. A type has `expected`, words for an error, and `check path value`, which returns the
+# value or throws. A checked value is checked completely, except a record's `lazy` fields: those may hold derivations, and
+# are checked when they are used.
 #
-# A type that gives values as they are has `ok value` too. Nearly all values are right, so `ok` is asked first, and paths
-# are only put together for the ones that aren't: a catalog of hundreds of targets is evaluated at each command.
+# A type that returns values unchanged also has `ok value`. Nearly all values are valid, so `ok` is called first, and paths
+# are only made for invalid values: a catalog of hundreds of targets is evaluated at each command.
 let
   inherit (builtins)
     all
@@ -44,7 +44,7 @@ let
     check = path: value: if ok value then value else wrong path expected value;
   };
 
-  # Nothing of a type that gives values otherwise than they are.
+  # Null for a type that changes values.
   okOf = type: make: if type ? ok then { ok = make type.ok; } else { };
 
   alternatives =
@@ -78,7 +78,7 @@ rec {
   string = scalar "a string" isString;
   text = scalar "a non-empty string" (value: isString value && value != "");
 
-  # A text that a plan records as it is: a store path in it would be one that no prepare makes.
+  # A text that a plan records unchanged: no prepare would make a store path in it.
   words = text // {
     ok = value: isString value && value != "" && !(hasContext value);
     check =
@@ -86,7 +86,7 @@ rec {
       if hasContext (text.check path value) then fault path "a string that mentions nothing in the store" (show value) else value;
   };
 
-  # Words of one shape.
+  # Strings that match a pattern.
   shaped =
     expected: pattern:
     let
@@ -108,12 +108,12 @@ rec {
   natural = scalar "an integer from 0 up" (value: isInt value && value >= 0);
   id = scalar "an id (lower-case letters, digits, \"-\" and \"_\", at most 64, a letter or digit first)" isId;
 
-  # An id that somebody looks up where only ids are.
+  # An id that is only looked up among ids.
   reference = id // {
     ok = isString;
     check = path: value: if isString value then value else id.check path value;
   };
-  # What Linux and Incus take for the name of a network interface.
+  # The names of network interfaces that Linux and Incus allow.
   interface = matching "the name of a network interface (2 to 15 letters, digits, \".\", \"_\" and \"-\", no \".\" or \"-\" first)" "[A-Za-z0-9_][A-Za-z0-9._-]{1,14}";
   alias = matching "an image's alias (letters, digits, \".\", \"_\", \"-\" and \"/\", a letter or digit first)" "[A-Za-z0-9][A-Za-z0-9._/-]*";
   host = matching "a host name or ssh alias" "[A-Za-z0-9_][A-Za-z0-9._@-]*";
@@ -156,7 +156,7 @@ rec {
       check = path: value: if isList value then each path value else wrong path expected value;
     };
 
-  # An attribute set from ids to what `check path id value` gives: sets.
+  # An attribute set from ids to the sets that `check path id value` returns.
   namedBy = namedWith id;
 
   # The same, from names of this type.
@@ -185,14 +185,14 @@ rec {
       defaults = mapAttrs (_: field: field.default) (removeAttrs fields required);
       isLazy = name: fields.${name}.lazy or false;
 
-      # Nobody has to look at `anything`.
+      # `anything` needs no check.
       isBlind = name: fields.${name}.type ? blind;
       isPlain = name: fields.${name}.type ? ok && !(isLazy name);
       plain = mapAttrs (_: field: field.type.ok) (removeAttrs fields (filter (name: isBlind name || !(isPlain name)) names));
       eager = removeAttrs others (filter isLazy names);
       others = removeAttrs fields (filter (name: isBlind name || isPlain name) names);
 
-      # What is not plain is right where it is checked, below.
+      # Other fields are checked below.
       seemsRight =
         value:
         isAttrs value

@@ -1,4 +1,4 @@
-# variable prefix id: the environment variable by which a job finds what has this id.
+# variable prefix id: the environment variable for what has this id.
 let
   inherit (builtins)
     genList

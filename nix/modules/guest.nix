@@ -1,4 +1,4 @@
-# What makes a NixOS system a guest that pikaci runs jobs in, container or VM.
+# Makes a NixOS system a guest that pikaci runs jobs in, container or VM.
 {
   config,
   lib,
@@ -19,7 +19,7 @@ let
     ;
   cfg = config.pikaci.guest;
 
-  # Stronger than what nixpkgs' own container and VM modules say, weaker than what a user writes.
+  # Stronger than nixpkgs' own container and VM modules, weaker than a user's settings.
   mkOurs = mkOverride 880;
 in
 {
@@ -86,7 +86,7 @@ in
       environment.systemPackages = [ cfg.runner ] ++ cfg.packages;
       environment.etc."pikaci/environment.json".text = builtins.toJSON cfg.environment;
 
-      # The colons: what the host has mounted already keeps its mode and owner.
+      # The colons keep mode and owner of what the host has already mounted.
       systemd.tmpfiles.settings.pikaci =
         lib.genAttrs
           [
@@ -111,12 +111,12 @@ in
             "nix-command"
             "flakes"
           ];
-          # The kernel lets an unprivileged container have no sandbox of its own.
+          # The kernel does not allow a sandbox in an unprivileged container.
           sandbox = mkDefault (!config.boot.isContainer);
         };
       };
 
-      # A guest is made for one job: nobody logs in, and it's never switched.
+      # A guest runs one job: no logins, and no switch to another system.
       services.openssh.enable = mkOurs false;
       security.sudo.enable = mkOurs false;
       system.switch.enable = mkOurs false;
@@ -136,7 +136,7 @@ in
       services.journald.storage = mkDefault "volatile";
       boot.loader.timeout = mkOurs 0;
 
-      # Disks and displays that a guest never has, and a guard of memory that its host's limits guard.
+      # Disks and displays that a guest never has, and a memory guard, which the host's limits replace.
       boot.bcache.enable = mkOurs false;
       services.lvm.enable = mkOurs false;
       fonts.fontconfig.enable = mkOurs false;

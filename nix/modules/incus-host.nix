@@ -16,7 +16,7 @@ let
   cfg = config.pikaci.incusHost;
   incus = config.virtualisation.incus;
 
-  # Incus takes every setting as text.
+  # Incus expects every setting as text.
   settings = types.attrsOf (
     types.coercedTo (types.oneOf [
       types.bool
@@ -56,7 +56,7 @@ let
       incus.package
       pkgs.jq
     ];
-    # By stdin: what is in an argv, everybody on the machine can read.
+    # On stdin: every user of the machine can read command lines.
     text = lib.concatMapStringsSep "\n" (key: ''
       jq -n --rawfile value "$CREDENTIALS_DIRECTORY"/${lib.escapeShellArg key} \
         --arg key ${lib.escapeShellArg key} '{config: {($key): ($value | rtrimstr("\n"))}}' |
@@ -64,7 +64,7 @@ let
     '') secrets;
   };
 
-  # At boot, when a switch brings something new, and again when Incus itself was restarted.
+  # At boot, after a switch with changes, and after a restart of Incus.
   withIncus = [
     "incus.service"
     "multi-user.target"
@@ -275,7 +275,7 @@ in
       '';
       description = ''
         Images that are here when the system is up, by alias. A new one is imported while the old one serves, and the
-        alias then passes to it at once. The old one stays until somebody deletes it.
+        alias then moves to it at once. The old one is kept until you delete it.
       '';
     };
 
@@ -367,7 +367,7 @@ in
     networking = {
       nftables.enable = mkDefault true; # NixOS has Incus with nothing else
       firewall.interfaces = mkIf cfg.bridge.enable {
-        # Addresses and names for the guests, and nothing else of the host.
+        # DHCP and DNS for the guests, and nothing else of the host.
         ${cfg.bridge.name} = {
           allowedTCPPorts = [ 53 ];
           allowedUDPPorts = [

@@ -1,14 +1,14 @@
 {
   description = "A project whose CI runs with pikaci";
 
-  # Put in where you have pikaci: "git+https://HOST/pikaci", "git+file:///home/me/pikaci", "path:/home/me/pikaci".
+  # Replace this with your pikaci: "git+https://HOST/pikaci", "git+file:///home/me/pikaci" or "path:/home/me/pikaci".
   inputs.pikaci.url = "git+https://example.org/pikaci";
 
-  # Other inputs are other arguments here. The targets need no nixpkgs.
+  # Add your other inputs as arguments here. The targets need no nixpkgs.
   outputs =
     { pikaci, ... }:
     {
-      # `nix run .#pikaci -- run check`: for those who haven't installed pikaci, the one that flake.lock pins.
+      # `nix run .#pikaci -- run check` runs the pikaci that flake.lock pins, without installing it.
       inherit (pikaci) apps;
 
       pikaci = pikaci.lib.mkCatalog {

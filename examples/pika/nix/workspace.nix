@@ -1,4 +1,4 @@
-# The Rust workspace in two stages, as stand-ins that need no nixpkgs: only plans are made of this example.
+# The Rust workspace in two stages, as fakes that need no nixpkgs: this example is only planned.
 #
 # A real one is built by the library, with nixpkgs and crane of the flake's inputs:
 #

@@ -44,7 +44,7 @@ let
       labels = [ "mac-host" ];
       runtime = "host_process";
     };
-    # On the Mac that pikaci runs on: a developer's own, or the forge's.
+    # On the Mac that pikaci runs on: a developer's own, or the CI server's.
     tart = {
       placement = "local";
       runtime = "tart";

@@ -9,7 +9,7 @@ staged {
     pika-core = {
       arguments = [ "app_flows" ];
     };
-    # The keychain of a fresh VM is nobody's.
+    # The keychain of a fresh VM is empty.
     pika-keychain.arguments = [ "--test-threads=1" ];
     uniffi-bindgen = { };
   };

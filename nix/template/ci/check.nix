@@ -1,11 +1,11 @@
-# One prepare and two jobs. Look at the plan with `pikaci plan check --graph`.
+# One prepare and two jobs. `pikaci plan check --graph` shows the plan.
 system: {
   title = "check";
   description = "Runs on every change";
-  trigger = "branch"; # so it has a lane in forge-lanes.toml
+  trigger = "branch"; # needs a lane in forge-lanes.toml
 
-  # Made by Nix before the jobs run, once for all who need it. With nixpkgs among the flake's inputs, a package of yours
-  # goes here, or nixpkgs.legacyPackages.${system}.jq.
+  # Nix builds this once, before the jobs that need it. With nixpkgs as an input of the flake, you can use your own
+  # packages here, or nixpkgs.legacyPackages.${system}.jq.
   prepare.words.drv = derivation {
     name = "words";
     inherit system;
@@ -18,17 +18,17 @@ system: {
 
   jobs = {
     build = {
-      description = "Uses what was prepared";
+      description = "Uses the prepared output";
       needs = [ "words" ];
       command = ''
         set -euo pipefail
         tr a-z A-Z < "$PIKACI_INPUT_WORDS" | tee loud.txt
-        cp loud.txt "$PIKACI_ARTIFACTS/" # kept with the run's records
+        cp loud.txt "$PIKACI_ARTIFACTS/" # kept in the run's record
       '';
       timeoutSecs = 120;
     };
 
-    # Starts when `build` has passed, in a workspace of its own: a fresh copy of your tree.
+    # Starts after `build` has passed, in its own workspace: a fresh copy of your tree.
     test = {
       description = "Waits for the job `build`";
       needs = [ "build" ];

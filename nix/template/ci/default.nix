@@ -1,4 +1,4 @@
-# The targets, by id: what `pikaci run ID` runs. One file each.
+# The targets, by id, one file each. `pikaci run ID` runs one.
 system: {
   check = import ./check.nix system;
   nightly = import ./nightly.nix;

@@ -1,4 +1,4 @@
-# What takes too long for every change.
+# For jobs that take too long to run on every change.
 {
   title = "nightly";
   description = "Runs once a night";
@@ -11,6 +11,6 @@
       wc -l < "$PIKACI_ARTIFACTS/files.txt"
     '';
     timeoutSecs = 600;
-    retries.test = 1; # tried once more if it fails
+    retries.test = 1; # retry once if the command fails
   };
 }
