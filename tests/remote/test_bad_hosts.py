@@ -305,7 +305,7 @@ async def test_an_old_git(runner: Runner, hosts_config: WriteHosts) -> None:
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("ForceCommand /bin/true", "(exit code 0): it said nothing"),
+        ("ForceCommand /bin/true", "(exit code 0): it printed nothing"),
         ("ForceCommand echo welcome", "(exit code 0): welcome"),
         ("ForceCommand internal-sftp", "(exit code 1): This service allows sftp"),
     ],

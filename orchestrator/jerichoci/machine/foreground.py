@@ -18,7 +18,7 @@ END_SECS = 5.0
 """From a terminal that goes away to killing who stays."""
 
 
-async def attend(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
+async def run_in_foreground(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
     """Run a program to its end; its exit code. Whoever is told to end ends it."""
     running = await asyncio.create_subprocess_exec(*argv, cwd=cwd, env=env)
     try:

@@ -158,7 +158,9 @@ class Placement(Protocol):
     ) -> list[Artifact]:
         """Take what a process left in `directory`, as from a stranger, unless `cancelled`."""
 
-    async def attend(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
+    async def run_in_foreground(
+        self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]
+    ) -> int:
         """Run a program there on this process's own terminal or pipes; its exit code."""
 
     async def incus_route(self) -> Route:

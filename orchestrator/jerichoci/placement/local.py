@@ -155,11 +155,13 @@ class LocalPlacement:
 
         return await asyncio.to_thread(take_artifacts, directory, cancelled)
 
-    async def attend(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
+    async def run_in_foreground(
+        self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]
+    ) -> int:
         """Run a program that has the terminal."""
-        from jerichoci.machine.foreground import attend
+        from jerichoci.machine.foreground import run_in_foreground
 
-        return await attend(argv, cwd=cwd, env=env)
+        return await run_in_foreground(argv, cwd=cwd, env=env)
 
     async def incus_route(self) -> LocalRoute:
         """This machine's socket."""

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 BOOT_SECS = 90.0
 """For python to start over there, the agent to be brought and to listen."""
-CLOSE_SECS = 5.0
 WINDOW_BYTES = 8 * 1024 * 1024
 WORDS_BYTES = 4000
 NOISE_LINES = 1000
@@ -73,7 +72,7 @@ class Attachment:
         """Connect to a host and attach to its agent."""
         import asyncssh
 
-        from jerichoci.remote.ssh.connection import connect
+        from jerichoci.remote.ssh.connection import close, connect
 
         connection = await connect(host)
         try:
@@ -81,13 +80,13 @@ class Attachment:
                 process = await _begin(host, connection, wanted)
                 return cls(connection, process)
         except TimeoutError:
-            await _closed(connection)
+            await close(connection)
             raise UnreachableHostError(
                 host.name, f"{host.name} did not start the agent within {BOOT_SECS:g} s"
             ) from None
         except (asyncssh.Error, OSError, EOFError, ValueError, RecursionError) as error:
             is_whole = not connection.is_closed()
-            await _closed(connection)
+            await close(connection)
             reason = getattr(error, "reason", None) or str(error) or "it was closed"
             if isinstance(error, asyncssh.ChannelOpenError) and is_whole:
                 raise host_refusals.no_channel(host.name, reason) from error
@@ -95,7 +94,7 @@ class Attachment:
                 host.name, f"the connection to {host.name} broke: {reason}"
             ) from error
         except BaseException:
-            await _closed(connection)
+            await close(connection)
             raise
 
     def send(self, frame: bytes) -> None:
@@ -120,7 +119,9 @@ class Attachment:
 
     async def close(self) -> None:
         """Close channel and connection."""
-        await _closed(self.connection)
+        from jerichoci.remote.ssh.connection import close
+
+        await close(self.connection)
 
 
 class _Pieces:
@@ -193,16 +194,8 @@ async def _read_marked(host: RemoteHost, process: SSHClientProcess[bytes]) -> di
     if code is None and process.exit_signal is None:
         raise EOFError("the channel was closed")
     words = words or last.decode("utf-8", "replace").strip()
-    raise host_refusals.no_agent(host, code, words.splitlines()[-1] if words else "it said nothing")
-
-
-async def _closed(connection: SSHClientConnection) -> None:
-    connection.close()
-    try:
-        async with asyncio.timeout(CLOSE_SECS):
-            await connection.wait_closed()
-    except (TimeoutError, OSError):
-        connection.abort()
+    last_line = words.splitlines()[-1] if words else "it printed nothing"
+    raise host_refusals.no_agent(host, code, last_line)
 
 
 def hello(waiting: Mapping[int, int]) -> bytes:

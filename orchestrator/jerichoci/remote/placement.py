@@ -253,11 +253,13 @@ class RemotePlacement:
         await self._session.do(host_operations.keep_run, run, KEEP_SECS)
         self._keeps = True
 
-    async def attend(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
+    async def run_in_foreground(
+        self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]
+    ) -> int:
         """Run a program there, on a terminal there if we have one here."""
-        from jerichoci.remote.ssh.foreground import attend
+        from jerichoci.remote.ssh.foreground import run_in_foreground
 
-        return await attend(await self._session.connection(), argv, cwd=cwd, env=env)
+        return await run_in_foreground(await self._session.connection(), argv, cwd=cwd, env=env)
 
     async def incus_route(self) -> Route:
         """A route through a socket here that leads to the host's own."""

@@ -47,7 +47,7 @@ async def open_host_shell(
         str(execution.get("workspace")),
         with_env(env) + _program(command),
     )
-    return await placement.attend(argv, cwd=root, env=placement.environment)
+    return await placement.run_in_foreground(argv, cwd=root, env=placement.environment)
 
 
 def _program(command: Sequence[str]) -> list[str]:

@@ -1,15 +1,15 @@
 """Why a host can't be connected to; every error knows the host's name.
 
 HostError
-├── HostUsageError              never worth another try: somebody must change something
-│   ├── HostKeyError            the far end isn't known to be the host
+├── HostUsageError              trying again is no use: something must be changed
+│   ├── HostKeyError            the far end is not known to be the host
 │   ├── AuthenticationError     the host accepts no key of ours
-│   ├── KeyFileError            the key to log in with can't be had
-│   ├── HostSettingsError       ssh's configuration is wrong, or doesn't go with the host's
-│   └── HostSetupError          what pikaci needs there isn't there
-├── HostFullError               its disk is full, until somebody makes room
+│   ├── KeyFileError            the key to log in with can't be used
+│   ├── HostSettingsError       ssh's configuration is invalid, or has nothing in common with it
+│   └── HostSetupError          the host lacks what pikaci needs
+├── HostFullError               its disk is full, until there is room again
 └── UnreachableHostError        may be over in a minute
-    └── HostLostError           the connection broke, and what ran there is given up
+    └── HostLostError           the connection broke, and what ran on the host is given up
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class KeyFileError(HostUsageError):
 
 
 class HostSettingsError(HostUsageError):
-    """What ssh's configuration says is wrong, or the far end has nothing in common with it."""
+    """ssh's configuration is invalid, or the far end has nothing in common with it."""
 
 
 class HostSetupError(HostUsageError):
@@ -51,7 +51,7 @@ class HostSetupError(HostUsageError):
 
 
 class HostFullError(HostError, InfrastructureError):
-    """There is no room for what pikaci keeps on the host."""
+    """There is no room for pikaci's files on the host."""
 
 
 class UnreachableHostError(HostError, HostUnavailableError):

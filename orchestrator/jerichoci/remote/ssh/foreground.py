@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 64 * 1024
 
 
-async def attend(
+async def run_in_foreground(
     connection: SSHClientConnection, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]
 ) -> int:
     """Run a program with nothing but `env` for its environment; its exit code.
@@ -34,18 +34,17 @@ async def attend(
 
     settings = [f"{name}={value}" for name, value in env.items()]
     line = encoded(shell_line(["env", "-i", *settings, *argv], cwd=cwd))
-    is_terminal = on_terminal()
     terminal: dict[str, Any] = {}
-    if is_terminal:
+    if on_terminal():
         kind = env.get("TERM", "dumb")
         terminal = {"request_pty": "force", "term_type": kind, "term_size": window_size()}
     try:
         process: SSHClientProcess[bytes] = await connection.create_process(
             line, encoding=None, **terminal
         )
-        with raw_terminal() if is_terminal else nullcontext(), _resized(process, is_terminal):
+        with _our_terminal(process):
             _feed(process)
-            await asyncio.gather(_pass_on(process.stdout, 1), _pass_on(process.stderr, 2))
+            await asyncio.gather(_copy(process.stdout, 1), _copy(process.stderr, 2))
             done = await process.wait()
     except (asyncssh.Error, OSError) as error:
         raise InfrastructureError(f"the connection broke: {error}") from error
@@ -57,7 +56,7 @@ async def attend(
 
 
 def _feed(process: SSHClientProcess[bytes]) -> None:
-    """Pass on what is typed, from a thread that nobody waits for: it may sit in a read for ever."""
+    """Pass on our stdin from a thread, which is not waited for: a read may take for ever."""
     loop = asyncio.get_running_loop()
 
     def write(data: bytes) -> None:
@@ -78,7 +77,7 @@ def _feed(process: SSHClientProcess[bytes]) -> None:
     threading.Thread(target=feed, daemon=True, name="stdin").start()
 
 
-async def _pass_on(source: SSHReader[bytes], fd: int) -> None:
+async def _copy(source: SSHReader[bytes], fd: int) -> None:
     while data := await source.read(CHUNK_BYTES):
         view = memoryview(data)
         while view:
@@ -86,14 +85,15 @@ async def _pass_on(source: SSHReader[bytes], fd: int) -> None:
 
 
 @contextmanager
-def _resized(process: SSHClientProcess[bytes], is_terminal: bool) -> Iterator[None]:  # noqa: FBT001 - not a flag of anybody else's
-    """Tell the far terminal when ours changes its size."""
-    if not is_terminal:
+def _our_terminal(process: SSHClientProcess[bytes]) -> Iterator[None]:
+    """Have the program's terminal be as ours is, if there is one, and of its size."""
+    if not on_terminal():
         yield
         return
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGWINCH, lambda: process.change_terminal_size(*window_size()))
     try:
-        yield
+        with raw_terminal():
+            yield
     finally:
         loop.remove_signal_handler(signal.SIGWINCH)

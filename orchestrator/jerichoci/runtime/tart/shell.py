@@ -70,7 +70,7 @@ async def _attend(
         await vm.boot(options, ROOM_SECS)
         await vm.begin(JOB_FILE, "--check-contract")
         flags = ("-i", "-t") if terminal else ("-i",)
-        return await placement.attend(
+        return await placement.run_in_foreground(
             vm.bootstrap(SHELL_FILE, "--shell", flags=flags),
             cwd=placement.state_root,
             env=dict(placement.environment) | {"TERM": os.environ.get("TERM", "dumb")},
