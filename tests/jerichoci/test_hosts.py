@@ -233,7 +233,7 @@ def test_a_host_that_is_not_known_is_refused_with_the_nearest_name(
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "/c")
     error = refusal(by_name(host("build1")), {"host": "biuld1"})
-    assert error.message == "no host `biuld1` is known"
+    assert error.message == "unknown host `biuld1`"
     assert error.hint == (
         "did you mean `build1`? Else add it as [hosts.biuld1] to /c/pikaci/hosts.toml, or to the"
         " catalog's `hosts`"

@@ -278,7 +278,7 @@ def test_a_host_that_nobody_knows_is_refused_as_a_run_refuses_it(
 ) -> None:
     code, out, error = doctor(capsys, "--host", "far9")
     assert (code, out) == (EXIT_USAGE, "")
-    assert "no host `far9` is known" in error
+    assert "unknown host `far9`" in error
     assert f"did you mean `{host.name}`?" in error
 
 

@@ -195,9 +195,9 @@ async def test_only_the_hosts_that_are_named_are_asked(
     assert [path.exists() for path in stale] == [True, True]
     pikaci(runner.state, "reap", f"--host={two_far_hosts[1].name}")
     assert [path.exists() for path in stale] == [True, False]
-    with pytest.raises(AssertionError, match="no host `nowhere` is known"):
+    with pytest.raises(AssertionError, match="unknown host `nowhere`"):
         pikaci(runner.state, "reap", "--host=nowhere")
-    with pytest.raises(UsageError, match="no host `nowhere` is known"):
+    with pytest.raises(UsageError, match="unknown host `nowhere`"):
         await reap_hosts(runner.state, ["nowhere"])
 
 

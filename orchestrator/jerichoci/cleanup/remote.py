@@ -164,7 +164,7 @@ def _chosen(state: StateLayout, only: Collection[str], file: HostsFile) -> list[
     for name in only:
         if name not in names:
             raise UsageError(
-                f"no host `{name}` is known, and no run of this state root is on it",
+                f"unknown host `{name}`: no run of this state root is on it",
                 f"the known ones are {', '.join(sorted(names)) or 'none'}",
             )
     return sorted(set(only) or names)

@@ -1,4 +1,4 @@
-"""How a run is told to end early: everything that waits, waits for this too."""
+"""How a run is stopped early: everything that waits, waits for this too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATIENCE_SECS = 30.0
 """From the stop until nothing more is waited for: longer than jobs have to exit."""
 
 LAST_SECS = 3.0
-"""For a look at what is left, once the run was told to end."""
+"""To collect what a job left, once the run was stopped."""
 
 
 class StopReason(StrEnum):
@@ -28,7 +28,7 @@ class StopReason(StrEnum):
 
 
 class StoppedError(Exception):
-    """What was waited for will not come: the run was told to stop."""
+    """The run was stopped while something waited."""
 
 
 class Stop:
@@ -45,7 +45,7 @@ class Stop:
         self.reason: StopReason | None = None
 
     def set(self, reason: StopReason) -> None:
-        """Tell the run to end."""
+        """Stop the run."""
         if self.reason is None:
             self.reason = reason
             self._since = time.monotonic()
@@ -56,7 +56,7 @@ class Stop:
             self.stop_now.set()
 
     def is_set(self) -> bool:
-        """Whether the run was told to end."""
+        """Whether the run was stopped."""
         return self._event.is_set()
 
     def is_overdue(self) -> bool:
@@ -70,17 +70,17 @@ class Stop:
 
         def is_over() -> bool:
             now = time.monotonic()
-            is_told = self._since is not None and now - max(began, self._since) > LAST_SECS
-            return now - began > secs or is_told or self.stop_now.is_set()
+            is_late = self._since is not None and now - max(began, self._since) > LAST_SECS
+            return now - began > secs or is_late or self.stop_now.is_set()
 
         return is_over
 
     async def wait(self) -> None:
-        """Wait until the run is told to end."""
+        """Wait until the run is stopped."""
         await self._event.wait()
 
     async def unless(self, work: Awaitable[ResultT]) -> ResultT:
-        """Wait for `work`, which is cancelled if the run is told to end first.
+        """Wait for `work`, which is cancelled if the run is stopped first.
 
         Raises:
             StoppedError: it was.

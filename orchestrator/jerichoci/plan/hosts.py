@@ -114,7 +114,7 @@ class HostCapacity(Setting):
 
 
 class HostKeep(Setting):
-    """Bounds of what stays on a host for later runs: snapshots, their age and their size."""
+    """How many snapshots a host keeps for later runs, how long, and of which size together."""
 
     count: Natural = 20
     days: Natural = 14
@@ -200,7 +200,7 @@ def hosts_file(env: Mapping[str, str] | None = None) -> Path:
 
 
 def load_hosts(path: Path | None = None) -> HostsFile:
-    """What the hosts file says; nothing, if there is none.
+    """The hosts file; empty, if it is missing.
 
     Raises:
         UsageError: the file can't be read, or says something else.
@@ -215,10 +215,10 @@ def load_hosts(path: Path | None = None) -> HostsFile:
     except ValidationError as error:
         raise UsageError(f"{path}: {describe(error)}", "docs/hosts.md has its keys") from error
     except RecursionError:
-        raise UsageError(f"{path} nests tables too deep", "correct it, or remove it") from None
+        raise UsageError(f"{path} nests tables too deep", "fix or remove it") from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"{path} can't be read: {why}", "correct it, or remove it") from error
+        raise UsageError(f"{path} can't be read: {why}", "fix or remove it") from error
 
 
 def local_settings() -> LocalSettings:
@@ -306,7 +306,7 @@ def _no_such_host(name: str, hosts: Mapping[str, RemoteHost]) -> UsageError:
     guess = f"did you mean `{near[0]}`? Else " if near else ""
     table = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
     return UsageError(
-        f"no host `{name}` is known",
+        f"unknown host `{name}`",
         f"{guess}add it as [hosts.{table}] to {hosts_file()}, or to the catalog's `hosts`",
     )
 
@@ -315,7 +315,7 @@ def _too_small(hosts: Iterable[RemoteHost], asked: HostCapacity) -> UsageError:
     there = ", ".join(f"`{host.name}` has {host.config.capacity}" for host in hosts)
     return UsageError(
         f"no host is large enough for {asked}: {there}",
-        f"ask for less in the job's `resources`, or correct the host's capacity in {hosts_file()}",
+        f"ask for less in the job's `resources`, or raise the host's `capacity` in {hosts_file()}",
     )
 
 

@@ -1,4 +1,4 @@
-"""One try at a job: the phases in order, and whose fault it is if one fails."""
+"""One attempt at a job: the phases in order, and whose fault it is if one fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from jerichoci.runtime import Runtime
 
 COLLECT_SECS = 600.0
-"""For what a job left to be read, hashed, and brought here: tens of gigabytes."""
+"""To read, hash and fetch what a job left: tens of gigabytes."""
 TAKEN_AWAY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EPERM, errno.EACCES})
 """Errors of a directory of artifacts that its job removed or replaced."""
 KILLED = 128 + signal.SIGKILL
@@ -89,7 +89,7 @@ class Phases:
 
 
 class CommandFailedError(Exception):
-    """The job's command ended as it should not; not an error of ours."""
+    """The job's command failed."""
 
     def __init__(self, finish: Finish) -> None:
         super().__init__(f"exit code {finish.exit_code}")
@@ -108,7 +108,7 @@ class AttemptRun:
     was_launched: bool = False
     """Whether the job was started: what fails before that is the host's fault."""
     _exit_code: int | None = None
-    """Of a job that was told to end."""
+    """Of a job that was stopped."""
     _notes: list[str] = field(default_factory=list)
     """What is to be said of it, whatever became of the job."""
 
@@ -168,7 +168,7 @@ class AttemptRun:
                 changes = self._stopped(phases)
             else:
                 changes = self._broken(phases, CauseCode.ENVIRONMENT_FAILED, str(error), None)
-        except Exception:  # noqa: BLE001 - an error of ours still ends in a record, with its traceback
+        except Exception:  # noqa: BLE001 - an internal error ends in a record, too, with its traceback
             self._run.logs.say([self._node.job_id], "pikaci", traceback.format_exc())
             message = "pikaci itself failed; the host log has the traceback"
             changes = self._broken(phases, CauseCode.INTERNAL_ERROR, message, None)
@@ -225,7 +225,7 @@ class AttemptRun:
         return finish
 
     async def _collect(self, phases: Phases, runtime: Runtime) -> list[Artifact]:
-        """What a job has left; what it did to the place for it doesn't change how it ended."""
+        """Collect what the job left; what it did to that directory doesn't change its result."""
         async with phases.phase(PhaseName.COLLECT_ARTIFACTS):
             try:
                 return await runtime.collect(self._stop.within(COLLECT_SECS))
@@ -245,7 +245,7 @@ class AttemptRun:
         self._run.logs.say([self._node.job_id], "pikaci", text)
 
     async def _salvage(self, phases: Phases, runtime: Runtime) -> list[Artifact]:
-        """What a job that failed has left; not to get it doesn't change why the job failed."""
+        """Collect what a failed job left; a failure to do so doesn't change why the job failed."""
         try:
             return await self._collect(phases, runtime)
         except (PikaciError, OSError) as error:
@@ -294,7 +294,7 @@ class AttemptRun:
         }
 
     def _out_of_memory(self, finish: Finish, message: str) -> tuple[str, str]:
-        """What is said, and what to do, where the kernel killed something of a job."""
+        """The message and hint for a job of which the kernel killed a process."""
         limit = self._node.execute.resources.memory_mib
         why = "out of memory"
         if limit is not None:
@@ -312,7 +312,7 @@ class AttemptRun:
 
     def _failed(self, phases: Phases, error: PikaciError) -> dict[str, Any]:
         if self._stop.is_set() and isinstance(error, HostUnavailableError):
-            # Told to end, the job could not be told; it ends when its host hears nothing of us.
+            # The host could not be asked to stop the job; it does so when the connection is gone.
             self._run.logs.say([self._node.job_id], "pikaci", error.message)
             return self._stopped(phases)
         return self._broken(phases, CauseCode.RUNTIME_UNAVAILABLE, error.message, error.hint)

@@ -52,7 +52,7 @@ INTERNAL_LOG = "internal-error.log"
 
 
 def _ignore() -> None:
-    """The caller doesn't have to know that a run is told to end."""
+    """The caller needs no notice that a run is stopped."""
 
 
 async def run_plan(
@@ -62,7 +62,7 @@ async def run_plan(
     stopping: Callable[[], None] = _ignore,
     pool: SessionPool | None = None,
 ) -> RunRecord:
-    """Run a plan and return its terminal record; `stopping` is called when it is told to end.
+    """Run a plan and return its terminal record; `stopping` is called when it is cancelled.
 
     Connections to other hosts are taken from `pool` and stay there for later runs.
 
@@ -134,7 +134,7 @@ class Engine:
         finally:
             for task in aside:
                 task.cancel()
-            # Jobs and prepares are not cancelled: told to stop, they end in order.
+            # Jobs and prepares are not cancelled: they see the stop, and end in order.
             await asyncio.gather(*aside, *self._context.jobs.values(), return_exceptions=True)
             await self._guard(prepares.close())
             if self._context.request.wait_removal:
@@ -160,7 +160,7 @@ class Engine:
             return self._broken_job(self._writer.job(node.job_id))
 
     def _aside(self) -> Iterator[Awaitable[object]]:
-        """What goes on beside the nodes."""
+        """What runs beside the nodes."""
         yield self._guard(self._beat())
         yield self._shorten_waits()
         for host, jobs in self._context.fleet.settled():

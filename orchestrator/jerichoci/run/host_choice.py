@@ -1,7 +1,7 @@
 """Choosing a host for a job: the first of those that fit that has room for it.
 
-The one with the least to do is asked first. A host that can't be reached or used keeps nobody
-waiting, as long as another one fits.
+The least loaded host is asked first. A host that can't be reached or used is not waited for, as
+long as another one fits.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class HostChoice:
         """Why hosts were passed over, by name."""
 
     async def acquire(self, held: AsyncExitStack, tried: AbstractSet[str]) -> RunHost | None:
-        """The host, whose room is given back when `held` is closed; None if there is none.
+        """Take room on a host until `held` is closed; None if no host can be used.
 
         Those in `tried` are left out.
         """
@@ -63,7 +63,7 @@ class HostChoice:
         return None
 
     def _worth_asking(self, hosts: list[RunHost]) -> list[RunHost]:
-        """Those that aren't known to be unusable, which is noted; all, if there is no other."""
+        """The hosts not known to be unusable; all, if there is no other."""
         usable = [host for host in hosts if host.refusal is None]
         if not usable:
             return hosts
@@ -73,7 +73,7 @@ class HostChoice:
     async def _sort(
         self, asked: dict[asyncio.Task[AsyncExitStack], RunHost], held: AsyncExitStack
     ) -> RunHost | None:
-        """Note who can't; the first who can, whose room goes to `held`."""
+        """Note which hosts failed; the first with room, which goes to `held`."""
         for task, host in list(asked.items()):
             if not task.done():
                 continue

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class HostLogs:
-    """The host logs of a run's jobs; none stays open: jobs may outnumber descriptors."""
+    """The host logs of a run's jobs; none is kept open: jobs may outnumber descriptors."""
 
     def __init__(self, run: RunLayout) -> None:
         self._run = run
@@ -43,6 +43,6 @@ class HostLogs:
         try:
             return os.open(directory / "host.log", flags, 0o600)
         except FileNotFoundError:
-            self._run.events.stat()  # else the run's directory was removed, and stays so
+            self._run.events.stat()  # else the run's directory was removed, and is not made again
             make_private(directory)
             return os.open(directory / "host.log", flags, 0o600)

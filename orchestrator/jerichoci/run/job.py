@@ -84,7 +84,7 @@ class JobRun:
             if result is not None and result.outcome is Outcome.FAILED:
                 return prepare_failed(result)
             if result is not None and not result.ok:
-                # Given up because the run ends: it has been told so, or is just about to be.
+                # Given up because the run is being stopped, now or in a moment.
                 await self._run.stop.wait()
         if self._run.stop.is_set():
             raise StoppedError

@@ -57,8 +57,7 @@ class Placements:
                 return [self._open(host) for host in found]
             case _:
                 raise UsageError(
-                    f"placement {placement!r} can't be had: this pikaci places jobs"
-                    f" {', '.join(KINDS)}",
+                    f"unknown placement {placement!r}; this pikaci has {', '.join(KINDS)}",
                     "change the job's `placement`",
                 )
 

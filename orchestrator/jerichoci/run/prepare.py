@@ -47,14 +47,14 @@ class Prepares:
         return self._nodes[node_id]
 
     def begin(self) -> None:
-        """Begin with every node of which it is known where."""
+        """Begin every node whose host is known."""
         for prepare in self._nodes.values():
             prepare.announce()
         for prepare in self._nodes.values():
             prepare.begin()
 
     async def wait(self) -> None:
-        """Wait for the nodes that were begun with."""
+        """Wait for the nodes that have begun."""
         tasks = [task for prepare in self._nodes.values() for task in prepare.tasks]
         if tasks:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -83,7 +83,7 @@ class Prepares:
         self._run.logs.say(self[node_id].needed_by, node_id, line)
 
     def building(self, node_id: str) -> None:
-        """Say that a node isn't there yet."""
+        """Log that a node is being made."""
         self._run.logs.say(self[node_id].needed_by, "pikaci", f"preparing {node_id}")
 
     def _record(self) -> None:
@@ -98,14 +98,14 @@ class Prepare:
     def __init__(self, node: PrepareNode, run: RunContext, others: Prepares) -> None:
         self.node = node
         self.needed_by = [job.job_id for job in run.fleet.jobs_needing(node)]
-        """The jobs whose host logs tell of it."""
+        """The jobs whose host logs it is logged to."""
         self.timing = PrepareTiming(node_id=node.id, started_at=timestamp())
         self._run = run
         self._others = others
         self._hosts = run.fleet.hosts_for(node)
         self._began = time.monotonic()
         self._result: Realised | None = None
-        """What became of it, once for all."""
+        """Its final result."""
         self._retryable: Realised | None = None
         """Why it failed on one host, while it may be had on another."""
         self._places: dict[str, PreparedPlace] = {}
@@ -115,17 +115,17 @@ class Prepare:
 
     @property
     def tasks(self) -> list[asyncio.Task[Realised]]:
-        """What was begun with."""
+        """What has begun, on any host."""
         return [*([self._built] if self._built else []), *self._results_by_host.values()]
 
     def announce(self) -> None:
-        """Say that it is being prepared."""
+        """Emit that it is being prepared."""
         what, jobs = self.node.description, list(self.needed_by)
         started = PrepareStarted(node_id=self.node.id, description=what, needed_by=jobs)
         self._run.writer.emit(started)
 
     def begin(self) -> None:
-        """Begin with it, if it is known where."""
+        """Begin it, if its host is known."""
         prepare = self.node.prepare
         if isinstance(prepare, NixBuild) and prepare.residency == "local":
             self._built = asyncio.create_task(self._have(prepare, None))
@@ -275,7 +275,7 @@ class Prepare:
         )
 
     def close(self) -> None:
-        """Let a failure on a host be the node's: nobody will have it on another one."""
+        """Have a failure on one host be the node's: no job will ask for it on another."""
         if self._result is None and self._retryable is not None:
             self._finish(self._retryable, milliseconds_since(self._began))
 

@@ -27,7 +27,7 @@ def check_runtime(node: ExecuteNode) -> None:
     """
     if node.runtime not in RUNTIMES:
         raise UsageError(
-            f"job {node.job_id} asks for runtime {node.runtime!r}; this pikaci has"
+            f"job {node.job_id}: unknown runtime {node.runtime!r}; this pikaci has"
             f" {', '.join(RUNTIMES)}",
             "change the job's `runtime`",
         )

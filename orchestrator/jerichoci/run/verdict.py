@@ -1,4 +1,4 @@
-"""What a run and its jobs come to, and in which words."""
+"""The results of a run and its jobs, and their messages."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def broken_message(failure: BaseException | None) -> str:
 
 
 def job_message(job: JobRecord) -> str | None:
-    """The sentence of a job's cause, or what there is to be said of it all the same."""
+    """The message of a job's cause, or its notes."""
     return job.cause.message if job.cause else "; ".join(job.notes) or None
 
 
 def stop_cause(reason: StopReason | None) -> Cause:
-    """Why something was ended, or not begun, when the run was told to end."""
+    """Why a job was ended, or not begun, when the run was stopped."""
     return STOP_CAUSES[reason or StopReason.CANCELLED]
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a runtime is told of the attempt it serves."""
+    """What a runtime needs to know of its attempt."""
 
     state: StateLayout
     run_id: str

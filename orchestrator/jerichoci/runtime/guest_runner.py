@@ -27,7 +27,7 @@ READ_STDIN = 'exec "$BASH" --noprofile --norc'
 def job_variables(
     execute: Execute, mounts: GuestMounts, grace_secs: float
 ) -> tuple[dict[str, str], dict[str, bytes]]:
-    """What the runner is told of a job, and the files that it must find in /artifacts."""
+    """The runner's variables for a job, and the files that it must find in /artifacts."""
     variables = whole_variables(execute, execute.env | mounts.env, grace_secs)
     variables["PIKACI_INCUS_MOUNTS"] = mounts.paths
     if "store" in mounts.mounts:
@@ -41,7 +41,7 @@ def job_variables(
 
 
 def whole_variables(execute: Execute, env: Mapping[str, str], grace_secs: float) -> dict[str, str]:
-    """What any runner is told of a job that has the variables `env`, however long it is."""
+    """The variables of any runner for a job with the environment `env`, however long."""
     return {
         **_who(execute),
         COMMAND: execute.command,
@@ -70,7 +70,7 @@ def shell_variables(
     terminal: bool,
     prompt: str,
 ) -> dict[str, str]:
-    """What the runner is told for a shell, or for one command, in the guest that a job had."""
+    """The runner's variables for a shell, or one command, in the guest that a job had."""
     named = {ref.env: place(ref, inputs[ref.node_id]) for ref in execute.inputs if ref.env}
     # A long one was written before the job began. It isn't again: /artifacts are a stranger's now.
     env = json.dumps(execute.env | named)
