@@ -41,6 +41,8 @@ EVENTS_BYTES = 4 * 1024 * 1024
 """The runner writes a few hundred bytes of each; a job that is root may write more."""
 LOG_BYTES = 4 * 1024 * 1024
 """Of the log, that are read at once."""
+COPY_BYTES = 32 * 1024 * 1024
+"""Of the log, that the kernel is asked to copy at once."""
 WATCH_SECS = 30.0
 """How long news are waited for in one question to the outbox's host."""
 FIRST_POLL_SECS = 0.004
@@ -51,15 +53,20 @@ POLL_GROWTH = 1.15
 
 @dataclass(frozen=True)
 class OutboxState:
-    """What a guest has left by now: the result as it is, and its log from an offset."""
+    """What a guest has left by now: the result as it is, and its log from an offset.
+
+    `rest` is how many bytes of the log come after those in `log`.
+    """
 
     result: bytes | None
     started: bool
     log: bytes
+    rest: int
 
     def is_news(self, *, has_started: bool) -> bool:
         """Whether there is more than is known."""
-        return self.result is not None or bool(self.log) or (self.started and not has_started)
+        has_grown = bool(self.log) or self.rest > 0
+        return self.result is not None or has_grown or (self.started and not has_started)
 
 
 Watch = Callable[[int, float, bool], Awaitable[OutboxState]]
@@ -70,9 +77,10 @@ known."""
 class Outbox:
     """A context manager: a guest's outbox, opened."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, log_bytes: int = LOG_BYTES) -> None:
         self._directory = os.open(directory, DIRECTORY_FLAGS)
         self._log = -1
+        self._log_bytes = log_bytes
 
     def __enter__(self) -> Self:
         return self
@@ -83,14 +91,15 @@ class Outbox:
                 os.close(fd)
 
     def read(self, offset: int, *, has_started: bool) -> OutboxState:
-        """The state, with at most LOG_BYTES of the log from `offset`."""
+        """The state, with at most `log_bytes` of the log from `offset`."""
         # The result first: when there is one, the log is complete.
         result = _read(self._directory, RESULT, RESULT_BYTES)
         started = has_started or STARTED in (_read(self._directory, EVENTS, RESULT_BYTES) or b"")
         if self._log < 0:
             self._log = _open_regular(self._directory, LOG)
-        log = b"" if self._log < 0 else os.pread(self._log, LOG_BYTES, offset)
-        return OutboxState(result, started, log)
+        size = 0 if self._log < 0 else os.fstat(self._log).st_size - offset
+        log = os.pread(self._log, min(size, self._log_bytes), offset) if size > 0 else b""
+        return OutboxState(result, started, log, max(0, size - len(log)))
 
     async def watch(self, offset: int, wait_secs: float, has_started: bool) -> OutboxState:  # noqa: FBT001 - a `Watch`
         """The state as soon as there is news, at the latest after `wait_secs`."""
@@ -103,13 +112,25 @@ class Outbox:
             await asyncio.sleep(pause)
             pause = min(pause * POLL_GROWTH, LAST_POLL_SECS)
 
+    def copy_log(self, target: int, offset: int, count: int) -> int:
+        """Copy some of the log to where `target` is, by the kernel if it can; how much."""
+        count = min(count, COPY_BYTES)
+        if hasattr(os, "copy_file_range"):
+            try:
+                return os.copy_file_range(self._log, target, count, offset)
+            except OSError as error:
+                if error.errno not in {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
+                    raise
+        return os.write(target, os.pread(self._log, min(count, LOG_BYTES), offset))
+
 
 class OutboxFollower:
     """The growth of a guest's log, copied into ours, and the result when it is there."""
 
-    def __init__(self, watch: Watch, log: int) -> None:
+    def __init__(self, watch: Watch, log: int, near: Outbox | None) -> None:
         self._watch = watch
         self._log = log
+        self._near = near
         self._offset = 0
         self._started = asyncio.Event()
         self._reading = asyncio.Lock()
@@ -134,12 +155,15 @@ class OutboxFollower:
             state = await self._watch(self._offset, wait_secs, self._started.is_set())
             if state.started:
                 self._started.set()
-            if state.log:
-                await in_thread(partial(self._append, state.log))
-            return state.result, len(state.log) >= LOG_BYTES
+            end = self._offset + len(state.log) + state.rest
+            if self._offset < end:
+                await in_thread(partial(self._append, state))
+            return state.result, self._offset < end
 
-    def _append(self, data: bytes) -> None:
-        view = memoryview(data)
+    def _append(self, state: OutboxState) -> None:
+        if self._near and state.rest:
+            self._offset += self._near.copy_log(self._log, self._offset, state.rest)
+        view = memoryview(state.log)
         while view:
             written = os.write(self._log, view)
             self._offset += written
@@ -147,11 +171,17 @@ class OutboxFollower:
 
 
 @asynccontextmanager
-async def follow(watch: Watch, log: Path) -> AsyncIterator[OutboxFollower]:
-    """Follow the guest whose outbox is watched; its log goes to the end of `log`."""
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+async def follow(
+    watch: Watch, log: Path, near: Outbox | None = None
+) -> AsyncIterator[OutboxFollower]:
+    """Follow the guest whose outbox is watched; its log goes to the end of `log`.
+
+    Of an outbox that is `near`, the log is copied without being read.
+    """
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        follower = OutboxFollower(watch, file)
+        os.lseek(file, 0, os.SEEK_END)
+        follower = OutboxFollower(watch, file, near)
         yield follower
         with suppress(InfrastructureError):  # its host was lost
             while await follower.copy_log():
@@ -163,8 +193,8 @@ async def follow(watch: Watch, log: Path) -> AsyncIterator[OutboxFollower]:
 @asynccontextmanager
 async def follow_outbox(directory: Path, log: Path) -> AsyncIterator[OutboxFollower]:
     """Follow the guest that has `directory` as its /artifacts."""
-    with Outbox(directory) as outbox:
-        async with follow(outbox.watch, log) as follower:
+    with Outbox(directory, log_bytes=0) as outbox:
+        async with follow(outbox.watch, log, outbox) as follower:
             yield follower
 
 
