@@ -78,7 +78,8 @@ terminating (reason: timeout | stop), command_finished (status, exit_code). work
     copy               on the guest's disk, over the snapshot: for a job of user pikaci where the
                        snapshot is another user's, so that through an overlay it couldn't write.
                        Contents, modes, times and symbolic links are the snapshot's, all is
-                       pikaci's. With PIKACI_INCUS_SNAPSHOT it is the workspace itself
+                       pikaci's. With PIKACI_INCUS_SNAPSHOT it is the workspace itself. Made
+                       by the guest's cp and chown
     read_only          the snapshot itself
 
 Where the guest has a store of its own, an overlay shows both at /nix/store, the host's first, and
