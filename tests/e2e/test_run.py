@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import HELLO, Json, Project, finish, wait_for
+from e2e.project import Json, Project, finish, wait_for
 from jerichoci.plan.plan import Plan
 from jerichoci.record.event import event_adapter
 from jerichoci.record.record import JobRecord, PreparedOutputs, RunRecord
@@ -109,17 +109,6 @@ def test_a_finished_run_leaves_no_scratch_and_closed_directories(project: Projec
     assert {path.stat().st_mode & 0o777 for path in (project.state, run)} == {0o700}
 
 
-def test_a_job_runs_only_with_what_it_needs_when_asked_for(project: Project) -> None:
-    project.define(TWO_JOBS + HELLO)
-    record = project.run("two", "--job", "one")
-    assert {job["id"]: job["status"] for job in record["jobs"]} == {
-        "one": "passed",
-        "two": "skipped",
-    }
-    record = project.run("two", "--job", "two")
-    assert {job["status"] for job in record["jobs"]} == {"passed"}
-
-
 def test_jobs_run_at_most_as_many_at_once_as_asked(project: Project) -> None:
     job = 'command = "sleep 0.2"; resources.cpus = 1;'
     project.define(f"  many.jobs = {{ a = {{ {job} }}; b = {{ {job} }}; c = {{ {job} }}; }};")
@@ -145,27 +134,10 @@ def test_a_failing_job_does_not_end_the_others(project: Project) -> None:
     assert jobs["bad"]["exit_code"] == 3
 
 
-def test_a_failed_job_is_tried_again_as_often_as_the_catalog_says(project: Project) -> None:
-    project.define('  flaky.jobs.it = { command = "exit 1"; retries.test = 2; };')
-    assert project.pikaci("run", "flaky").code == 1
-    (job,) = project.record()["jobs"]
-    assert [attempt["number"] for attempt in job["attempts"]] == [1, 2, 3]
-
-
 def test_the_caller_may_give_the_run_id(project: Project) -> None:
     record = project.run("hello", "--run-id", "20260131T235959Z-0123abcd")
     assert record["run_id"] == "20260131T235959Z-0123abcd"
     assert project.run_ids() == ["20260131T235959Z-0123abcd"]
-
-
-def test_nothing_of_the_callers_environment_reaches_a_job_but_what_is_named(
-    project: Project,
-) -> None:
-    project.define('  env.jobs.show = { command = "env; pwd"; env.STATED = "yes"; };')
-    project.with_env(SECRET="leak").run("env")  # noqa: S106 - the point of the test
-    log = project.log("show")
-    assert "STATED=yes" in log
-    assert "leak" not in log
 
 
 def test_a_reader_that_closes_stdout_does_not_end_the_run(project: Project) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,18 +13,16 @@ from conftest import mounted
 from disk import fill
 from e2e.project import processes, wait_for
 from jerichoci.cleanup.dead_runs import close_dead_runs
-from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.errors import InfrastructureError
 from jerichoci.plan.plan import Retries
-from jerichoci.record.cancel import cancel_run
 from jerichoci.record.event import EventBase, JobPhase
 from jerichoci.record.rundir import RunWriter
-from jerichoci.record.store import RunStore
 from jerichoci.run.job import JobRun
 from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.state.layout import StateLayout
 from jerichoci.status import FailureKind, Status
 from plans import RUN_ID, job
-from records import check_events, finished
+from records import check_events
 from runner import Runner
 from usertree import UserTree
 
@@ -69,24 +66,6 @@ def test_a_cancel_request_ends_the_run_without_a_signal(runner: Runner, begun: P
         runner.state.run(RUN_ID).cancel_request.touch()
         assert process.wait(DEADLINE_SECS) == 0
     assert runner.ended().record.status is Status.CANCELLED
-
-
-def test_a_run_can_be_cancelled_by_its_id(runner: Runner, begun: Path) -> None:
-    store = RunStore(runner.state.root)
-    with runner.start(job("a", begins(begun, "sleep 600"))) as process:
-        wait_for(begun.exists)
-        cancel_run(store, RUN_ID)
-        assert process.wait(DEADLINE_SECS) == 0
-    assert runner.ended().record.status is Status.CANCELLED
-    with pytest.raises(UsageError, match=f"run {RUN_ID} is over: cancelled"):
-        cancel_run(store, RUN_ID)
-
-
-def test_a_run_that_is_over_can_not_be_cancelled(layout: StateLayout) -> None:
-    run = finished(layout)
-    with pytest.raises(UsageError, match="is over: passed"):
-        cancel_run(RunStore(layout.root), RUN_ID)
-    assert not run.cancel_request.exists()
 
 
 def test_a_second_signal_does_not_wait_for_a_job_that_ignores_the_first(
@@ -147,33 +126,6 @@ async def test_a_job_that_fail_fast_ends_says_where_it_was(runner: Runner, begun
     assert (cause.code, cause.phase) == ("fail_fast", "wait_for_completion")
 
 
-def test_a_terminal_that_hangs_up_does_not_end_the_run(runner: Runner, begun: Path) -> None:
-    go = begun.with_name("go")
-    with runner.start(
-        job("a", begins(begun, f"until [ -e {go} ]; do sleep 0.02; done"))
-    ) as process:
-        wait_for(begun.exists)
-        process.send_signal(signal.SIGHUP)
-        go.touch()
-        assert process.wait(DEADLINE_SECS) == 0
-    assert runner.ended().record.status is Status.PASSED
-
-
-def test_a_closed_stdout_does_not_end_the_run(runner: Runner, begun: Path) -> None:
-    go = begun.with_name("go")
-    command = begins(begun, f"until [ -e {go} ]; do sleep 0.02; done")
-    with runner.start(
-        job("a", command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
-        wait_for(begun.exists)
-        assert process.stdout
-        process.stdout.close()
-        go.touch()
-        process.wait(DEADLINE_SECS)
-    assert runner.ended().record.status is Status.PASSED
-    check_events(runner.ended().layout)
-
-
 def test_a_killed_orchestrator_leaves_no_process_and_a_run_that_is_closed(
     runner: Runner, begun: Path, marker: str
 ) -> None:
@@ -188,19 +140,6 @@ def test_a_killed_orchestrator_leaves_no_process_and_a_run_that_is_closed(
     assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
     assert not run.layout.scratch.exists()
     check_events(run.layout)
-
-
-def test_the_group_of_a_killed_orchestrators_job_ends_with_it(
-    runner: Runner, begun: Path, marker: str
-) -> None:
-    command = begins(begun, f"sh -c 'sleep 600; : {marker}' & sleep 600; : {marker}")
-    with runner.start(job("a", command), namespaces=False) as process:
-        wait_for(begun.exists)
-        process.kill()
-        process.wait()
-        wait_for(lambda: not processes(marker))
-    close_dead_runs(runner.state)
-    assert runner.ended().record.status is Status.FAILED
 
 
 async def test_an_error_of_ours_ends_in_a_record_with_its_traceback(

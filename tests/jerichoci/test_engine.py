@@ -75,22 +75,12 @@ async def test_jobs_run_at_the_same_time(runner: Runner, tmp_path: Path) -> None
     assert run.record.status is Status.PASSED
 
 
-async def test_no_more_jobs_run_at_once_than_were_allowed(runner: Runner, tmp_path: Path) -> None:
-    jobs = [job(name, alone(tmp_path)) for name in ("a", "b", "c")]
-    assert (await runner.run(*jobs, max_jobs=1)).record.status is Status.PASSED
-
-
 async def test_jobs_that_need_the_whole_host_run_one_after_the_other(
     runner: Runner, tmp_path: Path
 ) -> None:
     whole = Resources(cpus=10_000)
     jobs = [job(name, alone(tmp_path), resources=whole) for name in ("a", "b", "c")]
     assert (await runner.run(*jobs)).record.status is Status.PASSED
-
-
-async def test_one_job_that_fails_does_not_stop_the_others(runner: Runner) -> None:
-    run = await runner.run(job("a", "exit 1"), job("b", "sleep 0.3; echo done"))
-    assert [run.job(name).status for name in "ab"] == [Status.FAILED, Status.PASSED]
 
 
 async def test_a_job_that_needs_a_failed_one_is_skipped_and_says_so(runner: Runner) -> None:
@@ -137,26 +127,6 @@ async def test_a_run_takes_the_first_kind_of_its_jobs_failures(
         *(job(f"j{number}", command, timeout_secs=2) for number, command in enumerate(commands))
     )
     assert run.record.failure_kind is kind
-
-
-async def test_only_the_jobs_asked_for_and_what_they_need_run(runner: Runner) -> None:
-    run = await runner.run(job("a"), job("b", after=["a"]), job("c"), jobs=frozenset({"b"}))
-    assert run.record.status is Status.PASSED
-    assert [run.job(name).status for name in "abc"] == [
-        *(Status.PASSED, Status.PASSED, Status.SKIPPED)
-    ]
-    cause = run.job("c").cause
-    assert cause
-    assert cause.code == "not_selected"
-
-
-async def test_a_run_that_filters_skip_is_skipped_and_says_why(runner: Runner) -> None:
-    run = await runner.run(job("a", "exit 1"), skip_reason="nothing under src/ changed")
-    assert (run.record.status, run.record.message) == (
-        *(Status.SKIPPED, "nothing under src/ changed"),
-    )
-    assert run.job("a").status is Status.SKIPPED
-    check_events(run.layout)
 
 
 async def test_a_test_failure_is_not_retried_as_infrastructure(runner: Runner) -> None:
