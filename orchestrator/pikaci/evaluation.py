@@ -223,8 +223,8 @@ class Evaluator:
         if not names:
             # An input was overridden, as asked.
             return ""
-        command = await self.files.lock_command() if self.files else "`nix flake lock`"
-        return f"pikaci: flake.lock pins no {', '.join(names)}; {command} does"
+        how = await self.files.how_to_lock() if self.files else "to pin it: `nix flake lock`"
+        return f"pikaci: flake.lock does not pin {', '.join(names)} yet; {how}"
 
 
 class _Heard:

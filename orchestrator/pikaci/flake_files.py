@@ -36,8 +36,8 @@ class FlakeFiles:
                 return CatalogError(f"{why}, so it is not in the snapshot", f"run `{command}`")
         return None
 
-    async def lock_command(self) -> str:
-        """The command after which flake.lock is whole, or is in the snapshot."""
+    async def how_to_lock(self) -> str:
+        """The command after which flake.lock is whole, or why it is not in the snapshot."""
         flake, lock = self._name("flake.nix"), self._name("flake.lock")
         if (self.tree.root / lock).exists() and not await self._is_taken(lock):
             why, command = await self._left_out(lock)
@@ -47,13 +47,13 @@ class FlakeFiles:
         here = "" if Path.cwd().is_relative_to(home) else f" {place}"
         if not self._in_git():
             is_confusing = any((above / ".git").exists() for above in (home, *home.parents))
-            return f"`nix flake lock path:{place}`" if is_confusing else f"`nix flake lock{here}`"
+            return f"to pin it: `nix flake lock{f' path:{place}' if is_confusing else here}`"
         parts = [f"nix flake lock{here}"]
         if not await self._tracks(flake):
             parts.insert(0, self._git("add", flake))
         if await self._ignores(lock):
             parts.append(self._git("add -f", lock))
-        return f"`{' && '.join(parts)}`"
+        return f"to pin it: `{' && '.join(parts)}`"
 
     async def _left_out(self, name: str) -> tuple[str, str]:
         """Why a file on disk is not in the snapshot, and the command that takes it in."""

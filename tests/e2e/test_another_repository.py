@@ -119,7 +119,7 @@ def test_the_branch_lane_is_for_changes_it_names(
 
 def test_a_flake_that_is_not_locked_runs_with_a_warning(another: Project) -> None:
     done = another.pikaci("run", "check", "--offline").passed()
-    assert "pikaci: flake.lock pins no pikaci; `nix flake lock` does\n" in done.err
+    assert "pikaci: flake.lock does not pin pikaci yet; to pin it: `nix flake lock`\n" in done.err
     assert not (another.root / "flake.lock").exists()
     another.tree.git("add", "--all")
     nix(another, "flake", "lock", "--offline").passed()

@@ -27,7 +27,7 @@ FLAKE = """
   };
 }
 """
-PINS = "flake.lock pins no dep"
+PINS = "flake.lock does not pin dep"
 
 
 @pytest.fixture
