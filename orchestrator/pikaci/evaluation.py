@@ -310,7 +310,7 @@ def _does_not_evaluate(raw: str, error: Message | None, done: process.Completed)
         )
     place = _IN_SOURCE.sub("", error.place) if error else ""
     where = f" at {place}" if place and not place.startswith("/") else ""
-    return CatalogError(f"the flake does not evaluate{where}: {why}", "--show-trace tells more")
+    return CatalogError(f"the flake does not evaluate{where}: {why}", "--show-trace shows more")
 
 
 def _one_line(raw: str) -> str:
@@ -322,11 +322,11 @@ def _one_line(raw: str) -> str:
 
 
 def _no_plan(target: str, answer: dict[str, Any]) -> UsageError:
-    return _not_there("target", target, answer, "`pikaci targets` lists what there is")
+    return _not_there("target", target, answer, "`pikaci targets` lists them")
 
 
 def _no_image(role: str, answer: dict[str, Any]) -> UsageError:
-    hint = "`pikaci image list` lists what there is; `images` in the catalog defines them"
+    hint = "`pikaci image list` lists them; `images` in the catalog defines them"
     return _not_there("image", role, answer, hint)
 
 

@@ -197,7 +197,7 @@ def test_a_target_is_added_and_run(another: Project) -> None:
             '"Greets";',
             '"Greets"',
             "the flake does not evaluate at ci/greet.nix:4:24: syntax error, unexpected '=',"
-            " expecting ';'; --show-trace tells more",
+            " expecting ';'; --show-trace shows more",
             id="Nix syntax",
         ),
     ],

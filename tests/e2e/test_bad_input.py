@@ -34,7 +34,7 @@ def assert_nothing_was_left(project: Project) -> None:
     [
         (("run", "helo"), "there is no target 'helo'; did you mean `hello`?"),
         (("plan", "helo"), "did you mean `hello`?"),
-        (("run", "quite-another"), "`pikaci targets` lists what there is"),
+        (("run", "quite-another"), "`pikaci targets` lists them"),
         (("run", "../hello"), "is not a target id"),
         (("run", 'a" + "b'), "is not a target id"),
         (("run", ""), "is not a target id"),

@@ -82,7 +82,7 @@ def _print(findings: Sequence[Finding]) -> None:
 def _some_state(
     state_root: str | None, flake: str | None
 ) -> Iterator[tuple[StateLayout, Finding | None]]:
-    """The state root that is meant, or a temporary one and why it isn't the one meant."""
+    """The state root of the command, or a temporary one and why the other can't be used."""
     with some_state(state_root, flake) as state:
         try:
             state.make()

@@ -96,7 +96,7 @@ def _inputs(outputs: Sequence[PreparedOutput], host: str) -> dict[str, Path]:
 
 
 def _attempt(record: RunRecord, job_id: str, number: int | None) -> AttemptRecord:
-    """The attempt that is meant."""
+    """The attempt of that number, or the last."""
     tries = [row for job in record.jobs if job.id == job_id for row in job.attempts]
     if not tries:
         raise UsageError(

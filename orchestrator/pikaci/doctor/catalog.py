@@ -63,7 +63,7 @@ class FlakeNeeds:
 
 
 async def read_needs(state_root: str | None, flake: str | None) -> FlakeNeeds:
-    """Read the catalog of the flake that is meant, if there is one."""
+    """Read the catalog of the flake, if there is one."""
     if not has_flake(flake):
         return FlakeNeeds()
     try:
