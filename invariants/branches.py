@@ -49,8 +49,6 @@ def _is_literal(node: ast.AST) -> bool:
             return True
         case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
             return bool(items) and all(map(_is_literal, items))
-        case ast.Call(func=ast.Name(id="frozenset" | "set" | "tuple"), args=[only]):
-            return _is_literal(only)
     return False
 
 

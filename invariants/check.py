@@ -105,7 +105,8 @@ def _check_scope(tree: Tree, must: Rule, report: Report) -> None:
 def _check_must(tree: Tree, must: Rule, exceptions: list[Rule], report: Report) -> None:
     used = set()
     for found in _findings(tree, must):
-        covering = [rule.id for rule in exceptions if _covers(tree, rule, found)]
+        near = [rule for rule in exceptions if found.file in tree.matching(rule.scope)]
+        covering = [rule.id for rule in near if rule.match in found.what]
         used.update(covering)
         if not covering:
             report.add(must, found)
@@ -122,10 +123,6 @@ def _findings(tree: Tree, must: Rule) -> list[Finding]:
         return list(dict.fromkeys(run(tree, tree.matching(must.scope), **keys)))
     except UnreadableError as error:
         return [error.finding]
-
-
-def _covers(tree: Tree, exception: Rule, found: Finding) -> bool:
-    return found.file in tree.matching(exception.scope) and exception.match in found.what
 
 
 def main(arguments: list[str] | None = None) -> int:

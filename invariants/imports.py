@@ -51,52 +51,26 @@ def _called(node: ast.Call, package: str) -> str:
     """What a call of an importer imports; an f-string counts by the text it starts with."""
     name = getattr(node.func, "attr", getattr(node.func, "id", ""))
     match node.args if name in {"import_module", "__import__"} else []:
-        case [ast.Constant(value=str(text)), *rest]:
-            pass
-        case [ast.JoinedStr(values=[ast.Constant(value=str(start)), *_]), *rest]:
-            text = start.rpartition(".")[0]
-        case _:
-            return ""
-    anchor = [*rest, *(keyword.value for keyword in node.keywords if keyword.arg == "package")]
-    if anchor and isinstance(anchor[0], ast.Constant):
-        package = str(anchor[0].value)
-    return f"{package}.{text.lstrip('.')}" if text.startswith(".") else text
+        case [ast.Constant(value=str(text)), *_]:
+            return f"{package}.{text.lstrip('.')}" if text.startswith(".") else text
+        case [ast.JoinedStr(values=[ast.Constant(value=str(start)), *_]), *_]:
+            return start.rpartition(".")[0]
+    return ""
 
 
-def import_direction(
-    tree: Tree,
-    files: Names,
-    *,
-    forbid: Names = (),
-    within: str = "",
-    only: Names = (),
-) -> Findings:
-    """Imports of anything in `forbid`, and of what is in `within` but not in `only`."""
-
-    def is_wrong(name: str) -> bool:
-        if within and _is_within(name, within):
-            return not any(_is_within(name, good) for good in only)
-        return any(_is_within(name, bad) for bad in forbid)
-
+def import_direction(tree: Tree, files: Names, *, forbid: Names) -> Findings:
+    """Imports of anything in the modules and packages `forbid`."""
     for module, file in _modules(files).items():
         for line, imported in _imports(tree, module, file):
-            wrong = [name for name in imported if is_wrong(name)]
+            wrong = [name for name in imported if any(_is_within(name, bad) for bad in forbid)]
             if wrong:
                 yield Finding(file, line, f"imports {wrong[0]}")
 
 
-def arrows(
-    tree: Tree,
-    files: Names,
-    *,
-    layers: Names,
-    back: Names = (),
-    circles: Names = (),
-) -> Findings:
+def arrows(tree: Tree, files: Names, *, layers: Names) -> Findings:
     """Imports of a layer above one's own, and modules that import each other in a circle.
 
     `layers` are packages, from the top down. Imports inside functions and for types count, too.
-    Exceptions: `back` has `module -> layer` each, `circles` one module of each circle.
     """
     modules = _modules(files)
 
@@ -104,31 +78,17 @@ def arrows(
         around = [name for name in layers if _is_within(module, name)]
         return layers.index(max(around, key=len)) if around else -1
 
-    graph: dict[str, set[str]] = {}
+    graph: dict[str, set[str]] = {module: set() for module in modules}
     for module, file in modules.items():
-        graph[module] = set()
         for line, imported in _imports(tree, module, file):
             for name in imported:
                 target = name if name in modules else name.rpartition(".")[0]
-                if target not in modules or target == module:
-                    continue
-                graph[module].add(target)
-                arrow = f"{module} -> {layers[depth(target)]}"
-                if depth(target) < depth(module) and arrow not in back:
-                    yield Finding(file, line, f"imports {target}, which is in a layer above")
-    for circle in _circles(graph):
-        if not set(circle) & set(circles):
-            yield Finding(modules[circle[0]], 1, f"is in a circle: {' > '.join(circle)}")
-
-
-def _circles(graph: dict[str, set[str]]) -> Iterator[list[str]]:
-    """Circles, until cutting one line of each leaves none."""
-    while True:
-        try:
-            TopologicalSorter(graph).prepare()
-        except CycleError as error:
-            circle = error.args[1][::-1]
-            yield circle
-            graph[circle[0]].discard(circle[1])
-        else:
-            return
+                if target in modules and target != module:
+                    graph[module].add(target)
+                    if depth(target) < depth(module):
+                        yield Finding(file, line, f"imports {target}, which is in a layer above")
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle = error.args[1][::-1]
+        yield Finding(modules[circle[0]], 1, f"is in a circle: {' > '.join(circle)}")

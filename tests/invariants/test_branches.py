@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         "'apple' in job_id",
         "job_id in ('a', 'b')",
         "job_id not in {'a', 'b'}",
-        "job_id in frozenset(['a'])",
         "re.match(r'apple', job_id)",
         "pattern.fullmatch(job_id)",
         "fnmatch(job_id, 'apple-*')",
