@@ -134,7 +134,7 @@ class Evaluator:
         """The plan of `target`, without what a run stamps on it."""
         answer = await self._eval(_PLAN, target=target)
         if answer["plan"] is None:
-            raise _no_plan(target, answer)
+            raise _not_there("target", target, answer, "`pikaci targets` lists them")
         return Evaluated(answer["plan"], answer["chosen"], answer["nix"])
 
     async def catalog(self) -> Evaluated:
@@ -153,7 +153,8 @@ class Evaluator:
         """A role's image; with the derivation that it is built by, if that is asked for."""
         answer = await self._eval(_IMAGE, role=role, built="true" if built else "false")
         if answer["image"] is None:
-            raise _no_image(role, answer)
+            hint = "`pikaci image list` lists them; `images` in the catalog defines them"
+            raise _not_there("image", role, answer, hint)
         return Evaluated(answer["image"], answer["chosen"], answer["nix"])
 
     async def _eval(self, function: str, **names: str) -> dict[str, Any]:
@@ -319,15 +320,6 @@ def _one_line(raw: str) -> str:
     if not lines:
         return "Nix gave no reason"
     return " ".join(lines[:3]) if lines[0].endswith(":") else lines[0]
-
-
-def _no_plan(target: str, answer: dict[str, Any]) -> UsageError:
-    return _not_there("target", target, answer, "`pikaci targets` lists them")
-
-
-def _no_image(role: str, answer: dict[str, Any]) -> UsageError:
-    hint = "`pikaci image list` lists them; `images` in the catalog defines them"
-    return _not_there("image", role, answer, hint)
 
 
 def _not_there(what: str, name: str, answer: dict[str, Any], hint: str) -> UsageError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from pikaci.catalog import open_tree
 from pikaci.screen import shown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from jerichoci.nix.command import NixOptions
     from jerichoci.nix.realised import Realised
@@ -136,9 +135,12 @@ async def build_image(
     )
     nix = replace(nix, settings=image.settings or nix.settings)
     progress = _Progress(image.role, print_logs=print_logs)
-    async with progress.reported():
+    reporting = asyncio.ensure_future(progress.report())
+    try:
         realiser = Realiser(nix, {image.role: build}, roots, progress, placement.confinement)
         await realiser.run(Stop())
+    finally:
+        reporting.cancel()
     path = Path(progress.path())
     for link in roots.iterdir():
         if link.readlink() != path:
@@ -191,16 +193,8 @@ class _Progress:
             click.echo(f"pikaci: image {node_id} is built, {took:.0f} s", err=True)
         self._result = result
 
-    @asynccontextmanager
-    async def reported(self) -> AsyncIterator[None]:
+    async def report(self) -> None:
         """Print now and then that the build is still running."""
-        telling = asyncio.ensure_future(self._tell())
-        try:
-            yield
-        finally:
-            telling.cancel()
-
-    async def _tell(self) -> None:
         while True:
             await asyncio.sleep(STILL_SECS)
             if self._started and not self._print_logs:
