@@ -116,6 +116,7 @@ class AttemptRun:
         self._stop = self._run.stop
         self._keep = self._run.request.keep
         self._placement = self._host.placement
+        self._phases = Phases(self._run.writer, self._run.logs, self._node.job_id)
 
     @property
     def directory(self) -> Path:
@@ -143,51 +144,50 @@ class AttemptRun:
     async def run(self) -> AttemptRecord:
         """Go through the phases; the attempt's final record, whatever happened."""
         record = self.first_record()
-        phases = Phases(self._run.writer, self._run.logs, self._node.job_id)
         runtime: Runtime | None = None
         artifacts: list[Artifact] = []
         changes: dict[str, Any] = {}
         try:
-            runtime = await self._open(phases)
-            await self._launch(phases, runtime)
+            runtime = await self._open()
+            await self._launch(runtime)
             try:
-                finish = await self._wait(phases, runtime)
+                finish = await self._wait(runtime)
             except (CommandFailedError, StoppedError):
-                artifacts = await self._salvage(phases, runtime)
+                artifacts = await self._salvage(runtime)
                 raise
-            artifacts = await self._collect(phases, runtime)
+            artifacts = await self._collect(runtime)
             changes = {"status": Status.PASSED, "exit_code": finish.exit_code}
         except CommandFailedError as error:
             changes = self._command_failed(error.finish)
         except StoppedError:
-            changes = self._stopped(phases)
+            changes = self._stopped()
         except PikaciError as error:
-            changes = self._failed(phases, error)
+            changes = self._failed(error)
         except OSError as error:
             if error.errno == errno.ECANCELED and self._stop.is_set():
-                changes = self._stopped(phases)
+                changes = self._stopped()
             else:
-                changes = self._broken(phases, CauseCode.ENVIRONMENT_FAILED, str(error), None)
+                changes = self._broken(CauseCode.ENVIRONMENT_FAILED, str(error), None)
         except Exception:  # noqa: BLE001 - an internal error ends in a record, too, with its traceback
-            self._run.logs.say([self._node.job_id], "pikaci", traceback.format_exc())
+            self._log(traceback.format_exc())
             message = "pikaci itself failed; the host log has the traceback"
-            changes = self._broken(phases, CauseCode.INTERNAL_ERROR, message, None)
+            changes = self._broken(CauseCode.INTERNAL_ERROR, message, None)
         finally:
             if runtime is not None:
-                await self._release(phases, runtime, changes.get("status"))
+                await self._release(runtime, changes.get("status"))
         return record.with_(
             **changes,
             finished_at=timestamp(),
             notes=self._notes,
-            phases=phases.records,
+            phases=self._phases.records,
             execution=runtime.execution if runtime else {},
             artifacts=[ArtifactRecord(**vars(artifact)) for artifact in artifacts],
         )
 
-    async def _open(self, phases: Phases) -> Runtime:
-        async with phases.phase(PhaseName.PREPARE_DIRECTORIES):
+    async def _open(self) -> Runtime:
+        async with self._phases.phase(PhaseName.PREPARE_DIRECTORIES):
             make_private(self.directory)
-        async with phases.phase(PhaseName.STAGE_WORKSPACE_SNAPSHOT):
+        async with self._phases.phase(PhaseName.STAGE_WORKSPACE_SNAPSHOT):
             snapshot = await self._stop.unless(self._host.snapshot())
         return open_runtime(
             self._placement,
@@ -207,15 +207,15 @@ class AttemptRun:
             ),
         )
 
-    async def _launch(self, phases: Phases, runtime: Runtime) -> None:
-        async with phases.phase(PhaseName.PREPARE_RUNTIME):
+    async def _launch(self, runtime: Runtime) -> None:
+        async with self._phases.phase(PhaseName.PREPARE_RUNTIME):
             await self._stop.unless(runtime.prepare())
-        async with phases.phase(PhaseName.LAUNCH_GUEST):
+        async with self._phases.phase(PhaseName.LAUNCH_GUEST):
             await self._stop.unless(runtime.launch())
         self.was_launched = True
 
-    async def _wait(self, phases: Phases, runtime: Runtime) -> Finish:
-        async with phases.phase(PhaseName.WAIT_FOR_COMPLETION):
+    async def _wait(self, runtime: Runtime) -> Finish:
+        async with self._phases.phase(PhaseName.WAIT_FOR_COMPLETION):
             finish = await runtime.wait(self._stop)
             if finish.stopped:
                 self._exit_code = finish.exit_code
@@ -224,9 +224,9 @@ class AttemptRun:
                 raise CommandFailedError(finish)
         return finish
 
-    async def _collect(self, phases: Phases, runtime: Runtime) -> list[Artifact]:
+    async def _collect(self, runtime: Runtime) -> list[Artifact]:
         """Collect what the job left; what it did to that directory doesn't change its result."""
-        async with phases.phase(PhaseName.COLLECT_ARTIFACTS):
+        async with self._phases.phase(PhaseName.COLLECT_ARTIFACTS):
             try:
                 return await runtime.collect(self._stop.within(COLLECT_SECS))
             except OSError as error:
@@ -242,32 +242,33 @@ class AttemptRun:
 
     def _note(self, text: str) -> None:
         self._notes.append(text)
+        self._log(text)
+
+    def _log(self, text: str) -> None:
         self._run.logs.say([self._node.job_id], "pikaci", text)
 
-    async def _salvage(self, phases: Phases, runtime: Runtime) -> list[Artifact]:
+    async def _salvage(self, runtime: Runtime) -> list[Artifact]:
         """Collect what a failed job left; a failure to do so doesn't change why the job failed."""
         try:
-            return await self._collect(phases, runtime)
+            return await self._collect(runtime)
         except (PikaciError, OSError) as error:
-            self._run.logs.say(
-                [self._node.job_id], "pikaci", f"could not collect the artifacts: {error}"
-            )
+            self._log(f"could not collect the artifacts: {error}")
             return []
 
-    async def _release(self, phases: Phases, runtime: Runtime, status: Status | None) -> None:
+    async def _release(self, runtime: Runtime, status: Status | None) -> None:
         keep = self._keep is KeepPolicy.ALWAYS or (
             self._keep is KeepPolicy.ON_FAILURE and status is Status.FAILED
         )
         self._run.finished_runtimes.append(runtime)
         try:
-            async with phases.phase(PhaseName.CLEANUP):
+            async with self._phases.phase(PhaseName.CLEANUP):
                 await runtime.release(keep=keep)
         except (PikaciError, OSError) as error:
             # Recorded as a failed phase; what the job's result is was decided before. A phase that
             # can't be recorded, the disk being full, has not even begun.
             with suppress(PikaciError, OSError):
                 await runtime.release(keep=keep)
-            self._run.logs.say([self._node.job_id], "pikaci", f"clean-up failed: {error}")
+            self._log(f"clean-up failed: {error}")
 
     def _command_failed(self, finish: Finish) -> dict[str, Any]:
         limit = self._node.execute.timeout_secs
@@ -305,23 +306,21 @@ class AttemptRun:
             message += f"; some of it was killed: {why}"
         return message, "raise `resources.memoryMib`, or have the job use less"
 
-    def _stopped(self, phases: Phases) -> dict[str, Any]:
-        phase = phases.stopped or phases.current
+    def _stopped(self) -> dict[str, Any]:
+        phase = self._phases.stopped or self._phases.current
         cause = stop_cause(self._stop.reason).with_(phase=phase)
         return {"status": Status.CANCELLED, "cause": cause, "exit_code": self._exit_code}
 
-    def _failed(self, phases: Phases, error: PikaciError) -> dict[str, Any]:
+    def _failed(self, error: PikaciError) -> dict[str, Any]:
         if self._stop.is_set() and isinstance(error, HostUnavailableError):
             # The host could not be asked to stop the job; it does so when the connection is gone.
-            self._run.logs.say([self._node.job_id], "pikaci", error.message)
-            return self._stopped(phases)
-        return self._broken(phases, CauseCode.RUNTIME_UNAVAILABLE, error.message, error.hint)
+            self._log(error.message)
+            return self._stopped()
+        return self._broken(CauseCode.RUNTIME_UNAVAILABLE, error.message, error.hint)
 
-    def _broken(
-        self, phases: Phases, code: CauseCode, message: str, hint: str | None
-    ) -> dict[str, Any]:
-        self._run.logs.say([self._node.job_id], "pikaci", message)
-        phase = phases.failed or phases.current
+    def _broken(self, code: CauseCode, message: str, hint: str | None) -> dict[str, Any]:
+        self._log(message)
+        phase = self._phases.failed or self._phases.current
         cause = Cause(phase=phase, code=code, message=message, hint=hint)
         kind = FailureKind.INFRASTRUCTURE
         return {"status": Status.FAILED, "failure_kind": kind, "cause": cause}
