@@ -80,7 +80,7 @@ def test_a_sink_with_a_mistake_is_named_on_stderr_and_dropped(
         journal.emit(Heartbeat(running=[]))
         journal.emit(Heartbeat(running=[]))
     assert seqs(tmp_path / "events") == [0, 1]
-    said = "pikaci: a listener is told no more of the run: 'mistake'\n"
+    said = "pikaci: stopped sending events to a listener: 'mistake'\n"
     assert capfd.readouterr().err == said
 
 

@@ -50,11 +50,11 @@ CLOSE_SECS = 10.0
 
 
 @contextmanager
-def going_on(what: str) -> Iterator[None]:
-    """Tell of an error instead of raising it: one damaged thing is no reason to leave the rest."""
+def logging_errors(what: str) -> Iterator[None]:
+    """Log an error instead of raising it: one damaged thing is no reason to leave the rest."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is logged
         LOGGER.warning("%s: %s", what, error)
 
 
@@ -73,7 +73,7 @@ def close_dead_run(run: RunLayout) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     if is_open and _has_guests(run):
-        with going_on(f"{run.run_id}: could not remove its guests"):
+        with logging_errors(f"{run.run_id}: could not remove its guests"):
             reap_dead_guests(_state_of(run))
         # A guest writes into what it left as long as it runs, and not all of that is ours before.
         with suppress(OSError, ValueError, RecursionError):
@@ -83,7 +83,7 @@ def close_dead_run(run: RunLayout) -> bool:
 
 def _close(run: RunLayout) -> bool:
     with owning(run.root):
-        # An unreadable record stays as it is: the list says so, and gc removes it in its time.
+        # An unreadable record is not changed: `list` says so, and gc removes it later.
         values = with_timings(run, read_run(run))
         values["jobs"] = jobs_in(values)
         is_open = values.get("status") == Status.RUNNING
@@ -91,7 +91,7 @@ def _close(run: RunLayout) -> bool:
             run.free_reserve()
             _end(run, values)
         if run.reserve.exists() and not (is_open and _has_guests(run)):
-            with going_on(f"{run.run_id}: something it left stays"):
+            with logging_errors(f"{run.run_id}: could not remove all that it left"):
                 remove_leftovers(run)
                 run.reserve.unlink(missing_ok=True)
         return is_open
@@ -106,7 +106,7 @@ def _state_of(run: RunLayout) -> StateLayout:
 
 
 def _end(run: RunLayout, values: dict[str, Any]) -> None:
-    with going_on(f"{run.run_id}: what it started may still run"):
+    with logging_errors(f"{run.run_id}: could not end all that it started"):
         end_recorded_groups(run.scratch)
     try:
         cut_half_line(run.events)
@@ -148,7 +148,7 @@ def _write_end(
 def close_dead_runs(state: StateLayout) -> list[str]:
     """Close every run whose owner died and remove those that died while being born; their ids.
 
-    Costs one look per run, not one read: a run keeps its reserve until it is terminal.
+    No record is read of runs that are closed: a run keeps its reserve until then.
     """
     try:
         names = os.listdir(state.runs)  # noqa: PTH208 - once for each of 50,000 runs
@@ -156,7 +156,7 @@ def close_dead_runs(state: StateLayout) -> list[str]:
         return []
     closed = []
     for name in names:
-        with going_on(f"{name} can't be reaped"):
+        with logging_errors(f"could not close {name}"):
             if _reap(state, name):
                 closed.append(name)
     return closed
@@ -164,7 +164,7 @@ def close_dead_runs(state: StateLayout) -> list[str]:
 
 @contextmanager
 def closing_dead_runs(state: StateLayout) -> Iterator[None]:
-    """Close dead runs meanwhile; what takes longer is left to the next one who does."""
+    """Close dead runs meanwhile; what isn't closed in time is left to the next run."""
     thread = threading.Thread(target=close_dead_runs, args=(state,), daemon=True)
     thread.start()
     try:

@@ -15,7 +15,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jerichoci.cleanup.dead_runs import close_dead_runs, going_on
+from jerichoci.cleanup.dead_runs import close_dead_runs, logging_errors
 from jerichoci.cleanup.guests import reap_all_guests, remove_kept_guests
 from jerichoci.machine.memory import remove_stale_groups
 from jerichoci.placement.collect import Collected, Collector, is_recent
@@ -56,11 +56,11 @@ def reap(state: StateLayout) -> Reaped:
     """Close dead runs, and remove half-made things and guests that are not needed."""
     closed = close_dead_runs(state)
     guests: list[str] = []
-    with going_on("could not remove guests"):
+    with logging_errors("could not remove guests"):
         guests = reap_all_guests(state)
-    with going_on("could not remove unused sockets to hosts"):
+    with logging_errors("could not remove unused sockets to hosts"):
         remove_stale_sockets()
-    with going_on("could not remove the control groups of dead jobs"):
+    with logging_errors("could not remove the control groups of dead jobs"):
         remove_stale_groups()
     problems: list[str] = []
     Collector(state.root, set).remove_half_made(problems)
@@ -81,14 +81,14 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
     else:
         removed = [run.run_id for run in doomed if _remove_run(state, run)]
         done = Garbage(runs=removed, kept_runs=len(kept))
-        with going_on("could not take the names of removed runs out of the order of runs"):
+        with logging_errors("could not take the names of removed runs out of the order of runs"):
             renew(state)
     collector = Collector(state.root, _Leases(state, set(done.runs) if dry_run else set()))
     await asyncio.to_thread(collector.snapshots, None, done, dry_run=dry_run)
     if not dry_run:
         with try_lock(state.nix_cache_lock) as unused:
             if unused:
-                with going_on(f"{state.nix_cache} can't be removed"):
+                with logging_errors(f"{state.nix_cache} can't be removed"):
                     remove_tree(state.nix_cache)
         _remove_old_children(state.root / "sources")
     await collector.views(done, dry_run=dry_run)
@@ -137,7 +137,7 @@ def _choose(state: StateLayout, keep_runs: int) -> tuple[list[RunLayout], list[R
 
 
 def _remove_run(state: StateLayout, run: RunLayout) -> bool:
-    with going_on(f"{run.run_id} can't be removed"):
+    with logging_errors(f"{run.run_id} can't be removed"):
         remove_kept_guests(state, run.run_id)
         return remove_unowned(state, run.root)
     return False
@@ -146,6 +146,6 @@ def _remove_run(state: StateLayout, run: RunLayout) -> bool:
 def _remove_old_children(directory: Path) -> None:
     if directory.is_dir():
         for child in directory.iterdir():
-            with going_on(f"{child} can't be removed"):
+            with logging_errors(f"{child} can't be removed"):
                 if not is_recent(child):
                     remove_tree(child)

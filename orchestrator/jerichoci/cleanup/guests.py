@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def reap_dead_guests(state: StateLayout) -> None:
-    """Remove the guests of dead runs that are on this machine, as far as notes tell of them."""
+    """Remove the guests of dead runs that are on this machine, as far as they have notes."""
     if guest_notes(state).of(None):
         from jerichoci.runtime.incus.reaper import reap_guests
 

@@ -1,7 +1,7 @@
 """Removing from hosts what runs of a state root have left there.
 
-A note in `away/` tells of each run that is on a host, or left something there; another one of each
-host that was used. What a dead run left is removed when its host is reached next: by `reap`, by
+`away/` has a note for each run that is on a host or left something there, and one for each host
+that was used. What a dead run left is removed when its host is reached next: by `reap`, by
 `gc`, or by another run that uses the host. A host that can't be reached keeps its notes, and does
 not stop the clean-up of others.
 """

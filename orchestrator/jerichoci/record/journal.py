@@ -1,6 +1,6 @@
-"""events.jsonl: the run's events in order, stamped, on disk before anybody else sees them.
+"""events.jsonl: the run's events in order, stamped, on disk before they are sent anywhere.
 
-Sinks get each event afterwards. A sink that fails is dropped; the run goes on.
+Sinks get each event afterwards. A sink that fails gets no more; the run continues.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """Something that is told each event as it happens."""
+    """What gets each event as it happens."""
 
     def emit(self, event: EventBase) -> None:
         """Take note of one event."""
@@ -62,7 +62,7 @@ class Journal:
         self._seq += 1
         return stamped
 
-    def tell(self, stamped: EventBase) -> None:
+    def send(self, stamped: EventBase) -> None:
         """Tell the sinks of an event that is on disk."""
         for sink in list(self._sinks):
             try:
@@ -71,12 +71,12 @@ class Journal:
                 self._sinks.remove(sink)
                 if not isinstance(error, BrokenPipeError):
                     complain(
-                        f"a listener is told no more of the run: {error or type(error).__name__}"
+                        f"stopped sending events to a listener: {error or type(error).__name__}"
                     )
 
     def emit(self, event: EventBase) -> None:
-        """Append an event and tell the sinks."""
-        self.tell(self.append(event))
+        """Append an event and send it to the sinks."""
+        self.send(self.append(event))
 
 
 def complain(text: str) -> None:

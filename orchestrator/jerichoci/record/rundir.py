@@ -35,7 +35,7 @@ RESERVE_BYTES = 64 * 1024
 ATTEMPT_BYTES = 4 * 1024
 """One attempt in a record: its phases, a cause with a long message."""
 MOST_RETRIES = 32
-"""More are allowed; nobody reserves a disk for them."""
+"""More are allowed, but no room is reserved for them."""
 TIMING_BYTES = 512
 """One prepare node in a record."""
 BLOCK_BYTES = 4 * 1024
@@ -81,9 +81,9 @@ class RunWriter:
         atomic.write_json(self.layout.prepared_outputs, record.model_dump(mode="json"))
 
     def finish(self, record: RunRecord) -> None:
-        """Write the terminal record: event, status.json files, run.json; then tell the sinks.
+        """Write the terminal record: event, status.json files, run.json; then send it to the sinks.
 
-        Of a run whose directory was removed only the sinks are told.
+        Of a run whose directory was removed, only the sinks get it.
         """
         try:
             self.check()
@@ -102,7 +102,7 @@ class RunWriter:
                     self._write_status(job)
         whole.rename(self.layout.record)
         self.layout.reserve.unlink(missing_ok=True)
-        self._journal.tell(event)
+        self._journal.send(event)
 
     def _finish_removed(self, record: RunRecord, error: InfrastructureError) -> None:
         cause = Cause(code=CauseCode.RECORD_REMOVED, message=error.message, hint=error.hint)
@@ -111,7 +111,7 @@ class RunWriter:
         if self.layout.record.exists():
             atomic.write_json(self.layout.record, self.record.model_dump(mode="json"))
             self.layout.reserve.unlink(missing_ok=True)
-        self._journal.tell(self._journal.stamp(RunFinished(run=self.record)))
+        self._journal.send(self._journal.stamp(RunFinished(run=self.record)))
 
     def _write_status(self, job: JobRecord) -> None:
         path = self.layout.status(job.id)
@@ -143,7 +143,7 @@ def _give_birth(
     if layout.root.exists():
         raise _taken(record.run_id)
     if unborn.root.exists():
-        # Most likely left by a process that died; if not, it is in use and stays.
+        # Most likely left by a process that died; if not, it is in use and not removed.
         remove_unowned(state, unborn.root)
     if not state.order.exists():
         with suppress(OSError):
@@ -153,7 +153,7 @@ def _give_birth(
             unborn.root.mkdir(mode=0o700)
         except FileExistsError:
             raise UsageError(
-                f"run {record.run_id} is being started by somebody else", "give another --run-id"
+                f"run {record.run_id} is being started by another process", "give another --run-id"
             ) from None
         owned.enter_context(owning(unborn.root))
         try:

@@ -42,7 +42,7 @@ class JobSummary:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """The gist of a run record; `unreadable` says why there is none."""
+    """The gist of a run record; `unreadable` is why there is none."""
 
     run_id: str
     status: str | None = None
@@ -62,7 +62,7 @@ class RunSummary:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the run is over; an unreadable one is not said to be."""
+        """Whether the run is over; false for an unreadable one."""
         return self.status is not None and self.status != Status.RUNNING
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """Notes of the hosts that runs of a state root are on: `<state_root>/away/<host>--<run id>.json`.
 
-A note is written before a run makes anything on a host, and removed when that is gone. So whoever
-comes after a process that died knows where to look, and how to get there. As long as it names a
-process that lives, nothing of it is anybody's to remove: a run is on its hosts before it has a
-directory here.
+A note is written before a run makes anything on a host, and removed when that is gone. So what
+a dead process left can be found and reached. As long as a note names a process that lives, nothing
+of its run is removed: a run is on its hosts before it has a directory here.
 
-What runs leave for later ones isn't theirs: `away/hosts/<host>.json` tells how a host is reached
-that was used, until nothing is kept there any more.
+`away/hosts/<host>.json` has the settings of a host that was used, until nothing is kept there for
+later runs.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class HostNotes:
     directory: Path
 
     def write(self, session: Session, run_id: str) -> None:
-        """Note that a run goes to the host of a session."""
+        """Note that a run uses the host of a session."""
         make_private(self.directory)
         for other in self.all():
             same = (other.host, other.run_id) == (session.name, run_id)
@@ -75,7 +74,7 @@ class HostNotes:
         atomic.write_json(self._hosts / f"{session.name}.json", note.settings)
 
     def leave(self, session: Session, run_id: str, *, ends: bool) -> None:
-        """Note that a run is over and something of it stays; `ends` if its session should go."""
+        """Note that a run is over and left something; `ends` if its session should end."""
         note = HostNote(session.name, run_id, session.id if ends else "", _settings(session))
         atomic.write_json(self._path(session.name, run_id), asdict(note))
 

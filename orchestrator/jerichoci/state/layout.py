@@ -80,7 +80,7 @@ class RunLayout:
 
     @property
     def scratch(self) -> Path:
-        """Workspaces and whatever else is gone when the run is over."""
+        """Workspaces, and what else is removed when the run is over."""
         return self.root / "scratch"
 
     def job(self, job_id: str) -> Path:
@@ -96,7 +96,7 @@ class RunLayout:
         return self.job(job_id) / "attempts" / str(number)
 
     def free_reserve(self) -> None:
-        """Give the reserve's room to the terminal record; the empty file says there is none yet."""
+        """Free the reserve for the terminal record; an empty one means that there is none yet."""
         with suppress(FileNotFoundError):
             os.truncate(self.reserve, 0)
 
@@ -143,7 +143,7 @@ class StateLayout:
 
     @property
     def nix_cache_lock(self) -> Path:
-        """Held shared by whoever evaluates, exclusively by who removes the caches."""
+        """Held shared by evaluations, exclusively to remove the caches."""
         return self.slots / "nix-cache.lock"
 
     def run(self, run_id: str) -> RunLayout:

@@ -26,7 +26,7 @@ class LogMetadata:
 
 @dataclass(frozen=True)
 class LogChunk:
-    """Bytes of a log from `offset`; `next_offset` is where to go on."""
+    """Bytes of a log from `offset`; `next_offset` is where to read on."""
 
     data: bytes
     offset: int
@@ -50,7 +50,7 @@ def read_log(path: Path, offset: int = 0, limit: int | None = None) -> LogChunk:
 
 
 def log_metadata(job_id: str, kind: str, path: Path) -> LogMetadata:
-    """What can be said of a log without reading it."""
+    """A log's place and size; it is not read."""
     try:
         size = path.lstat().st_size
     except OSError:

@@ -42,7 +42,7 @@ class GuestNote:
     project: str = ""
     kept_until: float | None = None
     removal_requested: bool = False
-    """Whether Incus was asked to remove it: it isn't needed any more, though its run goes on."""
+    """Whether Incus was asked to remove it: it isn't needed any more, though its run continues."""
 
     def is_valid(self) -> bool:
         """Whether its fields are of the types that they say."""

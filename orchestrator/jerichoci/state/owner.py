@@ -5,8 +5,8 @@ gets its name, so that a run directory whose lock is free and whose run.json isn
 to a process that died. The descriptor is close-on-exec: no child can keep a dead run alive.
 
 Run directories get and lose their names under `slots/runs.lock`: held shared, one is created and
-named; held exclusively, one is taken away. So nobody takes away what has no owner only because it
-has none yet.
+named; held exclusively, one is taken away. So a run directory that has no owner yet is not taken
+away.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LOCK_NAME = "owner.lock"
 PROBE_SECS = 0.01
-"""Longer than anybody holds the lock who only asks whether it is free."""
+"""Longer than a process holds the lock that only asks whether it is free."""
 PROBES = 5
 MOST_PIDS = 2**31
 """No system counts processes further."""
@@ -50,7 +50,7 @@ class Owner:
 
     @classmethod
     def read(cls, note: Path) -> Owner | None:
-        """The process that a note names; None if it names none that anybody could signal."""
+        """The process that a note names; None if it names none that could be signalled."""
         try:
             values = read_object(note)
         except (OSError, ValueError):
@@ -66,7 +66,7 @@ class Owner:
 
 
 def process_start(pid: int) -> str | None:
-    """When process `pid` started, in whatever the system counts; None if it doesn't tell."""
+    """When process `pid` started, in the system's unit; None if unknown."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
@@ -77,7 +77,7 @@ def process_start(pid: int) -> str | None:
 def _told_by_ps(pid: int) -> str | None:
     import subprocess
 
-    # The same words for whoever asks, from a session of whatever language.
+    # The same words in sessions of every language.
     argv, env = ["/bin/ps", "-o", "lstart=", "-p", str(pid)], {"LC_ALL": "C", "TZ": "UTC"}
     try:
         done = subprocess.run(argv, env=env, capture_output=True, check=False, timeout=PS_SECS)

@@ -73,7 +73,7 @@ def rows(values: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def read_run(run: RunLayout) -> dict[str, Any]:
-    """A run as it stands. While it goes on run.json has its beginning, and status.json each job."""
+    """A run as it stands. While it runs, run.json has its beginning and status.json each job."""
     values = read_object(run.record)
     if values.get("status") == Status.RUNNING:
         jobs = [_as_it_stands(run, row) for row in rows(values, "jobs")]
@@ -99,8 +99,8 @@ def prepare_timings(run: RunLayout) -> list[dict[str, Any]]:
         if event.get("event") == "prepare_started" and isinstance(node, str):
             found[node] = {"node_id": node, "started_at": at, "outcome": Outcome.STARTED}
         elif event.get("event") == "prepare_finished" and node in found:
-            told = {key: event.get(key) for key in ("outcome", "cached", "duration_ms")}
-            found[node] |= {**told, "finished_at": at}
+            rest = {key: event.get(key) for key in ("outcome", "cached", "duration_ms")}
+            found[node] |= {**rest, "finished_at": at}
     return list(found.values())
 
 

@@ -1,4 +1,4 @@
-"""Taking away the directories of runs that nobody owns."""
+"""Taking away the directories of runs that have no owner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def take_away(state: StateLayout, run_dir: Path) -> Path | None:
     """Take a run directory, half-made or whole, its name; where it is now.
 
-    None if it is owned or gone. Whoever comes later knows by its name that nobody needs it.
+    None if it is owned or gone. Its new name says that it isn't needed.
     """
     away = run_dir.with_name(f"{run_dir.name}.{os.urandom(4).hex()}{REMOVED_SUFFIX}")
     with holding_names(state) as held:

@@ -1,13 +1,12 @@
-"""Removing from a work directory what nobody needs any more, whoever made it.
+"""Removing from a host's work directory what isn't needed any more, whichever state root made it.
 
 - `reap` removes what died: the directories of runs that no session holds and that aren't kept,
   with the processes noted there; sessions without an agent; what was half made.
 - `collect` removes what was only kept for later, beyond bounds: snapshots, the least recently used
-  first; the git objects, views of the guests' store and agents that nobody uses.
+  first; the git objects, views of the guests' store and agents that are unused.
 
-A run that somebody needs has an owner or is kept, and its directory has a link to the snapshot that
-it needs. An agent holds a lock on the directory that it was loaded from. What was used within the
-last hour stays: it may belong to somebody who has no directory yet.
+A run that is needed has an owner or is kept, and its directory has a link to the snapshot that it
+needs. An agent holds a lock on the directory that it was loaded from.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ class Reaped:
 
 
 class HostCollector(Collector):
-    """Cleans a work directory, whoever made what is in it."""
+    """Cleans a work directory, whichever state roots use it."""
 
     def __init__(self, work: Path) -> None:
         super().__init__(work, partial(leased_snapshots, work))
@@ -127,7 +126,7 @@ class HostCollector(Collector):
                     _remove_any(path)
 
     async def collect(self, bounds: Bounds, *, dry_run: bool) -> Collected:
-        """Remove what is beyond the bounds, or say what would go."""
+        """Remove what is beyond the bounds, or only name it."""
         done = Collected()
         await asyncio.to_thread(self.snapshots, bounds, done, dry_run=dry_run)
         await self.views(done, dry_run=dry_run)
@@ -197,7 +196,7 @@ def _tell_to_end(session: Path) -> None:
 
 
 def _remove(run: Path) -> None:
-    """Remove the directory of a run, and what it started and nobody ended."""
+    """Remove the directory of a run, and end what it started."""
     end_recorded_groups(RunLayout(run).scratch)
     remove_tree(run)
 

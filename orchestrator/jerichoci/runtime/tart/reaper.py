@@ -90,7 +90,7 @@ class VmReaper:
         # Of all hosts: this one may have another name, too.
         notes = {note.name: note for note in vm_notes(self.state).all()}
         gone = [
-            name for name, said in there.items() if self._is_doomed(said, notes) and self._end(name)
+            name for name, vm in there.items() if self._is_doomed(vm, notes) and self._end(name)
         ]
         for vm, is_running in found.items():
             if is_running and str(vm) not in gone:
