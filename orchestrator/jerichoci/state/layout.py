@@ -27,6 +27,16 @@ def make_private(directory: Path) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
 
 
+class _Named:
+    """A path of that name below a layout's root."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, layout: RunLayout | StateLayout, _owner: type) -> Path:
+        return layout.root / self._name
+
+
 @dataclass(frozen=True)
 class RunLayout:
     """The files of one run."""
@@ -38,50 +48,20 @@ class RunLayout:
         """The run's id, which is its directory's name."""
         return self.root.name
 
-    @property
-    def record(self) -> Path:
-        """run.json."""
-        return self.root / "run.json"
-
-    @property
-    def plan(self) -> Path:
-        """plan.json."""
-        return self.root / "plan.json"
-
-    @property
-    def prepared_outputs(self) -> Path:
-        """prepared-outputs.json."""
-        return self.root / "prepared-outputs.json"
-
-    @property
-    def events(self) -> Path:
-        """events.jsonl."""
-        return self.root / "events.jsonl"
-
-    @property
-    def cancel_request(self) -> Path:
-        """The file whose existence asks the run to end."""
-        return self.root / "cancel"
-
-    @property
-    def reserve(self) -> Path:
-        """Room kept for the terminal record; it exists until the run is terminal and cleaned up."""
-        return self.root / "reserve"
-
-    @property
-    def gcroots(self) -> Path:
-        """Links that keep prepared outputs from Nix's collector."""
-        return self.root / "gcroots"
-
-    @property
-    def prepared(self) -> Path:
-        """What host commands made, a directory a node."""
-        return self.root / "prepared"
-
-    @property
-    def scratch(self) -> Path:
-        """Workspaces, and what else is removed when the run is over."""
-        return self.root / "scratch"
+    record = _Named("run.json")
+    plan = _Named("plan.json")
+    prepared_outputs = _Named("prepared-outputs.json")
+    events = _Named("events.jsonl")
+    cancel_request = _Named("cancel")
+    """The file whose existence asks the run to end."""
+    reserve = _Named("reserve")
+    """Room kept for the terminal record; it exists until the run is terminal and cleaned up."""
+    gcroots = _Named("gcroots")
+    """Links that keep prepared outputs from Nix's collector."""
+    prepared = _Named("prepared")
+    """What host commands made, a directory a node."""
+    scratch = _Named("scratch")
+    """Workspaces, and what else is removed when the run is over."""
 
     def job(self, job_id: str) -> Path:
         """The directory of a job."""
@@ -111,40 +91,20 @@ class StateLayout:
 
     root: Path
 
-    @property
-    def git(self) -> Path:
-        """The private bare repository that owns every snapshot's objects."""
-        return self.root / "git"
-
-    @property
-    def snapshots(self) -> Path:
-        """Materialised snapshots by tree id."""
-        return self.root / "snapshots"
-
-    @property
-    def slots(self) -> Path:
-        """Flock'd files."""
-        return self.root / "slots"
-
-    @property
-    def runs(self) -> Path:
-        """Run directories by run id."""
-        return self.root / "runs"
-
-    @property
-    def order(self) -> Path:
-        """The ids of runs in the order in which they were made."""
-        return self.root / "order"
-
-    @property
-    def nix_cache(self) -> Path:
-        """Nix's own caches of what it fetched and evaluated."""
-        return self.root / "nix-cache"
-
-    @property
-    def nix_cache_lock(self) -> Path:
-        """Held shared by evaluations, exclusively to remove the caches."""
-        return self.slots / "nix-cache.lock"
+    git = _Named("git")
+    """The private bare repository that owns every snapshot's objects."""
+    snapshots = _Named("snapshots")
+    """Materialised snapshots by tree id."""
+    slots = _Named("slots")
+    """Flock'd files."""
+    runs = _Named("runs")
+    """Run directories by run id."""
+    order = _Named("order")
+    """The ids of runs in the order in which they were made."""
+    nix_cache = _Named("nix-cache")
+    """Nix's own caches of what it fetched and evaluated."""
+    nix_cache_lock = _Named("slots/nix-cache.lock")
+    """Held shared by evaluations, exclusively to remove the caches."""
 
     def run(self, run_id: str) -> RunLayout:
         """The layout of a run, which need not exist."""
