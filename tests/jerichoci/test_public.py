@@ -2,17 +2,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tomllib
-from pathlib import Path
 
 import jerichoci
 
 
-def test_every_public_name_is_there_and_the_rule_for_the_forge_allows_it() -> None:
-    text = (Path(__file__).resolve().parents[2] / "invariants/invariants.toml").read_text()
-    rules = {rule["id"]: rule for rule in tomllib.loads(text)["invariant"]}
-    allowed = rules["forge-reads-records"]["check"]["only"]
-    assert sorted(allowed) == sorted(f"jerichoci.{name}" for name in jerichoci.__all__)
+def test_every_public_name_is_there() -> None:
     assert all(hasattr(jerichoci, name) for name in jerichoci.__all__)
 
 
