@@ -274,13 +274,3 @@ def test_a_clone_that_ends_after_its_run_was_reaped_goes_with_the_next(
     wait_for(lambda: job_vms(mac))
     assert reap(runner.state).guests == (vm_name(runner.state),)
     assert_nothing_is_left(mac, runner.state)
-
-
-def test_the_vms_of_a_run_that_lives_stay(runner: Runner, mac: Mac) -> None:
-    with ending(runner.start(vm_job("a", f"echo up; {until('never')}"))) as process:
-        wait_for(lambda: "up" in said(runner))
-        assert reap(runner.state).guests == ()
-        assert job_vms(mac) == {vm_name(runner.state): "running"}
-        process.send_signal(signal.SIGTERM)
-        process.wait(END_SECS)
-    assert_nothing_is_left(mac, runner.state)

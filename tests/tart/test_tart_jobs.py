@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from incus.guest_project import until_logged
-from jerichoci.errors import UsageError
 from jerichoci.plan.plan import Resources
 from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.status import FailureKind, Outcome, PhaseName, Status
@@ -143,15 +142,6 @@ async def test_a_base_with_a_registry_s_name_is_pulled(runner: Runner, mac: Mac)
     assert mac.calls("clone")[0].argv[1] == image
     assert image in mac.tart("list", "--source", "oci", "--quiet").stdout.split()
     assert run.job("a").execution["base"] == image
-
-
-async def test_a_base_that_is_not_there_is_refused_before_anything_starts(
-    runner: Runner, mac: Mac
-) -> None:
-    with pytest.raises(UsageError, match="has no VM ventura, the base of job a; `tart clone"):
-        await runner.run(vm_job("a", base="ventura"))
-    assert mac.calls("clone") == []
-    assert list(runner.state.root.glob("runs/*")) == []
 
 
 # What the job has

@@ -228,13 +228,6 @@ async def test_a_vm_that_does_not_boot_again_says_so_and_stays(
     assert (await asyncio.to_thread(shell, runner.state, "cat", "made")).out == "made\n"
 
 
-async def test_there_is_no_shell_in_a_vm_that_somebody_deleted(runner: Runner, mac: Mac) -> None:
-    await keep(runner)
-    mac.tart("delete", vm_name(runner.state))
-    done = await asyncio.to_thread(shell, runner.state, "true")
-    assert "the VM of job a is gone; `pikaci rerun" in done.refused()
-
-
 async def test_there_is_no_shell_when_the_time_is_over(runner: Runner, mac: Mac) -> None:
     await keep(runner)
     end_time(runner.state)
@@ -253,12 +246,6 @@ async def test_a_kept_vm_stays_until_its_time_is_over(runner: Runner, mac: Mac) 
     assert job_vms(mac) == {vm_name(runner.state): "stopped"}
     end_time(runner.state)
     assert reap(runner.state).guests == (vm_name(runner.state),)
-    assert_nothing_is_left(mac, runner.state)
-
-
-async def test_a_kept_vm_goes_with_its_run(runner: Runner, mac: Mac) -> None:
-    await keep(runner)
-    assert not await scratch_after_gc(runner, keep_runs=0)
     assert_nothing_is_left(mac, runner.state)
 
 
