@@ -252,7 +252,7 @@ def test_there_is_no_shell_in_a_guest_that_is_gone(
     incus_server.incus("stop", "--force", guest_of(kept))
     assert "is stopped; `pikaci rerun" in kept.pikaci("shell", "latest", "it").refused()
     incus_server.incus("delete", guest_of(kept))
-    assert "is gone; `pikaci rerun" in kept.pikaci("shell", "latest", "it").refused()
+    assert "is gone; to keep another one: `" in kept.pikaci("shell", "latest", "it").refused()
 
 
 def test_incus_may_be_away(kept: Project, incus_server: IncusServer) -> None:

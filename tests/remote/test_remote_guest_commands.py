@@ -143,7 +143,7 @@ def test_there_is_no_shell_where_no_guest_was_kept(project: Project) -> None:
 
 def test_there_is_no_shell_in_a_guest_that_is_gone(kept: Project, far_incus: IncusServer) -> None:
     far_incus.incus("delete", "--force", guest_of(kept))
-    assert "is gone; `pikaci rerun" in kept.pikaci("shell", "latest", "it").refused()
+    assert "is gone; to keep another one: `" in kept.pikaci("shell", "latest", "it").refused()
 
 
 def test_there_is_no_shell_while_incus_is_away(kept: Project, far_incus: IncusServer) -> None:

@@ -334,7 +334,7 @@ def test_there_is_no_shell_in_a_vm_that_is_gone(kept: Project, mac: Mac) -> None
     (name,) = job_vms(mac)
     mac.tart("delete", name)
     kept.pikaci("reap").passed()
-    assert "is gone; `pikaci rerun" in kept.pikaci("shell", "latest", "it").refused(2)
+    assert "is gone; to keep another one: `" in kept.pikaci("shell", "latest", "it").refused(2)
 
 
 # What goes
