@@ -166,7 +166,7 @@ class Evaluator:
             "NIX_CACHE_HOME": str(self.state.nix_cache),
             "XDG_CACHE_HOME": str(self.state.nix_cache),
         }
-        heard = _Heard()
+        heard = _Heard(may_build=not self.read_only)
         try:
             async with lock(self.state.nix_cache_lock, EVAL_DEADLINE_SECS, shared=True):
                 done = await process.run(
@@ -231,14 +231,19 @@ class Evaluator:
 class _Heard:
     """What Nix prints while it evaluates; what is for people is shown at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_build: bool) -> None:
+        self._may_build = may_build
         self.errors: list[Message] = []
         self.warnings: list[str] = []
         self._builds: dict[int, str] = {}
         self._lines: dict[int, deque[str]] = {}
 
     def take(self, line: bytes) -> None:
-        """Take a line of Nix's stderr."""
+        """Take a line of Nix's stderr.
+
+        Raises:
+            CatalogError: it builds, and must not.
+        """
         match parse_line(line):
             case Message(level=level, text=text) if level == WARNING_LEVEL:
                 self.warnings.append(text)
@@ -250,6 +255,8 @@ class _Heard:
                 else:  # builtins.trace
                     _show(message.text)
             case Started(id=number, type=kind, subject=subject) if kind == BUILD_ACTIVITY:
+                if not self._may_build:  # a daemon would, for whoever only reads
+                    raise _needs_built(subject)
                 self._builds[number] = subject
                 _show(f"pikaci: building {_name(subject)}, which the evaluation needs")
             case LogLine(id=number, text=text):
@@ -288,11 +295,15 @@ async def _unbuilt(raw: str) -> CatalogError | None:
     """The error of an evaluation that needs what isn't in the store, by Nix's error."""
     for path in _STORE_PATH.findall(raw):
         if await nix.invalid([path]):
-            return CatalogError(
-                f"the evaluation needs {_name(path)} built first: {_one_line(raw)}",
-                "`pikaci plan TARGET --build` builds it",
-            )
+            return _needs_built(path, f": {_one_line(raw)}")
     return None
+
+
+def _needs_built(path: str, why: str = "") -> CatalogError:
+    return CatalogError(
+        f"the evaluation needs {_name(path)} built first{why}",
+        "`pikaci plan TARGET --build` builds it",
+    )
 
 
 def _does_not_evaluate(raw: str, error: Message | None, done: process.Completed) -> CatalogError:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import HELLO, Project
+from e2e.project import HELLO, Project, wait_for
+from privilege import only_root_can
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -24,3 +28,21 @@ def project(bare_project: Project) -> Project:
     bare_project.tree.init()
     bare_project.tree.commit()
     return bare_project
+
+
+@pytest.fixture(params=["own", "daemon"])
+def builders(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Variables of a Nix that builds itself or, with root's, by a daemon."""
+    if request.param == "own":
+        yield {}
+        return
+    only_root_can("start a Nix daemon")
+    socket = tmp_path / "nix-daemon"
+    env = os.environ | {"NIX_DAEMON_SOCKET_PATH": str(socket)}
+    daemon = subprocess.Popen(["nix-daemon"], env=env, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(socket.exists)
+        yield {"NIX_REMOTE": f"unix://{socket}"}
+    finally:
+        daemon.terminate()
+        daemon.wait()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from disk import fill
+from privilege import only_root_can
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ SYSTEMD = "/systemd/system"
 
 @contextmanager
 def memory(directory: Path, options: str) -> Iterator[None]:
+    only_root_can("mount")
     directory.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", directory], check=True)
     try:
@@ -78,6 +80,7 @@ def test_little_room_is_noted(project: Project) -> None:
 
 @pytest.mark.parametrize("made", [SYSTEMD, ""])
 def test_services_are_started_as_this_machine_does(project: Project, made: str) -> None:
+    only_root_can("mount")
     there = project.with_env(NIX_REMOTE="unix:///nowhere/socket")
     run = 'mount -t tmpfs tmpfs /run && mkdir -p "/run$1" && shift && exec "$@"'
     done = subprocess.run(

@@ -43,7 +43,10 @@ def test_a_plan_that_needs_a_build_says_which_and_build_does_it(project: Project
     assert project.run("imports")["status"] == "passed"
 
 
-def test_what_was_looked_at_but_never_built_needs_a_build_still(project: Project) -> None:
+def test_what_was_looked_at_but_never_built_needs_a_build_still(
+    project: Project, builders: dict[str, str]
+) -> None:
+    project = project.with_env(**builders)
     project.define(IMPORTS)
     assert project.pikaci("run", "fails").code == 2  # its derivation is in the store now
     assert "needs broken built first" in project.pikaci("plan", "fails").refused(2)

@@ -11,14 +11,11 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from e2e.project import Json, Project, finish, processes, set_by, shim, wait_for
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from privilege import only_root_can
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root's Nix is its own builder")
 MAKE = """
@@ -91,23 +88,6 @@ def log_of(project: Project, name: str) -> str:
     return (project.run_dir() / f"jobs/use-{name}/attempts/1/host.log").read_text()
 
 
-@pytest.fixture(params=["own", pytest.param("daemon", marks=ROOT)])
-def builders(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Variables of a Nix that builds itself or, with root's, by a daemon."""
-    if request.param == "own":
-        yield {}
-        return
-    socket = tmp_path / "nix-daemon"
-    env = os.environ | {"NIX_DAEMON_SOCKET_PATH": str(socket)}
-    daemon = subprocess.Popen(["nix-daemon"], env=env, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(socket.exists)
-        yield {"NIX_REMOTE": f"unix://{socket}"}
-    finally:
-        daemon.terminate()
-        daemon.wait()
-
-
 def test_each_end_has_its_verdict_and_the_reason_in_nixs_words(
     project: Project, builders: dict[str, str]
 ) -> None:
@@ -163,6 +143,8 @@ def test_a_limit_of_nix_is_a_timeout_and_is_named(
     limit, value, where, script = case
     ends = {"slow": script}
     if where == "option":
+        if limit == "max-build-log-size":
+            only_root_can("set this in a Nix daemon")
         ends["fails"] = '"exit 2" { }'
     target(project, "limited", ends)
     if where != "option":
@@ -183,6 +165,7 @@ HELD = '"until [ -e {} ]; do sleep 0.05; done; echo > $out" {{ }}'
 
 def test_a_failed_build_is_told_while_others_go_on(project: Project, tmp_path: Path) -> None:
     target(project, "two", {"bad": '"exit 1" { }', "slow": HELD.format(tmp_path / "go")})
+    only_root_can("have a Nix that builds as itself")
     running = project.start("run", "two")
     wait_for(
         lambda: any(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from e2e.project import finish, processes, wait_for
+from jerichoci.workspace import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ def move(path: Path) -> None:
     path.rename(path.with_name("elsewhere"))
 
 
-@pytest.mark.parametrize("remove", [shutil.rmtree, move])
+@pytest.mark.parametrize("remove", [remove_tree, move])
 @pytest.mark.parametrize("what", ["run", "runs", "state"])
 def test_a_run_whose_directory_is_removed_ends_at_once(
     project: Project, what: str, remove: Callable[[Path], None]

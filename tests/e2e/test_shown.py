@@ -10,6 +10,7 @@ import pytest
 
 from e2e.project import finish, wait_for
 from e2e.terminal import TerminalSession
+from privilege import only_root_can
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,6 +102,7 @@ def test_what_prepares_print_is_shown_as_it_comes(
     project: Project,
     terminal: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
+    only_root_can("have a Nix that builds as itself")
     argv = project.argv("run", "waits", "-L")
     if terminal:
         with TerminalSession(argv, project.root, project.env()) as screen:
