@@ -255,7 +255,7 @@ class _Heard:
                 else:  # builtins.trace
                     _show(message.text)
             case Started(id=number, type=kind, subject=subject) if kind == BUILD_ACTIVITY:
-                if not self._may_build:  # a daemon would, for whoever only reads
+                if not self._may_build:  # a daemon would
                     raise _needs_built(subject)
                 self._builds[number] = subject
                 _show(f"pikaci: building {_name(subject)}, which the evaluation needs")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.project import finish, processes, wait_for
-from jerichoci.workspace import remove_tree
+from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
