@@ -250,7 +250,7 @@ def test_there_is_no_shell_in_a_guest_that_is_gone(
     kept: Project, incus_server: IncusServer
 ) -> None:
     incus_server.incus("stop", "--force", guest_of(kept))
-    assert "is stopped; `pikaci rerun" in kept.pikaci("shell", "latest", "it").refused()
+    assert "is stopped; to keep another one: `" in kept.pikaci("shell", "latest", "it").refused()
     incus_server.incus("delete", guest_of(kept))
     assert "is gone; to keep another one: `" in kept.pikaci("shell", "latest", "it").refused()
 
