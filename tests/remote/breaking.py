@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jerichoci.record.event import JobPhase, RunFinished
-from jerichoci.remote import session
+from jerichoci.remote import attachment, session
 from jerichoci.remote.ssh import settings
 from jerichoci.status import Outcome
 from remote.machine import wait_for
@@ -80,7 +80,7 @@ def make_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have broken lines noticed, and agents give up, within seconds."""
     monkeypatch.setattr(settings, "KEEPALIVE_SECS", 0.5)
     monkeypatch.setattr(session, "PING_SECS", 1.0)
-    monkeypatch.setattr(session, "AGENT_MARGIN_SECS", 3.0)
+    monkeypatch.setattr(attachment, "AGENT_MARGIN_SECS", 3.0)
 
 
 def left_on(host: FarHost) -> dict[str, list[str]]:

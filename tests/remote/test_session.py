@@ -33,6 +33,7 @@ from jerichoci.remote.agent.operations import (
 )
 from jerichoci.remote.attachment import Attachment, GoneError
 from jerichoci.remote.pool import SessionPool
+from jerichoci.remote.requests import HEARD_EVERY
 from jerichoci.remote.session import Session
 from jerichoci.remote.ssh.errors import HostLostError, UnreachableHostError
 from remote.agent_alone import until
@@ -179,7 +180,7 @@ async def test_an_agent_is_told_how_much_of_what_it_said_was_heard(stage: Stage)
     await asking
     assert [report.node_id for report in heard] == list(map(str, range(600)))
     counts = [values["count"] for values in played.sent if "heard" in values]
-    assert counts == [sessions.HEARD_EVERY, 2 * sessions.HEARD_EVERY]
+    assert counts == [HEARD_EVERY, 2 * HEARD_EVERY]
     await stage.session.close()
 
 

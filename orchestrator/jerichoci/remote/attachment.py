@@ -12,9 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jerichoci.placement.wire import Arrived
 from jerichoci.remote import host_refusals
 from jerichoci.remote.agent.boot import MARK
 from jerichoci.remote.agent.bundle import boot_argv, bundle
+from jerichoci.remote.agent.facts import HostFacts
 from jerichoci.remote.agent.frame import FrameError, pack, unpack
 from jerichoci.remote.ssh.errors import UnreachableHostError
 from jerichoci.remote.ssh.shell_line import encoded, shell_line
@@ -24,10 +26,15 @@ if TYPE_CHECKING:
 
     from asyncssh import SSHClientConnection, SSHClientProcess, SSHReader
 
+    from jerichoci.nix.command import NixOptions
     from jerichoci.plan.hosts import RemoteHost
 
 BOOT_SECS = 90.0
 """For python to start over there, the agent to be brought and to listen."""
+WELCOME_SECS = 30.0
+"""For an agent on a busy host to say who it is."""
+AGENT_MARGIN_SECS = 30.0
+"""How much longer an agent waits for us than we for it."""
 WINDOW_BYTES = 8 * 1024 * 1024
 WORDS_BYTES = 4000
 NOISE_LINES = 1000
@@ -46,12 +53,24 @@ class GoneError(Exception):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class AgentStart:
     """Which agent to attach to, and what it is told if it has to be started."""
 
     session: str
     resume: bool
     settings: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, host: RemoteHost, nix: NixOptions, session: str, *, resume: bool) -> AgentStart:
+        """The agent of a session with a host."""
+        settings = {
+            "limit_secs": host.config.line_limit_secs + AGENT_MARGIN_SECS,
+            "search_path": list(host.config.search_path),
+            "nix_settings": [list(pair) for pair in nix.settings],
+            "nix_offline": nix.offline,
+            "capacity": host.config.capacity.model_dump(),
+        }
+        return cls(session, resume, settings)
 
 
 class Attachment:
@@ -68,7 +87,7 @@ class Attachment:
         return self._pieces.heard
 
     @classmethod
-    async def open(cls, host: RemoteHost, wanted: Wanted) -> Attachment:
+    async def open(cls, host: RemoteHost, start: AgentStart) -> Attachment:
         """Connect to a host and attach to its agent."""
         import asyncssh
 
@@ -77,7 +96,7 @@ class Attachment:
         connection = await connect(host)
         try:
             async with asyncio.timeout(BOOT_SECS):
-                process = await _begin(host, connection, wanted)
+                process = await _begin(host, connection, start)
                 return cls(connection, process)
         except TimeoutError:
             await close(connection)
@@ -145,16 +164,16 @@ class _Pieces:
 
 
 async def _begin(
-    host: RemoteHost, connection: SSHClientConnection, wanted: Wanted
+    host: RemoteHost, connection: SSHClientConnection, start: AgentStart
 ) -> SSHClientProcess[bytes]:
     agent = bundle()
     told = {
         "work_dir": host.config.work_dir,
         "digest": agent.digest,
         "bytes": len(agent.data),
-        "session": wanted.session,
-        "resume": wanted.resume,
-        **wanted.settings,
+        "session": start.session,
+        "resume": start.resume,
+        **start.settings,
     }
     line = shell_line(boot_argv(told))
     process: SSHClientProcess[bytes] = await connection.create_process(
@@ -198,6 +217,14 @@ async def _read_marked(host: RemoteHost, process: SSHClientProcess[bytes]) -> di
     raise host_refusals.no_agent(host, code, last_line)
 
 
-def hello(waiting: Mapping[int, int]) -> bytes:
-    """The first frame of an attachment: the requests that wait, and what was heard of each."""
-    return pack({"waiting": {str(number): seen for number, seen in waiting.items()}})
+async def greet(attachment: Attachment, heard: Mapping[int, int]) -> tuple[HostFacts, set[int]]:
+    """Greet an agent: what its host is, and which of the requests it never got.
+
+    `heard` says how much was heard of each request that waits.
+    """
+    waiting = {str(number): count for number, count in heard.items()}
+    attachment.send(pack({"waiting": waiting}))
+    async with asyncio.timeout(WELCOME_SECS):
+        values, _ = await attachment.receive()
+    facts = Arrived(b"").take(HostFacts, values["welcome"], "the welcome")
+    return facts, {int(number) for number in values["unknown"]}

@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import DISK_FULL, UsageError
-from jerichoci.remote.ssh.errors import HostError, HostFullError, HostSetupError
+from jerichoci.remote.ssh.errors import HostError, HostFullError, HostLostError, HostSetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -151,3 +151,23 @@ def _check_version(host: str, check: Callable[[str], None], version: str | None)
 
 def _another(host: str) -> str:
     return f"name another one: `work_dir` of [hosts.{host}] in hosts.toml"
+
+
+def gone(host: str, before: str | None, now: str | None, *, died: bool) -> HostLostError:
+    """Why an agent is gone, by the host's boot ids, and whether it did not end in order."""
+    if before and now and before != now:
+        return HostLostError(
+            host, f"{host} was rebooted while it was used", "what ran there is gone; run it again"
+        )
+    if died:
+        return HostLostError(
+            host,
+            f"the agent on {host} was killed, and with it what ran there",
+            "had the host no memory left, or does it end what people leave running when they"
+            " log out? (`loginctl enable-linger`)",
+        )
+    return HostLostError(
+        host,
+        f"the agent on {host} has ended: it was told to, or heard nothing of us for too long",
+        "did this machine sleep, or was pikaci stopped?",
+    )

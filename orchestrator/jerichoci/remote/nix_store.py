@@ -20,7 +20,7 @@ from jerichoci.nix import command as nix
 from jerichoci.nix.realised import CANCELLED, Realised, failed
 from jerichoci.remote import host_refusals
 from jerichoci.remote.agent.operations import BuildReport, realise, root
-from jerichoci.remote.program import far_argv
+from jerichoci.remote.program import far_argv, persistently
 from jerichoci.remote.ssh.errors import HostSetupError
 from jerichoci.remote.ssh.forward import forwarded_command
 from jerichoci.remote.ssh.shell_line import shell_line
@@ -120,7 +120,7 @@ class FarStore:
         """
         await self._sign(paths)
         tries: list[Forward] = []
-        await self._session.persistently(lambda: self._copy_once(paths, flags, tries))
+        await persistently(self._session, lambda: self._copy_once(paths, flags, tries))
         return sum(forward.sent for forward in tries)
 
     async def _copy_once(

@@ -105,7 +105,7 @@ class RemotePlacement:
     @property
     def is_lost(self) -> bool:
         """Whether the connection was given up."""
-        return self._session.is_lost
+        return self._session.lost is not None
 
     def shorten_waits(self) -> None:
         """Give up on a broken line sooner."""
@@ -140,7 +140,7 @@ class RemotePlacement:
         finally:
             await self._leave_incus()
             leaves = self._keeps or has_guests(self._state, self.host, run_id)
-            ends = self._session.is_lost or self._session.owes
+            ends = self.is_lost or self._session.owes
             if ends or leaves:
                 notes.leave(self._session, run_id, ends=ends)
             else:

@@ -6,14 +6,17 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import DiskFullError, InfrastructureError
+from jerichoci.remote.host_refusals import no_channel
+from jerichoci.remote.ssh.errors import HostLostError
 from jerichoci.remote.ssh.shell_line import encoded, shell_line
 from jerichoci.snapshot.git import lacked_room
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from asyncssh import SSHClientProcess
 
+    from jerichoci.placement.operation import T
     from jerichoci.remote.session import Session
 
 STDERR_BYTES = 4000
@@ -51,6 +54,25 @@ class FarProgram:
             f"{complaint}: {lines[-1] if lines else 'it printed nothing'}",
             "is the disk of the host full?",
         )
+
+
+async def persistently(session: Session, work: Callable[[], Awaitable[T]]) -> T:
+    """Do what needs a channel of its own; again, if the connection breaks meanwhile."""
+    import asyncssh
+
+    while True:
+        connection = await session.connection()
+        try:
+            return await work()
+        except HostLostError:
+            raise
+        except (asyncssh.Error, OSError) as error:
+            broken = error
+        if await session.is_still(connection):
+            why = getattr(broken, "reason", None) or broken
+            if isinstance(broken, asyncssh.ChannelOpenError):
+                raise no_channel(session.name, str(why)) from broken
+            raise InfrastructureError(f"a channel to {session.name} broke: {why}") from broken
 
 
 @asynccontextmanager

@@ -1,7 +1,6 @@
 """A session with a host: what is asked of its agent is answered, however often the line breaks.
 
-- A request has a number and is kept until its answer is there. When a connection breaks, another
-  one is made, with back-off; then the agent says what it never got, and says again what was missed.
+- When a connection breaks, another one is made, with back-off; nothing is lost, nor done twice.
 - After `line_limit_secs` without a connection the session is lost: all that waits fails. It is
   lost at once if the agent is gone, or was another one before the host was booted.
 - A session that was lost can be opened anew; it has another agent then.
@@ -10,78 +9,50 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from jerichoci.errors import InfrastructureError, PikaciError, is_disk_full
-from jerichoci.placement import operations  # noqa: F401 - named by what is sent
+from jerichoci.errors import PikaciError, is_disk_full
 from jerichoci.placement.operation import named
-from jerichoci.placement.wire import Arrived, WireError
 from jerichoci.remote import host_refusals
-from jerichoci.remote.agent.facts import HostFacts
 from jerichoci.remote.agent.fault import raised
-from jerichoci.remote.agent.frame import FrameError, pack
+from jerichoci.remote.agent.frame import pack
 from jerichoci.remote.agent.operations import end_sessions, release, tools
-from jerichoci.remote.attachment import Attachment, GoneError, Wanted, hello
-from jerichoci.remote.ssh.errors import (
-    HostError,
-    HostKeyError,
-    HostLostError,
-    UnreachableHostError,
-)
+from jerichoci.remote.attachment import AgentStart, Attachment, GoneError, greet
+from jerichoci.remote.requests import Requests
+from jerichoci.remote.ssh.errors import HostError, HostKeyError, HostLostError, UnreachableHostError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from asyncssh import SSHClientConnection
 
     from jerichoci.nix.command import NixOptions
     from jerichoci.placement.operation import Doing, Opening, Operation, P, T
     from jerichoci.plan.hosts import RemoteHost
+    from jerichoci.remote.agent.facts import HostFacts
     from jerichoci.remote.agent.operations import Tools
-
-ResultT = TypeVar("ResultT")
 
 FIRST_BACKOFF_SECS, LAST_BACKOFF_SECS, BACKOFF_GROWTH = 0.1, 5.0, 1.6
 PING_SECS = 10.0
 SILENT_SECS = 120.0
 """An agent of which nothing came for so long is looked for by another connection. Answers to pings
 may be that late where others fill a slow line."""
-WELCOME_SECS = 30.0
-"""For an agent on a busy host to say who it is."""
 REFUSED_SECS = 60.0
 """How long a host may refuse who it has let in before: it does while it is booted."""
-HEARD_EVERY = 256
-"""An agent is told that it may forget what it said after so much of it."""
 HURRIED_SECS = 10.0
 """How long a broken line is waited for when the run was told to end."""
 END_SECS = 15.0
 """For an agent to let go of everything, when its session ends."""
-AGENT_MARGIN_SECS = 30.0
-"""How much longer an agent waits for us than we for it."""
 SEEN_SECS, SEEN_LOOKS = 20.0, 200
 """For a connection that broke to be seen as broken by its keep-alive."""
 RELEASE_SECS = 60.0
 """For the host to let go of what was opened there."""
 CLAIMS = frozenset({"lock", "open_artifacts", "slot"})
 """What makes nothing that a later operation could find: its release needn't be waited for."""
-
-
-@dataclass
-class _Request:
-    """A request on its way."""
-
-    operation: Operation
-    frame: bytes
-    answer: asyncio.Future[Any]
-    report: Callable[[Any], None] | None
-    handle: str
-    """What it opens something under, if it does."""
-    heard: int = 0
 
 
 @dataclass
@@ -98,22 +69,29 @@ class Session:
 
     def __init__(self, host: RemoteHost, nix: NixOptions) -> None:
         self.host = host
+        self.name = host.name
+        self.id = ""
+        """What names the agent of this session on its host; empty before it is opened."""
+        self.lost: HostLostError | None = None
+        """Why the line broke for good, if it did: nothing from before is there any more."""
         self._facts: HostFacts | None = None
         self._nix = nix
-        self._id = ""
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, _Request] = {}
+        self._requests = Requests(
+            host.name, self._post, self._error, lambda handle: self.post(release, handle)
+        )
         self._attachment: Attachment | None = None
         self._is_up = asyncio.Event()
         self._opening = asyncio.Lock()
         self._keeping: asyncio.Task[None] | None = None
-        self._lost: HostLostError | None = None
         self._limit_secs = float(host.config.line_limit_secs)
         self._hurried = asyncio.Event()
         self._releasing: set[asyncio.Task[None]] = set()
         self._is_closed = False
         self._first: asyncio.Task[Attachment] | None = None
         self._hurried_at = 0.0
+        self._broke_at = 0.0
+        self._attaching: asyncio.Timeout | None = None
+        """Of the attachment that is made anew."""
         self._tools: Tools | None = None
         self.copying = asyncio.Lock()
         """Held by whoever copies to the host's Nix store: one after the other shares what is the
@@ -129,26 +107,6 @@ class Session:
         return self._facts
 
     @property
-    def name(self) -> str:
-        """The host's name."""
-        return self.host.name
-
-    @property
-    def id(self) -> str:
-        """What names the agent of this session on its host; empty before it is opened."""
-        return self._id
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the line broke for good, so that nothing from before is there any more."""
-        return self._lost is not None
-
-    @property
-    def lost(self) -> HostLostError | None:
-        """Why, if so."""
-        return self._lost
-
-    @property
     def owes(self) -> bool:
         """Whether the host wasn't told yet that something is needed no longer."""
         return bool(self._releasing)
@@ -156,7 +114,7 @@ class Session:
     @property
     def is_open(self) -> bool:
         """Whether there is an agent, and a line to it or hope for one."""
-        return self._keeping is not None and self._lost is None
+        return self._keeping is not None and self.lost is None
 
     async def open(self) -> None:
         """Connect, unless that was done."""
@@ -164,13 +122,13 @@ class Session:
             if self.is_open:
                 return
             await self._leave()
-            before, self._id = self._id, os.urandom(8).hex()
+            before, self.id = self.id, os.urandom(8).hex()
             try:
                 attachment = await self._begin()
             except BaseException:
-                self._id = before
+                self.id = before
                 raise
-            was_lost, self._lost = self._lost is not None, None
+            was_lost, self.lost = self.lost is not None, None
             self._hurried.clear()
             self._tools = None
             self._keeping = asyncio.create_task(self._keep(attachment))
@@ -206,28 +164,11 @@ class Session:
     async def _call(
         self, operation: Operation, handle: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:  # noqa: ANN401 - as the operation has it
-        if self._lost is not None:
-            raise self._lost
+        if self.lost is not None:
+            raise self.lost
         if self._keeping is None:
             await self.open()
-        number = next(self._numbers)
-        values, data, report = operation.request(args, kwargs)
-        if operation.holds:
-            values["handle"] = handle
-        try:
-            frame = pack({"id": number, "do": operation.name, "args": values}, data)
-        except FrameError as error:
-            raise InfrastructureError(
-                f"the request `{operation.name}` to {self.name} is too long: {error}"
-            ) from error
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = _Request(operation, frame, answer, report, handle)
-        self._post(frame)
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            self._post(pack({"cancel": number}))
-            raise
+        return await self._requests.ask(operation, handle, args, kwargs)
 
     @asynccontextmanager
     async def hold(
@@ -257,7 +198,7 @@ class Session:
     async def _do_quietly(
         self, operation: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
-        if self._lost is None and self._keeping is not None:
+        if self.lost is None and self._keeping is not None:
             with suppress(PikaciError, OSError):
                 await self._call(operation, "", args, kwargs)
 
@@ -275,33 +216,15 @@ class Session:
     async def connection(self) -> SSHClientConnection:
         """The connection there is, or the next one."""
         while True:
-            if self._lost is not None:
-                raise self._lost
+            if self.lost is not None:
+                raise self.lost
             if self._keeping is None:
                 await self.open()
             if self._attachment is not None:
                 return self._attachment.connection
             await self._is_up.wait()
 
-    async def persistently(self, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
-        """Do what needs a connection of its own; again, if that breaks meanwhile."""
-        import asyncssh
-
-        while True:
-            connection = await self.connection()
-            try:
-                return await work()
-            except HostLostError:
-                raise
-            except (asyncssh.Error, OSError) as error:
-                broken = error
-            if await self._is_still(connection):
-                why = getattr(broken, "reason", None) or broken
-                if isinstance(broken, asyncssh.ChannelOpenError):
-                    raise host_refusals.no_channel(self.name, str(why)) from broken
-                raise InfrastructureError(f"a channel to {self.name} broke: {why}") from broken
-
-    async def _is_still(self, connection: SSHClientConnection) -> bool:
+    async def is_still(self, connection: SSHClientConnection) -> bool:
         """Whether a connection is there after all; one that breaks takes a moment to be seen."""
         for _ in range(SEEN_LOOKS):
             if self._attachment is None or self._attachment.connection is not connection:
@@ -316,6 +239,9 @@ class Session:
         self._limit_secs = min(self._limit_secs, HURRIED_SECS)
         self._hurried_at = time.monotonic()
         self._hurried.set()
+        if self._attaching is not None and not self._attaching.expired():
+            loop = asyncio.get_running_loop()
+            self._attaching.reschedule(loop.time() + self._left(self._broke_at))
 
     def reset_waits(self) -> None:
         """Wait for a broken line as long as the host's settings say."""
@@ -331,7 +257,7 @@ class Session:
             self._first.cancel()
         async with self._opening:
             await self._leave()
-            self._lost = self._lost or self._ended()
+            self.lost = self.lost or self._ended()
             self._is_up.set()
         if self._releasing:
             await asyncio.wait(self._releasing)
@@ -350,30 +276,21 @@ class Session:
                     while True:
                         await attachment.receive()
             await attachment.close()
-        self._fail(self._ended())
+        self._requests.fail(self._ended())
 
     def _post(self, frame: bytes) -> None:
         if self._attachment is not None:
             self._attachment.send(frame)
 
     async def _attach(self, *, resume: bool) -> Attachment:
-        settings = {
-            "limit_secs": self.host.config.line_limit_secs + AGENT_MARGIN_SECS,
-            "search_path": list(self.host.config.search_path),
-            "nix_settings": [list(pair) for pair in self._nix.settings],
-            "nix_offline": self._nix.offline,
-            "capacity": self.host.config.capacity.model_dump(),
-        }
-        attachment = await Attachment.open(self.host, Wanted(self._id, resume, settings))
+        start = AgentStart.of(self.host, self._nix, self.id, resume=resume)
+        attachment = await Attachment.open(self.host, start)
         try:
-            waiting = {number: request.heard for number, request in self._waiting.items()}
-            attachment.send(hello(waiting))
-            async with asyncio.timeout(WELCOME_SECS):
-                values, _ = await attachment.receive()
-            self._facts = Arrived(b"").take(HostFacts, values["welcome"], "the welcome")
+            waiting = self._requests.heard()
+            self._facts, unknown = await greet(attachment, waiting)
             # What was asked since the hello is news to it as well.
-            unknown = {int(number) for number in values["unknown"]}
-            self._say_again(attachment, unknown | (self._waiting.keys() - waiting.keys()))
+            unknown |= self._requests.heard().keys() - waiting.keys()
+            self._requests.resend(attachment.send, unknown)
         except (EOFError, TimeoutError, KeyError, TypeError, ValueError) as error:
             await attachment.close()
             raise UnreachableHostError(
@@ -387,17 +304,6 @@ class Session:
         self._attachment = attachment
         self._is_up.set()
         return attachment
-
-    def _say_again(self, attachment: Attachment, unknown: set[int]) -> None:
-        """Send what the agent never got, and what was taken back while nobody could tell it."""
-        for number, request in list(self._waiting.items()):
-            if not request.answer.done():
-                if number in unknown:
-                    attachment.send(request.frame)
-            elif number in unknown:
-                del self._waiting[number]
-            else:
-                attachment.send(pack({"cancel": number}))
 
     async def _keep(self, attachment: Attachment) -> None:
         """Take what the agent says; when the line breaks, make another one."""
@@ -417,8 +323,8 @@ class Session:
             )
 
     def _lose(self, error: HostLostError) -> None:
-        self._lost = error
-        self._fail(error)
+        self.lost = error
+        self._requests.fail(error)
         self._is_up.set()
 
     async def _take_all(self, attachment: Attachment) -> None:
@@ -426,7 +332,7 @@ class Session:
         watching = asyncio.create_task(self._watch(attachment))
         try:
             while True:
-                self._take(*await attachment.receive())
+                self._requests.take(*await attachment.receive())
         except EOFError:
             pass
         finally:
@@ -450,14 +356,15 @@ class Session:
 
     async def _mend(self) -> Attachment:
         """Connect again."""
-        began = time.monotonic()
+        self._broke_at = began = time.monotonic()
         backoff = FIRST_BACKOFF_SECS
         before = self.facts.boot_id
         while True:
             try:
                 return await self._bounded(began)
             except GoneError as error:
-                raise self._gone(before, error) from error
+                why = host_refusals.gone(self.name, before, error.boot_id, died=error.died)
+                raise why from error
             except (UnreachableHostError, TimeoutError) as error:
                 last = getattr(error, "message", "no answer")
                 if time.monotonic() - began >= self._limit_secs:
@@ -481,102 +388,17 @@ class Session:
 
     async def _bounded(self, began: float) -> Attachment:
         """Attach again, but not beyond the limit, which may come nearer meanwhile."""
-        attaching = asyncio.create_task(self._attach(resume=True))
-        hurried = asyncio.create_task(self._hurried.wait())
         try:
-            left = began + self._limit_secs - time.monotonic()
-            await asyncio.wait(
-                {attaching, hurried}, timeout=max(1.0, left), return_when=asyncio.FIRST_COMPLETED
-            )
-            if not attaching.done():
-                left = began + self._limit_secs - time.monotonic()
-                await asyncio.wait({attaching}, timeout=max(1.0, left))
-            if not attaching.done():
-                attaching.cancel()
-                await asyncio.wait({attaching})
-            if attaching.cancelled():
-                raise TimeoutError
-            return attaching.result()
+            async with asyncio.timeout(self._left(began)) as self._attaching:
+                return await self._attach(resume=True)
         finally:
-            hurried.cancel()
-            if not attaching.done():
-                attaching.cancel()
-                await asyncio.gather(attaching, return_exceptions=True)
+            self._attaching = None
 
-    def _gone(self, before: str | None, error: GoneError) -> HostLostError:
-        if before and error.boot_id and before != error.boot_id:
-            return HostLostError(
-                self.name,
-                f"{self.name} was rebooted while it was used",
-                "what ran there is gone; run it again",
-            )
-        if error.died:
-            return HostLostError(
-                self.name,
-                f"the agent on {self.name} was killed, and with it what ran there",
-                "had the host no memory left, or does it end what people leave running when they"
-                " log out? (`loginctl enable-linger`)",
-            )
-        return HostLostError(
-            self.name,
-            f"the agent on {self.name} has ended: it was told to, or heard nothing of us for too"
-            " long",
-            "did this machine sleep, or was pikaci stopped?",
-        )
-
-    def _take(self, values: dict[str, Any], data: bytes) -> None:
-        number = values.get("id")
-        request = self._waiting.get(number) if isinstance(number, int) else None
-        if request is None:
-            return
-        if "say" in values:
-            self._listen(number, request, values["say"])  # type: ignore[arg-type]  # it is an int
-            return
-        del self._waiting[number]  # type: ignore[arg-type]  # likewise
-        self._post(pack({"got": number}))
-        if request.answer.done():
-            # Whoever asked has gone; what was opened for them is nobody's.
-            if request.operation.holds and "ok" in values:
-                self.post(release, request.handle)
-        elif "ok" in values:
-            try:
-                request.answer.set_result(request.operation.result(values["ok"], data))
-            except WireError as error:
-                request.answer.set_exception(self._invalid("answer", request, error))
-        elif "error" in values:
-            request.answer.set_exception(self._error(values["error"]))
-        else:
-            request.answer.set_exception(
-                HostLostError(self.name, f"the agent on {self.name} gave up")
-            )
+    def _left(self, began: float) -> float:
+        return max(1.0, began + self._limit_secs - time.monotonic())
 
     def _error(self, values: object) -> Exception:
         error = raised(values, self.name)
         if is_disk_full(error):
             return host_refusals.full(self.name, str(self.facts.work_dir))
         return error
-
-    def _listen(self, number: int, request: _Request, said: object) -> None:
-        request.heard += 1
-        if request.heard % HEARD_EVERY == 0:
-            self._post(pack({"heard": number, "count": request.heard}))
-        if request.report is None or request.answer.done():
-            return
-        try:
-            request.report(request.operation.report(said))
-        except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
-            if isinstance(error, WireError):
-                error = self._invalid("report", request, error)
-            request.answer.set_exception(error)
-            self._post(pack({"cancel": number}))
-
-    def _invalid(self, what: str, request: _Request, error: WireError) -> InfrastructureError:
-        return InfrastructureError(
-            f"{self.name} sent an invalid {what} to `{request.operation.name}`: {error}"
-        )
-
-    def _fail(self, error: HostLostError) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for request in waiting.values():
-            if not request.answer.done():
-                request.answer.set_exception(error)

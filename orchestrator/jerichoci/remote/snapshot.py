@@ -18,7 +18,7 @@ from jerichoci.machine import process
 from jerichoci.placement import operations
 from jerichoci.remote.agent import operations as host
 from jerichoci.remote.host_refusals import full
-from jerichoci.remote.program import far_program
+from jerichoci.remote.program import far_program, persistently
 from jerichoci.remote.ssh.errors import HostError
 from jerichoci.snapshot.git import git_environment, pack_argv, private_variables, take_pack_argv
 from jerichoci.snapshot.repository import REPOSITORY_WAIT_SECS, Repository
@@ -64,7 +64,7 @@ async def _bring(session: Session, repository: Repository, tree: str, run: Path)
         trees = [base for base in found.bases if TREE.fullmatch(base)]
         known = await asyncio.gather(*(_has(repository, base) for base in trees))
         bases = [base for base, has in zip(trees, known, strict=True) if has]
-        await session.persistently(lambda: _send(session, repository, tree, bases, found.git))
+        await persistently(session, lambda: _send(session, repository, tree, bases, found.git))
         return await session.do(host.keep_snapshot, tree)
 
 
