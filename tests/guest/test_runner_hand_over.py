@@ -107,6 +107,14 @@ def test_other_file_systems_are_left_alone(guest: Guest) -> None:
     assert (done.returncode, done.stdout) == (0, "0\n")
 
 
+def test_a_container_hands_over_likewise(guest: Guest) -> None:
+    (guest.artifacts / "closed").mkdir(mode=0)
+    done = guest.execute_in_a_user_namespace(contract(), "--hand-over", "{}:{}".format(*OWNER))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {owner(path) for path in below(guest.artifacts)} == {OWNER}
+
+
 def test_what_cannot_be_given_is_named(guest: Guest) -> None:
     (guest.artifacts / "file").touch()
     done = guest.execute_in_a_user_namespace(contract(), "--hand-over", "70000:0")
