@@ -79,12 +79,13 @@ def trusted(server: PlainSshd, **config: object) -> RemoteHost:
 
 @asynccontextmanager
 async def stranger(answer: bytes, *, stays: bool) -> AsyncIterator[int]:
-    """The port of a server that says something, then stays silent or goes."""
+    """The port of a server that sends something, then is silent or ends the connection."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(answer)
-        if stays:
-            await reader.read()
+        if not stays:
+            writer.write_eof()
+        await reader.read()
         writer.close()
         await writer.wait_closed()
 

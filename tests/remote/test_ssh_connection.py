@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from asyncssh.packet import NameList, UInt32
 
 from jerichoci.remote.ssh import connection, settings
 from jerichoci.remote.ssh.connection import connect
@@ -293,6 +294,15 @@ async def test_nothing_in_common_says_so(home: Path, tmp_path: Path) -> None:
     configure(home, "Ciphers aes128-ctr\n")
     with plain_sshd(tmp_path / "other", more="Ciphers aes256-gcm@openssh.com") as server:
         error = await refused(trusted(server), HostSettingsError)
+    assert "no algorithm in common" in error.message
+    # Also where the far end hangs up before we have understood what it sent.
+    lists = ["curve25519-sha256", "ssh-ed25519", *["aes256-cbc"] * 2, *["hmac-sha2-256"] * 2]
+    names = b"".join(NameList([name.encode()]) for name in (*lists, "none", "none", "", ""))
+    payload = b"\x14" + bytes(16) + names + bytes(5)
+    padding = 16 - (len(payload) + 5) % 8
+    packet = UInt32(1 + len(payload) + padding) + bytes([padding]) + payload + bytes(padding)
+    async with stranger(b"SSH-2.0-other\r\n" + packet, stays=False) as port:
+        error = await refused(host(address="127.0.0.1", port=port), HostSettingsError)
     assert "no algorithm in common" in error.message
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import asyncssh
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 BANNER_BYTES = 512
 """Of what the far end sends first, for a message."""
+END_SECS = 0.5
+"""From the end of a connection before the login to its report, if nothing else is wrong with it."""
 
 
 class Client(asyncssh.SSHClient):
@@ -51,15 +54,25 @@ class Client(asyncssh.SSHClient):
         return " ".join("".join(filter(str.isprintable, line)).split())
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
-        """Keep what the far end sends first."""
+        """Keep what the far end sends first, and hear all of it before its end."""
         self._connection = conn
-        receive = conn.data_received
+        receive, end = conn.data_received, conn.eof_received
+        loop = asyncio.get_running_loop()
 
         def keep(data: bytes, datatype: asyncssh.DataType = None) -> None:
             self._banner += data[: BANNER_BYTES - len(self._banner)]
             receive(data, datatype)
 
-        conn.data_received = keep  # type: ignore[method-assign] # asyncssh keeps it to itself
+        def end_later() -> bool | None:
+            if self.logs_in:
+                return end()
+            # asyncssh works on what came before in tasks, and would forget what they find.
+            loop.call_later(END_SECS, conn.connection_lost, None)
+            return True
+
+        # asyncssh keeps both to itself.
+        conn.data_received = keep  # type: ignore[method-assign]
+        conn.eof_received = end_later  # type: ignore[method-assign, assignment]
 
     def validate_host_public_key(
         self, host: str, addr: str, port: int, key: asyncssh.SSHKey

@@ -125,11 +125,8 @@ async def ask(hop: Hop) -> Configuration:
             f"there is no `ssh` on PATH to ask for the configuration of {hop.called}",
             "install OpenSSH's client: `openssh-client` on Debian",
         )
-    options = [
-        *(["-p", str(hop.port)] if hop.port else []),
-        *(["-l", hop.user] if hop.user else []),
-        *(["-o", f"ProxyJump={hop.proxy_jump}"] if hop.proxy_jump else []),
-    ]
+    known = {"Port": hop.config.port, "User": hop.config.user, "ProxyJump": hop.config.proxy_jump}
+    options = [f"-o{key}={value}" for key, value in known.items() if value]
     try:
         with _our_files() as files:
             ended = await run(

@@ -55,7 +55,10 @@ async def _connected(hop: Hop, before: tuple[Hop, ...]) -> asyncssh.SSHClientCon
     if not settings.jump:
         return await _logged_in(hop, settings, None)
     jump = hop.jump(settings.jump)
-    if any((jump.address, jump.port) == (other.address, other.port) for other in (hop, *before)):
+    if any(
+        (jump.address, jump.config.port) == (other.address, other.config.port)
+        for other in (hop, *before)
+    ):
         raise HostSettingsError(
             hop.host,
             f"the way to {hop.host} goes through {jump.address} more than once",
@@ -74,7 +77,7 @@ async def _connected(hop: Hop, before: tuple[Hop, ...]) -> asyncssh.SSHClientCon
 async def _logged_in(
     hop: Hop, settings: Settings, through: asyncssh.SSHClientConnection | None
 ) -> asyncssh.SSHClientConnection:
-    client = Client(hop.fingerprint)
+    client = Client(hop.config.fingerprint)
     failure = Failure(hop, settings, client)
     secs = max(CONNECT_SECS, settings.config.number("connecttimeout"))
     try:

@@ -213,8 +213,9 @@ class Failure:
         accept = f"run: echo '{' '.join(words)}' >> {self._file}"
         if self._strange:
             # ssh, which knows the host by that key, learns its others.
-            port = f" -p {self.hop.port}" if self.hop.port else ""
-            user = f"{self.hop.user}@" if self.hop.user else ""
+            config = self.hop.config
+            port = f" -p {config.port}" if config.port else ""
+            user = f"{config.user}@" if config.user else ""
             learn = f"ssh -o UpdateHostKeys=yes{port} {user}{self.hop.address} true"
             accept = f"run: {learn}, or {accept}"
         if not self.hop.is_jump:

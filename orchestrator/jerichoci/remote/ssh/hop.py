@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 from jerichoci.remote.ssh.errors import HostSettingsError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from jerichoci.plan.hosts import RemoteHost
+    from jerichoci.plan.hosts import HostConfig, RemoteHost
 
 _JUMP = re.compile(
     r"(?:ssh://)?(?:(?P<user>.+)@)?(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<plain>[^@:\[\]]+))"
@@ -21,36 +19,24 @@ _JUMP = re.compile(
 
 @dataclass(frozen=True)
 class Hop:
-    """Where to connect to, as the hosts file has it; None leaves it to ssh's configuration."""
+    """Where to connect to, and what the hosts file says of it."""
 
     host: str
     """The name of the host at the end of the way."""
     called: str
     """What messages call this hop."""
     address: str
-    port: int | None = None
-    user: str | None = None
-    key: Path | None = None
-    fingerprint: str | None = None
-    known_hosts: Path | None = None
-    proxy_jump: str | None = None
-    is_jump: bool = False
+    config: HostConfig
 
     @classmethod
     def to(cls, host: RemoteHost) -> Hop:
         """The last hop."""
-        config = host.config
-        return cls(
-            host=host.name,
-            called=host.name,
-            address=host.address,
-            port=config.port,
-            user=config.user,
-            key=config.key_path,
-            fingerprint=config.fingerprint,
-            known_hosts=config.known_hosts_path,
-            proxy_jump=config.proxy_jump,
-        )
+        return cls(host.name, host.name, host.address, host.config)
+
+    @property
+    def is_jump(self) -> bool:
+        """Whether it is a jump host."""
+        return self.called != self.host
 
     def jump(self, text: str) -> Hop:
         """The hop before this one: the last of `[user@]host[:port]` with commas between."""
@@ -63,14 +49,10 @@ class Hop:
                 "write `[user@]host[:port]`",
             )
         address = found["bracketed"] or found["plain"]
-        return Hop(
-            host=self.host,
-            called=f"the jump host {address} of {self.host}",
-            address=address,
+        config = self.config.with_(
             port=int(found["port"]) if found["port"] else None,
             user=found["user"],
-            key=self.key,
-            known_hosts=self.known_hosts,
+            fingerprint=None,
             proxy_jump=before or None,
-            is_jump=True,
         )
+        return Hop(self.host, f"the jump host {address} of {self.host}", address, config)

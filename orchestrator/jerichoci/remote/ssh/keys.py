@@ -52,7 +52,7 @@ async def login_keys(hop: Hop, config: Configuration) -> AsyncIterator[LoginKeys
     keys = LoginKeys()
     if config.get("pkcs11provider") is not None:
         keys.remarks.append("`PKCS11Provider` is not asked for keys")
-    files = [str(hop.key)] if hop.key else config.files("identityfile")
+    files = [str(hop.config.key_path)] if hop.config.key else config.files("identityfile")
     named = [_public(Path(name)) for name in files]
     certificates = _certificates(
         [*config.files("certificatefile"), *(f"{name}-cert.pub" for name in files)]
@@ -62,15 +62,15 @@ async def login_keys(hop: Hop, config: Configuration) -> AsyncIterator[LoginKeys
         only_files = [
             (name, public)
             for name, public in zip(files, named, strict=True)
-            if public not in known and (hop.key or Path(name).exists())
+            if public not in known and (hop.config.key or Path(name).exists())
         ]
-        if hop.key:
+        if hop.config.key:
             _add_files(keys, only_files, certificates, hop)
         for pair in sorted(held, key=lambda pair: _place(pair.key_public_data, named)):
             if not config.is_on("identitiesonly") or pair.key_public_data in named:
                 name = f"the agent's {pair.get_comment() or 'key'}"
                 keys.add(name, [*_certified(pair, certificates), pair])
-        if not hop.key:
+        if not hop.config.key:
             _add_files(keys, only_files, certificates, hop)
         yield keys
 
@@ -86,7 +86,7 @@ def _add_files(
             keys.add(name, _load(Path(name), public, certificates))
         except _UnusableError as error:
             why, hint = error.args
-            if hop.key:
+            if hop.config.key:
                 message = f"the key {name} for {hop.called} {why}"
                 raise KeyFileError(hop.host, message, hint) from error
             keys.remarks.append(f"{name} {why}")

@@ -87,11 +87,15 @@ async def read_settings(hop: Hop) -> Settings:
                 "limit it to other hosts, if this one works without it",
             )
     address = config.get("hostname") or hop.address
-    port = hop.port or config.number("port") or SSH_PORT
+    port = config.number("port") or SSH_PORT
     jump, command = config.get("proxyjump"), config.get("proxycommand")
     bound = config.get("bindaddress")
     known_hosts = KnownHosts(
-        address, port, config.get("hostkeyalias"), hop.fingerprint, _known_hosts_files(hop, config)
+        address,
+        port,
+        config.get("hostkeyalias"),
+        hop.config.fingerprint,
+        _known_hosts_files(hop, config),
     )
     options = {
         **_algorithms(hop, config),
@@ -116,7 +120,7 @@ async def read_settings(hop: Hop) -> Settings:
         config=config,
         address=address,
         port=port,
-        user=hop.user or config.get("user") or "",
+        user=config.get("user") or "",
         jump=jump and config.expanded(jump),
         command=config.expanded(command) if command and not jump else None,
         known_hosts=known_hosts,
@@ -143,6 +147,6 @@ def _algorithms(hop: Hop, config: Configuration) -> dict[str, Any]:
 
 
 def _known_hosts_files(hop: Hop, config: Configuration) -> list[str]:
-    named = [str(hop.known_hosts)] if hop.known_hosts else []
+    named = [str(hop.config.known_hosts_path)] if hop.config.known_hosts else []
     users = config.listed_files("userknownhostsfile") if hop.is_jump or not named else []
     return [*named, *users, *config.listed_files("globalknownhostsfile")]
