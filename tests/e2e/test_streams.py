@@ -96,7 +96,7 @@ def test_a_current_directory_that_was_removed_is_said(project: Project) -> None:
         code, said = sh(project, 'mkdir gone && cd gone && rmdir ../gone && "$@"', *args)
         assert (code, said) == (
             2,
-            "pikaci: the current directory was removed; change to another one\n",
+            "pikaci: the current directory was removed; change to another directory\n",
         )
 
 
