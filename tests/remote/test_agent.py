@@ -273,7 +273,7 @@ async def test_an_answer_that_is_too_long_is_an_error(agents: Agents) -> None:
     argv = ["head", "-c", "70000000", "/dev/zero"]
     line.ask(1, "run", argv=argv, deadline_secs=30, cwd=None)
     found, _ = await line.receive()
-    assert found["error"]["message"].startswith("what `run` has to say is too much")
+    assert found["error"]["message"].startswith("the answer to `run` is too long")
 
 
 async def test_an_agent_that_was_killed_is_told_from_one_that_ended(agents: Agents) -> None:

@@ -114,7 +114,7 @@ class Confinement:
     def holding(self, argv: Sequence[str]) -> list[str]:
         """The command line of a program with which, in namespaces, all that it started dies.
 
-        Without namespaces it is told to end when its parent dies.
+        Without namespaces it gets TERM when its parent dies.
         """
         return self._dying([*self.prefix, *self.drop, *argv], "KILL" if self.prefix else "TERM")
 

@@ -3,8 +3,8 @@
 Consistency: each claim is a file below `slots/claims` that its holder keeps flock'd, with what it
 takes written inside. A claim whose lock is free belongs to a process that died and is removed by
 the next one who counts. Counting and claiming happen under `slots/claims.lock`, so two processes
-never see room for one job each. Nobody holds that lock while waiting, and of a process one counts
-for all who wait.
+never see room for one job each. No process holds that lock while waiting, and one task of a
+process counts for all its waiters.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ POLL_SECS = 0.05
 SLOT_WAIT_SECS = 24 * 3600.0
 """A job that got no room for a day waits for something that will not happen."""
 COUNT_WAIT_SECS = 30.0
-"""Counting takes microseconds: whoever holds that lock for longer is stopped or on a dead disk."""
+"""Counting takes microseconds: a process that holds the lock for longer is stopped, or stuck."""
 MACOS_VMS = 2
 """Apple's licence lets a Mac run so many copies of macOS beside its own; it starts no more."""
 
@@ -164,7 +164,7 @@ class _Queue:
 
 
 _QUEUES: dict[tuple[asyncio.AbstractEventLoop, Path], _Queue] = {}
-"""Those that somebody is in."""
+"""Those that have waiters."""
 
 
 def _queue(slots: Path) -> _Queue:
@@ -208,7 +208,7 @@ def _live_claim(path: Path) -> Claim | None:
 
 
 def _read_claim(data: bytes) -> Claim:
-    """What a claim says, as far as that is known: somebody holds it, and takes a CPU at least."""
+    """What a claim says, as far as that is known: it is held, and takes a CPU at least."""
     try:
         values = parse(data)
         return Claim(**{field.name: int(values.get(field.name, 0)) for field in fields(Claim)})

@@ -1,4 +1,4 @@
-"""Where the guests' store and its views lie, and removing the views that nobody uses.
+"""Where the guests' store and its views lie, and removing the views that are not used.
 
 Consistency:
 
@@ -7,9 +7,9 @@ Consistency:
   died.
 - A lease is a symbolic link `runs/<run>/scratch/<attempt>/view` to the view. It is made before the
   view is looked for, both under the shared lock `guest-views`; views are chosen for removal and
-  taken away under the same lock, held exclusively. So a view that was found stays.
-- Nix's roots of a view are made before its paths are copied. Whoever copies holds `guest-store`
-  shared, and the guests' store is collected while nobody does.
+  taken away under the same lock, held exclusively. So a view that was found is kept.
+- Nix's roots of a view are made before its paths are copied. A copy holds `guest-store`
+  shared, and the guests' store is collected while it is free.
 - A view has links of its own to the files: collecting the store takes nothing from it.
 """
 
@@ -83,7 +83,7 @@ class GuestStoreLayout:
 
 
 def view_lock(key: str) -> str:
-    """The lock that whoever builds a view holds."""
+    """The lock held while a view is built."""
     return f"guest-view-{key}"
 
 
@@ -100,9 +100,9 @@ def remove_stale_views(state: StateLayout) -> None:
 
 
 async def collect_views(state: StateLayout, *, dry_run: bool) -> list[str]:
-    """Remove the views that no run leases and nobody used lately; the keys of those.
+    """Remove the views that no run leases and that were not used lately; the keys of those.
 
-    What only they needed goes from the guests' store, unless somebody is filling it just now.
+    What only they needed is removed from the guests' store, unless it is being filled now.
     """
     layout = GuestStoreLayout(state.root)
     if not layout.root.is_dir():

@@ -2,14 +2,14 @@
 
 What is valid already is rooted and nothing more. The rest is built in one call, in parallel, one
 failure not stopping the others. As soon as a node's own output is there it is rooted, while Nix
-still holds it, and the node is done: nobody waits for the slowest. So is one that can't be had any
-more, as soon as a build that it needs has failed.
+still holds it, and the node is done, without waiting for the slowest. So is one that can't be had
+any more, as soon as a build that it needs has failed.
 
 A build is the builder's failure when Nix counts it as failed, or ends because of it, and left no
 valid output; anything else is the machine's.
 
 A node's deadline counts from the start of the step. When it is over, the node is done (`timeout`)
-and Nix goes on with the others; once nobody is waiting, or the run ends, Nix is told to end.
+and Nix goes on with the others; once no node is waiting, or the run ends, Nix gets TERM.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Realiser:
         self._failure: Exception | None = None
 
     async def run(self, stop: Stop) -> None:
-        """Have every node told to the observer as finished, one way or another."""
+        """Give the observer the result of every node."""
         work = asyncio.ensure_future(self._work())
         try:
             await self._follow(work, stop)
@@ -89,7 +89,7 @@ class Realiser:
                 self._finish(node_id, CANCELLED)
 
     async def _follow(self, work: asyncio.Future[None], stop: Stop) -> None:
-        """Wait until the work is done, or nobody wants it any more."""
+        """Wait until the work is done, or it isn't wanted any more."""
         started = time.monotonic()
         ends: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(stop.wait()),
@@ -342,7 +342,7 @@ class Realiser:
 async def _end(builder: asyncio.subprocess.Process, reading: asyncio.Future[None]) -> None:
     """TERM for what still runs: only then Nix ends its builders. Then what became of reading."""
     if builder.returncode is None:
-        # Nix does not end while nobody takes what it says.
+        # Nix does not end while its output is not read.
         rest = asyncio.ensure_future(_drain(builder)) if reading.done() else reading
         end = time.monotonic() + NIX_GRACE_SECS
         while not rest.done() and time.monotonic() < end:

@@ -1,4 +1,4 @@
-"""What became of a prepare node, and who is told."""
+"""What became of a prepare node, and the observer of it."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ def failed(
 
 CANCELLED = Realised(
     Outcome.CANCELLED,
-    fault=Fault(CauseCode.CANCELLED, "the run was told to stop"),
+    fault=Fault(CauseCode.CANCELLED, "the run was stopped"),
 )
 
 
 class Observer(Protocol):
-    """Somebody who follows prepare nodes."""
+    """What follows prepare nodes."""
 
     def log(self, node_id: str, line: str) -> None:
         """A builder printed a line that concerns a node."""
@@ -76,4 +76,4 @@ class Observer(Protocol):
         """A node wasn't there and is being made."""
 
     def finished(self, node_id: str, result: Realised) -> None:
-        """A node is done; told once for each."""
+        """A node is done; called once for each."""

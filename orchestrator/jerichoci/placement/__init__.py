@@ -95,7 +95,7 @@ class Placement(Protocol):
         """Whether the connection was given up: nothing made there by now will answer."""
 
     def shorten_waits(self) -> None:
-        """Wait no longer for what may take minutes to come back: the run was told to end."""
+        """Wait no longer for what may take minutes to come back: the run is being stopped."""
 
     def check(self, system: str) -> None:
         """Refuse jobs for a Nix system that the host isn't.
@@ -141,7 +141,7 @@ class Placement(Protocol):
     async def realise(
         self, builds: Mapping[str, BuildRequest], run_id: str, observer: Observer, stop: Stop
     ) -> None:
-        """Build Nix outputs there, rooted for the run; each node's end is told to `observer`."""
+        """Build Nix outputs there, rooted for the run; `observer` gets each node's result."""
 
     async def bring(self, node_id: str, built: Realised, run_id: str) -> Realised:
         """Have there, rooted for the run, what was built here; only what is missing is copied.
@@ -177,7 +177,7 @@ class Placement(Protocol):
     def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[OutboxFollower]:
         """Follow what a guest leaves in its outbox: its log into `log`, which is near; its result.
 
-        A connection that breaks is made anew, and what was read goes on where it ended.
+        After a broken connection, reading continues where it ended.
         """
 
     async def collect(

@@ -186,4 +186,4 @@ class LocalPlacement:
         return await asyncio.to_thread(copy_outbox, outbox, into, cancelled)
 
     async def keep(self, path: Path) -> None:
-        """It stays until its run is removed."""
+        """Nothing to do: it is kept until its run is removed."""

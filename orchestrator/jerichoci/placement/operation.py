@@ -57,7 +57,7 @@ class Operation:
     def request(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> tuple[dict[str, Any], bytes, Callable[[Any], None] | None]:
-        """What is sent for a call: JSON, bytes; and what is told of reports."""
+        """What is sent for a call: JSON, bytes; and what gets the reports."""
         values = self.signature.bind(*args, **kwargs).arguments
         report = values.pop(self.reports) if self.reports else None
         pieces: list[bytes] = []

@@ -29,7 +29,7 @@ class Running(Protocol):
         """Wait for its end."""
 
     async def ended_within(self, secs: float) -> bool:
-        """Whether it has ended and took no longer, even if nobody could be told in time.
+        """Whether it has ended and took no longer, even if the news of it came late.
 
         Waits until its host can be asked; its end must be waited for, too.
 

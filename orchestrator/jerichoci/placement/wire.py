@@ -1,7 +1,7 @@
 """Values on their way between an orchestrator and its agent: JSON, and bytes beside it.
 
 The types are those that operations are annotated with. What arrives is checked against them: a host
-may be broken, or somebody else's by now.
+may be broken, or hostile by now.
 """
 
 from __future__ import annotations

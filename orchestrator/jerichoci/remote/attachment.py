@@ -54,7 +54,7 @@ class GoneError(Exception):
 
 @dataclass(frozen=True)
 class AgentStart:
-    """Which agent to attach to, and what it is told if it has to be started."""
+    """Which agent to attach to, and its settings if it has to be started."""
 
     session: str
     resume: bool
@@ -133,7 +133,7 @@ class Attachment:
             raise EOFError(str(error)) from error
 
     def abort(self) -> None:
-        """Break the connection: whoever receives learns of it at once."""
+        """Break the connection: the receiver gets an `EOFError` at once."""
         self.connection.abort()
 
     async def close(self) -> None:

@@ -71,7 +71,7 @@ class FarStore:
     async def realise(
         self, builds: Mapping[str, BuildRequest], gcroots: Path, observer: Observer, stop: Stop
     ) -> None:
-        """Have derivations of here there, and build them there; told as `Realiser.run` does."""
+        """Copy derivations to the host, and build them there; reports as `Realiser.run` does."""
         telling = _Telling(observer, set(builds))
         try:
             await stop.unless(self._realise(builds, gcroots, telling))
@@ -116,7 +116,7 @@ class FarStore:
     async def _copy(self, paths: Sequence[str], *flags: str) -> int:
         """Copy what is missing; the bytes that went there.
 
-        When the line breaks, what has come whole by then stays there.
+        When the line breaks, paths that arrived whole are kept.
         """
         await self._sign(paths)
         tries: list[Forward] = []
@@ -187,7 +187,7 @@ class _Unfit(HostSetupError, InfrastructureError):  # noqa: N818 - an error, as 
 
 
 class _Telling:
-    """What an agent says of nodes, told to an observer; each node's end once."""
+    """Passes an agent's reports to an observer; each node's result once."""
 
     def __init__(self, observer: Observer, waiting: set[str]) -> None:
         self._observer = observer
@@ -206,7 +206,7 @@ class _Telling:
             else:
                 self._observer.building(report.node_id)
         except OSError as error:
-            # No affair of whoever reads from the host.
+            # The reader of the connection must not fail because of it.
             self.failure = self.failure or error
 
     def give_up(self, result: Realised) -> None:

@@ -70,7 +70,7 @@ class RemotePlacement:
         self._route: SshRoute | None = None
         self._forwards = AsyncExitStack()
         self._keeps = False
-        """Whether the run's directory stays there for a look."""
+        """Whether the run's directory is kept on the host."""
 
     @property
     def host(self) -> str:

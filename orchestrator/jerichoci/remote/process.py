@@ -41,7 +41,7 @@ class FarProcess:
         ended = await self._session.do(host.wait, self._handle, self._far_log)
         self._end = ended.log_bytes
         if self._is_behind():
-            # Whoever waits no longer leaves it to `close`.
+            # If this is cancelled, `close` ends it.
             await asyncio.shield(self._following)
         self._held.is_over = True
         return ended.ending
@@ -73,11 +73,11 @@ class FarProcess:
                 host.read_log, self._far_log, self._offset, wait_secs=WATCH_SECS
             )
             if data:
-                # Written and counted in one step: whoever cancels comes before or after.
+                # Written and counted in one step: a cancel comes before or after.
                 _append(self._log, data)
                 self._offset += len(data)
             elif is_whole:
-                # Somebody has made it shorter.
+                # The log was made shorter.
                 return
 
 

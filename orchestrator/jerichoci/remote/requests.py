@@ -46,7 +46,7 @@ class Requests:
         error_of: Callable[[object], Exception],
         release: Callable[[str], object],
     ) -> None:
-        """`send` takes frames, `release` handles that were opened for a request nobody waits for.
+        """`send` takes frames, `release` handles that were opened for a request that was cancelled.
 
         `error_of` reads the error that an agent sent.
         """

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.errors import PikaciError, is_disk_full
 from jerichoci.placement.operation import named
 from jerichoci.remote import host_refusals
-from jerichoci.remote.agent.fault import raised
+from jerichoci.remote.agent.fault import error_from_json
 from jerichoci.remote.agent.frame import pack
 from jerichoci.remote.agent.operations import end_sessions, release, tools
 from jerichoci.remote.attachment import AgentStart, Attachment, GoneError, greet
@@ -44,7 +44,7 @@ may be that late where others fill a slow line."""
 REFUSED_SECS = 60.0
 """How long a host may refuse who it has let in before: it does while it is booted."""
 HURRIED_SECS = 10.0
-"""How long a broken line is waited for when the run was told to end."""
+"""How long a broken line is waited for when the run is being stopped."""
 END_SECS = 15.0
 """For an agent to let go of everything, when its session ends."""
 SEEN_SECS, SEEN_LOOKS = 20.0, 200
@@ -94,8 +94,8 @@ class Session:
         """Of the attachment that is made anew."""
         self._tools: Tools | None = None
         self.copying = asyncio.Lock()
-        """Held by whoever copies to the host's Nix store: one after the other shares what is the
-        same, and a host gives a connection few channels."""
+        """Held while something is copied to the host's Nix store: copies one after the other share
+        what is the same, and a host gives a connection few channels."""
         self.breaks = 0
         """How often the connection broke."""
 
@@ -108,7 +108,7 @@ class Session:
 
     @property
     def owes(self) -> bool:
-        """Whether the host wasn't told yet that something is needed no longer."""
+        """Whether the host has yet to be told to release something."""
         return bool(self._releasing)
 
     @property
@@ -182,7 +182,7 @@ class Session:
             yield held
         finally:
             task = self.post(release, held.handle)
-            # It is told in the end, as long as there is a session.
+            # The release is sent in the end, as long as the session lives.
             if not held.is_over:
                 await asyncio.wait(
                     {task}, timeout=END_SECS if self._hurried.is_set() else RELEASE_SECS
@@ -314,10 +314,10 @@ class Session:
                 self._attachment = None
                 self._is_up.clear()
                 await attachment.close()
-                attachment = await self._mend()
+                attachment = await self._reconnect()
         except HostLostError as error:
             self._lose(error)
-        except Exception as error:  # noqa: BLE001 - nobody else would end what waits
+        except Exception as error:  # noqa: BLE001 - nothing else would end what waits
             self._lose(
                 HostLostError(self.name, f"pikaci itself failed to talk to {self.name}: {error!r}")
             )
@@ -354,7 +354,7 @@ class Session:
                 attachment.abort()
                 return
 
-    async def _mend(self) -> Attachment:
+    async def _reconnect(self) -> Attachment:
         """Connect again."""
         self._broke_at = began = time.monotonic()
         backoff = FIRST_BACKOFF_SECS
@@ -398,7 +398,7 @@ class Session:
         return max(1.0, began + self._limit_secs - time.monotonic())
 
     def _error(self, values: object) -> Exception:
-        error = raised(values, self.name)
+        error = error_from_json(values, self.name)
         if is_disk_full(error):
             return host_refusals.full(self.name, str(self.facts.work_dir))
         return error

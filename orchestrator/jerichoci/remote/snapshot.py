@@ -49,7 +49,7 @@ async def bring_snapshot(session: Session, state_root: Path, tree: str, run: Pat
     except HostError:
         raise
     except (UsageError, InfrastructureError) as error:
-        # There it is about a state root, which nobody here has named.
+        # The message is about the host's work directory, which no user here has named.
         raise InfrastructureError(
             f"no snapshot can be had on {session.name}: {error.message}",
             f"make that the user's there, or name another `work_dir` of [hosts.{session.name}]",

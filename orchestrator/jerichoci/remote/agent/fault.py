@@ -33,7 +33,7 @@ class AgentError(InfrastructureError):
     """The agent itself failed."""
 
 
-def told(error: BaseException) -> dict[str, Any]:
+def error_to_json(error: BaseException) -> dict[str, Any]:
     """An error as JSON."""
     for kind, known in _KINDS.items():
         is_kind = isinstance(error, known) or (known is DiskFullError and is_disk_full(error))
@@ -48,8 +48,8 @@ def told(error: BaseException) -> dict[str, Any]:
     return {"kind": "internal", "message": f"{error!r}{where}", "traceback": text}
 
 
-def raised(values: object, host: str) -> Exception:
-    """The error that a host told of."""
+def error_from_json(values: object, host: str) -> Exception:
+    """The error that a host sent."""
     said = values if isinstance(values, dict) else {}
     kind, message = said.get("kind"), _text(said.get("message")) or "it doesn't say why"
     if kind == "os":

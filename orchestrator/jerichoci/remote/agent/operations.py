@@ -64,7 +64,7 @@ async def open_run(work: Work, name: str) -> AsyncIterator[None]:
     path = work.state.runs / name
     run = RunLayout(path)
     with ExitStack() as owned:
-        # Whoever reaps takes what has no owner.
+        # A reaper removes what has no owner.
         with holding_names(work.state, shared=True):
             make_private(path)
             owned.enter_context(owning(path))
@@ -197,7 +197,7 @@ async def _materialise(work: Work, tree: str) -> Path:
 
     root = work.state.root
     return await materialise(
-        # A run, whether it goes on or is kept, needs its own; git has the files of the others.
+        # A run, live or kept, needs its own snapshot; git has the files of the others.
         root,
         tree,
         is_spare=lambda other: other not in leased_snapshots(root),

@@ -1,6 +1,6 @@
 """Attaching to a session's agent: it is started if it isn't there, then bytes go to and fro.
 
-The agent is a process of its own that nobody's hanging up ends; this one lives as long as the
+The agent is a process of its own that no hang-up ends; this one lives as long as the
 connection it serves. Imports little: it runs anew with each connection.
 """
 
@@ -36,7 +36,7 @@ def attach(work: str, told: dict[str, Any], say: Callable[..., None]) -> None:
             return
     else:
         if _is_left():
-            # Whoever asked waits no longer: the login took too long.
+            # The orchestrator has given up: the login took too long.
             return
         os.makedirs(directory, 0o700, exist_ok=True)
         link = _connected(directory)
@@ -63,7 +63,7 @@ def _connected(directory: str) -> socket.socket | None:
 
 
 def _is_left() -> bool:
-    """Whether nobody reads any more what is said here."""
+    """Whether stdout is not read any more."""
     poll = select.poll()
     poll.register(1, 0)
     return any(events & GONE for _, events in poll.poll(0))
@@ -78,7 +78,7 @@ def _has_died(directory: str) -> bool:
 
 
 def _start(work: str, directory: str, told: dict[str, Any]) -> None:
-    """Start an agent that belongs to nobody, and wait until it listens."""
+    """Start an agent as a daemon, and wait until it listens."""
     source, sink = os.pipe()
     child = os.fork()
     if child == 0:
@@ -153,7 +153,7 @@ def _relay(link: socket.socket) -> None:
     end: float | None = None
     with suppress(OSError):
         while end is None or time.monotonic() < end:
-            # Whether it is gone is told of whoever is named here.
+            # poll reports hang-ups of the descriptors named here.
             seen = _ready(ways, (1,) if end else (1, agent), end)
             if seen.get(1, 0) & GONE:
                 break

@@ -5,7 +5,7 @@
 - One connection at a time: a new one takes the place of the old, which may not know yet that it is
   dead.
 - An agent that has heard nothing for `limit_secs` ends, and with it all that it holds: processes,
-  locks, the directories of runs. So does one that nobody greets.
+  locks, the directories of runs. So does one that is never greeted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.signals import catching_ignored
 from jerichoci.placement.wire import to_json
-from jerichoci.remote.agent.fault import told as told_of
+from jerichoci.remote.agent.fault import error_to_json
 from jerichoci.remote.agent.frame import FrameError, pack, unpack
 from jerichoci.remote.agent.host_gc import using
 from jerichoci.remote.agent.rendezvous import LISTENING, LOCK, SOCKET
@@ -77,7 +77,7 @@ class Server:
         self._ended = asyncio.Event()
 
     async def run(self, sink: int) -> None:
-        """Serve until told to end, or nobody was heard for too long; `sink` is told when it can."""
+        """Serve until asked to end, or silence for too long; `sink` gets `LISTENING` when ready."""
         os.chdir(self._directory)
         server = await asyncio.start_unix_server(self._attached, SOCKET)
         Path(SOCKET).chmod(0o600)
@@ -195,12 +195,14 @@ class Server:
             value, answer = await self._service.do(name, Call(data, say), args)
             request.answer = pack({"id": number, "ok": value}, answer)
         except FrameError as error:
-            told = told_of(InfrastructureError(f"what `{name}` has to say is too much: {error}"))
+            told = error_to_json(
+                InfrastructureError(f"the answer to `{name}` is too long: {error}")
+            )
             request.answer = pack({"id": number, "error": told})
         except asyncio.CancelledError:
             request.answer = pack({"id": number, "cancelled": True})
-        except Exception as error:  # noqa: BLE001 - the orchestrator is told
-            request.answer = pack({"id": number, "error": told_of(error)})
+        except Exception as error:  # noqa: BLE001 - it is sent to the orchestrator
+            request.answer = pack({"id": number, "error": error_to_json(error)})
         self._send(request.answer)
 
     def _send(self, frame: bytes) -> None:
