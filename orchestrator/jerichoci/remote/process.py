@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from jerichoci.machine.ending import Ending
     from jerichoci.placement.program import Program
-    from jerichoci.remote.session import Held, Session
+    from jerichoci.remote.requests import Held
+    from jerichoci.remote.session import Session
 
 WATCH_SECS = 30.0
 """How long the agent waits for a log to grow before it is asked again."""

@@ -36,6 +36,15 @@ class _Request:
     """How many of its reports have come."""
 
 
+@dataclass
+class Held:
+    """What an operation opened."""
+
+    handle: str
+    is_over: bool = False
+    """Whether there is nothing left to wait for when it is let go of."""
+
+
 class Requests:
     """The requests to one host that wait for their answers."""
 

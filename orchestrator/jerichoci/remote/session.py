@@ -12,7 +12,6 @@ import asyncio
 import os
 import time
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import PikaciError, is_disk_full
@@ -22,7 +21,7 @@ from jerichoci.remote.agent.fault import error_from_json
 from jerichoci.remote.agent.frame import pack
 from jerichoci.remote.agent.operations import end_sessions, release, tools
 from jerichoci.remote.attachment import AgentStart, Attachment, GoneError, greet
-from jerichoci.remote.requests import Requests
+from jerichoci.remote.requests import Held, Requests
 from jerichoci.remote.ssh.errors import HostError, HostKeyError, HostLostError, UnreachableHostError
 
 if TYPE_CHECKING:
@@ -53,15 +52,6 @@ RELEASE_SECS = 60.0
 """For the host to let go of what was opened there."""
 CLAIMS = frozenset({"lock", "open_artifacts", "slot"})
 """What makes nothing that a later operation could find: its release needn't be waited for."""
-
-
-@dataclass
-class Held:
-    """What an operation opened."""
-
-    handle: str
-    is_over: bool = False
-    """Whether there is nothing left to wait for when it is let go of."""
 
 
 class Session:
