@@ -129,12 +129,12 @@ def test_help_is_short_and_teaches(project: Project) -> None:
     assert "pikaci run hello" in out
 
 
-def test_help_says_what_may_be_given_again_and_what_a_run_id_looks_like(project: Project) -> None:
+def test_help_says_what_is_repeatable_and_what_a_run_id_looks_like(project: Project) -> None:
     text = " ".join(project.pikaci("run", "--help").passed().out.split())
-    assert "Only this job and what it needs; may be given again." in text
+    assert "Run only this job and the jobs it needs (repeatable)." in text
     for command in ("run", "rerun"):
         text = " ".join(project.pikaci(command, "--help").passed().out.split())
-        assert "--run-id ID The new run's id, such as 20260131T235959Z-0123abcd" in text
+        assert "--run-id ID Id of the new run, such as 20260131T235959Z-0123abcd" in text
 
 
 def test_jobs_are_listed_as_people_count(project: Project) -> None:
