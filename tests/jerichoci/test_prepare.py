@@ -83,6 +83,17 @@ async def test_a_command_may_use_what_nix_built(runner: Runner) -> None:
     assert run.said("use") == ["from nix"]
 
 
+async def test_an_output_that_was_there_stays_rooted_whatever_prepares_are_called(
+    runner: Runner,
+) -> None:
+    builds = derive(old="echo old > $out", new="echo new > $out")
+    await runner.run(built("first", builds["old"]), job("use", needs=["first"]))
+    nodes = [built("valid", builds["new"]), built("b", builds["old"])]
+    run = await runner.run(*nodes, job("use", needs=["valid", "b"]))
+    rooted = {str(link.readlink()) for link in run.layout.gcroots.iterdir()}
+    assert rooted == {build.out_path for build in builds.values()}
+
+
 async def test_a_command_that_needs_a_failed_build_does_not_run(
     runner: Runner, tmp_path: Path
 ) -> None:

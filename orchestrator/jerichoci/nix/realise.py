@@ -138,7 +138,7 @@ class Realiser:
             for node_id, build in self._builds.items()
             if os.path.lexists(build.out_path)
         }
-        if there and await self._root(there.values(), "valid"):
+        if there and await self._root(there.values(), f"{min(there)}.valid"):
             for node_id, path in there.items():
                 self._passed(node_id, self._find_root(path), cached=True)
             return

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from jerichoci.machine.stop import StoppedError
+from jerichoci.status import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,13 +49,15 @@ class NixBatch:
         return await self._ends[node_id]
 
     def finished(self, node_id: str, result: Realised) -> None:
-        """Have the node's task go on with its result."""
+        """Have the node's task continue with its result."""
+        if result.outcome is Outcome.CANCELLED and not self._run.stop.is_set():
+            return  # The step is failing, with an error that the tasks get in place of this.
         if not self._ends[node_id].done():
             self._ends[node_id].set_result(result)
 
     async def _step(self) -> None:
         asked = self._asked
-        failure: Exception = StoppedError()
+        failure: Exception | None = None
         try:
             await self._run.stop.unless(self._host.open() if self._host else asyncio.sleep(0))
             self._asked = {}
@@ -64,6 +67,9 @@ class NixBatch:
         finally:
             if self._asked is asked:
                 self._asked = {}
+            if failure is None:
+                is_stopped = self._run.stop.is_set()
+                failure = StoppedError() if is_stopped else RuntimeError("a build has no result")
             for node_id in asked:
                 if not self._ends[node_id].done():
                     self._ends[node_id].set_exception(failure)
