@@ -64,12 +64,7 @@ _OPENED: WeakKeyDictionary[Placement, tuple[Route, Incus]] = WeakKeyDictionary()
 
 
 async def open_incus(placement: Placement) -> Incus:
-    """The Incus of a placement's host, one object for all who use it; nothing is asked of it yet.
-
-    Raises:
-        UsageError: the host has none, or it can't be reached.
-        InfrastructureError: the host was lost.
-    """
+    """The Incus of a placement's host, one object for all who use it; no request is sent yet."""
     route = await placement.incus_route()
     known = _OPENED.get(placement)
     if known is None or known[0] != route:
