@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def host(name: str, *, is_reachable: bool = True) -> RunHost:
     @asynccontextmanager
-    async def slot(*_wanted: object) -> AsyncIterator[None]:
+    async def hold(*_wanted: object) -> AsyncIterator[None]:
         yield
 
     async def open_it() -> None:
@@ -26,7 +26,7 @@ def host(name: str, *, is_reachable: bool = True) -> RunHost:
             raise InfrastructureError("it is off")
 
     values: dict[str, Any] = {"name": name, "failures": 0, "load": 0, "refusal": None}
-    placement = SimpleNamespace(slot=slot)
+    placement = SimpleNamespace(hold=hold)
     return cast("RunHost", SimpleNamespace(**values, open=open_it, placement=placement))
 
 
