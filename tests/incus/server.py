@@ -249,7 +249,6 @@ class IncusServer:
 @contextlib.contextmanager
 def private_incus() -> Iterator[IncusServer]:
     """A server of one's own, and nothing of it afterwards."""
-    only_root_can("start an Incus")
     make_base()
     server = IncusServer(BASE / secrets.token_hex(3))
     with own_lock(server):
@@ -264,6 +263,7 @@ def private_incus() -> Iterator[IncusServer]:
 
 def make_base() -> None:
     """A directory that is nobody else's."""
+    only_root_can("start an Incus")
     BASE.mkdir(mode=0o711, exist_ok=True)
     assert BASE.lstat().st_uid == os.geteuid(), f"{BASE} belongs to somebody else"
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from incus.server import ROOT, IncusServer, private_incus
+from incus.server import ROOT, IncusServer, make_base, private_incus
 
 DEADLINE_SECS = 30
 KILLED = """
@@ -32,6 +32,7 @@ def test_nothing_of_a_server_stays() -> None:
 
 
 def test_what_a_killed_session_left_goes_with_the_next() -> None:
+    make_base()
     with subprocess.Popen(
         [sys.executable, "-c", KILLED],
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
