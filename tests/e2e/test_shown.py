@@ -152,8 +152,8 @@ def test_every_failed_job_is_named_at_the_end_with_its_log(
     one, two = (
         next(line for line in end.splitlines() if f"job {name}" in line) for name in ("one", "two")
     )
-    assert one.endswith(f"exited with 3: pikaci logs {run_id} --job one")
-    assert two.endswith(f"timed out after 1 s (`timeoutSecs`): pikaci logs {run_id} --job two")
+    assert one.endswith(f"exited with 3; log: pikaci logs {run_id} --job one")
+    assert two.endswith(f"timed out after 1 s (`timeoutSecs`); log: pikaci logs {run_id} --job two")
     assert "--job three" not in end
 
 
