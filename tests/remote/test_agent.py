@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jerichoci
+from e2e.project import wait_for
 from jerichoci.remote.agent import frame
 from jerichoci.remote.agent.bundle import bundle
 from jerichoci.remote.agent.frame import FrameError, pack, unpack
@@ -214,7 +215,7 @@ async def test_an_agent_that_hears_nothing_ends_with_all_that_it_holds(
     program = {"argv": argv, "env": {}, "cwd": work, "log": str(log), "notes": work}
     line.ask(3, "spawn", handle="job", program=program)
     await line.answer(3)
-    assert is_running(marker)
+    await asyncio.to_thread(wait_for, lambda: is_running(marker))
     assert [path.name for path in runs.iterdir()] == ["run"]
     # As long as it is spoken to it stays.
     for _ in range(10):
