@@ -241,7 +241,7 @@ async def test_artifacts_for_which_the_host_has_no_room_leave_no_guest(
         user.write("README", "hello\n")
         tree = (await take_snapshot(state.root, user.root)).tree
         guests = make_guests(Runner(state, tree), incus_server, tmp_path, monkeypatch)
-        job = guest_job("a", "head -c 40M /dev/zero > $PIKACI_ARTIFACTS/large", timeout_secs=30)
+        job = guest_job("a", "head -c 40M /dev/urandom > $PIKACI_ARTIFACTS/large", timeout_secs=30)
         ended = await guests.run_here(job)
         assert ended.record.failure_kind is FailureKind.INFRASTRUCTURE
         guests.pikaci("reap")
