@@ -432,7 +432,7 @@ async def test_a_clock_that_is_an_hour_off(
         assert ended.record.created_at <= attempt.started_at
         found = await findings_of(runner, elsewhen)
     assert found["clock"].status == "note"
-    assert found["clock"].text.startswith("its clock is 1 h 0 min")
+    assert found["clock"].text.startswith("its clock is 60 min 0")
     assert which in found["clock"].text
 
 

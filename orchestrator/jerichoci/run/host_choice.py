@@ -10,7 +10,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import PikaciError
+from jerichoci.errors import InfrastructureError, PikaciError
 from jerichoci.machine.slots import Resources
 from jerichoci.placement.operations import slot
 from jerichoci.run.runtimes import macos_vms
@@ -94,7 +94,15 @@ class HostChoice:
     async def _ask(self, host: RunHost) -> AsyncExitStack:
         await host.open()
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(host.placement.hold(slot, self._resources))
+            try:
+                await stack.enter_async_context(host.placement.hold(slot, self._resources))
+            except OSError as error:
+                if not host.placement.is_remote:
+                    raise
+                why = error.strerror or error
+                raise InfrastructureError(
+                    f"the slots on {host.name} can't be used: {why}"
+                ) from error
             return stack.pop_all()
 
 
