@@ -95,7 +95,7 @@ async def test_a_job_fails_with_the_reason_when_the_agent_is_killed(
     job = ended.job("job")
     assert (job.status, job.failure_kind) == (Status.FAILED, FailureKind.INFRASTRUCTURE)
     killed = f"the agent on {far_host.name} was killed, and with it what ran there"
-    assert job.message == killed
+    assert job.message == killed, ended.log("job")
     wait_for(lambda: far_host.processes() == [], ENDED_SECS, f"{far_host.processes()} goes on")
 
 
