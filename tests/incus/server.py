@@ -158,12 +158,21 @@ class IncusServer:
             address=free_address(),
             project=self.project,
         )
-        self.incus("admin", "init", "--preseed", stdin=preseed)
+        self._initialise(preseed)
         image = debian_guest()
         files = [str(image / "metadata.tar.xz"), str(image / "rootfs.squashfs")]
         self.incus("image", "import", "--quiet", *files, "--alias", self.image_alias)
         content = self.incus("image", "list", "--format=csv", "--columns=F").strip()
         self.incus("image", "set-property", content, "user.pikaci.content", content)
+
+    def _initialise(self, preseed: str, tries: int = 5) -> None:
+        # Incus looks at each link of the machine, and fails if one of those that it listed is gone.
+        try:
+            self.incus("admin", "init", "--preseed", stdin=preseed)
+        except AssertionError as error:
+            if tries == 1 or "does not exist" not in str(error):
+                raise
+            self._initialise(preseed, tries - 1)
 
     def found_cluster(self) -> None:
         """Be the first member of a cluster, which is called `one`, with a pool and the image."""
