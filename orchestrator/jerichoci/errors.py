@@ -7,7 +7,7 @@
     ├── InfrastructureError   75     the machine, Nix, git or the disk failed; not the user's code
     │   ├── DiskFullError     75     a disk is full
     │   └── HostUnavailableError 75  a host that may come back can't be reached, or was lost
-    └── CancelledRunError     130    somebody asked for the run to end
+    └── CancelledRunError     130    the run was cancelled
 
 `message` is one sentence that says what is wrong; `hint` says what to do. Neither ends a traceback
 on a terminal: the CLI prints both on stderr and exits with `exit_code`.

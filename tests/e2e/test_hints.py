@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from privilege import only_root_can
 from usertree import UserTree
 
 if TYPE_CHECKING:
@@ -138,8 +139,8 @@ def test_an_untracked_flake_that_git_overlooks_is_named(unlocked: Project) -> No
     unlocked.pikaci("run", "hello").passed()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
 def test_a_repository_of_somebody_else_is_trusted_by_gits_own_command(project: Project) -> None:
+    only_root_can("give files to others")
     for path in (project.root, *project.root.rglob("*")):
         os.lchown(path, 12345, 12345)
     mine = project.with_env(GIT_CONFIG_GLOBAL=str(project.root.parent / "gitconfig"))

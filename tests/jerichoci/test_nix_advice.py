@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import pytest
-
 from jerichoci.nix import command as nix
 from pikaci.doctor.machine import nix_findings
+from privilege import only_root_can
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
 DENIED = "error: cannot connect to socket at '/nix/var/nix/daemon-socket/socket': Permission denied"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root's Nix builds as other users")
 async def test_builders_without_a_group_are_seen_before_a_build(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    only_root_can("have a Nix that builds as other users")
     monkeypatch.setenv("NIX_CONFIG", "build-users-group = no-such-group")
     monkeypatch.delenv("NIX_REMOTE", raising=False)
     store = (await nix_findings())[-1]

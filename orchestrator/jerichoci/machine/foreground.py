@@ -19,7 +19,7 @@ END_SECS = 5.0
 
 
 async def run_in_foreground(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
-    """Run a program to its end; its exit code. Whoever is told to end ends it."""
+    """Run a program to its end; its exit code. If this process is stopped, it is ended first."""
     running = await asyncio.create_subprocess_exec(*argv, cwd=cwd, env=env)
     try:
         with _interrupts_left_to_it():

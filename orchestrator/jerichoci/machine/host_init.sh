@@ -25,7 +25,7 @@ if [ "$2" = namespace ]; then
   trap 'told=1; kill -TERM -1' TERM
 else
   trap : TERM
-  # Sent when the orchestrator dies: nobody else would end the group.
+  # Sent when the orchestrator dies: nothing else would end the group.
   trap 'kill -KILL 0' USR1
   # Without job control bash has what it starts in the background ignore these.
   env --default-signal=INT,QUIT true 2>/dev/null &&
@@ -47,7 +47,7 @@ while :; do
   told=
   wait "$job"
   code=$?
-  # 127 after another answer: it has ended, and its number is somebody else's by now.
+  # 127 after another answer: it has ended, and another process may have its number.
   [ "$code" -eq 127 ] && [ -n "$status" ] && break
   status=$code
   [ -z "$told" ] || continue

@@ -1,4 +1,4 @@
-"""Signals that this process was told to ignore by whoever started it."""
+"""Signals that this process was started with as ignored."""
 
 from __future__ import annotations
 

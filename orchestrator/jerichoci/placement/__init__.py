@@ -61,7 +61,7 @@ class Placement(Protocol):
 
     @property
     def user(self) -> User:
-        """Whom files belong to that are made there."""
+        """The owner of files that are made on the host."""
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -58,7 +58,7 @@ def receive(home: str, told: dict) -> None:  # type: ignore[type-arg]  # old one
 
 def main() -> None:
     """Say what is wrong, or become the relay to an agent."""
-    if sys.version_info < (3, 11):  # noqa: UP036 - whoever has an older one is told so
+    if sys.version_info < (3, 11):  # noqa: UP036 - an older one is refused with a reason
         say(fault={"what": "python", "version": sys.version.split()[0]})
         return
     told = json.loads(zlib.decompress(base64.b64decode(sys.argv[1])))

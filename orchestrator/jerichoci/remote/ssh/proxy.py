@@ -38,7 +38,7 @@ class ProxyCommand:
         return "; ".join(line.strip() for line in lines if line.strip())
 
     def close(self) -> None:
-        """Have it end; whoever uses its socket closes that."""
+        """Have it end; the user of its socket closes that."""
         self._closed.set()
 
     async def wait_closed(self) -> None:
