@@ -13,8 +13,9 @@ from incus_fake import CONTAINER, FINGERPRINTS, MACHINE, Fault, Said
 from incus_jobs import guest_job, run_guests, write_hosts
 from jerichoci.plan.plan import Resources
 from jerichoci.state.notes import KEEP_SECS, guest_notes
-from jerichoci.status import FailureKind, KeepPolicy, Outcome, PhaseName, Status
+from jerichoci.status import FailureKind, KeepPolicy, Outcome, Status
 from plans import commanded
+from records import PHASES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,101 +39,57 @@ def disks(body: dict[str, Any]) -> dict[str, dict[str, str]]:
     return {device["path"]: device for device in devices if device["type"] == "disk"}
 
 
+def writable(disks: dict[str, dict[str, str]]) -> list[str]:
+    return [path for path, disk in disks.items() if disk.get("readonly") != "true"]
+
+
 def passed(run: Ended) -> bool:
     return run.record.status is Status.PASSED
 
 
-async def test_one_request_creates_a_machine_and_starts_it(runner: Runner, fake: FakeIncus) -> None:
-    run = await run_guests(runner, guest_job("a", role="vm"))
+async def test_one_request_makes_a_machine_with_its_labels_and_disks(
+    runner: Runner, fake: FakeIncus
+) -> None:
+    dep = commanded("dep", "echo made > out")
+    run = await run_guests(runner, dep, guest_job("a", role="vm", needs=["dep"]))
     assert passed(run), run.log("a")
     body = created(fake)
-    assert body["type"] == MACHINE
-    assert body["start"] is True
-    assert body["ephemeral"] is True
+    found = disks(body)
+    assert (body["type"], body["profiles"]) == (MACHINE, ["default"])
+    assert body["start"] is body["ephemeral"] is True
     assert body["source"] == {"type": "image", "fingerprint": FINGERPRINTS[MACHINE]}
-    assert body["profiles"] == ["default"]
     assert {asked.query["project"] for asked in fake.requests("POST .*")} == {"pikaci"}
-
-
-async def test_a_machine_starts_a_kernel_that_nobody_signed(
-    runner: Runner, fake: FakeIncus
-) -> None:
-    await run_guests(runner, guest_job("a", role="vm"))
-    assert created(fake)["config"]["security.secureboot"] == "false"
-
-
-async def test_a_container_is_not_told_of_secure_boot(runner: Runner, fake: FakeIncus) -> None:
-    await run_guests(runner, guest_job("a"))
-    assert created(fake)["type"] == CONTAINER
-    assert "security.secureboot" not in created(fake)["config"]
-
-
-async def test_a_guest_bears_the_labels_of_its_run_its_job_and_its_state_root(
-    runner: Runner, fake: FakeIncus
-) -> None:
-    run = await run_guests(runner, guest_job("a", role="vm"))
-    labels = {
-        name: value
-        for name, value in created(fake)["config"].items()
-        if name.startswith("user.pikaci.")
-    }
-    assert labels == {
+    # No limits, where its job names no resources.
+    assert body["config"] == {
+        "security.guestapi": "false",
+        "security.secureboot": "false",
         "user.pikaci.run_id": run.record.run_id,
         "user.pikaci.job_id": "a",
         "user.pikaci.owner": runner.state.owner_id(),
     }
-
-
-async def test_a_jobs_resources_are_its_guests_limits(runner: Runner, fake: FakeIncus) -> None:
-    await run_guests(runner, guest_job("a", role="vm", resources=Resources(cpus=1, memory_mib=512)))
-    config = created(fake)["config"]
-    assert (config["limits.cpu"], config["limits.memory"]) == ("1", "512MiB")
-
-
-async def test_a_job_that_names_no_resources_has_no_limits(runner: Runner, fake: FakeIncus) -> None:
-    await run_guests(runner, guest_job("a", role="vm"))
-    assert not [name for name in created(fake)["config"] if name.startswith("limits.")]
-
-
-async def test_a_machines_disks_are_virtiofs_and_read_only_but_for_its_artifacts(
-    runner: Runner, fake: FakeIncus
-) -> None:
-    run = await run_guests(
-        runner, commanded("dep", "echo made > out"), guest_job("a", role="vm", needs=["dep"])
-    )
-    assert passed(run), run.log("a")
-    found = disks(created(fake))
     assert sorted(found) == ["/artifacts", "/staged/dep", "/workspace/snapshot"]
     assert {disk["io.bus"] for disk in found.values()} == {"virtiofs"}
     assert not [path for path, disk in found.items() if "shift" in disk]
-    assert [path for path, disk in found.items() if disk.get("readonly") != "true"] == [
-        "/artifacts"
-    ]
+    assert writable(found) == ["/artifacts"]
     assert found["/workspace/snapshot"]["source"] == str(runner.snapshot)
-
-
-async def test_a_containers_disks_are_shifted_and_read_only_but_for_its_artifacts(
-    runner: Runner, fake: FakeIncus
-) -> None:
-    await run_guests(runner, commanded("dep", "echo made > out"), guest_job("a", needs=["dep"]))
-    found = disks(created(fake))
-    assert {disk["shift"] for disk in found.values()} == {"true"}
-    assert not [path for path, disk in found.items() if "io.bus" in disk]
-    assert [path for path, disk in found.items() if disk.get("readonly") != "true"] == [
-        "/artifacts"
-    ]
-
-
-async def test_the_disks_names_their_sources_and_the_runner_agree(
-    runner: Runner, fake: FakeIncus
-) -> None:
-    await run_guests(
-        runner, commanded("dep", "echo made > out"), guest_job("a", role="vm", needs=["dep"])
-    )
     (started,) = fake.started
-    found = disks(created(fake))
     assert started.env["PIKACI_INCUS_MOUNTS"].split(":") == list(found)
     assert json.loads(started.env["PIKACI_INCUS_ENV"])["PIKACI_INPUT_DEP"] == "/staged/dep"
+
+
+async def test_a_container_has_shifted_disks_its_jobs_limits_and_no_secure_boot(
+    runner: Runner, fake: FakeIncus
+) -> None:
+    resources = Resources(cpus=1, memory_mib=512)
+    job = guest_job("a", needs=["dep"], resources=resources)
+    await run_guests(runner, commanded("dep", "echo made > out"), job)
+    found, config = disks(created(fake)), created(fake)["config"]
+    assert created(fake)["type"] == CONTAINER
+    assert "security.secureboot" not in config
+    assert (config["limits.cpu"], config["limits.memory"]) == ("1", "512MiB")
+    assert {disk["shift"] for disk in found.values()} == {"true"}
+    assert not [path for path, disk in found.items() if "io.bus" in disk]
+    assert writable(found) == ["/artifacts"]
 
 
 async def test_a_machine_is_ready_when_its_runner_has_said_so_twice(
@@ -140,6 +97,12 @@ async def test_a_machine_is_ready_when_its_runner_has_said_so_twice(
 ) -> None:
     assert passed(await run_guests(runner, guest_job("a", role="vm")))
     assert fake.executed[:3] == [CHECK, CHECK, START]
+    question = fake.requests("POST instances/.*/exec")[0].body
+    assert question["environment"] == {
+        "PIKACI_INCUS_CONTRACT": "1",
+        "PIKACI_INCUS_MOUNTS": "/workspace/snapshot:/artifacts",
+    }
+    assert question["wait-for-websocket"] is question["interactive"] is False
 
 
 async def test_a_container_is_not_asked_whether_it_is_ready(
@@ -174,45 +137,20 @@ async def test_a_start_that_the_agent_missed_is_tried_again_from_the_first_quest
     assert len(fake.started) == 1
 
 
-async def test_the_question_names_contract_and_mounts(runner: Runner, fake: FakeIncus) -> None:
-    await run_guests(runner, guest_job("a", role="vm"))
-    asked = fake.requests("POST instances/.*/exec")[0].body
-    assert asked["environment"] == {
-        "PIKACI_INCUS_CONTRACT": "1",
-        "PIKACI_INCUS_MOUNTS": "/workspace/snapshot:/artifacts",
-    }
-    assert asked["wait-for-websocket"] is False
-    assert asked["interactive"] is False
-
-
-async def test_a_job_without_network_has_none_whatever_its_profile_says(
-    runner: Runner, fake: FakeIncus
+@pytest.mark.parametrize("network", [None, "br0"])
+async def test_a_job_has_the_network_it_names_and_no_other_whatever_its_profile_says(
+    runner: Runner, fake: FakeIncus, network: str | None
 ) -> None:
     fake.profile = {
         "root": {"type": "disk", "path": "/", "pool": "fast"},
         "eth0": {"type": "nic", "network": "incusbr0"},
         "uplink": {"type": "nic", "nictype": "macvlan", "parent": "eno1"},
     }
-    await run_guests(runner, guest_job("a", role="vm"))
+    await run_guests(runner, guest_job("a", role="vm", network=network))
+    bridged = {"type": "nic", "nictype": "bridged", "parent": "br0", "name": "eth0"}
     devices = created(fake)["devices"]
-    assert devices["eth0"] == {"type": "none"}
+    assert devices["eth0"] == (bridged if network else {"type": "none"})
     assert devices["uplink"] == {"type": "none"}
-    assert not [device for device in devices.values() if device["type"] == "nic"]
-
-
-async def test_a_job_with_a_network_has_that_bridge_and_no_other(
-    runner: Runner, fake: FakeIncus
-) -> None:
-    fake.profile = {
-        "root": {"type": "disk", "path": "/", "pool": "fast"},
-        "uplink": {"type": "nic", "nictype": "macvlan", "parent": "eno1"},
-    }
-    await run_guests(runner, guest_job("a", role="vm", network="br0"))
-    devices = created(fake)["devices"]
-    assert devices["uplink"] == {"type": "none"}
-    assert [device for device in devices.values() if device["type"] == "nic"] == [
-        {"type": "nic", "nictype": "bridged", "parent": "br0", "name": "eth0"}
-    ]
 
 
 async def test_the_root_disk_is_the_profiles_unless_another_pool_is_named(
@@ -245,12 +183,13 @@ async def test_what_the_machine_left_is_in_the_record(runner: Runner, fake: Fake
     assert json.loads((attempt / "artifacts/result.json").read_text())["status"] == "passed"
 
 
-async def test_the_record_says_where_the_job_ran(runner: Runner, fake: FakeIncus) -> None:
-    run = await run_guests(runner, guest_job("a", role="vm"))
-    execution = run.job("a").execution
-    took = {name: execution.pop(name) for name in ("create_ms", "ready_ms")}
+async def test_the_record_has_where_the_job_ran_and_its_phases(
+    runner: Runner, fake: FakeIncus
+) -> None:
+    job = (await run_guests(runner, guest_job("a", role="vm"))).job("a")
+    took = {name: job.execution.pop(name) for name in ("create_ms", "ready_ms")}
     assert all(isinstance(value, int) for value in took.values())
-    assert execution == {
+    assert job.execution == {
         "project": "pikaci",
         "instance": created(fake)["name"],
         "instance_type": MACHINE,
@@ -259,23 +198,19 @@ async def test_the_record_says_where_the_job_ran(runner: Runner, fake: FakeIncus
         "pool": "fast",
         "removal": "handed_over",
     }
+    assert [row.phase for row in job.attempts[0].phases] == PHASES
+    assert {row.outcome for row in job.attempts[0].phases} == {Outcome.PASSED}
 
 
 @pytest.mark.parametrize(
     ("result", "kind", "exit_code"),
     [
         ({"status": "failed", "exit_code": 3}, FailureKind.TEST_FAILURE, 3),
-        (
-            {"status": "failed", "exit_code": None, "signal": 11},
-            *(FailureKind.TEST_FAILURE, 139),
-        ),
+        ({"status": "failed", "signal": 11}, FailureKind.TEST_FAILURE, 139),
         ({"status": "failed", "exit_code": 75}, FailureKind.INFRASTRUCTURE, 75),
-        ({"status": "timed_out", "exit_code": None, "signal": 15}, FailureKind.TIMEOUT, None),
+        ({"status": "timed_out", "signal": 15}, FailureKind.TIMEOUT, None),
         ({"status": "timed_out", "exit_code": 0}, FailureKind.TIMEOUT, 0),
-        (
-            {"status": "error", "exit_code": None, "message": "no bash"},
-            *(FailureKind.INFRASTRUCTURE, None),
-        ),
+        ({"status": "error", "message": "no bash"}, FailureKind.INFRASTRUCTURE, None),
     ],
 )
 async def test_the_runners_result_is_the_jobs(
@@ -285,14 +220,13 @@ async def test_the_runners_result_is_the_jobs(
     kind: FailureKind,
     exit_code: int | None,
 ) -> None:
-    fake.job = lambda started: started.end(**result)
-    run = await run_guests(runner, guest_job("a", role="vm"))
-    found = run.job("a")
+    fake.job = lambda started: started.end(**{"exit_code": None, **result})
+    found = (await run_guests(runner, guest_job("a", role="vm"))).job("a")
     assert (found.status, found.failure_kind, found.exit_code) == (Status.FAILED, kind, exit_code)
     assert fake.instances == {}
 
 
-async def test_a_machine_that_is_no_longer_needed_is_stopped_by_force_and_not_waited_for(
+async def test_a_machine_that_is_no_longer_needed_is_stopped_by_force_and_forgotten_when_gone(
     runner: Runner, fake: FakeIncus
 ) -> None:
     run = await run_guests(runner, guest_job("a", role="vm"))
@@ -305,16 +239,9 @@ async def test_a_machine_that_is_no_longer_needed_is_stopped_by_force_and_not_wa
     (note,) = guest_notes(runner.state).all()
     assert (note.name, note.run_id, note.removal_requested) == (name, run.record.run_id, True)
     assert not run.layout.scratch.exists()
-
-
-async def test_a_note_goes_when_the_next_run_sees_the_guest_gone(
-    runner: Runner, fake: FakeIncus
-) -> None:
-    first = await run_guests(runner, guest_job("a", role="vm"))
+    # The next run sees that this guest is gone.
     second = await run_guests(runner, guest_job("a", role="vm"))
-    notes = [note.run_id for note in guest_notes(runner.state).all()]
-    assert notes == [second.record.run_id] != [first.record.run_id]
-    assert fake.instances == {}
+    assert [note.run_id for note in guest_notes(runner.state).all()] == [second.record.run_id]
 
 
 async def test_a_run_that_waits_sees_the_machine_gone(runner: Runner, fake: FakeIncus) -> None:
@@ -382,24 +309,6 @@ async def test_a_pool_that_unpacks_each_time_has_nobody_wait(
     jobs = [guest_job(name) for name in ("a", "b")]
     assert passed(await run_guests(runner, *jobs))
     assert len(fake.requests("GET storage-pools/fast/volumes/.*")) == 1
-
-
-async def test_phases_are_timed(runner: Runner, fake: FakeIncus) -> None:
-    assert fake.asked == []
-    run = await run_guests(runner, guest_job("a", role="vm"))
-    phases = run.job("a").attempts[0].phases
-    assert [(row.phase, row.outcome) for row in phases] == [
-        (phase, Outcome.PASSED)
-        for phase in (
-            PhaseName.PREPARE_DIRECTORIES,
-            PhaseName.STAGE_WORKSPACE_SNAPSHOT,
-            PhaseName.PREPARE_RUNTIME,
-            PhaseName.LAUNCH_GUEST,
-            PhaseName.WAIT_FOR_COMPLETION,
-            PhaseName.COLLECT_ARTIFACTS,
-            PhaseName.CLEANUP,
-        )
-    ]
 
 
 async def test_a_machine_that_is_gone_before_its_job_is_over_is_an_infrastructure_failure(
