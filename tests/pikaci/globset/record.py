@@ -28,24 +28,15 @@ def random_patterns(count: int) -> list[str]:
     return ["".join(chosen.choices(pieces, k=chosen.randint(2, 7))) for _ in range(count)]
 
 
-def matching(top: str, pattern: str) -> list[str] | None:
+def matching(top: str, pattern: str) -> tuple[str, ...] | None:
     """The names that rg says match; None if the pattern is refused."""
-    argv = [
-        "rg",
-        "--no-config",
-        "--files",
-        "--hidden",
-        "--no-ignore",
-        "--null",
-        "-g",
-        f"/{pattern}",
-    ]
+    argv = ["rg", "--no-config", "--files", "--hidden", "--no-ignore", "--null", f"-g/{pattern}"]
     done = subprocess.run(argv, cwd=top, capture_output=True, check=False)
     if b"error parsing glob" in done.stderr:
         return None
     assert not done.stderr, (pattern, done.stderr)
     found = done.stdout.split(b"\0")[:-1]
-    return sorted(os.fsdecode(name).removeprefix("./") for name in found)
+    return tuple(sorted(os.fsdecode(name).removeprefix("./") for name in found))
 
 
 def main() -> None:
@@ -55,7 +46,7 @@ def main() -> None:
             path = Path(top, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        rows = {}
+        answers: dict[tuple[str, ...] | None, list[str]] = {}
         others = 0
         for pattern in dict.fromkeys((*asked, *random_patterns(6000))):
             # As an ignore rule, rg gives a `/` at the end or the beginning a meaning of its own.
@@ -64,10 +55,12 @@ def main() -> None:
             found = matching(top, pattern)
             others += not found
             if found or pattern in asked or others < OTHERS:
-                rows[pattern] = found
+                answers.setdefault(found, []).append(pattern)
     version = subprocess.run(["rg", "--version"], capture_output=True, text=True, check=True).stdout
-    answers = {"rg": version.splitlines()[0], "names": names, "patterns": rows}
-    RECORDED.write_text(json.dumps(answers, ensure_ascii=False, indent=0) + "\n")
+    head = json.dumps({"rg": version.splitlines()[0], "names": names}, ensure_ascii=False)
+    rows = [{"matches": found, "patterns": patterns} for found, patterns in answers.items()]
+    listed = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    RECORDED.write_text(f'{head[:-1]}, "answers": [\n{listed}\n]}}\n')
 
 
 if __name__ == "__main__":
