@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import subprocess
-import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import check
+
 ROOT = Path(__file__).resolve().parents[2]
-CHECK = ROOT / "invariants" / "check.py"
 RULES = "invariants/invariants.toml"
 _IGNORED = shutil.ignore_patterns(
     ".git", ".venv", "__pycache__", "result", "result-*", "*.egg-info", ".*_cache", ".hypothesis"
@@ -61,13 +63,15 @@ class Checkout:
         return max(number for number, line in enumerate(lines, 1) if text in line)
 
     def check(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-B", str(CHECK), "--root", str(self.root), *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        """Run the checker in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                code = check.main(["--root", str(self.root), *arguments])
+            except SystemExit as ended:
+                code = ended.code
+        assert isinstance(code, int)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
     def report(self, *arguments: str) -> Any:  # noqa: ANN401 - JSON
         done = self.check("--json", *arguments)
