@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asyncssh
 import pytest
 from asyncssh.packet import NameList, UInt32
 
 from jerichoci.remote.ssh import connection, settings
+from jerichoci.remote.ssh.channel import opened
 from jerichoci.remote.ssh.connection import connect
 from jerichoci.remote.ssh.errors import (
     AuthenticationError,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 PHRASE = "swordfish"
 ACCEPTED, DISCONNECTED = "Accepted publickey", "Disconnected from user"
 OTHER = "SHA256:" + "a" * 43
+WAIT_SECS = 60
 pytestmark = pytest.mark.usefixtures("home")
 
 
@@ -493,3 +497,31 @@ async def test_a_jump_host_is_left_when_the_host_behind_it_fails(
     gone = jump.log.count(DISCONNECTED)
     await refused(host(sshd, proxy_jump=f"127.0.0.1:{jump.port}"), HostKeyError)
     await until_gone(jump, gone)
+
+
+async def test_a_channel_that_is_opened_while_the_connection_ends_is_refused(
+    sshd: PlainSshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def end_of_opening(piece: int) -> str:
+        """What is told when the connection ends just before that piece of what comes."""
+        ending = await connect(trusted(sshd))
+        receive = ending.data_received
+        pieces = itertools.count(1)
+
+        def receive_last(data: bytes) -> None:
+            if next(pieces) == piece:
+                ending.abort()
+            receive(data)
+
+        monkeypatch.setattr(ending, "data_received", receive_last)
+        try:
+            await opened(ending.create_process("cat"))
+        except (OSError, asyncssh.Error) as error:
+            return str(error)
+        ending.abort()
+        return "it was opened"
+
+    async with asyncio.timeout(WAIT_SECS):
+        ends = [await end_of_opening(piece) for piece in range(1, 6)]
+    assert ends[-1] == "it was opened"
+    assert "the connection was closed" in ends

@@ -18,6 +18,7 @@ from jerichoci.remote.agent.boot import MARK
 from jerichoci.remote.agent.bundle import boot_argv, bundle
 from jerichoci.remote.agent.facts import HostFacts
 from jerichoci.remote.agent.frame import FrameError, pack, unpack
+from jerichoci.remote.ssh.channel import opened
 from jerichoci.remote.ssh.errors import UnreachableHostError
 from jerichoci.remote.ssh.shell_line import encoded, shell_line
 
@@ -176,8 +177,8 @@ async def _begin(
         **start.settings,
     }
     line = shell_line(boot_argv(told))
-    process: SSHClientProcess[bytes] = await connection.create_process(
-        encoded(line), encoding=None, window=WINDOW_BYTES
+    process: SSHClientProcess[bytes] = await opened(
+        connection.create_process(encoded(line), encoding=None, window=WINDOW_BYTES)
     )
     while True:
         said = await _read_marked(host, process)

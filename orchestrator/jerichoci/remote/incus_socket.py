@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import PikaciError
 from jerichoci.placement.incus_settings import SERVICE_SOCKET, SOCKET
 from jerichoci.remote.agent.operations import probe_socket
+from jerichoci.remote.ssh.channel import opened
 from jerichoci.remote.ssh.errors import HostSetupError
 from jerichoci.remote.ssh.forward import OPEN_SECS, forwarded_socket
 from jerichoci.remote.ssh.socket_directory import socket_directory
@@ -136,7 +137,8 @@ async def _accepts(session: Session, path: str) -> bool:
     connection = await session.connection()
     try:
         async with asyncio.timeout(OPEN_SECS):
-            _, writer = await connection.open_unix_connection(path, encoding=None)
+            opening = connection.open_unix_connection(path, encoding=None)
+            _, writer = await opened(opening)
     except (asyncssh.Error, OSError, TimeoutError):
         return False
     writer.close()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import DiskFullError, InfrastructureError
 from jerichoci.remote.host_refusals import no_channel
+from jerichoci.remote.ssh.channel import opened
 from jerichoci.remote.ssh.errors import HostLostError
 from jerichoci.remote.ssh.shell_line import encoded, shell_line
 from jerichoci.snapshot.git import lacked_room
@@ -81,9 +82,8 @@ async def far_program(
 ) -> AsyncIterator[FarProgram]:
     """Start a program with the agent's PATH and some variables more."""
     connection = await session.connection()
-    process: SSHClientProcess[bytes] = await connection.create_process(
-        encoded(shell_line(far_argv(session, argv, variables))), encoding=None
-    )
+    line = encoded(shell_line(far_argv(session, argv, variables)))
+    process: SSHClientProcess[bytes] = await opened(connection.create_process(line, encoding=None))
     try:
         yield FarProgram(process)
     finally:

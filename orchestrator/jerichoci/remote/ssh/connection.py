@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncssh
 
+from jerichoci.remote.ssh.channel import opened
 from jerichoci.remote.ssh.client import Client
 from jerichoci.remote.ssh.errors import HostSettingsError
 from jerichoci.remote.ssh.failure import Failure
@@ -126,12 +127,14 @@ async def _reached(
     client.begin(ProxyCommand(settings.command) if settings.command else None)
     command = client.command
     try:
-        connection = await asyncssh.connect(
-            settings.address,
-            settings.port,
-            username=settings.user,
-            sock=command and command.socket,
-            **options,
+        connection = await opened(
+            asyncssh.connect(
+                settings.address,
+                settings.port,
+                username=settings.user,
+                sock=command and command.socket,
+                **options,
+            )
         )
     except BaseException:
         if command:

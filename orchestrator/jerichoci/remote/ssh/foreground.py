@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.terminal import on_terminal, raw_terminal, window_size
+from jerichoci.remote.ssh.channel import opened
 from jerichoci.remote.ssh.shell_line import encoded, shell_line
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ async def run_in_foreground(
         kind = env.get("TERM", "dumb")
         terminal = {"request_pty": "force", "term_type": kind, "term_size": window_size()}
     try:
-        process: SSHClientProcess[bytes] = await connection.create_process(
-            line, encoding=None, **terminal
+        process: SSHClientProcess[bytes] = await opened(
+            connection.create_process(line, encoding=None, **terminal)
         )
         with _our_terminal(process):
             _feed(process)

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from jerichoci.errors import InfrastructureError, PikaciError
+from jerichoci.remote.ssh.channel import opened
 from jerichoci.remote.ssh.shell_line import encoded
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ async def _listening(
             try:
                 connection = await open_connection()
                 async with asyncio.timeout(OPEN_SECS):
-                    far = await open_channel(connection)
+                    far = await opened(open_channel(connection))
                 await _run_bridge(near, far, forward, target)
             except Exception as error:  # noqa: BLE001 - the client on the socket can't be told why
                 forward.failure = _failure(error, target)
