@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from jerichoci.plan.plan import InputRef
 from jerichoci.runtime.guest_mounts import GuestMounts, Mount, interface, is_stored, place
 
 STORED = Path("/nix/store/00000000000000000000000000000000-dep")
+MADE, SHOWN = Path("/state/runs/x/prepared/dep"), Path("/view/dep")
 
 
 def at(*paths: str) -> GuestMounts:
@@ -76,73 +78,42 @@ def test_a_containers_mount_is_shifted_and_a_machines_is_virtiofs() -> None:
     plain = {"type": "disk", "source": "/host/x", "path": "/x", "readonly": "true"}
     assert mount.device(is_vm=False) == {**plain, "shift": "true"}
     assert mount.device(is_vm=True) == {**plain, "io.bus": "virtiofs"}
+    assert "readonly" not in replace(mount, read_only=False).device(is_vm=False)
 
 
-def test_a_mount_that_may_be_written_to_does_not_say_read_only() -> None:
-    device = Mount(Path("/host/x"), "/x", read_only=False).device(is_vm=False)
-    assert "readonly" not in device
-
-
-def test_each_mount_is_a_device_of_its_own() -> None:
-    mounts = at("/a", "/b")
-    mounts.add_input(ref(), Path("/run/prepared/dep"), Path("/run/prepared/dep"), None)
-    devices = mounts.devices(is_vm=True)
-    assert [device["path"] for device in devices.values()] == ["/a", "/b", "/staged/dep"]
-
-
-def test_what_a_host_command_made_is_staged_and_the_job_is_led_there() -> None:
-    mounts, made = GuestMounts(), Path("/state/runs/x/prepared/dep")
-    mounts.add_input(ref(), made, made, None)
-    assert sources(mounts) == {"/staged/dep": made}
-    assert mounts.env == {"DEP": "/staged/dep"}
-
-
-def test_a_store_path_is_where_it_always_is_and_needs_no_mount() -> None:
-    mounts = GuestMounts()
-    mounts.add_input(ref(), STORED, Path("/view/dep"), None)
-    assert mounts.mounts == {}
-    assert mounts.env == {"DEP": str(STORED)}
-
-
-def test_a_store_path_that_the_plan_wants_elsewhere_is_mounted_there_from_the_view() -> None:
-    mounts = GuestMounts()
-    mounts.add_input(ref(guest_path="/data"), STORED, Path("/view/dep"), None)
-    assert sources(mounts) == {"/data": Path("/view/dep")}
-    assert mounts.env == {"DEP": "/data"}
-
-
-def test_what_a_host_command_made_is_where_the_plan_wants_it() -> None:
-    mounts, made = GuestMounts(), Path("/state/prepared/dep")
-    mounts.add_input(ref(guest_path="/data"), made, made, None)
-    assert sources(mounts) == {"/data": made}
-
-
-def test_an_input_that_only_the_jobs_text_names_has_no_variable() -> None:
-    mounts = GuestMounts()
-    mounts.add_input(ref(env=None), STORED, Path("/view/dep"), None)
-    assert mounts.env == {}
+@pytest.mark.parametrize(
+    ("planned", "guest_path", "mounted", "leads_to"),
+    [
+        (MADE, None, {"/staged/dep": SHOWN}, "/staged/dep"),
+        (MADE, "/data", {"/data": SHOWN}, "/data"),
+        # A store path is where it always is, and needs no mount.
+        (STORED, None, {}, str(STORED)),
+        (STORED, "/data", {"/data": SHOWN}, "/data"),
+    ],
+)
+def test_an_input_is_where_the_plan_wants_it_and_the_job_is_led_there(
+    planned: Path, guest_path: str | None, mounted: dict[str, Path], leads_to: str
+) -> None:
+    for env in ("DEP", None):
+        mounts = GuestMounts()
+        mounts.add_input(ref(env, guest_path), planned, SHOWN, None)
+        assert sources(mounts) == mounted
+        assert mounts.env == ({env: leads_to} if env else {})
+        assert place(ref(env, guest_path), planned) == leads_to
 
 
 def test_a_payloads_mounts_are_parts_of_the_source_that_the_host_shows(tmp_path: Path) -> None:
-    output = tmp_path / "output"
-    (output / "share/data").mkdir(parents=True)
+    (tmp_path / "share/data-1").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("share/data-1")
     mounts = GuestMounts()
-    manifest = payload(**{"/data": "share/data", "/all": "."})
-    mounts.add_input(ref(), output, Path("/view/dep"), manifest)
+    manifest = payload(**{"/data": "share/data-1", "/all": ".", "/linked": "link"})
+    mounts.add_input(ref(), tmp_path, SHOWN, manifest)
     assert sources(mounts) == {
-        "/staged/dep": Path("/view/dep"),
-        "/data": Path("/view/dep/share/data"),
-        "/all": Path("/view/dep"),
+        "/staged/dep": SHOWN,
+        "/data": SHOWN / "share/data-1",
+        "/all": SHOWN,
+        "/linked": SHOWN / "share/data-1",
     }
-
-
-def test_a_payloads_mount_that_is_a_link_shows_what_it_leads_to(tmp_path: Path) -> None:
-    output = tmp_path / "output"
-    (output / "share/data-1").mkdir(parents=True)
-    (output / "data").symlink_to("share/data-1")
-    mounts = GuestMounts()
-    mounts.add_input(ref(), output, Path("/view/dep"), payload(**{"/data": "data"}))
-    assert sources(mounts)["/data"] == Path("/view/dep/share/data-1")
 
 
 def test_a_payload_that_wants_its_place_from_the_plan_gets_it_once(tmp_path: Path) -> None:
@@ -167,21 +138,10 @@ def test_only_what_is_in_the_store_is_stored() -> None:
     assert not is_stored(Path("/nix/storeroom/x"))
 
 
-def test_a_place_is_the_plans_or_the_stores_or_the_staging_area() -> None:
-    assert place(ref(guest_path="/x"), STORED) == "/x"
-    assert place(ref(), STORED) == str(STORED)
-    assert place(ref(), Path("/elsewhere")) == "/staged/dep"
-
-
-def test_no_network_masks_every_interface_of_the_profile() -> None:
+def test_the_named_network_is_the_only_interface() -> None:
+    none = {"type": "none"}
     assert interface(None, {}) == {}
-    assert interface(None, {"eth0": 1, "up": 1}) == {
-        name: {"type": "none"} for name in ("eth0", "up")
-    }
-
-
-def test_a_network_is_the_only_interface() -> None:
+    assert interface(None, {"eth0": 1, "up": 1}) == {"eth0": none, "up": none}
     devices = interface("br0", {"eth0": 1, "up": 1})
-    assert devices["up"] == {"type": "none"}
-    assert devices["eth0"]["parent"] == "br0"
-    assert len(devices) == 2
+    assert (devices.pop("up"), devices.pop("eth0")["parent"]) == (none, "br0")
+    assert devices == {}

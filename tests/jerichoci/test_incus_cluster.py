@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
-from incus_fake import FINGERPRINTS, Said
+from incus_fake import Said
 from incus_jobs import guest_job, run_guests
 from jerichoci.runtime.incus.api import Profile
 from jerichoci.runtime.incus.client import Incus
@@ -20,45 +18,28 @@ if TYPE_CHECKING:
 OPEN = {"restricted": "true", "restricted.devices.disk": "allow"}
 
 
-@pytest.fixture
-def member(fake: FakeIncus) -> FakeIncus:
-    fake.member = "one"
-    return fake
-
-
-async def test_a_guest_is_made_on_the_member_that_answers(
-    runner: Runner, member: FakeIncus
+async def test_a_guest_is_made_on_the_member_that_answers_and_operations_are_waited_for_once(
+    runner: Runner, fake: FakeIncus
 ) -> None:
+    fake.member = "one"
+    fake.script = [Said(69, "not yet")]
     run = await run_guests(runner, guest_job("a"), keep=KeepPolicy.NEVER, wait_removal=True)
     assert run.record.status is Status.PASSED, run.log("a")
-    (created,) = member.requests("POST instances")
-    assert created.query["target"] == "one"
-    looked = member.requests("GET storage-pools/fast/volumes/image/.*")
-    assert looked
+    created = fake.requests("POST instances")
+    assert [asked.query["target"] for asked in created] == ["one"]
+    looked = fake.requests("GET storage-pools/fast/volumes/image/.*")
     assert {asked.query["target"] for asked in looked} == {"one"}
+    # Their URLs have parameters, which are no part of the operation's name.
+    waits = fake.requests("GET operations/.*")
+    assert len(waits) == len([*created, *fake.requests("POST instances/.*/exec")])
+    assert all(asked.path.endswith("/wait") for asked in waits)
+    assert all(asked.query["project"] == "pikaci" for asked in waits)
+    assert Incus(fake.socket, "pikaci").server().member == "one"
 
 
 async def test_elsewhere_nobody_asks_for_a_member(runner: Runner, fake: FakeIncus) -> None:
     assert (await run_guests(runner, guest_job("a"))).record.status is Status.PASSED
     assert not [asked for asked in fake.asked if "target" in asked.query]
-
-
-async def test_an_operation_whose_name_has_parameters_is_waited_for_once(
-    runner: Runner, member: FakeIncus
-) -> None:
-    member.script = [Said(69, "not yet")]
-    assert (await run_guests(runner, guest_job("a"))).record.status is Status.PASSED
-    waits = [asked for asked in member.asked if asked.path.startswith("operations/")]
-    begun = [*member.requests("POST instances"), *member.requests("POST instances/.*/exec")]
-    assert len(waits) == len(begun)
-    assert all(asked.path.endswith("/wait") for asked in waits)
-    assert all(asked.query["project"] == "pikaci" for asked in waits)
-
-
-def test_a_server_says_which_member_it_is(member: FakeIncus) -> None:
-    incus = Incus(member.socket, "pikaci")
-    assert incus.is_unpacked("fast", next(iter(FINGERPRINTS.values())))
-    assert incus.server().member == "one"
 
 
 def test_a_restricted_project_must_let_members_be_asked_for() -> None:

@@ -6,6 +6,7 @@ import gc
 import grp
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from incus_jobs import guest_job, run_guests, write_hosts
 from jerichoci.errors import InfrastructureError, PikaciError, UsageError
 from jerichoci.nix.payload_files import MANIFEST
 from jerichoci.plan.plan import Retries
-from jerichoci.runtime.guest_runner import VARIABLE_LIMIT
+from jerichoci.runtime.guest_runner import COMMAND, ENV, VARIABLE_LIMIT
 from jerichoci.runtime.incus.reaper import reap_guests
 from jerichoci.runtime.incus.survey import GuestSurvey
 from jerichoci.state.notes import guest_notes
@@ -46,10 +47,11 @@ import sys
 from pathlib import Path
 from jerichoci.errors import PikaciError
 from jerichoci.runtime.incus.client import Incus
-try:
-    Incus(Path(sys.argv[1]), "pikaci").server()
-except PikaciError as error:
-    print(error.message, error.hint, sep="\\n")
+for path in sys.argv[1:]:
+    try:
+        Incus(Path(path), "pikaci").server()
+    except PikaciError as error:
+        print(error.message, error.hint, sep="\\n")
 """
 EXEC = "POST instances/.*/exec"
 
@@ -87,6 +89,10 @@ def broken(run: Ended, fake: FakeIncus) -> JobRecord:
     return found
 
 
+def assert_passed(run: Ended) -> None:
+    assert run.record.status is Status.PASSED, run.log("a")
+
+
 def message(found: JobRecord) -> str:
     assert found.cause
     assert "\n" not in found.cause.message
@@ -97,45 +103,27 @@ def message(found: JobRecord) -> str:
 
 
 @pytest.mark.usefixtures("unconnected")
-async def test_a_socket_that_is_not_there_is_named(
-    runner: Runner, fake: FakeIncus, tmp_path: Path
-) -> None:
-    write_hosts(tmp_path / "config", socket="/nowhere/unix.socket")
-    error = await refused(runner, guest_job("a"))
-    assert isinstance(error, InfrastructureError)
-    assert error.message == (
-        "Incus can't be reached at /nowhere/unix.socket: No such file or directory"
-    )
-    assert error.hint
-    assert "pikaci doctor" in error.hint
-    assert fake.asked == []
-
-
-@pytest.mark.usefixtures("unconnected")
-async def test_a_socket_that_nobody_listens_at_is_named(
-    runner: Runner, fake: FakeIncus, tmp_path: Path
-) -> None:
-    dead = fake.socket.with_name("dead")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(dead))
-    write_hosts(tmp_path / "config", socket=str(dead))
-    error = await refused(runner, guest_job("a"))
-    assert error.message == f"Incus can't be reached at {dead}: Connection refused"
-
-
-@pytest.mark.usefixtures("unconnected")
-async def test_a_daemon_that_never_answers_is_not_waited_for_for_ever(
+async def test_a_socket_at_which_no_daemon_answers_is_named_with_the_reason(
     runner: Runner, fake: FakeIncus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.incus.rest.ANSWER_SECS", 0.2)
-    mute = fake.socket.with_name("mute")
-    with socket.socket(socket.AF_UNIX) as server:
+    dead, mute = (fake.socket.with_name(name) for name in ("dead", "mute"))
+    with socket.socket(socket.AF_UNIX) as closed, socket.socket(socket.AF_UNIX) as server:
+        closed.bind(str(dead))
         server.bind(str(mute))
         server.listen()
-        write_hosts(tmp_path / "config", socket=str(mute))
-        error = await refused(runner, guest_job("a"))
-    assert error.message.startswith(f"Incus can't be reached at {mute}: ")
-    assert "timed out" in error.message
+        reasons = {
+            "/nowhere/unix.socket": "No such file or directory",
+            str(dead): "Connection refused",
+            str(mute): ".*timed out.*",
+        }
+        for path, reason in reasons.items():
+            write_hosts(tmp_path / "config", socket=path)
+            error = await refused(runner, guest_job("a"))
+            assert isinstance(error, InfrastructureError)
+            assert re.fullmatch(f"Incus can't be reached at {path}: {reason}", error.message)
+            assert ("pikaci doctor" in (error.hint or "")) == (path != str(mute))
+    assert fake.asked == []
 
 
 async def test_a_server_that_is_not_incus_is_an_error_of_the_machine(
@@ -147,157 +135,99 @@ async def test_a_server_that_is_not_incus_is_an_error_of_the_machine(
     assert "page not found" in error.message
 
 
-@pytest.fixture
-def closed_socket() -> Iterator[Path]:
-    """A socket that its group may use, and its owner only if that is root."""
-    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as server:
+def test_a_socket_without_permission_names_the_group_to_join_or_that_only_root_may() -> None:
+    with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
-        path = Path(directory, "unix.socket")
-        server.bind(str(path))
-        server.listen()
-        path.chmod(0o060)
-        yield path
-
-
-def asked_by_another(path: Path) -> list[str]:
-    prefix = AS_NOBODY if os.geteuid() == 0 else []
-    done = subprocess.run(
-        [*prefix, sys.executable, "-c", ASK, str(path)],
-        env={**os.environ, "PYTHONPATH": str(ORCHESTRATOR)},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return done.stdout.splitlines()
-
-
-def test_a_socket_without_permission_names_the_group_to_join(closed_socket: Path) -> None:
-    if os.geteuid() == 0:
-        os.chown(closed_socket, 0, grp.getgrnam("users").gr_gid)
-    group = grp.getgrgid(closed_socket.stat().st_gid).gr_name
-    assert asked_by_another(closed_socket) == [
-        f"Incus can't be reached at {closed_socket}: no permission",
+        paths = [Path(directory, name) for name in ("groups", "roots")]
+        with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
+            # Its group may use the first, and its owner only if that is root.
+            for path, server, mode in zip(paths, (one, other), (0o060, 0), strict=True):
+                server.bind(str(path))
+                server.listen()
+                path.chmod(mode)
+            if os.geteuid() == 0:
+                os.chown(paths[0], 0, grp.getgrnam("users").gr_gid)
+            group = grp.getgrgid(paths[0].stat().st_gid).gr_name
+            prefix = AS_NOBODY if os.geteuid() == 0 else []
+            said = subprocess.check_output(
+                [*prefix, sys.executable, "-c", ASK, *map(str, paths)],
+                env={**os.environ, "PYTHONPATH": str(ORCHESTRATOR)},
+                text=True,
+            ).splitlines()
+    assert said[:2] == [
+        f"Incus can't be reached at {paths[0]}: no permission",
         f"join the group {group} (`usermod -aG {group} $USER`), and log in again",
     ]
+    assert said[2].endswith(": no permission")
+    assert said[3].startswith("only root may use it; run incusd with `--group`")
 
 
-def test_a_socket_that_no_group_may_use_is_said_to_be_roots(closed_socket: Path) -> None:
-    closed_socket.chmod(0)
-    sentence, hint = asked_by_another(closed_socket)
-    assert sentence.endswith(": no permission")
-    assert hint.startswith("only root may use it; run incusd with `--group`")
+NO_DISK = {"eth0": {"type": "nic", "network": "incusbr0"}}
 
 
-def untrusted(fake: FakeIncus) -> None:
-    fake.auth = "untrusted"
-
-
-def no_project(fake: FakeIncus) -> None:
-    fake.projects.clear()
-
-
-def no_profile(fake: FakeIncus) -> None:
-    fake.profile = None
-
-
-def no_root_disk(fake: FakeIncus) -> None:
-    fake.profile = {"eth0": {"type": "nic", "network": "incusbr0"}}
-
-
-def no_pool(fake: FakeIncus) -> None:
-    fake.pools.clear()
-
-
-def no_image(fake: FakeIncus) -> None:
-    fake.images.clear()
-
-
-def other_type(fake: FakeIncus) -> None:
-    fake.images["pikaci/dev"] = MACHINE
-
-
-def other_type_for_machine(fake: FakeIncus) -> None:
-    fake.images["pikaci/vm"] = CONTAINER
-
-
-def no_machines(fake: FakeIncus) -> None:
-    fake.drivers = "lxc"
-
-
-def nothing(_fake: FakeIncus) -> None:
-    """All is there."""
-
-
-REFUSALS: dict[str, tuple[Callable[[FakeIncus], None], dict[str, Any], str, str]] = {
-    "untrusted": (untrusted, {}, "Incus doesn't trust this user", "use its unix socket"),
-    "project": (*(no_project, {}, "Incus has no project pikaci", "`incus project create pikaci`"),),
-    "profile": (
-        no_profile,
-        {},
-        "project pikaci of Incus has no profile default",
-        "`incus profile create default --project pikaci`",
-    ),
-    "root disk": (
-        no_root_disk,
-        {},
-        "profile default of project pikaci has no root disk",
-        "`incus profile device add default root disk path=/ pool=POOL --project pikaci`",
-    ),
-    "pool": (no_pool, {}, "Incus has no storage pool fast", "`incus storage create fast btrfs`"),
-    "image": (
-        no_image,
-        {},
-        "project pikaci of Incus has no image pikaci/dev (role dev, container)",
-        "`pikaci image import dev` builds the role's `package`, if it has one",
-    ),
-    "image of another type": (
-        other_type,
-        {},
-        "image pikaci/dev is for a virtual-machine; role dev asks for a container",
-        "`pikaci image import dev`",
-    ),
-    "machine's image of another type": (
-        other_type_for_machine,
-        {"role": "vm"},
-        "image pikaci/vm is for a container; role vm asks for a virtual-machine",
-        "`pikaci image import vm`",
-    ),
-    "no qemu": (
-        no_machines,
-        {"role": "vm"},
-        "role vm asks for a virtual machine, and this host's Incus can't run any",
-        "`pikaci doctor`",
-    ),
-    "network": (
-        nothing,
-        {"network": "br9"},
-        "the host has no bridge br9",
-        "`incus network create br9`",
-    ),
-    "role": (nothing, {"role": "gpu"}, "the plan has no image for the role gpu", "plan it again"),
-    "command": (nothing, {"command": "echo \udcff"}, "job a: command isn't UTF-8", "in a file"),
-    "value": (nothing, {"env": {"X": "\udcff"}}, "job a: env.X isn't UTF-8", "in a file"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSALS)
-async def test_what_a_job_lacks_is_said_with_what_mends_it_before_anything_begins(
-    runner: Runner, fake: FakeIncus, case: str
+@pytest.mark.parametrize(
+    ("lacking", "asked", "sentence", "fix"),
+    [
+        ({"auth": "untrusted"}, {}, "Incus doesn't trust this user", "use its unix socket"),
+        (
+            *({"projects": set()}, {}, "Incus has no project pikaci"),
+            "`incus project create pikaci`",
+        ),
+        (
+            *({"profile": None}, {}, "project pikaci of Incus has no profile default"),
+            "`incus profile create default --project pikaci`",
+        ),
+        (
+            *({"profile": NO_DISK}, {}, "profile default of project pikaci has no root disk"),
+            "`incus profile device add default root disk path=/ pool=POOL --project pikaci`",
+        ),
+        (
+            *({"pools": {}}, {}, "Incus has no storage pool fast"),
+            "`incus storage create fast btrfs`",
+        ),
+        (
+            *({"images": {}}, {}),
+            "project pikaci of Incus has no image pikaci/dev (role dev, container)",
+            "`pikaci image import dev` builds the role's `package`, if it has one",
+        ),
+        (
+            *({"images": {"pikaci/dev": MACHINE}}, {}),
+            "image pikaci/dev is for a virtual-machine; role dev asks for a container",
+            "`pikaci image import dev`",
+        ),
+        (
+            *({"images": {"pikaci/vm": CONTAINER}}, {"role": "vm"}),
+            "image pikaci/vm is for a container; role vm asks for a virtual-machine",
+            "`pikaci image import vm`",
+        ),
+        (
+            *({"drivers": "lxc"}, {"role": "vm"}),
+            "role vm asks for a virtual machine, and this host's Incus can't run any",
+            "`pikaci doctor`",
+        ),
+        ({}, {"network": "br9"}, "the host has no bridge br9", "`incus network create br9`"),
+        ({}, {"role": "gpu"}, "the plan has no image for the role gpu", "plan it again"),
+        ({}, {"command": "echo \udcff"}, "job a: command isn't UTF-8", "in a file"),
+        ({}, {"env": {"X": "\udcff"}}, "job a: env.X isn't UTF-8", "in a file"),
+        ({}, {"env": {"X\udcff": "1"}}, "job a: env.X\udcff isn't UTF-8", "in a file"),
+    ],
+)
+async def test_what_a_job_lacks_is_said_with_what_fixes_it_before_anything_begins(
+    runner: Runner,
+    fake: FakeIncus,
+    *,
+    lacking: dict[str, Any],
+    asked: dict[str, Any],
+    sentence: str,
+    fix: str,
 ) -> None:
-    spoil, asked, sentence, mend = REFUSALS[case]
-    spoil(fake)
+    for name, value in lacking.items():
+        setattr(fake, name, value)
     error = await refused(runner, guest_job("a", **asked))
     assert isinstance(error, UsageError)
     assert error.message == sentence
-    assert error.hint
-    assert mend in error.hint
+    assert fix in (error.hint or "")
     assert fake.requests("(POST|PUT|PATCH|DELETE) .*") == []
-
-
-async def test_a_variables_name_that_is_no_text_is_refused(runner: Runner, fake: FakeIncus) -> None:
-    error = await refused(runner, guest_job("a", env={"X\udcff": "1"}))
-    assert "isn't UTF-8" in error.message
-    assert fake.asked == []
 
 
 async def test_another_pool_and_project_are_looked_for_by_their_names(
@@ -362,7 +292,7 @@ async def test_a_payloads_mounts_are_disks(runner: Runner, fake: FakeIncus) -> N
         commanded("one", manifest("/data", "/more/data"), ["share"]),
         guest_job("a", needs=["one"]),
     )
-    assert run.record.status is Status.PASSED, run.log("a")
+    assert_passed(run)
     (body,) = fake.created
     paths = {row.get("path"): row.get("source") for row in body["devices"].values()}
     assert paths["/data"] == paths["/more/data"] == f"{paths['/staged/one']}/share"
@@ -389,7 +319,7 @@ async def test_a_system_that_is_still_put_together_has_its_runner_a_moment_later
     runner: Runner, fake: FakeIncus
 ) -> None:
     fake.script = [Said(error="Command not found")] * 3
-    assert (await run_guests(runner, guest_job("a"))).record.status is Status.PASSED
+    assert_passed(await run_guests(runner, guest_job("a")))
 
 
 @pytest.mark.parametrize("role", ["dev", "vm"])
@@ -426,44 +356,35 @@ async def test_a_runner_that_refuses_the_job_is_believed_at_once(
         (Said(error="VM agent isn't currently running", refused=True), "VM agent isn't currently"),
     ],
 )
-async def test_a_guest_that_never_gets_ready_is_given_up_with_what_it_lacked(
+@pytest.mark.parametrize("keep", [KeepPolicy.NEVER, KeepPolicy.ON_FAILURE])
+async def test_a_guest_that_never_gets_ready_is_given_up_and_kept_if_asked_for(
     runner: Runner,
     fake: FakeIncus,
     monkeypatch: pytest.MonkeyPatch,
+    *,
     said: Said,
     why: str,
+    keep: KeepPolicy,
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.incus.start.READY_SECS", {False: 0.2, True: 0.3})
     fake.script = [said] * 99
-    found = broken(await run_guests(runner, guest_job("a", role="vm")), fake)
+    run = await run_guests(runner, guest_job("a", role="vm"), keep=keep)
+    found = run.job("a")
+    if keep is KeepPolicy.NEVER:
+        broken(run, fake)
+    else:
+        assert list(fake.instances) == [found.execution["instance"]]
+        assert found.execution["kept_until"]
+    assert found.failure_kind is FailureKind.INFRASTRUCTURE
     assert "wasn't ready after 0.3 s: " in message(found)
     assert why in message(found)
     assert fake.started == []
 
 
-async def test_a_guest_that_never_gets_ready_is_kept_if_asked_for(
-    runner: Runner, fake: FakeIncus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("jerichoci.runtime.incus.start.READY_SECS", {False: 0.2, True: 0.3})
-    fake.script = [Said(69)] * 99
-    run = await run_guests(runner, guest_job("a"), keep=KeepPolicy.ON_FAILURE)
-    found = run.job("a")
-    assert found.failure_kind is FailureKind.INFRASTRUCTURE
-    assert list(fake.instances) == [found.execution["instance"]]
-    assert found.execution["kept_until"]
-
-
-async def test_an_invalid_result_is_an_infrastructure_failure(
-    runner: Runner, fake: FakeIncus
-) -> None:
-    fake.job = lambda started: started.leave("result.json", "[]")
-    found = broken(await run_guests(runner, guest_job("a")), fake)
-    assert "the guest wrote an invalid result.json" in message(found)
-
-
 @pytest.mark.parametrize(
     "result",
     [
+        [],
         {"status": "running"},
         {"status": "failed", "exit_code": None},
         {"status": "failed", "exit_code": 0},
@@ -472,9 +393,9 @@ async def test_an_invalid_result_is_an_infrastructure_failure(
     ],
 )
 async def test_a_result_that_no_runner_writes_is_an_infrastructure_failure(
-    runner: Runner, fake: FakeIncus, result: dict[str, Any]
+    runner: Runner, fake: FakeIncus, result: object
 ) -> None:
-    fake.job = lambda started: started.end(**result)
+    fake.job = lambda started: started.leave("result.json", json.dumps(result))
     found = broken(await run_guests(runner, guest_job("a")), fake)
     assert message(found) == "the guest wrote an invalid result.json"
 
@@ -482,57 +403,42 @@ async def test_a_result_that_no_runner_writes_is_an_infrastructure_failure(
 # Creation that goes wrong
 
 
-@pytest.mark.parametrize("kind", ["refuse", "fail"])
-async def test_a_guest_that_cannot_be_created_says_why_and_leaves_nothing(
+@pytest.mark.parametrize(("kind", "removals"), [("refuse", 0), ("fail", 0), ("half", 1)])
+@pytest.mark.parametrize("keep", [KeepPolicy.NEVER, KeepPolicy.ALWAYS])
+async def test_a_guest_that_cannot_be_created_or_started_says_why_and_leaves_nothing(
     runner: Runner,
     fake: FakeIncus,
     kind: Any,  # noqa: ANN401 - a literal
+    removals: int,
+    keep: KeepPolicy,
 ) -> None:
     fake.faults = [Fault("POST instances", kind, "Failed creating: no space left", times=9)]
-    found = broken(await run_guests(runner, guest_job("a")), fake)
-    assert message(found) == "Incus: Failed creating: no space left"
+    run = await run_guests(runner, guest_job("a"), keep=keep)
+    assert message(run.job("a")) == "Incus: Failed creating: no space left"
+    assert run.job("a").failure_kind is FailureKind.INFRASTRUCTURE
     assert len(fake.created) == 1
-    assert not guest_notes(runner.state).any()
-
-
-async def test_a_guest_that_was_created_and_could_not_be_started_is_removed(
-    runner: Runner, fake: FakeIncus
-) -> None:
-    fake.faults = [Fault("POST instances", "half", "Failed to start: no such disk")]
-    found = broken(await run_guests(runner, guest_job("a")), fake)
-    assert message(found) == "Incus: Failed to start: no such disk"
-    assert len(fake.requests("DELETE instances/.*")) == 1
-    assert not guest_notes(runner.state).any()
-
-
-async def test_what_was_half_created_is_not_kept(runner: Runner, fake: FakeIncus) -> None:
-    fake.faults = [Fault("POST instances", "half")]
-    run = await run_guests(runner, guest_job("a"), keep=KeepPolicy.ALWAYS)
+    assert len(fake.requests("DELETE instances/.*")) == removals
     assert fake.instances == {}
     assert not guest_notes(runner.state).any()
     assert not (run.layout.scratch / "a-1").exists()
 
 
-async def test_a_creation_that_never_arrived_is_asked_for_again(
-    runner: Runner, fake: FakeIncus
+@pytest.mark.parametrize(
+    ("faults", "requests"),
+    [
+        (["drop"], 2),  # it never arrived
+        (["cut"], 1),  # its answer is lost
+        (["forget"], 1),
+        (["cut", "late"], 2),  # it arrived late
+    ],
+)
+async def test_a_creation_that_is_cut_off_makes_one_guest(
+    runner: Runner, fake: FakeIncus, faults: list[Any], requests: int
 ) -> None:
-    fake.faults = [Fault("POST instances", "drop")]
-    run = await run_guests(runner, guest_job("a"))
-    assert run.record.status is Status.PASSED, run.log("a")
-    assert len(fake.created) == 2
-    assert len(fake.started) == 1
-
-
-@pytest.mark.parametrize("kind", ["cut", "forget"])
-async def test_a_creation_whose_answer_is_lost_is_not_asked_for_again(
-    runner: Runner,
-    fake: FakeIncus,
-    kind: Any,  # noqa: ANN401 - a literal
-) -> None:
-    fake.faults = [Fault("POST instances", kind)]
-    run = await run_guests(runner, guest_job("a"))
-    assert run.record.status is Status.PASSED, run.log("a")
-    assert len(fake.created) == 1
+    late = Fault("GET instances/[^/]*", "refuse", "Not Found", 404)
+    fake.faults = [late if kind == "late" else Fault("POST instances", kind) for kind in faults]
+    assert_passed(await run_guests(runner, guest_job("a")))
+    assert len(fake.created) == requests
     assert len(fake.started) == 1
 
 
@@ -545,22 +451,8 @@ async def test_a_guest_that_a_restarted_daemon_left_half_made_is_made_anew(
         Fault("GET operations/.*", "refuse", "Not Found", 404),
         Fault("DELETE instances/.*", "refuse", "The instance is busy", 400, times=busy),
     ]
-    run = await run_guests(runner, guest_job("a"))
-    assert run.record.status is Status.PASSED, run.log("a")
+    assert_passed(await run_guests(runner, guest_job("a")))
     assert len(fake.requests("DELETE instances/.*")) == 1 + busy
-    assert len(fake.created) == 2
-    assert len(fake.started) == 1
-
-
-async def test_a_creation_that_arrived_late_is_taken_for_the_one_asked_for(
-    runner: Runner, fake: FakeIncus
-) -> None:
-    fake.faults = [
-        Fault("POST instances", "cut"),
-        Fault("GET instances/[^/]*", "refuse", "Not Found", 404),
-    ]
-    run = await run_guests(runner, guest_job("a"))
-    assert run.record.status is Status.PASSED, run.log("a")
     assert len(fake.created) == 2
     assert len(fake.started) == 1
 
@@ -610,17 +502,9 @@ async def test_an_exec_whose_answer_is_lost_is_asked_again_and_starts_one_job(
     kind: Any,  # noqa: ANN401 - a literal
     role: str,
 ) -> None:
-    played: list[Started] = []
-
-    def play(started: Started) -> None:
-        played.append(started)
-        pass_at_once(started)
-
-    fake.job = play
     fake.faults = [Fault(EXEC, kind, times=2)]
-    run = await run_guests(runner, guest_job("a", role=role))
-    assert run.record.status is Status.PASSED, run.log("a")
-    assert len(played) == 1
+    assert_passed(await run_guests(runner, guest_job("a", role=role)))
+    assert len(fake.started) == 1
 
 
 async def test_a_daemon_that_takes_no_exec_is_given_up(
@@ -644,7 +528,7 @@ async def test_answers_that_are_cut_off_are_asked_for_again(
     runner: Runner, fake: FakeIncus
 ) -> None:
     fake.faults = [Fault("GET .+", "cut", times=5)]
-    assert (await run_guests(runner, guest_job("a"))).record.status is Status.PASSED
+    assert_passed(await run_guests(runner, guest_job("a")))
 
 
 # What is told to the runner
@@ -659,34 +543,24 @@ def told(started: Started, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("size", [1, 1000, VARIABLE_LIMIT - 1, VARIABLE_LIMIT, 120 * 1024])
-async def test_a_command_arrives_byte_for_byte(runner: Runner, fake: FakeIncus, size: int) -> None:
+async def test_a_command_and_variables_arrive_byte_for_byte(
+    runner: Runner, fake: FakeIncus, size: int
+) -> None:
     text = "'\"\n\t\\$(x) `y` é ☃ \r\n; "
     command = (text * size).encode()[:size].decode(errors="ignore")
-    commands = []
+    env = {name: f"{name}=\n'☃" * (size // 8) for name in ("A", "B")}
+    found: dict[str, bytes] = {}
 
     def play(started: Started) -> None:
-        commands.append(told(started, "PIKACI_INCUS_GUEST_COMMAND"))
-        assert all(len(value.encode()) < 128 * 1024 - 100 for value in started.env.values())
+        found.update({name: told(started, name) for name in (COMMAND, ENV)})
         pass_at_once(started)
 
     fake.job = play
-    run = await run_guests(runner, guest_job("a", command))
-    assert run.record.status is Status.PASSED, run.log("a")
-    assert commands == [command.encode()]
-
-
-async def test_variables_arrive_whatever_their_size(runner: Runner, fake: FakeIncus) -> None:
-    env = {name: f"{name}=\n'☃" * 15_000 for name in ("A", "B")}
-    found = []
-
-    def play(started: Started) -> None:
-        found.append(json.loads(told(started, "PIKACI_INCUS_ENV")))
-        pass_at_once(started)
-
-    fake.job = play
-    run = await run_guests(runner, guest_job("a", env=env))
-    assert run.record.status is Status.PASSED, run.log("a")
-    assert found == [env]
+    assert_passed(await run_guests(runner, guest_job("a", command, env=env)))
+    (started,) = fake.started
+    assert all(len(value.encode()) < 128 * 1024 - 100 for value in started.env.values())
+    assert found[COMMAND] == command.encode()
+    assert json.loads(found[ENV]) == env
 
 
 async def test_what_a_runner_is_told_in_a_file_is_there_before_the_guest_is(
@@ -733,7 +607,7 @@ async def test_a_guest_that_its_job_shut_down_is_no_error_to_stop(
 
     fake.job = play
     run = await run_guests(runner, guest_job("a"))
-    assert run.record.status is Status.PASSED, run.log("a")
+    assert_passed(run)
     assert "clean-up failed" not in run.log("a")
 
 
@@ -741,7 +615,6 @@ async def test_an_infrastructure_failure_is_tried_again_in_a_new_guest(
     runner: Runner, fake: FakeIncus
 ) -> None:
     fake.faults = [Fault("POST instances", "refuse")]
-    run = await run_guests(runner, guest_job("a", retries=Retries(infrastructure=1)))
-    assert run.record.status is Status.PASSED
+    assert_passed(await run_guests(runner, guest_job("a", retries=Retries(infrastructure=1))))
     first, second = (body["name"] for body in fake.created)
     assert first != second
