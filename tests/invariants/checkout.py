@@ -69,8 +69,7 @@ class Checkout:
             try:
                 code = check.main(["--root", str(self.root), *arguments])
             except SystemExit as ended:
-                code = ended.code
-        assert isinstance(code, int)
+                code = int(str(ended.code))
         return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
     def report(self, *arguments: str) -> Any:  # noqa: ANN401 - JSON
