@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.machine.system import own_system
+from jerichoci.nix.command import NixOptions
+from jerichoci.placement import LocalSettings
+from jerichoci.placement.local import LocalPlacement
+from jerichoci.plan.payload import PayloadManifest, read_payload_on
 from jerichoci.plan.plan import (
     Execute,
     ExecuteNode,
@@ -19,6 +24,7 @@ from jerichoci.plan.plan import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 RUN_ID = "20260131T235959Z-0123abcd"
 
@@ -72,6 +78,12 @@ def commanded(
 def plan(*nodes: PrepareNode | ExecuteNode, target: str = "target") -> Plan:
     """A target's plan."""
     return Plan(target_id=target, system=own_system(), nodes=list(nodes))
+
+
+def read_payload(output: Path) -> PayloadManifest | None:
+    """The manifest of a prepared output, checked as a run does."""
+    here = LocalPlacement(output, NixOptions(), LocalSettings)
+    return asyncio.run(read_payload_on(here, output))
 
 
 def _upper(name: str) -> str:

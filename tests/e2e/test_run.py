@@ -10,7 +10,7 @@ import pytest
 
 from e2e.project import Json, Project, finish, wait_for
 from jerichoci.plan.plan import Plan
-from jerichoci.record.event import event_adapter
+from jerichoci.record.event import ADAPTER
 from jerichoci.record.record import JobRecord, PreparedOutputs, RunRecord
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_jsonl_is_the_journal_line_by_line(project: Project) -> None:
 def test_events_are_valid_gapless_and_in_order(project: Project) -> None:
     project.define(TWO_JOBS)
     lines = project.pikaci("run", "two", "--output", "jsonl").passed().lines
-    adapter = event_adapter()
+    adapter = ADAPTER
     for line in lines:
         assert adapter.validate_python(line).model_dump(mode="json") == line
     assert [line["seq"] for line in lines] == list(range(len(lines)))

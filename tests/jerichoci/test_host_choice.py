@@ -12,7 +12,7 @@ from plans import job
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from jerichoci.run.host import RunHost
+    from jerichoci.run.fleet import RunHost
 
 
 def host(name: str, *, is_reachable: bool = True) -> RunHost:

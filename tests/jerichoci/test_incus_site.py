@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.errors import UsageError
-from jerichoci.placement.incus_settings import IncusSettings
+from jerichoci.placement import IncusSettings
 from jerichoci.plan.hosts import load_hosts
 
 if TYPE_CHECKING:

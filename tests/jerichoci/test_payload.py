@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jerichoci.nix.payload_files import MANIFEST, MANIFEST_LIMIT_BYTES, PayloadError
-from jerichoci.plan.payload import GUEST_CLOSED, GUEST_KEPT, read_payload
+from jerichoci.plan.payload import GUEST_CLOSED, GUEST_KEPT
 from jerichoci.status import FailureKind
 from nix.evaluation import ROOT, evaluate
-from plans import commanded, job
+from plans import commanded, job, read_payload
 
 if TYPE_CHECKING:
     from pathlib import Path

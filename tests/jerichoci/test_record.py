@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jerichoci.errors import RecordError
-from jerichoci.record.event import event_adapter
+from jerichoci.record.event import ADAPTER
 from jerichoci.record.record import (
     ArtifactRecord,
     AttemptRecord,
@@ -219,4 +219,4 @@ def test_the_record_of_an_attempt_replaces_what_was_known_of_it(values: Json) ->
 
 def test_an_event_of_an_unknown_phase_of_a_run_is_refused() -> None:
     with pytest.raises(ValueError, match="event"):
-        event_adapter().validate_python({"event": "later"})
+        ADAPTER.validate_python({"event": "later"})

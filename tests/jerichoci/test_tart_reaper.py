@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.cleanup import guests
+from jerichoci.cleanup import dead_runs
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.process import Completed
 from jerichoci.runtime.tart.command import TartError, delete_argv, list_argv, stop_argv
@@ -378,17 +378,17 @@ def test_a_command_that_does_not_end_is_given_up() -> None:
 
 @pytest.mark.usefixtures("no_tart")
 def test_a_state_root_without_vms_asks_nobody(layout: StateLayout) -> None:
-    guests.reap_dead_guests(layout)
-    guests.remove_kept_guests(layout, RUN_ID)
-    assert guests.reap_all_guests(layout) == []
+    dead_runs.reap_dead_guests(layout)
+    dead_runs.remove_kept_guests(layout, RUN_ID)
+    assert dead_runs.reap_all_guests(layout) == []
 
 
 @pytest.mark.usefixtures("no_tart")
 def test_notes_of_other_hosts_need_no_tart_here(layout: StateLayout) -> None:
     note(layout, vm(layout), host="mac1")
-    guests.reap_dead_guests(layout)
-    guests.remove_kept_guests(layout, RUN_ID)
-    assert guests.reap_all_guests(layout) == []
+    dead_runs.reap_dead_guests(layout)
+    dead_runs.remove_kept_guests(layout, RUN_ID)
+    assert dead_runs.reap_all_guests(layout) == []
     assert [said.name for said in noted_guests(layout)] == [vm(layout)]
 
 
@@ -398,7 +398,7 @@ def test_a_run_that_died_here_has_its_vms_reaped(layout: StateLayout, fp: FakePr
     fp.register(list_argv(), stdout=listed(running=[name]))
     fp.register(stop_argv(name, STOP_SECS))
     fp.register(delete_argv(name))
-    guests.reap_dead_guests(layout)
+    dead_runs.reap_dead_guests(layout)
     assert noted(layout) == []
 
 

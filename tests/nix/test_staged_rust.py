@@ -18,8 +18,8 @@ import pytest
 from e2e.project import Project
 from jerichoci.machine.system import own_system
 from jerichoci.nix.payload_files import MANIFEST
-from jerichoci.plan.payload import read_payload
 from nix.evaluation import ROOT, evaluate, run_nix
+from plans import read_payload
 from usertree import IDENTITY, UserTree
 
 if TYPE_CHECKING:

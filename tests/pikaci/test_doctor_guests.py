@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from jerichoci.nix.command import NixOptions
-from jerichoci.placement.incus_settings import IncusSettings
+from jerichoci.placement import IncusSettings
 from jerichoci.placement.local import LocalPlacement
 from jerichoci.plan.hosts import local_settings
 from jerichoci.runtime.incus.api import (

@@ -15,8 +15,12 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jerichoci.cleanup.dead_runs import close_dead_runs, logging_errors
-from jerichoci.cleanup.guests import reap_all_guests, remove_kept_guests
+from jerichoci.cleanup.dead_runs import (
+    close_dead_runs,
+    logging_errors,
+    reap_all_guests,
+    remove_kept_guests,
+)
 from jerichoci.machine.memory import remove_stale_groups
 from jerichoci.placement.collect import Collected, Collector, is_recent
 from jerichoci.record.order import renew, run_ids
@@ -69,11 +73,7 @@ def reap(state: StateLayout) -> Reaped:
 
 
 async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) -> Garbage:
-    """Keep the newest `keep_runs` runs that are over and all that run; remove the rest.
-
-    Raises:
-        InfrastructureError: git failed, or the repository stays in use.
-    """
+    """Keep the newest `keep_runs` runs that are over and all that run; remove the rest."""
     reap(state)
     kept, doomed = _choose(state, keep_runs)
     if dry_run:

@@ -54,11 +54,7 @@ class HostVisit:
 
 
 def visits(state: StateLayout, only: Collection[str]) -> list[HostVisit]:
-    """One visit for each work directory of each host, or of those that are named.
-
-    Raises:
-        UsageError: the hosts file is invalid, or has no host of such a name.
-    """
+    """One visit for each work directory of each host, or of those that are named."""
     file, notes, used = load_hosts(), _valid_notes(state), host_notes(state).hosts()
     names = {*file.hosts, *used, *(note.host for note in notes)}
     for name in only:

@@ -6,15 +6,15 @@ cleans up. Runtimes are written against it and know neither ssh nor the local di
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-
-from jerichoci.placement.incus_settings import IncusSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.confinement import Confinement
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
     from jerichoci.placement.operation import Doing, Held, Opening, P, T
     from jerichoci.placement.program import Program, Running
-    from jerichoci.placement.route import Route
+
+INCUS_SOCKET = "/var/lib/incus/unix.socket"
+INCUS_SERVICE_SOCKET = "/run/incus/unix.socket"
+INCUS_PROJECT = "pikaci"
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,26 @@ class User:
 
 
 @dataclass(frozen=True)
+class IncusSettings:
+    """Which Incus a host's guests are made in, and where in it; None leaves it to Incus."""
+
+    socket: str | None = None
+    project: str = INCUS_PROJECT
+    profile: str = "default"
+    pool: str | None = None
+
+    def socket_path(self) -> Path:
+        """The daemon's socket on this machine."""
+        env = os.environ
+        if self.socket or env.get("INCUS_SOCKET"):
+            return Path(self.socket or env["INCUS_SOCKET"])
+        if env.get("INCUS_DIR"):
+            return Path(env["INCUS_DIR"]) / "unix.socket"
+        service = Path(INCUS_SERVICE_SOCKET)
+        return service if service.exists() else Path(INCUS_SOCKET)
+
+
+@dataclass(frozen=True)
 class LocalSettings:
     """What the user's hosts file says of this machine."""
 
@@ -44,8 +67,63 @@ class LocalSettings:
     incus: IncusSettings = field(default_factory=IncusSettings)
 
 
+class Route(Protocol):
+    """A route to a daemon's socket; its methods are called from threads.
+
+    The route to another machine may break and come back.
+    """
+
+    @property
+    def socket(self) -> Path:
+        """The socket here to connect to."""
+
+    @property
+    def where(self) -> str:
+        """Where it leads, for people: `at` a socket, or `on` a host."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether requests arrive, as far as is known."""
+
+    @property
+    def last_failure(self) -> str | None:
+        """Why the last request did not arrive, if the route knows better than its user."""
+
+    def clock(self) -> float:
+        """Seconds, not counting those in which the route was down."""
+
+    def wait_until_up(self) -> None:
+        """Wait until requests arrive; InfrastructureError, if the route will not come back."""
+
+
+@dataclass(frozen=True)
+class LocalRoute:
+    """The route to a socket of this machine, which is always up."""
+
+    socket: Path
+    is_up: bool = True
+    last_failure: str | None = None
+    """Not known before a connection attempt."""
+
+    @property
+    def where(self) -> str:
+        """The socket's path."""
+        return f"at {self.socket}"
+
+    def clock(self) -> float:
+        """The machine's clock."""
+        return time.monotonic()
+
+    def wait_until_up(self) -> None:
+        """Return at once."""
+
+
 class Placement(Protocol):
-    """A host."""
+    """A host.
+
+    Methods raise InfrastructureError if it can't be reached or was lost, and UsageError if it
+    can't be used as it is described.
+    """
 
     @property
     def host(self) -> str:
@@ -72,20 +150,10 @@ class Placement(Protocol):
         """The PATH of jobs that are processes there, however pikaci was started."""
 
     def serving(self, run_id: str) -> AbstractAsyncContextManager[None]:
-        """Have the host ready for a run, and what the run left there removed in the end.
-
-        Raises:
-            UsageError: the host can't be used as it is described.
-            InfrastructureError: it can't be reached.
-        """
+        """Have the host ready for a run, and what the run left there removed in the end."""
 
     def visiting(self, run_id: str) -> AbstractAsyncContextManager[None]:
-        """Have the host ready for a look at what a run left there.
-
-        Raises:
-            UsageError: the host can't be used as it is described.
-            InfrastructureError: it can't be reached.
-        """
+        """Have the host ready for a look at what a run left there."""
 
     def run_directory(self, run_id: str) -> Path:
         """Where on the host workspaces and prepared outputs of a run lie."""
@@ -98,36 +166,18 @@ class Placement(Protocol):
         """Wait no longer for what may take minutes to come back: the run is being stopped."""
 
     def check(self, system: str) -> None:
-        """Refuse jobs for a Nix system that the host isn't.
-
-        Raises:
-            UsageError: it isn't.
-        """
+        """Refuse jobs for a Nix system that the host isn't."""
 
     async def do(self, what: Doing[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do one of the `operations` on the host.
-
-        Raises:
-            InfrastructureError: the host was lost, or sent an invalid answer.
-            Exception: what the operation raised.
-        """
+        """Do one of the `operations` on the host; it raises what the operation does."""
 
     def hold(self, what: Opening[P], *args: P.args, **kwargs: P.kwargs) -> Held:
-        """Hold what one of the `operations` opens on the host; it goes with the process that dies.
-
-        Raises:
-            InfrastructureError: as `do`.
-            Exception: likewise.
-        """
+        """Hold what one of the `operations` opens on the host, until the block or process ends."""
 
     async def run(
         self, argv: Sequence[str], *, deadline_secs: float, cwd: Path | None = None
     ) -> Completed:
-        """Run a command there to its end.
-
-        Raises:
-            InfrastructureError: it can't be started or does not end in time.
-        """
+        """Run a command there to its end."""
 
     def spawn(self, program: Program) -> AbstractAsyncContextManager[Running]:
         """Start a program there; killed when the block ends. Its log is here."""
@@ -144,11 +194,7 @@ class Placement(Protocol):
         """Build Nix outputs there, rooted for the run; `observer` gets each node's result."""
 
     async def bring(self, node_id: str, built: Realised, run_id: str) -> Realised:
-        """Have there, rooted for the run, what was built here; only what is missing is copied.
-
-        Raises:
-            InfrastructureError: it can't be copied.
-        """
+        """Have there, rooted for the run, what was built here; only what is missing is copied."""
 
     def outgoing(self, scratch: Path, artifacts: Path) -> Path:
         """Where on the host a process leaves the files that are to be in `artifacts` here."""
@@ -164,12 +210,7 @@ class Placement(Protocol):
         """Run a program there on this process's own terminal or pipes; its exit code."""
 
     async def incus_route(self) -> Route:
-        """The route to the host's Incus.
-
-        Raises:
-            UsageError: the host has none, or it can't be reached.
-            InfrastructureError: the host was lost.
-        """
+        """The route to the host's Incus."""
 
     def incus_settings(self) -> IncusSettings:
         """Which Incus that is, and where in it guests are made."""

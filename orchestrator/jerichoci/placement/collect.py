@@ -92,11 +92,7 @@ class Collector:
             done.problems.append(f"the guests' store can't be collected: {error}")
 
     async def refs(self, done: Collected, *, dry_run: bool) -> None:
-        """Remove the git objects of trees that neither a run nor a snapshot needs.
-
-        Raises:
-            InfrastructureError: git failed, or the repository stays in use.
-        """
+        """Remove the git objects of trees that neither a run nor a snapshot needs."""
 
         def needed(gone: Collection[str] = ()) -> set[str]:
             # A snapshot that couldn't be removed has its objects still.

@@ -13,9 +13,8 @@ from jerichoci.machine import process
 from jerichoci.machine.environment import host_environment, job_path
 from jerichoci.machine.system import own_system
 from jerichoci.nix.realise import Realiser
-from jerichoci.placement import User
+from jerichoci.placement import LocalRoute, User
 from jerichoci.placement.local_process import spawn
-from jerichoci.placement.route import LocalRoute
 from jerichoci.placement.work import Work
 from jerichoci.snapshot.materialise import materialise
 
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.command import NixOptions
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
-    from jerichoci.placement import LocalSettings
-    from jerichoci.placement.incus_settings import IncusSettings
+    from jerichoci.placement import IncusSettings, LocalSettings
     from jerichoci.placement.local_process import LocalProcess
     from jerichoci.placement.operation import Doing, Held, Opening, P, T
     from jerichoci.placement.program import Program

@@ -32,9 +32,6 @@ class Running(Protocol):
         """Whether it has ended and took no longer, even if the news of it came late.
 
         Waits until its host can be asked; its end must be waited for, too.
-
-        Raises:
-            HostUnavailableError: the host was lost.
         """
 
     def terminate(self) -> None:

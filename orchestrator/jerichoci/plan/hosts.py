@@ -1,7 +1,10 @@
 """The machines that jobs run on, as `$XDG_CONFIG_HOME/pikaci/hosts.toml` and plans describe them.
 
-    [local.incus]                        # this machine's Incus; see incus/site.py
+    [local.incus]                        # this machine's Incus
+    socket = "/var/lib/incus/unix.socket"   # else INCUS_SOCKET, INCUS_DIR, or this
     project = "pikaci"
+    profile = "default"
+    pool = "fast"                        # else the one of the profile's root disk
 
     [hosts.build1]                       # every key is optional
     address = "build1.example"           # else the name, which ssh's own configuration may know
@@ -22,14 +25,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import AfterValidator, Field, Strict, ValidationError
 
 from jerichoci.errors import UsageError
-from jerichoci.placement import LocalSettings
-from jerichoci.plan.incus_site import IncusSite
+from jerichoci.placement import INCUS_PROJECT, IncusSettings, LocalSettings
 from jerichoci.plan.model import Setting, describe
 from jerichoci.state.ids import ID_PATTERN
 from jerichoci.state.reading import read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 HOST_NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._@-]*"
 """A host's name is one that ssh's configuration can have."""
@@ -39,8 +41,8 @@ HIGHEST_PORT = 65535
 SettingT = TypeVar("SettingT", bound=Setting)
 
 
-def _like(pattern: str, what: str) -> Callable[[str], str]:
-    """A check that a text matches all of `pattern`; `what` says which texts do."""
+def _like(pattern: str, what: str) -> AfterValidator:
+    """The check that a text matches all of `pattern`; `what` says which texts do."""
     expression = re.compile(pattern)
 
     def check(text: str) -> str:
@@ -48,7 +50,7 @@ def _like(pattern: str, what: str) -> Callable[[str], str]:
             raise ValueError(f"{text!r} is not {what}")
         return text
 
-    return check
+    return AfterValidator(check)
 
 
 _PATH = r"~?/[^\0\n\r]+"
@@ -57,37 +59,27 @@ _HERE = "a path that is absolute or begins with `~/`"
 _THERE = "a path on the host that is absolute or begins with `~/`, without `..`"
 
 HostName = Annotated[
-    str,
-    AfterValidator(
-        _like(HOST_NAME_PATTERN, "a host's name: letters, digits and `._@-`, none of `.@-` first")
-    ),
+    str, _like(HOST_NAME_PATTERN, "a host's name: letters, digits and `._@-`, none of `.@-` first")
 ]
 Label = Annotated[
     str,
-    AfterValidator(
-        _like(ID_PATTERN, "a label: lower-case letters, digits and `_-`, neither of `_-` first")
-    ),
+    _like(ID_PATTERN, "a label: lower-case letters, digits and `_-`, neither of `_-` first"),
 ]
 Address = Annotated[
-    str,
-    AfterValidator(_like(r"[A-Za-z0-9_:][A-Za-z0-9._:%-]*", "the name or IP address of a host")),
+    str, _like(r"[A-Za-z0-9_:][A-Za-z0-9._:%-]*", "the name or IP address of a host")
 ]
-User = Annotated[str, AfterValidator(_like(r"[^\s@:-][^\s:]*", "the name of a user"))]
+User = Annotated[str, _like(r"[^\s@:-][^\s:]*", "the name of a user")]
 Jump = Annotated[
-    str,
-    AfterValidator(_like(r"[^\s,-][^\s,]*(,[^\s,-][^\s,]*)*", "`[user@]host[:port]`, or several")),
+    str, _like(r"[^\s,-][^\s,]*(,[^\s,-][^\s,]*)*", "`[user@]host[:port]`, or several")
 ]
 Fingerprint = Annotated[
     str,
-    AfterValidator(
-        _like(r"SHA256:[A-Za-z0-9+/]{43}", "`SHA256:` and 43 characters, as `ssh-keygen -l` prints")
-    ),
+    _like(r"SHA256:[A-Za-z0-9+/]{43}", "`SHA256:` and 43 characters, as `ssh-keygen -l` prints"),
 ]
-PathHere = Annotated[str, AfterValidator(_like(_PATH, _HERE))]
-PathThere = Annotated[str, AfterValidator(_like(_INSIDE + _PATH, _THERE))]
-DirectoryThere = Annotated[
-    str, AfterValidator(_like("(?!.*:)" + _INSIDE + _PATH, f"{_THERE} and `:`"))
-]
+PathHere = Annotated[str, _like(_PATH, _HERE)]
+PathThere = Annotated[str, _like(_INSIDE + _PATH, _THERE)]
+DirectoryThere = Annotated[str, _like("(?!.*:)" + _INSIDE + _PATH, f"{_THERE} and `:`")]
+Name = Annotated[str, Field(min_length=1)]
 Positive = Annotated[int, Strict(), Field(gt=0)]
 Natural = Annotated[int, Strict(), Field(ge=0)]
 Port = Annotated[int, Strict(), Field(gt=0, le=HIGHEST_PORT)]
@@ -130,6 +122,20 @@ class HostNix(Setting):
     def signing_key_path(self) -> Path | None:
         """The secret key here that paths are signed with before they are copied there."""
         return _here(self.signing_key)
+
+
+class IncusSite(Setting):
+    """Where guests are made."""
+
+    socket: Name | None = None
+    project: Name = INCUS_PROJECT
+    profile: Name = "default"
+    pool: Name | None = None
+
+    @property
+    def settings(self) -> IncusSettings:
+        """The same for those who use it."""
+        return IncusSettings(self.socket, self.project, self.profile, self.pool)
 
 
 class HostConfig(Setting):
@@ -200,11 +206,7 @@ def hosts_file(env: Mapping[str, str] | None = None) -> Path:
 
 
 def load_hosts(path: Path | None = None) -> HostsFile:
-    """The hosts file; empty, if it is missing.
-
-    Raises:
-        UsageError: the file can't be read, or says something else.
-    """
+    """The hosts file; empty, if it is missing."""
     import tomllib
 
     path = path or hosts_file()
@@ -244,11 +246,7 @@ def fitting(
     cpus: int | None = None,
     memory_mib: int | None = None,
 ) -> list[RemoteHost]:
-    """The hosts that a node may run on, by its `host` or its `labels`; at least one.
-
-    Raises:
-        UsageError: no host has that name or all the labels, or those that do are too small.
-    """
+    """The hosts that a node may run on, by its `host` or its `labels`; at least one."""
     name = placement_config.get("host")
     if name is None:
         found = _labelled(hosts, placement_config.get("labels") or ())

@@ -15,11 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from jerichoci.nix.payload_files import (
-    check_content,
-    load_manifest,
-    wrong_manifest,
-)
+from jerichoci.nix.payload_files import wrong_manifest
 from jerichoci.placement import operations
 from jerichoci.plan.model import Id, Model, describe
 
@@ -31,21 +27,8 @@ if TYPE_CHECKING:
 PAYLOAD_SCHEMA_VERSION = 1
 
 GUEST_CLOSED = (
-    "/artifacts",
-    "/bin",
-    "/boot",
-    "/dev",
-    "/etc",
-    "/lib",
-    "/lib64",
-    "/nix",
-    "/proc",
-    "/run",
-    "/sbin",
-    "/sys",
-    "/tmp",  # noqa: S108 - a guest's
-    "/usr",
-    "/workspace",
+    *("/artifacts", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/nix", "/proc"),
+    *("/run", "/sbin", "/sys", "/tmp", "/usr", "/workspace"),  # noqa: S108 - a guest's
 )
 """Nothing may be mounted at or below these; the catalog library has the same list."""
 GUEST_KEPT = ("/home", "/root", "/var")
@@ -117,18 +100,8 @@ class PayloadManifest(Model):
         return [*(("entrypoint", path, "program") for path in self.entrypoints), *roots, *mounts]
 
 
-def read_payload(output: Path) -> PayloadManifest | None:
-    """The manifest of a prepared output, or None if it has none."""
-    data = load_manifest(output)
-    if data is None:
-        return None
-    manifest = parse_payload(data)
-    check_content(output, manifest.named())
-    return manifest
-
-
 async def read_payload_on(placement: Placement, output: Path) -> PayloadManifest | None:
-    """The same of a prepared output on a host."""
+    """The manifest of a prepared output on a host, or None if it has none."""
     data = await placement.do(operations.load_manifest, output)
     if data is None:
         return None

@@ -105,14 +105,9 @@ Event = Annotated[
 ]
 
 
-_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
-
-
-def event_adapter() -> TypeAdapter[Event]:
-    """The validator of one event line."""
-    return _ADAPTER
+ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def parse_event(values: dict[str, Any]) -> Event:
     """An event from its JSON values."""
-    return _ADAPTER.validate_python(values)
+    return ADAPTER.validate_python(values)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from jerichoci.plan.plan import Plan
-from jerichoci.record.event import event_adapter
+from jerichoci.record.event import ADAPTER
 from jerichoci.record.record import JobRecord, PreparedOutputs, RunRecord
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -21,7 +21,7 @@ def record_adapters() -> dict[str, TypeAdapter[Any]]:
         "run": TypeAdapter(RunRecord),
         "job": TypeAdapter(JobRecord),
         "prepared-outputs": TypeAdapter(PreparedOutputs),
-        "event": event_adapter(),
+        "event": ADAPTER,
     }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
-from jerichoci.placement.incus_settings import SERVICE_SOCKET, SOCKET
+from jerichoci.placement import INCUS_SERVICE_SOCKET, INCUS_SOCKET
 from jerichoci.remote.agent.operations import probe_socket
 from jerichoci.remote.ssh.channel import opened
 from jerichoci.remote.ssh.errors import HostSetupError
@@ -107,7 +107,7 @@ async def ssh_route(session: Session, known: str | None) -> AsyncIterator[SshRou
         HostSetupError: the host has no Incus, or it can't be reached.
         InfrastructureError: the host was lost.
     """
-    there = await _find(session, [known] if known else [SERVICE_SOCKET, SOCKET])
+    there = await _find(session, [known] if known else [INCUS_SERVICE_SOCKET, INCUS_SOCKET])
     with socket_directory() as directory:
         route = SshRoute(session, directory / "incus", there)
         async with route.open():

@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.command import NixOptions
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
-    from jerichoci.placement.incus_settings import IncusSettings
+    from jerichoci.placement import IncusSettings, Route
     from jerichoci.placement.local import LocalPlacement
     from jerichoci.placement.operation import Doing, Held, Opening, P, T
     from jerichoci.placement.program import Program
-    from jerichoci.placement.route import Route
     from jerichoci.remote.incus_socket import SshRoute
     from jerichoci.remote.process import FarProcess
     from jerichoci.remote.session import Session

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.plan.plan import ExecuteNode
     from jerichoci.record.rundir import RunWriter
-    from jerichoci.run.context import RunContext
-    from jerichoci.run.host import RunHost
-    from jerichoci.run.host_log import HostLogs
+    from jerichoci.run.context import HostLogs, RunContext
+    from jerichoci.run.fleet import RunHost
     from jerichoci.runtime import Runtime
 
 COLLECT_SECS = 600.0

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from jerichoci.plan.plan import ExecuteNode
     from jerichoci.record.journal import Sink
     from jerichoci.record.record import JobRecord, RunRecord
-    from jerichoci.run.host import RunHost
+    from jerichoci.run.fleet import RunHost
     from jerichoci.state.layout import StateLayout
 
 HEARTBEAT_SECS = 10.0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from jerichoci.plan.plan import ExecuteNode
-    from jerichoci.run.host import RunHost
+    from jerichoci.run.fleet import RunHost
 
 STAGGER_SECS = 0.05
 """How long a host is asked alone before the next one is asked, too; no longer once it failed."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jerichoci.plan.plan import ExecuteNode
     from jerichoci.record.record import JobRecord
     from jerichoci.run.context import RunContext
-    from jerichoci.run.host import RunHost
+    from jerichoci.run.fleet import RunHost
     from jerichoci.run.prepare import Prepares
 
 NO_HOST_PAUSE_SECS = 1.0

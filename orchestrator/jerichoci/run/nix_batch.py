@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from jerichoci.nix.realised import BuildRequest, Realised
     from jerichoci.run.context import RunContext
-    from jerichoci.run.host import RunHost
+    from jerichoci.run.fleet import RunHost
 
 
 class NixBatch:

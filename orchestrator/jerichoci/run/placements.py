@@ -42,11 +42,7 @@ class Placements:
     def fitting(
         self, placement: str, config: Mapping[str, Any], resources: Resources
     ) -> list[Placement]:
-        """The hosts that a node can be placed on; there is one at least.
-
-        Raises:
-            UsageError: there is none, or this version has no such placement.
-        """
+        """The hosts that a node can be placed on; there is one at least."""
         match placement:
             case "local":
                 return [self.here]

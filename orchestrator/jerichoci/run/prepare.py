@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jerichoci.placement import Placement
     from jerichoci.plan.plan import PrepareNode
     from jerichoci.run.context import RunContext
-    from jerichoci.run.host import RunHost
+    from jerichoci.run.fleet import RunHost
 
 
 class Prepares:

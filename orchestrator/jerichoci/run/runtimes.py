@@ -20,11 +20,7 @@ RUNTIMES = ("host_process", "incus", "tart")
 
 
 def check_runtime(node: ExecuteNode) -> None:
-    """Refuse a job whose runtime this version does not have.
-
-    Raises:
-        UsageError: it has none of that name.
-    """
+    """Refuse a job whose runtime this version does not have."""
     if node.runtime not in RUNTIMES:
         raise UsageError(
             f"job {node.job_id}: unknown runtime {node.runtime!r}; this pikaci has"
@@ -56,10 +52,6 @@ async def open_shell(
     """Open a shell where an attempt was kept, or run a command there; its exit code.
 
     `execution` is what the attempt's record says of it.
-
-    Raises:
-        UsageError: nothing of it was kept.
-        InfrastructureError: it can't be reached.
     """
     match attempt.node.runtime:
         case "incus":

@@ -21,8 +21,7 @@ from jerichoci.runtime.incus.thread import in_thread
 from pikaci.doctor.finding import MIB, Finding, bad, note, ok, room, trouble
 
 if TYPE_CHECKING:
-    from jerichoci.placement import Placement
-    from jerichoci.placement.incus_settings import IncusSettings
+    from jerichoci.placement import IncusSettings, Placement
     from jerichoci.runtime.incus.api import Server
     from jerichoci.runtime.incus.check import Where
     from jerichoci.runtime.incus.client import Incus

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from jerichoci.placement import Placement
-    from jerichoci.placement.incus_settings import IncusSettings
+    from jerichoci.placement import IncusSettings, Placement
     from jerichoci.plan.plan import ExecuteNode, Image, Plan
     from jerichoci.runtime.incus.api import Profile, Server, StoredImage
     from jerichoci.runtime.incus.client import Incus

@@ -46,8 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from jerichoci.placement import Placement
-    from jerichoci.placement.route import Route
+    from jerichoci.placement import Placement, Route
     from jerichoci.runtime.incus.api import InstanceSpec
 
 IMPORT_SECS = 1800.0

@@ -21,7 +21,7 @@ import pylxd
 import requests
 from pylxd import exceptions
 
-from jerichoci.placement.route import LocalRoute
+from jerichoci.placement import LocalRoute
 from jerichoci.runtime.incus.api import (
     ConflictError,
     EndingError,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from jerichoci.placement.route import Route
+    from jerichoci.placement import Route
 
 CONNECT_SECS = 10.0
 ANSWER_SECS = 60.0

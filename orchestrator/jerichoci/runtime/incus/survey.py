@@ -10,7 +10,7 @@ from jerichoci.errors import InfrastructureError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from jerichoci.placement.incus_settings import IncusSettings
+    from jerichoci.placement import IncusSettings
     from jerichoci.runtime.incus.api import Profile, StoredImage
     from jerichoci.runtime.incus.client import Incus
 
