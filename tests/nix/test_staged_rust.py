@@ -1,6 +1,6 @@
-"""Staged Rust builds: plan, prepared outputs and jobs, on stand-ins for cargo and crane.
+"""Staged Rust builds: plan, prepared outputs and jobs, on fakes of cargo and crane.
 
-`nix/checks/staged-rust.nix` has the stand-ins; what the real jq makes of cargo's messages is tried
+`nix/checks/staged-rust.nix` has the fakes; what the real jq makes of cargo's messages is tried
 with messages that `cargo/record.py` recorded.
 """
 
@@ -24,6 +24,8 @@ from usertree import IDENTITY, UserTree
 
 if TYPE_CHECKING:
     from jerichoci.plan.payload import PayloadManifest
+
+Plans = dict[str, Any]
 
 DEPS_PATH = "/staged/linux-rust/workspace-deps"
 BUILD_PATH = "/staged/linux-rust/workspace-build"
@@ -85,11 +87,10 @@ in
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """A repository whose workspace is the stand-ins' own."""
-    (tmp_path / "home").mkdir()
-    tree = UserTree(tmp_path / "repo")
+def workspace(directory: Path) -> Project:
+    """A repository whose workspace is the fakes' own."""
+    (directory / "home").mkdir()
+    tree = UserTree(directory / "repo")
     shutil.copytree(ROOT / "nix/checks/staged-rust", tree.root)
     for name in ("lib", "ci", "checks"):
         shutil.copytree(ROOT / "nix" / name, tree.root / "nix" / name)
@@ -97,27 +98,52 @@ def project(tmp_path: Path) -> Project:
     tree.write("flake.nix", FLAKE.replace("@system@", own_system()))
     tree.write("targets.nix", TARGETS.replace("@manifest@", MANIFEST))
     tree.write("token", token)
-    tree.init()
-    tree.commit()
-    environment = IDENTITY | {"HOME": str(tmp_path / "home"), "LC_ALL": "C.UTF-8"}
-    return Project(tree, tmp_path / "state", token, own_system(), environment=environment)
+    environment = IDENTITY | {"HOME": str(directory / "home"), "LC_ALL": "C.UTF-8"}
+    return Project(tree, directory / "state", token, own_system(), environment=environment)
 
 
-def plan(project: Project, target: str) -> dict[str, Any]:
-    values: dict[str, Any] = project.pikaci("plan", target, "--json").passed().json
-    return values
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A workspace to change."""
+    return workspace(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A workspace in git, in which the jobs of `unit` and some of `apple` have run."""
+    project = workspace(tmp_path_factory.mktemp("staged"))
+    project.tree.init().commit()
+    for target in (("unit",), ("apple", "--job", "alpha", "--job", "lint")):
+        project.run(*target)
+    return project
+
+
+@pytest.fixture(scope="module")
+def plans(ran: Project) -> Plans:
+    """The plans of all targets of that workspace."""
+    files = [ran.run_dir(run) / "plan.json" for run in ran.run_ids()]
+    unit, apple = (json.loads(file.read_text()) for file in files)
+    again = ran.pikaci("plan", "again", "--json").passed().json
+    return {"unit": unit, "apple": apple, "again": again}
 
 
 def prepares(values: dict[str, Any]) -> dict[str, Any]:
     return {node["description"]: node for node in values["nodes"] if node["kind"] == "prepare"}
 
 
-def stages(project: Project) -> tuple[Any, Any]:
-    nodes = prepares(plan(project, "unit"))
+def stages(values: dict[str, Any]) -> tuple[Any, Any]:
+    nodes = prepares(values)
     return (
         nodes["Dependencies of the workspace, compiled"],
         nodes["Test programs of the workspace"],
     )
+
+
+def drvs(project: Project) -> list[str]:
+    """The derivations of both stages, of the workspace as it is now."""
+    flake = f"(import {project.root}/flake.nix).outputs {{ }}"
+    values = evaluate(f"({flake}).pikaci.{own_system()}.plans.unit")
+    return [node["prepare"]["drv_path"] for node in stages(values)]
 
 
 def payload(node: dict[str, Any]) -> PayloadManifest:
@@ -127,9 +153,8 @@ def payload(node: dict[str, Any]) -> PayloadManifest:
     return manifest
 
 
-def test_every_job_gets_both_stages_at_their_guest_paths(project: Project) -> None:
-    values = plan(project, "unit")
-    deps, build = stages(project)
+def test_every_job_gets_both_stages_at_their_guest_paths(plans: Plans) -> None:
+    deps, build = stages(plans["unit"])
     expected = [
         {
             "node_id": build["id"],
@@ -138,7 +163,7 @@ def test_every_job_gets_both_stages_at_their_guest_paths(project: Project) -> No
         },
         {"node_id": deps["id"], "env": "PIKACI_INPUT_WORKSPACE_DEPS", "guest_path": DEPS_PATH},
     ]
-    jobs = [node["execute"] for node in values["nodes"] if node["kind"] == "execute"]
+    jobs = [node["execute"] for node in plans["unit"]["nodes"] if node["kind"] == "execute"]
     assert [job["inputs"] for job in jobs] == [expected] * 3
     assert [job["command"] for job in jobs] == [
         "exec \"$PIKACI_INPUT_WORKSPACE_BUILD/bin/run-alpha\" 'it'\\''s' --ignored",
@@ -147,21 +172,20 @@ def test_every_job_gets_both_stages_at_their_guest_paths(project: Project) -> No
     ]
 
 
-def test_targets_of_the_same_build_share_its_nodes(project: Project) -> None:
-    first, second = prepares(plan(project, "unit")), prepares(plan(project, "again"))
+def test_targets_of_the_same_build_share_its_nodes(plans: Plans) -> None:
+    first, second = prepares(plans["unit"]), prepares(plans["again"])
     assert set(second) - set(first) == {"fixture"}
     assert all(second[name] == node for name, node in first.items())
 
 
-def test_a_job_says_its_own_over_what_all_have_in_common(project: Project) -> None:
-    *_, job = plan(project, "again")["nodes"]
+def test_a_job_says_its_own_over_what_all_have_in_common(plans: Plans) -> None:
+    *_, job = plans["again"]["nodes"]
     assert job["execute"]["env"] == {"A": "own"}
     assert len(job["depends_on"]) == 3
 
 
-def test_both_stages_have_manifests_that_hold(project: Project) -> None:
-    project.run("unit", "--job", "beta")
-    deps, build = (payload(node) for node in stages(project))
+def test_both_stages_have_manifests_that_hold(plans: Plans) -> None:
+    deps, build = (payload(node) for node in stages(plans["unit"]))
     assert (deps.kind, deps.entrypoints) == ("linux-rust-workspace-deps", ["bin/run-cargo"])
     assert deps.asset_roots == ["target.tar.zst"]
     assert build.kind == "linux-rust-workspace-build"
@@ -174,28 +198,27 @@ def test_both_stages_have_manifests_that_hold(project: Project) -> None:
 
 
 def test_only_the_lock_and_the_manifests_change_the_dependencies(project: Project) -> None:
-    deps, build = (node["prepare"]["drv_path"] for node in stages(project))
+    deps, build = drvs(project)
     project.write("crates/alpha/greeting.txt", "good day\n")
-    new_deps, new_build = (node["prepare"]["drv_path"] for node in stages(project))
+    new_deps, new_build = drvs(project)
     assert (new_deps == deps, new_build == build) == (True, False)
     project.write("Cargo.lock", "version = 3\n")
-    assert stages(project)[0]["prepare"]["drv_path"] != deps
+    assert drvs(project)[0] != deps
 
 
-def test_jobs_run_what_was_built_in_the_workspace(project: Project) -> None:
-    record = project.run("unit")
-    assert {job["id"]: job["status"] for job in record["jobs"]} == dict.fromkeys(
+def test_jobs_run_what_was_built_in_the_workspace(ran: Project) -> None:
+    unit = ran.run_ids()[0]
+    assert {job["id"]: job["status"] for job in ran.record(unit)["jobs"]} == dict.fromkeys(
         ("alpha", "beta", "lint"), "passed"
     )
-    assert "ok: alpha greets with 2 arguments: it's --ignored\n" in project.log("alpha")
-    assert "ok: beta\n" in project.log("beta")
+    assert "ok: alpha greets with 2 arguments: it's --ignored\n" in ran.log("alpha", unit)
+    assert "ok: beta\n" in ran.log("beta", unit)
     said = "cargo clippy --profile dev --workspace, SDK none, dependencies from ./Cargo.lock\n"
-    assert said in project.log("lint")
+    assert said in ran.log("lint", unit)
 
 
-def test_apples_stages_are_at_guest_paths_of_their_own(project: Project) -> None:
-    nodes = plan(project, "apple")["nodes"]
-    jobs = {node["id"]: node for node in nodes if node["kind"] == "execute"}
+def test_apples_stages_are_at_guest_paths_of_their_own(plans: Plans) -> None:
+    jobs = {node["id"]: node for node in plans["apple"]["nodes"] if node["kind"] == "execute"}
     assert jobs["execute-beta"]["runtime"] == "tart"
     for job in jobs.values():
         assert [given["guest_path"] for given in job["execute"]["inputs"]] == [
@@ -204,22 +227,19 @@ def test_apples_stages_are_at_guest_paths_of_their_own(project: Project) -> None
         ]
 
 
-def test_apples_jobs_run_what_was_built_with_apples_sdk(project: Project) -> None:
-    project.run("apple", "--job", "alpha", "--job", "lint")
-    nodes = prepares(plan(project, "apple"))
-    manifests = {node["id"]: payload(node) for node in nodes.values()}
-    assert {manifest.kind: manifest.mounts[0].guest_path for manifest in manifests.values()} == {
+def test_apples_jobs_run_what_was_built_with_apples_sdk(ran: Project, plans: Plans) -> None:
+    manifests = [payload(node) for node in prepares(plans["apple"]).values()]
+    assert {manifest.kind: manifest.mounts[0].guest_path for manifest in manifests} == {
         f"apple-rust-{stage}": f"/staged/apple-rust/{stage}"
         for stage in ("workspace-deps", "workspace-build")
     }
-    assert "ok: alpha greets with 1 arguments: now\n" in project.log("alpha")
-    assert "SDK /the SDK's, dependencies from ./Cargo.lock\n" in project.log("lint")
+    assert "ok: alpha greets with 1 arguments: now\n" in ran.log("alpha")
+    assert "SDK /the SDK's, dependencies from ./Cargo.lock\n" in ran.log("lint")
 
 
 def test_a_failing_test_fails_its_job_after_all_have_run(project: Project) -> None:
     project.write("crates/alpha/greeting.txt", "good day\n")
-    done = project.pikaci("run", "again")
-    assert done.code == 1
+    assert project.pikaci("run", "again").code == 1
     assert "ok: beta\n" in project.log("all")
     assert "failed: alpha/greeting-test\n" in project.log("all")
     (job,) = project.record()["jobs"]
@@ -237,8 +257,7 @@ def test_a_workspace_without_a_packages_directory_is_named(project: Project) -> 
 
 
 def test_a_stage_with_a_wrong_manifest_runs_no_job(project: Project) -> None:
-    done = project.pikaci("run", "broken")
-    assert done.code == 1
+    assert project.pikaci("run", "broken").code == 1
     (job,) = project.record()["jobs"]
     assert job["cause"]["code"] == "payload_invalid"
     assert job["cause"]["message"].endswith(
