@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from incus.server import IncusServer
     from jerichoci.plan.plan import ExecuteNode, PrepareNode
+    from jerichoci.record.journal import Sink
     from jerichoci.state.layout import StateLayout
 
 Json = dict[str, Any]
@@ -167,6 +168,7 @@ class GuestRunner:
     async def run_here(
         self,
         *nodes: PrepareNode | ExecuteNode,
+        sinks: Sequence[Sink] = (),
         **request: Any,  # noqa: ANN401 - fields of the request
     ) -> Ended:
         """Run in this process."""
@@ -174,7 +176,7 @@ class GuestRunner:
         asked = RunRequest(
             plan=self.plan(*nodes), source=source, tool=Tool(version="0"), run_id=RUN_ID, **request
         )
-        record = await run_plan(self.state, asked, [])
+        record = await run_plan(self.state, asked, sinks)
         return Ended(self.state.run(RUN_ID), record)
 
     def site(self, **values: str) -> GuestRunner:
