@@ -49,8 +49,8 @@ def _catalog(context: click.Context) -> Mapping[str, Any]:
     import asyncio
 
     from jerichoci.nix.command import NixOptions
-    from pikaci.catalog import load_catalog
     from pikaci.location import FlakeOptions
+    from pikaci.sourcing import load_catalog
 
     given = context.params.get
     flake = FlakeOptions(given("flake"), None, given("state_root"), NixOptions())

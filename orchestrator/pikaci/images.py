@@ -21,8 +21,8 @@ from jerichoci.runtime.incus.image_files import files_in
 from jerichoci.state.ids import check_id
 from jerichoci.state.layout import make_private
 from jerichoci.status import FailureKind
-from pikaci.catalog import open_tree
 from pikaci.screen import shown
+from pikaci.sourcing import open_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,10 +1,13 @@
-"""Makes output of other programs fit for a screen: text, and no control sequences but colours."""
+"""Text for a screen: of other programs no control sequences but colours; tables."""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 _CONTROL = re.compile(
     r"\x1b\[(?P<colours>[0-9;:]*)m"
@@ -62,3 +65,14 @@ def one_line(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode()
         for char in as_utf8(text).rstrip()
     )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose columns are as wide as they need to be, each row on one line."""
+    shown_rows = [head, *([one_line(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*shown_rows, strict=True)]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in shown_rows
+    )
+    return "\n".join(lines)

@@ -22,7 +22,7 @@ from pikaci.lanes import load_lanes
 from pikaci.location import SourceTree, find_source, state_layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from jerichoci.plan.plan import Plan
     from jerichoci.record.request import Source
@@ -76,6 +76,18 @@ async def take_tree(flake: FlakeOptions, source: str | None, *, read_only: bool)
     files = None if rev else FlakeFiles(tree, snapshot, state.root)
     evaluator = Evaluator(state, reference, flake.nix, flake.system, read_only, files)
     return Taken(tree, state, snapshot, evaluator, rev)
+
+
+async def open_tree(flake: FlakeOptions, *, read_only: bool) -> Evaluator:
+    """The flake at a snapshot of its working tree, to be asked."""
+    taken = await take_tree(flake, None, read_only=read_only)
+    check_lanes(taken.tree)
+    return taken.evaluator
+
+
+async def load_catalog(flake: FlakeOptions) -> Mapping[str, Any]:
+    """The catalog of the flake's working tree, as `pikaci.<system>.catalog` has it."""
+    return (await (await open_tree(flake, read_only=True)).catalog()).values
 
 
 async def make_plan(wanted: PlanRequest) -> Planned:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ENGINE = "orchestrator/jerichoci/state/clock.py"
-FRONTEND = "orchestrator/pikaci/table.py"
+FRONTEND = "orchestrator/pikaci/screen.py"
 LIBRARY = "nix/lib/place.nix"
 PLAN = "orchestrator/jerichoci/plan/plan.py"
 FAKE_TOKEN = "gh" + "p_" + "0a1B" * 9

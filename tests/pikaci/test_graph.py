@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from jerichoci.plan.plan import parse_plan
-from pikaci.graph import mermaid
+from pikaci.commands.plan import mermaid
 
 PLAN = {
     "schema_version": 1,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,17 +23,14 @@ from jerichoci.state.layout import StateLayout
 from jerichoci.status import Outcome, Status
 from pikaci.render import feed
 from pikaci.render import plain as plain_output
-from pikaci.render.data import json_lines
-from pikaci.render.feed import Feed, feeding
-from pikaci.render.out import Out
-from pikaci.render.plain import plain
+from pikaci.render.data import JsonLines
+from pikaci.render.feed import Feed, Out
+from pikaci.render.plain import Plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from jerichoci.record.event import EventBase
-    from pikaci.render.data import JsonLines
 
 MORE_THAN_A_PIPE_HOLDS = 1_000
 TEXT = "→ ✔ 日本"
@@ -96,7 +93,7 @@ def test_a_reader_that_is_slow_gets_every_line_in_order(
     os.set_blocking(pipe.writer.fileno(), blocking)
     told: list[bytes] = []
     reader = threading.Thread(target=lambda: told.extend(pipe.read().splitlines()))
-    with feeding(pipe.out(), json_lines) as told_by:
+    with closing(Feed(pipe.out(), JsonLines)) as told_by:
         tell_much(told_by)
         reader.start()
     reader.join()
@@ -108,7 +105,7 @@ def test_a_reader_that_sleeps_is_told_no_more_once_too_much_waits(
 ) -> None:
     monkeypatch.setattr(feed, "WAITING_EVENTS", 10)
     pipe = Pipe()
-    told_by = Feed(pipe.out(), json_lines)
+    told_by = Feed(pipe.out(), JsonLines)
     with pytest.raises(InfrastructureError, match="stdout is not being read"):
         tell_much(told_by)
     told_by.stopping()
@@ -121,7 +118,7 @@ def test_a_reader_that_sleeps_at_the_end_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(feed, "STALLED_SECS", 0.2)
     pipe = Pipe()
-    with feeding(pipe.out(), json_lines) as told_by:
+    with closing(Feed(pipe.out(), JsonLines)) as told_by:
         tell_much(told_by)
     assert (
         capfd.readouterr().err == "pikaci: stdout is not being read; the last output was dropped\n"
@@ -134,19 +131,17 @@ def test_a_reader_that_went_away_is_told_nothing_and_nobody_complains(
 ) -> None:
     pipe = Pipe()
     os.close(pipe.reader)
-    with feeding(pipe.out(), json_lines) as told_by:
+    with closing(Feed(pipe.out(), JsonLines)) as told_by:
         tell_much(told_by)
     assert capfd.readouterr().err == ""
 
 
 def test_a_view_that_fails_says_so_and_ends_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    @contextmanager
-    def broken(_out: Out) -> Iterator[JsonLines]:
+    def broken(_out: Out) -> JsonLines:
         raise RuntimeError("no such view")
-        yield
 
     pipe = Pipe()
-    with feeding(pipe.out(), broken) as told_by:
+    with closing(Feed(pipe.out(), broken)) as told_by:
         told_by.emit(beat(0))
     assert capfd.readouterr().err == "pikaci: stopped writing to stdout: no such view\n"
     assert pipe.read() == b""
@@ -154,15 +149,15 @@ def test_a_view_that_fails_says_so_and_ends_nothing(capfd: pytest.CaptureFixture
 
 def test_json_is_utf_8_whatever_the_stream_says() -> None:
     pipe = Pipe()
-    with feeding(pipe.out(), json_lines) as told_by:
+    with closing(Feed(pipe.out(), JsonLines)) as told_by:
         told_by.emit(started(TEXT))
     assert TEXT.encode() in pipe.read()
 
 
 def test_people_see_an_escape_for_what_their_encoding_lacks(tmp_path: Path) -> None:
     pipe = Pipe()
-    view = partial(plain, StateLayout(tmp_path), print_logs=False)
-    with feeding(pipe.out(), view) as shown:
+    view = partial(Plain, StateLayout(tmp_path), print_logs=False)
+    with closing(Feed(pipe.out(), view)) as shown:
         shown.emit(started("→é"))
     assert b"snapshot \\u2192\xe9\n" in pipe.read()
 
@@ -188,18 +183,18 @@ def test_a_line_every_30_s_names_what_runs_and_for_how_long(
         for clock.now in times:
             view.tick()
 
-    with plain(StateLayout(tmp_path), out, print_logs=False) as view:
-        view.emit(started().with_(run=with_jobs(*"abcdefghij")))
-        view.emit(PrepareStarted(node_id="deps"))
-        tick(29.0, 30.0, 59.0)
-        done = {"outcome": Outcome.PASSED, "cached": False, "duration_ms": 1}
-        view.emit(PrepareFinished(node_id="deps", **done))
-        tick(60.0, 61.0)
-        for job in "abcdefghi":
-            view.emit(JobStarted(job_id=job, attempt=1))
-        tick(185.0)
-        view.emit(RunFinished(run=with_jobs()))
-        tick(999.0)
+    view = Plain(StateLayout(tmp_path), out, print_logs=False)
+    view.emit(started().with_(run=with_jobs(*"abcdefghij")))
+    view.emit(PrepareStarted(node_id="deps"))
+    tick(29.0, 30.0, 59.0)
+    done = {"outcome": Outcome.PASSED, "cached": False, "duration_ms": 1}
+    view.emit(PrepareFinished(node_id="deps", **done))
+    tick(60.0, 61.0)
+    for job in "abcdefghi":
+        view.emit(JobStarted(job_id=job, attempt=1))
+    tick(185.0)
+    view.emit(RunFinished(run=with_jobs()))
+    tick(999.0)
     out.close()
     told = [line for line in pipe.read().decode().splitlines() if "still" in line or "wait" in line]
     waiting = ", ".join(f"job {job} (1 min 00 s)" for job in "abcdefgh")

@@ -5,7 +5,7 @@ import pytest
 from jerichoci.record.record import RunRecord, Tool
 from jerichoci.status import FailureKind, Status, exit_code
 from pikaci.render.words import between, duration
-from pikaci.table import table
+from pikaci.screen import table
 
 
 @pytest.mark.parametrize(

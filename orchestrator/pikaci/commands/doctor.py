@@ -117,8 +117,7 @@ async def _examine(
     from jerichoci.plan.hosts import local_settings
     from pikaci.doctor import machine
     from pikaci.doctor.catalog import FlakeNeeds, read_needs
-    from pikaci.doctor.guests import guest_findings
-    from pikaci.doctor.vms import vm_findings
+    from pikaci.doctor.guests import guest_findings, vm_findings
 
     here = LocalPlacement(state.root, NixOptions(), local_settings)
     nix, git, confinement = await asyncio.gather(

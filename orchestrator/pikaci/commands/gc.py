@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import click
 
 from pikaci import options
+from pikaci.commands.reap import print_reaped
+
+if TYPE_CHECKING:
+    from jerichoci.cleanup.remote import HostCleanup
+
+MIB = 2**20
 
 
 @click.command("gc")
@@ -39,7 +46,6 @@ def command(
     from jerichoci.cleanup.gc import collect_garbage
     from jerichoci.cleanup.remote import check_hosts, collect_hosts
     from pikaci.location import open_state
-    from pikaci.print_cleanup import print_collected, print_reaped
 
     state = open_state(state_root, flake)
     state.make()
@@ -57,4 +63,21 @@ def command(
     doomed = report.runs if dry_run else ()
     for cleanup in asyncio.run(collect_hosts(state, hosts, dry_run=dry_run, doomed=doomed)):
         print_reaped(cleanup)
-        print_collected(cleanup, verb)
+        _print_collected(cleanup, verb)
+
+
+def _print_collected(cleanup: HostCleanup, verb: str) -> None:
+    """Print what was removed, or would be, of what a host keeps for later."""
+    for name in cleanup.doomed_guests:
+        click.echo(f"{cleanup.host}: {verb} guest {name}")
+    for name in cleanup.doomed_runs:
+        click.echo(f"{cleanup.host}: {verb} run {name}")
+    if cleanup.problem is None:
+        click.echo(
+            f"{cleanup.host}: {verb} {len(cleanup.snapshots)} snapshots"
+            f" ({cleanup.bytes / MIB:.0f} MiB), {len(cleanup.refs)} snapshot refs,"
+            f" {len(cleanup.views)} views of the guests' store, {len(cleanup.agents)} agents;"
+            f" kept {cleanup.kept} snapshots"
+        )
+        for tree in cleanup.snapshots:
+            click.echo(f"{cleanup.host}: {verb} snapshot {tree}")

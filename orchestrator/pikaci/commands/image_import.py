@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +14,16 @@ from jerichoci.errors import UsageError
 from jerichoci.runtime.incus.image import check_alias, import_image, prune_images, take_image
 from jerichoci.runtime.incus.image_files import files_in, open_image
 from jerichoci.runtime.incus.thread import in_thread
+from jerichoci.state.layout import StateLayout
 from pikaci import options
 from pikaci.commands.image_build import print_logs_option
-from pikaci.completion import complete_role
-from pikaci.incus_place import host_option, incus_place
+from pikaci.completion import complete_host, complete_role
 from pikaci.location import has_flake, some_state
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from jerichoci.nix.command import NixOptions
     from jerichoci.placement import Placement
     from jerichoci.runtime.incus.api import StoredImage
     from jerichoci.runtime.incus.client import Incus
@@ -32,6 +36,13 @@ LOCK = "image-import"
 LOCK_WAIT_SECS = 3600.0
 """For another process to send an image of some GiB."""
 MIB = 2**20
+
+host_option = click.option(
+    "--host",
+    metavar="NAME",
+    shell_complete=complete_host,
+    help="Use the Incus of this remote host instead of this machine's.",
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,31 @@ async def _import(wanted: WantedImage, given: Given, host: str | None) -> Import
         async with incus_place(host, here, flake.nix) as placement:
             incus = await open_project(placement)
             return await _send(given, given.alias or "", given.files(None), placement, incus)
+
+
+@asynccontextmanager
+async def incus_place(
+    host: str | None, here: Placement, nix: NixOptions
+) -> AsyncIterator[Placement]:
+    """The host of that name, connected to while the block runs; `here` if there is no name."""
+    if host is None:
+        yield here
+        return
+    from jerichoci.plan.hosts import hosts_file
+    from jerichoci.remote.pool import SessionPool
+    from jerichoci.run.placements import Placements
+
+    async with SessionPool() as pool:
+        remote = Placements(StateLayout(here.state_root), nix, {}, pool).remote()
+        there = next((placement for placement in remote if placement.host == host), None)
+        if there is None:
+            known = ", ".join(placement.host for placement in remote)
+            raise UsageError(
+                f"no host `{host}` is in {hosts_file()}",
+                f"it has {known}" if known else "docs/hosts.md shows how to describe one",
+            )
+        async with there.visiting(""):
+            yield there
 
 
 async def open_project(placement: Placement) -> Incus:

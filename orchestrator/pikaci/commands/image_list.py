@@ -14,11 +14,10 @@ from jerichoci.errors import CatalogError
 from jerichoci.runtime.incus.image import ALIAS_PROPERTY, CONTENT_PROPERTY, DRV_PROPERTY
 from jerichoci.runtime.incus.thread import in_thread
 from pikaci import options
-from pikaci.catalog import open_tree
-from pikaci.commands.image_import import open_project
-from pikaci.incus_place import host_option, incus_place
+from pikaci.commands.image_import import host_option, incus_place, open_project
 from pikaci.location import has_flake, state_home
-from pikaci.table import table
+from pikaci.screen import table
+from pikaci.sourcing import open_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -8,7 +8,7 @@ from jerichoci.errors import CatalogError
 from pikaci import options
 from pikaci.lanes import load_lanes
 from pikaci.location import find_source
-from pikaci.table import table
+from pikaci.screen import table
 
 
 @click.command("lanes")

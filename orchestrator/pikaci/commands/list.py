@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pikaci import options
-from pikaci.table import table
+from pikaci.screen import table
 
 if TYPE_CHECKING:
     from jerichoci.record.store import RunStore

@@ -49,8 +49,6 @@ def print_plan(
     if as_json:
         options.print_json(plan.dump())
     elif graph:
-        from pikaci.graph import mermaid
-
         click.echo(mermaid(plan))
     else:
         click.echo(as_text(plan, digest))
@@ -73,6 +71,19 @@ def as_text(plan: Plan, digest: str) -> str:
             needs = ", ".join(names.get(needed, needed) for needed in job.depends_on)
             lines.append(f"        needs {needs}")
     return "\n".join(map(one_line, lines))
+
+
+def mermaid(plan: Plan) -> str:
+    """A plan as a flowchart: prepares are rounded boxes, an arrow leads to what needs them."""
+    names = {node.id: f"n{index}" for index, node in enumerate(plan.nodes)}
+    lines = ["flowchart LR"]
+    lines += [f'  {names[node.id]}(["{node.id}"])' for node in plan.prepares]
+    lines += [
+        f'  {names[job.id]}["{job.job_id}<br/>{job.placement}, {job.runtime}"]' for job in plan.jobs
+    ]
+    needs = [(needed, node.id) for node in plan.nodes for needed in node.depends_on]
+    lines += [f"  {names[needed]} --> {names[node]}" for needed, node in needs]
+    return "\n".join(lines)
 
 
 def _first_line(command: str) -> str:

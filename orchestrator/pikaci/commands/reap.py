@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import click
 
 from pikaci import options
+
+if TYPE_CHECKING:
+    from jerichoci.cleanup.remote import HostCleanup
 
 
 @click.command("reap")
@@ -23,7 +27,6 @@ def command(
     from jerichoci.cleanup.gc import reap
     from jerichoci.cleanup.remote import check_hosts, reap_hosts
     from pikaci.location import open_state
-    from pikaci.print_cleanup import print_reaped
 
     state = open_state(state_root, flake)
     state.make()
@@ -38,3 +41,19 @@ def command(
     printed = [print_reaped(host) for host in cleanups]
     if not reaped.runs and not reaped.guests and not any(printed):
         click.echo("nothing to reap", err=True)
+
+
+def print_reaped(cleanup: HostCleanup) -> bool:
+    """Print what was removed of dead runs on a host, and problems; whether there was any."""
+    rows = [
+        *(f"ended session {name}" for name in cleanup.sessions),
+        *(f"removed guest {name}" for name in cleanup.guests),
+        *(f"removed run {name}" for name in cleanup.runs),
+    ]
+    for row in rows:
+        click.echo(f"{cleanup.host}: {row}")
+    for problem in cleanup.problems:
+        click.echo(f"pikaci: {cleanup.host}: {problem}", err=True)
+    if cleanup.problem is not None:
+        click.echo(f"pikaci: could not clean up {cleanup.host}: {cleanup.problem}", err=True)
+    return bool(rows or cleanup.problems or cleanup.problem)

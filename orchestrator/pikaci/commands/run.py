@@ -118,7 +118,7 @@ async def run_planned(
     from jerichoci.record.record import Tool
     from jerichoci.record.request import RunRequest
     from jerichoci.run.engine import run_plan
-    from pikaci.render import open_reporter
+    from pikaci.render import open_feeds
 
     source, state = planned.source, planned.state
     reference = flake_reference(state, source.tree, source.tree, source.flake_dir or "")
@@ -140,10 +140,10 @@ async def run_planned(
         nix=await with_flake_config(state.root, reference, nix),
     )
     with (
-        open_reporter(flags.output, state, print_logs=flags.print_logs) as reporter,
+        open_feeds(flags.output, state, print_logs=flags.print_logs) as feeds,
         closing_dead_runs(state),
     ):
-        record: RunRecord = await run_plan(state, request, reporter.sinks, reporter.stopping)
+        record: RunRecord = await run_plan(state, request, feeds, feeds[-1].stopping)
     return exit_code(record.status, record.failure_kind)
 
 

@@ -9,8 +9,7 @@ import click
 
 from jerichoci.errors import RecordError
 from pikaci import options
-from pikaci.screen import one_line
-from pikaci.table import table
+from pikaci.screen import one_line, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pikaci import options
-from pikaci.catalog import load_catalog
-from pikaci.table import table
+from pikaci.screen import table
+from pikaci.sourcing import load_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,10 +10,10 @@ from jerichoci.errors import PikaciError
 from jerichoci.nix.command import NixOptions
 from jerichoci.plan.hosts import HostConfig, known_part
 from jerichoci.runtime.incus.rules import Needs
-from pikaci.catalog import open_tree
 from pikaci.doctor.finding import Finding, note, ok
 from pikaci.images import load_image, read_image
 from pikaci.location import FlakeOptions, has_flake
+from pikaci.sourcing import open_tree
 
 if TYPE_CHECKING:
     from pikaci.evaluation import Evaluator

@@ -1,4 +1,4 @@
-"""Incus, and what it has for jobs in guests: on this machine or on a host."""
+"""Incus and Tart, and what they have for jobs in guests: on this machine or on a host."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import PikaciError, UsageError
+from jerichoci.errors import HostUnavailableError, InfrastructureError, PikaciError, UsageError
+from jerichoci.machine.slots import MACOS_VMS
 from jerichoci.plan.plan import Image
 from jerichoci.runtime.incus import check
 from jerichoci.runtime.incus.api import IncusError
@@ -18,6 +19,7 @@ from jerichoci.runtime.incus.disk import check_disk
 from jerichoci.runtime.incus.image import CONTENT_PROPERTY, DRV_PROPERTY
 from jerichoci.runtime.incus.rules import objections
 from jerichoci.runtime.incus.thread import in_thread
+from jerichoci.runtime.tart.check import is_mac, known_vms
 from pikaci.doctor.finding import MIB, Finding, bad, note, ok, room, trouble
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ VM_DEVICES = {
     "/dev/kvm": "`modprobe kvm_intel` or `kvm_amd`, which the firmware or the host must allow",
     "/dev/vhost-vsock": "`modprobe vhost_vsock`",
 }
+LOOK_SECS = 60.0
+"""For a program of the host to answer."""
+OLDEST_MACOS = 14
+"""`tart exec` needs it."""
 NO_QEMU = "install QEMU with OVMF, then restart Incus"
 NO_MODULES = "a kernel with KVM and vhost_vsock: this one can load no modules"
 
@@ -256,3 +262,41 @@ def _opens(device: str) -> bool:
     except OSError:
         return False
     return True
+
+
+async def vm_findings(placement: Placement) -> list[Finding]:
+    """Whether jobs can run in macOS VMs; nothing, where the machine is no Mac for it."""
+    if not await is_mac(placement):
+        return []
+    try:
+        version = await _answer(placement, "tart", "--version")
+        known = await known_vms(placement)
+    except HostUnavailableError:
+        raise
+    except UsageError as error:
+        return [trouble("tart", error, "`brew install openai/tools/tart`", needed=False)]
+    except PikaciError as error:
+        text = "not installed: jobs can't run in macOS VMs"
+        return [note("tart", f"{text} ({error.message})", "`brew install openai/tools/tart`")]
+    running = [vm.name for vm in known if vm.is_running]
+    findings = [ok("tart", f"{version}; {len(known)} VMs, {len(running)} running")]
+    release = await _answer(placement, "sw_vers", "-productVersion")
+    major = release.partition(".")[0]
+    if not major.isdecimal() or int(major) < OLDEST_MACOS:
+        text = f"macOS {release or 'of no version'}: tart can run nothing in VMs"
+        findings.append(note("macos", text, f"macOS {OLDEST_MACOS} or later"))
+    if len(running) >= MACOS_VMS:
+        text = f"{', '.join(running)} run now: jobs wait while {MACOS_VMS} have macOS"
+        findings.append(note("macos vms", text, "`tart stop NAME` stops one"))
+    return findings
+
+
+async def _answer(placement: Placement, *argv: str) -> str:
+    """What a program prints; nothing, where there is no such program."""
+    try:
+        done = await placement.run(argv, deadline_secs=LOOK_SECS)
+    except HostUnavailableError:
+        raise
+    except InfrastructureError:
+        return ""
+    return done.stdout.decode("utf-8", "replace").strip() if done.ok else ""

@@ -21,9 +21,8 @@ from jerichoci.remote.ssh import errors
 from jerichoci.remote.ssh.errors import HostError, HostSetupError
 from jerichoci.state.ids import new_run_id
 from pikaci.doctor.finding import MIB, Finding, note, ok, room, trouble
-from pikaci.doctor.guests import guest_findings
+from pikaci.doctor.guests import guest_findings, vm_findings
 from pikaci.doctor.machine import confinement_findings, store_finding
-from pikaci.doctor.vms import vm_findings
 from pikaci.render.words import duration
 
 if TYPE_CHECKING:

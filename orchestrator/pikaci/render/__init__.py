@@ -8,59 +8,39 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pikaci.render.feed import feeding
-from pikaci.render.out import Out
+from pikaci.render.feed import Feed, Out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
 
-    from jerichoci.record.journal import Sink
     from jerichoci.state.layout import StateLayout
     from pikaci.render.feed import View
 
-    Opening = Callable[[Out], AbstractContextManager[View]]
-
-
-@dataclass(frozen=True)
-class Reporter:
-    """The sinks of a run's events, and what shows at once that the run is being stopped."""
-
-    sinks: list[Sink]
-    stopping: Callable[[], None]
-
 
 @contextmanager
-def open_reporter(output: str, state: StateLayout, *, print_logs: bool) -> Iterator[Reporter]:
-    """The reporter for an `--output`; closed at the end."""
+def open_feeds(output: str, state: StateLayout, *, print_logs: bool) -> Iterator[list[Feed]]:
+    """What shows a run with an `--output`, the last one to people. At the end, all is written."""
+    views = [(sys.stderr, "stderr", _people(state, print_logs=print_logs))]
+    if output != "human":
+        from pikaci.render.data import FinalRecord, JsonLines
+
+        views.insert(0, (sys.stdout, "stdout", JsonLines if output == "jsonl" else FinalRecord))
     with ExitStack() as held:
-        feeds = []
-        data = _data(output)
-        if data:
-            feeds.append(held.enter_context(feeding(Out(sys.stdout, "stdout"), data)))
-        people = _people(state, print_logs=print_logs)
-        human = held.enter_context(feeding(Out(sys.stderr, "stderr"), people))
-        yield Reporter([*feeds, human], human.stopping)
+        yield [
+            held.enter_context(closing(Feed(Out(stream, name), view)))
+            for stream, name, view in views
+        ]
 
 
-def _data(output: str) -> Opening | None:
-    if output == "human":
-        return None
-    from pikaci.render.data import final_record, json_lines
-
-    return json_lines if output == "jsonl" else final_record
-
-
-def _people(state: StateLayout, *, print_logs: bool) -> Opening:
+def _people(state: StateLayout, *, print_logs: bool) -> Callable[[Out], View]:
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not print_logs:
         from pikaci.render.terminal import terminal
 
         return partial(terminal, state)
-    from pikaci.render.plain import plain
+    from pikaci.render.plain import Plain
 
-    return partial(plain, state, print_logs=print_logs)
+    return partial(Plain, state, print_logs=print_logs)

@@ -1,22 +1,30 @@
-"""Sinks that write in a thread each: a reader that doesn't read doesn't stop the run."""
+"""Sinks that write in a thread each: a reader that doesn't read doesn't stop the run.
+
+They write past Python's own buffers: a write may wait forever for a reader, and if it held a lock
+of `sys.stdout` meanwhile, the program, which flushes stdout when it exits, would wait as well.
+"""
 
 from __future__ import annotations
 
+import io
+import os
 import queue
+import select
 import threading
 import time
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Protocol
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.record.journal import complain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable
+    from typing import TextIO
+
+    from _typeshed import ReadableBuffer
 
     from jerichoci.record.event import EventBase
-    from pikaci.render.out import Out
 
     Task = Callable[["View"], None]
 
@@ -25,13 +33,41 @@ WAITING_EVENTS = 100_000
 STALLED_SECS = 30.0
 """How long to wait, once the run is over, for a reader that reads nothing."""
 TICK_SECS = 0.1
+PIECE_BYTES = 64 * 1024
+"""Of one write, after which it can be seen that the reader reads."""
 
 
-class View(Protocol):
+class Out(io.FileIO):
+    """An output by a descriptor of its own; as a file it is one that rich can print to."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        super().__init__(os.dup(stream.fileno()), "w")
+        self.name = name
+        self.encoding = stream.encoding or "utf-8"
+        self.written = 0
+
+    def write(self, data: str | ReadableBuffer) -> int:
+        """Write all of it, however long the reader takes; what the encoding lacks is escaped."""
+        if isinstance(data, str):
+            data = data.encode(self.encoding, "backslashreplace")
+        rest = memoryview(data)
+        while rest:
+            count = super().write(rest[:PIECE_BYTES])
+            if count is None:
+                # Another process that shares the output made it non-blocking.
+                select.select([], [self], [])
+                continue
+            self.written += count
+            rest = rest[count:]
+        return len(memoryview(data))
+
+
+class View:
     """Shows events, in a feed's thread."""
 
     def emit(self, event: EventBase) -> None:
         """Show one event."""
+        raise NotImplementedError
 
     def stopping(self) -> None:
         """Show that the run is being stopped."""
@@ -39,11 +75,15 @@ class View(Protocol):
     def tick(self) -> None:
         """Show changes that have no event."""
 
+    def live(self) -> AbstractContextManager[object]:
+        """What is open while the view shows events."""
+        return nullcontext()
+
 
 class Feed:
     """Hands events to a view in a thread of the view's own, and never waits for it."""
 
-    def __init__(self, out: Out, view: Callable[[Out], AbstractContextManager[View]]) -> None:
+    def __init__(self, out: Out, view: Callable[[Out], View]) -> None:
         self._out = out
         self._view = view
         self._tasks: queue.Queue[Task | None] = queue.Queue(WAITING_EVENTS)
@@ -82,7 +122,8 @@ class Feed:
 
     def _work(self) -> None:
         try:
-            with self._view(self._out) as view:
+            view = self._view(self._out)
+            with view.live():
                 self._show(view)
         except BrokenPipeError:
             pass  # The reader closed it on purpose.
@@ -101,21 +142,8 @@ class Feed:
                 due = now + TICK_SECS
 
     def _next(self) -> Task | None:
+        """What to do next: nothing, if nothing happens for a while; None at the end."""
         try:
             return self._tasks.get(timeout=TICK_SECS)
         except queue.Empty:
-            return None if self._closing.is_set() else _nothing
-
-
-def _nothing(_view: View) -> None:
-    """Nothing has happened."""
-
-
-@contextmanager
-def feeding(out: Out, view: Callable[[Out], AbstractContextManager[View]]) -> Iterator[Feed]:
-    """A feed, flushed at the end."""
-    feed = Feed(out, view)
-    try:
-        yield feed
-    finally:
-        feed.close()
+            return None if self._closing.is_set() else lambda _view: None

@@ -6,7 +6,6 @@ Every 30 s a line names what runs and for how long: CI servers end jobs that pri
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jerichoci.record.event import (
@@ -17,6 +16,7 @@ from jerichoci.record.event import (
     RunFinished,
     RunStarted,
 )
+from pikaci.render.feed import View
 from pikaci.render.tail import Tails
 from pikaci.render.words import (
     STOPPING,
@@ -31,13 +31,13 @@ from pikaci.render.words import (
 from pikaci.screen import has_colours, one_line, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from jerichoci.record.event import EventBase
     from jerichoci.record.record import JobRecord
     from jerichoci.state.layout import StateLayout
-    from pikaci.render.out import Out
+    from pikaci.render.feed import Out
 
 STILL_SECS = 30.0
 """Between two lines that name what runs."""
@@ -45,7 +45,7 @@ NAMED = 8
 """How many running things such a line names."""
 
 
-class Plain:
+class Plain(View):
     """Writes lines."""
 
     def __init__(self, state: StateLayout, out: Out, *, print_logs: bool) -> None:
@@ -156,9 +156,3 @@ def _listed(since: Mapping[str, float], now: float) -> str:
     ]
     more = [f"{len(since) - NAMED} more"] if len(since) > NAMED else []
     return ", ".join(names + more)
-
-
-@contextmanager
-def plain(state: StateLayout, out: Out, *, print_logs: bool) -> Iterator[Plain]:
-    """The plain renderer."""
-    yield Plain(state, out, print_logs=print_logs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -25,6 +24,7 @@ from jerichoci.record.event import (
 )
 from jerichoci.state.log_file import last_lines
 from jerichoci.status import Outcome, PhaseName, Status
+from pikaci.render.feed import View
 from pikaci.render.tail import HOST
 from pikaci.render.words import (
     STOPPING,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from jerichoci.record.event import EventBase
     from jerichoci.record.record import JobRecord, RunRecord
     from jerichoci.state.layout import StateLayout
-    from pikaci.render.out import Out
+    from pikaci.render.feed import Out
 
 REFRESH_PER_SECOND = 8
 RUNNING = "running"
@@ -73,7 +73,7 @@ class Line:
     """The directory of the logs that have what it prints."""
 
 
-class Terminal:
+class Terminal(View):
     """Prints what has finished, and below it what is running."""
 
     def __init__(self, state: StateLayout, console: Console) -> None:
@@ -111,6 +111,18 @@ class Terminal:
                 if text.startswith(prefix) and not text.startswith(HOST) and said:
                     return said
         return None
+
+    def live(self) -> Live:
+        """The display of what is running, which refreshes itself."""
+        return Live(
+            self,
+            console=self._console,
+            refresh_per_second=REFRESH_PER_SECOND,
+            transient=True,
+            # A redirected stream would wait for a terminal that is stopped.
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
     def emit(self, event: EventBase) -> None:
         """Show what an event changes."""
@@ -152,9 +164,6 @@ class Terminal:
         """Print that the run is being stopped."""
         self._console.print(Text(STOPPING, style="yellow"))
 
-    def tick(self) -> None:
-        """The display refreshes itself."""
-
     def _end(self, run: RunRecord) -> None:
         self._lines.clear()
         for index, said in enumerate(run_end(self._state, run)):
@@ -184,18 +193,6 @@ class Terminal:
         )
 
 
-@contextmanager
-def terminal(state: StateLayout, out: Out) -> Iterator[Terminal]:
-    """The live renderer; rich honours NO_COLOR."""
-    console = Console(file=cast("IO[str]", out), highlight=False)
-    view = Terminal(state, console)
-    with Live(
-        view,
-        console=console,
-        refresh_per_second=REFRESH_PER_SECOND,
-        transient=True,
-        # A redirected stream would wait for a terminal that is stopped.
-        redirect_stdout=False,
-        redirect_stderr=False,
-    ):
-        yield view
+def terminal(state: StateLayout, out: Out) -> Terminal:
+    """A view of a run on a terminal; rich honours NO_COLOR."""
+    return Terminal(state, Console(file=cast("IO[str]", out), highlight=False))
