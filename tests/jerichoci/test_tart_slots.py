@@ -52,30 +52,23 @@ async def test_two_vms_run_at_once_and_a_third_waits(tmp_path: Path) -> None:
         await asyncio.wait_for(third, DEADLINE_SECS)
 
 
-async def test_other_jobs_do_not_wait_for_vms(tmp_path: Path) -> None:
-    async with AsyncExitStack() as held:
-        for _ in range(MACOS_VMS):
-            await held.enter_async_context(holding(tmp_path, BIG, MAC))
-        assert await has_room(tmp_path, macos_vms=0)
-
-
-async def test_vms_do_not_wait_for_other_jobs(tmp_path: Path) -> None:
-    async with AsyncExitStack() as held:
-        for _ in range(10):
-            await held.enter_async_context(holding(tmp_path, BIG, Resources()))
-        assert await has_room(tmp_path)
-
-
-async def test_a_vm_needs_its_cpus_too(tmp_path: Path) -> None:
-    small = Capacity(cpus=2, memory_mib=1000)
-    async with holding(tmp_path, small, Resources(cpus=2)):
-        assert not await has_room(tmp_path, capacity=small)
-
-
-async def test_a_mac_that_runs_one_job_at_a_time_runs_one_vm(tmp_path: Path) -> None:
-    one = Capacity(cpus=64, memory_mib=1000, jobs=1)
-    async with holding(tmp_path, one, MAC):
-        assert not await has_room(tmp_path, capacity=one)
+@pytest.mark.parametrize(
+    ("held", "wanted", "capacity", "has_place"),
+    [
+        ([MAC] * MACOS_VMS, 0, BIG, True),
+        ([Resources()] * 10, 1, BIG, True),
+        ([Resources(cpus=2)], 1, Capacity(cpus=2, memory_mib=1000), False),
+        ([MAC], 1, Capacity(cpus=64, memory_mib=1000, jobs=1), False),
+    ],
+    ids=["no VM beside two", "a VM beside other jobs", "no CPUs", "one job at a time"],
+)
+async def test_a_vm_is_one_of_two_and_needs_what_other_jobs_need(
+    tmp_path: Path, held: list[Resources], wanted: int, capacity: Capacity, *, has_place: bool
+) -> None:
+    async with AsyncExitStack() as stack:
+        for resources in held:
+            await stack.enter_async_context(holding(tmp_path, capacity, resources))
+        assert await has_room(tmp_path, wanted, capacity) is has_place
 
 
 @pytest.mark.parametrize("written", [{"cpus": 1, "memory_mib": 0}, {"cpus": 1, "later": 7}])

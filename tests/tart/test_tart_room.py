@@ -112,7 +112,7 @@ async def test_a_run_of_another_state_root_waits_too(runner: Runner, mac: Mac) -
 async def test_a_job_whose_turn_never_comes_says_who_has_the_room(
     runner: Runner, mac: Mac, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.tart.vm.ROOM_SECS", 0.2)
+    monkeypatch.setattr("jerichoci.runtime.tart.guest.ROOM_SECS", 0.2)
     with somebodys(mac, "one", "two"):
         began = time.monotonic()
         run = await runner.run(vm_job("a"))

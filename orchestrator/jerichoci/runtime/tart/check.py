@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import HostUnavailableError, InfrastructureError, UsageError
 from jerichoci.runtime.tart.command import (
     LIST_TRIES,
+    LOOK_SECS,
     MACOS,
     get_argv,
     last_stderr_lines,
@@ -15,7 +18,6 @@ from jerichoci.runtime.tart.command import (
     parse_os,
     tripped,
 )
-from jerichoci.runtime.tart.toolchain import toolchain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     from jerichoci.plan.plan import ExecuteNode
     from jerichoci.runtime.tart.command import Vm
 
-LOOK_SECS = 60.0
-"""For a program of the host to answer."""
+FIND_SECS = 900.0
+"""For rustup to fetch the toolchain that a source tree names."""
 A_MAC = "Darwin arm64"
 
 
@@ -54,18 +56,25 @@ async def check_vms(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
                 f"{placement.host} has no VM {base}, the base of job {node.job_id}",
                 f"make it on the host (`tart clone REGISTRY/IMAGE {base}`), or name the image",
             )
-        if base in known and await _os(placement, base) != MACOS:
+        if base in known and await system_of(placement, base) != MACOS:
             raise UsageError(
                 f"VM {base} on {placement.host}, the base of job {node.job_id}, has no macOS",
                 "take a base with macOS; jobs of Linux run in Incus guests",
             )
-        if base in known and known[base].is_suspended:
+        if base in known and known[base].state == "suspended":
             raise UsageError(
                 f"VM {base} on {placement.host}, the base of job {node.job_id}, is suspended: its"
                 " clones would resume with its memory and its shares",
                 f"`tart stop {base}` discards that, or boot it and shut it down",
             )
-        await _check_shares(placement, node)
+        for row in node.runtime_config.get("shares") or ():
+            path = str(row["path"])
+            done = await placement.run(["test", "-d", path], deadline_secs=LOOK_SECS)
+            if done.exit_code != 0:
+                raise UsageError(
+                    f"{placement.host} has no directory {path}, which job {node.job_id} shares",
+                    "make it on the host, or change the job's `tart.shares`",
+                )
     if any(node.runtime_config.get("mount_host_toolchain") for node in nodes):
         await toolchain(placement)
 
@@ -84,7 +93,7 @@ async def known_vms(placement: Placement) -> list[Vm]:
     """The VMs of the user on a Mac."""
     hint = "`brew install openai/tools/tart`, or its place in the `search_path` of hosts.toml"
     try:
-        done = await ask_for_list(placement, LOOK_SECS)
+        done = await ask_for_list(placement)
     except HostUnavailableError:
         raise
     except InfrastructureError as error:
@@ -97,26 +106,35 @@ async def known_vms(placement: Placement) -> list[Vm]:
     return parse_list(done)
 
 
-async def ask_for_list(placement: Placement, deadline_secs: float) -> Completed:
+async def ask_for_list(placement: Placement) -> Completed:
     """Tart's list of the user's VMs; asked for again if it failed over a VM that was removed."""
-    done = await placement.run(list_argv(), deadline_secs=deadline_secs)
-    for _ in range(1, LIST_TRIES):
+    for _ in range(LIST_TRIES):
+        done = await placement.run(list_argv(), deadline_secs=LOOK_SECS)
         if not tripped(done):
             break
-        done = await placement.run(list_argv(), deadline_secs=deadline_secs)
     return done
 
 
-async def _os(placement: Placement, name: str) -> str:
+async def system_of(placement: Placement, name: str) -> str:
+    """The operating system of a VM."""
     return parse_os(await placement.run(get_argv(name), deadline_secs=LOOK_SECS))
 
 
-async def _check_shares(placement: Placement, node: ExecuteNode) -> None:
-    for row in node.runtime_config.get("shares") or ():
-        path = str(row["path"])
-        done = await placement.run(["test", "-d", path], deadline_secs=LOOK_SECS)
-        if done.exit_code != 0:
-            raise UsageError(
-                f"{placement.host} has no directory {path}, which job {node.job_id} shares",
-                "make it on the host, or change the job's `tart.shares`",
-            )
+async def toolchain(placement: Placement, cwd: Path | None = None) -> Path:
+    """The directory on the host whose `bin` has `rustc` and `cargo`; that of the tree at `cwd`."""
+    lack = f"{placement.host} has no Rust toolchain to share"
+    hint = f"install it on {placement.host} (rustup), or take a base that has one"
+    argv = ["rustc", "--print", "sysroot"]
+    try:
+        done = await placement.run(argv, deadline_secs=FIND_SECS, cwd=cwd)
+    except HostUnavailableError:
+        raise
+    except InfrastructureError as error:
+        raise UsageError(f"{lack}: {error.message}", hint) from error
+    if done.exit_code != 0:
+        raise UsageError(f"{lack}: {last_stderr_lines(done)}", hint)
+    sysroot = Path(os.fsdecode(done.stdout.strip()))
+    cargo = sysroot / "bin" / "cargo"
+    if (await placement.run(["test", "-x", str(cargo)], deadline_secs=FIND_SECS)).exit_code != 0:
+        raise UsageError(f"the Rust toolchain of {placement.host} has no {cargo}", hint)
+    return sysroot

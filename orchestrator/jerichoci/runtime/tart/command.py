@@ -6,10 +6,10 @@ Source: the program's own help and its exit codes: 2 where a VM doesn't exist or
 
 from __future__ import annotations
 
-import json
 import shlex
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from jerichoci.errors import InfrastructureError
 
@@ -19,28 +19,36 @@ if TYPE_CHECKING:
     from jerichoci.machine.process import Completed
     from jerichoci.plan.plan import Resources
 
+T = TypeVar("T")
 NOT_THERE = 2
 """The exit code of `delete` where there is no such VM, and of `stop` where it isn't running."""
 MACOS = "darwin"
 SAID_LINES = 3
+LOOK_SECS = 60.0
+"""For a program of the host to answer, on a Mac that is busy."""
+STOP_SECS = 10
+"""From asking a VM's process to end to killing it; it switches the VM off at once."""
+DELETE_SECS = 120.0
 LIST_TRIES = 5
 """A list is asked for this often if a VM is deleted meanwhile."""
-HELD_SECS = 10.0
+HELD_SECS, HELD_POLL_SECS = 10.0, 0.2
 """For a VM's process that was killed to be gone: `stop` doesn't wait for that."""
-HELD_POLL_SECS = 0.2
 
 
 class TartError(InfrastructureError):
     """Tart refused, or its output is invalid."""
 
 
-@dataclass(frozen=True)
-class Vm:
+class Vm(BaseModel):
     """A VM of the user's own that tart lists."""
 
-    name: str
-    is_running: bool
-    is_suspended: bool = False
+    name: str = Field(validation_alias="Name")
+    is_running: bool = Field(validation_alias="Running")
+    state: str = Field("", validation_alias="State")
+
+
+class _Described(BaseModel):
+    system: str = Field(validation_alias="OS")
 
 
 def list_argv() -> list[str]:
@@ -112,35 +120,19 @@ def last_stderr_lines(done: Completed) -> str:
 
 def parse_list(done: Completed) -> list[Vm]:
     """The VMs that `list_argv` lists."""
-    rows = _parse(checked(done))
-    if not isinstance(rows, list):
-        raise _strange(done)
-    try:
-        return [
-            Vm(str(row["Name"]), row["Running"] is True, row.get("State") == "suspended")
-            for row in rows
-        ]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _strange(done) from error
+    return _parse(done, list[Vm])
 
 
 def parse_os(done: Completed) -> str:
     """The operating system in the output of `get_argv`: `darwin` or `linux`."""
-    values = _parse(checked(done))
-    if not isinstance(values, dict) or "OS" not in values:
-        raise _strange(done)
-    return str(values["OS"])
+    return _parse(done, _Described).system
 
 
-def _parse(done: Completed) -> Any:  # noqa: ANN401 - whatever JSON it is
+def _parse(done: Completed, shape: type[T]) -> T:
     try:
-        return json.loads(done.stdout)
-    except (ValueError, RecursionError) as error:
-        raise _strange(done) from error
-
-
-def _strange(done: Completed) -> TartError:
-    return TartError(
-        f"the output of `{shlex.join(done.argv[:3])}` is invalid",
-        "pikaci needs a tart that has `exec`, of 2025 or later",
-    )
+        return TypeAdapter(shape).validate_json(checked(done).stdout)
+    except ValidationError as error:
+        raise TartError(
+            f"the output of `{shlex.join(done.argv[:3])}` is invalid",
+            "pikaci needs a tart that has `exec`, of 2025 or later",
+        ) from error

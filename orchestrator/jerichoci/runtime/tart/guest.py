@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,10 @@ from jerichoci.runtime import guest_wait
 from jerichoci.runtime.guest_mounts import view_of_inputs
 from jerichoci.runtime.guest_runner import whole_variables
 from jerichoci.runtime.guest_wait import GuestWait
-from jerichoci.runtime.tart.files import BOOTSTRAP, RUNNER, guest_file
+from jerichoci.runtime.tart.check import toolchain
 from jerichoci.runtime.tart.name import VmName, owner_part
 from jerichoci.runtime.tart.reaper import make_room
-from jerichoci.runtime.tart.shares import (
-    CONTROL,
-    TOOLCHAIN,
-    GuestShares,
-    share_variable,
-)
-from jerichoci.runtime.tart.toolchain import toolchain
+from jerichoci.runtime.tart.shares import GuestShares
 from jerichoci.runtime.tart.vm import TartVm
 from jerichoci.state.layout import make_private
 from jerichoci.state.notes import KEEP_SECS, GuestNote, vm_notes
@@ -40,11 +35,22 @@ if TYPE_CHECKING:
     from jerichoci.placement import Placement
     from jerichoci.runtime import Attempt, Finish
 
+ROOM_SECS = 4 * 3600.0
+"""For another VM on the Mac to end, where macOS runs only two."""
 WRITE_SECS = 60.0
 """For a handful of small files, on a disk in trouble."""
-JOB_FILE = "job.json"
+RUNNER, BOOTSTRAP, JOB_FILE = "pikaci-incus-run", "bootstrap.sh", "job.json"
 OPTIONS_FILE = "shares.json"
 """In the attempt's scratch directory: the shares of a VM that may be booted again."""
+
+
+@cache
+def _program(name: str, in_checkout: str) -> bytes:
+    """A program for the guest, of the package, or of the checkout that this module is in."""
+    packaged = Path(__file__).with_name("guest_files") / name
+    if packaged.exists():
+        return packaged.read_bytes()
+    return (Path(__file__).parents[4] / in_checkout).read_bytes()
 
 
 class TartGuest:
@@ -63,15 +69,9 @@ class TartGuest:
         self._note: GuestNote | None = None
         self._is_ready = False
         self._options: list[str] = []
+        self._outbox = attempt.scratch / "artifacts"
+        self._control = attempt.scratch / "control"
         self.execution: dict[str, Any] = {"vm": self.name, "base": self._config["base"]}
-
-    @property
-    def _outbox(self) -> Path:
-        return self._attempt.scratch / "artifacts"
-
-    @property
-    def _control(self) -> Path:
-        return self._attempt.scratch / "control"
 
     async def prepare(self) -> None:
         """Make what the VM will be shown."""
@@ -80,7 +80,7 @@ class TartGuest:
         await self._placement.do(operations.make_outbox, self._control)
         make_private(attempt.artifacts.parent)
         shares = GuestShares()
-        shares.add(CONTROL, self._control)
+        shares.add("pikaci", self._control)
         is_workspace = not self._execute.writable_workspace
         snapshot = shares.add_snapshot(attempt.snapshot, is_workspace=is_workspace)
         shares.add_artifacts(self._outbox)
@@ -104,7 +104,7 @@ class TartGuest:
             return ""
         sysroot = await toolchain(self._placement, self._attempt.snapshot)
         self.execution["toolchain"] = str(sysroot)
-        return f"{shares.add(TOOLCHAIN, sysroot).guest_path}/bin"
+        return f"{shares.add('toolchain', sysroot).guest_path}/bin"
 
     def _add_own(self, shares: GuestShares) -> dict[str, str]:
         """Share what the job's own `shares` name; the variables that lead there."""
@@ -112,7 +112,7 @@ class TartGuest:
         for row in self._config.get("shares") or ():
             source, read_only = Path(row["path"]), bool(row.get("read_only", True))
             share = shares.add(row["name"], source, read_only=read_only)
-            named[share_variable(share.name)] = share.guest_path
+            named[f"PIKACI_SHARE_{share.name.upper().replace('-', '_')}"] = share.guest_path
         return named
 
     def _variables(self, named: dict[str, str], first_in_path: str) -> dict[str, str]:
@@ -130,8 +130,8 @@ class TartGuest:
 
     async def _write_control(self, shares: GuestShares, variables: dict[str, str]) -> None:
         files = {
-            RUNNER: guest_file(RUNNER),
-            BOOTSTRAP: guest_file(BOOTSTRAP),
+            RUNNER: _program(RUNNER, "nix/incus/pikaci-incus-run.py"),
+            BOOTSTRAP: _program(BOOTSTRAP, "nix/tart/bootstrap.sh"),
             "links": shares.links_file(),
             JOB_FILE: json.dumps(variables).encode(),
         }
@@ -159,7 +159,7 @@ class TartGuest:
         await self._vm.make(self._config["base"], self._execute.resources)
         self._took("clone_ms", began)
         began = time.monotonic()
-        await self._vm.boot(self._options)
+        await self._vm.boot(self._options, ROOM_SECS)
         self._took("boot_ms", began)
         began = time.monotonic()
         await self._vm.begin(JOB_FILE)
@@ -194,7 +194,10 @@ class TartGuest:
             if self._note is None:
                 pass  # it was never made
             elif kept:
-                await self._keep(self._note)
+                await self._vm.halt()
+                until = time.time() + KEEP_SECS
+                self._notes.change(self._note, kept_until=until)
+                self.execution["kept_until"] = until
             else:
                 await self._vm.delete()
                 self._notes.forget(self.name)
@@ -205,12 +208,6 @@ class TartGuest:
                 await self._placement.keep(self._attempt.scratch)
             else:
                 await self._placement.do(operations.remove, self._attempt.scratch)
-
-    async def _keep(self, note: GuestNote) -> None:
-        await self._vm.halt()
-        until = time.time() + KEEP_SECS
-        self._notes.change(note, kept_until=until)
-        self.execution["kept_until"] = until
 
     async def wait_removed(self) -> None:
         """Nothing to wait for: `release` deletes the VM itself."""

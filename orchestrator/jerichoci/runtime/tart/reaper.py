@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import InfrastructureError, PikaciError
 from jerichoci.machine.process import Completed
 from jerichoci.runtime.tart.command import (
+    DELETE_SECS,
     HELD_POLL_SECS,
     HELD_SECS,
     LIST_TRIES,
+    LOOK_SECS,
     NOT_THERE,
+    STOP_SECS,
     checked,
     delete_argv,
     is_held,
@@ -43,11 +46,6 @@ if TYPE_CHECKING:
     Run = Callable[[Sequence[str], float], Completed]
 
 LOGGER = logging.getLogger("jerichoci")
-LOOK_SECS = 60.0
-"""For tart to list its VMs, on a Mac that is busy."""
-STOP_SECS = 10
-"""From asking a VM's process to end to killing it."""
-DELETE_SECS = 120.0
 
 
 def run_here(argv: Sequence[str], deadline_secs: float) -> Completed:

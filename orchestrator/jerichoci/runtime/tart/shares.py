@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from jerichoci.plan.plan import InputRef
 
 AUTOMOUNT_TAG = "com.apple.virtio-fs.automount"
-"""What has this tag macOS mounts by itself. Mounts of other tags can't be read in some guests."""
+"""macOS mounts what has this tag by itself. Mounts of other tags can't be read in some guests."""
 AUTOMOUNTED = "/Volumes/My Shared Files"
-"""Where, by name."""
+"""Where it mounts them, by name."""
 GUEST_STORE = "/nix/store"
-CONTROL, TOOLCHAIN = "pikaci", "toolchain"
 OWN = frozenset({"snapshot", "artifacts"})
 
 
@@ -123,8 +122,3 @@ class GuestShares:
                 )
         lines = (f"{target}\t{path}\n" for target, path in rows)
         return "".join(lines).encode("utf-8", "surrogateescape")
-
-
-def share_variable(name: str) -> str:
-    """The variable that leads a job to a share of that name."""
-    return f"PIKACI_SHARE_{name.upper().replace('-', '_')}"

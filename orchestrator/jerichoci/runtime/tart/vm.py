@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.errors import HostUnavailableError, InfrastructureError
 from jerichoci.machine.slots import MACOS_VMS
 from jerichoci.placement.program import Program
-from jerichoci.runtime.tart.check import ask_for_list
+from jerichoci.runtime.tart.check import ask_for_list, system_of
 from jerichoci.runtime.tart.command import (
+    DELETE_SECS,
     HELD_POLL_SECS,
     HELD_SECS,
+    LOOK_SECS,
     MACOS,
     NOT_THERE,
+    STOP_SECS,
     TartError,
     checked,
     clone_argv,
     delete_argv,
     exec_argv,
-    get_argv,
     is_held,
     last_stderr_lines,
     parse_list,
-    parse_os,
     run_argv,
     set_argv,
     stop_argv,
@@ -41,12 +42,8 @@ if TYPE_CHECKING:
     from jerichoci.plan.plan import Resources
     from jerichoci.runtime.tart.command import Vm
 
-LOOK_SECS = 60.0
-"""For tart to list its VMs, on a Mac that is busy."""
 CLONE_SECS = 2 * 3600.0
 """For a base of 60 GB to be pulled from a registry; a clone of one that is here takes a second."""
-ROOM_SECS = 4 * 3600.0
-"""For another VM on the Mac to end, where macOS runs only two."""
 ROOM_POLL_SECS = 2.0
 BOOT_TRIES, BOOT_PAUSE_SECS = 3, 3.0
 """macOS counts a VM for a moment after the process that ran it."""
@@ -55,9 +52,6 @@ READY_SECS = 600.0
 PROBE_SECS = 60.0
 """For one answer: tart itself tries for half a minute to reach a guest agent."""
 FIRST_PAUSE_SECS, LAST_PAUSE_SECS = 0.2, 2.0
-STOP_SECS = 10
-"""From asking a VM's process to end to killing it; it switches the VM off at once."""
-DELETE_SECS = 120.0
 SYNC_SECS = 60.0
 """For what a guest has written to be on its disk, before it is switched off."""
 BOOTSTRAP = "/Volumes/My Shared Files/pikaci/bootstrap.sh"
@@ -93,15 +87,15 @@ class TartVm:
         if change is not None:
             checked(await self._run(change, LOOK_SECS))
 
-    async def boot(self, shares: Sequence[str], room_secs: float | None = None) -> None:
-        """Run the VM and wait until it answers; it ends with `close`."""
-        end = time.monotonic() + (ROOM_SECS if room_secs is None else room_secs)
+    async def boot(self, shares: Sequence[str], room_secs: float) -> None:
+        """Run the VM, which has `room_secs` to wait for others to end, until it answers."""
+        end = time.monotonic() + room_secs
         tries = 0
         while True:
             await self._have_room(end)
             await self._start(shares)
             try:
-                await self._answer()
+                await self._insist(exec_argv(self._name, ["true"]))
             except _EndedError as error:
                 await self.close()
                 tries += 1
@@ -116,6 +110,7 @@ class TartVm:
                     ) from None
                 await asyncio.sleep(BOOT_PAUSE_SECS)
             else:
+                self._is_answering = True
                 return
 
     async def begin(self, *words: str) -> None:
@@ -128,7 +123,7 @@ class TartVm:
 
     async def tell(self, *words: str) -> None:
         """Run the bootstrap without needing its answer; no error if the guest is gone."""
-        with suppress(_EndedError):
+        with suppress(InfrastructureError):
             await self._try(self.bootstrap(*words), PROBE_SECS)
 
     async def ended(self) -> str:
@@ -139,7 +134,7 @@ class TartVm:
     async def halt(self) -> None:
         """Stop the VM, its disk written, and leave it."""
         if self._is_answering:
-            with suppress(_EndedError):
+            with suppress(InfrastructureError):
                 await self._try(exec_argv(self._name, ["/bin/sync"]), SYNC_SECS)
         await self._stop()
 
@@ -150,8 +145,7 @@ class TartVm:
         except HostUnavailableError:
             raise
         except InfrastructureError:
-            # Its process is killed by now, if it is ours.
-            await self.close()
+            pass  # Its process is killed by now, if it is ours.
         end = time.monotonic() + HELD_SECS
         while is_held(done := await self._run(delete_argv(self._name), DELETE_SECS)):
             if time.monotonic() > end:
@@ -178,15 +172,17 @@ class TartVm:
     async def _have_room(self, end: float) -> None:
         shown: list[str] = []
         while len(others := await self._others()) >= MACOS_VMS:
-            if others != shown and time.monotonic() <= end:
-                shown = others
-                self._say(f"waiting for {' and '.join(others)} to end: macOS runs no more VMs")
+            names = " and ".join(others)
             if time.monotonic() > end:
                 raise InfrastructureError(
-                    f"{self._placement.host} runs {' and '.join(others)} already, and macOS no"
-                    f" more than {MACOS_VMS} VMs of itself",
+                    f"{self._placement.host} runs {names} already, and macOS no more than"
+                    f" {MACOS_VMS} VMs of itself",
                     "`tart stop NAME` stops one",
                 )
+            if others != shown:
+                shown = others
+                with self._log.open("a", encoding="utf-8") as log:
+                    log.write(f"pikaci> waiting for {names} to end: macOS runs no more VMs\n")
             await asyncio.sleep(ROOM_POLL_SECS)
 
     async def _others(self) -> list[str]:
@@ -196,7 +192,7 @@ class TartVm:
         for name in running:
             # It may be gone by now.
             with suppress(TartError):
-                if parse_os(await self._run(get_argv(name), LOOK_SECS)) == MACOS:
+                if await system_of(self._placement, name) == MACOS:
                     found.append(name)
         return found
 
@@ -211,10 +207,6 @@ class TartVm:
         running = await self._held.enter_async_context(self._placement.spawn(program))
         self._ended = asyncio.ensure_future(running.wait())
 
-    async def _answer(self) -> None:
-        await self._insist(exec_argv(self._name, ["true"]))
-        self._is_answering = True
-
     async def _insist(self, argv: Sequence[str], passing: Collection[int] | None = None) -> None:
         """Run a command in the guest until it succeeds, or ends with a code that isn't `passing`.
 
@@ -223,8 +215,13 @@ class TartVm:
         end = time.monotonic() + READY_SECS
         pause = FIRST_PAUSE_SECS
         while True:
-            done, trouble = await self._try(argv, PROBE_SECS)
-            if done is not None:
+            try:
+                done = await self._try(argv, PROBE_SECS)
+            except (HostUnavailableError, _EndedError):
+                raise
+            except InfrastructureError as error:
+                trouble = error.message
+            else:
                 if done.exit_code == 0:
                     return
                 trouble = last_stderr_lines(done)
@@ -235,23 +232,22 @@ class TartVm:
                         "docs/tart.md lists what a base must have",
                     )
             if time.monotonic() > end:
-                raise self._late(trouble)
+                raise InfrastructureError(
+                    f"VM {self._name} wasn't ready after {READY_SECS:g} s: {trouble}",
+                    "has its base the Tart Guest Agent, and does it log in by itself?",
+                )
             await asyncio.sleep(pause)
             pause = min(LAST_PAUSE_SECS, pause * 1.5)
 
-    async def _try(self, argv: Sequence[str], deadline_secs: float) -> tuple[Completed | None, str]:
-        """Run a command in the guest while the VM runs; None and why, if it doesn't end in time."""
+    async def _try(self, argv: Sequence[str], deadline_secs: float) -> Completed:
+        """Run a command in the guest while the VM runs."""
         process = self._process()
         trying = asyncio.ensure_future(self._run(argv, deadline_secs))
         try:
             either: set[asyncio.Future[Any]] = {process, trying}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if trying.done():
-                return trying.result(), ""
-        except HostUnavailableError:
-            raise
-        except InfrastructureError as error:
-            return None, error.message
+                return trying.result()
         finally:
             trying.cancel()
             await asyncio.gather(trying, return_exceptions=True)
@@ -262,21 +258,11 @@ class TartVm:
             raise InfrastructureError(f"VM {self._name} was not started")
         return self._ended
 
-    def _say(self, text: str) -> None:
-        with self._log.open("a", encoding="utf-8") as log:
-            log.write(f"pikaci> {text}\n")
-
     async def _list(self) -> list[Vm]:
-        return parse_list(await ask_for_list(self._placement, LOOK_SECS))
+        return parse_list(await ask_for_list(self._placement))
 
     async def _run(self, argv: Sequence[str], deadline_secs: float) -> Completed:
         return await self._placement.run(argv, deadline_secs=deadline_secs)
-
-    def _late(self, trouble: str) -> InfrastructureError:
-        return InfrastructureError(
-            f"VM {self._name} wasn't ready after {READY_SECS:g} s: {trouble}",
-            "has its base the Tart Guest Agent, and does it log in by itself?",
-        )
 
 
 class _EndedError(InfrastructureError):
