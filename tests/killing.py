@@ -54,12 +54,7 @@ class Kill:
 
 def define(project: Project) -> None:
     """A run of three jobs and a build, all of whose processes can be told by a marker."""
-    text = TARGETS.replace("@marker@", marker(project)).replace("@round@", secrets.token_hex(4))
-    project.define(text)
-
-
-def marker(project: Project) -> str:
-    return f"killed-{project.token}"
+    project.define(TARGETS.replace("@round@", secrets.token_hex(4)))
 
 
 def kill_once(project: Project, chance: random.Random) -> Kill:
@@ -80,8 +75,8 @@ def kill_once(project: Project, chance: random.Random) -> Kill:
     done = finish(running)
     new = sorted(set(project.run_ids()) - before)
     assert len(new) <= 1, new
-    wait_for(lambda: not processes(marker(project)), GONE_DEADLINE_SECS)
-    project.pikaci("reap").passed()
+    wait_for(lambda: not processes(project.marker), GONE_DEADLINE_SECS)
+    project.here("reap").passed()
     status = check(project, new[0], done.code) if new else "no run"
     if status == "no run":
         assert done.code < 0 or done.code in {75, 130}, done

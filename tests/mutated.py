@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import random
 import shutil
 import signal
 import socket
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from e2e.project import in_process
 from jerichoci.errors import PikaciError
 from jerichoci.record.record import AttemptRecord, PreparedOutput, PreparedPlace
 from jerichoci.record.store import RunStore
@@ -22,12 +22,13 @@ from jerichoci.state import atomic
 from jerichoci.state.layout import StateLayout
 from jerichoci.state.notes import GuestNote, guest_notes, vm_notes
 from jerichoci.status import Outcome, Status
-from pikaci.__main__ import run as pikaci
 from plans import commanded, job, plan
 from records import finished, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from e2e.project import Done
 
 GONE = "20260101T000000Z-00000000"
 GOOD = "20260101T000000Z-00000001"
@@ -268,17 +269,20 @@ class Victim:
             ("logs", run_id, "--follow"),
             ("cancel", run_id),
         ):
-            code, out, err = command(self.state, *args)
-            if code not in {0, 2, 75} or "itself failed" in err or len(err.splitlines()) > 3:
-                return f"{args}: {code}: {err}"
-            if args[0] == "list" and (code or GOOD not in out or run_id not in out):
-                return f"{args}: {code}: {out}{err}"
-            if args[-1] == "--json" and code == 0:
-                json.loads(out, parse_constant=_no_json)
+            done = self._command(*args)
+            if done.code not in {0, 2, 75} or done.is_our_fault or len(done.err.splitlines()) > 3:
+                return f"{args}: {done}"
+            if args[0] == "list" and (done.code or GOOD not in done.out or run_id not in done.out):
+                return f"{args}: {done}"
+            if args[-1] == "--json" and done.code == 0:
+                json.loads(done.out, parse_constant=_no_json)
         self._load(run_id)
-        code, _, err = command(self.state, "gc", "--keep-runs", "0", "--no-hosts")
+        done = self._command("gc", "--keep-runs", "0", "--no-hosts")
         left = [path.name for path in self.state.runs.iterdir()]
-        return f"gc: {code}: {left}: {err}" if code or left else None
+        return f"gc: {left}: {done}" if done.code or left else None
+
+    def _command(self, *args: str) -> Done:
+        return in_process(*args, "--state-root", str(self.state.root))
 
     def _load(self, run_id: str) -> None:
         store = RunStore(self.state.root)
@@ -292,22 +296,6 @@ class Victim:
             with suppress(PikaciError):
                 load(run_id)
         json.dumps(store.load_run_bundle(run_id), allow_nan=False).encode()
-
-
-def command(state: StateLayout, *args: str) -> tuple[int, str, str]:
-    """A command in this process: exit code and what it printed, which has to be UTF-8."""
-    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
-    with redirect_stdout(streams[0]), redirect_stderr(streams[1]):
-        code = pikaci([*args, "--state-root", str(state.root)])
-    out, err = (_text(stream) for stream in streams)
-    return code, out, err
-
-
-def _text(stream: io.TextIOWrapper) -> str:
-    stream.flush()
-    buffer = stream.buffer
-    assert isinstance(buffer, io.BytesIO)
-    return buffer.getvalue().decode()
 
 
 def _no_json(constant: str) -> None:

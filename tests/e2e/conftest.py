@@ -23,11 +23,9 @@ def bare_project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def project(bare_project: Project) -> Project:
+def project(tmp_path: Path) -> Project:
     """A repository with the `hello` target and one commit."""
-    bare_project.tree.init()
-    bare_project.tree.commit()
-    return bare_project
+    return Project.committed(tmp_path)
 
 
 @pytest.fixture(params=["own", "daemon"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
@@ -9,13 +10,18 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from unittest.mock import patch
 
+from e2e.terminal import TerminalSession
 from jerichoci.machine.system import own_system
-from jerichoci.state.layout import RunLayout
+from jerichoci.record.order import run_ids as in_order
+from jerichoci.state.layout import RunLayout, StateLayout
 from jerichoci.state.reading import read_run
+from pikaci.__main__ import run
 from usertree import IDENTITY, UserTree
 
 if TYPE_CHECKING:
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+RUN_ID = "20260131T235959Z-0123abcd"
 DEADLINE_SECS = 90.0
 """For one command, on a machine that runs many at once."""
 
@@ -98,9 +105,12 @@ class Done:
         assert self.code == code, self
         (sentence,) = self.err.splitlines()
         assert sentence.startswith("pikaci: "), self
-        assert "Traceback" not in sentence
-        assert "itself failed" not in sentence
+        assert not self.is_our_fault, self
         return sentence
+
+    @property
+    def is_our_fault(self) -> bool:
+        return any(word in self.err for word in ("Traceback", "itself failed", "internal error"))
 
 
 @dataclass(frozen=True)
@@ -127,9 +137,23 @@ class Project:
             environment=IDENTITY | {"HOME": str(directory / "home"), "LC_ALL": "C.UTF-8"},
         )
 
+    @classmethod
+    def committed(cls, directory: Path, targets: str = HELLO) -> Project:
+        """A repository with these targets and one commit."""
+        project = cls.below(directory)
+        project.define(targets)
+        project.tree.init()
+        project.tree.commit()
+        return project
+
     @property
     def root(self) -> Path:
         return self.tree.root
+
+    @property
+    def marker(self) -> str:
+        """A word of this project's processes alone: `@marker@` in targets."""
+        return f"marker-{self.token}"
 
     def at(self, cwd: Path) -> Project:
         return replace(self, cwd=cwd)
@@ -149,8 +173,9 @@ class Project:
         if not lib.exists():
             shutil.copytree(REPOSITORY / "nix/lib", lib)
         self.write(f"{where}/flake.nix".lstrip("/"), FLAKE.replace("@system@", self.system))
-        text = TARGETS.replace("@token@", self.token).replace("@path@", os.environ["PATH"])
-        self.write(f"{where}/targets.nix".lstrip("/"), text.replace("@targets@", targets))
+        text = TARGETS.replace("@targets@", targets).replace("@path@", os.environ["PATH"])
+        text = text.replace("@marker@", self.marker).replace("@token@", self.token)
+        self.write(f"{where}/targets.nix".lstrip("/"), text)
 
     def lanes(self, text: str) -> None:
         self.write("ci/forge-lanes.toml", "version = 1\n" + text)
@@ -175,6 +200,11 @@ class Project:
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
+    def here(self, *args: str) -> Done:
+        """As `pikaci`, in this process, which spares its start."""
+        with chdir(self.cwd or self.root), patch.dict(os.environ, self.env(), clear=True):
+            return in_process(*args)
+
     def run(self, *args: str) -> Json:
         """Run a target that passes or is skipped: its record."""
         record: Json = self.pikaci("run", *args, "--output", "json").passed().json
@@ -190,10 +220,19 @@ class Project:
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
         )
 
+    def on_terminal(self, *args: str) -> TerminalSession:
+        return TerminalSession(self.argv(*args), self.root, self.env())
+
+    def complete(self, words: str) -> list[str]:
+        """What a shell offers for the last of these words."""
+        typed = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        done = self.with_env(_PIKACI_COMPLETE="bash_complete", **typed).pikaci().passed()
+        assert done.err == ""
+        return [line.partition(",")[2] for line in done.out.splitlines() if line]
+
     def run_ids(self) -> list[str]:
-        runs = self.state / "runs"
-        names = [path.name for path in runs.iterdir()] if runs.exists() else []
-        return sorted(name for name in names if "." not in name)
+        """Those of the runs, the oldest first."""
+        return in_order(StateLayout(self.state))[::-1]
 
     def run_dir(self, run_id: str = "latest") -> Path:
         name: str = self.run_ids()[-1] if run_id == "latest" else run_id
@@ -213,6 +252,17 @@ class Project:
         jobs = {job["id"]: job for job in self.record(run_id)["jobs"]}
         path: Path = self.run_dir(run_id) / jobs[job]["host_log_path"]
         return path.read_text()
+
+
+def in_process(*args: str) -> Done:
+    """Run a command line in this process, which spares its start; what it prints is UTF-8."""
+    streams = [io.BytesIO(), io.BytesIO()]
+    out, err = (io.TextIOWrapper(stream, encoding="utf-8") for stream in streams)
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run([*args])
+    out.flush()
+    err.flush()
+    return Done(code, *(stream.getvalue().decode() for stream in streams))
 
 
 def set_by(where: str, settings: str, directory: Path) -> dict[str, str]:

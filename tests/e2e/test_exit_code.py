@@ -29,57 +29,43 @@ TARGETS = """
     hangs = { command = "sleep 60"; timeoutSecs = 1; };
     fails.command = "sleep 1.5; exit 1";
   };
-  slow.jobs.it.command = "exec -a marker-@token@ sleep 60";
+  slow.jobs.it.command = "exec -a @marker@ sleep 60";
 """
 
 
 @pytest.fixture
-def project(project: Project) -> Project:
-    project.define(TARGETS.replace("@token@", project.token))
-    return project
+def project(tmp_path: Path) -> Project:
+    return Project.committed(tmp_path, TARGETS)
 
 
-@pytest.mark.parametrize(
-    ("target", "code", "kind", "message"),
-    [
-        ("passes", 0, None, None),
+def test_the_exit_code_and_the_status_say_whose_failure_it_is(project: Project) -> None:
+    for target, code, kind, message in (
+        ("passes", 0, None, "passed"),
         ("fails", 1, "test_failure", "job it exited with 7"),
         ("hangs", 124, "timeout", "job it timed out after 1 s (`timeoutSecs`)"),
         ("breaks", 1, "test_failure", "does not build"),
         ("mixed", 1, "test_failure", "job fails exited with 1"),
-    ],
-)
-def test_the_exit_code_says_whose_failure_it_is(
-    project: Project, target: str, code: int, kind: str | None, message: str | None
-) -> None:
-    done = project.pikaci("run", target)
-    assert done.code == code
-    record = project.record()
-    assert record["status"] == ("passed" if code == 0 else "failed")
-    assert record["failure_kind"] == kind
-    assert message is None or message in record["message"]
-    assert message is None or message in done.err
-
-
-def test_a_failing_job_shows_its_last_lines_and_what_to_type_next(project: Project) -> None:
-    done = project.pikaci("run", "fails")
-    said = done.err.splitlines()
-    assert "it> out" in said
-    assert "it> oops" in said
-    run_id = project.run_ids()[0]
-    assert f"pikaci logs {run_id} --job it" in done.err
-    assert f"pikaci rerun {run_id} --failed" in done.err
-
-
-def test_a_failing_builder_shows_its_last_lines_and_spares_the_other_jobs(
-    project: Project,
-) -> None:
-    done = project.pikaci("run", "breaks")
-    assert "no way" in done.err
-    jobs = {job["id"]: job for job in project.record()["jobs"]}
-    assert (jobs["it"]["status"], jobs["it"]["failure_kind"]) == ("failed", "test_failure")
-    assert jobs["other"]["status"] == "passed"
-    assert "no way" in project.log("it") if jobs["it"]["host_log_path"] else True
+    ):
+        done = project.pikaci("run", target)
+        assert done.code == code
+        record = project.record()
+        status = "passed" if code == 0 else "failed"
+        assert (record["status"], record["failure_kind"]) == (status, kind)
+        assert message in done.err
+        shown = project.pikaci("status", "latest").passed().out
+        assert message in shown
+        assert kind is None or f"failed ({kind})" in shown
+        if target == "fails":
+            assert {"it> out", "it> oops"} <= set(done.err.splitlines())
+            run_id = project.run_ids()[-1]
+            assert f"pikaci logs {run_id} --job it" in done.err
+            assert f"pikaci rerun {run_id} --failed" in done.err
+        if target == "breaks":
+            assert "no way" in done.err
+            jobs = {job["id"]: job for job in record["jobs"]}
+            assert (jobs["it"]["status"], jobs["it"]["failure_kind"]) == ("failed", "test_failure")
+            assert jobs["other"]["status"] == "passed"
+            assert "no way" in project.log("it") if jobs["it"]["host_log_path"] else True
 
 
 def test_a_skipped_run_is_no_success_and_no_failure(project: Project) -> None:
@@ -116,40 +102,27 @@ def test_a_signal_cancels_the_run_and_leaves_no_process(
     project: Project, number: signal.Signals
 ) -> None:
     running = project.start("run", "slow")
-    wait_for(lambda: processes(f"marker-{project.token}"))
+    wait_for(lambda: processes(project.marker))
     running.send_signal(number)
     assert finish(running).code == 130
     record = project.record()
     assert (record["status"], record["failure_kind"]) == ("cancelled", None)
     assert record["jobs"][0]["status"] == "cancelled"
     assert project.events()[-1]["event"] == "run_finished"
-    assert processes(f"marker-{project.token}") == []
+    assert processes(project.marker) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_before_the_run_has_begun_leaves_no_nix(
     project: Project, tmp_path: Path, number: signal.Signals
 ) -> None:
-    marker, begun = f"marker-{project.token}", tmp_path / "begun"
-    script = f'case " $* " in *" eval "*) touch {begun}; sleep 60; : {marker};; esac; exit 1'
-    project = project.with_env(PATH=shim(tmp_path / "shims", "nix", script))
-    running = project.start("run", "passes")
-    wait_for(begun.exists)
+    held = f"exec bash -c 'exec -a {project.marker} sleep 60'"
+    path = shim(tmp_path / "shims", "nix", f'case " $* " in *" eval "*) {held};; esac; exit 1')
+    running = project.with_env(PATH=path).start("run", "passes")
+    wait_for(lambda: processes(project.marker))
     running.send_signal(number)
     done = finish(running)
-    assert (done.code, done.err.splitlines()[-1]) == (130, "pikaci: interrupted")
+    if number != signal.SIGKILL:
+        assert (done.code, done.err.splitlines()[-1]) == (130, "pikaci: interrupted")
     assert project.run_ids() == []
-    wait_for(lambda: not processes(marker))
-
-
-def test_a_pikaci_that_is_killed_before_the_run_has_begun_leaves_no_nix(
-    project: Project, tmp_path: Path
-) -> None:
-    marker, begun = f"marker-{project.token}", tmp_path / "begun"
-    script = f'case " $* " in *" eval "*) touch {begun}; exec -a {marker} sleep 60;; esac; exit 1'
-    project = project.with_env(PATH=shim(tmp_path / "shims", "nix", script))
-    running = project.start("run", "passes")
-    wait_for(begun.exists)
-    running.kill()
-    finish(running)
-    wait_for(lambda: not processes(marker))
+    wait_for(lambda: not processes(project.marker))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from e2e.project import Project, finish, processes, shim, wait_for
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
 GONE_DEADLINE_SECS = 10.0
@@ -26,7 +26,7 @@ DELAYS = (0.05, 0.15, 0.2, 0.25, 0.3, 0.4)
 
 TARGETS = """
   slow = {
-    prepare.dep.drv = build "dep" ''
+    prepare.dep.drv = build "dep-@round@" ''
       : @marker@; i=0
       while [ $i -lt 200000 ]; do i=$((i + 1)); done
       echo built > $out
@@ -36,86 +36,66 @@ TARGETS = """
       b.command = "@child@ & echo b > $PIKACI_ARTIFACTS/b; exec -a @marker@ sleep 0.8";
     };
   };
-"""
+""".replace("@child@", "setsid bash -c 'exec -a @marker@ sleep 60'")
 
 
-@pytest.fixture
-def project(project: Project) -> Project:
-    child = "setsid bash -c 'exec -a @marker@ sleep 60'"
-    text = TARGETS.replace("@child@", child).replace("@marker@", marker(project))
-    project.define(text)
-    return project
+def define(project: Project, number: int = 0) -> None:
+    """A run whose build is one that was not made before."""
+    project.define(TARGETS.replace("@round@", str(number)))
 
 
-def marker(project: Project) -> str:
-    return f"marker-{project.token}"
+def kill(running: subprocess.Popen[bytes]) -> None:
+    running.kill()
+    finish(running)
 
 
-@pytest.mark.parametrize("count", EVENTS)
-def test_a_run_killed_after_some_events_is_closed_and_leaves_nothing(
-    project: Project, count: int
+def kill_after(project: Project, moment: float) -> None:
+    """Kill a run after so many events, or fractions of a second."""
+    before = project.run_ids()
+    running = project.start("run", "slow")
+    if moment < 1:
+        time.sleep(moment)
+    else:
+        wait_for(
+            lambda: (
+                (project.run_ids() != before and len(project.events()) >= moment)
+                or running.poll() is not None
+            )
+        )
+    kill(running)
+
+
+@pytest.mark.parametrize("moments", [EVENTS, DELAYS], ids=["some events", "a moment"])
+def test_runs_that_are_killed_are_closed_and_leave_nothing(
+    project: Project, moments: tuple[float, ...]
 ) -> None:
-    running = project.start("run", "slow")
-    wait_for(lambda: lines_written(project) >= count or running.poll() is not None)
-    running.kill()
-    finish(running)
-    assert_all_is_well_again(project, "run" if count % 2 else "reap")
-
-
-@pytest.mark.parametrize("delay", DELAYS)
-def test_a_run_killed_while_it_starts_leaves_nothing(project: Project, delay: float) -> None:
-    running = project.start("run", "slow")
-    time.sleep(delay)
-    running.kill()
-    finish(running)
-    assert_all_is_well_again(project, "reap")
-
-
-def test_a_run_killed_again_and_again_leaves_nothing(project: Project) -> None:
-    for _ in range(3):
-        before = len(project.run_ids())
-        running = project.start("run", "slow")
-        wait_for(partial(has_more_runs, project, before))
-        running.kill()
-        finish(running)
-    assert_all_is_well_again(project, "reap")
-    assert {project.record(run_id)["status"] for run_id in project.run_ids()[:3]} == {"failed"}
-
-
-def test_the_jobs_of_a_killed_run_end_without_anybody_looking(project: Project) -> None:
-    running = project.start("run", "slow")
-    wait_for(lambda: len(processes(marker(project))) > 1)
-    running.kill()
-    finish(running)
-    wait_for(lambda: not processes(marker(project)), GONE_DEADLINE_SECS)
-
-
-def has_more_runs(project: Project, than: int) -> bool:
-    return len(project.run_ids()) > than
-
-
-def lines_written(project: Project) -> int:
-    return len(project.events()) if project.run_ids() else 0
-
-
-def assert_all_is_well_again(project: Project, closing: str) -> None:
-    wait_for(lambda: not processes(marker(project)), GONE_DEADLINE_SECS)
-    assert_every_record_parses(project.state)
+    shown: dict[str, str] = {}
+    for number, moment in enumerate(moments):
+        define(project, number)
+        kill_after(project, moment)
+        wait_for(lambda: not processes(project.marker), GONE_DEADLINE_SECS)
+        assert_every_record_parses(project.state)
+        shown |= statuses(project)
+        if number % 2:  # else the next run closes it
+            project.here("reap").passed()
+            for run_id in project.run_ids():
+                assert_closed(project, run_id)
     killed = project.run_ids()
-    shown = project.pikaci("list", "--json").passed().json
-    if closing == "reap":
-        project.pikaci("reap").passed()
-        assert_all_closed(project, killed)
+    define(project, len(moments))
     record = project.run("slow")
     assert record["status"] == "passed"
-    assert_all_closed(project, killed)
-    for row in shown:
-        assert project.record(row["run_id"])["status"] == row["status"]
+    for run_id in killed:
+        assert_closed(project, run_id)
     project.pikaci("reap").passed()
+    assert statuses(project) == shown | {record["run_id"]: "passed"}
     left = [path.name for path in (project.state / "runs").iterdir()]
     assert sorted(left) == sorted([*killed, record["run_id"]])
     assert not list(project.state.glob("runs/**/*.tmp-*"))
-    assert processes(marker(project)) == []
+    assert processes(project.marker) == []
+
+
+def statuses(project: Project) -> dict[str, str]:
+    return {row["run_id"]: row["status"] for row in project.here("list", "--json").passed().json}
 
 
 def assert_every_record_parses(state: Path) -> None:
@@ -124,11 +104,6 @@ def assert_every_record_parses(state: Path) -> None:
     for path in state.glob("runs/*/events.jsonl"):
         for line in path.read_bytes().split(b"\n")[:-1]:
             json.loads(line)
-
-
-def assert_all_closed(project: Project, run_ids: list[str]) -> None:
-    for run_id in run_ids:
-        assert_closed(project, run_id)
 
 
 def assert_closed(project: Project, run_id: str) -> None:
@@ -148,15 +123,20 @@ def assert_closed(project: Project, run_id: str) -> None:
     assert not (run / "reserve").exists()
 
 
-def test_without_namespaces_whoever_looks_next_ends_the_jobs_group(project: Project) -> None:
-    project.define(
-        f"  group.jobs.it.command = \"bash -c 'exec -a {marker(project)} sleep 60' & sleep 60\";"
-    )
+def test_the_jobs_of_a_killed_run_end_without_anybody_looking(project: Project) -> None:
+    define(project)
+    running = project.start("run", "slow")
+    wait_for(lambda: len(processes(project.marker)) > 1)
+    kill(running)
+    wait_for(lambda: not processes(project.marker), GONE_DEADLINE_SECS)
+
+
+def test_without_namespaces_the_next_command_ends_the_jobs_group(project: Project) -> None:
+    project.define("  group.jobs.it.command = \"bash -c 'exec -a @marker@ sleep 60' & sleep 60\";")
     path = shim(project.state.with_name("shims"), "unshare", "exit 1")
     running = project.with_env(PATH=path).start("run", "group")
-    wait_for(lambda: any(" sleep " not in line for line in processes(marker(project))))
-    running.kill()
-    finish(running)
+    wait_for(lambda: any(" sleep " not in line for line in processes(project.marker)))
+    kill(running)
     project.pikaci("reap").passed()
-    wait_for(lambda: not processes(marker(project)), GONE_DEADLINE_SECS)
+    wait_for(lambda: not processes(project.marker), GONE_DEADLINE_SECS)
     assert_closed(project, project.run_ids()[0])

@@ -37,8 +37,8 @@ WITH_LANES = """
 
 
 @pytest.fixture
-def laned(project: Project) -> Project:
-    project.define(WITH_LANES)
+def laned(tmp_path: Path) -> Project:
+    project = Project.committed(tmp_path, WITH_LANES)
     project.lanes(LANES)
     project.write("src/a", "1")
     project.write("doc/a", "1")
@@ -65,41 +65,23 @@ def test_a_plan_is_closed_over_what_commands_and_environments_mention(project: P
     assert job["execute"]["env"]["OTHER"] in paths
 
 
-@pytest.mark.parametrize(
-    "args", [("plan", "hello"), ("plan", "hello", "--json"), ("run", "hello", "--dry-run")]
-)
-def test_planning_builds_nothing_and_leaves_no_run(project: Project, args: tuple[str, ...]) -> None:
-    assert project.pikaci(*args).passed().out
+def test_planning_builds_nothing_leaves_no_run_and_is_what_runs(project: Project) -> None:
+    planned = plan(project, "hello")
+    text = project.pikaci("plan", "hello").passed().out
+    for part in ("Greets", "prepare greeting-", "job     greet", "needs greeting-"):
+        assert part in text
+    drawn = project.pikaci("plan", "hello", "--graph").passed().out
+    assert drawn.startswith("flowchart ")
+    assert "greet<br/>local, host_process" in drawn
+    assert "n0 --> n1" in drawn
+    assert project.pikaci("run", "hello", "--dry-run").passed().out
     (out_path,) = [
-        node["prepare"]["out_path"]
-        for node in plan(project, "hello")["nodes"]
-        if node["kind"] == "prepare"
+        node["prepare"]["out_path"] for node in planned["nodes"] if node["kind"] == "prepare"
     ]
     assert not Path(out_path).exists()
     assert project.run_ids() == []
-
-
-def test_a_plan_is_the_same_each_time_and_is_what_runs(project: Project) -> None:
-    planned = plan(project, "hello")
-    assert plan(project, "hello") == planned
     project.run("hello")
-    ran = project.pikaci("plan", "hello", "--json").passed().json
-    assert ran == planned
-
-
-def test_a_plan_for_people_names_prepares_jobs_and_needs(project: Project) -> None:
-    text = project.pikaci("plan", "hello").passed().out
-    assert "Greets" in text
-    assert "prepare greeting-" in text
-    assert "job     greet" in text
-    assert "needs greeting-" in text
-
-
-def test_a_plan_can_be_drawn(project: Project) -> None:
-    text = project.pikaci("plan", "hello", "--graph").passed().out
-    assert text.startswith("flowchart ")
-    assert "greet<br/>local, host_process" in text
-    assert "n0 --> n1" in text
+    assert plan(project, "hello") == planned
 
 
 def assert_as_published(name: str, values: object) -> None:
@@ -132,50 +114,44 @@ def test_lanes_are_listed(laned: Project) -> None:
 def test_a_change_selects_lanes_and_says_which_file_and_glob_did(laned: Project) -> None:
     laned.write("src/a", "2")
     laned.tree.commit()
-    args = ("select", "--base", "HEAD~1", "--head", "HEAD")
-    text = laned.pikaci(*args).passed().out
-    assert "src/a" in text
-    assert "src/**" in text
-    values = laned.pikaci(*args, "--json").passed().json
-    assert_as_published("select", values)
-    lanes = {lane["id"]: lane for lane in values["lanes"]}
-    assert lanes["greeting"]["selected"] is True
-    assert lanes["always"]["selected"] is True
-
-
-def test_a_change_elsewhere_selects_only_what_always_runs(laned: Project) -> None:
     laned.write("doc/a", "2")
     laned.tree.commit()
-    args = ("select", "--base", "HEAD~1", "--head", "HEAD", "--json")
-    lanes = {lane["id"]: lane for lane in laned.pikaci(*args).passed().json["lanes"]}
-    assert lanes["greeting"]["selected"] is False
-    assert lanes["greeting"]["reason"]
-    assert lanes["always"]["selected"] is True
+
+    def select(base: str, head: str) -> dict[str, Json]:
+        args = ("select", "--base", base, "--head", head, "--json")
+        values = laned.pikaci(*args).passed().json
+        assert_as_published("select", values)
+        return {lane["id"]: lane for lane in values["lanes"]}
+
+    text = laned.pikaci("select", "--base", "HEAD~2", "--head", "HEAD~1").passed().out
+    assert "src/a" in text
+    assert "src/**" in text
+    assert [lane["selected"] for lane in select("HEAD~2", "HEAD~1").values()] == [True, True]
+    elsewhere = select("HEAD~1", "HEAD")
+    assert elsewhere["always"]["selected"] is True
+    assert elsewhere["greeting"]["selected"] is False
+    assert elsewhere["greeting"]["reason"]
 
 
-@pytest.mark.parametrize(
-    ("changed", "target", "status"),
-    [
+def test_a_caller_who_says_what_changed_skips_what_it_does_not_concern(laned: Project) -> None:
+    for file, target, status in (
+        (None, "hello", "skipped"),
         ("src/a", "hello", "passed"),
         ("doc/a", "hello", "skipped"),
         ("doc/a", "always", "passed"),
         ("doc/a", "free", "passed"),
         ("README.md", "hello", "passed"),
-        (None, "hello", "skipped"),
-    ],
-)
-def test_a_caller_who_says_what_changed_skips_what_it_does_not_concern(
-    laned: Project, changed: str | None, target: str, status: str
-) -> None:
-    if changed:
-        laned.write(changed, "2")
-    record = laned.run(target, "--changed-since", "HEAD")
-    assert record["status"] == status
-    assert record["changed_files"] == ([changed] if changed else [])
-    if status == "skipped":
-        assert "greeting" in record["message"]
-        assert record["filters"] == ["src/**", "*.md"]
-        assert record["jobs"][0]["status"] == "skipped"
+    ):
+        laned.tree.git("reset", "--quiet", "--hard")
+        if file:
+            laned.write(file, "2")
+        record = laned.run(target, "--changed-since", "HEAD")
+        assert record["status"] == status, (file, target)
+        assert record["changed_files"] == ([file] if file else [])
+        if status == "skipped":
+            assert "greeting" in record["message"]
+            assert record["filters"] == ["src/**", "*.md"]
+            assert record["jobs"][0]["status"] == "skipped"
 
 
 def test_a_submodule_that_git_ignores_is_no_reason_to_skip(laned: Project, tmp_path: Path) -> None:
@@ -196,10 +172,7 @@ def test_a_file_that_git_overlooks_is_no_reason_to_skip(laned: Project) -> None:
     laned.tree.git("update-index", "--assume-unchanged", "src/a")
     laned.write("src/a", "edited")
     assert laned.run("hello", "--changed-since", "HEAD")["status"] == "passed"
-
-
-def test_nothing_is_skipped_where_nobody_said_what_changed(laned: Project) -> None:
-    record = laned.run("hello")
+    record = laned.run("hello")  # which says nothing of changes
     assert (record["status"], record["changed_files"]) == ("passed", [])
 
 

@@ -6,9 +6,7 @@ import subprocess
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import pytest
-
-from e2e.project import Json, Project, finish, wait_for
+from e2e.project import RUN_ID, Json, Project, finish, wait_for
 from jerichoci.plan.plan import Plan
 from jerichoci.record.event import ADAPTER
 from jerichoci.record.record import JobRecord, PreparedOutputs, RunRecord
@@ -24,71 +22,28 @@ TWO_JOBS = """
 """
 
 
-def test_a_run_prepares_and_passes_and_prints_nothing_on_stdout(project: Project) -> None:
+def test_a_run_prepares_and_passes_and_records_what_ran(project: Project) -> None:
+    head = project.tree.git("rev-parse", "HEAD").decode().strip()
     done = project.pikaci("run", "hello").passed()
     assert done.out == ""
+    (place,) = [line.partition("record ")[2] for line in done.err.splitlines() if "record " in line]
+    run = project.run_dir()
+    assert place == str(run)
     record = project.record()
-    assert record["status"] == "passed"
+    assert (record["status"], record["target_id"]) == ("passed", "hello")
+    assert record["target_description"] == "Greets"
+    assert record["source_root"] == str(project.root)
+    assert (record["git_head"], record["git_dirty"]) == (head, False)
+    assert record["tool"]["nix_version"].startswith("2.")
+    assert record["snapshot_dir"] == str(project.state / "snapshots" / record["snapshot_id"])
     (job,) = record["jobs"]
     assert (job["status"], job["exit_code"], job["attempt"]) == ("passed", 0, 1)
     (timing,) = record["prepare_timings"]
     assert (timing["outcome"], timing["cached"]) == ("passed", False)
     (artifact,) = job["artifacts"]
     assert artifact["path"] == "greeting.txt"
-    files = project.run_dir() / "jobs/greet/attempts/1/artifacts/files"
+    files = run / "jobs/greet/attempts/1/artifacts/files"
     assert (files / "greeting.txt").read_text() == "hello\n"
-
-
-def test_the_record_is_where_the_run_says_it_is(project: Project) -> None:
-    said = project.pikaci("run", "hello").passed().err.splitlines()
-    (place,) = [line.partition("record ")[2] for line in said if "record " in line]
-    assert place == str(project.run_dir())
-
-
-def test_a_record_says_what_ran(project: Project) -> None:
-    head = project.tree.git("rev-parse", "HEAD").decode().strip()
-    record = project.run("hello")
-    assert record["target_id"] == "hello"
-    assert record["target_description"] == "Greets"
-    assert record["source_root"] == str(project.root)
-    assert (record["git_head"], record["git_dirty"]) == (head, False)
-    assert record["tool"]["nix_version"].startswith("2.")
-    assert record["snapshot_dir"] == str(project.state / "snapshots" / record["snapshot_id"])
-
-
-def test_a_second_run_finds_everything_cached(project: Project) -> None:
-    project.run("hello")
-    (timing,) = project.run("hello")["prepare_timings"]
-    assert timing["cached"] is True
-
-
-def test_json_is_the_final_record_and_nothing_else(project: Project) -> None:
-    done = project.pikaci("run", "hello", "--output", "json").passed()
-    assert done.json == project.record()
-
-
-def test_jsonl_is_the_journal_line_by_line(project: Project) -> None:
-    done = project.pikaci("run", "hello", "--output", "jsonl").passed()
-    assert done.out.encode() == (project.run_dir() / "events.jsonl").read_bytes()
-
-
-def test_events_are_valid_gapless_and_in_order(project: Project) -> None:
-    project.define(TWO_JOBS)
-    lines = project.pikaci("run", "two", "--output", "jsonl").passed().lines
-    adapter = ADAPTER
-    for line in lines:
-        assert adapter.validate_python(line).model_dump(mode="json") == line
-    assert [line["seq"] for line in lines] == list(range(len(lines)))
-    assert (lines[0]["event"], lines[-1]["event"]) == ("run_started", "run_finished")
-    assert lines[-1]["run"] == project.record()
-    assert {line["run_id"] for line in lines} == {project.run_ids()[0]}
-    ends = [line["job"]["id"] for line in lines if line["event"] == "job_finished"]
-    assert ends == ["one", "two"]
-
-
-def test_every_record_fits_its_model(project: Project) -> None:
-    project.run("hello")
-    run = project.run_dir()
     models: dict[str, type[BaseModel]] = {
         "run.json": RunRecord,
         "plan.json": Plan,
@@ -99,14 +54,33 @@ def test_every_record_fits_its_model(project: Project) -> None:
         values = json.loads((run / name).read_bytes())
         assert model.model_validate(values).model_dump(mode="json") == values
         assert values["schema_version"] == 1
-
-
-def test_a_finished_run_leaves_no_scratch_and_closed_directories(project: Project) -> None:
-    project.run("hello")
-    run = project.run_dir()
-    left = {path.name for path in run.iterdir()}
-    assert not left & {"scratch", "reserve"}
+    assert not {path.name for path in run.iterdir()} & {"scratch", "reserve"}
     assert {path.stat().st_mode & 0o777 for path in (project.state, run)} == {0o700}
+
+
+def test_json_is_the_final_record_and_a_second_run_finds_everything_cached(
+    project: Project,
+) -> None:
+    project.run("hello")
+    record = project.run("hello")
+    assert record == project.record()
+    (timing,) = record["prepare_timings"]
+    assert timing["cached"] is True
+
+
+def test_jsonl_is_the_journal_valid_gapless_and_in_order(project: Project) -> None:
+    project.define(TWO_JOBS)
+    done = project.with_env(PIKACI_RUN_OUTPUT="jsonl").pikaci("run", "two").passed()
+    assert done.out.encode() == (project.run_dir() / "events.jsonl").read_bytes()
+    lines = done.lines
+    for line in lines:
+        assert ADAPTER.validate_python(line).model_dump(mode="json") == line
+    assert [line["seq"] for line in lines] == list(range(len(lines)))
+    assert (lines[0]["event"], lines[-1]["event"]) == ("run_started", "run_finished")
+    assert lines[-1]["run"] == project.record()
+    assert {line["run_id"] for line in lines} == {project.run_ids()[0]}
+    ends = [line["job"]["id"] for line in lines if line["event"] == "job_finished"]
+    assert ends == ["one", "two"]
 
 
 def test_jobs_run_at_most_as_many_at_once_as_asked(project: Project) -> None:
@@ -132,12 +106,6 @@ def test_a_failing_job_does_not_end_the_others(project: Project) -> None:
     jobs = {job["id"]: job for job in project.record()["jobs"]}
     assert jobs["good"]["status"] == "passed"
     assert jobs["bad"]["exit_code"] == 3
-
-
-def test_the_caller_may_give_the_run_id(project: Project) -> None:
-    record = project.run("hello", "--run-id", "20260131T235959Z-0123abcd")
-    assert record["run_id"] == "20260131T235959Z-0123abcd"
-    assert project.run_ids() == ["20260131T235959Z-0123abcd"]
 
 
 def test_a_reader_that_closes_stdout_does_not_end_the_run(project: Project) -> None:
@@ -168,25 +136,12 @@ def running_job(events: list[Json]) -> bool:
     return any(event.get("phase") == "wait_for_completion" for event in events)
 
 
-@pytest.mark.parametrize("source", ["flag", "environment"])
-def test_the_state_root_is_where_the_user_wants_it(project: Project, source: str) -> None:
-    there = project.state.with_name("elsewhere")
-    if source == "flag":
-        project.pikaci("run", "hello", "--state-root", str(there)).passed()
-    else:
-        project.with_env(PIKACI_STATE_ROOT=str(there)).pikaci("run", "hello").passed()
-    assert len(list((there / "runs").iterdir())) == 1
+def test_the_state_root_is_where_the_user_wants_it(project: Project) -> None:
+    there, home = (project.state.with_name(name) for name in ("elsewhere", "xdg"))
+    project.pikaci("run", "hello", "--state-root", str(there), "--run-id", RUN_ID).passed()
+    assert [path.name for path in (there / "runs").iterdir()] == [RUN_ID]
     assert not project.state.exists()
-
-
-def test_without_one_the_state_root_is_named_after_the_repository(project: Project) -> None:
-    home = project.state.with_name("xdg")
     project.with_env(PIKACI_STATE_ROOT="", XDG_STATE_HOME=str(home)).pikaci("run", "hello").passed()
     (slug,) = (home / "pikaci").iterdir()
     assert slug.name.startswith("repo-")
     assert len(slug.name) == len("repo-") + 8
-
-
-def test_a_flag_has_an_environment_variable(project: Project) -> None:
-    done = project.with_env(PIKACI_RUN_OUTPUT="jsonl").pikaci("run", "hello").passed()
-    assert done.lines[-1]["event"] == "run_finished"

@@ -8,24 +8,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import finish
-from e2e.terminal import TerminalSession
+from e2e.project import RUN_ID, Project, finish
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from e2e.project import Project
-
 TARGETS = """
   wide.jobs = { one.command = "true"; two.command = "seq 100000"; };
   fails.jobs.it.command = "exit 1";
+  slow.jobs.it.command = "sleep 60";
 """
 
 
-@pytest.fixture
-def project(project: Project) -> Project:
-    project.define(TARGETS)
-    project.run("wide")
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project.committed(tmp_path_factory.mktemp("project"), TARGETS)
+    project.lanes("")
+    project.run("wide", "--run-id", RUN_ID)
     return project
 
 
@@ -39,10 +38,10 @@ def sh(project: Project, script: str, *args: str) -> tuple[int, str]:
 
 
 COMMANDS = [
-    ("logs", "latest"),
-    ("logs", "latest", "--follow"),
+    ("logs", RUN_ID),
+    ("logs", RUN_ID, "--follow"),
     ("list", "--json"),
-    ("status", "latest"),
+    ("status", RUN_ID),
     ("plan", "wide"),
     ("schema", "event"),
     ("--help",),
@@ -83,12 +82,8 @@ def test_a_full_stdout_is_said(project: Project) -> None:
 def test_nobody_at_stderr_changes_no_end(
     project: Project, args: tuple[str, ...], code: int, stderr: str
 ) -> None:
-    script = f'"$@" {stderr} >/dev/null; exit "${{PIPESTATUS[0]}}"'
-    if "|" in stderr:
-        script = f'"$@" {stderr}; exit "${{PIPESTATUS[0]}}"'
-    found, said = sh(project, script, *args)
-    assert found == code
-    assert said == ""
+    stdout = "" if "|" in stderr else ">/dev/null"
+    assert sh(project, f'"$@" {stderr} {stdout}; exit "${{PIPESTATUS[0]}}"', *args) == (code, "")
 
 
 def test_a_current_directory_that_was_removed_is_said(project: Project) -> None:
@@ -121,13 +116,11 @@ def test_an_interrupt_where_it_can_not_be_raised_is_not_lost(
         "del thing\n"
         "time.sleep(60)\n"
     )
-    project.lanes("")
     path = f"{tmp_path}:{project.env()['PYTHONPATH']}"
     assert project.with_env(PYTHONPATH=path).pikaci("lanes").refused(130) == "pikaci: interrupted"
 
 
 def test_an_interrupt_of_a_command_that_waits_is_a_sentence(project: Project) -> None:
-    project.define('  slow.jobs.it.command = "sleep 60";')
     running = project.start("run", "slow", "--output", "jsonl")
     assert running.stdout
     assert any(b"job_started" in line for line in running.stdout)
@@ -136,9 +129,7 @@ def test_an_interrupt_of_a_command_that_waits_is_a_sentence(project: Project) ->
     assert following.stdout.readline()
     following.send_signal(signal.SIGINT)
     assert finish(following).refused(130) == "pikaci: interrupted"
-    with TerminalSession(
-        project.argv("logs", "latest", "-f"), project.root, project.env()
-    ) as screen:
+    with project.on_terminal("logs", "latest", "-f") as screen:
         screen.wait_for("pikaci> ")
         screen.type("\x03")
         assert screen.wait() == 130
