@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from jerichoci.nix.realised import Realised
     from jerichoci.placement import Placement
     from jerichoci.runtime.incus.image_files import ImageFiles
-    from pikaci.evaluation import Evaluator
     from pikaci.location import FlakeOptions
 
 BUILD_SECS = 24 * 3600
@@ -81,18 +80,13 @@ class WantedImage:
 
         check_id(self.role, "role")
         evaluator = await open_tree(self.flake, read_only=not built)
-        image = await load_image(evaluator, self.role, built=built)
+        found = await evaluator.image(self.role, built=built)
+        image = read_image(found.values, found.system)
         root = evaluator.state.root
         if built:
             options = await with_flake_config(root, evaluator.reference, self.flake.nix)
             image = replace(image, settings=options.settings)
         return image, LocalPlacement(root, self.flake.nix, local_settings)
-
-
-async def load_image(evaluator: Evaluator, role: str, *, built: bool) -> RoleImage:
-    """A role's image in the catalog."""
-    found = await evaluator.image(role, built=built)
-    return read_image(found.values, found.system)
 
 
 def read_image(row: Mapping[str, Any], system: str) -> RoleImage:
@@ -102,10 +96,19 @@ def read_image(row: Mapping[str, Any], system: str) -> RoleImage:
     return RoleImage(system=system, **values)
 
 
-def check_buildable(image: RoleImage) -> None:
-    """Refuse an image that Nix doesn't build."""
-    if image.drv_path:
-        return
+def build_request(image: RoleImage) -> BuildRequest:
+    """How Nix builds an image.
+
+    Raises:
+        UsageError: Nix doesn't build it.
+    """
+    if image.drv_path and image.out_path:
+        return BuildRequest(
+            installable=f"{image.drv_path}^out",
+            drv_path=image.drv_path,
+            out_path=image.out_path,
+            timeout_secs=BUILD_SECS,
+        )
     if not image.system.endswith("-linux"):
         raise UsageError(
             f"images are not built for {image.system}", "say --system, such as x86_64-linux"
@@ -123,22 +126,14 @@ async def build_image(
     """Have an image in the store, kept from Nix's collector until the role's next one is built."""
     from jerichoci.nix.realise import Realiser
 
-    if image.drv_path is None or image.out_path is None:
-        raise ValueError(f"image {image.role} has nothing to build it by")
+    builds = {image.role: build_request(image)}
     roots = placement.state_root / ROOTS / image.role
     make_private(roots)
-    build = BuildRequest(
-        installable=f"{image.drv_path}^out",
-        drv_path=image.drv_path,
-        out_path=image.out_path,
-        timeout_secs=BUILD_SECS,
-    )
     nix = replace(nix, settings=image.settings or nix.settings)
     progress = _Progress(image.role, print_logs=print_logs)
     reporting = asyncio.ensure_future(progress.report())
     try:
-        realiser = Realiser(nix, {image.role: build}, roots, progress, placement.confinement)
-        await realiser.run(Stop())
+        await Realiser(nix, builds, roots, progress, placement.confinement).run(Stop())
     finally:
         reporting.cancel()
     path = Path(progress.path())
@@ -165,7 +160,7 @@ async def link_image(path: Path, link: Path, options: NixOptions) -> None:
 
 
 class _Progress:
-    """Tells people how a build goes."""
+    """Prints how a build goes."""
 
     def __init__(self, role: str, *, print_logs: bool) -> None:
         self._role = role
@@ -176,18 +171,17 @@ class _Progress:
 
     def log(self, node_id: str, line: str) -> None:
         """A builder printed a line."""
-        line = shown(line)
-        self._tail.append(line)
+        self._tail.append(shown(line))
         if self._print_logs:
-            click.echo(f"  {node_id}> {line}", err=True)
+            click.echo(f"  {node_id}> {self._tail[-1]}", err=True)
 
     def building(self, node_id: str) -> None:
-        """The image isn't there yet."""
+        """The build starts."""
         self._started = time.monotonic()
         click.echo(f"pikaci: building image {node_id}", err=True)
 
     def finished(self, node_id: str, result: Realised) -> None:
-        """The image is there, or won't be."""
+        """The image exists, or its build failed."""
         if self._started and result.ok:
             took = time.monotonic() - self._started
             click.echo(f"pikaci: image {node_id} is built, {took:.0f} s", err=True)
@@ -205,16 +199,15 @@ class _Progress:
     def path(self) -> str:
         """Where the image is."""
         result = self._result
-        if result is None or (result.path is None and result.fault is None):
-            raise InfrastructureError(f"image {self._role} was not built")
-        if result.path is not None:
+        if result is not None and result.path is not None:
             return result.path
+        if result is None or result.fault is None:
+            raise InfrastructureError(f"image {self._role} was not built")
         if not self._print_logs:
             for line in self._tail:
                 click.echo(f"  {self._role}> {line}", err=True)
-        message = result.fault.message if result.fault else ""
         # The engine knows what it realises as prepares.
-        message = message.replace("prepare ", "image ", 1)
+        message = result.fault.message.replace("prepare ", "image ", 1)
         if result.failure_kind is FailureKind.TEST_FAILURE:
             hint = "the last output of its builder is above; --print-logs prints all of it"
             raise UnbuiltImageError(message, hint)

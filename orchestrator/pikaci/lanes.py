@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from jerichoci.errors import CatalogError
 from jerichoci.state.ids import is_id
@@ -27,12 +27,18 @@ from pikaci.glob import Glob, GlobError, GlobSet, parse_glob
 from pikaci.nearest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
-LANES_PATH = "ci/forge-lanes.toml"
+    from pikaci.location import SourceTree
+
+Item = TypeVar("Item")
+
 LANES_VERSION = 1
 LARGEST_SHOWN = 10**18
+ID_HINT = (
+    "ids are lower-case letters, digits, `-` and `_`, at most 64, and start with a letter or digit"
+)
 
 _TIME_UTC = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 _TOP_KEYS = ("version", "nightly_schedule_utc", "branch", "nightly")
@@ -54,24 +60,14 @@ class Lane:
     title: str
     target: str
     trigger: Trigger
-    globs: GlobSet
+    paths: tuple[str, ...]
+    """The patterns of its path filter; none: it always runs."""
     concurrency_group: str | None
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The patterns of its path filter; none: it always runs."""
-        return tuple(glob.pattern for glob in self.globs.globs)
+    globs: GlobSet
 
     def as_dict(self) -> dict[str, object]:
         """Its form in JSON."""
-        return {
-            "id": self.id,
-            "title": self.title,
-            "target": self.target,
-            "trigger": self.trigger.value,
-            "paths": list(self.paths),
-            "concurrency_group": self.concurrency_group,
-        }
+        return {name: value for name, value in vars(self).items() if name != "globs"}
 
 
 @dataclass(frozen=True)
@@ -89,28 +85,37 @@ class Lanes:
         )
 
 
-def load_lanes(path: Path, origin: str | None = None) -> Lanes:
-    """Read a lanes file; errors name it as `origin`, else by its path."""
-    origin = origin or str(path)
+def lanes_of(tree: SourceTree) -> Lanes | None:
+    """The lanes of a tree; None if it has no lanes file."""
+    path = tree.lanes_file
+    return load_lanes(path, str(path.relative_to(tree.root))) if path.is_file() else None
+
+
+def load_lanes(path: Path, origin: str) -> Lanes:
+    """Read a lanes file; errors name it as `origin`."""
     try:
-        text = path.read_bytes().decode()
-    except FileNotFoundError:
-        raise CatalogError(f"{origin}: there is no such file") from None
+        return parse_lanes(path.read_bytes(), origin)
     except OSError as error:
         raise CatalogError(f"{origin}: can't be read: {error.strerror}") from error
+
+
+def parse_lanes(content: bytes, origin: str) -> Lanes:
+    """Read the content of a lanes file; errors name it as `origin`."""
+    try:
+        text = content.decode()
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
+        line = content[: error.start].count(b"\n") + 1
         raise CatalogError(f"{origin}:{line}: expected UTF-8, found another encoding") from None
-    return parse_lanes(text, origin)
-
-
-def parse_lanes(text: str, origin: str) -> Lanes:
-    """Read the text of a lanes file; errors name it as `origin`."""
     top = _Table(_parse_toml(text, origin), origin)
     _check_version(top)
     top.check_keys(_TOP_KEYS)
-    lanes = tuple(lane for trigger in Trigger for lane in _group(top, trigger))
-    _check_unique_ids(top, lanes)
+    places = {
+        f"{trigger}.lanes[{index}]": lane
+        for trigger in Trigger
+        for index, lane in enumerate(_group(top, trigger))
+    }
+    _check_unique_ids(top, places)
+    lanes = tuple(places.values())
     return Lanes(origin, _schedule(top, lanes), lanes)
 
 
@@ -171,18 +176,21 @@ class _Table:
         return _Table(value, self.origin, self.path(key))
 
     def tables(self, key: str) -> list[_Table]:
-        value = self.values.get(key, [])
-        if not isinstance(value, list):
-            self.expect(key, f"an array of tables, [[{self.path(key)}]]")
-        return [_element(self, key, index, item) for index, item in enumerate(value)]
+        rows = self._items(key, dict, "a table", f"an array of tables, [[{self.path(key)}]]")
+        return [
+            _Table(row, self.origin, f"{self.path(key)}[{index}]") for index, row in enumerate(rows)
+        ]
 
     def strings(self, key: str) -> list[str]:
+        return self._items(key, str, "a string", "an array of strings")
+
+    def _items(self, key: str, kind: type[Item], one: str, all_: str) -> list[Item]:
         value = self.values.get(key, [])
         if not isinstance(value, list):
-            self.expect(key, "an array of strings")
+            self.expect(key, all_)
         for index, item in enumerate(value):
-            if not isinstance(item, str):
-                self.fail(f"{key}[{index}]", f"expected a string, found {_described(item)}")
+            if not isinstance(item, kind):
+                self.fail(f"{key}[{index}]", f"expected {one}, found {_described(item)}")
         return value
 
     def text(self, key: str) -> str | None:
@@ -196,22 +204,9 @@ class _Table:
 
     def id(self, key: str) -> str:
         value = self.values.get(key)
-        if not isinstance(value, str):
-            self.expect(key, "an id")
-        if not is_id(value):
-            self.expect(
-                key,
-                "an id",
-                "ids are lower-case letters, digits, `-` and `_`, at most 64, and start with a"
-                " letter or digit",
-            )
+        if not isinstance(value, str) or not is_id(value):
+            self.expect(key, "an id", ID_HINT if isinstance(value, str) else None)
         return value
-
-
-def _element(parent: _Table, key: str, index: int, item: object) -> _Table:
-    if not isinstance(item, dict):
-        parent.fail(f"{key}[{index}]", f"expected a table, found {_described(item)}")
-    return _Table(item, parent.origin, f"{parent.path(key)}[{index}]")
 
 
 def _described(value: object) -> str:
@@ -267,14 +262,11 @@ def _lane(table: _Table, trigger: Trigger) -> Lane:
         )
     table.check_keys(_LANE_KEYS)
     lane_id = table.id("id")
-    return Lane(
-        id=lane_id,
-        title=table.text("title") or lane_id,
-        target=_target(table),
-        trigger=trigger,
-        globs=GlobSet(tuple(_globs(table))),
-        concurrency_group=table.text("concurrency_group"),
-    )
+    title, target = table.text("title") or lane_id, _target(table)
+    globs = GlobSet(tuple(_globs(table)))
+    group = table.text("concurrency_group")
+    patterns = tuple(glob.pattern for glob in globs.globs)
+    return Lane(lane_id, title, target, trigger, patterns, group, globs)
 
 
 def _target(table: _Table) -> str:
@@ -301,12 +293,9 @@ def _globs(table: _Table) -> Iterable[Glob]:
             table.fail(key, error.message, error.hint)
 
 
-def _check_unique_ids(top: _Table, lanes: Iterable[Lane]) -> None:
+def _check_unique_ids(top: _Table, places: Mapping[str, Lane]) -> None:
     first_places: dict[str, str] = {}
-    counts = dict.fromkeys(Trigger, 0)
-    for lane in lanes:
-        place = f"{lane.trigger}.lanes[{counts[lane.trigger]}]"
-        counts[lane.trigger] += 1
+    for place, lane in places.items():
         first = first_places.setdefault(lane.id, place)
         if first != place:
             top.fail(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import CatalogError
 from pikaci.changes import changed_between, file_at
-from pikaci.lanes import LANES_PATH, Trigger, parse_lanes
+from pikaci.lanes import Trigger, parse_lanes
+from pikaci.location import LANES_FILE
 from pikaci.screen import as_utf8, one_line
 
 if TYPE_CHECKING:
@@ -37,11 +38,7 @@ class Selection:
     def as_dict(self) -> dict[str, object]:
         """Its form in JSON."""
         return {
-            "id": self.lane.id,
-            "title": self.lane.title,
-            "target": self.lane.target,
-            "trigger": self.lane.trigger.value,
-            "concurrency_group": self.lane.concurrency_group,
+            **{name: value for name, value in self.lane.as_dict().items() if name != "paths"},
             "selected": self.selected,
             "reason": self.reason,
             "matched_path": None if self.matched_path is None else as_utf8(self.matched_path),
@@ -82,58 +79,41 @@ class SelectionReport:
         return "\n".join([f"{head} ({self.base[:12]}...{self.head[:12]})", *lines])
 
 
-@dataclass(frozen=True)
-class TargetFilter:
-    """Whether path filters let a target run; `globs` are those that were asked."""
-
-    runs: bool
-    reason: str
-    globs: tuple[str, ...] = ()
-
-
 def select(lanes: Lanes, changed_paths: Sequence[str]) -> list[Selection]:
     """What `changed_paths` select, for every lane in the file's order."""
     return [_selection(lane, lanes, changed_paths) for lane in lanes.lanes]
 
 
 async def select_change(
-    repo: Path, base: str, head: str, lanes_path: str = LANES_PATH
+    repo: Path, base: str, head: str, lanes_path: str = str(LANES_FILE)
 ) -> SelectionReport:
     """What the change from `base` to `head` selects, by the lanes file at `head`.
 
     The lanes are those of the head because a branch may change its own lanes.
     """
     change = await changed_between(repo, base, head)
-    lanes = await lanes_at(repo, head, lanes_path)
+    content = await file_at(repo, head, lanes_path)
+    if content is None:
+        raise CatalogError(f"{lanes_path}: there is no such file at {head}")
+    lanes = parse_lanes(content, f"{lanes_path} at {head}")
     selections = tuple(select(lanes, change.paths))
     return SelectionReport(change.base, change.head or head, change.paths, selections)
 
 
-async def lanes_at(repo: Path, rev: str, lanes_path: str = LANES_PATH) -> Lanes:
-    """The lanes file of a commit."""
-    content = await file_at(repo, rev, lanes_path)
-    if content is None:
-        raise CatalogError(f"{lanes_path}: there is no such file at {rev}")
-    origin = f"{lanes_path} at {rev}"
-    try:
-        return parse_lanes(content.decode(), origin)
-    except UnicodeDecodeError:
-        raise CatalogError(f"{origin}: expected UTF-8, found another encoding") from None
+def target_filter(
+    lanes: Lanes, target_id: str, changed_paths: Sequence[str]
+) -> tuple[bool, str, tuple[str, ...]]:
+    """Whether path filters let `run TARGET --changed-since` run, why, and the globs of them.
 
-
-def target_filter(lanes: Lanes, target_id: str, changed_paths: Sequence[str]) -> TargetFilter:
-    """Whether `run TARGET --changed-since` runs: one of its branch lanes must be selected.
-
-    A target without branch lanes has no path filter and always runs.
+    One of the target's branch lanes must be selected; without such lanes it always runs.
     """
     own = lanes.of_target(target_id, Trigger.BRANCH)
     if not own:
-        return TargetFilter(runs=True, reason=f"no branch lane of {lanes.origin} filters it")
-    globs = tuple(glob for lane in own for glob in lane.paths)
+        return True, f"no branch lane of {lanes.origin} filters it", ()
     found = [_selection(lane, lanes, changed_paths) for lane in own]
     deciding = [selection for selection in found if selection.selected][:1] or found
     reason = "; ".join(f"lane {each.lane.id}: {each.reason}" for each in deciding)
-    return TargetFilter(runs=deciding[0].selected, reason=reason, globs=globs)
+    return deciding[0].selected, reason, tuple(glob for lane in own for glob in lane.paths)
 
 
 def _selection(lane: Lane, lanes: Lanes, changed_paths: Sequence[str]) -> Selection:

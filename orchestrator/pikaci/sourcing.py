@@ -18,7 +18,7 @@ from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.state.ids import check_id
 from pikaci.evaluation import Evaluator
 from pikaci.flake_files import FlakeFiles
-from pikaci.lanes import load_lanes
+from pikaci.lanes import lanes_of
 from pikaci.location import SourceTree, find_source, state_layout
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ async def take_tree(flake: FlakeOptions, source: str | None, *, read_only: bool)
 async def open_tree(flake: FlakeOptions, *, read_only: bool) -> Evaluator:
     """The flake at a snapshot of its working tree, to be asked."""
     taken = await take_tree(flake, None, read_only=read_only)
-    check_lanes(taken.tree)
+    lanes_of(taken.tree)
     return taken.evaluator
 
 
@@ -126,7 +126,7 @@ async def _meanwhile(work: Coroutine[Any, Any, Evaluated], task: Callable[[], No
 
 
 def _get_ready(tree: SourceTree) -> None:
-    check_lanes(tree)
+    lanes_of(tree)  # Nix's message about an invalid file has neither line nor column
     import_module(ENGINE)
 
 
@@ -183,12 +183,6 @@ def print_notes(notes: Iterable[str]) -> None:
     """Print what a user may miss in a snapshot."""
     for note in notes:
         click.echo(f"pikaci: {note}", err=True)
-
-
-def check_lanes(tree: SourceTree) -> None:
-    """Read the lanes file as well as Nix does: Nix's message has neither line nor column."""
-    if tree.lanes_file.is_file():
-        load_lanes(tree.lanes_file, str(tree.lanes_file.relative_to(tree.root)))
 
 
 def flake_reference(state: StateLayout, tree: str, commit: str, flake_dir: str) -> str:

@@ -50,13 +50,11 @@ def command(
 
 
 async def _build(wanted: WantedImage, output: Path | None) -> tuple[RoleImage, Path]:
-    from pikaci.images import build_image, check_buildable, link_image
+    from pikaci.images import build_image, link_image
 
     image, placement = await wanted.load(built=True)
-    check_buildable(image)
     nix = wanted.flake.nix
     files = await build_image(image, placement, nix, print_logs=wanted.print_logs)
-    path = files.metadata.parent
     if output:
-        await link_image(path, output, nix)
-    return image, path
+        await link_image(files.metadata.parent, output, nix)
+    return image, files.metadata.parent

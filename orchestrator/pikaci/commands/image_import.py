@@ -144,17 +144,57 @@ async def _import(wanted: WantedImage, given: Given, host: str | None) -> Import
     needs_flake = not (given.alias and given.has_files)
     if wanted.role and (needs_flake or flake.directory or has_flake(None)):
         image, here = await wanted.load(built=not given.has_files)
-        async with incus_place(host, here, flake.nix) as placement:
-            return await _import_role(wanted, given, image, here, placement)
+        return await _bring(wanted, given, host, image, here)
     from jerichoci.placement.local import LocalPlacement
     from jerichoci.plan.hosts import local_settings
 
     with some_state(flake.state_root, flake.directory) as state:
         state.make()
         here = LocalPlacement(state.root, flake.nix, local_settings)
-        async with incus_place(host, here, flake.nix) as placement:
+        return await _bring(wanted, given, host, None, here)
+
+
+async def _bring(
+    wanted: WantedImage, given: Given, host: str | None, image: RoleImage | None, here: Placement
+) -> Imported:
+    """Import the files given, or what Nix builds for the role."""
+    from jerichoci.placement.operations import lock
+    from jerichoci.runtime.incus.check import where_of
+    from pikaci.images import build_image, build_request
+
+    def say() -> None:
+        size, whose = f"{files.size_bytes / MIB:.0f} MiB", where_of(placement).incus
+        click.echo(f"pikaci: sending {size} to project {incus.project} of {whose}", err=True)
+
+    alias, drv_path = given.alias or (image.alias if image else ""), None
+    async with incus_place(host, here, wanted.flake.nix) as placement:
+        if given.has_files or image is None:
+            files = given.files(image.instance_type if image else None)
             incus = await open_project(placement)
-            return await _send(given, given.alias or "", given.files(None), placement, incus)
+        else:
+            build_request(image)
+            incus, drv_path = await open_project(placement), image.drv_path
+            async with placement.hold(lock, LOCK, LOCK_WAIT_SECS):
+                if done := await in_thread(take_image, incus, alias, drv_path):
+                    return await _end(given, done, incus)
+            nix = wanted.flake.nix
+            files = await build_image(image, here, nix, print_logs=wanted.print_logs)
+        async with placement.hold(lock, LOCK, LOCK_WAIT_SECS):
+            done = await in_thread(import_image, incus, files, alias, drv_path, say)
+            return await _end(given, done, incus)
+
+
+async def _end(given: Given, done: Imported, incus: Incus) -> Imported:
+    """Print what was done, and prune."""
+    how = "" if done.was_sent else ", which Incus had already"
+    instead = f", no longer {done.replaced[:12]}" if done.replaced else ""
+    text = f"pikaci: {done.alias} is image {done.fingerprint[:12]}{how}{instead}"
+    click.echo(text, err=True)
+    if given.prune:
+        removed: list[StoredImage] = await in_thread(prune_images, incus, done.alias)
+        for image in removed:
+            click.echo(f"pikaci: removed image {image.fingerprint[:12]}", err=True)
+    return done
 
 
 @asynccontextmanager
@@ -191,56 +231,3 @@ async def open_project(placement: Placement) -> Incus:
     check_trust(await in_thread(incus.server), where)
     await in_thread(check_project, incus, where)
     return incus
-
-
-async def _import_role(
-    wanted: WantedImage, given: Given, image: RoleImage, here: Placement, placement: Placement
-) -> Imported:
-    from jerichoci.placement.operations import lock
-    from pikaci.images import build_image, check_buildable
-
-    alias = given.alias or image.alias
-    if given.has_files:
-        files = given.files(image.instance_type)
-        return await _send(given, alias, files, placement, await open_project(placement))
-    check_buildable(image)
-    incus = await open_project(placement)
-    async with placement.hold(lock, LOCK, LOCK_WAIT_SECS):
-        done = await in_thread(take_image, incus, alias, image.drv_path)
-        if done:
-            return await _end(given, done, incus)
-    files = await build_image(image, here, wanted.flake.nix, print_logs=wanted.print_logs)
-    return await _send(given, alias, files, placement, incus, image.drv_path)
-
-
-async def _send(
-    given: Given,
-    alias: str,
-    files: ImageFiles,
-    placement: Placement,
-    incus: Incus,
-    drv_path: str | None = None,
-) -> Imported:
-    from jerichoci.placement.operations import lock
-    from jerichoci.runtime.incus.check import where_of
-
-    def say() -> None:
-        size, whose = f"{files.size_bytes / MIB:.0f} MiB", where_of(placement).incus
-        click.echo(f"pikaci: sending {size} to project {incus.project} of {whose}", err=True)
-
-    async with placement.hold(lock, LOCK, LOCK_WAIT_SECS):
-        done = await in_thread(import_image, incus, files, alias, drv_path, say)
-        return await _end(given, done, incus)
-
-
-async def _end(given: Given, done: Imported, incus: Incus) -> Imported:
-    """Print what was done, and prune."""
-    how = "" if done.was_sent else ", which Incus had already"
-    instead = f", no longer {done.replaced[:12]}" if done.replaced else ""
-    text = f"pikaci: {done.alias} is image {done.fingerprint[:12]}{how}{instead}"
-    click.echo(text, err=True)
-    if given.prune:
-        removed: list[StoredImage] = await in_thread(prune_images, incus, done.alias)
-        for image in removed:
-            click.echo(f"pikaci: removed image {image.fingerprint[:12]}", err=True)
-    return done

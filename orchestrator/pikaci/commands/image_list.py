@@ -108,12 +108,10 @@ async def _list(host: str | None, flake: FlakeOptions, *, check: bool) -> list[R
 
 async def _drvs(evaluator: Evaluator, roles: Sequence[RoleImage]) -> dict[str, str]:
     """What the flake would build now, by role; prints why where that is not known."""
-    from pikaci.images import load_image
-
     found = {}
     for image in roles:
         try:
-            drv_path = (await load_image(evaluator, image.role, built=True)).drv_path
+            drv_path = (await evaluator.image(image.role, built=True)).values.get("drv_path")
         except CatalogError as error:
             click.echo(f"pikaci: image {image.role}: {error}", err=True)
         else:

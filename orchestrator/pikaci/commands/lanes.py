@@ -6,7 +6,7 @@ import click
 
 from jerichoci.errors import CatalogError
 from pikaci import options
-from pikaci.lanes import load_lanes
+from pikaci.lanes import lanes_of
 from pikaci.location import find_source
 from pikaci.screen import table
 
@@ -17,21 +17,21 @@ from pikaci.screen import table
 def command(flake: str | None, *, as_json: bool) -> None:
     """List the lanes of ci/forge-lanes.toml: which targets CI runs, when, for which changes."""
     source = find_source(flake)
-    if not source.lanes_file.is_file():
+    lanes = lanes_of(source)
+    if lanes is None:
         raise CatalogError(f"there is no {source.lanes_file}", "lanes are optional; write one")
-    lanes = load_lanes(source.lanes_file, str(source.lanes_file.relative_to(source.root)))
     if as_json:
         options.print_json([lane.as_dict() for lane in lanes.lanes])
         return
     cells = [
         (
-            lane.id,
-            lane.trigger.value,
-            lane.target,
-            lane.concurrency_group or "",
-            " ".join(lane.paths) or "always",
+            row.id,
+            row.trigger,
+            row.target,
+            row.concurrency_group or "",
+            " ".join(row.paths) or "always",
         )
-        for lane in lanes.lanes
+        for row in lanes.lanes
     ]
     click.echo(table(("LANE", "TRIGGER", "TARGET", "GROUP", "PATHS"), cells))
     if any(lane.trigger.value == "nightly" for lane in lanes.lanes):

@@ -14,7 +14,7 @@ from pikaci.changes import changed_since
 from pikaci.commands.plan import print_plan
 from pikaci.completion import complete_job
 from pikaci.flakeconfig import with_flake_config
-from pikaci.lanes import load_lanes
+from pikaci.lanes import lanes_of
 from pikaci.nearest import no_job
 from pikaci.screen import as_utf8
 from pikaci.selection import target_filter
@@ -162,9 +162,7 @@ async def _filtered(
         return (), (), None
     change = await changed_since(planned.tree.root, rev)
     shown = tuple(as_utf8(path) for path in change.paths)
-    if not planned.tree.lanes_file.is_file():
+    if not (lanes := lanes_of(planned.tree)):
         return shown, (), None
-    origin = str(planned.tree.lanes_file.relative_to(planned.tree.root))
-    lanes = load_lanes(planned.tree.lanes_file, origin)
-    verdict = target_filter(lanes, planned.plan.target_id, change.paths)
-    return shown, verdict.globs, None if verdict.runs else f"skipped by {verdict.reason}"
+    runs, reason, globs = target_filter(lanes, planned.plan.target_id, change.paths)
+    return shown, globs, None if runs else f"skipped by {reason}"

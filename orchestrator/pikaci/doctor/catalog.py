@@ -11,7 +11,7 @@ from jerichoci.nix.command import NixOptions
 from jerichoci.plan.hosts import HostConfig, known_part
 from jerichoci.runtime.incus.rules import Needs
 from pikaci.doctor.finding import Finding, note, ok
-from pikaci.images import load_image, read_image
+from pikaci.images import read_image
 from pikaci.location import FlakeOptions, has_flake
 from pikaci.sourcing import open_tree
 
@@ -57,9 +57,11 @@ class FlakeNeeds:
             return None
         try:
             async with asyncio.timeout(CURRENT_SECS):
-                return (await load_image(self.evaluator, role, built=True)).drv_path
+                found = await self.evaluator.image(role, built=True)
         except (PikaciError, TimeoutError):
             return None
+        drv_path: str | None = found.values.get("drv_path")
+        return drv_path
 
 
 async def read_needs(state_root: str | None, flake: str | None) -> FlakeNeeds:
