@@ -93,16 +93,20 @@ def check_objects(state_root: Path) -> None:
 
 def tree_entries(state_root: Path, tree: str) -> dict[bytes, tuple[str, bytes]]:
     """What the private repository has for `tree`: name to mode and content."""
-    git = ("git", f"--git-dir={state_root / 'git'}")
-    listing = subprocess.run(
-        [*git, "ls-tree", "-r", "-z", tree], check=True, capture_output=True
-    ).stdout
+
+    def git(*args: str, stdin: bytes = b"") -> bytes:
+        argv = ["git", f"--git-dir={state_root / 'git'}", *args]
+        return subprocess.run(argv, input=stdin, check=True, capture_output=True).stdout
+
+    rows = [row.partition(b"\t") for row in git("ls-tree", "-r", "-z", tree).split(b"\0")[:-1]]
+    blobs = [meta.split(b" ")[2] for meta, _, _ in rows]
+    rest = git("cat-file", "--batch", stdin=b"".join(blob + b"\n" for blob in blobs))
     found = {}
-    for entry in listing.split(b"\0")[:-1]:
-        meta, _, name = entry.partition(b"\t")
-        mode, _, blob = meta.decode().split(" ")
-        content = subprocess.run([*git, "cat-file", "blob", blob], check=True, capture_output=True)
-        found[name] = (mode, content.stdout)
+    for meta, _, name in rows:
+        header, _, rest = rest.partition(b"\n")
+        size = int(header.split(b" ")[2])
+        found[name] = (meta.decode().split(" ")[0], rest[:size])
+        rest = rest[size + 1 :]
     return found
 
 
