@@ -53,57 +53,54 @@ _IN_SOURCE = re.compile(r"^.*?/nix/store/[a-z0-9]{32}-source/|^«[^»]*»/?")
 _STORE_PATH = re.compile(r"/nix/store/[a-z0-9]{32}-[A-Za-z0-9+._?=-]+")
 _ADDED_INPUT = re.compile(r"Added input '([^']+)'")
 
-_PLAN = """
+_FUNCTION = """
 pikaci: let
-  target = "%(target)s"; asked = "%(asked)s"; own = "%(own)s";
+  name = "%s"; asked = "%s"; own = "%s";
   systems = builtins.attrNames pikaci;
-  having = builtins.filter (s: pikaci.${s}.plans ? ${target}) systems;
+"""
+"""Begins each of the functions below."""
+
+_PLAN = """
+  having = builtins.filter (s: pikaci.${s}.plans ? ${name}) systems;
   chosen = if asked != "" then asked
     else if builtins.length having == 1 then builtins.head having else own;
   found = builtins.elem chosen having;
 in {
-  nix = builtins.nixVersion; inherit systems having chosen;
-  plan = if found then pikaci.${chosen}.plans.${target} else null;
+  nix = builtins.nixVersion; inherit having chosen;
+  value = if found then pikaci.${chosen}.plans.${name} else null;
   names = if found then [ ]
     else builtins.concatMap (s: builtins.attrNames pikaci.${s}.plans) systems;
 }
 """
 
 _CATALOG = """
-pikaci: let
-  asked = "%(asked)s"; own = "%(own)s";
-  systems = builtins.attrNames pikaci;
   chosen = if asked != "" then asked
     else if builtins.elem own systems || systems == [ ] then own else builtins.head systems;
 in {
   nix = builtins.nixVersion; inherit systems chosen;
-  catalog = if builtins.elem chosen systems then pikaci.${chosen}.catalog else null;
+  value = if builtins.elem chosen systems then pikaci.${chosen}.catalog else null;
 }
 """
 
 _HOSTS = """
-pikaci: let systems = builtins.attrNames pikaci;
 in {
   nix = builtins.nixVersion;
-  hosts = builtins.foldl' (all: s: all // (pikaci.${s}.hosts or { })) { } systems;
+  value = builtins.foldl' (all: s: all // (pikaci.${s}.hosts or { })) { } systems;
 }
 """
 
 _IMAGE = """
-pikaci: let
-  role = "%(role)s"; asked = "%(asked)s"; own = "%(own)s";
-  systems = builtins.attrNames pikaci;
   imagesOf = s: pikaci.${s}.images or { };
-  having = builtins.filter (s: imagesOf s ? ${role}) systems;
+  having = builtins.filter (s: imagesOf s ? ${name}) systems;
   guests = builtins.filter (s: builtins.match ".*-linux" s != null) having;
   chosen = if asked != "" then asked
     else if builtins.length guests == 1 then builtins.head guests else own;
   found = builtins.elem chosen having;
-  row = builtins.head (builtins.filter (row: row.role == role) pikaci.${chosen}.catalog.images);
+  row = builtins.head (builtins.filter (row: row.role == name) pikaci.${chosen}.catalog.images);
 in {
-  nix = builtins.nixVersion; inherit systems having chosen;
-  image = if !found then null
-    else if %(built)s && row.buildable then row // pikaci.${chosen}.images.${role} else row;
+  nix = builtins.nixVersion; inherit having chosen;
+  value = if !found then null
+    else if %(built)s && row.buildable then row // pikaci.${chosen}.images.${name} else row;
   names = builtins.concatMap (s: builtins.attrNames (imagesOf s)) systems;
 }
 """
@@ -132,36 +129,47 @@ class Evaluator:
 
     async def plan(self, target: str) -> Evaluated:
         """The plan of `target`, without what a run stamps on it."""
-        answer = await self._eval(_PLAN, target=target)
-        if answer["plan"] is None:
-            raise _not_there("target", target, answer, "`pikaci targets` lists them")
-        return Evaluated(answer["plan"], answer["chosen"], answer["nix"])
+        return await self._named("target", target, _PLAN, "`pikaci targets` lists them")
+
+    async def image(self, role: str, *, built: bool) -> Evaluated:
+        """A role's image; with the derivation that it is built by, if that is asked for."""
+        hint = "`pikaci image list` lists them; `images` in the catalog defines them"
+        text = _IMAGE % {"built": "true" if built else "false"}
+        return await self._named("image", role, text, hint)
+
+    async def _named(self, what: str, name: str, text: str, hint: str) -> Evaluated:
+        """A target or an image, for the chosen system."""
+        answer = await self._eval(text, name)
+        chosen, having = answer["chosen"], answer["having"]
+        if answer["value"] is not None:
+            return Evaluated(answer["value"], chosen, answer["nix"])
+        if having:
+            text = f"{what} {name} is not for {chosen}: it is for {', '.join(having)}"
+            raise UsageError(text, "say --system")
+        guess = did_you_mean(name, sorted(set(answer["names"])))
+        raise UsageError(f"there is no {what} {name!r}", guess or hint)
 
     async def catalog(self) -> Evaluated:
         """The catalog of the chosen system."""
         answer = await self._eval(_CATALOG)
-        if answer["catalog"] is None:
-            raise _no_system(answer["chosen"], answer["systems"])
-        return Evaluated(answer["catalog"], answer["chosen"], answer["nix"])
+        if answer["value"] is None:
+            has = ", ".join(answer["systems"]) or "no system"
+            text = f"the catalog has nothing for {answer['chosen']}: it has {has}"
+            raise UsageError(text, "say --system")
+        return Evaluated(answer["value"], answer["chosen"], answer["nix"])
 
     async def hosts(self) -> dict[str, Any]:
         """The remote hosts that the flake describes, by name."""
-        found: dict[str, Any] = (await self._eval(_HOSTS))["hosts"]
+        found: dict[str, Any] = (await self._eval(_HOSTS))["value"]
         return found
 
-    async def image(self, role: str, *, built: bool) -> Evaluated:
-        """A role's image; with the derivation that it is built by, if that is asked for."""
-        answer = await self._eval(_IMAGE, role=role, built="true" if built else "false")
-        if answer["image"] is None:
-            hint = "`pikaci image list` lists them; `images` in the catalog defines them"
-            raise _not_there("image", role, answer, hint)
-        return Evaluated(answer["image"], answer["chosen"], answer["nix"])
-
-    async def _eval(self, function: str, **names: str) -> dict[str, Any]:
+    async def _eval(self, text: str, name: str = "") -> dict[str, Any]:
         if self.system and not SYSTEM_PATTERN.fullmatch(self.system):
             raise UsageError(f"{self.system!r} is not a system", "one looks like x86_64-linux")
-        text = function % {"asked": self.system or "", "own": own_system(), **names}
-        argv = self.options.eval_argv(f"{self.reference}#.pikaci", text, read_only=self.read_only)
+        function = _FUNCTION % (name, self.system or "", own_system()) + text
+        argv = self.options.eval_argv(
+            f"{self.reference}#.pikaci", function, read_only=self.read_only
+        )
         caches = {
             "NIX_CACHE_HOME": str(self.state.nix_cache),
             "XDG_CACHE_HOME": str(self.state.nix_cache),
@@ -180,8 +188,8 @@ class Evaluator:
             raise
         if not done.ok:
             raise await self._failure(done, heard)
-        for text in heard.warnings:
-            _show(await self._warning(text))
+        for warning in heard.warnings:
+            _show(await self._warning(warning))
         answer: dict[str, Any] = json.loads(done.stdout)
         nix.check_version(answer["nix"])
         return answer
@@ -331,20 +339,3 @@ def _one_line(raw: str) -> str:
     if not lines:
         return "Nix gave no reason"
     return " ".join(lines[:3]) if lines[0].endswith(":") else lines[0]
-
-
-def _not_there(what: str, name: str, answer: dict[str, Any], hint: str) -> UsageError:
-    if answer["having"]:
-        where = ", ".join(answer["having"])
-        return UsageError(
-            f"{what} {name} is not for {answer['chosen']}: it is for {where}", "say --system"
-        )
-    guess = did_you_mean(name, sorted(set(answer["names"])))
-    return UsageError(f"there is no {what} {name!r}", guess or hint)
-
-
-def _no_system(system: str, systems: list[str]) -> UsageError:
-    return UsageError(
-        f"the catalog has nothing for {system}: it has {', '.join(systems) or 'no system'}",
-        "say --system",
-    )

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import shlex
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,11 +78,9 @@ def find_source(flake: str | None) -> SourceTree:
 
 def has_flake(flake: str | None) -> bool:
     """Whether there is a flake at `flake`, by default around the current directory."""
-    try:
-        find_source(flake)
-    except UsageError:
-        return False
-    return True
+    with suppress(UsageError):
+        return bool(find_source(flake))
+    return False
 
 
 def _top(home: Path) -> Path:
@@ -96,27 +94,18 @@ def _top(home: Path) -> Path:
     return find_top(home)
 
 
-def state_layout(state_root: str | None, source: SourceTree | None, name: str = "") -> StateLayout:
-    """The state root: as given, else under XDG_STATE_HOME by the repository's name and path.
-
-    `name` replaces the source where a run's source is no directory of the user's.
-    """
+def state_layout(state_root: str | None, identity: str) -> StateLayout:
+    """The state root: as given, else under XDG_STATE_HOME by the source's path or URL."""
     if state_root:
         return StateLayout(_named(Path(state_root).absolute()))
-    if source is None and not name:
-        raise UsageError("the state root is unknown", "give one with --state-root")
-    identity = name or str(source.root if source else "")
     return StateLayout(state_home() / slug(identity))
 
 
 def state_option(state: StateLayout) -> str:
     """The option a command needs to find these records; empty if it finds them without."""
-    given = os.environ.get("PIKACI_STATE_ROOT")
-    try:
-        if state == state_layout(given, None if given else find_source(None)):
+    with suppress(PikaciError):
+        if state == open_state(os.environ.get("PIKACI_STATE_ROOT")):
             return ""
-    except PikaciError:
-        pass
     return f" --state-root {shlex.quote(str(state.root))}"
 
 
@@ -153,14 +142,12 @@ def slug(identity: str) -> str:
 
 def open_state(state_root: str | None, flake: str | None = None) -> StateLayout:
     """The state root that a command means."""
-    if state_root:
-        return state_layout(state_root, None)
     try:
-        source = find_source(flake)
+        identity = "" if state_root else str(find_source(flake).root)
     except UsageError as error:
         hint = f"{error.hint}, or give the directory of the records with --state-root"
         raise UsageError(error.message, hint) from None
-    return state_layout(None, source)
+    return state_layout(state_root, identity)
 
 
 @contextmanager

@@ -16,7 +16,6 @@ import re
 import shutil
 import tempfile
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -36,8 +35,8 @@ FETCH_DEADLINE_SECS = 1800.0
 LOCAL_DEADLINE_SECS = 300.0
 """git working on the local disk only."""
 
-SOURCE_FORM = "git+URL?rev=REV"
-_HINT = f"a source is {SOURCE_FORM}: an https, ssh, git or file URL, and a commit's whole id"
+PREFETCH = "nix-prefetch-git"
+_HINT = "a source is git+URL?rev=REV: an https, ssh, git or file URL, and a commit's whole id"
 _SCHEMES = ("https", "ssh", "git", "file")
 _PARAMETERS = ("rev", "ref")
 _REV = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -51,13 +50,6 @@ _ELSEWHERE = re.compile(
     "|ALTERNATE_OBJECT_DIRECTORIES)"
 )
 _SUBMODULE_MODE = b"160000"
-
-
-class FetchedBy(StrEnum):
-    """Which tool fetched a source."""
-
-    NIX_PREFETCH_GIT = "nix-prefetch-git"
-    GIT = "git"
 
 
 @dataclass(frozen=True)
@@ -75,14 +67,6 @@ class SourceSpec:
     def shown_url(self) -> str:
         """The URL without credentials, for messages and records."""
         return _without_credentials(self.url)
-
-
-@dataclass(frozen=True)
-class FetchedSource:
-    """The tree of a commit, on this machine, and what fetched it."""
-
-    path: Path
-    by: FetchedBy
 
 
 def parse_source(text: str) -> SourceSpec:
@@ -113,27 +97,27 @@ def parse_source(text: str) -> SourceSpec:
     return SourceSpec(urlunsplit(parts._replace(query="")), rev.lower(), ref)
 
 
-async def fetch_source(spec: SourceSpec, into: Path) -> FetchedSource:
-    """Fetch a source; what plain git fetches is put below `into`, made if it isn't there."""
+async def fetch_source(spec: SourceSpec, into: Path) -> tuple[Path, str]:
+    """Fetch a source: its tree, and the program that fetched it.
+
+    What plain git fetches is put below `into`, made if it isn't there.
+    """
     env = await _quiet_environment()
     into.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f"source-{spec.rev[:12]}-", dir=into))
+    # Every `git init` below has these attributes, that of nix-prefetch-git too.
+    template = work / "template"
+    env["GIT_TEMPLATE_DIR"] = str(template)
+    tree = None
     try:
-        # Every `git init` below has these attributes, that of nix-prefetch-git too.
-        template = work / "template"
         (template / "info").mkdir(parents=True)
         (template / "info" / "attributes").write_text(ATTRIBUTES)
-        env["GIT_TEMPLATE_DIR"] = str(template)
-        if not shutil.which(FetchedBy.NIX_PREFETCH_GIT):
-            fetched = await _fetch_by_git(spec, work, env)
-            shutil.rmtree(template)
-            return fetched
-        fetched = await _fetch_by_nix(spec, env)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-    shutil.rmtree(work)
-    return fetched
+        if shutil.which(PREFETCH):
+            return await _fetch_by_nix(spec, env), PREFETCH
+        tree = await _fetch_by_git(spec, work, env)
+        return tree, "git"
+    finally:
+        shutil.rmtree(template if tree else work, ignore_errors=True)
 
 
 def _without_credentials(text: str) -> str:
@@ -157,8 +141,8 @@ def _check_url(text: str, parts: SplitResult) -> None:
         _refuse(text, "has a host" if host else "has no host")
 
 
-async def _fetch_by_nix(spec: SourceSpec, env: Mapping[str, str]) -> FetchedSource:
-    argv = [FetchedBy.NIX_PREFETCH_GIT.value, "--url", spec.url, "--rev", spec.rev, "--quiet"]
+async def _fetch_by_nix(spec: SourceSpec, env: Mapping[str, str]) -> Path:
+    argv = [PREFETCH, "--url", spec.url, "--rev", spec.rev, "--quiet"]
     try:
         done = await run(argv, env=env, deadline_secs=FETCH_DEADLINE_SECS)
     except InfrastructureError as error:
@@ -179,10 +163,10 @@ async def _fetch_by_nix(spec: SourceSpec, env: Mapping[str, str]) -> FetchedSour
         )
     if (path / ".gitmodules").is_file():
         raise _has_submodules(spec, ".gitmodules")
-    return FetchedSource(path, FetchedBy.NIX_PREFETCH_GIT)
+    return path
 
 
-async def _fetch_by_git(spec: SourceSpec, work: Path, env: Mapping[str, str]) -> FetchedSource:
+async def _fetch_by_git(spec: SourceSpec, work: Path, env: Mapping[str, str]) -> Path:
     """Fetch and check out by plain git, in a private directory."""
     repository, tree = work / "git", work / "source"
 
@@ -191,11 +175,11 @@ async def _fetch_by_git(spec: SourceSpec, work: Path, env: Mapping[str, str]) ->
         argv = ["git", f"--git-dir={repository}", *guarded, *args]
         return await run(argv, cwd=work, env=env, deadline_secs=deadline_secs)
 
-    async def git(*args: str) -> Completed:
+    async def git(*args: str) -> bytes:
         done = await run_git(*args)
         if not done.ok:
             raise InfrastructureError(f"git failed on {spec.shown_url}: {done.reason()}")
-        return done
+        return done.stdout
 
     async def fetch(*args: str) -> Completed:
         quiet = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
@@ -214,17 +198,16 @@ async def _fetch_by_git(spec: SourceSpec, work: Path, env: Mapping[str, str]) ->
         missing = f"there is no commit {spec.rev}{where}"
         found = f"{spec.rev} is a {kind}, not a commit" if kind else missing
         raise UsageError(f"{spec.shown_url}: {found}", "was it pushed?")
-    listed = await git("ls-tree", "-r", "-z", "--full-tree", spec.rev)
-    for entry in listed.stdout.split(b"\0"):
+    for entry in (await git("ls-tree", "-r", "-z", "--full-tree", spec.rev)).split(b"\0"):
         meta, _, path = entry.partition(b"\t")
         if meta.startswith(_SUBMODULE_MODE):
             raise _has_submodules(spec, os.fsdecode(path))
     tree.mkdir()
     await git("read-tree", spec.rev)
-    whole = ("checkout-index", "--all", "--quiet")
-    await git(f"--work-tree={tree}", "-c", "core.autocrlf=false", *whole)
+    plain = (f"--work-tree={tree}", "-c", "core.autocrlf=false")
+    await git(*plain, "checkout-index", "--all", "--quiet")
     shutil.rmtree(repository)
-    return FetchedSource(tree, FetchedBy.GIT)
+    return tree
 
 
 async def _quiet_environment() -> dict[str, str]:

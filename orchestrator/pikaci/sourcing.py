@@ -135,17 +135,17 @@ async def _locate(
 ) -> tuple[SourceTree, StateLayout, str | None]:
     if source is None:
         tree = find_source(flake.directory)
-        state = state_layout(flake.state_root, tree)
+        state = state_layout(flake.state_root, str(tree.root))
         state.make()
         return tree, state, None
     from pikaci.source import fetch_source, parse_source
 
     spec = parse_source(source)
-    state = state_layout(flake.state_root, None, name=spec.url)
+    state = state_layout(flake.state_root, spec.url)
     state.make()
-    fetched = await fetch_source(spec, state.root / "sources")
-    click.echo(f"pikaci: source {spec.rev[:12]} fetched by {fetched.by}", err=True)
-    top = fetched.path.resolve()
+    fetched, program = await fetch_source(spec, state.root / "sources")
+    click.echo(f"pikaci: source {spec.rev[:12]} fetched by {program}", err=True)
+    top = fetched.resolve()
     tree = find_source(str(top / (flake.directory or "")))
     flake_dir = os.path.relpath(tree.root / tree.flake_dir, top)
     return SourceTree(top, "" if flake_dir == "." else flake_dir), state, spec.rev

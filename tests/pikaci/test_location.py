@@ -58,7 +58,7 @@ def test_lanes_lie_beside_the_flake(tree: Path) -> None:
 
 def test_a_state_root_that_is_given_is_taken(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tree)
-    assert state_layout("state", None).root == tree / "state"
+    assert state_layout("state", "").root == tree / "state"
 
 
 def test_the_default_state_root_follows_xdg_and_the_path(
@@ -66,17 +66,17 @@ def test_the_default_state_root_follows_xdg_and_the_path(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/xdg")
     digest = hashlib.sha256(str(tree).encode()).hexdigest()[:8]
-    root = state_layout(None, SourceTree(tree)).root
+    root = state_layout(None, str(tree)).root
     assert str(root) == f"/xdg/pikaci/{tree.name}-{digest}"
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
-    assert str(state_layout(None, SourceTree(tree)).root).startswith("/home/me/.local/state/pikaci")
+    assert str(state_layout(None, str(tree)).root).startswith("/home/me/.local/state/pikaci")
 
 
 def test_a_relative_xdg_directory_is_ignored(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     monkeypatch.setenv("HOME", "/home/me")
-    assert str(state_layout(None, SourceTree(tree)).root).startswith("/home/me/.local/state/pikaci")
+    assert str(state_layout(None, str(tree)).root).startswith("/home/me/.local/state/pikaci")
 
 
 def test_a_user_without_a_home_is_told_so(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,17 +87,12 @@ def test_a_user_without_a_home_is_told_so(tree: Path, monkeypatch: pytest.Monkey
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr("pwd.getpwuid", nobody)
     with pytest.raises(UsageError, match="set HOME, or give --state-root"):
-        state_layout(None, SourceTree(tree))
+        state_layout(None, str(tree))
 
 
 def test_a_state_root_that_is_not_named_in_utf_8_is_refused() -> None:
     with pytest.raises(UsageError, match=r"/st\\xffate is not UTF-8"):
-        state_layout("/st\udcffate", None)
-
-
-def test_with_neither_source_nor_state_root_there_is_none() -> None:
-    with pytest.raises(UsageError, match="--state-root"):
-        state_layout(None, None)
+        state_layout("/st\udcffate", "")
 
 
 @given(st.text(min_size=1).filter(lambda text: "\0" not in text))

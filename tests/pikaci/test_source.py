@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine import process
-from pikaci.source import FetchedBy, SourceSpec, fetch_source, parse_source
+from pikaci.source import SourceSpec, fetch_source, parse_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -169,12 +169,12 @@ class TestPlainGit:
     async def test_a_commit_that_is_no_tip_is_fetched(self, repo: Path, into: Path) -> None:
         first = git(repo, "rev-parse", "HEAD")
         commit(repo, "file", b"second\n")
-        fetched = await fetch_source(source(repo, first), into)
-        assert fetched.by is FetchedBy.GIT
-        assert fetched.path.is_relative_to(into)
-        assert entries(fetched.path) == ["file"]
-        assert (fetched.path / "file").read_bytes() == b"first\n"
-        assert entries(fetched.path.parent) == ["source"]
+        tree, program = await fetch_source(source(repo, first), into)
+        assert program == "git"
+        assert tree.is_relative_to(into)
+        assert entries(tree) == ["file"]
+        assert (tree / "file").read_bytes() == b"first\n"
+        assert entries(tree.parent) == ["source"]
 
     @pytest.mark.parametrize("ref", [None, "main", "refs/heads/main"])
     async def test_a_server_that_refuses_a_bare_id_is_asked_for_its_branches(
@@ -185,8 +185,8 @@ class TestPlainGit:
         monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
         monkeypatch.setenv("GIT_CONFIG_KEY_0", "protocol.version")
         monkeypatch.setenv("GIT_CONFIG_VALUE_0", "0")
-        fetched = await fetch_source(source(repo, first, ref), into)
-        assert (fetched.path / "file").read_bytes() == b"first\n"
+        tree, _ = await fetch_source(source(repo, first, ref), into)
+        assert (tree / "file").read_bytes() == b"first\n"
 
     async def test_the_files_are_the_commits_bytes(self, repo: Path, into: Path) -> None:
         commit(repo, "crlf", b"a\r\nb\n")
@@ -197,7 +197,7 @@ class TestPlainGit:
         rules = b"* text eol=crlf filter=evil ident\n*.x export-ignore\n"
         (repo / "ignored.x").write_text("$Id$")
         rev = commit(repo, ".gitattributes", rules)
-        tree = (await fetch_source(source(repo, rev), into)).path
+        tree, _ = await fetch_source(source(repo, rev), into)
         assert (tree / "file").read_bytes() == b"first\n"
         assert (tree / "ignored.x").read_bytes() == b"$Id$"
         assert (tree / "link").readlink().name == "file"
@@ -220,7 +220,7 @@ class TestPlainGit:
         rev = git(repo, "rev-parse", "HEAD")
         monkeypatch.setenv("GIT_DIR", str(repo / "nowhere"))
         monkeypatch.setenv("GIT_INDEX_FILE", str(repo / "nowhere"))
-        assert (await fetch_source(source(repo, rev), into)).path.is_dir()
+        assert (await fetch_source(source(repo, rev), into))[0].is_dir()
         assert not (repo / "nowhere").exists()
 
     @pytest.mark.parametrize("ref", [None, "main"])
@@ -333,9 +333,7 @@ async def test_nix_prefetch_git_is_used_where_it_is(
     nix: FakeProcess, tmp_path: Path, into: Path
 ) -> None:
     nix.register(CALL, stdout=answer(tmp_path))
-    fetched = await fetch_source(SPEC, into)
-    assert fetched.by is FetchedBy.NIX_PREFETCH_GIT
-    assert fetched.path == tmp_path
+    assert await fetch_source(SPEC, into) == (tmp_path, "nix-prefetch-git")
     assert nix.call_count(CALL) == 1
     assert entries(into) == []
 
