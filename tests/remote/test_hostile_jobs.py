@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,106 +38,85 @@ for number in range({TINY}):
 """
 
 
-@pytest.mark.parametrize(
-    "replacement",
-    [
-        "rm output; mkfifo output; sleep 1",
-        "rm output; ln -s /dev/zero output; sleep 1",
-        "rm output; mkdir output; sleep 1",
-        "rm -rf ./*",
-    ],
-)
-async def test_a_log_that_isnt_one_any_more_is_nobody_elses_trouble(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, replacement: str
-) -> None:
+REPLACEMENTS = {
+    "fifo": "rm output; mkfifo output; sleep 1",
+    "link": "rm output; ln -s /dev/zero output; sleep 1",
+    "directory": "rm output; mkdir output; sleep 1",
+    "none": "rm -rf ./*",
+}
+
+
+@pytest.fixture
+def host(far_host: FarHost, hosts_config: WriteHosts) -> FarHost:
+    """A host that the hosts file has."""
     hosts_config(far_host)
-    bad = away("bad", f"{IN_SCRATCH}; {replacement}; exit 3", far_host, retries=NO_RETRY)
-    ended = await runner.run(bad, away("good", "sleep 1.5; echo fine", far_host))
+    return far_host
+
+
+async def test_a_log_that_isnt_one_any_more_is_nobody_elses_trouble(
+    runner: Runner, host: FarHost
+) -> None:
+    bad = [
+        away(name, f"{IN_SCRATCH} && {text}; exit 3", host, retries=NO_RETRY)
+        for name, text in REPLACEMENTS.items()
+    ]
+    cut = away("cut", f"{IN_SCRATCH}; seq 100; sleep 0.5; : > output; echo after", host)
+    ended = await runner.run(*bad, cut, away("good", "sleep 1.5; echo fine", host))
     assert ended.job("good").status is Status.PASSED
     assert ended.said("good") == ["fine"]
-    assert (ended.job("bad").failure_kind, ended.job("bad").exit_code) == ("test_failure", 3)
-    assert "Traceback" not in ended.log("bad")
-    assert len(ended.log("bad")) < 10_000
-    await until(lambda: far_host.processes() == [])
-
-
-async def test_a_log_that_is_cut_off_is_followed_no_further(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
-    text = f"{IN_SCRATCH}; seq 100; sleep 0.5; : > output; echo after"
-    began = time.monotonic()
-    ended = await runner.run(away("cut", text, far_host))
+    for name in REPLACEMENTS:
+        job = ended.job(name)
+        assert (job.failure_kind, job.exit_code) == ("test_failure", 3), name
+        assert "Traceback" not in ended.log(name)
+        assert len(ended.log(name)) < 10_000
+    # One that is cut off is followed no further.
     assert ended.job("cut").status is Status.PASSED
     assert ended.said("cut")[:100] == [str(number) for number in range(1, 101)]
-    assert time.monotonic() - began < 20
+    await until(lambda: host.processes() == [])
 
 
-async def test_no_directory_of_artifacts_is_taken_for_another(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
-    text = "rm -r $PIKACI_ARTIFACTS; ln -s /etc $PIKACI_ARTIFACTS"
-    ended = await runner.run(away("sly", text, far_host, retries=NO_RETRY))
-    assert ended.job("sly").status is Status.PASSED
-    assert [note[:14] for note in ended.job("sly").notes] == ["no artifacts: "]
-    assert "Not a directory" in (ended.job("sly").message or "")
-    assert ended.job("sly").artifacts == []
-
-
-async def test_deep_artifacts_come_over(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
-    text = f"cd $PIKACI_ARTIFACTS; echo > top; python3 -c '{DIG}' {MOST_DEPTH}"
-    ended = await runner.run(away("deep", text, far_host))
-    leaf, top = ended.job("deep").artifacts
-    assert (leaf.path, top.path) == ("/".join([*[NAME] * MOST_DEPTH, "leaf"]), "top")
-    assert leaf.sha256 == hashlib.sha256(b"x").hexdigest()
-    files = ended.layout.attempt("deep", 1) / "artifacts" / "files"
-    assert (files / leaf.path).read_text() == "x"
-
-
-async def test_directories_that_are_nested_too_deep_are_noted(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
-    text = f"cd $PIKACI_ARTIFACTS; python3 -c '{DIG}' 2000"
-    ended = await runner.run(away("deep", text, far_host))
-    deep = ended.job("deep")
+async def test_artifacts_that_cant_be_had_are_noted(runner: Runner, host: FarHost) -> None:
+    texts = {
+        "sly": "rm -r $PIKACI_ARTIFACTS; ln -s /etc $PIKACI_ARTIFACTS",
+        "deep": f"cd $PIKACI_ARTIFACTS && python3 -c '{DIG}' 2000",
+    }
+    jobs = [away(name, text, host, retries=NO_RETRY) for name, text in texts.items()]
+    ended = await runner.run(*jobs)
+    sly, deep = (ended.job(name) for name in texts)
+    assert (sly.status, sly.artifacts) == (Status.PASSED, [])
+    assert [note[:14] for note in sly.notes] == ["no artifacts: "]
+    assert "Not a directory" in (sly.message or "")
     assert (deep.status, deep.artifacts) == (Status.PASSED, [])
     assert deep.notes == ["no artifacts: directories are nested more than 200 deep (on far1)"]
-    await until(lambda: list(far_host.work_dir.glob("runs/*/scratch/*")) == [])
+    await until(lambda: list(host.work_dir.glob("runs/*/scratch/*")) == [])
 
 
-async def test_many_tiny_artifacts_come_over_whole(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
-    text = f"cd $PIKACI_ARTIFACTS; python3 -c '{MANY}'"
-    ended = await runner.run(away("many", text, far_host))
-    many = ended.job("many")
-    assert many.status is Status.PASSED
-    assert len(many.artifacts) == TINY
-    files = ended.layout.attempt("many", 1) / "artifacts" / "files" / "many"
-    for number in (0, 1, TINY // 2, TINY - 1):
-        assert (files / str(number)).read_text() == f"this is number {number}"
-
-
-async def test_odd_names_and_what_is_no_file(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
-    text = r"""
-        cd $PIKACI_ARTIFACTS
+async def test_deep_many_and_odd_artifacts_come_over_whole(runner: Runner, host: FarHost) -> None:
+    odd = r"""
         echo > $'new\nline'; echo > $'bad\xff'; echo > ...; echo > -rf; echo > 'back\slash'
         mkdir '$(id)'; echo > '$(id)/"'"'"'; ü'; echo > $(printf 'x%.0s' {1..255})
         mkfifo fifo; ln -s /etc/passwd link; mknod device c 1 3 || true; : > empty
         chmod 000 empty
     """
-    ended = await runner.run(away("odd", text, far_host))
-    job = ended.job("odd")
-    assert job.status is Status.PASSED
-    assert [row.path for row in job.artifacts] == sorted(
+    texts = {
+        "deep": f"echo > top; python3 -c '{DIG}' {MOST_DEPTH}",
+        "many": f"python3 -c '{MANY}'",
+        "odd": odd,
+    }
+    jobs = [away(name, f"cd $PIKACI_ARTIFACTS; {text}", host) for name, text in texts.items()]
+    ended = await runner.run(*jobs)
+    assert ended.record.status is Status.PASSED, [job.message for job in ended.record.jobs]
+    files = {name: ended.layout.attempt(name, 1) / "artifacts" / "files" for name in texts}
+
+    leaf, top = ended.job("deep").artifacts
+    assert (leaf.path, top.path) == ("/".join([*[NAME] * MOST_DEPTH, "leaf"]), "top")
+    assert leaf.sha256 == hashlib.sha256(b"x").hexdigest()
+    assert (files["deep"] / leaf.path).read_text() == "x"
+
+    assert len(ended.job("many").artifacts) == TINY
+    for number in (0, 1, TINY // 2, TINY - 1):
+        assert (files["many"] / "many" / str(number)).read_text() == f"this is number {number}"
+
+    assert [row.path for row in ended.job("odd").artifacts] == sorted(
         ["new\nline", "bad\ufffd", "...", "-rf", "back\\slash", "$(id)/\"'; ü", "x" * 255, "empty"]
     )

@@ -13,6 +13,7 @@ from jerichoci.record.record import PreparedOutputs
 from jerichoci.status import FailureKind, Status
 from plans import built, commanded, job
 from remote.away import away
+from remote.breaking import make_quick
 from remote.far_host import one_far_host
 from remote.machine import SYSTEM_PATH
 from remote.wire import Wire
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 PATHS, PATH_BYTES = 20, 4 * MIB
-SILENCE_SECS = 20
-"""Until both ends have given up a connection."""
+SILENCE_SECS = 5
+"""Longer than it takes to give up a connection."""
 USE = "cat $PIKACI_INPUT_DEP"
 RANDOM = "head -c {} /dev/urandom > $out"
 
@@ -110,72 +111,88 @@ async def seen(look: Callable[[], object], running: asyncio.Task[Ended] | None =
     await asyncio.to_thread(wait_for, look_again, 60)
 
 
-async def test_what_is_built_here_is_copied_to_the_host_once(runner: Runner, host: FarHost) -> None:
-    build = derive(dep=f"{RANDOM.format(8 * MIB)}")["dep"]
-    use = away("use", "wc -c < $PIKACI_INPUT_DEP", host, needs=["dep"])
-    ended = await runner.run(built("dep", build), use)
-    assert ended.said("use") == [str(8 * MIB)]
-    near, far = output_of(ended).places
-    assert (near.how, near.bytes_moved, near.gc_root) == ("built", 0, "gcroots/dep")
-    assert (far.host, far.how, far.path) == (host.name, "copied", build.out_path)
-    assert 8 * MIB < far.bytes_moved < 9 * MIB
-    again = await runner.run(built("dep", build), use)
-    assert again.record.status is Status.PASSED
-    assert [(row.how, row.bytes_moved) for row in output_of(again).places] == [("valid", 0)] * 2
-
-
-async def test_only_what_is_missing_is_copied(runner: Runner, host: FarHost) -> None:
+async def test_what_is_built_here_is_copied_once_and_what_stays_there_is_built_there(
+    runner: Runner, host: FarHost
+) -> None:
     builds = derive(
         base=RANDOM.format(8 * MIB),
+        there=f"echo from the builder; {RANDOM.format(8 * MIB)}",
         dep="echo $needed > $out",
         needs={"dep": ["base"]},
     )
-    first = away("use", "true", host, needs=["base"])
-    await runner.run(built("base", builds["base"]), first)
-    use = away("use", "wc -c < $(cat $PIKACI_INPUT_DEP)", host, needs=["dep"])
-    ended = await runner.run(built("dep", builds["dep"]), use)
-    assert ended.said("use") == [str(8 * MIB)]
-    assert 0 < output_of(ended).places[1].bytes_moved < MIB
-
-
-async def test_what_is_to_stay_on_the_host_is_built_there_and_never_here(
-    runner: Runner, host: FarHost
-) -> None:
-    build = derive(dep=f"echo from the builder; {RANDOM.format(8 * MIB)}")["dep"]
-    use = away("use", "wc -c < $PIKACI_INPUT_DEP", host, needs=["dep"])
-    ended = await runner.run(stays("dep", build, host), use)
-    assert ended.said("use") == [str(8 * MIB)]
-    assert "dep> from the builder\n" in ended.log("use")
-    place = place_of(ended)
-    assert (place.host, place.how, place.path) == (host.name, "built", build.out_path)
+    base = away("base", "wc -c < $PIKACI_INPUT_BASE", host, needs=["base"])
+    use = away("use", "wc -c < $PIKACI_INPUT_THERE", host, needs=["there"])
+    nodes: list[Any] = [built("base", builds["base"]), stays("there", builds["there"], host)]
+    nodes += [base, use]
+    ended = await runner.run(*nodes)
+    assert ended.said("base") == ended.said("use")[-1:] == [str(8 * MIB)]
+    near, far = output_of(ended, "base").places
+    assert (near.how, near.bytes_moved, near.gc_root) == ("built", 0, "gcroots/base")
+    assert (far.host, far.how, far.path) == (host.name, "copied", builds["base"].out_path)
+    assert 8 * MIB < far.bytes_moved < 9 * MIB
+    assert "there> from the builder\n" in ended.log("use")
+    place = place_of(ended, "there")
+    assert (place.host, place.how, place.path) == (host.name, "built", builds["there"].out_path)
     assert 0 < place.bytes_moved < MIB
-    assert not is_valid(build.out_path)
-    again = await runner.run(stays("dep", build, host), use)
-    assert (place_of(again).how, place_of(again).bytes_moved) == ("valid", 0)
+    assert not is_valid(builds["there"].out_path)
+
+    # Of what is there already, nothing is copied.
+    missing = away("missing", "wc -c < $(cat $PIKACI_INPUT_DEP)", host, needs=["dep"])
+    again = await runner.run(*nodes, built("dep", builds["dep"]), missing)
+    assert again.said("missing") == [str(8 * MIB)]
+    places = [*output_of(again, "base").places, place_of(again, "there")]
+    assert [(row.how, row.bytes_moved) for row in places] == [("valid", 0)] * 3
+    assert 0 < output_of(again).places[1].bytes_moved < MIB
 
 
-async def test_a_build_that_fails_there_is_the_builders_fault(
-    runner: Runner, host: FarHost
+async def test_what_fails_there_is_told_as_what_fails_here(
+    runner: Runner, host: FarHost, marker: str
 ) -> None:
-    build = derive(dep="echo no luck; exit 1")["dep"]
-    ended = await runner.run(stays("dep", build, host), away("use", USE, host, needs=["dep"]))
-    kind, code, message = cause_of(ended)
+    manifest = {"schema_version": 1, "kind": "build", "entrypoints": ["bin/run"]}
+    write = f"mkdir -p $out/share/pikaci; echo '{json.dumps(manifest)}' > $out/{MANIFEST}"
+    program = "mkdir $out/bin; echo > $out/bin/run; chmod +x $out/bin/run"
+    builds = derive(
+        fails="echo no luck; exit 1",
+        late=f"sh -c 'sleep 600; : {marker}'",
+        good=f"{write}; {program}",
+        bad=write,
+        timeouts={"late": 2},
+    )
+    command = there(commanded("command", "echo no luck; exit 7"), host)
+    ended = await runner.run(
+        *(stays(name, build, host) for name, build in builds.items()),
+        command,
+        *(
+            away(f"uses-{name}", f"ls $PIKACI_INPUT_{name.upper()}", host, needs=[name])
+            for name in (*builds, "command")
+        ),
+    )
+    kind, code, message = cause_of(ended, "uses-fails")
     assert (kind, code) == (FailureKind.TEST_FAILURE, "build_failed")
     assert "exit code 1" in (message or "")
-    assert "dep> no luck\n" in ended.log("use")
-    place = place_of(ended)
+    assert "fails> no luck\n" in ended.log("uses-fails")
+    place = place_of(ended, "fails")
     assert (place.host, place.outcome, place.how, place.path) == (host.name, "failed", None, None)
     assert place.cause
     assert place.cause.code == "build_failed"
 
-
-async def test_a_build_that_takes_too_long_there_is_a_timeout(
-    runner: Runner, host: FarHost, marker: str
-) -> None:
-    build = derive(dep=f"sh -c 'sleep 600; : {marker}'", timeouts={"dep": 2})["dep"]
-    ended = await runner.run(stays("dep", build, host), away("use", USE, host, needs=["dep"]))
-    assert cause_of(ended)[:2] == (FailureKind.TIMEOUT, "build_timed_out")
+    assert cause_of(ended, "uses-late")[:2] == (FailureKind.TIMEOUT, "build_timed_out")
     await seen(lambda: not processes(marker))
+
+    assert cause_of(ended, "uses-command") == (
+        FailureKind.TEST_FAILURE,
+        "host_command_failed",
+        "prepare command exited with 7",
+    )
+    assert "command> no luck\n" in ended.log("uses-command")
+    assert place_of(ended, "command").host == host.name
+
+    # A manifest is checked on the host that has the output.
+    assert ended.said("uses-good") == ["bin", "share"]
+    kind, code, message = cause_of(ended, "uses-bad")
+    assert (kind, code) == (FailureKind.TEST_FAILURE, "payload_invalid")
+    assert "bin/run" in message
+    assert place_of(ended, "bad").outcome == "failed"
 
 
 async def test_what_a_run_needs_there_is_kept_from_that_hosts_collector(
@@ -262,107 +279,81 @@ async def test_a_commands_outputs_are_on_the_host_of_its_jobs(
     assert not list(host.work_dir.glob("runs/*"))
 
 
-async def test_a_command_that_fails_there_is_its_own_fault(runner: Runner, host: FarHost) -> None:
-    prepare = there(commanded("dep", "echo no luck; exit 7"), host)
-    ended = await runner.run(prepare, away("use", USE, host, needs=["dep"]))
-    kind = FailureKind.TEST_FAILURE
-    assert cause_of(ended) == (kind, "host_command_failed", "prepare dep exited with 7")
-    assert "dep> no luck\n" in ended.log("use")
-    assert place_of(ended).host == host.name
+def both_ways(host: FarHost | None = None, labels: tuple[str, ...] = ()) -> list[Any]:
+    """A build that is copied to a host, one that is built there, and a job that uses each."""
+    builds = derive(copied="echo copied > $out", stays="echo stays > $out")
+    return [
+        built("copied", builds["copied"]),
+        stays("stays", builds["stays"], host, labels),
+        *(
+            away(f"uses-{name}", f"cat $PIKACI_INPUT_{name.upper()}", host, labels, needs=[name])
+            for name in builds
+        ),
+    ]
 
 
-async def test_a_manifest_is_checked_on_the_host_that_has_the_output(
-    runner: Runner, host: FarHost
-) -> None:
-    manifest = {"schema_version": 1, "kind": "build", "entrypoints": ["bin/run"]}
-    write = f"mkdir -p $out/share/pikaci; echo '{json.dumps(manifest)}' > $out/{MANIFEST}"
-    program = "mkdir $out/bin; echo > $out/bin/run; chmod +x $out/bin/run"
-    builds = derive(good=f"{write}; {program}", bad=write)
-    ended = await runner.run(
-        *(stays(name, build, host) for name, build in builds.items()),
-        away("uses-good", "ls $PIKACI_INPUT_GOOD", host, needs=["good"]),
-        away("uses-bad", "true", host, needs=["bad"]),
-    )
-    assert ended.said("uses-good") == ["bin", "share"]
-    kind, code, message = cause_of(ended, "uses-bad")
-    assert (kind, code) == (FailureKind.TEST_FAILURE, "payload_invalid")
-    assert "bin/run" in message
-    assert place_of(ended, "bad").outcome == "failed"
-
-
-async def test_a_host_without_nix_runs_what_needs_none(
+async def test_a_host_without_nix_has_only_what_needs_none(
     bare_host: FarHost, runner: Runner, hosts_config: WriteHosts
 ) -> None:
     hosts_config(bare_host)
     prepare = there(commanded("dep", "echo made > out"), bare_host)
     use = away("use", "cat $PIKACI_INPUT_DEP/out; command -v nix", bare_host, needs=["dep"])
-    ended = await runner.run(prepare, use)
+    ended = await runner.run(prepare, use, *both_ways(bare_host))
     assert ended.said("use") == ["made"]
-
-
-@pytest.mark.parametrize("residency", ["local", "remote"])
-async def test_a_host_without_nix_can_not_have_what_nix_builds(
-    bare_host: FarHost, runner: Runner, hosts_config: WriteHosts, residency: str
-) -> None:
-    hosts_config(bare_host)
-    build = derive(dep="echo made > $out")["dep"]
-    node = built("dep", build) if residency == "local" else stays("dep", build, bare_host)
-    ended = await runner.run(node, away("use", USE, bare_host, needs=["dep"]))
-    kind, _, message = cause_of(ended)
-    assert kind is FailureKind.INFRASTRUCTURE
-    assert message == f"host {bare_host.name} has no `nix` on its PATH"
-    assert [(row.outcome, row.how) for row in output_of(ended).places][-1] == ("failed", None)
+    for name in ("copied", "stays"):
+        kind, _, message = cause_of(ended, f"uses-{name}")
+        assert kind is FailureKind.INFRASTRUCTURE
+        assert message == f"host {bare_host.name} has no `nix` on its PATH"
+        places = output_of(ended, name).places
+        assert [(row.outcome, row.how) for row in places][-1] == ("failed", None)
 
 
 @pytest.mark.usefixtures("in_order")
-@pytest.mark.parametrize("residency", ["local", "remote"])
+@pytest.mark.parametrize("name", ["copied", "stays"])
 async def test_a_host_whose_nix_is_too_old_is_passed_over(
-    runner: Runner, two_far_hosts: list[FarHost], hosts_config: WriteHosts, residency: str
+    runner: Runner, two_far_hosts: list[FarHost], hosts_config: WriteHosts, name: str
 ) -> None:
     old, good = two_far_hosts
     programs = old.home / "old"
     programs.mkdir()
     calls = old.home / "calls"
-    for name in ("nix", "nix-daemon"):
-        text = f'#!/bin/sh\necho "{name} $@" >> {calls}\necho "{name} (Nix) 2.8.0"\n'
-        (programs / name).write_text(text)
-        (programs / name).chmod(0o755)
+    for program in ("nix", "nix-daemon"):
+        text = f'#!/bin/sh\necho "{program} $@" >> {calls}\necho "{program} (Nix) 2.8.0"\n'
+        (programs / program).write_text(text)
+        (programs / program).chmod(0o755)
     extra = {"search_path": [str(programs)], "labels": ["linux"]}
     path = hosts_config(old)
     path.write_text(f"{old.hosts_toml(**extra)}\n{good.hosts_toml(labels=['linux'])}")
-    build = derive(dep="echo made > $out")["dep"]
-    labels = ("linux",)
-    node = built("dep", build) if residency == "local" else stays("dep", build, labels=labels)
-    ended = await runner.run(node, away("use", USE, labels=labels, needs=["dep"]))
-    assert (ended.said("use"), ended.job("use").host) == (["made"], good.name)
-    (passed_over,) = ended.job("use").passed_over
+    nodes = [node for node in both_ways(labels=("linux",)) if node.id.endswith(name)]
+    ended = await runner.run(*nodes)
+    use = ended.job(f"uses-{name}")
+    assert (ended.said(use.id), use.host) == ([name], good.name)
+    (passed_over,) = use.passed_over
     assert (passed_over.host, passed_over.reason) == (
         old.name,
         f"host {old.name}: Nix 2.8.0 is too old",
     )
     assert {row.split()[1] for row in calls.read_text().splitlines()} == {"--version"}
-    outcomes = {place.host: place.outcome for place in output_of(ended).places}
+    outcomes = {place.host: place.outcome for place in output_of(ended, name).places}
     assert (outcomes[old.name], outcomes[good.name]) == ("failed", "passed")
 
 
-@pytest.mark.parametrize("residency", ["local", "remote"])
 async def test_a_nix_there_that_fails_is_the_machines_fault(
-    runner: Runner, host: FarHost, hosts_config: WriteHosts, residency: str
+    runner: Runner, host: FarHost, hosts_config: WriteHosts
 ) -> None:
     daemon = host.home / "nix-daemon"
     text = "#!/bin/sh\n[ $1 = --version ] && exec echo nix 2.18.0\necho out of order >&2; exit 1\n"
     daemon.write_text(text)
     daemon.chmod(0o755)
     hosts_config(host, search_path=[str(host.home)])
-    build = derive(dep="echo made > $out")["dep"]
-    node = built("dep", build) if residency == "local" else stays("dep", build, host)
-    ended = await runner.run(node, away("use", USE, host, needs=["dep"]))
-    kind, code, message = cause_of(ended)
-    assert (kind, code) == (FailureKind.INFRASTRUCTURE, "prepare_unavailable")
-    assert message == (
-        f"nothing can be copied to the Nix store of {host.name}:"
-        " `nix-daemon --stdio` exited with 1 on the host: out of order"
-    )
+    ended = await runner.run(*both_ways(host))
+    for name in ("copied", "stays"):
+        kind, code, message = cause_of(ended, f"uses-{name}")
+        assert (kind, code) == (FailureKind.INFRASTRUCTURE, "prepare_unavailable")
+        assert message == (
+            f"nothing can be copied to the Nix store of {host.name}:"
+            " `nix-daemon --stdio` exited with 1 on the host: out of order"
+        )
 
 
 async def test_a_full_disk_there_is_said_in_nixs_own_words(runner: Runner, host: FarHost) -> None:
@@ -397,8 +388,9 @@ async def test_a_copy_goes_on_where_the_line_broke(
 
 
 async def test_a_copy_outlives_a_line_on_which_everything_is_lost(
-    runner: Runner, host: FarHost
+    runner: Runner, host: FarHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    make_quick(monkeypatch)
     builds, use = many_paths(host)
     running = asyncio.create_task(runner.run(built("dep", builds["dep"]), use))
     await seen(lambda: len(arrived(host, builds)) > 2, running)
