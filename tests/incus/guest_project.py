@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2e.project import Project, wait_for
+from incus_jobs import write_hosts
 from jerichoci.cleanup.gc import reap
 from jerichoci.machine.system import own_system
 from jerichoci.plan.plan import Image, Plan
@@ -55,8 +56,8 @@ FLAKE = """
 """
 
 
-def make_project(directory: Path, server: IncusServer, targets: str) -> Project:
-    """A project with one commit whose jobs may have the role `runner`."""
+def make_project(directory: Path, server: IncusServer, targets: str, flake: str = FLAKE) -> Project:
+    """A project with one commit, whose jobs may have the role `runner`."""
     for name in ("repo", "home"):
         (directory / name).mkdir()
     private = {"HOME": str(directory / "home"), "LC_ALL": "C.UTF-8"}
@@ -70,11 +71,16 @@ def make_project(directory: Path, server: IncusServer, targets: str) -> Project:
     )
     project.write("README", "hello\n")
     project.define(targets)
-    flake = FLAKE.replace("@system@", project.system).replace("@alias@", server.image_alias)
-    project.write("flake.nix", flake)
+    flake = flake.replace("@system@", project.system).replace("@alias@", server.image_alias)
+    project.write("flake.nix", flake.replace("@token@", project.token))
     project.tree.init()
     project.tree.commit()
     return project
+
+
+def use_site(project: Project, /, **site: str) -> None:
+    """Have a hosts file that says this of Incus."""
+    write_hosts(Path(project.environment["XDG_CONFIG_HOME"]), **site)
 
 
 @contextmanager
@@ -181,9 +187,7 @@ class GuestRunner:
 
     def site(self, **values: str) -> GuestRunner:
         """The same, where the hosts file says something."""
-        path = Path(self.environment["XDG_CONFIG_HOME"]) / "pikaci" / "hosts.toml"
-        path.parent.mkdir(parents=True)
-        path.write_text("[local.incus]\n" + "".join(f'{k} = "{v}"\n' for k, v in values.items()))
+        write_hosts(Path(self.environment["XDG_CONFIG_HOME"]), **values)
         return self
 
     def record(self, run_id: str = RUN_ID) -> Json:

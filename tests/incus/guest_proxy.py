@@ -10,13 +10,14 @@ import threading
 import time
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-HEAD_END = b"\r\n\r\n"
 BUFFER = 65536
 
 
@@ -35,15 +36,14 @@ class Fate(Enum):
 class Doom:
     """What becomes of the requests like this one, the first `times` of them."""
 
-    method: str
-    path: str
-    """A regular expression for all of the path, without the API's version and the query."""
+    request: str
+    """A regular expression of method and path, without the API's version and the query."""
     fate: Fate
     times: int = 1
     met: int = 0
 
-    def meets(self, method: str, path: str) -> bool:
-        if method != self.method or not re.fullmatch(self.path, path) or self.met >= self.times:
+    def meets(self, request: str) -> bool:
+        if not re.fullmatch(self.request, request) or self.met >= self.times:
             return False
         self.met += 1
         return True
@@ -60,46 +60,38 @@ class Proxy:
     """Method and path of every request."""
     answered: list[tuple[str, int]] = field(default_factory=list)
     """Likewise of those that were answered, and how many had been seen by then."""
-    _open: set[socket.socket] = field(default_factory=set)
+    _connections: set[socket.socket] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _listener: socket.socket | None = None
-    _accepting: threading.Thread | None = None
+    _server: _Server | None = None
 
-    def doom(self, method: str, path: str, fate: Fate, times: int = 1) -> Doom:
-        doom = Doom(method, path, fate, times)
+    def doom(self, request: str, fate: Fate, times: int = 1) -> Doom:
+        doom = Doom(request, fate, times)
         with self._lock:
             self.dooms.append(doom)
         return doom
 
-    def has_seen(self, request: str) -> bool:
-        """Whether there was a request like this regular expression."""
-        return any(re.fullmatch(request, seen) for seen in list(self.seen))
+    def count(self, request: str) -> int:
+        """How many requests there were like this regular expression."""
+        return sum(bool(re.fullmatch(request, seen)) for seen in list(self.seen))
 
     def open(self) -> None:
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self.path))
-        self._listener.listen(64)
-        self._accepting = threading.Thread(target=self._accept, args=(self._listener,))
-        self._accepting.start()
+        self._server = _Server(self)
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def close(self) -> None:
         """Take no more connections: there is no socket any more."""
-        assert self._listener is not None
-        assert self._accepting is not None
+        assert self._server is not None
         self.path.unlink()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._accepting.join()
+        self._server.shutdown()
+        self._server.server_close()
 
-    def cut(self) -> int:
-        """End all connections; how many there were."""
+    def cut(self) -> None:
+        """End all connections."""
         with self._lock:
-            cut = list(self._open)
+            cut = list(self._connections)
         for connection in cut:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        return len(cut)
 
     def be_away(self, secs: float) -> None:
         """Cut all connections and take none for a while."""
@@ -108,72 +100,72 @@ class Proxy:
         time.sleep(secs)
         self.open()
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+    def take(self, request: str) -> Doom | None:
+        """Note a request; what becomes of it, if not the usual."""
+        with self._lock:
+            self.seen.append(request)
+            return next((doom for doom in self.dooms if doom.meets(request)), None)
 
-    def _serve(self, client: socket.socket) -> None:
-        with client, socket.socket(socket.AF_UNIX) as server, contextlib.suppress(OSError):
+    @contextlib.contextmanager
+    def cutting(self, *connections: socket.socket) -> Iterator[None]:
+        """Let connections be cut while the block runs."""
+        with self._lock:
+            self._connections.update(connections)
+        try:
+            yield
+        finally:
             with self._lock:
-                self._open |= {client, server}
-            try:
-                self._pass_on(client, server)
-            finally:
-                with self._lock:
-                    self._open -= {client, server}
+                self._connections.difference_update(connections)
 
-    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        head, body = _request(client)
-        method, target, _ = head.split(b"\r\n")[0].decode().split(" ")
-        path = target.partition("?")[0].removeprefix("/1.0").strip("/")
-        with self._lock:
-            self.seen.append(f"{method} {path}")
-            doom = next((doom for doom in self.dooms if doom.meets(method, path)), None)
-        if doom and doom.fate is Fate.LOST:
-            return
+
+class _Server(ThreadingMixIn, UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, proxy: Proxy) -> None:
+        super().__init__(str(proxy.path), _Handler)
+        self.proxy = proxy
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: connections are cut on purpose."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def _serve(self) -> None:
+        proxy = self.server.proxy
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = self.path.partition("?")[0].removeprefix("/1.0").strip("/")
+        request = f"{self.command} {path}"
+        doom = proxy.take(request)
         if doom and doom.fate is Fate.REFUSED:
-            client.sendall(_refusal())
-            return
-        server.connect(str(self.upstream))
-        server.sendall(head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1) + HEAD_END + body)
-        answer = server.recv(BUFFER)
-        while answer:
-            if not doom:
-                client.sendall(answer)
-            answer = server.recv(BUFFER)
-        with self._lock:
-            self.answered.append((f"{method} {path}", len(self.seen)))
+            error = {"type": "error", "error": "refused for a test", "error_code": 500}
+            self.send_response(500)
+            self.end_headers()
+            self.wfile.write(json.dumps(error).encode())
+        elif not doom or doom.fate is Fate.UNANSWERED:
+            self._pass_on(body, is_answered=doom is None)
+            proxy.answered.append((request, len(proxy.seen)))
 
+    def _pass_on(self, body: bytes, *, is_answered: bool) -> None:
+        del self.headers["Connection"]
+        self.headers["Connection"] = "close"
+        head = [self.requestline, *(f"{name}: {value}" for name, value in self.headers.items())]
+        with (
+            socket.socket(socket.AF_UNIX) as upstream,
+            self.server.proxy.cutting(self.connection, upstream),
+        ):
+            upstream.connect(str(self.server.proxy.upstream))
+            upstream.sendall("\r\n".join([*head, "", ""]).encode() + body)
+            while answer := upstream.recv(BUFFER):
+                if is_answered:
+                    self.connection.sendall(answer)
 
-def _request(client: socket.socket) -> tuple[bytes, bytes]:
-    data = b""
-    while HEAD_END not in data:
-        data += _more(client)
-    head, _, body = data.partition(HEAD_END)
-    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
-    length = [line for line in lines if line.lower().startswith(b"content-length:")]
-    expected = int(length[0].split(b":")[1]) if length else 0
-    while len(body) < expected:
-        body += _more(client)
-    return b"\r\n".join(lines), body
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - as http.server has them
 
-
-def _more(client: socket.socket) -> bytes:
-    data = client.recv(BUFFER)
-    if not data:
-        raise ConnectionError("the client has gone")
-    return data
-
-
-def _refusal() -> bytes:
-    error = {"type": "error", "error": "refused for a test", "error_code": 500}
-    body = json.dumps(error).encode()
-    head = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+    def log_message(self, *_: object) -> None:
+        """Say nothing: requests are noted."""
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from e2e.project import wait_for
 from privilege import only_root_can
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class IncusServer:
         self.bridge = f"pk{directory.name}"
         self.log = directory / "incusd.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self.lasting: set[str] = set()
+        """The instances that several tests share: they are not removed after one."""
 
     @property
     def pid(self) -> int:
@@ -143,9 +146,9 @@ class IncusServer:
         return self.incus("list", "--format=csv", "--columns=n").split()
 
     def remove_instances(self) -> None:
-        """Remove all in the project, those included that incusd is about to remove itself."""
+        """Remove all in the project that don't last, those included that incusd removes itself."""
         deadline = time.monotonic() + ENDED_SECS
-        while names := self.instances():
+        while names := set(self.instances()) - self.lasting:
             self._run("incus", "delete", "--force", *names)
             assert time.monotonic() < deadline, f"{names} can't be removed"
 
@@ -159,11 +162,16 @@ class IncusServer:
             project=self.project,
         )
         self._initialise(preseed)
-        image = debian_guest()
-        files = [str(image / "metadata.tar.xz"), str(image / "rootfs.squashfs")]
-        self.incus("image", "import", "--quiet", *files, "--alias", self.image_alias)
+        self.import_guest(self.project)
         content = self.incus("image", "list", "--format=csv", "--columns=F").strip()
         self.incus("image", "set-property", content, "user.pikaci.content", content)
+
+    def import_guest(self, project: str) -> None:
+        """Give a project the Debian guest's image."""
+        image = debian_guest()
+        files = [str(image / "metadata.tar.xz"), str(image / "rootfs.squashfs")]
+        aliased = ("--alias", self.image_alias, "--project", project)
+        self.incus("image", "import", "--quiet", *files, *aliased)
 
     def _initialise(self, preseed: str, tries: int = 5) -> None:
         # Incus looks at each link of the machine, and fails if one of those that it listed is gone.
@@ -187,9 +195,7 @@ class IncusServer:
         self.incus("admin", "init", "--preseed", stdin=json.dumps(preseed))
         root = {"root": {"type": "disk", "path": "/", "pool": self.pool}}
         self.incus("profile", "edit", "default", stdin=json.dumps({"devices": root}))
-        image = debian_guest()
-        files = [str(image / "metadata.tar.xz"), str(image / "rootfs.squashfs")]
-        self.incus("image", "import", "--quiet", *files, "--alias", self.image_alias)
+        self.import_guest(self.project)
 
     def join_cluster(self, other: IncusServer) -> None:
         """Be a member of a cluster called `two`."""
@@ -311,20 +317,13 @@ def end_if_left(path: Path) -> None:
 def end_daemon_of(server: IncusServer) -> None:
     """End an incusd that nobody waits for."""
     logfile = os.fsencode(server.log)
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if logfile in (entry / "cmdline").read_bytes().split(b"\0"):
                 os.kill(int(entry.name), signal.SIGTERM)
-                wait_until_gone(entry)
-
-
-def wait_until_gone(entry: Path) -> None:
-    deadline = time.monotonic() + ENDED_SECS
-    while entry.exists():
-        assert time.monotonic() < deadline, f"process {entry.name} doesn't end"
-        time.sleep(0.05)
+                found.append(entry)
+    wait_for(lambda: not any(entry.exists() for entry in found))
 
 
 def debian_guest() -> Path:

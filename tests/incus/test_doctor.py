@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from incus.guest_project import make_project
+from incus.guest_project import make_project, use_site
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,14 +30,6 @@ def look(project: Project, code: int = 0) -> dict[str, dict[str, Any]]:
     return {row.pop("name"): row for row in done.json["findings"]}
 
 
-def use(where: Project, **site: str) -> None:
-    """Have a hosts file."""
-    lines = [f'{name} = "{value}"' for name, value in site.items()]
-    directory = where.root.parent / "home/.config/pikaci"
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "hosts.toml").write_text("\n".join(["[local.incus]", *lines]))
-
-
 def test_all_that_guests_need_is_there(project: Project, incus_server: IncusServer) -> None:
     found = look(project)
     assert found["incus"]["text"].endswith(f" at {incus_server.socket}")
@@ -49,9 +41,6 @@ def test_all_that_guests_need_is_there(project: Project, incus_server: IncusServ
     assert "images: runner" in found["catalog"]["text"]
     assert {row["status"] for row in found.values()} <= {"ok", "note"}
     assert all(row["hint"] for row in found.values() if row["status"] != "ok")
-
-
-def test_people_see_the_same(project: Project) -> None:
     out = project.pikaci("doctor").passed().out
     assert "ok   image runner " in out
     assert "BAD" not in out
@@ -60,7 +49,7 @@ def test_people_see_the_same(project: Project) -> None:
 def test_what_is_missing_is_said_with_what_to_do(
     project: Project, incus_server: IncusServer
 ) -> None:
-    use(project, project="other")
+    use_site(project, project="other")
     missing = look(project, 75)["incus project"]
     assert missing["status"] == "bad"
     assert "`incus project create other`" in missing["hint"]
@@ -70,16 +59,16 @@ def test_what_is_missing_is_said_with_what_to_do(
         assert "no root disk" in found["incus pool"]["text"]
         assert "`incus profile device add default root" in found["incus pool"]["hint"]
         assert "project other of Incus has no image" in found["image runner"]["text"]
-        use(project, project="other", pool="none")
+        use_site(project, project="other", pool="none")
         assert "no storage pool none" in look(project, 75)["incus pool"]["text"]
-        use(project, project="other", profile="none")
+        use_site(project, project="other", profile="none")
         assert "no profile none" in look(project, 75)["incus profile"]["text"]
     finally:
         incus_server.incus("project", "delete", "other")
 
 
 def test_a_pool_of_driver_dir_is_noted(project: Project, make_pool: MakePool) -> None:
-    use(project, pool=make_pool("slow"))
+    use_site(project, pool=make_pool("slow"))
     found = look(project)["incus pool"]
     assert found["status"] == "note"
     assert found["text"].startswith("slow, dir: ")

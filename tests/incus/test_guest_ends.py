@@ -14,42 +14,28 @@ from incus.guest_project import (
     assert_nothing_is_left,
     ending,
     guest_job,
-    make_guests,
     make_project,
     started,
     until,
     until_logged,
 )
-from incus.guest_proxy import Proxy, proxy_to
 from jerichoci.plan.plan import Retries
 from jerichoci.state.notes import guest_notes
 from jerichoci.status import FailureKind, PhaseName
 from plans import RUN_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from incus.guest_proxy import Proxy
     from incus.server import IncusServer
-    from runner import Ended, Runner
+    from jerichoci.plan.plan import ExecuteNode
+    from runner import Ended
 
 REQUESTS = ("GET storage-pools/.*", "POST instances", "GET operations/.*/wait", "POST .*/exec")
 LINES = 5000
 HEAD = f"seq {LINES}; "
 """What a job says before it hangs."""
-
-
-@pytest.fixture
-def guests(
-    runner: Runner, incus_server: IncusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> GuestRunner:
-    return make_guests(runner, incus_server, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def proxy(incus_server: IncusServer) -> Iterator[Proxy]:
-    with proxy_to(incus_server.socket, incus_server.directory / "proxy") as proxy:
-        yield proxy
 
 
 @pytest.fixture
@@ -59,6 +45,21 @@ def hasty(guests: GuestRunner, monkeypatch: pytest.MonkeyPatch) -> GuestRunner:
         monkeypatch.setattr(f"jerichoci.runtime.guest_wait.{name}", secs)
     monkeypatch.setattr("jerichoci.runtime.incus.guest.LOOK_SECS", 0.1)
     return guests
+
+
+def assert_departs(guests: GuestRunner) -> None:
+    assert_nothing_is_left(guests.server, guests.state.root, departing=True)
+    guests.reap()
+    assert_nothing_is_left(guests.server, guests.state.root)
+
+
+async def late(guests: GuestRunner, job: ExecuteNode) -> Ended:
+    """A run of a job that is over its time: its log is complete, nothing of its guest is left."""
+    ended = await guests.run_here(job, wait_removal=True)
+    assert ended.job("a").failure_kind is FailureKind.TIMEOUT
+    assert_log_is_complete(ended)
+    assert_nothing_is_left(guests.server, guests.state.root)
+    return ended
 
 
 def assert_log_is_complete(ended: Ended) -> None:
@@ -81,9 +82,7 @@ def test_a_run_can_be_cancelled_in_each_phase(guests: GuestRunner, phase: PhaseN
     over = {"passed"} if phase == PhaseName.COLLECT_ARTIFACTS else set()
     assert job["status"] in {"cancelled"} | over, job["cause"]
     assert job["failure_kind"] is None
-    assert_nothing_is_left(guests.server, guests.state.root, departing=True)
-    guests.reap()
-    assert_nothing_is_left(guests.server, guests.state.root)
+    assert_departs(guests)
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
@@ -91,13 +90,11 @@ def test_a_run_can_be_cancelled_while_its_guest_is_made(
     guests: GuestRunner, proxy: Proxy, request_: str
 ) -> None:
     with ending(guests.at(proxy.path).start(guest_job("a", until("never")))) as process:
-        wait_for(lambda: guests.state.run(RUN_ID).root.exists() and proxy.has_seen(request_))
+        wait_for(lambda: guests.state.run(RUN_ID).root.exists() and proxy.count(request_))
         process.send_signal(signal.SIGTERM)
         process.wait(60)
     assert guests.record()["status"] == "cancelled"
-    assert_nothing_is_left(guests.server, guests.state.root, departing=True)
-    guests.reap()
-    assert_nothing_is_left(guests.server, guests.state.root)
+    assert_departs(guests)
 
 
 def test_cancel_ends_a_run_with_its_log_and_artifacts(
@@ -128,29 +125,25 @@ def test_cancel_ends_a_run_with_its_log_and_artifacts(
 
 
 async def test_a_job_that_ignores_its_deadline_is_killed_in_the_guest(hasty: GuestRunner) -> None:
-    job = guest_job("a", f"trap '' TERM; {HEAD} while :; do sleep 0.1; done", timeout_secs=1)
-    ended = await hasty.run_here(job, wait_removal=True)
-    assert ended.job("a").failure_kind is FailureKind.TIMEOUT
-    assert_log_is_complete(ended)
+    stubborn = f"trap '' TERM; {HEAD} while :; do sleep 0.1; done"
+    ended = await late(hasty, guest_job("a", stubborn, timeout_secs=1))
     assert '"timed_out"' in (ended.layout.attempt("a", 1) / "artifacts/result.json").read_text()
-    assert_nothing_is_left(hasty.server, hasty.state.root)
 
 
-async def test_a_guest_that_hangs_is_ended_by_the_host(hasty: GuestRunner) -> None:
-    hang = "kill -STOP $PPID; kill -STOP -1; kill -STOP $$"
-    job = guest_job("a", f"{HEAD} echo kept > $PIKACI_ARTIFACTS/kept; {hang}", timeout_secs=1)
-    ended = await hasty.run_here(
-        job.with_(execute=job.execute.with_(run_as_root=True)), wait_removal=True
-    )
-    assert ended.job("a").failure_kind is FailureKind.TIMEOUT
+@pytest.mark.parametrize(
+    "hang", ["kill -STOP $PPID; kill -STOP -1; kill -STOP $$", "kill -KILL $PPID; sleep 60"]
+)
+async def test_a_guest_that_hangs_or_whose_job_kills_the_runner_is_ended_by_the_host(
+    hasty: GuestRunner, hang: str
+) -> None:
+    text = f"{HEAD} echo kept > $PIKACI_ARTIFACTS/kept; {hang}"
+    ended = await late(hasty, guest_job("a", text, timeout_secs=1, run_as_root=True))
     assert ended.job("a").exit_code is None
-    assert_log_is_complete(ended)
     assert [row.path for row in ended.job("a").artifacts] == ["kept"]
     assert not (ended.layout.attempt("a", 1) / "artifacts/result.json").exists()
-    assert_nothing_is_left(hasty.server, hasty.state.root)
 
 
-async def test_a_guest_that_somebody_pauses_is_ended_by_the_host(hasty: GuestRunner) -> None:
+async def test_a_guest_that_is_paused_is_ended_by_the_host(hasty: GuestRunner) -> None:
     running = asyncio.ensure_future(
         hasty.run_here(guest_job("a", f"{HEAD} sleep 600", timeout_secs=600), wait_removal=True)
     )
@@ -169,21 +162,11 @@ async def test_a_guest_that_its_job_takes_down_is_infrastructure_and_tried_again
 ) -> None:
     # What is printed in a guest's last moment may go with it.
     text = f"{HEAD} {until_logged(LINES)} kill -TERM 1; sleep 60"
-    job = guest_job("a", text, retries=Retries(infrastructure=1))
-    ended = await hasty.run_here(job.with_(execute=job.execute.with_(run_as_root=True)))
+    retries = Retries(infrastructure=1)
+    ended = await hasty.run_here(guest_job("a", text, retries=retries, run_as_root=True))
     assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
     assert ended.job("a").attempt == 2
     assert_log_is_complete(ended)
     await asyncio.to_thread(hasty.reap)
     assert_nothing_is_left(hasty.server, hasty.state.root)
     assert not guest_notes(hasty.state).any()
-
-
-async def test_a_guest_whose_job_kills_the_runner_is_ended_by_the_host(hasty: GuestRunner) -> None:
-    job = guest_job("a", f"{HEAD} kill -KILL $PPID; sleep 60", timeout_secs=1)
-    ended = await hasty.run_here(
-        job.with_(execute=job.execute.with_(run_as_root=True)), wait_removal=True
-    )
-    assert ended.job("a").failure_kind is FailureKind.TIMEOUT
-    assert_log_is_complete(ended)
-    assert_nothing_is_left(hasty.server, hasty.state.root)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import pytest
-
 from e2e.project import wait_for
 from incus.guest_project import (
     GuestRunner,
@@ -14,20 +12,17 @@ from incus.guest_project import (
     ending,
     guest_job,
     let_go,
-    make_guests,
     until,
 )
-from incus.guest_proxy import Proxy, proxy_to
 from jerichoci.plan.plan import Resources
 from plans import RUN_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from incus.conftest import MakePool
+    from incus.guest_proxy import Proxy
     from incus.server import IncusServer
-    from runner import Runner
 
 RUNNER = "run/current-system/sw/bin/pikaci-incus-run"
 OTHER_RUN = "20260131T235959Z-0123abce"
@@ -44,19 +39,6 @@ def published(server: IncusServer, alias: str) -> Iterator[str]:
         yield alias
     finally:
         server.incus("image", "delete", alias)
-
-
-@pytest.fixture
-def guests(
-    runner: Runner, incus_server: IncusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> GuestRunner:
-    return make_guests(runner, incus_server, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def proxy(incus_server: IncusServer) -> Iterator[Proxy]:
-    with proxy_to(incus_server.socket, incus_server.directory / "proxy") as proxy:
-        yield proxy
 
 
 def test_jobs_run_side_by_side_as_far_as_the_host_has_room(guests: GuestRunner) -> None:

@@ -24,7 +24,7 @@ from incus.guest_project import (
     started,
     until,
 )
-from incus.guest_proxy import Fate, Proxy, proxy_to
+from incus.guest_proxy import Fate, Proxy
 from incus.test_guest_images import published
 from jerichoci.runtime.incus.labels import EXPIRY_LABEL
 from jerichoci.snapshot.snapshot import take_snapshot
@@ -35,7 +35,7 @@ from runner import Runner, kill_owner
 from usertree import UserTree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import subprocess
     from pathlib import Path
 
     from incus.conftest import MakePool
@@ -61,20 +61,10 @@ FAILS = """
 """
 
 
-@pytest.fixture
-def guests(
-    runner: Runner, incus_server: IncusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> GuestRunner:
-    return make_guests(runner, incus_server, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def proxy(incus_server: IncusServer) -> Iterator[Proxy]:
-    with proxy_to(incus_server.socket, incus_server.directory / "proxy") as proxy:
-        yield proxy
-
-
-def assert_closed(guests: GuestRunner) -> None:
+def kill(guests: GuestRunner, process: subprocess.Popen[bytes]) -> None:
+    """Kill what runs the run, and have the run closed."""
+    kill_owner(process, guests.state.run(RUN_ID))
+    guests.reap()
     record = guests.record()
     assert record["finished_at"]
     if record["status"] != "passed":
@@ -91,11 +81,9 @@ def test_a_run_killed_after_some_events_leaves_no_guest(guests: GuestRunner, cou
                 and (len(guests.events()) >= count or process.poll() is not None)
             )
         )
-        kill_owner(process, guests.state.run(RUN_ID))
-    guests.pikaci("reap")
-    assert_closed(guests)
+        kill(guests, process)
     assert_nothing_is_left(guests.server, guests.state.root, departing=True)
-    guests.pikaci("reap")
+    guests.reap()
     assert_nothing_is_left(guests.server, guests.state.root)
 
 
@@ -104,10 +92,8 @@ def test_a_run_killed_while_it_asks_incus_leaves_no_guest(
     guests: GuestRunner, proxy: Proxy, request_: str
 ) -> None:
     with ending(guests.at(proxy.path).start(guest_job("a", QUICK))) as process:
-        wait_for(lambda: proxy.has_seen(request_))
-        kill_owner(process, guests.state.run(RUN_ID))
-    guests.pikaci("reap")
-    assert_closed(guests)
+        wait_for(lambda: proxy.count(request_))
+        kill(guests, process)
     assert_nothing_is_left(guests.server, guests.state.root)
 
 
@@ -117,7 +103,7 @@ def test_a_killed_run_whose_guest_is_still_being_made_leaves_none(
     # Seconds pass until this one has unpacked the image, and a command comes before that.
     slow = guests.site(pool=make_pool("slow"))
     with ending(slow.at(proxy.path).start(guest_job("a", QUICK))) as process:
-        wait_for(lambda: proxy.has_seen("POST instances"))
+        wait_for(lambda: proxy.count("POST instances"))
         kill_owner(process, guests.state.run(RUN_ID))
     slow.pikaci("reap")
     assert_nothing_is_left(guests.server, guests.state.root)
@@ -127,9 +113,10 @@ def test_a_killed_run_with_a_job_that_never_ends_leaves_no_guest(guests: GuestRu
     job = guest_job("a", f"trap '' TERM; {until('never')}", timeout_secs=3600)
     with ending(guests.start(job)) as process:
         wait_for(lambda: guests.begins("wait_for_completion"))
-        kill_owner(process, guests.state.run(RUN_ID))
-    guests.pikaci("reap")
-    assert_closed(guests)
+        # The guest of a run that lives is kept.
+        guests.reap()
+        assert len(guests.server.instances()) == 1
+        kill(guests, process)
     assert_nothing_is_left(guests.server, guests.state.root)
 
 
@@ -142,15 +129,14 @@ def test_a_note_that_a_killed_process_has_half_written_goes(guests: GuestRunner)
     assert [path.name for path in directory.iterdir()] == [f".pikaci-0123abcd-b.{os.getpid()}"]
 
 
-def test_the_guests_of_a_run_that_lives_stay(guests: GuestRunner) -> None:
-    with ending(guests.start(guest_job("a", until("go")))) as process:
-        wait_for(lambda: guests.begins("wait_for_completion"))
-        guests.pikaci("reap")
-        assert len(guests.server.instances()) == 1
-        process.terminate()
-        process.wait(60)
-    guests.pikaci("reap")
+def not_launched(guests: GuestRunner, ended: Ended) -> Cause:
+    """Why a guest was not made, of which nothing is left."""
+    cause = ended.job("a").cause
+    assert cause
+    assert cause.phase == "launch_guest"
+    assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
     assert_nothing_is_left(guests.server, guests.state.root)
+    return cause
 
 
 async def test_a_guest_for_which_the_pool_has_no_room_leaves_nothing(
@@ -161,11 +147,7 @@ async def test_a_guest_for_which_the_pool_has_no_room_leaves_nothing(
         ended = await guests.site(pool="tiny").run_here(guest_job("a"))
     finally:
         incus_server.incus("storage", "delete", "tiny")
-    assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
-    cause = cause_of(ended)
-    assert cause.phase == "launch_guest"
-    assert "no space left" in cause.message.lower()
-    assert_nothing_is_left(guests.server, guests.state.root)
+    assert "no space left" in not_launched(guests, ended).message.lower()
 
 
 async def test_a_guest_that_can_not_be_started_leaves_nothing(
@@ -179,9 +161,7 @@ async def test_a_guest_that_can_not_be_started_leaves_nothing(
         ended = await guests.site(profile="broken").run_here(guest_job("a"))
     finally:
         incus("profile", "delete", "broken")
-    assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
-    assert cause_of(ended).phase == "launch_guest"
-    assert_nothing_is_left(guests.server, guests.state.root)
+    not_launched(guests, ended)
 
 
 async def test_a_guest_without_a_runner_leaves_nothing(
@@ -190,25 +170,21 @@ async def test_a_guest_without_a_runner_leaves_nothing(
     monkeypatch.setattr("jerichoci.runtime.incus.start.NO_PROGRAM_SECS", 0.2)
     with published(incus_server, "without-runner") as alias:
         ended = await guests.of(alias).run_here(guest_job("a"))
-        guests.pikaci("reap")
-    assert ended.job("a").failure_kind is FailureKind.INFRASTRUCTURE
-    assert "has no runner" in cause_of(ended).message
-    assert_nothing_is_left(guests.server, guests.state.root)
+        guests.reap()
+    assert "has no runner" in not_launched(guests, ended).message
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("PUT", "instances/.*/state"), ("POST", "instances/.*/exec")]
-)
+@pytest.mark.parametrize("request_", ["PUT instances/.*/state", "POST instances/.*/exec"])
 def test_a_guest_whose_job_or_removal_is_refused_goes_with_the_next_command(
-    guests: GuestRunner, proxy: Proxy, method: str, path: str
+    guests: GuestRunner, proxy: Proxy, request_: str
 ) -> None:
-    proxy.doom(method, path, Fate.REFUSED, times=4)
+    proxy.doom(request_, Fate.REFUSED, times=4)
     record = guests.at(proxy.path).run(guest_job("a", QUICK))
     assert record["status"] == "passed"
-    if method == "PUT":
+    if request_.startswith("PUT"):
         assert record["phases"][-1]["outcome"] == "failed"
         assert len(guests.server.instances()) == 1
-    guests.pikaci("reap")
+    guests.reap()
     assert_nothing_is_left(guests.server, guests.state.root)
 
 
@@ -217,14 +193,11 @@ def test_a_guest_goes_whose_incus_was_away_when_its_run_was_closed(
 ) -> None:
     with ending(guests.at(proxy.path).start(guest_job("a", until("go")))) as process:
         wait_for(lambda: guests.begins("wait_for_completion"))
-        kill_owner(process, guests.state.run(RUN_ID))
-    proxy.doom("PUT", "instances/.*/state", Fate.REFUSED, times=10000)
-    proxy.doom("GET", "instances/.*", Fate.REFUSED, times=10000)
-    guests.at(proxy.path).pikaci("reap")
-    assert_closed(guests)
+        proxy.doom("(PUT|GET) instances/.*", Fate.REFUSED, times=10000)
+        kill(guests, process)
     assert len(guests.server.instances()) == 1
     proxy.dooms.clear()
-    guests.at(proxy.path).pikaci("reap")
+    guests.reap()
     assert_nothing_is_left(guests.server, guests.state.root)
 
 
@@ -244,7 +217,7 @@ async def test_artifacts_for_which_the_host_has_no_room_leave_no_guest(
         job = guest_job("a", "head -c 40M /dev/urandom > $PIKACI_ARTIFACTS/large", timeout_secs=30)
         ended = await guests.run_here(job)
         assert ended.record.failure_kind is FailureKind.INFRASTRUCTURE
-        guests.pikaci("reap")
+        guests.reap()
         assert_nothing_is_left(incus_server, state.root)
 
 
@@ -270,16 +243,7 @@ def test_a_kept_guest_goes_when_its_time_is_over(incus_server: IncusServer, tmp_
     assert_nothing_is_left(incus_server, project.state)
 
 
-def test_a_kept_guest_goes_with_its_run(incus_server: IncusServer, tmp_path: Path) -> None:
-    project = make_project(tmp_path, incus_server, FAILS)
-    finish(project.start("run", "fails", "--keep", "on-failure"))
-    assert len(incus_server.instances()) == 1
-    project.pikaci("gc", "--keep-runs=0").passed()
-    assert project.run_ids() == []
-    assert_nothing_is_left(incus_server, project.state)
-
-
-def test_a_kept_guest_whose_note_is_gone_is_known_by_its_label(
+def test_a_kept_guest_goes_with_its_run_or_is_known_by_its_label_where_its_note_is_gone(
     incus_server: IncusServer, tmp_path: Path
 ) -> None:
     project = make_project(tmp_path, incus_server, FAILS)
@@ -291,6 +255,12 @@ def test_a_kept_guest_whose_note_is_gone_is_known_by_its_label(
     incus_server.incus("config", "set", name, f"{EXPIRY_LABEL}=1")
     project.pikaci("reap").passed()
     assert incus_server.instances() == []
+
+    finish(project.start("run", "fails", "--keep", "on-failure"))
+    assert len(incus_server.instances()) == 1
+    project.pikaci("gc", "--keep-runs=0").passed()
+    assert project.run_ids() == []
+    assert_nothing_is_left(incus_server, project.state)
 
 
 async def test_what_passed_is_not_kept_on_failure(guests: GuestRunner) -> None:
@@ -311,15 +281,9 @@ def test_guests_of_another_state_root_stay(
     with started(project, "run", "fails", "--keep", "on-failure") as running:
         finish(running)
     guests.run(guest_job("a", QUICK))
-    guests.pikaci("reap")
+    guests.reap()
     assert len(incus_server.instances()) == 1
     assert_nothing_is_left(incus_server, guests.state.root, instances=incus_server.instances())
-
-
-def cause_of(ended: Ended) -> Cause:
-    cause = ended.job("a").cause
-    assert cause
-    return cause
 
 
 def guest_notes_of(state: Path) -> list[dict[str, float]]:

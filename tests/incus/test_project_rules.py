@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.project import wait_for
-from incus.guest_project import make_project
-from incus.server import debian_guest
+from incus.guest_project import make_project, use_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,12 +68,9 @@ AT = ("--project", NAME)
 def as_it_was(incus_server: IncusServer) -> Iterator[str]:
     """A project of its own, which has the image; how it is when nothing is forbidden."""
     incus_server.incus("project", "create", NAME, *(f"--config={row}" for row in FEATURES))
-    guest = debian_guest()
-    files = [str(guest / "metadata.tar.xz"), str(guest / "rootfs.squashfs")]
-    alias = incus_server.image_alias
-    incus_server.incus("image", "import", "--quiet", *files, "--alias", alias, *AT)
+    incus_server.import_guest(NAME)
     yield incus_server.incus("project", "show", NAME)
-    incus_server.incus("image", "delete", alias, *AT)
+    incus_server.incus("image", "delete", incus_server.image_alias, *AT)
     incus_server.incus("project", "delete", NAME)
 
 
@@ -84,9 +80,7 @@ def strict(incus_server: IncusServer, as_it_was: str, tmp_path: Path) -> Iterato
     root = {"root": {"type": "disk", "path": "/", "pool": incus_server.pool}}
     incus_server.incus("profile", "edit", "default", *AT, stdin=json.dumps({"devices": root}))
     project = make_project(tmp_path, incus_server, TARGETS.replace("@bridge@", incus_server.bridge))
-    directory = project.root.parent / "home/.config/pikaci"
-    directory.mkdir(parents=True)
-    (directory / "hosts.toml").write_text(f'[local.incus]\nproject = "{NAME}"\n')
+    use_site(project, project=NAME)
     yield project
     wait_for(lambda: not incus_server.incus("list", "--format=csv", "--columns=n", *AT))
     incus_server.incus("project", "edit", NAME, stdin=as_it_was)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +20,7 @@ from e2e.terminal import TerminalSession
 from incus.guest_project import make_project
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from incus.server import IncusServer
@@ -49,19 +50,27 @@ TARGETS = r"""
 RUNNERS_OWN = {"PWD", "OLDPWD", "SHLVL", "_", "TERM", "PS1"}
 
 
-@pytest.fixture
-def project(incus_server: IncusServer, tmp_path: Path) -> Project:
-    project = make_project(tmp_path, incus_server, TARGETS)
+def defined(directory: Path, server: IncusServer) -> Project:
+    project = make_project(directory, server, TARGETS)
     definitions = project.root / "targets.nix"
     definitions.write_text(definitions.read_text().replace("\nlet\n", f"\nlet\n{DEFINITIONS}", 1))
     return project
 
 
 @pytest.fixture
-def kept(project: Project) -> Project:
-    """A project whose job `it` failed, and whose guest was kept."""
+def project(incus_server: IncusServer, tmp_path: Path) -> Project:
+    return defined(tmp_path, incus_server)
+
+
+@pytest.fixture(scope="module")
+def kept(incus_server: IncusServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project whose job `it` failed, and whose guest was kept: tests share it."""
+    project = defined(tmp_path_factory.mktemp("kept"), incus_server)
     assert project.pikaci("run", "keeps", "--keep", "on-failure").code == 1
-    return project
+    incus_server.lasting.add(guest_of(project))
+    yield project
+    incus_server.lasting.clear()
+    incus_server.remove_instances()
 
 
 def on_terminal(project: Project, *args: str) -> TerminalSession:
@@ -176,7 +185,7 @@ def test_bytes_pass_as_they_are(kept: Project) -> None:
     assert int(out) == len(data)
 
 
-def test_whoever_has_seen_enough_ends_it(kept: Project) -> None:
+def test_a_command_ends_whose_output_is_no_longer_read(kept: Project) -> None:
     argv = kept.argv("shell", "latest", "it", "--", "yes", "enough-seen")
     with subprocess.Popen(argv, cwd=kept.root, env=kept.env(), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -217,11 +226,6 @@ def test_a_long_environment_is_there_too(project: Project) -> None:
         assert "60000 60000" in screen.text
 
 
-def test_root_s_job_has_root_s_shell(project: Project) -> None:
-    project.pikaci("run", "root", "--keep", "on-failure")
-    assert shell(project, "id", "-u").stdout == b"0\n"
-
-
 def test_each_attempt_has_its_own_guest(project: Project) -> None:
     project.pikaci("run", "twice", "--keep", "on-failure")
     first = project.pikaci("shell", "latest", "it", "--attempt", "1", "--", "cat", "made").passed()
@@ -233,26 +237,26 @@ def test_each_attempt_has_its_own_guest(project: Project) -> None:
 
 
 def test_there_is_no_shell_where_no_guest_was_kept(project: Project) -> None:
-    project.pikaci("run", "keeps")
+    project.pikaci("run", "root")
     refused = project.pikaci("shell", "latest", "it").refused()
     assert "did not keep the guest of it" in refused
     assert "--keep always" in refused
 
 
-def test_there_is_no_shell_when_the_time_is_over(kept: Project) -> None:
-    path = note_of(kept)
-    values: dict[str, Any] = json.loads(path.read_text())
-    path.write_text(json.dumps(values | {"kept_until": time.time() - 1}))
-    assert "was kept until" in kept.pikaci("shell", "latest", "it").refused()
-
-
-def test_there_is_no_shell_in_a_guest_that_is_gone(
-    kept: Project, incus_server: IncusServer
+def test_there_is_no_shell_when_the_time_is_over_or_the_guest_is_gone(
+    project: Project, incus_server: IncusServer
 ) -> None:
-    incus_server.incus("stop", "--force", guest_of(kept))
-    assert "is stopped; to keep another one: `" in kept.pikaci("shell", "latest", "it").refused()
-    incus_server.incus("delete", guest_of(kept))
-    assert "is gone; to keep another one: `" in kept.pikaci("shell", "latest", "it").refused()
+    assert project.pikaci("run", "root", "--keep", "on-failure").code == 1
+    assert shell(project, "id", "-u").stdout == b"0\n"  # as the job was root
+    path = note_of(project)
+    note = path.read_text()
+    path.write_text(json.dumps(json.loads(note) | {"kept_until": time.time() - 1}))
+    assert "was kept until" in project.pikaci("shell", "latest", "it").refused()
+    path.write_text(note)
+    incus_server.incus("stop", "--force", guest_of(project))
+    assert "is stopped; to keep another one: `" in project.pikaci("shell", "latest", "it").refused()
+    incus_server.incus("delete", guest_of(project))
+    assert "is gone; to keep another one: `" in project.pikaci("shell", "latest", "it").refused()
 
 
 def test_incus_may_be_away(kept: Project, incus_server: IncusServer) -> None:
