@@ -35,7 +35,7 @@ def test_what_a_killed_session_left_goes_with_the_next() -> None:
     make_base()
     with subprocess.Popen(
         [sys.executable, "-c", KILLED],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}/tests:{ROOT}/orchestrator"},
         stdout=subprocess.PIPE,
         text=True,
     ) as session:
