@@ -8,14 +8,16 @@ import re
 import sys
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 from jerichoci.errors import CatalogError, InfrastructureError, UsageError
 from jerichoci.machine import process
 from jerichoci.machine.system import own_system
 from jerichoci.nix import command as nix
+from jerichoci.nix import settings as nix_settings
 from jerichoci.nix.log import (
     BUILD_ACTIVITY,
     ERROR_LEVEL,
@@ -25,6 +27,7 @@ from jerichoci.nix.log import (
     Started,
     parse_line,
 )
+from jerichoci.snapshot.repository import open_repository
 from jerichoci.state.lock import lock
 from pikaci.nearest import did_you_mean
 from pikaci.screen import has_colours, shown
@@ -41,6 +44,8 @@ EVAL_ROOM_BYTES = 256 * 1024
 BUILDER_LINES = 20
 """Shown of a builder that fails."""
 SYSTEM_PATTERN = re.compile(r"[a-z0-9_]+-[a-z0-9_]+")
+HARMLESS = frozenset({"bash-prompt", "bash-prompt-prefix", "bash-prompt-suffix", "flake-registry"})
+"""Settings of a flake that Nix accepts from every one, and no build needs."""
 MARK = "pikaci: "
 """Begins every sentence that nix/lib throws."""
 
@@ -236,6 +241,46 @@ class Evaluator:
         return f"pikaci: flake.lock does not pin {', '.join(names)} yet; {how}"
 
 
+async def with_flake_config(state_root: Path, reference: str, options: NixOptions) -> NixOptions:
+    """The options, and after them what the flake at a snapshot sets (`nixConfig`) and may set.
+
+    Evaluation has these settings from Nix; a build of a derivation knows of no flake.
+    """
+    asked = parse_qs(urlsplit(reference).query)
+    flake = f"{asked['ref'][0]}:{'/'.join([*asked.get('dir', []), 'flake.nix'])}"
+    file = await (await open_repository(state_root)).git.run("cat-file", "blob", flake)
+    if b"nixConfig" not in file.stdout:
+        return options
+    done = await process.run(
+        nix.NIX_CONFIG_ARGV, deadline_secs=nix.QUERY_DEADLINE_SECS, stdin=file.stdout
+    )
+    asked_for: dict[str, Any] = json.loads(done.stdout) if done.ok else {}
+    wanted = {name: _text(value) for name, value in asked_for.items() if name not in HARMLESS}
+    shown = await nix_settings.shown(options)
+    if not shown.get("accept-flake-config", {}).get("value"):
+        trusted = _trusted()
+        wanted = {n: text for n, text in wanted.items() if trusted.get(n, {}).get(text) is True}
+    return replace(options, settings=(*options.settings, *wanted.items()))
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - JSON
+    """A setting as Nix writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return " ".join(value) if isinstance(value, list) else str(value)
+
+
+def _trusted() -> dict[str, dict[str, bool]]:
+    """What the user has told Nix to accept for good, by name and text."""
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
+    directory = Path(os.environ.get("NIX_DATA_HOME") or Path(home) / "nix")
+    try:
+        texts = json.loads((directory / "trusted-settings.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {name: value for name, value in dict(texts).items() if isinstance(value, dict)}
+
+
 class _Heard:
     """What Nix prints while it evaluates; what is for people is shown at once."""
 
@@ -276,7 +321,22 @@ class _Heard:
             if subject in raw:
                 for line in self._lines.get(number, ()):
                     _show(f"{_name(subject)}> {line}")
-        return _does_not_evaluate(raw, self.errors[-1] if self.errors else None, done)
+        if "does not provide attribute" in raw:
+            hint = "define it with pikaci's `lib.mkCatalog`"
+            return CatalogError("the flake has no output `pikaci`", hint)
+        why = _one_line(raw)
+        error = self.errors[-1] if self.errors else None
+        if error and (unfetched := _UNFETCHED.search(error.text)):
+            if any(line and not line.startswith(b"@nix ") for line in done.stderr.splitlines()):
+                why = f"{why}: {done.reason()}"
+            name, url = unfetched["name"], unfetched["url"]
+            return CatalogError(
+                f"the flake's input {name} can't be had from {url}: {why}",
+                f"is that where it is? --override-input {name} URL takes another",
+            )
+        place = _IN_SOURCE.sub("", error.place) if error else ""
+        where = f" at {place}" if place and not place.startswith("/") else ""
+        return CatalogError(f"the flake does not evaluate{where}: {why}", "--show-trace shows more")
 
 
 def _show(text: str) -> None:
@@ -312,25 +372,6 @@ def _needs_built(path: str, why: str = "") -> CatalogError:
         f"the evaluation needs {_name(path)} built first{why}",
         "`pikaci plan TARGET --build` builds it",
     )
-
-
-def _does_not_evaluate(raw: str, error: Message | None, done: process.Completed) -> CatalogError:
-    if "does not provide attribute" in raw:
-        hint = "define it with pikaci's `lib.mkCatalog`"
-        return CatalogError("the flake has no output `pikaci`", hint)
-    why = _one_line(raw)
-    unfetched = _UNFETCHED.search(error.text) if error else None
-    if unfetched:
-        if any(line and not line.startswith(b"@nix ") for line in done.stderr.splitlines()):
-            why = f"{why}: {done.reason()}"
-        name, url = unfetched["name"], unfetched["url"]
-        return CatalogError(
-            f"the flake's input {name} can't be had from {url}: {why}",
-            f"is that where it is? --override-input {name} URL takes another",
-        )
-    place = _IN_SOURCE.sub("", error.place) if error else ""
-    where = f" at {place}" if place and not place.startswith("/") else ""
-    return CatalogError(f"the flake does not evaluate{where}: {why}", "--show-trace shows more")
 
 
 def _one_line(raw: str) -> str:

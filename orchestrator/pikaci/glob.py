@@ -72,21 +72,21 @@ class Glob:
     tokens: _Tokens
 
     @cached_property
-    def _beginning(self) -> bytes:
-        return _literal(self.tokens)
-
-    @cached_property
     def _end(self) -> bytes:
-        return _literal(self.tokens[::-1], backwards=True)
+        """The text that a path must end with; most paths end otherwise."""
+        end = b""
+        for token in reversed(self.tokens):
+            if not isinstance(token, bytes):
+                break
+            end = token + end
+        return end
 
     def matches(self, path: str) -> bool:
         """Whether the whole of `path` fits."""
         if self.tokens == (_Wild.PREFIX,):
             return True
         data = os.fsencode(path)
-        if not data.startswith(self._beginning) or not data.endswith(self._end):
-            return False
-        return len(data) in _reach(self.tokens, data, {0})
+        return data.endswith(self._end) and len(data) in _reach(self.tokens, data, {0})
 
 
 @dataclass(frozen=True)
@@ -111,16 +111,6 @@ def parse_glob(pattern: str) -> Glob:
         return Glob(pattern, _Parser(pattern).parse())
     except GlobError as error:
         raise GlobError(f"the glob `{pattern}` {error.message}", error.hint) from None
-
-
-def _literal(tokens: Iterable[_Token], *, backwards: bool = False) -> bytes:
-    """The text that `tokens` begin with, or end with if they are given backwards."""
-    found = b""
-    for token in tokens:
-        if not isinstance(token, bytes):
-            break
-        found = token + found if backwards else found + token
-    return found
 
 
 def _reach(tokens: _Tokens, path: bytes, places: set[int]) -> set[int]:

@@ -76,7 +76,7 @@ class WantedImage:
 
     async def load(self, *, built: bool) -> tuple[RoleImage, Placement]:
         """The role's image in the working tree's catalog, and this machine to build it on."""
-        from pikaci.flakeconfig import with_flake_config
+        from pikaci.evaluation import with_flake_config
 
         check_id(self.role, "role")
         evaluator = await open_tree(self.flake, read_only=not built)

@@ -213,7 +213,10 @@ async def _fetch_by_git(spec: SourceSpec, work: Path, env: Mapping[str, str]) ->
 async def _quiet_environment() -> dict[str, str]:
     """This environment, without what points git elsewhere or lets it ask."""
     inherited = {key: value for key, value in os.environ.items() if not _ELSEWHERE.fullmatch(key)}
-    ssh = inherited.get("GIT_SSH_COMMAND") or await _configured_ssh(inherited) or "ssh"
+    # GIT_SSH_COMMAND hides the user's core.sshCommand.
+    argv = ["git", "config", "--get", "core.sshCommand"]
+    done = await run(argv, env=inherited, deadline_secs=LOCAL_DEADLINE_SECS)
+    ssh = inherited.get("GIT_SSH_COMMAND") or done.stdout.decode().strip() or "ssh"
     return inherited | {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "",
@@ -221,13 +224,6 @@ async def _quiet_environment() -> dict[str, str]:
         "GIT_SSH_COMMAND": f"{ssh} -o BatchMode=yes",
         "GIT_ALLOW_PROTOCOL": ":".join(_SCHEMES),
     }
-
-
-async def _configured_ssh(env: dict[str, str]) -> str:
-    """The user's core.sshCommand, which GIT_SSH_COMMAND would hide."""
-    argv = ["git", "config", "--get", "core.sshCommand"]
-    done = await run(argv, env=env, deadline_secs=LOCAL_DEADLINE_SECS)
-    return done.stdout.decode().strip()
 
 
 def _fetch_failed(spec: SourceSpec, done: Completed) -> InfrastructureError:

@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 @options.flake_options
 def command(
     target: str, flake: FlakeOptions, source: str | None, *, as_json: bool, graph: bool, build: bool
-) -> int:
+) -> None:
     """Show what a run of TARGET would build and run. Builds nothing and records no run."""
     planned = asyncio.run(make_plan(PlanRequest(target, flake, source, read_only=not build)))
-    return print_plan(planned.plan, as_json=as_json, graph=graph)
+    print_plan(planned.plan, as_json=as_json, graph=graph)
 
 
 def print_plan(
     plan: Plan, jobs: frozenset[str] | None = None, *, as_json: bool, graph: bool = False
-) -> int:
+) -> None:
     """Print a target's plan; of `jobs` and what they need, if they are given."""
     from jerichoci.plan.plan import plan_digest
 
@@ -52,7 +52,6 @@ def print_plan(
         click.echo(mermaid(plan))
     else:
         click.echo(as_text(plan, digest))
-    return 0
 
 
 def as_text(plan: Plan, digest: str) -> str:

@@ -13,7 +13,7 @@ from pikaci import __version__, options
 from pikaci.changes import changed_since
 from pikaci.commands.plan import print_plan
 from pikaci.completion import complete_job
-from pikaci.flakeconfig import with_flake_config
+from pikaci.evaluation import with_flake_config
 from pikaci.lanes import lanes_of
 from pikaci.nearest import no_job
 from pikaci.screen import as_utf8
@@ -104,7 +104,8 @@ async def _show(planned: Planned, flags: RunFlags) -> int:
     _, _, skip = await _filtered(planned, flags.changed_since)
     if skip:
         click.echo(f"pikaci: target {planned.plan.target_id} would be {skip}", err=True)
-    return print_plan(planned.plan, jobs, as_json=flags.output != "human")
+    print_plan(planned.plan, jobs, as_json=flags.output != "human")
+    return 0
 
 
 async def run_planned(
