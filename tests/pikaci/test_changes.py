@@ -37,14 +37,17 @@ def commit(repo: Path, *paths: str, content: str = "") -> str:
     return git(repo, "rev-parse", "HEAD")
 
 
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    where = tmp_path / "repo"
+def new_repo(where: Path) -> Path:
     where.mkdir()
     git(where, "init", "-q")
     commit(where, "kept", "moved", "removed", "sub/edited")
     git(where, "tag", "start")
     return where
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    return new_repo(tmp_path / "repo")
 
 
 async def test_a_change_is_what_the_branch_did_since_it_left(repo: Path) -> None:
@@ -175,20 +178,27 @@ SETTINGS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def edited_twice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository whose last commit edits a file that is edited again, beside a touched one."""
+    repo = new_repo(tmp_path_factory.mktemp("edited") / "repo")
+    commit(repo, ".gitattributes", content="* diff=x\n")
+    commit(repo, "kept", content="edited")
+    write(repo, "kept", content="edited again")
+    return repo
+
+
 @pytest.mark.parametrize(("name", "value"), SETTINGS)
 async def test_no_setting_of_git_hides_a_change_or_makes_one(
-    repo: Path, name: str, value: str
+    edited_twice: Path, name: str, value: str
 ) -> None:
-    git(repo, "config", name, value)
-    write(repo, ".gitattributes", content="* diff=x\n")
-    git(repo, "add", ".gitattributes")
-    git(repo, "commit", "-q", "-m", "attributes")
-    git(repo, "tag", "attributes")
-    write(repo, "kept", content="edited")
-    os.utime(repo / "sub/edited", (1, 1))
-    assert (await changed_since(repo, "attributes")).paths == ("kept",)
-    git(repo, "commit", "-q", "-a", "-m", "edit")
-    assert (await changed_between(repo, "attributes", "HEAD")).paths == ("kept",)
+    os.utime(edited_twice / "sub/edited", (1, 1))
+    git(edited_twice, "config", name, value)
+    try:
+        assert (await changed_since(edited_twice, "HEAD")).paths == ("kept",)
+        assert (await changed_between(edited_twice, "HEAD^", "HEAD")).paths == ("kept",)
+    finally:
+        git(edited_twice, "config", "--unset", name)
 
 
 @pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
