@@ -37,6 +37,15 @@ def begins(begun: Path, then: str) -> str:
     return f"touch {begun}; {then}"
 
 
+async def runner_on(disk: Path) -> Runner:
+    """An engine whose state root lies on a small disk."""
+    user = UserTree(disk.with_name("user"))
+    user.write("README", "hello\n")
+    state = StateLayout(disk / "state")
+    state.make()
+    return Runner(state, (await take_snapshot(state.root, user.root)).tree)
+
+
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
     """A file that a job makes when it has begun."""
@@ -44,28 +53,33 @@ def begun(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_cancels_the_run(
+def test_a_signal_cancels_the_run_and_a_job_may_end_itself(
     runner: Runner, begun: Path, marker: str, number: signal.Signals
 ) -> None:
-    jobs = [job("a", begins(begun, f"sh -c 'sleep 600; : {marker}'")), job("b", after=["a"])]
+    ends = begun.with_name("ends")
+    jobs = [
+        job("a", begins(begun, f"sh -c 'sleep 600; : {marker}'")),
+        job("b", after=["a"]),
+        job("ends", f"trap 'exit 7' TERM; {begins(ends, 'sleep 600 & wait')}"),
+    ]
     with runner.start(*jobs) as process:
-        wait_for(begun.exists)
+        wait_for(lambda: begun.exists() and ends.exists())
         process.send_signal(number)
         assert process.wait(DEADLINE_SECS) == 0
     run = runner.ended()
     assert run.record.status is Status.CANCELLED
-    assert [row.status for row in run.record.jobs] == [Status.CANCELLED, Status.CANCELLED]
+    assert {row.status for row in run.record.jobs} == {Status.CANCELLED}
+    assert run.job("ends").exit_code == 7
     assert not run.layout.scratch.exists()
     assert processes(marker) == []
     check_events(run.layout)
 
 
-def test_a_cancel_request_ends_the_run_without_a_signal(runner: Runner, begun: Path) -> None:
-    with runner.start(job("a", begins(begun, "sleep 600"))) as process:
-        wait_for(begun.exists)
-        runner.state.run(RUN_ID).cancel_request.touch()
-        assert process.wait(DEADLINE_SECS) == 0
-    assert runner.ended().record.status is Status.CANCELLED
+async def test_a_cancel_request_ends_the_run_without_a_signal(runner: Runner, begun: Path) -> None:
+    running = asyncio.create_task(runner.run(job("a", begins(begun, "sleep 600")), run_id=RUN_ID))
+    await asyncio.to_thread(wait_for, begun.exists)
+    runner.state.run(RUN_ID).cancel_request.touch()
+    assert (await running).record.status is Status.CANCELLED
 
 
 def test_a_second_signal_does_not_wait_for_a_job_that_ignores_the_first(
@@ -103,18 +117,6 @@ def test_a_signal_does_not_wait_for_a_large_artifact(
 def events_text(runner: Runner) -> str:
     path = runner.state.run(RUN_ID).events
     return path.read_text() if path.exists() else ""
-
-
-def test_a_job_that_ends_itself_when_cancelled_has_its_own_exit_code(
-    runner: Runner, begun: Path
-) -> None:
-    command = f"trap 'exit 7' TERM; touch {begun}; sleep 600 & wait"
-    with runner.start(job("a", command)) as process:
-        wait_for(begun.exists)
-        process.terminate()
-        assert process.wait(DEADLINE_SECS) == 0
-    (row,) = runner.ended().record.jobs
-    assert (row.status, row.exit_code) == (Status.CANCELLED, 7)
 
 
 async def test_a_job_that_fail_fast_ends_says_where_it_was(runner: Runner, begun: Path) -> None:
@@ -219,13 +221,9 @@ async def test_a_job_whose_start_can_not_be_recorded_is_ended(
     ],
 )
 async def test_a_disk_that_a_job_fills_still_ends_in_a_whole_record(
-    small_disk: Path, tmp_path: Path, command: str
+    small_disk: Path, command: str
 ) -> None:
-    user = UserTree(tmp_path / "user")
-    user.write("README", "hello\n")
-    state = StateLayout(small_disk / "state")
-    state.make()
-    runner = Runner(state, (await take_snapshot(state.root, user.root)).tree)
+    runner = await runner_on(small_disk)
     run = await runner.run(job("a", command, timeout_secs=30), job("b", after=["a"]))
     assert run.record.status is Status.FAILED
     assert run.record == runner.ended(run.record.run_id).record
@@ -245,13 +243,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("count", [1, 20, 60])
 async def test_a_disk_that_is_filled_has_room_for_the_record_of_many_jobs(
-    disk: Path, tmp_path: Path, count: int
+    disk: Path, count: int
 ) -> None:
-    user = UserTree(tmp_path / "user")
-    user.write("README", "hello\n")
-    state = StateLayout(disk / "state")
-    state.make()
-    runner = Runner(state, (await take_snapshot(state.root, user.root)).tree)
+    runner = await runner_on(disk)
     fills = f"cat /dev/zero > {disk}/filler; true"
     jobs = [job(f"j{number}", retries=Retries(infrastructure=1)) for number in range(count)]
     # What one frees that is over is not enough for another one to begin.
@@ -278,20 +272,14 @@ async def test_a_status_that_can_not_be_written_does_not_keep_the_run_from_its_e
     check_events(run.layout)
 
 
-async def test_a_run_that_can_not_even_begin_leaves_nothing(
-    small_disk: Path, tmp_path: Path
-) -> None:
-    user = UserTree(tmp_path / "user")
-    user.write("README", "hello\n")
-    state = StateLayout(small_disk / "state")
-    state.make()
-    runner = Runner(state, (await take_snapshot(state.root, user.root)).tree)
+async def test_a_run_that_can_not_even_begin_leaves_nothing(small_disk: Path) -> None:
+    runner = await runner_on(small_disk)
     fill(small_disk, leave=16 * 1024)
     with pytest.raises(
         InfrastructureError, match=r"the run can't be recorded in .*: No space left"
     ):
         await runner.run(job("a"))
-    assert list(state.runs.iterdir()) == []
+    assert list(runner.state.runs.iterdir()) == []
 
 
 def test_a_state_root_that_is_no_directory_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from jerichoci.run.verdict import conclude
 from jerichoci.runtime.host_process import HostProcess
 from jerichoci.status import FailureKind, Status
 from plans import RUN_ID, job, plan
-from records import check_events
+from records import PHASES, check_events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,27 +52,19 @@ class Closed:
         raise BrokenPipeError
 
 
-async def test_the_events_tell_the_run_from_its_start_to_its_end(runner: Runner) -> None:
+async def test_the_events_tell_the_run_whatever_becomes_of_another_sink(runner: Runner) -> None:
     sink = Kinds()
-    run = await runner.run(job("a"), sinks=[sink])
+    run = await runner.run(job("a"), sinks=[Closed(), sink])
     rows = check_events(run.layout)
     assert [row["event"] for row in rows] == sink.kinds
     assert rows[-1]["run"] == run.record.model_dump(mode="json")
     assert [row["job"]["id"] for row in rows if row["event"] == "job_finished"] == ["a"]
-
-
-async def test_a_sink_that_fails_does_not_end_the_run(runner: Runner) -> None:
-    sink = Kinds()
-    run = await runner.run(job("a"), sinks=[Closed(), sink])
-    assert run.record.status is Status.PASSED
-    assert sink.kinds[-1] == "run_finished"
+    assert [phase.phase for phase in run.job("a").phases] == PHASES
 
 
 async def test_jobs_run_at_the_same_time(runner: Runner, tmp_path: Path) -> None:
-    run = await runner.run(
-        job("a", meet(tmp_path, "a", "b")), job("b", meet(tmp_path, "b", "a")), max_jobs=2
-    )
-    assert run.record.status is Status.PASSED
+    jobs = [job("a", meet(tmp_path, "a", "b")), job("b", meet(tmp_path, "b", "a"))]
+    assert (await runner.run(*jobs, max_jobs=2)).record.status is Status.PASSED
 
 
 async def test_jobs_that_need_the_whole_host_run_one_after_the_other(
@@ -113,25 +105,16 @@ async def test_fail_fast_ends_what_runs_and_skips_what_has_not_begun(
     assert [cause.code for cause in causes if cause] == ["fail_fast", "fail_fast"]
 
 
-@pytest.mark.parametrize(
-    ("commands", "kind"),
-    [
-        (["exit 1", "sleep 600"], FailureKind.TEST_FAILURE),
-        (["true", "sleep 600"], FailureKind.TIMEOUT),
-    ],
-)
-async def test_a_run_takes_the_first_kind_of_its_jobs_failures(
-    runner: Runner, commands: list[str], kind: FailureKind
+async def test_a_run_takes_the_first_kind_of_its_jobs_failures_and_retries_no_other_kind(
+    runner: Runner,
 ) -> None:
-    run = await runner.run(
-        *(job(f"j{number}", command, timeout_secs=2) for number, command in enumerate(commands))
-    )
-    assert run.record.failure_kind is kind
-
-
-async def test_a_test_failure_is_not_retried_as_infrastructure(runner: Runner) -> None:
-    run = await runner.run(job("a", "exit 1", retries=Retries(infrastructure=3)))
-    assert len(run.job("a").attempts) == 1
+    late = job("late", "sleep 600", timeout_secs=1, retries=Retries(infrastructure=2, test=2))
+    run = await runner.run(job("good"), late)
+    assert run.record.failure_kind is FailureKind.TIMEOUT
+    assert len(run.job("late").attempts) == 1
+    run = await runner.run(late, job("bad", "exit 1", retries=Retries(infrastructure=3)))
+    assert run.record.failure_kind is FailureKind.TEST_FAILURE
+    assert len(run.job("bad").attempts) == 1
 
 
 async def test_an_infrastructure_failure_is_retried_as_one(
@@ -213,12 +196,6 @@ def test_a_run_may_have_more_jobs_than_a_process_has_descriptors(runner: Runner)
     assert runner.ended().record.status is Status.PASSED
 
 
-async def test_a_timeout_is_not_retried(runner: Runner) -> None:
-    retries = Retries(infrastructure=2, test=2)
-    run = await runner.run(job("a", "sleep 600", timeout_secs=1, retries=retries))
-    assert len(run.job("a").attempts) == 1
-
-
 async def test_a_run_id_can_be_used_once(runner: Runner) -> None:
     first = await runner.run(job("a"), run_id=RUN_ID)
     with pytest.raises(UsageError, match=f"run {RUN_ID} exists already"):
@@ -226,19 +203,12 @@ async def test_a_run_id_can_be_used_once(runner: Runner) -> None:
     assert runner.ended().record == first.record
 
 
-async def test_a_run_id_that_is_none_is_refused_before_anything_is_made(runner: Runner) -> None:
+async def test_what_can_not_be_run_is_refused_before_anything_is_made(runner: Runner) -> None:
     with pytest.raises(UsageError, match="is not a run id"):
         await runner.run(job("a"), run_id="../evil")
-    assert list(runner.state.runs.iterdir()) == []
-
-
-@pytest.mark.parametrize("field", [{"runtime": "cloud"}, {"placement": "cloud"}])
-async def test_what_this_version_has_not_got_is_refused_before_anything_is_made(
-    runner: Runner, field: dict[str, str]
-) -> None:
-    (asked,) = field.values()
-    with pytest.raises(UsageError, match=asked):
-        await runner.run(job("a").with_(**field))
+    for field in ("runtime", "placement"):
+        with pytest.raises(UsageError, match=f"unknown {field} 'cloud'"):
+            await runner.run(job("a").with_(**{field: "cloud"}))
     assert list(runner.state.runs.iterdir()) == []
 
 
@@ -254,14 +224,6 @@ async def test_a_failing_clean_up_is_recorded_and_the_job_still_passes(
     assert (run.job("a").phases[-1].phase, run.job("a").phases[-1].outcome) == (
         *("cleanup", "failed"),
     )
-
-
-async def test_the_phases_of_a_job_come_in_order(runner: Runner) -> None:
-    run = await runner.run(job("a"))
-    assert [phase.phase for phase in run.job("a").phases] == [
-        *("prepare_directories", "stage_workspace_snapshot", "prepare_runtime", "launch_guest"),
-        *("wait_for_completion", "collect_artifacts", "cleanup"),
-    ]
 
 
 async def test_a_directory_of_records_is_its_owners_alone(runner: Runner) -> None:
