@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,74 +72,60 @@ def without_times(values: object) -> object:
     return values
 
 
-def test_a_closed_run_has_no_job_that_runs(layout: StateLayout) -> None:
-    with writing(layout, plan(job("a"), job("b"))) as writer:
-        first, second = writer.record.jobs
+def test_a_closed_run_is_infrastructure_and_its_jobs_that_ended_keep_what_they_had(
+    layout: StateLayout,
+) -> None:
+    with writing(layout, plan(job("a"), job("b"), job("c"))) as writer:
+        first, second, third = writer.record.jobs
+        failure = {"status": Status.FAILED, "failure_kind": FailureKind.TIMEOUT}
         writer.update_job(first.after(ATTEMPT))
         writer.update_job(second.with_(status=Status.PASSED))
+        writer.update_job(third.with_(**failure))
         writer.emit(PrepareStarted(node_id="dep"))
     close_dead_run(writer.layout)
-    values = RunStore(layout.root).load_run_record(RUN_ID)
-    assert [row.status for row in values.jobs] == [Status.FAILED, Status.PASSED]
-    assert values.jobs[0].attempts[0].status is Status.FAILED
-    assert values.prepare_timings[0].outcome == "failed"
+    closed = RunStore(layout.root).load_run_record(RUN_ID)
+    assert closed.failure_kind is FailureKind.INFRASTRUCTURE
+    assert [(row.status, row.failure_kind) for row in closed.jobs] == [
+        (Status.FAILED, FailureKind.INFRASTRUCTURE),
+        (Status.PASSED, None),
+        (Status.FAILED, FailureKind.TIMEOUT),
+    ]
+    assert closed.jobs[0].attempts[0].status is Status.FAILED
+    assert closed.prepare_timings[0].outcome == "failed"
     status = json.loads(writer.layout.status("a").read_bytes())
     assert (status["status"], status["failure_kind"]) == ("failed", "infrastructure")
 
 
-def test_a_closed_run_is_infrastructure_and_its_jobs_keep_what_they_had(
+def test_a_closed_run_has_all_that_its_jobs_left_and_nothing_half_written(
     layout: StateLayout,
 ) -> None:
-    with writing(layout, plan(job("a"), job("b"))) as writer:
-        failure = {"status": Status.FAILED, "failure_kind": FailureKind.TIMEOUT}
-        writer.update_job(writer.record.jobs[0].with_(**failure))
-    close_dead_run(writer.layout)
-    closed = record(writer.layout)
-    assert closed["failure_kind"] == "infrastructure"
-    assert closed["jobs"][0]["failure_kind"] == "timeout"
-
-
-def test_a_half_written_last_event_is_cut_off(layout: StateLayout) -> None:
     run = dead(layout)
     with run.events.open("ab") as file:
         file.write(b'{"seq":1,"event":"heart')
-    close_dead_run(run)
-    assert [row["event"] for row in check_events(run)] == ["run_started", "run_finished"]
-
-
-def test_scratch_reserve_and_half_written_records_are_gone(layout: StateLayout) -> None:
-    run = dead(layout)
     (run.scratch / "greet-1/workspace").mkdir(parents=True)
     (run.root / "run.json.tmp-0").write_text("{")
-    run.job("greet").mkdir()
-    (run.job("greet") / "status.json.tmp-0").write_text("{")
-    close_dead_run(run)
-    left = {path.relative_to(run.root).as_posix() for path in run.root.rglob("*")}
-    assert left == {
-        *("events.jsonl", "gcroots", "jobs", "jobs/greet", "jobs/greet/status.json"),
-        *("owner.lock", "plan.json", "run.json"),
-    }
-
-
-def test_what_a_job_left_is_kept_whatever_its_name(layout: StateLayout) -> None:
-    run = dead(layout)
     files = run.attempt("greet", 1) / "artifacts/files"
     files.mkdir(parents=True)
+    (run.job("greet") / "status.json.tmp-0").write_text("{")
     (files / "page.tmp-1").write_text("x")
     close_dead_run(run)
-    assert (files / "page.tmp-1").exists()
+    assert [row["event"] for row in check_events(run)] == ["run_started", "run_finished"]
+    left = {path.relative_to(run.root).as_posix() for path in run.root.rglob("*")}
+    greet = "jobs/greet/attempts/1/artifacts/files/page.tmp-1"
+    assert {name for name in left if not greet.startswith(name)} == {
+        *("events.jsonl", "gcroots", "jobs/greet/status.json"),
+        *("owner.lock", "plan.json", "run.json"),
+    }
+    assert greet in left
 
 
-def test_a_run_that_goes_on_is_not_closed(layout: StateLayout) -> None:
+def test_a_run_that_goes_on_or_is_over_is_not_closed(layout: StateLayout) -> None:
     with writing(layout) as writer:
         assert close_dead_runs(layout) == []
         assert RunStore(layout.root).summary(RUN_ID).status == "running"
         assert writer.layout.reserve.exists()
         writer.finish(writer.record.with_(status=Status.PASSED))
-
-
-def test_a_run_that_is_over_is_not_closed_again(layout: StateLayout) -> None:
-    run = finished(layout)
+    run = writer.layout
     before = run.record.read_bytes(), run.events.read_bytes()
     assert not close_dead_run(run)
     assert (run.record.read_bytes(), run.events.read_bytes()) == before
@@ -214,102 +201,72 @@ def test_a_dead_run_is_closed_on_a_full_disk(small_disk: Path) -> None:
     check_events(run)
 
 
-def test_a_run_that_died_while_it_was_born_is_removed(layout: StateLayout) -> None:
-    (layout.runs / f"{RUN_ID}.new").mkdir()
-    (layout.runs / f"{RUN_ID}.gone/jobs").mkdir(parents=True)
+def test_a_run_that_died_while_it_was_born_is_removed_and_its_id_free(layout: StateLayout) -> None:
+    for name in (f"{RUN_ID}.new/jobs", f"{RUN_ID}.gone/jobs"):
+        (layout.runs / name).mkdir(parents=True)
     close_dead_runs(layout)
     assert list(layout.runs.iterdir()) == []
+    (layout.runs / f"{RUN_ID}.new/jobs").mkdir(parents=True)
+    finished(layout)
+    assert [path.name for path in layout.runs.iterdir()] == [RUN_ID]
 
 
-def test_a_run_that_is_being_born_is_left_alone(layout: StateLayout) -> None:
+def test_a_run_that_is_being_born_is_left_alone_and_its_id_taken(layout: StateLayout) -> None:
     unborn = layout.runs / f"{RUN_ID}.new"
     unborn.mkdir()
     with owning(unborn):
         close_dead_runs(layout)
         assert unborn.exists()
+        with pytest.raises(UsageError, match="being started"):
+            finished(layout)
 
 
-@pytest.fixture
-def left_behind(layout: StateLayout) -> tuple[RunLayout, subprocess.Popen[bytes]]:
+@pytest.mark.parametrize("is_its_own", [True, False])
+def test_the_process_group_of_a_dead_run_is_killed_but_no_later_one_of_its_number(
+    layout: StateLayout, *, is_its_own: bool
+) -> None:
     run = dead(layout)
     (run.scratch / "greet-1").mkdir()
     process = subprocess.Popen(["sh", "-c", "sleep 600 & wait"], start_new_session=True)
-    record_group(run.scratch / "greet-1", process.pid)
-    return run, process
-
-
-def test_the_process_group_of_a_dead_run_is_killed(
-    left_behind: tuple[RunLayout, subprocess.Popen[bytes]],
-) -> None:
-    run, process = left_behind
-    close_dead_run(run)
-    assert process.wait(timeout=30) == -9
-
-
-def test_a_later_group_with_the_same_number_is_left_alone(
-    left_behind: tuple[RunLayout, subprocess.Popen[bytes]],
-) -> None:
-    run, process = left_behind
-    change(run.scratch / "greet-1/group.json", started="1")
     try:
+        record_group(run.scratch / "greet-1", process.pid)
+        if not is_its_own:
+            change(run.scratch / "greet-1/group.json", started="1")
         close_dead_run(run)
-        assert process.poll() is None
+        if is_its_own:
+            assert process.wait(timeout=30) == -9
+        assert is_its_own or process.poll() is None
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def test_a_damaged_note_of_a_group_stops_nobody(layout: StateLayout) -> None:
+def test_a_damaged_note_of_a_group_stops_nothing(layout: StateLayout) -> None:
     run = dead(layout)
     (run.scratch / "greet-1").mkdir()
     (run.scratch / "greet-1/group.json").write_text("[]")
     assert close_dead_run(run)
 
 
-def test_a_run_whose_leftovers_stay_is_closed_all_the_same(
-    layout: StateLayout, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = dead(layout)
-
-    def refuse(_: Path) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(dead_runs, "remove_tree", refuse)
-        assert close_dead_runs(layout) == [RUN_ID]
-    assert record(run)["status"] == "failed"
-    assert run.scratch.exists()
-    assert close_dead_runs(layout) == []
-    assert not run.scratch.exists()
-    check_events(run)
-
-
-def test_an_entry_that_can_not_be_reaped_keeps_no_other(
+def test_a_run_whose_leftovers_can_not_be_removed_is_closed_all_the_same(
     layout: StateLayout, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = dead(layout)
     (layout.runs / f"{RUN_ID}.gone").mkdir()
 
     def refuse(path: Path) -> None:
-        raise RuntimeError(f"not {path.name}")
+        raise PermissionError(1, f"{path.name} refuses")
 
-    monkeypatch.setattr(dead_runs, "remove_tree", refuse)
-    assert close_dead_runs(layout) == [RUN_ID]
+    with monkeypatch.context() as patch:
+        patch.setattr(dead_runs, "remove_tree", refuse)
+        assert close_dead_runs(layout) == [RUN_ID]
+    assert f"{RUN_ID}.gone refuses" in caplog.text
     assert record(run)["status"] == "failed"
-    assert f"not {RUN_ID}.gone" in caplog.text
-
-
-def test_the_id_of_a_run_that_died_unborn_can_be_used_again(layout: StateLayout) -> None:
-    (layout.runs / f"{RUN_ID}.new/jobs").mkdir(parents=True)
-    run = finished(layout)
-    assert [path.name for path in layout.runs.iterdir()] == [run.run_id]
-
-
-def test_the_id_of_a_run_that_is_being_born_is_taken(layout: StateLayout) -> None:
-    unborn = layout.runs / f"{RUN_ID}.new"
-    unborn.mkdir()
-    with owning(unborn), pytest.raises(UsageError, match="being started"):
-        finished(layout)
+    assert run.scratch.exists()
+    assert close_dead_runs(layout) == []
+    assert not run.scratch.exists()
+    check_events(run)
 
 
 def test_runs_start_while_others_reap(layout: StateLayout) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import jerichoci
 
 
@@ -18,8 +20,12 @@ def test_another_name_is_an_attribute_error() -> None:
     assert not hasattr(jerichoci, "Engine")
 
 
-def test_reading_the_list_of_runs_does_not_import_the_models() -> None:
-    script = (
-        "import sys, jerichoci.record.store; assert not {'pydantic', 'asyncio'} & set(sys.modules)"
-    )
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [("record.store", {"pydantic", "asyncio"}), ("plan.hosts", {"asyncssh", "pylxd"})],
+)
+def test_a_module_that_every_start_imports_imports_nothing_heavy(
+    module: str, heavy: set[str]
+) -> None:
+    script = f"import sys, jerichoci.{module}; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)

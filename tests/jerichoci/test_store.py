@@ -32,18 +32,14 @@ def run(layout: StateLayout) -> RunLayout:
     return run
 
 
-def test_a_state_root_that_is_not_there_has_no_runs(layout: StateLayout) -> None:
-    assert RunStore(layout.root / "gone").list_runs() == []
-
-
 def test_runs_are_listed_newest_first(layout: StateLayout, store: RunStore) -> None:
+    assert RunStore(layout.root / "gone").list_runs() == []
+    with pytest.raises(UsageError, match="there is no run yet"):
+        store.resolve("latest")
     made = [finished(layout, run_id).run_id for run_id in run_ids(5)]
     assert [row.run_id for row in store.list_runs()] == made[::-1]
-
-
-def test_a_limit_gives_the_newest(layout: StateLayout, store: RunStore) -> None:
-    made = [finished(layout, run_id).run_id for run_id in run_ids(5)]
     assert [row.run_id for row in store.list_runs(2)] == made[:-3:-1]
+    assert store.resolve("latest") == made[-1]
 
 
 def test_what_is_no_run_is_not_listed(layout: StateLayout, store: RunStore) -> None:
@@ -53,29 +49,12 @@ def test_what_is_no_run_is_not_listed(layout: StateLayout, store: RunStore) -> N
     assert store.list_runs() == []
 
 
-def test_latest_is_the_newest(layout: StateLayout, store: RunStore) -> None:
-    made = [finished(layout, run_id).run_id for run_id in run_ids(3)]
-    assert store.resolve("latest") == made[-1]
-
-
-def test_latest_of_no_runs_says_that_there_is_none(store: RunStore) -> None:
-    with pytest.raises(UsageError, match="there is no run yet"):
-        store.resolve("latest")
-
-
-def test_a_unique_beginning_names_a_run(store: RunStore, run: RunLayout) -> None:
-    assert store.resolve(RUN_ID[:4]) == run.run_id
-
-
-def test_a_beginning_of_two_runs_names_both(layout: StateLayout, store: RunStore) -> None:
+def test_a_beginning_names_a_run_if_it_is_that_of_one(layout: StateLayout, store: RunStore) -> None:
     first, second = (finished(layout, run_id).run_id for run_id in run_ids(2))
-    with pytest.raises(
-        UsageError, match=f"2 runs start with '2026': {second}, {first}|{first}, {second}"
-    ):
+    assert store.resolve(second[:-1]) == second
+    both = f"{second}, {first}|{first}, {second}"
+    with pytest.raises(UsageError, match=f"2 runs start with '2026': {both}"):
         store.resolve("2026")
-
-
-def test_a_beginning_of_no_run_says_where_it_looked(layout: StateLayout, store: RunStore) -> None:
     with pytest.raises(UsageError, match=f"no run starts with '2027' in {layout.root}"):
         store.resolve("2027")
 
@@ -87,30 +66,22 @@ def test_what_no_run_id_starts_with_is_refused(store: RunStore, run: RunLayout, 
         store.resolve(text)
 
 
-def test_a_job_id_from_outside_never_leaves_the_run(store: RunStore, run: RunLayout) -> None:
-    with pytest.raises(UsageError, match="not a job id"):
-        store.load_logs(run.run_id, "../greet", LogKind.HOST)
-
-
-def test_the_loaded_record_is_what_was_written(store: RunStore, run: RunLayout) -> None:
+def test_what_is_loaded_is_what_was_written(store: RunStore, run: RunLayout) -> None:
     record = store.load_run_record(run.run_id)
     assert (record.status, record.problems) == (Status.PASSED, [])
     assert record.model_dump(mode="json") == json.loads(run.record.read_bytes())
+    assert store.load_plan(run.run_id).jobs[0].job_id == "greet"
+    assert store.load_prepared_outputs(run.run_id).outputs == []
 
 
-def test_the_loaded_plan_is_the_runs(store: RunStore, run: RunLayout) -> None:
-    plan = store.load_plan(run.run_id)
-    assert plan.jobs[0].job_id == "greet"
-
-
-def test_a_plan_of_a_later_schema_is_refused(store: RunStore, run: RunLayout) -> None:
+def test_what_is_not_there_or_of_a_later_schema_is_refused(store: RunStore, run: RunLayout) -> None:
     change(run.plan, schema_version=9)
     with pytest.raises(RecordError, match="has plan schema 9"):
         store.load_plan(run.run_id)
-
-
-def test_a_run_that_prepared_nothing_has_no_outputs(store: RunStore, run: RunLayout) -> None:
-    assert store.load_prepared_outputs(run.run_id).outputs == []
+    with pytest.raises(UsageError, match="not a job id"):
+        store.load_logs(run.run_id, "../greet", LogKind.HOST)
+    with pytest.raises(UsageError, match="there is no run 20270131T000000Z-00000000"):
+        store.load_run_bundle("20270131T000000Z-00000000")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "{}", "\xff"])
@@ -143,17 +114,15 @@ def test_fields_of_the_wrong_type_count_as_missing_in_the_list(
 def test_a_log_is_read_from_an_offset_to_a_limit(store: RunStore, run: RunLayout) -> None:
     chunk = store.load_logs(run.run_id, "greet", LogKind.HOST, offset=2, limit=3)
     assert (chunk.data, chunk.offset, chunk.next_offset) == (b"234", 2, 5)
-
-
-def test_both_logs_are_the_hosts_and_then_the_guests(store: RunStore, run: RunLayout) -> None:
-    assert store.load_logs(run.run_id, "greet", LogKind.BOTH).data == b"0123456789abcdef"
     assert store.load_logs(run.run_id, "greet", LogKind.BOTH, 2**70, 2**70).data == b""
     with pytest.raises(UsageError, match="can't be negative"):
         store.load_logs(run.run_id, "greet", LogKind.BOTH, -1)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 4, 100])
-def test_both_logs_can_be_read_piece_by_piece(store: RunStore, run: RunLayout, limit: int) -> None:
+def test_both_logs_are_the_hosts_and_then_the_guests_piece_by_piece(
+    store: RunStore, run: RunLayout, limit: int
+) -> None:
     found, offset = b"", 0
     while chunk := store.load_logs(run.run_id, "greet", LogKind.BOTH, offset, limit).data:
         assert len(chunk) <= limit
@@ -177,32 +146,19 @@ def test_metadata_tells_which_logs_there_are(store: RunStore, run: RunLayout) ->
     assert (guest.kind, guest.exists, guest.bytes) == ("guest", False, 0)
 
 
-def test_a_bundle_has_every_part(store: RunStore, run: RunLayout) -> None:
+def test_a_bundle_has_every_part_and_names_a_damaged_one(store: RunStore, run: RunLayout) -> None:
     bundle = store.load_run_bundle(run.run_id)
     assert bundle["problems"] == []
     assert bundle["run"]["run_id"] == bundle["plan"]["run_id"] == run.run_id
     assert bundle["prepared_outputs"]["outputs"] == []
-    assert [row["path"] for row in bundle["logs"]] == [
-        "jobs/greet/attempts/1/host.log",
-        "jobs/greet/attempts/1/guest.log",
-    ]
+    logs = [f"jobs/greet/attempts/1/{kind}.log" for kind in ("host", "guest")]
+    assert [row["path"] for row in bundle["logs"]] == logs
     assert json.loads(json.dumps(bundle)) == bundle
-
-
-def test_a_damaged_part_of_a_bundle_is_named_and_the_others_are_there(
-    store: RunStore, run: RunLayout
-) -> None:
     run.plan.write_text("{")
-    bundle = store.load_run_bundle(run.run_id)
-    assert bundle["plan"] is None
-    assert bundle["run"]
-    (problem,) = bundle["problems"]
+    damaged = store.load_run_bundle(run.run_id)
+    assert (damaged["plan"], damaged["run"]) == (None, bundle["run"])
+    (problem,) = damaged["problems"]
     assert "plan.json is not JSON" in problem
-
-
-def test_a_run_that_is_not_there_is_refused(store: RunStore) -> None:
-    with pytest.raises(UsageError, match=f"there is no run {RUN_ID}"):
-        store.load_run_bundle(RUN_ID)
 
 
 def test_a_follower_sees_every_event_of_a_run_that_is_over(store: RunStore, run: RunLayout) -> None:
@@ -223,14 +179,9 @@ async def test_a_follower_waits_for_the_end_of_a_run(layout: StateLayout, store:
     assert await asyncio.wait_for(following, 30) == [0, 1, 2]
 
 
-def test_a_follower_of_a_run_whose_events_are_lost_comes_to_an_end(
-    store: RunStore, run: RunLayout
-) -> None:
+def test_a_follower_of_a_damaged_run_comes_to_an_end(store: RunStore, run: RunLayout) -> None:
     run.events.write_text("")
     assert list(store.follow_events(run.run_id)) == []
-
-
-def test_a_follower_of_an_unreadable_run_comes_to_an_end(store: RunStore, run: RunLayout) -> None:
     run.record.write_text("{")
     run.events.write_text("null\n")
     assert list(store.follow_events(run.run_id)) == []
