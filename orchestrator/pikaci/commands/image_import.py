@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from pikaci.completion import complete_host, complete_role
 from pikaci.location import has_flake, some_state
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from jerichoci.nix.command import NixOptions
     from jerichoci.placement import Placement
@@ -47,38 +48,25 @@ host_option = click.option(
 
 @dataclass(frozen=True)
 class Given:
-    """What the command line gives of the image itself."""
+    """What the command line gives of the image itself, and where it goes."""
 
-    directory: Path | None
-    metadata: Path | None
-    rootfs: Path | None
+    files: Callable[[str | None], ImageFiles] | None
+    """Reads the files given, for an instance type if that is known."""
     alias: str | None
+    host: str | None
     prune: bool
 
-    def check(self, role: str | None) -> None:
-        """Refuse what contradicts itself."""
-        if (self.metadata is None) != (self.rootfs is None):
-            raise UsageError("--metadata and --rootfs belong together", "give both, or --from DIR")
-        if self.directory and self.metadata:
-            raise UsageError("--from and --metadata are two places", "give one of them")
-        if role is None and not (self.alias and self.has_files):
-            raise UsageError(
-                "no role is named",
-                "`pikaci image list` lists them; without one give --alias and --from DIR",
-            )
-        if self.alias is not None:
-            check_alias(self.alias)
 
-    @property
-    def has_files(self) -> bool:
-        """Whether it names the image's files."""
-        return self.directory is not None or self.rootfs is not None
-
-    def files(self, instance_type: str | None) -> ImageFiles:
-        """The files, looked at."""
-        if self.metadata and self.rootfs:
-            return open_image(self.metadata, self.rootfs, instance_type)
-        return files_in(self.directory or Path(), instance_type)
+def _given_files(
+    directory: Path | None, metadata: Path | None, rootfs: Path | None
+) -> Callable[[str | None], ImageFiles] | None:
+    if (metadata is None) != (rootfs is None):
+        raise UsageError("--metadata and --rootfs belong together", "give both, or --from DIR")
+    if directory and metadata:
+        raise UsageError("--from and --metadata are two places", "give one of them")
+    if metadata and rootfs:
+        return partial(open_image, metadata, rootfs)
+    return partial(files_in, directory) if directory else None
 
 
 @click.command("import", short_help="Import a role's image into Incus, built if need be.")
@@ -133,31 +121,38 @@ def command(
     """
     from pikaci.images import WantedImage
 
-    given = Given(directory, metadata, rootfs, alias, prune)
-    given.check(role)
+    files = _given_files(directory, metadata, rootfs)
+    if role is None and not (alias and files):
+        raise UsageError(
+            "no role is named",
+            "`pikaci image list` lists them; without one give --alias and --from DIR",
+        )
+    if alias is not None:
+        check_alias(alias)
     wanted = WantedImage(role or "", flake, print_logs)
-    click.echo(asyncio.run(_import(wanted, given, host)).fingerprint)
+    click.echo(asyncio.run(_import(wanted, Given(files, alias, host, prune))).fingerprint)
 
 
-async def _import(wanted: WantedImage, given: Given, host: str | None) -> Imported:
+async def _import(wanted: WantedImage, given: Given) -> Imported:
     flake = wanted.flake
-    needs_flake = not (given.alias and given.has_files)
+    needs_flake = not (given.alias and given.files)
     if wanted.role and (needs_flake or flake.directory or has_flake(None)):
-        image, here = await wanted.load(built=not given.has_files)
-        return await _bring(wanted, given, host, image, here)
+        image, here = await wanted.load(built=not given.files)
+        return await _bring(wanted, given, image, here)
     from jerichoci.placement.local import LocalPlacement
     from jerichoci.plan.hosts import local_settings
 
     with some_state(flake.state_root, flake.directory) as state:
         state.make()
-        here = LocalPlacement(state.root, flake.nix, local_settings)
-        return await _bring(wanted, given, host, None, here)
+        return await _bring(
+            wanted, given, None, LocalPlacement(state.root, flake.nix, local_settings)
+        )
 
 
 async def _bring(
-    wanted: WantedImage, given: Given, host: str | None, image: RoleImage | None, here: Placement
+    wanted: WantedImage, given: Given, image: RoleImage | None, here: Placement
 ) -> Imported:
-    """Import the files given, or what Nix builds for the role."""
+    """Import the files given, else what Nix builds for the role."""
     from jerichoci.placement.operations import lock
     from jerichoci.runtime.incus.check import where_of
     from pikaci.images import build_image, build_request
@@ -167,30 +162,32 @@ async def _bring(
         click.echo(f"pikaci: sending {size} to project {incus.project} of {whose}", err=True)
 
     alias, drv_path = given.alias or (image.alias if image else ""), None
-    async with incus_place(host, here, wanted.flake.nix) as placement:
-        if given.has_files or image is None:
+    async with incus_place(given.host, here, wanted.flake.nix) as placement:
+        if given.files:
             files = given.files(image.instance_type if image else None)
             incus = await open_project(placement)
-        else:
-            build_request(image)
+        elif image:
+            build_request(image)  # refuses what can't be built before anything is asked of Incus
             incus, drv_path = await open_project(placement), image.drv_path
             async with placement.hold(lock, LOCK, LOCK_WAIT_SECS):
                 if done := await in_thread(take_image, incus, alias, drv_path):
-                    return await _end(given, done, incus)
+                    return await _end(done, incus, prune=given.prune)
             nix = wanted.flake.nix
             files = await build_image(image, here, nix, print_logs=wanted.print_logs)
+        else:
+            raise ValueError("neither files nor a role")
         async with placement.hold(lock, LOCK, LOCK_WAIT_SECS):
             done = await in_thread(import_image, incus, files, alias, drv_path, say)
-            return await _end(given, done, incus)
+            return await _end(done, incus, prune=given.prune)
 
 
-async def _end(given: Given, done: Imported, incus: Incus) -> Imported:
+async def _end(done: Imported, incus: Incus, *, prune: bool) -> Imported:
     """Print what was done, and prune."""
     how = "" if done.was_sent else ", which Incus had already"
     instead = f", no longer {done.replaced[:12]}" if done.replaced else ""
     text = f"pikaci: {done.alias} is image {done.fingerprint[:12]}{how}{instead}"
     click.echo(text, err=True)
-    if given.prune:
+    if prune:
         removed: list[StoredImage] = await in_thread(prune_images, incus, done.alias)
         for image in removed:
             click.echo(f"pikaci: removed image {image.fingerprint[:12]}", err=True)
