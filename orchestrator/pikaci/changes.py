@@ -28,8 +28,6 @@ from jerichoci.errors import UsageError
 from jerichoci.snapshot.git import GITLINK_MODE, NO, Git, git_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from jerichoci.machine.process import Completed
 
 # Plumbing: what a user sets for `git diff` does not reach it, but what is set for submodules.
@@ -59,7 +57,7 @@ async def changed_between(repo: Path, base: str, head: str) -> ChangeSet:
     base_id, head_id = await resolve(repo, base), await resolve(repo, head)
     start = await _merge_base(repo, base_id, head_id)
     differing = await _differing(repo, "diff-tree", *_DIFF_FLAGS, start, head_id)
-    return ChangeSet(base_id, head_id, _sorted(differing))
+    return ChangeSet(base_id, head_id, tuple(sorted(set(differing))))
 
 
 async def changed_since(repo: Path, rev: str) -> ChangeSet:
@@ -71,7 +69,7 @@ async def changed_since(repo: Path, rev: str) -> ChangeSet:
         await _show_all(repo, index)
         differing = await _differing(repo, "diff-index", *_DIFF_FLAGS, start, "--", index=index)
         untracked = await _listed(repo, *_UNTRACKED, index=index) if await _shows(repo) else []
-    return ChangeSet(base_id, None, _sorted([*differing, *untracked]))
+    return ChangeSet(base_id, None, tuple(sorted({*differing, *untracked})))
 
 
 async def resolve(repo: Path, rev: str) -> str:
@@ -81,7 +79,12 @@ async def resolve(repo: Path, rev: str) -> str:
     done = await _git(repo, "rev-parse", "--verify", "--quiet", f"{rev}^{{commit}}")
     if done.ok:
         return done.stdout.decode().strip()
-    await _check_repository(repo)
+    found = await _git(repo, "rev-parse", "--git-dir")
+    if not found.ok:
+        raise UsageError(
+            f"git finds no repository in {repo}: {found.reason()}",
+            "changes can only be found inside a git repository",
+        )
     raise UsageError(
         f"there is no revision `{rev}` in {repo}", "fetch it, or name a branch, tag or commit"
     )
@@ -99,15 +102,6 @@ async def file_at(repo: Path, rev: str, path: str) -> bytes | None:
     if (await _git(repo, "cat-file", "-e", name)).ok:
         raise UsageError(f"{path} is not a file at {rev}")
     return None
-
-
-async def _check_repository(repo: Path) -> None:
-    done = await _git(repo, "rev-parse", "--git-dir")
-    if not done.ok:
-        raise UsageError(
-            f"git finds no repository in {repo}: {done.reason()}",
-            "changes can only be found inside a git repository",
-        )
 
 
 async def _merge_base(repo: Path, base: str, head: str) -> str:
@@ -172,10 +166,6 @@ async def _listed(repo: Path, *args: str, index: Path | None = None) -> list[str
     if not done.ok:
         raise git_failure("diff", done)
     return [os.fsdecode(path) for path in done.stdout.split(b"\0") if path]
-
-
-def _sorted(paths: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(set(paths)))
 
 
 async def _git(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from io import FileIO
+    from typing import IO
 
 _CONTROL = re.compile(
     r"\x1b\[(?P<colours>[0-9;:]*)m"
@@ -22,14 +24,7 @@ _OF_A_PALETTE = re.compile(r"[345]8[;:]")
 _RESET = "\x1b[0m"
 
 
-class Stream(Protocol):
-    """A stream that may be a terminal."""
-
-    def isatty(self) -> bool:
-        """Whether it is one."""
-
-
-def has_colours(stream: Stream) -> bool:
+def has_colours(stream: IO[str] | FileIO) -> bool:
     """Whether to print colours to `stream`."""
     quiet = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return not quiet and stream.isatty()

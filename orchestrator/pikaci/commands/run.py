@@ -93,13 +93,8 @@ def command(
 
 async def _run(wanted: PlanRequest, flags: RunFlags) -> int:
     planned = await make_plan(wanted)
-    if wanted.read_only:
-        return await _show(planned, flags)
-    return await run_planned(planned, wanted.flake.nix, flags)
-
-
-async def _show(planned: Planned, flags: RunFlags) -> int:
-    """Print what would run."""
+    if not wanted.read_only:
+        return await run_planned(planned, wanted.flake.nix, flags)
     jobs = _checked_jobs(planned, flags.jobs)
     _, _, skip = await _filtered(planned, flags.changed_since)
     if skip:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from jerichoci.plan.hosts import HostCapacity, RemoteHost
     from jerichoci.remote.agent.facts import Programs
     from jerichoci.remote.agent.operations import Tools
-    from jerichoci.remote.agent.survey import SnapshotCount
     from jerichoci.remote.session import Session
     from jerichoci.state.layout import StateLayout
     from pikaci.doctor.catalog import FlakeNeeds
@@ -42,6 +41,8 @@ CLOCK_SECS = 60.0
 """Clocks that differ by less are right enough to compare what both wrote."""
 PINGS = 3
 """So often is the host asked for the time; the quickest answer counts."""
+EARLY = ("connection", "host key", "login", "ssh settings")
+"""What fails before the login."""
 CHANNEL_SECS = 15.0
 """For a program that does nothing to end."""
 
@@ -81,7 +82,9 @@ async def _examine(
         took = time.monotonic() - began
         clock = await _clock(session)
     except HostError as error:
-        return _refusal(session, error)
+        name = _what(error)
+        login = [] if name in EARLY else [ok("connection", f"{_where(session.host)} lets us in")]
+        return [*login, trouble(name, error, "see sshd's log on the host")]
     findings = [
         ok("connection", f"{_where(session.host)} lets us in; {_milliseconds(took)} to begin"),
         ok("round trip", f"{_milliseconds(clock.round_trip_secs)} a request"),
@@ -96,17 +99,6 @@ async def _examine(
         text = f"the agent on {session.name} can't do its work: {error}"
         findings.append(Finding("agent", "bad", text, "see its work directory"))
     return findings
-
-
-def _refusal(session: Session, error: HostError) -> list[Finding]:
-    """Why there is no agent, after what went well until then."""
-    name = _what(error)
-    before = [] if name in EARLY else [ok("connection", f"{_where(session.host)} lets us in")]
-    return [*before, trouble(name, error, "see sshd's log on the host")]
-
-
-EARLY = ("connection", "host key", "login", "ssh settings")
-"""What goes wrong before anybody is let in."""
 
 
 def _what(error: Exception) -> str:
@@ -144,13 +136,15 @@ async def _inside(
 ) -> list[Finding]:
     facts = session.facts
     seen = await session.do(survey, ask_nix=True)
+    count = seen.snapshots
+    least = "at least " if count.counted < count.count else ""
     own = placement.run_directory(run_id).name
     runs = [run for run in seen.runs if run != own]
     hint = "`pikaci gc` removes old runs and snapshots from the host"
     return [
         ok("agent", f"Python {facts.python}, {facts.system}"),
         room("work dir", f"at {facts.work_dir}", seen.free_bytes, seen.free_files, hint),
-        _snapshots(seen.snapshots),
+        ok("snapshots", f"{count.count}, {least}{count.bytes // MIB} MiB"),
         ok("runs", f"now: {', '.join(runs)}" if runs else "none now"),
         _programs(session.name, facts.programs),
         *await _channels(session),
@@ -162,11 +156,6 @@ async def _inside(
         *await guest_findings(placement, needs),
         *await vm_findings(placement),
     ]
-
-
-def _snapshots(seen: SnapshotCount) -> Finding:
-    least = "at least " if seen.counted < seen.count else ""
-    return ok("snapshots", f"{seen.count}, {least}{seen.bytes // MIB} MiB")
 
 
 def _programs(host: str, programs: Programs) -> Finding:

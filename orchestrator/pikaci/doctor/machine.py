@@ -120,14 +120,15 @@ def resource_findings() -> list[Finding]:
     """CPUs, memory, Nix's disk, and programs that pikaci can do without."""
     capacity = local_capacity()
     store = Path("/nix/store")
+    prefetch = shutil.which("nix-prefetch-git")
     return [
         *([room_finding("nix disk", store)] if store.is_dir() else []),
         ok("capacity", f"{capacity.cpus} CPUs, {capacity.memory_mib} MiB"),
-        _program("nix-prefetch-git", "--source uses plain git without it"),
+        ok("nix-prefetch-git", prefetch)
+        if prefetch
+        else note(
+            "nix-prefetch-git",
+            "not on PATH: --source uses plain git without it",
+            "`nix profile install nixpkgs#nix-prefetch-git`",
+        ),
     ]
-
-
-def _program(name: str, otherwise: str) -> Finding:
-    if path := shutil.which(name):
-        return ok(name, path)
-    return note(name, f"not on PATH: {otherwise}", f"`nix profile install nixpkgs#{name}`")
