@@ -62,36 +62,31 @@ def snapshots(layout: StateLayout) -> set[str]:
     return {path.name for path in layout.snapshots.iterdir()}
 
 
-async def test_the_newest_runs_are_kept(layout: StateLayout) -> None:
-    made = [finished(layout, run_id).run_id for run_id in run_ids(5)]
-    collected = await collect_garbage(layout, 2, dry_run=False)
-    assert RunStore(layout.root).run_ids() == made[:-3:-1]
-    assert sorted(collected.runs) == made[:3]
-    assert collected.kept_runs == 2
-
-
-async def test_a_run_that_goes_on_is_kept_and_does_not_count(layout: StateLayout) -> None:
-    ids = list(run_ids(3))
-    with writing(layout, run_id=ids[0]):
-        for run_id in ids[1:]:
+async def test_the_newest_runs_are_kept_and_one_that_goes_on_does_not_count(
+    layout: StateLayout,
+) -> None:
+    live, *ids = run_ids(6)
+    with writing(layout, run_id=live):
+        for run_id in ids:
             finished(layout, run_id)
-        await collect_garbage(layout, 1, dry_run=False)
-        assert RunStore(layout.root).run_ids() == [ids[2], ids[0]]
+        collected = await collect_garbage(layout, 2, dry_run=False)
+        assert RunStore(layout.root).run_ids() == [*ids[:-3:-1], live]
+        assert sorted(collected.runs) == ids[:3]
+        assert collected.kept_runs == 3
 
 
-async def test_a_dead_run_is_closed_and_counts_as_over(layout: StateLayout) -> None:
-    dead(layout)
+async def test_a_dead_run_counts_as_over_and_a_damaged_one_goes_in_its_turn(
+    layout: StateLayout,
+) -> None:
+    first, second = run_ids(2)
+    finished(layout, first).record.write_text("{")
+    dead(layout, run_id=second)
     await collect_garbage(layout, 1, dry_run=False)
-    assert RunStore(layout.root).summary(RUN_ID).status == "failed"
-    await collect_garbage(layout, 0, dry_run=False)
+    assert RunStore(layout.root).run_ids() == [second]
+    assert RunStore(layout.root).summary(second).status == "failed"
+    collected = await collect_garbage(layout, 0, dry_run=False)
     assert RunStore(layout.root).run_ids() == []
-
-
-async def test_a_damaged_run_goes_when_its_time_has_come(layout: StateLayout) -> None:
-    first, second = (finished(layout, run_id) for run_id in run_ids(2))
-    first.record.write_text("{")
-    await collect_garbage(layout, 1, dry_run=False)
-    assert RunStore(layout.root).run_ids() == [second.run_id]
+    assert (collected.snapshots, collected.refs) == ([], [])
 
 
 async def test_what_a_kept_run_needs_stays_and_the_rest_goes(
@@ -139,29 +134,20 @@ async def test_a_dry_run_says_what_would_go_and_removes_nothing(
     assert snapshots(layout) == {tree}
 
 
-async def test_half_made_and_half_removed_things_go(layout: StateLayout) -> None:
+async def test_what_is_half_made_half_removed_or_old_goes_and_what_is_being_made_stays(
+    layout: StateLayout,
+) -> None:
     unborn, gone = layout.runs / f"{RUN_ID}.new", layout.runs / f"{RUN_ID}.gone"
-    unfinished = layout.snapshots / ".tmp-0123"
-    for directory in (unborn, gone, unfinished):
+    unfinished, sources = layout.snapshots / ".tmp-0123", layout.root / "sources"
+    born = layout.runs / "20270131T000000Z-00000000.new"
+    for directory in (unborn, gone, unfinished, born, sources / "old", sources / "new"):
         (directory / "x").mkdir(parents=True)
-    await collect_garbage(layout, 9, dry_run=False)
-    assert not any(directory.exists() for directory in (unborn, gone, unfinished))
-
-
-async def test_a_run_that_is_being_born_stays(layout: StateLayout) -> None:
-    unborn = layout.runs / f"{RUN_ID}.new"
-    unborn.mkdir()
-    with owning(unborn):
+    age(sources / "old")
+    with owning(born):
         await collect_garbage(layout, 0, dry_run=False)
-        assert unborn.exists()
-
-
-async def test_old_fetched_sources_go_and_new_ones_stay(layout: StateLayout) -> None:
-    for name in ("old", "new"):
-        (layout.root / "sources" / name).mkdir(parents=True)
-    age(layout.root / "sources/old")
-    await collect_garbage(layout, 0, dry_run=False)
-    assert [path.name for path in (layout.root / "sources").iterdir()] == ["new"]
+        assert born.exists()
+    assert not any(directory.exists() for directory in (unborn, gone, unfinished))
+    assert [path.name for path in sources.iterdir()] == ["new"]
 
 
 async def test_views_of_the_guests_store_go_unless_a_run_leases_them(layout: StateLayout) -> None:
@@ -179,11 +165,6 @@ async def test_views_of_the_guests_store_go_unless_a_run_leases_them(layout: Sta
         assert {path.name for path in views.iterdir()} == {"leased", "new"}
     assert reap(layout).runs == (RUN_ID,)
     assert (await collect_garbage(layout, 1, dry_run=False)).views == ["leased"]
-
-
-async def test_an_empty_state_root_has_nothing_to_collect(layout: StateLayout) -> None:
-    collected = await collect_garbage(layout, 0, dry_run=False)
-    assert (collected.runs, collected.snapshots, collected.refs) == ([], [], [])
 
 
 def test_reaping_closes_dead_runs_and_removes_none(layout: StateLayout) -> None:

@@ -59,39 +59,43 @@ def with_mount(**changes: object) -> dict[str, Any]:
     return {**GOOD, "mounts": [{**MOUNT, **changes}]}
 
 
-def test_a_manifest_is_read(output: Path) -> None:
-    write(output, GOOD)
+def test_a_manifest_is_read_where_there_is_one(tmp_path: Path, output: Path) -> None:
+    assert read_payload(output) is None
+    write(output, {**GOOD, "more": 1, "mounts": [{**MOUNT, "more": 1}]})
     manifest = read_payload(output)
     assert manifest
     assert manifest.model_dump(mode="json") == GOOD
-
-
-def test_an_output_without_manifest_says_nothing(tmp_path: Path, output: Path) -> None:
-    assert read_payload(output) is None
+    (tmp_path / "result").symlink_to(output)
+    assert read_payload(tmp_path / "result")
     (tmp_path / "file").write_text("an output may be a file")
     assert read_payload(tmp_path / "file") is None
     assert read_payload(tmp_path / "elsewhere") is None
 
 
-def test_what_a_later_version_adds_is_passed_over(output: Path) -> None:
-    write(output, {**GOOD, "more": 1, "mounts": [{**MOUNT, "more": 1}]})
-    assert read_payload(output)
-
-
-def test_a_later_schema_is_refused_by_its_number(output: Path) -> None:
-    sentence = refusal(output, {**GOOD, "schema_version": 2, "mounts": "other"})
-    assert sentence == "has payload schema 2; this pikaci knows 1"
-
-
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
+        (
+            {**GOOD, "schema_version": 2, "mounts": "other"},
+            "has payload schema 2; this pikaci knows 1",
+        ),
         ([], "is wrong: Input should be a valid dictionary or instance of PayloadManifest"),
         ({"kind": "x"}, "is wrong: schema_version: Field required"),
         ({**GOOD, "kind": "a b"}, "is wrong: kind: String should match pattern"),
         ({**GOOD, "entrypoints": "bin/x"}, "is wrong: entrypoints: Input should be a valid list"),
         (with_mount(read_only=False), "is wrong: mounts.0.read_only: prepared outputs are shown"),
         ({**GOOD, "mounts": [MOUNT, MOUNT]}, "is wrong: two mounts have one name"),
+        (
+            {**GOOD, "entrypoints": ["bin/run-gone"]},
+            "names the entrypoint 'bin/run-gone', which can't be found (No such file or directory)",
+        ),
+        *(
+            (
+                with_mount(guest_path=path),
+                f"is wrong: mounts.0.guest_path: {path!r} covers what a guest needs",
+            )
+            for path in ("/nix/store", "/workspace/snapshot/x", "/etc", "/home", "/root")
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_place(output: Path, values: object, sentence: str) -> None:
@@ -115,12 +119,6 @@ def test_a_guest_path_that_is_not_normal_is_refused(output: Path, path: str) -> 
     assert "is not an absolute path of plain names" in refusal(output, with_mount(guest_path=path))
 
 
-@pytest.mark.parametrize("path", ["/nix/store", "/workspace/snapshot/x", "/etc", "/home", "/root"])
-def test_a_guest_path_over_what_a_guest_needs_is_refused(output: Path, path: str) -> None:
-    sentence = refusal(output, with_mount(guest_path=path))
-    assert sentence == f"is wrong: mounts.0.guest_path: {path!r} covers what a guest needs"
-
-
 def test_guest_paths_below_one_another_are_refused(output: Path) -> None:
     lower = {**MOUNT, "name": "lower", "guest_path": f"{MOUNT['guest_path']}/x"}
     beside = {**MOUNT, "name": "beside", "guest_path": f"{MOUNT['guest_path']}-x"}
@@ -128,13 +126,6 @@ def test_guest_paths_below_one_another_are_refused(output: Path) -> None:
     assert read_payload(output)
     assert "guest paths are not apart" in refusal(
         output, {**GOOD, "mounts": [lower, beside, MOUNT]}
-    )
-
-
-def test_a_path_that_is_not_there_is_refused(output: Path) -> None:
-    sentence = refusal(output, {**GOOD, "entrypoints": ["bin/run-gone"]})
-    assert sentence == (
-        "names the entrypoint 'bin/run-gone', which can't be found (No such file or directory)"
     )
 
 
@@ -164,12 +155,6 @@ def test_a_link_may_lead_about_the_output_but_not_out_of_it(tmp_path: Path, outp
     assert "'loop', which can't be found" in refusal(output, {**GOOD, "asset_roots": ["loop"]})
 
 
-def test_an_output_that_is_itself_a_link_is_read(tmp_path: Path, output: Path) -> None:
-    write(output, GOOD)
-    (tmp_path / "result").symlink_to(output)
-    assert read_payload(tmp_path / "result")
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -183,25 +168,19 @@ def test_what_is_not_json_is_refused(output: Path, content: bytes) -> None:
         read_payload(output)
 
 
-def test_a_manifest_beyond_all_measure_is_refused(output: Path) -> None:
-    (output / MANIFEST).write_bytes(b" " * (MANIFEST_LIMIT_BYTES + 1))
-    with pytest.raises(PayloadError, match="is longer than"):
-        read_payload(output)
-
-
-def test_a_manifest_that_is_no_file_is_refused(tmp_path: Path, output: Path) -> None:
-    os.mkfifo(output / MANIFEST)
-    with pytest.raises(PayloadError, match="is not a file"):
-        read_payload(output)
-    (output / MANIFEST).unlink()
+def test_a_manifest_that_is_no_file_or_too_large_is_refused(tmp_path: Path, output: Path) -> None:
+    manifest = output / MANIFEST
     (tmp_path / "manifest").write_text(json.dumps(GOOD))
-    (output / MANIFEST).symlink_to(tmp_path / "manifest")
-    with pytest.raises(PayloadError, match="leads out of the output"):
-        read_payload(output)
-    (output / MANIFEST).unlink()
-    (output / MANIFEST).symlink_to("gone")
-    with pytest.raises(PayloadError, match="can't be found"):
-        read_payload(output)
+    for make, sentence in (
+        (lambda: manifest.write_bytes(b" " * (MANIFEST_LIMIT_BYTES + 1)), "is longer than"),
+        (lambda: os.mkfifo(manifest), "is not a file"),
+        (lambda: manifest.symlink_to(tmp_path / "manifest"), "leads out of the output"),
+        (lambda: manifest.symlink_to("gone"), "can't be found"),
+    ):
+        manifest.unlink(missing_ok=True)
+        make()
+        with pytest.raises(PayloadError, match=sentence):
+            read_payload(output)
 
 
 def test_the_catalog_library_keeps_the_same_paths_clear() -> None:

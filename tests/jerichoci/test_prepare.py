@@ -27,45 +27,45 @@ def cause_of(run: Ended, name: str = "use") -> tuple[str, str | None]:
     return str(cause.code), cause.phase
 
 
-async def test_a_commands_outputs_reach_the_jobs_that_need_them(runner: Runner) -> None:
-    prepare = commanded("dep", "mkdir -p a/b; cp README a/b/c; echo 1 > out", ["out", "a/b"])
-    run = await runner.run(prepare, USE, job("two", "cat $PIKACI_INPUT_DEP/a/b/c", needs=["dep"]))
+async def test_a_commands_outputs_and_lines_reach_the_jobs_that_need_it_and_no_other(
+    runner: Runner,
+) -> None:
+    command = """
+        mkdir -p a/b; cp README a/b/c; echo x > README; echo 1 > out
+        echo printed; printf unfinished >&2
+    """
+    prepare = commanded("dep", command, ["out", "a/b"])
+    two = job("two", "cat $PIKACI_INPUT_DEP/a/b/c", needs=["dep"])
+    run = await runner.run(prepare, USE, two, job("other", "cat README"))
     assert (run.said("use"), run.said("two")) == (["1"], ["hello"])
     (output,) = PreparedOutputs.model_validate_json(
         run.layout.prepared_outputs.read_bytes()
     ).outputs
     assert (output.node_id, output.type, output.outcome) == ("dep", "host_command", "passed")
     assert output.path == str(run.layout.prepared / "dep/out")
-
-
-async def test_a_command_works_in_a_workspace_of_its_own(runner: Runner) -> None:
-    run = await runner.run(
-        commanded("dep", "echo x > README; touch out"), USE, job("b", "cat README")
-    )
-    assert run.said("b") == ["hello"]
+    assert "dep> printed\ndep> unfinished\n" in run.log("use")
+    assert "printed" not in run.log("other")
+    assert run.said("other") == ["hello"]
     assert (runner.snapshot / "README").read_text() == "hello\n"
     assert not run.layout.scratch.exists()
 
 
-async def test_a_commands_output_is_in_the_log_of_the_jobs_that_need_it(runner: Runner) -> None:
-    prepare = commanded("dep", "echo printed; printf unfinished >&2; touch out")
-    run = await runner.run(prepare, USE, job("other"))
-    assert "dep> printed\ndep> unfinished\n" in run.log("use")
-    assert "printed" not in run.log("other")
-
-
-async def test_a_missing_output_is_a_test_failure_that_names_it(runner: Runner) -> None:
-    run = await runner.run(commanded("dep", "touch out", ["out", "gone"]), USE)
+@pytest.mark.parametrize(
+    ("command", "outputs", "code", "message"),
+    [
+        ("touch out", ["out", "gone"], "output_missing", "prepare dep ended without leaving gone"),
+        ("touch out; exit 7", ["out"], "host_command_failed", "prepare dep exited with 7"),
+        ("if", ["out"], "host_command_failed", "prepare dep exited with 2"),
+    ],
+)
+async def test_a_command_that_fails_is_a_test_failure(
+    runner: Runner, command: str, outputs: list[str], code: str, message: str
+) -> None:
+    run = await runner.run(commanded("dep", command, outputs), USE)
     assert run.record.failure_kind is FailureKind.TEST_FAILURE
-    assert cause_of(run) == ("output_missing", "prepare")
-    assert "prepare dep ended without leaving gone" in run.log("use")
-
-
-async def test_a_command_that_fails_is_a_test_failure_with_its_code(runner: Runner) -> None:
-    run = await runner.run(commanded("dep", "touch out; exit 7"), USE)
-    assert run.record.failure_kind is FailureKind.TEST_FAILURE
-    assert run.record.message == "prepare dep exited with 7"
-    assert cause_of(run) == ("host_command_failed", "prepare")
+    assert cause_of(run) == (code, "prepare")
+    assert run.record.message == message
+    assert message in run.log("use")
 
 
 async def test_a_command_over_its_time_is_a_timeout(runner: Runner, marker: str) -> None:
@@ -105,11 +105,6 @@ async def test_a_command_that_needs_a_failed_build_does_not_run(
     assert not (tmp_path / "ran").exists()
 
 
-async def test_a_command_that_leaves_a_syntax_error_is_its_own_failure(runner: Runner) -> None:
-    run = await runner.run(commanded("dep", "if"), USE)
-    assert run.record.failure_kind is FailureKind.TEST_FAILURE
-
-
 async def test_commands_run_at_the_same_time(runner: Runner, tmp_path: Path) -> None:
     meet = "touch {0}/{1}; until [ -e {0}/{2} ]; do sleep 0.02; done; touch out"
     run = await runner.run(
@@ -134,8 +129,9 @@ async def test_a_cancel_ends_a_command(runner: Runner, tmp_path: Path, marker: s
     assert processes(marker) == []
 
 
-@pytest.mark.parametrize("output", ["a b", "$(touch evil)", "-n", "it's"])
-async def test_an_output_may_have_any_name(runner: Runner, output: str) -> None:
-    prepare = commanded("dep", f"touch -- {shlex.quote(output)}", [output])
+async def test_an_output_may_have_any_name(runner: Runner) -> None:
+    names = ["a b", "$(touch evil)", "-n", "it's"]
+    quoted = " ".join(shlex.quote(name) for name in names)
+    prepare = commanded("dep", f"touch -- {quoted}", names)
     run = await runner.run(prepare, job("use", "ls -A $PIKACI_INPUT_DEP", needs=["dep"]))
-    assert run.said("use") == [output]
+    assert sorted(run.said("use")) == sorted(names)
