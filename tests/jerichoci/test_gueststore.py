@@ -24,7 +24,7 @@ from jerichoci.errors import InfrastructureError
 from jerichoci.nix import guest_views
 from jerichoci.nix.command import NixOptions
 from jerichoci.nix.guest_store import GuestStore, View
-from jerichoci.nix.guest_views import LEASE, GuestStoreLayout
+from jerichoci.nix.guest_views import LEASE
 from jerichoci.snapshot.repository import RECENT_SECS
 from jerichoci.state.layout import StateLayout
 from plans import RUN_ID
@@ -109,7 +109,7 @@ def content(directory: Path) -> set[str]:
 
 
 def hidden(layout: StateLayout) -> list[str]:
-    return [path.name for path in GuestStoreLayout(layout.root).views.glob(".*")]
+    return [path.name for path in layout.guest_views.glob(".*")]
 
 
 def age(view: View) -> None:
@@ -151,7 +151,7 @@ async def test_a_view_has_the_closure_and_nothing_else(
 
 async def test_no_outputs_have_no_view(layout: StateLayout) -> None:
     assert await open_store(layout).view([], lease_of(layout)) is None
-    assert not GuestStoreLayout(layout.root).root.exists()
+    assert not layout.guest_store.exists()
 
 
 async def test_a_view_has_links_to_the_stores_files_and_costs_no_second_copy(
@@ -160,7 +160,7 @@ async def test_a_view_has_links_to_the_stores_files_and_costs_no_second_copy(
     script = "mkdir -p $out/bin; echo x > $out/bin/x; chmod +x $out/bin/x; ln -s bin/x $out/l"
     made = build(a=script)
     found = (await have(layout, made["a"])).outputs[made["a"]]
-    stored = GuestStoreLayout(layout.root).store / found.name
+    stored = layout.guest_paths / found.name
     assert (found / "bin/x").samefile(stored / "bin/x")
     assert not found.samefile(stored)
     assert (found / "l").readlink() == Path("bin/x")
@@ -186,7 +186,7 @@ async def test_the_store_grows_by_what_is_missing(layout: StateLayout) -> None:
         one="echo 1 $needed > $out",
         two="echo 2 $needed > $out",
     )
-    store = GuestStoreLayout(layout.root).store
+    store = layout.guest_paths
     await have(layout, made["one"])
     before = {path.name: path.stat().st_ino for path in store.glob("[!.]*")}
     assert set(before) == names(made["one"], made["base"])
@@ -217,7 +217,7 @@ async def test_a_state_root_may_have_any_name_and_lie_behind_a_link(
 
 async def test_where_links_can_not_be_had_there_are_copies(layout: StateLayout) -> None:
     made = build(a="mkdir $out; echo x > $out/x; ln -s x $out/l", b="echo b > $out")
-    views = GuestStoreLayout(layout.root).views
+    views = layout.guest_views
     views.parent.mkdir()
     with mounted(views, "2m"):
         view = await have(layout, made["a"], made["b"])
@@ -328,7 +328,7 @@ def test_a_process_that_is_killed_leaves_no_half_view(
         os.kill(int(begun.read_text()), signal.SIGKILL)
     except ProcessLookupError:
         assert program == "nix"
-    views = GuestStoreLayout(layout.root).views
+    views = layout.guest_views
     assert not views.exists() or content(views) == set()
     assert len(hidden(layout)) == (1 if program == "cp" else 0)
     reap(layout)
@@ -400,7 +400,7 @@ async def test_a_disk_that_is_full_when_the_view_is_made_has_no_half_view(
     layout: StateLayout,
 ) -> None:
     made = build(a="head -c 4096k /dev/zero > $out")
-    views = GuestStoreLayout(layout.root).views
+    views = layout.guest_views
     views.parent.mkdir()
     with mounted(views, "2m"):
         with pytest.raises(InfrastructureError, match="No space left on device"):
@@ -414,7 +414,6 @@ async def test_a_disk_that_is_full_when_the_view_is_made_has_no_half_view(
 async def test_collecting_keeps_what_is_leased_and_what_was_used_lately(
     layout: StateLayout, made: dict[str, str]
 ) -> None:
-    store = GuestStoreLayout(layout.root)
     leased = await have(layout, made["a"])
     recent = await have(layout, made["b"], attempt="recent-1")
     old = await have(layout, made["c"], attempt="old-1")
@@ -424,11 +423,15 @@ async def test_collecting_keeps_what_is_leased_and_what_was_used_lately(
     age(old)
     told = await collect_garbage(layout, 9, dry_run=True)
     assert told.views == [old.path.name]
-    assert content(store.views) == {view.path.name for view in (leased, recent, old)}
+    assert content(layout.guest_views) == {view.path.name for view in (leased, recent, old)}
     collected = await collect_garbage(layout, 9, dry_run=False)
     assert collected.views == [old.path.name]
-    assert content(store.views) == content(store.roots) == {leased.path.name, recent.path.name}
-    assert content(store.store) == names(made["a"], made["b"])
+    assert (
+        content(layout.guest_views)
+        == content(layout.guest_roots)
+        == {leased.path.name, recent.path.name}
+    )
+    assert content(layout.guest_paths) == names(made["a"], made["b"])
     assert content(leased.path) == names(made["a"], made["b"])
     assert not hidden(layout)
     assert not (layout.slots / f"guest-view-{old.path.name}.lock").exists()
@@ -441,7 +444,7 @@ async def test_what_was_collected_can_be_had_again(
     lease_of(layout).unlink()
     age(view)
     await collect_garbage(layout, 0, dry_run=False)
-    assert content(GuestStoreLayout(layout.root).store) == set()
+    assert content(layout.guest_paths) == set()
     assert content((await have(layout, made["a"])).path) == names(made["a"], made["b"])
 
 
@@ -449,9 +452,9 @@ async def test_collecting_the_store_takes_nothing_from_a_view(
     layout: StateLayout, made: dict[str, str]
 ) -> None:
     view = await have(layout, made["a"])
-    shutil.rmtree(GuestStoreLayout(layout.root).roots)
+    shutil.rmtree(layout.guest_roots)
     await collect_garbage(layout, 0, dry_run=False)
-    assert content(GuestStoreLayout(layout.root).store) == set()
+    assert content(layout.guest_paths) == set()
     assert view.outputs[made["a"]].read_text() == Path(made["a"]).read_text()
 
 
@@ -464,7 +467,7 @@ async def test_what_a_killed_process_copied_goes_too(
     shutil.rmtree(view.path)
     collected = await collect_garbage(layout, 0, dry_run=False)
     assert collected.views == []
-    assert content(GuestStoreLayout(layout.root).store) == set()
+    assert content(layout.guest_paths) == set()
 
 
 async def test_a_view_that_is_still_to_be_made_can_be_leased(
@@ -474,9 +477,8 @@ async def test_a_view_that_is_still_to_be_made_can_be_leased(
     age(view)
     shutil.rmtree(view.path)
     await collect_garbage(layout, 9, dry_run=False)
-    store = GuestStoreLayout(layout.root)
-    assert content(store.roots) == {view.path.name}
-    assert content(store.store) == names(made["a"], made["b"])
+    assert content(layout.guest_roots) == {view.path.name}
+    assert content(layout.guest_paths) == names(made["a"], made["b"])
 
 
 async def test_what_is_asked_for_while_others_collect_stays(

@@ -35,9 +35,8 @@ from jerichoci.state.layout import (
     make_private,
 )
 from jerichoci.state.notes import guest_notes, noted_guests, vm_notes
-from jerichoci.state.owner import is_owned, owning
+from jerichoci.state.owner import is_owned, owning, remove_unowned
 from jerichoci.state.reading import read_run
-from jerichoci.state.removal import remove_unowned
 from jerichoci.state.remove_tree import remove_tree
 from jerichoci.status import Status
 

@@ -26,9 +26,8 @@ from jerichoci.placement.collect import Collected, Collector, is_recent
 from jerichoci.record.order import renew, run_ids
 from jerichoci.remote.ssh.socket_directory import remove_stale_sockets
 from jerichoci.state.lock import try_lock
-from jerichoci.state.owner import is_owned
+from jerichoci.state.owner import is_owned, remove_unowned
 from jerichoci.state.reading import read_object
-from jerichoci.state.removal import remove_unowned
 from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:

@@ -7,33 +7,23 @@ mount namespace and is gone with it. Elsewhere a copy, by reflink where the file
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from jerichoci.state.layout import Layout, Named
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass(frozen=True)
-class Workspace:
+class Workspace(Layout):
     """The directories behind one workspace, all below `root`, which is its own."""
 
-    root: Path
-
-    @property
-    def mount(self) -> Path:
-        """Where the job works."""
-        return self.root / "workspace"
-
-    @property
-    def upper(self) -> Path:
-        """What an overlay has changed."""
-        return self.root / "upper"
-
-    @property
-    def work(self) -> Path:
-        """The overlay's own."""
-        return self.root / "work"
+    mount = Named("workspace")
+    """Where the job works."""
+    upper = Named("upper")
+    """What an overlay has changed."""
+    work = Named("work")
+    """The overlay's own."""
 
     def make(self) -> None:
         """Create the directories."""

@@ -20,10 +20,9 @@ from jerichoci.machine import process
 from jerichoci.nix import command as nix
 from jerichoci.nix.guest_views import (
     STORE_LOCK,
+    UNFINISHED,
     VIEWS_LOCK,
     VIEWS_WAIT_SECS,
-    GuestStoreLayout,
-    lock_path,
     view_lock,
 )
 from jerichoci.state.layout import StateLayout, make_private
@@ -68,7 +67,6 @@ class GuestStore:
     def __init__(self, state_root: Path, nix: NixOptions) -> None:
         self._state = StateLayout(state_root)
         self._nix = nix
-        self._layout = GuestStoreLayout(state_root)
 
     async def view(self, outputs: Sequence[str], lease: Path) -> View | None:
         """The closure of valid store paths, made if it isn't there; None if there are none.
@@ -80,11 +78,13 @@ class GuestStore:
         if not wanted:
             return None
         key = hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:32]
-        view = self._layout.view(key)
+        view = self._state.guest_views / key
+        schema = self._state.guest_store / "nix/var/nix/db/schema"
         if not await self._lease(view, lease):
             async with (
                 self._lock(view_lock(key), VIEW_WAIT_SECS),
-                self._lock(STORE_LOCK, VIEW_WAIT_SECS, shared=True),
+                # Others may not come to a store whose schema is half written: a first copy is alone.
+                self._lock(STORE_LOCK, VIEW_WAIT_SECS, shared=schema.exists()),
             ):
                 if not await self._lease(view, lease):
                     await self._make(key, wanted)
@@ -104,7 +104,7 @@ class GuestStore:
     def _lock(
         self, name: str, secs: float, *, shared: bool = False
     ) -> AbstractAsyncContextManager[None]:
-        return lock(lock_path(self._state, name), secs, shared=shared)
+        return lock(self._state.lock(name), secs, shared=shared)
 
     async def _make(self, key: str, outputs: Sequence[str]) -> None:
         names = await self._fill(key, outputs)
@@ -117,13 +117,13 @@ class GuestStore:
 
     async def _fill(self, key: str, outputs: Sequence[str]) -> list[str]:
         """Have the closure in the store, and its roots; the names of its paths."""
-        roots = self._layout.roots / key
+        roots = self._state.guest_roots / key
         make_private(roots)
         for output in outputs:
             root = roots / Path(output).name
             root.unlink(missing_ok=True)
             root.symlink_to(output)
-        store = nix.rooted_store(str(self._layout.root.resolve()))
+        store = nix.rooted_store(str(self._state.guest_store.resolve()))
         argv = self._nix.copy_argv(outputs, store)
         copied = await process.run(argv, deadline_secs=COPY_DEADLINE_SECS)
         if not copied.ok:
@@ -143,7 +143,7 @@ class GuestStore:
             )
 
     async def _publish(self, key: str, names: Sequence[str], how: Sequence[str]) -> None:
-        unfinished = self._layout.unfinished(key)
+        unfinished = self._state.guest_views / f"{UNFINISHED}{key}-{os.urandom(4).hex()}"
         make_private(unfinished.parent)
         unfinished.mkdir()
         unfinished.chmod(0o755)
@@ -151,10 +151,10 @@ class GuestStore:
             for start in range(0, len(names), PATHS_AT_ONCE):
                 some = names[start : start + PATHS_AT_ONCE]
                 argv = ("cp", *how, "--", *some, f"{unfinished}/")
-                cwd = self._layout.store
+                cwd = self._state.guest_paths
                 await _run(argv, LINK_DEADLINE_SECS, cwd)
             # There is none: we hold its lock, and have looked.
-            unfinished.rename(self._layout.view(key))
+            unfinished.rename(self._state.guest_views / key)
         except BaseException:
             await asyncio.shield(asyncio.to_thread(remove_tree, unfinished))
             raise

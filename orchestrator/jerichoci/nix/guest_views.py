@@ -9,7 +9,7 @@ Consistency:
   view is looked for, both under the shared lock `guest-views`; views are chosen for removal and
   taken away under the same lock, held exclusively. So a view that was found is kept.
 - Nix's roots of a view are made before its paths are copied. A copy holds `guest-store`
-  shared, and the guests' store is collected while it is free.
+  shared, the first one exclusively, and the guests' store is collected while it is free.
 - A view has links of its own to the files: collecting the store takes nothing from it.
 """
 
@@ -18,7 +18,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
@@ -30,7 +29,6 @@ from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from jerichoci.state.layout import StateLayout
 
@@ -43,43 +41,8 @@ VIEWS_WAIT_SECS = 60.0
 COLLECT_DEADLINE_SECS = 3600.0
 """Collecting a guests' store of a million files on a slow disk."""
 
-_UNFINISHED = ".tmp-"
+UNFINISHED = ".tmp-"
 _REMOVED = ".gone-"
-
-
-@dataclass(frozen=True)
-class GuestStoreLayout:
-    """The directories of a state root's guest store."""
-
-    state_root: Path
-
-    @property
-    def root(self) -> Path:
-        """What Nix takes for the root of a file system with a store."""
-        return self.state_root / "guest-store"
-
-    @property
-    def store(self) -> Path:
-        """The store's paths."""
-        return self.root / "nix/store"
-
-    @property
-    def views(self) -> Path:
-        """Views by key."""
-        return self.root / "views"
-
-    def view(self, key: str) -> Path:
-        """Where the view of that key is, or would be."""
-        return self.views / key
-
-    def unfinished(self, key: str) -> Path:
-        """Where that view can be built: another place with each call."""
-        return self.views / f"{_UNFINISHED}{key}-{os.urandom(4).hex()}"
-
-    @property
-    def roots(self) -> Path:
-        """Nix's roots in the guests' store, a directory a view."""
-        return self.root / "nix/var/nix/gcroots/pikaci"
 
 
 def view_lock(key: str) -> str:
@@ -89,12 +52,11 @@ def view_lock(key: str) -> str:
 
 def remove_stale_views(state: StateLayout) -> None:
     """Remove views half-built or half-removed by processes that died."""
-    views = GuestStoreLayout(state.root).views
-    for path in views.glob(f"{_REMOVED}*"):
+    for path in state.guest_views.glob(f"{_REMOVED}*"):
         remove_tree(path)
-    for path in views.glob(f"{_UNFINISHED}*"):
-        key = path.name.removeprefix(_UNFINISHED).rpartition("-")[0]
-        with try_lock(lock_path(state, view_lock(key))) as held:
+    for path in state.guest_views.glob(f"{UNFINISHED}*"):
+        key = path.name.removeprefix(UNFINISHED).rpartition("-")[0]
+        with try_lock(state.lock(view_lock(key))) as held:
             if held:
                 remove_tree(path)
 
@@ -104,12 +66,11 @@ async def collect_views(state: StateLayout, *, dry_run: bool) -> list[str]:
 
     What only they needed is removed from the guests' store, unless it is being filled now.
     """
-    layout = GuestStoreLayout(state.root)
-    if not layout.root.is_dir():
+    if not state.guest_store.is_dir():
         return []
     if dry_run:
-        return [key for key in _unused(state) if layout.view(key).exists()]
-    async with lock(lock_path(state, VIEWS_LOCK), VIEWS_WAIT_SECS):
+        return [key for key in _unused(state) if (state.guest_views / key).exists()]
+    async with lock(state.lock(VIEWS_LOCK), VIEWS_WAIT_SECS):
         removed = [key for key in _unused(state) if _take_away(state, key)]
     remove_stale_views(state)
     await _collect_store(state)
@@ -117,10 +78,9 @@ async def collect_views(state: StateLayout, *, dry_run: bool) -> list[str]:
 
 
 def _unused(state: StateLayout) -> list[str]:
-    layout = GuestStoreLayout(state.root)
     leased = set(_leased(state))
     used: dict[str, float] = {}
-    for directory in (layout.views, layout.roots):
+    for directory in (state.guest_views, state.guest_roots):
         for path in directory.glob("[!.]*"):
             with suppress(FileNotFoundError):
                 used[path.name] = max(used.get(path.name, 0.0), path.lstat().st_mtime)
@@ -137,31 +97,25 @@ def _leased(state: StateLayout) -> Iterator[str]:
 
 def _take_away(state: StateLayout, key: str) -> bool:
     """Take away a view and its roots; whether there was a view."""
-    layout = GuestStoreLayout(state.root)
-    path = lock_path(state, view_lock(key))
+    path = state.lock(view_lock(key))
     with try_lock(path) as held:
         if not held:
             return False
-        remove_tree(layout.roots / key)
+        remove_tree(state.guest_roots / key)
         path.unlink()
         try:
-            layout.view(key).rename(layout.views / f"{_REMOVED}{key}-{os.urandom(4).hex()}")
+            taken = f"{_REMOVED}{key}-{os.urandom(4).hex()}"
+            (state.guest_views / key).rename(state.guest_views / taken)
         except FileNotFoundError:
             return False
     return True
 
 
 async def _collect_store(state: StateLayout) -> None:
-    layout = GuestStoreLayout(state.root)
-    with try_lock(lock_path(state, STORE_LOCK)) as unused:
-        if not unused or not layout.store.is_dir():
+    with try_lock(state.lock(STORE_LOCK)) as unused:
+        if not unused or not state.guest_paths.is_dir():
             return
-        argv = nix.collect_argv(nix.rooted_store(str(layout.root.resolve())))
+        argv = nix.collect_argv(nix.rooted_store(str(state.guest_store.resolve())))
         done = await process.run(argv, deadline_secs=COLLECT_DEADLINE_SECS)
         if not done.ok:
             raise InfrastructureError(f"the guests' store can't be collected: {done.reason()}")
-
-
-def lock_path(state: StateLayout, name: str) -> Path:
-    """Where a lock of the state root lies."""
-    return state.slots / f"{name}.lock"

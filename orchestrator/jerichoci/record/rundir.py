@@ -20,8 +20,7 @@ from jerichoci.record.journal import Journal, Sink, open_journal
 from jerichoci.record.record import Cause, JobRecord, PreparedOutput, PreparedOutputs, RunRecord
 from jerichoci.state import atomic
 from jerichoci.state.layout import UNBORN_SUFFIX, RunLayout, StateLayout, make_private
-from jerichoci.state.owner import holding_names, owning
-from jerichoci.state.removal import remove_unowned
+from jerichoci.state.owner import holding_names, owning, remove_unowned
 from jerichoci.state.remove_tree import remove_tree
 from jerichoci.status import CauseCode, FailureKind, Status
 

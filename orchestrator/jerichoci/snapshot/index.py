@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +28,7 @@ from jerichoci.snapshot.repository import INDEX_PREFIX
 from jerichoci.snapshot.scan import Known, Scan, Scanner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from jerichoci.snapshot.repository import Repository
@@ -93,6 +94,27 @@ class PrivateIndex:
                 return await self._update(known)
         self._forget()
         return await self._update(None)
+
+    async def insert(self, nested: Mapping[str, str]) -> str:
+        """Write the tree of the index with the trees in `nested` at the names that they have there.
+
+        So nested repositories (submodules, clones, linked work trees) become plain directories.
+        """
+        whole = self.path.with_name(f"{self.path.name}.whole")
+        if self.path.exists():
+            shutil.copyfile(self.path, whole)
+        else:
+            whole.unlink(missing_ok=True)
+        git = self.repository.with_index(whole)
+        entries = []
+        try:
+            for name, tree in nested.items():
+                listed = await self.repository.git.names("ls-tree", "-r", "-z", tree)
+                entries += [entry.replace("\t", f"\t{name}/", 1) for entry in listed]
+            await git.out("update-index", "-z", "--index-info", stdin=join_names(entries))
+            return await git.line("write-tree")
+        finally:
+            whole.unlink(missing_ok=True)
 
     @property
     def _known_path(self) -> Path:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from jerichoci.snapshot.scan import Known
 
-SHOWN_NAMES = 3
-
 
 @dataclass
 class Lacks:

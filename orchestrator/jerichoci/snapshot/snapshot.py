@@ -20,7 +20,6 @@ from jerichoci.snapshot.index import PrivateIndex
 from jerichoci.snapshot.lacks import Lacks, shown
 from jerichoci.snapshot.lfs import unfetched
 from jerichoci.snapshot.repository import REPOSITORY_WAIT_SECS, open_repository, snapshot_ref
-from jerichoci.snapshot.submodules import insert_submodules
 from jerichoci.snapshot.user_objects import copy_user_objects
 from jerichoci.snapshot.work_tree import find_work_tree, is_dirty, read_head, submodules_not_there
 from jerichoci.state.lock import lock
@@ -113,7 +112,7 @@ async def _write_tree(
         if not nested:
             whole = known.tree
         elif nested != known.nested or known.accepted != known.tree:
-            whole = await insert_submodules(index, nested)
+            whole = await index.insert(nested)
         updated = replace(known, nested=nested, whole=whole)
         is_searched = known.accepted == known.tree and nested.keys() == known.nested.keys()
         if not is_searched or known.absent or known.inactive:

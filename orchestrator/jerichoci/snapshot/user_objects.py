@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 SHA1_LENGTH = 40
 
 
-async def copy_user_objects(repository: Repository, user: Git, tree: str) -> bool:
+async def copy_user_objects(repository: Repository, user: Git, tree: str) -> None:
     """Copy all objects of `tree`, without history, into the private repository.
 
     What can't be copied (a partial clone hasn't got it, a SHA-256 repository names it differently)
-    is made from the files later. Returns whether it worked.
+    is made from the files later.
     """
     if len(tree) != SHA1_LENGTH:
-        return False
+        return
     pack = user.argv("pack-objects", "--revs", "--stdout", "--quiet", "--missing=allow-any")
     index = repository.git.argv("index-pack", "--stdin")
     near, far = os.pipe()
@@ -53,9 +53,8 @@ async def copy_user_objects(repository: Repository, user: Git, tree: str) -> boo
             far = -1
             await packing.communicate(f"{tree}\n".encode())
             await indexing.communicate()
-            return packing.returncode == 0 and indexing.returncode == 0
     except TimeoutError:
-        return False
+        return
     finally:
         os.close(near)
         if far >= 0:

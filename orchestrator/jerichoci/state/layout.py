@@ -27,40 +27,44 @@ def make_private(directory: Path) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
 
 
-class _Named:
+@dataclass(frozen=True)
+class Layout:
+    """Paths below a root."""
+
+    root: Path
+
+
+class Named:
     """A path of that name below a layout's root."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __get__(self, layout: RunLayout | StateLayout, _owner: type) -> Path:
+    def __get__(self, layout: Layout, _owner: type) -> Path:
         return layout.root / self._name
 
 
-@dataclass(frozen=True)
-class RunLayout:
+class RunLayout(Layout):
     """The files of one run."""
-
-    root: Path
 
     @property
     def run_id(self) -> str:
         """The run's id, which is its directory's name."""
         return self.root.name
 
-    record = _Named("run.json")
-    plan = _Named("plan.json")
-    prepared_outputs = _Named("prepared-outputs.json")
-    events = _Named("events.jsonl")
-    cancel_request = _Named("cancel")
+    record = Named("run.json")
+    plan = Named("plan.json")
+    prepared_outputs = Named("prepared-outputs.json")
+    events = Named("events.jsonl")
+    cancel_request = Named("cancel")
     """The file whose existence asks the run to end."""
-    reserve = _Named("reserve")
+    reserve = Named("reserve")
     """Room kept for the terminal record; it exists until the run is terminal and cleaned up."""
-    gcroots = _Named("gcroots")
+    gcroots = Named("gcroots")
     """Links that keep prepared outputs from Nix's collector."""
-    prepared = _Named("prepared")
+    prepared = Named("prepared")
     """What host commands made, a directory a node."""
-    scratch = _Named("scratch")
+    scratch = Named("scratch")
     """Workspaces, and what else is removed when the run is over."""
 
     def job(self, job_id: str) -> Path:
@@ -85,30 +89,39 @@ class RunLayout:
         return str(path.relative_to(self.root))
 
 
-@dataclass(frozen=True)
-class StateLayout:
+class StateLayout(Layout):
     """The directories of a state root."""
 
-    root: Path
-
-    git = _Named("git")
+    git = Named("git")
     """The private bare repository that owns every snapshot's objects."""
-    snapshots = _Named("snapshots")
+    snapshots = Named("snapshots")
     """Materialised snapshots by tree id."""
-    slots = _Named("slots")
+    slots = Named("slots")
     """Flock'd files."""
-    runs = _Named("runs")
+    runs = Named("runs")
     """Run directories by run id."""
-    order = _Named("order")
+    order = Named("order")
     """The ids of runs in the order in which they were made."""
-    nix_cache = _Named("nix-cache")
+    nix_cache = Named("nix-cache")
     """Nix's own caches of what it fetched and evaluated."""
-    nix_cache_lock = _Named("slots/nix-cache.lock")
+    nix_cache_lock = Named("slots/nix-cache.lock")
     """Held shared by evaluations, exclusively to remove the caches."""
+    guest_store = Named("guest-store")
+    """What Nix takes for the root of a file system with a store, that of guests."""
+    guest_paths = Named("guest-store/nix/store")
+    """The paths of the guests' store."""
+    guest_roots = Named("guest-store/nix/var/nix/gcroots/pikaci")
+    """Nix's roots in the guests' store, a directory a view."""
+    guest_views = Named("guest-store/views")
+    """Views of the guests' store, by key."""
 
     def run(self, run_id: str) -> RunLayout:
         """The layout of a run, which need not exist."""
         return RunLayout(self.runs / check_run_id(run_id))
+
+    def lock(self, name: str) -> Path:
+        """The file whose lock has that name."""
+        return self.slots / f"{name}.lock"
 
     def make(self) -> None:
         """Create what is missing."""

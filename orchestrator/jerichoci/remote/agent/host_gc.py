@@ -36,7 +36,7 @@ from jerichoci.remote.agent.rendezvous import LOCK, SOCKET
 from jerichoci.snapshot.repository import RECENT_SECS
 from jerichoci.state.layout import REMOVED_SUFFIX, RunLayout, StateLayout
 from jerichoci.state.lock import is_held, lock_directory
-from jerichoci.state.removal import take_away
+from jerichoci.state.owner import take_away
 from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
