@@ -65,17 +65,30 @@ pikaci: let
 """
 """Begins each of the functions below."""
 
-_PLAN = """
-  having = builtins.filter (s: pikaci.${s}.plans ? ${name}) systems;
+_NAMED = """
+  having = builtins.filter (s: outputs s ? ${name}) systems;
   chosen = if asked != "" then asked
-    else if builtins.length having == 1 then builtins.head having else own;
+    else if builtins.length fitting == 1 then builtins.head fitting else own;
   found = builtins.elem chosen having;
 in {
   nix = builtins.nixVersion; inherit having chosen;
-  value = if found then pikaci.${chosen}.plans.${name} else null;
-  names = if found then [ ]
-    else builtins.concatMap (s: builtins.attrNames pikaci.${s}.plans) systems;
+  value = if found then value else null;
+  names = if found then [ ] else builtins.concatMap (s: builtins.attrNames (outputs s)) systems;
 }
+"""
+"""Ends the functions that find something by its name."""
+
+_PLAN = """
+  outputs = s: pikaci.${s}.plans;
+  fitting = having;
+  value = pikaci.${chosen}.plans.${name};
+"""
+
+_IMAGE = """
+  outputs = s: pikaci.${s}.images or { };
+  fitting = builtins.filter (s: builtins.match ".*-linux" s != null) having;
+  row = builtins.head (builtins.filter (row: row.role == name) pikaci.${chosen}.catalog.images);
+  value = if %s && row.buildable then row // pikaci.${chosen}.images.${name} else row;
 """
 
 _CATALOG = """
@@ -91,22 +104,6 @@ _HOSTS = """
 in {
   nix = builtins.nixVersion;
   value = builtins.foldl' (all: s: all // (pikaci.${s}.hosts or { })) { } systems;
-}
-"""
-
-_IMAGE = """
-  imagesOf = s: pikaci.${s}.images or { };
-  having = builtins.filter (s: imagesOf s ? ${name}) systems;
-  guests = builtins.filter (s: builtins.match ".*-linux" s != null) having;
-  chosen = if asked != "" then asked
-    else if builtins.length guests == 1 then builtins.head guests else own;
-  found = builtins.elem chosen having;
-  row = builtins.head (builtins.filter (row: row.role == name) pikaci.${chosen}.catalog.images);
-in {
-  nix = builtins.nixVersion; inherit having chosen;
-  value = if !found then null
-    else if %(built)s && row.buildable then row // pikaci.${chosen}.images.${name} else row;
-  names = builtins.concatMap (s: builtins.attrNames (imagesOf s)) systems;
 }
 """
 
@@ -139,12 +136,11 @@ class Evaluator:
     async def image(self, role: str, *, built: bool) -> Evaluated:
         """A role's image; with the derivation that it is built by, if that is asked for."""
         hint = "`pikaci image list` lists them; `images` in the catalog defines them"
-        text = _IMAGE % {"built": "true" if built else "false"}
-        return await self._named("image", role, text, hint)
+        return await self._named("image", role, _IMAGE % ("true" if built else "false"), hint)
 
     async def _named(self, what: str, name: str, text: str, hint: str) -> Evaluated:
         """A target or an image, for the chosen system."""
-        answer = await self._eval(text, name)
+        answer = await self._eval(text + _NAMED, name)
         chosen, having = answer["chosen"], answer["having"]
         if answer["value"] is not None:
             return Evaluated(answer["value"], chosen, answer["nix"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,12 +58,6 @@ class RoleImage:
     system: str
     drv_path: str | None = None
     out_path: str | None = None
-    settings: tuple[tuple[str, str], ...] = ()
-    """Nix's settings for its build: those asked for, and the flake's."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it but Nix's settings, for JSON."""
-        return {name: value for name, value in vars(self).items() if name != "settings"}
 
 
 @dataclass(frozen=True)
@@ -74,19 +68,20 @@ class WantedImage:
     flake: FlakeOptions
     print_logs: bool
 
-    async def load(self, *, built: bool) -> tuple[RoleImage, Placement]:
-        """The role's image in the working tree's catalog, and this machine to build it on."""
+    async def load(self, *, built: bool) -> tuple[RoleImage, Placement, NixOptions]:
+        """The role's image in the working tree's catalog; where, and with which settings, to build.
+
+        The settings are those asked for, and the flake's.
+        """
         from pikaci.evaluation import with_flake_config
 
         check_id(self.role, "role")
         evaluator = await open_tree(self.flake, read_only=not built)
         found = await evaluator.image(self.role, built=built)
+        root, nix = evaluator.state.root, self.flake.nix
+        options = await with_flake_config(root, evaluator.reference, nix) if built else nix
         image = read_image(found.values, found.system)
-        root = evaluator.state.root
-        if built:
-            options = await with_flake_config(root, evaluator.reference, self.flake.nix)
-            image = replace(image, settings=options.settings)
-        return image, LocalPlacement(root, self.flake.nix, local_settings)
+        return image, LocalPlacement(root, nix, local_settings), options
 
 
 def read_image(row: Mapping[str, Any], system: str) -> RoleImage:
@@ -129,7 +124,6 @@ async def build_image(
     builds = {image.role: build_request(image)}
     roots = placement.state_root / ROOTS / image.role
     make_private(roots)
-    nix = replace(nix, settings=image.settings or nix.settings)
     progress = _Progress(image.role, print_logs=print_logs)
     reporting = asyncio.ensure_future(progress.report())
     try:

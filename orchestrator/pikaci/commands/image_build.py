@@ -44,7 +44,7 @@ def command(
 
     image, path = asyncio.run(_build(WantedImage(role, flake, print_logs), output))
     if as_json:
-        options.print_json({**image.as_dict(), "directory": str(path)})
+        options.print_json({**vars(image), "directory": str(path)})
     else:
         click.echo(str(path))
 
@@ -52,9 +52,8 @@ def command(
 async def _build(wanted: WantedImage, output: Path | None) -> tuple[RoleImage, Path]:
     from pikaci.images import build_image, link_image
 
-    image, placement = await wanted.load(built=True)
-    nix = wanted.flake.nix
+    image, placement, nix = await wanted.load(built=True)
     files = await build_image(image, placement, nix, print_logs=wanted.print_logs)
     if output:
-        await link_image(files.metadata.parent, output, nix)
+        await link_image(files.metadata.parent, output, wanted.flake.nix)
     return image, files.metadata.parent

@@ -137,20 +137,23 @@ async def _import(wanted: WantedImage, given: Given) -> Imported:
     flake = wanted.flake
     needs_flake = not (given.alias and given.files)
     if wanted.role and (needs_flake or flake.directory or has_flake(None)):
-        image, here = await wanted.load(built=not given.files)
-        return await _bring(wanted, given, image, here)
+        image, here, nix = await wanted.load(built=not given.files)
+        return await _bring(wanted, given, image, here, nix)
     from jerichoci.placement.local import LocalPlacement
     from jerichoci.plan.hosts import local_settings
 
     with some_state(flake.state_root, flake.directory) as state:
         state.make()
-        return await _bring(
-            wanted, given, None, LocalPlacement(state.root, flake.nix, local_settings)
-        )
+        here = LocalPlacement(state.root, flake.nix, local_settings)
+        return await _bring(wanted, given, None, here, flake.nix)
 
 
 async def _bring(
-    wanted: WantedImage, given: Given, image: RoleImage | None, here: Placement
+    wanted: WantedImage,
+    given: Given,
+    image: RoleImage | None,
+    here: Placement,
+    nix: NixOptions,
 ) -> Imported:
     """Import the files given, else what Nix builds for the role."""
     from jerichoci.placement.operations import lock
@@ -172,7 +175,6 @@ async def _bring(
             async with placement.hold(lock, LOCK, LOCK_WAIT_SECS):
                 if done := await in_thread(take_image, incus, alias, drv_path):
                     return await _end(done, incus, prune=given.prune)
-            nix = wanted.flake.nix
             files = await build_image(image, here, nix, print_logs=wanted.print_logs)
         else:
             raise ValueError("neither files nor a role")

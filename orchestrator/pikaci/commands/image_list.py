@@ -157,21 +157,14 @@ def as_table(rows: Sequence[Row]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    values = row.as_dict()
+    values, image = row.as_dict(), row.image
     last = values["last_alias"]
     alias = row.alias or (f"(was {last})" if last else "-")
-    if row.image is None:
+    if image is None:
         return (alias, row.role or "", row.instance_type, "missing", "", "", row.current, "")
-    return (
-        alias,
-        row.role or "",
-        _instance_type(row.image),
-        row.image.fingerprint[:12],
-        f"{row.image.size_bytes / MIB:.0f} MiB",
-        _minute(row.image.uploaded_at),
-        row.current,
-        _origin(values),
-    )
+    size, imported = f"{image.size_bytes / MIB:.0f} MiB", _minute(image.uploaded_at)
+    own = (_instance_type(image), image.fingerprint[:12], size, imported)
+    return (alias, row.role or "", *own, row.current, _origin(values))
 
 
 def _minute(text: str) -> str:

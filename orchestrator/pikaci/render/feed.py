@@ -134,16 +134,17 @@ class Feed:
 
     def _show(self, view: View) -> None:
         due = 0.0
-        for task in iter(self._next, None):
-            task(view)
+        while True:
+            try:
+                task = self._tasks.get(timeout=TICK_SECS)
+            except queue.Empty:
+                if self._closing.is_set():
+                    return
+            else:
+                if task is None:
+                    return
+                task(view)
             now = time.monotonic()
             if now >= due:
                 view.tick()
                 due = now + TICK_SECS
-
-    def _next(self) -> Task | None:
-        """What to do next: nothing, if nothing happens for a while; None at the end."""
-        try:
-            return self._tasks.get(timeout=TICK_SECS)
-        except queue.Empty:
-            return None if self._closing.is_set() else lambda _view: None
