@@ -115,7 +115,8 @@ class Stage:
         monkeypatch.setattr(Attachment, "open", self._open)
         self.session = Session(RemoteHost("far", HostConfig(line_limit_secs=1)), NixOptions())
 
-    async def _open(self, *_args: object) -> Played:
+    async def _open(self, *_args: object, resume: bool) -> Played:
+        del resume
         if self.end is not None:
             raise self.end
         self.attached.append(Played())
@@ -288,7 +289,11 @@ async def test_a_release_is_told_in_the_end_however_long_the_line_is_down(
     await stage.session.close()
 
 
-async def test_what_was_opened_for_nobody_is_let_go_of_and_nothing_else(stage: Stage) -> None:
+async def test_what_was_opened_for_nobody_is_let_go_of_and_nothing_else(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "RELEASE_SECS", 0.1)
+    monkeypatch.setattr(sessions, "END_SECS", 0.1)
     played = await stage.opened()
     place = Path("/x")
     program = Program([], cwd=place, env={}, log=place, notes=place)

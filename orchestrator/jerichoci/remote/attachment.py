@@ -9,7 +9,6 @@ import asyncio
 import json
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.placement.wire import Arrived
@@ -53,27 +52,6 @@ class GoneError(Exception):
         """Whether it did not end in order."""
 
 
-@dataclass(frozen=True)
-class AgentStart:
-    """Which agent to attach to, and its settings if it has to be started."""
-
-    session: str
-    resume: bool
-    settings: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, host: RemoteHost, nix: NixOptions, session: str, *, resume: bool) -> AgentStart:
-        """The agent of a session with a host."""
-        settings = {
-            "limit_secs": host.config.line_limit_secs + AGENT_MARGIN_SECS,
-            "search_path": list(host.config.search_path),
-            "nix_settings": [list(pair) for pair in nix.settings],
-            "nix_offline": nix.offline,
-            "capacity": host.config.capacity.model_dump(),
-        }
-        return cls(session, resume, settings)
-
-
 class Attachment:
     """A channel to an agent, over a connection of its own."""
 
@@ -88,8 +66,10 @@ class Attachment:
         return self._pieces.heard
 
     @classmethod
-    async def open(cls, host: RemoteHost, start: AgentStart) -> Attachment:
-        """Connect to a host and attach to its agent."""
+    async def open(
+        cls, host: RemoteHost, nix: NixOptions, session: str, *, resume: bool
+    ) -> Attachment:
+        """Connect to a host and attach to the agent of a session, or start one."""
         import asyncssh
 
         from jerichoci.remote.ssh.connection import close, connect
@@ -97,8 +77,8 @@ class Attachment:
         connection = await connect(host)
         try:
             async with asyncio.timeout(BOOT_SECS):
-                process = await _begin(host, connection, start)
-                return cls(connection, process)
+                start = _start(host, nix, session, resume=resume)
+                return cls(connection, await _begin(host, connection, start))
         except TimeoutError:
             await close(connection)
             raise UnreachableHostError(
@@ -164,19 +144,27 @@ class _Pieces:
         return b"".join(pieces)
 
 
-async def _begin(
-    host: RemoteHost, connection: SSHClientConnection, start: AgentStart
-) -> SSHClientProcess[bytes]:
+def _start(host: RemoteHost, nix: NixOptions, session: str, *, resume: bool) -> dict[str, Any]:
+    """Which agent to attach to, and its settings if it has to be started."""
     agent = bundle()
-    told = {
+    return {
         "work_dir": host.config.work_dir,
         "digest": agent.digest,
         "bytes": len(agent.data),
-        "session": start.session,
-        "resume": start.resume,
-        **start.settings,
+        "session": session,
+        "resume": resume,
+        "limit_secs": host.config.line_limit_secs + AGENT_MARGIN_SECS,
+        "search_path": list(host.config.search_path),
+        "nix_settings": [list(pair) for pair in nix.settings],
+        "nix_offline": nix.offline,
+        "capacity": host.config.capacity.model_dump(),
     }
-    line = shell_line(boot_argv(told))
+
+
+async def _begin(
+    host: RemoteHost, connection: SSHClientConnection, start: Mapping[str, Any]
+) -> SSHClientProcess[bytes]:
+    line = shell_line(boot_argv(start))
     process: SSHClientProcess[bytes] = await opened(
         connection.create_process(encoded(line), encoding=None, window=WINDOW_BYTES)
     )
@@ -185,7 +173,7 @@ async def _begin(
         if said.get("attached"):
             return process
         if said.get("need"):
-            process.stdin.write(agent.data)
+            process.stdin.write(bundle().data)
         elif said.get("gone"):
             raise GoneError(said.get("boot_id"), died=bool(said.get("died")))
         else:

@@ -107,11 +107,7 @@ def full(host: str, path: str) -> HostFullError:
 
 
 def check_programs(host: str, programs: Programs) -> None:
-    """Refuse a host without what every job needs.
-
-    Raises:
-        HostSetupError: one is missing, or too old.
-    """
+    """Refuse a host without what every job needs."""
     from jerichoci.snapshot import git
 
     install = f"git {'.'.join(map(str, git.MINIMUM_VERSION))} or later"
@@ -121,11 +117,7 @@ def check_programs(host: str, programs: Programs) -> None:
 
 
 def check_nix(host: str, tools: Tools) -> None:
-    """Refuse a host without a Nix that prepares can use.
-
-    Raises:
-        HostSetupError: it is missing, or too old.
-    """
+    """Refuse a host without a Nix that prepares can use."""
     from jerichoci.nix import command
 
     _check_present(host, {"nix": tools.nix, "nix-daemon": tools.nix_daemon}, "Nix")

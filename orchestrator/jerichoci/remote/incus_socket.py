@@ -37,11 +37,11 @@ class AbsentIncusError(HostSetupError):
 class SshRoute:
     """A route from `socket` here to the socket `there` of a session's host."""
 
-    def __init__(self, session: Session, socket: Path, there: str) -> None:
+    def __init__(self, session: Session, socket: Path, there: str, forward: Forward) -> None:
         self.socket = socket
         self.there = there
         self._session = session
-        self._forward: Forward | None = None
+        self._forward = forward
         self._is_closed = threading.Event()
         self._clock_lock = threading.Lock()
         self._down_since: float | None = None
@@ -60,8 +60,12 @@ class SshRoute:
     @property
     def last_failure(self) -> str | None:
         """Why the last forwarded connection failed."""
-        last = self._forward.failure if self._forward else None
+        last = self._forward.failure
         return last.message if isinstance(last, PikaciError) else None
+
+    def close(self) -> None:
+        """Have no thread wait for it any more."""
+        self._is_closed.set()
 
     def clock(self) -> float:
         """Seconds, not counting those in which the session was not connected."""
@@ -75,11 +79,7 @@ class SshRoute:
             return (self._down_since or now) - self._down_secs
 
     def wait_until_up(self) -> None:
-        """Wait until the session is connected.
-
-        Raises:
-            InfrastructureError: the session was lost or the route closed.
-        """
+        """Wait until the session is connected."""
         while not self.is_up:
             if self._session.lost is not None:
                 raise self._session.lost
@@ -88,47 +88,32 @@ class SshRoute:
             self.clock()
             time.sleep(POLL_SECS)
 
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
-        """Forward the socket here to the host."""
-        connection = self._session.connection
-        async with forwarded_socket(connection, self.there, self.socket) as self._forward:
-            try:
-                yield
-            finally:
-                self._is_closed.set()
-
 
 @asynccontextmanager
 async def ssh_route(session: Session, known: str | None) -> AsyncIterator[SshRoute]:
-    """A route to the Incus of a session's host; `known` is its socket there, if it is named.
-
-    Raises:
-        HostSetupError: the host has no Incus, or it can't be reached.
-        InfrastructureError: the host was lost.
-    """
+    """A route to the Incus of a session's host; `known` is its socket there, if it is named."""
     there = await _find(session, [known] if known else [INCUS_SERVICE_SOCKET, INCUS_SOCKET])
     with socket_directory() as directory:
-        route = SshRoute(session, directory / "incus", there)
-        async with route.open():
-            yield route
+        socket = directory / "incus"
+        async with forwarded_socket(session.connection, there, socket) as forward:
+            route = SshRoute(session, socket, there, forward)
+            try:
+                yield route
+            finally:
+                route.close()
 
 
 async def _find(session: Session, places: Sequence[str]) -> str:
     """The first of the sockets that accepts a connection."""
     while True:
         breaks = session.breaks
-        for path, accepts in zip(places, await _try(session, places), strict=True):
-            if accepts:
-                return path
+        found = await asyncio.gather(*(_accepts(session, path) for path in places))
+        if True in found:
+            return places[found.index(True)]
         # The host knows the reason better.
         answers = [await session.do(probe_socket, Path(path)) for path in places]
         if session.breaks == breaks:
             raise _refusal(session, list(zip(places, answers, strict=True)))
-
-
-async def _try(session: Session, places: Sequence[str]) -> list[bool]:
-    return await asyncio.gather(*(_accepts(session, path) for path in places))
 
 
 async def _accepts(session: Session, path: str) -> bool:

@@ -11,8 +11,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
+from jerichoci.machine.outbox import follow
 from jerichoci.placement import User, operations
 from jerichoci.remote.agent import operations as host_operations
+from jerichoci.remote.artifacts import fetch
+from jerichoci.remote.host_notes import host_notes, run_name
+from jerichoci.remote.host_refusals import check_programs, unusable
+from jerichoci.remote.nix_store import FarStore
+from jerichoci.remote.process import far_process
+from jerichoci.remote.snapshot import bring_snapshot
 from jerichoci.state.notes import KEEP_SECS, has_guests
 
 if TYPE_CHECKING:
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
 
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.confinement import Confinement
-    from jerichoci.machine.outbox import OutboxFollower
+    from jerichoci.machine.outbox import OutboxFollower, OutboxState
     from jerichoci.machine.process import Completed
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.command import NixOptions
@@ -123,8 +130,6 @@ class RemotePlacement:
     @asynccontextmanager
     async def serving(self, run_id: str) -> AsyncIterator[None]:
         """Connect, and hold a directory for the run."""
-        from jerichoci.remote.host_notes import host_notes
-
         await self._session.open()
         self._session.reset_waits()
         self._run_id = run_id
@@ -147,8 +152,6 @@ class RemotePlacement:
 
     @asynccontextmanager
     async def _holding_run(self, run_id: str) -> AsyncIterator[None]:
-        from jerichoci.remote.host_refusals import unusable
-
         async with AsyncExitStack() as held:
             holding = self._session.hold(host_operations.open_run, self._run_name(run_id))
             try:
@@ -163,14 +166,10 @@ class RemotePlacement:
         return self.state_root / "runs" / self._run_name(run_id)
 
     def _run_name(self, run_id: str) -> str:
-        from jerichoci.remote.host_notes import run_name
-
         return run_name(self._state, run_id)
 
     def check(self, system: str) -> None:
         """Refuse jobs for another kind of machine, and a host that lacks what each job needs."""
-        from jerichoci.remote.host_refusals import check_programs
-
         check_programs(self.host, self._session.facts.programs)
         found = self._session.facts.system
         if system != found:
@@ -195,8 +194,6 @@ class RemotePlacement:
 
     def spawn(self, program: Program) -> AbstractAsyncContextManager[FarProcess]:
         """Start a program there; its output comes to `log` as it grows."""
-        from jerichoci.remote.process import far_process
-
         return far_process(self._session, program)
 
     async def confinement(self) -> Confinement:
@@ -209,8 +206,6 @@ class RemotePlacement:
 
     async def snapshot(self, tree: str) -> Path:
         """Have a snapshot below the work directory."""
-        from jerichoci.remote.snapshot import bring_snapshot
-
         run = self.run_directory(self._run_id)
         return await bring_snapshot(self._session, self._state.root, tree, run)
 
@@ -218,16 +213,12 @@ class RemotePlacement:
         self, builds: Mapping[str, BuildRequest], run_id: str, observer: Observer, stop: Stop
     ) -> None:
         """Bring derivations there and have them built there."""
-        from jerichoci.remote.nix_store import FarStore
-
         gcroots = self.run_directory(run_id) / "gcroots"
         store = FarStore(self._session, self._nix)
         await store.realise(builds, gcroots, observer, stop)
 
     async def bring(self, node_id: str, built: Realised, run_id: str) -> Realised:
         """Copy what was built here."""
-        from jerichoci.remote.nix_store import FarStore
-
         link = self.run_directory(run_id) / "gcroots" / node_id
         store = FarStore(self._session, self._nix)
         return await store.bring(built, link)
@@ -241,8 +232,6 @@ class RemotePlacement:
         self, directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
     ) -> list[Artifact]:
         """Bring the files that are there."""
-        from jerichoci.remote.artifacts import fetch
-
         return await fetch(self._session, directory, into, cancelled)
 
     async def keep(self, path: Path) -> None:
@@ -280,14 +269,15 @@ class RemotePlacement:
 
     def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[OutboxFollower]:
         """Follow what a guest leaves there."""
-        from jerichoci.remote.outbox import follow_remote_outbox
 
-        return follow_remote_outbox(self._session, outbox, log)
+        async def watch(offset: int, wait_secs: float, has_started: bool) -> OutboxState:  # noqa: FBT001 - a `Watch`
+            watching = host_operations.watch_outbox
+            return await self.do(watching, outbox, offset, wait_secs, has_started=has_started)
+
+        return follow(watch, log)
 
     async def collect(
         self, outbox: Path, into: Path, cancelled: Callable[[], bool] | None = None
     ) -> list[Artifact]:
         """Bring a guest's files, read on the host as from a stranger."""
-        from jerichoci.remote.artifacts import fetch
-
         return await fetch(self._session, outbox, into, cancelled, is_outbox=True)

@@ -35,12 +35,7 @@ class FarProgram:
         await self._process.stdin.drain()
 
     async def finish(self, complaint: str) -> None:
-        """Write no more, and wait for its end.
-
-        Raises:
-            InfrastructureError: it failed; the message is `complaint` and the end of its stderr.
-            ConnectionError: the connection broke.
-        """
+        """Write no more, and wait for its end."""
         with suppress(OSError):  # it has ended by itself
             self._process.stdin.write_eof()
         stderr = await self._process.stderr.read(STDERR_BYTES)

@@ -20,7 +20,7 @@ from jerichoci.remote import host_refusals
 from jerichoci.remote.agent.fault import error_from_json
 from jerichoci.remote.agent.frame import pack
 from jerichoci.remote.agent.operations import end_sessions, release, tools
-from jerichoci.remote.attachment import AgentStart, Attachment, GoneError, greet
+from jerichoci.remote.attachment import Attachment, GoneError, greet
 from jerichoci.remote.requests import Held, Requests
 from jerichoci.remote.ssh.errors import HostError, HostKeyError, HostLostError, UnreachableHostError
 
@@ -273,8 +273,7 @@ class Session:
             self._attachment.send(frame)
 
     async def _attach(self, *, resume: bool) -> Attachment:
-        start = AgentStart.of(self.host, self._nix, self.id, resume=resume)
-        attachment = await Attachment.open(self.host, start)
+        attachment = await Attachment.open(self.host, self._nix, self.id, resume=resume)
         try:
             waiting = self._requests.heard()
             self._facts, unknown = await greet(attachment, waiting)

@@ -8,16 +8,23 @@ import asyncio
 import errno
 import os
 import socket
+import stat
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine import process
 from jerichoci.machine.ending import Ending
-from jerichoci.machine.outbox import Outbox, OutboxState
+from jerichoci.machine.outbox import (
+    FIRST_POLL_SECS,
+    LAST_POLL_SECS,
+    POLL_GROWTH,
+    Outbox,
+    OutboxState,
+)
 from jerichoci.machine.stop import Stop
 from jerichoci.nix.realise import Realiser
 from jerichoci.nix.realised import BuildRequest, Realised
@@ -38,8 +45,7 @@ from jerichoci.remote.agent.host_gc import (
     leased_snapshots,
 )
 from jerichoci.remote.agent.outgoing import Outgoing
-from jerichoci.remote.agent.watch import size_of_log, watch_log
-from jerichoci.state import atomic
+from jerichoci.state import atomic, log_file
 from jerichoci.state.layout import RunLayout, make_private
 from jerichoci.state.owner import holding_names, owning
 from jerichoci.state.remove_tree import remove_tree
@@ -50,6 +56,8 @@ ROOT_SECS = 120.0
 """For Nix to root a path that it has."""
 BASES = 3
 """So many of the latest snapshots are named as something to start from."""
+LOG_BYTES = 4 * 1024 * 1024
+"""The most of a log that goes over the connection at once: with each goes a round trip."""
 
 
 @operation
@@ -133,7 +141,11 @@ class Ended:
 async def wait(work: AgentWork, handle: str, log: Path) -> Ended:
     """Wait for a program's end."""
     ending = await asyncio.shield(work.find(handle, Started).end)
-    return Ended(ending, size_of_log(log))
+    size = 0
+    with suppress(OSError):  # the job has removed it
+        found = log.lstat()
+        size = found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return Ended(ending, size)
 
 
 @operation
@@ -156,8 +168,17 @@ async def kill(work: AgentWork, handle: str) -> None:
 
 @operation
 async def read_log(_work: Work, path: Path, offset: int, wait_secs: float) -> bytes:
-    """What a log has beyond an offset; waits for it to grow."""
-    return await watch_log(path, offset, wait_secs)
+    """The log beyond an offset, LOG_BYTES at most; nothing if it doesn't grow in time."""
+    end = time.monotonic() + wait_secs
+    pause = FIRST_POLL_SECS
+    while True:
+        data = b""
+        with suppress(OSError):  # the job has replaced it with something else
+            data = log_file.read_log(path, offset, LOG_BYTES).data
+        if data or time.monotonic() >= end:
+            return data
+        await asyncio.sleep(pause)
+        pause = min(pause * POLL_GROWTH, LAST_POLL_SECS)
 
 
 @dataclass(frozen=True)

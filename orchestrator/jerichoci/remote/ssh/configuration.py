@@ -113,12 +113,7 @@ class Configuration:
 
 
 async def ask(hop: Hop) -> Configuration:
-    """Ask ssh what its configuration has for a hop; what the hosts file has comes first.
-
-    Raises:
-        HostSettingsError: the configuration is invalid, or there is no ssh to ask.
-        UnreachableHostError: ssh doesn't answer.
-    """
+    """Ask ssh what its configuration has for a hop; what the hosts file has comes first."""
     if not shutil.which("ssh"):
         raise HostSettingsError(
             hop.host,

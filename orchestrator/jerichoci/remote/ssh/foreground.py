@@ -26,11 +26,7 @@ CHUNK_BYTES = 64 * 1024
 async def run_in_foreground(
     connection: SSHClientConnection, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]
 ) -> int:
-    """Run a program with nothing but `env` for its environment; its exit code.
-
-    Raises:
-        InfrastructureError: the connection broke.
-    """
+    """Run a program with nothing but `env` for its environment; its exit code."""
     import asyncssh
 
     settings = [f"{name}={value}" for name, value in env.items()]

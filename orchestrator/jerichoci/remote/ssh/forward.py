@@ -71,9 +71,6 @@ async def forwarded_socket(
 
     `open_connection` is asked for every connection, and keeps what it returns. Where it or the
     host fails, the near connection is closed, and `Forward.failure` is set.
-
-    Raises:
-        InfrastructureError: it can't listen at `near_path`.
     """
 
     async def open_channel(connection: SSHClientConnection) -> _Far:
@@ -91,9 +88,6 @@ async def forwarded_command(
 
     `line` is one of `shell_line`. Else as `forwarded_socket`; a program that doesn't end with 0 is
     a failure too.
-
-    Raises:
-        InfrastructureError: it can't listen at `near_path`.
     """
 
     async def open_channel(connection: SSHClientConnection) -> _Far:

@@ -43,12 +43,7 @@ class _UnusableError(Exception):
 
 @asynccontextmanager
 async def login_keys(hop: Hop, config: Configuration) -> AsyncIterator[LoginKeys]:
-    """All keys for a hop; those of the agent work until the end of the block.
-
-    Raises:
-        KeyFileError: the key that is asked for is missing, unreadable, no key, or encrypted while
-            the agent doesn't have it.
-    """
+    """All keys for a hop; those of the agent work until the end of the block."""
     keys = LoginKeys()
     if config.get("pkcs11provider") is not None:
         keys.remarks.append("`PKCS11Provider` is not asked for keys")

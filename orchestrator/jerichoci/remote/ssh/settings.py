@@ -71,12 +71,7 @@ class Settings:
 
 
 async def read_settings(hop: Hop) -> Settings:
-    """The settings of a hop; the hosts file wins over ssh's configuration.
-
-    Raises:
-        HostSettingsError: ssh's configuration is invalid, or has what pikaci can't do.
-        UnreachableHostError: ssh doesn't print its configuration.
-    """
+    """The settings of a hop; the hosts file wins over ssh's configuration."""
     config = await ask(hop)
     for key in REFUSED:
         if config.get(key.lower()) not in {None, "no"}:

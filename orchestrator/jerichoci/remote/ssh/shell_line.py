@@ -23,9 +23,6 @@ def shell_line(argv: Sequence[str], *, cwd: Path | None = None) -> str:
 
     Bytes that are no UTF-8 are surrogates in the line as they are in `argv`, so whoever sends it
     encodes it with "surrogateescape".
-
-    Raises:
-        ValueError: there is no program, or a word has a NUL, which no argv can have.
     """
     if not argv:
         raise ValueError("an empty argv names no program")

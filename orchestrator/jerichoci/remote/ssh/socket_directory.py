@@ -27,11 +27,7 @@ OLD_TMP = "/tmp"  # noqa: S108 - what is made there is the user's alone
 
 @contextmanager
 def socket_directory() -> Iterator[Path]:
-    """A directory for sockets, removed with the block.
-
-    Raises:
-        InfrastructureError: it can't be made.
-    """
+    """A directory for sockets, removed with the block."""
     base = socket_base()
     with ExitStack() as stack:
         try:
@@ -55,11 +51,7 @@ def socket_directory() -> Iterator[Path]:
 
 
 def remove_stale_sockets() -> list[str]:
-    """Remove the directories of processes that died; their names.
-
-    Raises:
-        OSError: they can't be looked at.
-    """
+    """Remove the directories of processes that died; their names."""
     base = socket_base()
     removed: list[str] = []
     with suppress(FileNotFoundError), lock_directory(base, wait=True):
