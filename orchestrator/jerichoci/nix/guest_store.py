@@ -83,7 +83,7 @@ class GuestStore:
         if not await self._lease(view, lease):
             async with (
                 self._lock(view_lock(key), VIEW_WAIT_SECS),
-                # Others may not come to a store whose schema is half written: a first copy is alone.
+                # Nix reads a schema that is half written: the first copy to a store is alone.
                 self._lock(STORE_LOCK, VIEW_WAIT_SECS, shared=schema.exists()),
             ):
                 if not await self._lease(view, lease):

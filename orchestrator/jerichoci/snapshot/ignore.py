@@ -37,9 +37,9 @@ class Rules:
     may enter.
     """
 
-    signature: str | None
-    nested: frozenset[str]
-    private: frozenset[str]
+    signature: str | None = None
+    nested: frozenset[str] = frozenset()
+    private: frozenset[str] = frozenset()
 
 
 def read_rules(tree: WorkTree, directories: Iterable[str], started_ns: int) -> Rules:

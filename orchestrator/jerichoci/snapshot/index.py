@@ -149,7 +149,8 @@ class PrivateIndex:
         else:
             self._known_path.unlink(missing_ok=True)
             tree = await self._write(scan, started_ns)
-        updated = replace(known or Known(tree), tree=tree, forced=scan.forced, present=scan.present)
+        forced = scan.listing.forced
+        updated = replace(known or Known(tree), tree=tree, forced=forced, present=scan.present)
         return await self._with_rules(updated, scan, started_ns), scan
 
     async def _write(self, scan: Scan, started_ns: int) -> str:
@@ -178,19 +179,19 @@ class PrivateIndex:
 
     async def _with_rules(self, known: Known, scan: Scan, started_ns: int) -> Known:
         """What of the rules holds from now on: directories that came with this scan count too."""
-        if scan.user_directories is None:
+        if scan.listing.user_directories is None:
             directories = directories_of(scan.stored) | set(known.directories)
         else:
             names = await self.git.names("ls-tree", "-r", "-d", "-z", "--name-only", known.tree)
-            directories = {*scan.user_directories, *names, ""}
+            directories = {*scan.listing.user_directories, *names, ""}
         if directories == set(known.directories):
-            rules = scan.rules
+            rules = scan.listing.rules
         else:
             rules = read_rules(self.tree, sorted(directories), started_ns)
         return replace(
             known,
             rules=rules.signature,
-            user_index=scan.user_index,
+            user_index=scan.listing.user_index,
             directories=sorted(directories),
             repositories=sorted(rules.nested.union(scan.nested)),
         )

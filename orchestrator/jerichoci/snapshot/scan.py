@@ -7,7 +7,7 @@ tracked files are ignored is left out while nothing that decides it has changed.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jerichoci.machine.gather import together
@@ -59,24 +59,37 @@ class Known:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """Tracked files that the rules ignore: `ignored` in the private index, `forced` in the user's.
+
+    `user_directories` are those of the user's index, None if they are known already. `untracked`
+    has what the private index has and the user's hasn't, as far as that may be news.
+    """
+
+    ignored: list[str] = field(default_factory=list)
+    forced: list[str] = field(default_factory=list)
+    rules: Rules = field(default_factory=Rules)
+    user_index: str | None = None
+    user_directories: frozenset[str] | None = None
+    untracked: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Scan:
     """What a scan found.
 
     `deleted` and `stored` are names for the index to lose and to take (again). `nested` are
     repositories inside the tree; `swallowed` are those that have come about around files that the
-    index may have. `user_directories` is None if the known directories include them. `left_out` are
+    index may have. `present` has those of the listing's `forced` that the index has. `left_out` are
     untracked files that only their owner may read.
     """
 
     deleted: frozenset[str]
     stored: frozenset[str]
     nested: tuple[str, ...]
-    swallowed: frozenset[str]
-    rules: Rules
-    user_index: str | None
-    forced: list[str]
-    present: list[str]
-    user_directories: frozenset[str] | None
+    listing: Listing
+    swallowed: frozenset[str] = frozenset()
+    present: list[str] = field(default_factory=list)
     left_out: frozenset[str] = frozenset()
 
 
@@ -119,12 +132,9 @@ class Scanner:
             deleted=frozenset(deleted | (left_out - set(visible))),
             stored=frozenset(stored - deleted - left_out),
             nested=tuple(sorted(nested - left_out)),
+            listing=listing,
             swallowed=listing.rules.nested - set(self.known.repositories if self.known else []),
-            rules=listing.rules,
-            user_index=listing.user_index,
-            forced=listing.forced,
             present=present,
-            user_directories=listing.user_directories,
             left_out=left_out,
         )
 
@@ -149,16 +159,11 @@ class Scanner:
             ),
             stored=frozenset(stored),
             nested=tuple(sorted(filter(ancestry.is_nested, gitlinks))),
-            swallowed=frozenset(),
-            rules=Rules(None, frozenset(), frozenset()),
-            user_index=None,
-            forced=[],
-            present=[],
-            user_directories=frozenset(directories_of(tracked)),
+            listing=Listing(user_directories=frozenset(directories_of(tracked))),
         )
 
     async def _private(
-        self, names: set[str], deleted: set[str], listing: _Listing
+        self, names: set[str], deleted: set[str], listing: Listing
     ) -> frozenset[str]:
         """Those of `names`, and of what was taken before and is not deleted, that are private.
 
@@ -199,50 +204,33 @@ class Scanner:
             return ("--exclude-standard",)
         return (f"--exclude-from={self.excludes}",)
 
-    async def _list_ignored(self) -> _Listing:
+    async def _list_ignored(self) -> Listing:
         user_index = index_signature(self.tree, self.started_ns)
-        directories = self.known.directories if self.known else [""]
-        rules = await asyncio.to_thread(read_rules, self.tree, directories, self.started_ns)
         known = self.known
+        directories = known.directories if known else [""]
+        rules = await asyncio.to_thread(read_rules, self.tree, directories, self.started_ns)
+        listing = Listing(rules=rules, user_index=user_index)
         if self.tree.git is None:
-            return _Listing([], [], rules, user_index, None if known else frozenset(), ())
-        if known is None:
-            ignored: list[str] = []
-        elif rules.signature is not None and rules.signature == known.rules:
+            return replace(listing, user_directories=None if known else frozenset())
+        ignored: list[str] = []
+        if known and rules.signature is not None and rules.signature == known.rules:
             if user_index is not None and user_index == known.user_index:
-                return _Listing(known.present, known.forced, rules, user_index, None, ())
+                return replace(listing, ignored=known.present, forced=known.forced)
             ignored = known.present
-        else:
+        elif known:
             ignored = await self.git.names(*_IGNORED)
         forced, names, own = await together(
             self.tree.git.names(*_IGNORED),
             self.tree.git.names("ls-files", "-z"),
             self.git.names("ls-files", "-z"),
         )
-        return _Listing(
+        return replace(
+            listing,
             ignored=ignored,
             forced=sorted(set(forced)),
-            rules=rules,
-            user_index=user_index,
             user_directories=frozenset(directories_of(names)),
-            untracked=tuple(set(own).difference(names)),
+            untracked=frozenset(own).difference(names),
         )
 
 
 _IGNORED = ("ls-files", "--cached", "--ignored", "-z", "--exclude-standard")
-
-
-@dataclass(frozen=True)
-class _Listing:
-    """Tracked files that the rules ignore: `ignored` in the private index, `forced` in the user's.
-
-    `user_directories` are those of the user's index, None if they are known already. `untracked`
-    has what the private index has and the user's hasn't, as far as that may be news.
-    """
-
-    ignored: list[str]
-    forced: list[str]
-    rules: Rules
-    user_index: str | None
-    user_directories: frozenset[str] | None
-    untracked: tuple[str, ...]

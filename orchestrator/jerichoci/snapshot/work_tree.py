@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """The SHA-1 id of a tree without entries."""
+_UNACCEPTED = "git does not accept {} as a repository"
+_BARE = "{} is bare, or has its work tree elsewhere"
 FEW_FILES = 256
 """Up to here, hashing changed files again is cheaper than git's look at all of them."""
 
@@ -68,7 +70,9 @@ class Head:
 
 async def find_work_tree(directory: Path, state_root: Path, *, whole: bool = False) -> WorkTree:
     """The work tree that `directory` is in, or `directory` itself outside git or with `whole`."""
-    directory = _resolved(directory)
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is not a directory", "give the directory to run in")
+    directory = directory.resolve()
     if whole:
         return replace(_outside_git(directory, state_root), whole=True)
     git = Git(cwd=directory)
@@ -84,21 +88,18 @@ async def find_work_tree(directory: Path, state_root: Path, *, whole: bool = Fal
         git.run("config", "-z", "--get-regexp", r"^(status\.showuntrackedfiles$|submodule\.)"),
     )
     git_dir, inside, rest = (*os.fsdecode(found.stdout).split("\n", 2), "", "")[:3]
-    if NO_REPOSITORY in found.stderr:
-        _refuse_own(directory, "git does not accept {} as a repository")
-        _refuse_home(directory)
-        return _outside_git(directory, state_root)
-    if (git_dir, inside) == ("false", "false"):
-        _refuse_own(directory, "{} is bare, or has its work tree elsewhere")
+    is_bare = (git_dir, inside) == ("false", "false")
+    if is_bare or NO_REPOSITORY in found.stderr:
+        _refuse_own(directory, _BARE if is_bare else _UNACCEPTED)
         _refuse_home(directory)
         return _outside_git(directory, state_root)
     if inside != "true" or not found.ok:
         raise _not_a_work_tree(directory, found)
     up, _, paths = rest.partition("\n")
     exclude, _, index = paths.removesuffix("\n").partition("/info/exclude\n")
-    root = _above(directory, up)
+    root = Path(os.path.normpath(directory / up))
     if root != directory:
-        _refuse_own(directory, "git does not accept {} as a repository")
+        _refuse_own(directory, _UNACCEPTED)
     private = _below(root, state_root)
     said = [entry.partition("\n")[::2] for entry in split_names(settings.stdout)]
     untracked = dict(said).get("status.showuntrackedfiles", "")
@@ -164,7 +165,7 @@ async def is_dirty(
         edited = {}
     if gone or edited:
         return True, sorted([*gone, *edited])
-    return await _differs(tree, differing), []
+    return await _differs(tree, tree.git, differing), []
 
 
 async def submodules_not_there(tree: WorkTree) -> tuple[list[str], list[str]]:
@@ -200,16 +201,6 @@ async def _inactive(tree: WorkTree, git: Git) -> set[str]:
         if is_off or settings.get(f"{section}.update") == "none":
             found.add(path)
     return found
-
-
-def _resolved(directory: Path) -> Path:
-    if not directory.is_dir():
-        raise UsageError(f"{directory} is not a directory", "give the directory to run in")
-    return directory.resolve()
-
-
-def _above(directory: Path, up: str) -> Path:
-    return Path(os.path.normpath(directory / up))
 
 
 def _is_empty_directory(path: str) -> bool:
@@ -319,13 +310,11 @@ async def _overlooked(git: Git, names: list[str]) -> set[str]:
     return {flag[2:] for flag in flags if flag[0] in "Ss" or flag[0].islower()}
 
 
-async def _differs(tree: WorkTree, differing: dict[str, _Entry]) -> bool:
+async def _differs(tree: WorkTree, git: Git, differing: dict[str, _Entry]) -> bool:
     """Whether names differ in more than git's settings make of them.
 
     Modes, submodules and long lists are git's to judge.
     """
-    if tree.git is None:
-        return False
     entries = differing.values()
     is_submodule = any(entry.old_mode == GITLINK_MODE for entry in entries)
     if not is_submodule and any(entry.status == "A" for entry in entries):
@@ -335,8 +324,9 @@ async def _differs(tree: WorkTree, differing: dict[str, _Entry]) -> bool:
         and all(entry.old_mode == entry.mode for entry in entries)
         and 0 < len(differing) <= FEW_FILES
     ):
-        return await _content_differs(tree.git, {n: e.blob for n, e in differing.items()})
-    return await _status_differs(tree)
+        return await _content_differs(git, {n: e.blob for n, e in differing.items()})
+    status = await git.names("status", "--porcelain", "-z", "--no-renames")
+    return any(not tree.is_private(entry[3:]) for entry in status)
 
 
 async def _content_differs(git: Git, modified: dict[str, str]) -> bool:
@@ -348,10 +338,3 @@ async def _content_differs(git: Git, modified: dict[str, str]) -> bool:
 def _quoted(name: bytes) -> bytes:
     escaped = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
     return b'"%b"' % escaped
-
-
-async def _status_differs(tree: WorkTree) -> bool:
-    if tree.git is None:
-        return False
-    status = await tree.git.names("status", "--porcelain", "-z", "--no-renames")
-    return any(not tree.is_private(entry[3:]) for entry in status)
