@@ -77,7 +77,8 @@ class Stream:
         program = _found(argv[0])
         if request["tty"]:
             self._terminal, inner = os.openpty()
-            self._resize(request["size"])
+            window = struct.pack("HHHH", *request["size"], 0, 0)
+            fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, window)
             self._stdin = self._terminal
             theirs, outputs = (inner, inner, inner), {self._terminal: frames.STDOUT}
             self._pid = _spawn(program, argv, theirs, terminal=True)
@@ -114,9 +115,7 @@ class Stream:
         try:
             while True:
                 kind, data = frames.receive(self._connection)
-                if kind == frames.SIZE:
-                    self._resize(json.loads(data))
-                elif kind == frames.STDIN:
+                if kind == frames.STDIN:
                     self._write(data)
         except EOFError:
             # Not its children, and nothing that has become root.
@@ -134,11 +133,6 @@ class Stream:
             rest = data or END_OF_FILE
             while rest:
                 rest = rest[os.write(self._stdin, rest) :]
-
-    def _resize(self, size: list[int]) -> None:
-        if self._terminal is not None:
-            window = struct.pack("HHHH", *size, 0, 0)
-            fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, window)
 
 
 def _found(name: str) -> str:

@@ -49,8 +49,6 @@ def execute(vm: VM, request: dict[str, Any], connect_secs: float) -> int:
         send(frames.REQUEST, json.dumps(request).encode())
         if request["interactive"]:
             threading.Thread(target=_read, args=(send,), daemon=True).start()
-        if request["tty"]:
-            threading.Thread(target=_watch_size, args=(send,), daemon=True).start()
         return _relay(connection)
 
 
@@ -103,15 +101,6 @@ def _read(send: Any) -> None:  # noqa: ANN401
         while data := os.read(STDIN, CHUNK):
             send(frames.STDIN, data)
     send(frames.STDIN)
-
-
-def _watch_size(send: Any) -> None:  # noqa: ANN401
-    before = _size()
-    while True:
-        time.sleep(POLL_SECS)
-        if (size := _size()) != before:
-            send(frames.SIZE, json.dumps(size).encode())
-            before = size
 
 
 def _size() -> list[int]:

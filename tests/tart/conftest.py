@@ -6,6 +6,7 @@ import pytest
 
 from remote.conftest import far_host, hosts_config, session_hosts
 from tart.mac import one_far_mac, one_mac
+from tart_jobs import BASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,3 +32,9 @@ def far_mac(far_host: FarHost) -> Iterator[Mac]:
     """The far host is a Mac."""
     with one_far_mac(far_host) as mac:
         yield mac
+
+
+@pytest.fixture
+def base(mac: Mac) -> None:
+    """The Mac has a VM to clone."""
+    mac.add_base(BASE)

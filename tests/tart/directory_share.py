@@ -7,10 +7,9 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from tart.failure import Failure, wrong
+from tart.failure import NOT_MADE, Failure, wrong
 
 AUTOMOUNT_TAG = "com.apple.virtio-fs.automount"
-TAG_BYTES = 36
 NAME_BYTES = 255
 
 
@@ -41,27 +40,21 @@ def parse_share(text: str) -> DirectoryShare:
     return DirectoryShare(name, Path(path).expanduser().absolute(), read_only, tag)
 
 
-def grouped(shares: list[DirectoryShare]) -> dict[str, list[DirectoryShare]]:
-    """The shares of each tag, as a VM can have them."""
-    tags: dict[str, list[DirectoryShare]] = {}
+def checked(shares: list[DirectoryShare]) -> list[DirectoryShare]:
+    """The shares as a VM can have them: of those with one name the last."""
     for share in shares:
-        tags.setdefault(share.tag, []).append(share)
-    for tag, those in tags.items():
-        if len(those) > 1 and any(share.name is None for share in those):
+        if share.name is None and len(shares) > 1:
             message = "for multiple directory shares each one of them should be named"
             raise wrong(f"invalid --dir syntax: {message}")
-        if not 0 < len(tag.encode()) <= TAG_BYTES:
-            raise _invalid(f"the tag {tag!r} is invalid")
-        for share in those:
-            if share.name in {".", ".."} or "/" in (share.name or ""):
-                raise _invalid(f"the name {share.name!r} is invalid")
-            if len((share.name or "").encode()) > NAME_BYTES:
-                raise _invalid("a name is too long")
-            if not share.path.is_dir():
-                raise _invalid(f"{share.path} is no directory")
-        # Of those with one name the last remains.
-        tags[tag] = list({share.name: share for share in those}.values())
-    return tags
+        if share.name is None or share.tag != AUTOMOUNT_TAG:
+            raise Failure("the fake has no shares without a name, or with another tag", NOT_MADE)
+        if share.name in {".", ".."} or "/" in share.name:
+            raise _invalid(f"the name {share.name!r} is invalid")
+        if len(share.name.encode()) > NAME_BYTES:
+            raise _invalid("a name is too long")
+        if not share.path.is_dir():
+            raise _invalid(f"{share.path} is no directory")
+    return list({share.name: share for share in shares}.values())
 
 
 def _parts(text: str, separator: str) -> list[str]:

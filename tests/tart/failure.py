@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-OTHER, MISSING, USAGE = 1, 2, 64
+OTHER, MISSING, USAGE, NOT_MADE = 1, 2, 64, 70
+"""The last: of what the fake lacks."""
 
 
 class Failure(Exception):  # noqa: N818 - it is no error of the program's

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 READY, REQUEST, ORDER = b"r", b"q", b"!"
 STDIN, STDOUT, STDERR = b"0", b"1", b"2"
-SIZE, EXIT, ERROR = b"s", b"x", b"e"
+EXIT, ERROR = b"x", b"e"
 
 HEAD = struct.Struct("!cI")
 CHUNK = 4096

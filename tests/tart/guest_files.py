@@ -40,7 +40,6 @@ DIRECTORIES = (
     "opt/homebrew/bin",
     "usr/local/bin",
     str(HIDDEN / "root"),
-    str(HIDDEN / "shares"),
     str(HIDDEN / "old"),
 )
 OPAQUE = ("opt", "usr/local")
@@ -67,65 +66,11 @@ if ! [ -x /{HIDDEN}/become ]; then
   echo "sudo: a password is required" >&2
   exit 1
 fi
-kept=
-while [ $# -gt 0 ]; do
-  case "$1" in
-    -n | -H | -k) shift ;;
-    -E) kept=1; shift ;;
-    -u) [ "$2" = root ] || {{ echo "sudo: unknown user $2" >&2; exit 1; }}; shift 2 ;;
-    --) shift; break ;;
-    -*) echo "sudo: unrecognized option '$1'" >&2; exit 1 ;;
-    *) break ;;
-  esac
-done
-[ $# -gt 0 ] || {{ echo "usage: sudo [-n] command" >&2; exit 1; }}
-set -- SUDO_USER="$(/usr/bin/id -un)" SUDO_UID="$(/usr/bin/id -u)" \
-  SUDO_GID="$(/usr/bin/id -g)" USER=root LOGNAME=root "$@"
-[ $kept ] || set -- -i PATH="$PATH" HOME=/var/root ${{TERM+TERM="$TERM"}} "$@"
-exec /{HIDDEN}/become --reuid=0 --regid=0 --groups=0,{STAFF},{ADMINS} -- /usr/bin/env "$@"
-"""
-
-# macOS's `mount` knows nothing of this machine's mounts.
-MOUNT = f"""#!/bin/sh
-if [ $# -gt 0 ] && [ "$*" != "-t virtiofs" ]; then
-  echo "mount: only without arguments" >&2
-  exit 64
-fi
-if [ $# = 0 ]; then
-  echo "/dev/disk3s1s1 on / (apfs, sealed, local, read-only, journaled)"
-  echo "devfs on /dev (devfs, local, nobrowse)"
-  echo "/dev/disk3s5 on /System/Volumes/Data (apfs, local, journaled, nobrowse)"
-fi
-tab=$(printf '\\t')
-while IFS=$tab read -r tag directory; do
-  if /usr/bin/mountpoint -q "$directory"; then
-    echo "$tag on $directory (virtiofs, local, nodev, nosuid, noowners)"
-  fi
-done </{HIDDEN}/shares/.mounted
-"""
-
-MOUNT_VIRTIOFS = f"""#!/bin/sh
-say() {{ echo "mount_virtiofs: $1" >&2; exit "$2"; }}
-[ $# = 2 ] || say "usage: mount_virtiofs tag directory" 64
-[ "$(/usr/bin/id -u)" = 0 ] || say "Operation not permitted" 77
-[ -d "$2" ] || say "$2: No such file or directory" 66
-tab=$(printf '\\t')
-directory=$(/usr/bin/realpath "$2")
-while IFS=$tab read -r tag mounted; do
-  if [ "$tag" = "$1" ] && /usr/bin/mountpoint -q "$mounted"; then
-    say "failed to mount $2: Resource busy" 75
-  fi
-done </{HIDDEN}/shares/.mounted
-number=0
-while IFS= read -r tag; do
-  if [ "$tag" = "$1" ]; then
-    /{HIDDEN}/mount --rbind "/{HIDDEN}/shares/$number" "$directory" || exit 71
-    printf '%s\\t%s\\n' "$1" "$directory" >>/{HIDDEN}/shares/.mounted
-    exit 0
-  fi
-  number=$((number + 1))
-done </{HIDDEN}/shares/.tags
-say "failed to mount $2: Operation not supported by device" 74
+[ "$1" != -n ] || shift
+case "$1" in "" | -*) echo "usage: sudo [-n] command" >&2; exit 1 ;; esac
+exec /{HIDDEN}/become --reuid=0 --regid=0 --groups=0,{STAFF},{ADMINS} -- \\
+  /usr/bin/env -i PATH="$PATH" HOME=/var/root ${{TERM+TERM="$TERM"}} USER=root LOGNAME=root \\
+  SUDO_USER="$(/usr/bin/id -un)" SUDO_UID="$(/usr/bin/id -u)" SUDO_GID="$(/usr/bin/id -g)" "$@"
 """
 
 # What it ends with means nothing there either.
@@ -162,14 +107,6 @@ NO_PYTHON = """#!/bin/sh
 echo "$0" >>/private/var/tmp/asked-for-developer-tools
 echo "xcode-select: note: No developer tools were found, requesting install." >&2
 exit 1
-"""
-
-SW_VERS = """#!/bin/sh
-case "$1" in
-  -productVersion | --productVersion) echo 15.5 ;;
-  -productName | --productName) echo macOS ;;
-  *) printf 'ProductName:\\t\\tmacOS\\nProductVersion:\\t\\t15.5\\nBuildVersion:\\t\\t24F74\\n' ;;
-esac
 """
 
 SHUTDOWN = """#!/bin/sh
@@ -230,7 +167,6 @@ def _write_accounts(etc: Path) -> None:
 def _write_programs(root: Path, guest: dict[str, Any]) -> None:
     hidden = root / HIDDEN
     hidden.chmod(0o711)
-    _copy("mount", hidden / "mount", 0o700)
     if guest.get("sudo", True):
         _copy("setpriv", hidden / "become", 0o4750)
         os.chown(hidden / "become", 0, ADMINS)
@@ -240,14 +176,10 @@ def _write_programs(root: Path, guest: dict[str, Any]) -> None:
     programs = {
         "usr/bin/sudo": SUDO,
         "usr/bin/uname": UNAME.replace("REAL", f"/{HIDDEN}/uname"),
-        "usr/bin/sw_vers": SW_VERS,
         "usr/bin/xcode-select": XCODE_SELECT,
-        "usr/sbin/mount": MOUNT,
-        "usr/sbin/mount_virtiofs": MOUNT_VIRTIOFS,
         "usr/sbin/shutdown": SHUTDOWN,
+        "System/Library/Filesystems/apfs.fs/Contents/Resources/apfs.util": APFS_UTIL,
     }
-    if guest.get("can_extend_root", True):
-        programs["System/Library/Filesystems/apfs.fs/Contents/Resources/apfs.util"] = APFS_UTIL
     for path, script in programs.items():
         file = root / path
         file.write_text(script)

@@ -1,8 +1,10 @@
-"""What jobs in VMs leave: nothing, or what was kept."""
+"""What jobs in VMs print and leave: nothing, or what was kept."""
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from e2e.project import processes
@@ -11,9 +13,10 @@ from jerichoci.state.notes import vm_notes
 from plans import RUN_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from jerichoci.state.layout import StateLayout
+    from jerichoci.status import PhaseName
     from tart.mac import Mac
 
 GONE_SECS = 10.0
@@ -31,14 +34,22 @@ def job_vms(mac: Mac) -> dict[str, str]:
     return {name: state for name, state in mac.vms().items() if name.startswith("pikaci.")}
 
 
-def assert_nothing_is_left(
-    mac: Mac, state: StateLayout, *, theirs: Sequence[str] = (), notes: Sequence[str] = ()
-) -> None:
-    """No VM, note, process or scratch directory; `theirs` are VMs that somebody runs, `notes` those
-    that stay for whoever reaps.
-    """
+def said(state: StateLayout, name: str = "a", attempt: int = 1) -> str:
+    """What a job of the run has printed so far."""
+    path = state.run(RUN_ID).attempt(name, attempt) / "guest.log"
+    return path.read_text() if path.exists() else ""
+
+
+def has_begun(state: StateLayout, phase: PhaseName) -> bool:
+    """Whether a job of the run is in a phase, or was."""
+    events = state.run(RUN_ID).events
+    return events.exists() and f'"{phase}"' in events.read_text()
+
+
+def assert_nothing_is_left(mac: Mac, state: StateLayout, *, theirs: Sequence[str] = ()) -> None:
+    """No VM, note, process or scratch directory; `theirs` are VMs that another user runs."""
     assert job_vms(mac) == {}
-    assert sorted(note.name for note in vm_notes(state).all()) == sorted(notes)
+    assert list(vm_notes(state).all()) == []
     assert [path.name for path in state.root.glob("vms/.*")] == []
     assert list(state.root.glob("runs/*/scratch/*")) == []
     assert list(state.root.glob("runs/*/*.tmp-*")) == []
@@ -54,3 +65,22 @@ def _running(mac: Mac, theirs: Sequence[str]) -> list[str]:
         if not lines or time.monotonic() > end:
             return lines
         time.sleep(LOOK_SECS)
+
+
+@contextmanager
+def counting_vms(mac: Mac) -> Iterator[list[int]]:
+    """How many VMs run, counted all the time."""
+    seen: list[int] = []
+    is_over = threading.Event()
+
+    def count() -> None:
+        while not is_over.wait(LOOK_SECS):
+            seen.append(list(mac.vms().values()).count("running"))
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        is_over.set()
+        thread.join()

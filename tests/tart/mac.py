@@ -99,28 +99,23 @@ class Mac:
     def add_base(
         self,
         name: str,
-        cpus: int = 4,
-        memory_mib: int = 8192,
         os: str = "darwin",
-        *,
-        least_cpus: int = 2,
-        least_memory_mib: int = 4096,
         **guest: object,
     ) -> None:
         """A local VM to clone, or with `/` in its name an image that can be pulled.
 
         `guest` says how its VMs are unlike those of usual images: `sudo=False`, `developer=` the
         path that `xcode-select -p` prints, `python=` where the only Python is, `""` for none,
-        `can_extend_root=False`, `files={path: content}`.
+        `files={path: content}`.
         """
         config: dict[str, Any] = {
             "version": 1,
             "os": os,
             "arch": "arm64",
-            "cpuCountMin": least_cpus,
-            "cpuCount": cpus,
-            "memorySizeMin": least_memory_mib << 20,
-            "memorySize": memory_mib << 20,
+            "cpuCountMin": 2,
+            "cpuCount": 4,
+            "memorySizeMin": 4096 << 20,
+            "memorySize": 8192 << 20,
             "macAddress": mac_address(),
             "guest": {"developer": "/Library/Developer/CommandLineTools", **guest},
         }
@@ -170,28 +165,13 @@ class Mac:
         """What was written in a VM, as its paths: `/private/var/...`, `/Users/admin/...`."""
         return self.home / "vms" / name / "upper"
 
-    def fail(
-        self,
-        step: Step,
-        kind: Kind = "fail",
-        *,
-        code: int = 1,
-        message: str = "it was told to fail",
-        secs: float = 0.0,
-        times: int | None = 1,
-        skip: int = 0,
-        matching: str = "",
-    ) -> None:
+    def fail(self, step: Step, kind: Kind = "fail", **details: Any) -> None:  # noqa: ANN401
         """Have a step go wrong: see `faults.Fault`."""
-        Faults(self.home).add(Fault(step, kind, code, message, secs, times, skip, matching))
+        Faults(self.home).add(Fault(step, kind, **details))
 
     def heal(self) -> None:
         """Nothing goes wrong any more."""
         Faults(self.home).clear()
-
-    def connect_within(self, secs: float) -> None:
-        """How long `tart exec` tries to reach the guest agent."""
-        self.home.joinpath("connect_secs").write_text(str(secs))
 
     def crash(self, name: str) -> None:
         """Have a VM stop with an error; as there, `tart run` says so and ends with 0."""

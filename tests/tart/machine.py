@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tart import guest_files, linux
 from tart.agent import CRASH, LOSE_AGENT, Stream
-from tart.directory_share import AUTOMOUNT_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +39,7 @@ class Machine:
         self,
         directory: Path,
         config: dict[str, Any],
-        shares: dict[str, list[DirectoryShare]],
+        shares: Sequence[DirectoryShare],
         control: socket.socket,
         *,
         faults: Sequence[Fault],
@@ -94,12 +93,11 @@ class Machine:
         linux.mount("proc", "proc", "proc")
         linux.mount("tmpfs", "private/tmp", "tmpfs", options="mode=1777")
         _make_devices()
-        self._share()
         # There, /nix is a volume of its own.
         for directory in (*guest_files.WRITABLE, *(["nix"] if Path("nix").is_dir() else [])):
             linux.bind(directory, directory)
         linux.bind(".", f"{HIDDEN}/root")
-        self._automount()
+        self._share()
         linux.make_read_only(".")
         linux.pivot_root(".", f"{HIDDEN}/old")
         os.chdir("/")
@@ -111,34 +109,20 @@ class Machine:
             os.dup2(nothing, stream)
 
     def _share(self) -> None:
-        shares = Path(HIDDEN, "shares")
-        linux.mount("shares", str(shares), "tmpfs", options="mode=755")
-        shares.joinpath(".tags").write_text("".join(f"{tag}\n" for tag in self._shares))
-        shares.joinpath(".mounted").touch()
-        for number, (tag, those) in enumerate(self._shares.items()):
-            place = shares / str(number)
-            place.mkdir()
-            if those[0].name is None:
-                _bind_share(those[0], place)
-                continue
-            linux.mount(tag, str(place), "tmpfs", options="mode=755")
-            for share in those:
-                assert share.name is not None
-                place.joinpath(share.name).mkdir()
-                _bind_share(share, place / share.name)
-            linux.make_read_only(str(place))
-
-    def _automount(self) -> None:
-        automounted = Path(MY_SHARED_FILES)
-        if AUTOMOUNT_TAG not in self._shares:
+        place = Path(MY_SHARED_FILES)
+        if not self._shares:
             with contextlib.suppress(FileNotFoundError):
-                automounted.rmdir()
+                place.rmdir()
             return
-        automounted.mkdir(exist_ok=True)
-        number = list(self._shares).index(AUTOMOUNT_TAG)
-        linux.bind(f"{HIDDEN}/shares/{number}", MY_SHARED_FILES, linux.RECURSIVE)
-        with Path(HIDDEN, "shares", ".mounted").open("a") as mounted:
-            mounted.write(f"{AUTOMOUNT_TAG}\t/{MY_SHARED_FILES}\n")
+        place.mkdir(exist_ok=True)
+        linux.mount("shares", str(place), "tmpfs", options="mode=755")
+        for share in self._shares:
+            inner = place / str(share.name)
+            inner.mkdir()
+            linux.bind(str(share.path), str(inner), linux.RECURSIVE)
+            if share.read_only:
+                linux.make_read_only(str(inner), all_below=True)
+        linux.make_read_only(str(place))
 
     def _attend(self) -> NoReturn:
         booted = time.monotonic()
@@ -188,12 +172,6 @@ class Machine:
         if lives >= 0:
             os.close(lives)
         self._agent_life = alive, -1
-
-
-def _bind_share(share: DirectoryShare, place: Path) -> None:
-    linux.bind(str(share.path), str(place), linux.RECURSIVE)
-    if share.read_only:
-        linux.make_read_only(str(place), all_below=True)
 
 
 def _make_devices() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tart.command_line import Arguments, Syntax, number, parse
-from tart.failure import MISSING, Failure, missing, not_running, wrong
+from tart.failure import MISSING, NOT_MADE, Failure, missing, not_running, wrong
 from tart.faults import Faults
 from tart.home import CONTROL_SOCKET, VM, Home, is_remote, remote_file, remote_name
 
@@ -29,28 +29,18 @@ CONNECT_SECS = 0.3
 
 NOT_THERE = {"create", "login", "logout", "ip", "pull", "push", "import", "export", "prune"}
 NOT_THERE |= {"rename", "fqn", "suspend"}
-NOT_MADE = 70
-
-RUN_FLAGS = (
-    *("--no-graphics", "--no-audio", "--no-clipboard", "--nested", "--vnc", "--serial"),
-    *("--suspendable", "--no-trackpad", "--no-pointer", "--no-keyboard", "--net-softnet"),
-)
-RUN_OPTIONS = ("--dir", "--disk", "--net-bridged", "--net-softnet-allow", "--root-disk-opts")
 
 SYNTAX = {
-    "clone": Syntax(
-        "tart clone <source-name> <new-name>",
-        ("source-name", "new-name"),
-        ("--insecure", "--deduplicate", "--stacked"),
-        ("--concurrency", "--prune-limit"),
-    ),
+    "clone": Syntax("tart clone <source-name> <new-name>", ("source-name", "new-name")),
     "set": Syntax(
-        "tart set <name> [--cpu <cpu>] [--memory <memory>]",
-        ("name",),
-        ("--random-mac", "--random-serial", "--display-refit", "--no-display-refit"),
-        ("--cpu", "--memory", "--display", "--disk", "--disk-size"),
+        "tart set <name> [--cpu <cpu>] [--memory <memory>]", ("name",), (), ("--cpu", "--memory")
     ),
-    "run": Syntax("tart run <name> [--dir <dir> ...]", ("name",), RUN_FLAGS, RUN_OPTIONS),
+    "run": Syntax(
+        "tart run <name> [--dir <dir> ...]",
+        ("name",),
+        ("--no-graphics", "--no-audio", "--no-clipboard"),
+        ("--dir",),
+    ),
     "exec": Syntax(
         "tart exec [-i] [-t] <name> <command> ...",
         ("name", "command"),
@@ -104,12 +94,12 @@ class Tart:
         return 0
 
     def run(self, arguments: Arguments) -> int:
-        from tart.directory_share import grouped, parse_share
+        from tart.directory_share import checked, parse_share
 
         name = arguments.positionals[0]
         vm = self._open(name)
         config = vm.config()
-        shares = grouped([parse_share(text) for text in arguments.options.get("--dir", [])])
+        shares = checked([parse_share(text) for text in arguments.options.get("--dir", [])])
         faults = self.faults.take("boot", self.line)
         with self.home.lock():
             if not vm.try_lock():
@@ -131,7 +121,7 @@ class Tart:
             "interactive": "-i" in arguments.flags,
             "tty": "-t" in arguments.flags,
         }
-        return execute(self._open(name), request, self._connect_secs())
+        return execute(self._open(name), request, CONNECT_SECS)
 
     def stop(self, arguments: Arguments) -> int:
         name = arguments.positionals[0]
@@ -182,7 +172,7 @@ class Tart:
             for info in infos:
                 print(info["Name"])  # noqa: T201
         else:
-            _show(arguments, infos, infos)
+            _show(arguments, infos)
         return 0
 
     def get(self, arguments: Arguments) -> int:
@@ -199,22 +189,18 @@ class Tart:
             "Running": listed["Running"],
             "State": listed["State"],
         }
-        _show(arguments, info, [info])
+        _show(arguments, info)
         return 0
 
     def order(self, arguments: Arguments) -> int:
         from tart.client import order
 
         name, what = arguments.positionals
-        order(self._open(name), what, self._connect_secs())
+        order(self._open(name), what, CONNECT_SECS)
         return 0
 
     def _open(self, name: str) -> VM:
         return self.home.open(name)
-
-    def _connect_secs(self) -> float:
-        settings = self.home.path / "connect_secs"
-        return float(settings.read_text()) if settings.exists() else CONNECT_SECS
 
 
 def main(argv: list[str]) -> int:
@@ -318,16 +304,11 @@ def _listed(source: str, name: str, vm: VM) -> dict[str, Any]:
     return {"Source": source, "Name": name, **vm.info()}
 
 
-def _show(arguments: Arguments, data: Any, rows: list[dict[str, Any]]) -> None:  # noqa: ANN401
-    shape = arguments.option("--format") or "text"
-    if shape == "json":
-        print(json.dumps(data, indent=2, separators=(",", " : ")))  # noqa: T201
-    elif shape == "text":
-        for row in [dict.fromkeys(rows[0]), *rows] if rows else []:
-            cells = [key if row[key] is None else row[key] for key in row if key != "Running"]
-            print(*cells, sep="\t")  # noqa: T201
-    else:
+def _show(arguments: Arguments, data: Any) -> None:  # noqa: ANN401
+    shape = arguments.option("--format")
+    if shape != "json":
         raise wrong(f"The value '{shape}' is invalid for '--format <format>'")
+    print(json.dumps(data, indent=2, separators=(",", " : ")))  # noqa: T201
 
 
 def _tell(root: Path, argv: list[str]) -> None:

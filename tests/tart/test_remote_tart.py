@@ -10,7 +10,6 @@ import shutil
 import signal
 import sys
 import threading
-import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,11 +36,12 @@ from remote.leftovers import kill_agents, run_directory
 from remote.machine import SYSTEM_PATH
 from runner import ORCHESTRATOR, Runner
 from tart.far_vms import LINES, TALKS, FarVms, phases
+from tart.left import counting_vms
 from tart.mac import Mac, one_far_mac
 from tart_jobs import BASE, vm_job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from jerichoci.plan.plan import ExecuteNode
     from remote.conftest import WriteHosts
@@ -52,7 +52,6 @@ __all__ = ["two_far_hosts"]
 
 NO_RETRY = Retries(infrastructure=0)
 ENDED_SECS = 30
-SAMPLE_SECS = 0.02
 PAYLOAD = {
     "schema_version": 1,
     "kind": "tools",
@@ -125,7 +124,7 @@ async def test_a_job_in_a_vm_has_the_records_that_it_has_here(far: FarVms) -> No
     far.assert_nothing_is_left()
 
 
-async def test_a_vm_s_inputs_are_the_host_s(far: FarVms) -> None:
+async def test_what_a_vm_is_shown_is_the_host_s(far: FarVms) -> None:
     made = derive(
         stored="echo from the store > $out",
         payload=f"mkdir -p $out/share/pikaci $out/bin; echo tool > $out/bin/tool;"
@@ -136,39 +135,40 @@ async def test_a_vm_s_inputs_are_the_host_s(far: FarVms) -> None:
         built("payload", made["payload"]),
         commanded("commanded", "hostname > made; cat README >> made", ["made"]).with_(**far.placed),
     ]
-    command = (
-        "cat $PIKACI_INPUT_STORED $PIKACI_INPUT_PAYLOAD/bin/tool $PIKACI_INPUT_COMMANDED/made"
-        " /opt/tools/tool; ls /nix/store | wc -l; touch $PIKACI_INPUT_COMMANDED/made || exit 0"
-    )
-    job = far.job("a", command, needs=["stored", "payload", "commanded"])
-    ended = await far.runner.run(*nodes, job)
-    assert ended.job("a").status is Status.PASSED, ended.log("a")
-    expected = ["from the store", "tool", far.host.name, "hello", "tool", "2"]
-    assert guest_log(ended).splitlines()[:6] == expected
-    shares = [word for word in far.mac.calls("run")[-1].argv if word.startswith("--dir=")]
-    places = [share.split(":")[1] for share in shares]
-    assert all(place.startswith(f"{far.host.work_dir}/") for place in places), places
-    far.assert_nothing_is_left()
-
-
-async def test_a_vm_has_what_its_host_shares_and_is_told_where(far: FarVms) -> None:
     given, taken = far.host.work_dir / "given", far.host.work_dir / "taken"
     for path in (given, taken):
         path.mkdir()
         path.chmod(0o777)
     (given / "word").write_text("said\n")
+    sysroot = add_toolchain(far)
     shares = [
         {"name": "given", "path": str(given), "read_only": True},
         {"name": "to-take", "path": str(taken), "read_only": False},
     ]
-    command = 'cat "$PIKACI_SHARE_GIVEN/word" > "$PIKACI_SHARE_TO_TAKE/word"'
-    job = vm_job("a", command, tart={"shares": shares}).with_(**far.placed)
-    ended = await far.runner.run(job)
-    assert ended.job("a").status is Status.PASSED, guest_log(ended)
+    command = """
+      cat $PIKACI_INPUT_STORED $PIKACI_INPUT_PAYLOAD/bin/tool $PIKACI_INPUT_COMMANDED/made
+      cat /opt/tools/tool; ls /nix/store | wc -l; cargo
+      cat "$PIKACI_SHARE_GIVEN/word" > "$PIKACI_SHARE_TO_TAKE/word"
+      touch $PIKACI_INPUT_COMMANDED/made 2>/dev/null || echo refused
+    """
+    tart = {"shares": shares, "mount_host_toolchain": True}
+    needs = ["stored", "payload", "commanded"]
+    job = vm_job("a", command, needs=needs, tart=tart).with_(**far.placed)
+    ended = await far.runner.run(*nodes, job)
+    assert ended.job("a").status is Status.PASSED, ended.log("a")
+    host = far.host.name
+    expected = ["from the store", "tool", host, "hello", "tool", "2", "cargo of the host"]
+    assert guest_log(ended).splitlines() == [*expected, "refused"]
     assert (taken / "word").read_text() == "said\n"
+    assert ended.job("a").attempts[0].execution["toolchain"] == str(sysroot)
+    options = [word for word in far.mac.calls("run")[-1].argv if word.startswith("--dir=")]
+    places = [option.split(":")[1] for option in options]
+    assert all(place.startswith(f"{far.host.work_dir}/") for place in places), places
+    far.assert_nothing_is_left()
 
 
-async def test_a_vm_has_its_host_s_toolchain(far: FarVms) -> None:
+def add_toolchain(far: FarVms) -> Path:
+    """A Rust toolchain of the host, and the `rustc` that finds it."""
     sysroot, programs = far.host.work_dir / "toolchain", far.host.home / "cargo"
     for path, text in (
         (programs / "rustc", f"echo {sysroot}"),
@@ -179,17 +179,7 @@ async def test_a_vm_has_its_host_s_toolchain(far: FarVms) -> None:
         path.chmod(0o755)
     sysroot.chmod(0o755)
     far.config(search_path=["~/cargo"])
-    job = vm_job("a", "cargo", tart={"mount_host_toolchain": True}).with_(**far.placed)
-    ended = await far.runner.run(job)
-    assert guest_log(ended) == "cargo of the host\n", ended.log("a")
-    assert ended.job("a").attempts[0].execution["toolchain"] == str(sysroot)
-
-
-async def test_a_vm_s_timeout_is_a_timeout(far: FarVms) -> None:
-    ended = await far.runner.run(far.job("a", f"seq {LINES}; sleep 60", timeout_secs=1))
-    assert ended.job("a").failure_kind is FailureKind.TIMEOUT
-    assert len(guest_log(ended).splitlines()) == LINES
-    far.assert_nothing_is_left()
+    return sysroot
 
 
 async def test_the_host_s_own_tart_home_is_used(runner: Runner, hosts_config: WriteHosts) -> None:
@@ -201,12 +191,11 @@ async def test_the_host_s_own_tart_home_is_used(runner: Runner, hosts_config: Wr
             mac.install()
             mac.add_base(BASE)
             far = FarVms(runner, mac, hosts_config).config()
-            ended = await runner.run(far.job("a", "exit 3"), keep=KeepPolicy.ON_FAILURE)
-            (name,) = far.job_vms()
-            command = ("shell", ended.record.run_id, "a", "--", "id", "-un")
-            assert await asyncio.to_thread(far.pikaci, *command) == "admin\n"
+            job = far.job("a", "exit 3")
+            await runner.run(job, keep=KeepPolicy.ON_FAILURE, run_id=RUN_ID)
+            assert len(far.job_vms()) == 1
+            assert await shell(far, "id", "-un") == "admin\n"
             await asyncio.to_thread(far.pikaci, "gc", "--keep-runs=0")
-            assert name
             far.assert_nothing_is_left()
             assert not (host.home / ".tart").exists()
 
@@ -217,21 +206,11 @@ async def test_the_host_s_own_tart_home_is_used(runner: Runner, hosts_config: Wr
 async def test_a_mac_needs_no_nix_and_may_have_tart_where_no_login_looks(bare: FarVms) -> None:
     assert bare.host.run(["sh", "-c", "command -v nix tart"], check=False).stdout == ""
     made = commanded("made", "hostname > made", ["made"]).with_(**bare.placed)
-    ended = await bare.runner.run(
-        made,
-        bare.job("a", "cat README"),
-        bare.job("b", "cat $PIKACI_INPUT_MADE/made", needs=["made"]),
-    )
-    assert ended.record.status is Status.PASSED, ended.log("a")
-    assert guest_log(ended, "a") == "hello\n"
-    assert guest_log(ended, "b") == "mini\n"
-    bare.assert_nothing_is_left()
-
-
-async def test_a_shell_finds_tart_there_as_well(bare: FarVms) -> None:
-    await keep_one(bare)
-    command = ("shell", RUN_ID, "a", "--", "cat", "made")
-    assert await asyncio.to_thread(bare.pikaci, *command) == "made\n"
+    command = "cat README $PIKACI_INPUT_MADE/made; echo more > new; exit 3"
+    job = bare.job("a", command, needs=["made"])
+    ended = await bare.runner.run(made, job, keep=KeepPolicy.ON_FAILURE, run_id=RUN_ID)
+    assert guest_log(ended) == "hello\nmini\n", ended.log("a")
+    assert await shell(bare, "cat", "new") == "more\n"
     await asyncio.to_thread(bare.pikaci, "gc", "--keep-runs=0")
     bare.assert_nothing_is_left()
 
@@ -278,11 +257,8 @@ async def test_a_host_that_is_no_mac_is_told_apart(
     )
 
 
-async def test_a_base_that_is_not_there_is_told_apart(far: FarVms) -> None:
+async def test_what_is_not_there_is_told_apart(far: FarVms) -> None:
     assert "has no VM sonoma" in (await refusal(far, base="sonoma")).message
-
-
-async def test_a_directory_that_is_not_there_is_told_apart(far: FarVms) -> None:
     share = {"name": "xcode", "path": "/Applications/Xcode.app", "read_only": True}
     error = await refusal(far, tart={"shares": [share]})
     assert "has no directory /Applications/Xcode.app" in error.message
@@ -383,37 +359,29 @@ def kill_orchestrator(far: FarVms) -> str:
     return name
 
 
-def test_the_vm_of_a_killed_orchestrator_is_deleted_by_reap(far: FarVms) -> None:
+def forget_notes(far: FarVms) -> None:
+    for note in (far.runner.state.root / "vms").iterdir():
+        note.unlink()
+
+
+def kill_agents_and_forget(far: FarVms) -> None:
+    kill_agents(far.host)
+    forget_notes(far)
+
+
+@pytest.mark.parametrize(
+    "happen", [forget_notes, kill_agents_and_forget, lambda far: far.host.reboot()]
+)
+def test_the_vm_of_a_killed_orchestrator_is_removed_whatever_else_happens(
+    far: FarVms, happen: Callable[[FarVms], None]
+) -> None:
     name = kill_orchestrator(far)
     assert far.mac.vms()[name] == "running"
-    said = far.pikaci("reap")
-    assert f"{far.host.name}: removed guest {name}" in said
+    happen(far)
+    assert f"{far.host.name}: removed guest {name}" in far.pikaci("reap")
     assert far.runner.ended().record.status is Status.FAILED
     far.assert_nothing_is_left()
     assert "nothing to reap" in far.pikaci("reap")
-
-
-def test_it_goes_as_well_when_its_agent_was_killed(far: FarVms) -> None:
-    name = kill_orchestrator(far)
-    kill_agents(far.host)
-    assert name in far.pikaci("reap")
-    far.assert_nothing_is_left()
-
-
-def test_it_goes_when_the_host_was_booted_since(far: FarVms) -> None:
-    name = kill_orchestrator(far)
-    far.host.reboot()
-    assert far.mac.vms()[name] == "stopped"
-    assert name in far.pikaci("reap")
-    far.assert_nothing_is_left()
-
-
-def test_it_goes_when_only_its_name_tells_of_it(far: FarVms) -> None:
-    name = kill_orchestrator(far)
-    for note in (far.runner.state.root / "vms").iterdir():
-        note.unlink()
-    assert name in far.pikaci("reap")
-    far.assert_nothing_is_left()
 
 
 def test_a_vm_stays_noted_while_its_host_has_no_tart(far: FarVms) -> None:
@@ -516,50 +484,68 @@ async def keep_one(far: FarVms) -> str:
     return name
 
 
-async def test_a_kept_vm_is_booted_for_a_shell_and_stopped_again(far: FarVms) -> None:
+async def shell(far: FarVms, *command: str) -> str:
+    """What a command prints in the kept VM."""
+    return await asyncio.to_thread(far.pikaci, "shell", RUN_ID, "a", "--", *command)
+
+
+async def test_a_kept_vm_is_booted_for_shells_and_kept_until_its_run_is_removed(
+    far: FarVms,
+) -> None:
     name = await keep_one(far)
-    words = ("shell", RUN_ID, "a", "--", "sh", "-c", "id -un; pwd; cat made README")
-    said = await asyncio.to_thread(far.pikaci, *words)
+    said = await shell(far, "sh", "-c", "id -un; pwd; cat made README; cp made more")
     assert said == "admin\n/workspace/snapshot\nmade\nhello\n"
     assert far.mac.vms()[name] == "stopped"
-    await asyncio.to_thread(far.pikaci, "shell", RUN_ID, "a", "--", "cp", "made", "more")
-    assert (
-        await asyncio.to_thread(far.pikaci, "shell", RUN_ID, "a", "--", "cat", "more") == "made\n"
-    )
+    assert await shell(far, "cat", "more") == "made\n"
     assert not far.has_tart_processes()
+    await asyncio.to_thread(far.pikaci, "reap")
+    assert far.job_vms() == [name]
+    assert run_directory(far.runner.state, far.host).exists()
+    assert name in await asyncio.to_thread(far.pikaci, "gc", "--keep-runs=0", "--dry-run")
+    assert far.job_vms() == [name]
+    await asyncio.to_thread(far.pikaci, "gc", "--keep-runs=0")
+    far.assert_nothing_is_left()
 
 
-def shell_argv(far: FarVms, *command: str) -> list[str]:
+@contextmanager
+def on_a_terminal(far: FarVms) -> Iterator[TerminalSession]:
+    """A shell in the kept VM; it is killed in the end."""
     words = ["shell", RUN_ID, "a", f"--state-root={far.runner.state.root}"]
-    return [sys.executable, "-m", "pikaci", *words, *(("--", *command) if command else ())]
+    argv = [sys.executable, "-m", "pikaci", *words]
+    env = {**os.environ, "PYTHONPATH": str(ORCHESTRATOR)}
+    with TerminalSession(argv, far.host.directory, env) as screen:
+        screen.wait_for("a$ ")
+        yield screen
 
 
-def shell_env() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ORCHESTRATOR)}
-
-
-async def test_a_shell_there_may_have_a_terminal(far: FarVms) -> None:
-    await keep_one(far)
+async def test_a_shell_there_may_have_a_terminal_and_be_killed(far: FarVms) -> None:
+    name = await keep_one(far)
 
     def use() -> str:
-        with TerminalSession(shell_argv(far), far.host.directory, shell_env()) as screen:
-            screen.wait_for("a$ ")
+        with on_a_terminal(far) as screen:
             screen.type("cat made; pwd; echo $((40 + 2))\n")
             screen.wait_for("42")
             screen.type("exit 5\n")
             assert screen.wait() == 5
             return screen.text
 
+    def leave() -> None:
+        with on_a_terminal(far):
+            pass
+
     assert {"made", "/workspace/snapshot"} <= set((await asyncio.to_thread(use)).splitlines())
-    assert "running" not in far.mac.vms().values()
+    assert far.mac.vms()[name] == "stopped"
+    await asyncio.to_thread(leave)
+    assert far.mac.vms()[name] == "running"
+    assert await shell(far, "cat", "made") == "made\n"
+    assert far.mac.vms()[name] == "stopped"
 
 
 async def test_a_shell_ends_with_its_connection_and_its_vm_is_stopped(far: FarVms) -> None:
     name = await keep_one(far)
 
     def use() -> tuple[int, str]:
-        with TerminalSession(shell_argv(far), far.host.directory, shell_env()) as screen:
-            screen.wait_for("a$ ")
+        with on_a_terminal(far) as screen:
             far.host.kill_sessions()
             return screen.wait(), screen.text
 
@@ -567,32 +553,6 @@ async def test_a_shell_ends_with_its_connection_and_its_vm_is_stopped(far: FarVm
     assert code == 75, text
     assert "pikaci: the connection broke" in text
     assert far.mac.vms()[name] == "stopped"
-
-
-async def test_a_shell_that_was_killed_is_in_nobody_s_way(far: FarVms) -> None:
-    name = await keep_one(far)
-
-    def use() -> None:
-        with TerminalSession(shell_argv(far), far.host.directory, shell_env()) as screen:
-            screen.wait_for("a$ ")
-
-    await asyncio.to_thread(use)
-    assert far.mac.vms()[name] == "running"
-    command = ("shell", RUN_ID, "a", "--", "cat", "made")
-    assert await asyncio.to_thread(far.pikaci, *command) == "made\n"
-    assert far.mac.vms()[name] == "stopped"
-
-
-async def test_a_kept_vm_stays_until_its_run_goes(far: FarVms) -> None:
-    name = await keep_one(far)
-    await asyncio.to_thread(far.pikaci, "reap")
-    assert far.job_vms() == [name]
-    assert run_directory(far.runner.state, far.host).exists()
-    would = await asyncio.to_thread(far.pikaci, "gc", "--keep-runs=0", "--dry-run")
-    assert name in would
-    assert far.job_vms() == [name]
-    await asyncio.to_thread(far.pikaci, "gc", "--keep-runs=0")
-    far.assert_nothing_is_left()
 
 
 async def test_a_kept_vm_goes_when_its_time_is_over(far: FarVms) -> None:
@@ -682,41 +642,14 @@ def outboxes(far: FarVms) -> list[Path]:
     return list(far.host.work_dir.glob("runs/*/scratch/*/artifacts/files"))
 
 
-@contextmanager
-def counting(mac: Mac) -> Iterator[list[int]]:
-    """How many VMs run, looked at all the time."""
-    seen: list[int] = []
-    is_over = threading.Event()
-
-    def count() -> None:
-        while not is_over.wait(SAMPLE_SECS):
-            seen.append(list(mac.vms().values()).count("running"))
-
-    thread = threading.Thread(target=count)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        is_over.set()
-        thread.join()
-
-
-async def test_no_more_than_two_vms_are_on_a_mac_at_once(far: FarVms) -> None:
-    far.config(capacity={"cpus": 64, "memory_mib": 64 * 1024})
-    with counting(far.mac) as seen:
-        ended = await far.runner.run(*(far.job(f"j{n}", "sleep 0.3") for n in range(5)))
-    assert ended.record.status is Status.PASSED, [job.message for job in ended.record.jobs]
-    assert max(seen) == 2
-    assert len(far.mac.calls("run")) == 5
-    far.assert_nothing_is_left()
-
-
-async def test_nor_are_there_more_of_several_state_roots(far: FarVms, tmp_path: Path) -> None:
+async def test_no_more_than_two_vms_of_several_state_roots_are_on_a_mac_at_once(
+    far: FarVms, tmp_path: Path
+) -> None:
     far.config(capacity={"cpus": 64})
     other = replace(far, runner=Runner(StateLayout(tmp_path / "other"), far.runner.tree))
     other.runner.state.make()
     shutil.copytree(far.runner.state.git, other.runner.state.git)
-    with counting(far.mac) as seen:
+    with counting_vms(far.mac) as seen:
         ends = await asyncio.gather(
             *(
                 one.runner.run(*(one.job(f"j{n}", "sleep 0.3") for n in range(2)))
@@ -727,16 +660,3 @@ async def test_nor_are_there_more_of_several_state_roots(far: FarVms, tmp_path: 
     assert max(seen) == 2
     for one in (far, other):
         one.assert_nothing_is_left()
-
-
-async def test_a_vm_of_somebody_there_counts(far: FarVms, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jerichoci.runtime.tart.vm.ROOM_POLL_SECS", 0.1)
-    for name in ("theirs", "others"):
-        await asyncio.to_thread(far.mac.run_by_somebody, name)
-    running = asyncio.ensure_future(far.runner.run(far.job("a")))
-    await asyncio.to_thread(wait_for, lambda: far.mac.calls("get"))
-    time.sleep(0.3)  # noqa: ASYNC251 - nothing must come of it
-    assert far.mac.calls("run") == []
-    await asyncio.to_thread(far.mac.tart, "stop", "theirs")
-    ended = await running
-    assert ended.record.status is Status.PASSED, ended.log("a")

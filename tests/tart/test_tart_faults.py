@@ -14,7 +14,7 @@ from jerichoci.cleanup.gc import reap
 from jerichoci.plan.plan import Resources, Retries
 from jerichoci.status import FailureKind, KeepPolicy, Outcome, PhaseName, Status
 from plans import RUN_ID
-from tart.left import assert_nothing_is_left, job_vms, vm_name
+from tart.left import assert_nothing_is_left, job_vms, said, vm_name
 from tart_jobs import BASE, vm_job
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ async def test_a_vm_that_is_slow_is_waited_for(
         mac.fail(**fault)
     run = await runner.run(vm_job("a", QUICK), run_id=RUN_ID)
     assert run.job("a").status is Status.PASSED, run.log("a")
-    assert (run.layout.attempt("a", 1) / "guest.log").read_text() == "said\n"
+    assert said(runner.state) == "said\n"
     expected = sum(fault.get("times", 1) for fault in faults if fault["step"] == "exec") + 2
     assert len(mac.calls("exec")) >= expected
     assert_nothing_is_left(mac, runner.state)
@@ -209,26 +209,24 @@ async def test_a_vm_that_ends_in_the_middle_of_its_job_is_infrastructure(
     runner: Runner, mac: Mac, how: str
 ) -> None:
     job = vm_job("a", f"seq 1000; echo kept > $PIKACI_ARTIFACTS/kept; {until('never')}")
-    log = runner.state.run(RUN_ID).attempt("a", 1) / "guest.log"
     running = asyncio.create_task(fails(runner, job, PhaseName.WAIT_FOR_COMPLETION))
-    await asyncio.to_thread(wait_for, lambda: log.exists() and "\n1000\n" in log.read_text())
+    await asyncio.to_thread(wait_for, lambda: "\n1000\n" in said(runner.state))
     await asyncio.to_thread(getattr(mac, how), vm_name(runner.state))
     cause = await running
     assert "was switched off" in cause.message
-    assert log.read_text().splitlines() == [str(number) for number in range(1, 1001)]
+    assert said(runner.state).splitlines() == [str(number) for number in range(1, 1001)]
     assert_nothing_is_left(mac, runner.state)
 
 
 async def test_a_job_goes_on_without_its_guest_s_agent(runner: Runner, mac: Mac) -> None:
     job = vm_job("a", f"echo up; {until('go')}; echo over; exit 3")
-    log = runner.state.run(RUN_ID).attempt("a", 1) / "guest.log"
     running = asyncio.create_task(runner.run(job, run_id=RUN_ID))
-    await asyncio.to_thread(wait_for, lambda: log.exists() and log.read_text())
+    await asyncio.to_thread(wait_for, lambda: said(runner.state))
     await asyncio.to_thread(mac.lose_agent, vm_name(runner.state))
     await asyncio.to_thread(let_go, runner.state.root, "a", RUN_ID)
     run = await running
     assert (run.job("a").failure_kind, run.job("a").exit_code) == ("test_failure", 3)
-    assert log.read_text() == "up\nover\n"
+    assert said(runner.state) == "up\nover\n"
     assert_nothing_is_left(mac, runner.state)
 
 
@@ -238,9 +236,8 @@ async def test_a_job_that_can_not_be_told_to_end_is_ended(
     for name in ("GRACE_SECS", "STOP_MARGIN_SECS"):
         monkeypatch.setattr(f"jerichoci.runtime.guest_wait.{name}", 0.3)
     job = vm_job("a", f"echo up; {until('never')}")
-    log = runner.state.run(RUN_ID).attempt("a", 1) / "guest.log"
     running = asyncio.create_task(runner.run(job, run_id=RUN_ID))
-    await asyncio.to_thread(wait_for, lambda: log.exists() and log.read_text())
+    await asyncio.to_thread(wait_for, lambda: said(runner.state))
     await asyncio.to_thread(mac.lose_agent, vm_name(runner.state))
     runner.state.run(RUN_ID).cancel_request.touch()
     assert (await running).job("a").status is Status.CANCELLED

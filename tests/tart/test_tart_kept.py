@@ -19,8 +19,8 @@ from jerichoci.state.notes import KEEP_SECS, GuestNote, vm_notes
 from jerichoci.status import KeepPolicy, Outcome, Status
 from plans import RUN_ID, built, commanded
 from runner import ORCHESTRATOR
-from tart.left import assert_nothing_is_left, job_vms, vm_name
-from tart_jobs import BASE, vm_job
+from tart.left import assert_nothing_is_left, job_vms, said, vm_name
+from tart_jobs import vm_job
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,9 +36,7 @@ FAILS = """
 SHELL_SECS = 60.0
 
 
-@pytest.fixture(autouse=True)
-def base(mac: Mac) -> None:
-    mac.add_base(BASE)
+pytestmark = pytest.mark.usefixtures("base")
 
 
 async def keep(runner: Runner, *, policy: KeepPolicy = KeepPolicy.ALWAYS, **job: Any) -> Ended:  # noqa: ANN401
@@ -75,20 +73,23 @@ def end_time(state: StateLayout) -> None:
     vm_notes(state).change(note_of(state), kept_until=time.time() - 1)
 
 
-def kept_by(policy: KeepPolicy, command: str) -> bool:
-    return policy is KeepPolicy.ALWAYS or (policy is KeepPolicy.ON_FAILURE and "exit" in command)
-
-
 # Which are kept
 
 
-@pytest.mark.parametrize("policy", list(KeepPolicy))
-@pytest.mark.parametrize("command", ["true", "exit 3"])
+@pytest.mark.parametrize(
+    ("policy", "command", "is_kept"),
+    [
+        (KeepPolicy.NEVER, "exit 3", False),
+        (KeepPolicy.ON_FAILURE, "exit 3", True),
+        (KeepPolicy.ON_FAILURE, "true", False),
+        (KeepPolicy.ALWAYS, "true", True),
+    ],
+)
 async def test_a_vm_is_kept_as_the_run_says(
-    runner: Runner, mac: Mac, policy: KeepPolicy, command: str
+    runner: Runner, mac: Mac, policy: KeepPolicy, command: str, *, is_kept: bool
 ) -> None:
     run = await runner.run(vm_job("a", command), run_id=RUN_ID, keep=policy)
-    if not kept_by(policy, command):
+    if not is_kept:
         assert_nothing_is_left(mac, runner.state)
         return
     assert job_vms(mac) == {vm_name(runner.state): "stopped"}
@@ -106,17 +107,16 @@ async def test_each_attempt_keeps_its_own_vm(runner: Runner, mac: Mac) -> None:
     await runner.run(job, run_id=RUN_ID, keep=KeepPolicy.ON_FAILURE)
     names = [vm_name(runner.state, attempt=number) for number in (1, 2)]
     assert job_vms(mac) == dict.fromkeys(names, "stopped")
-    said = [
+    made = [
         (await asyncio.to_thread(shell, runner.state, "cat", "made", attempt=n)).out for n in (1, 2)
     ]
-    assert said[0] != said[1]
+    assert made[0] != made[1]
 
 
 async def test_a_cancelled_job_s_vm_is_kept_only_by_always(runner: Runner, mac: Mac) -> None:
     job = vm_job("a", "echo up; trap 'exit 1' TERM; while :; do sleep 0.05; done")
-    log = runner.state.run(RUN_ID).attempt("a", 1) / "guest.log"
     running = asyncio.create_task(runner.run(job, run_id=RUN_ID, keep=KeepPolicy.ON_FAILURE))
-    await asyncio.to_thread(wait_for, lambda: log.exists() and log.read_text())
+    await asyncio.to_thread(wait_for, lambda: said(runner.state))
     runner.state.run(RUN_ID).cancel_request.touch()
     assert (await running).job("a").status is Status.CANCELLED
     assert job_vms(mac) == {}
@@ -139,6 +139,7 @@ async def test_a_vm_that_hangs_is_kept_all_the_same(
 async def test_a_vm_that_can_not_be_stopped_at_first_is_kept(runner: Runner, mac: Mac) -> None:
     mac.fail("stop")
     run = await keep(runner)
+    assert any(call.argv[-1] == "/bin/sync" for call in mac.calls("exec"))
     assert run.job("a").execution["kept_until"] == note_of(runner.state).kept_until
     assert job_vms(mac) == {vm_name(runner.state): "stopped"}
     done = await asyncio.to_thread(shell, runner.state, "cat", "made")
@@ -160,10 +161,7 @@ async def test_a_shell_is_where_the_job_was_with_all_it_had(runner: Runner, mac:
     assert (done.code, done.out.splitlines(), done.err) == (7, lines, "")
     assert job_vms(mac) == {vm_name(runner.state): "stopped"}
     assert note_of(runner.state).is_kept()
-
-
-async def test_what_a_shell_changes_is_there_for_the_next(runner: Runner) -> None:
-    await keep(runner)
+    # What one shell changes is there for the next.
     done = await asyncio.to_thread(shell, runner.state, "sh", "-c", "echo more >> made; exit 5")
     assert done.code == 5
     done = await asyncio.to_thread(shell, runner.state, "cat", "made")
@@ -228,14 +226,6 @@ async def test_a_vm_that_does_not_boot_again_says_so_and_stays(
     assert (await asyncio.to_thread(shell, runner.state, "cat", "made")).out == "made\n"
 
 
-async def test_there_is_no_shell_when_the_time_is_over(runner: Runner, mac: Mac) -> None:
-    await keep(runner)
-    end_time(runner.state)
-    done = await asyncio.to_thread(shell, runner.state, "true")
-    assert "the VM of job a was kept until" in done.refused()
-    assert len(mac.calls("run")) == 1
-
-
 # How long
 
 
@@ -245,34 +235,11 @@ async def test_a_kept_vm_stays_until_its_time_is_over(runner: Runner, mac: Mac) 
     assert await scratch_after_gc(runner, keep_runs=1)
     assert job_vms(mac) == {vm_name(runner.state): "stopped"}
     end_time(runner.state)
+    done = await asyncio.to_thread(shell, runner.state, "true")
+    assert "the VM of job a was kept until" in done.refused()
+    assert len(mac.calls("run")) == 1
     assert reap(runner.state).guests == (vm_name(runner.state),)
     assert_nothing_is_left(mac, runner.state)
-
-
-async def test_a_kept_vm_whose_note_is_gone_goes(runner: Runner, mac: Mac) -> None:
-    await keep(runner)
-    vm_notes(runner.state).forget(vm_name(runner.state))
-    assert reap(runner.state).guests == (vm_name(runner.state),)
-    assert job_vms(mac) == {}
-
-
-async def test_a_note_whose_vm_somebody_deleted_goes_with_its_time(
-    runner: Runner, mac: Mac
-) -> None:
-    await keep(runner)
-    mac.tart("delete", vm_name(runner.state))
-    end_time(runner.state)
-    assert reap(runner.state).guests == ()
-    assert_nothing_is_left(mac, runner.state)
-
-
-async def test_vms_of_another_state_root_and_of_people_stay(runner: Runner, mac: Mac) -> None:
-    name = f"pikaci.0123456789ab.{RUN_ID}.a.1"
-    for other in (name, "mine", f"pikaci.{RUN_ID}"):
-        mac.tart("clone", BASE, other)
-    await runner.run(vm_job("a"), run_id=RUN_ID)
-    reap(runner.state)
-    assert set(mac.vms()) == {BASE, name, "mine", f"pikaci.{RUN_ID}"}
 
 
 async def scratch_after_gc(runner: Runner, keep_runs: int) -> list[Path]:

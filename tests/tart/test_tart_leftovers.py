@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.project import wait_for
-from incus.guest_project import ending, until
+from incus.guest_project import ending, let_go, until
 from jerichoci.cleanup.dead_runs import close_dead_runs
 from jerichoci.cleanup.gc import reap
 from jerichoci.plan.plan import Resources
-from jerichoci.status import Status
+from jerichoci.status import PhaseName, Status
 from plans import RUN_ID
 from records import check_events
 from runner import kill_owner
-from tart.left import assert_nothing_is_left, job_vms, vm_name
-from tart_jobs import BASE, vm_job
+from tart.left import assert_nothing_is_left, has_begun, job_vms, said, vm_name
+from tart_jobs import vm_job
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,15 +25,14 @@ if TYPE_CHECKING:
     from runner import Runner
     from tart.mac import Mac
 
-EVENTS = (1, 6, 8, 9, 10, 11, 12, 14, 16, 17)
+EVENTS = (1, 8, 10, 12, 14, 17)
 """After how many lines of events.jsonl to kill; a whole run has 18 or so."""
 STEPS = ("clone", "set", "run", "exec", "stop", "delete")
+"""While which call of tart."""
 QUICK = "echo said; echo kept > $PIKACI_ARTIFACTS/kept"
 
 
-@pytest.fixture(autouse=True)
-def base(mac: Mac) -> None:
-    mac.add_base(BASE)
+pytestmark = pytest.mark.usefixtures("base")
 
 
 def count(runner: Runner) -> int:
@@ -51,31 +50,20 @@ def assert_closed(runner: Runner) -> None:
     check_events(run.layout)
 
 
-def let_clones_end(mac: Mac) -> None:
-    """A clone that a killed process began goes on without it."""
-    home = mac.home / "tmp"
-    wait_for(lambda: not list(home.iterdir()))
-
-
-@pytest.mark.parametrize("number", EVENTS)
-def test_a_run_killed_after_some_events_leaves_no_vm(runner: Runner, mac: Mac, number: int) -> None:
-    with ending(runner.start(vm_job("a", QUICK))) as process:
-        wait_for(lambda: count(runner) >= number or process.poll() is not None)
-        kill_owner(process, runner.state.run(RUN_ID))
-    if number % 2:
-        close_dead_runs(runner.state)
-    let_clones_end(mac)
-    reap(runner.state)
-    assert_closed(runner)
-    assert_nothing_is_left(mac, runner.state)
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_run_killed_while_it_asks_tart_leaves_no_vm(runner: Runner, mac: Mac, step: str) -> None:
+@pytest.mark.parametrize("when", [*EVENTS, *STEPS])
+def test_a_run_killed_at_any_time_leaves_no_vm(runner: Runner, mac: Mac, when: int | str) -> None:
     with ending(runner.start(vm_job("a", QUICK, resources=Resources(cpus=2)))) as process:
-        wait_for(lambda: mac.calls(step) or process.poll() is not None)
+        wait_for(
+            lambda: (
+                (mac.calls(when) if isinstance(when, str) else count(runner) >= when)
+                or process.poll() is not None
+            )
+        )
         kill_owner(process, runner.state.run(RUN_ID))
-    let_clones_end(mac)
+    if when in EVENTS[::2]:
+        close_dead_runs(runner.state)
+    # A clone that a killed process began goes on without it.
+    wait_for(lambda: not list((mac.home / "tmp").iterdir()))
     reap(runner.state)
     assert_closed(runner)
     assert_nothing_is_left(mac, runner.state)
@@ -84,8 +72,7 @@ def test_a_run_killed_while_it_asks_tart_leaves_no_vm(runner: Runner, mac: Mac, 
 def test_a_job_that_ignores_everything_ends_with_its_vm(runner: Runner, mac: Mac) -> None:
     command = "trap '' TERM INT HUP; setsid sleep 4711 & echo up; while :; do sleep 1; done"
     with ending(runner.start(vm_job("a", command))) as process:
-        log = runner.state.run(RUN_ID).attempt("a", 1) / "guest.log"
-        wait_for(lambda: log.exists() and "up" in log.read_text())
+        wait_for(lambda: "up" in said(runner.state))
         kill_owner(process, runner.state.run(RUN_ID))
     reap(runner.state)
     assert_closed(runner)
@@ -96,8 +83,7 @@ def test_a_run_is_closed_even_if_tart_does_not_answer(
     runner: Runner, mac: Mac, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ending(runner.start(vm_job("a", f"echo up; {until('never')}"))) as process:
-        log = runner.state.run(RUN_ID).attempt("a", 1) / "guest.log"
-        wait_for(lambda: log.exists() and log.read_text())
+        wait_for(lambda: said(runner.state))
         kill_owner(process, runner.state.run(RUN_ID))
     mac.fail("list", message="the database is locked", times=None)
     reaped = reap(runner.state)
@@ -122,14 +108,11 @@ def test_a_note_that_a_killed_process_has_half_written_goes(runner: Runner, mac:
 
 
 async def test_with_fail_fast_the_others_vms_go_at_once(runner: Runner, mac: Mac) -> None:
-    log = runner.state.run(RUN_ID).attempt("b", 1) / "guest.log"
     fails = vm_job("a", f"{until('go')}; exit 3")
     other = vm_job("b", f"echo up; {until('never')}")
     running = asyncio.create_task(runner.run(fails, other, run_id=RUN_ID, fail_fast=True))
-    await asyncio.to_thread(wait_for, lambda: log.exists() and log.read_text())
-    files = runner.state.run(RUN_ID).scratch / "a-1/artifacts/files"
-    await asyncio.to_thread(wait_for, files.is_dir)
-    (files / "go").touch()
+    await asyncio.to_thread(wait_for, lambda: said(runner.state, "b"))
+    await asyncio.to_thread(let_go, runner.state.root, "a", RUN_ID)
     run = await running
     assert [run.job(name).status for name in ("a", "b")] == ["failed", "cancelled"]
     assert_nothing_is_left(mac, runner.state)
@@ -150,16 +133,11 @@ async def test_a_toolchain_that_is_long_in_coming_can_be_cancelled(
     job = vm_job("a", tart={"mount_host_toolchain": True})
     running = asyncio.create_task(runner.run(job, run_id=RUN_ID))
     cancel = runner.state.run(RUN_ID).cancel_request
-    await asyncio.to_thread(wait_for, lambda: "prepare_runtime" in text_of(runner))
+    await asyncio.to_thread(wait_for, lambda: has_begun(runner.state, PhaseName.PREPARE_RUNTIME))
     cancel.touch()
     assert (await running).job("a").status is Status.CANCELLED
     assert mac.calls("clone") == []
     assert_nothing_is_left(mac, runner.state)
-
-
-def text_of(runner: Runner) -> str:
-    events = runner.state.run(RUN_ID).events
-    return events.read_text() if events.exists() else ""
 
 
 async def test_a_job_with_the_longest_id_has_a_vm(runner: Runner, mac: Mac) -> None:

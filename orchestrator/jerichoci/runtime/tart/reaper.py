@@ -83,19 +83,22 @@ class VmReaper:
 
     def reap(self) -> list[str]:
         """Delete those that are not needed; their names."""
-        found = self._mine()
-        there = {str(name): name for name in found}
+        mine = self._mine()
         # Of all hosts: this one may have another name, too.
         notes = {note.name: note for note in vm_notes(self.state).all()}
-        gone = [
-            name for name, vm in there.items() if self._is_doomed(vm, notes) and self._end(name)
-        ]
-        for vm, is_running in found.items():
-            if is_running and str(vm) not in gone:
-                self._switch_off(vm, notes.get(str(vm)))
+        gone = []
+        for vm, is_running in mine.items():
+            name, note = str(vm), notes.get(str(vm))
+            if vm.run_id in self.removed or self._is_doomed(vm, note):
+                if self._could("remove", self._delete, name):
+                    gone.append(name)
+            elif is_running and note and note.is_kept() and not self._has_shell(vm):
+                # A killed shell has left it running: it takes another one's room.
+                self._could("stop", self._stop, name)
+        names = {str(vm) for vm in mine}
         for name, note in notes.items():
             is_here = note.host == self.host
-            if name in gone or (is_here and name not in there and self._is_over(note)):
+            if name in gone or (is_here and name not in names and self._is_over(note)):
                 vm_notes(self.state).forget_kept(note)
         return gone
 
@@ -105,16 +108,6 @@ class VmReaper:
         for note in notes.of(self.host, run_id):
             self._delete(note.name)
             notes.forget(note.name)
-
-    def _switch_off(self, name: VmName, note: GuestNote | None) -> None:
-        """Stop a kept VM that a killed shell has left running: it takes another one's room."""
-        attempt = self.state.run(name.run_id).attempt(name.job_id, name.attempt)
-        if note is None or not note.is_kept() or is_locked(attempt / SHELL_LOCK):
-            return
-        try:
-            checked(self.run(stop_argv(str(name), STOP_SECS), STOP_SECS + LOOK_SECS), NOT_THERE)
-        except PikaciError as error:
-            LOGGER.warning("could not stop VM %s: %s", name, error)
 
     def _mine(self) -> dict[VmName, bool]:
         """The VMs of this state root, and whether they run."""
@@ -127,28 +120,30 @@ class VmReaper:
         names = {parse_name(vm.name): vm.is_running for vm in parse_list(done)}
         return {name: runs for name, runs in names.items() if name and name.owner == owner}
 
-    def _is_doomed(self, name: VmName, notes: dict[str, GuestNote]) -> bool:
-        note = notes.get(str(name))
-        if name.run_id in self.removed:
-            return True
-        if note is not None:
-            return vm_notes(self.state).is_doomed(note)
-        return self._is_over(name)
+    def _is_doomed(self, name: VmName, note: GuestNote | None) -> bool:
+        return vm_notes(self.state).is_doomed(note) if note else self._is_over(name)
 
     def _is_over(self, of: VmName | GuestNote) -> bool:
         """Whether a VM that isn't there won't be made any more."""
         return not is_owned(self.state.run(of.run_id).root)
 
-    def _end(self, name: str) -> bool:
+    def _has_shell(self, name: VmName) -> bool:
+        attempt = self.state.run(name.run_id).attempt(name.job_id, name.attempt)
+        return is_locked(attempt / SHELL_LOCK)
+
+    def _could(self, verb: str, act: Callable[[str], None], name: str) -> bool:
         try:
-            self._delete(name)
+            act(name)
         except PikaciError as error:
-            LOGGER.warning("could not remove VM %s: %s", name, error)
+            LOGGER.warning("could not %s VM %s: %s", verb, name, error)
             return False
         return True
 
-    def _delete(self, name: str) -> None:
+    def _stop(self, name: str) -> None:
         checked(self.run(stop_argv(name, STOP_SECS), STOP_SECS + LOOK_SECS), NOT_THERE)
+
+    def _delete(self, name: str) -> None:
+        self._stop(name)
         end = time.monotonic() + HELD_SECS
         while is_held(done := self.run(delete_argv(name), DELETE_SECS)):
             if time.monotonic() > end:
