@@ -22,16 +22,12 @@ def _completing(find: Callable[[click.Context], Rows]) -> Complete:
     def complete(
         context: click.Context, _param: click.Parameter, text: str
     ) -> list[CompletionItem]:
-        import io
-        from contextlib import redirect_stderr
-
         from click.shell_completion import CompletionItem
 
         from jerichoci.errors import PikaciError
 
         try:
-            with redirect_stderr(io.StringIO()):  # a note would be in the middle of what is typed
-                rows = list(find(context))
+            rows = list(find(context))
         except PikaciError:
             return []
         return [CompletionItem(name, help=help_) for name, help_ in rows if name.startswith(text)]

@@ -60,28 +60,22 @@ class RoleImage:
     out_path: str | None = None
 
 
-@dataclass(frozen=True)
-class WantedImage:
-    """What the command line asks for: a role of a flake, for a system, and how Nix is to work."""
+async def load_image(
+    role: str, flake: FlakeOptions, *, built: bool
+) -> tuple[RoleImage, Placement, NixOptions]:
+    """A role's image in the working tree's catalog; where to build it, and with which settings.
 
-    role: str
-    flake: FlakeOptions
-    print_logs: bool
+    The settings are those asked for, and the flake's.
+    """
+    from pikaci.evaluation import with_flake_config
 
-    async def load(self, *, built: bool) -> tuple[RoleImage, Placement, NixOptions]:
-        """The role's image in the working tree's catalog; where, and with which settings, to build.
-
-        The settings are those asked for, and the flake's.
-        """
-        from pikaci.evaluation import with_flake_config
-
-        check_id(self.role, "role")
-        evaluator = await open_tree(self.flake, read_only=not built)
-        found = await evaluator.image(self.role, built=built)
-        root, nix = evaluator.state.root, self.flake.nix
-        options = await with_flake_config(root, evaluator.reference, nix) if built else nix
-        image = read_image(found.values, found.system)
-        return image, LocalPlacement(root, nix, local_settings), options
+    check_id(role, "role")
+    evaluator = await open_tree(flake, read_only=not built)
+    found = await evaluator.image(role, built=built)
+    root, nix = evaluator.state.root, flake.nix
+    options = await with_flake_config(root, evaluator.reference, nix) if built else nix
+    image = read_image(found.values, found.system)
+    return image, LocalPlacement(root, nix, local_settings), options
 
 
 def read_image(row: Mapping[str, Any], system: str) -> RoleImage:

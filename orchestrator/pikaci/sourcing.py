@@ -36,16 +36,6 @@ ENGINE = "jerichoci.run.engine"
 
 
 @dataclass(frozen=True)
-class PlanRequest:
-    """A target of a flake, or of a commit that is fetched; only looked at, or to be run."""
-
-    target: str
-    flake: FlakeOptions
-    source: str | None
-    read_only: bool
-
-
-@dataclass(frozen=True)
 class Planned:
     """A target at a snapshot, made concrete."""
 
@@ -90,13 +80,15 @@ async def load_catalog(flake: FlakeOptions) -> Mapping[str, Any]:
     return (await (await open_tree(flake, read_only=True)).catalog()).values
 
 
-async def make_plan(wanted: PlanRequest) -> Planned:
-    """Take a snapshot of the source, evaluate the target's plan there, derive the jobs' tree."""
-    check_id(wanted.target, "target")
+async def make_plan(
+    target: str, flake: FlakeOptions, source: str | None, *, read_only: bool
+) -> Planned:
+    """Snapshot a flake or a source, evaluate the target's plan there, derive the jobs' tree."""
+    check_id(target, "target")
     # Not waited for: where the snapshot fails, the engine is not needed.
     threading.Thread(target=import_module, args=(ENGINE,), daemon=True).start()
-    taken = await take_tree(wanted.flake, wanted.source, read_only=wanted.read_only)
-    planning = taken.evaluator.plan(wanted.target)
+    taken = await take_tree(flake, source, read_only=read_only)
+    planning = taken.evaluator.plan(target)
     try:
         evaluated = await _meanwhile(planning, lambda: _get_ready(taken.tree))
     except CatalogError as error:
@@ -105,9 +97,9 @@ async def make_plan(wanted: PlanRequest) -> Planned:
         raise
     from jerichoci.plan.plan import parse_plan
 
-    plan = parse_plan(evaluated.values, f"the plan of target {wanted.target}")
-    source = await _source(plan, taken)
-    return Planned(plan, source, taken.tree, taken.state, evaluated.nix_version)
+    plan = parse_plan(evaluated.values, f"the plan of target {target}")
+    jobs_source = await _source(plan, taken)
+    return Planned(plan, jobs_source, taken.tree, taken.state, evaluated.nix_version)
 
 
 async def _meanwhile(work: Coroutine[Any, Any, Evaluated], task: Callable[[], None]) -> Evaluated:

@@ -12,7 +12,7 @@ from pikaci import options
 from pikaci.completion import complete_role
 
 if TYPE_CHECKING:
-    from pikaci.images import RoleImage, WantedImage
+    from pikaci.images import RoleImage
     from pikaci.location import FlakeOptions
 
 
@@ -40,20 +40,20 @@ def command(
     The directory has metadata.tar.xz, and rootfs.squashfs for a container or disk.qcow2 for a
     virtual machine. The image is kept in the store until the role's next image is built.
     """
-    from pikaci.images import WantedImage
-
-    image, path = asyncio.run(_build(WantedImage(role, flake, print_logs), output))
+    image, path = asyncio.run(_build(role, flake, output, print_logs=print_logs))
     if as_json:
         options.print_json({**vars(image), "directory": str(path)})
     else:
         click.echo(str(path))
 
 
-async def _build(wanted: WantedImage, output: Path | None) -> tuple[RoleImage, Path]:
-    from pikaci.images import build_image, link_image
+async def _build(
+    role: str, flake: FlakeOptions, output: Path | None, *, print_logs: bool
+) -> tuple[RoleImage, Path]:
+    from pikaci.images import build_image, link_image, load_image
 
-    image, placement, nix = await wanted.load(built=True)
-    files = await build_image(image, placement, nix, print_logs=wanted.print_logs)
+    image, placement, nix = await load_image(role, flake, built=True)
+    files = await build_image(image, placement, nix, print_logs=print_logs)
     if output:
-        await link_image(files.metadata.parent, output, wanted.flake.nix)
+        await link_image(files.metadata.parent, output, flake.nix)
     return image, files.metadata.parent

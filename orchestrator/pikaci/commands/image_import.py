@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jerichoci.runtime.incus.client import Incus
     from jerichoci.runtime.incus.image import Imported
     from jerichoci.runtime.incus.image_files import ImageFiles
-    from pikaci.images import RoleImage, WantedImage
+    from pikaci.images import RoleImage
     from pikaci.location import FlakeOptions
 
 LOCK = "image-import"
@@ -55,6 +55,7 @@ class Given:
     alias: str | None
     host: str | None
     prune: bool
+    print_logs: bool
 
 
 def _given_files(
@@ -119,8 +120,6 @@ def command(
     pikaci image import --alias pikaci/dev --from DIR
     pikaci image import pikaci-runner --host build1
     """
-    from pikaci.images import WantedImage
-
     files = _given_files(directory, metadata, rootfs)
     if role is None and not (alias and files):
         raise UsageError(
@@ -129,31 +128,27 @@ def command(
         )
     if alias is not None:
         check_alias(alias)
-    wanted = WantedImage(role or "", flake, print_logs)
-    click.echo(asyncio.run(_import(wanted, Given(files, alias, host, prune))).fingerprint)
+    given = Given(files, alias, host, prune, print_logs)
+    click.echo(asyncio.run(_import(role, flake, given)).fingerprint)
 
 
-async def _import(wanted: WantedImage, given: Given) -> Imported:
-    flake = wanted.flake
-    needs_flake = not (given.alias and given.files)
-    if wanted.role and (needs_flake or flake.directory or has_flake(None)):
-        image, here, nix = await wanted.load(built=not given.files)
-        return await _bring(wanted, given, image, here, nix)
+async def _import(role: str | None, flake: FlakeOptions, given: Given) -> Imported:
     from jerichoci.placement.local import LocalPlacement
     from jerichoci.plan.hosts import local_settings
+    from pikaci.images import load_image
 
+    needs_flake = not (given.alias and given.files)
+    if role and (needs_flake or flake.directory or has_flake(None)):
+        image, here, nix = await load_image(role, flake, built=not given.files)
+        return await _bring(given, image, here, nix)
     with some_state(flake.state_root, flake.directory) as state:
         state.make()
         here = LocalPlacement(state.root, flake.nix, local_settings)
-        return await _bring(wanted, given, None, here, flake.nix)
+        return await _bring(given, None, here, flake.nix)
 
 
 async def _bring(
-    wanted: WantedImage,
-    given: Given,
-    image: RoleImage | None,
-    here: Placement,
-    nix: NixOptions,
+    given: Given, image: RoleImage | None, here: Placement, nix: NixOptions
 ) -> Imported:
     """Import the files given, else what Nix builds for the role."""
     from jerichoci.placement.operations import lock
@@ -165,7 +160,7 @@ async def _bring(
         click.echo(f"pikaci: sending {size} to project {incus.project} of {whose}", err=True)
 
     alias, drv_path = given.alias or (image.alias if image else ""), None
-    async with incus_place(given.host, here, wanted.flake.nix) as placement:
+    async with incus_place(given.host, here, nix) as placement:
         if given.files:
             files = given.files(image.instance_type if image else None)
             incus = await open_project(placement)
@@ -175,7 +170,7 @@ async def _bring(
             async with placement.hold(lock, LOCK, LOCK_WAIT_SECS):
                 if done := await in_thread(take_image, incus, alias, drv_path):
                     return await _end(done, incus, prune=given.prune)
-            files = await build_image(image, here, nix, print_logs=wanted.print_logs)
+            files = await build_image(image, here, nix, print_logs=given.print_logs)
         else:
             raise ValueError("neither files nor a role")
         async with placement.hold(lock, LOCK, LOCK_WAIT_SECS):

@@ -9,7 +9,7 @@ import click
 
 from pikaci import options
 from pikaci.screen import one_line
-from pikaci.sourcing import PlanRequest, make_plan
+from pikaci.sourcing import make_plan
 
 if TYPE_CHECKING:
     from jerichoci.plan.plan import Plan
@@ -31,7 +31,7 @@ def command(
     target: str, flake: FlakeOptions, source: str | None, *, as_json: bool, graph: bool, build: bool
 ) -> None:
     """Show what a run of TARGET would build and run. Builds nothing and records no run."""
-    planned = asyncio.run(make_plan(PlanRequest(target, flake, source, read_only=not build)))
+    planned = asyncio.run(make_plan(target, flake, source, read_only=not build))
     print_plan(planned.plan, as_json=as_json, graph=graph)
 
 

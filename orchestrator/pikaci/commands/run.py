@@ -18,7 +18,7 @@ from pikaci.lanes import lanes_of
 from pikaci.nearest import no_job
 from pikaci.screen import as_utf8
 from pikaci.selection import target_filter
-from pikaci.sourcing import PlanRequest, flake_reference, make_plan
+from pikaci.sourcing import flake_reference, make_plan
 
 if TYPE_CHECKING:
     from jerichoci.nix.command import NixOptions
@@ -87,14 +87,15 @@ def command(
     Exit codes: 0 passed or skipped, 1 a job failed, 2 usage or catalog error,
     75 infrastructure, 124 timeout, 130 cancelled.
     """
-    wanted = PlanRequest(target, flake, source, read_only=dry_run)
-    return asyncio.run(_run(wanted, RunFlags(**flags)))
+    return asyncio.run(_run(target, flake, source, RunFlags(**flags), dry_run=dry_run))
 
 
-async def _run(wanted: PlanRequest, flags: RunFlags) -> int:
-    planned = await make_plan(wanted)
-    if not wanted.read_only:
-        return await run_planned(planned, wanted.flake.nix, flags)
+async def _run(
+    target: str, flake: FlakeOptions, source: str | None, flags: RunFlags, *, dry_run: bool
+) -> int:
+    planned = await make_plan(target, flake, source, read_only=dry_run)
+    if not dry_run:
+        return await run_planned(planned, flake.nix, flags)
     jobs = _checked_jobs(planned, flags.jobs)
     _, _, skip = await _filtered(planned, flags.changed_since)
     if skip:
