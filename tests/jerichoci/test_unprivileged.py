@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jerichoci.plan.plan import ExecuteNode, PrepareNode
-    from runner import Ended
 
 NOBODY = 65534
 DEADLINE_SECS = 60
@@ -62,57 +61,39 @@ async def theirs(runner: Runner, home: Path) -> Runner:
     return Runner(state, runner.tree)
 
 
-def run(
-    theirs: Runner, prefix: list[str], *nodes: PrepareNode | ExecuteNode, namespaces: bool = True
-) -> Ended:
-    env = {"HOME": str(theirs.state.root.parent), "GIT_CONFIG_NOSYSTEM": "1"}
-    with theirs.start(*nodes, prefix=prefix, env=env, namespaces=namespaces) as process:
-        assert process.wait(DEADLINE_SECS) == 0
-    return theirs.ended()
-
-
 @pytest.mark.parametrize("namespaces", [True, False])
-def test_a_job_works_in_its_workspace_and_leaves_the_snapshot_as_it_was(
+def test_a_job_has_what_its_user_has(
     theirs: Runner,
     prefix: list[str],
     namespaces: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    command = "echo changed > README; ./src/main; cat README; id -u; touch $PIKACI_ARTIFACTS/x"
-    ended = run(theirs, prefix, job("a", command), namespaces=namespaces)
-    assert ended.record.status is Status.PASSED, ended.log("a")
+    works = "echo changed > README; ./src/main; cat README; id -u; touch $PIKACI_ARTIFACTS/x"
+    nodes: list[PrepareNode | ExecuteNode] = [
+        commanded("dep", "echo made > out"),
+        job("works", works),
+        job("counts", "ls /proc | grep -c '^[0-9]*$'"),
+        job("gives", "grep CapEff /proc/self/status; chown 1:1 README || echo no"),
+        job("reads", "cat $PIKACI_INPUT_DEP/out", needs=["dep"]),
+        job("rules", run_as_root=True),
+    ]
+    env = {"HOME": str(theirs.state.root.parent), "GIT_CONFIG_NOSYSTEM": "1"}
+    with theirs.start(*nodes, prefix=prefix, env=env, namespaces=namespaces) as process:
+        assert process.wait(DEADLINE_SECS) == 0
+    ended = theirs.ended()
+    assert ended.record.message == "job rules wants to run as root"
+    passed = {row.id for row in ended.record.jobs if row.status is Status.PASSED}
+    assert passed == {"works", "counts", "gives", "reads"}, ended.log("works")
     user = NOBODY if prefix else os.geteuid()
-    assert ended.said("a") == ["from main", "changed", str(user)]
+    assert ended.said("works") == ["from main", "changed", str(user)]
     assert (theirs.snapshot / "README").read_text() == "hello\n"
-    assert [row.path for row in ended.job("a").artifacts] == ["x"]
+    assert [row.path for row in ended.job("works").artifacts] == ["x"]
+    assert ended.said("reads") == ["made"]
+    assert ended.said("gives")[-1] == "no"
     assert not ended.layout.scratch.exists()
-
-
-def test_the_record_says_what_held_the_job(theirs: Runner, prefix: list[str]) -> None:
-    ended = run(theirs, prefix, job("a", "ls /proc | grep -c '^[0-9]*$'"))
-    execution = ended.job("a").execution
-    (count,) = ended.said("a")
+    execution = ended.job("counts").execution
     if execution["processes"] == "pid_namespace":
-        assert int(count) < 10
+        assert int(ended.said("counts")[0]) < 10
         assert execution["workspace"] in {"overlay", "copy"}
+        assert int(ended.said("gives")[0].split()[1], 16) == 0
     else:
         assert execution == {"processes": "process_group", "workspace": "copy"}
-
-
-def test_a_job_has_no_rights_that_its_user_has_not(theirs: Runner, prefix: list[str]) -> None:
-    ended = run(
-        theirs, prefix, job("a", "grep CapEff /proc/self/status; chown 1:1 README || echo no")
-    )
-    assert ended.said("a")[-1] == "no"
-    if ended.job("a").execution["processes"] == "pid_namespace":
-        assert int(ended.said("a")[0].split()[1], 16) == 0
-
-
-def test_a_plan_without_nix_prepares(theirs: Runner, prefix: list[str]) -> None:
-    prepare = commanded("dep", "echo made > out")
-    ended = run(theirs, prefix, prepare, job("a", "cat $PIKACI_INPUT_DEP/out", needs=["dep"]))
-    assert ended.said("a") == ["made"]
-
-
-def test_a_job_that_wants_to_be_root_is_refused(theirs: Runner, prefix: list[str]) -> None:
-    ended = run(theirs, prefix, job("a", run_as_root=True))
-    assert ended.record.message == "job a wants to run as root"
