@@ -26,7 +26,7 @@ from incus.guest_project import (
 )
 from incus.guest_proxy import Fate, Proxy
 from incus.test_guest_images import published
-from jerichoci.runtime.incus.labels import EXPIRY_LABEL
+from jerichoci.runtime.incus.api import EXPIRY_LABEL
 from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.state.notes import guest_notes
 from jerichoci.status import FailureKind, KeepPolicy, Status

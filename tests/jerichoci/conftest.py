@@ -23,7 +23,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeIncus]
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
         write_hosts(tmp_path / "config", socket=str(incus.socket))
         # It mounts nothing, so the disk that tests run on does not matter.
-        monkeypatch.setattr("jerichoci.runtime.incus.disk.NEVER", frozenset[str]())
+        monkeypatch.setattr("jerichoci.runtime.incus.check.NEVER", frozenset[str]())
         monkeypatch.setattr("jerichoci.machine.idmap.CANNOT", None)
         yield incus
         assert not incus.mistakes, incus.mistakes[0]

@@ -22,8 +22,8 @@ from jerichoci.errors import InfrastructureError, PikaciError, UsageError
 from jerichoci.nix.payload_files import MANIFEST
 from jerichoci.plan.plan import Retries
 from jerichoci.runtime.guest_runner import COMMAND, ENV, VARIABLE_LIMIT
+from jerichoci.runtime.incus.check import GuestSurvey
 from jerichoci.runtime.incus.reaper import reap_guests
-from jerichoci.runtime.incus.survey import GuestSurvey
 from jerichoci.state.notes import guest_notes
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, PhaseName, Status
 from plans import commanded

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from jerichoci.runtime.incus.unix_http import session_at
+from jerichoci.runtime.incus.rest import session_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

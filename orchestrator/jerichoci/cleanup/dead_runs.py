@@ -187,9 +187,9 @@ def _reap(state: StateLayout, name: str) -> bool:
 def reap_dead_guests(state: StateLayout) -> None:
     """Remove the guests of dead runs that are on this machine, as far as they have notes."""
     if guest_notes(state).of(None):
-        from jerichoci.runtime.incus.reaper import reap_guests
+        from jerichoci.runtime.incus.reaper import doomed_guests, reap_guests
 
-        reap_guests(state, requested=False)
+        reap_guests(state, doomed_guests(state, requested=False))
     if vm_notes(state).of(None):
         from jerichoci.runtime.tart.reaper import VmReaper
 

@@ -12,7 +12,6 @@ import asyncio
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 from jerichoci.cleanup.host_visits import notes_of, visits
@@ -29,13 +28,13 @@ from jerichoci.state.owner import is_owned
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence
-    from pathlib import Path
 
     from jerichoci.cleanup.host_visits import HostVisit
     from jerichoci.machine.process import Completed
     from jerichoci.remote.host_notes import HostNote
     from jerichoci.remote.session import Session
     from jerichoci.state.layout import StateLayout
+    from jerichoci.state.notes import GuestNote
 
 LOGGER = logging.getLogger("jerichoci")
 CONNECT_SECS = 60.0
@@ -220,29 +219,23 @@ class _Clearing:
             return
         from jerichoci.remote.incus_socket import ssh_route
         from jerichoci.runtime.incus.client import Incus
-        from jerichoci.runtime.incus.reaper import (
-            RemoteGuests,
-            doomed_guests,
-            reap_guests,
-            reap_strays,
-        )
+        from jerichoci.runtime.incus.reaper import doomed_guests, reap_guests, reap_strays
         from jerichoci.runtime.incus.thread import in_thread
 
-        user = User(self._session.facts.uid, self._session.facts.gid)
-        runs = {note.run_id for note in self._dead}
-        remote = RemoteGuests(self._session.name, runs, self._removed(), user)
-        doomed = doomed_guests(self._state, remote=remote)
+        dead = {note.run_id for note in self._dead}
+        found = doomed_guests(self._state, self._session.name, removed=self._removed())
+        doomed = [note for note in found if note.run_id in dead]
         if not doomed and not strays:
             return
         config = self._session.host.config.incus
         try:
             async with ssh_route(self._session, config.socket) as route:
 
-                def opened(_socket: Path, project: str) -> Incus:
-                    return Incus(route.socket, project, route)
+                def opened(note: GuestNote) -> Incus:
+                    return Incus(route.socket, note.project, route)
 
-                reaping = partial(reap_guests, self._state, opened, remote=remote)
-                self._done.guests += await in_thread(reaping)
+                user = User(self._session.facts.uid, self._session.facts.gid)
+                self._done.guests += await in_thread(reap_guests, self._state, doomed, opened, user)
                 projects = {config.settings.project, *(note.project for note in doomed)}
                 for project in sorted(projects) if strays else ():
                     incus = Incus(route.socket, project, route)

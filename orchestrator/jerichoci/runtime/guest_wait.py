@@ -51,68 +51,66 @@ class JobGuest(Protocol):
         """Hear that there is a result, while the rest of the log is read."""
 
 
-class GuestWait:
-    """The wait for the result of a guest's job, which has `timeout_secs`."""
-
-    def __init__(self, guest: JobGuest, timeout_secs: float) -> None:
-        self._guest = guest
-        self._timeout_secs = timeout_secs
-
-    async def finish(
-        self, following: AbstractAsyncContextManager[OutboxFollower], stop: Stop
-    ) -> Finish:
-        """How the job ended; a guest that gives no result in time is left to be ended."""
-        limit = self._timeout_secs + GRACE_SECS + KILL_SECS + HOST_MARGIN_SECS
-        async with following as followed:
-            result = asyncio.ensure_future(followed.result())
-            gone = asyncio.ensure_future(self._guest.gone())
-            stopped = asyncio.ensure_future(stop.wait())
-            started = asyncio.ensure_future(followed.started())
-            ends: list[asyncio.Future[Any]] = [result, gone, stopped]
-            waits = [*ends, started]
-            try:
-                first = asyncio.FIRST_COMPLETED
-                await asyncio.wait(waits, timeout=SETUP_SECS, return_when=first)
-                await asyncio.wait(ends, timeout=limit, return_when=first)
-                if result.done():
-                    found = result.result()
-                    self._guest.finished()
-                    return _finish(found)
-                if stopped.done():
-                    await self._end_in_order(result, stop)
-                    return Finish(exit_code=_code_of(result), stopped=True)
-                why = gone.result() if gone.done() else None
-                result.cancel()
-                return await _last_words(followed) or self._silent(why)
-            finally:
-                for wait in waits:
-                    wait.cancel()
-                await asyncio.gather(*waits, return_exceptions=True)
-
-    async def _end_in_order(self, result: asyncio.Future[Any], stop: Stop) -> None:
-        """Have the runner end the job, TERM first, unless it is to be killed at once."""
-        hasty = asyncio.ensure_future(stop.stop_now.wait())
-        told = asyncio.ensure_future(self._guest.stop_job())
+async def wait_for_job(
+    guest: JobGuest,
+    timeout_secs: float,
+    following: AbstractAsyncContextManager[OutboxFollower],
+    stop: Stop,
+) -> Finish:
+    """How a guest's job ended; a guest that gives no result in time is left to be ended."""
+    limit = timeout_secs + GRACE_SECS + KILL_SECS + HOST_MARGIN_SECS
+    async with following as followed:
+        result = asyncio.ensure_future(followed.result())
+        gone = asyncio.ensure_future(guest.gone())
+        stopped = asyncio.ensure_future(stop.wait())
+        started = asyncio.ensure_future(followed.started())
+        ends: list[asyncio.Future[Any]] = [result, gone, stopped]
+        waits = [*ends, started]
         try:
             first = asyncio.FIRST_COMPLETED
-            anything: set[asyncio.Future[Any]] = {result, hasty, told}
-            await asyncio.wait(anything, timeout=TOLD_SECS, return_when=first)
-            if not (result.done() or hasty.done()):
-                limit = GRACE_SECS + STOP_MARGIN_SECS
-                await asyncio.wait({result, hasty}, timeout=limit, return_when=first)
+            await asyncio.wait(waits, timeout=SETUP_SECS, return_when=first)
+            await asyncio.wait(ends, timeout=limit, return_when=first)
+            if result.done():
+                found = result.result()
+                guest.finished()
+                return _finish(found)
+            if stopped.done():
+                await _end_in_order(guest, result, stop)
+                return Finish(exit_code=_code_of(result), stopped=True)
+            why = gone.result() if gone.done() else None
+            result.cancel()
+            return await _last_words(followed) or _silent(guest, why)
         finally:
-            for wait in (hasty, told):
+            for wait in waits:
                 wait.cancel()
-            await asyncio.gather(hasty, told, return_exceptions=True)
+            await asyncio.gather(*waits, return_exceptions=True)
 
-    def _silent(self, why: str | None) -> Finish:
-        """The end of a guest that left no result; `why` it is gone, if it is."""
-        if why is None:
-            return Finish(exit_code=None, timed_out=True)
-        raise InfrastructureError(
-            f"guest {self._guest.name} {why} before its job was over",
-            "was it out of memory, or did the job shut it down?",
-        )
+
+async def _end_in_order(guest: JobGuest, result: asyncio.Future[Any], stop: Stop) -> None:
+    """Have the runner end the job, TERM first, unless it is to be killed at once."""
+    hasty = asyncio.ensure_future(stop.stop_now.wait())
+    told = asyncio.ensure_future(guest.stop_job())
+    try:
+        first = asyncio.FIRST_COMPLETED
+        anything: set[asyncio.Future[Any]] = {result, hasty, told}
+        await asyncio.wait(anything, timeout=TOLD_SECS, return_when=first)
+        if not (result.done() or hasty.done()):
+            limit = GRACE_SECS + STOP_MARGIN_SECS
+            await asyncio.wait({result, hasty}, timeout=limit, return_when=first)
+    finally:
+        for wait in (hasty, told):
+            wait.cancel()
+        await asyncio.gather(hasty, told, return_exceptions=True)
+
+
+def _silent(guest: JobGuest, why: str | None) -> Finish:
+    """The end of a guest that left no result; `why` it is gone, if it is."""
+    if why is None:
+        return Finish(exit_code=None, timed_out=True)
+    raise InfrastructureError(
+        f"guest {guest.name} {why} before its job was over",
+        "was it out of memory, or did the job shut it down?",
+    )
 
 
 async def _last_words(followed: OutboxFollower) -> Finish | None:

@@ -13,9 +13,8 @@ from jerichoci.machine.slots import MACOS_VMS
 from jerichoci.plan.plan import Image
 from jerichoci.runtime.incus import check
 from jerichoci.runtime.incus.api import IncusError
-from jerichoci.runtime.incus.check import VM_DRIVER, check_image, check_trust, where_of
+from jerichoci.runtime.incus.check import VM_DRIVER, check_disk, check_image, check_trust, where_of
 from jerichoci.runtime.incus.client import open_incus
-from jerichoci.runtime.incus.disk import check_disk
 from jerichoci.runtime.incus.image import CONTENT_PROPERTY, DRV_PROPERTY
 from jerichoci.runtime.incus.rules import objections
 from jerichoci.runtime.incus.thread import in_thread

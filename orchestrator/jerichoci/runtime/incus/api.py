@@ -1,4 +1,4 @@
-"""The errors of an Incus daemon, and the frozen data that `client` takes and gives."""
+"""The errors of an Incus daemon, guests' labels, and the frozen data that `client` gives."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from jerichoci.errors import InfrastructureError
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+
+RUN_LABEL = "user.pikaci.run_id"
+JOB_LABEL = "user.pikaci.job_id"
+OWNER_LABEL = "user.pikaci.owner"
+EXPIRY_LABEL = "user.pikaci.expires"
+"""Until when a kept guest is kept, in seconds since 1970."""
 
 
 class IncusError(InfrastructureError):
@@ -52,19 +59,6 @@ class Server:
     is_trusted: bool
     member: str | None = None
     """Its name in its cluster, if it is in one."""
-
-
-@dataclass(frozen=True)
-class InstanceSpec:
-    """An instance to create; it is ephemeral: Incus removes it when it stops."""
-
-    name: str
-    image: str
-    """The image's fingerprint."""
-    is_vm: bool
-    profile: str
-    config: Mapping[str, str] = field(default_factory=dict)
-    devices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

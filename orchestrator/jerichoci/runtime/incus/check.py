@@ -1,27 +1,27 @@
-"""What a host's Incus must have before jobs start in its guests."""
+"""What a host and its Incus must have before jobs start in its guests, and what they have."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import PikaciError, UsageError
+from jerichoci.errors import InfrastructureError, PikaciError, UsageError
+from jerichoci.machine import idmap
 from jerichoci.plan.hosts import hosts_file
 from jerichoci.runtime.incus.api import MissingError
 from jerichoci.runtime.incus.client import open_incus
-from jerichoci.runtime.incus.disk import check_disk
 from jerichoci.runtime.incus.reaper import see_removed
 from jerichoci.runtime.incus.rules import Needs, objections
-from jerichoci.runtime.incus.survey import GuestSurvey, survey
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.state.layout import StateLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
     from jerichoci.placement import IncusSettings, Placement
     from jerichoci.plan.plan import ExecuteNode, Image, Plan
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 VM_DRIVER = "qemu"
 MADE_BY = "on Debian, `nix/incus/debian-guest.sh` of pikaci's repository makes some"
+PROBE_SECS = 30.0
+SHIFTS = frozenset({"ext2/ext3", "xfs", "btrfs"})
+"""File systems, by their names in stat(1), that every kernel which runs Incus can shift."""
+NEVER = frozenset({"overlayfs", "nfs", "v9fs", "cifs", "smb2", "ecryptfs"})
+"""File systems that can't be shifted; looked up where only root may try."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,46 @@ class Where:
 def where_of(placement: Placement) -> Where:
     """Where a placement's Incus is."""
     return Where(placement.host if placement.is_remote else None)
+
+
+@dataclass(frozen=True)
+class GuestSurvey:
+    """The profile of guests, their pool, and images by alias: None where one is missing."""
+
+    profile: Profile | None
+    pool: str | None
+    images: Mapping[str, StoredImage | None]
+    unpacked: frozenset[str]
+    """The fingerprints of the images that need no wait: those that the pool has unpacked, or all,
+    if it unpacks them for each guest."""
+
+    def image(self, alias: str) -> StoredImage:
+        """The image of an alias."""
+        found = self.images.get(alias)
+        if found is None:
+            raise InfrastructureError(
+                f"image {alias} is gone", "import it again: `pikaci image import`"
+            )
+        return found
+
+    def checked_profile(self) -> Profile:
+        """The profile."""
+        if self.profile is None:
+            raise InfrastructureError("the profile of guests is gone", "`pikaci doctor` shows more")
+        return self.profile
+
+
+def survey(incus: Incus, site: IncusSettings, aliases: Iterable[str]) -> GuestSurvey:
+    """Look at a host; blocking."""
+    profile = incus.profile(site.profile)
+    pool = site.pool or (profile.pool if profile else None)
+    stored = {alias: image for image in incus.images() for alias in image.aliases}
+    images = {alias: stored.get(alias) for alias in aliases}
+    fingerprints = {image.fingerprint for image in images.values() if image}
+    unpacked = {mark for mark in fingerprints if pool and incus.is_unpacked(pool, mark)}
+    if pool and unpacked != fingerprints and incus.pool_driver(pool) == "dir":
+        unpacked = fingerprints
+    return GuestSurvey(profile, pool, images, frozenset(unpacked))
 
 
 _LOOKING = ThreadPoolExecutor(max_workers=1, thread_name_prefix="departed")
@@ -234,3 +279,37 @@ def check_image(  # noqa: PLR0913 - what there is, what is needed, and whose it 
             f"role {image.role} asks for a virtual machine, and {whose} can't run any",
             "`pikaci doctor` shows what is missing; or use the container image",
         )
+
+
+async def check_disk(placement: Placement, needs: Needs) -> None:
+    """Refuse guests that can't have directories of a host."""
+    kind = await _unshifted(placement) if "container" in needs.kinds else None
+    if kind is None:
+        return
+    if placement.is_remote:
+        where, what = f"the work directory of {placement.host}", "set its `work_dir` in hosts.toml"
+    else:
+        where, what = "the state root", "pass `--state-root`"
+    raise UsageError(
+        f"containers can't have directories of {where}: {placement.state_root} is on {kind},"
+        " which can't be mounted with other owners",
+        f"have it on ext4, xfs or btrfs ({what}), or use an image for virtual machines",
+    )
+
+
+async def _unshifted(placement: Placement) -> str | None:
+    """The file system of a host's snapshots, if containers can't mount them."""
+    where = str(placement.state_root)
+    try:
+        found = await placement.run(["stat", "-f", "-c", "%T", where], deadline_secs=PROBE_SECS)
+    except InfrastructureError:
+        return None
+    kind = found.stdout.decode("utf-8", "replace").strip()
+    if not found.ok or kind in SHIFTS:
+        return None
+    python = "python3" if placement.is_remote else sys.executable
+    program = Path(idmap.__file__).read_text(encoding="utf-8")
+    tried = await placement.run([python, "-ISc", program, where], deadline_secs=PROBE_SECS)
+    if tried.exit_code == idmap.CANNOT or (not tried.ok and kind in NEVER):
+        return kind
+    return None

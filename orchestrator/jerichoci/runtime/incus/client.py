@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.placement import Placement, Route
-    from jerichoci.runtime.incus.api import InstanceSpec
 
 IMPORT_SECS = 1800.0
 """For an image of some GiB to be uploaded, hashed and stored."""
@@ -57,7 +56,6 @@ CUT_OFF_LIMIT = 10
 """How often a creation may be cut off: other programs may kill what the daemon runs for it."""
 NO_MEMORY_GROUP = "cgroup memory controller"
 """In the kind of a warning about what the host lacks."""
-
 
 _OPENED: WeakKeyDictionary[Placement, tuple[Route, Incus]] = WeakKeyDictionary()
 
@@ -102,7 +100,7 @@ class Incus:
         found = [row["type"].lower() for row in rows if row["status"] != "resolved"]
         return any(NO_MEMORY_GROUP in kind for kind in found)
 
-    def create(self, spec: InstanceSpec, deadline_secs: float) -> None:
+    def create(self, body: Mapping[str, Any], deadline_secs: float) -> None:
         """Create an instance and start it, in one request.
 
         In a cluster it is on the member that answers: the directories that it sees are there.
@@ -111,17 +109,7 @@ class Incus:
             ConflictError: there is one of that name.
             IncusError: it can't be created, or isn't after `deadline_secs`.
         """
-        body = {
-            "name": spec.name,
-            "type": "virtual-machine" if spec.is_vm else "container",
-            "source": {"type": "image", "fingerprint": spec.image},
-            "profiles": [spec.profile],
-            "ephemeral": True,
-            "start": True,
-            "config": dict(spec.config),
-            "devices": {name: dict(row) for name, row in spec.devices.items()},
-        }
-        rest, clock = self._rest, self._rest.route.clock
+        name, rest, clock = body["name"], self._rest, self._rest.route.clock
         end = clock() + deadline_secs
         cut_off: IncusError | None = None
         for _ in range(CUT_OFF_LIMIT):
@@ -133,16 +121,16 @@ class Incus:
                 cut_off = error
             except IncusError:
                 # It is ours if it was only slow to appear.
-                if cut_off is None or self.instance(spec.name) is None:
+                if cut_off is None or self.instance(name) is None:
                     raise
             else:
                 return
-            if self._is_made(spec.name, end):
+            if self._is_made(name, end):
                 return
             if clock() > end:
                 break
             time.sleep(RECONNECT_PAUSE_SECS)
-        raise cut_off or IncusError(f"guest {spec.name} can't be created")
+        raise cut_off or IncusError(f"guest {name} can't be created")
 
     def _is_made(self, name: str, end: float) -> bool:
         """Whether an instance whose creation was cut off runs; a half made one is removed."""

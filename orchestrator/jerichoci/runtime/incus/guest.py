@@ -27,12 +27,17 @@ from jerichoci.runtime.guest_mounts import (
     view_of_inputs,
 )
 from jerichoci.runtime.guest_runner import hand_over_command, job_variables, stop_command
-from jerichoci.runtime.guest_wait import GuestWait
-from jerichoci.runtime.incus.api import IncusError, InstanceSpec
+from jerichoci.runtime.guest_wait import wait_for_job
+from jerichoci.runtime.incus.api import (
+    EXPIRY_LABEL,
+    JOB_LABEL,
+    OWNER_LABEL,
+    RUN_LABEL,
+    IncusError,
+)
+from jerichoci.runtime.incus.check import GuestSurvey, survey
 from jerichoci.runtime.incus.client import open_incus
-from jerichoci.runtime.incus.labels import EXPIRY_LABEL, JOB_LABEL, OWNER_LABEL, RUN_LABEL
 from jerichoci.runtime.incus.start import EXEC_SECS, GuestStart
-from jerichoci.runtime.incus.survey import GuestSurvey, survey
 from jerichoci.runtime.incus.thread import in_thread, in_thread_at_last
 from jerichoci.state.layout import make_private
 from jerichoci.state.notes import KEEP_SECS, GuestNote, guest_notes
@@ -112,17 +117,16 @@ class IncusGuest:
         self._incus = await open_incus(self._placement)
         site = self._placement.incus_settings()
         found = await self._survey(self._incus)
-        image, profile, pool = found.image(self._image_alias()), found.checked_profile(), found.pool
-        is_vm = image.is_vm
+        image, pool = found.image(self._image_alias()), found.pool
+        body = self._body(image, found.checked_profile())
         self.execution = {
             "project": site.project,
             "instance": self.name,
-            "instance_type": "virtual-machine" if is_vm else "container",
+            "instance_type": body["type"],
             "image_alias": self._image_alias(),
             "image_fingerprint": image.fingerprint,
             "pool": pool,
         }
-        spec = self._spec(image, profile)
         self._note = GuestNote(
             name=self.name,
             run_id=self._attempt.run_id,
@@ -138,13 +142,12 @@ class IncusGuest:
         start = self._start = GuestStart(
             self._placement, self._incus, self.name, self._role(), self._image_alias()
         )
-        is_unpacked = image.fingerprint in found.unpacked
-        creating = start.create(spec, pool or "", is_unpacked=is_unpacked)
-        self._creating = asyncio.ensure_future(creating)
+        to_unpack = None if image.fingerprint in found.unpacked else image.fingerprint
+        self._creating = asyncio.ensure_future(start.create(body, pool or "", to_unpack))
         await asyncio.shield(self._creating)
         self._took("create_ms", began)
         began = time.monotonic()
-        await start.ready(job, self._mounts.paths, is_vm=is_vm)
+        await start.ready(job, self._mounts.paths, is_vm=image.is_vm)
         self._took("ready_ms", began)
 
     async def _survey(self, incus: Incus) -> GuestSurvey:
@@ -161,7 +164,8 @@ class IncusGuest:
     def _image_alias(self) -> str:
         return self._attempt.images[self._role()].alias
 
-    def _spec(self, image: StoredImage, profile: Profile) -> InstanceSpec:
+    def _body(self, image: StoredImage, profile: Profile) -> dict[str, Any]:
+        """The request for the guest, which is ephemeral: Incus removes it when it stops."""
         attempt, resources = self._attempt, self._execute.resources
         config = {
             "security.guestapi": "false",
@@ -183,9 +187,16 @@ class IncusGuest:
         if site.pool not in {None, profile.pool}:
             devices["root"] = {"type": "disk", "path": "/", "pool": str(site.pool)}
         devices |= self._mounts.devices(is_vm=image.is_vm)
-        return InstanceSpec(
-            self.name, image.fingerprint, image.is_vm, site.profile, config, devices
-        )
+        return {
+            "name": self.name,
+            "type": "virtual-machine" if image.is_vm else "container",
+            "source": {"type": "image", "fingerprint": image.fingerprint},
+            "profiles": [site.profile],
+            "ephemeral": True,
+            "start": True,
+            "config": config,
+            "devices": devices,
+        }
 
     async def _variables(self) -> dict[str, str]:
         """The job for the runner; values that are too long for a variable go into files."""
@@ -199,7 +210,7 @@ class IncusGuest:
         self._is_overdue = stop.is_overdue
         log = self._attempt.directory / "guest.log"
         following = self._placement.following(self._outbox, log)
-        finish = await GuestWait(self, self._execute.timeout_secs).finish(following, stop)
+        finish = await wait_for_job(self, self._execute.timeout_secs, following, stop)
         if self._execute.resources.memory_mib and not finish.memory_limited:
             self._attempt.note(
                 f"{self._execute.resources.memory_mib} MiB (`resources.memoryMib`) were no limit:"

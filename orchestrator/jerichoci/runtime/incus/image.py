@@ -15,6 +15,7 @@ Everything here blocks.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,8 @@ class Imported:
 def take_image(incus: Incus, alias: str, drv_path: str) -> Imported | None:
     """Have an alias name the image that a derivation built, if the host has one."""
     for _ in range(ATTEMPTS):
-        found = _first(incus.images(), lambda image: image.properties.get(DRV_PROPERTY) == drv_path)
+        built = (row for row in incus.images() if row.properties.get(DRV_PROPERTY) == drv_path)
+        found = next(built, None)
         if found is None:
             return None
         if done := _turn(incus, alias, found, {}, was_sent=False):
@@ -95,13 +97,11 @@ def prune_images(incus: Incus, alias: str) -> list[StoredImage]:
     """Remove the images that had an alias until another one got it; those that are removed now."""
     removed = []
     for image in incus.images():
-        if image.aliases or image.properties.get(ALIAS_PROPERTY) != alias or not is_ours(image):
-            continue
-        try:
-            incus.delete_image(image.fingerprint)
-        except MissingError:
-            continue
-        removed.append(image)
+        is_old = not image.aliases and image.properties.get(ALIAS_PROPERTY) == alias
+        if is_old and is_ours(image):
+            with suppress(MissingError):
+                incus.delete_image(image.fingerprint)
+                removed.append(image)
     return removed
 
 
@@ -160,8 +160,4 @@ def _label(incus: Incus, image: StoredImage, properties: dict[str, str]) -> None
 
 
 def _with(incus: Incus, fingerprint: str) -> StoredImage | None:
-    return _first(incus.images(), lambda image: image.fingerprint == fingerprint)
-
-
-def _first(images: list[StoredImage], fits: Callable[[StoredImage], bool]) -> StoredImage | None:
-    return next(filter(fits, images), None)
+    return next((row for row in incus.images() if row.fingerprint == fingerprint), None)

@@ -11,14 +11,12 @@ import logging
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
 from jerichoci.placement import User
-from jerichoci.runtime.incus.api import IncusError
-from jerichoci.runtime.incus.labels import EXPIRY_LABEL, OWNER_LABEL, RUN_LABEL
+from jerichoci.runtime.incus.api import EXPIRY_LABEL, OWNER_LABEL, RUN_LABEL, IncusError
 from jerichoci.state.ids import is_run_id
 from jerichoci.state.notes import guest_notes
 from jerichoci.state.owner import is_owned
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from jerichoci.state.layout import StateLayout
     from jerichoci.state.notes import GuestNote
 
-    Opener = Callable[[Path, str], Incus]
 
 LOGGER = logging.getLogger("jerichoci")
 DELETE_SECS = 60.0
@@ -40,37 +37,23 @@ HAND_OVER_SECS = 30.0
 """For a guest to give its files away; one that hangs keeps them."""
 
 
-@dataclass(frozen=True)
-class RemoteGuests:
-    """The guests of some runs that are in the Incus of another host, where we are `user`.
-
-    Those of the runs in `removed` are kept no longer.
-    """
-
-    host: str
-    runs: Collection[str]
-    removed: Collection[str]
-    user: User
-
-
 def reap_guests(
     state: StateLayout,
-    open_incus: Opener | None = None,
-    *,
-    requested: bool = True,
-    remote: RemoteGuests | None = None,
+    doomed: Iterable[GuestNote] | None = None,
+    open_incus: Callable[[GuestNote], Incus] | None = None,
+    user: User | None = None,
 ) -> list[str]:
-    """Remove the guests of this machine that are not needed; or `remote` ones, by `open_incus`.
+    """Remove guests, by default those of this machine that are not needed.
 
-    Returns the names of those that were there and not being removed. Without `requested`, Incus is
-    trusted to remove what it was asked to.
+    Guests of another host are reached by `open_incus`, and we are `user` there. Returns the names
+    of those that were there and not being removed.
     """
     notes = guest_notes(state)
     removed = []
-    for note in doomed_guests(state, requested=requested, remote=remote):
-        incus = (open_incus or _open)(Path(note.socket), note.project)
+    for note in doomed_guests(state) if doomed is None else doomed:
+        incus = (open_incus or _open_noted)(note)
         try:
-            was_there = _remove(incus, note.name, remote.user if remote else None)
+            was_there = _remove(incus, note.name, user)
         except PikaciError as error:
             LOGGER.warning("could not remove guest %s: %s", note.name, error)
             continue
@@ -81,19 +64,23 @@ def reap_guests(
 
 
 def doomed_guests(
-    state: StateLayout, *, requested: bool = True, remote: RemoteGuests | None = None
+    state: StateLayout,
+    host: str | None = None,
+    *,
+    removed: Collection[str] = (),
+    requested: bool = True,
 ) -> list[GuestNote]:
-    """The guests that `reap_guests` would remove."""
+    """The guests on a host (None: this machine) that are not needed.
+
+    Those of the runs in `removed` are kept no longer. Without `requested`, Incus is trusted to
+    remove what it was asked to.
+    """
     notes = guest_notes(state)
-    if remote is None:
-        found = notes.of(None)
-    else:
-        found = [note for note in notes.of(remote.host) if note.run_id in remote.runs]
-    gone = () if remote is None else remote.removed
     return [
         note
-        for note in found
-        if note.run_id in gone or (requested if note.removal_requested else notes.is_doomed(note))
+        for note in notes.of(host)
+        if note.run_id in removed
+        or (requested if note.removal_requested else notes.is_doomed(note))
     ]
 
 
@@ -101,7 +88,7 @@ def remove_kept(state: StateLayout, run_id: str) -> None:
     """Remove the guests on this machine that a run kept, whose record is removed."""
     notes = guest_notes(state)
     for note in notes.of(None, run_id):
-        _remove(_open(Path(note.socket), note.project), note.name)
+        _remove(_open_noted(note), note.name)
         notes.forget(note.name)
 
 
@@ -148,6 +135,10 @@ def reap_all(state: StateLayout, projects: Iterable[tuple[Path, str]] = ()) -> l
         except PikaciError as error:
             LOGGER.warning("could not look for guests without notes: %s", error)
     return removed
+
+
+def _open_noted(note: GuestNote) -> Incus:
+    return _open(Path(note.socket), note.project)
 
 
 def _open(socket: Path, project: str) -> Incus:

@@ -10,15 +10,20 @@ aren't UTF-8. What was tried on Incus 6.0 and pylxd 2.4:
 from __future__ import annotations
 
 import logging
+import socket
 import stat
 import time
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlsplit
 
 import pylxd
 import requests
+import requests.adapters
+import urllib3
+import urllib3.connection
 from pylxd import exceptions
 
 from jerichoci.placement import LocalRoute
@@ -31,7 +36,6 @@ from jerichoci.runtime.incus.api import (
     NoProgramError,
     UnreachableError,
 )
-from jerichoci.runtime.incus.unix_http import SCHEME, session_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -47,6 +51,9 @@ WAIT_SLICE_SECS = 30
 RECONNECT_SECS = 60.0
 """A restarted daemon is back in seconds."""
 RECONNECT_PAUSE_SECS = 0.2
+SCHEME = "http+unix://"
+CONNECTIONS = 32
+"""Kept for later requests."""
 FAILURE = 400
 SUCCESS = 200
 NO_PROGRAM = "Command not found"
@@ -61,10 +68,10 @@ _NEVER_SENT = (FileNotFoundError, ConnectionRefusedError)
 class Rest:
     """A daemon's socket, and a project. It connects at the first request."""
 
-    def __init__(self, socket: Path, project: str, route: Route | None = None) -> None:
-        self.socket = socket
+    def __init__(self, path: Path, project: str, route: Route | None = None) -> None:
+        self.socket = path
         self.project = project
-        self.route = route or LocalRoute(socket)
+        self.route = route or LocalRoute(path)
         self._client: Any = None
 
     def info(self) -> Mapping[str, Any]:
@@ -261,3 +268,53 @@ def _root(error: BaseException) -> BaseException:
         wrapped = [arg for arg in error.args if isinstance(arg, BaseException)]
         error = wrapped[-1] if wrapped else (inner or error)
     return error
+
+
+def session_at(path: Path) -> requests.Session:
+    """A session whose requests go to the socket at a path, whatever host they name."""
+    session = requests.Session()
+    # The environment's proxies and passwords are for other hosts.
+    session.trust_env = False
+    session.mount(SCHEME, _Adapter(path))
+    return session
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    def __init__(self, path: Path, **named: Any) -> None:  # noqa: ANN401 - the pool's
+        super().__init__(**named)
+        self._path = path
+
+    def _new_conn(self) -> socket.socket:
+        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            link.settimeout(self.timeout if isinstance(self.timeout, float | int) else None)
+            link.connect(str(self._path))
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """As few connections as there are concurrent requests.
+
+    pylxd's own makes one for each URL, which costs a round trip where the socket leads to another
+    machine.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._pool = urllib3.HTTPConnectionPool("localhost", maxsize=CONNECTIONS)
+        self._pool.ConnectionCls = partial(_Connection, path)  # type: ignore[assignment]
+
+    def get_connection_with_tls_context(
+        self, *_: object, **_named: object
+    ) -> urllib3.HTTPConnectionPool:
+        return self._pool
+
+    def request_url(self, request: requests.PreparedRequest, _proxies: object) -> str:
+        return request.path_url
+
+    def close(self) -> None:
+        self._pool.close()
+        super().close()

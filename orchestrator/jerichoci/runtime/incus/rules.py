@@ -15,6 +15,7 @@ SIZES = {"limits.cpu": "2", "limits.memory": "2GiB", "limits.processes": "10000"
 """What a guest must have where its project limits their sum, and an example."""
 CLUSTER = "restricted.cluster.target"
 """Whether a restricted project may ask for a member of the cluster."""
+ACCESS = "restricted.networks.access"
 TRUE = {"true", "1", "yes", "on"}
 ROOT_SIZE = "10GiB"
 KINDS = {"container": "limits.containers", "virtual-machine": "limits.virtual-machines"}
@@ -80,37 +81,31 @@ def objections(config: Mapping[str, str], profile: Profile, pool: str, needs: Ne
 def _check_restrictions(
     found: Objections, config: Mapping[str, str], networks: Sequence[str]
 ) -> None:
-    if config.get("restricted.devices.disk") != "allow":
+    disk, paths, nic = (f"restricted.devices.{name}" for name in ("disk", "disk.paths", "nic"))
+    if config.get(disk) != "allow":
+        found.texts.append(f"it allows guests no directories of the host (`{disk}`)")
+        found.project[disk] = "allow"
+    if config.get(paths):
         found.texts.append(
-            "it allows guests no directories of the host (`restricted.devices.disk`)"
+            f"it allows guests no directories with shifted owners (`{paths}` is set)"
         )
-        found.project["restricted.devices.disk"] = "allow"
-    if config.get("restricted.devices.disk.paths"):
-        found.texts.append(
-            "it allows guests no directories with shifted owners"
-            " (`restricted.devices.disk.paths` is set)"
-        )
-        found.project["restricted.devices.disk.paths"] = ""
-    if networks and config.get("restricted.devices.nic") != "allow":
-        found.texts.append("it allows guests no bridges of the host (`restricted.devices.nic`)")
-        found.project["restricted.devices.nic"] = "allow"
-    access = [name for name in config.get("restricted.networks.access", "").split(",") if name]
+        found.project[paths] = ""
+    if networks and config.get(nic) != "allow":
+        found.texts.append(f"it allows guests no bridges of the host (`{nic}`)")
+        found.project[nic] = "allow"
+    access = [name for name in config.get(ACCESS, "").split(",") if name]
     if access and (lacking := [name for name in networks if name not in access]):
-        found.texts.append(
-            f"it has no access to {', '.join(lacking)} (`restricted.networks.access`)"
-        )
-        found.project["restricted.networks.access"] = ",".join([*access, *lacking])
+        found.texts.append(f"it has no access to {', '.join(lacking)} (`{ACCESS}`)")
+        found.project[ACCESS] = ",".join([*access, *lacking])
 
 
 def _check_size(found: Objections, key: str, needs: Needs) -> None:
-    declares = {"limits.cpu": "cpus", "limits.memory": "memory_mib"}.get(key)
-    if declares:
+    who = "its guests"
+    if declares := {"limits.cpu": "cpus", "limits.memory": "memory_mib"}.get(key):
         missing = [job for job, has in needs.jobs.items() if getattr(has, declares) is None]
         if not missing:
             return
         who = f"job {missing[0]}"
-    else:
-        who = "its guests"
     found.texts.append(f"{who} must have `{key}`, of which the project limits the sum")
     found.profile[key] = SIZES[key]
 

@@ -1,11 +1,30 @@
-"""A shell in the guest of a job, which was kept."""
+"""A shell in the guest of a job, which was kept, with this process's own terminal or streams.
+
+Incus begins a command once all of its websockets are connected, and kills it when they are closed.
+What was tried on Incus 6.0:
+
+- An empty text message is the end of a stream, both ways.
+- An operation is forgotten five seconds after its end, so its end is waited for from the start.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import json
 import os
+import select
+import signal
+import sys
+import threading
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.machine.terminal import on_terminal, window_size
+from websockets.asyncio.client import connect, unix_connect
+from websockets.exceptions import WebSocketException
+
+from jerichoci.errors import InfrastructureError
+from jerichoci.machine.terminal import on_terminal, raw_terminal, window_size
 from jerichoci.runtime.guest_runner import RUNNER, shell_variables
 from jerichoci.runtime.incus.client import open_incus
 from jerichoci.runtime.incus.thread import in_thread
@@ -13,7 +32,9 @@ from jerichoci.runtime.kept_guest import gone, kept_note
 from jerichoci.state.notes import guest_notes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from websockets.asyncio.client import ClientConnection
 
     from jerichoci.placement import Placement
     from jerichoci.runtime import Attempt
@@ -21,21 +42,33 @@ if TYPE_CHECKING:
     from jerichoci.runtime.incus.client import Incus
     from jerichoci.state.notes import GuestNote
 
+CONNECT_SECS = 5.0
+"""Incus waits this long for the websockets."""
+CLOSE_SECS = 1.0
+VERDICT_SECS = 10.0
+"""From the end of a command's output to its exit code."""
+CHUNK_BYTES = 64 * 1024
+END = ""
+
 
 async def open_guest_shell(
     placement: Placement, attempt: Attempt, execution: Mapping[str, Any], command: Sequence[str]
 ) -> int:
     """Open a shell in the guest of an attempt, or run a command in it; its exit code."""
-    from jerichoci.runtime.incus.terminal import attend
-
     name = execution.get("instance")
     note = kept_note(guest_notes(attempt.state), name, attempt, execution, kind="guest")
     incus = await open_incus(placement)
     await in_thread(_check, incus, attempt, note)
     terminal = on_terminal()
     size = window_size() if terminal else None
-    session = await in_thread(_begin, incus, attempt, note.name, command, size)
-    return await attend(incus, session, terminal=terminal)
+    node = attempt.node
+    variables = shell_variables(
+        node.execute, attempt.inputs, command, terminal=terminal, prompt=f"{node.job_id}$ "
+    )
+    variables["TERM"] = os.environ.get("TERM", "dumb")
+    argv = [RUNNER, "--shell"]
+    session = await in_thread(incus.begin, note.name, argv, variables, size)
+    return await _attend(incus, session, terminal=terminal)
 
 
 def _check(incus: Incus, attempt: Attempt, note: GuestNote) -> None:
@@ -48,20 +81,128 @@ def _check(incus: Incus, attempt: Attempt, note: GuestNote) -> None:
         raise gone(attempt, f"the guest of job {attempt.node.job_id}, {note.name}, is {status}")
 
 
-def _begin(
-    incus: Incus,
-    attempt: Attempt,
-    name: str,
-    command: Sequence[str],
-    size: tuple[int, int] | None,
-) -> ExecSession:
-    node = attempt.node
-    variables = shell_variables(
-        node.execute,
-        attempt.inputs,
-        command,
-        terminal=size is not None,
-        prompt=f"{node.job_id}$ ",
+async def _attend(incus: Incus, session: ExecSession, *, terminal: bool) -> int:
+    """Be a session's terminal, or its streams, until its command ends; its exit code."""
+    verdict = _in_daemon(incus.exit_code, session)
+    try:
+        if await _converse(session, terminal=terminal):
+            async with asyncio.timeout(VERDICT_SECS):
+                return await verdict
+    except TimeoutError:
+        pass
+    finally:
+        if not verdict.cancel() and not verdict.cancelled():
+            verdict.exception()  # or asyncio warns that it was never retrieved
+    # How Incus ended the command says nothing about it then.
+    raise InfrastructureError("the connection to the guest broke", "open the shell once more")
+
+
+async def _converse(session: ExecSession, *, terminal: bool) -> bool:
+    """Copy both ways until the guest's output ends; whether the guest ended it."""
+    async with AsyncExitStack() as stack:
+        links: dict[str, ClientConnection] = {}
+        try:
+            for name, path in session.websockets.items():
+                links[name] = await stack.enter_async_context(_connect(session, path))
+        except (OSError, WebSocketException):
+            return True  # the session's end has Incus's reason
+        if terminal:
+            stack.enter_context(raw_terminal())
+            stack.enter_context(_resizing(links["control"]))
+        _pass_on_stdin(links["0"])
+        outputs = {1: links["0"]} if terminal else {1: links["1"], 2: links["2"]}
+        return all(await asyncio.gather(*(_show(link, fd) for fd, link in outputs.items())))
+
+
+def _connect(session: ExecSession, path: str) -> connect:
+    return unix_connect(
+        str(session.socket),
+        f"ws://incus{path}",
+        compression=None,
+        max_size=None,
+        open_timeout=CONNECT_SECS,
+        close_timeout=CLOSE_SECS,
+        ping_interval=None,  # Incus answers none while a command takes no input
     )
-    variables["TERM"] = os.environ.get("TERM", "dumb")
-    return incus.begin(name, [RUNNER, "--shell"], variables, size)
+
+
+async def _show(link: ClientConnection, fd: int) -> bool:
+    """Print what a command prints, if our stream is open; whether the output came to its end."""
+    is_open = (sys.stdout if fd == 1 else sys.stderr) is not None
+    try:
+        async for message in link:
+            if isinstance(message, str):
+                return True
+            while message and is_open:
+                message = message[os.write(fd, message) :]  # noqa: PLW2901 - what is left of it
+    except WebSocketException:
+        return False
+    return True
+
+
+def _pass_on_stdin(link: ClientConnection) -> None:
+    """Send what is typed until the link is closed. A read of stdin can't be cancelled."""
+    loop = asyncio.get_running_loop()
+
+    def send(data: bytes | str) -> None:
+        asyncio.run_coroutine_threadsafe(link.send(data), loop).result()
+
+    def work() -> None:
+        with suppress(WebSocketException, RuntimeError, concurrent.futures.CancelledError):
+            while data := _read_stdin():
+                send(data)
+            send(END)
+
+    threading.Thread(target=work, daemon=True).start()
+
+
+def _read_stdin() -> bytes:
+    """What is typed next; empty at the end, or if stdin was closed from the start."""
+    while sys.stdin is not None:
+        try:
+            select.select([0], [], [])  # it may be shared and non-blocking
+            return os.read(0, CHUNK_BYTES)
+        except BlockingIOError:
+            continue
+        except OSError:
+            break
+    return b""
+
+
+@contextmanager
+def _resizing(control: ClientConnection) -> Iterator[None]:
+    """Let the guest's terminal have the size of ours."""
+    changed = asyncio.Event()
+    changed.set()
+
+    async def resize() -> None:
+        while await changed.wait():
+            changed.clear()
+            columns, rows = window_size()
+            size = {"width": str(columns), "height": str(rows)}
+            with suppress(WebSocketException):
+                await control.send(json.dumps({"command": "window-resize", "args": size}))
+
+    loop = asyncio.get_running_loop()
+    resizing = loop.create_task(resize())
+    loop.add_signal_handler(signal.SIGWINCH, changed.set)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGWINCH)
+        resizing.cancel()
+
+
+def _in_daemon(work: Callable[[ExecSession], int], session: ExecSession) -> asyncio.Future[int]:
+    """Call what blocks, in a thread that does not keep the process from ending."""
+    done: concurrent.futures.Future[int] = concurrent.futures.Future()
+
+    def call() -> None:
+        with suppress(concurrent.futures.InvalidStateError):  # cancelled
+            try:
+                done.set_result(work(session))
+            except Exception as error:  # noqa: BLE001 - the caller gets it
+                done.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return asyncio.wrap_future(done)

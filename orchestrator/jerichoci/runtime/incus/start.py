@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.placement.operations import lock
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from jerichoci.placement import Placement
-    from jerichoci.runtime.incus.api import Executed, InstanceSpec
+    from jerichoci.runtime.incus.api import Executed
     from jerichoci.runtime.incus.client import Incus
 
     ResultT = TypeVar("ResultT")
@@ -67,22 +67,19 @@ class GuestStart:
     def _at_last(self, work: Callable[..., ResultT], *arguments: object) -> Awaitable[ResultT]:
         return in_thread_at_last(lambda: self.is_given_up, work, *arguments)
 
-    async def create(self, spec: InstanceSpec, pool: str, *, is_unpacked: bool) -> None:
-        """Make the guest; while the pool hasn't unpacked the image, one process at a time does."""
-        incus = self._incus
-        if is_unpacked:
-            await self._make(spec)
-            return
-        async with self._placement.hold(lock, f"unpack-{pool}-{spec.image[:16]}", UNPACK_SECS):
-            unpacked = await self._at_last(incus.is_unpacked, pool, spec.image)
-            if not unpacked:
-                await self._make(spec)
-                return
-        await self._make(spec)
+    async def create(self, body: Mapping[str, Any], pool: str, to_unpack: str | None) -> None:
+        """Make the guest; one process at a time has the pool unpack the image `to_unpack`."""
+        if to_unpack:
+            name = f"unpack-{pool}-{to_unpack[:16]}"
+            async with self._placement.hold(lock, name, UNPACK_SECS):
+                if not await self._at_last(self._incus.is_unpacked, pool, to_unpack):
+                    await self._make(body)
+                    return
+        await self._make(body)
 
-    async def _make(self, spec: InstanceSpec) -> None:
+    async def _make(self, body: Mapping[str, Any]) -> None:
         try:
-            await self._at_last(self._incus.create, spec, CREATE_SECS)
+            await self._at_last(self._incus.create, body, CREATE_SECS)
         except IncusError as error:
             if FULL in error.message:
                 error.hint = (

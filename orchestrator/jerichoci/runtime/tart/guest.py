@@ -18,7 +18,7 @@ from jerichoci.plan.payload import read_payload_on
 from jerichoci.runtime import guest_wait
 from jerichoci.runtime.guest_mounts import view_of_inputs
 from jerichoci.runtime.guest_runner import whole_variables
-from jerichoci.runtime.guest_wait import GuestWait
+from jerichoci.runtime.guest_wait import wait_for_job
 from jerichoci.runtime.tart.check import toolchain
 from jerichoci.runtime.tart.name import VmName, owner_part
 from jerichoci.runtime.tart.reaper import make_room
@@ -169,7 +169,7 @@ class TartGuest:
     async def wait(self, stop: Stop) -> Finish:
         """Wait for the job's result, or for the VM's process to end without one."""
         following = self._placement.following(self._outbox, self._attempt.directory / "guest.log")
-        return await GuestWait(self, self._execute.timeout_secs).finish(following, stop)
+        return await wait_for_job(self, self._execute.timeout_secs, following, stop)
 
     async def gone(self) -> str:
         """Wait for the VM's process."""
