@@ -65,8 +65,8 @@ class HostCommandRun:
         await self._placement.do(operations.make_outbox, out)
         make_private(self._log.parent)
         shell = ShellCommand(
-            self._placement,
-            await self._placement.confinement(),
+            placement=self._placement,
+            confinement=await self._placement.confinement(),
             command=self._text(out),
             env={"PATH": self._placement.job_path},
             snapshot=self._snapshot,

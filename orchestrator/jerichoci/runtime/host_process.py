@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError, UsageError
@@ -41,64 +42,56 @@ KILLED_DEADLINE_SECS = 30.0
 """For the kernel to take a killed namespace down, a disk in trouble included."""
 
 
+@dataclass(kw_only=True)
 class ShellCommand:
     """A shell text in a private workspace of a snapshot."""
 
-    def __init__(  # noqa: PLR0913 - what a command needs
-        self,
-        placement: Placement,
-        confinement: Confinement,
-        *,
-        command: str,
-        env: dict[str, str],
-        snapshot: Path,
-        scratch: Path,
-        log: Path,
-        writable: bool = True,
-        memory_mib: int | None = None,
-        grace_secs: float = GRACE_SECS,
-    ) -> None:
-        self._placement = placement
-        self._confinement = confinement
-        self._command = command
-        self._env = env
-        self._snapshot = snapshot
-        self._log = log
-        self._memory_mib = memory_mib
-        self._grace_secs = grace_secs
-        self._stack = AsyncExitStack()
-        self._running: Running | None = None
-        self.workspace = Workspace(scratch)
-        self.workspace_kind = confinement.workspace_kind(writable=writable)
+    placement: Placement
+    confinement: Confinement
+    command: str
+    env: dict[str, str]
+    snapshot: Path
+    scratch: Path
+    log: Path
+    writable: bool = True
+    memory_mib: int | None = None
+    grace_secs: float = GRACE_SECS
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _running: Running | None = None
+
+    def __post_init__(self) -> None:
+        """Say where its workspace is, and of what kind."""
+        self.workspace = Workspace(self.scratch)
+        self.workspace_kind = self.confinement.workspace_kind(writable=self.writable)
 
     async def prepare(self) -> None:
         """Make the workspace's directories, and its copy where there is no overlay."""
-        await self._placement.do(operations.make_workspace, self.workspace.root)
+        await self.placement.do(operations.make_workspace, self.workspace.root)
         if self.workspace_kind == "copy":
-            argv = copy_argv(self._snapshot, self.workspace.mount)
-            done = await self._placement.run(argv, deadline_secs=COPY_DEADLINE_SECS)
+            argv = copy_argv(self.snapshot, self.workspace.mount)
+            done = await self.placement.run(argv, deadline_secs=COPY_DEADLINE_SECS)
             if not done.ok:
                 raise InfrastructureError(f"could not copy the workspace: {done.reason()}")
 
     async def launch(self) -> None:
         """Start the command."""
-        root = self._placement.state_root
-        argv = self._confinement.argv(
-            self._command,
-            self._env,
-            self._snapshot.relative_to(root),
+        root = self.placement.state_root
+        argv = self.confinement.argv(
+            self.command,
+            self.env,
+            self.snapshot.relative_to(root),
             Workspace(self.workspace.root.relative_to(root)),
             self.workspace_kind,
         )
         program = Program(
             argv,
             cwd=root,
-            env=self._placement.environment,
-            log=self._log,
+            env=self.placement.environment,
+            log=self.log,
             notes=self.workspace.root,
-            memory_mib=self._memory_mib,
+            memory_mib=self.memory_mib,
         )
-        self._running = await self._stack.enter_async_context(self._placement.spawn(program))
+        self._running = await self._stack.enter_async_context(self.placement.spawn(program))
 
     async def wait(self, timeout_secs: float, stop: Stop) -> Finish:
         """Wait for the end, the timeout or `stop`: then TERM, and KILL after the grace."""
@@ -163,9 +156,7 @@ class ShellCommand:
         stop_now = asyncio.ensure_future(stop.stop_now.wait())
         either: set[asyncio.Future[Any]] = {ended, stop_now}
         try:
-            await asyncio.wait(
-                either, timeout=self._grace_secs, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait(either, timeout=self.grace_secs, return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
                 await asyncio.wait({ended}, timeout=STOP_NOW_GRACE_SECS if stop_now.done() else 0)
         finally:
@@ -215,8 +206,8 @@ class HostProcess:
             )
         confinement = await self._placement.confinement()
         self._command = ShellCommand(
-            self._placement,
-            confinement,
+            placement=self._placement,
+            confinement=confinement,
             command=execute.command,
             env=job_environment(
                 execute, self._attempt.inputs, self._outgoing, self._placement.job_path

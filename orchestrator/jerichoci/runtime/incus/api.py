@@ -78,10 +78,9 @@ class Instance:
 
 @dataclass(frozen=True)
 class Executed:
-    """A command's end in a guest: its exit code, and what it printed on stdout and stderr."""
+    """A command's end in a guest: its exit code and, if that isn't 0, what it printed on stderr."""
 
     exit_code: int
-    stdout: bytes
     stderr: bytes
 
 

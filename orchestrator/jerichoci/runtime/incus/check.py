@@ -76,21 +76,6 @@ class GuestSurvey:
     """The fingerprints of the images that need no wait: those that the pool has unpacked, or all,
     if it unpacks them for each guest."""
 
-    def image(self, alias: str) -> StoredImage:
-        """The image of an alias."""
-        found = self.images.get(alias)
-        if found is None:
-            raise InfrastructureError(
-                f"image {alias} is gone", "import it again: `pikaci image import`"
-            )
-        return found
-
-    def checked_profile(self) -> Profile:
-        """The profile."""
-        if self.profile is None:
-            raise InfrastructureError("the profile of guests is gone", "`pikaci doctor` shows more")
-        return self.profile
-
 
 def survey(incus: Incus, site: IncusSettings, aliases: Iterable[str]) -> GuestSurvey:
     """Look at a host; blocking."""

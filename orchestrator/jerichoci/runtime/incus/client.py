@@ -104,10 +104,6 @@ class Incus:
         """Create an instance and start it, in one request.
 
         In a cluster it is on the member that answers: the directories that it sees are there.
-
-        Raises:
-            ConflictError: there is one of that name.
-            IncusError: it can't be created, or isn't after `deadline_secs`.
         """
         name, rest, clock = body["name"], self._rest, self._rest.route.clock
         end = clock() + deadline_secs
@@ -170,13 +166,7 @@ class Incus:
     def execute(
         self, name: str, argv: Sequence[str], env: Mapping[str, str], deadline_secs: float
     ) -> Executed:
-        """Run a command in a guest, as root, to its end; again if the connection breaks.
-
-        Raises:
-            MissingError: there is no such instance.
-            NoProgramError: it has no such program.
-            IncusError: it doesn't run, or the command doesn't end in time.
-        """
+        """Run a command in a guest, as root, to its end; again if the connection breaks."""
         body = {
             "command": list(argv),
             "environment": dict(env),
@@ -200,15 +190,12 @@ class Incus:
                 break
         result = done.get("metadata") or {}
         code = int(result.get("return", -1))
-        output = (result.get("output") or {}) if code else {}
-        return Executed(code, self._output(output.get("1")), self._output(output.get("2")))
-
-    def _output(self, path: str | None) -> bytes:
-        """What a command printed; empty if that is gone: it is for people only."""
+        path = (result.get("output") or {}).get("2") if code else None
         if path:
+            # It is for people only, and may be gone.
             with suppress(IncusError):
-                return bytes(self._rest.call("get", path_of(path), is_api=False).content)
-        return b""
+                return Executed(code, rest.call("get", path_of(path), is_api=False).content)
+        return Executed(code, b"")
 
     def begin(
         self,
@@ -274,7 +261,19 @@ class Incus:
 
     def images(self) -> list[StoredImage]:
         """The project's images."""
-        return [_image(row) for row in self._rest.get("images", recursion="1")]
+        return [
+            StoredImage(
+                fingerprint=str(row["fingerprint"]),
+                aliases=tuple(alias["name"] for alias in row.get("aliases") or ()),
+                is_vm=row.get("type") == "virtual-machine",
+                architecture=str(row.get("architecture", "")),
+                size_bytes=int(row.get("size", 0)),
+                created_at=str(row.get("created_at", "")),
+                uploaded_at=str(row.get("uploaded_at", "")),
+                properties=row.get("properties") or {},
+            )
+            for row in self._rest.get("images", recursion="1")
+        ]
 
     def image(self, alias: str) -> StoredImage | None:
         """The image that an alias names; None if there is no such alias."""
@@ -305,11 +304,7 @@ class Incus:
         self._rest.change("patch", f"images/{fingerprint}", {"properties": dict(properties)})
 
     def point_alias(self, alias: str, fingerprint: str) -> None:
-        """Have an alias name an image from one moment to the next; it is created if missing.
-
-        Raises:
-            MissingError: there is no such image.
-        """
+        """Have an alias name an image from one moment to the next; it is created if missing."""
         body = {"target": fingerprint}
         for _ in range(ALIAS_ATTEMPTS):
             with suppress(MissingError):
@@ -367,16 +362,3 @@ def _quoted(name: str) -> str:
 def _instance(row: dict[str, Any]) -> Instance:
     is_vm = row.get("type") == "virtual-machine"
     return Instance(str(row["name"]), str(row["status"]), is_vm, row.get("config") or {})
-
-
-def _image(row: dict[str, Any]) -> StoredImage:
-    return StoredImage(
-        fingerprint=str(row["fingerprint"]),
-        aliases=tuple(alias["name"] for alias in row.get("aliases") or ()),
-        is_vm=row.get("type") == "virtual-machine",
-        architecture=str(row.get("architecture", "")),
-        size_bytes=int(row.get("size", 0)),
-        created_at=str(row.get("created_at", "")),
-        uploaded_at=str(row.get("uploaded_at", "")),
-        properties=row.get("properties") or {},
-    )

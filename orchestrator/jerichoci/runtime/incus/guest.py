@@ -117,8 +117,14 @@ class IncusGuest:
         self._incus = await open_incus(self._placement)
         site = self._placement.incus_settings()
         found = await self._survey(self._incus)
-        image, pool = found.image(self._image_alias()), found.pool
-        body = self._body(image, found.checked_profile())
+        image, pool = found.images.get(self._image_alias()), found.pool
+        if image is None:
+            raise InfrastructureError(
+                f"image {self._image_alias()} is gone", "import it again: `pikaci image import`"
+            )
+        if found.profile is None:
+            raise InfrastructureError("the profile of guests is gone", "`pikaci doctor` shows more")
+        body = self._body(image, found.profile)
         self.execution = {
             "project": site.project,
             "instance": self.name,

@@ -72,10 +72,6 @@ def import_image(
     """Have an alias name the image in two files, which a derivation built if `drv_path` says so.
 
     `sending` is called before it is sent to the host, which is not done if the host has it.
-
-    Raises:
-        IncusError: Incus doesn't take it.
-        OSError: the files can't be read.
     """
     content = files.fingerprint()
     built_from = {DRV_PROPERTY: drv_path} if drv_path else {CONTENT_PROPERTY: content}

@@ -43,11 +43,6 @@ VIRTUAL_MACHINE = Kind("virtual-machine", "disk.qcow2", b"QFI\xfb")
 KINDS = (CONTAINER, VIRTUAL_MACHINE)
 
 
-def kind_of(instance_type: str) -> Kind:
-    """The kind of guest that catalogs and Incus call so."""
-    return next(kind for kind in KINDS if kind.instance_type == instance_type)
-
-
 @dataclass(frozen=True)
 class ImageFiles:
     """An image's files, which were looked at."""
@@ -71,19 +66,14 @@ class ImageFiles:
 
 
 def files_in(directory: Path, instance_type: str | None = None) -> ImageFiles:
-    """The image in a directory, for guests of a type where that is known.
-
-    Raises:
-        UsageError: there is none, or none of that type, or it is damaged.
-    """
+    """The image in a directory, for guests of a type where that is known."""
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory", MAKE_ONE)
     found = [kind for kind in KINDS if (directory / kind.file_name).exists()]
-    names = " or ".join(kind.file_name for kind in KINDS)
     if not found:
+        names = " or ".join(kind.file_name for kind in KINDS)
         raise UsageError(f"{directory} has no {names}", MAKE_ONE)
-    if instance_type:
-        found = [kind_of(instance_type)] if kind_of(instance_type) in found else found
+    found = [kind for kind in found if kind.instance_type == instance_type] or found
     if len(found) > 1:
         both = " and ".join(kind.file_name for kind in found)
         raise UsageError(f"{directory} has {both}", "name one of them with --rootfs")
@@ -91,17 +81,14 @@ def files_in(directory: Path, instance_type: str | None = None) -> ImageFiles:
 
 
 def open_image(metadata: Path, rootfs: Path, instance_type: str | None = None) -> ImageFiles:
-    """The image that is made of two files, for guests of a type where that is known.
-
-    Raises:
-        UsageError: one can't be read, is damaged, or is for another kind of guest.
-    """
+    """The image that is made of two files, for guests of a type where that is known."""
     _check_metadata(metadata)
     files = ImageFiles(metadata, rootfs, _look_at(rootfs))
     if instance_type and files.kind.instance_type != instance_type:
+        (wanted,) = (kind for kind in KINDS if kind.instance_type == instance_type)
         raise UsageError(
             f"{rootfs} is for a {files.kind.instance_type}; a {instance_type} is asked for",
-            f"take a {kind_of(instance_type).file_name}, or change the role's instanceType",
+            f"take a {wanted.file_name}, or change the role's instanceType",
         )
     return files
 

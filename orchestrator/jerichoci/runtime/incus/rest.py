@@ -136,12 +136,7 @@ class Rest:
             return getattr(node, method)(**arguments)
 
     def wait(self, answer: Any, end: float) -> dict[str, Any]:  # noqa: ANN401 - pylxd has no types
-        """Wait for the operation that an answer names; its values.
-
-        Raises:
-            LostError: the daemon was restarted and forgot the operation.
-            IncusError: the operation failed, or is not over at `end` of the route's clock.
-        """
+        """Wait for the operation that an answer names, until `end` of `route.clock`; its values."""
         begun = answer.json()
         if begun.get("type") != "async":
             return {"metadata": begun.get("metadata") or {}}
@@ -296,7 +291,7 @@ class _Connection(urllib3.connection.HTTPConnection):
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    """As few connections as there are concurrent requests.
+    """Makes as few connections as there are concurrent requests.
 
     pylxd's own makes one for each URL, which costs a round trip where the socket leads to another
     machine.
