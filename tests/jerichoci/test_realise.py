@@ -20,7 +20,6 @@ from privilege import only_root_can
 
 if TYPE_CHECKING:
     from jerichoci.plan.plan import NixBuild
-    from jerichoci.record.record import PreparedOutput
     from runner import Ended, Runner
 
 READ = "cat $PIKACI_INPUT_{}"
@@ -53,12 +52,29 @@ def roots_of(path: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-async def test_many_outputs_are_made_in_one_call(runner: Runner, nix_calls: Path) -> None:
-    builds = derive(a="echo 1 > $out", b="echo 2 > $out", c="echo 3 > $out")
+async def test_many_outputs_are_made_in_one_call_rooted_and_recorded(
+    runner: Runner, nix_calls: Path
+) -> None:
+    builds = derive(a="echo 1 > $out", b="echo 2 > $out", there="echo 3 > $out")
+    realise(builds["there"])
     run = await run_all(runner, builds)
     assert run.record.status is Status.PASSED
-    assert [run.said(f"use-{name}") for name in "abc"] == [["1"], ["2"], ["3"]]
-    assert len(nix_calls.read_text().splitlines()) == 1
+    assert [run.said(f"use-{name}") for name in builds] == [["1"], ["2"], ["3"]]
+    (call,) = nix_calls.read_text().splitlines()
+    assert builds["there"].installable not in call
+    timings = {row.node_id: row.cached for row in run.record.prepare_timings}
+    assert timings == {"a": False, "b": False, "there": True}
+    text = run.layout.prepared_outputs.read_bytes()
+    outputs = {row.node_id: row for row in PreparedOutputs.model_validate_json(text).outputs}
+    for name, build in builds.items():
+        assert [row for row in roots_of(build.out_path) if str(run.layout.gcroots) in row], name
+        assert outputs[name].path == build.out_path
+        root = outputs[name].gc_root
+        assert root
+        assert str((run.layout.root / root).readlink()) == build.out_path
+    again = await run_all(runner, builds)
+    assert again.record.status is Status.PASSED
+    assert nix_calls.read_text().splitlines() == [call]
 
 
 async def test_builds_run_at_the_same_time(runner: Runner, tmp_path: Path) -> None:
@@ -71,7 +87,14 @@ async def test_builds_run_at_the_same_time(runner: Runner, tmp_path: Path) -> No
 
 
 async def test_one_that_fails_does_not_stop_the_others(runner: Runner) -> None:
-    builds = derive(a="echo broken >&2; exit 1", b="sleep 0.5; echo fine > $out")
+    builds = derive(
+        a="echo broken >&2; exit 1",
+        b="sleep 0.5; echo fine > $out",
+        deep="echo sunk >&2; exit 1",
+        top="echo > $out",
+        needs={"top": ["deep"]},
+    )
+    del builds["deep"]
     run = await run_all(runner, builds)
     assert run.job("use-b").status is Status.PASSED
     assert run.job("use-a").failure_kind is FailureKind.TEST_FAILURE
@@ -80,12 +103,8 @@ async def test_one_that_fails_does_not_stop_the_others(runner: Runner) -> None:
     assert "exit code 1" in message
     assert run.job("use-a").attempts == []
     assert "a> broken\n" in run.log("use-a")
-
-
-async def test_a_failing_dependency_is_named(runner: Runner) -> None:
-    builds = derive(deep="echo sunk >&2; exit 1", top="echo > $out", needs={"top": ["deep"]})
-    run = await run_all(runner, {"top": builds["top"]})
-    assert run.record.failure_kind is FailureKind.TEST_FAILURE
+    # A dependency that fails is named.
+    assert run.job("use-top").failure_kind is FailureKind.TEST_FAILURE
     message = run.job("use-top").message or ""
     assert message.startswith("prepare top does not build: ")
     assert "-deep.drv" in message
@@ -122,25 +141,6 @@ async def test_what_a_builder_prints_reaches_the_jobs_that_need_it_and_no_other(
     }
 
 
-async def test_what_is_valid_already_is_not_built_again_and_is_cached(
-    runner: Runner, nix_calls: Path
-) -> None:
-    builds = derive(there="echo there > $out", missing="echo made > $out")
-    realise(builds["there"])
-    run = await run_all(runner, builds)
-    timings = {row.node_id: row.cached for row in run.record.prepare_timings}
-    assert timings == {"there": True, "missing": False}
-    assert builds["there"].installable not in nix_calls.read_text()
-
-
-async def test_nothing_is_built_when_all_is_there(runner: Runner, nix_calls: Path) -> None:
-    builds = derive(a="echo 1 > $out", b="echo 2 > $out")
-    for build in builds.values():
-        realise(build)
-    assert (await run_all(runner, builds)).record.status is Status.PASSED
-    assert nix_calls.read_text() == ""
-
-
 async def test_a_path_that_nix_does_not_vouch_for_is_built(runner: Runner) -> None:
     only_root_can("write to the Nix store")
     builds = derive(a="echo made > $out", b="echo there > $out")
@@ -149,33 +149,6 @@ async def test_a_path_that_nix_does_not_vouch_for_is_built(runner: Runner) -> No
     run = await run_all(runner, builds)
     assert run.said("use-a") == ["made"]
     assert [row.cached for row in run.record.prepare_timings] == [False, True]
-
-
-async def test_outputs_are_rooted_in_the_run_and_recorded(runner: Runner) -> None:
-    builds = derive(there="echo > $out", made="echo > $out")
-    realise(builds["there"])
-    run = await run_all(runner, builds)
-    for name, build in builds.items():
-        rooted = [row for row in roots_of(build.out_path) if str(run.layout.gcroots) in row]
-        assert rooted, name
-    assert not {build.out_path for build in builds.values()} & dead_paths()
-    outputs = {row.node_id: row for row in outputs_of(run)}
-    assert {name: outputs[name].path for name in builds} == {
-        name: build.out_path for name, build in builds.items()
-    }
-    for row in outputs.values():
-        assert row.gc_root
-        assert str((run.layout.root / row.gc_root).readlink()) == row.path
-
-
-def dead_paths() -> set[str]:
-    argv = ["nix-store", "--gc", "--print-dead"]
-    return set(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split())
-
-
-def outputs_of(run: Ended) -> list[PreparedOutput]:
-    text = run.layout.prepared_outputs.read_bytes()
-    return PreparedOutputs.model_validate_json(text).outputs
 
 
 async def test_a_job_does_not_wait_for_what_it_does_not_need(
@@ -210,28 +183,20 @@ async def test_a_build_over_its_time_is_a_timeout_and_the_others_go_on(
 async def test_a_store_that_does_not_answer_is_infrastructure(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    builds = derive(a="echo > $out", b="echo > $out")
+    builds = derive(a="echo > $out", b="echo > $out", there="echo > $out")
+    there = {"there": builds.pop("there")}
+    realise(there["there"])
     monkeypatch.setenv("NIX_REMOTE", "unix:///nonexistent/socket")
-    run = await run_all(runner, builds)
-    assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
-    assert {run.job(f"use-{name}").failure_kind for name in builds} == {FailureKind.INFRASTRUCTURE}
+    for some in (builds, there):
+        run = await run_all(runner, some)
+        assert {row.failure_kind for row in run.record.jobs} == {FailureKind.INFRASTRUCTURE}
+        assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
 
 
-async def test_a_store_that_does_not_answer_for_what_is_there_is_infrastructure(
-    runner: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    builds = derive(a="echo > $out")
-    realise(builds["a"])
-    monkeypatch.setenv("NIX_REMOTE", "unix:///nonexistent/socket")
-    run = await run_all(runner, builds)
-    assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
-
-
-@pytest.mark.parametrize("count", [1, 2])
 async def test_a_missing_nix_is_infrastructure(
-    runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    builds = derive({f"b{number}": "echo > $out" for number in range(count)})
+    builds = derive(a="echo > $out", b="echo > $out")
     tools = tmp_path / "tools"
     tools.mkdir()
     for directory in os.environ["PATH"].split(os.pathsep):
@@ -240,9 +205,10 @@ async def test_a_missing_nix_is_infrastructure(
                 (tools / program.name).symlink_to(program)
     assert shutil.which("nix", path=str(tools)) is None
     monkeypatch.setenv("PATH", str(tools))
-    run = await run_all(runner, builds)
-    assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
-    assert "nix" in (run.record.message or "")
+    for some in (builds, {"a": builds["a"]}):
+        run = await run_all(runner, some)
+        assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
+        assert "nix" in (run.record.message or "")
 
 
 async def test_a_nix_that_only_fails_is_infrastructure(
@@ -337,13 +303,6 @@ async def test_a_surprise_while_a_node_is_judged_is_that_nodes_failure(
     assert run.job("use-a").failure_kind is FailureKind.INFRASTRUCTURE
     assert "'list' object" in (run.job("use-a").message or "")
     assert run.said("use-b") == ["fine"]
-
-
-async def test_paths_that_are_not_valid_are_told_from_those_that_are() -> None:
-    builds = derive(there="echo > $out", missing="echo > $out")
-    realise(builds["there"])
-    paths = [build.out_path for build in builds.values()]
-    assert await nix.invalid(paths) == {builds["missing"].out_path}
 
 
 async def test_a_nix_that_knows_the_store_only_by_ping_is_asked_so(

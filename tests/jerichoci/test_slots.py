@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+DEADLINE_SECS = 30.0
 HOST = Capacity(cpus=2, memory_mib=1000)
 
 HOLD = """
@@ -47,37 +49,37 @@ async def hold(slots: Path, wanted: Resources, capacity: Capacity = HOST) -> Non
         pass
 
 
-async def is_free(slots: Path, wanted: Resources) -> bool:
+async def is_free(slots: Path, wanted: Resources, within_secs: float = 0.3) -> bool:
     try:
-        await asyncio.wait_for(hold(slots, wanted), 0.3)
+        await asyncio.wait_for(hold(slots, wanted), within_secs)
     except TimeoutError:
         return False
     return True
 
 
-async def test_jobs_share_what_a_host_has(tmp_path: Path) -> None:
-    async with holding(tmp_path, HOST, Resources(cpus=1)):
-        assert await is_free(tmp_path, Resources(cpus=1))
-        assert not await is_free(tmp_path, Resources(cpus=2))
-    assert await is_free(tmp_path, Resources(cpus=2))
-
-
-async def test_a_job_that_does_not_say_takes_one_cpu(tmp_path: Path) -> None:
-    async with holding(tmp_path, HOST, Resources()), holding(tmp_path, HOST, Resources()):
-        assert not await is_free(tmp_path, Resources())
-
-
-async def test_memory_counts(tmp_path: Path) -> None:
-    async with holding(tmp_path, HOST, Resources(memory_mib=600)):
-        assert not await is_free(tmp_path, Resources(memory_mib=401))
-        assert await is_free(tmp_path, Resources(memory_mib=400))
-
-
-async def test_a_job_that_asks_for_more_than_there_is_runs_alone(tmp_path: Path) -> None:
-    async with holding(tmp_path, HOST, Resources(cpus=64, memory_mib=2**40)):
-        assert not await is_free(tmp_path, Resources())
-    async with holding(tmp_path, HOST, Resources()):
-        assert not await is_free(tmp_path, Resources(cpus=64))
+@pytest.mark.parametrize(
+    ("held", "wanted", "fits"),
+    [
+        ([Resources(cpus=1)], Resources(cpus=1), True),
+        ([Resources(cpus=1)], Resources(cpus=2), False),
+        # A job that does not say takes one CPU.
+        ([Resources()], Resources(), True),
+        ([Resources(), Resources()], Resources(), False),
+        ([Resources(memory_mib=600)], Resources(memory_mib=401), False),
+        ([Resources(memory_mib=600)], Resources(memory_mib=400), True),
+        # One that asks for more than there is runs alone.
+        ([Resources(cpus=64, memory_mib=2**40)], Resources(), False),
+        ([Resources()], Resources(cpus=64), False),
+    ],
+)
+async def test_jobs_share_what_a_host_has(
+    tmp_path: Path, held: list[Resources], wanted: Resources, *, fits: bool
+) -> None:
+    async with AsyncExitStack() as stack:
+        for each in held:
+            await stack.enter_async_context(holding(tmp_path, HOST, each))
+        assert await is_free(tmp_path, wanted, DEADLINE_SECS if fits else 0.3) == fits
+    assert await is_free(tmp_path, wanted, DEADLINE_SECS)
 
 
 async def test_a_host_runs_no_more_jobs_than_it_says(tmp_path: Path) -> None:
@@ -144,23 +146,20 @@ async def test_a_claim_that_can_not_be_written_is_no_claim(small_disk: Path) -> 
     await hold(small_disk, Resources())
 
 
-async def test_a_job_that_never_gets_room_is_told_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("capacity", "held", "why"),
+    [
+        (HOST, Resources(cpus=2), "had no room for 1 CPUs and 0 MiB in"),
+        (Capacity(64, 1000, jobs=1), Resources(), "0 MiB, or already ran 1 jobs, in"),
+    ],
+)
+async def test_a_job_that_never_gets_room_is_told_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capacity: Capacity, held: Resources, why: str
 ) -> None:
     monkeypatch.setattr("jerichoci.machine.slots.SLOT_WAIT_SECS", 0.2)
-    async with holding(tmp_path, HOST, Resources(cpus=2)):
-        with pytest.raises(InfrastructureError, match="had no room for 1 CPUs"):
-            await hold(tmp_path, Resources())
-
-
-async def test_a_job_that_waits_for_others_to_end_is_told_how_many_may_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("jerichoci.machine.slots.SLOT_WAIT_SECS", 0.2)
-    one = Capacity(cpus=64, memory_mib=1000, jobs=1)
-    async with holding(tmp_path, one, Resources()):
-        with pytest.raises(InfrastructureError, match="0 MiB, or already ran 1 jobs, in"):
-            await hold(tmp_path, Resources(), one)
+    async with holding(tmp_path, capacity, held):
+        with pytest.raises(InfrastructureError, match=why):
+            await hold(tmp_path, Resources(), capacity)
 
 
 def test_this_machine_has_something_to_give() -> None:
