@@ -120,7 +120,7 @@ async def test_one_looks_for_all_who_wait_for_room(
         looks.append(path)
         return read(path)
 
-    # Whoever lets go says so: nobody has to look again and again.
+    # Who lets go says so: the others need not look again and again.
     monkeypatch.setattr(slots, "POLL_SECS", 3600.0)
     monkeypatch.setattr(slots, "_live_claim", note)
     order: list[int] = []

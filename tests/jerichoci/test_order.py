@@ -34,16 +34,14 @@ def listed(layout: StateLayout) -> list[str]:
     return RunStore(layout.root).run_ids()
 
 
-def test_the_newest_is_what_was_made_last(layout: StateLayout) -> None:
+async def test_the_newest_is_what_was_made_last_and_the_oldest_go_first(
+    layout: StateLayout,
+) -> None:
     ids = made(layout)
     store = RunStore(layout.root)
     assert store.run_ids() == ids
     assert store.run_ids(limit=2) == ids[:2]
     assert store.resolve("latest") == ids[0]
-
-
-async def test_the_oldest_go_first(layout: StateLayout) -> None:
-    ids = made(layout)
     report = await collect_garbage(layout, 2, dry_run=True)
     assert report.runs == ids[2:]
     await collect_garbage(layout, 2, dry_run=False)
@@ -98,15 +96,10 @@ def test_an_id_that_is_used_again_is_the_newest(layout: StateLayout) -> None:
     assert listed(layout) == [LATE, *(run_id for run_id in ids if run_id != LATE)]
 
 
-def renew_often(layout: StateLayout) -> None:
-    for _ in range(40):
-        renew(layout)
-
-
 def test_runs_that_begin_while_others_are_removed_keep_their_place(layout: StateLayout) -> None:
     ids = list(run_ids(40))
     with ThreadPoolExecutor(1) as threads:
-        renewing = threads.submit(renew_often, layout)
+        renewing = threads.submit(lambda: [*map(renew, [layout] * 40)])
         for run_id in reversed(ids):
             with writing(layout, run_id=run_id):
                 pass

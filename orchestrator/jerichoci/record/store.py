@@ -49,7 +49,11 @@ class EventChunk:
 
 
 class RunStore:
-    """The runs of one state root."""
+    """The runs of one state root.
+
+    Methods raise UsageError for a run that doesn't exist, and RecordError for a record that can't
+    be read or is of a later schema.
+    """
 
     def __init__(self, state_root: Path | str) -> None:
         self.layout = StateLayout(Path(state_root))
@@ -59,11 +63,7 @@ class RunStore:
         return run_ids(self.layout, limit)
 
     def resolve(self, prefix: str) -> str:
-        """The run id that `prefix` stands for: a unique beginning, or `latest`.
-
-        Raises:
-            UsageError: there is none, or more than one.
-        """
+        """The run id that `prefix` stands for: a unique beginning, or `latest`."""
         if prefix == LATEST:
             last = self.run_ids(limit=1)
             if not last:
@@ -83,11 +83,7 @@ class RunStore:
         return found[0]
 
     def run(self, run_id: str) -> RunLayout:
-        """The files of an existing run.
-
-        Raises:
-            UsageError: there is no such run.
-        """
+        """The files of an existing run."""
         layout = self.layout.run(run_id)
         if not layout.root.is_dir():
             raise UsageError(f"there is no run {run_id} in {self.layout.root}", "`pikaci list`")
@@ -102,11 +98,7 @@ class RunStore:
         return read_summary(self.layout.run(run_id))
 
     def record_values(self, run_id: str) -> dict[str, Any]:
-        """The run's record as it stands, as JSON values.
-
-        Raises:
-            RecordError: it can't be read.
-        """
+        """The run's record as it stands, as JSON values."""
         run = self.run(run_id)
         return _read(run.record, lambda: read_current(run, timings=True))
 
@@ -115,32 +107,20 @@ class RunStore:
         return is_owned(self.layout.run(run_id).root)
 
     def load_run_record(self, run_id: str) -> RunRecord:
-        """The run's record.
-
-        Raises:
-            RecordError: it can't be read.
-        """
+        """The run's record."""
         from jerichoci.record.record import RunRecord
 
         return load_model(RunRecord, self.record_values(run_id), self.run(run_id).record)
 
     def load_plan(self, run_id: str) -> Plan:
-        """The plan that the run ran.
-
-        Raises:
-            RecordError: it can't be read or is of a later schema.
-        """
+        """The plan that the run ran."""
         from jerichoci.plan.plan import parse_plan
 
         path = self.run(run_id).plan
         return parse_plan(read_json(path), str(path))
 
     def load_prepared_outputs(self, run_id: str) -> PreparedOutputs:
-        """What the run prepared.
-
-        Raises:
-            RecordError: it can't be read.
-        """
+        """What the run prepared."""
         from jerichoci.record.record import PreparedOutputs
 
         path = self.run(run_id).prepared_outputs
@@ -225,11 +205,7 @@ class RunStore:
         ]
 
     def read_events(self, run_id: str, offset: int = 0) -> EventChunk:
-        """The run's events from a byte offset on, as far as they are written; it never waits.
-
-        Raises:
-            RecordError: they can't be read.
-        """
+        """The run's events from a byte offset on, as far as they are written; it never waits."""
         path = self.layout.run(run_id).events
         is_over = self.is_over(run_id)
         try:
@@ -256,9 +232,6 @@ class RunStore:
         """The run's events from the first, waiting for more until `run_finished`.
 
         They end, too, when the run's process died or its directory was removed.
-
-        Raises:
-            RecordError: they can't be read.
         """
         chunk = self.read_events(self.run(run_id).run_id)
         while True:
@@ -278,11 +251,7 @@ class RunStore:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a record's JSON values.
-
-    Raises:
-        RecordError: it isn't there or isn't a JSON object.
-    """
+    """Read a record's JSON values."""
     return _read(path, lambda: read_object(path))
 
 
@@ -299,9 +268,6 @@ def load_model(model: type[ModelT], values: dict[str, Any], path: Path) -> Model
     """Validate JSON values; a field that may be missing and is wrong counts as missing.
 
     What was passed over is named in the model's `problems`, if it has that field.
-
-    Raises:
-        RecordError: what is wrong can't be left out.
     """
     from pydantic import ValidationError
 

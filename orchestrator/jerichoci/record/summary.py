@@ -67,17 +67,11 @@ class RunSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values for `list --json`."""
-        return {
-            "run_id": self.run_id,
-            "status": self.status,
-            "failure_kind": self.failure_kind,
-            "target_id": self.target_id,
-            "partial": self.partial,
-            "created_at": self.created_at,
-            "finished_at": self.finished_at,
-            "message": self.message,
-            "unreadable": self.unreadable,
-        }
+        names = (
+            *("run_id", "status", "failure_kind", "target_id", "partial"),
+            *("created_at", "finished_at", "message", "unreadable"),
+        )
+        return {name: getattr(self, name) for name in names}
 
 
 def read_summary(run: RunLayout) -> RunSummary:

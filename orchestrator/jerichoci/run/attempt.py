@@ -72,19 +72,11 @@ class Phases:
             raise
         finally:
             took = milliseconds_since(start)
-            self.records.append(
-                PhaseRecord(
-                    phase=name,
-                    started_at=started,
-                    finished_at=timestamp(),
-                    duration_ms=took,
-                    outcome=outcome,
-                )
-            )
+            times = {"started_at": started, "finished_at": timestamp(), "duration_ms": took}
+            self.records.append(PhaseRecord(phase=name, outcome=outcome, **times))
             self.logs.say([self.job_id], "pikaci", f"{name} {outcome} ({took} ms)")
-            self.writer.emit(
-                JobPhase(job_id=self.job_id, phase=name, outcome=outcome, duration_ms=took)
-            )
+            ended = JobPhase(job_id=self.job_id, phase=name, outcome=outcome, duration_ms=took)
+            self.writer.emit(ended)
 
 
 class CommandFailedError(Exception):
@@ -148,7 +140,11 @@ class AttemptRun:
         changes: dict[str, Any] = {}
         try:
             runtime = await self._open()
-            await self._launch(runtime)
+            async with self._phases.phase(PhaseName.PREPARE_RUNTIME):
+                await self._stop.unless(runtime.prepare())
+            async with self._phases.phase(PhaseName.LAUNCH_GUEST):
+                await self._stop.unless(runtime.launch())
+            self.was_launched = True
             try:
                 finish = await self._wait(runtime)
             except (CommandFailedError, StoppedError):
@@ -205,13 +201,6 @@ class AttemptRun:
                 directory=self.directory,
             ),
         )
-
-    async def _launch(self, runtime: Runtime) -> None:
-        async with self._phases.phase(PhaseName.PREPARE_RUNTIME):
-            await self._stop.unless(runtime.prepare())
-        async with self._phases.phase(PhaseName.LAUNCH_GUEST):
-            await self._stop.unless(runtime.launch())
-        self.was_launched = True
 
     async def _wait(self, runtime: Runtime) -> Finish:
         async with self._phases.phase(PhaseName.WAIT_FOR_COMPLETION):
@@ -270,28 +259,22 @@ class AttemptRun:
             self._log(f"clean-up failed: {error}")
 
     def _command_failed(self, finish: Finish) -> dict[str, Any]:
-        limit = self._node.execute.timeout_secs
+        name, limit, hint = self._node.job_id, self._node.execute.timeout_secs, None
         if finish.exit_code == EXIT_INFRASTRUCTURE and not finish.timed_out:
-            message = f'job {self._node.job_id} exited with 75 ("retry me")'
+            message = f'job {name} exited with 75 ("retry me")'
             code, kind = CauseCode.COMMAND_UNAVAILABLE, FailureKind.INFRASTRUCTURE
             hint = "check the log to see what was missing"
         elif finish.timed_out:
-            message = f"job {self._node.job_id} timed out after {limit} s (`timeoutSecs`)"
+            message = f"job {name} timed out after {limit} s (`timeoutSecs`)"
             code, kind = CauseCode.COMMAND_TIMED_OUT, FailureKind.TIMEOUT
             hint = "check the log to see how far it got; raise `timeoutSecs` if it needs more time"
         else:
-            message = f"job {self._node.job_id} {in_words(finish.exit_code, finish.signal)}"
+            message = f"job {name} {in_words(finish.exit_code, finish.signal)}"
             code, kind = CauseCode.COMMAND_FAILED, FailureKind.TEST_FAILURE
-            hint = None
         if finish.out_of_memory:
             message, hint = self._out_of_memory(finish, message)
-        cause = Cause(phase=PhaseName.WAIT_FOR_COMPLETION, code=code, message=message, hint=hint)
-        return {
-            "status": Status.FAILED,
-            "failure_kind": kind,
-            "cause": cause,
-            "exit_code": finish.exit_code,
-        }
+        changes = _failed(PhaseName.WAIT_FOR_COMPLETION, kind, code, message, hint)
+        return {**changes, "exit_code": finish.exit_code}
 
     def _out_of_memory(self, finish: Finish, message: str) -> tuple[str, str]:
         """The message and hint for a job of which the kernel killed a process."""
@@ -320,6 +303,11 @@ class AttemptRun:
     def _broken(self, code: CauseCode, message: str, hint: str | None) -> dict[str, Any]:
         self._log(message)
         phase = self._phases.failed or self._phases.current
-        cause = Cause(phase=phase, code=code, message=message, hint=hint)
-        kind = FailureKind.INFRASTRUCTURE
-        return {"status": Status.FAILED, "failure_kind": kind, "cause": cause}
+        return _failed(phase, FailureKind.INFRASTRUCTURE, code, message, hint)
+
+
+def _failed(
+    phase: PhaseName | None, kind: FailureKind, code: CauseCode, message: str, hint: str | None
+) -> dict[str, Any]:
+    cause = Cause(phase=phase, code=code, message=message, hint=hint)
+    return {"status": Status.FAILED, "failure_kind": kind, "cause": cause}

@@ -75,19 +75,15 @@ class RunHost:
             self._serving = stack.pop_all()
 
     async def snapshot(self) -> Path:
-        """Where the host has the run's snapshot."""
-        failed = self._snapshot is not None and self._snapshot.done() and self._has_failed()
-        if self._snapshot is None or failed:
-            self._snapshot = asyncio.ensure_future(self._have_snapshot())
-        return await asyncio.shield(self._snapshot)
+        """Where the host has the run's snapshot; tried again, if that failed."""
+        task = self._snapshot
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._snapshot = asyncio.ensure_future(self._have_snapshot())
+        return await asyncio.shield(task)
 
     async def _have_snapshot(self) -> Path:
         await self.open()
         return await self.placement.snapshot(self._tree)
-
-    def _has_failed(self) -> bool:
-        task = self._snapshot
-        return task is not None and (task.cancelled() or task.exception() is not None)
 
     async def close(self) -> None:
         """Leave it; what the run made there goes."""

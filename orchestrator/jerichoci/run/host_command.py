@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from jerichoci.machine.ending import in_words
@@ -55,8 +56,6 @@ class HostCommandRun:
         self._scratch = there.scratch / f"prepare-{node_id}"
         self._log = run.prepared / node_id / "log"
         self._missing = self._results / "missing"
-        self._offset = 0
-        self._lines = LineSplitter()
 
     async def run(self, stop: Stop) -> Realised:
         """Run it and take its outputs."""
@@ -76,15 +75,13 @@ class HostCommandRun:
         try:
             await shell.prepare()
             await shell.launch()
-            tail = asyncio.ensure_future(self._carry_log())
+            is_over = asyncio.Event()
+            carrying = asyncio.ensure_future(self._carry_log(is_over))
             try:
                 finish = await shell.wait(self._spec.timeout_secs, stop)
             finally:
-                await asyncio.sleep(0)
-                tail.cancel()
-                await asyncio.wait({tail})
-                await self._carry_all()
-                self._say_lines(self._lines.end())
+                is_over.set()
+                await carrying
         finally:
             await shell.close()
             await self._placement.do(operations.remove, self._scratch)
@@ -120,23 +117,22 @@ class HostCommandRun:
             lines.append(f"cp -a -- {name} {target} || exit")
         return "\n".join(lines)
 
-    async def _carry_log(self) -> None:
+    async def _carry_log(self, is_over: asyncio.Event) -> None:
+        """Carry what the command prints into the jobs' logs until it is over."""
+        offset, lines = 0, LineSplitter()
         while True:
-            await self._carry_all()
-            await asyncio.sleep(TAIL_SECS)
-
-    async def _carry_all(self) -> None:
-        more = True
-        while more:
-            more = self._carry()
-            await asyncio.sleep(0)
-
-    def _carry(self) -> bool:
-        """Carry a piece of the log; whether there may be more."""
-        chunk = read_log(self._log, self._offset, CHUNK_BYTES)
-        self._offset = chunk.next_offset
-        self._say_lines(self._lines.feed(chunk.data))
-        return len(chunk.data) == CHUNK_BYTES
+            is_last = is_over.is_set()
+            chunk = read_log(self._log, offset, CHUNK_BYTES)
+            offset = chunk.next_offset
+            self._say_lines(lines.feed(chunk.data))
+            if len(chunk.data) == CHUNK_BYTES:
+                await asyncio.sleep(0)
+            elif is_last:
+                self._say_lines(lines.end())
+                return
+            else:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(is_over.wait(), TAIL_SECS)
 
     def _say_lines(self, lines: list[bytes]) -> None:
         for line in lines:

@@ -95,12 +95,8 @@ class JobRun:
         skipped = reason is StopReason.FAIL_FAST and not self._job.attempt
         status = Status.SKIPPED if skipped else Status.CANCELLED
         cause = stop_cause(reason)
-        return {
-            "status": status,
-            "failure_kind": None,
-            "cause": cause,
-            "message": cause.message,
-        }
+        end = {"failure_kind": None, "cause": cause, "message": cause.message}
+        return {"status": status, **end}
 
     async def _try(self) -> bool:
         """Try it once; whether another try may end otherwise."""

@@ -11,7 +11,7 @@ import asyncio
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import PikaciError
 from jerichoci.machine.stop import StoppedError
@@ -258,21 +258,10 @@ class Prepare:
 
     def _finish(self, result: Realised, took: int) -> None:
         self._result = result
-        self.timing = self.timing.with_(
-            finished_at=timestamp(),
-            duration_ms=took,
-            cached=result.cached,
-            outcome=result.outcome,
-        )
-        self._run.writer.emit(
-            PrepareFinished(
-                node_id=self.node.id,
-                outcome=result.outcome,
-                cached=result.cached,
-                duration_ms=took,
-                cause=prepare_cause(result),
-            )
-        )
+        end: Any = {"outcome": result.outcome, "cached": result.cached, "duration_ms": took}
+        self.timing = self.timing.with_(finished_at=timestamp(), **end)
+        cause = prepare_cause(result)
+        self._run.writer.emit(PrepareFinished(node_id=self.node.id, cause=cause, **end))
 
     def close(self) -> None:
         """Have a failure on one host be the node's: no job will ask for it on another."""

@@ -43,7 +43,9 @@ def conclude(
     kinds = {job.failure_kind for job in broken}
     kind = next((kind for kind in FailureKind if kind in kinds), None)
     if failure is not None:
-        cause = Cause(code=_code(failure), message=broken_message(failure))
+        is_known = isinstance(failure, OSError | PikaciError)
+        code = CauseCode.ENVIRONMENT_FAILED if is_known else CauseCode.INTERNAL_ERROR
+        cause = Cause(code=code, message=broken_message(failure))
         kind = kind or FailureKind.INFRASTRUCTURE
         changes = {"status": Status.FAILED, "failure_kind": kind, "cause": cause}
         return record.with_(**changes, message=cause.message)
@@ -97,8 +99,3 @@ def prepare_failed(result: Realised) -> dict[str, Any]:
 def prepare_cause(result: Realised) -> Cause | None:
     """Why a prepare failed, as records have it."""
     return Cause(phase=PREPARE_PHASE, **vars(result.fault)) if result.fault else None
-
-
-def _code(failure: BaseException) -> CauseCode:
-    known = isinstance(failure, OSError | PikaciError)
-    return CauseCode.ENVIRONMENT_FAILED if known else CauseCode.INTERNAL_ERROR
