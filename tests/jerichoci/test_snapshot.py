@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,7 +37,7 @@ def state(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_of_whoever_runs_the_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home" / "config"))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
@@ -50,13 +51,21 @@ async def names(state: Path, user: UserTree) -> set[bytes]:
     return set(tree_entries(state, (await take_snapshot(state, user.root)).tree))
 
 
-async def test_a_clean_tree_has_heads_tree_id(user: UserTree, state: Path) -> None:
+async def test_a_clean_tree_has_heads_tree_id(
+    user: UserTree, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     snapshot = await take_snapshot(state, user.root)
     assert snapshot.tree == user.git("rev-parse", "HEAD^{tree}").decode().strip()
     assert snapshot.git_head == user.git("rev-parse", "HEAD").decode().strip()
-    assert snapshot.git_dirty is False
+    assert (snapshot.git_dirty, snapshot.created) == (False, True)
     assert snapshot.source_root == user.root
     assert snapshot.ref == f"refs/pikaci/{snapshot.tree}"
+    assert await take_snapshot(state, user.root / "src") == replace(snapshot, created=False)
+    assert await take_snapshot(tmp_path / "other", user.root) == snapshot
+    # Variables of a git hook point nowhere.
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"):
+        monkeypatch.setenv(name, "/nonexistent")
+    assert (await take_snapshot(state, user.root)).tree == snapshot.tree
 
 
 async def test_changed_and_untracked_files_are_in_and_ignored_ones_are_not(
@@ -157,26 +166,20 @@ async def test_attributes_and_settings_change_no_byte(user: UserTree, state: Pat
     assert (there / "converted").read_bytes() == content
 
 
-async def test_a_converted_work_tree_without_changes_is_not_dirty(
-    user: UserTree, state: Path
-) -> None:
+async def test_what_git_converts_or_overlooks_is_not_dirty(user: UserTree, state: Path) -> None:
+    user.git("config", "core.fileMode", "false")
     user.write(".gitattributes", "*.txt text eol=crlf\n")
     user.write('odd "name"\n.txt', "one\r\ntwo\r\n")
     user.commit()
     snapshot = await take_snapshot(state, user.root)
     assert snapshot.tree != user.git("rev-parse", "HEAD^{tree}").decode().strip()
     assert snapshot.git_dirty is False
-    user.write('odd "name"\n.txt', "one\r\nthree\r\n")
-    assert (await take_snapshot(state, user.root)).git_dirty is True
-
-
-async def test_a_mode_that_the_user_has_git_overlook_is_not_dirty(
-    user: UserTree, state: Path
-) -> None:
-    user.git("config", "core.fileMode", "false")
     user.path("README").chmod(0o755)
     assert (await take_snapshot(state, user.root)).git_dirty is False
     user.git("config", "core.fileMode", "true")
+    assert (await take_snapshot(state, user.root)).git_dirty is True
+    user.path("README").chmod(0o644)
+    user.write('odd "name"\n.txt', "one\r\nthree\r\n")
     assert (await take_snapshot(state, user.root)).git_dirty is True
 
 
@@ -241,6 +244,10 @@ async def test_before_the_first_commit_all_files_are_in(tmp_path: Path, state: P
 
 async def test_outside_git_nothing_is_ignored(tmp_path: Path, state: Path) -> None:
     user = UserTree(tmp_path / "plain")
+    user.root.mkdir()
+    empty = await take_snapshot(state, user.root)
+    assert tree_entries(state, empty.tree) == {}
+    assert list((await materialise(state, empty.tree)).iterdir()) == []
     user.write(".gitignore", "*.o\n")
     user.write("deep/x.o", "x")
     snapshot = await take_snapshot(state, user.root)
@@ -248,69 +255,29 @@ async def test_outside_git_nothing_is_ignored(tmp_path: Path, state: Path) -> No
     assert (snapshot.git_head, snapshot.git_dirty) == (None, None)
 
 
-async def test_an_empty_directory_has_the_empty_tree(tmp_path: Path, state: Path) -> None:
-    (tmp_path / "void").mkdir()
-    snapshot = await take_snapshot(state, tmp_path / "void")
-    assert tree_entries(state, snapshot.tree) == {}
-    assert list((await materialise(state, snapshot.tree)).iterdir()) == []
-
-
-@pytest.mark.parametrize("rule", ["", "!*\n!*/\n"])
 @pytest.mark.parametrize("in_git", [True, False])
-async def test_a_state_root_inside_the_tree_is_not_in_it(
-    tmp_path: Path,
-    rule: str,
-    in_git: bool,  # noqa: FBT001 - a parameter of the test
-) -> None:
+async def test_a_state_root_inside_the_tree_is_not_in_it(tmp_path: Path, *, in_git: bool) -> None:
     user = UserTree(tmp_path / "around")
-    user.write(".gitignore", rule)
+    user.write(".gitignore")
     if in_git:
         user.init().commit()
     state = user.root / "a [state] root"
-    first = await take_snapshot(state, user.root)
-    await materialise(state, first.tree)
-    second = await take_snapshot(state, user.root)
-    assert second.tree == first.tree
-    assert set(tree_entries(state, first.tree)) == {b".gitignore"}
+    for rule in ("", "!*\n!*/\n"):
+        user.write(".gitignore", rule)
+        first = await take_snapshot(state, user.root)
+        await materialise(state, first.tree)
+        assert (await take_snapshot(state, user.root)).tree == first.tree
+        assert set(tree_entries(state, first.tree)) == {b".gitignore"}
 
 
-async def test_a_directory_below_the_top_means_the_whole_tree(user: UserTree, state: Path) -> None:
-    snapshot = await take_snapshot(state, user.root / "src")
-    assert snapshot.source_root == user.root
-    assert snapshot.tree == (await take_snapshot(state, user.root)).tree
-
-
-async def test_a_git_directory_is_refused(user: UserTree, state: Path) -> None:
-    with pytest.raises(UsageError, match="not in a work tree"):
-        await take_snapshot(state, user.root / ".git")
-
-
-async def test_a_missing_directory_is_refused(user: UserTree, state: Path) -> None:
-    with pytest.raises(UsageError, match="not a directory"):
-        await take_snapshot(state, user.root / "nowhere")
-
-
-async def test_variables_of_a_git_hook_point_nowhere(
-    user: UserTree, state: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("where", "why"), [(".git", "not in a work tree"), ("nowhere", "not a directory")]
+)
+async def test_what_is_no_work_tree_is_refused(
+    user: UserTree, state: Path, where: str, why: str
 ) -> None:
-    expected = await take_snapshot(state, user.root)
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"):
-        monkeypatch.setenv(name, "/nonexistent")
-    assert (await take_snapshot(state, user.root)).tree == expected.tree
-
-
-async def test_an_unchanged_tree_is_known(user: UserTree, state: Path) -> None:
-    assert (await take_snapshot(state, user.root)).created
-    again = await take_snapshot(state, user.root)
-    assert not again.created
-
-
-async def test_the_commit_follows_from_the_tree(
-    user: UserTree, state: Path, tmp_path: Path
-) -> None:
-    here = await take_snapshot(state, user.root)
-    elsewhere = await take_snapshot(tmp_path / "other", user.root)
-    assert here.commit == elsewhere.commit
+    with pytest.raises(UsageError, match=why):
+        await take_snapshot(state, user.root / where)
 
 
 async def test_a_same_size_change_within_one_tick_is_seen(user: UserTree, state: Path) -> None:
@@ -417,13 +384,8 @@ async def test_an_lfs_pointer_is_refused(
     user.write("assets/big one.bin", b"content")
     user.write("assets/z.bin", b"content")
     assert b"assets/z.bin" in await names(state, user)
-
-
-async def test_new_attributes_make_an_old_pointer_refused(user: UserTree, state: Path) -> None:
-    user.write("big.bin", POINTER)
-    await take_snapshot(state, user.root)
-    user.write(".gitattributes", "*.bin filter=lfs\n")
-    with pytest.raises(UsageError, match=r"big\.bin is a Git LFS pointer"):
+    user.write(".gitattributes", "*.txt filter=lfs\n")
+    with pytest.raises(UsageError, match=r"pointer\.txt is a Git LFS pointer"):
         (await take_snapshot(state, user.root)).lacks.check(keeps_all)
 
 
