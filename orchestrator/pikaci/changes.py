@@ -1,4 +1,4 @@
-"""What changed: the files of a change, as git tells it about a user's repository.
+"""The files that a change in a user's repository touches, as git reports them.
 
 - A change from BASE to HEAD is what HEAD's branch did since it left BASE: the difference from their
   merge base, `git diff BASE...HEAD`. What happened on BASE meanwhile isn't part of it.
@@ -117,7 +117,7 @@ async def _merge_base(repo: Path, base: str, head: str) -> str:
 
 
 async def _copied_index(repo: Path, scratch: Path) -> Path:
-    """`git diff` writes the index it refreshes, and without refreshing tells touched files too.
+    """`git diff` writes the index it refreshes, and without refreshing lists touched files, too.
 
     The copy keeps its time: git looks into files that are no older than the index, so a later time
     would hide an edit made within the second of the last commit.

@@ -267,7 +267,7 @@ def _text(value: Any) -> str:  # noqa: ANN401 - JSON
 
 
 def _trusted() -> dict[str, dict[str, bool]]:
-    """What the user has told Nix to accept for good, by name and text."""
+    """The settings that the user accepted for good, by name and text."""
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
     directory = Path(os.environ.get("NIX_DATA_HOME") or Path(home) / "nix")
     try:
@@ -327,7 +327,7 @@ class _Heard:
                 why = f"{why}: {done.reason()}"
             name, url = unfetched["name"], unfetched["url"]
             return CatalogError(
-                f"the flake's input {name} can't be had from {url}: {why}",
+                f"could not fetch the flake's input {name} from {url}: {why}",
                 f"is that where it is? --override-input {name} URL takes another",
             )
         place = _IN_SOURCE.sub("", error.place) if error else ""

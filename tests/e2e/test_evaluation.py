@@ -103,7 +103,7 @@ def test_an_input_that_can_not_be_fetched_has_the_reason(project: Project) -> No
     text = (project.root / "flake.nix").read_text().replace("_:", "{ far, ... }: far.x or", 1)
     project.write("flake.nix", '{ inputs.far.url = "git+file:///nowhere/at/all";' + text[2:])
     sentence = project.pikaci("run", "hello").refused(2)
-    assert "input far can't be had from" in sentence
+    assert "could not fetch the flake's input far from" in sentence
     assert "/nowhere/at/all" in sentence
 
 

@@ -109,7 +109,7 @@ async def test_the_working_tree_is_compared_with_where_it_left(repo: Path) -> No
     assert (await changed_since(repo, "main")).paths == ("mine",)
 
 
-async def test_a_touched_file_has_not_changed_and_the_index_stays(repo: Path) -> None:
+async def test_a_touched_file_has_not_changed_and_the_index_is_left_alone(repo: Path) -> None:
     os.utime(repo / "kept", (1, 1))
     before = (repo / ".git/index").read_bytes()
     assert (await changed_since(repo, "HEAD")).paths == ()

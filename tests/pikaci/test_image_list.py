@@ -45,7 +45,7 @@ def test_an_image_is_current_if_it_is_what_would_be_built() -> None:
     assert current(stored("a", "pikaci/dev", content="a" * 64), DRV) == "no"
 
 
-def test_nobody_knows_whether_an_image_is_current_before_it_is_checked() -> None:
+def test_whether_an_image_is_current_is_unknown_before_it_is_checked() -> None:
     assert current(stored("a", "pikaci/dev", drv=DRV)) == "unknown"
 
 

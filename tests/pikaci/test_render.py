@@ -126,7 +126,7 @@ def test_a_reader_that_sleeps_at_the_end_is_not_waited_for(
     os.close(pipe.reader)
 
 
-def test_a_reader_that_went_away_is_told_nothing_and_nobody_complains(
+def test_a_reader_that_went_away_gets_nothing_without_a_complaint(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     pipe = Pipe()

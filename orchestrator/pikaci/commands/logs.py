@@ -69,8 +69,7 @@ def command(
         if len(jobs) > 1:
             printer.head(name)
         for each in kinds:
-            for _ in _pieces(store, run, name, each, printer):
-                break
+            next(_pieces(store, run, name, each, printer))
     printer.end()
 
 

@@ -90,7 +90,7 @@ def _limits(incus: Incus) -> list[Finding]:
         if not incus.ignores_memory_limits():
             return []
     except IncusError:
-        return []  # not everybody may ask
+        return []  # asking takes more rights than using Incus
     text = "Incus can limit no container's memory here: `resources.memoryMib` is no limit"
     hint = "give Incus the kernel's memory controller (`cat /sys/fs/cgroup/cgroup.controllers`)"
     return [note("guest memory", text, hint)]
@@ -213,7 +213,7 @@ async def _image(
         return ok(name, text + (", from files" if CONTENT_PROPERTY in found.properties else ""))
     current = None if where.host else await needs.drv_path(image.role)
     if current is None:
-        return ok(name, f"{text}; whether it is current, `pikaci image list --check` tells")
+        return ok(name, f"{text}; `pikaci image list --check` shows whether it is current")
     if current != built_from:
         hint = f"`pikaci image import {image.role}`"
         return note(name, f"{text}: the flake builds another one now", hint)

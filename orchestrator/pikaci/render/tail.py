@@ -1,7 +1,7 @@
 """Reading the logs of a run's jobs for people: who printed each line, job or prepare.
 
-A host log tells of the prepares first (`ID> line`), then has what the job itself printed; what
-pikaci says in it was told as events.
+A host log has the output of the prepares first (`ID> line`), then that of the job; pikaci's own
+lines in it are also events.
 """
 
 from __future__ import annotations

@@ -95,11 +95,9 @@ class Terminal(View):
 
     def _last_words(self) -> Iterator[Text]:
         for line in list(self._lines.values()):
-            said = self._last_word(line)
-            if said:
-                text = Text(f"  {line.name}> {said}", style="dim", overflow="ellipsis")
-                text.no_wrap = True
-                yield text
+            if said := self._last_word(line):
+                text = f"  {line.name}> {said}"
+                yield Text(text, style="dim", overflow="ellipsis", no_wrap=True)
 
     def _last_word(self, line: Line) -> str | None:
         if not line.logs:
