@@ -117,10 +117,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    User = pwd.struct_passwd
+
 CONTRACT = "1"
 SCHEMA_VERSION = 1
 
-STARTED, USAGE, NOT_READY, NO_PROCESS, UNWRITABLE, OTHER_CONTRACT = 0, 64, 69, 71, 73, 76
+USAGE, NOT_READY, NO_PROCESS, UNWRITABLE, OTHER_CONTRACT = 64, 69, 71, 73, 76
 
 PIKACI = "pikaci"
 PIKACI_UID = 1000
@@ -137,6 +139,7 @@ MAC_COPY_TRIES, MAC_COPY_PAUSE_SECS = 10, 0.2
 FULL_BYTES = 64 * 1024
 """A disk with less room than that is full."""
 PIPE_BYTES = 1024 * 1024
+"""What the log's pipe holds: few switches between those that print and what copies."""
 JOB_OOM_SCORE = "200"
 """Of what can be killed for want of memory, the job goes before the runner and the guest."""
 DRAIN_SECS = 30.0
@@ -154,11 +157,15 @@ SIGNALLED = 128
 """A shell's status of what signal n ended is this and n."""
 NO_ID = 2**32 - 1
 """To chown(2): leave it."""
-PATH = (
+ON_LINUX = sys.platform.startswith("linux")
+"""Else on a Mac."""
+BASE_PATH = (
     "/run/wrappers/bin:/etc/profiles/per-user/pikaci/bin:/run/current-system/sw/bin:"
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    if ON_LINUX
+    else "/opt/homebrew/bin:/opt/homebrew/sbin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 )
-MAC_PATH = "/opt/homebrew/bin:/opt/homebrew/sbin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+"""Where the platform has programs."""
 
 
 class Refusal(Exception):  # noqa: N818 - it refuses
@@ -217,16 +224,6 @@ class Setting:
         self.user = variables.get("PIKACI_INCUS_USER") or PIKACI
         self.env = _strings("PIKACI_INCUS_ENV", _text(variables, "PIKACI_INCUS_ENV", "{}"))
         self.path = variables.get("PIKACI_INCUS_PATH", "")
-
-
-class User:
-    """Whom a job runs as."""
-
-    def __init__(self, name: str, uid: int, gid: int, home: str) -> None:
-        self.name = name
-        self.uid = uid
-        self.gid = gid
-        self.home = home
 
 
 # What the host asks for
@@ -326,22 +323,16 @@ def check_ready(variables: dict[str, str], paths: Paths) -> None:
         if not os.path.isdir(directory):
             raise Refusal(NOT_READY, f"{directory} isn't there yet")
     expected = variables.get("PIKACI_INCUS_MOUNTS", f"{paths.workspace}:{paths.artifacts}")
-    missing = _not_mounted({*expected.split(":"), store} - {""})
-    if missing:
-        raise Refusal(NOT_READY, f"nothing is mounted yet at {', '.join(sorted(missing))}")
-    if not os.access(paths.artifacts, os.W_OK):
-        raise Refusal(UNWRITABLE, f"{paths.artifacts} can't be written to")
-
-
-def _not_mounted(expected: set[str]) -> set[str]:
     # Not os.path.ismount: it misses a bind mount from one file system to itself.
-    try:
-        lines = _read("/proc/self/mountinfo").split("\n")
-    except OSError:
-        return expected
+    lines = _read("/proc/self/mountinfo").split("\n") if ON_LINUX else []
     mounted = {line.split(" ")[4] for line in lines if line}
     escapes = {ord(character): f"\\{ord(character):03o}" for character in " \t\n\\"}
-    return {path for path in expected if path.translate(escapes) not in mounted}
+    wanted = {*expected.split(":"), store} - {""}
+    missing = sorted(path for path in wanted if path.translate(escapes) not in mounted)
+    if missing:
+        raise Refusal(NOT_READY, f"nothing is mounted yet at {', '.join(missing)}")
+    if not os.access(paths.artifacts, os.W_OK):
+        raise Refusal(UNWRITABLE, f"{paths.artifacts} can't be written to")
 
 
 # The records
@@ -427,16 +418,11 @@ def _write_whole(path: str, data: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(path, flags, 0o644)
     try:
-        _write(fd, data)
+        while data:
+            data = data[os.write(fd, data) :]
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 # What the job sees
@@ -458,7 +444,7 @@ def prepare_workspace(paths: Paths, user: User, *, writable: bool) -> str:
     """Mount what the job works in over the snapshot, or copy it; say what it is."""
     directory = paths.at("/var/lib/pikaci/workspace")
     if not writable:
-        if _on_linux() and not os.statvfs(paths.workspace).f_flag & os.ST_RDONLY:
+        if ON_LINUX and not os.statvfs(paths.workspace).f_flag & os.ST_RDONLY:
             _mount(paths.workspace, paths.workspace, "", MS_BIND, "")
             _mount("", paths.workspace, "", MS_BIND | MS_REMOUNT | MS_RDONLY, "")
         return "read_only"
@@ -466,7 +452,7 @@ def prepare_workspace(paths: Paths, user: User, *, writable: bool) -> str:
         os.makedirs(paths.at("/workspace"), 0o755, exist_ok=True)
         copy_snapshot(os.path.realpath(paths.snapshot), paths.workspace, user)
         return "copy"
-    if user.uid and os.stat(paths.workspace).st_uid != user.uid:
+    if user.pw_uid and os.stat(paths.workspace).st_uid != user.pw_uid:
         os.makedirs(directory, 0o700, exist_ok=True)
         copy_snapshot(paths.workspace, f"{directory}/copy", user)
         _mount(f"{directory}/copy", paths.workspace, "", MS_BIND, "")
@@ -489,7 +475,7 @@ def _mount_overlay(snapshot: str, directory: str, user: User) -> None:
     for path in (upper, work):
         os.makedirs(path, 0o755, exist_ok=True)
     # The merged root is the upper one's: the job may write there.
-    os.chown(upper, user.uid, user.gid)
+    os.chown(upper, user.pw_uid, user.pw_gid)
     options = f"lowerdir={snapshot},upperdir={upper},workdir={work}"
     # In a user namespace trusted.* attributes are out of reach, and without any attributes of its
     # own an overlay can't replace a directory.
@@ -503,7 +489,7 @@ def _is_container() -> bool:
 
 
 def _mount(source: str, target: str, kind: str, flags: int, options: str) -> None:
-    if not _on_linux():
+    if not ON_LINUX:
         raise StartError(f"{sys.platform} can't mount anything at {target}")
     import ctypes
 
@@ -527,15 +513,15 @@ def _unmount(target: str) -> None:
 def copy_snapshot(snapshot: str, copy: str, user: User) -> None:
     """Copy a directory's contents into a new one, all of it the user's."""
     os.mkdir(copy, 0o700)
-    trouble = run_tool("cp", "-RPp", f"{snapshot}/.", ".", directory=copy)
-    for _ in range(0 if _on_linux() else MAC_COPY_TRIES):
-        if not trouble:
-            break
+    tries = 0 if ON_LINUX else MAC_COPY_TRIES
+    while (trouble := run_tool("cp", "-RPp", f"{snapshot}/.", ".", directory=copy)) and tries:
         # On a Mac's share a file may seem not to be there for a moment.
+        tries -= 1
         time.sleep(MAC_COPY_PAUSE_SECS)
         run_tool("chmod", "-R", "u+w", ".", directory=copy)
-        trouble = run_tool("cp", "-RPp", f"{snapshot}/.", ".", directory=copy)
-    trouble = trouble or run_tool("chown", "-Rh", f"{user.uid}:{user.gid}", ".", directory=copy)
+    trouble = trouble or run_tool(
+        "chown", "-Rh", f"{user.pw_uid}:{user.pw_gid}", ".", directory=copy
+    )
     if trouble:
         disk = os.statvfs(copy)
         is_full = disk.f_bavail * disk.f_frsize < FULL_BYTES or (disk.f_files and not disk.f_favail)
@@ -551,16 +537,10 @@ def run_tool(*arguments: str, directory: str) -> str:
     """Run one of the guest's programs; its first error, or nothing if it succeeded."""
     import subprocess
 
-    environment = {"PATH": base_path(), "LC_ALL": "C"}
+    environment = {"PATH": BASE_PATH, "LC_ALL": "C"}
     try:
         done = subprocess.run(
-            arguments,
-            cwd=directory,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            check=False,
+            arguments, cwd=directory, env=environment, capture_output=True, check=False
         )
     except OSError as error:
         return f"{arguments[0]} can't be run: {error.strerror}"
@@ -573,26 +553,18 @@ def run_tool(*arguments: str, directory: str) -> str:
 
 def find_user(setting: Setting) -> User:
     """Whom the job runs as; a guest without a user pikaci has its numbers."""
-    name = setting.user
+    name = "root" if setting.as_root else setting.user
+    numbers = {"root": (0, 0), PIKACI: (PIKACI_UID, USERS_GID)}.get(name)
     try:
-        if setting.as_root or name == PIKACI:
-            entry = pwd.getpwuid(0 if setting.as_root else PIKACI_UID)
-        else:
-            entry = pwd.getpwnam(name)
+        found = pwd.getpwuid(numbers[0]) if numbers else pwd.getpwnam(name)
     except KeyError:
-        if not setting.as_root and name != PIKACI:
+        if not numbers:
             raise StartError(f"the guest has no user {name!r}") from None
-        entry = None
-    if setting.as_root:
-        return User("root", 0, 0, entry.pw_dir if entry else "/root")
-    if entry is None or entry.pw_name != name:
-        return User(PIKACI, PIKACI_UID, USERS_GID, "/tmp")  # noqa: S108 - there is no home
-    return User(name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
-
-
-def base_path() -> str:
-    """Where the platform has programs."""
-    return PATH if _on_linux() else MAC_PATH
+        found = None
+    if found and (name != PIKACI or found.pw_name == PIKACI):
+        return found
+    home = "/root" if setting.as_root else "/tmp"  # noqa: S108 - there is no home
+    return pwd.struct_passwd((name, "", *(numbers or ()), "", home, ""))
 
 
 def job_environment(setting: Setting, user: User, paths: Paths, bash: str) -> dict[str, str]:
@@ -604,23 +576,23 @@ def job_environment(setting: Setting, user: User, paths: Paths, bash: str) -> di
     except (OSError, Refusal) as error:
         raise StartError(f"{paths.at('/etc/pikaci/environment.json')}: {error}") from None
     base = {
-        "PATH": ":".join(filter(None, (setting.path, base_path()))),
-        "HOME": user.home,
-        "USER": user.name,
-        "LOGNAME": user.name,
+        "PATH": ":".join(filter(None, (setting.path, BASE_PATH))),
+        "HOME": user.pw_dir,
+        "USER": user.pw_name,
+        "LOGNAME": user.pw_name,
         "SHELL": bash,
         "PWD": paths.workspace,  # which may lie behind a link
-        "LANG": "C.UTF-8" if _on_linux() else "en_US.UTF-8",
+        "LANG": "C.UTF-8" if ON_LINUX else "en_US.UTF-8",
     }
     return {**base, **guest, **setting.env, "PIKACI_ARTIFACTS": f"{paths.artifacts}/files"}
 
 
 def find_bash() -> str:
     """Where the guest has bash."""
-    for directory in base_path().split(":"):
+    for directory in BASE_PATH.split(":"):
         if os.access(f"{directory}/bash", os.X_OK):
             return f"{directory}/bash"
-    raise StartError(f"there is no bash in {base_path()}")
+    raise StartError(f"there is no bash in {BASE_PATH}")
 
 
 def start_command(job: Job, user: User, paths: Paths, log: int, records: Records) -> int:
@@ -636,8 +608,8 @@ def start_command(job: Job, user: User, paths: Paths, log: int, records: Records
             null = os.open(os.devnull, os.O_RDONLY)
             for source, target in ((null, 0), (log, 1), (log, 2)):
                 os.dup2(source, target)
-            owned = user.uid != 0 and os.stat(paths.artifacts).st_uid == user.uid
-            if owned and _on_linux():
+            owned = user.pw_uid != 0 and os.stat(paths.artifacts).st_uid == user.pw_uid
+            if owned and ON_LINUX:
                 _close_artifacts(paths)
             _go_first()
             _become(user, paths.workspace)
@@ -691,9 +663,9 @@ def _become(user: User, directory: str) -> None:
         signal.signal(number, signal.SIG_DFL)
     os.umask(0o022)
     if os.geteuid() == 0:
-        os.initgroups(user.name, user.gid)
-        os.setgid(user.gid)
-        os.setuid(user.uid)
+        os.initgroups(user.pw_name, user.pw_gid)
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
     os.chdir(directory)
 
 
@@ -706,9 +678,14 @@ class Log:
 
     def __init__(self, file: int, user: User) -> None:
         source, self.sink = os.pipe()
-        if _on_linux():
-            os.fchown(self.sink, user.uid, user.gid)
-            _enlarge(self.sink)
+        if ON_LINUX:
+            os.fchown(self.sink, user.pw_uid, user.pw_gid)
+            import fcntl
+
+            try:  # noqa: SIM105 - that import costs start-up
+                fcntl.fcntl(self.sink, F_SETPIPE_SZ, PIPE_BYTES)
+            except OSError:
+                pass  # more than this user may have
         self._done, done = os.pipe()
         child = os.fork()
         if child == 0:
@@ -734,16 +711,6 @@ class Log:
             trouble = os.read(self._done, 4096).decode()
             if trouble:
                 raise OSError(f"what the job printed can't be written to guest.log: {trouble}")
-
-
-def _enlarge(pipe: int) -> None:
-    """Have a pipe hold more: fewer switches between who prints and who copies."""
-    import fcntl
-
-    try:
-        fcntl.fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)
-    except OSError:
-        return  # more than this user may have
 
 
 def _copy(source: int, file: int) -> str:
@@ -847,7 +814,7 @@ class Waiter:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        if _on_linux():
+        if ON_LINUX:
             import ctypes
 
             ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -914,12 +881,14 @@ def _signal_all(leader: int, number: int) -> None:
 
 def _below(leader: int) -> list[int]:
     """All processes below this one. Without /proc: the leader's group, as kill(2) names it."""
-    try:
-        names = [name for name in os.listdir("/proc") if name.isdecimal()]
-    except OSError:
-        names = []
+    listed = os.listdir("/proc") if os.path.isdir("/proc") else []
+    names = [name for name in listed if name.isdecimal()]
     if not names:
-        return _group(leader)
+        try:
+            os.kill(-leader, 0)
+        except (ProcessLookupError, PermissionError):
+            return []
+        return [-leader]
     children: dict[int, list[int]] = {}
     for name in names:
         try:
@@ -933,14 +902,6 @@ def _below(leader: int) -> list[int]:
         found += below
         todo += below
     return found
-
-
-def _group(leader: int) -> list[int]:
-    try:
-        os.kill(-leader, 0)
-    except (ProcessLookupError, PermissionError):
-        return []
-    return [-leader]
 
 
 # The daemon
@@ -977,11 +938,11 @@ def _open_artifacts(paths: Paths, user: User) -> int:
     files = f"{paths.artifacts}/files"
     os.makedirs(files, 0o755, exist_ok=True)
     try:  # noqa: SIM105 - that import costs start-up
-        os.chown(files, user.uid, user.gid)
+        os.chown(files, user.pw_uid, user.pw_gid)
     except OSError:
         pass
     # A share whose owners are the host's may also say nothing of it.
-    if os.stat(files).st_uid != user.uid:
+    if os.stat(files).st_uid != user.pw_uid:
         os.chmod(files, 0o777)  # noqa: PTH101, S103 - all the job is to write in
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(f"{paths.artifacts}/guest.log", flags, 0o644)
@@ -993,7 +954,7 @@ def flush(paths: Paths) -> None:
     Linux's shares are the host's files; a Mac may still have written to none. There the host's user
     is any user, whom a mode may keep out.
     """
-    if _on_linux():
+    if ON_LINUX:
         return
     os.sync()
     for directory, _, names in os.walk(paths.artifacts):
@@ -1046,19 +1007,15 @@ def daemonise(job: Job, paths: Paths, records: Records) -> None:
     try:
         os.setsid()
         if not os.fork():
-            _go_on(job, paths, records)
+            os.chdir("/")
+            null = os.open(os.devnull, os.O_RDWR)
+            for target in (0, 1, 2):
+                os.dup2(null, target)
+            records.event("runner_started", contract=int(CONTRACT), pid=os.getpid())
+            run(job, paths, records)
         code = 0
     finally:
         os._exit(code)
-
-
-def _go_on(job: Job, paths: Paths, records: Records) -> None:
-    os.chdir("/")
-    null = os.open(os.devnull, os.O_RDWR)
-    for target in (0, 1, 2):
-        os.dup2(null, target)
-    records.event("runner_started", contract=int(CONTRACT), pid=os.getpid())
-    run(job, paths, records)
 
 
 # Afterwards
@@ -1076,7 +1033,7 @@ def shell(variables: dict[str, str], paths: Paths) -> NoReturn:
         environment.setdefault("PS1", r"pikaci:\w\$ ")
         if os.isatty(0) and os.geteuid() == 0:
             # As login(1) does, or /dev/tty and /dev/stderr can't be opened.
-            os.fchown(0, user.uid, -1)
+            os.fchown(0, user.pw_uid, -1)
         _become(user, paths.workspace)
         os.execve(bash, [bash, "--noprofile", "--norc", *what], environment)  # noqa: S606 - it is
     except (OSError, StartError) as error:
@@ -1118,8 +1075,8 @@ def hand_over(paths: Paths, owner: tuple[int, int]) -> None:
 # The program
 
 
-def main(arguments: list[str]) -> int:
-    """Do what the arguments and variables say; the exit code."""
+def main(arguments: list[str]) -> None:
+    """Do what the arguments and variables say."""
     root, action, owner = "", "", (NO_ID, NO_ID)
     variables = dict(os.environ)
     while arguments:
@@ -1144,15 +1101,14 @@ def main(arguments: list[str]) -> int:
     paths = Paths(root, read_snapshot(variables))
     if action == "--shell":
         shell(variables, paths)
-    if action == "--stop":
+    elif action == "--stop":
         stop(paths)
-        return STARTED
-    if action == "--hand-over":
+    elif action == "--hand-over":
         hand_over(paths, owner)
-        return STARTED
-    check_ready(variables, paths)
-    _answer("ready" if action == "--check-contract" else start(variables, paths))
-    return STARTED
+    else:
+        check_ready(variables, paths)
+        state = "ready" if action == "--check-contract" else start(variables, paths)
+        sys.stdout.write(f'{{"contract": {CONTRACT}, "state": "{state}"}}\n')
 
 
 def start(variables: dict[str, str], paths: Paths) -> str:
@@ -1179,33 +1135,15 @@ def stop(paths: Paths) -> None:
     import signal
 
     try:
-        lines = _read(f"{paths.artifacts}/events.jsonl").splitlines()
-    except OSError:
+        line = _read(f"{paths.artifacts}/events.jsonl").partition("\n")[0]
+        os.kill(int(json.loads(line)["pid"]), signal.SIGTERM)
+    except (OSError, ValueError, KeyError, TypeError):
         return
-    for line in lines[:1]:
-        try:
-            os.kill(int(json.loads(line)["pid"]), signal.SIGTERM)
-        except (ValueError, KeyError, TypeError, ProcessLookupError):
-            return
-
-
-def _on_linux() -> bool:
-    """Say whether this is no Mac."""
-    return sys.platform.startswith("linux")
-
-
-def _answer(state: str) -> None:
-    sys.stdout.write(f'{{"contract": {CONTRACT}, "state": "{state}"}}\n')
-
-
-def entry() -> NoReturn:
-    """Run as a program."""
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except Refusal as refusal:
-        sys.stderr.write(f"pikaci-incus-run: {refusal}\n")
-        sys.exit(refusal.code)
 
 
 if __name__ == "__main__":
-    entry()
+    try:
+        main(sys.argv[1:])
+    except Refusal as refusal:
+        sys.stderr.write(f"pikaci-incus-run: {refusal}\n")
+        sys.exit(refusal.code)

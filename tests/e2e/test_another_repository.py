@@ -84,8 +84,12 @@ def add_target(project: Project) -> None:
     edit(project, "ci/default.nix", "system: {", "system: {\n  greet = import ./greet.nix system;")
 
 
-def test_the_template_runs_as_it_is(another: Project) -> None:
-    record = another.run("check", "--offline")
+def test_the_template_runs_as_it_is_and_with_a_warning_until_it_is_locked(
+    another: Project,
+) -> None:
+    done = another.pikaci("run", "check", "--offline").passed()
+    assert "pikaci: flake.lock does not pin pikaci yet; to pin it: `nix flake lock`\n" in done.err
+    record = another.record()
     assert [(job["id"], job["status"]) for job in record["jobs"]] == [
         ("build", "passed"),
         ("test", "passed"),
@@ -94,36 +98,29 @@ def test_the_template_runs_as_it_is(another: Project) -> None:
     (kept,) = another.run_dir().rglob("loud.txt")
     assert artifact["path"].endswith("loud.txt")
     assert kept.read_text().startswith("HELLO FROM ")
-    assert another.run("nightly", "--offline")["status"] == "passed"
+    assert not (another.root / "flake.lock").exists()
+    another.tree.git("add", "--all")
+    nix(another, "flake", "lock", "--offline").passed()
+    done = another.pikaci("run", "nightly", "--offline").passed()
+    assert "flake.lock" not in done.err
 
 
-def test_the_template_has_a_lane_of_each_kind(another: Project) -> None:
-    lanes = another.pikaci("lanes", "--json").passed().json
+def test_the_template_has_a_lane_of_each_kind_and_the_branchs_is_for_changes_it_names(
+    another: Project,
+) -> None:
+    lanes = another.here("lanes", "--json").passed().json
     assert [(lane["trigger"], lane["target"]) for lane in lanes] == [
         ("branch", "check"),
         ("nightly", "nightly"),
     ]
-
-
-@pytest.mark.parametrize(("changed", "selected"), [("docs/page.md", False), ("src/main.c", True)])
-def test_the_branch_lane_is_for_changes_it_names(
-    another: Project, changed: str, *, selected: bool
-) -> None:
     another.tree.commit()
-    another.write(changed)
-    another.tree.commit()
-    verdict = another.pikaci("select", "--base", "HEAD~", "--head", "HEAD", "--json").passed().json
-    lanes = {lane["id"]: lane["selected"] for lane in verdict["lanes"]}
-    assert lanes == {"check": selected, "nightly": False}
-
-
-def test_a_flake_that_is_not_locked_runs_with_a_warning(another: Project) -> None:
-    done = another.pikaci("run", "check", "--offline").passed()
-    assert "pikaci: flake.lock does not pin pikaci yet; to pin it: `nix flake lock`\n" in done.err
-    assert not (another.root / "flake.lock").exists()
-    another.tree.git("add", "--all")
-    nix(another, "flake", "lock", "--offline").passed()
-    assert "flake.lock" not in another.pikaci("run", "check", "--offline").passed().err
+    for changed, selected in (("docs/page.md", False), ("src/main.c", True)):
+        another.write(changed)
+        another.tree.commit()
+        args = ("select", "--base", "HEAD~", "--head", "HEAD", "--json")
+        verdict = another.here(*args).passed().json
+        found = {lane["id"]: lane["selected"] for lane in verdict["lanes"]}
+        assert found == {"check": selected, "nightly": False}
 
 
 def test_a_placeholder_for_pikaci_can_be_overridden(another: Project, pikaci_flake: Path) -> None:
@@ -157,56 +154,59 @@ def test_a_target_is_added_and_run(another: Project) -> None:
     assert "hello from another repository" in another.log("greet")
 
 
-@pytest.mark.parametrize(
-    ("name", "old", "new", "sentence"),
-    [
-        pytest.param(
-            "ci/greet.nix",
-            "needs =",
-            "need =",
+MISTAKES = [
+    # a file, what is there and what instead; the sentence
+    (
+        "ci/greet.nix",
+        "needs =",
+        "need =",
+        (
             f"targets.greet.jobs.greet: expected only the keys {JOB_KEYS},"
-            ' found "need" (did you mean "needs"?)',
-            id="unknown key",
+            ' found "need" (did you mean "needs"?)'
         ),
-        pytest.param(
-            "ci/greet.nix",
-            '[ "greeting" ]',
-            '[ "greetings" ]',
+    ),
+    (
+        "ci/greet.nix",
+        '[ "greeting" ]',
+        '[ "greetings" ]',
+        (
             "targets.greet.jobs.greet.needs: expected prepares and jobs of this target,"
-            ' found "greetings" (did you mean "greeting"?)',
-            id="missing needs",
+            ' found "greetings" (did you mean "greeting"?)'
         ),
-        pytest.param(
-            "ci/greet.nix",
-            "jobs.greet = {",
-            'jobs.greet = {\n    timeoutSecs = "2m";',
-            "targets.greet.jobs.greet.timeoutSecs: expected a positive integer,"
-            ' found the string "2m"',
-            id="wrong type",
-        ),
-        pytest.param(
-            "ci/forge-lanes.toml",
-            'target = "nightly"',
-            'target = "nightyl"',
+    ),
+    (
+        "ci/greet.nix",
+        "jobs.greet = {",
+        'jobs.greet = {\n    timeoutSecs = "2m";',
+        'targets.greet.jobs.greet.timeoutSecs: expected a positive integer, found the string "2m"',
+    ),
+    (
+        "ci/forge-lanes.toml",
+        'target = "nightly"',
+        'target = "nightyl"',
+        (
             "lanes.nightly.lanes[nightly].target: expected the id of a target,"
-            ' found "nightyl" (did you mean "nightly"?)',
-            id="lane without target",
+            ' found "nightyl" (did you mean "nightly"?)'
         ),
-        pytest.param(
-            "ci/greet.nix",
-            '"Greets";',
-            '"Greets"',
+    ),
+    (
+        "ci/greet.nix",
+        '"Greets";',
+        '"Greets"',
+        (
             "the flake does not evaluate at ci/greet.nix:4:24: syntax error, unexpected '=',"
-            " expecting ';'; --show-trace shows more",
-            id="Nix syntax",
+            " expecting ';'; --show-trace shows more"
         ),
-    ],
-)
-def test_a_mistake_is_one_sentence(
-    another: Project, name: str, old: str, new: str, sentence: str
-) -> None:
+    ),
+]
+
+
+def test_a_mistake_is_one_sentence(another: Project) -> None:
     add_target(another)
     nix(another, "flake", "lock", "--offline", f"path:{another.root}").passed()
-    edit(another, name, old, new)
-    assert another.pikaci("run", "greet", "--offline").refused() == f"pikaci: {sentence}"
+    for name, old, new, sentence in MISTAKES:
+        right = (another.root / name).read_text()
+        edit(another, name, old, new)
+        assert another.here("run", "greet", "--offline").refused() == f"pikaci: {sentence}"
+        another.write(name, right)
     assert another.run_ids() == []

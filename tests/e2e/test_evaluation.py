@@ -31,7 +31,7 @@ exec $real "$@"
 def test_a_plan_that_needs_a_build_says_which_and_build_does_it(project: Project) -> None:
     project.define(IMPORTS)
     for command in (("plan", "imports"), ("run", "imports", "--dry-run")):
-        sentence = project.pikaci(*command).refused(2)
+        sentence = project.here(*command).refused(2)
         assert "needs made built first" in sentence
         assert "`pikaci plan TARGET --build`" in sentence
     done = project.pikaci("plan", "imports", "--build").passed()
@@ -76,27 +76,24 @@ def test_a_trace_is_shown_once_and_makes_no_error(project: Project) -> None:
     assert "no way" in done.err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 def test_an_evaluation_that_is_killed_is_the_machines_fault(
-    project: Project, tmp_path: Path, number: signal.Signals
+    project: Project, tmp_path: Path
 ) -> None:
-    kill = f'case "$*" in *" eval "*) kill -{number.name[3:]} $$; sleep 60;; esac'
-    path = shim(tmp_path / "bin", "nix", f'{kill}\nexec $real "$@"')
-    sentence = project.with_env(PATH=path).pikaci("run", "hello").refused(75)
-    assert f"`nix eval` was ended by signal {number.value} ({number.name[3:]})" in sentence
-    assert ("out of memory?" in sentence) == (number == signal.SIGKILL)
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV):
+        kill = f'case "$*" in *" eval "*) kill -{number.name[3:]} $$; sleep 60;; esac'
+        path = shim(tmp_path / "bin", "nix", f'{kill}\nexec $real "$@"')
+        sentence = project.with_env(PATH=path).here("run", "hello").refused(75)
+        assert f"`nix eval` was ended by signal {number.value} ({number.name[3:]})" in sentence
+        assert ("out of memory?" in sentence) == (number == signal.SIGKILL)
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [("max-jobs = several", "max-jobs"), ("no-such-thing", "syntax error in configuration line")],
-)
-def test_a_bad_nix_conf_is_said_by_the_line_that_says_it(
-    project: Project, settings: str, said: str
-) -> None:
-    inherited = os.environ.get("NIX_CONFIG", "")
-    sentence = project.with_env(NIX_CONFIG=f"{inherited}\n{settings}").pikaci("run", "hello")
-    assert said in sentence.refused(75)
+def test_a_bad_nix_conf_is_said_by_the_line_that_says_it(project: Project) -> None:
+    for settings, said in (
+        ("max-jobs = several", "max-jobs"),
+        ("no-such-thing", "syntax error in configuration line"),
+    ):
+        bad = project.with_env(NIX_CONFIG=f"{os.environ.get('NIX_CONFIG', '')}\n{settings}")
+        assert said in bad.here("run", "hello").refused(75)
 
 
 def test_an_input_that_can_not_be_fetched_has_the_reason(project: Project) -> None:

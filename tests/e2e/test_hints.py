@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from privilege import only_root_can
-from usertree import UserTree
+from usertree import UserTree, remove
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from e2e.project import Done, Project
@@ -81,22 +83,23 @@ def outside_git(_project: Project) -> None:
 
 
 @pytest.mark.parametrize("make", [in_git, untracked, lock_ignored, below_a_leftover, outside_git])
-@pytest.mark.parametrize("where", [".", "pikaci-lib", ".."])
-def test_what_locks_a_flake(unlocked: Project, make: object, where: str) -> None:
-    assert callable(make)
+def test_what_locks_a_flake(unlocked: Project, make: Callable[[Project], None]) -> None:
     make(unlocked)
-    project = unlocked.at(unlocked.root / where)
-    flake = ("--flake", "repo") if where == ".." else ()
-    done = project.pikaci("run", "hello", *flake).passed()
-    advised(project, done, PINS)
-    assert PINS not in project.pikaci("run", "hello", *flake).passed().err
+    before = shutil.copytree(unlocked.root, unlocked.root.with_name("before"))
+    for where in (".", "pikaci-lib", ".."):
+        project = unlocked.at(unlocked.root / where)
+        flake = ("--flake", "repo") if where == ".." else ()
+        advised(project, project.here("plan", "hello", *flake).passed(), PINS)
+        assert PINS not in project.here("plan", "hello", *flake).passed().err
+        remove(unlocked.root)
+        shutil.copytree(before, unlocked.root)
 
 
 def test_a_lock_file_that_git_ignores_is_named(unlocked: Project) -> None:
     lock_ignored(unlocked)
     nix = ["nix", "flake", "lock"]
     subprocess.run(nix, cwd=unlocked.root, env=unlocked.env(), check=True, capture_output=True)
-    done = unlocked.pikaci("run", "hello").passed()
+    done = unlocked.here("plan", "hello").passed()
     assert "git ignores flake.lock" in done.err
     assert advised(unlocked, done, PINS) == "git add -f flake.lock"
     assert PINS not in unlocked.pikaci("run", "hello").passed().err
@@ -110,23 +113,24 @@ def test_a_file_of_the_flake_that_git_ignores_is_named(
     unlocked.write(".gitignore", f"{name}\n")
     in_git(unlocked)
     project = unlocked.at(unlocked.root / where)
-    done = project.pikaci("run", "hello")
+    done = project.here("run", "hello")
     assert done.code == 2
     assert "git ignores " in done.err
     assert advised(project, done, name).startswith("git add -f ")
-    project.pikaci("run", "hello").passed()
+    project.here("plan", "hello").passed()
 
 
 @pytest.mark.parametrize("name", ["flake.nix", "command.nix"])
 @pytest.mark.parametrize("make", [untracked, outside_git])
-def test_a_private_file_of_the_flake_is_named(unlocked: Project, name: str, make: object) -> None:
-    assert callable(make)
+def test_a_private_file_of_the_flake_is_named(
+    unlocked: Project, name: str, make: Callable[[Project], None]
+) -> None:
     make(unlocked)
     unlocked.path(name).chmod(0o600)
-    done = unlocked.pikaci("run", "hello")
+    done = unlocked.here("run", "hello")
     assert done.code == 2
     advised(unlocked, done, "so it is not in the snapshot")
-    unlocked.pikaci("run", "hello").passed()
+    unlocked.here("plan", "hello").passed()
 
 
 def test_an_untracked_flake_that_git_overlooks_is_named(unlocked: Project) -> None:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from e2e.project import Project
+import pytest
 
-TARGETS = """
+from e2e.project import Project
+
+TARGETS = r"""
   path.jobs.it.command = ''echo "$PATH"; env | grep -E "^(PYTHON|VIRTUAL_ENV|PIP_)" || true'';
   segv.jobs.it.command = "kill -SEGV $$";
   posix.jobs.it = { command = "cat fixture"; env = { POSIXLY_CORRECT = "1"; BASH_ENV = "/x"; }; };
-  nothing.jobs.it.command = "rm -rf \\"$PIKACI_ARTIFACTS\\"; exit 0";
+  nothing.jobs.it.command = "rm -rf \"$PIKACI_ARTIFACTS\"; exit 0";
   began.jobs.it.command = "rm -rf ../started ../*.json; exit 3";
-"""
-
-PAYLOAD = r"""
   payload = {
     prepare.dep.drv = build "dep" ''
       mkdir -p $out/share/pikaci
@@ -29,10 +26,16 @@ PAYLOAD = r"""
 """
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project.committed(tmp_path_factory.mktemp("project"), TARGETS)
+    project.write("fixture", "there\n")
+    return project
+
+
 def test_a_jobs_path_is_the_same_in_an_activated_environment_and_a_dev_shell(
     project: Project, tmp_path: Path
 ) -> None:
-    project.define(TARGETS)
     own = str(Path(sys.executable).parent)
     project.pikaci("run", "path").passed()
     first = project.log("it")
@@ -49,7 +52,6 @@ def test_a_jobs_path_is_the_same_in_an_activated_environment_and_a_dev_shell(
 
 
 def test_a_signal_is_told_by_its_name(project: Project) -> None:
-    project.define(TARGETS)
     done = project.pikaci("run", "segv")
     assert done.code == 1
     assert "job it was killed by SIGSEGV" in done.err
@@ -57,7 +59,6 @@ def test_a_signal_is_told_by_its_name(project: Project) -> None:
 
 
 def test_what_a_job_can_touch_decides_nothing(project: Project) -> None:
-    project.define(TARGETS)
     assert "no artifacts: " in project.pikaci("run", "nothing").passed().err
     (job,) = project.record()["jobs"]
     assert (job["status"], job["attempt"], len(job["notes"])) == ("passed", 1, 1)
@@ -67,14 +68,11 @@ def test_what_a_job_can_touch_decides_nothing(project: Project) -> None:
 
 
 def test_the_jobs_environment_begins_with_the_job(project: Project) -> None:
-    project.define(TARGETS)
-    project.write("fixture", "there\n")
     project.pikaci("run", "posix").passed()
     assert "there" in project.log("it").splitlines()
 
 
 def test_a_payload_manifest_that_is_no_text_is_its_builders_mistake(project: Project) -> None:
-    project.define(PAYLOAD)
     assert project.pikaci("run", "payload").code == 1
     (job,) = project.record()["jobs"]
     assert (job["failure_kind"], job["cause"]["code"]) == ("test_failure", "payload_invalid")

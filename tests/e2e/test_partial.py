@@ -34,9 +34,9 @@ def assert_partial(project: Project, done: Done) -> None:
     """Each place says so."""
     assert "partial" in done.err.splitlines()[-1]
     assert project.record()["partial"] is True
-    assert "partial" in project.pikaci("list").passed().out.splitlines()[1]
-    assert "partial" in project.pikaci("status", "latest").passed().out
-    rows = project.pikaci("list", "--json").passed().json
+    assert "partial" in project.here("list").passed().out.splitlines()[1]
+    assert "partial" in project.here("status", "latest").passed().out
+    rows = project.here("list", "--json").passed().json
     assert rows[0]["partial"] is True
     listed = adapters()["list"]
     assert listed.dump_python(listed.validate_python(rows), mode="json") == rows
@@ -44,33 +44,23 @@ def assert_partial(project: Project, done: Done) -> None:
 
 def test_a_run_of_one_job_of_two_is_partial(project: Project) -> None:
     project.define(TWO)
+    whole = project.pikaci("run", "two", "--job", "a", "--job", "b")
+    assert whole.code == 1
+    assert "partial" not in whole.err + project.here("list").out
+    assert project.record()["partial"] is False
+    assert_partial(project, project.pikaci("run", "two", "--job", "b"))
     done = project.pikaci("run", "two", "--job", "a").passed()
     assert_partial(project, done)
     assert statuses(project.record()) == {"a": "passed", "b": "skipped"}
-    assert_partial(project, project.pikaci("run", "two", "--job", "b"))
-
-
-def test_a_run_of_all_jobs_is_not_partial(project: Project) -> None:
-    project.define(TWO)
-    for asked in ([], ["--job", "a", "--job", "b"]):
-        done = project.pikaci("run", "two", *asked)
-        assert done.code == 1
-        assert "partial" not in done.err + project.pikaci("list").out
-        assert project.record()["partial"] is False
+    assert "passed" in project.pikaci("rerun", "latest", "--failed").refused(2)
+    assert_partial(project, project.pikaci("rerun", "latest").passed())
+    assert statuses(project.record()) == {"a": "passed", "b": "skipped"}
 
 
 def test_jobs_that_another_one_needs_are_asked_for(project: Project) -> None:
     project.define(CHAIN.replace("jobs.apart", "# "))
     project.write("fixed")
     assert not project.run("chain", "--job", "third")["partial"]
-
-
-def test_what_was_not_asked_for_is_not_run_again(project: Project) -> None:
-    project.define(TWO)
-    project.run("two", "--job", "a")
-    assert "passed" in project.pikaci("rerun", "latest", "--failed").refused(2)
-    assert_partial(project, project.pikaci("rerun", "latest").passed())
-    assert statuses(project.record()) == {"a": "passed", "b": "skipped"}
 
 
 def test_only_what_failed_and_what_was_skipped_for_it_runs_again(project: Project) -> None:
@@ -117,11 +107,5 @@ def test_a_dry_run_shows_the_jobs_that_are_asked_for(project: Project) -> None:
     options = ("--dry-run", "--job", "apart", "--output", "json")
     nodes = project.pikaci("run", "chain", *options).passed().json["nodes"]
     assert [node["id"] for node in nodes] == ["execute-apart"]
-    assert not (project.state / "runs").exists() or project.run_ids() == []
-
-
-def test_a_dry_run_refuses_a_job_that_is_not_there(project: Project) -> None:
-    project.define(TWO)
-    for more in ([], ["--dry-run"]):
-        sentence = project.pikaci("run", "two", "--job", "zzz", *more).refused(2)
-        assert "no job 'zzz'" in sentence
+    assert "no job 'zzz'" in project.here("run", "chain", "--dry-run", "--job", "zzz").refused(2)
+    assert project.run_ids() == []

@@ -7,17 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from e2e.project import Project
 
-NEEDY = """
-  needy = {
-    prepare.dep.drv = build "dep" "echo dep > $out";
-    jobs = {
-      first = { needs = [ "dep" ]; command = "echo ran; cat $PIKACI_INPUT_DEP"; };
-      second = { needs = [ "first" ]; command = "cat file; test -e fixed"; };
-      apart.command = "echo apart";
-    };
-  };
-"""
-
 
 def test_a_rerun_has_the_plan_and_the_snapshot_of_the_first(project: Project) -> None:
     project.define('  cats.jobs.it.command = "cat file";')
@@ -34,27 +23,6 @@ def test_a_rerun_has_the_plan_and_the_snapshot_of_the_first(project: Project) ->
     assert "then" in project.log("it", second["run_id"])
 
 
-def test_only_what_failed_and_what_it_needs_runs_again(project: Project) -> None:
-    project.define(NEEDY)
-    project.write("file", "as it was\n")
-    assert project.pikaci("run", "needy").code == 1
-    first = project.record()
-    assert project.pikaci("rerun", "latest", "--failed").code == 1
-    second = project.record()
-    assert second["run_id"] != first["run_id"]
-    assert {job["id"]: job["status"] for job in second["jobs"]} == {
-        "first": "passed",
-        "second": "failed",
-        "apart": "skipped",
-    }
-
-
-def test_a_rerun_of_failures_where_all_passed_is_refused(project: Project) -> None:
-    project.run("hello")
-    assert "passed" in project.pikaci("rerun", "latest", "--failed").refused(2)
-    assert len(project.run_ids()) == 1
-
-
 def test_what_nix_has_collected_is_evaluated_and_built_again(project: Project) -> None:
     first = project.run("hello")
     project.define('  other.jobs.it.command = "exit 1";')
@@ -69,18 +37,14 @@ def test_what_nix_has_collected_is_evaluated_and_built_again(project: Project) -
     assert (timing["outcome"], timing["cached"]) == ("passed", False)
 
 
-def test_prepared_outputs_are_kept_from_nixs_collector(project: Project) -> None:
-    project.run("hello")
-    (output,) = project.pikaci("prepared-outputs", "latest", "--json").passed().json["outputs"]
-    argv = ["nix-store", "--delete", output["path"]]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
-    assert done.returncode != 0
-    assert "still alive" in done.stderr
-
-
-def test_prepared_outputs_are_shown(project: Project) -> None:
+def test_prepared_outputs_are_shown_and_kept_from_nixs_collector(project: Project) -> None:
     project.run("hello")
     head, row = project.pikaci("prepared-outputs", "latest").passed().out.splitlines()
     assert head.split() == ["NODE", "HOST", "OUTCOME", "HOW", "MOVED", "PATH"]
     assert row.split()[1:5] == [os.uname().nodename, "passed", "built", "-"]
-    assert row.split()[5].startswith("/nix/store/")
+    path = row.split()[5]
+    assert path.startswith("/nix/store/")
+    argv = ["nix-store", "--delete", path]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "still alive" in done.stderr

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.project import Project
+
 if TYPE_CHECKING:
-    from e2e.project import Project
+    from e2e.project import Done
 
 TARGETS = r"""
   keeps.jobs.it = { command = "echo made > made; exit 1"; env.STATED = "yes"; };
@@ -20,40 +22,29 @@ TARGETS = r"""
 """
 
 
-@pytest.fixture
-def project(project: Project) -> Project:
-    project.define(TARGETS)
-    return project
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project.committed(tmp_path_factory.mktemp("project"), TARGETS)
 
 
-@pytest.fixture
-def kept(project: Project) -> Project:
-    """A project whose job `it` failed, and whose workspace was kept."""
+def test_commands_run_in_a_kept_workspace(project: Project) -> None:
     assert project.pikaci("run", "keeps", "--keep", "on-failure").code == 1
-    return project
 
+    def shell(*words: str, stdin: bytes = b"") -> Done:
+        more = ("--", *words) if words else ()
+        return project.pikaci("shell", "latest", "it", *more, stdin=stdin)
 
-def test_commands_come_through_a_pipe(kept: Project) -> None:
-    done = kept.pikaci(
-        "shell", "latest", "it", stdin=b"cat made; echo $STATED; echo err >&2; exit 5"
-    )
+    done = shell(stdin=b"cat made; echo $STATED; echo err >&2; exit 5")
     assert (done.code, done.out, done.err) == (5, "made\nyes\n", "err\n")
-    assert kept.pikaci("shell", "latest", "it").code == 0
-
-
-def test_a_command_instead_of_a_shell(kept: Project) -> None:
-    words = ("sh", "-c", 'printf "%s|" "$0" "$@" "$STATED"; exit 7', "a b", "'$HOME'", "")
-    done = kept.pikaci("shell", "latest", "it", "--", *words)
+    assert shell().code == 0
+    done = shell("sh", "-c", 'printf "%s|" "$0" "$@" "$STATED"; exit 7', "a b", "'$HOME'", "")
     assert (done.code, done.out) == (7, "a b|'$HOME'||yes|")
-    assert kept.pikaci("shell", "latest", "it", "--", "cat", "-", stdin=b"typed").out == "typed"
-    assert kept.pikaci("shell", "latest", "it", "--", "no-such-program").code == 127
-    assert kept.pikaci("shell", "latest", "it", "--", "sh", "-c", "kill -TERM $$").code == 143
-
-
-def test_what_a_shell_writes_is_there_for_the_next(kept: Project) -> None:
-    kept.pikaci("shell", "latest", "it", "--", "cp", "made", "more").passed()
-    assert kept.pikaci("shell", "latest", "it", "--", "cat", "more").out == "made\n"
-    assert not (kept.root / "more").exists()
+    assert shell("cat", "-", stdin=b"typed").out == "typed"
+    assert shell("no-such-program").code == 127
+    assert shell("sh", "-c", "kill -TERM $$").code == 143
+    shell("cp", "made", "more").passed()
+    assert shell("cat", "more").out == "made\n"
+    assert not (project.root / "more").exists()
 
 
 def test_a_workspace_that_was_read_only_is_so_in_a_shell(project: Project) -> None:

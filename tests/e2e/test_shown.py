@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import finish, wait_for
-from e2e.terminal import TerminalSession
+from e2e.project import Project, finish, wait_for
 from privilege import only_root_can
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from e2e.project import Project
 
 TARGETS = """
   prepared = {
@@ -23,15 +21,6 @@ TARGETS = """
     prepare.built.drv = build "built" "echo bang; exit 1";
     jobs.a = { needs = [ "made" ]; command = "true"; };
     jobs.b = { needs = [ "made" "built" ]; command = "true"; };
-  };
-  waits = {
-    prepare.made = {
-      hostCommand.command = "echo begun; until [ -e @go@ ]; do sleep 0.1; done; touch y";
-      hostCommand.outputs = [ "y" ];
-    };
-    prepare.built.drv =
-      build "built" "echo begun; until [ -e @go@ ]; do sleep 0.1; done; echo > $out";
-    jobs.a = { needs = [ "made" "built" ]; command = "echo 'made> from-job'"; };
   };
   progress.jobs.it.command = ''
     echo assertion failed in foo.c:12; for i in $(seq 40); do printf "\\r%3d%%" $i; done; exit 3
@@ -49,22 +38,19 @@ TARGETS = """
     printf '\\033]0;never ended\\nnot swallowed\\n\\b\\016\\0\\233more\\n'; exit 3
   '';
   cut.jobs = { a.command = "printf from-a; exit 3"; b.command = "printf from-b"; };
+  names.jobs.it.command = "touch \\"$PIKACI_ARTIFACTS/$(printf 'a\\\\033[2J\\\\nb')\\"";
+  odd = let e = builtins.fromJSON ''"\\u001b"''; in {
+    description = "a ${e}[2J\\nb\\n";
+    jobs.it.command = builtins.trace "said ${e}c" "exit 1 # ${e}c";
+  };
 """
 
 
-@pytest.fixture
-def project(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    project.define(TARGETS.replace("@go@", str(go(project))))
-    return project
-
-
-def go(project: Project) -> Path:
-    return project.state.with_name("go")
-
-
-def lines(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines()]
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("NO_COLOR", raising=False)
+        yield Project.committed(tmp_path_factory.mktemp("project"), TARGETS)
 
 
 def node(project: Project, name: str) -> str:
@@ -83,46 +69,49 @@ def test_what_a_failed_prepare_printed_is_shown_once_under_its_id(
     assert [line for line in said if line.endswith("> boom")] == ["made> boom"]
     built = node(project, "built")
     assert [line for line in said if line.endswith("> bang")] == [f"{built}> bang"]
-
-
-@pytest.mark.parametrize("flags", [(), ("-L",)])
-def test_so_it_is_on_a_terminal(project: Project, flags: tuple[str, ...]) -> None:
-    with TerminalSession(
-        project.argv("run", "prepared", *flags), project.root, project.env()
-    ) as screen:
+    with project.on_terminal("run", "prepared", *flags) as screen:
         assert screen.wait() == 1
-    said = screen.text[screen.text.index("prepare made") :]
-    assert "made> boom" in said if not flags else "made> boom" in screen.text
+    end = screen.text if flags else screen.text[screen.text.index("prepare made") :]
+    assert "made> boom" in end
     assert "a> " not in screen.text
-    assert f"{node(project, 'built')}> bang" in screen.text
+    assert f"{built}> bang" in screen.text
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_what_prepares_print_is_shown_as_it_comes(
-    project: Project,
-    terminal: bool,  # noqa: FBT001 - a column of the table
-) -> None:
+WAITS = """
+  waits = {
+    prepare.made = {
+      hostCommand.command = "echo begun; @wait@; touch y";
+      hostCommand.outputs = [ "y" ];
+    };
+    prepare.built.drv = build "built" "echo begun; @wait@; echo > $out";
+    jobs.a = { needs = [ "made" "built" ]; command = "echo 'made> from-job'"; };
+  };
+"""
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_what_prepares_print_is_shown_as_it_comes(tmp_path: Path, *, on_terminal: bool) -> None:
     only_root_can("have a Nix that builds as itself")
-    argv = project.argv("run", "waits", "-L")
-    if terminal:
-        with TerminalSession(argv, project.root, project.env()) as screen:
+    go, told = tmp_path / "go", tmp_path / "told"
+    wait = f"until [ -e {go} ]; do sleep 0.1; done"
+    project = Project.committed(tmp_path, WAITS.replace("@wait@", wait))
+    if on_terminal:
+        with project.on_terminal("run", "waits", "-L") as screen:
             screen.wait_for("made> begun")
             screen.wait_for(f"{node(project, 'built')}> begun")
-            go(project).touch()
+            go.touch()
             assert screen.wait() == 0
             text = screen.text
     else:
-        told = project.state.with_name("told")
         with told.open("wb") as file:
             running = project.start("run", "waits", "-L", stderr=file)
         wait_for(lambda: told.read_text().count("> begun") == 2)
-        go(project).touch()
+        go.touch()
         assert finish(running).code == 0
         text = told.read_text()
-    shown = lines(text)
-    assert shown.count("made> begun") == 1
-    assert shown.count(f"{node(project, 'built')}> begun") == 1
-    assert shown.count("a> made> from-job") == 1
+    shown = [line.strip() for line in text.splitlines()]
+    for line in ("made> begun", f"{node(project, 'built')}> begun", "a> made> from-job"):
+        assert shown.count(line) == 1
 
 
 def test_progress_does_not_hide_what_was_said_before(project: Project) -> None:
@@ -179,9 +168,7 @@ def test_a_screen_gets_text_and_at_most_colours(
     project: Project, flags: tuple[str, ...], environment: dict[str, str]
 ) -> None:
     project = project.with_env(**environment)
-    with TerminalSession(
-        project.argv("run", "wild", *flags), project.root, project.env()
-    ) as screen:
+    with project.on_terminal("run", "wild", *flags) as screen:
         assert screen.wait() == 1
     shown = [line for line in screen.raw.replace("\x1b[2K", "").splitlines() if "it> " in line]
     text = "\n".join(shown)
@@ -205,32 +192,24 @@ def test_elsewhere_there_are_no_escapes_and_logs_have_all_bytes(project: Project
     assert b"\b\x0e\0\x9bmore\n" in out
 
 
-@pytest.mark.parametrize("flags", [(), ("--follow",)])
-def test_logs_on_a_terminal_are_text_and_colours(project: Project, flags: tuple[str, ...]) -> None:
+def test_logs_on_a_terminal_are_text_and_colours(project: Project) -> None:
     project.pikaci("run", "wild")
-    with TerminalSession(
-        project.argv("logs", "latest", *flags), project.root, project.env()
-    ) as screen:
-        assert screen.wait() == 0
-    assert "the reason\r\n" in screen.raw
-    assert "\x1b[31mred\x1b[0m" in screen.raw
-    assert not re.search(r"\x1b(?!\[[0-9;]*m)|[\x00\x07\x08\x0e]", screen.raw)
+    for flags in ((), ("--follow",)):
+        with project.on_terminal("logs", "latest", *flags) as screen:
+            assert screen.wait() == 0
+        assert "the reason\r\n" in screen.raw
+        assert "\x1b[31mred\x1b[0m" in screen.raw
+        assert not re.search(r"\x1b(?!\[[0-9;]*m)|[\x00\x07\x08\x0e]", screen.raw)
 
 
-@pytest.mark.parametrize("flags", [(), ("--follow",)])
-def test_a_last_line_without_an_end_is_nobody_elses(
-    project: Project, flags: tuple[str, ...]
-) -> None:
+def test_a_last_line_without_an_end_is_no_other_jobs(project: Project) -> None:
     for shown in (project.pikaci("run", "cut", "-L").err, project.pikaci("run", "cut").err):
         assert "a> from-a" in shown.splitlines()
-    label = dict.fromkeys("ab", "") if not flags else {"a": "a> ", "b": "b> "}
-    out = project.pikaci("logs", "latest", *flags).out.splitlines()
-    assert {f"{label['a']}from-a", f"{label['b']}from-b"} <= set(out)
+    plain = project.pikaci("logs", "latest").out.splitlines()
+    assert {"from-a", "from-b"} <= set(plain)
+    followed = project.pikaci("logs", "latest", "--follow").out.splitlines()
+    assert {"a> from-a", "b> from-b"} <= set(followed)
     assert "from-a\npikaci> " in project.log("a")
-
-
-def test_of_two_logs_each_begins_on_a_line_of_its_own(project: Project) -> None:
-    project.pikaci("run", "cut")
     for job in "ab":
         directory = project.run_dir() / "jobs" / job / "attempts/1"
         (directory / "guest.log").write_text(f"guest-of-{job}")
@@ -241,26 +220,14 @@ def test_of_two_logs_each_begins_on_a_line_of_its_own(project: Project) -> None:
     assert {"a> guest-of-a", "b> guest-of-b"} <= set(followed)
 
 
-def test_names_that_a_job_gives_are_shown_on_one_line(project: Project) -> None:
-    project.define(
-        '  odd.jobs.it.command = "touch \\"$PIKACI_ARTIFACTS/$(printf \'a\\\\033[2J\\\\nb\')\\"";'
-    )
-    project.run("odd")
+def test_names_and_texts_of_others_are_shown_on_one_line(project: Project) -> None:
+    project.run("names")
     lines = project.pikaci("status", "latest").passed().out.splitlines()
     assert lines[-1].endswith("/a\\x1b[2J\\nb")
-
-
-def test_texts_of_the_catalog_are_shown_on_one_line(project: Project) -> None:
-    project.define(r"""
-      odd = let e = builtins.fromJSON ''"\u001b"''; in {
-        description = "a ${e}[2J\nb\n";
-        jobs.it.command = builtins.trace "said ${e}c" "exit 1 # ${e}c";
-      };
-    """)
     for command in (("targets",), ("plan", "odd")):
         assert "a \\x1b[2J\\nb\n" in project.pikaci(*command).passed().out
     assert project.pikaci("plan", "odd").err == "trace: said \n"
-    with TerminalSession(project.argv("run", "odd"), project.root, project.env()) as screen:
+    with project.on_terminal("run", "odd") as screen:
         assert screen.wait() == 1
     assert "odd  a \\x1b[2J\\nb" in screen.text
     assert "\x1bc" not in screen.raw

@@ -13,9 +13,10 @@ LISTS = """
 """
 
 
-def listing(project: Project) -> str:
-    project.run("lists")
-    return project.log("it")
+def look(project: Project) -> tuple[bytes, ...]:
+    """What is the user's own."""
+    said = (project.tree.git(*args) for args in (("status", "--porcelain"), ("for-each-ref",)))
+    return *said, project.path(".git/index").read_bytes()
 
 
 def test_untracked_and_edited_files_are_in_the_run_and_ignored_ones_are_not(
@@ -28,33 +29,25 @@ def test_untracked_and_edited_files_are_in_the_run_and_ignored_ones_are_not(
     project.write("tracked", "edited\n")
     project.write("untracked", "new\n")
     project.write("ignored", "")
+    before = look(project)
     record = project.run("cats")
+    assert look(project) == before
     lines = project.log("it").splitlines()
     assert {"edited", "new"} <= set(lines)
     assert not {"ignored", "committed"} & set(lines)
     assert record["git_dirty"] is True
 
 
-def test_the_users_index_and_refs_are_left_alone(project: Project) -> None:
-    project.write("untracked", "new\n")
-    before = project.tree.git("status", "--porcelain"), project.tree.git("for-each-ref")
-    index = (project.root / ".git/index").read_bytes()
-    project.run("hello")
-    assert (project.tree.git("status", "--porcelain"), project.tree.git("for-each-ref")) == before
-    assert (project.root / ".git/index").read_bytes() == index
-
-
 def test_an_edit_during_a_run_does_not_reach_it(project: Project) -> None:
-    marker = f"marker-{project.token}"
     project.define(
         "  late.jobs = {"
-        f'    a.command = "exec -a {marker} sleep 1";'
+        '    a.command = "exec -a @marker@ sleep 1";'
         '    b = { needs = [ "a" ]; command = "cat file; ls"; };'
         "  };"
     )
     project.write("file", "before\n")
     running = project.start("run", "late")
-    wait_for(lambda: processes(marker))
+    wait_for(lambda: processes(project.marker))
     project.write("file", "after\n")
     project.write("another")
     assert finish(running).code == 0
@@ -78,36 +71,25 @@ def test_a_job_writes_to_its_own_workspace_only(project: Project) -> None:
     assert (snapshot / "file").read_text() == "as it was\n"
 
 
-def test_a_target_that_only_the_dirty_tree_defines_runs(project: Project) -> None:
-    project.define('  fresh.jobs.it.command = "echo fresh";')
-    assert project.run("fresh")["git_dirty"] is True
-
-
-def test_a_run_works_before_the_first_commit(bare_project: Project) -> None:
-    bare_project.tree.init()
-    assert bare_project.run("hello")["git_head"] is None
-
-
-def test_a_run_works_outside_git(bare_project: Project) -> None:
+def test_a_run_works_outside_git_and_before_the_first_commit(bare_project: Project) -> None:
     record = bare_project.run("hello")
     assert (record["git_head"], record["git_dirty"]) == (None, None)
-
-
-def test_a_flake_may_lie_in_a_subdirectory(project: Project) -> None:
-    project.define(LISTS, where="ci/here")
-    project.tree.commit()
-    inner = project.at(project.root / "ci/here")
-    assert inner.run("lists")["source_root"] == str(project.root)
-    assert "./ci/here/flake.nix" in project.log("it")
-    assert project.pikaci("run", "lists", "--flake", "ci/here").passed()
+    bare_project.tree.init()
+    record = bare_project.run("hello")
+    assert (record["git_head"], record["git_dirty"]) == (None, True)
 
 
 def test_a_run_may_start_anywhere_in_the_tree(project: Project) -> None:
+    project.define(LISTS, where="ci/here")
+    project.tree.commit()
     project.define(LISTS)
     project.write("deep/er/file")
-    record = project.at(project.root / "deep/er").run("lists")
-    assert record["source_root"] == str(project.root)
-    assert "./deep/er/file" in project.log("it")
+    for directory in ("deep/er", "ci/here"):
+        record = project.at(project.root / directory).run("lists")
+        assert record["source_root"] == str(project.root)
+        lines = project.log("it").splitlines()
+        assert {"./deep/er/file", "./ci/here/flake.nix"} <= set(lines)
+    project.pikaci("run", "lists", "--flake", "ci/here").passed()
 
 
 def test_names_of_any_bytes_do_not_break_a_run(project: Project) -> None:
@@ -154,16 +136,10 @@ def test_a_commit_nobody_has_checked_out_runs(project: Project) -> None:
     project.tree.commit()
     project.write("dirty")
     source = f"git+file://{project.root}?rev={then}"
-    done = project.pikaci("run", "cats", "--source", source).passed()
+    away = project.at(project.root.parent)
+    assert away.pikaci("plan", "cats", "--json", "--source", source).passed().json
+    done = away.pikaci("run", "cats", "--source", source).passed()
     assert f"source {then[:12]} fetched by " in done.err
     record = project.record()
     assert (record["source_rev"], record["git_head"], record["git_dirty"]) == (then, then, False)
     assert "then" in project.log("it")
-
-
-def test_a_commit_can_be_planned_and_run_from_anywhere(project: Project) -> None:
-    then = project.tree.commit()
-    away = project.at(project.root.parent)
-    source = f"git+file://{project.root}?rev={then}"
-    assert away.pikaci("plan", "hello", "--json", "--source", source).passed().json
-    assert away.run("hello", "--source", source)["status"] == "passed"

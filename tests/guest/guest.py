@@ -7,10 +7,10 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from e2e.project import processes, wait_for
 from privilege import only_root_can
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 RUNNER = Path(__file__).resolve().parents[2] / "nix" / "incus" / "pikaci-incus-run.py"
 USER, GROUP = 1000, 100
-RESULT_DEADLINE_SECS = 60
 
 
 def load_runner() -> ModuleType:
@@ -46,16 +45,14 @@ class Guest:
         for path in (self.snapshot, self.snapshot / "README"):
             os.chown(path, USER, GROUP)
 
-    def variables(self, command: str, **others: str) -> dict[str, str]:
-        variables = {
-            "PATH": os.environ["PATH"],
-            "PIKACI_INCUS_CONTRACT": "1",
-            "PIKACI_INCUS_GUEST_COMMAND": command,
-            "PIKACI_INCUS_TIMEOUT_SECS": "60",
-            "PIKACI_INCUS_RUN_AS_ROOT": "0",
-            "PIKACI_INCUS_MOUNTS": "",
+    def variables(self, command: str, **others: str | None) -> dict[str, str]:
+        """The exec's variables; those that are None it lacks."""
+        usual = {"CONTRACT": "1", "TIMEOUT_SECS": "60", "RUN_AS_ROOT": "0", "MOUNTS": ""}
+        values = {**usual, "GUEST_COMMAND": command, **others}
+        ours = {
+            f"PIKACI_INCUS_{name}": value for name, value in values.items() if value is not None
         }
-        return variables | {f"PIKACI_INCUS_{name}": value for name, value in others.items()}
+        return {"PATH": os.environ["PATH"], **ours}
 
     def argv(self, *arguments: str, setup: str = ":") -> list[str]:
         """The host's exec, after what a shell sets up in the guest."""
@@ -95,6 +92,12 @@ class Guest:
         done = self.execute(self.variables(command, **others), setup=setup)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == {"contract": 1, "state": "started"}
+
+    def environment(self, **variables: str) -> None:
+        """Give the guest an environment of its own."""
+        file = self.root / "etc" / "pikaci" / "environment.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(variables))
 
     def run(self, command: str, setup: str = ":", **others: str) -> dict[str, Any]:
         """Start a command and wait for its result."""
@@ -142,22 +145,6 @@ def is_runner(pid: int, root: Path) -> bool:
         return False
 
 
-def processes_of(marker: str) -> list[int]:
+def processes_of(marker: str) -> list[str]:
     """Those with the marker in their command lines, the runner's own aside."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                line = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if marker.encode() in line and b"pikaci-incus-run" not in line:
-                found.append(int(entry.name))
-    return found
-
-
-def wait_for(condition: Any) -> None:  # noqa: ANN401 - any callable
-    deadline = time.monotonic() + RESULT_DEADLINE_SECS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    return [line for line in processes(marker) if "pikaci-incus-run" not in line]

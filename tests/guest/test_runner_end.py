@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from guest.guest import RUNNER, is_runner, load_runner, processes_of, wait_for
+from e2e.project import wait_for
+from guest.guest import RUNNER, is_runner, load_runner, processes_of
 
 if TYPE_CHECKING:
     from guest.guest import Guest
@@ -22,10 +23,8 @@ MIB = 1024 * 1024
 
 
 def test_a_command_that_takes_too_long_is_terminated(guest: Guest) -> None:
-    began = time.monotonic()
     result = guest.run("trap 'echo bye; exit 3' TERM; echo hi; sleep 50 & wait", TIMEOUT_SECS="1")
 
-    assert time.monotonic() - began < 6
     assert (result["status"], result["exit_code"]) == ("timed_out", 3)
     assert result["message"] == "the command ran longer than 1 s"
     assert guest.log() == "hi\nbye\n"
@@ -50,18 +49,15 @@ def test_nothing_that_a_command_started_outlives_its_timeout(guest: Guest, marke
     assert processes_of(marker) == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["setsid -f sh -c 'sleep 61 # {}; :'", "sh -c 'kill -STOP $$; : # {}' &\nsleep 0.2"],
+    ids=["in another session", "stopped"],
+)
 def test_what_a_command_leaves_running_is_killed_before_the_result(
-    guest: Guest, marker: str
+    guest: Guest, marker: str, command: str
 ) -> None:
-    result = guest.run(f"setsid -f sh -c 'sleep 61 # {marker}; :'; echo started")
-
-    assert result["status"] == "passed"
-    assert processes_of(marker) == []
-
-
-def test_a_stopped_process_is_killed_too(guest: Guest, marker: str) -> None:
-    guest.run(f"sh -c 'kill -STOP $$; : # {marker}' &\nsleep 0.2")
-
+    assert guest.run(command.format(marker))["status"] == "passed"
     assert processes_of(marker) == []
 
 
@@ -91,13 +87,6 @@ def test_a_hangup_is_nothing_to_the_runner(guest: Guest) -> None:
     assert guest.log() == "on\n"
 
 
-def test_the_exec_returns_at_once_and_keeps_no_pipe_open(guest: Guest) -> None:
-    began = time.monotonic()
-    guest.start("sleep 60")
-
-    assert time.monotonic() - began < 5
-
-
 def test_the_job_survives_its_client(guest: Guest) -> None:
     with subprocess.Popen(
         guest.argv(), env=guest.variables("sleep 1; echo survived"), start_new_session=True
@@ -120,23 +109,17 @@ def test_a_second_exec_starts_nothing(guest: Guest) -> None:
     assert guest.log() == "once\n"
 
 
-def test_the_runner_is_gone_after_its_result(guest: Guest) -> None:
+def test_the_runner_tells_what_it_did_and_is_gone_after_its_result(guest: Guest) -> None:
     guest.run("true")
     pid = guest.pid()
 
     wait_for(lambda: not is_runner(pid, guest.root))
     left = {path.name for path in guest.artifacts.iterdir()}
     assert left == {"guest.log", "events.jsonl", "result.json", "files"}
-
-
-def test_the_events_tell_what_the_runner_did(guest: Guest) -> None:
-    guest.run("true")
-
-    names = [event["event"] for event in guest.events()]
+    events = guest.events()
+    names = [event["event"] for event in events]
     assert names == ["runner_started", "workspace_ready", "command_started", "command_finished"]
-    assert all(
-        event["schema_version"] == 1 and event["ts"].endswith("Z") for event in guest.events()
-    )
+    assert all(event["schema_version"] == 1 and event["ts"].endswith("Z") for event in events)
 
 
 def test_a_gibibyte_of_output_passes_the_runner_by(guest: Guest) -> None:
@@ -194,18 +177,18 @@ records.result({{"status": "passed"}})
     assert not (tmp_path / "result.json").exists()
 
 
-def test_a_runner_killed_at_any_moment_leaves_no_half_result(guest: Guest) -> None:
-    for delay in range(6):
-        for path in guest.artifacts.glob("*.json*"):
-            path.unlink()
-        guest.start("sleep 0.05")
-        pid = guest.pid()
-        time.sleep(0.04 + delay * 0.005)
-        if is_runner(pid, guest.root):
-            os.kill(pid, signal.SIGKILL)
-        wait_for(lambda pid=pid: not is_runner(pid, guest.root))
-        result = guest.artifacts / "result.json"
-        assert not result.exists() or json.loads(result.read_text())["status"] == "passed"
+@pytest.mark.parametrize("delay_secs", [0.04, 0.05, 0.055, 0.06, 0.065])
+def test_a_runner_killed_at_any_moment_leaves_no_half_result(
+    guest: Guest, delay_secs: float
+) -> None:
+    guest.start("sleep 0.05")
+    pid = guest.pid()
+    time.sleep(delay_secs)
+    if is_runner(pid, guest.root):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not is_runner(pid, guest.root))
+    result = guest.artifacts / "result.json"
+    assert not result.exists() or json.loads(result.read_text())["status"] == "passed"
 
 
 def test_a_result_waits_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,17 +210,14 @@ def test_a_result_waits_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_host_can_have_a_job_end_in_order(guest: Guest) -> None:
+    def stop() -> None:
+        done = guest.execute({"PIKACI_INCUS_CONTRACT": "1"}, "--stop")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+    stop()  # where no runner is at work, nothing is stopped
     guest.start("trap 'echo bye; exit 7' TERM; echo up; sleep 60 & wait")
     wait_for(lambda: (guest.artifacts / "guest.log").read_text() == "up\n")
-    done = guest.execute({"PIKACI_INCUS_CONTRACT": "1"}, "--stop")
-
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    stop()
     result = guest.result()
     assert (result["status"], result["message"]) == ("error", "the runner was told to stop")
-    assert (guest.artifacts / "guest.log").read_text() == "up\nbye\n"
-
-
-def test_where_no_runner_is_at_work_nothing_is_stopped(guest: Guest) -> None:
-    done = guest.execute({"PIKACI_INCUS_CONTRACT": "1"}, "--stop")
-
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert guest.log() == "up\nbye\n"

@@ -11,25 +11,15 @@ if TYPE_CHECKING:
     from guest.guest import Guest
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["--check-contract"], ["--shell"], ["--hand-over", "1:1"]]
-)
-@pytest.mark.parametrize("version", ["2", "", "1.0", None])
-def test_an_unknown_contract_is_said_so(
-    guest: Guest, arguments: list[str], version: str | None
-) -> None:
-    variables = guest.variables("touch $PIKACI_ARTIFACTS/ran")
-    del variables["PIKACI_INCUS_CONTRACT"]
-    if version is not None:
-        variables["PIKACI_INCUS_CONTRACT"] = version
-    done = guest.execute(variables, *arguments)
-
-    asked = "none is named" if version is None else f"'{version}' is asked for"
-    assert done.returncode == 76
-    assert done.stderr == (
-        f"pikaci-incus-run: this runner knows contract 1, and {asked}: rebuild the image\n"
-    )
-    assert list(guest.artifacts.iterdir()) == []
+def test_an_unknown_contract_is_said_so(guest: Guest) -> None:
+    for arguments in ([], ["--check-contract"], ["--shell"], ["--hand-over", "1:1"]):
+        for version in ("2", "", "1.0", None):
+            variables = guest.variables("touch $PIKACI_ARTIFACTS/ran", CONTRACT=version)
+            asked = "none is named" if version is None else f"'{version}' is asked for"
+            assert refused(guest, variables, *arguments) == (
+                76,
+                f"this runner knows contract 1, and {asked}: rebuild the image",
+            )
 
 
 @pytest.mark.parametrize(
@@ -58,36 +48,26 @@ def test_an_unknown_contract_is_said_so(
     ],
 )
 def test_a_wrong_variable_is_named(guest: Guest, name: str, value: str | None, said: str) -> None:
-    variables = guest.variables("true")
-    variables.pop(f"PIKACI_INCUS_{name}", None)
-    if value is not None:
-        variables[f"PIKACI_INCUS_{name}"] = value
-    done = guest.execute(variables)
+    code, sentence = refused(guest, guest.variables("true", **{name: value}))
 
-    assert done.returncode == 64
-    assert said in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert list(guest.artifacts.iterdir()) == []
+    assert code == 64
+    assert said in sentence
 
 
-@pytest.mark.parametrize(
-    ("arguments", "unknown"),
-    [
-        (["--version"], "--version"),
-        (["--shell", "--check-contract"], "--check-contract"),
-        (["--hand-over"], "--hand-over"),
-    ],
-)
-def test_an_unknown_argument_is_named(guest: Guest, arguments: list[str], unknown: str) -> None:
-    done = guest.execute(guest.variables("true"), *arguments)
-
-    assert done.returncode == 64
-    assert f"unknown argument '{unknown}'" in done.stderr
-    assert list(guest.artifacts.iterdir()) == []
+def test_an_unknown_argument_is_named(guest: Guest) -> None:
+    for *arguments, unknown in (
+        ("--version",),
+        ("--shell", "--check-contract"),
+        ("--hand-over",),
+    ):
+        code, sentence = refused(guest, guest.variables("true"), *arguments, unknown)
+        assert code == 64
+        assert f"unknown argument '{unknown}'" in sentence
 
 
 def test_a_ready_guest_says_so_and_starts_nothing(guest: Guest) -> None:
-    done = guest.execute({"PATH": "/usr/bin:/bin", **contract()}, "--check-contract")
+    variables = {"PIKACI_INCUS_CONTRACT": "1", "PIKACI_INCUS_MOUNTS": ""}
+    done = guest.execute({"PATH": "/usr/bin:/bin", **variables}, "--check-contract")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == {"contract": 1, "state": "ready"}
@@ -96,14 +76,9 @@ def test_a_ready_guest_says_so_and_starts_nothing(guest: Guest) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["--check-contract"]])
 def test_a_guest_without_its_mounts_is_not_ready_yet(guest: Guest, arguments: list[str]) -> None:
-    variables = guest.variables("true")
-    del variables["PIKACI_INCUS_MOUNTS"]
-    done = guest.execute(variables, *arguments)
-
-    assert done.returncode == 69
+    variables = guest.variables("true", MOUNTS=None)
     where = f"{guest.artifacts}, {guest.snapshot}"
-    assert done.stderr == f"pikaci-incus-run: nothing is mounted yet at {where}\n"
-    assert list(guest.artifacts.iterdir()) == []
+    assert refused(guest, variables, *arguments) == (69, f"nothing is mounted yet at {where}")
 
 
 def test_a_mount_of_the_same_file_system_is_a_mount(guest: Guest) -> None:
@@ -119,10 +94,8 @@ def test_a_mount_of_the_same_file_system_is_a_mount(guest: Guest) -> None:
 def test_a_guest_without_a_workspace_is_not_ready_yet(guest: Guest) -> None:
     (guest.snapshot / "README").unlink()
     guest.snapshot.rmdir()
-    done = guest.execute(guest.variables("true"))
 
-    assert done.returncode == 69
-    assert done.stderr == f"pikaci-incus-run: {guest.snapshot} isn't there yet\n"
+    assert refused(guest, guest.variables("true")) == (69, f"{guest.snapshot} isn't there yet")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--check-contract"]])
@@ -148,7 +121,7 @@ def test_artifacts_without_room_are_said_so(guest: Guest) -> None:
 
 
 def test_a_guest_that_cannot_start_the_command_has_a_result_that_says_so(guest: Guest) -> None:
-    (guest.root / "etc" / "pikaci").mkdir(parents=True)
+    guest.environment()
     (guest.root / "etc" / "pikaci" / "environment.json").write_text("{")
     result = guest.run("true")
 
@@ -164,5 +137,9 @@ def test_a_log_that_cannot_be_opened_is_said_so_in_the_result(guest: Guest) -> N
     assert "guest.log" in result["message"]
 
 
-def contract() -> dict[str, str]:
-    return {"PIKACI_INCUS_CONTRACT": "1", "PIKACI_INCUS_MOUNTS": ""}
+def refused(guest: Guest, variables: dict[str, str], *arguments: str) -> tuple[int, str]:
+    """The exit code and the sentence of an exec that does nothing."""
+    done = guest.execute(variables, *arguments)
+    (sentence,) = done.stderr.splitlines()
+    assert list(guest.artifacts.iterdir()) == []
+    return done.returncode, sentence.removeprefix("pikaci-incus-run: ")

@@ -13,13 +13,10 @@ import pytest
 if TYPE_CHECKING:
     from guest.guest import Guest
 
-NAMES = ("PATH", "PIKACI_INCUS_CONTRACT", "PIKACI_INCUS_RUN_AS_ROOT")
-
 
 def test_one_command_runs_as_the_job_did(guest: Guest) -> None:
     env = json.dumps({"GREETING": "a b", "PS1": "mine> "})
-    (guest.root / "etc" / "pikaci").mkdir(parents=True)
-    (guest.root / "etc" / "pikaci" / "environment.json").write_text('{"OF_THE_GUEST": "1"}')
+    guest.environment(OF_THE_GUEST="1")
     told = "id -u; id -g; pwd; umask; env | grep -vE '^(PWD|SHLVL|_)=' | sort"
     guest.run(told, ENV=env)
     done = guest.execute(variables(guest, GUEST_COMMAND=told, ENV=env, TERM="xterm"), "--shell")
@@ -29,11 +26,10 @@ def test_one_command_runs_as_the_job_did(guest: Guest) -> None:
     assert done.stdout.splitlines() == [*lines[:4], *sorted([*lines[4:], "TERM=xterm"])]
 
 
-@pytest.mark.parametrize("code", [0, 3, 64, 255])
-def test_its_exit_code_is_the_shells(guest: Guest, code: int) -> None:
-    done = guest.execute(variables(guest, GUEST_COMMAND=f"exit {code}"), "--shell")
-
-    assert done.returncode == code
+def test_its_exit_code_is_the_shells(guest: Guest) -> None:
+    for code in (0, 3, 64, 255):
+        asked = variables(guest, GUEST_COMMAND=f"exit {code}")
+        assert guest.execute(asked, "--shell").returncode == code
 
 
 def test_it_reads_its_own_input_and_starts_nothing_else(guest: Guest) -> None:
@@ -47,29 +43,21 @@ def test_it_reads_its_own_input_and_starts_nothing_else(guest: Guest) -> None:
 
 
 def test_it_may_be_root(guest: Guest) -> None:
-    env = variables(guest, GUEST_COMMAND="id -u; echo $HOME") | {"PIKACI_INCUS_RUN_AS_ROOT": "1"}
+    env = variables(guest, GUEST_COMMAND="id -u; echo $HOME", RUN_AS_ROOT="1")
 
     assert guest.execute(env, "--shell").stdout == "0\n/root\n"
 
 
-def test_without_a_command_it_is_interactive_on_a_terminal(guest: Guest) -> None:
-    seen = converse(guest, "tty; id -u; echo $TERM; echo to the terminal > /dev/tty; exit 5\n")
+def test_without_a_command_it_is_interactive_on_the_users_terminal(guest: Guest) -> None:
+    typed = "tty; id -u; echo $TERM; echo to the terminal > /dev/tty; "
+    seen = converse(guest, f"{typed}echo again > $(tty); echo error > /dev/stderr; exit 5\n")
 
     lines = seen.splitlines()
     assert lines[-1] == "ended with 5"
     assert "/workspace/snapshot$ " in lines[0]
-    assert "1000" in lines
-    assert "screen" in lines
-    assert "to the terminal" in lines
-    assert "cannot set terminal process group" not in seen
-    assert "no job control" not in seen
-
-
-def test_the_terminal_is_the_users(guest: Guest) -> None:
-    seen = converse(guest, "echo again > $(tty); echo error > /dev/stderr; exit 0\n")
-
-    assert "denied" not in seen
-    assert {"again", "error"} <= set(seen.splitlines())
+    assert {"1000", "screen", "to the terminal", "again", "error"} <= set(lines)
+    for trouble in ("cannot set terminal process group", "no job control", "denied"):
+        assert trouble not in seen
 
 
 @pytest.mark.parametrize(
@@ -81,11 +69,7 @@ def test_the_terminal_is_the_users(guest: Guest) -> None:
     ],
 )
 def test_a_wrong_variable_is_named(guest: Guest, name: str, value: str | None, said: str) -> None:
-    env = variables(guest)
-    env.pop(f"PIKACI_INCUS_{name}", None)
-    if value is not None:
-        env[f"PIKACI_INCUS_{name}"] = value
-    done = guest.execute(env, "--shell")
+    done = guest.execute(variables(guest, **{name: value}), "--shell")
 
     assert done.returncode == 64
     assert said in done.stderr
@@ -101,11 +85,10 @@ def test_a_guest_without_a_workspace_has_no_shell(guest: Guest) -> None:
     assert str(guest.snapshot) in done.stderr
 
 
-def variables(guest: Guest, **others: str) -> dict[str, str]:
+def variables(guest: Guest, *, TERM: str | None = None, **others: str | None) -> dict[str, str]:  # noqa: N803 - as it is called
     """Those that a shell needs; TERM has no prefix."""
-    needed = {name: guest.variables("")[name] for name in NAMES}
-    terminal = {"TERM": others.pop("TERM")} if "TERM" in others else {}
-    return needed | terminal | {f"PIKACI_INCUS_{name}": value for name, value in others.items()}
+    needed = {"GUEST_COMMAND": None, "TIMEOUT_SECS": None, "MOUNTS": None, **others}
+    return guest.variables("", **needed) | ({"TERM": TERM} if TERM else {})
 
 
 def converse(guest: Guest, typed: str) -> str:

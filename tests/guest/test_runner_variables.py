@@ -34,9 +34,10 @@ def with_file(
     return guest.execute(environment, "--variables", str(file), *arguments)
 
 
-def test_variables_may_all_be_in_a_file(guest: Guest) -> None:
+def test_variables_may_all_be_in_a_file_and_go_over_the_execs_own(guest: Guest) -> None:
     env = json.dumps({"GREETING": "hé 'llo'\n"})
-    done = with_file(guest, json.dumps(guest.variables('echo "$GREETING"', ENV=env)))
+    values = guest.variables('echo "$GREETING"', ENV=env)
+    done = with_file(guest, json.dumps(values), guest.variables("echo of the exec"))
 
     assert json.loads(done.stdout) == {"contract": 1, "state": "started"}, done.stderr
     assert guest.result()["status"] == "passed"
@@ -51,14 +52,6 @@ def test_a_command_in_a_file_may_be_longer_than_the_kernel_takes(guest: Guest) -
     assert guest.log() == "120002\n"
 
 
-def test_the_file_goes_over_the_execs_own_variables(guest: Guest) -> None:
-    over = {"PIKACI_INCUS_GUEST_COMMAND": "echo of the file"}
-    with_file(guest, json.dumps(over), guest.variables("echo of the exec"))
-    guest.result()
-
-    assert guest.log() == "of the file\n"
-
-
 def test_a_shell_takes_its_terminal_from_the_file(guest: Guest) -> None:
     values = {**guest.variables("echo $TERM"), "TERM": "xterm-kitty"}
     done = with_file(guest, json.dumps(values), {**PATH, "TERM": "vt100"}, "--shell")
@@ -66,42 +59,29 @@ def test_a_shell_takes_its_terminal_from_the_file(guest: Guest) -> None:
     assert (done.stdout, done.stderr) == ("xterm-kitty\n", "")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"PIKACI_INCUS_CONTRACT": 1}', '{"A=B": ""}'])
-def test_a_file_of_something_else_is_refused(guest: Guest, text: str) -> None:
-    done = with_file(guest, text, guest.variables("true"))
-
-    assert done.returncode == 64
-    assert "the variables.json" in done.stderr
-    assert list(guest.artifacts.iterdir()) == []
-
-
-def test_a_file_that_is_not_there_is_refused(guest: Guest) -> None:
+def test_a_file_of_something_else_or_none_is_refused(guest: Guest) -> None:
+    for text in ("", "{", "[]", '{"PIKACI_INCUS_CONTRACT": 1}', '{"A=B": ""}'):
+        done = with_file(guest, text, guest.variables("true"))
+        assert done.returncode == 64
+        assert "the variables.json" in done.stderr
     done = guest.execute(guest.variables("true"), "--variables", "/none")
-
     assert done.returncode == 64
     assert done.stderr == (
         "pikaci-incus-run: the variables can't be read: "
         "[Errno 2] No such file or directory: '/none'\n"
     )
+    assert list(guest.artifacts.iterdir()) == []
 
 
-def test_a_job_runs_as_the_user_that_is_named(guest: Guest) -> None:
+def test_a_job_and_a_shell_are_of_the_user_that_is_named(guest: Guest) -> None:
     result = guest.run("id -un; id -g; echo $USER $LOGNAME $HOME; echo > new", USER="daemon")
 
     assert result["status"] == "passed", guest.log()
     assert guest.log() == "daemon\n1\ndaemon daemon /usr/sbin\n"
-
-
-def test_a_shell_is_of_the_user_that_is_named(guest: Guest) -> None:
     done = guest.execute(guest.variables("id -un", USER="daemon"), "--shell")
-
     assert (done.stdout, done.stderr) == ("daemon\n", "")
-
-
-def test_a_job_of_roots_stays_roots(guest: Guest) -> None:
-    guest.run("id -un", USER="daemon", RUN_AS_ROOT="1")
-
-    assert guest.log() == "root\n"
+    done = guest.execute(guest.variables("id -un", USER="daemon", RUN_AS_ROOT="1"), "--shell")
+    assert (done.stdout, done.stderr) == ("root\n", "")
 
 
 def test_a_user_whom_the_guest_does_not_have_is_an_error(guest: Guest) -> None:
@@ -159,20 +139,12 @@ def test_a_snapshot_that_is_not_there_is_one_to_try_again(guest: Guest, share: P
     assert (done.returncode, done.stderr) == (69, f"pikaci-incus-run: {gone} isn't there yet\n")
 
 
-@pytest.mark.parametrize(
-    ("variables", "said"),
-    [
+def test_a_snapshot_that_cannot_be_meant_is_refused(guest: Guest) -> None:
+    elsewhere: dict[str, str] = {"SNAPSHOT": "/share", "WRITABLE_WORKSPACE": "0"}
+    for variables, said in (
         ({"SNAPSHOT": "share"}, "PIKACI_INCUS_SNAPSHOT is 'share', not an absolute path"),
-        (
-            {"SNAPSHOT": "/share", "WRITABLE_WORKSPACE": "0"},
-            "a read-only workspace is where the snapshot is: no other is to be",
-        ),
-    ],
-)
-def test_a_snapshot_that_cannot_be_meant_is_refused(
-    guest: Guest, variables: dict[str, str], said: str
-) -> None:
-    done = guest.execute(guest.variables("true", **variables))
-
-    assert (done.returncode, done.stderr) == (64, f"pikaci-incus-run: {said}\n")
+        (elsewhere, "a read-only workspace is where the snapshot is: no other is to be"),
+    ):
+        done = guest.execute(guest.variables("true", **variables))
+        assert (done.returncode, done.stderr) == (64, f"pikaci-incus-run: {said}\n")
     assert list(guest.artifacts.iterdir()) == []

@@ -156,11 +156,18 @@ def test_a_full_disk_is_an_error_with_a_sentence(guest: Guest) -> None:
     assert "command_started" not in {event["event"] for event in guest.events()}
 
 
-def test_in_a_user_namespace_what_cannot_be_read_is_named(guest: Guest) -> None:
-    own(guest.snapshot, ROOT)
+def test_in_a_user_namespace_a_snapshot_of_no_user_of_it_is_copied(guest: Guest) -> None:
     # Beyond the users of the namespace, as all is in a mount that isn't shifted.
-    os.chown(guest.snapshot, 100_000, 100_000)
-    os.chown(guest.snapshot / "README", 100_000, 100_000)
+    own(guest.snapshot, 100_000)
+    guest.execute_in_a_user_namespace(guest.variables("echo more >> README; cat README; mkdir new"))
+
+    assert guest.result()["status"] == "passed"
+    assert guest.log() == "hello\nmore\n"
+    assert guest.event("workspace_ready")["workspace"] == "copy"
+
+
+def test_in_a_user_namespace_what_cannot_be_read_is_named(guest: Guest) -> None:
+    own(guest.snapshot, 100_000)
     (guest.snapshot / "README").chmod(0o600)
     guest.execute_in_a_user_namespace(guest.variables("cat README"))
 
@@ -170,36 +177,22 @@ def test_in_a_user_namespace_what_cannot_be_read_is_named(guest: Guest) -> None:
     assert result["message"].endswith("README' for reading: Permission denied")
 
 
-def test_in_a_user_namespace_a_snapshot_of_nobodys_is_copied(guest: Guest) -> None:
-    for path in (guest.snapshot, guest.snapshot / "README"):
-        os.chown(path, 100_000, 100_000)
-    guest.execute_in_a_user_namespace(guest.variables("echo more >> README; cat README; mkdir new"))
-
-    assert guest.result()["status"] == "passed"
-    assert guest.log() == "hello\nmore\n"
-    assert guest.event("workspace_ready")["workspace"] == "copy"
-
-
 def own(directory: Path, user: int) -> None:
     for path in (directory, *directory.rglob("*")):
         os.chown(path, user, user, follow_symlinks=False)
 
 
-def look(directory: Path) -> dict[str, tuple[tuple[int, int], int, int, bytes | str | None]]:
+def look(directory: Path) -> dict[str, tuple[object, ...]]:
     """Owner, mode, time and content of all below a directory."""
-    found = {}
+    found: dict[str, tuple[object, ...]] = {}
     for path in directory.rglob("*"):
         status = path.lstat()
-        content: bytes | str | None = None
+        content: bytes | Path | None = None
         if stat.S_ISLNK(status.st_mode):
-            content = str(path.readlink())
+            content = path.readlink()
         elif stat.S_ISREG(status.st_mode):
             content = path.read_bytes()
         owner = status.st_uid, status.st_gid
-        found[str(path.relative_to(directory))] = (
-            owner,
-            status.st_mode,
-            status.st_mtime_ns,
-            content,
-        )
+        name = str(path.relative_to(directory))
+        found[name] = owner, status.st_mode, status.st_mtime_ns, content
     return found
