@@ -23,7 +23,8 @@ def move(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "remove"), [("run", remove_tree), ("run", move), ("runs", move), ("state", remove_tree)]
+    ("what", "remove"),
+    [("run", remove_tree), ("run", move), ("runs", move), ("state", remove_tree)],
 )
 def test_a_run_whose_directory_is_removed_ends_at_once(
     project: Project, what: str, remove: Callable[[Path], None]
