@@ -29,13 +29,15 @@ make_base() (
   [ -n "$mirror" ] || die "apt has no Debian repository configured to take packages from."
   say "making a Debian guest in $images (about 80 MB; one minute)"
   temp=$(mktemp -d)
-  trap 'rm -rf "$temp"' EXIT
+  trap 'as_root rm -rf --one-file-system "$temp"' EXIT
   # apt in mmdebstrap reads it as a user of its own.
   chmod 755 "$temp"
   apt_network_options >"$temp/apt.conf"
   cp -r "$here/debian-guest" "$temp/files"
   # Whose files they are in the checkout is of no interest in the guest.
-  as_root mmdebstrap --quiet --format=tar --variant=minbase \
+  # No tar between the two: mksquashfs 4.7.5 refuses what GNU tar writes of a file with holes, and mmdebstrap, when its
+  # reader ends, ends all of its process group.
+  as_root mmdebstrap --quiet --format=directory --variant=minbase \
     --include="$(IFS=, && echo "${packages[*]}")" \
     --aptopt="$temp/apt.conf" \
     --dpkgopt='path-exclude=/usr/share/man/*' \
@@ -45,9 +47,9 @@ make_base() (
     --dpkgopt='path-include=/usr/share/doc/*/copyright' \
     --customize-hook="upload '$temp/files/init' /sbin/init" \
     --customize-hook="chroot \"\$1\" sh -eu -s <'$temp/files/setup.sh'" \
-    "$suite" - "$mirror" 2>"$temp/log" |
-    mksquashfs - "$images/$base.new" -tar -comp zstd -noappend >"$temp/squash" 2>&1 ||
-    { cat "$temp/log" "$temp/squash" >&2; die "the Debian guest could not be made."; }
+    "$suite" "$temp/debian" "$mirror" >"$temp/log" 2>&1 &&
+    as_root mksquashfs "$temp/debian" "$images/$base.new" -comp zstd -noappend >>"$temp/log" 2>&1 ||
+    { cat "$temp/log" >&2; die "the Debian guest could not be made."; }
   mv "$images/$base.new" "$images/$base"
 )
 
