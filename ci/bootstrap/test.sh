@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Run the project's own lanes through pikaci itself, or those that LANES names. All of them run; any that fails fails this.
-# The last lines are where the records lie and what pytest itself said at the end of each job's log.
+# Run the project's own lanes through pikaci itself, or those that LANES names. All of them run, as many jobs at a time as
+# the machine has CPUs; any that fails fails this. The last lines are where the records lie and what pytest itself printed
+# at the end of each job's log.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-lanes=(check-nix check-orchestrator check-incus check-remote check-tart)
+# Those that take longest first: the others fill the gaps.
+lanes=(check-orchestrator check-remote check-tart check-incus check-nix)
 [ -z "${LANES:-}" ] || read -ra lanes <<<"$LANES"
 cd "$root"
 export PATH=$venv/bin:$PATH
@@ -26,15 +28,23 @@ pytest_closing_line() { grep -E '[0-9]+ (passed|failed|errors?|skipped|deselecte
 
 failed=()
 runs=()
-# Interrupted, there is nothing to sum up: the record of the run says how far it came.
-trap 'exit 130' INT TERM
+pids=()
+# Interrupted, there is nothing to sum up: the records of the runs say how far they came.
+interrupt() {
+  kill -INT "${pids[@]}" 2>/dev/null || true
+  wait
+  exit 130
+}
+trap interrupt INT TERM
+set -m # a process of the background ignores SIGINT otherwise
 for lane in "${lanes[@]}"; do
   run=$(new_run_id)
   runs+=("$run")
-  code=0
-  pikaci run "$lane" -L --run-id "$run" || code=$?
-  [ "$code" -eq 130 ] && exit 130
-  [ "$code" -eq 0 ] || failed+=("$lane")
+  pikaci run "$lane" -L --run-id "$run" </dev/null &
+  pids+=($!)
+done
+for number in "${!lanes[@]}"; do
+  wait "${pids[number]}" || failed+=("${lanes[number]}")
 done
 
 echo
