@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tart.failure import wrong
 
 
-@dataclass(frozen=True)
-class Syntax:
+class Syntax(NamedTuple):
     """What a command takes; an option is there by each of its names."""
 
     usage: str
@@ -21,11 +20,11 @@ class Syntax:
     """All that follows the first positional is taken as it is."""
 
 
-@dataclass
 class Arguments:
-    positionals: list[str] = field(default_factory=list)
-    flags: set[str] = field(default_factory=set)
-    options: dict[str, list[str]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.positionals: list[str] = []
+        self.flags: set[str] = set()
+        self.options: dict[str, list[str]] = {}
 
     def option(self, *names: str) -> str | None:
         """The last value of an option that has one value."""

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import time
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tart.failure import Failure
@@ -22,7 +21,6 @@ Step = Literal["clone", "set", "run", "exec", "stop", "delete", "list", "get", "
 Kind = Literal["fail", "fail_after", "hang", "late", "crash", "lose_agent", "deaf", "limit"]
 
 
-@dataclass
 class Fault:
     """What goes wrong with a step: a subcommand, or `boot`, which every `run` comes to.
 
@@ -31,19 +29,31 @@ class Fault:
     Of `boot`: late: the guest agent answers only after `secs`. crash: the VM stops with an error
     after `secs`. lose_agent: the guest agent ends after `secs`, for good. deaf: `tart run` doesn't
     end at SIGINT. limit: there are as many VMs as there may be, none of which are Tart's.
+
+    It goes well `skip` times before, and wrong `times` times (None: always), with command lines in
+    which the regular expression `matching` is found.
     """
 
-    step: Step
-    kind: Kind = "fail"
-    code: int = 1
-    message: str = "it was told to fail"
-    secs: float = 0.0
-    times: int | None = 1
-    """None: every time."""
-    skip: int = 0
-    """So many times before it goes well."""
-    matching: str = ""
-    """A regular expression that is found in the command line."""
+    def __init__(
+        self,
+        step: Step,
+        kind: Kind = "fail",
+        *,
+        code: int = 1,
+        message: str = "it was told to fail",
+        secs: float = 0.0,
+        times: int | None = 1,
+        skip: int = 0,
+        matching: str = "",
+    ) -> None:
+        self.step = step
+        self.kind = kind
+        self.code = code
+        self.message = message
+        self.secs = secs
+        self.times = times
+        self.skip = skip
+        self.matching = matching
 
 
 class Faults:
@@ -106,5 +116,5 @@ class Faults:
             faults = [Fault(**entry) for entry in entries]
             yield faults
             written = self.path.with_suffix(".new")
-            written.write_text(json.dumps([asdict(fault) for fault in faults]))
+            written.write_text(json.dumps([vars(fault) for fault in faults]))
             os.replace(written, self.path)  # noqa: PTH105 - as atomic, and said so

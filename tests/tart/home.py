@@ -1,6 +1,7 @@
 """What the program keeps in `$TART_HOME`: VMs, images that were pulled, and who runs what.
 
-A VM runs while a process has a lock on its `config.json`.
+A VM runs while a process has a lock on its `config.json`. A test of a job makes a dozen calls: what
+few of them need is imported where it is used.
 """
 
 from __future__ import annotations
@@ -8,14 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import json
 import os
-import shutil
 import struct
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tart.failure import OTHER, Failure, missing
 
@@ -33,8 +31,7 @@ POLL_SECS = 0.01
 FLOCK = "hhqqi4x"
 
 
-@dataclass(frozen=True)
-class VM:
+class VM(NamedTuple):
     """A VM's directory, or that of an image."""
 
     path: Path
@@ -91,6 +88,8 @@ class VM:
 
     def remove(self) -> None:
         """Remove all of it; what still ends may write meanwhile."""
+        import shutil
+
         deadline = time.monotonic() + REMOVED_SECS
         while self.path.exists():
             try:
@@ -139,6 +138,8 @@ class Home:
 
     def image(self, name: str) -> VM:
         """The copy of a remote image, which is pulled if it isn't there yet."""
+        import hashlib
+
         vm = VM(self.images / remote_file(name))
         if not vm.path.exists():
             origin = self.registry / remote_file(name)
@@ -163,6 +164,8 @@ class Home:
     @contextlib.contextmanager
     def new(self, path: Path) -> Iterator[VM]:
         """A directory that gets its place when it is finished."""
+        import shutil
+
         vm, descriptor = self._temporary()
         try:
             yield vm
@@ -190,6 +193,8 @@ class Home:
     def collect(self) -> None:
         """Remove what killed clones have left."""
         for entry in self.temporary.iterdir():
+            import shutil
+
             with contextlib.suppress(OSError):
                 descriptor = os.open(entry, os.O_RDONLY)
                 try:
