@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import asyncio
+import threading
 from typing import TYPE_CHECKING
+
+import pytest
 
 from e2e.project import wait_for
 from incus.guest_project import (
@@ -12,9 +15,11 @@ from incus.guest_project import (
     ending,
     guest_job,
     let_go,
+    outbox,
     until,
 )
 from jerichoci.plan.plan import Resources
+from jerichoci.status import FailureKind
 from plans import RUN_ID
 
 if TYPE_CHECKING:
@@ -28,32 +33,46 @@ RUNNER = "run/current-system/sw/bin/pikaci-incus-run"
 OTHER_RUN = "20260131T235959Z-0123abce"
 
 
-@contextmanager
-def published(server: IncusServer, alias: str) -> Iterator[str]:
-    """An image of its own without the runner."""
-    server.incus("init", "--quiet", server.image_alias, "to-be-published")
-    server.incus("file", "delete", f"to-be-published/{RUNNER}")
-    server.incus("publish", "to-be-published", f"--alias={alias}", "--compression=none")
-    server.incus("delete", "to-be-published")
-    try:
-        yield alias
-    finally:
-        server.incus("image", "delete", alias)
+@pytest.fixture(scope="module")
+def without_runner(incus_server: IncusServer) -> Iterator[str]:
+    """An image without the runner: its alias."""
+    incus, alias = incus_server.incus, "without-runner"
+    incus("init", "--quiet", incus_server.image_alias, "to-be-published")
+    incus("file", "delete", f"to-be-published/{RUNNER}")
+    incus("publish", "to-be-published", f"--alias={alias}", "--compression=none")
+    incus("delete", "to-be-published")
+    yield alias
+    incus("image", "delete", alias)
+
+
+async def test_a_guest_without_a_runner_leaves_nothing(
+    guests: GuestRunner, monkeypatch: pytest.MonkeyPatch, without_runner: str
+) -> None:
+    monkeypatch.setattr("jerichoci.runtime.incus.start.NO_PROGRAM_SECS", 0.2)
+    job = (await guests.of(without_runner).run_here(guest_job("a"))).job("a")
+    await asyncio.to_thread(guests.reap)
+    assert job.cause
+    assert "has no runner" in job.cause.message
+    assert (job.cause.phase, job.failure_kind) == ("launch_guest", FailureKind.INFRASTRUCTURE)
+    assert_nothing_is_left(guests.server, guests.state.root)
 
 
 def test_jobs_run_side_by_side_as_far_as_the_host_has_room(guests: GuestRunner) -> None:
-    one = Resources(cpus=1, memory_mib=200)
-    jobs = [
-        guest_job(f"j{n}", "date +%s.%N; sleep 0.3; date +%s.%N", resources=one) for n in range(8)
-    ]
+    names, one = ["a", "b", "c", "d"], Resources(cpus=1, memory_mib=200)
+    jobs = [guest_job(name, until("go"), resources=one) for name in names]
+    state = guests.state.root
     with ending(guests.start(*jobs)) as process:
+        files = [outbox(state, name, RUN_ID) / "files" for name in names]
+        wait_for(lambda: sum(path.is_dir() for path in files) > 1)
+        letting = [threading.Thread(target=let_go, args=(state, name, RUN_ID)) for name in names]
+        for thread in letting:
+            thread.start()
         process.wait(90)
+        for thread in letting:
+            thread.join()
     record = guests.record()
     assert {row["status"] for row in record["jobs"]} == {"passed"}
-    assert len({row["execution"]["instance"] for row in record["jobs"]}) == 8
-    spans = [tuple(map(float, guests.log(row["id"]).split())) for row in record["jobs"]]
-    at_once = [sum(a <= begin < b for a, b in spans) for begin, _ in spans]
-    assert max(at_once) > 1
+    assert len({row["execution"]["instance"] for row in record["jobs"]}) == len(names)
     guests.reap()
     assert_nothing_is_left(guests.server, guests.state.root)
 
@@ -81,24 +100,23 @@ def test_an_image_that_no_pool_has_unpacked_is_unpacked_once(
 
 
 def test_a_running_job_keeps_its_image_when_the_alias_moves(
-    guests: GuestRunner, incus_server: IncusServer
+    guests: GuestRunner, incus_server: IncusServer, without_runner: str
 ) -> None:
     incus = incus_server.incus
-    old = incus("image", "list", incus_server.image_alias, "--format=csv", "--columns=F").strip()
-    with published(incus_server, "without-runner"):
-        incus("image", "alias", "create", "moving", old)
-        try:
-            with ending(guests.of("moving").start(guest_job("a", until("go")))) as process:
-                wait_for(lambda: guests.begins("wait_for_completion"))
-                incus("image", "alias", "delete", "moving")
-                new = incus(
-                    *("image", "list", "without-runner", "--format=csv", "--columns=F")
-                ).strip()
-                incus("image", "alias", "create", "moving", new)
-                let_go(guests.state.root, "a", RUN_ID)
-                process.wait(60)
-        finally:
+    old, new = (
+        incus("image", "list", alias, "--format=csv", "--columns=F").strip()
+        for alias in (incus_server.image_alias, without_runner)
+    )
+    incus("image", "alias", "create", "moving", old)
+    try:
+        with ending(guests.of("moving").start(guest_job("a", until("go")))) as process:
+            wait_for(lambda: guests.begins("wait_for_completion"))
             incus("image", "alias", "delete", "moving")
+            incus("image", "alias", "create", "moving", new)
+            let_go(guests.state.root, "a", RUN_ID)
+            process.wait(60)
+    finally:
+        incus("image", "alias", "delete", "moving")
     (job,) = guests.record()["jobs"]
     assert job["status"] == "passed"
     assert job["execution"]["image_alias"] == "moving"

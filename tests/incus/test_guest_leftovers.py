@@ -25,7 +25,6 @@ from incus.guest_project import (
     until,
 )
 from incus.guest_proxy import Fate, Proxy
-from incus.test_guest_images import published
 from jerichoci.runtime.incus.api import EXPIRY_LABEL
 from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.state.notes import guest_notes
@@ -162,16 +161,6 @@ async def test_a_guest_that_can_not_be_started_leaves_nothing(
     finally:
         incus("profile", "delete", "broken")
     not_launched(guests, ended)
-
-
-async def test_a_guest_without_a_runner_leaves_nothing(
-    guests: GuestRunner, monkeypatch: pytest.MonkeyPatch, incus_server: IncusServer
-) -> None:
-    monkeypatch.setattr("jerichoci.runtime.incus.start.NO_PROGRAM_SECS", 0.2)
-    with published(incus_server, "without-runner") as alias:
-        ended = await guests.of(alias).run_here(guest_job("a"))
-        guests.reap()
-    assert "has no runner" in not_launched(guests, ended).message
 
 
 @pytest.mark.parametrize("request_", ["PUT instances/.*/state", "POST instances/.*/exec"])
