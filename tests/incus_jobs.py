@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from incus_fake import ALIASES, CONTAINER, MACHINE
 from jerichoci.plan.plan import Image
-from jerichoci.record.record import Tool
-from jerichoci.record.request import RunRequest, Source
-from jerichoci.run.engine import run_plan
-from plans import job, plan
-from runner import Ended
+from plans import job
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.plan.plan import ExecuteNode, PrepareNode
-    from runner import Runner
+    from runner import Ended, Runner
 
 IMAGES = [
     Image(role="dev", alias=ALIASES[CONTAINER], instance_type=CONTAINER),
@@ -45,11 +41,7 @@ async def run_guests(
     **request: Any,  # noqa: ANN401 - fields of the request
 ) -> Ended:
     """Run a plan of these nodes to its end."""
-    made = plan(*nodes).model_copy(update={"images": images})
-    source = Source(tree=runner.tree, snapshot_id=runner.tree)
-    asked = RunRequest(plan=made, source=source, tool=Tool(version="0"), **request)
-    record = await run_plan(runner.state, asked, [])
-    return Ended(runner.state.run(record.run_id), record)
+    return await runner.run(*nodes, images=images, **request)
 
 
 def write_hosts(config: Path, **site: str) -> None:

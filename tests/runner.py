@@ -20,7 +20,7 @@ from plans import RUN_ID, plan
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jerichoci.plan.plan import ExecuteNode, PrepareNode
+    from jerichoci.plan.plan import ExecuteNode, Image, PrepareNode
     from jerichoci.record.journal import Sink
     from jerichoci.record.record import JobRecord
     from jerichoci.state.layout import RunLayout, StateLayout
@@ -71,30 +71,34 @@ class Runner:
     async def run(
         self,
         *nodes: PrepareNode | ExecuteNode,
+        images: Sequence[Image] = (),
         sinks: Sequence[Sink] = (),
         **request: Any,  # noqa: ANN401 - fields of the request
     ) -> Ended:
         """Run a plan of these nodes to its end."""
         source = Source(tree=self.tree, snapshot_id=self.tree)
-        asked = RunRequest(plan=plan(*nodes), source=source, tool=Tool(version="0"), **request)
+        made = plan(*nodes).with_(images=list(images))
+        asked = RunRequest(plan=made, source=source, tool=Tool(version="0"), **request)
         record = await run_plan(self.state, asked, sinks)
         return Ended(self.state.run(record.run_id), record)
 
     def start(
         self,
         *nodes: PrepareNode | ExecuteNode,
+        images: Sequence[Image] = (),
+        run_id: str = RUN_ID,
         prefix: Sequence[str] = (),
         namespaces: bool = True,
         grace_secs: float = 10.0,
         env: Mapping[str, str] | None = None,
         **streams: Any,  # noqa: ANN401 - as Popen has them
     ) -> subprocess.Popen[bytes]:
-        """Run a plan in a process of its own; it is run `RUN_ID`."""
+        """Run a plan in a process of its own."""
         asked = {
             "root": str(self.state.root),
             "tree": self.tree,
-            "run_id": RUN_ID,
-            "plan": json.dumps(plan(*nodes).dump()),
+            "run_id": run_id,
+            "plan": json.dumps(plan(*nodes).with_(images=list(images)).dump()),
             "namespaces": namespaces,
             "grace_secs": grace_secs,
         }

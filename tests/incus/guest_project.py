@@ -17,12 +17,9 @@ from e2e.project import Project, wait_for
 from incus_jobs import write_hosts
 from jerichoci.cleanup.gc import reap
 from jerichoci.machine.system import own_system
-from jerichoci.plan.plan import Image, Plan
-from jerichoci.record.record import Tool
-from jerichoci.record.request import RunRequest, Source
-from jerichoci.run.engine import run_plan
+from jerichoci.plan.plan import Image
 from jerichoci.state.reading import read_run
-from plans import RUN_ID, job, plan
+from plans import RUN_ID, job
 from runner import ORCHESTRATOR, SCRIPT, Ended, Runner
 from usertree import IDENTITY, UserTree
 
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
 
     from incus.server import IncusServer
     from jerichoci.plan.plan import ExecuteNode, PrepareNode
-    from jerichoci.record.journal import Sink
     from jerichoci.state.layout import StateLayout
 
 Json = dict[str, Any]
@@ -134,9 +130,9 @@ class GuestRunner:
         """The same, with guests of another image."""
         return replace(self, alias=alias)
 
-    def plan(self, *nodes: PrepareNode | ExecuteNode) -> Plan:
-        image = Image(role=ROLE, alias=self.alias, instance_type="container")
-        return plan(*nodes).with_(images=[image])
+    @property
+    def images(self) -> list[Image]:
+        return [Image(role=ROLE, alias=self.alias, instance_type="container")]
 
     @property
     def env(self) -> dict[str, str]:
@@ -149,20 +145,7 @@ class GuestRunner:
         self, *nodes: PrepareNode | ExecuteNode, run_id: str = RUN_ID
     ) -> subprocess.Popen[bytes]:
         """Begin a run."""
-        asked = {
-            "root": str(self.state.root),
-            "tree": self.runner.tree,
-            "run_id": run_id,
-            "plan": json.dumps(self.plan(*nodes).dump()),
-            "namespaces": True,
-            "grace_secs": 10.0,
-        }
-        return subprocess.Popen(
-            [sys.executable, str(SCRIPT), json.dumps(asked)],
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
+        return self.runner.start(*nodes, images=self.images, run_id=run_id, env=self.env)
 
     def run(self, *nodes: PrepareNode | ExecuteNode, run_id: str = RUN_ID) -> Json:
         """Run to the end; the record of the only job."""
@@ -174,16 +157,10 @@ class GuestRunner:
     async def run_here(
         self,
         *nodes: PrepareNode | ExecuteNode,
-        sinks: Sequence[Sink] = (),
-        **request: Any,  # noqa: ANN401 - fields of the request
+        **given: Any,  # noqa: ANN401 - as `Runner.run` has it
     ) -> Ended:
         """Run in this process."""
-        source = Source(tree=self.runner.tree, snapshot_id=self.runner.tree)
-        asked = RunRequest(
-            plan=self.plan(*nodes), source=source, tool=Tool(version="0"), run_id=RUN_ID, **request
-        )
-        record = await run_plan(self.state, asked, sinks)
-        return Ended(self.state.run(RUN_ID), record)
+        return await self.runner.run(*nodes, images=self.images, run_id=RUN_ID, **given)
 
     def site(self, **values: str) -> GuestRunner:
         """The same, where the hosts file says something."""

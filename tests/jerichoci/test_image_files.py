@@ -47,10 +47,12 @@ def test_the_fingerprint_is_the_hash_of_both(tmp_path: Path) -> None:
     assert files.fingerprint() == hashlib.sha256(together).hexdigest()
 
 
-def test_links_into_the_store_are_followed(tmp_path: Path) -> None:
-    write_image(tmp_path / "store")
+def test_links_into_the_store_metadata_of_nixos_and_padding_will_do(tmp_path: Path) -> None:
+    store = write_image(tmp_path / "store")
+    write_metadata(store / "metadata.tar.xz", {"./metadata.yaml": "", "./templates/x": ""})
+    (store / "rootfs.squashfs").write_bytes(rootfs(CONTAINER, b"") + bytes(4000))
     (tmp_path / "image").mkdir()
-    for path in (tmp_path / "store").iterdir():
+    for path in store.iterdir():
         (tmp_path / "image" / path.name).symlink_to(path)
 
     assert files_in(tmp_path / "image").kind is CONTAINER
@@ -65,76 +67,37 @@ def test_of_two_kinds_the_one_that_is_asked_for_counts(tmp_path: Path) -> None:
     assert "rootfs.squashfs and disk.qcow2" in refused(tmp_path)
 
 
-def test_another_kind_is_refused(tmp_path: Path) -> None:
-    write_image(tmp_path)
-
-    said = refused(tmp_path, "virtual-machine")
-
-    assert "is for a container; a virtual-machine is asked for" in said
-    assert "disk.qcow2" in said
-
-
-def test_what_is_missing_is_said(tmp_path: Path) -> None:
+def test_what_is_missing_or_of_another_kind_is_said(tmp_path: Path) -> None:
     assert f"{tmp_path}/none is not a directory" in refused(tmp_path / "none")
     assert "has no rootfs.squashfs or disk.qcow2" in refused(tmp_path)
     write_image(tmp_path)
+    said = refused(tmp_path, "virtual-machine")
+    assert "is for a container; a virtual-machine is asked for" in said
+    assert "disk.qcow2" in said
     (tmp_path / "metadata.tar.xz").unlink()
     assert "metadata.tar.xz can't be read: No such file" in refused(tmp_path)
-
-
-def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    write_metadata(tmp_path / "metadata.tar.xz", {"templates/hosts": ""})
+    assert "has no metadata.yaml in it" in refused(tmp_path)
     write_image(tmp_path)
     (tmp_path / "rootfs.squashfs").unlink()
     (tmp_path / "rootfs.squashfs").mkdir()
-
     assert "rootfs.squashfs can't be read: Is a directory" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("keep", [0, 5, 50, 120])
-def test_metadata_that_is_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
-    write_image(tmp_path)
-    os.truncate(tmp_path / "metadata.tar.xz", keep)
-
-    assert "metadata.tar.xz is not a whole tar archive" in refused(tmp_path)
-
-
-@pytest.mark.parametrize("head", [b"\x1f\x8b\x08rest", b"BZh9rest", b"text\n" * 1000])
-def test_metadata_of_another_make_is_refused(tmp_path: Path, head: bytes) -> None:
-    write_image(tmp_path)
-    (tmp_path / "metadata.tar.xz").write_bytes(head)
-
-    assert "metadata.tar.xz is not a" in refused(tmp_path)
-
-
-def test_metadata_without_its_file_is_refused(tmp_path: Path) -> None:
-    write_image(tmp_path)
-    write_metadata(tmp_path / "metadata.tar.xz", {"templates/hosts": ""})
-
-    assert "has no metadata.yaml in it" in refused(tmp_path)
-
-
-def test_metadata_as_nixos_packs_it_will_do(tmp_path: Path) -> None:
-    write_image(tmp_path)
-    write_metadata(tmp_path / "metadata.tar.xz", {"./metadata.yaml": "", "./templates/x": ""})
-
-    assert files_in(tmp_path).kind is CONTAINER
-
-
-@pytest.mark.parametrize("keep", [0, 3, 4, 47, 99])
-def test_a_squashfs_that_is_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
-    write_image(tmp_path)
-    os.truncate(tmp_path / "rootfs.squashfs", keep)
-
-    said = refused(tmp_path)
-
-    assert "is not a whole squashfs" in said or "is neither a squashfs nor a qcow2" in said
-
-
-def test_a_squashfs_may_be_padded(tmp_path: Path) -> None:
-    write_image(tmp_path)
-    (tmp_path / "rootfs.squashfs").write_bytes(rootfs(CONTAINER, b"") + bytes(4000))
-
-    assert files_in(tmp_path).kind is CONTAINER
+def test_files_that_are_cut_short_or_of_another_make_are_refused(tmp_path: Path) -> None:
+    metadata, root = tmp_path / "metadata.tar.xz", tmp_path / "rootfs.squashfs"
+    for keep in (0, 5, 50, 120):
+        write_image(tmp_path)
+        os.truncate(metadata, keep)
+        assert "metadata.tar.xz is not a whole tar archive" in refused(tmp_path)
+    for head in (b"\x1f\x8b\x08rest", b"BZh9rest", b"text\n" * 1000):
+        metadata.write_bytes(head)
+        assert "metadata.tar.xz is not a" in refused(tmp_path)
+    for keep in (0, 3, 4, 47, 99):
+        write_image(tmp_path)
+        os.truncate(root, keep)
+        kind = "is neither a squashfs nor a qcow2" if keep < 4 else "is not a whole squashfs"
+        assert kind in refused(tmp_path)
 
 
 def refused(directory: Path, instance_type: str | None = None) -> str:

@@ -19,7 +19,7 @@ URL = "http+unix://socket/{}"
 
 
 class Server(ThreadingMixIn, UnixStreamServer):
-    """Says to each request how many connections there were by then."""
+    """Answers each request with how many connections there were by then."""
 
     daemon_threads = True
     connections = 0
@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-        # Nobody is told that there won't be a next request.
+        # The client is not told that there won't be a next request.
         self.close_connection = self.path.endswith("last")
 
     def log_message(self, *_words: object) -> None:
@@ -66,27 +66,17 @@ def server(tmp_path: Path) -> Iterator[Server]:
         serving.join()
 
 
-def test_requests_share_a_connection_whatever_they_ask_for(server: Server) -> None:
-    with closing(session_at(server.path)) as session:
-        said = [session.get(URL.format(path), timeout=5).text for path in ("a", "b?c=d", "a")]
-    assert said == ["1", "1", "1"]
-
-
-def test_a_connection_that_was_closed_meanwhile_is_made_anew(server: Server) -> None:
-    with closing(session_at(server.path)) as session:
-        assert session.get(URL.format("last"), timeout=5).text == "1"
-        assert server.has_closed.wait(5)
-        said = [session.get(URL.format(path), timeout=5).text for path in ("a", "b")]
-    assert said == ["2", "2"]
-
-
-def test_the_environment_s_proxies_are_for_others(
+def test_requests_share_a_connection_until_it_is_closed(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The environment's proxies are for others.
     for name in ("http_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     with closing(session_at(server.path)) as session:
-        assert session.get(URL.format("a"), timeout=5).text == "1"
+        paths = ("a", "b?c=d", "last")
+        assert [session.get(URL.format(path), timeout=5).text for path in paths] == ["1"] * 3
+        assert server.has_closed.wait(5)
+        assert [session.get(URL.format(path), timeout=5).text for path in "ab"] == ["2"] * 2
 
 
 def test_a_socket_that_is_not_there_is_a_connection_error(tmp_path: Path) -> None:
