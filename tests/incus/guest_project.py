@@ -261,7 +261,7 @@ def mounts_of(server: IncusServer, directory: Path) -> list[str]:
 def make_guests(
     runner: Runner, server: IncusServer, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> GuestRunner:
-    """The engine on a snapshot, with nobody's hosts file."""
+    """The engine on a snapshot, with a hosts file of its own."""
     private = {"XDG_CONFIG_HOME": str(directory / "config"), "HOME": str(directory)}
     guests = GuestRunner(runner, server, server.socket, server.image_alias, private)
     # What is done in this process finds its Incus as the others do.

@@ -1,8 +1,8 @@
 """A private incusd: its own directory, pool, bridge and project, with the Debian guest as an image.
 
 It needs root and Incus and no systemd, and works in a mount and PID namespace as well. Every one
-holds a lock as long as the tests that use it live. Whoever begins next ends those whose lock is
-free: theirs were killed.
+holds a lock as long as the tests that use it live. The next server to start ends those whose
+lock is free: their tests were killed.
 """
 
 from __future__ import annotations
@@ -277,15 +277,15 @@ def private_incus() -> Iterator[IncusServer]:
 
 
 def make_base() -> None:
-    """A directory that is nobody else's."""
+    """A directory of our own."""
     only_root_can("start an Incus")
     BASE.mkdir(mode=0o711, exist_ok=True)
-    assert BASE.lstat().st_uid == os.geteuid(), f"{BASE} belongs to somebody else"
+    assert BASE.lstat().st_uid == os.geteuid(), f"{BASE} belongs to another user"
 
 
 @contextlib.contextmanager
 def own_lock(server: IncusServer) -> Iterator[None]:
-    """The word that somebody uses this server, given after those that nobody uses have ended."""
+    """The lock of a server that is used, taken after those that are not used have ended."""
     path = server.directory.with_suffix(".lock")
     with LOCK.open("w") as everybody:
         fcntl.flock(everybody, fcntl.LOCK_EX)
@@ -315,7 +315,7 @@ def end_if_left(path: Path) -> None:
 
 
 def end_daemon_of(server: IncusServer) -> None:
-    """End an incusd that nobody waits for."""
+    """End an incusd of which we are not the parent."""
     logfile = os.fsencode(server.log)
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -340,7 +340,7 @@ def debian_guest() -> Path:
 
 
 def own_address() -> str:
-    """An address of this machine that nobody else uses, with a port."""
+    """An unused address of this machine, with a port."""
     return (
         f"127.{1 + secrets.randbelow(254)}.{secrets.randbelow(256)}.{secrets.randbelow(256)}:8443"
     )

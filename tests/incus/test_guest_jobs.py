@@ -33,6 +33,17 @@ OUTPUT_BYTES = 50 * 2**20
 LONG = 90_000, 120_000
 """Bytes of a command that fits into a variable of the runner's, and of one that doesn't."""
 
+PASS = (
+    "passes",
+    "root",
+    "writable",
+    "read-only",
+    "inputs",
+    "no-inputs",
+    "long",
+    "longer",
+    "hostile",
+)
 TARGETS = r"""
   jobs =
     let
@@ -157,10 +168,6 @@ class Ended:
             self.project.run_dir() / f"jobs/{name}/attempts/{self.job(name)['attempt']}/artifacts"
         )
 
-    def end(self, name: str) -> tuple[str, str | None, int | None]:
-        row = self.job(name)
-        return row["status"], row["failure_kind"], row["exit_code"]
-
 
 @pytest.fixture(scope="module")
 def ended(incus_server: IncusServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
@@ -175,9 +182,30 @@ def ended(incus_server: IncusServer, tmp_path_factory: pytest.TempPathFactory) -
     project.pikaci("gc", "--keep-runs=0").passed()
 
 
-def test_a_job_passes_in_a_guest(ended: Ended) -> None:
-    assert ended.end("passes") == ("passed", None, 0)
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        *((name, ("passed", None, 0)) for name in PASS),
+        ("fails", ("failed", "test_failure", 7)),
+        ("fails-once", ("failed", "test_failure", 1)),
+        ("killed", ("failed", "test_failure", 128 + 11)),
+        ("user", ("failed", "test_failure", 1)),
+        ("tries-again", ("failed", "infrastructure", 75)),
+    ],
+)
+def test_a_job_ends_as_its_command_does(
+    ended: Ended, name: str, end: tuple[str, str | None, int]
+) -> None:
+    row = ended.job(name)
+    assert (row["status"], row["failure_kind"], row["exit_code"]) == end
+
+
+def test_what_a_job_prints_is_its_log(ended: Ended) -> None:
     assert ended.said("passes") == ["hello", "err", "pikaci", "/workspace/snapshot", "hello"]
+    assert ended.said("fails") == ["why"]
+    assert ended.data("bytes") == b"a\xff\xfe\x00b\n"
+    expected = b"0123456789abcde\n" * (OUTPUT_BYTES // 16)
+    assert hashlib.sha256(ended.data("floods")).digest() == hashlib.sha256(expected).digest()
 
 
 def test_its_record_says_where_it_ran(ended: Ended) -> None:
@@ -203,40 +231,22 @@ def test_its_phases_are_recorded_and_told_in_order(ended: Ended) -> None:
         if event["event"] == "job_phase" and event["job_id"] == "passes"
     ]
     assert told == [(name, outcome) for name in PHASES for outcome in ("started", "passed")]
-
-
-def test_what_the_runner_did_is_kept(ended: Ended) -> None:
-    kept = ended.kept("passes")
-    assert '"status": "passed"' in (kept / "result.json").read_text()
-    assert "command_finished" in (kept / "events.jsonl").read_text()
-
-
-def test_a_failing_command_is_a_test_failure_with_its_exit_code(ended: Ended) -> None:
-    assert ended.end("fails") == ("failed", "test_failure", 7)
-    assert ended.said("fails") == ["why"]
-
-
-def test_a_command_that_a_signal_ends_has_the_signals_exit_code(ended: Ended) -> None:
-    assert ended.end("killed") == ("failed", "test_failure", 128 + 11)
+    # What the runner did is kept, too.
+    assert '"status": "passed"' in (ended.kept("passes") / "result.json").read_text()
+    assert "command_finished" in (ended.kept("passes") / "events.jsonl").read_text()
 
 
 def test_a_late_command_is_a_timeout_with_its_whole_log(ended: Ended) -> None:
-    assert ended.end("late")[:2] == ("failed", "timeout")
+    late = ended.job("late")
+    assert (late["status"], late["failure_kind"]) == ("failed", "timeout")
     assert ended.said("late") == ["before"]
-    assert ended.job("late")["attempt"] == 1
+    assert late["attempt"] == 1
 
 
-def test_a_job_is_root_only_if_it_says_so(ended: Ended) -> None:
-    assert ended.end("root") == ("passed", None, 0)
+def test_a_job_is_root_or_may_not_write_only_if_it_says_so(ended: Ended) -> None:
     assert ended.said("root") == ["0"]
-    assert ended.end("user") == ("failed", "test_failure", 1)
     assert ended.said("user")[0] == str(USER)
-
-
-def test_a_workspace_can_be_written_unless_the_job_says_otherwise(ended: Ended) -> None:
-    assert ended.end("writable") == ("passed", None, 0)
     assert "new" in ended.said("writable")
-    assert ended.end("read-only") == ("passed", None, 0)
     assert ended.said("read-only")[1:] == ["refused", "hello"]
 
 
@@ -255,52 +265,27 @@ def test_prepared_outputs_are_where_the_plan_says(ended: Ended) -> None:
     assert stored.startswith("/nix/store/")
     assert placed == "/opt/placed"
     assert commanded == "/staged/commanded"
+    assert not any("can be written" in line for line in said)
 
 
-def test_prepared_outputs_can_not_be_written(ended: Ended) -> None:
-    assert not any("can be written" in line for line in ended.said("inputs"))
-
-
-def test_a_job_sees_no_more_of_the_hosts_store_than_it_needs(ended: Ended) -> None:
+def test_a_job_sees_no_more_of_the_host_than_it_asks_for(ended: Ended) -> None:
     names = [name.partition("-")[2] for name in ended.said("inputs")[7:]]
     assert sorted(names) == ["payload", "placed", "stored"]
-    assert ended.said("no-inputs")[0] == "0"
+    assert ended.said("no-inputs") == ["0", "lo"]  # of the store, and of networks
 
 
-def test_a_job_has_no_network_unless_it_asks(ended: Ended) -> None:
-    assert ended.said("no-inputs")[1:] == ["lo"]
-
-
-def test_exit_code_75_is_infrastructure_and_tried_again(ended: Ended) -> None:
-    assert ended.end("tries-again") == ("failed", "infrastructure", 75)
+def test_a_job_is_tried_again_if_it_asks_or_the_plan_does(ended: Ended) -> None:
     attempts = ended.job("tries-again")["attempts"]
     assert [row["number"] for row in attempts] == [1, 2, 3]
     assert len({row["execution"]["instance"] for row in attempts}) == 3
-
-
-def test_a_test_failure_is_tried_again_only_if_the_plan_says(ended: Ended) -> None:
     assert ended.job("fails-once")["attempt"] == 2
     assert ended.job("fails")["attempt"] == 1
 
 
-def test_variables_keep_quotes_newlines_and_letters(ended: Ended) -> None:
+def test_variables_and_long_commands_arrive_as_they_are(ended: Ended) -> None:
     expected = "a \"b\" 'c' $HOME `d` \\|one\ntwo\n|grün → 日本|unset\n"
     assert ended.data("env").decode() == expected
-
-
-@pytest.mark.parametrize(("name", "length"), [("long", LONG[0]), ("longer", LONG[1])])
-def test_a_long_command_is_run_whole(ended: Ended, name: str, length: int) -> None:
-    assert ended.end(name) == ("passed", None, 0)
-    assert ended.said(name) == [str(length)]
-
-
-def test_output_that_is_no_text_is_kept_byte_by_byte(ended: Ended) -> None:
-    assert ended.data("bytes") == b"a\xff\xfe\x00b\n"
-
-
-def test_much_output_is_complete(ended: Ended) -> None:
-    expected = b"0123456789abcde\n" * (OUTPUT_BYTES // 16)
-    assert hashlib.sha256(ended.data("floods")).digest() == hashlib.sha256(expected).digest()
+    assert [ended.said(name) for name in ("long", "longer")] == [[str(length)] for length in LONG]
 
 
 def test_artifacts_are_recorded_and_have_no_modes_of_the_guests(ended: Ended) -> None:
@@ -313,7 +298,6 @@ def test_artifacts_are_recorded_and_have_no_modes_of_the_guests(ended: Ended) ->
 
 
 def test_what_a_hostile_job_leaves_does_no_harm(ended: Ended) -> None:
-    assert ended.end("hostile") == ("passed", None, 0)
     kept = ended.kept("hostile")
     rows = [row["path"] for row in ended.job("hostile")["artifacts"]]
     deep = "d/" * 150 + "bottom"

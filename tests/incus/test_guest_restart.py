@@ -122,7 +122,7 @@ def test_incus_may_be_restarted_or_killed_while_the_job_runs(
 
 
 class Ending:
-    """An incusd that is told to end while it runs a command for somebody, and stays till then."""
+    """An incusd that is told to end while it runs a command, and runs until that ends."""
 
     def __init__(self, server: IncusServer) -> None:
         self._server = server

@@ -1,4 +1,4 @@
-"""Shells in guests that were kept: what they are in, how they end, and when there is none."""
+"""Shells in guests that were kept: what they are in, how they end, and when there are none."""
 
 from __future__ import annotations
 

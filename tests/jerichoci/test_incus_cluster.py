@@ -37,7 +37,7 @@ async def test_a_guest_is_made_on_the_member_that_answers_and_operations_are_wai
     assert Incus(fake.socket, "pikaci").server().member == "one"
 
 
-async def test_elsewhere_nobody_asks_for_a_member(runner: Runner, fake: FakeIncus) -> None:
+async def test_elsewhere_no_request_names_a_member(runner: Runner, fake: FakeIncus) -> None:
     assert (await run_guests(runner, guest_job("a"))).record.status is Status.PASSED
     assert not [asked for asked in fake.asked if "target" in asked.query]
 

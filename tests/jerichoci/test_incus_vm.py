@@ -301,7 +301,7 @@ async def test_an_image_is_unpacked_by_one_request_while_the_other_jobs_wait(
     assert were_unpacked == [False, True, True]
 
 
-async def test_a_pool_that_unpacks_each_time_has_nobody_wait(
+async def test_a_pool_that_unpacks_each_time_lets_no_job_wait(
     runner: Runner, fake: FakeIncus
 ) -> None:
     fake.unpacked.clear()
