@@ -140,8 +140,8 @@ def test_only_what_is_in_the_store_is_stored() -> None:
 
 def test_the_named_network_is_the_only_interface() -> None:
     none = {"type": "none"}
-    assert interface(None, {}) == {}
-    assert interface(None, {"eth0": 1, "up": 1}) == {"eth0": none, "up": none}
-    devices = interface("br0", {"eth0": 1, "up": 1})
+    assert interface(None, []) == {}
+    assert interface(None, ["eth0", "up"]) == {"eth0": none, "up": none}
+    devices = interface("br0", ["eth0", "up"])
     assert (devices.pop("up"), devices.pop("eth0")["parent"]) == (none, "br0")
     assert devices == {}

@@ -11,7 +11,7 @@ from jerichoci.nix.guest_views import LEASE
 from jerichoci.placement import operations
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from jerichoci.nix.guest_store import View
     from jerichoci.placement import Placement
@@ -113,8 +113,8 @@ def place(ref: InputRef, planned: Path) -> str:
     return ref.guest_path or own
 
 
-def interface(network: str | None, profile: Mapping[str, object]) -> dict[str, dict[str, str]]:
-    """The devices that attach a guest to a bridge, or to none whatever its profile says."""
+def interface(network: str | None, profile: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The devices that attach a guest to a bridge, or to none whatever its profile has."""
     devices = {name: dict(NO_INTERFACE) for name in profile}
     if network is not None:
         devices["eth0"] = {"type": "nic", "nictype": "bridged", "parent": network, "name": "eth0"}

@@ -81,6 +81,8 @@ class IncusGuest:
         self._execute = attempt.node.execute
         owner = attempt.state.owner_id()
         self.name = instance_name(owner, attempt.run_id, attempt.node.job_id, attempt.number)
+        self._role = str(attempt.node.runtime_config["role"])
+        self._alias = attempt.images[self._role].alias
         self._notes = guest_notes(attempt.state)
         self._note: GuestNote | None = None
         self._mounts = GuestMounts()
@@ -117,10 +119,10 @@ class IncusGuest:
         self._incus = await open_incus(self._placement)
         site = self._placement.incus_settings()
         found = await self._survey(self._incus)
-        image, pool = found.images.get(self._image_alias()), found.pool
+        image, pool = found.images.get(self._alias), found.pool
         if image is None:
             raise InfrastructureError(
-                f"image {self._image_alias()} is gone", "import it again: `pikaci image import`"
+                f"image {self._alias} is gone", "import it again: `pikaci image import`"
             )
         if found.profile is None:
             raise InfrastructureError("the profile of guests is gone", "`pikaci doctor` shows more")
@@ -129,7 +131,7 @@ class IncusGuest:
             "project": site.project,
             "instance": self.name,
             "instance_type": body["type"],
-            "image_alias": self._image_alias(),
+            "image_alias": self._alias,
             "image_fingerprint": image.fingerprint,
             "pool": pool,
         }
@@ -146,7 +148,7 @@ class IncusGuest:
         self._notes.write(self._note)
         began = time.monotonic()
         start = self._start = GuestStart(
-            self._placement, self._incus, self.name, self._role(), self._image_alias()
+            self._placement, self._incus, self.name, self._role, self._alias
         )
         to_unpack = None if image.fingerprint in found.unpacked else image.fingerprint
         self._creating = asyncio.ensure_future(start.create(body, pool or "", to_unpack))
@@ -162,13 +164,7 @@ class IncusGuest:
         if isinstance(known, GuestSurvey) and self._attempt.number == 1:
             return known
         site = self._placement.incus_settings()
-        return await in_thread(survey, incus, site, [self._image_alias()])
-
-    def _role(self) -> str:
-        return str(self._attempt.node.runtime_config["role"])
-
-    def _image_alias(self) -> str:
-        return self._attempt.images[self._role()].alias
+        return await in_thread(survey, incus, site, [self._alias])
 
     def _body(self, image: StoredImage, profile: Profile) -> dict[str, Any]:
         """The request for the guest, which is ephemeral: Incus removes it when it stops."""
@@ -188,7 +184,7 @@ class IncusGuest:
         else:
             config["security.privileged"] = "false"  # even if the profile sets it
         network = attempt.node.runtime_config.get("network")
-        devices = interface(network, dict.fromkeys(profile.interfaces))
+        devices = interface(network, profile.interfaces)
         site = self._placement.incus_settings()
         if site.pool not in {None, profile.pool}:
             devices["root"] = {"type": "disk", "path": "/", "pool": str(site.pool)}
@@ -226,12 +222,12 @@ class IncusGuest:
 
     async def stop_job(self) -> None:
         """Have the runner stop the job."""
-        await self._tell_runner(stop_command())
+        await self._tell_runner(*stop_command())
 
-    async def _tell_runner(self, command: tuple[list[str], dict[str, str]]) -> None:
+    async def _tell_runner(self, argv: list[str], env: dict[str, str]) -> None:
         """Run the runner without needing its answer; no error if the guest is gone."""
         with suppress(IncusError):
-            await self._at_last(self._reached().execute, self.name, *command, EXEC_SECS)
+            await self._at_last(self._reached().execute, self.name, argv, env, EXEC_SECS)
 
     def finished(self) -> None:
         """Request the guest's removal while its files are read, if it is not needed any more."""
@@ -263,7 +259,7 @@ class IncusGuest:
             return
         self._was_handed_over = True
         # If the guest is gone, only files that we may read are collected.
-        await self._tell_runner(hand_over_command(user.uid, user.gid))
+        await self._tell_runner(*hand_over_command(user.uid, user.gid))
 
     async def release(self, *, keep: bool) -> None:
         """Have the guest removed, or keep it for a look."""

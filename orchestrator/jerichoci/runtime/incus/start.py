@@ -105,7 +105,11 @@ class GuestStart:
                 trouble = self._judge(done)
             except NoProgramError as error:
                 if time.monotonic() > patience_with_absence:
-                    raise self._no_runner() from error
+                    raise InfrastructureError(
+                        f"image {self._alias} has no runner: there is no {RUNNER} in the guest",
+                        f"`pikaci image build {self._role}` makes an image with a runner; so does"
+                        " any NixOS image with pikaci's guest module",
+                    ) from error
                 trouble = "it has no runner yet"
             except UnreachableError:
                 raise
@@ -140,11 +144,4 @@ class GuestStart:
             f"the runner in image {self._alias} did not start the job"
             f" (exit code {done.exit_code}): {why}",
             OUT_OF_MEMORY if done.exit_code == KILLED else None,
-        )
-
-    def _no_runner(self) -> InfrastructureError:
-        return InfrastructureError(
-            f"image {self._alias} has no runner: there is no {RUNNER} in the guest",
-            f"`pikaci image build {self._role}` makes an image with a runner; so does any NixOS"
-            " image with pikaci's guest module",
         )
