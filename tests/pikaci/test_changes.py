@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -11,17 +10,14 @@ import pytest
 from jerichoci.errors import InfrastructureError, UsageError
 from pikaci.changes import changed_between, changed_since, file_at
 from pikaci.glob import compile_globs
+from usertree import UserTree
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def git(repo: Path, *args: str) -> str:
-    identity = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main")
-    done = subprocess.run(
-        ["git", *identity, *args], cwd=repo, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
+    return UserTree(repo).git(*args).decode().strip()
 
 
 def write(repo: Path, *paths: str, content: str = "") -> None:
@@ -32,14 +28,12 @@ def write(repo: Path, *paths: str, content: str = "") -> None:
 
 def commit(repo: Path, *paths: str, content: str = "") -> str:
     write(repo, *paths, content=content)
-    git(repo, "add", "-A")
-    git(repo, "commit", "-qm", "work", "--allow-empty")
-    return git(repo, "rev-parse", "HEAD")
+    return UserTree(repo).commit()
 
 
 def new_repo(where: Path) -> Path:
     where.mkdir()
-    git(where, "init", "-q")
+    git(where, "init", "-qb", "main")
     commit(where, "kept", "moved", "removed", "sub/edited")
     git(where, "tag", "start")
     return where
@@ -228,10 +222,9 @@ def module(repo: Path, tmp_path: Path) -> Path:
     """A submodule `lib` of the repository, checked out."""
     other = tmp_path / "other"
     other.mkdir()
-    git(other, "init", "-q", "-b", "main")
+    git(other, "init", "-qb", "main")
     commit(other, "file")
-    add = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "lib")
-    git(repo, *add)
+    git(repo, "submodule", "--quiet", "add", str(other), "lib")
     git(repo, "commit", "-q", "-m", "lib")
     git(repo, "tag", "lib")
     return repo / "lib"
@@ -275,7 +268,7 @@ async def test_a_file_is_read_from_a_commit(repo: Path) -> None:
 
 
 async def test_before_the_first_commit_there_is_no_revision(tmp_path: Path) -> None:
-    git(tmp_path, "init", "-q")
+    git(tmp_path, "init", "-qb", "main")
     with pytest.raises(UsageError, match="there is no revision `HEAD`"):
         await changed_since(tmp_path, "HEAD")
 

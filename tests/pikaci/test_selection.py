@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,7 @@ from pikaci.selection import (
     select_change,
     target_filter,
 )
+from usertree import UserTree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,19 +164,12 @@ def test_a_target_filter_names_the_globs_it_asked() -> None:
 
 
 def git(repo: Path, *args: str) -> str:
-    identity = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main")
-    done = subprocess.run(
-        ["git", *identity, *args], cwd=repo, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
+    return UserTree(repo).git(*args).decode().strip()
 
 
 def commit(repo: Path, path: str, content: str) -> str:
-    (repo / path).parent.mkdir(parents=True, exist_ok=True)
-    (repo / path).write_text(content)
-    git(repo, "add", "-A")
-    git(repo, "commit", "-qm", path)
-    return git(repo, "rev-parse", "HEAD")
+    UserTree(repo).write(path, content)
+    return UserTree(repo).commit(path)
 
 
 def lane_row(glob: str) -> str:
@@ -185,7 +178,7 @@ def lane_row(glob: str) -> str:
 
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
-    git(tmp_path, "init", "-q")
+    git(tmp_path, "init", "-qb", "main")
     return tmp_path
 
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import shutil
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine import process
 from pikaci.source import SourceSpec, fetch_source, parse_source
+from usertree import UserTree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,18 +115,12 @@ def test_credentials_are_not_shown() -> None:
 
 
 def git(repo: Path, *args: str) -> str:
-    identity = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main")
-    done = subprocess.run(
-        ["git", *identity, *args], cwd=repo, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
+    return UserTree(repo).git(*args).decode().strip()
 
 
 def commit(repo: Path, path: str, content: bytes) -> str:
-    (repo / path).write_bytes(content)
-    git(repo, "add", "-A")
-    git(repo, "commit", "-qm", path)
-    return git(repo, "rev-parse", "HEAD")
+    UserTree(repo).write(path, content)
+    return UserTree(repo).commit(path)
 
 
 @pytest.fixture
@@ -146,7 +140,7 @@ def without_nix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def repo(tmp_path: Path) -> Path:
     where = tmp_path / "repo"
     where.mkdir()
-    git(where, "init", "-q")
+    git(where, "init", "-qb", "main")
     commit(where, "file", b"first\n")
     return where
 
