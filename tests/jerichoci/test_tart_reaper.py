@@ -213,19 +213,19 @@ def test_what_tart_can_not_do_at_once_is_asked_for_again(
 def test_a_vm_that_can_not_be_removed_is_named_and_the_others_are_removed(
     layout: StateLayout, tart: Tart, caplog: pytest.LogCaptureFixture, trouble: str
 ) -> None:
-    stays, *others = [vm(layout, job_id) for job_id in ("a", "b", "c")]
-    tart.vms = dict.fromkeys([others[0], stays, others[1]], True)
+    stuck, *others = [vm(layout, job_id) for job_id in ("a", "b", "c")]
+    tart.vms = dict.fromkeys([others[0], stuck, others[1]], True)
     for name in tart.vms:
         note(layout, name)
-    getattr(tart, trouble).add(stays)
+    getattr(tart, trouble).add(stuck)
     assert sorted(VmReaper(layout, tart).reap()) == others
-    assert list(tart.vms) == noted(layout) == [stays]
+    assert list(tart.vms) == noted(layout) == [stuck]
     said = r"could not remove VM \S+: `tart (stop|delete) .*` failed \(exit code 1\): .*VM"
     assert re.match(said, caplog.messages[0])
     assert len(caplog.messages) == 1
     tart.stuck.clear()
     tart.deaf.clear()
-    assert VmReaper(layout, tart).reap() == [stays]
+    assert VmReaper(layout, tart).reap() == [stuck]
     assert noted(layout) == []
 
 

@@ -104,7 +104,7 @@ class Stream:
                 try:
                     data = os.read(descriptor, frames.CHUNK)
                 except OSError:
-                    # What a terminal says when nobody has it open any more.
+                    # What a terminal that no process has open any more gives.
                     data = b""
                 if data:
                     frames.send(self._connection, outputs[descriptor], data)

@@ -35,7 +35,7 @@ def parse_share(text: str) -> DirectoryShare:
         parts.pop()
     if not parts:
         _crash()
-    # What the path has of colons stays.
+    # The colons of the path are kept.
     name, path = (parts[0], ":".join(parts[1:])) if len(parts) > 1 else (None, parts[0])
     return DirectoryShare(name, Path(path).expanduser().absolute(), read_only, tag)
 

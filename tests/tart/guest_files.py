@@ -1,7 +1,7 @@
 """What a VM has that this machine hasn't: a layer above this machine's files, made at every boot.
 
-As on a Mac nobody writes to `/` or `/usr`, there is no `/nix` and no `/run`, and `/tmp` and `/var`
-are links.
+As on a Mac `/` and `/usr` can't be written to, there is no `/nix` and no `/run`, and `/tmp` and
+`/var` are links.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ else
 fi
 """
 
-# On a Mac it is a window that waits for somebody.
+# On a Mac it opens a window and waits.
 NO_PYTHON = """#!/bin/sh
 echo "$0" >>/private/var/tmp/asked-for-developer-tools
 echo "xcode-select: note: No developer tools were found, requesting install." >&2

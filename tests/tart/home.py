@@ -41,7 +41,7 @@ class VM(NamedTuple):
         return self.path.name
 
     def config(self) -> dict[str, Any]:
-        """Read it; whoever holds the lock must not, as it is lost with the file's closing."""
+        """Read it; not where the lock is held, which is lost when the file is closed."""
         config: dict[str, Any] = json.loads(self.path.joinpath(CONFIG).read_text())
         return config
 
@@ -113,7 +113,7 @@ class Home:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Nobody else starts or clones VMs meanwhile."""
+        """No other process starts or clones VMs meanwhile."""
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -185,7 +185,7 @@ class Home:
             with contextlib.suppress(FileNotFoundError):
                 descriptor = os.open(vm.path, os.O_RDONLY)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-                # Whoever collects may have been quicker.
+                # A `collect` may have been quicker.
                 if vm.path.exists():
                     return vm, descriptor
                 os.close(descriptor)

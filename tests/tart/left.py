@@ -57,7 +57,7 @@ def assert_nothing_is_left(mac: Mac, state: StateLayout, *, theirs: Sequence[str
 
 
 def _running(mac: Mac, theirs: Sequence[str]) -> list[str]:
-    """Processes of the Mac's tart, but those that run somebody's VMs."""
+    """Processes of the Mac's tart, but those that run the VMs `theirs`."""
     end = time.monotonic() + GONE_SECS
     while True:
         lines = processes(str(mac.bin))

@@ -46,7 +46,7 @@ POLL_SECS = 0.01
 
 @dataclass(frozen=True)
 class Call:
-    """One of the program, whoever made it."""
+    """A call of the program."""
 
     argv: tuple[str, ...]
     pid: int
@@ -64,7 +64,7 @@ class Call:
 
 @dataclass
 class Mac:
-    """What a Mac has that somebody made ready for jobs, and what happens to it."""
+    """A Mac that is ready for jobs, and what happens to it."""
 
     home: Path
     """`$TART_HOME`."""
@@ -72,7 +72,7 @@ class Mac:
     """Has `tart` and a `uname` that says it is Darwin on arm64."""
     host: FarHost | None = None
     """The far host that it is, or this machine."""
-    _somebody: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _by_hand: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -188,8 +188,8 @@ class Mac:
             os.kill(pid, signal.SIGKILL)
         _wait_for(lambda: self.vms().get(name) != "running", f"{name} doesn't end")
 
-    def run_by_somebody(self, name: str, *argv: str) -> None:
-        """Have somebody run a VM, which is made if there is none of the name."""
+    def run_by_hand(self, name: str, *argv: str) -> None:
+        """Run a VM as a user of the Mac does; it is made if it is missing."""
         if name not in self.vms():
             self.add_base(name)
         words = ["run", name, "--no-graphics", *argv]
@@ -205,7 +205,7 @@ class Mac:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
             )
-            self._somebody.append(process)
+            self._by_hand.append(process)
         deadline = time.monotonic() + STARTED_SECS
         while self.tart("exec", name, "true", check=False).returncode:
             assert time.monotonic() < deadline, f"{name} doesn't run"
@@ -215,7 +215,7 @@ class Mac:
         """End all VMs, and leave nothing."""
         for name in self.vms():
             self.kill(name)
-        for process in self._somebody:
+        for process in self._by_hand:
             assert process.stdin is not None
             process.stdin.close()
             process.wait(ENDED_SECS)

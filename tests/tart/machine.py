@@ -78,7 +78,7 @@ class Machine:
     def _boot(self) -> None:
         linux.end_with_parent(signal.SIGKILL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        # Nobody waits for those whose parents have ended.
+        # No process waits for those whose parents have ended.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         linux.unshare(linux.NEW_MOUNTS | linux.NEW_NAMES)
         linux.mount("none", "/", flags=linux.RECURSIVE | linux.PRIVATE)

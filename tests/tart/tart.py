@@ -53,7 +53,7 @@ SYNTAX = {
     "list": Syntax("tart list", (), ("-q", "--quiet"), ("--source", "--format")),
     "get": Syntax("tart get <name> [--format <format>]", ("name",), (), ("--format",)),
     # No subcommand of the real one's: what the tests have happen in a VM.
-    "fake-order": Syntax("tart stand-in-order <name> <order>", ("name", "order")),
+    "fake-order": Syntax("tart fake-order <name> <order>", ("name", "order")),
 }
 
 

@@ -207,13 +207,13 @@ class TestRun:
             assert not runs_here(marker)
 
     def test_of_macs_two_run_at_once(self, mac: Mac, vm: str) -> None:
-        mac.run_by_somebody("a")
-        mac.run_by_somebody("b")
+        mac.run_by_hand("a")
+        mac.run_by_hand("b")
         message = "The number of VMs exceeds the system limit (other running VMs: a, b)"
         assert fails(mac, "run", vm) == (1, message)
         assert mac.vms()[vm] == "stopped"
         mac.add_base("debian", os="linux")
-        mac.run_by_somebody("debian")
+        mac.run_by_hand("debian")
 
     def test_its_system_can_shut_itself_down(self, mac: Mac, vm: str) -> None:
         with running(mac, vm) as process:
@@ -505,7 +505,7 @@ class TestFarHosts:
         shared = far_mac.host.work_dir / "shared"
         shared.mkdir()
         far_mac.tart("clone", BASE, VM)
-        far_mac.run_by_somebody(VM, f"--dir=a:{shared}")
+        far_mac.run_by_hand(VM, f"--dir=a:{shared}")
         assert far_mac.vms() == {BASE: "stopped", VM: "running"}
         inside(far_mac, 'sudo -n touch "/Volumes/My Shared Files/a/file"')
         assert shared.joinpath("file").exists()
@@ -516,16 +516,16 @@ class TestFarHosts:
 
     def test_its_vms_end_with_it(self, far_mac: Mac) -> None:
         assert far_mac.host is not None
-        far_mac.run_by_somebody(VM)
+        far_mac.run_by_hand(VM)
         far_mac.host.reboot()
         assert far_mac.vms() == {VM: "stopped"}
-        far_mac.run_by_somebody(VM)
+        far_mac.run_by_hand(VM)
         assert inside(far_mac, "id -un") == "admin"
 
 
-def test_somebodys_vm_ends_with_the_tests(mac: Mac) -> None:
-    mac.run_by_somebody(VM)
-    stdin = mac._somebody[0].stdin
+def test_a_vm_that_is_run_by_hand_ends_with_the_tests(mac: Mac) -> None:
+    mac.run_by_hand(VM)
+    stdin = mac._by_hand[0].stdin
     assert stdin is not None
     stdin.close()
     wait_for(lambda: mac.vms()[VM] == "stopped")

@@ -348,7 +348,7 @@ def test_doctor_tells_of_tart_and_what_it_lacks(ci: Project, mac: Mac) -> None:
     release.write_text("#!/bin/sh\necho 13.6\n")
     release.chmod(0o755)
     for name in ("theirs", "others"):
-        mac.run_by_somebody(name)
+        mac.run_by_hand(name)
     found = findings(ci.pikaci("doctor", "--json").passed())
     version = mac.tart("--version").stdout.strip()
     tart, macos = found["tart"], found["macos"]

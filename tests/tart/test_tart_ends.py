@@ -237,7 +237,7 @@ def test_a_vm_whose_run_was_killed_is_reaped(
     assert job_vms(mac)
     for path in runner.state.root.glob("vms/*.json") if not has_note else ():
         path.unlink()
-    mac.heal()  # `tart` calls that hang are nobody's by now
+    mac.heal()  # what hung has lost its parent
     reaped = reap(runner.state)
     assert reaped.runs == (RUN_ID,)
     cause = runner.ended().record.cause

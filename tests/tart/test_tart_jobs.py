@@ -93,7 +93,7 @@ async def test_a_vm_that_was_left_under_the_job_s_name_goes_first(
 ) -> None:
     name = vm_name(runner.state)
     mac.tart("clone", BASE, name)
-    mac.run_by_somebody(name)
+    mac.run_by_hand(name)
     mac.tart("exec", name, "/bin/sh", "-c", "echo old > /Users/admin/old")
     if not runs:
         mac.tart("stop", name)

@@ -205,7 +205,7 @@ async def test_a_vm_of_a_job_that_was_late_has_a_shell(
 async def test_there_is_no_shell_while_others_have_all_the_room(runner: Runner, mac: Mac) -> None:
     await keep(runner)
     for name in ("one", "two"):
-        await asyncio.to_thread(mac.run_by_somebody, name)
+        await asyncio.to_thread(mac.run_by_hand, name)
     done = await asyncio.to_thread(shell, runner.state, "true")
     assert "runs one and two already, and macOS no more than 2 VMs" in done.refused(75)
     assert "`tart stop NAME` stops one" in done.err

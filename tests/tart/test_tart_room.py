@@ -38,9 +38,9 @@ def running(mac: Mac) -> list[str]:
 
 
 @contextlib.contextmanager
-def somebodys(mac: Mac, *names: str) -> Iterator[None]:
+def others_run(mac: Mac, *names: str) -> Iterator[None]:
     for name in names:
-        mac.run_by_somebody(name)
+        mac.run_by_hand(name)
     yield
     for name in names:
         mac.tart("stop", name, check=False)
@@ -79,7 +79,7 @@ async def test_a_third_job_waits_for_one_of_two(runner: Runner, mac: Mac) -> Non
 
 
 async def test_a_run_of_another_state_root_waits_too(runner: Runner, mac: Mac) -> None:
-    with somebodys(mac, "pikaci.0123456789ab.20260101T000000Z-01234567.a.1", "theirs"):
+    with others_run(mac, "pikaci.0123456789ab.20260101T000000Z-01234567.a.1", "theirs"):
         run = asyncio.create_task(runner.run(vm_job("a"), run_id=RUN_ID))
         await asyncio.to_thread(wait_for, lambda: mac.calls("clone"))
         await asyncio.sleep(AWHILE_SECS)
@@ -93,7 +93,7 @@ async def test_a_job_whose_turn_never_comes_says_who_has_the_room(
     runner: Runner, mac: Mac, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.tart.guest.ROOM_SECS", 0.2)
-    with somebodys(mac, "one", "two"):
+    with others_run(mac, "one", "two"):
         run = await runner.run(vm_job("a"))
         assert run.job("a").failure_kind is FailureKind.INFRASTRUCTURE
         cause = run.job("a").cause
@@ -105,7 +105,7 @@ async def test_a_job_whose_turn_never_comes_says_who_has_the_room(
 
 
 async def test_a_job_whose_turn_never_comes_can_be_cancelled(runner: Runner, mac: Mac) -> None:
-    with somebodys(mac, "one", "two"):
+    with others_run(mac, "one", "two"):
         run = asyncio.create_task(runner.run(vm_job("a"), run_id=RUN_ID))
         await asyncio.to_thread(
             wait_for, lambda: any(call.argv[1] == "two" for call in mac.calls("get"))
@@ -116,7 +116,7 @@ async def test_a_job_whose_turn_never_comes_can_be_cancelled(runner: Runner, mac
 
 
 async def test_one_vm_of_somebody_s_leaves_room_for_one(runner: Runner, mac: Mac) -> None:
-    with somebodys(mac, "theirs"):
+    with others_run(mac, "theirs"):
         names = ("a", "b", "c")
         passed(await runner.run(*(vm_job(name, "sleep 0.2") for name in names)), *names)
         assert_nothing_is_left(mac, runner.state, theirs=["theirs"])
@@ -126,17 +126,17 @@ async def test_vms_that_are_not_mac_s_take_no_room(runner: Runner, mac: Mac) -> 
     names = ("debian", "ubuntu", "fedora")
     for name in names:
         mac.add_base(name, os="linux")
-    with somebodys(mac, *names):
+    with others_run(mac, *names):
         passed(await runner.run(vm_job("a")), "a")
 
 
 async def test_a_vm_that_was_quicker_is_waited_for(runner: Runner, mac: Mac) -> None:
-    # Somebody starts it between the look for room and the start.
-    with somebodys(mac, "one"):
+    # It starts between the look for room and the start.
+    with others_run(mac, "one"):
         mac.fail("run", "late", secs=1.0)
         run = asyncio.create_task(runner.run(vm_job("a"), run_id=RUN_ID))
         await asyncio.to_thread(wait_for, lambda: mac.calls("run"))
-        await asyncio.to_thread(mac.run_by_somebody, "two")
+        await asyncio.to_thread(mac.run_by_hand, "two")
         await asyncio.to_thread(wait_for, lambda: len(mac.calls("list")) > 4)
         await asyncio.to_thread(mac.tart, "stop", "two")
         passed(await run, "a")
