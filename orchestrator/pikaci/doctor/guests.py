@@ -143,10 +143,8 @@ def _start(daemon: str | None) -> str:
 def _is_missing(path: Path) -> bool:
     try:
         path.stat()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
     return False
 
 
@@ -256,10 +254,8 @@ def _opens(device: str) -> bool:
     """Whether a device works, for Incus, which is root."""
     try:
         os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
-    except PermissionError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, PermissionError)
     return True
 
 
