@@ -567,13 +567,16 @@ async def test_a_kept_vm_goes_when_its_time_is_over(far: FarVms) -> None:
 # More than one host
 
 
-async def test_of_a_mac_and_another_host_the_mac_is_taken(
+async def test_of_a_mac_and_another_host_the_mac_is_taken_and_without_a_mac_none(
     runner: Runner, two_far_hosts: list[FarHost], hosts_config: WriteHosts
 ) -> None:
     other, host = two_far_hosts
+    hosts_config(other, host, labels=["mac"])
+    with pytest.raises(UsageError, match="needs a Mac with Apple silicon"):
+        await runner.run(labelled("a"))
+    assert list(runner.state.runs.iterdir()) == []
     with one_far_mac(host) as mac:
         mac.add_base(BASE)
-        hosts_config(other, host, labels=["mac"])
         ended = await runner.run(labelled("a", "cat README"), run_id=RUN_ID)
     job = ended.job("a")
     assert job.status is Status.PASSED, job.message
@@ -581,15 +584,6 @@ async def test_of_a_mac_and_another_host_the_mac_is_taken(
     for row in job.passed_over:
         assert (row.host, "needs a Mac" in row.reason) == (other.name, True), row
     assert list((other.work_dir / "runs").glob("*")) == []
-
-
-async def test_a_pool_without_a_mac_says_why(
-    runner: Runner, two_far_hosts: list[FarHost], hosts_config: WriteHosts
-) -> None:
-    hosts_config(*two_far_hosts, labels=["mac"])
-    with pytest.raises(UsageError, match="needs a Mac with Apple silicon"):
-        await runner.run(labelled("a"))
-    assert list(runner.state.runs.iterdir()) == []
 
 
 async def test_of_two_macs_the_one_with_the_base_is_taken(
