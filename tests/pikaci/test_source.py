@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _no_parent_to_die_with(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let fake programs be called by their own names, not through setpriv."""
-    monkeypatch.setattr(process, "_dies_with_parent", lambda _signal: ())
+    monkeypatch.setattr(process, "find_setpriv", lambda: None)
 
 
 REV = "0123456789abcdef0123456789abcdef01234567"

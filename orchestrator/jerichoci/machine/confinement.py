@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.machine import idmap
-from jerichoci.machine.process import child, run
+from jerichoci.machine.process import child, dying, run
 from jerichoci.state.layout import make_private
 from jerichoci.state.remove_tree import remove_tree
 
@@ -94,7 +94,8 @@ class Confinement:
         `env` begins with the command: what sets it up must not hear of it.
         """
         init = INIT.read_text()
-        return self._dying(
+        return dying(
+            self.setpriv,
             [
                 *self.prefix,
                 *("bash", "--noprofile", "--norc", "-c", init, "pikaci-job"),
@@ -116,11 +117,9 @@ class Confinement:
 
         Without namespaces it gets TERM when its parent dies.
         """
-        return self._dying([*self.prefix, *self.drop, *argv], "KILL" if self.prefix else "TERM")
-
-    def _dying(self, argv: Sequence[str], signal_name: str) -> list[str]:
-        """Have the kernel send `signal_name` to the command when its parent there dies."""
-        return [*([self.setpriv, "--pdeathsig", signal_name, "--"] if self.setpriv else []), *argv]
+        return dying(
+            self.setpriv, [*self.prefix, *self.drop, *argv], "KILL" if self.prefix else "TERM"
+        )
 
     def shell_argv(
         self, snapshot: Path, workspace: Workspace, kind: str, program: Sequence[str]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import IO, TYPE_CHECKING
 
-from jerichoci.errors import InfrastructureError
+from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.state.owner import Owner, process_start
 
 if TYPE_CHECKING:
@@ -82,21 +82,21 @@ _ENDED_BY = {
 
 
 @cache
-def _dies_with_parent(signal_name: str) -> tuple[str, ...]:
-    found = shutil.which("setpriv")
-    return (found, "--pdeathsig", signal_name, "--") if found else ()
+def find_setpriv() -> str | None:
+    """The program by which another dies with its parent (Linux)."""
+    return shutil.which("setpriv")
 
 
-def dying_with_parent(argv: Sequence[str], signal_name: str) -> list[str]:
-    """Have the kernel send `signal_name` to the command when this process dies (Linux)."""
-    return [*_dies_with_parent(signal_name), *argv]
+def dying(setpriv: str | None, argv: Sequence[str], signal_name: str) -> list[str]:
+    """Have the kernel send `signal_name` to the command when its parent there dies."""
+    return [*([setpriv, "--pdeathsig", signal_name, "--"] if setpriv else []), *argv]
 
 
 def _owned(argv: Sequence[str], env: Mapping[str, str] | None) -> Sequence[str]:
     """The command, ended by our own death if it is a long one; a missing one stays missing."""
     path = (os.environ if env is None else env).get("PATH")
     is_long = argv[0] in LONG_LIVED and shutil.which(argv[0], path=path)
-    return dying_with_parent(argv, "TERM") if is_long else argv
+    return dying(find_setpriv(), argv, "TERM") if is_long else argv
 
 
 def signal_group(leader: int, number: signal.Signals) -> None:
@@ -199,6 +199,14 @@ async def _heard(pipe: asyncio.StreamReader, listen: Callable[[bytes], None]) ->
         for line in lines:
             listen(line)
     return b"".join(whole)
+
+
+def check_version(program: str, text: str, minimum: tuple[int, int]) -> None:
+    """Refuse a program whose version is too old."""
+    found = re.match(r"(\d+)\.(\d+)", text)
+    if found and (int(found[1]), int(found[2])) < minimum:
+        wanted = ".".join(map(str, minimum))
+        raise UsageError(f"{program} {text} is too old", f"pikaci needs {wanted} or later")
 
 
 def record_group(directory: Path, pid: int) -> None:

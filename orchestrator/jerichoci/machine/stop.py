@@ -80,11 +80,7 @@ class Stop:
         await self._event.wait()
 
     async def unless(self, work: Awaitable[ResultT]) -> ResultT:
-        """Wait for `work`, which is cancelled if the run is stopped first.
-
-        Raises:
-            StoppedError: it was.
-        """
+        """Wait for `work`, which is cancelled if the run is stopped first."""
         task = asyncio.ensure_future(work)
         stop = asyncio.ensure_future(self.wait())
         try:

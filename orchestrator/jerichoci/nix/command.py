@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.errors import InfrastructureError
 from jerichoci.machine import process
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ NIX_CONFIG_ARGV = ("nix-instantiate", "--eval", "--strict", "--json", "-A", "nix
 """What reads the settings that a flake.nix at its stdin asks for."""
 
 _FEATURES = ("--extra-experimental-features", "nix-command flakes")
+_QUERY = ("nix-store", "--query")
 _PRINT_INVALID = ("--check-validity", "--print-invalid")
 _JSON_LOG = ("--log-format", "internal-json")
 
@@ -131,39 +132,32 @@ async def gather(installables: Sequence[str]) -> str:
         'derivation { name = "pikaci-prepares"; system = "none"; builder = "none";'
         f" allowSubstitutes = false; needs = [ {needs} ]; }}"
     )
-    argv = ["nix-instantiate", "--expr", expression]
-    done = await process.run(argv, deadline_secs=QUERY_DEADLINE_SECS)
-    if not done.ok:
-        raise InfrastructureError(f"the Nix store does not answer: {done.reason()}")
-    return done.stdout.decode().strip()
+    (drv,) = await _ask("nix-instantiate", "--expr", expression)
+    return drv
 
 
 async def references(path: str) -> list[str]:
     """The store paths that a derivation names."""
-    return await _query("--references", path)
+    return await _ask(*_QUERY, "--references", path)
 
 
 async def requisites(drv_path: str) -> frozenset[str]:
     """The store paths that a derivation needs, itself included."""
-    return frozenset(await _query("--requisites", drv_path))
+    return frozenset(await _ask(*_QUERY, "--requisites", drv_path))
 
 
 async def outputs(*drv_paths: str) -> list[str]:
     """The output paths of derivations."""
-    return await _query("--outputs", *drv_paths)
+    return await _ask(*_QUERY, "--outputs", *drv_paths)
 
 
 async def invalid(paths: Sequence[str]) -> frozenset[str]:
     """Those of `paths` that the store does not vouch for."""
-    return frozenset(await _ask(*_PRINT_INVALID, *paths))
+    return frozenset(await _ask("nix-store", *_PRINT_INVALID, *paths))
 
 
-async def _query(*arguments: str) -> list[str]:
-    return await _ask("--query", *arguments)
-
-
-async def _ask(*arguments: str) -> list[str]:
-    done = await process.run(["nix-store", *arguments], deadline_secs=QUERY_DEADLINE_SECS)
+async def _ask(*argv: str) -> list[str]:
+    done = await process.run(argv, deadline_secs=QUERY_DEADLINE_SECS)
     if not done.ok:
         raise InfrastructureError(f"the Nix store does not answer: {done.reason()}")
     return done.stdout.decode().split()
@@ -230,7 +224,4 @@ async def version(env: Mapping[str, str] | None = None) -> str:
 
 def check_version(text: str) -> None:
     """Refuse a Nix that is too old."""
-    found = re.match(r"(\d+)\.(\d+)", text)
-    if found and (int(found[1]), int(found[2])) < MINIMUM_VERSION:
-        wanted = ".".join(map(str, MINIMUM_VERSION))
-        raise UsageError(f"Nix {text} is too old", f"pikaci needs {wanted} or later")
+    process.check_version("Nix", text, MINIMUM_VERSION)

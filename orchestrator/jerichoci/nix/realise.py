@@ -82,9 +82,13 @@ class Realiser:
         try:
             await self._follow(work, stop)
         except InfrastructureError as error:
-            self._fail_rest(error.message, error.hint)
+            for node_id in list(self._waiting):
+                self._unavailable(node_id, error.message, error.hint)
         finally:
-            await _cancel({work, *self._settling})
+            tasks = (work, *self._settling)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             for node_id in list(self._waiting):
                 self._finish(node_id, CANCELLED)
 
@@ -97,7 +101,9 @@ class Realiser:
         ]
         try:
             while self._waiting and not (work.done() or stop.is_set() or self._failure):
-                timeout, asked = self._next_deadline(started), time.monotonic()
+                asked = time.monotonic()
+                limits = [self._builds[node_id].timeout_secs for node_id in self._waiting]
+                timeout = max(0.0, started + min(limits) - asked)
                 first = asyncio.FIRST_COMPLETED
                 await asyncio.wait([work, *ends], timeout=timeout, return_when=first)
                 if time.monotonic() - asked > timeout + STOPPED_SECS:
@@ -179,10 +185,6 @@ class Realiser:
             self._exit_code = builder.returncode or 0
         if self._settling:
             await asyncio.wait(self._settling)
-
-    def _next_deadline(self, started: float) -> float:
-        ends = [started + self._builds[node_id].timeout_secs for node_id in self._waiting]
-        return max(0.0, min(ends) - time.monotonic())
 
     def _expire(self, started: float) -> None:
         for node_id in list(self._waiting):
@@ -313,10 +315,6 @@ class Realiser:
         if build.take_errors(self._seen.errors, await nix.outputs(build.drv)):
             await self._fail(node_id, build)
 
-    def _fail_rest(self, message: str, hint: str | None) -> None:
-        for node_id in list(self._waiting):
-            self._unavailable(node_id, message, hint)
-
     def _unavailable(self, node_id: str, message: str, hint: str | None = None) -> None:
         code = CauseCode.PREPARE_UNAVAILABLE
         self._finish(node_id, failed(FailureKind.INFRASTRUCTURE, code, message, hint))
@@ -360,9 +358,3 @@ async def _drain(builder: asyncio.subprocess.Process) -> None:
     while builder.stderr and await builder.stderr.read(process.LINE_LIMIT):
         pass
     await builder.wait()
-
-
-async def _cancel(tasks: set[asyncio.Future[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -25,9 +25,6 @@ async def without_excluded(
 
     `excludes` are the globs that `matches` stands for: the same globs give the same answer again
     without asking it. Names are as git prints them, bytes that aren't UTF-8 surrogate-escaped.
-
-    Raises:
-        InfrastructureError: git failed.
     """
     if not excludes:
         return tree

@@ -19,7 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import DISK_FULL, DiskFullError, InfrastructureError, UsageError
+from jerichoci.errors import DISK_FULL, DiskFullError, InfrastructureError
+from jerichoci.machine import process
 from jerichoci.machine.process import Completed, run
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ MINIMUM_VERSION = (2, 39)
 GIT_DEADLINE_SECS = 1800.0
 """For any one git: time to hash a large tree on a slow disk, not to hang."""
 
+VERSION_ARGV = ("git", "--version")
 VERSION_DEADLINE_SECS = 120.0
 """A program that has to be read from a slow disk first."""
 
@@ -177,22 +179,14 @@ def private_variables(git_dir: Path) -> dict[str, str]:
     return _PRIVATE | {"GIT_DIR": str(git_dir)}
 
 
-def version_argv() -> list[str]:
-    """Git that prints its version."""
-    return ["git", "--version"]
-
-
 async def version() -> Completed:
     """The output of `git --version`."""
-    return await run(version_argv(), deadline_secs=VERSION_DEADLINE_SECS)
+    return await run(VERSION_ARGV, deadline_secs=VERSION_DEADLINE_SECS)
 
 
 def check_version(text: str) -> None:
     """Refuse a git that is too old."""
-    found = re.match(r"(\d+)\.(\d+)", text)
-    if found and (int(found[1]), int(found[2])) < MINIMUM_VERSION:
-        wanted = ".".join(map(str, MINIMUM_VERSION))
-        raise UsageError(f"git {text} is too old", f"pikaci needs {wanted} or later")
+    process.check_version("git", text, MINIMUM_VERSION)
 
 
 def git_failure(subcommand: str, done: Completed) -> InfrastructureError:

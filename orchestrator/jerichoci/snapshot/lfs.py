@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.snapshot.git import Git, join_names, split_names
+from jerichoci.state.reading import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,15 +48,10 @@ async def _changed_pointers(
 
 def _is_pointer(path: str) -> bool:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(open_file(path, os.O_NOFOLLOW), "rb") as file:
+            start = file.read(POINTER_LIMIT)
     except OSError:
         return False
-    try:
-        start = os.read(fd, POINTER_LIMIT)
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
     return start.startswith(POINTER) and len(start) < POINTER_LIMIT
 
 

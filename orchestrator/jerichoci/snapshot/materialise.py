@@ -102,9 +102,6 @@ def remove_snapshot(
 
     `is_needed` is called while the snapshot is locked; without it, the caller knows that no run
     needs the snapshot. The tree is kept in the private repository.
-
-    Raises:
-        OSError: it can't be removed.
     """
     repository = Repository.at(state_root)
     target = repository.snapshots / tree

@@ -139,12 +139,7 @@ def snapshot_ref(tree: str) -> str:
 
 
 async def open_repository(state_root: Path) -> Repository:
-    """The private repository of `state_root`, made if it isn't there.
-
-    Raises:
-        InfrastructureError: the state root can't be written.
-        InfrastructureError: git failed.
-    """
+    """The private repository of `state_root`, made if it isn't there."""
     repository = Repository.at(state_root)
     if repository.exists:
         return repository

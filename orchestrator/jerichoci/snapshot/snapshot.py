@@ -56,12 +56,7 @@ class Snapshot:
 
 
 async def take_snapshot(state_root: Path, source_root: Path, *, whole: bool = False) -> Snapshot:
-    """Take a snapshot of the work tree that `source_root` is in; with `whole`, of all files in it.
-
-    Raises:
-        UsageError: `source_root` can't be read.
-        InfrastructureError: git failed, or another process holds the index for too long.
-    """
+    """Take a snapshot of the work tree `source_root` is in; with `whole`, of all files in it."""
     repository = await open_repository(state_root)
     work_tree = await find_work_tree(source_root, state_root, whole=whole)
     async with lock(repository.use_lock, REPOSITORY_WAIT_SECS, shared=True):

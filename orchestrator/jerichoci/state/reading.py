@@ -25,7 +25,7 @@ MOST_LEVELS = 50
 """So deep may values nest; records have ten levels, and what is deeper can't be written again."""
 
 
-def open_file(path: Path, flags: int = 0) -> int:
+def open_file(path: Path | str, flags: int = 0) -> int:
     """Open a regular file to read."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
     if not stat.S_ISREG(os.fstat(fd).st_mode):

@@ -16,7 +16,7 @@ from jerichoci.machine import slots
 from jerichoci.nix import command as nix
 from jerichoci.placement.collect import disk_bytes, snapshots_in
 from jerichoci.remote.agent.facts import Programs
-from jerichoci.snapshot.git import version_argv
+from jerichoci.snapshot.git import VERSION_ARGV
 from jerichoci.state.layout import StateLayout
 from jerichoci.state.owner import is_owned
 
@@ -58,7 +58,7 @@ def needed_programs() -> Programs:
 def _git_version() -> str | None:
     try:
         done = subprocess.run(
-            version_argv(),
+            VERSION_ARGV,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
