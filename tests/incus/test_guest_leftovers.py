@@ -149,7 +149,7 @@ async def test_a_guest_for_which_the_pool_has_no_room_leaves_nothing(
     assert "no space left" in not_launched(guests, ended).message.lower()
 
 
-async def test_a_guest_that_can_not_be_started_leaves_nothing(
+async def test_a_guest_that_can_not_be_started_fails_with_the_reason_of_lxc_and_leaves_nothing(
     guests: GuestRunner, incus_server: IncusServer
 ) -> None:
     incus = incus_server.incus
@@ -160,7 +160,7 @@ async def test_a_guest_that_can_not_be_started_leaves_nothing(
         ended = await guests.site(profile="broken").run_here(guest_job("a"))
     finally:
         incus("profile", "delete", "broken")
-    not_launched(guests, ended)
+    assert "Failed to mount" in not_launched(guests, ended).message
 
 
 @pytest.mark.parametrize("request_", ["PUT instances/.*/state", "POST instances/.*/exec"])

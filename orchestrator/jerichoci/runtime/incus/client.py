@@ -219,6 +219,13 @@ class Incus:
         paths = {fd: f"{path}/websocket?secret={quote(secret)}" for fd, secret in secrets.items()}
         return ExecSession(self._rest.socket, path, paths)
 
+    def start_log(self, name: str) -> str:
+        """What LXC logged of a container's start; empty if there is no such log."""
+        with suppress(IncusError):
+            path = f"instances/{name}/logs/lxc.log"
+            return str(self._rest.call("get", path, is_api=False).text)
+        return ""
+
     def exit_code(self, session: ExecSession) -> int:
         """Wait for a session's end; its exit code, 127 if the guest has no such command."""
         done = self._rest.ended(session.operation, math.inf)

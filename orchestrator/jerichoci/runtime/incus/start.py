@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,11 @@ KILLED = 137
 OUT_OF_MEMORY = "was the guest out of memory? raise the job's `resources.memoryMib`"
 FULL = "Reached maximum"
 """In Incus's error where a project's limit is reached."""
+NOT_STARTED = "incusd fork"
+"""Likewise where LXC could not start a container: Incus has a log of the reason."""
+HYBRID = "Unsupported cgroup layout"
+"""In that log where LXC 7 finds cgroups of version 1."""
+LXC_ERROR = re.compile(r"^lxc \S+ \S+ +ERROR .*?:\d+ - (.+)$", re.MULTILINE)
 UNSHIFTED = "idmapping abilities are required"
 """Likewise where a file system can't show the guest files with other owners."""
 VM_ANSWERS = 2
@@ -88,6 +94,12 @@ class GuestStart:
                 )
             if UNSHIFTED in error.message:
                 error.hint = "have what guests see of the host on ext4, xfs or btrfs"
+            if NOT_STARTED in error.message:
+                log = await self._at_last(self._incus.start_log, self._name)
+                if found := LXC_ERROR.search(log):
+                    error.message = f"{error.message}: {found[1]}"
+                if HYBRID in log:
+                    error.hint = "this Incus starts containers only on cgroup version 2 alone"
             raise
 
     async def ready(self, job: Mapping[str, str], mounts: str, *, is_vm: bool) -> None:
