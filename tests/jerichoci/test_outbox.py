@@ -395,7 +395,7 @@ async def test_what_is_printed_after_the_result_is_copied_at_the_end(
     assert (tmp_path / "log").read_text() == "before\nafter\n"
 
 
-async def test_a_copy_that_nobody_waited_for_is_not_made_twice(
+async def test_a_copy_that_was_not_waited_for_is_not_made_twice(
     left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append = OutboxFollower._append

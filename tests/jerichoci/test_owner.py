@@ -27,7 +27,7 @@ with owning(pathlib.Path(sys.argv[1])):
 """
 
 
-def test_a_directory_without_a_lock_is_owned_by_nobody(tmp_path: Path) -> None:
+def test_a_directory_without_a_lock_has_no_owner(tmp_path: Path) -> None:
     assert not is_owned(tmp_path)
     assert read_owner(tmp_path) is None
 
@@ -75,7 +75,7 @@ def test_without_proc_a_process_that_is_gone_is_not_the_owner(fp: FakeProcess) -
     assert not Owner(NO_PROC_PID, "Sat Jan 31 23:59:59 2026").is_alive()
 
 
-def test_a_damaged_lock_names_nobody(tmp_path: Path) -> None:
+def test_a_damaged_lock_names_no_owner(tmp_path: Path) -> None:
     (tmp_path / "owner.lock").write_text("{}")
     assert read_owner(tmp_path) is None
 

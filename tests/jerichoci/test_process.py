@@ -92,7 +92,7 @@ async def test_a_cancelled_task_leaves_no_process(marker: str, tmp_path: Path) -
     assert processes(marker) == []
 
 
-async def test_a_child_ends_whose_output_nobody_reads() -> None:
+async def test_a_child_ends_whose_output_is_not_read() -> None:
     async with asyncio.timeout(5):
         async with child(["yes"], stdout=asyncio.subprocess.PIPE) as talking:
             assert talking.stdout is not None

@@ -14,7 +14,7 @@ async def test_the_first_reason_stays() -> None:
     assert stop.reason is StopReason.FAIL_FAST
 
 
-async def test_haste_is_for_somebody_who_asks_twice() -> None:
+async def test_only_a_second_cancel_stops_now() -> None:
     stop = Stop()
     stop.set(StopReason.CANCELLED)
     assert not stop.stop_now.is_set()

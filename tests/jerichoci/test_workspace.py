@@ -26,7 +26,7 @@ def doomed(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def immutable(doomed: Path) -> Iterator[Path]:
-    """A file that nobody can remove, below the directory."""
+    """A file that can not be removed, below the directory."""
     file = doomed / "a/b/file"
     file.parent.mkdir(parents=True)
     file.write_text("x")
@@ -81,7 +81,7 @@ def test_a_link_is_no_directory_to_remove(doomed: Path, tmp_path: Path) -> None:
     assert doomed.exists()
 
 
-def test_what_is_not_there_is_no_error(tmp_path: Path) -> None:
+def test_removing_what_is_missing_is_no_error(tmp_path: Path) -> None:
     remove_tree(tmp_path / "absent")
 
 

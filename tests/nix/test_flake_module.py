@@ -1,6 +1,6 @@
-"""The flake-parts module, in a stand-in for flake-parts.
+"""The flake-parts module, in a fake flake-parts.
 
-flake-parts and the nixpkgs library it needs aren't here. What stands in for them below merges
+flake-parts and the nixpkgs library it needs aren't here. The fakes of them below merge
 definitions with the module's own option types, as `lib.evalModules` would, and knows of `mkIf`
 and of nothing else.
 """
@@ -14,7 +14,7 @@ from nix.evaluation import ROOT, evaluate, refusal
 if TYPE_CHECKING:
     from pathlib import Path
 
-STAND_IN = f"""
+FAKE = f"""
 let
   inherit (builtins)
     all attrNames concatMap elemAt filter head isAttrs length listToAttrs mapAttrs zipAttrsWith;
@@ -81,7 +81,7 @@ in
 
 def test_a_target_may_be_spread_over_modules() -> None:
     plan = evaluate(
-        f"{STAND_IN} (linux ["
+        f"{FAKE} (linux ["
         ' { check = { title = "Check"; prepare.a.drv = drv "a"; jobs.build = {'
         '     command = "true"; needs = [ "a" ]; env.A = "1"; }; }; }'
         ' { check = { title = "Check"; prepare.b.drv = drv "b";'
@@ -98,30 +98,22 @@ def test_a_target_may_be_spread_over_modules() -> None:
     assert [given["env"] for given in build["inputs"]] == ["PIKACI_INPUT_A", "PIKACI_INPUT_B"]
 
 
-def test_a_catalog_forces_no_derivation() -> None:
-    catalog = evaluate(
-        f"{STAND_IN} (linux ["
-        ' { x = { prepare.dep.drv = throw "forced"; jobs.a.command = throw "forced"; }; }'
-        ' { x.jobs.a.env.A = throw "forced"; }'
-        " ]).catalog"
-    )
-    assert [target["id"] for target in catalog["targets"]] == ["x"]
-
-
-def test_a_plan_forces_no_other_targets_derivations() -> None:
-    plan = evaluate(
-        f"{STAND_IN} (linux ["
+def test_a_catalog_forces_no_derivation_and_a_plan_none_of_other_targets() -> None:
+    catalog, plan = evaluate(
+        f"{FAKE} let it = linux ["
         ' { x.jobs.a.command = "true"; y = { prepare.dep.drv = throw "forced";'
         '   jobs.a.command = throw "forced"; }; }'
-        " ]).plans.x"
+        ' { y.jobs.a.env.A = throw "forced"; }'
+        " ]; in [ it.catalog it.plans.x ]"
     )
+    assert [target["id"] for target in catalog["targets"]] == ["x", "y"]
     assert plan["target_id"] == "x"
 
 
 def test_the_systems_are_those_of_flake_parts_that_pikaci_knows() -> None:
     systems = '[ "x86_64-linux" "riscv64-linux" "aarch64-darwin" ]'
     found = evaluate(
-        f"{STAND_IN} builtins.mapAttrs (_: it: map (target: target.id) it.catalog.targets)"
+        f"{FAKE} builtins.mapAttrs (_: it: map (target: target.id) it.catalog.targets)"
         f" (parts {{ systems = {systems}; modules = [ (system: {{"
         '  everywhere.jobs.a.command = "true";'
         '  mac = mkIf (system == "aarch64-darwin") { jobs.a.command = "true"; };'
@@ -133,7 +125,7 @@ def test_the_systems_are_those_of_flake_parts_that_pikaci_knows() -> None:
 def test_lanes_and_images_are_said_once_for_all_systems(tmp_path: Path) -> None:
     (tmp_path / "lanes.toml").write_text('version = 1\n[[branch.lanes]]\nid = "l"\ntarget = "x"\n')
     catalog = evaluate(
-        f"{STAND_IN} (parts {{"
+        f"{FAKE} (parts {{"
         f" pikaci = {{ lanes = {tmp_path}/lanes.toml;"
         '   images.runner.alias = "pikaci/dev"; };'
         ' modules = [ (_: { x = { trigger = "branch"; jobs.a.command = "true"; }; }) ];'
@@ -145,7 +137,7 @@ def test_lanes_and_images_are_said_once_for_all_systems(tmp_path: Path) -> None:
 
 def test_an_image_is_built_by_what_its_package_gives_for_the_system() -> None:
     image = evaluate(
-        f"{STAND_IN} (parts {{"
+        f"{FAKE} (parts {{"
         '   pikaci.images = { runner = { alias = "pikaci/dev"; package = _: drv "image"; };'
         '     other = { alias = "pikaci/vm"; package = throw "forced"; }; };'
         "   modules = [ ]; }).x86_64-linux.images.runner"
@@ -154,7 +146,7 @@ def test_an_image_is_built_by_what_its_package_gives_for_the_system() -> None:
 
 
 def sentence(*modules: str) -> str:
-    return refusal(f"{STAND_IN} linux [ {' '.join(modules)} ]").partition("pikaci: ")[2]
+    return refusal(f"{FAKE} linux [ {' '.join(modules)} ]").partition("pikaci: ")[2]
 
 
 def test_mistakes_are_named_as_they_are_without_flake_parts() -> None:
@@ -177,5 +169,5 @@ def test_mistakes_are_named_as_they_are_without_flake_parts() -> None:
 
 def test_two_modules_that_say_different_things_are_told_so() -> None:
     assert refusal(
-        f'{STAND_IN} linux [ {{ x.title = "a"; x.jobs.a.command = "true"; }} {{ x.title = "b"; }} ]'
+        f'{FAKE} linux [ {{ x.title = "a"; x.jobs.a.command = "true"; }} {{ x.title = "b"; }} ]'
     ).endswith("conflicting values of targets.x.title")

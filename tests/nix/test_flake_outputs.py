@@ -1,4 +1,4 @@
-"""The flake's outputs with the real nix, offline: tests/nixpkgs-stub stands in for nixpkgs."""
+"""The flake's outputs with the real nix, offline: tests/nixpkgs-stub is a fake of nixpkgs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from usertree import UserTree
 SYSTEMS = {"x86_64-linux", "aarch64-linux", "aarch64-darwin"}
 IMAGES = {"incus-image", "incus-image-container"}
 CHECKS = {"catalog", "dev-shell", "invariants", "overlay", "pikaci", "unit-tests"}
-STAND_IN = ("--offline", "--override-input", "nixpkgs", "path:./tests/nixpkgs-stub")
+FAKE = ("--offline", "--override-input", "nixpkgs", "path:./tests/nixpkgs-stub")
 DEADLINE_SECS = 300.0
 
 
@@ -49,36 +49,34 @@ def nix(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def evaluate(checkout: Path, attribute: str, function: str) -> Any:  # noqa: ANN401 - JSON
     return json.loads(
-        nix(checkout, "eval", "--json", *STAND_IN, f".#{attribute}", "--apply", function).stdout
+        nix(checkout, "eval", "--json", *FAKE, f".#{attribute}", "--apply", function).stdout
     )
 
 
 def test_hello_runs(checkout: Path) -> None:
-    done = nix(checkout, "run", ".#pikaci", *STAND_IN, "--", "run", "hello", "--output", "json")
+    done = nix(checkout, "run", ".#pikaci", *FAKE, "--", "run", "hello", "--output", "json")
     record = json.loads(done.stdout)
     assert (record["target_id"], record["status"]) == ("hello", "passed")
     assert record["git_dirty"] is False
 
 
 def test_the_default_app_is_pikaci(checkout: Path) -> None:
-    done = nix(checkout, "run", *STAND_IN, ".", "--", "--version")
+    done = nix(checkout, "run", *FAKE, ".", "--", "--version")
     assert done.stdout.startswith("pikaci ")
 
 
 def test_the_flake_checks_out(checkout: Path) -> None:
-    done = nix(checkout, "flake", "check", *STAND_IN)
+    done = nix(checkout, "flake", "check", *FAKE)
     warnings = {line for line in done.stderr.splitlines() if line.startswith("warning: unknown")}
     assert warnings <= {"warning: unknown flake output 'pikaci'"}
 
 
 def test_every_output_of_every_system_evaluates(checkout: Path) -> None:
-    nix(checkout, "flake", "check", "--no-build", "--all-systems", *STAND_IN)
+    nix(checkout, "flake", "check", "--no-build", "--all-systems", *FAKE)
 
 
 def test_the_flake_shows_what_a_nix_user_looks_for(checkout: Path) -> None:
-    shown: Any = json.loads(
-        nix(checkout, "flake", "show", "--json", "--all-systems", *STAND_IN).stdout
-    )
+    shown: Any = json.loads(nix(checkout, "flake", "show", "--json", "--all-systems", *FAKE).stdout)
     both = {"default", "pikaci"}
     assert {system: set(names) for system, names in shown["packages"].items()} == {
         "x86_64-linux": both | IMAGES,
@@ -103,7 +101,7 @@ def test_the_flake_shows_what_a_nix_user_looks_for(checkout: Path) -> None:
 def test_an_image_is_two_files_whose_names_say_what_they_are(
     checkout: Path, package: str, rootfs: str
 ) -> None:
-    done = nix(checkout, "build", *STAND_IN, "--no-link", "--print-out-paths", f".#{package}")
+    done = nix(checkout, "build", *FAKE, "--no-link", "--print-out-paths", f".#{package}")
     files = {path.name: path for path in Path(done.stdout.strip()).iterdir()}
     assert set(files) == {"metadata.tar.xz", rootfs}
     assert all(path.is_file() for path in files.values())
@@ -145,7 +143,7 @@ def test_outputs_that_are_files_are_there(checkout: Path) -> None:
 def test_the_programs_of_the_user_come_before_the_packaged_ones_but_for_bash(
     checkout: Path,
 ) -> None:
-    done = nix(checkout, "build", *STAND_IN, "--no-link", "--print-out-paths", ".#pikaci")
+    done = nix(checkout, "build", *FAKE, "--no-link", "--print-out-paths", ".#pikaci")
     wrapper = (Path(done.stdout.strip()) / "bin/pikaci").read_text()
     (prefix,) = re.findall(r"^export PATH=([^$\n]*):\$PATH$", wrapper, re.MULTILINE)
     (suffix,) = re.findall(r"^export PATH=\$PATH:(.*)$", wrapper, re.MULTILINE)

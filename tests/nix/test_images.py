@@ -1,4 +1,4 @@
-"""Images of a catalog: each named for plans, and built only when somebody asks for that one."""
+"""Images of a catalog: each named for plans, and built only on request."""
 
 from __future__ import annotations
 

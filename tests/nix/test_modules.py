@@ -1,6 +1,6 @@
 """What can be said of the NixOS modules without a nixpkgs: their declarations, against their page.
 
-No system is evaluated here; modules.nix does that by hand. options.nix says what it stands in for.
+No system is evaluated here; modules.nix does that by hand. options.nix says what its fakes are of.
 """
 
 from __future__ import annotations

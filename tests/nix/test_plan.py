@@ -2,12 +2,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from nix.evaluation import evaluate
 
 Node = dict[str, Any]
-SYSTEMS = ("x86_64-linux", "aarch64-linux", "x86_64-darwin", "aarch64-darwin")
+SYSTEMS = '"x86_64-linux" "aarch64-linux" "x86_64-darwin" "aarch64-darwin"'
 
 
 def nodes_of(plan: dict[str, Any]) -> dict[str, Node]:
@@ -197,26 +195,17 @@ def test_a_plan_lists_the_images_of_the_roles_it_uses() -> None:
     assert plan["nodes"][0]["runtime_config"] == {"role": "runner", "network": None}
 
 
-def guest_job(attributes: str, prepare: str) -> Node:
+def test_a_guest_has_its_network_and_what_nix_built_in_its_store_unless_told_where() -> None:
     plan = evaluate(
-        '(mk { images.runner.alias = "pikaci/dev"; targets = _: { hello = {'
-        f" prepare = {{ {prepare} }}; jobs.greet = {{"
-        f'  command = "true"; runtime = "incus"; {attributes} }}; }}; }}; }}).plans.hello'
+        '(mk { images.runner.alias = "pikaci/dev"; targets = _: { hello = { prepare = {'
+        ' built.drv = drv "a"; elsewhere = { drv = drv "b"; guestPath = "/opt/b"; };'
+        ' made.hostCommand = { command = "make"; outputs = [ "x" ]; }; };'
+        ' jobs.greet = { command = "true"; runtime = "incus";'
+        ' needs = [ "built" "elsewhere" "made" ];'
+        ' incus = { role = "runner"; network = "pikaci0"; }; }; }; }; }).plans.hello'
     )
-    return nodes_of(plan)["execute-greet"]
-
-
-def test_a_guest_gets_the_network_that_its_job_names() -> None:
-    job = guest_job('incus = { role = "runner"; network = "pikaci0"; };', "")
+    job = nodes_of(plan)["execute-greet"]
     assert job["runtime_config"] == {"role": "runner", "network": "pikaci0"}
-
-
-def test_a_guest_finds_what_nix_built_in_its_store_unless_told_where() -> None:
-    job = guest_job(
-        'incus.role = "runner"; needs = [ "built" "elsewhere" "made" ];',
-        'built.drv = drv "a"; elsewhere = { drv = drv "b"; guestPath = "/opt/b"; };'
-        ' made.hostCommand = { command = "make"; outputs = [ "x" ]; };',
-    )
     assert {given["env"]: given["guest_path"] for given in job["execute"]["inputs"]} == {
         "PIKACI_INPUT_BUILT": None,
         "PIKACI_INPUT_ELSEWHERE": "/opt/b",
@@ -242,14 +231,22 @@ def test_a_tart_job_has_its_knobs_in_snake_case() -> None:
     }
 
 
-def test_a_tart_job_has_a_base_and_nothing_else_unless_it_asks() -> None:
-    plan = evaluate('(job { runtime = "tart"; tart.base = "sequoia"; }).plans.hello')
-    assert plan["nodes"][0]["runtime_config"] == {
-        "base": "sequoia",
-        "mount_host_toolchain": False,
-        "xcode_path": None,
-        "shares": [],
-    }
+def test_a_tart_job_of_any_system_has_a_base_and_nothing_else_unless_it_asks() -> None:
+    plans = evaluate(
+        f"builtins.mapAttrs (_: it: it.plans.hello) (lib.mkCatalog {{ systems = [ {SYSTEMS} ];"
+        ' targets = _: { hello.jobs.greet = { command = "sw_vers"; runtime = "tart";'
+        ' tart.base = "sequoia"; }; }; })'
+    )
+    assert len(plans) == 4
+    for system, plan in plans.items():
+        (node,) = plan["nodes"]
+        assert (plan["system"], node["runtime"]) == (system, "tart")
+        assert node["runtime_config"] == {
+            "base": "sequoia",
+            "mount_host_toolchain": False,
+            "xcode_path": None,
+            "shares": [],
+        }
 
 
 def test_a_share_of_the_toolchain_may_have_xcode() -> None:
@@ -259,13 +256,3 @@ def test_a_share_of_the_toolchain_may_have_xcode() -> None:
     )
     config = plan["nodes"][0]["runtime_config"]
     assert config["xcode_path"] == "/Volumes/My Shared Files/toolchain/Xcode.app"
-
-
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_a_target_of_any_system_may_have_a_tart_job(system: str) -> None:
-    plan = evaluate(
-        f'(lib.mkCatalog {{ systems = [ "{system}" ]; targets = _: {{ hello.jobs.greet = {{'
-        ' command = "sw_vers"; runtime = "tart"; tart.base = "sequoia"; }; }; })'
-        f".{system}.plans.hello"
-    )
-    assert (plan["system"], plan["nodes"][0]["runtime"]) == (system, "tart")
