@@ -131,6 +131,12 @@ class IncusServer:
         assert done.returncode == 0, self._explain(f"incus {' '.join(arguments)} failed", done)
         return done.stdout
 
+    @cached_property
+    def limits_guests(self) -> bool:
+        """Whether this machine's cgroups let Incus limit a guest's memory and CPUs."""
+        found = json.loads(self.incus("query", "/1.0/warnings?recursion=1"))
+        return not any("cgroup memory controller" in row["type"].lower() for row in found)
+
     def refusal(self, *arguments: str) -> str:
         """What the client says of a command that fails; nothing of one that doesn't."""
         done = self._run("incus", *arguments)

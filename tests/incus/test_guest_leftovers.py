@@ -146,7 +146,8 @@ async def test_a_guest_for_which_the_pool_has_no_room_leaves_nothing(
         ended = await guests.site(pool="tiny").run_here(guest_job("a"))
     finally:
         incus_server.incus("storage", "delete", "tiny")
-    assert "no space left" in not_launched(guests, ended).message.lower()
+    message = not_launched(guests, ended).message.lower()
+    assert "no space left" in message or "out of disk space" in message
 
 
 async def test_a_guest_that_can_not_be_started_fails_with_the_reason_of_lxc_and_leaves_nothing(
