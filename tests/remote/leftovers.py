@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from e2e.project import wait_for
+from e2e.project import in_process, wait_for
 from jerichoci.remote.host_notes import host_notes, run_name
 from jerichoci.snapshot.repository import RECENT_SECS
 from plans import RUN_ID
 from remote.away import away
-from runner import ORCHESTRATOR
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from e2e.project import Done
     from jerichoci.state.layout import StateLayout
     from remote.far_host import FarHost
     from runner import Runner
@@ -32,27 +31,14 @@ AGENT = "pikaci-[a]gent"
 """A pattern that command lines of agents match, and not that of who looks for them."""
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a command said."""
-
-    out: str
-    errors: str
-
-
-def pikaci(state: StateLayout, *args: str) -> Said:
-    """A command of the program that succeeds."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pikaci", *args, f"--state-root={state.root}"],
-        env={**os.environ, "PYTHONPATH": str(ORCHESTRATOR)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=COMMAND_SECS,
-    )
-    assert done.returncode == 0, done
-    assert "Traceback" not in done.stderr, done.stderr
-    return Said(done.stdout, done.stderr)
+def pikaci(state: StateLayout, *args: str) -> Done:
+    """A command of the program that succeeds, run in this process."""
+    # In a thread: a loop may run in this one.
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(in_process, *args, f"--state-root={state.root}").result(COMMAND_SECS)
+    assert done.code == 0, done
+    assert "Traceback" not in done.err, done
+    return done
 
 
 @contextmanager

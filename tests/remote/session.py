@@ -11,22 +11,18 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from remote.far_host import FarHost
-    from remote.wire import Wire
 
 CONNECT_SECS = 20
 COMMAND_SECS = 60
 
 
 @asynccontextmanager
-async def connected(
-    host: FarHost, wire: Wire | None = None
-) -> AsyncIterator[asyncssh.SSHClientConnection]:
+async def connected(host: FarHost) -> AsyncIterator[asyncssh.SSHClientConnection]:
     """A connection of the key that may log in, to the host key that is known."""
-    address, port = (wire.address, wire.port) if wire else (host.address, host.port)
     key = asyncssh.import_public_key(host.known_hosts_line.partition(" ")[2])
     async with asyncssh.connect(
-        address,
-        port,
+        host.address,
+        host.port,
         username="root",
         client_keys=[str(host.client_key)],
         known_hosts=([key], [], []),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -153,14 +154,14 @@ async def test_another_host_key(
 # --- The work directory ---
 
 
-@pytest.mark.parametrize("options", ["size=8k", "size=100k", "size=1m,nr_inodes=12"])
-async def test_a_full_disk(runner: Runner, host: FarHost, options: str) -> None:
-    with mounted(host, options):
-        error = await said_twice(runner, host, HostFullError)
-    assert error.message == (
-        f"the disk under the work directory {host.work_dir} on {host.name} is full"
-    )
-    assert error.exit_code == EXIT_INFRASTRUCTURE
+async def test_a_full_disk(runner: Runner, host: FarHost) -> None:
+    for options in ("size=8k", "size=100k", "size=1m,nr_inodes=12"):
+        with mounted(host, options):
+            error = await said_twice(runner, host, HostFullError)
+        assert error.message == (
+            f"the disk under the work directory {host.work_dir} on {host.name} is full"
+        ), options
+        assert error.exit_code == EXIT_INFRASTRUCTURE
 
 
 async def test_a_disk_without_room_for_the_snapshot(
@@ -182,24 +183,21 @@ async def test_a_disk_without_room_for_the_snapshot(
     nothing_runs(host)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
+async def test_a_disk_that_a_job_fills(runner: Runner, host: FarHost) -> None:
+    for command in (
         "head -c 20m /dev/zero > $PIKACI_ARTIFACTS/it",
         "head -c 20m /dev/zero > filling",
         "head -c 20m /dev/zero | tr '\\0' x | fold",
-    ],
-)
-async def test_a_disk_that_a_job_fills(runner: Runner, host: FarHost, command: str) -> None:
-    with mounted(host, "size=8m"):
-        ended = await runner.run(away("job", command, host, retries=NO_RETRY))
-        job = ended.job("job")
-        assert job.failure_kind is FailureKind.INFRASTRUCTURE
-        assert job.cause is not None
-        assert job.cause.message == "what the job printed could not be written to its log"
-        assert "work directory, full?" in str(job.cause.hint)
-        again = await runner.run(away("job", "cat README", host))
-        assert again.said("job") == ["hello"]
+    ):
+        with mounted(host, "size=8m"):
+            ended = await runner.run(away("job", command, host, retries=NO_RETRY))
+            job = ended.job("job")
+            assert job.failure_kind is FailureKind.INFRASTRUCTURE, command
+            assert job.cause is not None
+            assert job.cause.message == "what the job printed could not be written to its log"
+            assert "work directory, full?" in str(job.cause.hint)
+            again = await runner.run(away("job", "cat README", host))
+            assert again.said("job") == ["hello"]
     nothing_runs(host)
 
 
@@ -219,17 +217,17 @@ async def test_somebody_elses_directory(runner: Runner, host: FarHost) -> None:
     assert error.message.endswith(f"on {host.name} belongs to user {USER}, but we log in as user 0")
 
 
-@pytest.mark.parametrize("below", ["file", "file/below", "link"])
 async def test_a_file_or_a_link_to_nowhere(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, below: str
+    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
 ) -> None:
     (far_host.work_dir / "file").touch()
     (far_host.work_dir / "link").symlink_to("nowhere")
-    hosts_config(far_host, work_dir=far_host.work_dir / below)
-    error = await said_twice(runner, far_host, HostSetupError)
-    assert error.message.endswith(
-        f"{far_host.work_dir / below} on {far_host.name} is not a directory"
-    )
+    for below in ("file", "file/below", "link"):
+        hosts_config(far_host, work_dir=far_host.work_dir / below)
+        error = await said_twice(runner, far_host, HostSetupError)
+        assert error.message.endswith(
+            f"{far_host.work_dir / below} on {far_host.name} is not a directory"
+        )
 
 
 @pytest.mark.parametrize("name", ['it\'s "a" é $x `y` \\n \\\\ *; 漢', "d" * 150])
@@ -274,49 +272,43 @@ async def test_no_python(runner: Runner, hosts_config: WriteHosts) -> None:
     assert error.message.startswith("a login on bare over ssh finds no python3")
 
 
-async def test_an_old_python(runner: Runner, hosts_config: WriteHosts) -> None:
+async def test_programs_that_are_missing_or_too_old(
+    runner: Runner, hosts_config: WriteHosts
+) -> None:
     with one_far_host("old") as old:
+        hosts_config(old)
         install(old, "python3", OLD_PYTHON)
-        hosts_config(old)
         error = await said_twice(runner, old, HostSetupError)
-    assert error.message == "python3 on old is too old: 3.9.2"
+        assert error.message == "python3 on old is too old: 3.9.2"
+        (old.directory / "bin" / "python3").unlink()
 
-
-async def test_no_git(runner: Runner, hosts_config: WriteHosts) -> None:
-    with one_far_host("bare") as bare:
-        bare.run(["mount", "--bind", "/dev/null", "/usr/bin/git"])
-        hosts_config(bare)
-        error = await said_twice(runner, bare, HostSetupError)
-    assert error.message == "host bare has no `git` on its PATH"
-
-
-async def test_an_old_git(runner: Runner, hosts_config: WriteHosts) -> None:
-    with one_far_host("old") as old:
         install(old, "git", "#!/bin/sh\necho git version 2.20.1\n")
-        hosts_config(old)
         error = await said_twice(runner, old, HostSetupError)
-    assert error.message == "host old: git 2.20.1 is too old"
-    assert error.hint == f"pikaci needs {MINIMUM_VERSION[0]}.{MINIMUM_VERSION[1]} or later"
+        assert error.message == "host old: git 2.20.1 is too old"
+        assert error.hint == f"pikaci needs {MINIMUM_VERSION[0]}.{MINIMUM_VERSION[1]} or later"
+        (old.directory / "bin" / "git").unlink()
+
+        old.run(["mount", "--bind", "/dev/null", "/usr/bin/git"])
+        error = await said_twice(runner, old, HostSetupError)
+        assert error.message == "host old has no `git` on its PATH"
 
 
 # --- The login ---
 
 
-@pytest.mark.parametrize(
-    ("option", "said"),
-    [
-        ("ForceCommand /bin/true", "(exit code 0): it printed nothing"),
-        ("ForceCommand echo welcome", "(exit code 0): welcome"),
-        ("ForceCommand internal-sftp", "(exit code 1): This service allows sftp"),
-    ],
-)
-async def test_sshd_runs_something_else(
-    runner: Runner, hosts_config: WriteHosts, option: str, said: str
-) -> None:
-    with one_far_host("forced", sshd_options=[option]) as forced:
+async def test_sshd_runs_something_else(runner: Runner, hosts_config: WriteHosts) -> None:
+    with one_far_host("forced") as forced:
         hosts_config(forced)
-        error = await said_twice(runner, forced, HostSetupError)
-    assert f"a login on forced does not run the given command {said}" in error.message
+        keys = forced.directory / "authorized_keys"
+        key = keys.read_text()
+        for command, said in {
+            "/bin/true": "(exit code 0): it printed nothing",
+            "echo welcome": "(exit code 0): welcome",
+            "internal-sftp": "(exit code 1): This service allows sftp",
+        }.items():
+            keys.write_text(f'command="{command}" {key}')
+            error = await said_twice(runner, forced, HostSetupError)
+            assert f"a login on forced does not run the given command {said}" in error.message
 
 
 async def test_sshd_opens_no_sessions(runner: Runner, hosts_config: WriteHosts) -> None:
@@ -342,14 +334,10 @@ async def test_sshd_opens_too_few_sessions(runner: Runner, hosts_config: WriteHo
     assert found["channels"].text == cause.message
 
 
-@pytest.mark.parametrize(
-    "option",
-    ["MaxSessions 2", "PermitTTY no", "AllowStreamLocalForwarding no", "DisableForwarding yes"],
-)
-async def test_what_jobs_can_do_without(
-    runner: Runner, hosts_config: WriteHosts, option: str
-) -> None:
-    with one_far_host("strict", sshd_options=[option]) as strict:
+async def test_what_jobs_can_do_without(runner: Runner, hosts_config: WriteHosts) -> None:
+    options = ["MaxSessions 2", "PermitTTY no", "AllowStreamLocalForwarding no"]
+    options.append("DisableForwarding yes")
+    with one_far_host("strict", sshd_options=options) as strict:
         hosts_config(strict)
         assert (await runner.run(away("job", "cat README", strict))).said("job") == ["hello"]
         found = await findings_of(runner, strict)
@@ -375,14 +363,13 @@ async def test_a_login_shell_that_ends_at_once(runner: Runner, host: FarHost) ->
     )
 
 
-@pytest.mark.parametrize("shell", ["/bin/dash", "/usr/bin/tcsh", "/usr/bin/fish"])
-async def test_any_login_shell_will_do(
-    runner: Runner, hosts_config: WriteHosts, shell: str
-) -> None:
+async def test_any_login_shell_will_do(runner: Runner, hosts_config: WriteHosts) -> None:
     with one_far_host("other") as other:
-        log_in_with(other, shell)
         hosts_config(other, work_dir=other.work_dir / 'it\'s \\\\ "here"!')
-        assert (await runner.run(away("job", "cat README", other))).said("job") == ["hello"]
+        for shell in ("/bin/dash", "/usr/bin/tcsh", "/usr/bin/fish"):
+            log_in_with(other, shell)
+            ended = await runner.run(away("job", "cat README", other))
+            assert ended.said("job") == ["hello"], shell
 
 
 async def test_a_login_that_is_not_allowed(runner: Runner, hosts_config: WriteHosts) -> None:
@@ -421,28 +408,21 @@ async def test_a_user_who_is_not_root(runner: Runner, hosts_config: WriteHosts) 
 
 
 @pytest.mark.parametrize(("offset", "which"), [("+1h", "ahead of"), ("-1h", "behind")])
-async def test_a_clock_that_is_an_hour_off(
-    runner: Runner, hosts_config: WriteHosts, offset: str, which: str
-) -> None:
-    with one_far_host("elsewhen", environment=clock_off_by(offset)) as elsewhen:
-        hosts_config(elsewhen)
-        ended = await runner.run(away("job", "cat README; sleep 0.1", elsewhen, timeout_secs=30))
-        assert ended.said("job") == ["hello"]
-        attempt = ended.job("job").attempts[0]
-        assert ended.record.created_at <= attempt.started_at
-        found = await findings_of(runner, elsewhen)
-    assert found["clock"].status == "note"
-    assert found["clock"].text.startswith("its clock is 60 min 0")
-    assert which in found["clock"].text
-
-
-@pytest.mark.parametrize("offset", ["+1h", "-1h"])
-async def test_what_goes_from_a_host_is_judged_by_its_own_clock(
-    runner: Runner, hosts_config: WriteHosts, offset: str, marker: str
+async def test_a_clock_that_is_an_hour_off_is_told_and_rules_what_goes_from_its_host(
+    runner: Runner, hosts_config: WriteHosts, offset: str, which: str, marker: str
 ) -> None:
     with one_far_host("elsewhen", environment=clock_off_by(offset)) as elsewhen:
         hosts_config(elsewhen, keep={"count": 0, "days": 0, "mib": 0})
-        ended = await runner.run(away("job", "true", elsewhen), keep=KeepPolicy.ALWAYS)
+        job = away("job", "cat README; sleep 0.1", elsewhen, timeout_secs=30)
+        ended = await runner.run(job, keep=KeepPolicy.ALWAYS)
+        assert ended.said("job") == ["hello"]
+        assert ended.record.created_at <= ended.job("job").attempts[0].started_at
+        found = await findings_of(runner, elsewhen)
+        assert found["clock"].status == "note"
+        # Asking takes its time on a busy machine.
+        assert re.match(r"its clock is (60 min 0|59 min 5)\d s ", found["clock"].text)
+        assert which in found["clock"].text
+
         kept = run_directory(runner.state, elsewhen, ended.record.run_id)
         kill_orchestrator(runner, elsewhen, marker)
         assert f"closed {RUN_ID}" in pikaci(runner.state, "reap").out

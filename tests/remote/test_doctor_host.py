@@ -102,31 +102,25 @@ async def test_what_runs_there_is_named(runner: Runner, host: FarHost) -> None:
     assert found["runs"].text.startswith(f"now: {RUN_ID}--")
 
 
-async def test_a_host_without_nix_will_do_for_most(
+async def test_a_host_without_nix_or_with_an_old_one_will_do_for_most(
     runner: Runner, hosts_config: WriteHosts
 ) -> None:
     with one_far_host("bare", environment={"PATH": SYSTEM_PATH}) as bare:
         hosts_config(bare)
-        found = await findings_of(runner, bare)
-    assert found["nix"].status == "note"
-    assert found["nix"].text == "host bare has no `nix` on its PATH"
-    assert found["nix"].hint == (
-        "install Nix there, or name its directory in `search_path` of [hosts.bare]"
-    )
-
-
-async def test_an_old_nix_is_told(runner: Runner, hosts_config: WriteHosts) -> None:
-    with one_far_host("old", environment={"PATH": SYSTEM_PATH}) as old:
-        programs = old.home / "nix"
+        without = (await findings_of(runner, bare))["nix"]
+        programs = bare.home / "nix"
         programs.mkdir()
         for name in ("nix", "nix-daemon"):
             (programs / name).write_text(f"#!/bin/sh\necho '{name} (Nix) 2.8.0'\n")
             (programs / name).chmod(0o755)
-        hosts_config(old, search_path=[str(programs)])
-        found = await findings_of(runner, old)
-    assert found["nix"].status == "note"
-    assert found["nix"].text == "host old: Nix 2.8.0 is too old"
-    assert found["nix"].hint == "pikaci needs 2.18 or later"
+        hosts_config(bare, search_path=[str(programs)])
+        old = (await findings_of(runner, bare))["nix"]
+    assert (without.status, without.text) == ("note", "host bare has no `nix` on its PATH")
+    assert without.hint == (
+        "install Nix there, or name its directory in `search_path` of [hosts.bare]"
+    )
+    assert (old.status, old.text) == ("note", "host bare: Nix 2.8.0 is too old")
+    assert old.hint == "pikaci needs 2.18 or later"
 
 
 async def test_a_store_that_does_not_answer_is_told(

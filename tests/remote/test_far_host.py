@@ -16,38 +16,17 @@ from typing import TYPE_CHECKING
 import asyncssh
 import pytest
 
-from jerichoci.plan.hosts import load_hosts
-from remote.far_host import clock_off_by, one_far_host
+from remote.far_host import one_far_host
 from remote.machine import wait_for
 from remote.session import CONNECT_SECS, connected, told
 from remote.slot import BASE, mounts_below
-from remote.wire import Wire
 
 if TYPE_CHECKING:
-    from remote.conftest import WriteHosts
     from remote.far_host import FarHost
 
 SILENCE_SECS = 1.5
 """Longer than an answer takes; who then hasn't answered doesn't."""
 COME_SECS = 30
-DELAY_SECS = 0.05
-
-BUILD = """
-derivation {
-  name = "far"; system = builtins.currentSystem; builder = "/bin/sh"; token = "@token@";
-  args = [ "-c" "echo built > $out" ];
-}
-"""
-
-
-async def test_the_key_and_the_host_key_let_one_in(far_host: FarHost) -> None:
-    async with connected(far_host) as connection:
-        assert await told(connection, "id -u; pwd; echo $HOME; hostname") == (
-            f"0\n{far_host.home}\n{far_host.home}\n{far_host.name}"
-        )
-        key = connection.get_server_host_key()
-        assert key is not None
-        assert key.get_fingerprint() == far_host.host_key_fingerprint
 
 
 def test_ssh_itself_takes_the_line_for_known_hosts(far_host: FarHost, tmp_path: Path) -> None:
@@ -64,18 +43,6 @@ def test_ssh_itself_takes_the_line_for_known_hosts(far_host: FarHost, tmp_path: 
         timeout=CONNECT_SECS,
     )
     assert done.stdout == f"{far_host.name}\n"
-
-
-async def test_no_other_key_is_let_in(far_host: FarHost) -> None:
-    with pytest.raises(asyncssh.PermissionDenied):
-        await asyncssh.connect(
-            far_host.address,
-            far_host.port,
-            username="root",
-            client_keys=[asyncssh.generate_private_key("ssh-ed25519")],
-            known_hosts=None,
-            config=None,
-        )
 
 
 async def test_what_is_needed_is_there_and_nothing_of_the_tests(
@@ -101,16 +68,6 @@ async def test_a_command_run_directly_has_a_sessions_environment(far_host: FarHo
     assert far_host.run(["cat"], stdin="given").stdout == "given"
 
 
-async def test_its_store_is_its_own(far_host: FarHost, marker: str) -> None:
-    expression = BUILD.replace("@token@", marker)
-    async with connected(far_host) as connection:
-        made = await told(connection, f"nix-build --no-out-link -E '{expression}'")
-        assert await told(connection, f"cat {made}") == "built"
-        await told(connection, "nix-store --verify --check-contents")
-    assert not Path(made).exists()
-    assert far_host.nix_dir.joinpath(Path(made).relative_to("/nix")).read_text() == "built\n"
-
-
 def test_two_hosts_have_nothing_in_common(two_far_hosts: list[FarHost]) -> None:
     one, other = two_far_hosts
     for kind in ("name", "address", "work_dir", "home", "client_key", "host_key_fingerprint"):
@@ -118,11 +75,6 @@ def test_two_hosts_have_nothing_in_common(two_far_hosts: list[FarHost]) -> None:
     assert one.boot_id() != other.boot_id()
     one.run(["sh", "-c", "touch /tmp/mine /nix/mine ~/mine"])
     assert not other.run(["sh", "-c", "ls /tmp/mine /nix/mine ~/mine"], check=False).stdout
-
-
-def test_a_work_directory_is_at_the_same_path_here(far_host: FarHost) -> None:
-    far_host.run(["sh", "-c", f"echo there > {far_host.work_dir}/file"])
-    assert far_host.work_dir.joinpath("file").read_text() == "there\n"
 
 
 async def test_a_cut_cable_stalls_and_a_joined_one_goes_on(far_host: FarHost) -> None:
@@ -198,62 +150,6 @@ def test_what_is_off_is_silent(far_host: FarHost) -> None:
         socket.create_connection((far_host.address, far_host.port), timeout=5).close()
     far_host.power_on()
     socket.create_connection((far_host.address, far_host.port), timeout=5).close()
-
-
-async def test_a_wire_to_it_takes_its_time(far_host: FarHost) -> None:
-    with Wire(far_host.address, far_host.port, delay_secs=DELAY_SECS) as wire:
-        async with connected(far_host, wire) as connection:
-            begun = time.monotonic()
-            assert await told(connection, "echo there") == "there"
-            # Opening a channel is a round trip, and the command another.
-            assert time.monotonic() - begun >= 4 * DELAY_SECS
-    assert wire.bytes_up > 0
-    assert wire.bytes_down > 0
-
-
-async def test_jobs_have_overlays_and_namespaces_there(far_host: FarHost) -> None:
-    script = """
-    cd @work@ && mkdir lower upper work merged && echo below > lower/file
-    unshare --mount --pid --fork --mount-proc sh -euc '
-      mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged
-      mount -t tmpfs tmpfs /mnt
-      cat merged/file; echo above > merged/file; echo $$
-    '
-    cat upper/file
-    """.replace("@work@", str(far_host.work_dir))
-    async with connected(far_host) as connection:
-        assert await told(connection, script) == "below\n1\nabove"
-
-
-async def test_a_clock_an_hour_off_is_seen() -> None:
-    with one_far_host(environment=clock_off_by("+1h")) as host:
-        async with connected(host) as connection:
-            there = float(await told(connection, "python3 -c 'import time; print(time.time())'"))
-            assert await told(connection, "nix --version; git --version")
-        directly = float(host.run(["date", "+%s"]).stdout)
-    assert there - time.time() == pytest.approx(3600, abs=60)
-    assert directly - time.time() == pytest.approx(3600, abs=60)
-
-
-async def test_an_option_of_sshd_may_be_another() -> None:
-    with one_far_host("other", sshd_options=["MaxSessions 0"]) as host:
-        async with connected(host) as connection:
-            with pytest.raises(asyncssh.ChannelOpenError):
-                await told(connection, "true")
-        assert host.run(["hostname"]).stdout == "other\n"
-
-
-def test_a_hosts_file_has_what_connecting_takes(
-    two_far_hosts: list[FarHost], hosts_config: WriteHosts
-) -> None:
-    hosts_config(*two_far_hosts, labels=["far"], capacity={"cpus": 2, "jobs": 1}, fingerprint=None)
-    read = load_hosts().hosts
-    assert list(read) == ["far1", "far2"]
-    for host, config in zip(two_far_hosts, read.values(), strict=True):
-        assert (config.address, config.port, config.user) == (host.address, host.port, "root")
-        assert (config.key_path, config.work_dir) == (host.client_key, str(host.work_dir))
-        assert (config.labels, config.capacity.cpus) == (("far",), 2)
-        assert config.fingerprint is None
 
 
 async def test_a_mended_host_is_as_it_was(far_host: FarHost, marker: str) -> None:

@@ -138,17 +138,6 @@ async def test_a_host_that_cant_be_set_up_is_passed_over(
     assert reason.startswith(f"no snapshot can be had on {host}: ")
 
 
-async def test_a_job_that_fails_is_not_tried_elsewhere(runner: Runner, pair: list[FarHost]) -> None:
-    ended = await runner.run(away("bad", "exit 3", labels=LABELS))
-    bad = ended.job("bad")
-    assert (bad.failure_kind, bad.exit_code, len(bad.attempts)) == (
-        FailureKind.TEST_FAILURE,
-        3,
-        1,
-    )
-    assert pair
-
-
 async def test_a_host_command_runs_where_its_job_does(runner: Runner, pair: list[FarHost]) -> None:
     made = commanded("made", "hostname > out; pwd >> out").with_(
         placement="remote_ssh", placement_config={"labels": list(LABELS)}
@@ -204,7 +193,11 @@ async def test_a_target_for_another_kind_of_machine_is_refused(
 
 async def test_nothing_is_left_on_any_host(runner: Runner, pair: list[FarHost]) -> None:
     jobs = [away(f"j{number}", "sleep 0.1", labels=LABELS) for number in range(6)]
-    await runner.run(*jobs, run_id=RUN_ID)
+    ended = await runner.run(*jobs, away("bad", "exit 3", labels=LABELS), run_id=RUN_ID)
+    # What fails is not tried elsewhere.
+    bad = ended.job("bad")
+    assert (bad.failure_kind, bad.exit_code) == (FailureKind.TEST_FAILURE, 3)
+    assert len(bad.attempts) == 1
     for host in pair:
         # A relay that has said its last word takes a moment to end.
         await asyncio.to_thread(wait_for, lambda host=host: not host.processes())

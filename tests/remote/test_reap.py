@@ -72,7 +72,7 @@ def test_a_killed_run_s_processes_and_files_go(runner: Runner, host: FarHost, ma
     assert f"{host.name}: ended session " in said.out
     assert f"{host.name}: removed run {RUN_ID}--" in said.out
     assert runner.ended().record.status is Status.FAILED
-    assert pikaci(runner.state, "reap").errors == "nothing to reap\n"
+    assert pikaci(runner.state, "reap").err == "nothing to reap\n"
 
 
 def test_they_go_as_well_when_the_agent_was_killed_too(
@@ -102,7 +102,7 @@ def test_a_host_that_cant_be_reached_is_said_and_done_later(
     stale.mkdir(parents=True)
     lost.cut()
     said = pikaci(runner.state, "reap")
-    (row,) = [line for line in said.errors.splitlines() if lost.name in line]
+    (row,) = [line for line in said.err.splitlines() if lost.name in line]
     assert row.startswith(f"pikaci: could not clean up {lost.name}: ")
     assert not stale.exists()
     assert [note.host for note in host_notes(runner.state).all()] == [lost.name]
@@ -228,13 +228,6 @@ def assert_no_guest_is_left(far: FarGuests) -> None:
     assert_nothing_is_left(far.host, [far.guests.state])
 
 
-def test_a_killed_run_s_guest_goes(far: FarGuests) -> None:
-    kill_with_guest(far)
-    (name,) = far.server.instances()
-    assert f"{far.host.name}: removed guest {name}" in far.guests.pikaci("reap")
-    assert_no_guest_is_left(far)
-
-
 def test_a_guest_goes_that_only_its_label_tells_of(far: FarGuests) -> None:
     kill_with_guest(far)
     for note in (far.guests.state.root / "guests").iterdir():
@@ -256,14 +249,15 @@ async def test_the_guest_of_a_host_that_was_lost_goes_when_it_is_back(far: FarGu
     assert_no_guest_is_left(far)
 
 
-def test_a_guest_stays_while_its_run_lives(far: FarGuests) -> None:
+def test_a_guest_stays_while_its_run_lives_and_goes_when_that_is_killed(far: FarGuests) -> None:
     with far.running(far.job("a", "sleep 600")) as process:
         far.guests.pikaci("reap")
         far.guests.pikaci("gc", "--keep-runs=0")
-        assert len(far.server.instances()) == 1
+        (name,) = far.server.instances()
         process.send_signal(signal.SIGKILL)
         process.wait(10)
-    far.guests.pikaci("reap")
+    assert far.server.instances() == [name]
+    assert f"{far.host.name}: removed guest {name}" in far.guests.pikaci("reap")
     assert_no_guest_is_left(far)
 
 

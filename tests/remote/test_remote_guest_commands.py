@@ -80,7 +80,7 @@ def on_terminal(project: Project) -> TerminalSession:
 # Shells in guests that were kept
 
 
-def test_a_kept_guest_stays_there_with_its_files_and_labels(
+def test_a_kept_guest_stays_there_with_its_files_and_labels_and_has_shells(
     kept: Project, far_host: FarHost, far_incus: IncusServer
 ) -> None:
     (row,) = json.loads(far_incus.incus("list", "--format=json"))
@@ -96,8 +96,7 @@ def test_a_kept_guest_stays_there_with_its_files_and_labels(
     assert (run / "kept").exists()
     assert (run / "scratch" / "it-1" / "artifacts").is_dir()
 
-
-def test_a_shell_is_where_the_job_was(kept: Project) -> None:
+    # A shell is where the job was.
     with on_terminal(kept) as screen:
         screen.wait_for("it$ ")
         screen.type("id -un; pwd; cat made README $PIKACI_INPUT_STORED; echo $((40 + 2)) $STATED\n")
@@ -106,18 +105,14 @@ def test_a_shell_is_where_the_job_was(kept: Project) -> None:
         assert screen.wait() == 5
         shown = screen.text.splitlines()
     assert {"pikaci", "/workspace/snapshot", "made", "hello", "from the store"} <= set(shown)
-
-
-def test_commands_and_bytes_pass_as_they_are(kept: Project) -> None:
+    # Commands and bytes pass as they are.
     done = shell(kept, stdin=b"cat made; echo err >&2; exit 5\n")
     assert (done.returncode, done.stdout, done.stderr) == (5, b"made\n", b"err\n")
     data = bytes(range(256)) * 40_000
     assert shell(kept, "cat", stdin=data).stdout == data
     done = shell(kept, "sh", "-c", "kill -TERM $$")
     assert done.returncode == 143
-
-
-def test_what_runs_in_a_shell_ends_with_a_killed_one(kept: Project) -> None:
+    # What runs in a shell ends with one that is killed.
     process = kept.start("shell", "latest", "it", "--", "sleep", "98765")
     wait_for(lambda: shell(kept, "pgrep", "-f", "[s]leep 98765").returncode == 0)
     process.kill()
@@ -125,34 +120,22 @@ def test_what_runs_in_a_shell_ends_with_a_killed_one(kept: Project) -> None:
     wait_for(lambda: shell(kept, "pgrep", "-f", "[s]leep 98765").returncode == 1)
 
 
-def test_a_shell_ends_with_its_connection(kept: Project, far_host: FarHost) -> None:
+def test_a_shell_ends_with_its_connection_and_there_is_none_without_incus_or_a_guest(
+    kept: Project, far_host: FarHost, far_incus: IncusServer
+) -> None:
     with on_terminal(kept) as screen:
         screen.wait_for("it$ ")
         far_host.kill_sessions()
         assert screen.wait() == 75
         assert "pikaci: the connection to the guest broke" in screen.text
-    assert shell(kept, "cat", "made").stdout == b"made\n"
-
-
-def test_there_is_no_shell_where_no_guest_was_kept(project: Project) -> None:
-    project.pikaci("run", "t")
-    refused = project.pikaci("shell", "latest", "it").refused()
-    assert "did not keep the guest of it" in refused
-    assert "--keep always" in refused
-
-
-def test_there_is_no_shell_in_a_guest_that_is_gone(kept: Project, far_incus: IncusServer) -> None:
-    far_incus.incus("delete", "--force", guest_of(kept))
-    assert "is gone; to keep another one: `" in kept.pikaci("shell", "latest", "it").refused()
-
-
-def test_there_is_no_shell_while_incus_is_away(kept: Project, far_incus: IncusServer) -> None:
     far_incus.stop()
     try:
         assert "there is no socket" in kept.pikaci("shell", "latest", "it").refused()
     finally:
         far_incus.start()
     assert shell(kept, "cat", "made").stdout == b"made\n"
+    far_incus.incus("delete", "--force", guest_of(kept))
+    assert "is gone; to keep another one: `" in kept.pikaci("shell", "latest", "it").refused()
 
 
 def test_a_run_that_is_cancelled_keeps_no_guest(project: Project, far_incus: IncusServer) -> None:
@@ -163,6 +146,9 @@ def test_a_run_that_is_cancelled_keeps_no_guest(project: Project, far_incus: Inc
     running.send_signal(signal.SIGINT)
     assert finish(running).code == 130
     assert far_incus.instances() == []
+    refused = project.pikaci("shell", "latest", "it").refused()
+    assert "did not keep the guest of it" in refused
+    assert "--keep always" in refused
 
 
 # Images
@@ -179,7 +165,7 @@ def alias(far_incus: IncusServer) -> Iterator[str]:
             far_incus.incus("image", "delete", row["fingerprint"])
 
 
-def test_an_image_is_imported_and_listed_there(
+def test_an_image_is_imported_and_listed_there_and_nowhere_else(
     project: Project, alias: str, far_host: FarHost, tmp_path: Path
 ) -> None:
     files = write_image(tmp_path / "image", os.urandom(4).hex())
@@ -191,13 +177,7 @@ def test_an_image_is_imported_and_listed_there(
     (row,) = [row for row in rows if row["alias"] == alias]
     assert row["fingerprint"] == done.out.strip()
     assert [row["role"] for row in rows if row["alias"] == "pikaci/dev"] == ["runner"]
-
-
-def test_here_there_is_no_incus(project: Project) -> None:
     assert "can't be reached" in project.pikaci("image", "list").refused(75)
-
-
-def test_a_host_that_nobody_knows_is_refused(project: Project, far_host: FarHost) -> None:
     refused = project.pikaci("image", "list", "--host", "nobody").refused()
     assert "no host `nobody` is in" in refused
     assert far_host.name in refused

@@ -38,10 +38,6 @@ class Wire:
 
     def __init__(self, target_address: str, target_port: int, *, delay_secs: float = 0.0) -> None:
         self.delay_secs = delay_secs
-        self.bytes_up = 0
-        """Given to the target."""
-        self.bytes_down = 0
-        """Given to whoever connected."""
         self.connections = 0
         """How many there have been."""
         self._target = (target_address, target_port)
@@ -137,8 +133,8 @@ class Wire:
         self._open.add(up)
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._pass_on(reader, up, is_up=True))
-                both.create_task(self._pass_on(there, writer, is_up=False))
+                both.create_task(self._pass_on(reader, up))
+                both.create_task(self._pass_on(there, writer))
         except* OSError:
             pass
         finally:
@@ -150,9 +146,7 @@ class Wire:
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 
-    async def _pass_on(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_up: bool
-    ) -> None:
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         under_way = asyncio.Queue[tuple[float, bytes]](UNDER_WAY)
 
         async def take() -> None:
@@ -171,18 +165,11 @@ class Wire:
                     sink.write_eof()
                     return
                 sink.write(chunk)
-                self._count(len(chunk), is_up=is_up)
                 await sink.drain()
 
         async with asyncio.TaskGroup() as ends:
             ends.create_task(take())
             ends.create_task(give())
-
-    def _count(self, size: int, *, is_up: bool) -> None:
-        if is_up:
-            self.bytes_up += size
-        else:
-            self.bytes_down += size
 
 
 def _bound(port: int) -> socket.socket:
