@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import secrets
@@ -10,9 +9,10 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, TypeVar
 from unittest.mock import patch
 
@@ -189,6 +189,7 @@ class Project:
         return [sys.executable, "-m", "pikaci", *args]
 
     def pikaci(self, *args: str, stdin: bytes = b"") -> Done:
+        """A process of its own, as a user starts it: for what `here` can't show."""
         done = subprocess.run(
             self.argv(*args),
             cwd=self.cwd or self.root,
@@ -207,7 +208,7 @@ class Project:
 
     def run(self, *args: str) -> Json:
         """Run a target that passes or is skipped: its record."""
-        record: Json = self.pikaci("run", *args, "--output", "json").passed().json
+        record: Json = self.here("run", *args, "--output", "json").passed().json
         return record
 
     def start(self, *args: str, **streams: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - as Popen has them
@@ -256,13 +257,15 @@ class Project:
 
 def in_process(*args: str) -> Done:
     """Run a command line in this process, which spares its start; what it prints is UTF-8."""
-    streams = [io.BytesIO(), io.BytesIO()]
-    out, err = (io.TextIOWrapper(stream, encoding="utf-8") for stream in streams)
-    with redirect_stdout(out), redirect_stderr(err):
-        code = run([*args])
-    out.flush()
-    err.flush()
-    return Done(code, *(stream.getvalue().decode() for stream in streams))
+    with ExitStack() as stack:
+        out, err = (
+            stack.enter_context(TemporaryFile("w+", encoding="utf-8", newline="")) for _ in range(2)
+        )
+        with redirect_stdout(out), redirect_stderr(err):
+            code = run([*args])
+        out.seek(0)
+        err.seek(0)
+        return Done(code, out.read(), err.read())
 
 
 def set_by(where: str, settings: str, directory: Path) -> dict[str, str]:

@@ -87,7 +87,7 @@ def add_target(project: Project) -> None:
 def test_the_template_runs_as_it_is_and_with_a_warning_until_it_is_locked(
     another: Project,
 ) -> None:
-    done = another.pikaci("run", "check", "--offline").passed()
+    done = another.here("run", "check", "--offline").passed()
     assert "pikaci: flake.lock does not pin pikaci yet; to pin it: `nix flake lock`\n" in done.err
     record = another.record()
     assert [(job["id"], job["status"]) for job in record["jobs"]] == [
@@ -101,7 +101,7 @@ def test_the_template_runs_as_it_is_and_with_a_warning_until_it_is_locked(
     assert not (another.root / "flake.lock").exists()
     another.tree.git("add", "--all")
     nix(another, "flake", "lock", "--offline").passed()
-    done = another.pikaci("run", "nightly", "--offline").passed()
+    done = another.here("run", "nightly", "--offline").passed()
     assert "flake.lock" not in done.err
 
 
@@ -133,7 +133,7 @@ def test_nothing_of_it_looks_at_pikacis_nixpkgs(another: Project, tmp_path: Path
     (tmp_path / "forced").mkdir()
     (tmp_path / "forced/flake.nix").write_text('{ outputs = _: throw "nixpkgs was looked at"; }')
     override = ("--override-input", "pikaci/nixpkgs", f"path:{tmp_path}/forced")
-    another.pikaci("targets", *override).passed()
+    another.here("targets", *override).passed()
     assert another.run("check", *override)["status"] == "passed"
 
 
@@ -148,7 +148,7 @@ def test_the_template_leaves_what_a_repository_has(
 
 def test_a_target_is_added_and_run(another: Project) -> None:
     add_target(another)
-    assert "greet" in another.pikaci("targets", "--offline").passed().out
+    assert "greet" in another.here("targets", "--offline").passed().out
     record = another.run("greet", "--offline")
     assert record["status"] == "passed"
     assert "hello from another repository" in another.log("greet")

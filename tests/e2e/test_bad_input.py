@@ -197,7 +197,7 @@ def edit(path: Path, change: Callable[[Json], object]) -> None:
 def test_a_plan_of_a_later_schema_is_not_run(project: Project) -> None:
     project.run("hello")
     edit(project.run_dir() / "plan.json", lambda plan: plan.update(schema_version=2))
-    sentence = project.pikaci("rerun", "latest").refused(2)
+    sentence = project.here("rerun", "latest").refused(2)
     assert "plan.json" in sentence
     assert "schema" in sentence
     assert len(project.run_ids()) == 1
@@ -206,7 +206,7 @@ def test_a_plan_of_a_later_schema_is_not_run(project: Project) -> None:
 def test_a_taken_run_id_is_refused_and_the_run_kept(project: Project) -> None:
     project.run("hello", "--run-id", RUN_ID)
     before = project.record(RUN_ID)
-    assert RUN_ID in project.pikaci("run", "hello", "--run-id", RUN_ID).refused(2)
+    assert RUN_ID in project.here("run", "hello", "--run-id", RUN_ID).refused(2)
     assert project.record(RUN_ID) == before
     assert project.run_ids() == [RUN_ID]
 
@@ -245,11 +245,11 @@ def test_a_state_root_that_is_read_only_is_refused_but_can_be_read(project: Proj
     state = str(project.state)
     with mounted(project.state, "--bind", state):
         subprocess.run(["mount", "-o", "remount,bind,ro", state], check=True, timeout=30)
-        assert "can't be written" in project.pikaci("run", "hello").refused(75)
-        (row,) = project.pikaci("list", "--json").passed().json
+        assert "can't be written" in project.here("run", "hello").refused(75)
+        (row,) = project.here("list", "--json").passed().json
         assert row["status"] == "passed"
-        project.pikaci("status", "latest").passed()
-        project.pikaci("logs", "latest").passed()
+        project.here("status", "latest").passed()
+        project.here("logs", "latest").passed()
     assert len(project.run_ids()) == 1
 
 
@@ -257,7 +257,7 @@ def test_a_state_root_that_is_read_only_is_refused_but_can_be_read(project: Proj
 def test_a_full_state_root_ends_in_a_sentence_or_a_record(project: Project, kib: int) -> None:
     project.define("  big.jobs.it.command = \"head -c 2000000 /dev/zero | tr '\\\\0' x\";")
     with mounted(project.state, "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs"):
-        done = project.pikaci("run", "big")
+        done = project.here("run", "big")
         assert done.code in {1, 75}, done
         assert not done.is_our_fault, done
         for run_id in project.run_ids():
@@ -266,17 +266,17 @@ def test_a_full_state_root_ends_in_a_sentence_or_a_record(project: Project, kib:
             assert all(json.loads(line) for line in events.splitlines())
         if not project.run_ids():
             done.refused(done.code)
-        assert not project.pikaci("list").is_our_fault
+        assert not project.here("list").is_our_fault
 
 
 @pytest.mark.parametrize("kib", [80, 160, 240])
 def test_a_tiny_disk_is_the_machines_fault_and_gc_makes_room(project: Project, kib: int) -> None:
     with mounted(project.state, "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs"):
-        sentence = project.pikaci("run", "hello").refused(75)
+        sentence = project.here("run", "hello").refused(75)
         assert str(project.state) in sentence
         assert "No space left" in sentence or "is full" in sentence
         free = os.statvfs(project.state).f_bavail
-        project.pikaci("gc", "--keep-runs", "0").passed()
+        project.here("gc", "--keep-runs", "0").passed()
         assert os.statvfs(project.state).f_bavail > free
 
 
@@ -300,7 +300,7 @@ def test_a_target_only_for_another_kind_of_machine_is_refused(project: Project) 
     flake = (project.root / "flake.nix").read_text()
     project.write("flake.nix", flake.replace(project.system, "aarch64-darwin"))
     project.write("targets.nix", 'system: { hello.jobs.it.command = "true"; }')
-    sentence = project.pikaci("run", "hello").refused(2)
+    sentence = project.here("run", "hello").refused(2)
     assert "aarch64-darwin" in sentence
     assert_nothing_was_left(project)
 
@@ -309,7 +309,7 @@ def test_a_nix_that_is_too_old_is_refused(project: Project) -> None:
     says = '*--version*) echo "nix (Nix) 2.3.16";; *) echo "error: what?" >&2; exit 1;;'
     old = f'case "$*" in {says} esac'
     path = shim(project.state.with_name("shims"), "nix", old)
-    sentence = project.with_env(PATH=path).pikaci("run", "hello").refused(2)
+    sentence = project.with_env(PATH=path).here("run", "hello").refused(2)
     assert "Nix 2.3.16 is too old; pikaci needs 2.18 or later" in sentence
 
 
@@ -320,7 +320,7 @@ def test_a_missing_nix_is_said(project: Project) -> None:
         found = shutil.which(name)
         assert found, name
         (tools / name).symlink_to(found)
-    sentence = project.with_env(PATH=str(tools)).pikaci("run", "hello").refused(75)
+    sentence = project.with_env(PATH=str(tools)).here("run", "hello").refused(75)
     assert "there is no `nix` on PATH" in sentence
 
 

@@ -34,12 +34,12 @@ def test_a_plan_that_needs_a_build_says_which_and_build_does_it(project: Project
         sentence = project.here(*command).refused(2)
         assert "needs made built first" in sentence
         assert "`pikaci plan TARGET --build`" in sentence
-    done = project.pikaci("plan", "imports", "--build").passed()
+    done = project.here("plan", "imports", "--build").passed()
     assert "building made, which the evaluation needs" in done.err
     assert "echo x" in done.out
     assert project.run_ids() == []
-    assert project.pikaci("plan", "imports").passed().out == done.out
-    assert "echo x" in project.pikaci("run", "imports", "--dry-run").passed().out
+    assert project.here("plan", "imports").passed().out == done.out
+    assert "echo x" in project.here("run", "imports", "--dry-run").passed().out
     assert project.run("imports")["status"] == "passed"
 
 
@@ -48,8 +48,8 @@ def test_what_was_looked_at_but_never_built_needs_a_build_still(
 ) -> None:
     project = project.with_env(**builders)
     project.define(IMPORTS)
-    assert project.pikaci("run", "fails").code == 2  # its derivation is in the store now
-    assert "needs broken built first" in project.pikaci("plan", "fails").refused(2)
+    assert project.here("run", "fails").code == 2  # its derivation is in the store now
+    assert "needs broken built first" in project.here("plan", "fails").refused(2)
 
 
 @pytest.mark.parametrize("command", [("run", "fails"), ("plan", "fails", "--build")])
@@ -57,7 +57,7 @@ def test_a_failing_import_from_a_derivation_shows_its_builder(
     project: Project, command: tuple[str, ...]
 ) -> None:
     project.define(IMPORTS)
-    done = project.pikaci(*command)
+    done = project.here(*command)
     assert done.code == 2
     *lines, sentence = done.err.splitlines()
     assert lines[-2:] == ["broken> first", "broken> second"]
@@ -68,10 +68,10 @@ def test_a_failing_import_from_a_derivation_shows_its_builder(
 def test_a_trace_is_shown_once_and_makes_no_error(project: Project) -> None:
     escaped = "(builtins.fromJSON ''\"\\u001b[2JSEEN\"'')"
     project.define(f'  traced.jobs.it.command = builtins.trace {escaped} "true";')
-    done = project.pikaci("plan", "traced").passed()
+    done = project.here("plan", "traced").passed()
     assert done.err.splitlines().count("trace: SEEN") == 1
     project.define('  traced.jobs.it.command = builtins.trace "SEEN" (throw "no way");')
-    done = project.pikaci("plan", "traced")
+    done = project.here("plan", "traced")
     assert (done.code, "trace: SEEN" in done.err.splitlines()) == (2, True)
     assert "no way" in done.err.splitlines()[-1]
 
@@ -99,19 +99,19 @@ def test_a_bad_nix_conf_is_said_by_the_line_that_says_it(project: Project) -> No
 def test_an_input_that_can_not_be_fetched_has_the_reason(project: Project) -> None:
     text = (project.root / "flake.nix").read_text().replace("_:", "{ far, ... }: far.x or", 1)
     project.write("flake.nix", '{ inputs.far.url = "git+file:///nowhere/at/all";' + text[2:])
-    sentence = project.pikaci("run", "hello").refused(2)
+    sentence = project.here("run", "hello").refused(2)
     assert "could not fetch the flake's input far from" in sentence
     assert "/nowhere/at/all" in sentence
 
 
 def test_a_store_that_does_not_answer_is_the_machines_fault(project: Project) -> None:
-    sentence = project.with_env(NIX_REMOTE="unix:///nowhere").pikaci("plan", "hello").refused(75)
+    sentence = project.with_env(NIX_REMOTE="unix:///nowhere").here("plan", "hello").refused(75)
     assert "Nix can't work" in sentence
 
 
 def test_gits_reason_is_the_line_that_says_it(project: Project, tmp_path: Path) -> None:
     path = shim(tmp_path / "bin", "git", BROKEN_GIT)
-    sentence = project.with_env(PATH=path).pikaci("run", "hello").refused(2)
+    sentence = project.with_env(PATH=path).here("run", "hello").refused(2)
     assert "bad config line 1" in sentence
     assert "Stopping" not in sentence
 
@@ -119,6 +119,6 @@ def test_gits_reason_is_the_line_that_says_it(project: Project, tmp_path: Path) 
 def test_a_repository_of_a_newer_git_is_said_to_be_one(project: Project) -> None:
     project.tree.git("config", "core.repositoryFormatVersion", "1")
     project.tree.git("config", "extensions.refStorage2", "new")
-    sentence = project.pikaci("run", "hello").refused(2)
+    sentence = project.here("run", "hello").refused(2)
     assert "extension" in sentence
     assert "refstorage2" in sentence.lower()

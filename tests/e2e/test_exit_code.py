@@ -46,13 +46,13 @@ def test_the_exit_code_and_the_status_say_whose_failure_it_is(project: Project) 
         ("breaks", 1, "test_failure", "does not build"),
         ("mixed", 1, "test_failure", "job fails exited with 1"),
     ):
-        done = project.pikaci("run", target)
+        done = project.here("run", target)
         assert done.code == code
         record = project.record()
         status = "passed" if code == 0 else "failed"
         assert (record["status"], record["failure_kind"]) == (status, kind)
         assert message in done.err
-        shown = project.pikaci("status", "latest").passed().out
+        shown = project.here("status", "latest").passed().out
         assert message in shown
         assert kind is None or f"failed ({kind})" in shown
         if target == "fails":
@@ -72,7 +72,7 @@ def test_a_skipped_run_is_no_success_and_no_failure(project: Project) -> None:
     project.define('  hello = { trigger = "branch"; jobs.it.command = "true"; };')
     project.lanes('[[branch.lanes]]\nid = "hello"\ntarget = "hello"\npaths = ["src/**"]\n')
     project.tree.commit()
-    done = project.pikaci("run", "hello", "--changed-since", "HEAD")
+    done = project.here("run", "hello", "--changed-since", "HEAD")
     assert done.code == 0
     assert project.record()["status"] == "skipped"
     assert "passed" not in done.err
@@ -85,7 +85,7 @@ def test_a_store_that_is_lost_during_a_run_is_the_machines_failure(project: Proj
         'case " $* " in *" build "*) export NIX_REMOTE=unix:///nowhere/socket;; esac\n'
         'exec "$real" "$@"',
     )
-    done = project.with_env(PATH=lost).pikaci("run", "works")
+    done = project.with_env(PATH=lost).here("run", "works")
     assert done.code == 75
     record = project.record()
     assert (record["status"], record["failure_kind"]) == ("failed", "infrastructure")
@@ -93,7 +93,7 @@ def test_a_store_that_is_lost_during_a_run_is_the_machines_failure(project: Proj
 
 def test_a_store_that_is_not_there_is_said_before_anything_starts(project: Project) -> None:
     project = project.with_env(NIX_REMOTE="unix:///nowhere/socket")
-    assert "Nix can't work" in project.pikaci("run", "works").refused(75)
+    assert "Nix can't work" in project.here("run", "works").refused(75)
     assert project.run_ids() == []
 
 

@@ -90,7 +90,7 @@ def test_no_color_means_no_colour(project: Project) -> None:
 
 
 def test_off_a_terminal_there_is_a_plain_line_for_each_step(project: Project) -> None:
-    err = project.pikaci("run", "quick").passed().err
+    err = project.here("run", "quick").passed().err
     assert "\x1b" not in err
     lines = err.splitlines()
     assert all(line.startswith("pikaci: ") for line in lines)
@@ -100,19 +100,19 @@ def test_off_a_terminal_there_is_a_plain_line_for_each_step(project: Project) ->
 
 
 def test_print_logs_shows_what_builders_and_jobs_say(project: Project) -> None:
-    err = project.pikaci("run", "loud", "-L").passed().err
+    err = project.here("run", "loud", "-L").passed().err
     assert "from-builder" in err
     assert {"it> from-job", "it> late"} <= set(err.splitlines())
 
 
 def test_a_plain_failure_shows_its_last_lines_once(project: Project) -> None:
     for flags in ((), ("-L",)):
-        err = project.pikaci("run", "fails", *flags).err
+        err = project.here("run", "fails", *flags).err
         assert err.count("it> line-100\n") == 1
 
 
 def test_a_shell_opens_in_a_kept_workspace(project: Project) -> None:
-    assert project.pikaci("run", "keeps", "--keep", "on-failure").code == 1
+    assert project.here("run", "keeps", "--keep", "on-failure").code == 1
     with project.on_terminal("shell", "latest", "it") as screen:
         screen.wait_for("it$")
         screen.type("echo $((40 + 2)) $STATED; cat made file; exit 5\n")
@@ -122,18 +122,18 @@ def test_a_shell_opens_in_a_kept_workspace(project: Project) -> None:
 
 
 def test_a_workspace_that_was_not_kept_has_no_shell(project: Project) -> None:
-    project.pikaci("run", "keeps")
-    sentence = project.pikaci("shell", "latest", "it").refused(2)
+    project.here("run", "keeps")
+    sentence = project.here("shell", "latest", "it").refused(2)
     assert "did not keep the workspace" in sentence
     assert "--keep" in sentence
-    assert "has no job 'other'" in project.pikaci("shell", "latest", "other").refused(2)
+    assert "has no job 'other'" in project.here("shell", "latest", "other").refused(2)
 
 
 def test_help_is_short_and_teaches(project: Project) -> None:
-    out = project.pikaci("--help").passed().out
+    out = project.here("--help").passed().out
     assert all(command in out and line in out for command, line in COMMANDS.items())
     assert "pikaci run hello" in out
-    assert project.pikaci("--version").passed().out.startswith("pikaci ")
+    assert project.here("--version").passed().out.startswith("pikaci ")
 
 
 def test_help_says_what_is_repeatable_and_what_a_run_id_looks_like(project: Project) -> None:
@@ -161,15 +161,15 @@ def test_jobs_are_listed_as_people_count(project: Project) -> None:
     run_id = project.run("many")["run_id"]
 
     def second_words(start: str, *args: str) -> list[str]:
-        lines = project.pikaci(*args).passed().out.splitlines()
+        lines = project.here(*args).passed().out.splitlines()
         return [line.split()[1] for line in lines if line.startswith(start)]
 
-    status = project.pikaci("status", run_id).passed().out.splitlines()
+    status = project.here("status", run_id).passed().out.splitlines()
     assert [line.split()[0] for line in status if line.startswith("j")] == jobs
     assert second_words("job ", "plan", "many") == jobs
     assert second_words("==> ", "logs", run_id) == jobs
-    assert ",".join(jobs) in project.pikaci("targets").passed().out
-    rows = project.pikaci("logs", run_id, "--metadata-json").passed().json
+    assert ",".join(jobs) in project.here("targets").passed().out
+    rows = project.here("logs", run_id, "--metadata-json").passed().json
     assert list(dict.fromkeys(row["job_id"] for row in rows)) == jobs
     assert project.complete(f"pikaci logs {run_id} --job ") == jobs
     assert [job["id"] for job in project.record(run_id)["jobs"]] == jobs
@@ -207,7 +207,7 @@ def test_the_shell_completes_commands_targets_and_runs(
 
 
 def test_completion_is_installed_with_one_line(project: Project) -> None:
-    done = project.with_env(_PIKACI_COMPLETE="bash_source").pikaci()
+    done = project.with_env(_PIKACI_COMPLETE="bash_source").here()
     assert "complete -o nosort -F" in done.out
     assert done.err == ""
 
@@ -242,7 +242,8 @@ def test_a_run_needs_neither_stdout_nor_stderr(
 def test_json_is_utf_8_in_any_locale(project: Project) -> None:
     for encoding in ("latin-1", "ascii:strict"):
         odd = project.with_env(PYTHONIOENCODING=encoding)
-        assert odd.run("spoken")["target_description"] == "→ ✔ 日本"
+        record = odd.pikaci("run", "spoken", "--output", "json").passed().json
+        assert record["target_description"] == "→ ✔ 日本"
         events = odd.pikaci("run", "spoken", "--output", "jsonl").passed().lines
         assert events == project.events()
 

@@ -45,7 +45,7 @@ def test_what_git_is_told_to_overlook_makes_a_tree_dirty(
     else:
         listed.write(named, "edited\n")
     assert listed.tree.git("status", "--porcelain") == b""
-    done = listed.pikaci("run", "lists").passed()
+    done = listed.here("run", "lists").passed()
     assert f"{named} differs from HEAD" in done.err
     assert listed.record()["git_dirty"] is True
     lines = listed.log("it").splitlines()
@@ -55,7 +55,7 @@ def test_what_git_is_told_to_overlook_makes_a_tree_dirty(
 def test_a_sparse_checkout_of_all_files_is_clean(listed: Project) -> None:
     listed.tree.git("sparse-checkout", "set", "--no-cone", "/*")
     listed.tree.git("update-index", "--assume-unchanged", "src/a")
-    done = listed.pikaci("run", "lists").passed()
+    done = listed.here("run", "lists").passed()
     assert "differs from HEAD" not in done.err
     assert listed.record()["git_dirty"] is False
 
@@ -68,7 +68,7 @@ def test_more_files_than_are_compared_one_by_one_are_seen_too(listed: Project) -
     listed.tree.git("update-index", "--assume-unchanged", *names)
     for name in names:
         listed.write(name, "2")
-    done = listed.pikaci("run", "lists").passed()
+    done = listed.here("run", "lists").passed()
     assert "(and 299 more) differs from HEAD" in done.err
     assert listed.record()["git_dirty"] is True
 
@@ -77,14 +77,14 @@ def test_an_lfs_pointer_that_no_job_sees_is_passed_over(listed: Project) -> None
     listed.write(".gitattributes", "*.film filter=lfs -text\n")
     listed.write("assets/a.film", POINTER)
     assert "assets/a.film has no content here" in listed.here("plan", "lists").passed().err
-    assert "assets/a.film has no content here" in listed.pikaci("run", "lists").passed().err
+    assert "assets/a.film has no content here" in listed.here("run", "lists").passed().err
     listed.write("src/b.film", POINTER)
     sentence = listed.here("run", "lists").refused(2)
     assert "src/b.film is a Git LFS pointer" in sentence
     listed.write("src/b.film", "content")
     assert "assets/a.film has no content here" in listed.here("plan", "lists").passed().err
     listed.write("assets/a.film", "content")
-    assert "no content" not in listed.pikaci("run", "lists").passed().err
+    assert "no content" not in listed.here("run", "lists").passed().err
 
 
 def test_a_mistake_in_the_catalog_is_said_whatever_else_is_not_there(listed: Project) -> None:
@@ -131,14 +131,14 @@ def test_a_submodule_that_is_not_checked_out_is_refused_where_a_job_sees_it(
     assert refused(clone.here("run", "lists"))
     git = UserTree(listed.root.with_name("clone"))
     git.git("submodule", "--quiet", "update", "--init")
-    clone.pikaci("run", "lists").passed()
+    clone.here("run", "lists").passed()
     git.git("submodule", "--quiet", "deinit", "--all", "--force")
     assert refused(clone.here("run", "lists"))
 
 
 def test_a_submodule_that_no_job_sees_is_passed_over(listed: Project, module: UserTree) -> None:
     clone = cloned(listed, module, "assets/it")
-    assert "assets/it has no content here" in clone.pikaci("run", "lists").passed().err
+    assert "assets/it has no content here" in clone.here("run", "lists").passed().err
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_an_inactive_submodule_is_passed_over(
     for name, value in settings:
         git.git("config", "--add", name, value)
     assert "submodule deps/it is inactive" in clone.here("plan", "lists").passed().err
-    assert "submodule deps/it is inactive" in clone.pikaci("run", "lists").passed().err
+    assert "submodule deps/it is inactive" in clone.here("run", "lists").passed().err
     assert clone.record()["git_dirty"] is False
     for name in {name for name, _ in settings}:
         git.git("config", "--unset-all", name)

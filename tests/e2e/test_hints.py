@@ -102,7 +102,7 @@ def test_a_lock_file_that_git_ignores_is_named(unlocked: Project) -> None:
     done = unlocked.here("plan", "hello").passed()
     assert "git ignores flake.lock" in done.err
     assert advised(unlocked, done, PINS) == "git add -f flake.lock"
-    assert PINS not in unlocked.pikaci("run", "hello").passed().err
+    assert PINS not in unlocked.here("run", "hello").passed().err
 
 
 @pytest.mark.parametrize("name", ["flake.nix", "command.nix"])
@@ -137,10 +137,10 @@ def test_an_untracked_flake_that_git_overlooks_is_named(unlocked: Project) -> No
     unlocked.tree.init()
     unlocked.tree.git("config", "status.showUntrackedFiles", "no")
     unlocked.tree.git("add", "command.nix", "pikaci-lib")
-    done = unlocked.pikaci("targets")
+    done = unlocked.here("targets")
     assert "git does not track flake.nix" in done.err
     assert advised(unlocked, done, "so it is not in the snapshot") == "git add flake.nix"
-    unlocked.pikaci("run", "hello").passed()
+    unlocked.here("run", "hello").passed()
 
 
 def test_a_repository_of_somebody_else_is_trusted_by_gits_own_command(project: Project) -> None:
@@ -148,7 +148,7 @@ def test_a_repository_of_somebody_else_is_trusted_by_gits_own_command(project: P
     for path in (project.root, *project.root.rglob("*")):
         os.lchown(path, 12345, 12345)
     mine = project.with_env(GIT_CONFIG_GLOBAL=str(project.root.parent / "gitconfig"))
-    done = mine.pikaci("run", "hello")
+    done = mine.here("run", "hello")
     assert "detected dubious ownership" in done.refused(2)
     assert "safe.directory" in advised(mine, done, "if you trust it")
-    mine.pikaci("run", "hello").passed()
+    mine.here("run", "hello").passed()

@@ -52,27 +52,27 @@ def test_a_jobs_path_is_the_same_in_an_activated_environment_and_a_dev_shell(
 
 
 def test_a_signal_is_told_by_its_name(project: Project) -> None:
-    done = project.pikaci("run", "segv")
+    done = project.here("run", "segv")
     assert done.code == 1
     assert "job it was killed by SIGSEGV" in done.err
     assert project.record()["jobs"][0]["exit_code"] == 139
 
 
 def test_what_a_job_can_touch_decides_nothing(project: Project) -> None:
-    assert "no artifacts: " in project.pikaci("run", "nothing").passed().err
+    assert "no artifacts: " in project.here("run", "nothing").passed().err
     (job,) = project.record()["jobs"]
     assert (job["status"], job["attempt"], len(job["notes"])) == ("passed", 1, 1)
-    assert project.pikaci("run", "began").code == 1
+    assert project.here("run", "began").code == 1
     (job,) = project.record()["jobs"]
     assert (job["failure_kind"], job["exit_code"], job["attempt"]) == ("test_failure", 3, 1)
 
 
 def test_the_jobs_environment_begins_with_the_job(project: Project) -> None:
-    project.pikaci("run", "posix").passed()
+    project.here("run", "posix").passed()
     assert "there" in project.log("it").splitlines()
 
 
 def test_a_payload_manifest_that_is_no_text_is_its_builders_mistake(project: Project) -> None:
-    assert project.pikaci("run", "payload").code == 1
+    assert project.here("run", "payload").code == 1
     (job,) = project.record()["jobs"]
     assert (job["failure_kind"], job["cause"]["code"]) == ("test_failure", "payload_invalid")

@@ -29,7 +29,7 @@ def test_logs_are_what_jobs_printed_all_of_them_or_one(project: Project) -> None
     def printed(*args: str) -> set[str]:
         return set(project.here("logs", run_id, *args).passed().out.splitlines())
 
-    lines = project.pikaci("logs", run_id).passed().out.splitlines()
+    lines = project.here("logs", run_id).passed().out.splitlines()
     assert {"==> loud <==", "from-loud", "err", "==> quiet <==", "from-quiet"} <= set(lines)
     assert "from-quiet" in printed("--job", "quiet")
     assert not {"from-loud", "==> quiet <=="} & printed("--job", "quiet")
@@ -39,10 +39,10 @@ def test_logs_are_what_jobs_printed_all_of_them_or_one(project: Project) -> None
 
 def test_a_builders_output_is_in_the_log_of_the_job_that_needed_it(project: Project) -> None:
     run_id = project.run("hello")["run_id"]
-    out = project.pikaci("logs", run_id, "--job", "greet").passed().out
+    out = project.here("logs", run_id, "--job", "greet").passed().out
     assert "building" in out
     assert "hello" in out.splitlines()
-    rows = project.pikaci("logs", run_id, "--metadata-json").passed().json
+    rows = project.here("logs", run_id, "--metadata-json").passed().json
     kinds = {row["kind"]: row for row in rows}
     assert set(kinds) == {"host", "guest"}
     log = project.run_dir(run_id) / "jobs/greet/attempts/1/host.log"
@@ -57,7 +57,7 @@ def follow(project: Project, target: str) -> Done:
     before = project.run_ids()
     running = project.start("run", target)
     wait_for(lambda: project.run_ids() != before and len(project.events()) > 3)
-    done = project.pikaci("logs", "latest", "--follow").passed()
+    done = project.here("logs", "latest", "--follow").passed()
     assert finish(running).code == 0
     return done
 
@@ -66,7 +66,7 @@ def test_following_a_live_run_shows_all_and_ends_with_it(project: Project) -> No
     done = follow(project, "slow")
     assert done.out == project.log("it")
     assert {f"line-{number}" for number in range(1, 7)} <= set(done.out.splitlines())
-    assert project.pikaci("logs", "latest", "-f").passed().out == done.out
+    assert project.here("logs", "latest", "-f").passed().out == done.out
 
 
 def test_following_several_jobs_labels_whole_lines(project: Project) -> None:

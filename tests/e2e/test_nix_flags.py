@@ -42,7 +42,7 @@ def watched(project: Project, calls: Path) -> Project:
 def test_flags_reach_evaluation_and_the_build(watched: Project, calls: Path) -> None:
     both = ("--offline", "--option", "cores", "1")
     evaluation = ("--show-trace", "--override-input", "x", "path:/x")
-    watched.pikaci("run", "hello", *both, *evaluation).passed()
+    watched.here("run", "hello", *both, *evaluation).passed()
     lines = calls.read_text().splitlines()
     for command, flags in (
         (" eval ", ("--offline", "--option cores 1", "--show-trace", "--override-input x path:/x")),
@@ -76,12 +76,12 @@ def test_a_build_has_what_the_flake_sets_if_it_is_accepted(
         trusted.parent.mkdir(parents=True)
         trusted.write_text('{"cores": {"3": true}, "extra-sandbox-paths": {"/a": true}}')
         given = "--option cores 3"
-    done = watched.pikaci("run", "hello", *flags).passed()
+    done = watched.here("run", "hello", *flags).passed()
     assert ("'--option accept-flake-config true'" in done.err) is (by in {"nobody", TRUSTED})
     for command in ("run", "rerun"):
         if command == "rerun":
             calls.unlink()
-            watched.pikaci("rerun", "latest", *flags).passed()
+            watched.here("rerun", "latest", *flags).passed()
         lines = [f"{line} " for line in calls.read_text().splitlines() if " build " in line]
         assert lines
         assert all((f"--option cores 1 {given} " in line) is (by != "nobody") for line in lines)
@@ -114,14 +114,14 @@ def test_an_input_can_be_overridden(project: Project, tmp_path: Path) -> None:
     project.run("said", *override)
     assert "second" in project.log("it").splitlines()
     assert not (project.root / "flake.lock").exists()
-    assert project.pikaci("rerun", "latest").code == 0
+    assert project.here("rerun", "latest").code == 0
     assert "second" in project.log("it").splitlines()
 
 
 def test_a_trace_is_shown_to_those_who_ask(project: Project) -> None:
     project.define('  broken.jobs.it.command = throw "no way";')
-    project.pikaci("run", "broken").refused(2)
-    done = project.pikaci("run", "broken", "--show-trace")
+    project.here("run", "broken").refused(2)
+    done = project.here("run", "broken", "--show-trace")
     assert done.code == 2
     assert len(done.err.splitlines()) > 3
     assert done.err.splitlines()[-1].startswith("pikaci: ")
@@ -145,7 +145,7 @@ def test_how_many_builds_run_at_once_is_nix_confs_to_say(
     if where in {"NIX_CONFIG", "nix.conf"}:
         watched = watched.with_env(**set_by(where, given, tmp_path))
     flags = ("--option", "max-jobs", given) if where == "--option" else ()
-    watched.pikaci("run", "hello", *flags).passed()
+    watched.here("run", "hello", *flags).passed()
     (line,) = (row for row in calls.read_text().splitlines() if " build --no-link " in row)
     assert ("--max-jobs auto" in line) is is_auto
 
@@ -163,7 +163,7 @@ def test_nothing_is_built_where_nix_conf_says_so(project: Project, tmp_path: Pat
       };
     """)
     for target in ("one", "two"):
-        assert project.pikaci("run", target).code == 75
+        assert project.here("run", target).code == 75
         record = project.record()
         assert record["failure_kind"] == "infrastructure"
         assert "max-jobs" in record["message"]

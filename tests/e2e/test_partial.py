@@ -44,16 +44,16 @@ def assert_partial(project: Project, done: Done) -> None:
 
 def test_a_run_of_one_job_of_two_is_partial(project: Project) -> None:
     project.define(TWO)
-    whole = project.pikaci("run", "two", "--job", "a", "--job", "b")
+    whole = project.here("run", "two", "--job", "a", "--job", "b")
     assert whole.code == 1
     assert "partial" not in whole.err + project.here("list").out
     assert project.record()["partial"] is False
-    assert_partial(project, project.pikaci("run", "two", "--job", "b"))
-    done = project.pikaci("run", "two", "--job", "a").passed()
+    assert_partial(project, project.here("run", "two", "--job", "b"))
+    done = project.here("run", "two", "--job", "a").passed()
     assert_partial(project, done)
     assert statuses(project.record()) == {"a": "passed", "b": "skipped"}
-    assert "passed" in project.pikaci("rerun", "latest", "--failed").refused(2)
-    assert_partial(project, project.pikaci("rerun", "latest").passed())
+    assert "passed" in project.here("rerun", "latest", "--failed").refused(2)
+    assert_partial(project, project.here("rerun", "latest").passed())
     assert statuses(project.record()) == {"a": "passed", "b": "skipped"}
 
 
@@ -65,9 +65,9 @@ def test_jobs_that_another_one_needs_are_asked_for(project: Project) -> None:
 
 def test_only_what_failed_and_what_was_skipped_for_it_runs_again(project: Project) -> None:
     project.define(CHAIN)
-    assert project.pikaci("run", "chain", "--job", "third").code == 1
+    assert project.here("run", "chain", "--job", "third").code == 1
     project.write("fixed")
-    done = project.pikaci("rerun", "latest", "--failed")
+    done = project.here("rerun", "latest", "--failed")
     assert done.code == 1
     assert_partial(project, done)
     assert statuses(project.record()) == {
@@ -89,23 +89,23 @@ def test_a_run_that_filters_skip_has_no_failures(project: Project) -> None:
     assert (record["status"], record["partial"]) == ("skipped", False)
     assert record["cause"]["code"] == "filtered"
     assert record["cause"]["message"] == record["message"]
-    project.pikaci("rerun", "latest", "--failed").refused(2)
-    shown = project.pikaci("run", "two", "--dry-run", "--changed-since", "HEAD").passed()
+    project.here("rerun", "latest", "--failed").refused(2)
+    shown = project.here("run", "two", "--dry-run", "--changed-since", "HEAD").passed()
     assert "target two would be skipped by" in shown.err
     assert len(project.run_ids()) == 1
 
 
 def test_a_dry_run_shows_the_jobs_that_are_asked_for(project: Project) -> None:
     project.define(CHAIN)
-    whole = project.pikaci("run", "chain", "--dry-run").passed().out
-    shown = project.pikaci("run", "chain", "--dry-run", "--job", "second").passed().out
+    whole = project.here("run", "chain", "--dry-run").passed().out
+    shown = project.here("run", "chain", "--dry-run", "--job", "second").passed().out
     kinds = [line.split()[:2] for line in shown.splitlines() if line.startswith(("job", "prep"))]
     assert [kind for kind, _ in kinds] == ["prepare", "job", "job"]
     assert [name for _, name in kinds[1:]] == ["first", "second"]
     assert "apart" in whole
     assert whole.splitlines()[1] == shown.splitlines()[1]
     options = ("--dry-run", "--job", "apart", "--output", "json")
-    nodes = project.pikaci("run", "chain", *options).passed().json["nodes"]
+    nodes = project.here("run", "chain", *options).passed().json["nodes"]
     assert [node["id"] for node in nodes] == ["execute-apart"]
     assert "no job 'zzz'" in project.here("run", "chain", "--dry-run", "--job", "zzz").refused(2)
     assert project.run_ids() == []

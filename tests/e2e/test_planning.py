@@ -47,7 +47,7 @@ def laned(tmp_path: Path) -> Project:
 
 
 def plan(project: Project, *args: str) -> Json:
-    values: Json = project.pikaci("plan", *args, "--json").passed().json
+    values: Json = project.here("plan", *args, "--json").passed().json
     return values
 
 
@@ -67,14 +67,14 @@ def test_a_plan_is_closed_over_what_commands_and_environments_mention(project: P
 
 def test_planning_builds_nothing_leaves_no_run_and_is_what_runs(project: Project) -> None:
     planned = plan(project, "hello")
-    text = project.pikaci("plan", "hello").passed().out
+    text = project.here("plan", "hello").passed().out
     for part in ("Greets", "prepare greeting-", "job     greet", "needs greeting-"):
         assert part in text
-    drawn = project.pikaci("plan", "hello", "--graph").passed().out
+    drawn = project.here("plan", "hello", "--graph").passed().out
     assert drawn.startswith("flowchart ")
     assert "greet<br/>local, host_process" in drawn
     assert "n0 --> n1" in drawn
-    assert project.pikaci("run", "hello", "--dry-run").passed().out
+    assert project.here("run", "hello", "--dry-run").passed().out
     (out_path,) = [
         node["prepare"]["out_path"] for node in planned["nodes"] if node["kind"] == "prepare"
     ]
@@ -92,19 +92,19 @@ def assert_as_published(name: str, values: object) -> None:
 
 def test_targets_are_listed_without_building_anything(project: Project) -> None:
     project.define(HELLO + '  broken.jobs.it.command = throw "never looked at";')
-    text = project.pikaci("targets").passed().out
+    text = project.here("targets").passed().out
     assert text.splitlines()[0].split() == ["TARGET", "TRIGGER", "JOBS", "WHAT"]
     assert {line.split()[0] for line in text.splitlines()[1:]} == {"hello", "broken"}
-    rows = project.pikaci("targets", "--json").passed().json
+    rows = project.here("targets", "--json").passed().json
     assert {row["id"] for row in rows} == {"hello", "broken"}
     assert_as_published("targets", rows)
 
 
 def test_lanes_are_listed(laned: Project) -> None:
-    text = laned.pikaci("lanes").passed().out
+    text = laned.here("lanes").passed().out
     assert "greeting" in text
     assert "src/** *.md" in text
-    (greeting, always) = laned.pikaci("lanes", "--json").passed().json
+    (greeting, always) = laned.here("lanes", "--json").passed().json
     assert_as_published("lanes", [greeting, always])
     assert (greeting["target"], greeting["title"]) == ("hello", "Greets")
     assert greeting["concurrency_group"] == "linux"
@@ -119,11 +119,11 @@ def test_a_change_selects_lanes_and_says_which_file_and_glob_did(laned: Project)
 
     def select(base: str, head: str) -> dict[str, Json]:
         args = ("select", "--base", base, "--head", head, "--json")
-        values = laned.pikaci(*args).passed().json
+        values = laned.here(*args).passed().json
         assert_as_published("select", values)
         return {lane["id"]: lane for lane in values["lanes"]}
 
-    text = laned.pikaci("select", "--base", "HEAD~2", "--head", "HEAD~1").passed().out
+    text = laned.here("select", "--base", "HEAD~2", "--head", "HEAD~1").passed().out
     assert "src/a" in text
     assert "src/**" in text
     assert [lane["selected"] for lane in select("HEAD~2", "HEAD~1").values()] == [True, True]
@@ -177,6 +177,6 @@ def test_a_file_that_git_overlooks_is_no_reason_to_skip(laned: Project) -> None:
 
 
 def test_a_revision_that_is_not_there_is_refused(laned: Project) -> None:
-    sentence = laned.pikaci("run", "hello", "--changed-since", "nowhere").refused(2)
+    sentence = laned.here("run", "hello", "--changed-since", "nowhere").refused(2)
     assert "nowhere" in sentence
     assert laned.run_ids() == []

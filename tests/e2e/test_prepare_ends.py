@@ -91,7 +91,7 @@ def test_each_end_has_its_verdict_and_the_reason_in_nixs_words(
 ) -> None:
     project = project.with_env(**builders)
     target(project, "ends", {name: how for name, (how, _, _) in ENDS.items()})
-    done = project.pikaci("run", "ends")
+    done = project.here("run", "ends")
     assert done.code == 1
     assert "hash mismatch in fixed-output derivation" in done.err
     assert GOT in done.err
@@ -143,7 +143,7 @@ def test_a_limit_of_nix_is_a_timeout_and_is_named(
     if where != "option":
         project = project.with_env(**set_by(where, f"{limit} = {value}", tmp_path))
     flags = ("--option", limit, value) if where == "option" else ()
-    done = project.pikaci("run", "limited", *flags)
+    done = project.here("run", "limited", *flags)
     jobs = causes(project)
     assert jobs["slow"]["failure_kind"] == "timeout"
     assert f"limit `{limit}` of {value} " in jobs["slow"]["cause"]["message"]
@@ -177,7 +177,7 @@ def test_fail_fast_does_not_wait_for_other_builds(
 ) -> None:
     held = HELD.format(tmp_path / marker)
     target(project, "two", {"bad": '"exit 1" { }', "slow": held})
-    assert project.pikaci("run", "two", "--fail-fast").code == 1
+    assert project.here("run", "two", "--fail-fast").code == 1
     assert causes(project)["slow"]["status"] == "skipped"
     assert processes(marker) == []
 
@@ -220,7 +220,7 @@ def parent_of(pid: int) -> int:
 
 def removed(project: Project) -> list[Path]:
     """Remove the outputs of the latest run without Nix's knowledge."""
-    run = project.pikaci("prepared-outputs", "latest", "--json").passed().json
+    run = project.here("prepared-outputs", "latest", "--json").passed().json
     paths = [Path(row["path"]) for row in run["outputs"]]
     subprocess.run(["rm", "-rf", *paths], check=True)
     return paths
@@ -231,11 +231,11 @@ def test_an_output_that_was_removed_behind_nixs_back_is_made_again(project: Proj
     target(project, "gone", {"a": '"echo > $out" { }', "b": '"mkdir $out; echo > $out/b" { }'})
     project.run("gone")
     paths = removed(project)
-    project.pikaci("rerun", "latest").passed()
+    project.here("rerun", "latest").passed()
     assert all(path.exists() for path in paths)
     removed(project)
     cannot = shim(project.state.with_name("shims"), "nix", NO_REPAIR)
-    done = project.with_env(PATH=cannot).pikaci("rerun", "latest")
+    done = project.with_env(PATH=cannot).here("rerun", "latest")
     assert done.code == 75
     assert "not yours to repair" in done.err
 
@@ -252,6 +252,6 @@ def test_a_build_that_lacks_what_was_removed_is_the_machines_failure(project: Pr
     project.run("fine")
     (path,) = removed(project)
     target(project, "uses", {"uses": '"cat $it > $out" { it = make "fine" "echo > $out" { }; }'})
-    assert project.pikaci("run", "uses").code == 75
+    assert project.here("run", "uses").code == 75
     assert str(path) in project.record()["message"]
     assert path.name in project.record()["cause"]["hint"]

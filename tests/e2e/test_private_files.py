@@ -145,7 +145,7 @@ def test_an_untracked_file_for_its_owner_alone_is_left_out_and_named(project: Pr
     project.write("shared", "x", mode=0o640)
     project.write("keys/id", "TOKEN")
     project.path("keys").chmod(0o700)
-    done = project.pikaci("run", "lists").passed()
+    done = project.here("run", "lists").passed()
     assert ".env (and 1 more) is left out" in done.err
     assert listed(project) == {"tracked", "shared"}
     assert project.record()["git_dirty"] is True
@@ -186,11 +186,11 @@ def test_outside_git_private_files_are_left_out_too(bare_project: Project) -> No
 
 def test_a_home_that_is_no_repository_is_refused(bare_project: Project) -> None:
     at_home = bare_project.with_env(HOME=str(bare_project.root))
-    sentence = at_home.pikaci("run", "hello").refused(2)
+    sentence = at_home.here("run", "hello").refused(2)
     assert f"all of {bare_project.root} would go to the Nix store" in sentence
     bare_project.tree.init()
     bare_project.tree.commit()
-    at_home.pikaci("run", "hello").passed()
+    at_home.here("run", "hello").passed()
 
 
 def test_a_private_clone_inside_is_left_out(project: Project) -> None:

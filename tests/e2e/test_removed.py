@@ -46,7 +46,7 @@ def test_a_run_whose_directory_is_removed_ends_at_once(
     assert [row["seq"] for row in done.lines] == list(range(len(done.lines)))
     assert processes(project.marker) == []
     assert not run.exists()
-    assert project.pikaci("list").passed().out == ""
+    assert project.here("list").passed().out == ""
 
 
 def test_a_run_whose_events_are_removed_has_its_end_recorded(project: Project) -> None:

@@ -14,7 +14,7 @@ def test_a_rerun_has_the_plan_and_the_snapshot_of_the_first(project: Project) ->
     first = project.run("cats")
     project.write("file", "now\n")
     project.define('  other.jobs.it.command = "exit 1";')
-    done = project.pikaci("rerun", first["run_id"], "--output", "json").passed()
+    done = project.here("rerun", first["run_id"], "--output", "json").passed()
     second = done.json
     assert second["rerun_of"] == first["run_id"]
     assert second["run_id"] != first["run_id"]
@@ -26,12 +26,12 @@ def test_a_rerun_has_the_plan_and_the_snapshot_of_the_first(project: Project) ->
 def test_what_nix_has_collected_is_evaluated_and_built_again(project: Project) -> None:
     first = project.run("hello")
     project.define('  other.jobs.it.command = "exit 1";')
-    (output,) = project.pikaci("prepared-outputs", "latest", "--json").passed().json["outputs"]
+    (output,) = project.here("prepared-outputs", "latest", "--json").passed().json["outputs"]
     for root in (project.run_dir() / "gcroots").iterdir():
         root.unlink()
     paths = [output["path"], output["drv_path"]]
     subprocess.run(["nix-store", "--delete", *paths], check=True, capture_output=True, timeout=60)
-    second = project.pikaci("rerun", first["run_id"], "--output", "json").passed().json
+    second = project.here("rerun", first["run_id"], "--output", "json").passed().json
     assert second["plan_digest"] == first["plan_digest"]
     (timing,) = second["prepare_timings"]
     assert (timing["outcome"], timing["cached"]) == ("passed", False)
@@ -39,7 +39,7 @@ def test_what_nix_has_collected_is_evaluated_and_built_again(project: Project) -
 
 def test_prepared_outputs_are_shown_and_kept_from_nixs_collector(project: Project) -> None:
     project.run("hello")
-    head, row = project.pikaci("prepared-outputs", "latest").passed().out.splitlines()
+    head, row = project.here("prepared-outputs", "latest").passed().out.splitlines()
     assert head.split() == ["NODE", "HOST", "OUTCOME", "HOW", "MOVED", "PATH"]
     assert row.split()[1:5] == [os.uname().nodename, "passed", "built", "-"]
     path = row.split()[5]

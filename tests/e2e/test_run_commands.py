@@ -38,12 +38,12 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_runs_are_listed_newest_first(three: Project) -> None:
-    lines = three.pikaci("list").passed().out.splitlines()
+    lines = three.here("list").passed().out.splitlines()
     assert lines[0].split() == ["RUN", "TARGET", "STATUS", "KIND", "TOOK", "MESSAGE"]
     assert [line.split()[:3] for line in lines[1:]] == [
         [run_id, "quick", "passed"] for run_id in reversed(IDS)
     ]
-    rows = three.pikaci("list", "--limit", "2", "--json").passed().json
+    rows = three.here("list", "--limit", "2", "--json").passed().json
     assert [(row["run_id"], row["status"]) for row in rows] == [
         (IDS[2], "passed"),
         (IDS[1], "passed"),
@@ -51,10 +51,10 @@ def test_runs_are_listed_newest_first(three: Project) -> None:
 
 
 def test_where_nothing_ran_yet_the_list_says_so(project: Project) -> None:
-    done = project.pikaci("list").passed()
+    done = project.here("list").passed()
     assert done.out == ""
     assert "pikaci run TARGET" in done.err
-    assert project.pikaci("list", "--json").passed().json == []
+    assert project.here("list", "--json").passed().json == []
 
 
 @pytest.mark.parametrize("name", ["latest", IDS[2], "20260202", "20260202T000000Z-c"])
@@ -82,10 +82,10 @@ def test_a_name_that_fits_no_run_or_several_is_refused(
 
 
 def test_status_shows_the_run_and_its_jobs(three: Project) -> None:
-    text = three.pikaci("status", IDS[0]).passed().out
+    text = three.here("status", IDS[0]).passed().out
     for part in (IDS[0], "quick", "passed", str(three.run_dir(IDS[0]))):
         assert part in text
-    assert three.pikaci("status", IDS[0], "--json").passed().json == three.record(IDS[0])
+    assert three.here("status", IDS[0], "--json").passed().json == three.record(IDS[0])
 
 
 def test_a_live_run_is_shown_as_running_kept_and_cancelled_with_all_it_started(
@@ -96,14 +96,14 @@ def test_a_live_run_is_shown_as_running_kept_and_cancelled_with_all_it_started(
     running = project.start("run", "slow")
     wait_for(lambda: len(processes(project.marker)) > 1)
     run_id = project.run_ids()[-1]
-    assert "running" in project.pikaci("status", "latest").passed().out
-    row, _ = project.pikaci("list", "--json").passed().json
+    assert "running" in project.here("status", "latest").passed().out
+    row, _ = project.here("list", "--json").passed().json
     assert (row["status"], row["finished_at"]) == ("running", None)
-    assert "nothing to reap" in project.pikaci("reap").passed().err
-    project.pikaci("gc", "--keep-runs", "0").passed()
+    assert "nothing to reap" in project.here("reap").passed().err
+    project.here("gc", "--keep-runs", "0").passed()
     assert project.run_ids() == [run_id]
     assert len(processes(project.marker)) > 1
-    assert "cancelling run" in project.pikaci("cancel", "latest").passed().err
+    assert "cancelling run" in project.here("cancel", "latest").passed().err
     assert finish(running).code == 130
     assert project.record()["status"] == "cancelled"
     assert project.events()[-1]["event"] == "run_finished"
@@ -112,18 +112,18 @@ def test_a_live_run_is_shown_as_running_kept_and_cancelled_with_all_it_started(
 
 
 def test_a_run_that_is_over_cannot_be_cancelled(three: Project) -> None:
-    assert "is over" in three.pikaci("cancel", "latest").refused(2)
+    assert "is over" in three.here("cancel", "latest").refused(2)
 
 
 def test_gc_keeps_the_newest_runs(three: Project, tmp_path: Path) -> None:
     shutil.copytree(three.state, tmp_path / "state", symlinks=True)
     three = replace(three, state=tmp_path / "state")
-    would = three.pikaci("gc", "--keep-runs", "1", "--dry-run").passed().out
+    would = three.here("gc", "--keep-runs", "1", "--dry-run").passed().out
     assert "would remove 2 runs" in would
     assert len(three.run_ids()) == 3
-    assert "removed 2 runs" in three.pikaci("gc", "--keep-runs", "1").passed().out
+    assert "removed 2 runs" in three.here("gc", "--keep-runs", "1").passed().out
     assert three.run_ids() == [IDS[2]]
-    three.pikaci("rerun", "latest").passed()
+    three.here("rerun", "latest").passed()
 
 
 @pytest.mark.parametrize("name", ["plan", "run", "job", "prepared-outputs", "event"])
@@ -135,7 +135,7 @@ def test_schemas_are_printed_as_they_are_checked_in(three: Project, name: str) -
 
 
 def test_doctor_finds_what_a_run_needs(three: Project) -> None:
-    out = three.pikaci("doctor").passed().out
+    out = three.here("doctor").passed().out
     for name in ("nix", "git", "state root", "processes"):
         assert name in out
     assert "BAD" not in out
@@ -146,10 +146,10 @@ def test_the_newest_run_is_the_one_that_was_made_last(project: Project) -> None:
     ahead = "20991231T235959Z-00000000"
     project.run("t", "--run-id", ahead)
     made = project.run("t")["run_id"]
-    assert made in project.pikaci("status", "latest").passed().out.splitlines()[0]
-    assert project.pikaci("rerun", "latest", "--output", "json").json["rerun_of"] == made
-    rows = project.pikaci("list", "--json").passed().json
+    assert made in project.here("status", "latest").passed().out.splitlines()[0]
+    assert project.here("rerun", "latest", "--output", "json").json["rerun_of"] == made
+    rows = project.here("list", "--json").passed().json
     assert [row["run_id"] for row in rows][1:] == [made, ahead]
-    project.pikaci("gc", "--keep-runs", "2").passed()
+    project.here("gc", "--keep-runs", "2").passed()
     assert ahead not in project.run_ids()
     assert made in project.run_ids()

@@ -63,7 +63,7 @@ def node(project: Project, name: str) -> str:
 def test_what_a_failed_prepare_printed_is_shown_once_under_its_id(
     project: Project, flags: tuple[str, ...]
 ) -> None:
-    done = project.pikaci("run", "prepared", *flags)
+    done = project.here("run", "prepared", *flags)
     assert done.code == 1
     said = done.err.splitlines()
     assert [line for line in said if line.endswith("> boom")] == ["made> boom"]
@@ -115,7 +115,7 @@ def test_what_prepares_print_is_shown_as_it_comes(tmp_path: Path, *, on_terminal
 
 
 def test_progress_does_not_hide_what_was_said_before(project: Project) -> None:
-    said = project.pikaci("run", "progress").err.splitlines()
+    said = project.here("run", "progress").err.splitlines()
     assert [line for line in said if line.startswith("it> ")] == [
         "it> assertion failed in foo.c:12",
         "it>  40%",
@@ -123,7 +123,7 @@ def test_progress_does_not_hide_what_was_said_before(project: Project) -> None:
 
 
 def test_of_long_output_the_beginning_and_the_end_are_shown(project: Project) -> None:
-    said = project.pikaci("run", "endless").err.splitlines()
+    said = project.here("run", "endless").err.splitlines()
     shown = [line.removeprefix("it> ") for line in said if line.startswith("it> ")]
     assert shown[:2] == ["Fatal Python error: Segmentation fault", "1"]
     assert shown[5:7] == ["... 976 lines ...", "981"]
@@ -134,7 +134,7 @@ def test_of_long_output_the_beginning_and_the_end_are_shown(project: Project) ->
 def test_every_failed_job_is_named_at_the_end_with_its_log(
     project: Project, flags: tuple[str, ...]
 ) -> None:
-    done = project.pikaci("run", "several", *flags)
+    done = project.here("run", "several", *flags)
     assert done.code == 1
     run_id = project.run_ids()[-1]
     end = done.err[done.err.index("pikaci: record ") :]
@@ -150,15 +150,15 @@ def test_each_command_that_is_named_at_the_end_works_as_it_is(project: Project) 
     records = project.state.with_name("other place")
     flags = ("--state-root", str(records), "--keep", "on-failure")
     for target, count in (("several", 5), ("endless", 3)):
-        end = project.pikaci("run", target, *flags).err.splitlines()
+        end = project.here("run", target, *flags).err.splitlines()
         said = [line.partition(": pikaci ")[2] for line in end if ": pikaci " in line]
         assert len(said) == count
         for words in map(shlex.split, said):
-            done = project.pikaci(*words, *(["--", "true"] if words[0] == "shell" else []))
+            done = project.here(*words, *(["--", "true"] if words[0] == "shell" else []))
             assert done.code == (1 if words[0] == "rerun" else 0), done
-    usual = project.pikaci("run", "endless").err
+    usual = project.here("run", "endless").err
     assert "--state-root" not in usual
-    elsewhere = project.at(project.root.parent).pikaci("run", "endless", "--flake", "repo").err
+    elsewhere = project.at(project.root.parent).here("run", "endless", "--flake", "repo").err
     assert "--state-root" not in elsewhere
 
 
@@ -182,7 +182,7 @@ def test_a_screen_gets_text_and_at_most_colours(
 
 def test_elsewhere_there_are_no_escapes_and_logs_have_all_bytes(project: Project) -> None:
     for flags in ((), ("-L",)):
-        done = project.pikaci("run", "wild", *flags)
+        done = project.here("run", "wild", *flags)
         assert "it> the reason" in done.err.splitlines()
         assert "it> red" in done.err.splitlines()
         assert "\x1b" not in done.err
@@ -193,7 +193,7 @@ def test_elsewhere_there_are_no_escapes_and_logs_have_all_bytes(project: Project
 
 
 def test_logs_on_a_terminal_are_text_and_colours(project: Project) -> None:
-    project.pikaci("run", "wild")
+    project.here("run", "wild")
     for flags in ((), ("--follow",)):
         with project.on_terminal("logs", "latest", *flags) as screen:
             assert screen.wait() == 0
@@ -203,30 +203,30 @@ def test_logs_on_a_terminal_are_text_and_colours(project: Project) -> None:
 
 
 def test_a_last_line_without_an_end_is_no_other_jobs(project: Project) -> None:
-    for shown in (project.pikaci("run", "cut", "-L").err, project.pikaci("run", "cut").err):
+    for shown in (project.here("run", "cut", "-L").err, project.here("run", "cut").err):
         assert "a> from-a" in shown.splitlines()
-    plain = project.pikaci("logs", "latest").out.splitlines()
+    plain = project.here("logs", "latest").out.splitlines()
     assert {"from-a", "from-b"} <= set(plain)
-    followed = project.pikaci("logs", "latest", "--follow").out.splitlines()
+    followed = project.here("logs", "latest", "--follow").out.splitlines()
     assert {"a> from-a", "b> from-b"} <= set(followed)
     assert "from-a\npikaci> " in project.log("a")
     for job in "ab":
         directory = project.run_dir() / "jobs" / job / "attempts/1"
         (directory / "guest.log").write_text(f"guest-of-{job}")
-    out = project.pikaci("logs", "latest").out
+    out = project.here("logs", "latest").out
     assert "guest-of-a\n==> b <==\n" in out
     assert out.endswith("\nguest-of-b")
-    followed = project.pikaci("logs", "latest", "-f").out.splitlines()
+    followed = project.here("logs", "latest", "-f").out.splitlines()
     assert {"a> guest-of-a", "b> guest-of-b"} <= set(followed)
 
 
 def test_names_and_texts_of_others_are_shown_on_one_line(project: Project) -> None:
     project.run("names")
-    lines = project.pikaci("status", "latest").passed().out.splitlines()
+    lines = project.here("status", "latest").passed().out.splitlines()
     assert lines[-1].endswith("/a\\x1b[2J\\nb")
     for command in (("targets",), ("plan", "odd")):
-        assert "a \\x1b[2J\\nb\n" in project.pikaci(*command).passed().out
-    assert project.pikaci("plan", "odd").err == "trace: said \n"
+        assert "a \\x1b[2J\\nb\n" in project.here(*command).passed().out
+    assert project.here("plan", "odd").err == "trace: said \n"
     with project.on_terminal("run", "odd") as screen:
         assert screen.wait() == 1
     assert "odd  a \\x1b[2J\\nb" in screen.text

@@ -89,7 +89,7 @@ def test_a_run_may_start_anywhere_in_the_tree(project: Project) -> None:
         assert record["source_root"] == str(project.root)
         lines = project.log("it").splitlines()
         assert {"./deep/er/file", "./ci/here/flake.nix"} <= set(lines)
-    project.pikaci("run", "lists", "--flake", "ci/here").passed()
+    project.here("run", "lists", "--flake", "ci/here").passed()
 
 
 def test_names_of_any_bytes_do_not_break_a_run(project: Project) -> None:
@@ -109,7 +109,7 @@ def test_a_repository_whose_path_is_odd_works(project: Project) -> None:
     odd = project.root.with_name("a b&c#%'é")
     os.rename(project.root, odd)  # noqa: PTH104 - the point is the name
     state = odd.with_name("st ate,:é%&#")
-    project.at(odd).with_env(PIKACI_STATE_ROOT=str(state)).pikaci("run", "hello").passed()
+    project.at(odd).with_env(PIKACI_STATE_ROOT=str(state)).here("run", "hello").passed()
 
 
 def test_what_the_target_excludes_its_jobs_do_not_see(project: Project) -> None:
@@ -137,8 +137,8 @@ def test_a_commit_nobody_has_checked_out_runs(project: Project) -> None:
     project.write("dirty")
     source = f"git+file://{project.root}?rev={then}"
     away = project.at(project.root.parent)
-    assert away.pikaci("plan", "cats", "--json", "--source", source).passed().json
-    done = away.pikaci("run", "cats", "--source", source).passed()
+    assert away.here("plan", "cats", "--json", "--source", source).passed().json
+    done = away.here("run", "cats", "--source", source).passed()
     assert f"source {then[:12]} fetched by " in done.err
     record = project.record()
     assert (record["source_rev"], record["git_head"], record["git_dirty"]) == (then, then, False)

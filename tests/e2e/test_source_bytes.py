@@ -61,7 +61,7 @@ def test_attributes_and_settings_change_no_byte_of_a_commit(
     rev, tree = project.tree.git("rev-parse", "HEAD", "HEAD^{tree}").decode().split()
     source = f"git+file://{project.root}?rev={rev}"
     fetching = project.with_env(PATH=path, GIT_CONFIG_GLOBAL=str(config))
-    done = fetching.pikaci("run", "shows", "--source", source).passed()
+    done = fetching.here("run", "shows", "--source", source).passed()
     assert f"fetched by {by}\n" in done.err
     assert project.record()["snapshot_id"] == tree
     assert "id $Id$" in project.log("it")
