@@ -49,20 +49,17 @@ def doomed(work: Path, bounds: Bounds, leased: set[str]) -> list[str]:
 
 
 def test_those_go_first_that_were_not_used_for_the_longest(work: Path) -> None:
+    snapshot(work, ".tmp-a", 10)
     for days, name in enumerate("abcd", 1):
         snapshot(work, name, days)
     assert doomed(work, Bounds(2, MANY, MANY), set()) == ["d", "c"]
     assert doomed(work, Bounds(MANY, 3, MANY), set()) == ["d", "c"]
     assert doomed(work, Bounds(MANY, MANY, MANY), set()) == []
     assert doomed(work, Bounds(0, MANY, MANY), set()) == ["d", "c", "b", "a"]
-
-
-def test_what_is_needed_or_was_just_used_stays_and_counts(work: Path) -> None:
+    # What is needed or was just used is kept, and counts.
     snapshot(work, "now", 0)
-    for days, name in enumerate("abc", 1):
-        snapshot(work, name, days)
-    assert doomed(work, Bounds(0, 0, 0), {"c"}) == ["b", "a"]
-    assert doomed(work, Bounds(3, MANY, MANY), {"c"}) == ["b"]
+    assert doomed(work, Bounds(0, 0, 0), {"c"}) == ["d", "b", "a"]
+    assert doomed(work, Bounds(3, MANY, MANY), {"c"}) == ["d", "b"]
 
 
 def test_a_file_of_several_snapshots_is_counted_once(work: Path) -> None:
@@ -74,11 +71,6 @@ def test_a_file_of_several_snapshots_is_counted_once(work: Path) -> None:
     assert doomed(work, Bounds(MANY, MANY, 1), set()) == []
     snapshot(work, "c", 3, 200)
     assert doomed(work, Bounds(MANY, MANY, 1), set()) == ["c"]
-
-
-def test_what_is_being_made_is_no_snapshot(work: Path) -> None:
-    snapshot(work, ".tmp-a", 10)
-    assert doomed(work, Bounds(0, 0, 0), set()) == []
 
 
 def test_runs_without_an_owner_go_unless_they_are_kept(work: Path) -> None:
@@ -140,13 +132,14 @@ async def test_an_agent_stays_while_one_runs_from_it(work: Path) -> None:
     home = work / "agent" / "0123"
     home.mkdir()
     age(home, 3 * DAY_SECS)
+
+    async def removed(days: int) -> list[str]:
+        return (await HostCollector(work).collect(Bounds(0, days, 0), dry_run=False)).agents
+
     with using(home):
-        done = await HostCollector(work).collect(Bounds(0, 1, 0), dry_run=False)
-        assert done.agents == []
-    done = await HostCollector(work).collect(Bounds(0, 4, 0), dry_run=False)
-    assert done.agents == []
-    done = await HostCollector(work).collect(Bounds(0, 1, 0), dry_run=False)
-    assert (done.agents, home.exists()) == (["0123"], False)
+        assert await removed(1) == []
+    assert await removed(4) == []
+    assert (await removed(1), home.exists()) == (["0123"], False)
 
 
 async def test_a_run_that_begins_while_others_reap_is_left_alone(work: Path) -> None:

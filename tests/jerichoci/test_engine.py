@@ -120,14 +120,11 @@ async def test_a_run_takes_the_first_kind_of_its_jobs_failures_and_retries_no_ot
 async def test_an_infrastructure_failure_is_retried_as_one(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launched: list[int] = []
     launch = HostProcess.launch
 
-    async def fail_once(self: HostProcess) -> None:
-        launched.append(1)
-        if len(launched) == 1:
-            raise InfrastructureError("no luck")
-        await launch(self)
+    async def fail_once(_self: HostProcess) -> None:
+        monkeypatch.setattr(HostProcess, "launch", launch)
+        raise InfrastructureError("no luck")
 
     monkeypatch.setattr(HostProcess, "launch", fail_once)
     run = await runner.run(job("a", retries=Retries(infrastructure=1)))
@@ -212,6 +209,12 @@ async def test_what_can_not_be_run_is_refused_before_anything_is_made(runner: Ru
     assert list(runner.state.runs.iterdir()) == []
 
 
+async def test_a_directory_of_records_is_its_owners_alone(runner: Runner) -> None:
+    run = await runner.run(job("a", "touch $PIKACI_ARTIFACTS/x"))
+    directories = [path for path in run.layout.root.rglob("*") if path.is_dir()]
+    assert {path.stat().st_mode & 0o777 for path in [run.layout.root, *directories]} == {0o700}
+
+
 async def test_a_failing_clean_up_is_recorded_and_the_job_still_passes(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,9 +227,3 @@ async def test_a_failing_clean_up_is_recorded_and_the_job_still_passes(
     assert (run.job("a").phases[-1].phase, run.job("a").phases[-1].outcome) == (
         *("cleanup", "failed"),
     )
-
-
-async def test_a_directory_of_records_is_its_owners_alone(runner: Runner) -> None:
-    run = await runner.run(job("a", "touch $PIKACI_ARTIFACTS/x"))
-    directories = [path for path in run.layout.root.rglob("*") if path.is_dir()]
-    assert {path.stat().st_mode & 0o777 for path in [run.layout.root, *directories]} == {0o700}

@@ -91,7 +91,11 @@ def _close(run: RunLayout) -> bool:
             _end(run, values)
         if run.reserve.exists() and not (is_open and _has_guests(run)):
             with logging_errors(f"{run.run_id}: could not remove all that it left"):
-                remove_leftovers(run)
+                remove_tree(run.scratch)
+                # Where records lie, and nowhere else: an artifact may have any name.
+                for pattern in (f"*{atomic.TEMP_MARK}*", f"jobs/*/*{atomic.TEMP_MARK}*"):
+                    for temp in run.root.glob(pattern):
+                        temp.unlink(missing_ok=True)
                 run.reserve.unlink(missing_ok=True)
         return is_open
 
@@ -115,15 +119,6 @@ def _end(run: RunLayout, values: dict[str, Any]) -> None:
         last, has_events = None, False
     end = recorded_end(run, last, values)
     _write_end(run, end or dead_record(values), last, is_told=bool(end) or not has_events)
-
-
-def remove_leftovers(run: RunLayout) -> None:
-    """Remove what only a live run needs."""
-    remove_tree(run.scratch)
-    # Where records lie, and nowhere else: an artifact may have any name.
-    for place in ("", "jobs/*/"):
-        for temp in run.root.glob(f"{place}*{atomic.TEMP_MARK}*"):
-            temp.unlink(missing_ok=True)
 
 
 def _write_end(

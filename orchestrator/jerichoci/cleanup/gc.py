@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from jerichoci.cleanup.dead_runs import (
@@ -31,7 +32,7 @@ from jerichoci.state.reading import read_object
 from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
     from jerichoci.state.layout import RunLayout, StateLayout
@@ -82,7 +83,7 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
         done = Garbage(runs=removed, kept_runs=len(kept))
         with logging_errors("could not take the names of removed runs out of the order of runs"):
             renew(state)
-    collector = Collector(state.root, _Leases(state, set(done.runs) if dry_run else set()))
+    collector = Collector(state.root, _leases(state, done.runs if dry_run else ()))
     await asyncio.to_thread(collector.snapshots, None, done, dry_run=dry_run)
     if not dry_run:
         with try_lock(state.nix_cache_lock) as unused:
@@ -96,21 +97,18 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
     return done
 
 
-class _Leases:
-    """The trees that runs need, but for the runs `doomed`; each record is read once."""
+def _leases(state: StateLayout, doomed: Collection[str]) -> Callable[[], set[str]]:
+    """What asks for the trees that runs need, but for the runs `doomed`; runs may have begun since.
 
-    def __init__(self, state: StateLayout, doomed: Collection[str]) -> None:
-        self._state = state
-        self._doomed = doomed
-        self._trees: dict[str, set[str]] = {}
+    Each record is read once.
+    """
+    trees = cache(lambda run_id: _trees(state.run(run_id)))
 
-    def __call__(self) -> set[str]:
-        """Ask again: runs may have begun since."""
-        ids = [name for name in run_ids(self._state) if name not in self._doomed]
-        for run_id in ids:
-            if run_id not in self._trees:
-                self._trees[run_id] = _trees(self._state.run(run_id))
-        return set().union(*(self._trees[run_id] for run_id in ids))
+    def leases() -> set[str]:
+        kept = [trees(run_id) for run_id in run_ids(state) if run_id not in doomed]
+        return set().union(*kept)
+
+    return leases
 
 
 def _trees(run: RunLayout) -> set[str]:

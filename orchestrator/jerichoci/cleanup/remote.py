@@ -12,6 +12,7 @@ import asyncio
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jerichoci.cleanup.host_visits import notes_of, visits
@@ -192,6 +193,7 @@ class _Clearing:
 
     async def run(self, *, strays: bool) -> set[str]:
         """Remove it; the names of runs that are left. `strays` are guests without notes."""
+        state, host, name_of = self._state, self._session.name, partial(run_name, self._state)
         mine = {"", self._session.id}
         wanted = sorted({note.session for note in self._dead} - self._used - mine)
         sessions = await self._session.do(operations.end_sessions, wanted)
@@ -202,16 +204,16 @@ class _Clearing:
         await self._remove_guests(strays=strays)
         await self._remove_vms(strays=strays)
         # A guest that is still there writes into its run's directory.
-        removed = [run for run in self._removed() if not self._has_guests(run)]
-        reaped = await self._session.do(operations.reap, [self._name(run) for run in removed])
+        removed = [run for run in self._removed() if not has_guests(state, host, run)]
+        reaped = await self._session.do(operations.reap, [name_of(run) for run in removed])
         left = set(reaped.left)
-        gone = {self._name(note.run_id) for note in self._dead} & set(sessions.runs) - left
+        gone = {name_of(note.run_id) for note in self._dead} & set(sessions.runs) - left
         self._done.runs += sorted(gone | set(reaped.runs))
         self._done.sessions += reaped.sessions
         self._done.problems += reaped.problems
         for note in self._dead:
-            if self._name(note.run_id) not in left and not self._has_guests(note.run_id):
-                host_notes(self._state).forget(note.host, note.run_id)
+            if name_of(note.run_id) not in left and not has_guests(state, host, note.run_id):
+                host_notes(state).forget(note.host, note.run_id)
         return left
 
     async def _remove_guests(self, *, strays: bool) -> None:
@@ -274,9 +276,3 @@ class _Clearing:
         """The runs whose records are gone, so that nothing is kept for them."""
         runs = {note.run_id for note in self._dead}
         return {run_id for run_id in runs if not self._state.run(run_id).root.exists()}
-
-    def _has_guests(self, run_id: str) -> bool:
-        return has_guests(self._state, self._session.name, run_id)
-
-    def _name(self, run_id: str) -> str:
-        return run_name(self._state, run_id)

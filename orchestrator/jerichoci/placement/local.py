@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 class LocalPlacement:
     """This machine, below one state root."""
 
+    is_remote = False
+    is_lost = False
+
     def __init__(
         self, state_root: Path, nix: NixOptions, settings: Callable[[], LocalSettings]
     ) -> None:
@@ -68,25 +71,14 @@ class LocalPlacement:
         finally:
             await self._work.close()
 
-    @asynccontextmanager
-    async def visiting(self, run_id: str) -> AsyncIterator[None]:
+    def visiting(self, run_id: str) -> AbstractAsyncContextManager[None]:
         """Nothing: here is here."""
         del run_id
-        yield
+        return nullcontext()
 
     def run_directory(self, run_id: str) -> Path:
         """The run's own directory."""
         return self._work.state.run(run_id).root
-
-    @property
-    def is_remote(self) -> bool:
-        """This machine isn't."""
-        return False
-
-    @property
-    def is_lost(self) -> bool:
-        """This machine isn't."""
-        return False
 
     def shorten_waits(self) -> None:
         """Nothing here is far away."""

@@ -34,21 +34,18 @@ def read_current(run: RunLayout, *, timings: bool = False) -> dict[str, Any]:
             return values
     if timings:
         values = with_timings(run, values)
-    return end_of_dead(run, values) if is_dead else values
-
-
-def with_timings(run: RunLayout, values: dict[str, Any]) -> dict[str, Any]:
-    """A record that is not terminal, with the times of prepares that the events have."""
-    return {**values, "prepare_timings": prepare_timings(run) or rows(values, "prepare_timings")}
-
-
-def end_of_dead(run: RunLayout, values: dict[str, Any]) -> dict[str, Any]:
-    """The terminal record of a run whose owner died: the one in its last event, or a new one."""
+    if not is_dead:
+        return values
     try:
         last = last_event(run)
     except OSError:
         last = None
     return recorded_end(run, last, values) or dead_record(values)
+
+
+def with_timings(run: RunLayout, values: dict[str, Any]) -> dict[str, Any]:
+    """A record that is not terminal, with the times of prepares that the events have."""
+    return {**values, "prepare_timings": prepare_timings(run) or rows(values, "prepare_timings")}
 
 
 def last_event(run: RunLayout) -> dict[str, Any] | None:
