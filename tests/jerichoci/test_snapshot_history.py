@@ -178,7 +178,7 @@ def check(edits: list[list[Edit]], settled_ns: int, *, git_knows: bool) -> None:
             asyncio.run(snapshots_agree(Path(made), edits, git_knows=git_knows))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(st.lists(st.lists(EDITS, min_size=1, max_size=8), min_size=1, max_size=4), SETTLED)
 def test_a_long_lived_state_root_a_fresh_one_and_git_agree(
     edits: list[list[Edit]], settled_ns: int
@@ -186,7 +186,7 @@ def test_a_long_lived_state_root_a_fresh_one_and_git_agree(
     check(edits, settled_ns, git_knows=True)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.lists(
         st.lists(EDITS | NESTING | PRIVACY | OVERLOOKING, min_size=1, max_size=8),
