@@ -228,8 +228,16 @@ def test_a_reader_that_sleeps_does_not_stop_the_run(
     assert finish(running).code == 124
 
 
-@pytest.mark.parametrize("flags", [(), ("--output", "json"), ("--output", "jsonl"), ("-L",)])
-@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize(
+    ("closing", "flags"),
+    [
+        (">&-", ("--output", "json")),
+        (">&-", ("--output", "jsonl")),
+        ("2>&-", ()),
+        ("2>&-", ("-L",)),
+        (">&- 2>&-", ("-L", "--output", "jsonl")),
+    ],
+)
 def test_a_run_needs_neither_stdout_nor_stderr(
     project: Project, closing: str, flags: tuple[str, ...]
 ) -> None:

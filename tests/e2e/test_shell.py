@@ -28,7 +28,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_commands_run_in_a_kept_workspace(project: Project) -> None:
-    assert project.pikaci("run", "keeps", "--keep", "on-failure").code == 1
+    assert project.here("run", "keeps", "--keep", "on-failure").code == 1
 
     def shell(*words: str, stdin: bytes = b"") -> Done:
         more = ("--", *words) if words else ()
@@ -48,12 +48,12 @@ def test_commands_run_in_a_kept_workspace(project: Project) -> None:
 
 
 def test_a_workspace_that_was_read_only_is_so_in_a_shell(project: Project) -> None:
-    project.pikaci("run", "reads", "--keep", "always")
+    project.here("run", "reads", "--keep", "always")
     project.pikaci("shell", "latest", "it", "--", "cat", "flake.nix").passed()
 
 
 def test_each_attempt_has_its_own_workspace(project: Project) -> None:
-    project.pikaci("run", "twice", "--keep", "on-failure")
+    project.here("run", "twice", "--keep", "on-failure")
     first = project.pikaci("shell", "latest", "it", "--attempt", "1", "--", "cat", "made").passed()
     last = project.pikaci("shell", "latest", "it", "--", "cat", "made").passed()
     assert first.out != last.out
@@ -62,5 +62,5 @@ def test_each_attempt_has_its_own_workspace(project: Project) -> None:
 
 
 def test_a_job_that_was_not_started_has_no_shell(project: Project) -> None:
-    project.pikaci("run", "needs", "--keep", "always")
+    project.here("run", "needs", "--keep", "always")
     assert "job it" in project.pikaci("shell", "latest", "it").refused()
