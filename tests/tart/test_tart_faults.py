@@ -32,7 +32,7 @@ def base(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes minutes at most takes a second here."""
     mac.add_base(BASE)
     secs = {"READY_SECS": 2.0, "PROBE_SECS": 1.0, "LAST_PAUSE_SECS": 0.2, "STOP_SECS": 1}
-    secs |= {"DELETE_SECS": 1.0, "SYNC_SECS": 1.0, "BOOT_PAUSE_SECS": 0.05}
+    secs |= {"SYNC_SECS": 1.0, "BOOT_PAUSE_SECS": 0.05}
     for name, value in secs.items():
         monkeypatch.setattr(f"jerichoci.runtime.tart.vm.{name}", value)
 
@@ -261,8 +261,11 @@ async def test_a_job_that_can_not_be_told_to_end_is_ended(
     ],
 )
 async def test_a_clean_up_that_has_trouble_comes_to_its_end_and_changes_no_result(
-    runner: Runner, mac: Mac, fault: dict[str, Any]
+    runner: Runner, mac: Mac, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
 ) -> None:
+    if fault.get("kind") == "hang":
+        limit = {"stop": "LOOK_SECS", "delete": "DELETE_SECS"}[fault["step"]]
+        monkeypatch.setattr(f"jerichoci.runtime.tart.vm.{limit}", 3.0)
     mac.fail(**fault)
     run = await runner.run(vm_job("a", f"{QUICK}; exit 3"), run_id=RUN_ID)
     assert (run.job("a").failure_kind, run.job("a").exit_code) == ("test_failure", 3), run.log("a")
