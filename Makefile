@@ -3,7 +3,7 @@
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run incus test unit lint types lock clean env env-dev env-incus env-ssh
+.PHONY: help run incus test unit lint types schemas lock clean env env-dev env-incus env-ssh
 
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -29,6 +29,9 @@ lint: env-dev ## Check style and formatting
 
 types: env-dev ## Check types
 	@mypy
+
+schemas: env ## Write the JSON schemas again
+	@python -m pikaci.schemas schema
 
 lock: env-dev ## Lock the Python dependencies again; UPGRADE=1 takes newer versions
 	@ci/bootstrap/lock.sh $(if $(UPGRADE),--upgrade)

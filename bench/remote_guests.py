@@ -25,9 +25,9 @@ from paired import ROOT, Pair, at_most_more, workshop
 from jerichoci.machine.system import own_system
 from jerichoci.plan.plan import Execute, ExecuteNode, Image, Plan
 from jerichoci.record.record import Tool
-from jerichoci.record.request import RunRequest, Source
 from jerichoci.remote.pool import SessionPool
 from jerichoci.run.engine import run_plan
+from jerichoci.run.request import RunRequest, Source
 from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.state.layout import StateLayout
 from jerichoci.status import Status

@@ -36,11 +36,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from jerichoci.nix.command import NixOptions
 from jerichoci.plan.hosts import HostsFile
 from jerichoci.record.record import Tool
-from jerichoci.record.request import RunRequest, Source
 from jerichoci.remote.pool import SessionPool
 from jerichoci.remote.ssh.connection import connect
 from jerichoci.run.engine import run_plan
 from jerichoci.run.placements import Placements
+from jerichoci.run.request import RunRequest, Source
 from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.state.layout import StateLayout
 from jerichoci.status import Status

@@ -12,8 +12,8 @@ from jerichoci.machine.confinement import Confinement
 from jerichoci.placement.local import LocalPlacement
 from jerichoci.plan.plan import parse_plan
 from jerichoci.record.record import Tool
-from jerichoci.record.request import RunRequest, Source
 from jerichoci.run.engine import run_plan
+from jerichoci.run.request import RunRequest, Source
 from jerichoci.runtime.host_process import ShellCommand
 from jerichoci.state.layout import StateLayout
 

@@ -19,8 +19,8 @@ from jerichoci.record.record import AttemptRecord, PreparedOutput, PreparedPlace
 from jerichoci.record.store import RunStore
 from jerichoci.remote.host_notes import HostNote, host_notes
 from jerichoci.state import atomic
+from jerichoci.state.guest_notes import GuestNote, guest_notes, vm_notes
 from jerichoci.state.layout import StateLayout
-from jerichoci.state.notes import GuestNote, guest_notes, vm_notes
 from jerichoci.status import Outcome, Status
 from plans import commanded, job, plan
 from records import finished, writing

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.record.journal import write_line
 from jerichoci.record.record import RunRecord, Tool
-from jerichoci.record.request import RunRequest, Source
-from jerichoci.record.request import first_record as engines_first_record
 from jerichoci.record.rundir import open_run
+from jerichoci.run.request import RunRequest, Source
+from jerichoci.run.request import first_record as engines_first_record
 from jerichoci.status import Status
 from plans import RUN_ID, job, plan
 

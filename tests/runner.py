@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from e2e.project import wait_for
 from jerichoci.record.record import RunRecord, Tool
-from jerichoci.record.request import RunRequest, Source
 from jerichoci.run.engine import run_plan
+from jerichoci.run.request import RunRequest, Source
 from jerichoci.state.owner import is_owned
 from plans import RUN_ID, plan
 

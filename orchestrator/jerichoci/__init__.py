@@ -10,16 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jerichoci.errors import (
+    from jerichoci.errors import PikaciError, RecordError, UsageError
+    from jerichoci.exit_codes import (
         EXIT_CANCELLED,
         EXIT_INFRASTRUCTURE,
         EXIT_PASSED,
         EXIT_TEST_FAILURE,
         EXIT_TIMEOUT,
         EXIT_USAGE,
-        PikaciError,
-        RecordError,
-        UsageError,
+        exit_code,
     )
     from jerichoci.plan.plan import Plan
     from jerichoci.record.event import Event, parse_event
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from jerichoci.record.store import EventChunk, RunStore
     from jerichoci.record.summary import JobSummary, RunSummary
     from jerichoci.state.log_file import LogChunk, LogMetadata
-    from jerichoci.status import FailureKind, LogKind, Status, exit_code
+    from jerichoci.status import FailureKind, LogKind, Status
 
 __all__ = [
     "EXIT_CANCELLED",

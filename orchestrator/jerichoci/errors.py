@@ -18,12 +18,8 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
-EXIT_PASSED = 0
-EXIT_TEST_FAILURE = 1
-EXIT_USAGE = 2
-EXIT_INFRASTRUCTURE = 75
-EXIT_TIMEOUT = 124
-EXIT_CANCELLED = 130
+from jerichoci.exit_codes import EXIT_CANCELLED, EXIT_INFRASTRUCTURE, EXIT_USAGE
+
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 

@@ -4,14 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from jerichoci.errors import (
-    EXIT_CANCELLED,
-    EXIT_INFRASTRUCTURE,
-    EXIT_PASSED,
-    EXIT_TEST_FAILURE,
-    EXIT_TIMEOUT,
-)
-
 
 class Status(StrEnum):
     """What became of a run, a job or an attempt."""
@@ -34,24 +26,6 @@ class FailureKind(StrEnum):
     TEST_FAILURE = "test_failure"
     TIMEOUT = "timeout"
     INFRASTRUCTURE = "infrastructure"
-
-
-KIND_EXITS = {
-    FailureKind.TEST_FAILURE: EXIT_TEST_FAILURE,
-    FailureKind.TIMEOUT: EXIT_TIMEOUT,
-    FailureKind.INFRASTRUCTURE: EXIT_INFRASTRUCTURE,
-}
-
-
-def exit_code(status: Status, kind: FailureKind | None) -> int:
-    """The exit code of `pikaci run` for a run that ended so."""
-    match status:
-        case Status.PASSED | Status.SKIPPED:
-            return EXIT_PASSED
-        case Status.CANCELLED:
-            return EXIT_CANCELLED
-        case _:
-            return KIND_EXITS[kind or FailureKind.INFRASTRUCTURE]
 
 
 class PhaseName(StrEnum):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jerichoci.errors import EXIT_PASSED
+from jerichoci.exit_codes import EXIT_PASSED
 from pikaci import __version__
 
 if TYPE_CHECKING:

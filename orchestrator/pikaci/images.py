@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jerichoci.errors import EXIT_TEST_FAILURE, InfrastructureError, PikaciError, UsageError
+from jerichoci.errors import InfrastructureError, PikaciError, UsageError
+from jerichoci.exit_codes import EXIT_TEST_FAILURE
 from jerichoci.machine.stop import Stop
 from jerichoci.nix import command as nix
 from jerichoci.nix.realised import BuildRequest
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 BUILD_SECS = 24 * 3600
 """An image of a whole system, on a machine that has nothing of it yet."""
-STILL_SECS = 15.0
+STILL_BUILDING_SECS = 15.0
 """Between two lines that a build is still running."""
 TAIL_LINES = 20
 ROOTS = "images"
@@ -178,7 +179,7 @@ class _Progress:
     async def report(self) -> None:
         """Print now and then that the build is still running."""
         while True:
-            await asyncio.sleep(STILL_SECS)
+            await asyncio.sleep(STILL_BUILDING_SECS)
             if self._started and not self._print_logs:
                 took = time.monotonic() - self._started
                 last = f": {self._tail[-1]}" if self._tail else ""

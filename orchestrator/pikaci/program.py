@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jerichoci.errors import (
-    EXIT_CANCELLED,
-    EXIT_INFRASTRUCTURE,
-    EXIT_PASSED,
-    EXIT_USAGE,
-    PikaciError,
-)
+from jerichoci.errors import PikaciError
+from jerichoci.exit_codes import EXIT_CANCELLED, EXIT_INFRASTRUCTURE, EXIT_PASSED, EXIT_USAGE
 from pikaci.cli import pikaci
 from pikaci.screen import one_line
 

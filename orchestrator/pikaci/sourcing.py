@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from jerichoci.plan.plan import Plan
-    from jerichoci.record.request import Source
+    from jerichoci.run.request import Source
     from jerichoci.snapshot.snapshot import Snapshot
     from jerichoci.state.layout import StateLayout
     from pikaci.evaluation import Evaluated
@@ -144,7 +144,7 @@ async def _locate(
 
 
 async def _source(plan: Plan, taken: Taken) -> Source:
-    from jerichoci.record.request import Source
+    from jerichoci.run.request import Source
     from pikaci.glob import compile_globs
 
     snapshot, rev = taken.snapshot, taken.rev

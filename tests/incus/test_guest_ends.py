@@ -20,7 +20,7 @@ from incus.guest_project import (
     until_logged,
 )
 from jerichoci.plan.plan import Retries
-from jerichoci.state.notes import guest_notes
+from jerichoci.state.guest_notes import guest_notes
 from jerichoci.status import FailureKind, PhaseName
 from plans import RUN_ID
 

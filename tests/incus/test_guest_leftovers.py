@@ -27,7 +27,7 @@ from incus.guest_project import (
 from incus.guest_proxy import Fate, Proxy
 from jerichoci.runtime.incus.api import EXPIRY_LABEL
 from jerichoci.snapshot.snapshot import take_snapshot
-from jerichoci.state.notes import guest_notes
+from jerichoci.state.guest_notes import guest_notes
 from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import RUN_ID
 from runner import Runner, kill_owner

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.placement.collect import Bounds, beyond
+from jerichoci.placement.host_gc import Bounds, beyond
 from jerichoci.remote.agent import host_gc
 from jerichoci.remote.agent.host_gc import KEPT, HostCollector, using
 from jerichoci.remote.agent.service import Call, Service

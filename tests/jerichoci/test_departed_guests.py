@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.runtime.incus.client import Incus
 from jerichoci.runtime.incus.reaper import see_removed
-from jerichoci.state.notes import GuestNote, guest_notes
+from jerichoci.state.guest_notes import GuestNote, guest_notes
 from plans import RUN_ID
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from e2e.project import wait_for
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.plan.plan import Resources, Retries
 from jerichoci.record.record import Tool
-from jerichoci.record.request import RunRequest, Source, first_record
+from jerichoci.run.request import RunRequest, Source, first_record
 from jerichoci.run.verdict import conclude
 from jerichoci.runtime.host_process import HostProcess
 from jerichoci.status import FailureKind, Status

@@ -11,7 +11,7 @@ from incus_fake import Started
 from incus_jobs import guest_job, run_guests
 from jerichoci.runtime.incus.guest import instance_name
 from jerichoci.runtime.incus.reaper import reap_guests
-from jerichoci.state.notes import GuestNote, guest_notes
+from jerichoci.state.guest_notes import GuestNote, guest_notes
 from jerichoci.status import KeepPolicy
 from plans import RUN_ID
 from privilege import only_root_can

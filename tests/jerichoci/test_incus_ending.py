@@ -12,7 +12,7 @@ import pytest
 from e2e.project import wait_for
 from incus_fake import HAND_OVERS, Fault
 from incus_jobs import guest_job, run_guests
-from jerichoci.state.notes import guest_notes
+from jerichoci.state.guest_notes import guest_notes
 from jerichoci.status import FailureKind, KeepPolicy, Status
 
 if TYPE_CHECKING:

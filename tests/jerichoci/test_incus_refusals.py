@@ -24,7 +24,7 @@ from jerichoci.plan.plan import Retries
 from jerichoci.runtime.guest_runner import COMMAND, ENV, VARIABLE_LIMIT
 from jerichoci.runtime.incus.check import GuestSurvey
 from jerichoci.runtime.incus.reaper import reap_guests
-from jerichoci.state.notes import guest_notes
+from jerichoci.state.guest_notes import guest_notes
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, PhaseName, Status
 from plans import commanded
 from runner import ORCHESTRATOR

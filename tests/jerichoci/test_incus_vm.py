@@ -12,7 +12,8 @@ import pytest
 from incus_fake import CONTAINER, FINGERPRINTS, MACHINE, Fault, Said
 from incus_jobs import guest_job, run_guests, write_hosts
 from jerichoci.plan.plan import Resources
-from jerichoci.state.notes import KEEP_SECS, guest_notes
+from jerichoci.state.guest_notes import guest_notes
+from jerichoci.state.retention import KEEP_SECS
 from jerichoci.status import FailureKind, KeepPolicy, Outcome, Status
 from plans import commanded
 from records import PHASES

@@ -22,8 +22,8 @@ from jerichoci.runtime.tart.command import (
 )
 from jerichoci.runtime.tart.name import SHELL_LOCK, VmName, owner_part
 from jerichoci.runtime.tart.reaper import VmReaper, run_here
+from jerichoci.state.guest_notes import GuestNote, noted_guests, vm_notes
 from jerichoci.state.lock import try_lock
-from jerichoci.state.notes import GuestNote, noted_guests, vm_notes
 from jerichoci.state.owner import owning
 from plans import RUN_ID
 from records import dead, writing

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jerichoci.errors import EXIT_USAGE, CatalogError
+from jerichoci.errors import CatalogError
+from jerichoci.exit_codes import EXIT_USAGE
 from pikaci.lanes import Lanes, Trigger, load_lanes, parse_lanes
 
 ORIGIN = "ci/forge-lanes.toml"

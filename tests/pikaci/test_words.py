@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from jerichoci.exit_codes import exit_code
 from jerichoci.record.record import RunRecord, Tool
-from jerichoci.status import FailureKind, Status, exit_code
+from jerichoci.status import FailureKind, Status
 from pikaci.render.words import between, duration
 from pikaci.screen import table
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.errors import EXIT_INFRASTRUCTURE, EXIT_USAGE
+from jerichoci.exit_codes import EXIT_INFRASTRUCTURE, EXIT_USAGE
 from jerichoci.plan.hosts import HostConfig, RemoteHost
 from jerichoci.remote.ssh.connection import connect
 from jerichoci.remote.ssh.errors import HostError, UnreachableHostError

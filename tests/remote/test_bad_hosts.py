@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.errors import EXIT_INFRASTRUCTURE, EXIT_USAGE, PikaciError
+from jerichoci.errors import PikaciError
+from jerichoci.exit_codes import EXIT_INFRASTRUCTURE, EXIT_USAGE
 from jerichoci.remote.ssh.errors import (
     AuthenticationError,
     HostFullError,

@@ -14,9 +14,9 @@ import pytest
 from jerichoci.errors import UsageError
 from jerichoci.plan.plan import Resources, Retries
 from jerichoci.record.record import Tool
-from jerichoci.record.request import RunRequest, Source
 from jerichoci.remote.pool import SessionPool
 from jerichoci.run.engine import run_plan
+from jerichoci.run.request import RunRequest, Source
 from jerichoci.status import FailureKind, Status
 from plans import RUN_ID, plan
 from remote.agent_alone import until

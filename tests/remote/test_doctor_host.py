@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.project import HELLO, Project
-from jerichoci.errors import EXIT_INFRASTRUCTURE, EXIT_USAGE
+from jerichoci.exit_codes import EXIT_INFRASTRUCTURE, EXIT_USAGE
 from jerichoci.machine.system import own_system
 from jerichoci.plan.hosts import HostCapacity
 from pikaci.__main__ import run

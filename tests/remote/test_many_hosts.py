@@ -179,8 +179,8 @@ async def test_a_target_for_another_kind_of_machine_is_refused(
     runner: Runner, pair: list[FarHost]
 ) -> None:
     from jerichoci.record.record import Tool
-    from jerichoci.record.request import RunRequest, Source
     from jerichoci.run.engine import run_plan
+    from jerichoci.run.request import RunRequest, Source
     from plans import plan
 
     asked = RunRequest(

@@ -18,7 +18,7 @@ from incus.guest_project import GuestRunner, ending, guest_job, until, until_log
 from jerichoci.errors import UsageError
 from jerichoci.nix.payload_files import MANIFEST
 from jerichoci.plan.plan import Retries
-from jerichoci.remote.agent.operations import SocketProbe, probe_socket
+from jerichoci.remote.agent.agent_operations import SocketProbe, probe_socket
 from jerichoci.remote.session import Session
 from jerichoci.status import FailureKind, PhaseName, Status
 from plans import RUN_ID, built, commanded

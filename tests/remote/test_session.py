@@ -17,8 +17,7 @@ from jerichoci.placement.operations import guest_view, read, run, write
 from jerichoci.placement.program import Program
 from jerichoci.plan.hosts import HostConfig, RemoteHost, known_hosts_of_run, load_hosts
 from jerichoci.remote import session as sessions
-from jerichoci.remote.agent.frame import LENGTHS
-from jerichoci.remote.agent.operations import (
+from jerichoci.remote.agent.agent_operations import (
     clock,
     ended_within,
     find_snapshot,
@@ -31,6 +30,7 @@ from jerichoci.remote.agent.operations import (
     tools,
     wait,
 )
+from jerichoci.remote.agent.frame import LENGTHS
 from jerichoci.remote.attachment import Attachment, GoneError
 from jerichoci.remote.pool import SessionPool
 from jerichoci.remote.requests import HEARD_EVERY
@@ -41,7 +41,7 @@ from remote.agent_alone import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from jerichoci.remote.agent.operations import BuildReport
+    from jerichoci.remote.agent.agent_operations import BuildReport
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
 

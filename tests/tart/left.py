@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from e2e.project import processes
 from jerichoci.runtime.tart.name import VmName, owner_part
-from jerichoci.state.notes import vm_notes
+from jerichoci.state.guest_notes import vm_notes
 from plans import RUN_ID
 
 if TYPE_CHECKING:

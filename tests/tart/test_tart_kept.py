@@ -15,7 +15,8 @@ from derivations import derive
 from e2e.project import Done, wait_for
 from jerichoci.cleanup.gc import collect_garbage, reap
 from jerichoci.plan.plan import Retries
-from jerichoci.state.notes import KEEP_SECS, GuestNote, vm_notes
+from jerichoci.state.guest_notes import GuestNote, vm_notes
+from jerichoci.state.retention import KEEP_SECS
 from jerichoci.status import KeepPolicy, Outcome, Status
 from plans import RUN_ID, built, commanded
 from runner import ORCHESTRATOR

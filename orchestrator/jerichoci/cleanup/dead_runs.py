@@ -26,6 +26,7 @@ from jerichoci.record.dead import (
 from jerichoci.record.journal import cut_half_line, write_line
 from jerichoci.state import atomic
 from jerichoci.state.clock import timestamp
+from jerichoci.state.guest_notes import guest_notes, noted_guests, vm_notes
 from jerichoci.state.ids import is_run_id
 from jerichoci.state.layout import (
     REMOVED_SUFFIX,
@@ -34,7 +35,6 @@ from jerichoci.state.layout import (
     StateLayout,
     make_private,
 )
-from jerichoci.state.notes import guest_notes, noted_guests, vm_notes
 from jerichoci.state.owner import is_owned, owning, remove_unowned
 from jerichoci.state.reading import read_run
 from jerichoci.state.remove_tree import remove_tree

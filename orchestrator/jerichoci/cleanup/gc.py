@@ -23,7 +23,7 @@ from jerichoci.cleanup.dead_runs import (
     remove_kept_guests,
 )
 from jerichoci.machine.memory import remove_stale_groups
-from jerichoci.placement.collect import Collected, Collector, is_recent
+from jerichoci.placement.host_gc import Collected, Collector, is_recent
 from jerichoci.record.order import renew, run_ids
 from jerichoci.remote.ssh.socket_directory import remove_stale_sockets
 from jerichoci.state.lock import try_lock

@@ -19,12 +19,12 @@ from jerichoci.cleanup.host_visits import notes_of, visits
 from jerichoci.errors import PikaciError
 from jerichoci.nix.command import NixOptions
 from jerichoci.placement import User
-from jerichoci.placement.collect import Bounds, Collected
+from jerichoci.placement.host_gc import Bounds, Collected
 from jerichoci.placement.operations import run as run_there
-from jerichoci.remote.agent import operations
+from jerichoci.remote.agent import agent_operations
 from jerichoci.remote.host_notes import host_notes, run_name
 from jerichoci.remote.pool import SessionPool
-from jerichoci.state.notes import guest_notes, has_guests, noted_guests, vm_notes
+from jerichoci.state.guest_notes import guest_notes, has_guests, noted_guests, vm_notes
 from jerichoci.state.owner import is_owned
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from jerichoci.machine.process import Completed
     from jerichoci.remote.host_notes import HostNote
     from jerichoci.remote.session import Session
+    from jerichoci.state.guest_notes import GuestNote
     from jerichoci.state.layout import StateLayout
-    from jerichoci.state.notes import GuestNote
 
 LOGGER = logging.getLogger("jerichoci")
 CONNECT_SECS = 60.0
@@ -170,7 +170,7 @@ def _name_doomed(
 async def _collect(session: Session, done: HostCleanup, *, dry_run: bool) -> None:
     keep = session.host.config.keep
     bounds = Bounds(count=keep.count, days=keep.days, mib=keep.mib)
-    found = await session.do(operations.collect, bounds, dry_run=dry_run)
+    found = await session.do(agent_operations.collect, bounds, dry_run=dry_run)
     problems = [*done.problems, *found.problems]
     vars(done).update(vars(found), problems=problems)
 
@@ -196,7 +196,7 @@ class _Clearing:
         state, host, name_of = self._state, self._session.name, partial(run_name, self._state)
         mine = {"", self._session.id}
         wanted = sorted({note.session for note in self._dead} - self._used - mine)
-        sessions = await self._session.do(operations.end_sessions, wanted)
+        sessions = await self._session.do(agent_operations.end_sessions, wanted)
         self._done.sessions += sessions.ended
         self._done.problems += [
             f"could not end the agent of session {name}" for name in sessions.stuck
@@ -205,7 +205,7 @@ class _Clearing:
         await self._remove_vms(strays=strays)
         # A guest that is still there writes into its run's directory.
         removed = [run for run in self._removed() if not has_guests(state, host, run)]
-        reaped = await self._session.do(operations.reap, [name_of(run) for run in removed])
+        reaped = await self._session.do(agent_operations.reap, [name_of(run) for run in removed])
         left = set(reaped.left)
         gone = {name_of(note.run_id) for note in self._dead} & set(sessions.runs) - left
         self._done.runs += sorted(gone | set(reaped.runs))

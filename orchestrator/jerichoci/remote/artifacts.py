@@ -16,7 +16,7 @@ from jerichoci.errors import InfrastructureError
 from jerichoci.machine.artifacts import Artifact, ArtifactWriter
 from jerichoci.machine.gather import in_thread
 from jerichoci.machine.outbox import below_files
-from jerichoci.remote.agent.operations import open_artifacts, read_artifacts
+from jerichoci.remote.agent.agent_operations import open_artifacts, read_artifacts
 from jerichoci.state.layout import make_private
 
 if TYPE_CHECKING:

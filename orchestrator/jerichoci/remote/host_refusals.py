@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from jerichoci.plan.hosts import RemoteHost
+    from jerichoci.remote.agent.agent_operations import Tools
     from jerichoci.remote.agent.facts import Programs
-    from jerichoci.remote.agent.operations import Tools
 
 PYTHON = "3.11"
 """The oldest that the agent runs on."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
 from jerichoci.placement import INCUS_SERVICE_SOCKET, INCUS_SOCKET
-from jerichoci.remote.agent.operations import probe_socket
+from jerichoci.remote.agent.agent_operations import probe_socket
 from jerichoci.remote.ssh.channel import opened
 from jerichoci.remote.ssh.errors import HostSetupError
 from jerichoci.remote.ssh.forward import OPEN_SECS, forwarded_socket
@@ -22,7 +22,7 @@ from jerichoci.runtime.incus.api import UnreachableError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from jerichoci.remote.agent.operations import SocketProbe
+    from jerichoci.remote.agent.agent_operations import SocketProbe
     from jerichoci.remote.session import Session
     from jerichoci.remote.ssh.forward import Forward
 

@@ -19,7 +19,7 @@ from jerichoci.machine.stop import StoppedError
 from jerichoci.nix import command as nix
 from jerichoci.nix.realised import CANCELLED, Realised, failed
 from jerichoci.remote import host_refusals
-from jerichoci.remote.agent.operations import BuildReport, realise, root
+from jerichoci.remote.agent.agent_operations import BuildReport, realise, root
 from jerichoci.remote.program import far_argv, persistently
 from jerichoci.remote.ssh.errors import HostSetupError
 from jerichoci.remote.ssh.forward import forwarded_command

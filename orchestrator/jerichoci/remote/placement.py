@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import UsageError
 from jerichoci.machine.outbox import follow
 from jerichoci.placement import User, operations
-from jerichoci.remote.agent import operations as host_operations
+from jerichoci.remote.agent import agent_operations as host_operations
 from jerichoci.remote.artifacts import fetch
 from jerichoci.remote.host_notes import host_notes, run_name
 from jerichoci.remote.host_refusals import check_programs, unusable
 from jerichoci.remote.nix_store import FarStore
 from jerichoci.remote.process import far_process
 from jerichoci.remote.snapshot import bring_snapshot
-from jerichoci.state.notes import KEEP_SECS, has_guests
+from jerichoci.state.guest_notes import has_guests
+from jerichoci.state.retention import KEEP_SECS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jerichoci.remote.agent import operations as host
+from jerichoci.remote.agent import agent_operations as host
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

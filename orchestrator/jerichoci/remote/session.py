@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.errors import PikaciError, is_disk_full
 from jerichoci.placement.operation import named
 from jerichoci.remote import host_refusals
+from jerichoci.remote.agent.agent_operations import end_sessions, release, tools
 from jerichoci.remote.agent.fault import error_from_json
 from jerichoci.remote.agent.frame import pack
-from jerichoci.remote.agent.operations import end_sessions, release, tools
 from jerichoci.remote.attachment import Attachment, GoneError, greet
 from jerichoci.remote.requests import Held, Requests
 from jerichoci.remote.ssh.errors import HostError, HostKeyError, HostLostError, UnreachableHostError
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from jerichoci.nix.command import NixOptions
     from jerichoci.placement.operation import Doing, Opening, Operation, P, T
     from jerichoci.plan.hosts import RemoteHost
+    from jerichoci.remote.agent.agent_operations import Tools
     from jerichoci.remote.agent.facts import HostFacts
-    from jerichoci.remote.agent.operations import Tools
 
 FIRST_BACKOFF_SECS, LAST_BACKOFF_SECS, BACKOFF_GROWTH = 0.1, 5.0, 1.6
 PING_SECS = 10.0

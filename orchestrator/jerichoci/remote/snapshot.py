@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import InfrastructureError, UsageError, is_disk_full
 from jerichoci.machine import process
 from jerichoci.placement import operations
-from jerichoci.remote.agent import operations as host
+from jerichoci.remote.agent import agent_operations as host
 from jerichoci.remote.host_refusals import full
 from jerichoci.remote.program import far_program, persistently
 from jerichoci.remote.ssh.errors import HostError

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.errors import EXIT_INFRASTRUCTURE, HostUnavailableError, PikaciError
+from jerichoci.errors import HostUnavailableError, PikaciError
 from jerichoci.machine.ending import in_words
 from jerichoci.machine.stop import StoppedError
 from jerichoci.record.event import JobPhase
@@ -38,6 +38,9 @@ COLLECT_SECS = 600.0
 TAKEN_AWAY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EPERM, errno.EACCES})
 """Errors of a directory of artifacts that its job removed or replaced."""
 KILLED = 128 + signal.SIGKILL
+
+TRY_AGAIN = 75
+"""A job's exit code for "something is missing here, try again": EX_TEMPFAIL of sysexits.h."""
 
 
 @dataclass
@@ -260,8 +263,8 @@ class AttemptRun:
 
     def _command_failed(self, finish: Finish) -> dict[str, Any]:
         name, limit, hint = self._node.job_id, self._node.execute.timeout_secs, None
-        if finish.exit_code == EXIT_INFRASTRUCTURE and not finish.timed_out:
-            message = f'job {name} exited with 75 ("retry me")'
+        if finish.exit_code == TRY_AGAIN and not finish.timed_out:
+            message = f'job {name} exited with {TRY_AGAIN} ("retry me")'
             code, kind = CauseCode.COMMAND_UNAVAILABLE, FailureKind.INFRASTRUCTURE
             hint = "check the log to see what was missing"
         elif finish.timed_out:

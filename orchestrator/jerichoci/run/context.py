@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from jerichoci.machine.stop import Stop
     from jerichoci.plan.plan import Plan
     from jerichoci.record.record import JobRecord
-    from jerichoci.record.request import RunRequest
     from jerichoci.record.rundir import RunWriter
     from jerichoci.run.fleet import Fleet
+    from jerichoci.run.request import RunRequest
     from jerichoci.runtime import Runtime
     from jerichoci.state.layout import RunLayout, StateLayout
 

@@ -20,7 +20,6 @@ from jerichoci.machine.signals import catching_ignored
 from jerichoci.machine.stop import Stop, StoppedError, StopReason
 from jerichoci.record.event import Heartbeat
 from jerichoci.record.record import Cause
-from jerichoci.record.request import RunRequest, first_record, skipped_record
 from jerichoci.record.rundir import open_run
 from jerichoci.remote.pool import SessionPool
 from jerichoci.run.context import RunContext
@@ -28,6 +27,7 @@ from jerichoci.run.fleet import Fleet
 from jerichoci.run.job import JobRun
 from jerichoci.run.placements import Placements
 from jerichoci.run.prepare import Prepares
+from jerichoci.run.request import RunRequest, first_record, skipped_record
 from jerichoci.run.runtimes import getting_ready
 from jerichoci.run.verdict import broken_message, conclude, stop_cause
 from jerichoci.state.clock import timestamp

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from jerichoci.placement import Placement
     from jerichoci.plan.plan import ExecuteNode, Plan, PrepareNode
-    from jerichoci.record.request import RunRequest
     from jerichoci.run.placements import Placements
+    from jerichoci.run.request import RunRequest
 
 
 class RunHost:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jerichoci.runtime import Attempt
-    from jerichoci.state.notes import GuestNote, Notes
+    from jerichoci.state.guest_notes import GuestNote, Notes
 
 
 def kept_note(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jerichoci.errors import EXIT_INFRASTRUCTURE, PikaciError
-from jerichoci.nix.command import NixOptions
+from jerichoci.errors import PikaciError
+from jerichoci.exit_codes import EXIT_INFRASTRUCTURE
 from jerichoci.state.layout import StateLayout
 from pikaci import options
 from pikaci.completion import complete_host
@@ -50,11 +50,13 @@ def command(
     With --host, checks a remote host instead: login, work directory, programs, isolation, Nix,
     Incus, capacity and clock. Without it, connects to no host.
     """
+    from pikaci.doctor import checks
+
     with _some_state(state_root, flake) as (state, unusable):
         examining = (
-            _examine_hosts(state, state_root, flake, names)
+            checks.host_findings(state, state_root, flake, names)
             if names
-            else _examine(state, unusable, state_root, flake)
+            else checks.local_findings(state, unusable, state_root, flake)
         )
         findings = asyncio.run(examining)
     if as_json:
@@ -95,42 +97,3 @@ def _some_state(
         state = StateLayout(Path(made))
         state.make()
         yield state, unusable
-
-
-async def _examine_hosts(
-    state: StateLayout, state_root: str | None, flake: str | None, names: Sequence[str]
-) -> list[Finding]:
-    from pikaci.doctor.catalog import read_needs
-    from pikaci.doctor.host import host_findings, known_hosts
-
-    needs = await read_needs(state_root, flake)
-    hosts = await known_hosts(needs, names)
-    found = await asyncio.gather(*(host_findings(host, state, needs) for host in hosts))
-    troubles = [finding for finding in needs.findings if finding.status != "ok"]
-    return [*troubles, *(finding for findings in found for finding in findings)]
-
-
-async def _examine(
-    state: StateLayout, unusable: Finding | None, state_root: str | None, flake: str | None
-) -> list[Finding]:
-    from jerichoci.placement.local import LocalPlacement
-    from jerichoci.plan.hosts import local_settings
-    from pikaci.doctor import machine
-    from pikaci.doctor.catalog import FlakeNeeds, read_needs
-    from pikaci.doctor.guests import guest_findings, vm_findings
-
-    here = LocalPlacement(state.root, NixOptions(), local_settings)
-    nix, git, confinement = await asyncio.gather(
-        machine.nix_findings(), machine.git_finding(), here.confinement()
-    )
-    found = [
-        *nix,
-        git,
-        *machine.confinement_findings(confinement, "the state root (--state-root)"),
-        unusable or machine.room_finding("state root", state.root),
-        *machine.resource_findings(),
-    ]
-    works = all(finding.status != "bad" for finding in found)
-    needs = await read_needs(state_root, flake) if works else FlakeNeeds()
-    guests = await guest_findings(here, needs)
-    return [*found, *needs.findings, *guests, *await vm_findings(here)]

@@ -89,7 +89,7 @@ def _needed_again(plan: Plan, jobs: tuple[str, ...]) -> list[str]:
 
 
 async def _recorded(store: RunStore, record: RunRecord, plan: Plan, nix: NixOptions) -> Planned:
-    from jerichoci.record.request import Source
+    from jerichoci.run.request import Source
 
     repository = await open_repository(store.layout.root)
     snapshot, tree = record.snapshot_id or "", record.source_tree or ""

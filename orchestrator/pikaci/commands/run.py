@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jerichoci.status import KeepPolicy, exit_code
+from jerichoci.exit_codes import exit_code
+from jerichoci.status import KeepPolicy
 from pikaci import __version__, options
 from pikaci.changes import changed_since
 from pikaci.commands.plan import print_plan
@@ -113,8 +114,8 @@ async def run_planned(
     """Run a plan with a reporter on it; the exit code."""
     from jerichoci.cleanup.dead_runs import closing_dead_runs
     from jerichoci.record.record import Tool
-    from jerichoci.record.request import RunRequest
     from jerichoci.run.engine import run_plan
+    from jerichoci.run.request import RunRequest
     from pikaci.render import open_feeds
 
     source, state = planned.source, planned.state

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from jerichoci.state.layout import StateLayout
     from pikaci.render.feed import Out
 
-STILL_SECS = 30.0
+STILL_RUNNING_SECS = 30.0
 """Between two lines that name what runs."""
 NAMED = 8
 """How many running things such a line names."""
@@ -130,7 +130,7 @@ class Plain(View):
         if self._tails:
             self._tails.poll()
         now = time.monotonic()
-        if now - self._named < STILL_SECS:
+        if now - self._named < STILL_RUNNING_SECS:
             return
         self._named = now
         if self._running:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PARTS = (
     "__init__.py",
     "errors.py",
+    "exit_codes.py",
     "machine",
     "nix",
     "placement",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.process import end_recorded_groups
-from jerichoci.placement.collect import (
+from jerichoci.placement.host_gc import (
     SECS_OF_DAY,
     Bounds,
     Collected,

@@ -16,7 +16,7 @@ from jerichoci.nix.command import NixOptions
 from jerichoci.placement import operations
 from jerichoci.placement.operation import OPERATIONS
 from jerichoci.placement.wire import to_json
-from jerichoci.remote.agent import operations as host_operations
+from jerichoci.remote.agent import agent_operations as host_operations
 from jerichoci.remote.agent.agent_work import AgentWork
 from jerichoci.remote.agent.facts import HostFacts
 from jerichoci.remote.agent.rendezvous import boot_id

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.machine import slots
 from jerichoci.nix import command as nix
-from jerichoci.placement.collect import disk_bytes, snapshots_in
+from jerichoci.placement.host_gc import disk_bytes, snapshots_in
 from jerichoci.remote.agent.facts import Programs
 from jerichoci.snapshot.git import VERSION_ARGV
 from jerichoci.state.layout import StateLayout

@@ -39,8 +39,9 @@ from jerichoci.runtime.incus.check import GuestSurvey, survey
 from jerichoci.runtime.incus.client import open_incus
 from jerichoci.runtime.incus.start import EXEC_SECS, GuestStart
 from jerichoci.runtime.incus.thread import in_thread, in_thread_at_last
+from jerichoci.state.guest_notes import GuestNote, guest_notes
 from jerichoci.state.layout import make_private
-from jerichoci.state.notes import KEEP_SECS, GuestNote, guest_notes
+from jerichoci.state.retention import KEEP_SECS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import PikaciError
 from jerichoci.placement import User
 from jerichoci.runtime.incus.api import EXPIRY_LABEL, OWNER_LABEL, RUN_LABEL, IncusError
+from jerichoci.state.guest_notes import guest_notes
 from jerichoci.state.ids import is_run_id
-from jerichoci.state.notes import guest_notes
 from jerichoci.state.owner import is_owned
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from jerichoci.runtime.incus.api import Instance
     from jerichoci.runtime.incus.client import Incus
+    from jerichoci.state.guest_notes import GuestNote
     from jerichoci.state.layout import StateLayout
-    from jerichoci.state.notes import GuestNote
 
 
 LOGGER = logging.getLogger("jerichoci")

@@ -29,7 +29,7 @@ from jerichoci.runtime.guest_runner import RUNNER, shell_variables
 from jerichoci.runtime.incus.client import open_incus
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.runtime.kept_guest import gone, kept_note
-from jerichoci.state.notes import guest_notes
+from jerichoci.state.guest_notes import guest_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from jerichoci.runtime import Attempt
     from jerichoci.runtime.incus.api import ExecSession
     from jerichoci.runtime.incus.client import Incus
-    from jerichoci.state.notes import GuestNote
+    from jerichoci.state.guest_notes import GuestNote
 
 CONNECT_SECS = 5.0
 """Incus waits this long for the websockets."""

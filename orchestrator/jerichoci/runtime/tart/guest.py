@@ -24,8 +24,9 @@ from jerichoci.runtime.tart.name import VmName, owner_part
 from jerichoci.runtime.tart.reaper import make_room
 from jerichoci.runtime.tart.shares import GuestShares
 from jerichoci.runtime.tart.vm import TartVm
+from jerichoci.state.guest_notes import GuestNote, vm_notes
 from jerichoci.state.layout import make_private
-from jerichoci.state.notes import KEEP_SECS, GuestNote, vm_notes
+from jerichoci.state.retention import KEEP_SECS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

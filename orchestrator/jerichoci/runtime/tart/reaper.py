@@ -33,15 +33,15 @@ from jerichoci.runtime.tart.command import (
     tripped,
 )
 from jerichoci.runtime.tart.name import SHELL_LOCK, VmName, owner_part, parse_name
+from jerichoci.state.guest_notes import vm_notes
 from jerichoci.state.lock import is_held as is_locked
-from jerichoci.state.notes import vm_notes
 from jerichoci.state.owner import is_owned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from jerichoci.state.guest_notes import GuestNote
     from jerichoci.state.layout import StateLayout
-    from jerichoci.state.notes import GuestNote
 
     Run = Callable[[Sequence[str], float], Completed]
 

@@ -16,8 +16,8 @@ from jerichoci.runtime.kept_guest import gone, kept_note
 from jerichoci.runtime.tart.guest import JOB_FILE, OPTIONS_FILE
 from jerichoci.runtime.tart.name import SHELL_LOCK
 from jerichoci.runtime.tart.vm import TartVm
+from jerichoci.state.guest_notes import vm_notes
 from jerichoci.state.lock import try_lock
-from jerichoci.state.notes import vm_notes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

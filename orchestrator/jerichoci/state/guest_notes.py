@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from jerichoci.state.layout import StateLayout
 
-KEEP_SECS = 24 * 3600.0
-"""How long `--keep` keeps guests and the directories of runs on hosts."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class GuestNote:

@@ -28,7 +28,7 @@ from jerichoci.machine.outbox import (
 from jerichoci.machine.stop import Stop
 from jerichoci.nix.realise import Realiser
 from jerichoci.nix.realised import BuildRequest, Realised
-from jerichoci.placement.collect import Bounds, Collected
+from jerichoci.placement.host_gc import Bounds, Collected
 from jerichoci.placement.local_process import LocalProcess
 from jerichoci.placement.local_process import spawn as start
 from jerichoci.placement.operation import held, operation
