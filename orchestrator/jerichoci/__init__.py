@@ -83,7 +83,7 @@ _MODULES = {
     "RunSummary": "record.summary",
     "Status": "status",
     "UsageError": "errors",
-    "exit_code": "status",
+    "exit_code": "exit_codes",
     "parse_event": "record.event",
 }
 
@@ -91,5 +91,5 @@ _MODULES = {
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "errors" if name.startswith("EXIT_") else _MODULES.get(name, "record.record")
+    module = "exit_codes" if name.startswith("EXIT_") else _MODULES.get(name, "record.record")
     return getattr(import_module(f"{__name__}.{module}"), name)
