@@ -109,6 +109,11 @@ make_store_writable() {
   [ "$(id -u)" = 0 ] || as_root chown "$(id -u):$(id -g)" /nix /nix/store /nix/var /nix/var/nix
 }
 
+# Nix processes that are the first ones of a store must not begin together: one of them fails. So there is one before.
+begin_store() {
+  [ -e /nix/var/nix/gcroots/profiles ] || "$@" --extra-experimental-features nix-command store info >/dev/null 2>&1 || true
+}
+
 write_wrappers() {
   local tool new
   mkdir -p "$venv/bin"
@@ -125,6 +130,7 @@ exec '$prefix/bin/$tool' \"\$@\""
 
 if system_nix_is_new_enough && own_nix_is_ours; then
   rm -f "${tools[@]/#/$venv/bin/}" "$venv/bin/nix"
+  begin_store nix
   exit 0
 fi
 mkdir -p "$cache"
@@ -133,3 +139,4 @@ flock 9
 make_private_copy
 make_store_writable
 write_wrappers
+begin_store "$venv/bin/nix"

@@ -18,7 +18,7 @@ GUEST_FILES = {
     "pikaci-incus-run": "nix/incus/pikaci-incus-run.py",
     "bootstrap.sh": "nix/tart/bootstrap.sh",
 }
-SHOW = "import sys; from jerichoci.runtime.tart.files import guest_file as of;"
+SHOW = "import sys; from jerichoci.runtime.tart.guest import guest_program as of;"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", GUEST_FILES)
 def test_a_wheel_has_what_macos_guests_run(unpacked: Path, name: str) -> None:
-    code = f"{SHOW} sys.stdout.buffer.write(of({name!r}))"
+    code = f"{SHOW} sys.stdout.buffer.write(of({name!r}, 'nowhere'))"
     argv = [sys.executable, "-c", code]
     done = subprocess.run(
         argv, cwd=unpacked, env={"PYTHONPATH": str(unpacked)}, capture_output=True, check=False

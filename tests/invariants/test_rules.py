@@ -32,7 +32,7 @@ check = { kind = "file-names", forbid = ["utils"] }
         ('area = "x"', 'area = "x"\nowner = "me"', "rule: got an unexpected keyword"),
         ('["*.py"]', '"*.py"', "rule: scope is not of the type that is expected: '*.py'"),
         ('"file-names"', '"magic"', "there is no check of kind 'magic'"),
-        ("forbid", "forbids", "check of kind file-names: missing a required argument: 'forbid'"),
+        ("forbid", "forbids", "check of kind file-names: missing a required"),
         ('["utils"]', "[1]", "check of kind file-names: forbid is not of the type"),
         ("check = {", "other = {", "rule: got an unexpected keyword"),
         ('area = "x"', 'area = "x"\nabsent = ["b"]', "absent has 'b', which is not in the scope"),

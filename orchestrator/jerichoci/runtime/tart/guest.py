@@ -46,7 +46,7 @@ OPTIONS_FILE = "shares.json"
 
 
 @cache
-def _program(name: str, in_checkout: str) -> bytes:
+def guest_program(name: str, in_checkout: str) -> bytes:
     """A program for the guest, of the package, or of the checkout that this module is in."""
     packaged = Path(__file__).with_name("guest_files") / name
     if packaged.exists():
@@ -131,8 +131,8 @@ class TartGuest:
 
     async def _write_control(self, shares: GuestShares, variables: dict[str, str]) -> None:
         files = {
-            RUNNER: _program(RUNNER, "nix/incus/pikaci-incus-run.py"),
-            BOOTSTRAP: _program(BOOTSTRAP, "nix/tart/bootstrap.sh"),
+            RUNNER: guest_program(RUNNER, "nix/incus/pikaci-incus-run.py"),
+            BOOTSTRAP: guest_program(BOOTSTRAP, "nix/tart/bootstrap.sh"),
             "links": shares.links_file(),
             JOB_FILE: json.dumps(variables).encode(),
         }
