@@ -42,6 +42,8 @@ for lane in "${lanes[@]}"; do
   runs+=("$run")
   pikaci run "$lane" -L --run-id "$run" </dev/null &
   pids+=($!)
+  # Its jobs are to be the first to start.
+  until [ -n "$(run_directory "$run")" ] || ! kill -0 "${pids[-1]}" 2>/dev/null; do sleep 0.1; done
 done
 for number in "${!lanes[@]}"; do
   wait "${pids[number]}" || failed+=("${lanes[number]}")

@@ -49,6 +49,11 @@ HARMLESS = frozenset({"bash-prompt", "bash-prompt-prefix", "bash-prompt-suffix",
 MARK = "pikaci: "
 """Begins every sentence that nix/lib throws."""
 
+INTERRUPTED = "interrupted by the user"
+"""Nix's whole error after SIGINT, SIGTERM or SIGHUP, whoever sent it."""
+LOST = "object not found"
+"""In Nix's error of a git object that is missing."""
+
 _UNFETCHED = re.compile(
     r"while updating the flake input '(?P<name>[^']+)'"
     r".*while fetching the input '(?P<url>[^']+)'",
@@ -214,6 +219,11 @@ class Evaluator:
         """Why Nix can't work at all, if that is so."""
         if done.was_killed:
             return InfrastructureError(f"the evaluation did not end: {done.reason()}")
+        if raw == INTERRUPTED:
+            return InfrastructureError("the evaluation did not end: `nix eval` got a signal")
+        if LOST in raw and self.reference.partition("?")[0] in raw:
+            # Nix's own git was ended while it fetched; Nix goes on with what it has.
+            return InfrastructureError(f"Nix could not read the snapshot: {_one_line(raw)}")
         store = await nix.ask_store()
         if store.reason:
             hint = store.advice or "see what `nix store info` prints"

@@ -37,7 +37,8 @@ def end_to_end() -> None:
     sys.stdout = sys.stdout or io.TextIOWrapper(io.FileIO(os.devnull, "w"))
     sys.stderr = _stderr()
     code = run(None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     with suppress(OSError):
         sys.stdout.flush()
     # The kernel takes a process down faster than the interpreter takes itself apart.

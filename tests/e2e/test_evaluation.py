@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -85,6 +86,36 @@ def test_an_evaluation_that_is_killed_is_the_machines_fault(
         sentence = project.with_env(PATH=path).here("run", "hello").refused(75)
         assert f"`nix eval` was ended by signal {number.value} ({number.name[3:]})" in sentence
         assert ("out of memory?" in sentence) == (number == signal.SIGKILL)
+
+
+def test_an_evaluation_that_is_interrupted_is_the_machines_fault(
+    project: Project, tmp_path: Path
+) -> None:
+    slow = f'build "{tmp_path.name}" "PATH=/usr/bin:/bin; sleep 60"'
+    project.define(f"  slow.jobs.it.command = builtins.readFile ({slow});")
+    for name in ("INT", "TERM", "HUP"):
+        ended = f'exec timeout --preserve-status --signal={name} 1 "$real" "$@"'
+        path = shim(
+            tmp_path / "bin", "nix", f'case " $* " in *" eval "*) {ended};; esac\nexec $real "$@"'
+        )
+        done = project.with_env(PATH=path).here("run", "slow")
+        ended = "pikaci: the evaluation did not end: `nix eval` got a signal"
+        assert (done.code, done.err.splitlines()[-1]) == (75, ended)
+
+
+def test_a_snapshot_that_nix_fetched_in_part_is_the_machines_fault(
+    project: Project, tmp_path: Path
+) -> None:
+    url = f"git+file://{project.state}/git?ref=refs/pikaci/0&rev=0"
+    said = f"error: looking up file '«{url}»/flake.nix': object not found - no match for id (0)"
+    line = {"action": "msg", "level": 0, "msg": said, "raw_msg": said.removeprefix("error: ")}
+    (tmp_path / "said").write_text(f"@nix {json.dumps(line)}\n")
+    cut = f"cat {tmp_path}/said >&2; exit 1"
+    path = shim(
+        tmp_path / "bin", "nix", f'case " $* " in *" eval "*) {cut};; esac\nexec $real "$@"'
+    )
+    sentence = project.with_env(PATH=path).here("run", "hello").refused(75)
+    assert "Nix could not read the snapshot: looking up file" in sentence
 
 
 def test_a_bad_nix_conf_is_said_by_the_line_that_says_it(project: Project) -> None:

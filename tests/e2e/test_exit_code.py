@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -126,3 +127,15 @@ def test_a_signal_before_the_run_has_begun_leaves_no_nix(
         assert (done.code, done.err.splitlines()[-1]) == (130, "pikaci: interrupted")
     assert project.run_ids() == []
     wait_for(lambda: not processes(project.marker))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_the_end_of_a_run_does_not_change_its_exit_code(
+    project: Project, number: signal.Signals
+) -> None:
+    project.define('  wide.jobs.it.command = "seq 100000";')
+    # Nobody reads its output, so that it waits to print when its record has an end.
+    running = project.start("run", "wide", "-L", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    wait_for(lambda: project.run_ids() and project.record()["finished_at"])
+    running.send_signal(number)
+    assert finish(running).code == 0

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +25,14 @@ from pikaci.selection import target_filter
 from pikaci.sourcing import flake_reference, make_plan
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from jerichoci.nix.command import NixOptions
     from jerichoci.record.record import RunRecord
     from pikaci.location import FlakeOptions
     from pikaci.sourcing import Planned
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -138,11 +145,31 @@ async def run_planned(
         nix=await with_flake_config(state.root, reference, nix),
     )
     with (
+        _over() as over,
         open_feeds(flags.output, state, print_logs=flags.print_logs) as feeds,
         closing_dead_runs(state),
     ):
         record: RunRecord = await run_plan(state, request, feeds, feeds[-1].stopping)
-    return exit_code(record.status, record.failure_kind)
+        code = exit_code(record.status, record.failure_kind)
+        over(code)
+    return code
+
+
+@contextmanager
+def _over() -> Iterator[Callable[[int], None]]:
+    """Have a signal that comes after the run's end exit with the run's code, once it is known."""
+    before = {number: signal.getsignal(number) for number in INTERRUPTS}
+
+    def over(code: int) -> None:
+        for number, handler in before.items():
+            if callable(handler):  # not where `nohup` has it ignored
+                signal.signal(number, lambda *_: sys.exit(code))
+
+    try:
+        yield over
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _checked_jobs(planned: Planned, jobs: tuple[str, ...]) -> frozenset[str] | None:
