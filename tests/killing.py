@@ -37,7 +37,7 @@ TARGETS = """
       last = { needs = [ "built" "plain" ]; command = "@say@"; };
     };
   };
-""".replace("@say@", f"seq {LINES}; echo made > $PIKACI_ARTIFACTS/made").replace(
+""".replace("@say@", f"set -e; seq {LINES}; echo made > $PIKACI_ARTIFACTS/made").replace(
     "@left@", "setsid bash -c 'exec -a @marker@ sleep 60'"
 )
 
