@@ -50,7 +50,7 @@ MARK = "pikaci: "
 """Begins every sentence that nix/lib throws."""
 
 INTERRUPTED = "interrupted by the user"
-"""Nix's whole error after SIGINT, SIGTERM or SIGHUP, whoever sent it."""
+"""Nix's whole error after SIGINT, SIGTERM or SIGHUP."""
 LOST = "object not found"
 """In Nix's error of a git object that is missing."""
 
@@ -222,7 +222,7 @@ class Evaluator:
         if raw == INTERRUPTED:
             return InfrastructureError("the evaluation did not end: `nix eval` got a signal")
         if LOST in raw and self.reference.partition("?")[0] in raw:
-            # Nix's own git was ended while it fetched; Nix goes on with what it has.
+            # Seen where a process below the evaluation was killed; the flake is not at fault.
             return InfrastructureError(f"Nix could not read the snapshot: {_one_line(raw)}")
         store = await nix.ask_store()
         if store.reason:

@@ -1,4 +1,4 @@
-"""How long things are kept that nobody removes."""
+"""How long things are kept."""
 
 from __future__ import annotations
 
