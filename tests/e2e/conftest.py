@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import HELLO, Project, wait_for
+from e2e.project import HELLO, Project, nix_daemon
 from privilege import only_root_can
 
 if TYPE_CHECKING:
@@ -35,12 +33,5 @@ def builders(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[st
         yield {}
         return
     only_root_can("start a Nix daemon")
-    socket = tmp_path / "nix-daemon"
-    env = os.environ | {"NIX_DAEMON_SOCKET_PATH": str(socket)}
-    daemon = subprocess.Popen(["nix-daemon"], env=env, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(socket.exists)
-        yield {"NIX_REMOTE": f"unix://{socket}"}
-    finally:
-        daemon.terminate()
-        daemon.wait()
+    with nix_daemon(tmp_path) as variables:
+        yield variables

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -25,7 +25,7 @@ from pikaci.__main__ import run
 from usertree import IDENTITY, UserTree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -275,6 +275,21 @@ def set_by(where: str, settings: str, directory: Path) -> dict[str, str]:
     (directory / "nix.conf").write_text(f"{settings}\n")
     files = [str(directory / "nix.conf"), *os.environ.get("NIX_USER_CONF_FILES", "").split(":")]
     return {"NIX_USER_CONF_FILES": ":".join(filter(None, files))}
+
+
+@contextmanager
+def nix_daemon(directory: Path, settings: str = "") -> Iterator[dict[str, str]]:
+    """Variables that have Nix build by a daemon, which alone has these settings."""
+    socket = directory / "nix-daemon"
+    config = f"{os.environ.get('NIX_CONFIG', '')}\n{settings}"
+    env = os.environ | {"NIX_DAEMON_SOCKET_PATH": str(socket), "NIX_CONFIG": config}
+    daemon = subprocess.Popen(["nix-daemon"], env=env, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(socket.exists)
+        yield {"NIX_REMOTE": f"unix://{socket}"}
+    finally:
+        daemon.terminate()
+        daemon.wait()
 
 
 def finish(process: subprocess.Popen[bytes], deadline_secs: float = DEADLINE_SECS) -> Done:

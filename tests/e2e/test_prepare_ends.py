@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.project import Json, Project, finish, processes, set_by, shim, wait_for
+from e2e.project import Json, Project, finish, nix_daemon, processes, set_by, shim, wait_for
 from privilege import only_root_can
 
 MAKE = """
@@ -151,6 +151,29 @@ def test_a_limit_of_nix_is_a_timeout_and_is_named(
     if where == "option":
         assert jobs["fails"]["failure_kind"] == FAILED
     assert done.code == (1 if where == "option" else 124)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "script"),
+    [
+        ("timeout", "2", PRINTS),
+        ("max-build-log-size", "20000", '"while :; do echo more and more; done" { }'),
+    ],
+)
+def test_a_limit_that_only_a_nix_daemon_has_is_a_timeout_and_is_named(
+    project: Project, tmp_path: Path, limit: str, value: str, script: str
+) -> None:
+    only_root_can("start a Nix daemon")
+    target(project, "limited", {"slow": script, "fails": '"exit 2" { }'})
+    with nix_daemon(tmp_path, f"{limit} = {value}") as variables:
+        done = project.with_env(**variables).here("run", "limited")
+    assert done.code == 1
+    jobs = causes(project)
+    assert jobs["fails"]["failure_kind"] == FAILED
+    assert jobs["slow"]["failure_kind"] == "timeout"
+    cause = jobs["slow"]["cause"]
+    assert f"limit `{limit}` of {value} " in cause["message"]
+    assert "the nix.conf of the Nix that builds: the daemon's" in cause["hint"]
 
 
 HELD = '"until [ -e {} ]; do sleep 0.05; done; echo > $out" {{ }}'

@@ -218,10 +218,12 @@ LIMITED = [
 
 
 @pytest.mark.parametrize(("ran", "silent", "said", "limit"), LIMITED)
+@pytest.mark.parametrize("asked", [True, False], ids=["here", "in a daemon"])
 def test_which_limit_of_nix_ended_a_build(
-    ran: float, silent: float, said: str, limit: str | None
+    ran: float, silent: float, said: str, limit: str | None, *, asked: bool
 ) -> None:
     raw = said.format(DRV) if "{}" in said else said
     build = Build(DRV, 0.0, ran - silent, ended=ran, errors=[Message(0, raw, raw)])
     limits = {"timeout": 2, "max-silent-time": 3, "max-build-log-size": 20000}
-    assert build.exceeded(limits) == limit
+    expected = None if limit is None else (limit, limits[limit])
+    assert build.exceeded(limits if asked else dict.fromkeys(limits, 0)) == expected

@@ -33,6 +33,7 @@ LIMITS = {TIMEOUT: "s", SILENCE: "s", LOG_SIZE: "bytes"}
 """Nix's settings that end a build, and their units."""
 
 _STORE_NAME = re.compile(r"/[0-9a-z]{32}-\S*")
+_LIMIT_SAID = re.compile(r"\btimed out\b.*?\b(\d+) seconds\b|\b(\d+) bytes of log\b")
 
 
 @dataclass
@@ -56,11 +57,12 @@ class Build:
         self.errors += [error for error in named if error not in self.errors]
         return bool(named)
 
-    def exceeded(self, limits: Mapping[str, int]) -> str | None:
-        """Which of Nix's limits ended it.
+    def exceeded(self, limits: Mapping[str, int]) -> tuple[str, int] | None:
+        """Which of Nix's limits ended it, and the limit's value.
 
         Versions of Nix differ in the words. What counts is the limit's number in the errors of the
-        build, and how long it ran or was silent, as measured here.
+        build, and how long it ran or was silent, as measured here. A limit that isn't among those
+        asked about is another Nix's, which builds for this one: a daemon's, or another machine's.
         """
         end = self.ended or self.began
         lasted = {TIMEOUT: end - self.began, SILENCE: end - self.heard}
@@ -71,7 +73,17 @@ class Build:
                 return False
             return bool(re.search(rf"\b{limit}\b", words)) or (not words and name in lasted)
 
-        return next((name for name in LIMITS if is_it(name, limits.get(name, 0))), None)
+        for name in LIMITS:
+            if is_it(name, limits.get(name, 0)):
+                return name, limits[name]
+        said = _LIMIT_SAID.search(words)
+        if not said:
+            return None
+        if said[2]:
+            return LOG_SIZE, int(said[2])
+        value = int(said[1])
+        near = min(lasted, key=lambda name: abs(lasted[name] - value))
+        return (near, value) if lasted[near] >= value / 2 else None
 
 
 class Builds:

@@ -38,13 +38,17 @@ async def of_broken(
         return lost(node_id, gone[0])
     dependency = "" if build.drv == drv_path else f" ({PurePath(build.drv).name} failed)"
     limits = await nix_settings.limits(options)
-    if limit := build.exceeded(limits):
+    if exceeded := build.exceeded(limits):
+        limit, value = exceeded
+        where = "nix.conf and NIX_CONFIG have it too"
+        if limits.get(limit) != value:
+            where = "it is from the nix.conf of the Nix that builds: the daemon's, or a builder's"
         return failed(
             FailureKind.TIMEOUT,
             CauseCode.BUILD_TIMED_OUT,
-            f"prepare {node_id} was ended by Nix's limit `{limit}` of {limits[limit]}"
+            f"prepare {node_id} was ended by Nix's limit `{limit}` of {value}"
             f" {LIMITS[limit]}{dependency}",
-            f"`--option {limit} N` sets another one, 0 none; nix.conf and NIX_CONFIG have it too",
+            f"`--option {limit} N` sets another one, 0 none; {where}",
         )
     first = build.errors[0] if build.errors else None
     why = f": {first.sentence}" if first else ""
