@@ -54,8 +54,6 @@ class Confinement:
     drop: tuple[str, ...] = ()
     overlay: bool = False
     overlay_options: str = ""
-    memory: bool = False
-    """Whether a job's memory can be limited."""
     setpriv: str | None = field(default_factory=lambda: shutil.which("setpriv"))
     """What has a process die with the one that started it; None where the host has it not."""
 

@@ -32,6 +32,12 @@ async def confinement(work: Work) -> Confinement:
     return await work.confinement()
 
 
+@operation
+async def limits_memory(work: Work) -> bool:
+    """Whether a job's memory can be limited."""
+    return await work.limits_memory()
+
+
 @held
 async def slot(work: Work, wanted: Resources) -> AsyncIterator[None]:
     """Hold what a job takes of the host, waiting until there is room."""

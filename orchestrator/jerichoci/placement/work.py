@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jerichoci.machine import memory
 from jerichoci.machine.confinement import Confinement, own_snapshots, probe
+from jerichoci.machine.gather import together
 from jerichoci.machine.slots import Capacity, local_capacity
 from jerichoci.state.layout import StateLayout
 
@@ -27,6 +27,7 @@ class Work:
         self.nix = nix
         self.capacity = capacity or local_capacity()
         self._probing: asyncio.Task[Confinement] | None = None
+        self._limits_memory: bool | None = None
 
     async def confinement(self) -> Confinement:
         """What this machine's kernel gives to hold a job."""
@@ -34,14 +35,24 @@ class Work:
             self._probing = asyncio.ensure_future(self._probe())
         return await asyncio.shield(self._probing)
 
+    async def limits_memory(self) -> bool:
+        """Whether a job's memory can be limited."""
+        if self._limits_memory is None:
+            self._limits_memory = await memory.can_limit()
+        return self._limits_memory
+
     async def _probe(self) -> Confinement:
         scratch = self.state.slots / f"probe-{os.urandom(4).hex()}"
-        found = replace(await probe(scratch), memory=await memory.can_limit())
-        snapshots = await own_snapshots(self.state.snapshots) if found.overlay else None
-        if snapshots is None:
+        found, snapshots = await together(probe(scratch), self._own_snapshots())
+        if snapshots is None or not found.overlay:
             return found
-        weakref.finalize(self, os.close, snapshots)
         return found.entering(f"/proc/{os.getpid()}/fd/{snapshots}", self.state.root)
+
+    async def _own_snapshots(self) -> int | None:
+        snapshots = await own_snapshots(self.state.snapshots)
+        if snapshots is not None:
+            weakref.finalize(self, os.close, snapshots)
+        return snapshots
 
     async def close(self) -> None:
         """Leave nothing running."""

@@ -223,8 +223,9 @@ class HostProcess:
             "workspace": self._command.workspace_kind,
         }
         if execute.resources.memory_mib is not None:
-            self.execution["memory"] = "limited" if confinement.memory else "not_limited"
-            if not confinement.memory:
+            limits = await self._placement.do(operations.limits_memory)
+            self.execution["memory"] = "limited" if limits else "not_limited"
+            if not limits:
                 self._attempt.note(
                     f"`resources.memoryMib` limits nothing on {self._placement.host}: no control"
                     " group for memory can be made there"

@@ -37,13 +37,14 @@ async def local_findings(
 ) -> list[Finding]:
     """What is found here; `unusable` says why the state root can't be used."""
     here = LocalPlacement(state.root, NixOptions(), local_settings)
+    root = "the state root (--state-root)"
     nix, git, confinement = await asyncio.gather(
-        machine.nix_findings(), machine.git_finding(), here.confinement()
+        machine.nix_findings(), machine.git_finding(), machine.confinement_findings(here, root)
     )
     found = [
         *nix,
         git,
-        *machine.confinement_findings(confinement, "the state root (--state-root)"),
+        *confinement,
         unusable or machine.room_finding("state root", state.root),
         *machine.resource_findings(),
     ]

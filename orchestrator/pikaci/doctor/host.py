@@ -148,7 +148,7 @@ async def _inside(
         ok("runs", f"now: {', '.join(runs)}" if runs else "none now"),
         _programs(session.name, facts.programs),
         *await _channels(session),
-        *confinement_findings(await placement.confinement(), f"`work_dir` of {session.name}"),
+        *await confinement_findings(placement, f"`work_dir` of {session.name}"),
         _setpriv(seen.programs["setpriv"]),
         *_nix(session, await session.tools(), seen.store),
         clock_finding(clock),

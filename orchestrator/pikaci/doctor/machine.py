@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import PikaciError
 from jerichoci.machine.slots import local_capacity
 from jerichoci.nix import command as nix
+from jerichoci.placement import operations
 from jerichoci.snapshot import git
 from pikaci.doctor.finding import Finding, bad, note, ok, room, trouble
 
 if TYPE_CHECKING:
-    from jerichoci.machine.confinement import Confinement
     from jerichoci.nix.command import Store
+    from jerichoci.placement import Placement
 
 SYSTEMD = Path("/run/systemd/system")
 """It is there where systemd is the machine's first process."""
@@ -80,8 +81,10 @@ async def git_finding() -> Finding:
     return ok("git", text) if done.ok else bad("git", f"it fails: {done.reason()}", install)
 
 
-def confinement_findings(found: Confinement, root: str) -> list[Finding]:
-    """What holds jobs where this was found; `root` is where their workspaces are."""
+async def confinement_findings(placement: Placement, root: str) -> list[Finding]:
+    """What holds jobs on a host; `root` is where their workspaces are."""
+    found = await placement.confinement()
+    limits_memory = await placement.do(operations.limits_memory)
     return [
         ok("processes", "jobs run in PID namespaces, so no process outlives its job")
         if found.namespaces
@@ -98,7 +101,7 @@ def confinement_findings(found: Confinement, root: str) -> list[Finding]:
             f"on Linux 5.11 or later have {root} on ext4, xfs or btrfs",
         ),
         ok("memory", "jobs get no more than their `resources.memoryMib`")
-        if found.memory
+        if limits_memory
         else note(
             "memory",
             "`resources.memoryMib` limits no host process: no control group can be made",
