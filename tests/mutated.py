@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -196,7 +197,7 @@ def _change_value(values: Any, choose: random.Random) -> None:  # noqa: ANN401 -
     if choose.random() < 0.2:
         del inner[key]
     else:
-        inner[key] = choose.choice(ODD)
+        inner[key] = deepcopy(choose.choice(ODD))  # a later change may be within it
 
 
 class Victim:
