@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -16,12 +18,17 @@ from jerichoci.runtime.tart.command import (
     Vm,
     checked,
     last_stderr_lines,
-    parse_list,
+    list_vms,
     parse_os,
     run_argv,
     set_argv,
 )
 from tart_answers import described, ended, listed, missing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jerichoci.machine.process import Completed
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -69,19 +76,26 @@ def test_an_error_names_the_command_and_has_what_tart_printed(
         checked(ended("out", stderr, exit_code), *fine)
 
 
+def vms_of(done: Completed) -> list[Vm]:
+    async def run(_argv: Sequence[str], _deadline_secs: float) -> Completed:
+        return done
+
+    return asyncio.run(list_vms(run))
+
+
 @given(st.binary())
 def test_whatever_was_printed_is_quoted_in_one_line(stderr: bytes) -> None:
     assert len(last_stderr_lines(ended(stderr=stderr)).splitlines()) == 1
 
 
 def test_the_vms_and_which_of_them_run_are_read() -> None:
-    found = parse_list(ended(listed("sequoia", running=["pikaci.x", "a/b"])))
+    found = vms_of(ended(listed("sequoia", running=["pikaci.x", "a/b"])))
     assert [(vm.name, vm.is_running) for vm in found] == [
         ("sequoia", False),
         ("pikaci.x", True),
         ("a/b", True),
     ]
-    assert parse_list(ended("[\n\n]\n")) == []
+    assert vms_of(ended("[\n\n]\n")) == []
 
 
 @pytest.mark.parametrize("system", [MACOS, "linux"])
@@ -91,7 +105,7 @@ def test_the_system_of_a_vm_is_read(system: str) -> None:
 
 def test_the_output_of_a_failed_command_is_not_read() -> None:
     with pytest.raises(TartError, match="locked"):
-        parse_list(ended(listed("a"), "locked", 1))
+        vms_of(ended(listed("a"), "locked", 1))
     with pytest.raises(TartError, match="does not exist"):
         parse_os(ended(described(), missing("vm"), NOT_THERE))
 
@@ -99,7 +113,7 @@ def test_the_output_of_a_failed_command_is_not_read() -> None:
 @pytest.mark.parametrize("stdout", [*INVALID, '""', '{"Name": "x"}', '[{"Name": "x"}]'])
 def test_an_invalid_list_is_refused_with_the_version_that_is_needed(stdout: str | bytes) -> None:
     with pytest.raises(TartError, match=r"the output of `tart do it` is invalid; .* of 2025"):
-        parse_list(ended(stdout))
+        vms_of(ended(stdout))
 
 
 @pytest.mark.parametrize("stdout", [*INVALID, '"OS"', '["OS"]'])
@@ -112,7 +126,7 @@ def test_a_description_without_a_system_is_refused(stdout: str | bytes) -> None:
 def test_every_answer_is_a_list_of_vms_or_an_error(values: object) -> None:
     done = ended(json.dumps(values))
     try:
-        found = parse_list(done)
+        found = vms_of(done)
     except TartError:
         return
     assert isinstance(values, list)

@@ -99,8 +99,9 @@ class Mac(LocalPlacement):
 def mac(layout: StateLayout, fp: FakeProcess, monkeypatch: pytest.MonkeyPatch) -> Mac:
     # The ids of faked processes may be those of others.
     monkeypatch.setattr("jerichoci.machine.process.signal_group", lambda *_: pytest.fail("killed"))
-    for pause in ("FIRST_PAUSE_SECS", "LAST_PAUSE_SECS", "HELD_POLL_SECS"):
+    for pause in ("FIRST_PAUSE_SECS", "LAST_PAUSE_SECS"):
         monkeypatch.setattr(tart_vm, pause, 0.01)
+    monkeypatch.setattr("jerichoci.runtime.tart.command.HELD_POLL_SECS", 0.01)
     monkeypatch.setattr(tart_vm, "PROBE_SECS", 0.02)
     fp.keep_last_process(keep=True)
     fp.register(TRUE)

@@ -128,7 +128,7 @@ async def test_a_vm_that_hangs_is_kept_all_the_same(
     runner: Runner, mac: Mac, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.tart.vm.SYNC_SECS", 0.5)
-    monkeypatch.setattr("jerichoci.runtime.tart.vm.STOP_SECS", 1)
+    monkeypatch.setattr("jerichoci.runtime.tart.command.STOP_SECS", 1)
     mac.fail("exec", "hang", matching="sync")
     mac.fail("boot", "deaf")
     run = await keep(runner)

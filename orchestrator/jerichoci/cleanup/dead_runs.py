@@ -15,6 +15,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from jerichoci.machine.gather import run_blocking
 from jerichoci.machine.process import end_recorded_groups
 from jerichoci.record.dead import (
     dead_record,
@@ -188,7 +189,7 @@ def reap_dead_guests(state: StateLayout) -> None:
     if vm_notes(state).of(None):
         from jerichoci.runtime.tart.reaper import VmReaper
 
-        VmReaper(state).reap()
+        run_blocking(VmReaper(state).reap())
 
 
 def reap_all_guests(state: StateLayout) -> list[str]:
@@ -198,7 +199,7 @@ def reap_all_guests(state: StateLayout) -> list[str]:
         from jerichoci.runtime.tart.reaper import VmReaper
 
         vm_notes(state).sweep()
-        removed += VmReaper(state).reap()
+        removed += run_blocking(VmReaper(state).reap())
     if guest_notes(state).directory.exists():
         from jerichoci.plan.hosts import local_settings
         from jerichoci.runtime.incus.reaper import reap_all
@@ -217,4 +218,4 @@ def remove_kept_guests(state: StateLayout, run_id: str) -> None:
     if vm_notes(state).of(None, run_id):
         from jerichoci.runtime.tart.reaper import VmReaper
 
-        VmReaper(state).remove(run_id)
+        run_blocking(VmReaper(state).remove(run_id))

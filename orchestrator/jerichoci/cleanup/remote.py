@@ -28,7 +28,7 @@ from jerichoci.state.guest_notes import guest_notes, has_guests, noted_guests, v
 from jerichoci.state.owner import is_owned
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Sequence
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from jerichoci.cleanup.host_visits import HostVisit
     from jerichoci.machine.process import Completed
@@ -254,23 +254,16 @@ class _Clearing:
             return
         from jerichoci.runtime.tart.reaper import VmReaper
 
-        reaper = VmReaper(self._state, self._far_run(), self._session.name, self._removed())
+        reaper = VmReaper(self._state, self._run, self._session.name, self._removed())
         try:
-            self._done.guests += await asyncio.to_thread(reaper.reap)
+            self._done.guests += await reaper.reap()
         except PikaciError as error:
             # Where no VM is known, there needn't be a tart.
             if noted:
                 self._done.problems.append(f"could not remove VMs: {error}")
 
-    def _far_run(self) -> Callable[[Sequence[str], float], Completed]:
-        """What runs a command on the host, for a thread."""
-        loop = asyncio.get_running_loop()
-
-        def run(argv: Sequence[str], deadline_secs: float) -> Completed:
-            running = self._session.do(run_there, argv, deadline_secs)
-            return asyncio.run_coroutine_threadsafe(running, loop).result()
-
-        return run
+    async def _run(self, argv: Sequence[str], deadline_secs: float) -> Completed:
+        return await self._session.do(run_there, argv, deadline_secs)
 
     def _removed(self) -> set[str]:
         """The runs whose records are gone, so that nothing is kept for them."""

@@ -45,3 +45,11 @@ async def in_thread(work: Callable[[], A]) -> A:
         return await asyncio.shield(task)
     finally:
         await asyncio.wait({task})
+
+
+def run_blocking(work: Coroutine[Any, Any, A]) -> A:
+    """Run a coroutine to its end in a loop of its own; the caller may be in one, which waits."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()

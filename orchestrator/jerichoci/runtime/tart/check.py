@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import HostUnavailableError, InfrastructureError, UsageError
 from jerichoci.runtime.tart.command import (
-    LIST_TRIES,
     LOOK_SECS,
     MACOS,
+    TartError,
     get_argv,
     last_stderr_lines,
-    list_argv,
-    parse_list,
+    list_vms,
     parse_os,
-    tripped,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jerichoci.machine.process import Completed
     from jerichoci.placement import Placement
     from jerichoci.plan.plan import ExecuteNode
     from jerichoci.runtime.tart.command import Vm
@@ -93,26 +90,15 @@ async def known_vms(placement: Placement) -> list[Vm]:
     """The VMs of the user on a Mac."""
     hint = "`brew install openai/tools/tart`, or its place in the `search_path` of hosts.toml"
     try:
-        done = await ask_for_list(placement)
+        return await list_vms(lambda argv, secs: placement.run(argv, deadline_secs=secs))
     except HostUnavailableError:
         raise
+    except TartError as error:
+        sentence = f"tart on {placement.host} can't list its VMs: {error.message}"
+        raise UsageError(sentence, error.hint or hint) from error
     except InfrastructureError as error:
         sentence = f"{placement.host} has no tart that answers: {error.message}"
         raise UsageError(sentence, hint) from error
-    if done.exit_code != 0:
-        raise UsageError(
-            f"tart on {placement.host} can't list its VMs: {last_stderr_lines(done)}", hint
-        )
-    return parse_list(done)
-
-
-async def ask_for_list(placement: Placement) -> Completed:
-    """Tart's list of the user's VMs; asked for again if it failed over a VM that was removed."""
-    for _ in range(LIST_TRIES):
-        done = await placement.run(list_argv(), deadline_secs=LOOK_SECS)
-        if not tripped(done):
-            break
-    return done
 
 
 async def system_of(placement: Placement, name: str) -> str:

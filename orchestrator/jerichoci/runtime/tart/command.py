@@ -6,7 +6,9 @@ Source: the program's own help and its exit codes: 2 where a VM doesn't exist or
 
 from __future__ import annotations
 
+import asyncio
 import shlex
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
@@ -14,10 +16,13 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from jerichoci.errors import InfrastructureError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from jerichoci.machine.process import Completed
     from jerichoci.plan.plan import Resources
+
+    Run = Callable[[Sequence[str], float], Awaitable[Completed]]
+    """Runs a command on a host, within so many seconds."""
 
 T = TypeVar("T")
 NOT_THERE = 2
@@ -52,7 +57,7 @@ class _Described(BaseModel):
 
 
 def list_argv() -> list[str]:
-    """Lists the user's own VMs, for `parse_list`."""
+    """Lists the user's own VMs."""
     return ["tart", "list", "--source", "local", "--format", "json"]
 
 
@@ -102,25 +107,36 @@ def checked(done: Completed, *fine: int) -> Completed:
     raise TartError(f"`{command}` failed (exit code {done.exit_code}): {last_stderr_lines(done)}")
 
 
-def tripped(done: Completed) -> bool:
-    """Whether `list_argv` failed because a VM was deleted meanwhile."""
-    return done.exit_code == 1 and b"no such file" in done.stderr.lower()
+async def list_vms(run: Run) -> list[Vm]:
+    """The user's own VMs; asked for again if Tart failed over a VM that was deleted meanwhile."""
+    for _ in range(LIST_TRIES):
+        done = await run(list_argv(), LOOK_SECS)
+        if done.exit_code != 1 or b"no such file" not in done.stderr.lower():
+            break
+    return _parse(done, list[Vm])
 
 
-def is_held(done: Completed) -> bool:
-    """Whether `delete_argv` failed because a process still has the VM."""
-    return done.exit_code == 1 and b"is running" in done.stderr
+async def stop_vm(run: Run, name: str) -> None:
+    """Stop a VM; one that does not run, or is gone, is no error."""
+    checked(await run(stop_argv(name, STOP_SECS), STOP_SECS + LOOK_SECS), NOT_THERE)
+
+
+async def delete_vm(run: Run, name: str) -> None:
+    """Delete a stopped VM when the process that ran it is gone; one that is gone is no error."""
+    end = time.monotonic() + HELD_SECS
+    while True:
+        done = await run(delete_argv(name), DELETE_SECS)
+        is_held = done.exit_code == 1 and b"is running" in done.stderr
+        if not is_held or time.monotonic() > end:
+            break
+        await asyncio.sleep(HELD_POLL_SECS)
+    checked(done, NOT_THERE)
 
 
 def last_stderr_lines(done: Completed) -> str:
     """The last lines that a command printed on stderr."""
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
     return " ".join(line.strip() for line in lines[-SAID_LINES:]) or "it gave no reason"
-
-
-def parse_list(done: Completed) -> list[Vm]:
-    """The VMs that `list_argv` lists."""
-    return _parse(done, list[Vm])
 
 
 def parse_os(done: Completed) -> str:

@@ -6,7 +6,6 @@ output and its result come through the directory that the guest has as /artifact
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from functools import cache
@@ -148,7 +147,7 @@ class TartGuest:
         """Clone the VM, boot it, and start the job."""
         if not self._placement.is_remote:
             # Other hosts are cleared while they serve.
-            await asyncio.to_thread(make_room, self._attempt.state, self._attempt.run_id)
+            await make_room(self._attempt.state, self._attempt.run_id)
         self._note = GuestNote(
             name=self.name,
             run_id=self._attempt.run_id,

@@ -1,72 +1,36 @@
 """Deleting VMs that are not needed any more.
 
 A VM is needed while the process that runs its run lives, and while it is kept for a look. VMs are
-found by their names, with notes or without. All calls block. What can't be deleted now is left to
-the next call.
+found by their names, with notes or without. What can't be deleted now is left to the next call.
 """
 
 from __future__ import annotations
 
 import logging
-import shlex
-import subprocess
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import InfrastructureError, PikaciError
-from jerichoci.machine.process import Completed
-from jerichoci.runtime.tart.command import (
-    DELETE_SECS,
-    HELD_POLL_SECS,
-    HELD_SECS,
-    LIST_TRIES,
-    LOOK_SECS,
-    NOT_THERE,
-    STOP_SECS,
-    checked,
-    delete_argv,
-    is_held,
-    list_argv,
-    parse_list,
-    stop_argv,
-    tripped,
-)
+from jerichoci.errors import PikaciError
+from jerichoci.machine import process
+from jerichoci.runtime.tart.command import delete_vm, list_vms, stop_vm
 from jerichoci.runtime.tart.name import SHELL_LOCK, VmName, owner_part, parse_name
 from jerichoci.state.guest_notes import vm_notes
 from jerichoci.state.lock import is_held as is_locked
 from jerichoci.state.owner import is_owned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Awaitable, Collection, Sequence
 
+    from jerichoci.machine.process import Completed
+    from jerichoci.runtime.tart.command import Run
     from jerichoci.state.guest_notes import GuestNote
     from jerichoci.state.layout import StateLayout
-
-    Run = Callable[[Sequence[str], float], Completed]
 
 LOGGER = logging.getLogger("jerichoci")
 
 
-def run_here(argv: Sequence[str], deadline_secs: float) -> Completed:
-    """Run a command on this machine to its end."""
-    try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=deadline_secs,
-        )
-    except OSError as error:
-        raise InfrastructureError(
-            f"{argv[0]} can't be started: {error.strerror}", "is it installed and on PATH?"
-        ) from error
-    except subprocess.TimeoutExpired as error:
-        raise InfrastructureError(
-            f"`{shlex.join(argv[:3])}` did not end within {deadline_secs:g} s"
-        ) from error
-    return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+async def _run_here(argv: Sequence[str], deadline_secs: float) -> Completed:
+    return await process.run(argv, deadline_secs=deadline_secs)
 
 
 @dataclass(frozen=True)
@@ -77,24 +41,24 @@ class VmReaper:
     """
 
     state: StateLayout
-    run: Run = run_here
+    run: Run = _run_here
     host: str | None = None
     removed: Collection[str] = ()
 
-    def reap(self) -> list[str]:
+    async def reap(self) -> list[str]:
         """Delete those that are not needed; their names."""
-        mine = self._mine()
+        mine = await self._mine()
         # Of all hosts: this one may have another name, too.
         notes = {note.name: note for note in vm_notes(self.state).all()}
         gone = []
         for vm, is_running in mine.items():
             name, note = str(vm), notes.get(str(vm))
             if vm.run_id in self.removed or self._is_doomed(vm, note):
-                if self._could("remove", self._delete, name):
+                if await self._could("remove", self._delete(name), name):
                     gone.append(name)
             elif is_running and note and note.is_kept() and not self._has_shell(vm):
                 # A killed shell has left it running: it takes another one's room.
-                self._could("stop", self._stop, name)
+                await self._could("stop", stop_vm(self.run, name), name)
         names = {str(vm) for vm in mine}
         for name, note in notes.items():
             is_here = note.host == self.host
@@ -102,22 +66,17 @@ class VmReaper:
                 vm_notes(self.state).forget_kept(note)
         return gone
 
-    def remove(self, run_id: str) -> None:
+    async def remove(self, run_id: str) -> None:
         """Delete what a run kept, whose record is removed."""
         notes = vm_notes(self.state)
         for note in notes.of(self.host, run_id):
-            self._delete(note.name)
+            await self._delete(note.name)
             notes.forget(note.name)
 
-    def _mine(self) -> dict[VmName, bool]:
+    async def _mine(self) -> dict[VmName, bool]:
         """The VMs of this state root, and whether they run."""
         owner = owner_part(self.state.owner_id())
-        done = self.run(list_argv(), LOOK_SECS)
-        for _ in range(1, LIST_TRIES):
-            if not tripped(done):
-                break
-            done = self.run(list_argv(), LOOK_SECS)
-        names = {parse_name(vm.name): vm.is_running for vm in parse_list(done)}
+        names = {parse_name(vm.name): vm.is_running for vm in await list_vms(self.run)}
         return {name: runs for name, runs in names.items() if name and name.owner == owner}
 
     def _is_doomed(self, name: VmName, note: GuestNote | None) -> bool:
@@ -131,28 +90,20 @@ class VmReaper:
         attempt = self.state.run(name.run_id).attempt(name.job_id, name.attempt)
         return is_locked(attempt / SHELL_LOCK)
 
-    def _could(self, verb: str, act: Callable[[str], None], name: str) -> bool:
+    async def _could(self, verb: str, act: Awaitable[None], name: str) -> bool:
         try:
-            act(name)
+            await act
         except PikaciError as error:
             LOGGER.warning("could not %s VM %s: %s", verb, name, error)
             return False
         return True
 
-    def _stop(self, name: str) -> None:
-        checked(self.run(stop_argv(name, STOP_SECS), STOP_SECS + LOOK_SECS), NOT_THERE)
-
-    def _delete(self, name: str) -> None:
-        self._stop(name)
-        end = time.monotonic() + HELD_SECS
-        while is_held(done := self.run(delete_argv(name), DELETE_SECS)):
-            if time.monotonic() > end:
-                break
-            time.sleep(HELD_POLL_SECS)
-        checked(done, NOT_THERE)
+    async def _delete(self, name: str) -> None:
+        await stop_vm(self.run, name)
+        await delete_vm(self.run, name)
 
 
-def make_room(state: StateLayout, run_id: str) -> None:
+async def make_room(state: StateLayout, run_id: str) -> None:
     """Delete what other runs than this one have left on this machine: it may run still.
 
     Tart is not asked where nothing of theirs is noted.
@@ -160,6 +111,6 @@ def make_room(state: StateLayout, run_id: str) -> None:
     here = vm_notes(state).of(None)
     if any(note.run_id != run_id and not note.is_kept() for note in here):
         try:
-            VmReaper(state).reap()
+            await VmReaper(state).reap()
         except PikaciError as error:
             LOGGER.warning("could not remove the VMs of other runs: %s", error)

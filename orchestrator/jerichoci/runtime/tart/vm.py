@@ -10,26 +10,21 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.errors import HostUnavailableError, InfrastructureError
 from jerichoci.machine.slots import MACOS_VMS
 from jerichoci.placement.program import Program
-from jerichoci.runtime.tart.check import ask_for_list, system_of
+from jerichoci.runtime.tart.check import system_of
 from jerichoci.runtime.tart.command import (
-    DELETE_SECS,
-    HELD_POLL_SECS,
-    HELD_SECS,
     LOOK_SECS,
     MACOS,
     NOT_THERE,
-    STOP_SECS,
     TartError,
     checked,
     clone_argv,
-    delete_argv,
+    delete_vm,
     exec_argv,
-    is_held,
     last_stderr_lines,
-    parse_list,
+    list_vms,
     run_argv,
     set_argv,
-    stop_argv,
+    stop_vm,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +35,6 @@ if TYPE_CHECKING:
     from jerichoci.machine.process import Completed
     from jerichoci.placement import Placement
     from jerichoci.plan.plan import Resources
-    from jerichoci.runtime.tart.command import Vm
 
 CLONE_SECS = 2 * 3600.0
 """For a base of 60 GB to be pulled from a registry; a clone of one that is here takes a second."""
@@ -76,7 +70,7 @@ class TartVm:
 
     async def is_there(self) -> bool:
         """Whether its host has the VM."""
-        return any(vm.name == self._name for vm in await self._list())
+        return any(vm.name == self._name for vm in await list_vms(self._run))
 
     async def make(self, base: str, resources: Resources) -> None:
         """Clone the VM from a base, in the place of one that was left."""
@@ -146,12 +140,7 @@ class TartVm:
             raise
         except InfrastructureError:
             pass  # Its process is killed by now, if it is ours.
-        end = time.monotonic() + HELD_SECS
-        while is_held(done := await self._run(delete_argv(self._name), DELETE_SECS)):
-            if time.monotonic() > end:
-                break
-            await asyncio.sleep(HELD_POLL_SECS)
-        checked(done, NOT_THERE)
+        await delete_vm(self._run, self._name)
 
     async def close(self) -> None:
         """Kill what runs."""
@@ -163,9 +152,8 @@ class TartVm:
         await self._held.aclose()
 
     async def _stop(self) -> None:
-        limit = STOP_SECS + LOOK_SECS
         try:
-            checked(await self._run(stop_argv(self._name, STOP_SECS), limit), NOT_THERE)
+            await stop_vm(self._run, self._name)
         finally:
             await self.close()
 
@@ -187,7 +175,8 @@ class TartVm:
 
     async def _others(self) -> list[str]:
         """The other VMs with macOS that run on the host."""
-        running = [vm.name for vm in await self._list() if vm.is_running and vm.name != self._name]
+        vms = await list_vms(self._run)
+        running = [vm.name for vm in vms if vm.is_running and vm.name != self._name]
         found = []
         for name in running:
             # It may be gone by now.
@@ -257,9 +246,6 @@ class TartVm:
         if self._ended is None:
             raise InfrastructureError(f"VM {self._name} was not started")
         return self._ended
-
-    async def _list(self) -> list[Vm]:
-        return parse_list(await ask_for_list(self._placement))
 
     async def _run(self, argv: Sequence[str], deadline_secs: float) -> Completed:
         return await self._placement.run(argv, deadline_secs=deadline_secs)
