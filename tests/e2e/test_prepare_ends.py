@@ -195,6 +195,33 @@ def test_a_failed_build_is_told_while_others_go_on(project: Project, tmp_path: P
     assert {name: jobs[name]["failure_kind"] for name in jobs} == {"bad": FAILED, "slow": None}
 
 
+def test_builds_that_end_at_the_same_time_are_told_while_others_go_on(
+    project: Project, tmp_path: Path, marker: str
+) -> None:
+    only_root_can("have a Nix that builds as itself")
+    go, begun = tmp_path / "go", tmp_path / marker
+    begun.mkdir()
+    wait = f"touch {begun}/$name; until [ -e {go} ]; do sleep 0.02; done"
+    ends = dict.fromkeys(("bad1", "bad2", "bad3"), f'"{wait}; exit 1" {{ }}')
+    ends |= dict.fromkeys(("good1", "good2"), f'"{wait}; echo > $out" {{ }}')
+    target(project, "many", {**ends, "slow": HELD.format(tmp_path / "over")})
+    running = project.start("run", "many", "--option", "max-jobs", "6")
+    wait_for(lambda: len(list(begun.iterdir())) == len(ends))
+    rows = processes(marker)
+    nix = parent_of(int(rows[0].split()[0]))
+    os.kill(nix, signal.SIGSTOP)
+    go.touch()
+    wait_for(lambda: all(state_of(int(row.split()[0])) == "Z" for row in rows))
+    os.kill(nix, signal.SIGCONT)
+    wait_for(
+        lambda: sum(event["event"] == "prepare_finished" for event in project.events()) == len(ends)
+    )
+    (tmp_path / "over").touch()
+    assert finish(running).code == 1
+    kinds = {name: job["failure_kind"] for name, job in causes(project).items()}
+    assert kinds == {name: FAILED if "bad" in name else None for name in (*ends, "slow")}
+
+
 def test_fail_fast_does_not_wait_for_other_builds(
     project: Project, tmp_path: Path, marker: str
 ) -> None:
@@ -230,6 +257,10 @@ def test_a_signal_that_ends_nix_is_the_machines_failure_and_nothing_is_left(
     words = f"SIG{name}" if name in {"QUIT", "KILL"} else "interrupted"
     assert words in jobs["held"]["cause"]["message"]
     wait_for(lambda: processes(marker) == [])
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def is_there(pid: int) -> bool:

@@ -198,6 +198,14 @@ def test_a_build_that_fails_is_counted_and_one_that_is_given_up_is_not() -> None
     assert not ended(Progress(1, 0, 1, 1), Stopped(5)).over[0].is_counted
 
 
+def test_builds_that_end_at_once_are_all_taken_for_the_one_that_failed() -> None:
+    two = (Started(6, 105, "/nix/store/b.drv"), Progress(1, 0, 2, 0))
+    seen = ended(*two, Progress(1, 0, 1, 1), Progress(1, 1, 0, 1), Stopped(6), Stopped(5))
+    assert [build.is_counted for build in seen.over] == [True, True]
+    seen = ended(*two, Progress(1, 0, 1, 1), Stopped(5), Stopped(6), Stopped(1))
+    assert [build.is_counted for build in seen.over] == [True, False]
+
+
 def test_a_nix_that_is_killed_does_not_say_that_it_is_done() -> None:
     assert ended().is_cut
     assert not ended(Stopped(5), Stopped(1)).is_cut

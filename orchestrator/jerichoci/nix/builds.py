@@ -46,7 +46,7 @@ class Build:
     """When it began or printed a line last."""
     ended: float | None = None
     is_counted: bool = False
-    """Whether Nix counted it as failed."""
+    """Whether Nix counted it as failed, or another one that ended at the same time."""
     errors: list[Message] = field(default_factory=list)
     """Nix's errors about its failure."""
 
@@ -94,7 +94,8 @@ class Builds:
         self._counter: int | None = None
         """What Nix counts builds in, for as long as it does."""
         self._done = self._running = self._failed = 0
-        self._counting = False
+        self._has_failed = False
+        """Whether Nix counted a failure of builds that it has not reported as ended yet."""
         self.running: dict[int, Build] = {}
         self.over: list[Build] = []
         self.errors: list[Message] = []
@@ -119,7 +120,7 @@ class Builds:
                     self.over[-1].errors.append(event)
             case Progress(id, done, running, failed) if id == self._counter:
                 # What fails before it was begun isn't a build's failure.
-                self._counting |= failed > self._failed and running < self._running
+                self._has_failed |= failed > self._failed and running < self._running
                 is_more = done > self._done
                 self._done, self._running, self._failed = done, running, failed
                 return is_more
@@ -131,6 +132,7 @@ class Builds:
         return self._counter is not None
 
     def _end(self, build: Build, now: float) -> None:
-        build.ended, build.is_counted = now, self._counting
-        self._counting = False
+        # Of several that end at once, any may have failed; not those whose output is there.
+        build.ended, build.is_counted = now, self._has_failed
+        self._has_failed &= len(self.running) > self._running
         self.over.append(build)
