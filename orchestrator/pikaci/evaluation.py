@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from jerichoci.state.layout import StateLayout
     from pikaci.flake_files import FlakeFiles
 
+STORE = Path("/nix/store")
 EVAL_DEADLINE_SECS = 1800.0
 """Nix may have to fetch inputs first."""
 EVAL_ROOM_BYTES = 256 * 1024
@@ -60,7 +61,9 @@ _UNFETCHED = re.compile(
     re.DOTALL,
 )
 _IN_SOURCE = re.compile(r"^.*?/nix/store/[a-z0-9]{32}-source/|^«[^»]*»/?")
-_STORE_PATH = re.compile(r"/nix/store/[a-z0-9]{32}-[A-Za-z0-9+._?=-]+")
+_STORE_NAME = re.compile(r"(?<![a-z0-9])[a-z0-9]{32}-[A-Za-z0-9+._?=-]+")
+"""What is in the store; Nix 2.34 does not always name the directory before it."""
+_ADVICE = re.compile(r"Try 'nix.* --help' for more information\.")
 _ADDED_INPUT = re.compile(r"Added input '([^']+)'")
 
 _FUNCTION = """
@@ -228,7 +231,7 @@ class Evaluator:
         if store.reason:
             hint = store.advice or "see what `nix store info` prints"
             return InfrastructureError(f"Nix can't work: {store.reason}", hint)
-        if full := _full(self.state.root, Path("/nix/store")):
+        if full := _full(self.state.root, STORE):
             return InfrastructureError(
                 f"the disk of {full} is full: {_one_line(raw)}", "make room there"
             )
@@ -311,7 +314,7 @@ class _Heard:
             ):
                 if message.raw != message.text:
                     self.errors.append(message)
-                else:  # builtins.trace
+                elif not _ADVICE.fullmatch(message.text):  # builtins.trace
                     _show(message.text)
             case Started(id=number, type=kind, subject=subject) if kind == BUILD_ACTIVITY:
                 if not self._may_build:  # a daemon would
@@ -367,7 +370,7 @@ def _full(*directories: Path) -> Path | None:
 
 async def _unbuilt(raw: str) -> CatalogError | None:
     """The error of an evaluation that needs what isn't in the store, by Nix's error."""
-    for path in _STORE_PATH.findall(raw):
+    for path in (f"{STORE}/{name}" for name in _STORE_NAME.findall(raw)):
         if await nix.invalid([path]):
             return _needs_built(path, f": {_one_line(raw)}")
     return None
@@ -381,8 +384,4 @@ def _needs_built(path: str, why: str = "") -> CatalogError:
 
 
 def _one_line(raw: str) -> str:
-    """The first sentence; one that ends in a colon continues in the lines below."""
-    lines = [line.strip() for line in raw.splitlines() if line.strip()]
-    if not lines:
-        return "Nix gave no reason"
-    return " ".join(lines[:3]) if lines[0].endswith(":") else lines[0]
+    return Message(ERROR_LEVEL, raw, raw).sentence

@@ -217,6 +217,7 @@ LIMITED = [
     (2.1, 0.1, "timed out after 2 seconds", "timeout"),
     (9.0, 3.1, "building of '{}' timed out after 3 seconds of silence", "max-silent-time"),
     (9.0, 3.1, "timed out after 3 seconds", "max-silent-time"),
+    (2.02, 2.01, "timed out after 2 seconds", "timeout"),
     (0.5, 0.5, "building derivation '{}' killed after writing more than 20000 bytes of log output",
      "max-build-log-size"),
     (0.1, 0.1, "builder for '{}' failed with exit code 2", None),

@@ -81,12 +81,15 @@ async def run_plan(
         plan = request.plan.with_(run_id=run_id, created_at=timestamp())
         record = first_record(state, request, plan)
         stop = Stop(stopping)
-        with _cancelled_by_signals(stop), open_run(state, record, plan, sinks) as writer:
-            if request.skip_reason:
-                writer.finish(skipped_record(record, request.skip_reason))
-            else:
-                await Engine(RunContext(state, request, writer, fleet, stop)).run()
-            return writer.record
+        with _cancelled_by_signals(stop):
+            # The hosts are left before a signal ends more than the run.
+            async with held.pop_all():
+                with open_run(state, record, plan, sinks) as writer:
+                    if request.skip_reason:
+                        writer.finish(skipped_record(record, request.skip_reason))
+                    else:
+                        await Engine(RunContext(state, request, writer, fleet, stop)).run()
+                    return writer.record
 
 
 @contextmanager
