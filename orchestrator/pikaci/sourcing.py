@@ -20,6 +20,7 @@ from pikaci.evaluation import Evaluator
 from pikaci.flake_files import FlakeFiles
 from pikaci.lanes import lanes_of
 from pikaci.location import SourceTree, find_source, state_layout
+from pikaci.screen import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -174,7 +175,7 @@ async def _source(plan: Plan, taken: Taken) -> Source:
 def print_notes(notes: Iterable[str]) -> None:
     """Print what a user may miss in a snapshot."""
     for note in notes:
-        click.echo(f"pikaci: {note}", err=True)
+        click.echo(f"pikaci: {one_line(note)}", err=True)
 
 
 def flake_reference(state: StateLayout, tree: str, commit: str, flake_dir: str) -> str:

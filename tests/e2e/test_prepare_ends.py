@@ -258,12 +258,12 @@ def test_a_signal_that_ends_nix_is_the_machines_failure_and_nothing_is_left(
     wait_for(lambda: processes(marker) == [])
 
 
-def parent_of_all(marker: str) -> int | None:
+def parent_of_all(marker: str) -> int:
     pids = {int(row.split()[0]) for row in processes(marker) if " -c touch" in row}
     with suppress(FileNotFoundError):  # one that was about to become a `sleep`
         (parent,) = {parent_of(pid) for pid in pids} - pids
         return parent
-    return None
+    return 0
 
 
 def is_there(pid: int) -> bool:

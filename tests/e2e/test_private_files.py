@@ -5,6 +5,7 @@ A snapshot goes to the Nix store, which everybody on the machine may read.
 
 from __future__ import annotations
 
+import pwd
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -146,7 +147,7 @@ def test_an_untracked_file_for_its_owner_alone_is_left_out_and_named(project: Pr
     project.write("keys/id", "TOKEN")
     project.path("keys").chmod(0o700)
     done = project.here("run", "lists").passed()
-    assert ".env (and 1 more) is left out" in done.err
+    assert "only their owner may read them: .env, keys/id; `git add` takes them in" in done.err
     assert listed(project) == {"tracked", "shared"}
     assert project.record()["git_dirty"] is True
     project.path(".env").chmod(0o644)
@@ -157,7 +158,9 @@ def test_an_untracked_file_for_its_owner_alone_is_left_out_and_named(project: Pr
     assert listed(project) == {"tracked", "shared"}
     project.tree.git("add", ".env", "keys")
     assert listed(project) == {"tracked", "shared", ".env", "keys/id"}
-    project.write("keys/new")  # in a directory that is shared already
+    project.write("keys/new")  # only its owner may enter the directory
+    assert "keys/new" not in listed(project)
+    project.tree.git("add", "keys")
     assert "keys/new" in listed(project)
     project.tree.git("rm", "--cached", "-rq", ".env", "keys")
     assert listed(project) == {"tracked", "shared"}
@@ -182,6 +185,16 @@ def test_outside_git_private_files_are_left_out_too(bare_project: Project) -> No
     assert {".env", "keys/id"} & listed(bare_project) == {"keys/id"}
     bare_project.path("keys").chmod(0o700)
     assert listed(bare_project) == {"file"}
+    done = bare_project.here("plan", "lists").passed()
+    assert "read them: .env, keys/id; `chmod go+rX`" in done.err
+    subprocess.run(["chmod", "go+rX", ".env", "keys"], cwd=bare_project.root, check=True)
+    assert listed(bare_project) == {".env", "keys/id", "file"}
+
+
+def test_a_name_in_a_note_is_escaped(project: Project) -> None:
+    project.define(LISTS)
+    project.write("a\x1bc\nb", mode=0o600)
+    assert "a\\x1bc\\nb;" in project.here("plan", "lists").passed().err
 
 
 def test_a_home_that_is_no_repository_is_refused(bare_project: Project) -> None:
@@ -191,6 +204,15 @@ def test_a_home_that_is_no_repository_is_refused(bare_project: Project) -> None:
     bare_project.tree.init()
     bare_project.tree.commit()
     at_home.here("run", "hello").passed()
+
+
+def test_the_home_of_the_user_whose_directory_it_is_is_refused(
+    bare_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = pwd.struct_passwd(("x", "x", 1, 1, "", str(bare_project.root), "/bin/sh"))
+    monkeypatch.setattr("pwd.getpwuid", lambda _uid: entry)
+    sentence = bare_project.here("run", "hello").refused(2)
+    assert f"all of {bare_project.root} would go to the Nix store" in sentence
 
 
 def test_a_private_clone_inside_is_left_out(project: Project) -> None:

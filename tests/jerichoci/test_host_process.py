@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import processes
+from e2e.project import processes, wait_for
 from ends import ENDS
 from jerichoci.machine.confinement import Confinement
 from jerichoci.machine.environment import host_environment
@@ -70,6 +70,21 @@ async def test_any_other_end_is_a_test_failure_and_told_by_its_name(
     assert [(row.exit_code, row.message) for row in run.record.jobs] == [
         (end.exit_code, f"job j{number} {end.words}") for number, end in enumerate(ENDS)
     ]
+
+
+async def test_a_job_whose_first_process_is_killed_was_killed(
+    runner: Runner, held: str, marker: str, tmp_path: Path
+) -> None:
+    assert held
+    begun = tmp_path / "begun"
+    command = f"touch {begun}; sleep 600; : {marker}"
+    running = asyncio.ensure_future(runner.run(job("a", command)))
+    await asyncio.to_thread(wait_for, begun.exists)
+    first = min(int(row.split()[0]) for row in processes(marker) if row.split()[1] == "bash")
+    os.kill(first, signal.SIGKILL)
+    ended = (await running).job("a")
+    assert (ended.exit_code, ended.message) == (137, "job a was killed by SIGKILL")
+    assert processes(marker) == []
 
 
 async def test_the_environment_is_what_the_plan_names_and_nothing_leaks(

@@ -41,10 +41,14 @@ class Report:
         """How the job ended whose first process exited so, or by a signal if below zero."""
         if exit_code < 0:
             return Ending(SIGNALLED - exit_code, -exit_code, started=b"started" in self._times())
+        times = self._times()
+        if b"started" in times and b"ended" not in times:
+            # The first process itself was killed; `unshare` calls that an exit with 1.
+            return Ending(SIGNALLED + signal.SIGKILL, signal.SIGKILL)
         words = _LAST_WORD.findall(self._text())
         is_killed = exit_code > SIGNALLED and words and not words[-1]
         number = exit_code - SIGNALLED if is_killed else None
-        return Ending(exit_code, number, started=b"started" in self._times())
+        return Ending(exit_code, number, started=b"started" in times)
 
     def lived_within(self, secs: float) -> bool:
         """Whether the job has ended and took no longer, but for the time the machine slept."""

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from jerichoci.snapshot.scan import Known
 
 
+SHOWN_FILES = 5
+"""Of those that only their owner may read: a source among them is missed."""
+
+
 @dataclass
 class Lacks:
     """Names of what a snapshot lacks.
@@ -20,7 +24,7 @@ class Lacks:
     `pointers` are LFS files whose content was never fetched, `absent` submodules that are not
     checked out, `inactive` those that git's settings call inactive; `left_out` are untracked files
     that only their owner may read. `tracked_only` is why all untracked files are left out, if they
-    are.
+    are. `outside_git` says that the tree is in no repository.
     """
 
     pointers: list[str] = field(default_factory=list)
@@ -28,6 +32,7 @@ class Lacks:
     inactive: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     tracked_only: str = ""
+    outside_git: bool = False
 
     def add(self, prefix: str, known: Known, left_out: Iterable[str], *, tracked_only: str) -> None:
         """Add what a work tree lacks that lies at `prefix`."""
@@ -46,10 +51,11 @@ class Lacks:
                 " `git add` takes them in"
             )
         if self.left_out:
+            adding = "" if self.outside_git else "`git add` takes them in, or "
             notes.append(
-                f"{shown(self.left_out)} is left out of the snapshot: untracked, and only its owner"
-                " may read it, while everybody may read the Nix store; `git add` or `chmod +r`"
-                " takes it in"
+                "left out of the snapshot, since everybody may read the Nix store and only their"
+                f" owner may read them: {shown(self.left_out, SHOWN_FILES)}; {adding}`chmod go+rX`"
+                " for them and the directories above"
             )
         if self.inactive:
             notes.append(f"the submodule {shown(self.inactive)} is inactive: passed over")
@@ -75,8 +81,9 @@ class Lacks:
         return [f"{shown(passed_over)} has no content here; snapshot.exclude leaves it out"]
 
 
-def shown(names: list[str]) -> str:
+def shown(names: list[str], count: int = 1) -> str:
     """The first of `names` and how many more there are, for a message."""
-    some = ", ".join(name.encode("utf-8", "backslashreplace").decode() for name in names[:1])
-    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+    first = names[:count]
+    some = ", ".join(name.encode("utf-8", "backslashreplace").decode() for name in first)
+    more = f" (and {len(names) - len(first)} more)" if len(names) > len(first) else ""
     return f"{some}{more}"

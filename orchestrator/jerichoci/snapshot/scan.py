@@ -167,8 +167,7 @@ class Scanner:
     ) -> frozenset[str]:
         """Those of `names`, and of what was taken before and is not deleted, that are private.
 
-        They are untracked, and only their owner may read them, or enter a directory above that has
-        no tracked files.
+        They are untracked, and only their owner may read them, or enter a directory above.
         """
         if self.tree.whole:
             return frozenset()
@@ -191,13 +190,7 @@ class Scanner:
         }
         if not private or self.tree.git is None:
             return frozenset(private)
-        tracked = set(await self.tree.git.names("ls-files", "-z"))
-        enclosed = dict.fromkeys(directories_of(tracked), False)
-        return frozenset(
-            name
-            for name in private - tracked
-            if is_enclosed(name.rpartition("/")[0]) or is_private_file(self.tree.path(name))
-        )
+        return frozenset(private.difference(await self.tree.git.names("ls-files", "-z")))
 
     def _excluding(self) -> tuple[str, ...]:
         if self.tree.git is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pwd
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,7 +126,7 @@ def _tracked_only(root: Path, setting: str) -> str:
     if setting.lower() in NO:
         return "git's setting status.showUntrackedFiles = no asks for it"
     # A home has private files; a setting that asks for untracked files takes them in.
-    if not setting and os.path.realpath(root) == os.path.realpath(Path.home()):
+    if not setting and _is_home(root):
         return "the repository is a whole home directory"
     return ""
 
@@ -226,13 +228,21 @@ def _refuse_own(directory: Path, why: str) -> None:
 
 def _refuse_home(directory: Path) -> None:
     """Refuse a directory outside git that is a home, all of which would go to the Nix store."""
-    home = os.environ.get("HOME")
-    if directory == Path("/") or (home and directory == Path(home).resolve()):
+    if directory == Path("/") or _is_home(directory):
         raise UsageError(
             f"all of {directory} would go to the Nix store, which everybody may read",
             "move the flake into a directory of its own, or make it a git repository and `git add`"
             " what belongs to it",
         )
+
+
+def _is_home(directory: Path) -> bool:
+    """Whether it is our home, or that of the user whose it is."""
+    homes = [os.environ.get("HOME", "")]
+    for uid in {os.getuid(), directory.stat().st_uid}:
+        with suppress(KeyError):
+            homes.append(pwd.getpwuid(uid).pw_dir)
+    return any(os.path.realpath(directory) == os.path.realpath(home) for home in homes if home)
 
 
 def _not_a_work_tree(directory: Path, found: Completed) -> UsageError:
