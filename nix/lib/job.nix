@@ -24,6 +24,7 @@ let
   place = import ./place.nix;
   runtime = import ./runtime.nix;
   text = import ./text.nix;
+  inOrder = import ./natural.nix;
 
   fields = types.record (
     place.fields
@@ -170,7 +171,7 @@ in
         id = "execute-${id}";
         job_id = id;
         description = if job.description == null then id else job.description;
-        depends_on = attrNames isNeeded ++ map (node: node.id) extra ++ map (need: "execute-${need}") jobs;
+        depends_on = inOrder (mapAttrs (id: _: id) isNeeded) ++ map (node: node.id) extra ++ map (need: "execute-${need}") jobs;
         inherit (job) placement runtime;
         placement_config = place.config job;
         runtime_config = job.runtimeConfig;

@@ -105,7 +105,7 @@ def _explain(error: BaseException) -> int:
         case click.UsageError():
             what = error.format_message().rstrip(".")
             more = f"see `{error.ctx.command_path} --help`" if error.ctx else ""
-            _say(what + (" " if what.endswith("?") else "; ") + more if more else what)
+            _say(what + (" " if what.endswith(("?", "?)")) else "; ") + more if more else what)
             code = EXIT_USAGE
         case click.ClickException():
             _say(error.format_message())

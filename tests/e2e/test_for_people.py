@@ -33,6 +33,12 @@ TARGETS = """
   endless.jobs.it.command = "sleep 60";
   wide.jobs = { one.command = "true"; two.command = "true"; };
   many.jobs = { j1.command = "true"; j2.command = "true"; j10.command = "true"; };
+  counted = {
+    prepare = builtins.listToAttrs (map (name: {
+      inherit name; value.drv = build name "echo > $out";
+    }) [ "p1" "p2" "p10" ]);
+    jobs.it = { needs = [ "p10" "p2" "p1" ]; command = "cd $PIKACI_ARTIFACTS; touch f1 f2 f10"; };
+  };
 """
 
 
@@ -265,3 +271,18 @@ def full_pipe() -> tuple[int, int]:
             os.write(writer, bytes(4096))
     os.set_blocking(writer, True)
     return reader, writer
+
+
+def test_prepares_and_artifacts_are_listed_as_people_count(project: Project) -> None:
+    run_id = project.run("counted")["run_id"]
+    plan = project.here("plan", "counted").passed().out
+    needs = next(line for line in plan.splitlines() if line.split()[:1] == ["needs"])
+    assert [word.partition("-")[0] for word in needs.split()[1:]] == ["p1", "p2", "p10"]
+    status = project.here("status", run_id).passed().out.splitlines()
+    paths = [line for line in status if line.startswith("artifact ")]
+    assert [path.rpartition("/")[2] for path in paths] == ["f1", "f2", "f10"]
+
+
+def test_several_options_that_are_alike_are_one_sentence(project: Project) -> None:
+    sentence = project.here("run", "--jobz", "x").refused(2)
+    assert re.search(r"Did you mean one of: .*\?\) see `pikaci run --help`$", sentence)

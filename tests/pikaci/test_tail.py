@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pikaci.render.tail import Tails
+from pikaci.render.tail import Tails, excerpt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,20 @@ def test_whole_lines_are_shown_as_they_come_and_the_rest_at_the_end(tmp_path: Pa
     assert shown == [("it", "one"), ("it", "half"), ("it", "end\ufffd")]
     tails.end("it")
     assert len(shown) == 3
+
+
+def test_a_line_that_is_too_long_is_cut_and_marked(tmp_path: Path) -> None:
+    shown: list[str] = []
+    tails = Tails(lambda _job, line: shown.append(line))
+    long = b"begin" + b"y" * 3_000_000 + b"end"
+    (tmp_path / "host.log").write_bytes(BEGUN + b"one\n" + long + b"\ntwo\n" + long)
+    tails.follow("it", tmp_path)
+    tails.end("it")
+    one, first, two, last = shown
+    assert (one, two) == ("one", "two")
+    assert first == last
+    assert first == f"begin{'y' * 995} ... [cut: this line has 3000008 bytes] ... {'y' * 497}end"
+    assert list(excerpt(tmp_path, "it", "it")) == shown
 
 
 def test_another_attempt_is_followed_from_its_beginning(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class JobRun:
     async def run(self) -> JobRecord:
         """The job's final record."""
         if self._node.id not in self._run.selected:
-            cause = Cause(code=CauseCode.NOT_SELECTED, message="not selected by `--job`")
+            cause = Cause(code=CauseCode.NOT_SELECTED, message="not selected")
             return self._end(status=Status.SKIPPED, cause=cause)
         try:
             problem = await self._wait_for_needs()

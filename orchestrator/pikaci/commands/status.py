@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -86,11 +87,16 @@ def _passed_over(jobs: Sequence[JobSummary]) -> list[str]:
     return ["", *rows] if rows else []
 
 
+def _natural(name: str) -> str:
+    """What sorts f2 before f10."""
+    return re.sub(r"\d+", lambda found: found[0].zfill(20), name)
+
+
 def _artifacts(layout: RunLayout, jobs: Sequence[JobSummary]) -> list[str]:
     paths = [
         layout.attempt(job.id, job.attempt) / "artifacts" / "files" / name
         for job in jobs
-        for name in job.artifacts
+        for name in sorted(job.artifacts, key=_natural)
     ]
     lines = ["", *(f"artifact {path}" for path in paths[:ARTIFACTS_SHOWN])] if paths else []
     more = len(paths) - ARTIFACTS_SHOWN

@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from jerichoci.state.ids import is_id
-from jerichoci.state.line_splitter import LineSplitter
+from jerichoci.state.line_splitter import LineCutter
 from jerichoci.state.log_file import log_metadata, read_log
 from jerichoci.status import PhaseName
 from pikaci.screen import shown
@@ -42,7 +42,7 @@ class Log:
         self._is_host = path.name == "host.log"
         self._speaker = "" if self._is_host else job_id
         self._offset = 0
-        self._lines = LineSplitter()
+        self._lines = LineCutter()
 
     def step(self) -> list[Said] | None:
         """The next lines; None at the log's end."""
@@ -58,7 +58,7 @@ class Log:
             chunk = read_log(self.path, self._offset, min(CHUNK_BYTES, end - self._offset))
             passed += chunk.data.count(b"\n")
             self._offset = chunk.next_offset
-            self._lines = LineSplitter()
+            self._lines = LineCutter()
         return passed
 
     def rest(self) -> Iterator[Said]:
