@@ -258,9 +258,24 @@ def test_a_signal_that_ends_nix_is_the_machines_failure_and_nothing_is_left(
     wait_for(lambda: processes(marker) == [])
 
 
+def test_a_nix_daemon_that_dies_is_named_as_the_reason(
+    project: Project, tmp_path: Path, marker: str
+) -> None:
+    only_root_can("start a Nix daemon")
+    (tmp_path / marker).mkdir()
+    wait = f"touch {tmp_path}/{marker}/begun; until [ -e {tmp_path}/go ]; do sleep 0.05; done"
+    target(project, "held", {"held": f'"{wait}" {{ }}'})
+    with nix_daemon(tmp_path) as variables:
+        running = project.with_env(**variables).start("run", "held")
+        os.kill(wait_for(lambda: parent_of_all(marker)), signal.SIGKILL)
+        assert finish(running).code == 75
+    (tmp_path / "go").touch()
+    assert "disconnected unexpectedly" in causes(project)["held"]["cause"]["message"]
+
+
 def parent_of_all(marker: str) -> int:
     pids = {int(row.split()[0]) for row in processes(marker) if " -c touch" in row}
-    with suppress(FileNotFoundError):  # one that was about to become a `sleep`
+    with suppress(FileNotFoundError, ValueError):  # not begun, or about to become a `sleep`
         (parent,) = {parent_of(pid) for pid in pids} - pids
         return parent
     return 0

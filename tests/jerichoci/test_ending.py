@@ -108,6 +108,9 @@ def test_a_signal_does_not_wait_for_large_artifacts(runner: Runner, begun: Path,
     assert {row.status for row in rows} == {Status.CANCELLED}
     phases = [row.cause.phase for row in rows if row.cause]
     assert phases == ["collect_artifacts", "wait_for_completion"]
+    assert [row.exit_code for row in rows] == [0, 7 if "exit 7" in then else 143]
+    notes = [attempt.notes for row in rows for attempt in row.attempts]
+    assert notes == [["no artifacts: the run was stopped while they were collected"]] * 2
 
 
 def events_text(runner: Runner) -> str:

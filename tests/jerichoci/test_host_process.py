@@ -72,6 +72,16 @@ async def test_any_other_end_is_a_test_failure_and_told_by_its_name(
     ]
 
 
+async def test_what_a_job_does_to_its_first_process_decides_nothing(
+    runner: Runner, held: str
+) -> None:
+    assert held
+    command = "echo > /proc/1/fd/0; echo > /proc/$PPID/fd/0; exit 3"
+    row = (await runner.run(job("a", command))).job("a")
+    assert (row.failure_kind, row.exit_code) == (FailureKind.TEST_FAILURE, 3)
+    assert len(row.attempts) == 1
+
+
 async def test_a_job_whose_first_process_is_killed_was_killed(
     runner: Runner, held: str, marker: str, tmp_path: Path
 ) -> None:

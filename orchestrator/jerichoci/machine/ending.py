@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -72,8 +74,10 @@ class Report:
 
 
 def _nameless_file() -> IO[bytes]:
-    if hasattr(os, "memfd_create"):  # no full disk is in its way
-        return os.fdopen(os.memfd_create("pikaci-report"), "w+b", buffering=0)
+    if sys.platform == "linux":  # no full disk is in its way, and nothing in it can be taken away
+        fd = os.memfd_create("pikaci-report", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+        return os.fdopen(fd, "w+b", buffering=0)
     return tempfile.TemporaryFile(buffering=0)
 
 

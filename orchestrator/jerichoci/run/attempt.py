@@ -208,8 +208,8 @@ class AttemptRun:
     async def _wait(self, runtime: Runtime) -> Finish:
         async with self._phases.phase(PhaseName.WAIT_FOR_COMPLETION):
             finish = await runtime.wait(self._stop)
+            self._exit_code = finish.exit_code
             if finish.stopped:
-                self._exit_code = finish.exit_code
                 raise StoppedError
             if finish.timed_out or finish.exit_code != 0:
                 raise CommandFailedError(finish)
@@ -228,6 +228,8 @@ class AttemptRun:
                 elif error.errno == errno.ECANCELED and not self._stop.is_set():
                     self._note(f"no artifacts: they were not collected within {COLLECT_SECS:g} s")
                 else:
+                    if error.errno == errno.ECANCELED:
+                        self._note("no artifacts: the run was stopped while they were collected")
                     raise
         return []
 
