@@ -210,7 +210,10 @@ class FakeIncus:
 
     def _do(self, asked: Asked) -> Any:  # noqa: ANN401 - JSON
         kind, _, name = asked.path.partition("/")
-        if kind not in {"", "projects"} and asked.query.get("project") not in self.projects:
+        if (
+            kind not in {"", "projects", "warnings"}
+            and asked.query.get("project") not in self.projects
+        ):
             raise Refused(HTTPStatus.NOT_FOUND, "Project not found")
         if kind == "instances":
             return self._do_with_instance(asked)
@@ -221,7 +224,11 @@ class FakeIncus:
         pool, _, fingerprint = name.partition("/volumes/image/")
         known: dict[str, dict[str, Any]] = {
             "": {"": self._server()},
-            "warnings": {"": [{"type": kind, "status": word} for kind, word in self.warnings]},
+            "warnings": {
+                "": [{"type": kind, "status": word} for kind, word in self.warnings]
+                if not asked.query.get("project")
+                else []
+            },
             "operations": {f"{key}/wait": row for key, row in self._operations.items()},
             "projects": {key: {} for key in self.projects},
             "profiles": {"default": {"devices": self.profile}} if self.profile else {},

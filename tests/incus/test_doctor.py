@@ -39,6 +39,7 @@ def test_all_that_guests_need_is_there(project: Project, incus_server: IncusServ
     assert f"{incus_server.image_alias}, container" in found["image runner"]["text"]
     assert f"{incus_server.bridge} of Incus" in found["bridges"]["text"]
     assert "images: runner" in found["catalog"]["text"]
+    assert ("guest memory" in found) is not incus_server.limits_guests
     assert {row["status"] for row in found.values()} <= {"ok", "note"}
     assert all(row["hint"] for row in found.values() if row["status"] != "ok")
     out = project.pikaci("doctor").passed().out

@@ -96,7 +96,9 @@ class Incus:
 
     def ignores_memory_limits(self) -> bool:
         """Whether the host can't limit a container's memory, and Incus ignores such limits."""
-        rows = self._rest.get("warnings", recursion="1")
+        # Such a warning is of no project, and a request for a project's has no others.
+        server = Rest(self._rest.socket, "", self._rest.route)
+        rows = server.get("warnings", recursion="1")
         found = [row["type"].lower() for row in rows if row["status"] != "resolved"]
         return any(NO_MEMORY_GROUP in kind for kind in found)
 
