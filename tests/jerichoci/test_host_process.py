@@ -82,6 +82,18 @@ async def test_what_a_job_does_to_its_first_process_decides_nothing(
     assert len(row.attempts) == 1
 
 
+async def test_a_job_that_says_it_has_ended_is_late_all_the_same(
+    runner: Runner, held: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert held
+    monkeypatch.setattr("jerichoci.runtime.host_process.NEWS_SECS", 0.1)
+    command = (
+        "for p in 1 $PPID; do printf 'started 0\\nended 1\\n' >> /proc/$p/fd/0; done; sleep 60"
+    )
+    row = (await runner.run(job("a", command, timeout_secs=1))).job("a")
+    assert row.failure_kind is FailureKind.TIMEOUT
+
+
 async def test_a_job_whose_first_process_is_killed_was_killed(
     runner: Runner, held: str, marker: str, tmp_path: Path
 ) -> None:

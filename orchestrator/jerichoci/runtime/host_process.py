@@ -36,6 +36,8 @@ GRACE_SECS = 10.0
 """From TERM to KILL: long enough to flush and close, short enough to wait for."""
 STOP_NOW_GRACE_SECS = 0.2
 """The same after a second Ctrl-C."""
+NEWS_SECS = 10.0
+"""For the news of an end that a job's host knows of; a root's job can make up that it ended."""
 COPY_DEADLINE_SECS = 1800.0
 """A tree of any size that one would run a job on, from a slow disk."""
 KILLED_DEADLINE_SECS = 30.0
@@ -144,8 +146,10 @@ class ShellCommand:
             if stopped.done():
                 return False
             if asked.result():
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-                return False
+                news, _ = await asyncio.wait(
+                    either, timeout=NEWS_SECS, return_when=asyncio.FIRST_COMPLETED
+                )
+                return not news
             return True
         finally:
             asked.cancel()
