@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
-from jerichoci.snapshot.git import GITLINK_MODE, NO, Git, git_failure
+from jerichoci.snapshot.git import GITLINK_MODE, NO, NO_REPOSITORY, Git, git_failure, unreadable
 
 if TYPE_CHECKING:
     from jerichoci.machine.process import Completed
@@ -80,11 +80,13 @@ async def resolve(repo: Path, rev: str) -> str:
     if done.ok:
         return done.stdout.decode().strip()
     found = await _git(repo, "rev-parse", "--git-dir")
-    if not found.ok:
+    if NO_REPOSITORY in found.stderr:
         raise UsageError(
             f"git finds no repository in {repo}: {found.reason()}",
             "changes can only be found inside a git repository",
         )
+    if not found.ok:
+        raise unreadable(repo, found)
     raise UsageError(
         f"there is no revision `{rev}` in {repo}", "fetch it, or name a branch, tag or commit"
     )

@@ -173,7 +173,7 @@ async def _fetch_by_git(spec: SourceSpec, work: Path, env: Mapping[str, str]) ->
     async def run_git(*args: str, deadline_secs: float = LOCAL_DEADLINE_SECS) -> Completed:
         guarded = ("-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0")
         argv = ["git", f"--git-dir={repository}", *guarded, *args]
-        return await run(argv, cwd=work, env=env, deadline_secs=deadline_secs)
+        return _not_killed(await run(argv, cwd=work, env=env, deadline_secs=deadline_secs))
 
     async def git(*args: str) -> bytes:
         done = await run_git(*args)
@@ -210,13 +210,19 @@ async def _fetch_by_git(spec: SourceSpec, work: Path, env: Mapping[str, str]) ->
     return tree
 
 
+def _not_killed(done: Completed) -> Completed:
+    if done.was_killed:
+        raise InfrastructureError(done.reason())
+    return done
+
+
 async def _quiet_environment() -> dict[str, str]:
     """This environment, without what points git elsewhere or lets it ask."""
     inherited = {key: value for key, value in os.environ.items() if not _ELSEWHERE.fullmatch(key)}
     # GIT_SSH_COMMAND hides the user's core.sshCommand.
     argv = ["git", "config", "--get", "core.sshCommand"]
     done = await run(argv, env=inherited, deadline_secs=LOCAL_DEADLINE_SECS)
-    ssh = inherited.get("GIT_SSH_COMMAND") or done.stdout.decode().strip() or "ssh"
+    ssh = inherited.get("GIT_SSH_COMMAND") or _not_killed(done).stdout.decode().strip() or "ssh"
     return inherited | {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "",

@@ -98,6 +98,28 @@ def test_a_store_that_is_not_there_is_said_before_anything_starts(project: Proje
     assert project.run_ids() == []
 
 
+@pytest.mark.parametrize(
+    ("subcommand", "is_far"),
+    [
+        ("rev-parse", False),
+        ("config", False),
+        ("ls-files", False),
+        ("write-tree", False),
+        ("config", True),
+        ("cat-file", True),
+    ],
+)
+def test_a_git_that_was_killed_is_the_machines_failure(
+    project: Project, subcommand: str, *, is_far: bool
+) -> None:
+    rev = project.tree.git("rev-parse", "HEAD").decode().strip()
+    source = ("--source", f"git+file://{project.root}?rev={rev}") if is_far else ()
+    kill = f'case " $* " in *" {subcommand} "*) kill -KILL $$;; esac; exec "$real" "$@"'
+    path = shim(project.state.with_name("shims"), "git", kill)
+    sentence = project.with_env(PATH=path).here("run", "passes", *source).refused(75)
+    assert f"`git {subcommand}` was ended by signal 9 (KILL)" in sentence
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_cancels_the_run_and_leaves_no_process(
     project: Project, number: signal.Signals

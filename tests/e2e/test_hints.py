@@ -148,7 +148,9 @@ def test_a_repository_of_somebody_else_is_trusted_by_gits_own_command(project: P
     for path in (project.root, *project.root.rglob("*")):
         os.lchown(path, 12345, 12345)
     mine = project.with_env(GIT_CONFIG_GLOBAL=str(project.root.parent / "gitconfig"))
+    selecting = mine.here("select", "--base", "HEAD", "--head", "HEAD").refused(2)
     done = mine.here("run", "hello")
-    assert "detected dubious ownership" in done.refused(2)
+    assert done.refused(2) == selecting
+    assert "detected dubious ownership" in selecting
     assert "safe.directory" in advised(mine, done, "if you trust it")
     mine.here("run", "hello").passed()

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import DISK_FULL, DiskFullError, InfrastructureError
+from jerichoci.errors import DISK_FULL, DiskFullError, InfrastructureError, UsageError
 from jerichoci.machine import process
 from jerichoci.machine.process import Completed, run
 
@@ -122,19 +122,22 @@ class Git:
     async def run(
         self, *args: str, stdin: bytes | None = None, owner: tuple[int, int] | None = None
     ) -> Completed:
-        """Run git to its end, whatever its exit code.
+        """Run git to its end, whatever its exit code; one that a signal ended is a failure.
 
         With `owner`, a user and group, the files it makes can be read by all and, if we are root,
         belong to the owner.
         """
         argv = self.argv(*args)
-        return await run(
+        done = await run(
             [*_as_owner(*owner), *_WITH_UMASK, *argv] if owner else argv,
             cwd=self.cwd,
             env=self.environment(),
             stdin=stdin,
             deadline_secs=GIT_DEADLINE_SECS,
         )
+        if done.was_killed:
+            raise git_failure(args[0], done)
+        return done
 
     async def out(
         self, *args: str, stdin: bytes | None = None, owner: tuple[int, int] | None = None
@@ -191,10 +194,20 @@ def check_version(text: str) -> None:
 
 def git_failure(subcommand: str, done: Completed) -> InfrastructureError:
     """What to raise for a git that failed."""
+    if done.was_killed:
+        return InfrastructureError(done.reason())
     kind = DiskFullError if lacked_room(done.stderr) else InfrastructureError
     return kind(
         f"`git {subcommand}` failed: {done.reason()}",
         advice(done) or "is the disk full, or a repository damaged? `git fsck` shows",
+    )
+
+
+def unreadable(directory: Path, done: Completed) -> UsageError:
+    """What to raise where git can't read the repository of a directory."""
+    return UsageError(
+        f"git can't read the repository of {directory}: {done.reason()}",
+        advice(done) or "see whether `git status` works there",
     )
 
 

@@ -16,9 +16,9 @@ from jerichoci.snapshot.git import (
     NO,
     NO_REPOSITORY,
     Git,
-    advice,
     is_storable,
     split_names,
+    unreadable,
 )
 
 if TYPE_CHECKING:
@@ -246,14 +246,11 @@ def _is_home(directory: Path) -> bool:
 
 
 def _not_a_work_tree(directory: Path, found: Completed) -> UsageError:
-    if found.ok:
-        return UsageError(
-            f"{directory} is inside a git directory, not in a work tree",
-            "run in the directory where the files are checked out",
-        )
+    if not found.ok:
+        return unreadable(directory, found)
     return UsageError(
-        f"git can't read the repository of {directory}: {found.reason()}",
-        advice(found) or "see whether `git status` works there",
+        f"{directory} is inside a git directory, not in a work tree",
+        "run in the directory where the files are checked out",
     )
 
 
