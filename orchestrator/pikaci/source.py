@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine.process import run
+from jerichoci.snapshot.git import printed
 from jerichoci.snapshot.repository import ATTRIBUTES
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ async def _quiet_environment() -> dict[str, str]:
     # GIT_SSH_COMMAND hides the user's core.sshCommand.
     argv = ["git", "config", "--get", "core.sshCommand"]
     done = await run(argv, env=inherited, deadline_secs=LOCAL_DEADLINE_SECS)
-    ssh = inherited.get("GIT_SSH_COMMAND") or _not_killed(done).stdout.decode().strip() or "ssh"
+    ssh = inherited.get("GIT_SSH_COMMAND") or printed("config", done).decode().strip() or "ssh"
     return inherited | {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.project import shim
 from usertree import UserTree
 
 if TYPE_CHECKING:
@@ -111,6 +112,13 @@ def test_a_flake_below_a_repository_with_a_leftover_between_is_the_repositorys(
     leftover(project.root / "a")
     project.tree.commit()
     assert "a/b/flake.nix" in listed(project.at(project.root / "a/b"))
+
+
+@pytest.mark.parametrize("asked", ["--get-regexp", "core.excludesFile", "grep"])
+def test_what_git_can_not_tell_is_not_taken_for_nothing(project: Project, asked: str) -> None:
+    failing = f'case " $* " in *" {asked} "*) echo "fatal: no memory" >&2; exit 128;; esac'
+    path = shim(project.state.with_name("shims"), "git", f'{failing}\nexec "$real" "$@"')
+    assert "failed: no memory" in project.with_env(PATH=path).here("run", "hello").refused(75)
 
 
 @pytest.mark.parametrize("value", ["no", "false"])

@@ -148,6 +148,10 @@ class Git:
             raise git_failure(args[0], done)
         return done.stdout
 
+    async def found(self, *args: str) -> bytes:
+        """What git prints of what may not be there."""
+        return printed(args[0], await self.run(*args))
+
     async def line(self, *args: str, stdin: bytes | None = None) -> str:
         """The one line that git prints, such as an object id."""
         return os.fsdecode((await self.out(*args, stdin=stdin)).strip())
@@ -201,6 +205,13 @@ def git_failure(subcommand: str, done: Completed) -> InfrastructureError:
         f"`git {subcommand}` failed: {done.reason()}",
         advice(done) or "is the disk full, or a repository damaged? `git fsck` shows",
     )
+
+
+def printed(subcommand: str, done: Completed) -> bytes:
+    """What a git printed; with the exit code 1 that is nothing, as there is none."""
+    if done.exit_code not in {0, 1}:
+        raise git_failure(subcommand, done)
+    return done.stdout
 
 
 def unreadable(directory: Path, done: Completed) -> UsageError:

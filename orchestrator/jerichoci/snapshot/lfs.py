@@ -58,10 +58,10 @@ def _is_pointer(path: str) -> bool:
 async def _all_pointers(repository: Repository, snapshot: str) -> list[str]:
     grep = ("grep", "-z", "-l", "--no-color")
     attributes = ("-F", "-e", "filter=lfs", snapshot, "--", ":(glob)**/.gitattributes")
-    if not (await repository.git.run(*grep, *attributes)).ok:
+    if not await repository.git.found(*grep, *attributes):
         return []
-    found = await repository.git.run(*grep, "-e", f"^{POINTER.decode().strip()}$", snapshot)
-    return [name.removeprefix(f"{snapshot}:") for name in split_names(found.stdout)]
+    found = await repository.git.found(*grep, "-e", f"^{POINTER.decode().strip()}$", snapshot)
+    return [name.removeprefix(f"{snapshot}:") for name in split_names(found)]
 
 
 async def _filtered(tree: WorkTree, names: Iterable[str]) -> list[str]:

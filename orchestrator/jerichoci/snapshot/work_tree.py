@@ -17,6 +17,7 @@ from jerichoci.snapshot.git import (
     NO_REPOSITORY,
     Git,
     is_storable,
+    printed,
     split_names,
     unreadable,
 )
@@ -103,10 +104,10 @@ async def find_work_tree(directory: Path, state_root: Path, *, whole: bool = Fal
     if root != directory:
         _refuse_own(directory, _UNACCEPTED)
     private = _below(root, state_root)
-    said = [entry.partition("\n")[::2] for entry in split_names(settings.stdout)]
+    said = [entry.partition("\n")[::2] for entry in split_names(printed("config", settings))]
     untracked = dict(said).get("status.showuntrackedfiles", "")
     ignoring = [
-        _patterns(root / (os.fsdecode(excludes.stdout)[:-1] or _default_excludes())),
+        _patterns(root / (os.fsdecode(printed("config", excludes))[:-1] or _default_excludes())),
         _patterns(Path(f"{exclude}/info/exclude")),
         _pattern_of(private),
     ]
@@ -185,8 +186,8 @@ async def submodules_not_there(tree: WorkTree) -> tuple[list[str], list[str]]:
 
 async def _inactive(tree: WorkTree, git: Git) -> set[str]:
     """Paths of submodules that the settings exclude from being checked out."""
-    file = await git.run("config", "-z", "--file", ".gitmodules", "--get-regexp", r"^submodule\.")
-    stated = dict(entry.partition("\n")[::2] for entry in split_names(file.stdout))
+    file = await git.found("config", "-z", "-f", ".gitmodules", "--get-regexp", r"^submodule\.")
+    stated = dict(entry.partition("\n")[::2] for entry in split_names(file))
     chosen = None
     if patterns := [value for key, value in tree.settings if key == "submodule.active"]:
         chosen = set(await git.names("ls-files", "-z", "--", *patterns))
