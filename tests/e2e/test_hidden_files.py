@@ -52,6 +52,15 @@ def test_what_git_is_told_to_overlook_makes_a_tree_dirty(
     assert ("./tests/run" not in lines) if missing else ("edited" in lines)
 
 
+def test_a_mode_that_git_is_told_to_overlook_makes_a_tree_dirty(listed: Project) -> None:
+    listed.tree.git("update-index", "--assume-unchanged", "src/a")
+    listed.path("src/a").chmod(0o755)
+    assert "src/a differs from HEAD" in listed.here("run", "lists").passed().err
+    assert listed.record()["git_dirty"] is True
+    listed.tree.git("config", "core.fileMode", "false")
+    assert not is_dirty(listed)
+
+
 def test_a_sparse_checkout_of_all_files_is_clean(listed: Project) -> None:
     listed.tree.git("sparse-checkout", "set", "--no-cone", "/*")
     listed.tree.git("update-index", "--assume-unchanged", "src/a")
@@ -118,6 +127,60 @@ def cloned(project: Project, module: UserTree, where: str) -> Project:
     clone = project.root.with_name("clone")
     project.tree.git("clone", "--quiet", str(project.root), str(clone))
     return project.at(clone)
+
+
+@pytest.fixture
+def inner(listed: Project, module: UserTree) -> UserTree:
+    """A submodule of the project, checked out, with a submodule of its own."""
+    module.git("submodule", "--quiet", "add", module.root.as_uri(), "deep")
+    module.commit()
+    listed.tree.git("submodule", "--quiet", "add", module.root.as_uri(), "src/it")
+    listed.tree.git("submodule", "--quiet", "update", "--init", "--recursive")
+    listed.tree.commit()
+    return UserTree(listed.root / "src/it")
+
+
+def is_dirty(project: Project) -> bool:
+    project.here("run", "lists").passed()
+    dirty: bool = project.record()["git_dirty"]
+    return dirty
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        ("config", "diff.ignoreSubmodules", "all"),
+        ("config", "submodule.src/it.ignore", "all"),
+        ("config", "-f", ".gitmodules", "submodule.src/it.ignore", "all"),
+        ("update-index", "--assume-unchanged", "src/it"),
+    ],
+)
+def test_a_submodule_that_git_is_told_to_ignore_makes_a_tree_dirty_if_it_differs(
+    listed: Project, inner: UserTree, told: tuple[str, ...]
+) -> None:
+    listed.tree.git(*told)
+    listed.tree.git("commit", "--quiet", "--all", "--allow-empty", "-m", "told")
+    assert not is_dirty(listed)
+    inner.write("lib", "2")
+    assert is_dirty(listed)
+    inner.commit()
+    assert is_dirty(listed)
+    inner.git("checkout", "--quiet", "HEAD~1")
+    assert not is_dirty(listed)
+
+
+def test_what_git_is_told_to_overlook_in_a_submodule_makes_a_tree_dirty(
+    listed: Project, inner: UserTree
+) -> None:
+    inner.git("config", "submodule.deep.ignore", "all")
+    inner.write("deep/lib", "2")
+    assert is_dirty(listed)
+    inner.write("deep/lib", "1")
+    assert not is_dirty(listed)
+    inner.git("update-index", "--skip-worktree", "lib")
+    inner.path("lib").unlink()
+    assert "src/it/lib differs from HEAD" in listed.here("run", "lists").passed().err
+    assert listed.record()["git_dirty"] is True
 
 
 def refused(done: Done) -> bool:

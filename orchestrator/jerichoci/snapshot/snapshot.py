@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
 from jerichoci.machine.gather import together
+from jerichoci.snapshot.dirty import Written, is_dirty
 from jerichoci.snapshot.index import PrivateIndex
 from jerichoci.snapshot.lacks import Lacks, shown
 from jerichoci.snapshot.lfs import unfetched
 from jerichoci.snapshot.repository import REPOSITORY_WAIT_SECS, open_repository, snapshot_ref
 from jerichoci.snapshot.user_objects import copy_user_objects
-from jerichoci.snapshot.work_tree import find_work_tree, is_dirty, read_head, submodules_not_there
+from jerichoci.snapshot.work_tree import find_work_tree, read_head, submodules_not_there
 from jerichoci.state.lock import lock
 
 if TYPE_CHECKING:
@@ -61,17 +62,17 @@ async def take_snapshot(state_root: Path, source_root: Path, *, whole: bool = Fa
     work_tree = await find_work_tree(source_root, state_root, whole=whole)
     async with lock(repository.use_lock, REPOSITORY_WAIT_SECS, shared=True):
         lacks = Lacks(outside_git=work_tree.git is None)
-        tree, head = await together(
+        written, head = await together(
             _write_tree(repository, work_tree, "", lacks), read_head(work_tree)
         )
         known, (dirty, overlooked) = await together(
-            repository.commit_of(tree), is_dirty(repository, work_tree, head, tree)
+            repository.commit_of(written.id), is_dirty(repository, written, head)
         )
-        commit = known or await repository.keep(tree)
+        commit = known or await repository.keep(written.id)
     return Snapshot(
-        tree=tree,
+        tree=written.id,
         commit=commit,
-        ref=snapshot_ref(tree),
+        ref=snapshot_ref(written.id),
         source_root=work_tree.root,
         git_head=head.commit,
         git_dirty=dirty,
@@ -83,7 +84,7 @@ async def take_snapshot(state_root: Path, source_root: Path, *, whole: bool = Fa
 
 async def _write_tree(
     repository: Repository, work_tree: WorkTree, prefix: str, lacks: Lacks
-) -> str:
+) -> Written:
     """Write the tree of `work_tree`, contents of nested repositories included.
 
     What it lacks is added to `lacks`, with `prefix` before the names.
@@ -94,7 +95,7 @@ async def _write_tree(
         if before is None:
             await _copy_head(repository, work_tree, await read_head(work_tree))
         known, scan = await index.refresh()
-        nested = {
+        inner = {
             name: await _write_tree(
                 repository,
                 await _nested_tree(repository, work_tree, name),
@@ -103,6 +104,7 @@ async def _write_tree(
             )
             for name in scan.nested
         }
+        nested = {name: part.id for name, part in inner.items()}
         whole = known.whole
         if not nested:
             whole = known.tree
@@ -120,7 +122,7 @@ async def _write_tree(
         if updated != before:
             index.learn(updated)
     lacks.add(prefix, updated, scan.left_out, tracked_only=work_tree.tracked_only)
-    return whole or known.tree
+    return Written(work_tree, whole or known.tree, inner)
 
 
 async def _copy_head(repository: Repository, work_tree: WorkTree, head: Head) -> None:

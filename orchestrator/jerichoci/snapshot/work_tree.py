@@ -24,14 +24,10 @@ from jerichoci.snapshot.git import (
 
 if TYPE_CHECKING:
     from jerichoci.machine.process import Completed
-    from jerichoci.snapshot.repository import Repository
 
-EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-"""The SHA-1 id of a tree without entries."""
 _UNACCEPTED = "git does not accept {} as a repository"
 _BARE = "{} is bare, or has its work tree elsewhere"
-FEW_FILES = 256
-"""Up to here, hashing changed files again is cheaper than git's look at all of them."""
+_SETTINGS = r"^(status\.showuntrackedfiles$|core\.(filemode|symlinks)$|submodule\.)"
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class WorkTree:
     the patterns that apply beside those of .gitignore files. `private` is a path below `root`, with
     `/` at its end, that is never part of a snapshot: the state root, if it lies there.
     `tracked_only` is why untracked files are left out, if they are; with `whole`, nothing is.
-    `settings` has those of the user's git that are about submodules, in git's order.
+    `settings` has those of the user's git that decide what is in it or differs, in git's order.
     """
 
     root: Path
@@ -88,7 +84,7 @@ async def find_work_tree(directory: Path, state_root: Path, *, whole: bool = Fal
             *("--git-path", "info/exclude", "--git-path", "index"),
         ),
         git.run("config", "--type=path", "--get", "core.excludesFile"),
-        git.run("config", "-z", "--get-regexp", r"^(status\.showuntrackedfiles$|submodule\.)"),
+        git.run("config", "-z", "--get-regexp", _SETTINGS),
     )
     git_dir, inside, rest = (*os.fsdecode(found.stdout).split("\n", 2), "", "")[:3]
     is_bare = (git_dir, inside) == ("false", "false")
@@ -132,43 +128,14 @@ def _tracked_only(root: Path, setting: str) -> str:
     return ""
 
 
-async def read_head(tree: WorkTree) -> Head:
-    """The commit and tree the user has checked out."""
+async def read_head(tree: WorkTree, rev: str = "HEAD") -> Head:
+    """The commit and tree the user has checked out, or those of another `rev`."""
     if tree.git is None:
         return Head(None, None)
-    answer = await tree.git.out(
-        "cat-file", "--batch-check=%(objectname)", stdin=b"HEAD^{commit}\nHEAD^{tree}\n"
-    )
+    asked = f"{rev}^{{commit}}\n{rev}^{{tree}}\n".encode()
+    answer = await tree.git.out("cat-file", "--batch-check=%(objectname)", stdin=asked)
     ids = [None if " " in line else line for line in answer.decode().splitlines()]
     return Head(ids[0], ids[1])
-
-
-async def is_dirty(
-    repository: Repository, tree: WorkTree, head: Head, snapshot: str
-) -> tuple[bool | None, list[str]]:
-    """Whether the snapshot has anything that HEAD hasn't, or the reverse; None outside git.
-
-    What git's conversions (line ends, filters) alone make different is no difference. The names are
-    those that differ but that git was told to overlook, sorted.
-    """
-    if tree.git is None:
-        return None, []
-    if snapshot == (head.tree or EMPTY_TREE):
-        return False, []
-    if head.tree is None:
-        return True, []
-    differing = await _differing(repository, tree.git, head.tree, snapshot)
-    overlooked = await _overlooked(
-        tree.git, [name for name, entry in differing.items() if entry.status != "A"]
-    )
-    hidden = {name: entry for name, entry in differing.items() if name in overlooked}
-    gone = [name for name, entry in hidden.items() if entry.status == "D"]
-    edited = {name: entry.blob for name, entry in hidden.items() if entry.status == "M"}
-    if edited and not await _content_differs(tree.git, edited):
-        edited = {}
-    if gone or edited:
-        return True, sorted([*gone, *edited])
-    return await _differs(tree, tree.git, differing), []
 
 
 async def submodules_not_there(tree: WorkTree) -> tuple[list[str], list[str]]:
@@ -177,7 +144,7 @@ async def submodules_not_there(tree: WorkTree) -> tuple[list[str], list[str]]:
         return [], []
     staged = await tree.git.names("ls-files", "--stage", "-z")
     gitlinks = [entry.partition("\t")[2] for entry in staged if entry.startswith(GITLINK_MODE)]
-    absent = sorted(name for name in gitlinks if _is_empty_directory(tree.path(name)))
+    absent = sorted(name for name in gitlinks if is_empty_directory(tree.path(name)))
     if not absent:
         return [], []
     inactive = await _inactive(tree, tree.git)
@@ -206,7 +173,8 @@ async def _inactive(tree: WorkTree, git: Git) -> set[str]:
     return found
 
 
-def _is_empty_directory(path: str) -> bool:
+def is_empty_directory(path: str) -> bool:
+    """Whether there is nothing in it, as where a submodule is not checked out."""
     try:
         return not os.listdir(path)  # noqa: PTH208 - names may be any bytes
     except OSError:
@@ -280,69 +248,3 @@ def _pattern_of(private: str | None) -> bytes:
         return b""
     escaped = "".join(f"\\{c}" if c in "\\*?[ " else "?" if c == "\n" else c for c in private)
     return os.fsencode(f"/{escaped}\n")
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """How a name differs from HEAD: its modes there and here, its blob there, git's letter."""
-
-    old_mode: str
-    mode: str
-    blob: str
-    status: str
-
-
-async def _differing(
-    repository: Repository, git: Git, head_tree: str, snapshot: str
-) -> dict[str, _Entry]:
-    """The names that differ between HEAD and the snapshot; none where git can't tell."""
-    objects = os.fspath(repository.path / "objects").replace("\\", "\\\\").replace('"', '\\"')
-    both = Git(cwd=git.cwd, extra={"GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{objects}"'})
-    done = await both.run("diff-tree", "-r", "--raw", "-z", "--no-renames", head_tree, snapshot)
-    fields = split_names(done.stdout) if done.ok else []
-    entries = (meta.lstrip(":").split(" ") for meta in fields[::2])
-    return {
-        name: _Entry(old, new, blob, status)
-        for (old, new, blob, _, status), name in zip(entries, fields[1::2], strict=True)
-    }
-
-
-async def _overlooked(git: Git, names: list[str]) -> set[str]:
-    """Those of `names`, and perhaps others, that git was told to overlook."""
-    if not names:
-        return set()
-    literal = replace(git, extra={"GIT_LITERAL_PATHSPECS": "1"})
-    asked = names if len(names) <= FEW_FILES // 4 else []
-    flags = await literal.names("ls-files", "-v", "-z", "--", *asked)
-    # `S` is skip-worktree, lower case assume-unchanged.
-    return {flag[2:] for flag in flags if flag[0] in "Ss" or flag[0].islower()}
-
-
-async def _differs(tree: WorkTree, git: Git, differing: dict[str, _Entry]) -> bool:
-    """Whether names differ in more than git's settings make of them.
-
-    Modes, submodules and long lists are git's to judge.
-    """
-    entries = differing.values()
-    is_submodule = any(entry.old_mode == GITLINK_MODE for entry in entries)
-    if not is_submodule and any(entry.status == "A" for entry in entries):
-        return True
-    if (
-        not is_submodule
-        and all(entry.old_mode == entry.mode for entry in entries)
-        and 0 < len(differing) <= FEW_FILES
-    ):
-        return await _content_differs(git, {n: e.blob for n, e in differing.items()})
-    status = await git.names("status", "--porcelain", "-z", "--no-renames")
-    return any(not tree.is_private(entry[3:]) for entry in status)
-
-
-async def _content_differs(git: Git, modified: dict[str, str]) -> bool:
-    quoted = b"".join(_quoted(os.fsencode(name)) + b"\n" for name in modified)
-    done = await git.run("hash-object", "--stdin-paths", stdin=quoted)
-    return not done.ok or done.stdout.decode().split() != list(modified.values())
-
-
-def _quoted(name: bytes) -> bytes:
-    escaped = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
-    return b'"%b"' % escaped
