@@ -176,6 +176,39 @@ def test_a_file_that_git_overlooks_is_no_reason_to_skip(laned: Project) -> None:
     assert (record["status"], record["changed_files"]) == ("passed", [])
 
 
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_a_removed_file_that_git_overlooks_is_no_reason_to_skip(laned: Project, flag: str) -> None:
+    laned.tree.git("update-index", flag, "src/a")
+    laned.path("src/a").unlink()
+    assert laned.run("hello", "--changed-since", "HEAD")["changed_files"] == ["src/a"]
+
+
+def test_in_a_sparse_checkout_what_is_left_out_is_no_reason_to_run(laned: Project) -> None:
+    laned.write("src/b", "1")
+    laned.tree.commit()
+    laned.tree.git("sparse-checkout", "set", "--no-cone", "/*", "!/src/a")
+    assert laned.run("hello", "--changed-since", "HEAD")["status"] == "skipped"
+    laned.tree.git("update-index", "--assume-unchanged", "src/b")
+    laned.path("src/b").unlink()
+    assert laned.run("hello", "--changed-since", "HEAD")["changed_files"] == ["src/b"]
+
+
+def test_what_git_overlooks_in_a_submodule_is_no_reason_to_skip(
+    laned: Project, tmp_path: Path
+) -> None:
+    module = UserTree(tmp_path / "module").init()
+    module.write("file", "1")
+    module.commit()
+    laned.tree.git("submodule", "--quiet", "add", module.root.as_uri(), "src/module")
+    laned.tree.commit()
+    inner = UserTree(laned.root / "src/module")
+    inner.git("update-index", "--assume-unchanged", "file")
+    assert laned.run("hello", "--changed-since", "HEAD")["status"] == "skipped"
+    inner.write("file", "2")
+    record = laned.run("hello", "--changed-since", "HEAD")
+    assert record["changed_files"] == ["src/module", "src/module/"]
+
+
 def test_a_revision_that_is_not_there_is_refused(laned: Project) -> None:
     sentence = laned.here("run", "hello", "--changed-since", "nowhere").refused(2)
     assert "nowhere" in sentence
