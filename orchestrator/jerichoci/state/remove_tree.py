@@ -71,7 +71,8 @@ def remove_tree(path: Path) -> None:
             return
         except OSError as error:
             if error.errno != errno.ENOTEMPTY or not left:
-                raise
+                # The name in it is relative to a directory that was open.
+                raise OSError(error.errno, f"{error.strerror}, in", str(path)) from error
         else:
             return
 
