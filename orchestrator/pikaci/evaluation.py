@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,19 +16,11 @@ from jerichoci.machine import process
 from jerichoci.machine.system import own_system
 from jerichoci.nix import command as nix
 from jerichoci.nix import settings as nix_settings
-from jerichoci.nix.log import (
-    BUILD_ACTIVITY,
-    ERROR_LEVEL,
-    WARNING_LEVEL,
-    LogLine,
-    Message,
-    Started,
-    parse_line,
-)
+from jerichoci.nix.log import ERROR_LEVEL, Message
 from jerichoci.snapshot.repository import open_repository
 from jerichoci.state.lock import lock
+from pikaci.heard import Heard, needs_built, show
 from pikaci.nearest import did_you_mean
-from pikaci.screen import has_colours, shown
 
 if TYPE_CHECKING:
     from jerichoci.nix.command import NixOptions
@@ -42,8 +32,6 @@ EVAL_DEADLINE_SECS = 1800.0
 """Nix may have to fetch inputs first."""
 EVAL_ROOM_BYTES = 256 * 1024
 """What Nix's caches need at least."""
-BUILDER_LINES = 20
-"""Shown of a builder that fails."""
 SYSTEM_PATTERN = re.compile(r"[a-z0-9_]+-[a-z0-9_]+")
 HARMLESS = frozenset({"bash-prompt", "bash-prompt-prefix", "bash-prompt-suffix", "flake-registry"})
 """Settings of a flake that Nix accepts from every one, and no build needs."""
@@ -63,7 +51,6 @@ _UNFETCHED = re.compile(
 _IN_SOURCE = re.compile(r"^.*?/nix/store/[a-z0-9]{32}-source/|^«[^»]*»/?")
 _STORE_NAME = re.compile(r"(?<![a-z0-9])[a-z0-9]{32}-[A-Za-z0-9+._?=-]+")
 """What is in the store; Nix 2.34 does not always name the directory before it."""
-_ADVICE = re.compile(r"Try 'nix.* --help' for more information\.")
 _ADDED_INPUT = re.compile(r"Added input '([^']+)'")
 
 _FUNCTION = """
@@ -183,7 +170,7 @@ class Evaluator:
             "NIX_CACHE_HOME": str(self.state.nix_cache),
             "XDG_CACHE_HOME": str(self.state.nix_cache),
         }
-        heard = _Heard(may_build=not self.read_only)
+        heard = Heard(may_build=not self.read_only)
         try:
             async with lock(self.state.nix_cache_lock, EVAL_DEADLINE_SECS, shared=True):
                 done = await process.run(
@@ -198,15 +185,15 @@ class Evaluator:
         if not done.ok:
             raise await self._failure(done, heard)
         for warning in heard.warnings:
-            _show(await self._warning(warning))
+            show(await self._warning(warning))
         answer: dict[str, Any] = json.loads(done.stdout)
         nix.check_version(answer["nix"])
         return answer
 
-    async def _failure(self, done: process.Completed, heard: _Heard) -> Exception:
+    async def _failure(self, done: process.Completed, heard: Heard) -> Exception:
         nix.check_version(await nix.version())
         if self.options.show_trace:
-            _show("\n".join(error.text for error in heard.errors))
+            show("\n".join(error.text for error in heard.errors))
         error = heard.errors[-1] if heard.errors else None
         raw = error.raw if error else done.reason()
         if MARK in raw:
@@ -215,8 +202,31 @@ class Evaluator:
             await self._broken(done, raw)
             or (await self.files.missing(raw) if self.files else None)
             or (await _unbuilt(raw) if self.read_only else None)
-            or heard.does_not_evaluate(raw, done)
+            or await self._does_not_evaluate(raw, done, heard)
         )
+
+    async def _does_not_evaluate(
+        self, raw: str, done: process.Completed, heard: Heard
+    ) -> CatalogError:
+        """The error of a flake that does not evaluate, after the last words of a builder."""
+        if "does not provide attribute" in raw:
+            hint = "define it with pikaci's `lib.mkCatalog`"
+            return CatalogError("the flake has no output `pikaci`", hint)
+        if build := await heard.broken():
+            heard.show_end(build)
+        error, why = heard.errors[-1] if heard.errors else None, _one_line(raw)
+        if error and (unfetched := _UNFETCHED.search(error.text)):
+            if any(line and not line.startswith(b"@nix ") for line in done.stderr.splitlines()):
+                why = f"{why}: {done.reason()}"
+            name, url = unfetched["name"], unfetched["url"]
+            return CatalogError(
+                f"could not fetch the flake's input {name} from {url}: {why}",
+                f"is that where it is? --override-input {name} URL takes another",
+            )
+        place = _IN_SOURCE.sub("", error.place) if error else ""
+        where = f" at {place}" if place and not place.startswith("/") else ""
+        why = heard.reason.sentence if heard.reason else why
+        return CatalogError(f"the flake does not evaluate{where}: {why}", "--show-trace shows more")
 
     async def _broken(self, done: process.Completed, raw: str) -> InfrastructureError | None:
         """Why Nix can't work at all, if that is so."""
@@ -290,74 +300,6 @@ def _trusted() -> dict[str, dict[str, bool]]:
     return {name: value for name, value in dict(texts).items() if isinstance(value, dict)}
 
 
-class _Heard:
-    """What Nix prints while it evaluates; what is for people is shown at once."""
-
-    def __init__(self, *, may_build: bool) -> None:
-        self._may_build = may_build
-        self.errors: list[Message] = []
-        self.warnings: list[str] = []
-        self._builds: dict[int, str] = {}
-        self._lines: dict[int, deque[str]] = {}
-
-    def take(self, line: bytes) -> None:
-        """Take a line of Nix's stderr.
-
-        Raises:
-            CatalogError: it builds, and must not.
-        """
-        match parse_line(line):
-            case Message(level=level, text=text) if level == WARNING_LEVEL:
-                self.warnings.append(text)
-            case Message(level=level) as message if level == ERROR_LEVEL and line.startswith(
-                b"@nix"
-            ):
-                if message.raw != message.text:
-                    self.errors.append(message)
-                elif not _ADVICE.fullmatch(message.text):  # builtins.trace
-                    _show(message.text)
-            case Started(id=number, type=kind, subject=subject) if kind == BUILD_ACTIVITY:
-                if not self._may_build:  # a daemon would
-                    raise _needs_built(subject)
-                self._builds[number] = subject
-                _show(f"pikaci: building {_name(subject)}, which the evaluation needs")
-            case LogLine(id=number, text=text):
-                self._lines.setdefault(number, deque(maxlen=BUILDER_LINES)).append(text)
-
-    def does_not_evaluate(self, raw: str, done: process.Completed) -> CatalogError:
-        """The error of a flake that does not evaluate, after the last words of builders in it."""
-        for number, subject in self._builds.items():
-            if subject in raw:
-                for line in self._lines.get(number, ()):
-                    _show(f"{_name(subject)}> {line}")
-        if "does not provide attribute" in raw:
-            hint = "define it with pikaci's `lib.mkCatalog`"
-            return CatalogError("the flake has no output `pikaci`", hint)
-        why = _one_line(raw)
-        error = self.errors[-1] if self.errors else None
-        if error and (unfetched := _UNFETCHED.search(error.text)):
-            if any(line and not line.startswith(b"@nix ") for line in done.stderr.splitlines()):
-                why = f"{why}: {done.reason()}"
-            name, url = unfetched["name"], unfetched["url"]
-            return CatalogError(
-                f"could not fetch the flake's input {name} from {url}: {why}",
-                f"is that where it is? --override-input {name} URL takes another",
-            )
-        place = _IN_SOURCE.sub("", error.place) if error else ""
-        where = f" at {place}" if place and not place.startswith("/") else ""
-        return CatalogError(f"the flake does not evaluate{where}: {why}", "--show-trace shows more")
-
-
-def _show(text: str) -> None:
-    for line in text.splitlines():
-        sys.stderr.write(f"{shown(line, colours=has_colours(sys.stderr))}\n")
-    sys.stderr.flush()
-
-
-def _name(path: str) -> str:
-    return path.rpartition("/")[2].partition("-")[2].removesuffix(".drv")
-
-
 def _full(*directories: Path) -> Path | None:
     """The first of the directories that has no room for what an evaluation writes."""
     for directory in directories:
@@ -372,15 +314,8 @@ async def _unbuilt(raw: str) -> CatalogError | None:
     """The error of an evaluation that needs what isn't in the store, by Nix's error."""
     for path in (f"{STORE}/{name}" for name in _STORE_NAME.findall(raw)):
         if await nix.invalid([path]):
-            return _needs_built(path, f": {_one_line(raw)}")
+            return needs_built(path, f": {_one_line(raw)}")
     return None
-
-
-def _needs_built(path: str, why: str = "") -> CatalogError:
-    return CatalogError(
-        f"the evaluation needs {_name(path)} built first{why}",
-        "`pikaci plan TARGET --build` builds it",
-    )
 
 
 def _one_line(raw: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ TIMEOUT, SILENCE, LOG_SIZE = "timeout", "max-silent-time", "max-build-log-size"
 LIMITS = {TIMEOUT: "s", SILENCE: "s", LOG_SIZE: "bytes"}
 """Nix's settings that end a build, and their units."""
 
+TAIL_LINES = 20
+
 _STORE_NAME = re.compile(r"/[0-9a-z]{32}-\S*")
 _LIMIT_SAID = re.compile(r"\btimed out\b.*?\b(\d+) seconds\b|\b(\d+) bytes of log\b")
 
@@ -49,6 +52,8 @@ class Build:
     """Whether Nix counted it as failed, or another one that ended at the same time."""
     errors: list[Message] = field(default_factory=list)
     """Nix's errors about its failure."""
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
+    """The last lines of its builder."""
 
     def take_errors(self, errors: Iterable[Message], outputs: Iterable[str]) -> bool:
         """Take the errors that name the derivation or one of its outputs; whether there are any."""
@@ -110,8 +115,9 @@ class Builds:
                 self.running[id] = Build(subject, now, now)
             case Started(id, type) if type == BUILDS_ACTIVITY:
                 self._counter = id
-            case LogLine(id) if id in self.running:
+            case LogLine(id, text) if id in self.running:
                 self.running[id].heard = now
+                self.running[id].tail.append(text)
             case Stopped(id) if id == self._counter:
                 self._counter = None
             case Stopped(id) if id in self.running:
