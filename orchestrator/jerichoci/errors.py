@@ -7,6 +7,7 @@
     ├── InfrastructureError   75     the machine, Nix, git or the disk failed; not the user's code
     │   ├── DiskFullError     75     a disk is full
     │   └── HostUnavailableError 75  a host that may come back can't be reached, or was lost
+    ├── TimedOutError         124    a limit of time or size ended it
     └── CancelledRunError     130    the run was cancelled
 
 `message` is one sentence that says what is wrong; `hint` says what to do. Neither ends a traceback
@@ -18,7 +19,7 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
-from jerichoci.exit_codes import EXIT_CANCELLED, EXIT_INFRASTRUCTURE, EXIT_USAGE
+from jerichoci.exit_codes import EXIT_CANCELLED, EXIT_INFRASTRUCTURE, EXIT_TIMEOUT, EXIT_USAGE
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -63,6 +64,12 @@ class DiskFullError(InfrastructureError):
 
 class HostUnavailableError(InfrastructureError):
     """A host that may come back can't be reached, or was lost."""
+
+
+class TimedOutError(PikaciError):
+    """A limit of time, or of what a builder may print, ended what was asked for."""
+
+    exit_code = EXIT_TIMEOUT
 
 
 class CancelledRunError(PikaciError):

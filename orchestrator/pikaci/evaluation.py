@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from jerichoci.errors import CatalogError, InfrastructureError, UsageError
+from jerichoci.errors import CatalogError, InfrastructureError, TimedOutError, UsageError
 from jerichoci.machine import process
 from jerichoci.machine.system import own_system
 from jerichoci.nix import command as nix
 from jerichoci.nix import settings as nix_settings
+from jerichoci.nix import verdict as nix_verdict
 from jerichoci.nix.log import ERROR_LEVEL, Message
 from jerichoci.snapshot.repository import open_repository
 from jerichoci.state.lock import lock
-from pikaci.heard import Heard, needs_built, show
+from pikaci.heard import Heard, name_of, needs_built, show
 from pikaci.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -207,13 +208,18 @@ class Evaluator:
 
     async def _does_not_evaluate(
         self, raw: str, done: process.Completed, heard: Heard
-    ) -> CatalogError:
+    ) -> CatalogError | TimedOutError:
         """The error of a flake that does not evaluate, after the last words of a builder."""
         if "does not provide attribute" in raw:
             hint = "define it with pikaci's `lib.mkCatalog`"
             return CatalogError("the flake has no output `pikaci`", hint)
         if build := await heard.broken():
             heard.show_end(build)
+            options = await with_flake_config(self.state.root, self.reference, self.options)
+            if limit := await nix_verdict.limit_of(build, options):
+                which, hint = limit
+                text = f"{name_of(build.drv)}, which the evaluation needs, was ended by {which}"
+                return TimedOutError(text, hint)
         error, why = heard.errors[-1] if heard.errors else None, _one_line(raw)
         if error and (unfetched := _UNFETCHED.search(error.text)):
             if any(line and not line.startswith(b"@nix ") for line in done.stderr.splitlines()):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jerichoci.errors import InfrastructureError, PikaciError, UsageError
+from jerichoci.errors import InfrastructureError, PikaciError, TimedOutError, UsageError
 from jerichoci.exit_codes import EXIT_TEST_FAILURE
 from jerichoci.machine.stop import Stop
 from jerichoci.nix import command as nix
@@ -197,6 +197,8 @@ class _Progress:
                 click.echo(f"  {self._role}> {line}", err=True)
         # The engine knows what it realises as prepares.
         message = result.fault.message.replace("prepare ", "image ", 1)
+        if result.failure_kind is FailureKind.TIMEOUT:
+            raise TimedOutError(message, result.fault.hint)
         if result.failure_kind is FailureKind.TEST_FAILURE:
             hint = "the last output of its builder is above; --print-logs prints all of it"
             raise UnbuiltImageError(message, hint)

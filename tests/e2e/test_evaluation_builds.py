@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from privilege import only_root_can
+
 if TYPE_CHECKING:
     from e2e.project import Project
 
@@ -26,3 +30,54 @@ def test_a_failing_dependency_of_what_an_evaluation_reads_shows_its_builder(
     assert "the flake does not evaluate" in sentence
     assert "-inner.drv'" in sentence
     assert "failed with exit code 3" in sentence
+
+
+LIMITS = [
+    # the limit, its value, a script that it ends
+    ("timeout", "2", "while :; do echo on; sleep 0.1; done"),
+    ("max-silent-time", "2", "echo quiet; sleep 600"),
+    ("max-build-log-size", "20000", "while :; do echo more and more; done"),
+]
+
+
+@pytest.mark.parametrize("where", ["above", "itself"])
+@pytest.mark.parametrize(("limit", "value", "script"), LIMITS)
+def test_a_limit_of_nix_that_ends_a_build_of_an_evaluation_is_a_timeout_and_is_named(
+    project: Project, limit: str, value: str, script: str, where: str
+) -> None:
+    if limit == "max-build-log-size":
+        only_root_can("set this in a Nix daemon")
+    slow = f'build "slow" "{script}"'
+    read = slow if where == "itself" else f'build "above" "cat ${{{slow}}}"'
+    project.define(f"  slow.jobs.it.command = builtins.readFile ({read});")
+    done = project.here("run", "slow", "--option", limit, value)
+    assert done.code == 124
+    sentence = done.err.splitlines()[-1]
+    what = f"slow, which the evaluation needs, was ended by Nix's limit `{limit}` of {value} "
+    assert what in sentence
+    assert f"`--option {limit} N` sets another one" in sentence
+
+
+IMAGE = """images.slow = {
+  alias = "x"; instanceType = "container";
+  package = system: derivation {
+    name = "@token@"; inherit system; builder = "/bin/sh"; args = [ "-c" "@script@" ];
+    @more@
+  };
+};
+targets = import"""
+
+
+def image(project: Project, script: str, more: str = "") -> None:
+    text = IMAGE.replace("@token@", project.token).replace("@script@", script)
+    text = text.replace("@more@", more)
+    flake = (project.root / "flake.nix").read_text()
+    project.write("flake.nix", flake.replace("targets = import", text, 1))
+
+
+def test_a_limit_of_nix_that_ends_the_build_of_an_image_is_a_timeout(project: Project) -> None:
+    image(project, "while :; do :; done")
+    done = project.here("image", "build", "slow", "--option", "timeout", "1")
+    assert done.code == 124
+    said = "pikaci: image slow was ended by Nix's limit `timeout` of 1 s; `--option timeout N`"
+    assert said in done.err.splitlines()[-1]

@@ -37,19 +37,10 @@ async def of_broken(
     if gone := await _gone_inputs(build.drv):
         return lost(node_id, gone[0])
     dependency = "" if build.drv == drv_path else f" ({PurePath(build.drv).name} failed)"
-    limits = await nix_settings.limits(options)
-    if exceeded := build.exceeded(limits):
-        limit, value = exceeded
-        where = "nix.conf and NIX_CONFIG have it too"
-        if limits.get(limit) != value:
-            where = "it is from the nix.conf of the Nix that builds: the daemon's, or a builder's"
-        return failed(
-            FailureKind.TIMEOUT,
-            CauseCode.BUILD_TIMED_OUT,
-            f"prepare {node_id} was ended by Nix's limit `{limit}` of {value}"
-            f" {LIMITS[limit]}{dependency}",
-            f"`--option {limit} N` sets another one, 0 none; {where}",
-        )
+    if limit := await limit_of(build, options):
+        which, hint = limit
+        message = f"prepare {node_id} was ended by {which}{dependency}"
+        return failed(FailureKind.TIMEOUT, CauseCode.BUILD_TIMED_OUT, message, hint)
     first = build.errors[0] if build.errors else None
     why = f": {first.sentence}" if first else ""
     if first and PurePath(build.drv).name in first.named:
@@ -61,6 +52,20 @@ async def of_broken(
     message = f"prepare {node_id} does not build{dependency}{why}"
     kind = FailureKind.TEST_FAILURE
     return failed(kind, CauseCode.BUILD_FAILED, message, hint, got_hash)
+
+
+async def limit_of(build: Build, options: NixOptions) -> tuple[str, str] | None:
+    """Which of Nix's limits ended a build, if one did, and what to do."""
+    limits = await nix_settings.limits(options)
+    exceeded = build.exceeded(limits)
+    if exceeded is None:
+        return None
+    limit, value = exceeded
+    where = "nix.conf and NIX_CONFIG have it too"
+    if limits.get(limit) != value:
+        where = "it is from the nix.conf of the Nix that builds: the daemon's, or a builder's"
+    hint = f"`--option {limit} N` sets another one, 0 none; {where}"
+    return f"Nix's limit `{limit}` of {value} {LIMITS[limit]}", hint
 
 
 def lost(node_id: str, path: str, errors: Sequence[Message] = ()) -> Realised:
