@@ -171,7 +171,7 @@ class Evaluator:
             "NIX_CACHE_HOME": str(self.state.nix_cache),
             "XDG_CACHE_HOME": str(self.state.nix_cache),
         }
-        heard = Heard(may_build=not self.read_only)
+        heard = Heard(may_build=not self.read_only, print_logs=self.options.print_logs)
         try:
             async with lock(self.state.nix_cache_lock, EVAL_DEADLINE_SECS, shared=True):
                 done = await process.run(

@@ -13,6 +13,7 @@ from jerichoci.nix.log import (
     BUILD_ACTIVITY,
     ERROR_LEVEL,
     WARNING_LEVEL,
+    LogLine,
     Message,
     Started,
     parse_line,
@@ -29,8 +30,9 @@ _OF_DEPENDENCY = re.compile(r"\bdependenc(?:y|ies)\b.*\bfailed\b")
 class Heard:
     """What Nix printed; what is for people is shown at once."""
 
-    def __init__(self, *, may_build: bool) -> None:
+    def __init__(self, *, may_build: bool, print_logs: bool) -> None:
         self._may_build = may_build
+        self._print_logs = print_logs
         self._builds = Builds()
         self.errors: list[Message] = []
         self.warnings: list[str] = []
@@ -41,7 +43,7 @@ class Heard:
         Raises:
             CatalogError: it builds, and must not.
         """
-        event = parse_line(line)
+        event, running = parse_line(line), self._builds.running
         match event:
             case None:
                 return
@@ -51,13 +53,14 @@ class Heard:
                 return
             case Message(text=text, raw=raw) if raw != text or text.startswith("error:"):
                 self.errors.append(event)
-            case Message(text=text):  # builtins.trace
-                if not _ADVICE.fullmatch(text):
-                    show(text)
+            case Message(text=text) if not _ADVICE.fullmatch(text):  # builtins.trace
+                show(text)
             case Started(type=kind, subject=subject) if kind == BUILD_ACTIVITY:
                 if not self._may_build:  # a daemon would
                     raise needs_built(subject)
                 show(f"pikaci: building {name_of(subject)}, which the evaluation needs")
+            case LogLine(id=number, text=text) if self._print_logs and number in running:
+                _show_line(running[number], text)
         self._builds.note(event)
 
     @property
@@ -76,9 +79,9 @@ class Heard:
         return None
 
     def show_end(self, build: Build) -> None:
-        """Show the last lines of a builder."""
-        for line in build.tail:
-            show(f"{name_of(build.drv)}> {line}")
+        """Show the last lines of a builder that were not shown yet."""
+        for line in () if self._print_logs else build.tail:
+            _show_line(build, line)
 
 
 def needs_built(path: str, why: str = "") -> CatalogError:
@@ -99,3 +102,7 @@ def show(text: str) -> None:
     for line in text.splitlines():
         sys.stderr.write(f"{shown(line, colours=has_colours(sys.stderr))}\n")
     sys.stderr.flush()
+
+
+def _show_line(build: Build, line: str) -> None:
+    show(f"{name_of(build.drv)}> {line}")

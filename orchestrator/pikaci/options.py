@@ -154,7 +154,8 @@ def _gather_nix(values: dict[str, Any]) -> None:
     from jerichoci.nix.command import NixOptions
 
     names = ("override_inputs", "settings", "offline", "show_trace")
-    values["nix"] = NixOptions(*(values.pop(name) for name in names))
+    given = {name: values.pop(name) for name in names}
+    values["nix"] = NixOptions(**given, print_logs=values.get("print_logs", False))
 
 
 def _gather_flake(values: dict[str, Any]) -> None:

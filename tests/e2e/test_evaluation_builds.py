@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.project import finish, wait_for
 from privilege import only_root_can
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from e2e.project import Project
 
 ABOVE = """
@@ -30,6 +33,26 @@ def test_a_failing_dependency_of_what_an_evaluation_reads_shows_its_builder(
     assert "the flake does not evaluate" in sentence
     assert "-inner.drv'" in sentence
     assert "failed with exit code 3" in sentence
+
+
+def test_print_logs_shows_each_line_of_a_build_of_an_evaluation_as_it_comes(
+    project: Project, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    script = f"echo first; until [ -e {go} ]; do sleep 0.05; done; echo second; exit 3"
+    project.define(f'  slow.jobs.it.command = builtins.readFile (build "slow" "{script}");')
+    err = tmp_path / "err"
+    with err.open("wb") as file:
+        running = project.start("run", "slow", "-L", stderr=file)
+        wait_for(lambda: "slow> first" in err.read_text())
+        go.touch()
+        assert finish(running).code == 2
+    _building, *lines, _sentence = err.read_text().splitlines()
+    assert lines == ["slow> first", "slow> second"]
+    project.define(
+        '  fine.jobs.it.command = builtins.readFile (build "fine" "echo on; echo > $out");'
+    )
+    assert "fine> on" in project.here("run", "fine", "-L").passed().err.splitlines()
 
 
 LIMITS = [

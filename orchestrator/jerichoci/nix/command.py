@@ -41,6 +41,7 @@ class NixOptions:
     settings: tuple[tuple[str, str], ...] = ()
     offline: bool = False
     show_trace: bool = False
+    print_logs: bool = False
 
     def eval_argv(self, installable: str, apply: str, *, read_only: bool) -> list[str]:
         """`nix eval --json` of a locked flake's attribute, through the function `apply`."""
