@@ -79,6 +79,14 @@ def test_a_trace_is_shown_once_and_makes_no_error(project: Project) -> None:
     assert "no way" in done.err.splitlines()[-1]
 
 
+def test_an_error_of_several_lines_is_told_in_one(project: Project) -> None:
+    project.define(
+        '  thrown.jobs.it.command = throw "it fails\\n  for this REASON\\nand no other";'
+    )
+    sentence = project.here("run", "thrown").refused(2)
+    assert "it fails for this REASON and no other; --show-trace" in sentence
+
+
 def test_an_evaluation_that_is_killed_is_the_machines_fault(
     project: Project, tmp_path: Path
 ) -> None:

@@ -35,6 +35,18 @@ def test_a_failing_dependency_of_what_an_evaluation_reads_shows_its_builder(
     assert "failed with exit code 3" in sentence
 
 
+def test_a_long_line_of_a_build_of_an_evaluation_is_cut_and_says_so(project: Project) -> None:
+    script = "echo before; head -c 3000000 /dev/zero | tr '\\\\0' x; echo; echo after; exit 1"
+    project.define(f'  long.jobs.it.command = builtins.readFile (build "long" "{script}");')
+    done = project.here("run", "long")
+    assert done.code == 2
+    _building, before, cut, after, _sentence = done.err.splitlines()
+    assert (before, after) == ("long> before", "long> after")
+    assert len(cut) < 100_000
+    assert cut.startswith("long> xxx")
+    assert cut.endswith("x ... [cut: this line has 3000000 bytes]")
+
+
 def test_print_logs_shows_each_line_of_a_build_of_an_evaluation_as_it_comes(
     project: Project, tmp_path: Path
 ) -> None:

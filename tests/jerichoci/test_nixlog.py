@@ -128,6 +128,13 @@ SAID = [
         ),
         f"Cannot build '{DRV}': builder failed with exit code 1",
     ),
+    # as flakes and servers say it
+    ("one\n  two\nthree", "one two three"),
+    ("\n1\n2\n3\n4\n5\n6", "1 2 3 4 5 ..."),
+    (
+        "unable to download: HTTP error 404\n\nresponse body:\n\n<html>",
+        "unable to download: HTTP error 404",
+    ),
     ("interrupted by the user",) * 2,
     ("", "Nix gave no reason"),
 ]

@@ -26,10 +26,12 @@ WARNING_LEVEL = 1
 
 LONGEST_LINE = 1024 * 1024
 """Bytes of a line that are read whole: Nix puts an error with its trace into one."""
+SENTENCE_LINES = 5
 CUT_LINE = 32 * 1024
 """Bytes that are left of a longer one: with its mark and the id before it, one line of a log."""
 
 _PREFIX = b"@nix "
+_BLANK_LINE = re.compile(r"\n\s*\n")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _STORE_NAME = re.compile(r"/([0-9a-z]{32}-[\w+.?=-]+)", re.ASCII)
 _GOT_HASH = re.compile(
@@ -112,7 +114,7 @@ class Message:
 
     @property
     def sentence(self) -> str:
-        """The message in one line.
+        """The message in one line: its first paragraph, or of a long one the first lines.
 
         Nix 2.34 says "Cannot build X." and, in the next lines, "Reason:" and what else there is.
         """
@@ -123,7 +125,9 @@ class Message:
             reason = "; ".join(reasons[: ends[0] if ends else None]).rstrip(".")
             return f"{lines[0].rstrip('.')}: {reason}"
         goes_on = bool(lines) and lines[0].endswith((":", ";"))
-        return " ".join(lines[: 3 if goes_on else 1]) or "Nix gave no reason"
+        paragraph = len(_BLANK_LINE.split(self.reason.strip())[0].splitlines())
+        said = " ".join(lines[: max(3 if goes_on else 1, min(paragraph, SENTENCE_LINES))])
+        return said + (" ..." if paragraph > SENTENCE_LINES else "") or "Nix gave no reason"
 
 
 NixEvent = Started | Stopped | LogLine | Progress | Message
@@ -178,6 +182,14 @@ def cut_line(head: bytes, end: bytes, length: int) -> bytes:
     return f"{text}{mark}{rest[place:] if place >= 0 else _MESSAGE_END}".encode()
 
 
+def _cut(text: str) -> str:
+    """A builder's line, cut if it is too long: not all that reads Nix's output does that."""
+    if len(text) <= LONGEST_LINE:
+        return text
+    data = text.encode()
+    return cut_line(data[:CUT_LINE], b"", len(data)).decode()
+
+
 def _parse_values(values: dict[str, Any]) -> NixEvent | None:
     match values.get("action"):
         case "start":
@@ -185,7 +197,7 @@ def _parse_values(values: dict[str, Any]) -> NixEvent | None:
         case "stop":
             return Stopped(values["id"])
         case "result" if values.get("type") in {BUILD_LOG_LINE, POST_BUILD_LOG_LINE}:
-            return LogLine(values["id"], _plain(str(values["fields"][0])))
+            return LogLine(values["id"], _cut(_plain(str(values["fields"][0]))))
         case "result" if values.get("type") == PROGRESS:
             done, _expected, running, failed = values["fields"]
             return Progress(values["id"], done, running, failed)
