@@ -213,14 +213,16 @@ class Evaluator:
         if "does not provide attribute" in raw:
             hint = "define it with pikaci's `lib.mkCatalog`"
             return CatalogError("the flake has no output `pikaci`", hint)
+        why = heard.reason.sentence if heard.reason else _one_line(raw)
         if build := await heard.broken():
+            why += await nix_verdict.said_by_nix(build)
             heard.show_end(build)
             options = await with_flake_config(self.state.root, self.reference, self.options)
             if limit := await nix_verdict.limit_of(build, options):
                 which, hint = limit
                 text = f"{name_of(build.drv)}, which the evaluation needs, was ended by {which}"
                 return TimedOutError(text, hint)
-        error, why = heard.errors[-1] if heard.errors else None, _one_line(raw)
+        error = heard.errors[-1] if heard.errors else None
         if error and (unfetched := _UNFETCHED.search(error.text)):
             if any(line and not line.startswith(b"@nix ") for line in done.stderr.splitlines()):
                 why = f"{why}: {done.reason()}"
@@ -231,7 +233,6 @@ class Evaluator:
             )
         place = _IN_SOURCE.sub("", error.place) if error else ""
         where = f" at {place}" if place and not place.startswith("/") else ""
-        why = heard.reason.sentence if heard.reason else why
         return CatalogError(f"the flake does not evaluate{where}: {why}", "--show-trace shows more")
 
     async def _broken(self, done: process.Completed, raw: str) -> InfrastructureError | None:

@@ -35,6 +35,18 @@ def test_a_failing_dependency_of_what_an_evaluation_reads_shows_its_builder(
     assert "failed with exit code 3" in sentence
 
 
+def test_what_nix_says_in_the_place_of_a_builder_is_in_the_reason(project: Project) -> None:
+    project.define("""
+      absent.jobs.it.command = builtins.readFile (derivation {
+        inherit system; name = "absent-@token@"; builder = "/nonexistent/sh";
+      });
+    """)
+    done = project.here("run", "absent")
+    assert done.code == 2
+    said = "failed with exit code 1: executing '/nonexistent/sh': No such file or directory"
+    assert said in done.err.splitlines()[-1]
+
+
 def test_a_long_line_of_a_build_of_an_evaluation_is_cut_and_says_so(project: Project) -> None:
     script = "echo before; head -c 3000000 /dev/zero | tr '\\\\0' x; echo; echo after; exit 1"
     project.define(f'  long.jobs.it.command = builtins.readFile (build "long" "{script}");')

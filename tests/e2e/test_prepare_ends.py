@@ -37,6 +37,9 @@ in
 """
 FAILED, PASSED, MACHINE = "test_failure", None, "infrastructure"
 GOT = "sha256-" + base64.b64encode(hashlib.sha256(b"hi\n").digest()).decode()
+FETCHED = """{
+    builder = "builtin:fetchurl"; system = "builtin"; url = "file:///nonexistent/file";
+}"""
 ENDS: dict[str, tuple[str, str | None, str]] = {
     # name: (script and attributes, whose fault, words of the cause)
     "passes": ('"echo > $out" { }', PASSED, ""),
@@ -53,7 +56,21 @@ ENDS: dict[str, tuple[str, str | None, str]] = {
         "is not allowed to refer to|-fine",
     ),
     "above": ('"echo > $out" { needs = [ deep ]; }', FAILED, "-deep.drv|exit code 3"),
-    "absent": ('"" { builder = "/nonexistent/sh"; }', FAILED, "exit code 1"),
+    "absent": (
+        '"" { builder = "/nonexistent/sh"; }',
+        FAILED,
+        "failed with exit code 1: executing '/nonexistent/sh': No such file or directory",
+    ),
+    "unfetched": (
+        f'"" (hash "flat" // {FETCHED})',
+        FAILED,
+        "failed with exit code 1: unable to download 'file:///nonexistent/file'",
+    ),
+    "alike": (
+        """"echo \\"error: executing 'x': no\\"; echo 'error: mine'; exit 1" { }""",
+        FAILED,
+        "-alike.drv|failed with exit code 1",
+    ),
     "fifo": ('"mkfifo $out" { }', FAILED, "unsupported type"),
     "long": (
         "\"echo before; head -c 3000000 /dev/zero | tr '\\\\0' x; echo; echo after; exit 1\" { }",
@@ -106,6 +123,7 @@ def test_each_end_has_its_verdict_and_the_reason_in_nixs_words(
             assert "\n" not in cause["message"]
             log = " ".join(log_of(project, name).split())
             assert all(word in log for word in words.split("|")), (name, log)
+    assert "mine" not in jobs["alike"]["cause"]["message"]
     assert jobs["flat"]["cause"]["got_hash"] == GOT
     assert jobs["exits"]["cause"]["got_hash"] is None
     lines = log_of(project, "long").splitlines()

@@ -152,6 +152,14 @@ async def outputs(*drv_paths: str) -> list[str]:
     return await _ask(*_QUERY, "--outputs", *drv_paths)
 
 
+async def is_built_by_nix(drv_path: str) -> bool:
+    """Whether a derivation's builder is a part of Nix, such as `builtin:fetchurl`."""
+    # Without that variable (structured attributes) it has another builder, as things are.
+    argv = (*_QUERY, "--binding", "builder", drv_path)
+    done = await process.run(argv, deadline_secs=QUERY_DEADLINE_SECS)
+    return done.stdout.startswith(b"builtin:")
+
+
 async def invalid(paths: Sequence[str]) -> frozenset[str]:
     """Those of `paths` that the store does not vouch for."""
     return frozenset(await _ask("nix-store", *_PRINT_INVALID, *paths))

@@ -7,6 +7,7 @@ the reason that is shown.
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 FULL_DISK_BYTES = 2**20
 """With less than this left under the store, a failed build is the disk's fault."""
 
+_ERROR = re.compile(r"\s*error: (.+)")
+_NOT_STARTED = re.compile(r"executing '.+': ")
+
 
 async def of_broken(
     node_id: str, drv_path: str | None, build: Build, options: NixOptions
@@ -42,7 +46,7 @@ async def of_broken(
         message = f"prepare {node_id} was ended by {which}{dependency}"
         return failed(FailureKind.TIMEOUT, CauseCode.BUILD_TIMED_OUT, message, hint)
     first = build.errors[0] if build.errors else None
-    why = f": {first.sentence}" if first else ""
+    why = f": {first.sentence}{await said_by_nix(build)}" if first else ""
     if first and PurePath(build.drv).name in first.named:
         dependency = ""
     hint = "the builder's output is in the host log"
@@ -52,6 +56,18 @@ async def of_broken(
     message = f"prepare {node_id} does not build{dependency}{why}"
     kind = FailureKind.TEST_FAILURE
     return failed(kind, CauseCode.BUILD_FAILED, message, hint, got_hash)
+
+
+async def said_by_nix(build: Build) -> str:
+    """What Nix itself said in the builder's output, to follow the error of a build.
+
+    It speaks there where it is the builder, and where there is none that it could start.
+    """
+    said = [found[1] for line in build.tail if (found := _ERROR.match(line))]
+    is_alone = len(build.tail) == 1 and any(_NOT_STARTED.match(line) for line in said)
+    if said and (is_alone or await nix.is_built_by_nix(build.drv)):
+        return f": {said[-1]}"
+    return ""
 
 
 async def limit_of(build: Build, options: NixOptions) -> tuple[str, str] | None:
