@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from jerichoci.errors import CatalogError, InfrastructureError, TimedOutError, UsageError
+from jerichoci.errors import (
+    CatalogError,
+    InfrastructureError,
+    PikaciError,
+    TimedOutError,
+    UsageError,
+)
 from jerichoci.machine import process
 from jerichoci.machine.system import own_system
 from jerichoci.nix import command as nix
@@ -208,7 +214,7 @@ class Evaluator:
 
     async def _does_not_evaluate(
         self, raw: str, done: process.Completed, heard: Heard
-    ) -> CatalogError | TimedOutError:
+    ) -> PikaciError:
         """The error of a flake that does not evaluate, after the last words of a builder."""
         if "does not provide attribute" in raw:
             hint = "define it with pikaci's `lib.mkCatalog`"
@@ -231,6 +237,8 @@ class Evaluator:
                 f"could not fetch the flake's input {name} from {url}: {why}",
                 f"is that where it is? --override-input {name} URL takes another",
             )
+        if advice := nix.advice(why):
+            return InfrastructureError(f"the evaluation needs what Nix can't build: {why}", advice)
         place = _IN_SOURCE.sub("", error.place) if error else ""
         where = f" at {place}" if place and not place.startswith("/") else ""
         return CatalogError(f"the flake does not evaluate{where}: {why}", "--show-trace shows more")

@@ -202,4 +202,5 @@ class _Progress:
         if result.failure_kind is FailureKind.TEST_FAILURE:
             hint = "the last output of its builder is above; --print-logs prints all of it"
             raise UnbuiltImageError(message, hint)
-        raise InfrastructureError(message, "`pikaci doctor` checks whether Nix works here")
+        hint = nix.advice(message) or "`pikaci doctor` checks whether Nix works here"
+        raise InfrastructureError(message, hint)

@@ -47,6 +47,51 @@ def test_what_nix_says_in_the_place_of_a_builder_is_in_the_reason(project: Proje
     assert said in done.err.splitlines()[-1]
 
 
+IMAGE = """images.slow = {
+  alias = "x"; instanceType = "container";
+  package = system: derivation {
+    name = "@token@"; inherit system; builder = "/bin/sh"; args = [ "-c" "@script@" ];
+    @more@
+  };
+};
+targets = import"""
+
+
+def image(project: Project, script: str, more: str = "") -> None:
+    text = IMAGE.replace("@token@", project.token).replace("@script@", script)
+    text = text.replace("@more@", more)
+    flake = (project.root / "flake.nix").read_text()
+    project.write("flake.nix", flake.replace("targets = import", text, 1))
+
+
+HERE = [
+    # what a build needs that this machine has not, or may not; what to do
+    (
+        'requiredSystemFeatures = [ "abacus" ];',
+        (),
+        "(`extra-platforms` or `extra-system-features`)",
+    ),
+    ("", ("--option", "max-jobs", "0"), "`--option max-jobs N`"),
+]
+
+
+@pytest.mark.parametrize(("more", "flags", "hint"), HERE)
+def test_what_can_not_be_built_here_is_the_machines_and_how_it_could_is_said(
+    project: Project, more: str, flags: tuple[str, ...], hint: str
+) -> None:
+    made = f'(derivation {{ name = "@token@"; inherit system; builder = "/bin/sh"; {more} }})'
+    project.define(f"""
+      read.jobs.it.command = builtins.readFile ({made});
+      made.prepare.made.drv = {made};
+      made.jobs.it = {{ needs = [ "made" ]; command = "true"; }};
+    """)
+    image(project, "exit 1", more)
+    for command in (("run", "read"), ("run", "made"), ("image", "build", "slow")):
+        done = project.here(*command, *flags)
+        assert done.code == 75, command
+        assert hint in done.err, command
+
+
 def test_a_long_line_of_a_build_of_an_evaluation_is_cut_and_says_so(project: Project) -> None:
     script = "echo before; head -c 3000000 /dev/zero | tr '\\\\0' x; echo; echo after; exit 1"
     project.define(f'  long.jobs.it.command = builtins.readFile (build "long" "{script}");')
@@ -103,23 +148,6 @@ def test_a_limit_of_nix_that_ends_a_build_of_an_evaluation_is_a_timeout_and_is_n
     what = f"slow, which the evaluation needs, was ended by Nix's limit `{limit}` of {value} "
     assert what in sentence
     assert f"`--option {limit} N` sets another one" in sentence
-
-
-IMAGE = """images.slow = {
-  alias = "x"; instanceType = "container";
-  package = system: derivation {
-    name = "@token@"; inherit system; builder = "/bin/sh"; args = [ "-c" "@script@" ];
-    @more@
-  };
-};
-targets = import"""
-
-
-def image(project: Project, script: str, more: str = "") -> None:
-    text = IMAGE.replace("@token@", project.token).replace("@script@", script)
-    text = text.replace("@more@", more)
-    flake = (project.root / "flake.nix").read_text()
-    project.write("flake.nix", flake.replace("targets = import", text, 1))
 
 
 def test_a_limit_of_nix_that_ends_the_build_of_an_image_is_a_timeout(project: Project) -> None:

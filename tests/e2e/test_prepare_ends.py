@@ -123,6 +123,8 @@ def test_each_end_has_its_verdict_and_the_reason_in_nixs_words(
             assert "\n" not in cause["message"]
             log = " ".join(log_of(project, name).split())
             assert all(word in log for word in words.split("|")), (name, log)
+    for name in ("alien", "special"):
+        assert "(`extra-platforms` or `extra-system-features`)" in jobs[name]["cause"]["hint"]
     assert "mine" not in jobs["alike"]["cause"]["message"]
     assert jobs["flat"]["cause"]["got_hash"] == GOT
     assert jobs["exits"]["cause"]["got_hash"] is None

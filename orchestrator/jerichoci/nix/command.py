@@ -202,8 +202,26 @@ async def ask_store() -> Store:
     return Store(None, advice(text), url[1] if url else "daemon", is_trusted)
 
 
+_NOT_HERE = (
+    (
+        re.compile(r"\bis required to build '|\bRequired (?:system|features): "),
+        (
+            "name in nix.conf a machine that has it (`builders`), or what this one has too"
+            " (`extra-platforms` or `extra-system-features`)"
+        ),
+    ),
+    (
+        re.compile(r"\benable remote builds\b|\blocal builds are disabled\b"),
+        "let it build here with `--option max-jobs N`, or name a machine in `builders` of nix.conf",
+    ),
+)
+
+
 def advice(said: str) -> str | None:
-    """What to do where it is a group of this machine that keeps Nix from working for us."""
+    """What to do where it is the set-up of this machine that keeps Nix from working for us."""
+    for words, hint in _NOT_HERE:
+        if words.search(said):
+            return hint
     group = re.search(r"the group '([^']+)' specified in 'build-users-group' does not exist", said)
     if group:
         return (
