@@ -26,7 +26,7 @@ from jerichoci.nix import verdict as nix_verdict
 from jerichoci.nix.log import ERROR_LEVEL, Message
 from jerichoci.snapshot.repository import open_repository
 from jerichoci.state.lock import lock
-from pikaci.heard import Heard, name_of, needs_built, show
+from pikaci.evaluation_log import EvaluationLog, name_of, needs_built, show
 from pikaci.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Evaluator:
             "NIX_CACHE_HOME": str(self.state.nix_cache),
             "XDG_CACHE_HOME": str(self.state.nix_cache),
         }
-        heard = Heard(may_build=not self.read_only, print_logs=self.options.print_logs)
+        heard = EvaluationLog(may_build=not self.read_only, print_logs=self.options.print_logs)
         try:
             async with lock(self.state.nix_cache_lock, EVAL_DEADLINE_SECS, shared=True):
                 done = await process.run(
@@ -197,7 +197,7 @@ class Evaluator:
         nix.check_version(answer["nix"])
         return answer
 
-    async def _failure(self, done: process.Completed, heard: Heard) -> Exception:
+    async def _failure(self, done: process.Completed, heard: EvaluationLog) -> Exception:
         nix.check_version(await nix.version())
         if self.options.show_trace:
             show("\n".join(error.text for error in heard.errors))
@@ -213,7 +213,7 @@ class Evaluator:
         )
 
     async def _does_not_evaluate(
-        self, raw: str, done: process.Completed, heard: Heard
+        self, raw: str, done: process.Completed, heard: EvaluationLog
     ) -> PikaciError:
         """The error of a flake that does not evaluate, after the last words of a builder."""
         if "does not provide attribute" in raw:

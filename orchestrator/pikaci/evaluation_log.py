@@ -27,7 +27,7 @@ _ADVICE = re.compile(r"Try 'nix.* --help' for more information\.")
 _OF_DEPENDENCY = re.compile(r"\bdependenc(?:y|ies)\b.*\bfailed\b")
 
 
-class Heard:
+class EvaluationLog:
     """What Nix printed; what is for people is shown at once."""
 
     def __init__(self, *, may_build: bool, print_logs: bool) -> None:
