@@ -5,7 +5,7 @@
 - A source names one commit by its whole id, so what runs is what was asked for.
 - Nothing of the fetched repository is executed or applied: no hooks, no filters, no line-ending
   rules; the files are the commit's bytes. No prompt is shown: a missing credential is a failure.
-- A commit with submodules is refused: their contents aren't in it.
+- A submodule is an empty directory: its contents aren't in the commit.
 """
 
 from __future__ import annotations
@@ -50,7 +50,6 @@ _ELSEWHERE = re.compile(
     "GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX|COMMON_DIR|NAMESPACE|OBJECT_DIRECTORY"
     "|ALTERNATE_OBJECT_DIRECTORIES)"
 )
-_SUBMODULE_MODE = b"160000"
 
 
 @dataclass(frozen=True)
@@ -162,8 +161,6 @@ async def _fetch_by_nix(spec: SourceSpec, env: Mapping[str, str]) -> Path:
         raise InfrastructureError(
             f"nix-prefetch-git fetched {rev} of {spec.shown_url}, not {spec.rev}"
         )
-    if (path / ".gitmodules").is_file():
-        raise _has_submodules(spec, ".gitmodules")
     return path
 
 
@@ -176,11 +173,10 @@ async def _fetch_by_git(spec: SourceSpec, work: Path, env: Mapping[str, str]) ->
         argv = ["git", f"--git-dir={repository}", *guarded, *args]
         return _not_killed(await run(argv, cwd=work, env=env, deadline_secs=deadline_secs))
 
-    async def git(*args: str) -> bytes:
+    async def git(*args: str) -> None:
         done = await run_git(*args)
         if not done.ok:
             raise InfrastructureError(f"git failed on {spec.shown_url}: {done.reason()}")
-        return done.stdout
 
     async def fetch(*args: str) -> Completed:
         quiet = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
@@ -199,10 +195,6 @@ async def _fetch_by_git(spec: SourceSpec, work: Path, env: Mapping[str, str]) ->
         missing = f"there is no commit {spec.rev}{where}"
         found = f"{spec.rev} is a {kind}, not a commit" if kind else missing
         raise UsageError(f"{spec.shown_url}: {found}", "was it pushed?")
-    for entry in (await git("ls-tree", "-r", "-z", "--full-tree", spec.rev)).split(b"\0"):
-        meta, _, path = entry.partition(b"\t")
-        if meta.startswith(_SUBMODULE_MODE):
-            raise _has_submodules(spec, os.fsdecode(path))
     tree.mkdir()
     await git("read-tree", spec.rev)
     plain = (f"--work-tree={tree}", "-c", "core.autocrlf=false")
@@ -238,11 +230,4 @@ def _fetch_failed(spec: SourceSpec, done: Completed) -> InfrastructureError:
     return InfrastructureError(
         f"{spec.shown_url} can't be fetched: {reason}",
         "no prompt is shown: credentials must be where git finds them",
-    )
-
-
-def _has_submodules(spec: SourceSpec, path: str) -> UsageError:
-    return UsageError(
-        f"{spec.rev[:12]} of {spec.shown_url} has a submodule ({path}), which a source can't have",
-        "check it out with its submodules and run there",
     )

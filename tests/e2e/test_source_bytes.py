@@ -34,9 +34,29 @@ ATTRIBUTES = """
 """
 
 
-@pytest.mark.parametrize("by", ["git", "nix-prefetch-git"])
+@pytest.fixture(params=["git", "nix-prefetch-git"])
+def by(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def fetching(project: Project, tmp_path: Path, by: str) -> Project:
+    """A project whose commits that tool fetches."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    if by != "git":
+        (tools / by).write_text(PREFETCH.replace("@tmp@", str(tmp_path)))
+        (tools / by).chmod(0o755)
+    return project.with_env(PATH=f"{tools}{os.pathsep}{os.environ['PATH']}")
+
+
+def head_of(project: Project) -> str:
+    return f"git+file://{project.root}?rev={project.tree.git('rev-parse', 'HEAD').decode().strip()}"
+
+
 def test_attributes_and_settings_change_no_byte_of_a_commit(
-    project: Project, tmp_path: Path, by: str
+    project: Project, fetching: Project, tmp_path: Path, by: str
 ) -> None:
     project.define('  shows.jobs.it.command = "cat a.id a.crlf a.utf16";')
     for suffix in ("crlf", "auto", "old", "id", "utf16", "bin", "sub", "macro"):
@@ -52,16 +72,54 @@ def test_attributes_and_settings_change_no_byte_of_a_commit(
         '[core]\nautocrlf = true\neol = crlf\n[filter "lfs"]\nsmudge = false\nrequired = true\n'
     )
     config.write_text(settings)
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    if by != "git":
-        (tools / by).write_text(PREFETCH.replace("@tmp@", str(tmp_path)))
-        (tools / by).chmod(0o755)
-    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
-    rev, tree = project.tree.git("rev-parse", "HEAD", "HEAD^{tree}").decode().split()
-    source = f"git+file://{project.root}?rev={rev}"
-    fetching = project.with_env(PATH=path, GIT_CONFIG_GLOBAL=str(config))
-    done = fetching.here("run", "shows", "--source", source).passed()
+    tree = project.tree.git("rev-parse", "HEAD^{tree}").decode().strip()
+    mine = fetching.with_env(GIT_CONFIG_GLOBAL=str(config))
+    done = mine.here("run", "shows", "--source", head_of(project)).passed()
     assert f"fetched by {by}\n" in done.err
     assert project.record()["snapshot_id"] == tree
     assert "id $Id$" in project.log("it")
+
+
+LEAN = '  lean = { snapshot.exclude = [ "assets/**" ]; jobs.it.command = "find ."; };'
+
+
+def submodule(project: Project, where: str, setting: str = "") -> None:
+    """Commit a submodule that nobody has checked out."""
+    project.define(LEAN)
+    project.write(".gitmodules", f'[submodule "it"]\npath = {where}\nurl = ../it\n{setting}\n')
+    rev = project.tree.commit()
+    project.tree.git("update-index", "--add", "--cacheinfo", f"160000,{rev},{where}")
+    project.tree.git("commit", "-qm", "submodule")
+
+
+@pytest.mark.parametrize(
+    ("where", "setting", "note"),
+    [
+        ("assets/it", "", "assets/it has no content here; snapshot.exclude leaves it out"),
+        ("deep/it", "update = none", "the submodule deep/it is inactive: passed over"),
+    ],
+)
+def test_a_submodule_of_a_commit_that_no_job_sees_is_passed_over(
+    project: Project, fetching: Project, where: str, setting: str, note: str
+) -> None:
+    submodule(project, where, setting)
+    done = fetching.here("run", "lean", "--source", head_of(project)).passed()
+    assert note in done.err
+    assert project.record()["git_dirty"] is False
+
+
+def test_what_is_not_in_a_commit_is_refused_where_a_job_sees_it(
+    project: Project, fetching: Project
+) -> None:
+    submodule(project, "deep/it")
+    done = fetching.here("run", "lean", "--source", head_of(project))
+    assert done.code == 2
+    assert "the submodule deep/it is not checked out; a source has only what is in" in done.err
+    project.define(LEAN)
+    project.tree.git("rm", "-q", "--cached", "deep/it")
+    project.write(".gitattributes", "*.film filter=lfs -text\n")
+    project.write("a.film", f"version https://git-lfs.github.com/spec/v1\noid sha256:{64 * '1'}\n")
+    project.tree.commit()
+    done = fetching.here("run", "lean", "--source", head_of(project))
+    assert done.code == 2
+    assert "a.film is a Git LFS pointer, its content was never fetched; a source has" in done.err

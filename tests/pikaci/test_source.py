@@ -230,13 +230,6 @@ class TestPlainGit:
         with pytest.raises(UsageError, match="is a tag, not a commit"):
             await fetch_source(source(repo, git(repo, "rev-parse", "v1")), into)
 
-    async def test_a_submodule_is_refused_by_its_path(self, repo: Path, into: Path) -> None:
-        first = git(repo, "rev-parse", "HEAD")
-        git(repo, "update-index", "--add", "--cacheinfo", f"160000,{first},deep/sub")
-        git(repo, "commit", "-qm", "sub")
-        with pytest.raises(UsageError, match=r"has a submodule \(deep/sub\)"):
-            await fetch_source(source(repo, git(repo, "rev-parse", "HEAD")), into)
-
     async def test_a_repository_that_is_not_there_is_the_machines_failure(
         self, tmp_path: Path, into: Path
     ) -> None:
@@ -352,13 +345,4 @@ async def test_an_answer_of_another_shape_is_refused(
 async def test_a_failing_nix_prefetch_git_is_quoted(nix: FakeProcess, into: Path) -> None:
     nix.register(CALL, returncode=1, stderr="warning: x\nfatal: no such host\n")
     with pytest.raises(InfrastructureError, match="can't be fetched: no such host"):
-        await fetch_source(SPEC, into)
-
-
-async def test_submodules_are_refused_there_too(
-    nix: FakeProcess, tmp_path: Path, into: Path
-) -> None:
-    (tmp_path / ".gitmodules").touch()
-    nix.register(CALL, stdout=answer(tmp_path))
-    with pytest.raises(UsageError, match="has a submodule"):
         await fetch_source(SPEC, into)

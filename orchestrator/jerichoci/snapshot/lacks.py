@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from jerichoci.snapshot.scan import Known
 
-
+ELSEWHERE = "a source has only what is in the commit: check it out and run there"
 SHOWN_FILES = 5
 """Of those that only their owner may read: a source among them is missed."""
 
@@ -24,9 +24,11 @@ class Lacks:
     `pointers` are LFS files whose content was never fetched, `absent` submodules that are not
     checked out, `inactive` those that git's settings call inactive; `left_out` are untracked files
     that only their owner may read. `tracked_only` is why all untracked files are left out, if they
-    are. `outside_git` says that the tree is in no repository.
+    are. `outside_git` says that the tree is in no repository, `fetched` that it is a commit that is
+    not checked out here.
     """
 
+    fetched: bool = False
     pointers: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     inactive: list[str] = field(default_factory=list)
@@ -67,13 +69,15 @@ class Lacks:
         if absent:
             raise UsageError(
                 f"the submodule {shown(absent)} is not checked out",
-                "run `git submodule update --init --recursive`, or remove its directory",
+                ELSEWHERE
+                if self.fetched
+                else "run `git submodule update --init --recursive`, or remove its directory",
             )
         pointers = [name for name in self.pointers if not is_excluded(name)]
         if pointers:
             raise UsageError(
                 f"{shown(pointers)} is a Git LFS pointer, its content was never fetched",
-                "run `git lfs pull`",
+                ELSEWHERE if self.fetched else "run `git lfs pull`",
             )
         passed_over = [*self.absent, *self.pointers]
         if not passed_over:

@@ -61,7 +61,7 @@ async def take_snapshot(state_root: Path, source_root: Path, *, whole: bool = Fa
     repository = await open_repository(state_root)
     work_tree = await find_work_tree(source_root, state_root, whole=whole)
     async with lock(repository.use_lock, REPOSITORY_WAIT_SECS, shared=True):
-        lacks = Lacks(outside_git=work_tree.git is None)
+        lacks = Lacks(outside_git=work_tree.git is None, fetched=whole)
         written, head = await together(
             _write_tree(repository, work_tree, "", lacks), read_head(work_tree)
         )

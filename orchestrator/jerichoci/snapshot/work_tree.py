@@ -139,16 +139,25 @@ async def read_head(tree: WorkTree, rev: str = "HEAD") -> Head:
 
 
 async def submodules_not_there(tree: WorkTree) -> tuple[list[str], list[str]]:
-    """Submodules of the user's index that have an empty directory, sorted; apart, the inactive."""
-    if tree.git is None or not is_storable(tree.path(".gitmodules")):
+    """Submodules that have an empty directory, sorted; apart, the inactive."""
+    if not is_storable(tree.path(".gitmodules")):
         return [], []
-    staged = await tree.git.names("ls-files", "--stage", "-z")
-    gitlinks = [entry.partition("\t")[2] for entry in staged if entry.startswith(GITLINK_MODE)]
-    absent = sorted(name for name in gitlinks if is_empty_directory(tree.path(name)))
+    absent = sorted(await _empty_submodules(tree))
     if not absent:
         return [], []
-    inactive = await _inactive(tree, tree.git)
+    inactive = await _inactive(tree, tree.git or Git(cwd=tree.root))
     return [n for n in absent if n not in inactive], [n for n in absent if n in inactive]
+
+
+async def _empty_submodules(tree: WorkTree) -> list[str]:
+    if tree.git is None:
+        # A fetched commit has no other empty directories.
+        places = os.walk(tree.root) if tree.whole else ()
+        empty = [place for place, below, files in places if not below and not files]
+        return [os.path.relpath(place, tree.root) for place in empty]
+    staged = await tree.git.names("ls-files", "--stage", "-z")
+    gitlinks = [entry.partition("\t")[2] for entry in staged if entry.startswith(GITLINK_MODE)]
+    return [name for name in gitlinks if is_empty_directory(tree.path(name))]
 
 
 async def _inactive(tree: WorkTree, git: Git) -> set[str]:
