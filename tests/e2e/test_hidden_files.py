@@ -204,6 +204,37 @@ def test_a_submodule_that_no_job_sees_is_passed_over(listed: Project, module: Us
     assert "assets/it has no content here" in clone.here("run", "lists").passed().err
 
 
+def embedding(project: Project, where: str) -> Project:
+    """A clone of the project, which runs with a repository that was added as it is."""
+    nested = UserTree(project.path(where)).init()
+    nested.write("file", "1")
+    nested.commit()
+    project.tree.commit()
+    project.here("run", "lists").passed()
+    clone = project.root.with_name("clone")
+    project.tree.git("clone", "--quiet", str(project.root), str(clone))
+    return project.at(clone)
+
+
+def test_a_repository_in_it_that_no_clone_has_is_refused_where_a_job_sees_it(
+    listed: Project,
+) -> None:
+    clone = embedding(listed, "nested")
+    assert "./nested/file" in listed.log("it").splitlines()
+    done = clone.here("run", "lists")
+    assert done.code == 2
+    assert "can't check out the submodule nested: .gitmodules doesn't name it" in done.err
+    UserTree(listed.root.with_name("clone")).git("rm", "--quiet", "--cached", "nested")
+    clone.here("run", "lists").passed()
+
+
+def test_a_repository_in_it_that_no_clone_has_and_no_job_sees_is_passed_over(
+    listed: Project,
+) -> None:
+    done = embedding(listed, "assets/nested").here("run", "lists").passed()
+    assert "assets/nested has no content here" in done.err
+
+
 @pytest.mark.parametrize(
     "settings",
     [

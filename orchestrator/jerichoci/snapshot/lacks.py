@@ -22,16 +22,17 @@ class Lacks:
     """Names of what a snapshot lacks.
 
     `pointers` are LFS files whose content was never fetched, `absent` submodules that are not
-    checked out, `inactive` those that git's settings call inactive; `left_out` are untracked files
-    that only their owner may read. `tracked_only` is why all untracked files are left out, if they
-    are. `outside_git` says that the tree is in no repository, `fetched` that it is a commit that is
-    not checked out here.
+    checked out, `inactive` those that git's settings call inactive, `unnamed` those that
+    .gitmodules does not name; `left_out` are untracked files that only their owner may read.
+    `tracked_only` is why all untracked files are left out, if they are. `outside_git` says that the
+    tree is in no repository, `fetched` that it is a commit that is not checked out here.
     """
 
     fetched: bool = False
     pointers: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     inactive: list[str] = field(default_factory=list)
+    unnamed: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     tracked_only: str = ""
     outside_git: bool = False
@@ -41,6 +42,7 @@ class Lacks:
         self.pointers += (prefix + name for name in known.pointers)
         self.absent += (prefix + name for name in known.absent)
         self.inactive += (prefix + name for name in known.inactive)
+        self.unnamed += (prefix + name for name in known.unnamed)
         self.left_out += (prefix + name for name in sorted(left_out))
         self.tracked_only = self.tracked_only or tracked_only
 
@@ -73,13 +75,19 @@ class Lacks:
                 if self.fetched
                 else "run `git submodule update --init --recursive`, or remove its directory",
             )
+        unnamed = [name for name in self.unnamed if not is_excluded(f"{name}/")]
+        if unnamed:
+            raise UsageError(
+                f"git can't check out the submodule {shown(unnamed)}: .gitmodules doesn't name it",
+                "`git rm --cached` it, then add its files; or leave it out by snapshot.exclude",
+            )
         pointers = [name for name in self.pointers if not is_excluded(name)]
         if pointers:
             raise UsageError(
                 f"{shown(pointers)} is a Git LFS pointer, its content was never fetched",
                 ELSEWHERE if self.fetched else "run `git lfs pull`",
             )
-        passed_over = [*self.absent, *self.pointers]
+        passed_over = [*self.absent, *self.unnamed, *self.pointers]
         if not passed_over:
             return []
         return [f"{shown(passed_over)} has no content here; snapshot.exclude leaves it out"]

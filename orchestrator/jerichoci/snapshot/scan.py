@@ -34,12 +34,12 @@ class Known:
     """What was known when a private index was last written.
 
     `tree` is the index as a tree, `accepted` the last one that was searched for what a snapshot
-    lacks: `pointers` (LFS), `absent` and `inactive` (submodules that are not there). `forced` has
-    the names the user's index tracks although they are ignored, `present` those of them that the
-    index has. `rules` and `user_index` are the signatures under which that holds, `directories`
-    where rules were looked for, `repositories` those of them that had one of their own, so that
-    nothing below them is in the index. `nested` maps nested repositories to their trees; `whole` is
-    the tree with their contents. `index` is what the index file looked like.
+    lacks: `pointers` (LFS), `absent`, `inactive` and `unnamed` (submodules that are not there).
+    `forced` has the names the user's index tracks although they are ignored, `present` those of
+    them that the index has. `rules` and `user_index` are the signatures under which that holds,
+    `directories` where rules were looked for, `repositories` those of them that had one of their
+    own, so that nothing below them is in the index. `nested` maps nested repositories to their
+    trees; `whole` is the tree with their contents. `index` is what the index file looked like.
     """
 
     tree: str
@@ -55,6 +55,7 @@ class Known:
     pointers: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     inactive: list[str] = field(default_factory=list)
+    unnamed: list[str] = field(default_factory=list)
     index: str | None = None
 
 

@@ -112,12 +112,19 @@ async def _write_tree(
             whole = await index.insert(nested)
         updated = replace(known, nested=nested, whole=whole)
         is_searched = known.accepted == known.tree and nested.keys() == known.nested.keys()
-        if not is_searched or known.absent or known.inactive:
+        if not is_searched or known.absent or known.inactive or known.unnamed:
             earlier = (known.accepted, known.pointers) if known.accepted else None
-            pointers = await unfetched(repository, work_tree, known.tree, earlier)
-            absent, inactive = await submodules_not_there(work_tree)
+            pointers, (absent, inactive, unnamed) = await together(
+                unfetched(repository, work_tree, known.tree, earlier),
+                submodules_not_there(work_tree),
+            )
             updated = replace(
-                updated, accepted=known.tree, pointers=pointers, absent=absent, inactive=inactive
+                updated,
+                accepted=known.tree,
+                pointers=pointers,
+                absent=absent,
+                inactive=inactive,
+                unnamed=unnamed,
             )
         if updated != before:
             index.learn(updated)

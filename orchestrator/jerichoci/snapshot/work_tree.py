@@ -16,7 +16,6 @@ from jerichoci.snapshot.git import (
     NO,
     NO_REPOSITORY,
     Git,
-    is_storable,
     printed,
     split_names,
     unreadable,
@@ -138,15 +137,11 @@ async def read_head(tree: WorkTree, rev: str = "HEAD") -> Head:
     return Head(ids[0], ids[1])
 
 
-async def submodules_not_there(tree: WorkTree) -> tuple[list[str], list[str]]:
-    """Submodules that have an empty directory, sorted; apart, the inactive."""
-    if not is_storable(tree.path(".gitmodules")):
-        return [], []
-    absent = sorted(await _empty_submodules(tree))
-    if not absent:
-        return [], []
-    inactive = await _inactive(tree, tree.git or Git(cwd=tree.root))
-    return [n for n in absent if n not in inactive], [n for n in absent if n in inactive]
+async def submodules_not_there(tree: WorkTree) -> list[list[str]]:
+    """Submodules that have an empty directory, sorted: active, inactive, not in .gitmodules."""
+    empty = sorted(await _empty_submodules(tree))
+    known = await _inactive(tree, tree.git or Git(cwd=tree.root)) if empty else {}
+    return [[n for n in empty if known.get(n) is inactive] for inactive in (False, True, None)]
 
 
 async def _empty_submodules(tree: WorkTree) -> list[str]:
@@ -160,15 +155,15 @@ async def _empty_submodules(tree: WorkTree) -> list[str]:
     return [name for name in gitlinks if is_empty_directory(tree.path(name))]
 
 
-async def _inactive(tree: WorkTree, git: Git) -> set[str]:
-    """Paths of submodules that the settings exclude from being checked out."""
+async def _inactive(tree: WorkTree, git: Git) -> dict[str, bool]:
+    """Whether the settings exclude submodules from being checked out, by path."""
     file = await git.found("config", "-z", "-f", ".gitmodules", "--get-regexp", r"^submodule\.")
     stated = dict(entry.partition("\n")[::2] for entry in split_names(file))
     chosen = None
     if patterns := [value for key, value in tree.settings if key == "submodule.active"]:
         chosen = set(await git.names("ls-files", "-z", "--", *patterns))
     settings = stated | dict(tree.settings)
-    found = set()
+    found = {}
     for key, path in stated.items():
         section, _, name = key.rpartition(".")
         if name != "path":
@@ -177,8 +172,7 @@ async def _inactive(tree: WorkTree, git: Git) -> set[str]:
         is_off = chosen is not None and path not in chosen
         if active is not None:
             is_off = active.lower() in NO
-        if is_off or settings.get(f"{section}.update") == "none":
-            found.add(path)
+        found[path] = is_off or settings.get(f"{section}.update") == "none"
     return found
 
 
