@@ -203,11 +203,12 @@ class Evaluator:
             show("\n".join(error.text for error in heard.errors))
         error = heard.errors[-1] if heard.errors else None
         raw = error.raw if error else done.reason()
+        missing = await self.files.missing(raw) if self.files else None
         if MARK in raw:
-            return CatalogError(raw.partition(MARK)[2].strip())
+            return missing or CatalogError(raw.partition(MARK)[2].strip())
         return (
             await self._broken(done, raw)
-            or (await self.files.missing(raw) if self.files else None)
+            or missing
             or (await _unbuilt(raw) if self.read_only else None)
             or await self._does_not_evaluate(raw, done, heard)
         )

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from jerichoci.snapshot.snapshot import Snapshot
     from pikaci.location import SourceTree
 
-_IN_TREE = re.compile(r"(?:-source|»)/([^'\"»\n]+)")
+_IN_TREE = re.compile(r"(?:-source|»)/(?=(.+))")
+_END = re.compile(r"[^\w/.+@-]|$")
+"""What may end a name in an error; a name may have it too."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,19 @@ class FlakeFiles:
 
     async def missing(self, error: str) -> CatalogError | None:
         """Why a file that Nix's error names is not in the snapshot, if it is on disk."""
-        for name in [self._name("flake.nix"), *_IN_TREE.findall(error)]:
-            if (self.tree.root / name).exists() and not await self._is_taken(name):
-                why, command = await self._left_out(name)
-                return CatalogError(f"{why}, so it is not in the snapshot", f"run `{command}`")
+        for text in [self._name("flake.nix"), *_IN_TREE.findall(error)]:
+            for end in reversed([found.start() for found in _END.finditer(text)]):
+                if left_out := await self.left_out(text[:end]):
+                    return left_out
         return None
+
+    async def left_out(self, name: str) -> CatalogError | None:
+        """Why a file is not in the snapshot, if it is on disk."""
+        # `Path.exists` raises an error for a name that is too long.
+        if not os.path.exists(self.tree.root / name) or await self._is_taken(name):  # noqa: PTH110
+            return None
+        why, command = await self._left_out(name)
+        return CatalogError(f"{why}, so it is not in the snapshot", f"run `{command}`")
 
     async def how_to_lock(self) -> str:
         """The command after which flake.lock is whole, or why it is not in the snapshot."""
@@ -57,7 +67,9 @@ class FlakeFiles:
 
     async def _left_out(self, name: str) -> tuple[str, str]:
         """Why a file on disk is not in the snapshot, and the command that takes it in."""
-        path = self._path(name)
+        path, place = self._path(name), self.tree.root / name
+        if place.is_dir() and not any(place.iterdir()):
+            return f"{path} has no files", f"touch {path}/.gitkeep"
         if not self._in_git():
             return f"only its owner may read {path}", f"chmod +r {path}"
         if await self._ignores(name):
@@ -84,8 +96,10 @@ class FlakeFiles:
         return self.snapshot.git_dirty is not None
 
     async def _ignores(self, name: str) -> bool:
+        """Whether git ignores a file, or what is in a directory."""
+        path = f"{name}/_" if (self.tree.root / name).is_dir() else name
         git = Git(cwd=self.tree.root)
-        return (await git.run("check-ignore", "--quiet", "--no-index", "--", name)).ok
+        return (await git.run("check-ignore", "--quiet", "--no-index", "--", path)).ok
 
     async def _tracks(self, name: str) -> bool:
         git = Git(cwd=self.tree.root, extra={"GIT_LITERAL_PATHSPECS": "1"})

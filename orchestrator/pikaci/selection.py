@@ -94,7 +94,8 @@ async def select_change(
     change = await changed_between(repo, base, head)
     content = await file_at(repo, head, lanes_path)
     if content is None:
-        raise CatalogError(f"{lanes_path}: there is no such file at {head}")
+        hint = "commit it; where git ignores it, `git add -f` it first"
+        raise CatalogError(f"{lanes_path}: there is no such file at {head}", hint)
     lanes = parse_lanes(content, f"{lanes_path} at {head}")
     selections = tuple(select(lanes, change.paths))
     return SelectionReport(change.base, change.head or head, change.paths, selections)

@@ -120,6 +120,37 @@ def test_a_file_of_the_flake_that_git_ignores_is_named(
     project.here("plan", "hello").passed()
 
 
+@pytest.mark.parametrize("ignored", ["/files/", "/files/*"])
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("toString (builtins.attrNames (builtins.readDir ./files))", "files"),
+        ('toString (builtins.attrNames (builtins.readDir (./files + "/a b")))', "'files/a b'"),
+        ('throw "lib.fileset.toSource: `root` (${toString ./files}) does not exist."', "files"),
+        ('throw "pikaci: expected a file, found ${toString ./files}, which isn\'t"', "files"),
+        (f'throw "neither ${{./.}}/a nor ${{./.}}/files is {200 * "so "}"', "files"),
+    ],
+)
+def test_what_the_flake_reads_and_git_ignores_is_named(
+    project: Project, ignored: str, command: str, name: str
+) -> None:
+    project.define(f"  it.jobs.it.command = {command};")
+    project.write("files/a b/c")
+    project.write(".gitignore", f"{ignored}\n")
+    done = project.here("run", "it")
+    assert done.code == 2
+    assert f"git ignores {name}, so it is not in the snapshot" in done.err
+    assert advised(project, done, "so it is not in the snapshot") == f"git add -f {name}"
+
+
+def test_an_empty_directory_that_the_flake_reads_is_named(project: Project) -> None:
+    project.define("  it.jobs.it.command = toString (builtins.attrNames (builtins.readDir ./a));")
+    project.path("a").mkdir()
+    done = project.here("run", "it")
+    assert advised(project, done, "a has no files, so it is not") == "touch a/.gitkeep"
+    project.here("plan", "it").passed()
+
+
 @pytest.mark.parametrize("name", ["flake.nix", "command.nix"])
 @pytest.mark.parametrize("make", [untracked, outside_git])
 def test_a_private_file_of_the_flake_is_named(

@@ -111,6 +111,23 @@ def test_lanes_are_listed(laned: Project) -> None:
     assert always["paths"] == []
 
 
+@pytest.mark.parametrize("command", [("lanes",), ("run", "hello"), ("targets",)])
+def test_lanes_that_git_ignores_are_refused_until_they_are_added(
+    project: Project, command: tuple[str, ...]
+) -> None:
+    project.define(HELLO.replace("description", 'trigger = "branch"; description'))
+    project.lanes('[[branch.lanes]]\nid = "l"\ntarget = "hello"\n')
+    project.write(".gitignore", "/ci/\n")
+    sentence = project.here(*command).refused()
+    assert sentence.endswith(
+        "git ignores ci/forge-lanes.toml, so it is not in the snapshot;"
+        " run `git add -f ci/forge-lanes.toml`"
+    )
+    assert "`git add -f` it" in project.here("select", "--base=HEAD", "--head=HEAD").refused()
+    project.tree.git("add", "-f", "ci/forge-lanes.toml")
+    project.here(*command).passed()
+
+
 def test_a_change_selects_lanes_and_says_which_file_and_glob_did(laned: Project) -> None:
     laned.write("src/a", "2")
     laned.tree.commit()
