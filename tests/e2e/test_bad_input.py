@@ -245,7 +245,14 @@ def test_a_state_root_that_is_read_only_is_refused_but_can_be_read(project: Proj
     state = str(project.state)
     with mounted(project.state, "--bind", state):
         subprocess.run(["mount", "-o", "remount,bind,ro", state], check=True, timeout=30)
-        assert "can't be written" in project.here("run", "hello").refused(75)
+        told = "can't be written: Read-only file system; give another state root"
+        assert told in project.here("run", "hello").refused(75)
+        (found,) = (
+            row
+            for row in project.here("doctor", "--json").json["findings"]
+            if row["name"] == "state root"
+        )
+        assert told in f"{found['text']}; {found['hint']}"
         (row,) = project.here("list", "--json").passed().json
         assert row["status"] == "passed"
         project.here("status", "latest").passed()

@@ -19,7 +19,13 @@ from jerichoci.record.event import EventBase, RunFinished, RunStarted
 from jerichoci.record.journal import Journal, Sink, open_journal
 from jerichoci.record.record import Cause, JobRecord, PreparedOutput, PreparedOutputs, RunRecord
 from jerichoci.state import atomic
-from jerichoci.state.layout import UNBORN_SUFFIX, RunLayout, StateLayout, make_private
+from jerichoci.state.layout import (
+    UNBORN_SUFFIX,
+    RunLayout,
+    StateLayout,
+    make_private,
+    unwritable,
+)
 from jerichoci.state.owner import holding_names, owning, remove_unowned
 from jerichoci.state.remove_tree import remove_tree
 from jerichoci.status import CauseCode, FailureKind, Status
@@ -163,10 +169,7 @@ def _give_birth(
             remove_tree(unborn.root)
             if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise _taken(record.run_id) from None
-            raise InfrastructureError(
-                f"the run can't be recorded in {layout.root}: {error.strerror}",
-                "make room or give another state root with --state-root",
-            ) from error
+            raise unwritable(f"the run can't be recorded in {layout.root}", error) from error
 
 
 def _taken(run_id: str) -> UsageError:

@@ -17,8 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import InfrastructureError
 from jerichoci.snapshot.git import Git
+from jerichoci.state.layout import unwritable
 from jerichoci.state.lock import lock
 
 if TYPE_CHECKING:
@@ -149,10 +149,7 @@ async def open_repository(state_root: Path) -> Repository:
             if not repository.exists:
                 await _make(repository)
     except OSError as error:
-        raise InfrastructureError(
-            f"the state root {state_root} can't be written: {error.strerror}",
-            "make room or give another one with --state-root or PIKACI_STATE_ROOT",
-        ) from error
+        raise unwritable(f"the state root {state_root} can't be written", error) from error
     return repository
 
 

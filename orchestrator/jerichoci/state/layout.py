@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import InfrastructureError
+from jerichoci.errors import InfrastructureError, is_disk_full
 from jerichoci.state import atomic
 from jerichoci.state.ids import check_id, check_run_id
 
@@ -18,6 +18,13 @@ UNBORN_SUFFIX = ".new"
 """Of a run directory that has not got its name yet."""
 REMOVED_SUFFIX = ".gone"
 """Of a run directory that is being removed."""
+
+
+def unwritable(what: str, error: OSError) -> InfrastructureError:
+    """What to raise where a state root can't be written."""
+    room = "make room or " if is_disk_full(error) else ""
+    hint = f"{room}give another state root with --state-root or PIKACI_STATE_ROOT"
+    return InfrastructureError(f"{what}: {error.strerror}", hint)
 
 
 def make_private(directory: Path) -> None:
@@ -129,16 +136,15 @@ class StateLayout(Layout):
             for directory in (self.root, self.snapshots, self.slots, self.runs):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not os.access(self.root, os.W_OK | os.X_OK):
-                raise PermissionError(13, "Permission denied", str(self.root))
+                import tempfile
+
+                tempfile.TemporaryFile(dir=self.root).close()  # its error says why
             if not (self.root / "owner-id").exists():
                 import uuid
 
                 atomic.write_bytes(self.root / "owner-id", f"{uuid.uuid4()}\n".encode())
         except OSError as error:
-            raise InfrastructureError(
-                f"the state root {self.root} can't be written: {error.strerror}",
-                "make room or give another one with --state-root or PIKACI_STATE_ROOT",
-            ) from error
+            raise unwritable(f"the state root {self.root} can't be written", error) from error
 
     def owner_id(self) -> str:
         """The UUID that labels what this state root makes elsewhere."""

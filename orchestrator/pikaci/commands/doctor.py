@@ -89,7 +89,7 @@ def _some_state(
         try:
             state.make()
         except PikaciError as error:
-            unusable = trouble("state root", error, "make room there")
+            unusable = trouble("state root", error)
         else:
             yield state, None
             return

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import InfrastructureError
+from jerichoci.errors import InfrastructureError, is_disk_full
 from jerichoci.state.lock import lock_directory
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def socket_directory() -> Iterator[Path]:
         except OSError as error:
             raise InfrastructureError(
                 f"could not make a directory for sockets in {base}: {error.strerror}",
-                "make room there, or set another TMPDIR",
+                f"{'make room there, or ' if is_disk_full(error) else ''}set another TMPDIR",
             ) from error
         stack.callback(shutil.rmtree, made, ignore_errors=True)
         yield made
