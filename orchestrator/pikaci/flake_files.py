@@ -31,14 +31,15 @@ class FlakeFiles:
     state_root: Path
 
     async def missing(self, error: str) -> CatalogError | None:
-        """Why a file that Nix's error names is not in the snapshot, if it is on disk."""
-        for text in [self._name("flake.nix"), *_IN_TREE.findall(error)]:
+        """Why a file that Nix's error names, or the lanes, are not in the snapshot but on disk."""
+        lanes = os.path.relpath(self.tree.lanes_file, self.tree.root)
+        for text in [self._name("flake.nix"), *_IN_TREE.findall(error), lanes]:
             for end in reversed([found.start() for found in _END.finditer(text)]):
-                if left_out := await self.left_out(text[:end]):
+                if left_out := await self._missing(text[:end]):
                     return left_out
         return None
 
-    async def left_out(self, name: str) -> CatalogError | None:
+    async def _missing(self, name: str) -> CatalogError | None:
         """Why a file is not in the snapshot, if it is on disk."""
         # `Path.exists` raises an error for a name that is too long.
         if not os.path.exists(self.tree.root / name) or await self._is_taken(name):  # noqa: PTH110

@@ -23,7 +23,7 @@ from pikaci.location import SourceTree, find_source, state_layout
 from pikaci.screen import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from jerichoci.plan.plan import Plan
     from jerichoci.run.request import Source
@@ -72,15 +72,8 @@ async def take_tree(flake: FlakeOptions, source: str | None, *, read_only: bool)
 async def open_tree(flake: FlakeOptions, *, read_only: bool) -> Evaluator:
     """The flake at a snapshot of its working tree, to be asked."""
     taken = await take_tree(flake, None, read_only=read_only)
-    await _check_lanes(taken)
+    lanes_of(taken.tree)
     return taken.evaluator
-
-
-async def _check_lanes(taken: Taken) -> None:
-    """Refuse lanes that are invalid or not in the snapshot, in better words than Nix's."""
-    lanes, files = lanes_of(taken.tree), taken.evaluator.files
-    if lanes and files and (left_out := await files.left_out(lanes.origin)):
-        raise left_out
 
 
 async def load_catalog(flake: FlakeOptions) -> Mapping[str, Any]:
@@ -98,7 +91,7 @@ async def make_plan(
     taken = await take_tree(flake, source, read_only=read_only)
     planning = taken.evaluator.plan(target)
     try:
-        evaluated = await _meanwhile(planning, lambda: _get_ready(taken))
+        evaluated = await _meanwhile(planning, lambda: _get_ready(taken.tree))
     except CatalogError as error:
         message = error.message
         taken.snapshot.lacks.check(lambda name: name.rstrip("/") not in message)
@@ -110,26 +103,24 @@ async def make_plan(
     return Planned(plan, jobs_source, taken.tree, taken.state, evaluated.nix_version)
 
 
-async def _meanwhile(
-    work: Coroutine[Any, Any, Evaluated], task: Callable[[], Awaitable[None]]
-) -> Evaluated:
-    """Start `work`, do `task` while it runs, and wait for both.
+async def _meanwhile(work: Coroutine[Any, Any, Evaluated], task: Callable[[], None]) -> Evaluated:
+    """Start `work`, do `task` in a thread while it runs, and wait for both.
 
     What `task` raises comes first, whether `work` fails or not.
     """
     working = asyncio.ensure_future(work)
     try:
         await asyncio.sleep(0)  # until its process runs
-        await task()
+        await asyncio.to_thread(task)
         return await working
     finally:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
 
 
-async def _get_ready(taken: Taken) -> None:
-    await _check_lanes(taken)
-    await asyncio.to_thread(import_module, ENGINE)
+def _get_ready(tree: SourceTree) -> None:
+    lanes_of(tree)  # Nix's message about an invalid file has neither line nor column
+    import_module(ENGINE)
 
 
 async def _locate(

@@ -111,7 +111,7 @@ def test_lanes_are_listed(laned: Project) -> None:
     assert always["paths"] == []
 
 
-@pytest.mark.parametrize("command", [("lanes",), ("run", "hello"), ("targets",)])
+@pytest.mark.parametrize("command", [("run", "hello"), ("targets",)])
 def test_lanes_that_git_ignores_are_refused_until_they_are_added(
     project: Project, command: tuple[str, ...]
 ) -> None:

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
 from jerichoci.errors import CatalogError
-from jerichoci.nix.command import NixOptions
 from pikaci import options
 from pikaci.lanes import lanes_of
-from pikaci.location import FlakeOptions, find_source
+from pikaci.location import find_source
 from pikaci.screen import table
-from pikaci.sourcing import open_tree
 
 
 @click.command("lanes")
 @options.json_output
 @options.flake
-@options.state_root
-def command(flake: str | None, state_root: str | None, *, as_json: bool) -> None:
+def command(flake: str | None, *, as_json: bool) -> None:
     """List the lanes of ci/forge-lanes.toml: which targets CI runs, when, for which changes."""
     source = find_source(flake)
     lanes = lanes_of(source)
     if lanes is None:
         raise CatalogError(f"there is no {source.lanes_file}", "lanes are optional; write one")
-    # Refuses the same as a run does.
-    tree = FlakeOptions(flake, None, state_root, NixOptions())
-    asyncio.run(open_tree(tree, read_only=True))
     if as_json:
         options.print_json([lane.as_dict() for lane in lanes.lanes])
         return
