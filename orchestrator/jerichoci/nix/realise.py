@@ -85,10 +85,13 @@ class Realiser:
             for node_id in list(self._waiting):
                 self._unavailable(node_id, error.message, error.hint)
         finally:
-            tasks = (work, *self._settling)
-            for task in tasks:
+            # Until Nix has ended, its output begins tasks.
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            settling = tuple(self._settling)
+            for task in settling:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*settling, return_exceptions=True)
             for node_id in list(self._waiting):
                 self._finish(node_id, CANCELLED)
 
