@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jerichoci.remote.ssh import connection
 from jerichoci.remote.ssh.connection import connect
 from jerichoci.remote.ssh.errors import UnreachableHostError
 from remote.connecting import configure, far, refused, says
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from asyncssh import SSHClientConnection
+
     from remote.plain_sshd import PlainSshd
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -87,6 +92,20 @@ async def test_a_command_that_ends_says_how(home: Path) -> None:
     error = await refused(far(), UnreachableHostError)
     assert "(exit code 127)" in error.message
     assert "no-such-program" in error.message.rpartition("`")[2]
+
+
+@pytest.mark.parametrize("said", ["HTTP/1.0 403 Forbidden", "Not allowed at this time"])
+async def test_the_last_words_of_a_command_that_ends_at_once_are_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    async def opened_late(opening: Awaitable[SSHClientConnection]) -> SSHClientConnection:
+        await asyncio.sleep(0.5)  # the command ends before anything is sent to it
+        return await opening
+
+    monkeypatch.setattr(connection, "opened", opened_late)
+    configure(home, f"ProxyCommand echo {said}\n")
+    error = await refused(far(), UnreachableHostError)
+    assert f"it sent `{said}`" in error.message
 
 
 async def test_a_command_goes_with_its_connection(home: Path, sshd: PlainSshd) -> None:

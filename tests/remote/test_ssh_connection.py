@@ -442,14 +442,21 @@ async def test_a_name_that_nobody_knows_can_not_be_resolved() -> None:
     assert "the name of lab (nowhere.invalid:22) could not be resolved" in error.message
 
 
-@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-slow\r\n"])
+@pytest.mark.parametrize(
+    ("sent", "sentence"),
+    [
+        (b"", "was reached, but the login did not finish within 0.5 s"),
+        (b"SSH-2.0-slow\r\n", "was reached, but the login did not finish within 0.5 s"),
+        (b"220 mail\r\n", "is not an ssh server, or it ends connections at once: it sent `220 m"),
+    ],
+)
 async def test_a_server_that_stalls_is_given_up(
-    monkeypatch: pytest.MonkeyPatch, answer: bytes
+    monkeypatch: pytest.MonkeyPatch, sent: bytes, sentence: str
 ) -> None:
     monkeypatch.setattr(connection, "CONNECT_SECS", 0.5)
-    async with stranger(answer, stays=True) as port:
+    async with stranger(sent, stays=True) as port:
         error = await refused(host(address="127.0.0.1", port=port), UnreachableHostError)
-    assert "was reached, but the login did not finish within 0.5 s" in error.message
+    assert sentence in error.message
 
 
 async def test_a_host_that_answers_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,23 +56,22 @@ class Client(asyncssh.SSHClient):
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         """Keep what the far end sends first, and hear all of it before its end."""
         self._connection = conn
-        receive, end = conn.data_received, conn.eof_received
-        loop = asyncio.get_running_loop()
+        receive, lose = conn.data_received, conn.connection_lost
 
         def keep(data: bytes, datatype: asyncssh.DataType = None) -> None:
             self._banner += data[: BANNER_BYTES - len(self._banner)]
             receive(data, datatype)
 
-        def end_later() -> bool | None:
+        def lose_later(error: Exception | None = None) -> None:
             if self.logs_in:
-                return end()
-            # asyncssh works on what came before in tasks, and would forget what they find.
-            loop.call_later(END_SECS, conn.connection_lost, None)
-            return True
+                lose(error)
+            else:
+                # asyncssh works on what came before in tasks, and would forget what they find.
+                asyncio.get_running_loop().call_later(END_SECS, lose, error)
 
         # asyncssh keeps both to itself.
         conn.data_received = keep  # type: ignore[method-assign]
-        conn.eof_received = end_later  # type: ignore[method-assign, assignment]
+        conn.connection_lost = lose_later  # type: ignore[method-assign, assignment]
 
     def validate_host_public_key(
         self, host: str, addr: str, port: int, key: asyncssh.SSHKey

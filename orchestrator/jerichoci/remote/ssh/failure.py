@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jerichoci.remote.ssh.client import Client
     from jerichoci.remote.ssh.hop import Hop
     from jerichoci.remote.ssh.keys import LoginKeys
+    from jerichoci.remote.ssh.proxy import ProxyCommand
     from jerichoci.remote.ssh.settings import Settings
 
 _PENALTY = "Not allowed at this time"
@@ -76,8 +77,10 @@ class Failure:
                 f"the ssh agent did not list its keys within {secs:g} s, for {self._where}",
                 "does it wait for input? `ssh-add -l` asks it the same",
             )
-        if self._command:
-            return self._by_command(f"was not reached within {secs:g} s")
+        if command := self._command:
+            return self._by_command(command, f"was not reached within {secs:g} s")
+        if self.client.banner and not self.client.is_ssh:
+            return self._no_server()
         if self.client.is_connected:
             return self._unreachable(
                 f"{self._where} was reached, but the login did not finish within {secs:g} s",
@@ -93,21 +96,21 @@ class Failure:
         return f"{self.hop.called} ({self.settings.endpoint})"
 
     @property
-    def _command(self) -> bool:
-        """Whether there is a ProxyCommand that led to no ssh server."""
-        return self.client.command is not None and not self.client.is_ssh
+    def _command(self) -> ProxyCommand | None:
+        """The ProxyCommand, if it led to no ssh server."""
+        return None if self.client.is_ssh else self.client.command
 
     def _unreachable(self, message: str, hint: str) -> UnreachableHostError:
         return UnreachableHostError(self.hop.host, message, hint)
 
-    def _by_command(self, what: str) -> UnreachableHostError:
-        command = self.client.command
-        code = command and command.exit_code
+    def _by_command(self, command: ProxyCommand, what: str) -> UnreachableHostError:
+        code = command.exit_code
         ended = "" if code is None else f" (exit code {code})"
-        output = (command and command.stderr) or "it printed nothing"
+        banner = self.client.banner
+        said = [f"it sent `{banner}`"] * bool(banner) + [command.stderr] * bool(command.stderr)
         return self._unreachable(
-            f"{self._where} {what} by its ProxyCommand `{command and command.line}`{ended}: "
-            f"{output}",
+            f"{self._where} {what} by its ProxyCommand `{command.line}`{ended}: "
+            f"{'; '.join(said) or 'it printed nothing'}",
             "does the command work by itself, without a terminal to ask on?",
         )
 
@@ -136,14 +139,14 @@ class Failure:
 
     def _no_server(self) -> UnreachableHostError:
         banner = self.client.banner
-        if self._command and not banner:
-            return self._by_command("could not be reached")
         if banner.startswith(_PENALTY):
             return self._unreachable(
                 f"sshd of {self._where} refuses us for now: it sent `{banner}`",
                 "it refused logins from here before (`PerSourcePenalties`); this passes by itself"
                 " after some minutes",
             )
+        if command := self._command:
+            return self._by_command(command, "could not be reached")
         sent = f": it sent `{banner}`" if banner else ""
         return self._unreachable(
             f"{self._where} is not an ssh server, or it ends connections at once{sent}",

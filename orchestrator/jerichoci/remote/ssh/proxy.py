@@ -10,9 +10,13 @@ import os
 import signal
 import socket
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.process import child, signal_group
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 KEPT_BYTES = 4096
 """Of the end of its stderr."""
@@ -28,7 +32,8 @@ class ProxyCommand:
         self.exit_code: int | None = None
         self._stderr = b""
         self._closed = asyncio.Event()
-        self.socket, self._far = socket.socketpair()
+        near, self._far = socket.socketpair()
+        self.socket = _Near(fileno=near.detach())
         self._life = asyncio.create_task(self._live())
 
     @property
@@ -72,3 +77,14 @@ class ProxyCommand:
     async def _listen(self, stderr: asyncio.StreamReader | None) -> None:
         while stderr and (data := await stderr.read(KEPT_BYTES)):
             self._stderr = (self._stderr + data)[-KEPT_BYTES:]
+
+
+class _Near(socket.socket):
+    """Our end: after an error of writing nobody would read what the command sent before its end."""
+
+    def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
+        """Send what is still taken, and lose the rest."""
+        try:
+            return super().send(data, flags)
+        except ConnectionError:
+            return memoryview(data).nbytes
