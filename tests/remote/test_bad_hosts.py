@@ -303,9 +303,10 @@ async def test_sshd_runs_something_else(runner: Runner, hosts_config: WriteHosts
         keys = forced.directory / "authorized_keys"
         key = keys.read_text()
         for command, said in {
-            "/bin/true": "(exit code 0): it printed nothing",
-            "echo welcome": "(exit code 0): welcome",
-            "internal-sftp": "(exit code 1): This service allows sftp",
+            "kill -9 $$": "(it was killed by SIGKILL): it printed nothing",
+            "/bin/true": "(it exited with 0): it printed nothing",
+            "echo welcome": "(it exited with 0): welcome",
+            "internal-sftp": "(it exited with 1): This service allows sftp",
         }.items():
             keys.write_text(f'command="{command}" {key}')
             error = await said_twice(runner, forced, HostSetupError)
@@ -360,7 +361,7 @@ async def test_a_login_shell_that_ends_at_once(runner: Runner, host: FarHost) ->
     (host.home / ".bashrc").write_text("echo go away >&2; exit 3\n")
     error = await said_twice(runner, host, HostSetupError)
     assert error.message == (
-        f"a login on {host.name} does not run the given command (exit code 3): go away"
+        f"a login on {host.name} does not run the given command (it exited with 3): go away"
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.remote.ssh import connection
+from jerichoci.remote.ssh import connection, proxy
 from jerichoci.remote.ssh.connection import connect
 from jerichoci.remote.ssh.errors import UnreachableHostError
 from remote.connecting import configure, far, refused, says
@@ -51,7 +51,7 @@ async def test_why_ssh_is_no_way_is_told(home: Path, sshd: PlainSshd) -> None:
     configure(home, f"{inner(home, sshd, sshd)} ProxyCommand ssh -F {config} -W %h:%p jump\n")
     error = await refused(far(), UnreachableHostError)
     assert f"by its ProxyCommand `ssh -F {config} -W 127.0.0.1:{sshd.port} jump`" in error.message
-    assert "(exit code 255)" in error.message
+    assert "` (it exited with 255): " in error.message
     assert "Host key verification failed" in error.message
 
 
@@ -90,8 +90,22 @@ async def test_a_command_that_ends_says_how(home: Path) -> None:
     assert error.message.endswith(": no way")
     configure(home, "ProxyCommand no-such-program\n")
     error = await refused(far(), UnreachableHostError)
-    assert "(exit code 127)" in error.message
+    assert "` (it exited with 127): " in error.message
     assert "no-such-program" in error.message.rpartition("`")[2]
+
+
+async def test_a_signal_is_named_unless_it_is_ours(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(home, "ProxyCommand kill -9 $$\n")
+    error = await refused(far(), UnreachableHostError)
+    assert error.message.endswith("`kill -9 $$` (it was killed by SIGKILL): it printed nothing")
+    monkeypatch.setattr(connection, "CONNECT_SECS", 0.5)
+    monkeypatch.setattr(proxy, "END_SECS", 0.1)
+    configure(home, "ProxyCommand sh -c 'echo so far >&2; sleep 60'\n")
+    error = await refused(far(), UnreachableHostError)
+    assert "was not reached within 0.5 s by its ProxyCommand `sh -c" in error.message
+    assert error.message.endswith(" sleep 60'`: so far")
 
 
 @pytest.mark.parametrize("said", ["HTTP/1.0 403 Forbidden", "Not allowed at this time"])

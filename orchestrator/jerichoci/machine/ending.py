@@ -88,8 +88,10 @@ def _asleep_secs() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
-def in_words(exit_code: int | None, number: int | None) -> str:
-    """What became of a command that ended so, after its name."""
+def in_words(exit_code: int | None, number: int | None = None) -> str:
+    """What became of a command that ended so, after its name; a code below zero is a signal's."""
+    if exit_code is not None and exit_code < 0:
+        number = -exit_code
     if number is not None:
         return f"was killed by {_name(number) or f'signal {number}'}"
     if exit_code is not None and exit_code > SIGNALLED and _name(exit_code - SIGNALLED):

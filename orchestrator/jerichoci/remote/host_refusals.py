@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import DISK_FULL, UsageError
+from jerichoci.machine.ending import in_words
 from jerichoci.remote.ssh.errors import HostError, HostFullError, HostLostError, HostSetupError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def no_agent(host: RemoteHost, code: int | None, last: str) -> HostSetupError:
         )
     return HostSetupError(
         name,
-        f"a login on {name} does not run the given command (exit code {code}): {last}",
+        f"a login on {name} does not run the given command (it {in_words(code)}): {last}",
         f"`ssh {host.address} python3 --version` should print a version and nothing else: see the"
         " login shell and its files there, `ForceCommand` of sshd_config and `command=` of our key",
     )

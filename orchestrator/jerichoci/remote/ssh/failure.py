@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import asyncssh
 
+from jerichoci.machine.ending import in_words
 from jerichoci.remote.ssh.errors import (
     AuthenticationError,
     HostError,
@@ -105,7 +106,7 @@ class Failure:
 
     def _by_command(self, command: ProxyCommand, what: str) -> UnreachableHostError:
         code = command.exit_code
-        ended = "" if code is None else f" (exit code {code})"
+        ended = "" if code is None else f" (it {in_words(code)})"
         banner = self.client.banner
         said = [f"it sent `{banner}`"] * bool(banner) + [command.stderr] * bool(command.stderr)
         return self._unreachable(

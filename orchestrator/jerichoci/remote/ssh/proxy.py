@@ -16,6 +16,8 @@ from jerichoci.errors import InfrastructureError
 from jerichoci.machine.process import child, signal_group
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+
     from _typeshed import ReadableBuffer
 
 KEPT_BYTES = 4096
@@ -30,6 +32,7 @@ class ProxyCommand:
     def __init__(self, line: str) -> None:
         self.line = line
         self.exit_code: int | None = None
+        """Of a command that ended by itself; below zero after a signal."""
         self._stderr = b""
         self._closed = asyncio.Event()
         near, self._far = socket.socketpair()
@@ -58,21 +61,23 @@ class ProxyCommand:
                 listening = asyncio.create_task(self._listen(process.stderr))
                 await self._closed.wait()
                 # It sees the end of its stdin, and may print something yet.
-                for number in (signal.SIGHUP, signal.SIGKILL):
-                    await asyncio.wait([listening], timeout=END_SECS)
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(END_SECS):
-                            await process.wait()
-                    # What it left running may hold its stderr open: then only this is known.
-                    self.exit_code = process.returncode
-                    if self.exit_code is not None:
-                        break
-                    signal_group(process.pid, number)
+                await self._await_end(process, listening)
+                self.exit_code = process.returncode
+                if self.exit_code is None:
+                    signal_group(process.pid, signal.SIGHUP)
+                    await self._await_end(process, listening)
                 listening.cancel()
         except InfrastructureError as error:
             self._stderr = error.message.encode()
         finally:
             self._far.close()
+
+    async def _await_end(self, process: Process, listening: asyncio.Task[None]) -> None:
+        await asyncio.wait([listening], timeout=END_SECS)
+        # What it left running may hold its stderr open: then only its own end is seen.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_SECS):
+                await process.wait()
 
     async def _listen(self, stderr: asyncio.StreamReader | None) -> None:
         while stderr and (data := await stderr.read(KEPT_BYTES)):
