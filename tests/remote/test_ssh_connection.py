@@ -294,12 +294,29 @@ async def test_an_alias_is_looked_up_instead_of_the_name(home: Path, sshd: Plain
     assert await says(host(sshd)) == "hello"
 
 
-async def test_nothing_in_common_says_so(home: Path, tmp_path: Path) -> None:
-    configure(home, "Ciphers aes128-ctr\n")
-    with plain_sshd(tmp_path / "other", more="Ciphers aes256-gcm@openssh.com") as server:
-        error = await refused(trusted(server), HostSettingsError)
-    assert "no algorithm in common" in error.message
-    # Also where the far end hangs up before we have understood what it sent.
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("Ciphers aes128-ctr", "Ciphers aes256-gcm@openssh.com"),
+        ("KexAlgorithms ecdh-sha2-nistp256", "KexAlgorithms curve25519-sha256"),
+        ("MACs hmac-sha2-256\nCiphers aes128-ctr", "MACs hmac-sha2-512\nCiphers aes128-ctr"),
+        ("HostKeyAlgorithms rsa-sha2-512", "HostKeyAlgorithms ssh-ed25519"),
+        ("HostKeyAlgorithms ssh-ed25519-cert-v01@openssh.com", "HostKeyAlgorithms ssh-ed25519"),
+    ],
+)
+async def test_nothing_in_common_says_so(
+    home: Path, tmp_path: Path, ours: str, theirs: str
+) -> None:
+    configure(home, f"{ours}\n")
+    with plain_sshd(tmp_path / "other", more=theirs) as server:
+        for lab in (host(server), trusted(server)):
+            error = await refused(lab, HostSettingsError)
+            assert "no algorithm in common" in error.message
+            for line in (ours, theirs):
+                assert line.split()[1] in error.message
+
+
+async def test_nothing_in_common_says_so_where_the_far_end_hangs_up_first() -> None:
     lists = ["curve25519-sha256", "ssh-ed25519", *["aes256-cbc"] * 2, *["hmac-sha2-256"] * 2]
     names = b"".join(NameList([name.encode()]) for name in (*lists, "none", "none", "", ""))
     payload = b"\x14" + bytes(16) + names + bytes(5)

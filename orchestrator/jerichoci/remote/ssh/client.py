@@ -6,12 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import asyncssh
+from asyncssh.packet import SSHPacket
 
 if TYPE_CHECKING:
     from jerichoci.remote.ssh.proxy import ProxyCommand
 
 BANNER_BYTES = 512
 """Of what the far end sends first, for a message."""
+KEXINIT_HEAD_BYTES = 17
+"""Before the lists of algorithms: what it is, and a random number."""
 END_SECS = 0.5
 """From the end of a connection before the login to its report, if nothing else is wrong with it."""
 
@@ -46,6 +49,17 @@ class Client(asyncssh.SSHClient):
         """Whether it speaks ssh."""
         connection = self._connection
         return connection is not None and bool(connection.get_extra_info("server_version"))
+
+    @property
+    def offered(self) -> list[str]:
+        """The algorithms that the far end has for host keys, if it came to name them."""
+        # asyncssh keeps them to itself.
+        sent = self._connection._server_kexinit if self._connection else b""  # noqa: SLF001
+        if not sent:
+            return []
+        lists = SSHPacket(sent[KEXINIT_HEAD_BYTES:])
+        lists.get_namelist()
+        return [name.decode() for name in lists.get_namelist()]
 
     @property
     def banner(self) -> str:

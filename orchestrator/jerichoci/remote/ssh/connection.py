@@ -106,18 +106,22 @@ async def _shaken_hands(
     A fingerprint doesn't tell of which kind its key is.
     """
     while True:
+        ours = options["server_host_key_algs"]
         try:
             return await _reached(settings, client, options)
         except asyncssh.HostKeyNotVerifiable:
             refused = {name.decode() for key in client.refused for name in key.sig_algorithms}
-            others = [name for name in options["server_host_key_algs"] if name not in refused]
-            if not settings.known_hosts.fingerprint or not others:
+            left = [name for name in ours if name in client.offered and name not in refused]
+            if not settings.known_hosts.fingerprint or not left:
                 raise
-            options["server_host_key_algs"] = others
-        except (asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost, ConnectionResetError) as error:
-            # A host without a key of the other kinds may hang up before it says so.
-            if client.refused and client.is_ssh:
-                raise asyncssh.HostKeyNotVerifiable("no key has the fingerprint") from error
+            options["server_host_key_algs"] = left
+        except (asyncssh.DisconnectError, OSError) as error:
+            # asyncssh leaves it to the far end to see this, which hangs up.
+            if client.offered and not set(client.offered) & set(ours):
+                raise asyncssh.KeyExchangeFailed(
+                    f"No matching host key algorithm found, sent {','.join(ours)} and received "
+                    f"{','.join(client.offered)}"
+                ) from error
             raise
 
 

@@ -80,7 +80,9 @@ class KnownHosts:
         keys, authorities, _ = ((), (), ()) if self.fingerprint else self.found
         known = {name.decode() for key in keys for name in key.sig_algorithms}
         usable = [name for name in algorithms if authorities or "-cert-" not in name]
-        return sorted(usable, key=lambda name: "-cert-" not in name and name not in known)
+        return sorted(
+            usable or algorithms, key=lambda name: "-cert-" not in name and name not in known
+        )
 
     @cached_property
     def _read(self) -> tuple[asyncssh.SSHKnownHosts, list[tuple[str, asyncssh.SSHKnownHosts]]]:
