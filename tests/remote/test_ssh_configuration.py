@@ -189,11 +189,28 @@ async def test_algorithms_of_which_we_have_none_are_refused_by_name(
     assert error.hint == "allow one of curve25519-sha256"
 
 
-@pytest.mark.parametrize("line", ["RevokedHostKeys ~/krl", "BindInterface lo"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RevokedHostKeys ~/krl",
+        "BindInterface lo",
+        "PubkeyAuthentication no",
+        "PreferredAuthentications keyboard-interactive,password",
+    ],
+)
 async def test_what_can_not_be_done_is_refused_by_name(home: Path, line: str) -> None:
     configure(home, f"{line}\n")
     error = await refused(far(), HostSettingsError)
-    assert line.partition(" ")[0] in error.message
+    assert f"has `{line}`, " in error.message
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["PubkeyAuthentication unbound", "PreferredAuthentications password,publickey"],
+)
+async def test_a_key_is_used_where_it_may_be(home: Path, sshd: PlainSshd, line: str) -> None:
+    configure(home, f"{line}\n")
+    assert await says(trusted(sshd)) == "hello"
 
 
 async def test_without_ssh_it_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

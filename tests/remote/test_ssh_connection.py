@@ -272,7 +272,7 @@ async def test_nobody_is_asked_for_a_password(
 ) -> None:
     more = "PasswordAuthentication yes\nKbdInteractiveAuthentication yes\n"
     with plain_sshd(tmp_path / "asking", more=more) as server:
-        configure(home, "PreferredAuthentications password,keyboard-interactive\n")
+        configure(home, "PreferredAuthentications password,keyboard-interactive,publickey\n")
         await refused(trusted(server), AuthenticationError)
         assert "Failed password" not in server.log
     assert capfd.readouterr() == ("", "")

@@ -16,7 +16,7 @@ from jerichoci.remote.ssh.errors import HostSettingsError
 from jerichoci.remote.ssh.known_hosts import SSH_PORT, KnownHosts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from jerichoci.remote.ssh.configuration import Configuration
     from jerichoci.remote.ssh.hop import Hop
@@ -73,14 +73,12 @@ class Settings:
 async def read_settings(hop: Hop) -> Settings:
     """The settings of a hop; the hosts file wins over ssh's configuration."""
     config = await ask(hop)
-    for key in REFUSED:
-        if config.get(key.lower()) not in {None, "no"}:
-            raise HostSettingsError(
-                hop.host,
-                f"ssh's configuration for {hop.called} has `{key} {config.get(key.lower())}`, "
-                "which pikaci does not support",
-                "limit it to other hosts, if this one works without it",
-            )
+    for setting, why in _refused(config):
+        raise HostSettingsError(
+            hop.host,
+            f"ssh's configuration for {hop.called} has `{setting}`, {why}",
+            "limit it to other hosts, if this one works without it",
+        )
     address = config.get("hostname") or hop.address
     port = config.number("port") or SSH_PORT
     jump, command = config.get("proxyjump"), config.get("proxycommand")
@@ -121,6 +119,18 @@ async def read_settings(hop: Hop) -> Settings:
         known_hosts=known_hosts,
         options=options,
     )
+
+
+def _refused(config: Configuration) -> Iterator[tuple[str, str]]:
+    """Settings with which pikaci can't connect as ssh does, and why."""
+    for key in REFUSED:
+        if config.get(key.lower()) not in {None, "no"}:
+            yield f"{key} {config.get(key.lower())}", "which pikaci does not support"
+    if config.get("pubkeyauthentication") in {"no", "false"}:
+        yield "PubkeyAuthentication no", "and pikaci logs in with keys only"
+    methods = config.get("preferredauthentications") or "publickey"
+    if "publickey" not in methods.split(","):
+        yield f"PreferredAuthentications {methods}", "and pikaci logs in with keys only"
 
 
 def _algorithms(hop: Hop, config: Configuration) -> dict[str, Any]:
