@@ -254,6 +254,23 @@ async def test_keys_that_are_not_accepted_are_named(home: Path, sshd: PlainSshd)
     assert "no ssh agent is running" in error.message
 
 
+async def test_a_key_that_ssh_configuration_excludes_is_not_offered(
+    home: Path, sshd: PlainSshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(home, "PubkeyAcceptedAlgorithms rsa-sha2-512\n")
+    login = home / ".ssh" / "id_ed25519"
+    error = await refused(trusted(sshd), AuthenticationError)
+    assert "there is no key to log in" in error.message
+    assert f"{login} is of no kind that `PubkeyAcceptedAlgorithms` allows" in error.message
+    with ssh_agent(home, login) as agent:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
+        error = await refused(trusted(sshd), AuthenticationError)
+    assert "the agent's login is of no kind that `Pubkey" in error.message
+    other = make_key(home / ".ssh" / "id_rsa", "rsa")
+    error = await refused(trusted(sshd), AuthenticationError)
+    assert f"rejected every key we offered for user {sshd.user} (tried {other}; " in error.message
+
+
 async def test_no_key_at_all_says_where_they_were_looked_for(
     home: Path, sshd: PlainSshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 class LoginKeys:
     """Keys in the order in which they are offered, and remarks on those that aren't."""
 
+    algorithms: frozenset[str]
+    """To sign with, as ssh's configuration allows them."""
     pairs: list[asyncssh.SSHKeyPair] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     """Where they are from."""
@@ -33,8 +35,11 @@ class LoginKeys:
 
     def add(self, name: str, pairs: Sequence[asyncssh.SSHKeyPair]) -> None:
         """Offer one more key, with and without its certificates."""
-        self.names.append(name)
-        self.pairs += pairs
+        if self.algorithms.intersection(kind.decode() for kind in pairs[0].sig_algorithms):
+            self.names.append(name)
+            self.pairs += pairs
+        else:
+            self.remarks.append(f"{name} is of no kind that `PubkeyAcceptedAlgorithms` allows")
 
 
 class _UnusableError(Exception):
@@ -44,7 +49,8 @@ class _UnusableError(Exception):
 @asynccontextmanager
 async def login_keys(hop: Hop, config: Configuration) -> AsyncIterator[LoginKeys]:
     """All keys for a hop; those of the agent work until the end of the block."""
-    keys = LoginKeys()
+    accepted = config.get("pubkeyacceptedalgorithms") or ""
+    keys = LoginKeys(frozenset(accepted.split(",")))
     if config.get("pkcs11provider") is not None:
         keys.remarks.append("`PKCS11Provider` is not asked for keys")
     files = [str(hop.config.key_path)] if hop.config.key else config.files("identityfile")
