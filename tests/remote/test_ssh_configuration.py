@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.project import Project
+from jerichoci.exit_codes import EXIT_INFRASTRUCTURE
 from jerichoci.remote.ssh.errors import (
     AuthenticationError,
     HostKeyError,
@@ -187,6 +189,21 @@ async def test_algorithms_of_which_we_have_none_are_refused_by_name(
     error = await refused(far(), HostSettingsError)
     assert "has `KexAlgorithms ecdh-sha2-nistp256`, and pikaci supports none" in error.message
     assert error.hint == "allow one of curve25519-sha256"
+
+
+def test_a_configuration_that_hangs_is_read_once(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jerichoci.remote.ssh.configuration.ANSWER_SECS", 0.5)
+    (home / "hosts.toml").write_text("[hosts.far]\n")
+    configure(home, f'Match exec "echo >>{home}/asked; sleep 60"\n')
+    there = 'placement = "remote_ssh"; host = "far"; retries.infrastructure = 2;'
+    project = Project.committed(tmp_path, f't.jobs.j = {{ command = "true"; {there} }};')
+    project = project.with_env(HOME=str(home), PIKACI_HOSTS_FILE=str(home / "hosts.toml"))
+    said = project.here("run", "t").refused(EXIT_INFRASTRUCTURE)
+    assert "`ssh -G -T` did not end within 0.5 s; does a `Match exec` in it wait" in said
+    assert (home / "asked").read_text() == "\n"
+    assert project.run_ids() == []
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,13 @@ from jerichoci.remote.agent.fault import error_from_json
 from jerichoci.remote.agent.frame import pack
 from jerichoci.remote.attachment import Attachment, GoneError, greet
 from jerichoci.remote.requests import Held, Requests
-from jerichoci.remote.ssh.errors import HostError, HostKeyError, HostLostError, UnreachableHostError
+from jerichoci.remote.ssh.errors import (
+    HostError,
+    HostKeyError,
+    HostLostError,
+    SilentSettingsError,
+    UnreachableHostError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -354,7 +360,7 @@ class Session:
             except GoneError as error:
                 why = host_refusals.gone(self.name, before, error.boot_id, died=error.died)
                 raise why from error
-            except (UnreachableHostError, TimeoutError) as error:
+            except (UnreachableHostError, SilentSettingsError, TimeoutError) as error:
                 last = getattr(error, "message", "no answer")
                 if time.monotonic() - began >= self._limit_secs:
                     raise HostLostError(

@@ -108,6 +108,7 @@ def _what(error: Exception) -> str:
         errors.AuthenticationError: "login",
         errors.KeyFileError: "login",
         errors.HostSettingsError: "ssh settings",
+        errors.SilentSettingsError: "ssh settings",
         errors.HostSetupError: "host",
         errors.UnreachableHostError: "connection",
     }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.process import run
-from jerichoci.remote.ssh.errors import HostSettingsError, UnreachableHostError
+from jerichoci.remote.ssh.errors import HostSettingsError, SilentSettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,10 +128,10 @@ async def ask(hop: Hop) -> Configuration:
                 ["ssh", "-G", "-T", *files, *options, "--", hop.address], deadline_secs=ANSWER_SECS
             )
     except InfrastructureError as error:
-        raise UnreachableHostError(
+        raise SilentSettingsError(
             hop.host,
             f"could not ask ssh for the configuration of {hop.called}: {error.message}",
-            "does a `Match exec` in it wait for something?",
+            error.hint or "does a `Match exec` in it wait for something?",
         ) from error
     if ended.ok:
         return Configuration(ended.stdout.decode("utf-8", "replace"), hop)

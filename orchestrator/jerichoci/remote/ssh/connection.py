@@ -36,6 +36,7 @@ async def connect(host: RemoteHost) -> asyncssh.SSHClientConnection:
         KeyFileError: the key that is asked for can't be used.
         HostSettingsError: ssh's configuration is invalid, or has nothing in common with the far
             end.
+        SilentSettingsError: ssh doesn't tell its configuration in time.
         UnreachableHostError: the host doesn't answer, or not as an ssh server; worth another try.
     """
     return await _connected(Hop.to(host), ())

@@ -7,6 +7,7 @@ HostError
 │   ├── KeyFileError            the key to log in with can't be used
 │   ├── HostSettingsError       ssh's configuration is invalid, or has nothing in common with it
 │   └── HostSetupError          the host lacks what pikaci needs
+├── SilentSettingsError        ssh doesn't tell its configuration in time
 ├── HostFullError               its disk is full, until there is room again
 └── UnreachableHostError        may be over in a minute
     └── HostLostError           the connection broke, and what ran on the host is given up
@@ -48,6 +49,10 @@ class HostSettingsError(HostUsageError):
 
 class HostSetupError(HostUsageError):
     """The host lacks what pikaci needs there, or its work directory can't be used."""
+
+
+class SilentSettingsError(HostError, InfrastructureError):
+    """ssh doesn't tell its configuration in time: asked again at once, it wouldn't either."""
 
 
 class HostFullError(HostError, InfrastructureError):
