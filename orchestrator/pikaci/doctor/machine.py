@@ -105,7 +105,9 @@ async def confinement_findings(placement: Placement, root: str) -> list[Finding]
         else note(
             "memory",
             "`resources.memoryMib` limits no host process: no control group can be made",
-            "be root on a machine with control groups that can be written to, or under systemd"
+            "log in as root where control groups can be written to"
+            if placement.is_remote
+            else "be root on a machine with control groups that can be written to, or under systemd"
             " start pikaci by `systemd-run --user --scope`",
         ),
     ]
