@@ -80,6 +80,13 @@ async def test_a_job_beyond_its_memory_is_told_so(
     assert is_gone(run.said("a"))
 
 
+async def test_a_job_that_passes_beyond_its_memory_has_a_note(runner: Runner) -> None:
+    await needs_limits()
+    run = await runner.run(job("a", f"({HOG}) || true", resources=LIMIT))
+    assert run.record.status is Status.PASSED
+    assert run.job("a").notes == [f"some of it {KILLED}"]
+
+
 async def test_a_job_within_its_memory_passes_and_leaves_no_group(runner: Runner) -> None:
     await needs_limits()
     command = "sleep 60 & setsid sleep 60 & cat /proc/self/cgroup"

@@ -60,8 +60,8 @@ NAMES = [
 
 @pytest.fixture
 def host(far_host: FarHost, hosts_config: WriteHosts) -> FarHost:
-    """A host that the hosts file has."""
-    hosts_config(far_host)
+    """A host that the hosts file has, without Incus."""
+    hosts_config(far_host, incus={"socket": "/nonexistent"})
     return far_host
 
 

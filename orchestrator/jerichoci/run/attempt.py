@@ -213,6 +213,8 @@ class AttemptRun:
                 raise StoppedError
             if finish.timed_out or finish.exit_code != 0:
                 raise CommandFailedError(finish)
+        if finish.out_of_memory:
+            self._note(f"some of it was killed: {self._limit_of_memory()}")
         return finish
 
     async def _collect(self, runtime: Runtime) -> list[Artifact]:
@@ -283,15 +285,17 @@ class AttemptRun:
 
     def _out_of_memory(self, finish: Finish, message: str) -> tuple[str, str]:
         """The message and hint for a job of which the kernel killed a process."""
-        limit = self._node.execute.resources.memory_mib
-        why = "out of memory"
-        if limit is not None:
-            why += f", limit {limit} MiB (`resources.memoryMib`)"
+        why = self._limit_of_memory()
         if finish.exit_code == KILLED and not finish.timed_out:
             message = f"job {self._node.job_id} was killed: {why}"
         else:
             message += f"; some of it was killed: {why}"
         return message, "raise `resources.memoryMib`, or have the job use less"
+
+    def _limit_of_memory(self) -> str:
+        limit = self._node.execute.resources.memory_mib
+        at = "" if limit is None else f", limit {limit} MiB (`resources.memoryMib`)"
+        return f"out of memory{at}"
 
     def _stopped(self) -> dict[str, Any]:
         phase = self._phases.stopped or self._phases.current
