@@ -278,6 +278,16 @@ def test_a_signal_that_ends_nix_is_the_machines_failure_and_nothing_is_left(
     wait_for(lambda: processes(marker) == [])
 
 
+def test_a_group_of_builders_that_is_not_there_is_named_with_what_helps(project: Project) -> None:
+    only_root_can("have a Nix that builds as other users")
+    target(project, "one", {"one": '"echo > $out" { }'})
+    settings = f"{os.environ.get('NIX_CONFIG', '')}\nbuild-users-group = no-such-group"
+    assert project.with_env(NIX_CONFIG=settings).here("run", "one").code == 75
+    cause = causes(project)["one"]["cause"]
+    assert "the group 'no-such-group'" in cause["message"]
+    assert "make the group no-such-group" in cause["hint"]
+
+
 def test_a_nix_daemon_that_dies_is_named_as_the_reason(
     project: Project, tmp_path: Path, marker: str
 ) -> None:

@@ -122,7 +122,9 @@ class Builds:
                 self._counter = None
             case Stopped(id) if id in self.running:
                 self._end(self.running.pop(id), now)
-            case Message(level) if level == ERROR_LEVEL and self._ignored not in event.named:
+            case Message(level) if (
+                level == ERROR_LEVEL and not event.is_warning and self._ignored not in event.named
+            ):
                 self.errors.append(event)
                 if not event.named and self.over:
                     self.over[-1].errors.append(event)

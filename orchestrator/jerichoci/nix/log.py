@@ -107,6 +107,11 @@ class Message:
         return frozenset(name.rstrip(".") for name in _STORE_NAME.findall(self.reason))
 
     @property
+    def is_warning(self) -> bool:
+        """Whether it is one; Nix prints some as errors."""
+        return self.level == WARNING_LEVEL or self.text.startswith("warning: ")
+
+    @property
     def got_hash(self) -> str | None:
         """The hash that a fixed output has, where another one was specified."""
         found = _GOT_HASH.search(self.reason)

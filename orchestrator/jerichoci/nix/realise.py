@@ -28,7 +28,7 @@ from jerichoci.nix import command as nix
 from jerichoci.nix import settings as nix_settings
 from jerichoci.nix import verdict as nix_verdict
 from jerichoci.nix.builds import Builds
-from jerichoci.nix.log import WARNING_LEVEL, LogLine, Message, parse_line, read_lines
+from jerichoci.nix.log import LogLine, Message, parse_line, read_lines
 from jerichoci.nix.realised import CANCELLED, Realised, failed
 from jerichoci.status import CauseCode, FailureKind, Outcome
 
@@ -212,7 +212,7 @@ class Realiser:
                     build = self._seen.running.get(id)
                     for node_id in self._concerned([build.drv] if build else []):
                         self._observer.log(node_id, text)
-                case Message(level, text) if level == WARNING_LEVEL:
+                case Message(text=text) if event.is_warning:
                     for node_id in self._concerned(event.named) or self._waiting:
                         self._observer.log(node_id, text)
         await builder.wait()

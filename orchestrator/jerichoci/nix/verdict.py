@@ -99,14 +99,12 @@ def of_ended(exit_code: int, errors: Sequence[Message], *, is_cut: bool) -> str:
 
     A killed Nix ends in the middle. Debian 12's unshare, around it, ends with 1 and a message then.
     """
-    # Some of its warnings it prints as errors.
-    faults = [each for each in errors if not each.sentence.startswith("warning: ")]
     # Nix ends in the middle, too, where it loses its daemon, and says so.
-    says_why = any(each.raw != each.text and not each.named for each in faults)
+    says_why = any(each.raw != each.text and not each.named for each in errors)
     if exit_code < 0 or (is_cut and not says_why):
         name = signal.Signals(-exit_code if exit_code < 0 else signal.SIGKILL).name
         return f"Nix was ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-    return faults[0].sentence if faults else f"Nix ended with {exit_code} and gave no reason"
+    return errors[0].sentence if errors else f"Nix ended with {exit_code} and gave no reason"
 
 
 def unavailable(node_id: str, why: str, hint: str | None = None) -> Realised:
