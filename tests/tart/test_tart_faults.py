@@ -31,10 +31,10 @@ QUICK = "echo said; echo kept > $PIKACI_ARTIFACTS/kept"
 def base(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes minutes at most takes a second here."""
     mac.add_base(BASE)
-    secs = {"READY_SECS": 2.0, "PROBE_SECS": 1.0, "LAST_PAUSE_SECS": 0.2, "STOP_SECS": 1}
-    secs |= {"SYNC_SECS": 1.0, "BOOT_PAUSE_SECS": 0.05}
+    secs = {"vm.READY_SECS": 2.0, "vm.PROBE_SECS": 1.0, "vm.LAST_PAUSE_SECS": 0.2}
+    secs |= {"command.STOP_SECS": 1, "vm.SYNC_SECS": 1.0, "vm.BOOT_PAUSE_SECS": 0.05}
     for name, value in secs.items():
-        monkeypatch.setattr(f"jerichoci.runtime.tart.vm.{name}", value)
+        monkeypatch.setattr(f"jerichoci.runtime.tart.{name}", value)
 
 
 async def fails(runner: Runner, job: ExecuteNode, phase: PhaseName, **request: Any) -> Cause:  # noqa: ANN401
@@ -265,7 +265,7 @@ async def test_a_clean_up_that_has_trouble_comes_to_its_end_and_changes_no_resul
 ) -> None:
     if fault.get("kind") == "hang":
         limit = {"stop": "LOOK_SECS", "delete": "DELETE_SECS"}[fault["step"]]
-        monkeypatch.setattr(f"jerichoci.runtime.tart.vm.{limit}", 3.0)
+        monkeypatch.setattr(f"jerichoci.runtime.tart.command.{limit}", 3.0)
     mac.fail(**fault)
     run = await runner.run(vm_job("a", f"{QUICK}; exit 3"), run_id=RUN_ID)
     assert (run.job("a").failure_kind, run.job("a").exit_code) == ("test_failure", 3), run.log("a")
