@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from jerichoci.record.event import JobPhase, RunFinished
@@ -94,7 +94,7 @@ def left_on(host: FarHost) -> dict[str, list[str]]:
 
 def nothing_is_left_on(host: FarHost) -> None:
     """Wait until it is so."""
-    try:
+    with suppress(AssertionError):
         wait_for(lambda: not left_on(host), GONE_SECS, "")
-    except AssertionError:
-        assert left_on(host) == {}
+    if left := left_on(host):
+        raise AssertionError(left)

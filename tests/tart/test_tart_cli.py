@@ -307,7 +307,8 @@ def test_a_kept_vm_is_removed_with_its_run_and_stays_with_it_while_there_is_no_t
 
 def begun(project: Project) -> bool:
     """Whether the job of `slow` says something by now."""
-    return any("begun" in path.read_text() for path in project.state.glob("runs/**/guest.log"))
+    logs = [log for run in project.run_ids() for log in project.run_dir(run).glob("**/guest.log")]
+    return any("begun" in log.read_text() for log in logs)
 
 
 def test_a_live_run_is_left_alone_followed_and_cancelled(ci: Project, mac: Mac) -> None:
