@@ -47,8 +47,8 @@ MARK = "pikaci: "
 
 INTERRUPTED = "interrupted by the user"
 """Nix's whole error after SIGINT, SIGTERM or SIGHUP."""
-LOST = "object not found"
-"""In Nix's error of a git object that is missing."""
+LOST = re.compile(r"object not found|Cannot find Git revision|program 'git' ")
+"""In Nix's errors of a git repository that it can't read."""
 
 _UNFETCHED = re.compile(
     r"while updating the flake input '(?P<name>[^']+)'"
@@ -250,7 +250,8 @@ class Evaluator:
             return InfrastructureError(f"the evaluation did not end: {done.reason()}")
         if raw == INTERRUPTED:
             return InfrastructureError("the evaluation did not end: `nix eval` got a signal")
-        if LOST in raw and self.reference.partition("?")[0] in raw:
+        repository = self.reference.partition("?")[0].removeprefix("git+")
+        if LOST.search(raw) and repository in raw:
             # Seen where a process below the evaluation was killed; the flake is not at fault.
             return InfrastructureError(f"Nix could not read the snapshot: {_one_line(raw)}")
         store = await nix.ask_store()

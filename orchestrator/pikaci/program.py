@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GARBAGE_THRESHOLD = 1_000_000
 """Objects between two collections: more than all that is imported, some tens of megabytes."""
 
@@ -36,8 +37,8 @@ def end_to_end() -> None:
     sys.unraisablehook = _not_raised
     sys.stdout = sys.stdout or io.TextIOWrapper(io.FileIO(os.devnull, "w"))
     sys.stderr = _stderr()
-    code = run(None)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    code = _run(None)
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     with suppress(OSError):
         sys.stdout.flush()
@@ -82,8 +83,18 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     handler(number, frame)
 
 
-def run(arguments: list[str] | None) -> int:
-    """Run the command line; the exit code."""
+def run(arguments: list[str]) -> int:
+    """Run a command line in a process that goes on; the exit code."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        return _run(arguments)
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         code = pikaci.main(
             args=arguments, prog_name="pikaci", standalone_mode=False, auto_envvar_prefix="PIKACI"

@@ -25,10 +25,11 @@ from pikaci.selection import target_filter
 from pikaci.sourcing import flake_reference, make_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from types import FrameType
 
     from jerichoci.nix.command import NixOptions
-    from jerichoci.record.record import RunRecord
+    from jerichoci.record.event import EventBase
     from pikaci.location import FlakeOptions
     from pikaci.sourcing import Planned
 
@@ -144,32 +145,49 @@ async def run_planned(
         skip_reason=skip,
         nix=await with_flake_config(state.root, reference, nix),
     )
+    end = _End()
     with (
-        _over() as over,
+        end.handling_signals(),
         open_feeds(flags.output, state, print_logs=flags.print_logs) as feeds,
         closing_dead_runs(state),
     ):
-        record: RunRecord = await run_plan(state, request, feeds, feeds[-1].stopping)
-        code = exit_code(record.status, record.failure_kind)
-        over(code)
-    return code
+        record = await run_plan(state, request, [*feeds, end], feeds[-1].stopping)
+    return exit_code(record.status, record.failure_kind)
 
 
-@contextmanager
-def _over() -> Iterator[Callable[[int], None]]:
-    """Have a signal that comes after the run's end exit with the run's code, once it is known."""
-    before = {number: signal.getsignal(number) for number in INTERRUPTS}
+class _End:
+    """Hears of the run's end, and has a signal that comes after it exit with the run's code."""
 
-    def over(code: int) -> None:
-        for number, handler in before.items():
+    def __init__(self) -> None:
+        self._before = {number: signal.getsignal(number) for number in INTERRUPTS}
+        self._code: int | None = None
+
+    def emit(self, event: EventBase) -> None:
+        """Take note of an event."""
+        from jerichoci.record.event import RunFinished
+
+        if isinstance(event, RunFinished):
+            self._code = exit_code(event.run.status, event.run.failure_kind)
+
+    @contextmanager
+    def handling_signals(self) -> Iterator[None]:
+        """Handle signals from now on: after the run's end until the process ends."""
+        for number, handler in self._before.items():
             if callable(handler):  # not where `nohup` has it ignored
-                signal.signal(number, lambda *_: sys.exit(code))
+                signal.signal(number, self._handle)
+        try:
+            yield
+        finally:
+            if self._code is None:
+                for number, handler in self._before.items():
+                    signal.signal(number, handler)
 
-    try:
-        yield over
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._code is not None:
+            sys.exit(self._code)
+        handler = self._before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
 
 
 def _checked_jobs(planned: Planned, jobs: tuple[str, ...]) -> frozenset[str] | None:
