@@ -12,7 +12,7 @@ origin="$python $venv"
 
 stamp() { echo "$venv/.installed-$1"; }
 
-wanted() { (cd "$root" && echo "$origin isolated" && sha256sum "ci/requirements/$1.txt" pyproject.toml); }
+wanted() { (cd "$root" && echo "$origin isolated, INT blocked" && sha256sum "ci/requirements/$1.txt" pyproject.toml); }
 
 is_current() { [ -x "$venv/bin/pikaci" ] && [ "$(cat "$(stamp "$1")" 2>/dev/null)" = "$(wanted "$1")" ]; }
 
@@ -37,4 +37,8 @@ fi
 # A dev shell's PYTHONPATH or PYTHONHOME is for other programs: pikaci's libraries are always its own. The second line is
 # that of a path too long, or with a space, for the first.
 sed -i -e '1s|^#!.*/python[0-9.]*$|& -I|' -e '2s|exec\(.*\) "\$0"|exec\1 -I "$0"|' "$venv/bin/pikaci"
+# Ctrl-C while Python starts would be a traceback: pikaci's first line lets it come.
+if env --block-signal=INT true 2>/dev/null; then
+  sed -i '1s|^#!\([[:alnum:]/._-]* -I\)$|#!/usr/bin/env -S --block-signal=INT \1|' "$venv/bin/pikaci"
+fi
 wanted "$kind" >"$(stamp "$kind")"

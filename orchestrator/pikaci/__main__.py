@@ -17,6 +17,8 @@ try:
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:  # not where the shell has it ignored
         signal.signal(signal.SIGINT, leave)
+    # What starts this may block it, since Python has no handler without a traceback so early.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     from pikaci.program import end_to_end, run
 
     signal.signal(signal.SIGINT, before)

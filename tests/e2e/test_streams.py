@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from e2e.project import RUN_ID, Project, finish
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TARGETS = """
   wide.jobs = { one.command = "true"; two.command = "seq 100000"; };
@@ -105,6 +104,24 @@ def test_an_interrupt_while_modules_are_imported_is_a_sentence(
     )
     path = f"{tmp_path}:{project.env()['PYTHONPATH']}"
     assert project.with_env(PYTHONPATH=path).pikaci("list").refused(130) == "pikaci: interrupted"
+
+
+def test_an_interrupt_while_python_starts_is_no_traceback(project: Project) -> None:
+    ends = set()
+    for delay_ms in range(2, 62, 3):
+        program = str(Path(sys.executable).with_name("pikaci"))
+        pipe = subprocess.PIPE
+        running = subprocess.Popen(
+            [program, "list"], cwd=project.root, env=project.env(), stdout=pipe, stderr=pipe
+        )
+        time.sleep(delay_ms / 1000)
+        running.send_signal(signal.SIGINT)
+        ends.add((finish(running).err, running.returncode))
+    sentence = "pikaci: interrupted\n"
+    # Before there is a Python; while it starts, or runs; after all is done.
+    assert {code for said, code in ends if said == ""} <= {-signal.SIGINT, 0}
+    assert {code for said, code in ends if said} == {130}
+    assert {said for said, code in ends if code == 130} == {sentence}
 
 
 def test_an_interrupt_where_it_can_not_be_raised_is_not_lost(
