@@ -39,6 +39,8 @@ def main() -> None:
                 ends[kill.status] += 1
                 print(seed, kill.signal.name, kill.code, kill.status, kill.victim, flush=True)
     print(dict(ends))
+    if not ends["passed"]:
+        sys.exit("no run passed: is nix on PATH?")
     sys.exit(1 if ends["wrong"] else 0)
 
 
