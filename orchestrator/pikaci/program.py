@@ -84,7 +84,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command line in a process that goes on; the exit code."""
+    """Run a command line in a process that lives on; the exit code."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         return _run(arguments)

@@ -121,7 +121,7 @@ def module(tmp_path: Path) -> UserTree:
 
 
 def cloned(project: Project, module: UserTree, where: str) -> Project:
-    """A clone of the project, with a submodule that nobody has checked out."""
+    """A clone of the project, with a submodule that is not checked out."""
     project.tree.git("submodule", "--quiet", "add", module.root.as_uri(), where)
     project.tree.commit()
     clone = project.root.with_name("clone")

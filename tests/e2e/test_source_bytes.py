@@ -84,7 +84,7 @@ LEAN = '  lean = { snapshot.exclude = [ "assets/**" ]; jobs.it.command = "find .
 
 
 def submodule(project: Project, where: str, setting: str = "") -> None:
-    """Commit a submodule that nobody has checked out."""
+    """Commit a submodule that is not checked out."""
     project.define(LEAN)
     project.write(".gitmodules", f'[submodule "it"]\npath = {where}\nurl = ../it\n{setting}\n')
     rev = project.tree.commit()

@@ -85,7 +85,7 @@ class ProxyCommand:
 
 
 class _Near(socket.socket):
-    """Our end: after an error of writing nobody would read what the command sent before its end."""
+    """Our end: after an error of writing, what the command sent before its end would be lost."""
 
     def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
         """Send what is still taken, and lose the rest."""
