@@ -18,10 +18,9 @@ from e2e.project import in_process
 from jerichoci.errors import PikaciError
 from jerichoci.record.record import AttemptRecord, PreparedOutput, PreparedPlace
 from jerichoci.record.store import RunStore
-from jerichoci.remote.host_notes import HostNote, host_notes
-from jerichoci.state import atomic
-from jerichoci.state.guest_notes import GuestNote, guest_notes, vm_notes
+from jerichoci.remote.host_notes import HostNote, UsedHost, host_notes, used_hosts
 from jerichoci.state.layout import StateLayout
+from jerichoci.state.ledger import GuestNote, incus_guests, tart_guests
 from jerichoci.status import Outcome, Status
 from plans import commanded, job, plan
 from records import finished, writing
@@ -45,8 +44,9 @@ FILES = (
 )
 """Of a run."""
 ROOT_FILES = (
-    *("order", "guests/g.json", "vms/v.json", "slots/claims/0123456789abcdef", "away"),
-    *("away/h--20260101T000000Z-00000000.json", "away/hosts/h.json", "guests"),
+    *("order", "elsewhere/incus/g.json", "elsewhere/tart/v.json", "slots/claims/0123456789abcdef"),
+    *("elsewhere/hosts/h--20260101T000000Z-00000000.json", "elsewhere/used-hosts/h.json"),
+    *("elsewhere", "elsewhere/incus", "elsewhere/hosts"),
 )
 """Of a state root."""
 ODD: tuple[Any, ...] = (
@@ -237,15 +237,13 @@ class Victim:
     def _note(self) -> None:
         """Notes of guests and hosts, of a run that is gone."""
         vm = GuestNote(name="v", run_id=GONE, job_id="it")
-        vm_notes(self.pattern).write(vm)
+        tart_guests(self.pattern).write(vm)
         where = {"socket": "/nonexistent", "project": "default"}
         guest = {**asdict(vm), **where, "name": "g"}
-        guest_notes(self.pattern).write(GuestNote(**guest))
-        notes = host_notes(self.pattern).directory
-        (notes / "hosts").mkdir(parents=True)
-        atomic.write_json(notes / "hosts/h.json", {"address": "h", "port": 22})
+        incus_guests(self.pattern).write(GuestNote(**guest))
+        used_hosts(self.pattern).write(UsedHost("h", {"address": "h", "port": 22}))
         note = HostNote("h", GONE, "0" * 16, {"address": "h"}, 2**30, "1")
-        atomic.write_json(notes / f"h--{GONE}.json", asdict(note))
+        host_notes(self.pattern).write(note)
 
     def wrong(self, name: str, mutation: Mutation, run_id: str) -> str | None:
         """Damage a file of a copy, of the run or of all; read all there is. What went wrong?"""

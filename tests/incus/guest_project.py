@@ -237,7 +237,7 @@ def assert_nothing_is_left(
         while sorted(server.instances()) != sorted(instances) and time.monotonic() < end:
             time.sleep(0.05)
     assert sorted(server.instances()) == sorted(instances)
-    notes = list((state / "guests").glob("*"))
+    notes = list((state / "elsewhere" / "incus").glob("*"))
     if departing:
         read = [json.loads(path.read_text()) for path in notes]
         assert all(note["removal_requested"] for note in read), read

@@ -20,7 +20,7 @@ from incus.guest_project import (
     until_logged,
 )
 from jerichoci.plan.plan import Retries
-from jerichoci.state.guest_notes import guest_notes
+from jerichoci.state.ledger import incus_guests
 from jerichoci.status import FailureKind, PhaseName
 from plans import RUN_ID
 
@@ -169,4 +169,4 @@ async def test_a_guest_that_its_job_takes_down_is_infrastructure_and_tried_again
     assert_log_is_complete(ended)
     await asyncio.to_thread(hasty.reap)
     assert_nothing_is_left(hasty.server, hasty.state.root)
-    assert not guest_notes(hasty.state).any()
+    assert not list(incus_guests(hasty.state).all())

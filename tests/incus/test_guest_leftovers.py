@@ -27,7 +27,7 @@ from incus.guest_project import (
 from incus.guest_proxy import Fate, Proxy
 from jerichoci.runtime.incus.api import EXPIRY_LABEL
 from jerichoci.snapshot.snapshot import take_snapshot
-from jerichoci.state.guest_notes import guest_notes
+from jerichoci.state.ledger import incus_guests
 from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import RUN_ID
 from runner import Runner, kill_owner
@@ -120,12 +120,14 @@ def test_a_killed_run_with_a_job_that_never_ends_leaves_no_guest(guests: GuestRu
 
 
 def test_a_note_that_a_killed_process_has_half_written_goes(guests: GuestRunner) -> None:
-    directory = guests.state.root / "guests"
-    directory.mkdir()
-    (directory / ".pikaci-0123abcd-a.4194305").write_text('{"name": ')
-    (directory / f".pikaci-0123abcd-b.{os.getpid()}").write_text('{"name": ')
+    directory = guests.state.root / "elsewhere" / "incus"
+    directory.mkdir(parents=True)
+    for name, age_secs in (("a", 3600), ("b", 0)):
+        half = directory / f"pikaci-{name}.json.tmp-0123abcd"
+        half.write_text('{"name": ')
+        os.utime(half, (time.time() - age_secs,) * 2)
     guests.reap()
-    assert [path.name for path in directory.iterdir()] == [f".pikaci-0123abcd-b.{os.getpid()}"]
+    assert [path.name for path in directory.iterdir()] == ["pikaci-b.json.tmp-0123abcd"]
 
 
 def not_launched(guests: GuestRunner, ended: Ended) -> Cause:
@@ -227,7 +229,7 @@ def test_a_kept_guest_goes_when_its_time_is_over(incus_server: IncusServer, tmp_
     assert incus_server.instances() == [name]
     assert list(project.state.glob("runs/*/scratch/*/view")) == lease
 
-    path = project.state / "guests" / f"{name}.json"
+    path = project.state / "elsewhere" / "incus" / f"{name}.json"
     path.write_text(json.dumps({**note, "kept_until": time.time() - 1}))
     assert name in project.pikaci("reap").passed().out
     assert_nothing_is_left(incus_server, project.state)
@@ -239,7 +241,7 @@ def test_a_kept_guest_goes_with_its_run_or_is_known_by_its_label_where_its_note_
     project = make_project(tmp_path, incus_server, FAILS)
     finish(project.start("run", "fails", "--keep", "on-failure"))
     (name,) = incus_server.instances()
-    (project.state / "guests" / f"{name}.json").unlink()
+    (project.state / "elsewhere" / "incus" / f"{name}.json").unlink()
     project.pikaci("reap").passed()
     assert incus_server.instances() == [name]
     incus_server.incus("config", "set", name, f"{EXPIRY_LABEL}=1")
@@ -259,7 +261,7 @@ async def test_what_passed_is_not_kept_on_failure(guests: GuestRunner) -> None:
     )
     assert ended.record.status is Status.PASSED
     assert guests.server.instances() == []
-    assert not guest_notes(guests.state).any()
+    assert not list(incus_guests(guests.state).all())
     assert mounts_of(guests.server, guests.state.root) == []
 
 
@@ -277,4 +279,6 @@ def test_guests_of_another_state_root_stay(
 
 
 def guest_notes_of(state: Path) -> list[dict[str, float]]:
-    return [json.loads(path.read_bytes()) for path in (state / "guests").glob("*.json")]
+    return [
+        json.loads(path.read_bytes()) for path in (state / "elsewhere" / "incus").glob("*.json")
+    ]

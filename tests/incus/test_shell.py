@@ -99,7 +99,7 @@ def guest_of(project: Project) -> str:
 
 
 def note_of(project: Project) -> Path:
-    return project.state / "guests" / f"{guest_of(project)}.json"
+    return project.state / "elsewhere" / "incus" / f"{guest_of(project)}.json"
 
 
 def test_a_shell_on_a_terminal_is_where_the_job_was(kept: Project) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from jerichoci.placement import User
 from jerichoci.runtime.incus.client import Incus
-from jerichoci.runtime.incus.reaper import see_removed
-from jerichoci.state.guest_notes import GuestNote, guest_notes
+from jerichoci.runtime.incus.reaper import IncusPlace
+from jerichoci.state.ledger import GuestNote, incus_guests
 from plans import RUN_ID
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ def test_the_note_of_a_guest_that_is_gone_goes_and_those_of_other_places_are_kep
         "elsewhere": ("/elsewhere/unix.socket", PROJECT),
         "other": (str(fake.socket), "other"),
     }
-    notes = guest_notes(layout)
+    notes = incus_guests(layout)
     for name, (socket, project) in places.items():
         made = GuestNote(name=name, run_id=RUN_ID, job_id="a", socket=socket, project=project)
         notes.write(replace(made, removal_requested=True))
-    see_removed(layout, Incus(fake.socket, PROJECT), fake.socket)
+    incus = Incus(fake.socket, PROJECT)
+    IncusPlace(layout, incus, User(0, 0), socket=fake.socket).see_removed()
     assert [note.name for note in notes.all()] == ["elsewhere", "other"]

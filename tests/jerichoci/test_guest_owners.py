@@ -9,9 +9,9 @@ import pytest
 
 from incus_fake import Started
 from incus_jobs import guest_job, run_guests
+from jerichoci.cleanup.guests import reap_all_guests
 from jerichoci.runtime.incus.guest import instance_name
-from jerichoci.runtime.incus.reaper import reap_guests
-from jerichoci.state.guest_notes import GuestNote, guest_notes
+from jerichoci.state.ledger import GuestNote, incus_guests
 from jerichoci.status import KeepPolicy
 from plans import RUN_ID
 from privilege import only_root_can
@@ -40,7 +40,7 @@ async def kept(runner: Runner, fake: FakeIncus) -> GuestNote:
     """A guest that was kept, for so long that its time is over."""
     fake.job = Started.end
     await run_guests(runner, guest_job("a"), keep=KeepPolicy.ALWAYS)
-    notes = guest_notes(runner.state)
+    notes = incus_guests(runner.state)
     (note,) = notes.all()
     notes.change(note, kept_until=1.0)
     return note
@@ -50,10 +50,10 @@ def test_a_guest_hands_its_files_over_before_a_user_removes_it(
     runner: Runner, fake: FakeIncus, kept: GuestNote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "getuid", lambda: NOBODY)
-    assert reap_guests(runner.state) == [kept.name]
+    assert reap_all_guests(runner.state) == [kept.name]
     assert fake.executed[-1] == ["--hand-over", f"{NOBODY}:{os.getgid()}"]
     assert fake.instances == {}
-    assert list(guest_notes(runner.state).all()) == []
+    assert list(incus_guests(runner.state).all()) == []
 
 
 def test_root_needs_nothing_handed_over(
@@ -61,5 +61,5 @@ def test_root_needs_nothing_handed_over(
 ) -> None:
     only_root_can("run a guest for which nothing is handed over")
     monkeypatch.setattr(os, "getuid", lambda: 0)
-    assert reap_guests(runner.state) == [kept.name]
+    assert reap_all_guests(runner.state) == [kept.name]
     assert ["--hand-over"] not in [argv[:1] for argv in fake.executed]

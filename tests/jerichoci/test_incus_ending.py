@@ -12,7 +12,7 @@ import pytest
 from e2e.project import wait_for
 from incus_fake import HAND_OVERS, Fault
 from incus_jobs import guest_job, run_guests
-from jerichoci.state.guest_notes import guest_notes
+from jerichoci.state.ledger import incus_guests
 from jerichoci.status import FailureKind, KeepPolicy, Status
 
 if TYPE_CHECKING:
@@ -79,4 +79,4 @@ def test_a_run_that_waits_for_one_can_be_cancelled(runner: Runner, fake: FakeInc
 
     run = asyncio.run(cancelled())
     assert run.record.status is Status.CANCELLED
-    assert not guest_notes(runner.state).any()
+    assert not list(incus_guests(runner.state).all())

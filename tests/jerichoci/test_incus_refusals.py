@@ -18,13 +18,13 @@ import pytest
 
 from incus_fake import CONTAINER, HAND_OVERS, MACHINE, Fault, Said, pass_at_once
 from incus_jobs import guest_job, run_guests, write_hosts
+from jerichoci.cleanup.guests import reap_all_guests
 from jerichoci.errors import InfrastructureError, PikaciError, UsageError
 from jerichoci.nix.payload_files import MANIFEST
 from jerichoci.plan.plan import Retries
 from jerichoci.runtime.guest_runner import COMMAND, ENV, VARIABLE_LIMIT
 from jerichoci.runtime.incus.check import GuestSurvey
-from jerichoci.runtime.incus.reaper import reap_guests
-from jerichoci.state.guest_notes import guest_notes
+from jerichoci.state.ledger import incus_guests
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, PhaseName, Status
 from plans import commanded
 from runner import ORCHESTRATOR
@@ -76,7 +76,7 @@ async def refused(
         await run_guests(runner, *nodes, **request)
     assert "\n" not in caught.value.message
     assert list(runner.state.runs.iterdir()) == []
-    assert not guest_notes(runner.state).any()
+    assert not list(incus_guests(runner.state).all())
     return caught.value
 
 
@@ -419,7 +419,7 @@ async def test_a_guest_that_cannot_be_created_or_started_says_why_and_leaves_not
     assert len(fake.created) == 1
     assert len(fake.requests("DELETE instances/.*")) == removals
     assert fake.instances == {}
-    assert not guest_notes(runner.state).any()
+    assert not list(incus_guests(runner.state).all())
     assert not (run.layout.scratch / "a-1").exists()
 
 
@@ -591,11 +591,11 @@ async def test_a_stop_that_is_refused_leaves_a_note_by_which_the_guest_is_remove
     run = await run_guests(runner, guest_job("a"))
     assert run.record.status is Status.PASSED
     assert "clean-up failed: Incus: disk in trouble" in run.log("a")
-    (note,) = guest_notes(runner.state).all()
+    (note,) = incus_guests(runner.state).all()
     assert not note.removal_requested
-    assert reap_guests(runner.state) == [note.name]
+    assert reap_all_guests(runner.state) == [note.name]
     assert fake.instances == {}
-    assert not guest_notes(runner.state).any()
+    assert not list(incus_guests(runner.state).all())
 
 
 async def test_a_guest_that_its_job_shut_down_is_no_error_to_stop(

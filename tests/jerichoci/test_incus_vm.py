@@ -12,7 +12,7 @@ import pytest
 from incus_fake import CONTAINER, FINGERPRINTS, MACHINE, Fault, Said
 from incus_jobs import guest_job, run_guests, write_hosts
 from jerichoci.plan.plan import Resources
-from jerichoci.state.guest_notes import guest_notes
+from jerichoci.state.ledger import incus_guests
 from jerichoci.state.retention import KEEP_SECS
 from jerichoci.status import FailureKind, KeepPolicy, Outcome, Status
 from plans import commanded
@@ -237,19 +237,19 @@ async def test_a_machine_that_is_no_longer_needed_is_stopped_by_force_and_forgot
     assert stop.body == {"action": "stop", "timeout": -1, "force": True}
     assert fake.requests("DELETE .*") == []
     assert fake.asked[-1] == stop
-    (note,) = guest_notes(runner.state).all()
+    (note,) = incus_guests(runner.state).all()
     assert (note.name, note.run_id, note.removal_requested) == (name, run.record.run_id, True)
     assert not run.layout.scratch.exists()
     # The next run sees that this guest is gone.
     second = await run_guests(runner, guest_job("a", role="vm"))
-    assert [note.run_id for note in guest_notes(runner.state).all()] == [second.record.run_id]
+    assert [note.run_id for note in incus_guests(runner.state).all()] == [second.record.run_id]
 
 
 async def test_a_run_that_waits_sees_the_machine_gone(runner: Runner, fake: FakeIncus) -> None:
     run = await run_guests(runner, guest_job("a", role="vm"), wait_removal=True)
     assert passed(run), run.log("a")
     assert fake.asked[-1].line == f"GET instances/{created(fake)['name']}"
-    assert not guest_notes(runner.state).any()
+    assert not list(incus_guests(runner.state).all())
 
 
 async def test_a_machine_that_is_kept_outlives_its_stop_for_a_day(
@@ -266,7 +266,7 @@ async def test_a_machine_that_is_kept_outlives_its_stop_for_a_day(
     assert abs(int(until) - time.time() - KEEP_SECS) < 60
     assert list(fake.instances) == [created(fake)["name"]]
     assert fake.requests("(PUT|DELETE) .*") == []
-    (note,) = guest_notes(runner.state).all()
+    (note,) = incus_guests(runner.state).all()
     assert note.is_kept()
     assert run.job("a").execution["kept_until"] == note.kept_until
     assert (run.layout.scratch / "a-1" / "artifacts").is_dir()

@@ -14,8 +14,8 @@ from jerichoci.machine.confinement import Confinement
 from jerichoci.nix.realised import Fault, Realised
 from jerichoci.placement import operations
 from jerichoci.placement.operation import OPERATIONS, held, operation
-from jerichoci.placement.wire import Arrived, WireError, check_type, to_json
 from jerichoci.placement.work import Work
+from jerichoci.state.wire import Arrived, WireError, check_type, to_json
 from jerichoci.status import CauseCode, FailureKind, Outcome
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.cleanup import dead_runs
+from jerichoci.cleanup import guests
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.process import Completed
+from jerichoci.runtime.reaper import reap as reap_at
 from jerichoci.runtime.tart.command import (
     STOP_SECS,
     TartError,
@@ -22,8 +23,8 @@ from jerichoci.runtime.tart.command import (
     stop_argv,
 )
 from jerichoci.runtime.tart.name import SHELL_LOCK, VmName, owner_part
-from jerichoci.runtime.tart.reaper import VmReaper
-from jerichoci.state.guest_notes import GuestNote, noted_guests, vm_notes
+from jerichoci.runtime.tart.reaper import TartPlace
+from jerichoci.state.ledger import GuestNote, noted_guests, tart_guests
 from jerichoci.state.lock import try_lock
 from jerichoci.state.owner import owning
 from plans import RUN_ID
@@ -93,11 +94,13 @@ def tart() -> Tart:
 def reap(
     layout: StateLayout, tart: Run, host: str | None = None, removed: Collection[str] = ()
 ) -> list[str]:
-    return asyncio.run(VmReaper(layout, tart, host, removed).reap())
+    return asyncio.run(reap_at(TartPlace(layout, tart, host), removed=removed))
 
 
 def remove(layout: StateLayout, tart: Tart) -> None:
-    asyncio.run(VmReaper(layout, tart).remove(RUN_ID))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guests, "_tart", lambda state: TartPlace(state, tart))
+        guests.remove_kept_guests(layout, RUN_ID)
 
 
 def vm(layout: StateLayout, job_id: str = "greet", run_id: str = RUN_ID) -> str:
@@ -109,11 +112,11 @@ def note(
 ) -> None:
     _, _, run_id, job_id, _ = name.split(".")
     said = GuestNote(name=name, run_id=run_id, job_id=job_id, kept_until=kept_until, host=host)
-    vm_notes(layout).write(said)
+    tart_guests(layout).write(said)
 
 
 def noted(layout: StateLayout) -> list[str]:
-    return [said.name for said in vm_notes(layout).all()]
+    return [said.name for said in tart_guests(layout).all()]
 
 
 def tomorrow() -> float:
@@ -215,7 +218,7 @@ def test_what_tart_can_not_do_at_once_is_asked_for_again(
     fp.register(stop_argv(name, STOP_SECS))
     fp.register(delete_argv(name), returncode=1, stderr=f'VM "{name}" is running\n', occurrences=2)
     fp.register(delete_argv(name))
-    dead_runs.reap_dead_guests(layout)
+    guests.reap_dead_guests(layout)
     assert noted(layout) == []
     stopping = stop_argv(name, STOP_SECS)
     assert list(fp.calls) == [*[list_argv()] * 2, stopping, *[delete_argv(name)] * 3]
@@ -327,24 +330,24 @@ def test_where_tart_is_missing_a_sentence_says_so_and_notes_stay(layout: StateLa
     dead(layout)
     note(layout, vm(layout))
     with pytest.raises(InfrastructureError, match=r"^tart can't be started: .*on PATH") as caught:
-        asyncio.run(VmReaper(layout).reap())
+        asyncio.run(reap_at(TartPlace(layout)))
     assert caught.value.hint == "is it installed and on PATH?"
     assert noted(layout) == [vm(layout)]
 
 
 @pytest.mark.usefixtures("no_tart")
 def test_a_state_root_without_vms_needs_no_tart(layout: StateLayout) -> None:
-    dead_runs.reap_dead_guests(layout)
-    dead_runs.remove_kept_guests(layout, RUN_ID)
-    assert dead_runs.reap_all_guests(layout) == []
+    guests.reap_dead_guests(layout)
+    guests.remove_kept_guests(layout, RUN_ID)
+    assert guests.reap_all_guests(layout) == []
 
 
 @pytest.mark.usefixtures("no_tart")
 def test_notes_of_other_hosts_need_no_tart_here(layout: StateLayout) -> None:
     note(layout, vm(layout), host="mac1")
-    dead_runs.reap_dead_guests(layout)
-    dead_runs.remove_kept_guests(layout, RUN_ID)
-    assert dead_runs.reap_all_guests(layout) == []
+    guests.reap_dead_guests(layout)
+    guests.remove_kept_guests(layout, RUN_ID)
+    assert guests.reap_all_guests(layout) == []
     assert [said.name for said in noted_guests(layout)] == [vm(layout)]
 
 

@@ -91,7 +91,7 @@ class FarGuests:
 
     def notes(self) -> list[Json]:
         """The notes of guests that may be there."""
-        directory = self.guests.state.root / "guests"
+        directory = self.guests.state.root / "elsewhere" / "incus"
         return [json.loads(path.read_bytes()) for path in sorted(directory.glob("*.json"))]
 
     def assert_nothing_is_left(self) -> None:

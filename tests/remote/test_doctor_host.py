@@ -85,7 +85,7 @@ async def test_looking_makes_a_host_no_worse(runner: Runner, host: FarHost) -> N
     assert first.keys() == again.keys()
     nothing_runs(host)
     assert list((host.work_dir / "sessions").iterdir()) == []
-    assert list((runner.state.root / "away").glob("*.json")) == []
+    assert list((runner.state.root / "elsewhere" / "hosts").glob("*.json")) == []
 
 
 async def test_what_runs_there_is_named(runner: Runner, host: FarHost) -> None:

@@ -203,7 +203,7 @@ async def test_nothing_is_left_on_any_host(runner: Runner, pair: list[FarHost]) 
         # A relay that has said its last word takes a moment to end.
         await asyncio.to_thread(wait_for, lambda host=host: not host.processes())
         assert left_in(host.work_dir) == {"runs": [], "sessions": [], "slots/claims": []}
-    assert list((runner.state.root / "away").glob("*.json")) == []
+    assert list((runner.state.root / "elsewhere" / "hosts").glob("*.json")) == []
 
 
 def left_in(work: Path) -> dict[str, list[str]]:

@@ -230,7 +230,7 @@ def assert_no_guest_is_left(far: FarGuests) -> None:
 
 def test_a_guest_goes_that_only_its_label_tells_of(far: FarGuests) -> None:
     kill_with_guest(far)
-    for note in (far.guests.state.root / "guests").iterdir():
+    for note in (far.guests.state.root / "elsewhere" / "incus").iterdir():
         note.unlink()
     far.guests.pikaci("reap")
     assert_no_guest_is_left(far)
@@ -272,7 +272,7 @@ async def test_a_kept_guest_goes_with_its_run(far: FarGuests) -> None:
 
 async def test_a_kept_guest_goes_when_its_time_is_over(far: FarGuests) -> None:
     await far.guests.run_here(far.job("a", "exit 3"), keep=KeepPolicy.ON_FAILURE)
-    (note,) = (far.guests.state.root / "guests").glob("*.json")
+    (note,) = (far.guests.state.root / "elsewhere" / "incus").glob("*.json")
     note.write_text(json.dumps(json.loads(note.read_text()) | {"kept_until": 1.0}))
     (far.run_directory / KEPT).write_text("1.0")
     far.guests.pikaci("reap")

@@ -90,7 +90,7 @@ def test_a_kept_guest_stays_there_with_its_files_and_labels_and_has_shells(
     assert labels == {"run_id": kept.record()["run_id"], "job_id": "it", "owner": owner}
     left = float(row["config"]["user.pikaci.expires"]) - time.time()
     assert 23 * 3600 < left < 24 * 3600 + 1
-    note = json.loads((kept.state / "guests" / f"{guest_of(kept)}.json").read_bytes())
+    note = json.loads((kept.state / "elsewhere" / "incus" / f"{guest_of(kept)}.json").read_bytes())
     assert (note["host"], note["socket"]) == (far_host.name, str(far_incus.socket))
     (run,) = (far_host.work_dir / "runs").iterdir()
     assert (run / "kept").exists()

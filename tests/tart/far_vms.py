@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from e2e.project import wait_for
 from incus.guest_project import ending, until
 from jerichoci.remote.host_notes import host_notes
-from jerichoci.state.guest_notes import vm_notes
+from jerichoci.state.ledger import tart_guests
 from plans import RUN_ID
 from remote.leftovers import COMMAND_SECS, run_directory
 from runner import ORCHESTRATOR
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.plan.plan import ExecuteNode, PrepareNode
-    from jerichoci.state.guest_notes import GuestNote
+    from jerichoci.state.ledger import GuestNote
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
     from runner import Ended, Runner
@@ -88,7 +88,7 @@ class FarVms:
         return [name for name in self.mac.vms() if name != BASE]
 
     def notes(self) -> list[GuestNote]:
-        return list(vm_notes(self.runner.state).all())
+        return list(tart_guests(self.runner.state).all())
 
     def pikaci(self, *args: str) -> str:
         """What a command says that succeeds."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from e2e.project import processes
 from jerichoci.runtime.tart.name import VmName, owner_part
-from jerichoci.state.guest_notes import vm_notes
+from jerichoci.state.ledger import tart_guests
 from plans import RUN_ID
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def has_begun(state: StateLayout, phase: PhaseName) -> bool:
 def assert_nothing_is_left(mac: Mac, state: StateLayout, *, theirs: Sequence[str] = ()) -> None:
     """No VM, note, process or scratch directory; `theirs` are VMs that another user runs."""
     assert job_vms(mac) == {}
-    assert list(vm_notes(state).all()) == []
+    assert list(tart_guests(state).all()) == []
     assert [path.name for path in state.root.glob("vms/.*")] == []
     assert list(state.root.glob("runs/*/scratch/*")) == []
     assert list(state.root.glob("runs/*/*.tmp-*")) == []

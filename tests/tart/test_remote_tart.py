@@ -360,7 +360,7 @@ def kill_orchestrator(far: FarVms) -> str:
 
 
 def forget_notes(far: FarVms) -> None:
-    for note in (far.runner.state.root / "vms").iterdir():
+    for note in (far.runner.state.root / "elsewhere" / "tart").iterdir():
         note.unlink()
 
 
@@ -557,7 +557,7 @@ async def test_a_shell_ends_with_its_connection_and_its_vm_is_stopped(far: FarVm
 
 async def test_a_kept_vm_goes_when_its_time_is_over(far: FarVms) -> None:
     await keep_one(far)
-    (note,) = (far.runner.state.root / "vms").glob("*.json")
+    (note,) = (far.runner.state.root / "elsewhere" / "tart").glob("*.json")
     note.write_text(json.dumps(json.loads(note.read_text()) | {"kept_until": 1.0}))
     (run_directory(far.runner.state, far.host) / "kept").write_text("1.0")
     await asyncio.to_thread(far.pikaci, "reap")

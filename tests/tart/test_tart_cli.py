@@ -80,7 +80,7 @@ def job_vms(mac: Mac) -> list[str]:
 
 def assert_nothing_is_left(project: Project, mac: Mac) -> None:
     assert mac.vms() == {BASE: "stopped"}
-    assert list((project.state / "vms").glob("*")) == []
+    assert list((project.state / "elsewhere" / "tart").glob("*")) == []
     assert list(project.state.glob("runs/*/scratch/*")) == []
 
 
@@ -101,7 +101,7 @@ def test_a_machine_that_is_no_mac_plans_jobs_in_vms_and_runs_none(
     assert "this machine is Linux " in sentence
     assert '`placement = "remote_ssh"`' in sentence
     assert done.out == ""
-    assert not (catalog.state / "vms").exists()
+    assert not (catalog.state / "elsewhere" / "tart").exists()
     values = for_it.pikaci("plan", "t", "--json").passed().json
     (job,) = [node for node in values["nodes"] if node["kind"] == "execute"]
     assert (values["system"], job["runtime"]) == (for_it.system, "tart")

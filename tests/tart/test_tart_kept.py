@@ -15,7 +15,7 @@ from derivations import derive
 from e2e.project import Done, wait_for
 from jerichoci.cleanup.gc import collect_garbage, reap
 from jerichoci.plan.plan import Retries
-from jerichoci.state.guest_notes import GuestNote, vm_notes
+from jerichoci.state.ledger import GuestNote, tart_guests
 from jerichoci.state.retention import KEEP_SECS
 from jerichoci.status import KeepPolicy, Outcome, Status
 from plans import RUN_ID, built, commanded
@@ -65,13 +65,13 @@ def shell(state: StateLayout, *command: str, stdin: str = "", attempt: int = 1) 
 
 
 def note_of(state: StateLayout) -> GuestNote:
-    (note,) = vm_notes(state).all()
+    (note,) = tart_guests(state).all()
     return note
 
 
 def end_time(state: StateLayout) -> None:
     """Have the time be over for which the VM is kept."""
-    vm_notes(state).change(note_of(state), kept_until=time.time() - 1)
+    tart_guests(state).change(note_of(state), kept_until=time.time() - 1)
 
 
 # Which are kept
@@ -121,7 +121,7 @@ async def test_a_cancelled_job_s_vm_is_kept_only_by_always(runner: Runner, mac: 
     runner.state.run(RUN_ID).cancel_request.touch()
     assert (await running).job("a").status is Status.CANCELLED
     assert job_vms(mac) == {}
-    assert list(vm_notes(runner.state).all()) == []
+    assert list(tart_guests(runner.state).all()) == []
 
 
 async def test_a_vm_that_hangs_is_kept_all_the_same(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -98,9 +99,11 @@ def test_a_run_is_closed_even_if_tart_does_not_answer(
 
 
 def test_a_note_that_a_killed_process_has_half_written_goes(runner: Runner, mac: Mac) -> None:
-    directory = runner.state.root / "vms"
-    directory.mkdir()
-    (directory / ".pikaci.0123abcd.a.4194305").write_text('{"name": ')
+    directory = runner.state.root / "elsewhere" / "tart"
+    directory.mkdir(parents=True)
+    half = directory / "pikaci.a.json.tmp-0123abcd"
+    half.write_text('{"name": ')
+    os.utime(half, (1, 1))
     (directory / "pikaci.broken.json").write_text('{"name": ')
     reap(runner.state)
     assert [path.name for path in directory.iterdir()] == ["pikaci.broken.json"]

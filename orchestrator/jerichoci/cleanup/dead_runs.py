@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.machine.gather import run_blocking
+from jerichoci.cleanup.guests import reap_dead_guests
 from jerichoci.machine.process import end_recorded_groups
 from jerichoci.record.dead import (
     dead_record,
@@ -27,7 +26,6 @@ from jerichoci.record.dead import (
 from jerichoci.record.journal import cut_half_line, write_line
 from jerichoci.state import atomic
 from jerichoci.state.clock import timestamp
-from jerichoci.state.guest_notes import guest_notes, noted_guests, vm_notes
 from jerichoci.state.ids import is_run_id
 from jerichoci.state.layout import (
     REMOVED_SUFFIX,
@@ -36,6 +34,7 @@ from jerichoci.state.layout import (
     StateLayout,
     make_private,
 )
+from jerichoci.state.ledger import noted_guests
 from jerichoci.state.owner import is_owned, owning, remove_unowned
 from jerichoci.state.reading import read_run
 from jerichoci.state.remove_tree import remove_tree
@@ -178,44 +177,3 @@ def _reap(state: StateLayout, name: str) -> bool:
     elif name.endswith(REMOVED_SUFFIX):
         remove_tree(state.runs / name)
     return False
-
-
-def reap_dead_guests(state: StateLayout) -> None:
-    """Remove the guests of dead runs that are on this machine, as far as they have notes."""
-    if guest_notes(state).of(None):
-        from jerichoci.runtime.incus.reaper import doomed_guests, reap_guests
-
-        reap_guests(state, doomed_guests(state, requested=False))
-    if vm_notes(state).of(None):
-        from jerichoci.runtime.tart.reaper import VmReaper
-
-        run_blocking(VmReaper(state).reap())
-
-
-def reap_all_guests(state: StateLayout) -> list[str]:
-    """Remove every guest on this machine that isn't needed; the names of those that were there."""
-    removed: list[str] = []
-    if vm_notes(state).directory.exists() and shutil.which("tart"):
-        from jerichoci.runtime.tart.reaper import VmReaper
-
-        vm_notes(state).sweep()
-        removed += run_blocking(VmReaper(state).reap())
-    if guest_notes(state).directory.exists():
-        from jerichoci.plan.hosts import local_settings
-        from jerichoci.runtime.incus.reaper import reap_all
-
-        site = local_settings().incus
-        removed += reap_all(state, [(site.socket_path(), site.project)])
-    return removed
-
-
-def remove_kept_guests(state: StateLayout, run_id: str) -> None:
-    """Remove the guests on this machine that a run kept, whose record is removed."""
-    if guest_notes(state).of(None, run_id):
-        from jerichoci.runtime.incus.reaper import remove_kept
-
-        remove_kept(state, run_id)
-    if vm_notes(state).of(None, run_id):
-        from jerichoci.runtime.tart.reaper import VmReaper
-
-        run_blocking(VmReaper(state).remove(run_id))

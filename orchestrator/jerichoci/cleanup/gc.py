@@ -16,12 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from jerichoci.cleanup.dead_runs import (
-    close_dead_runs,
-    logging_errors,
-    reap_all_guests,
-    remove_kept_guests,
-)
+from jerichoci.cleanup.dead_runs import close_dead_runs, logging_errors
+from jerichoci.cleanup.guests import reap_all_guests, remove_kept_guests
 from jerichoci.machine.memory import remove_stale_groups
 from jerichoci.placement.host_gc import Collected, Collector, is_recent
 from jerichoci.record.order import renew, run_ids

@@ -24,11 +24,11 @@ from jerichoci.plan.hosts import (
     known_part,
     load_hosts,
 )
-from jerichoci.remote.host_notes import host_notes
+from jerichoci.remote.host_notes import host_notes, used_hosts
 from jerichoci.state.ids import is_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from jerichoci.remote.host_notes import HostNote
     from jerichoci.state.layout import StateLayout
@@ -55,7 +55,8 @@ class HostVisit:
 
 def visits(state: StateLayout, only: Collection[str]) -> list[HostVisit]:
     """One visit for each work directory of each host, or of those that are named."""
-    file, notes, used = load_hosts(), _valid_notes(state), host_notes(state).hosts()
+    file, notes = load_hosts(), _valid_notes(state)
+    used = {host.name: host.settings for host in used_hosts(state).all()}
     names = {*file.hosts, *used, *(note.host for note in notes)}
     for name in only:
         if name not in names:
@@ -81,7 +82,7 @@ def notes_of(host: RemoteHost, state: StateLayout) -> list[HostNote]:
 
 
 def _visits_of(
-    name: str, notes: Sequence[HostNote], used: dict[str, Any] | None, file: HostsFile
+    name: str, notes: Sequence[HostNote], used: Mapping[str, Any] | None, file: HostsFile
 ) -> list[HostVisit]:
     newest = max(notes, key=lambda note: note.run_id).settings if notes else {}
     last_used = _settings(name, newest if used is None else used) or HostConfig()
@@ -107,7 +108,7 @@ def _valid_notes(state: StateLayout) -> list[HostNote]:
     return [note for note in host_notes(state).all() if is_run_id(note.run_id)]
 
 
-def _settings(name: str, noted: dict[str, Any]) -> HostConfig | None:
+def _settings(name: str, noted: Mapping[str, Any]) -> HostConfig | None:
     """A host's settings as they are noted; None if they are invalid."""
     try:
         return HostConfig.model_validate(known_part(HostConfig, noted))

@@ -1,6 +1,6 @@
 """Removing from hosts what runs of a state root have left there.
 
-`away/` has a note for each run that is on a host or left something there, and one for each host
+The ledger has a note for each run that is on a host or left something there, and one for each host
 that was used. What a dead run left is removed when its host is reached next: by `reap`, by
 `gc`, or by another run that uses the host. A host that can't be reached keeps its notes, and does
 not stop the clean-up of others.
@@ -22,9 +22,10 @@ from jerichoci.placement import User
 from jerichoci.placement.host_gc import Bounds, Collected
 from jerichoci.placement.operations import run as run_there
 from jerichoci.remote.agent import agent_operations
-from jerichoci.remote.host_notes import host_notes, run_name
+from jerichoci.remote.host_notes import host_notes, run_name, used_hosts
 from jerichoci.remote.pool import SessionPool
-from jerichoci.state.guest_notes import guest_notes, has_guests, noted_guests, vm_notes
+from jerichoci.runtime.reaper import reap
+from jerichoci.state.ledger import has_guests, incus_guests, noted_guests, tart_guests
 from jerichoci.state.owner import is_owned
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
     from jerichoci.machine.process import Completed
     from jerichoci.remote.host_notes import HostNote
     from jerichoci.remote.session import Session
-    from jerichoci.state.guest_notes import GuestNote
+    from jerichoci.runtime.reaper import GuestPlace
     from jerichoci.state.layout import StateLayout
+    from jerichoci.state.ledger import GuestNote
 
 LOGGER = logging.getLogger("jerichoci")
 CONNECT_SECS = 60.0
@@ -141,7 +143,7 @@ async def _visited(
             async with asyncio.timeout(COLLECT_SECS):
                 await _collect(session, done, dry_run=collecting.dry_run)
             if visit.is_last and not (collecting.dry_run or done.kept or done.problems):
-                host_notes(state).forget_host(session.name)
+                used_hosts(state).forget(session.name)
     except TimeoutError:
         done.problem = f"{session.name} takes too long to answer"
     except (PikaciError, OSError) as error:
@@ -202,7 +204,6 @@ class _Clearing:
             f"could not end the agent of session {name}" for name in sessions.stuck
         ]
         await self._remove_guests(strays=strays)
-        await self._remove_vms(strays=strays)
         # A guest that is still there writes into its run's directory.
         removed = [run for run in self._removed() if not has_guests(state, host, run)]
         reaped = await self._session.do(agent_operations.reap, [name_of(run) for run in removed])
@@ -213,54 +214,53 @@ class _Clearing:
         self._done.problems += reaped.problems
         for note in self._dead:
             if name_of(note.run_id) not in left and not has_guests(state, host, note.run_id):
-                host_notes(state).forget(note.host, note.run_id)
+                host_notes(state).forget(note.name)
         return left
 
     async def _remove_guests(self, *, strays: bool) -> None:
-        if not guest_notes(self._state).directory.exists():
-            return
+        state, removed = self._state, self._removed()
+        dead = {note.run_id for note in self._dead}
+        for ledger, reached in (
+            (incus_guests(state), self._incus_places),
+            (tart_guests(state), self._tart_places),
+        ):
+            noted = [note for note in ledger.of(self._session.name) if note.run_id in dead]
+            if not noted and not (strays and ledger.directory.exists()):
+                continue
+            try:
+                async with reached(noted, dead) as places:
+                    for place in places:
+                        self._done.guests += await reap(place, removed=removed, strays=strays)
+            except PikaciError as error:
+                # Where no guest is known, there needn't be an Incus, or a tart.
+                if any(ledger.is_doomed(note, removed=removed) for note in noted):
+                    self._done.problems.append(f"could not remove guests: {error}")
+
+    @asynccontextmanager
+    async def _incus_places(
+        self, notes: Sequence[GuestNote], runs: Collection[str]
+    ) -> AsyncIterator[list[GuestPlace]]:
         from jerichoci.remote.incus_socket import ssh_route
         from jerichoci.runtime.incus.client import Incus
-        from jerichoci.runtime.incus.reaper import doomed_guests, reap_guests, reap_strays
-        from jerichoci.runtime.incus.thread import in_thread
+        from jerichoci.runtime.incus.reaper import IncusPlace
 
-        dead = {note.run_id for note in self._dead}
-        found = doomed_guests(self._state, self._session.name, removed=self._removed())
-        doomed = [note for note in found if note.run_id in dead]
-        if not doomed and not strays:
-            return
+        host, facts = self._session.name, self._session.facts
         config = self._session.host.config.incus
-        try:
-            async with ssh_route(self._session, config.socket) as route:
+        user = User(facts.uid, facts.gid)
+        projects = {config.settings.project, *(note.project for note in notes)}
+        async with ssh_route(self._session, config.socket) as route:
+            yield [
+                IncusPlace(self._state, Incus(route.socket, project, route), user, host, runs=runs)
+                for project in sorted(projects)
+            ]
 
-                def opened(note: GuestNote) -> Incus:
-                    return Incus(route.socket, note.project, route)
+    @asynccontextmanager
+    async def _tart_places(
+        self, _notes: Sequence[GuestNote], runs: Collection[str]
+    ) -> AsyncIterator[list[GuestPlace]]:
+        from jerichoci.runtime.tart.reaper import TartPlace
 
-                user = User(self._session.facts.uid, self._session.facts.gid)
-                self._done.guests += await in_thread(reap_guests, self._state, doomed, opened, user)
-                projects = {config.settings.project, *(note.project for note in doomed)}
-                for project in sorted(projects) if strays else ():
-                    incus = Incus(route.socket, project, route)
-                    self._done.guests += await in_thread(reap_strays, self._state, incus)
-        except PikaciError as error:
-            # Where no guest is known, there needn't be an Incus.
-            if doomed:
-                self._done.problems.append(f"could not remove guests: {error}")
-
-    async def _remove_vms(self, *, strays: bool) -> None:
-        noted = {note.run_id for note in vm_notes(self._state).of(self._session.name)}
-        is_wanted = strays or bool(noted & {note.run_id for note in self._dead})
-        if not is_wanted or not vm_notes(self._state).directory.exists():
-            return
-        from jerichoci.runtime.tart.reaper import VmReaper
-
-        reaper = VmReaper(self._state, self._run, self._session.name, self._removed())
-        try:
-            self._done.guests += await reaper.reap()
-        except PikaciError as error:
-            # Where no VM is known, there needn't be a tart.
-            if noted:
-                self._done.problems.append(f"could not remove VMs: {error}")
+        yield [TartPlace(self._state, self._run, self._session.name, runs)]
 
     async def _run(self, argv: Sequence[str], deadline_secs: float) -> Completed:
         return await self._session.do(run_there, argv, deadline_secs)

@@ -22,7 +22,7 @@ from typing import (
     get_type_hints,
 )
 
-from jerichoci.placement.wire import Arrived, check_type, to_json
+from jerichoci.state.wire import Arrived, check_type, to_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

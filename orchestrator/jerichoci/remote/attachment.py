@@ -11,7 +11,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.placement.wire import Arrived
 from jerichoci.remote import host_refusals
 from jerichoci.remote.agent.boot import MARK
 from jerichoci.remote.agent.bundle import boot_argv, bundle
@@ -20,6 +19,7 @@ from jerichoci.remote.agent.frame import FrameError, pack, unpack
 from jerichoci.remote.ssh.channel import opened
 from jerichoci.remote.ssh.errors import UnreachableHostError
 from jerichoci.remote.ssh.shell_line import encoded, shell_line
+from jerichoci.state.wire import Arrived
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

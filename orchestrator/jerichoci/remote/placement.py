@@ -15,12 +15,12 @@ from jerichoci.machine.outbox import follow
 from jerichoci.placement import User, operations
 from jerichoci.remote.agent import agent_operations as host_operations
 from jerichoci.remote.artifacts import fetch
-from jerichoci.remote.host_notes import host_notes, run_name
+from jerichoci.remote.host_notes import host_notes, note_name, run_name
 from jerichoci.remote.host_refusals import check_programs, unusable
 from jerichoci.remote.nix_store import FarStore
 from jerichoci.remote.process import far_process
 from jerichoci.remote.snapshot import bring_snapshot
-from jerichoci.state.guest_notes import has_guests
+from jerichoci.state.ledger import has_guests
 from jerichoci.state.retention import KEEP_SECS
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class RemotePlacement:
         self._session.reset_waits()
         self._run_id = run_id
         notes = host_notes(self._state)
-        notes.write(self._session, run_id)
+        notes.enter(self._session, run_id)
         try:
             async with (
                 self._holding_run(run_id),
@@ -149,7 +149,7 @@ class RemotePlacement:
             if ends or leaves:
                 notes.leave(self._session, run_id, ends=ends)
             else:
-                notes.forget(self.host, run_id)
+                notes.forget(note_name(self.host, run_id))
 
     @asynccontextmanager
     async def _holding_run(self, run_id: str) -> AsyncIterator[None]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.placement.wire import WireError
 from jerichoci.remote.agent.frame import FrameError, pack
 from jerichoci.remote.ssh.errors import HostLostError
+from jerichoci.state.wire import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

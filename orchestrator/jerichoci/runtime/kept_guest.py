@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jerichoci.runtime import Attempt
-    from jerichoci.state.guest_notes import GuestNote, Notes
+    from jerichoci.state.ledger import GuestLedger, GuestNote
 
 
 def kept_note(
-    notes: Notes, name: object, attempt: Attempt, execution: Mapping[str, Any], *, kind: str
+    notes: GuestLedger, name: object, attempt: Attempt, execution: Mapping[str, Any], *, kind: str
 ) -> GuestNote:
     """The note of the attempt's guest `name`, which is a `kind` of thing: a guest, or a VM."""
     note = next((note for note in notes.all() if note.name == name), None)

@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.signals import catching_ignored
-from jerichoci.placement.wire import to_json
 from jerichoci.remote.agent.fault import error_to_json
 from jerichoci.remote.agent.frame import FrameError, pack, unpack
 from jerichoci.remote.agent.host_gc import using
 from jerichoci.remote.agent.rendezvous import LISTENING, LOCK, SOCKET
 from jerichoci.remote.agent.service import Call, Service
 from jerichoci.state.lock import try_lock
+from jerichoci.state.wire import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,13 +15,13 @@ from jerichoci.machine.system import own_system
 from jerichoci.nix.command import NixOptions
 from jerichoci.placement import operations
 from jerichoci.placement.operation import OPERATIONS
-from jerichoci.placement.wire import to_json
 from jerichoci.remote.agent import agent_operations as host_operations
 from jerichoci.remote.agent.agent_work import AgentWork
 from jerichoci.remote.agent.facts import HostFacts
 from jerichoci.remote.agent.rendezvous import boot_id
 from jerichoci.remote.agent.survey import needed_programs
 from jerichoci.state.layout import make_private
+from jerichoci.state.wire import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -15,7 +15,7 @@ from jerichoci.machine import idmap
 from jerichoci.plan.hosts import hosts_file
 from jerichoci.runtime.incus.api import MissingError
 from jerichoci.runtime.incus.client import open_incus
-from jerichoci.runtime.incus.reaper import see_removed
+from jerichoci.runtime.incus.reaper import IncusPlace
 from jerichoci.runtime.incus.rules import Needs, objections
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.state.layout import StateLayout
@@ -120,14 +120,14 @@ async def check_guests(
     mounting.result()
     # Best effort; the next check retries.
     if not placement.is_remote:
-        state = StateLayout(placement.state_root)
-        _LOOKING.submit(_see_removed, state, incus, site.socket_path())
+        state, socket = StateLayout(placement.state_root), site.socket_path()
+        _LOOKING.submit(_see_removed, IncusPlace(state, incus, placement.user, socket=socket))
     return found
 
 
-def _see_removed(state: StateLayout, incus: Incus, socket: Path) -> None:
+def _see_removed(place: IncusPlace) -> None:
     with suppress(PikaciError, OSError):
-        see_removed(state, incus, socket)
+        place.see_removed()
 
 
 def _check_texts(node: ExecuteNode) -> None:

@@ -39,8 +39,8 @@ from jerichoci.runtime.incus.check import GuestSurvey, survey
 from jerichoci.runtime.incus.client import open_incus
 from jerichoci.runtime.incus.start import EXEC_SECS, GuestStart
 from jerichoci.runtime.incus.thread import in_thread, in_thread_at_last
-from jerichoci.state.guest_notes import GuestNote, guest_notes
 from jerichoci.state.layout import make_private
+from jerichoci.state.ledger import GuestNote, incus_guests
 from jerichoci.state.retention import KEEP_SECS
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class IncusGuest:
         self.name = instance_name(owner, attempt.run_id, attempt.node.job_id, attempt.number)
         self._role = str(attempt.node.runtime_config["role"])
         self._alias = attempt.images[self._role].alias
-        self._notes = guest_notes(attempt.state)
+        self._notes = incus_guests(attempt.state)
         self._note: GuestNote | None = None
         self._mounts = GuestMounts()
         self._start: GuestStart | None = None

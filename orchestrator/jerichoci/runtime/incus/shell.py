@@ -29,7 +29,7 @@ from jerichoci.runtime.guest_runner import RUNNER, shell_variables
 from jerichoci.runtime.incus.client import open_incus
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.runtime.kept_guest import gone, kept_note
-from jerichoci.state.guest_notes import guest_notes
+from jerichoci.state.ledger import incus_guests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from jerichoci.runtime import Attempt
     from jerichoci.runtime.incus.api import ExecSession
     from jerichoci.runtime.incus.client import Incus
-    from jerichoci.state.guest_notes import GuestNote
+    from jerichoci.state.ledger import GuestNote
 
 CONNECT_SECS = 5.0
 """Incus waits this long for the websockets."""
@@ -56,7 +56,7 @@ async def open_guest_shell(
 ) -> int:
     """Open a shell in the guest of an attempt, or run a command in it; its exit code."""
     name = execution.get("instance")
-    note = kept_note(guest_notes(attempt.state), name, attempt, execution, kind="guest")
+    note = kept_note(incus_guests(attempt.state), name, attempt, execution, kind="guest")
     incus = await open_incus(placement)
     await in_thread(_check, incus, attempt, note)
     terminal = on_terminal()

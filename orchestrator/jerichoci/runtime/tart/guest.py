@@ -23,8 +23,8 @@ from jerichoci.runtime.tart.name import VmName, owner_part
 from jerichoci.runtime.tart.reaper import make_room
 from jerichoci.runtime.tart.shares import GuestShares
 from jerichoci.runtime.tart.vm import TartVm
-from jerichoci.state.guest_notes import GuestNote, vm_notes
 from jerichoci.state.layout import make_private
+from jerichoci.state.ledger import GuestNote, tart_guests
 from jerichoci.state.retention import KEEP_SECS
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class TartGuest:
         job_id = attempt.node.job_id
         self.name = str(VmName(owner, attempt.run_id, job_id, attempt.number))
         self._vm = TartVm(placement, self.name, attempt.host_log, attempt.scratch)
-        self._notes = vm_notes(attempt.state)
+        self._notes = tart_guests(attempt.state)
         self._note: GuestNote | None = None
         self._is_ready = False
         self._options: list[str] = []

@@ -1,32 +1,25 @@
-"""Deleting VMs that are not needed any more.
-
-A VM is needed while the process that runs its run lives, and while it is kept for a look. VMs are
-found by their names, with notes or without. What can't be deleted now is left to the next call.
-"""
+"""The VMs of a state root on a host, found by their names."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
 from jerichoci.machine import process
+from jerichoci.runtime.reaper import LOGGER, Found, reap
 from jerichoci.runtime.tart.command import delete_vm, list_vms, stop_vm
-from jerichoci.runtime.tart.name import SHELL_LOCK, VmName, owner_part, parse_name
-from jerichoci.state.guest_notes import vm_notes
-from jerichoci.state.lock import is_held as is_locked
-from jerichoci.state.owner import is_owned
+from jerichoci.runtime.tart.name import SHELL_LOCK, owner_part, parse_name
+from jerichoci.state.ledger import tart_guests
+from jerichoci.state.lock import is_held
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from jerichoci.machine.process import Completed
     from jerichoci.runtime.tart.command import Run
-    from jerichoci.state.guest_notes import GuestNote
     from jerichoci.state.layout import StateLayout
-
-LOGGER = logging.getLogger("jerichoci")
+    from jerichoci.state.ledger import GuestLedger, GuestNote
 
 
 async def _run_here(argv: Sequence[str], deadline_secs: float) -> Completed:
@@ -34,73 +27,50 @@ async def _run_here(argv: Sequence[str], deadline_secs: float) -> Completed:
 
 
 @dataclass(frozen=True)
-class VmReaper:
-    """What deletes the VMs of one state root on the host where `run` runs commands.
+class TartPlace:
+    """The Tart of the host where `run` runs commands.
 
-    `host` is its name, or None for this machine. Those of the runs in `removed` are kept no longer.
+    `host` is its name, or None for this machine. Of the notes of guests there, those of `runs` are
+    meant; None means all.
     """
 
     state: StateLayout
     run: Run = _run_here
     host: str | None = None
-    removed: Collection[str] = ()
+    runs: Collection[str] | None = None
+    what = "VM"
 
-    async def reap(self) -> list[str]:
-        """Delete those that are not needed; their names."""
-        mine = await self._mine()
-        # Of all hosts: this one may have another name, too.
-        notes = {note.name: note for note in vm_notes(self.state).all()}
-        gone = []
-        for vm, is_running in mine.items():
-            name, note = str(vm), notes.get(str(vm))
-            if vm.run_id in self.removed or self._is_doomed(vm, note):
-                if await self._could("remove", self._delete(name), name):
-                    gone.append(name)
-            elif is_running and note and note.is_kept() and not self._has_shell(vm):
-                # A killed shell has left it running: it takes another one's room.
-                await self._could("stop", stop_vm(self.run, name), name)
-        names = {str(vm) for vm in mine}
-        for name, note in notes.items():
-            is_here = note.host == self.host
-            if name in gone or (is_here and name not in names and self._is_over(note)):
-                vm_notes(self.state).forget_kept(note)
-        return gone
+    @property
+    def ledger(self) -> GuestLedger:
+        """The notes of VMs."""
+        return tart_guests(self.state)
 
-    async def remove(self, run_id: str) -> None:
-        """Delete what a run kept, whose record is removed."""
-        notes = vm_notes(self.state)
-        for note in notes.of(self.host, run_id):
-            await self._delete(note.name)
-            notes.forget(note.name)
+    def has(self, note: GuestNote) -> bool:
+        """Whether the VM of a note is here, if it exists."""
+        return note.host == self.host and (self.runs is None or note.run_id in self.runs)
 
-    async def _mine(self) -> dict[VmName, bool]:
-        """The VMs of this state root, and whether they run."""
+    async def found(self) -> dict[str, Found]:
+        """The VMs whose names have the state root's owner."""
         owner = owner_part(self.state.owner_id())
-        names = {parse_name(vm.name): vm.is_running for vm in await list_vms(self.run)}
-        return {name: runs for name, runs in names.items() if name and name.owner == owner}
+        vms = {vm.name: (parse_name(vm.name), vm.is_running) for vm in await list_vms(self.run)}
+        return {
+            text: Found(name.run_id, is_running)
+            for text, (name, is_running) in vms.items()
+            if name and name.owner == owner
+        }
 
-    def _is_doomed(self, name: VmName, note: GuestNote | None) -> bool:
-        return vm_notes(self.state).is_doomed(note) if note else self._is_over(name)
-
-    def _is_over(self, of: VmName | GuestNote) -> bool:
-        """Whether a VM that isn't there won't be made any more."""
-        return not is_owned(self.state.run(of.run_id).root)
-
-    def _has_shell(self, name: VmName) -> bool:
-        attempt = self.state.run(name.run_id).attempt(name.job_id, name.attempt)
-        return is_locked(attempt / SHELL_LOCK)
-
-    async def _could(self, verb: str, act: Awaitable[None], name: str) -> bool:
-        try:
-            await act
-        except PikaciError as error:
-            LOGGER.warning("could not %s VM %s: %s", verb, name, error)
-            return False
-        return True
-
-    async def _delete(self, name: str) -> None:
+    async def remove(self, name: str) -> None:
+        """Stop and delete a VM."""
         await stop_vm(self.run, name)
         await delete_vm(self.run, name)
+
+    async def see_kept(self, name: str, found: Found) -> None:
+        """Stop a VM that a killed shell has left running: it takes another one's room."""
+        vm = parse_name(name)
+        if vm and found.is_running:
+            attempt = self.state.run(vm.run_id).attempt(vm.job_id, vm.attempt)
+            if not is_held(attempt / SHELL_LOCK):
+                await stop_vm(self.run, name)
 
 
 async def make_room(state: StateLayout, run_id: str) -> None:
@@ -108,9 +78,9 @@ async def make_room(state: StateLayout, run_id: str) -> None:
 
     Tart is not asked where nothing of theirs is noted.
     """
-    here = vm_notes(state).of(None)
+    here = tart_guests(state).of(None)
     if any(note.run_id != run_id and not note.is_kept() for note in here):
         try:
-            await VmReaper(state).reap()
+            await reap(TartPlace(state))
         except PikaciError as error:
             LOGGER.warning("could not remove the VMs of other runs: %s", error)

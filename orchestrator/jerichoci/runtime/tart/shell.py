@@ -16,7 +16,7 @@ from jerichoci.runtime.kept_guest import gone, kept_note
 from jerichoci.runtime.tart.guest import JOB_FILE, OPTIONS_FILE
 from jerichoci.runtime.tart.name import SHELL_LOCK
 from jerichoci.runtime.tart.vm import TartVm
-from jerichoci.state.guest_notes import vm_notes
+from jerichoci.state.ledger import tart_guests
 from jerichoci.state.lock import try_lock
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ async def open_vm_shell(
 ) -> int:
     """Boot an attempt's VM, run a shell or a command in it, and switch it off; the exit code."""
     vm_name = execution.get("vm")
-    name = kept_note(vm_notes(attempt.state), vm_name, attempt, execution, kind="VM").name
+    name = kept_note(tart_guests(attempt.state), vm_name, attempt, execution, kind="VM").name
     options = await placement.do(operations.read, attempt.scratch / OPTIONS_FILE, FILE_BYTES)
     control = attempt.scratch / "control"
     job = await placement.do(operations.read, control / JOB_FILE, FILE_BYTES)

@@ -1,7 +1,7 @@
-"""Values on their way between an orchestrator and its agent: JSON, and bytes beside it.
+"""Values as JSON, and bytes beside it: between an orchestrator and its agent, and in notes.
 
-The types are those that operations are annotated with. What arrives is checked against them: a host
-may be broken, or hostile by now.
+The types are those that operations and notes are annotated with. What is read is checked against
+them: a host may be broken, or hostile by now.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _plain(shape: type[Any], value: Any, where: str) -> Any:  # noqa: ANN401 - J
     elif shape is str:
         if _is_text(value):
             return value
-    elif type(value) is shape or (shape is float and type(value) is int):
+    elif shape in {type(value), Any} or (shape is float and type(value) is int):
         return value
     raise _wrong(where, value)
 
