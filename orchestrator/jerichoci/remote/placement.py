@@ -236,7 +236,7 @@ class RemotePlacement:
         return await fetch(self._session, directory, into, cancelled)
 
     async def keep(self, path: Path) -> None:
-        """Keep the run's directory there for a day."""
+        """Keep the run's directory there for `KEEP_SECS`."""
         del path
         run = self.run_directory(self._run_id)
         await self._session.do(host_operations.keep_run, run, KEEP_SECS)

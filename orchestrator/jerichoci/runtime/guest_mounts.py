@@ -1,4 +1,4 @@
-"""What an Incus guest has mounted, and where a job finds its inputs in it."""
+"""What a guest has mounted, and where a job finds its inputs in it."""
 
 from __future__ import annotations
 
