@@ -50,7 +50,7 @@ def assert_nothing_is_left(mac: Mac, state: StateLayout, *, theirs: Sequence[str
     """No VM, note, process or scratch directory; `theirs` are VMs that another user runs."""
     assert job_vms(mac) == {}
     assert list(tart_guests(state).all()) == []
-    assert [path.name for path in state.root.glob("vms/.*")] == []
+    assert [path.name for path in state.root.glob("elsewhere/*/*.tmp-*")] == []
     assert list(state.root.glob("runs/*/scratch/*")) == []
     assert list(state.root.glob("runs/*/*.tmp-*")) == []
     assert _running(mac, theirs) == []

@@ -235,7 +235,7 @@ def test_a_vm_whose_run_was_killed_is_reaped(
             wait_for(lambda: len(mac.calls("exec")) > (name != "run"))
         process.kill()
     assert job_vms(mac)
-    for path in runner.state.root.glob("vms/*.json") if not has_note else ():
+    for path in runner.state.root.glob("elsewhere/tart/*.json") if not has_note else ():
         path.unlink()
     mac.heal()  # what hung has lost its parent
     reaped = reap(runner.state)
