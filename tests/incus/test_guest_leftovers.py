@@ -122,12 +122,11 @@ def test_a_killed_run_with_a_job_that_never_ends_leaves_no_guest(guests: GuestRu
 def test_a_note_that_a_killed_process_has_half_written_goes(guests: GuestRunner) -> None:
     directory = guests.state.root / "elsewhere" / "incus"
     directory.mkdir(parents=True)
-    for name, age_secs in (("a", 3600), ("b", 0)):
-        half = directory / f"pikaci-{name}.json.tmp-0123abcd"
-        half.write_text('{"name": ')
-        os.utime(half, (time.time() - age_secs,) * 2)
+    mine = f"pikaci-b.json.tmp-{os.getpid()}-0123abcd"
+    for name in ("pikaci-a.json.tmp-4194305-0123abcd", mine):
+        (directory / name).write_text('{"name": ')
     guests.reap()
-    assert [path.name for path in directory.iterdir()] == ["pikaci-b.json.tmp-0123abcd"]
+    assert [path.name for path in directory.iterdir()] == [mine]
 
 
 def not_launched(guests: GuestRunner, ended: Ended) -> Cause:
@@ -181,8 +180,9 @@ def test_a_guest_whose_job_or_removal_is_refused_goes_with_the_next_command(
 
 
 def test_a_guest_goes_whose_incus_was_away_when_its_run_was_closed(
-    guests: GuestRunner, proxy: Proxy
+    guests: GuestRunner, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("INCUS_SOCKET", str(proxy.path))
     with ending(guests.at(proxy.path).start(guest_job("a", until("go")))) as process:
         wait_for(lambda: guests.begins("wait_for_completion"))
         proxy.doom("(PUT|GET) instances/.*", Fate.REFUSED, times=10000)

@@ -86,7 +86,7 @@ async def test_records_say_of_a_job_there_what_they_say_of_one_here(
     events_here = [(row["event"], row.get("phase")) for row in far.guests.events()]
     record_here = here.record
     await asyncio.to_thread(far.server.remove_instances)
-    here.layout.root.rename(far.guests.state.root / "elsewhere")
+    here.layout.root.rename(far.guests.state.root / "moved")
     there = await far.guests.run_here(far.job("a", command))
     assert [(row["event"], row.get("phase")) for row in far.guests.events()] == events_here
     assert _shape(there.record) == _shape(record_here)

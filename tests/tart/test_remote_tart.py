@@ -388,7 +388,7 @@ def test_a_vm_stays_noted_while_its_host_has_no_tart(far: FarVms) -> None:
     name = kill_orchestrator(far)
     program, away = far.mac.bin / "tart", far.mac.bin / "elsewhere"
     program.rename(away)
-    assert "could not remove VMs: tart can't be started" in far.pikaci("reap")
+    assert "could not remove guests: tart can't be started" in far.pikaci("reap")
     assert [note.name for note in far.notes()] == [name]
     away.rename(program)
     assert name in far.pikaci("reap")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -101,9 +100,7 @@ def test_a_run_is_closed_even_if_tart_does_not_answer(
 def test_a_note_that_a_killed_process_has_half_written_goes(runner: Runner, mac: Mac) -> None:
     directory = runner.state.root / "elsewhere" / "tart"
     directory.mkdir(parents=True)
-    half = directory / "pikaci.a.json.tmp-0123abcd"
-    half.write_text('{"name": ')
-    os.utime(half, (1, 1))
+    (directory / "pikaci.a.json.tmp-4194305-0123abcd").write_text('{"name": ')
     (directory / "pikaci.broken.json").write_text('{"name": ')
     reap(runner.state)
     assert [path.name for path in directory.iterdir()] == ["pikaci.broken.json"]

@@ -10,12 +10,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEMP_MARK = ".tmp-"
-"""In the name of every file that a crash may leave half-written; readers pass such names over."""
+"""In the name of every file that a crash may leave half-written; readers pass such names over.
+
+The pid of its writer follows.
+"""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by a file with `data`, mode 0600; readers see the old one or the new one."""
-    temp = path.with_name(f"{path.name}{TEMP_MARK}{os.urandom(4).hex()}")
+    temp = path.with_name(f"{path.name}{TEMP_MARK}{os.getpid()}-{os.urandom(4).hex()}")
     try:
         fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from jerichoci.state import atomic
 from jerichoci.state.layout import make_private
-from jerichoci.state.owner import is_owned
+from jerichoci.state.owner import Owner, is_owned
 from jerichoci.state.reading import read_object
 from jerichoci.state.remove_tree import remove_tree
 from jerichoci.state.wire import Arrived
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.state.layout import StateLayout
-
-HALF_WRITTEN_SECS = 60.0
-"""No live process writes at one note for so long."""
 
 
 class Note(Protocol):
@@ -74,9 +71,9 @@ class Ledger(Generic[NoteT]):
     def sweep(self) -> None:
         """Remove what killed processes have half written."""
         for temp in self.directory.glob(f"*{atomic.TEMP_MARK}*"):
-            with suppress(FileNotFoundError):
-                if abs(temp.stat().st_mtime - time.time()) > HALF_WRITTEN_SECS:
-                    temp.unlink()
+            writer = temp.name.rpartition(atomic.TEMP_MARK)[2].partition("-")[0]
+            if not writer.isdecimal() or not Owner(int(writer), None).is_alive():
+                temp.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         return self.directory / f"{name}.json"
