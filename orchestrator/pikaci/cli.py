@@ -33,6 +33,12 @@ COMMANDS = {
     "doctor": "Check whether this machine can run targets",
     "schema": "Print the JSON Schema of a record or a command's --json",
 }
+MODULES = {
+    **dict.fromkeys(("targets", "lanes", "select"), "catalog"),
+    **dict.fromkeys(("list", "status", "prepared-outputs", "cancel"), "records"),
+    **dict.fromkeys(("gc", "reap"), "cleanup"),
+}
+"""Where commands are; the others have a module of their own name."""
 
 
 @contextmanager
@@ -58,8 +64,8 @@ class LazyGroup(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"pikaci.commands.{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
+        module = import_module(f"pikaci.commands.{MODULES.get(cmd_name, cmd_name)}")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def resolve_command(

@@ -137,18 +137,6 @@ run_flags = _adding(
 )
 """How a run goes and is shown."""
 
-which_hosts = _adding(
-    click.option(
-        "--host",
-        "hosts",
-        multiple=True,
-        metavar="NAME",
-        help="Clean up only this remote host (repeatable).",
-    ),
-    click.option("--no-hosts", is_flag=True, help="Clean up only this machine."),
-)
-"""On which hosts to clean up as well."""
-
 
 def _gather_nix(values: dict[str, Any]) -> None:
     from jerichoci.nix.command import NixOptions
@@ -177,6 +165,18 @@ def _gather_run(values: dict[str, Any]) -> None:
     values["run"] = values["store"].resolve(values["run"])
 
 
+def _gather_hosts(values: dict[str, Any]) -> None:
+    from jerichoci.cleanup.remote import check_hosts
+    from pikaci.location import open_state
+
+    state = values["state"] = open_state(values.pop("state_root"), values.pop("flake"))
+    state.make()
+    if values.pop("no_hosts"):
+        values["hosts"] = None
+    else:
+        check_hosts(state, values["hosts"])
+
+
 nix_flags = _gathering(_gather_nix, *_NIX_FLAGS)
 """Nix's own flags, with Nix's meanings: `nix`."""
 flake_options = _gathering(_gather_flake, flake, system, state_root, *_NIX_FLAGS)
@@ -190,4 +190,18 @@ run_records = _gathering(
     state_root,
 )
 """The records of RUN: `store` and `run`, its whole id."""
+state_and_hosts = _gathering(
+    _gather_hosts,
+    click.option(
+        "--host",
+        "hosts",
+        multiple=True,
+        metavar="NAME",
+        help="Clean up only this remote host (repeatable).",
+    ),
+    click.option("--no-hosts", is_flag=True, help="Clean up only this machine."),
+    flake,
+    state_root,
+)
+"""Where to clean up: `state`, and `hosts`, which is None for no hosts."""
 target_argument = click.argument("target", metavar="TARGET", shell_complete=complete_target)

@@ -39,7 +39,7 @@ MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
     shell_complete=complete_host,
     help="Check this remote host instead of this machine (repeatable).",
 )
-def command(
+def doctor_command(
     flake: str | None, state_root: str | None, names: tuple[str, ...], *, as_json: bool
 ) -> int:
     """Check this machine: Nix, git, isolation, disk, and Incus with the flake's images.
@@ -50,13 +50,11 @@ def command(
     With --host, checks a remote host instead: login, work directory, programs, isolation, Nix,
     Incus, capacity and clock. Without it, connects to no host.
     """
-    from pikaci.doctor import checks
-
     with _some_state(state_root, flake) as (state, unusable):
         examining = (
-            checks.host_findings(state, state_root, flake, names)
+            _host_findings(state, state_root, flake, names)
             if names
-            else checks.local_findings(state, unusable, state_root, flake)
+            else _local_findings(state, unusable, state_root, flake)
         )
         findings = asyncio.run(examining)
     if as_json:
@@ -66,6 +64,49 @@ def command(
         _print(findings)
     is_bad = any(finding.status == "bad" for finding in findings)
     return EXIT_INFRASTRUCTURE if is_bad else 0
+
+
+async def _host_findings(
+    state: StateLayout, state_root: str | None, flake: str | None, names: Sequence[str]
+) -> list[Finding]:
+    """What is found on remote hosts."""
+    from pikaci.doctor import host
+    from pikaci.doctor.catalog import read_needs
+
+    needs = await read_needs(state_root, flake)
+    hosts = await host.known_hosts(needs, names)
+    found = await asyncio.gather(*(host.host_findings(each, state, needs) for each in hosts))
+    troubles = [finding for finding in needs.findings if finding.status != "ok"]
+    return [*troubles, *(finding for findings in found for finding in findings)]
+
+
+async def _local_findings(
+    state: StateLayout, unusable: Finding | None, state_root: str | None, flake: str | None
+) -> list[Finding]:
+    """What is found here; `unusable` says why the state root can't be used."""
+    from jerichoci.nix.command import NixOptions
+    from jerichoci.placement.local import LocalPlacement
+    from jerichoci.plan.hosts import local_settings
+    from pikaci.doctor import machine
+    from pikaci.doctor.catalog import FlakeNeeds, read_needs
+    from pikaci.doctor.guests import guest_findings, vm_findings
+
+    here = LocalPlacement(state.root, NixOptions(), local_settings)
+    root = "the state root (--state-root)"
+    nix, git, confinement = await asyncio.gather(
+        machine.nix_findings(), machine.git_finding(), machine.confinement_findings(here, root)
+    )
+    found = [
+        *nix,
+        git,
+        *confinement,
+        unusable or machine.room_finding("state root", state.root),
+        *machine.resource_findings(),
+    ]
+    works = all(finding.status != "bad" for finding in found)
+    needs = await read_needs(state_root, flake) if works else FlakeNeeds()
+    guests = await guest_findings(here, needs)
+    return [*found, *needs.findings, *guests, *await vm_findings(here)]
 
 
 def _print(findings: Sequence[Finding]) -> None:

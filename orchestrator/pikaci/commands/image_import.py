@@ -17,7 +17,6 @@ from jerichoci.runtime.incus.image_files import files_in, open_image
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.state.layout import StateLayout
 from pikaci import options
-from pikaci.commands.image_build import print_logs_option
 from pikaci.completion import complete_host, complete_role
 from pikaci.location import has_flake, some_state
 
@@ -43,6 +42,9 @@ host_option = click.option(
     metavar="NAME",
     shell_complete=complete_host,
     help="Use the Incus of this remote host instead of this machine's.",
+)
+print_logs_option = click.option(
+    "-L", "--print-logs", is_flag=True, help="Print the output of builds."
 )
 
 

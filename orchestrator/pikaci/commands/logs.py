@@ -45,7 +45,7 @@ CHUNK_BYTES = 4 * 1024 * 1024
 @click.option("--follow", "-f", is_flag=True, help="Follow the logs until the run ends.")
 @click.option("--metadata-json", is_flag=True, help="Print paths and sizes of the logs.")
 @options.run_records
-def command(
+def logs_command(
     store: RunStore,
     run: str,
     job: str | None,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     help="Plan a commit without checking it out: git+https://host/repo?rev=REV.",
 )
 @options.flake_options
-def command(
+def plan_command(
     target: str, flake: FlakeOptions, source: str | None, *, as_json: bool, graph: bool, build: bool
 ) -> None:
     """Show what a run of TARGET would build and run. Builds nothing and records no run."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @options.run_id
 @options.run_records
 @options.nix_flags
-def command(
+def rerun_command(
     store: RunStore,
     run: str,
     nix: NixOptions,

@@ -75,7 +75,7 @@ class RunFlags:
 @options.run_id
 @click.option("--dry-run", is_flag=True, help="Print the plan and run nothing.")
 @options.flake_options
-def command(
+def run_command(
     target: str,
     flake: FlakeOptions,
     source: str | None,

@@ -9,7 +9,7 @@ NAMES = ("plan", "run", "job", "prepared-outputs", "event", "list", "targets", "
 
 @click.command("schema")
 @click.argument("name", type=click.Choice(NAMES))
-def command(name: str) -> None:
+def schema_command(name: str) -> None:
     """Print the JSON Schema of a record, or of what a command prints with --json."""
     from jerichoci.record.schema import schema_text
     from pikaci.schemas import adapters

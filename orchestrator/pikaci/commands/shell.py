@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Use the Nth attempt of the job.  [default: the last]",
 )
-def command(
+def shell_command(
     store: RunStore, run: str, job: str, words: tuple[str, ...], attempt: int | None
 ) -> int:
     """Open a shell in the kept workspace or guest of JOB in RUN, with the job's environment.

@@ -1,4 +1,4 @@
-"""`pikaci status`."""
+"""What a state root has of runs: `pikaci list`, `status`, `prepared-outputs` and `cancel`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,49 @@ from pikaci.screen import one_line, table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jerichoci.record.record import PreparedOutput
     from jerichoci.record.store import RunStore
     from jerichoci.record.summary import JobSummary, RunSummary
     from jerichoci.state.layout import RunLayout
 
 ARTIFACTS_SHOWN = 10
+STEP = 1024
+"""Bytes in a KiB, and so on."""
+
+
+@click.command("list")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N")
+@options.json_output
+@options.records
+def list_command(store: RunStore, limit: int, *, as_json: bool) -> None:
+    """List the newest runs. A run whose record can't be read is marked so."""
+    from pikaci.render.words import between
+
+    runs = store.list_runs(limit)
+    if as_json:
+        options.print_json([run.as_dict() for run in runs])
+        return
+    if not runs:
+        click.echo("no runs yet; start one with `pikaci run TARGET`", err=True)
+        return
+    rows = [
+        (
+            run.run_id,
+            run.target_id or "?",
+            "unreadable" if run.unreadable else f"{run.status or '?'}{', partial' * run.partial}",
+            run.failure_kind or "",
+            between(run.created_at, run.finished_at),
+            run.unreadable or run.message or "",
+        )
+        for run in runs
+    ]
+    click.echo(table(("RUN", "TARGET", "STATUS", "KIND", "TOOK", "MESSAGE"), rows))
 
 
 @click.command("status")
 @options.json_output
 @options.run_records
-def command(store: RunStore, run: str, *, as_json: bool) -> None:
+def status_command(store: RunStore, run: str, *, as_json: bool) -> None:
     """Show RUN and its jobs. RUN is an id, a unique prefix of one, or `latest`."""
     if as_json:
         options.print_json(store.record_values(run))
@@ -101,3 +133,55 @@ def _artifacts(layout: RunLayout, jobs: Sequence[JobSummary]) -> list[str]:
     lines = ["", *(f"artifact {path}" for path in paths[:ARTIFACTS_SHOWN])] if paths else []
     more = len(paths) - ARTIFACTS_SHOWN
     return [*lines, f"... and {more} more; --json lists them"] if more > 0 else lines
+
+
+@click.command("prepared-outputs")
+@options.json_output
+@options.run_records
+def prepared_outputs_command(store: RunStore, run: str, *, as_json: bool) -> None:
+    """Show what RUN built for its jobs, on which hosts, and where."""
+    record = store.load_prepared_outputs(run)
+    if as_json:
+        click.echo(record.model_dump_json(indent=2))
+        return
+    rows = [cells for row in record.outputs for cells in _output_rows(row)]
+    click.echo(table(("NODE", "HOST", "OUTCOME", "HOW", "MOVED", "PATH"), rows))
+
+
+def _output_rows(output: PreparedOutput) -> list[tuple[str, ...]]:
+    """One line for each host that needed it; at least one."""
+    from jerichoci.record.record import PreparedPlace
+
+    own = {"outcome": output.outcome, "path": output.path, "cause": output.cause}
+    places = output.places or [PreparedPlace(host="", **own)]
+    return [
+        (
+            output.node_id if number == 0 else "",
+            place.host or "-",
+            str(place.outcome),
+            place.how or "-",
+            _size(place.bytes_moved),
+            place.path or (place.cause.message if place.cause else "-"),
+        )
+        for number, place in enumerate(places)
+    ]
+
+
+def _size(count: int) -> str:
+    """A number of bytes for people."""
+    size, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB"):
+        if size < STEP:
+            break
+        size, unit = size / STEP, larger
+    return f"{size:.1f} {unit}" if unit != "B" else f"{count} B" if count else "-"
+
+
+@click.command("cancel")
+@options.run_records
+def cancel_command(store: RunStore, run: str) -> None:
+    """Cancel RUN: its jobs get TERM, 10 s later KILL. The run ends as `cancelled`."""
+    from jerichoci.record.cancel import cancel_run
+
+    cancel_run(store, run)
+    click.echo(f"cancelling run {run}; `pikaci status {run}` shows when it has ended", err=True)

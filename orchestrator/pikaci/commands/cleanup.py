@@ -1,4 +1,4 @@
-"""`pikaci gc`."""
+"""What runs left behind: `pikaci gc` and `reap`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from pikaci import options
-from pikaci.commands.reap import print_reaped
 
 if TYPE_CHECKING:
     from jerichoci.cleanup.remote import HostCleanup
+    from jerichoci.state.layout import StateLayout
 
 MIB = 2**20
 
@@ -26,17 +26,9 @@ MIB = 2**20
     help="Keep the newest N finished runs.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be removed.")
-@options.which_hosts
-@options.flake
-@options.state_root
-def command(
-    flake: str | None,
-    state_root: str | None,
-    keep_runs: int,
-    hosts: tuple[str, ...],
-    *,
-    dry_run: bool,
-    no_hosts: bool,
+@options.state_and_hosts
+def gc_command(
+    state: StateLayout, hosts: tuple[str, ...] | None, keep_runs: int, *, dry_run: bool
 ) -> None:
     """Remove old runs, and the snapshots, git objects and Nix roots that only they need.
 
@@ -44,13 +36,8 @@ def command(
     what the removed runs left behind, and snapshots beyond the host's `keep` limits.
     """
     from jerichoci.cleanup.gc import collect_garbage
-    from jerichoci.cleanup.remote import check_hosts, collect_hosts
-    from pikaci.location import open_state
+    from jerichoci.cleanup.remote import collect_hosts
 
-    state = open_state(state_root, flake)
-    state.make()
-    if not no_hosts:
-        check_hosts(state, hosts)
     report = asyncio.run(collect_garbage(state, keep_runs, dry_run=dry_run))
     verb = "would remove" if dry_run else "removed"
     click.echo(
@@ -58,11 +45,11 @@ def command(
         f" {len(report.refs)} snapshot refs, {len(report.views)} views of the guests' store;"
         f" kept {report.kept_runs} runs, and what was used within the last hour"
     )
-    if no_hosts:
+    if hosts is None:
         return
     doomed = report.runs if dry_run else ()
     for cleanup in asyncio.run(collect_hosts(state, hosts, dry_run=dry_run, doomed=doomed)):
-        print_reaped(cleanup)
+        _print_reaped(cleanup)
         _print_collected(cleanup, verb)
 
 
@@ -81,3 +68,40 @@ def _print_collected(cleanup: HostCleanup, verb: str) -> None:
         )
         for tree in cleanup.snapshots:
             click.echo(f"{cleanup.host}: {verb} snapshot {tree}")
+
+
+@click.command("reap")
+@options.state_and_hosts
+def reap_command(state: StateLayout, hosts: tuple[str, ...] | None) -> None:
+    """Record the end of runs whose process died, and remove what they left, also on remote hosts.
+
+    Removes guests that are no longer needed: those of dead runs, and kept guests that have expired.
+    """
+    from jerichoci.cleanup.gc import reap
+    from jerichoci.cleanup.remote import reap_hosts
+
+    reaped = reap(state)
+    for run_id in reaped.runs:
+        click.echo(f"closed {run_id}")
+    for name in reaped.guests:
+        click.echo(f"removed guest {name}")
+    cleanups = [] if hosts is None else asyncio.run(reap_hosts(state, hosts))
+    printed = [_print_reaped(host) for host in cleanups]
+    if not reaped.runs and not reaped.guests and not any(printed):
+        click.echo("nothing to reap", err=True)
+
+
+def _print_reaped(cleanup: HostCleanup) -> bool:
+    """Print what was removed of dead runs on a host, and problems; whether there was any."""
+    rows = [
+        *(f"ended session {name}" for name in cleanup.sessions),
+        *(f"removed guest {name}" for name in cleanup.guests),
+        *(f"removed run {name}" for name in cleanup.runs),
+    ]
+    for row in rows:
+        click.echo(f"{cleanup.host}: {row}")
+    for problem in cleanup.problems:
+        click.echo(f"pikaci: {cleanup.host}: {problem}", err=True)
+    if cleanup.problem is not None:
+        click.echo(f"pikaci: could not clean up {cleanup.host}: {cleanup.problem}", err=True)
+    return bool(rows or cleanup.problems or cleanup.problem)
