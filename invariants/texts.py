@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 _GLOB = re.compile(r"(?:^|/)\*\*(?:/|$)|(?:^|/)\*\.\w+$|^[^:]*/\*$")
 
 
-def lines(
-    tree: Tree,
-    files: Names,
-    *,
-    require: Names = (),
-    forbid: Names = (),
-) -> Findings:
+def lines(tree: Tree, files: Names, *, require: Names = (), forbid: Names = ()) -> Findings:
     """Patterns of `require` that no line of a file has, and lines with one of `forbid`.
 
     `#` comments don't count.

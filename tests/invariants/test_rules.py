@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from invariants.checkout import RULES
+from invariants.checkout import ROOT, RULES
 
 if TYPE_CHECKING:
     from invariants.checkout import Checkout
@@ -115,10 +117,13 @@ def test_ignored_files_are_not_looked_at(empty: Checkout) -> None:
 
 def test_a_violation_is_one_line(empty: Checkout) -> None:
     empty.write("utils.py", "")
-    done = empty.rule("file-names", ["*.py"], forbid=["utils"]).check()
-    assert done.returncode == 1
-    assert done.stdout == "utils.py:1: rule: is called utils.py. It is so. Hint: do so\n"
-    assert done.stderr == "1 invariants, 1 violations\n"
+    argv = [sys.executable, str(ROOT / "invariants/check.py"), "--root", str(empty.root)]
+    here = empty.rule("file-names", ["*.py"], forbid=["utils"]).check()
+    program = subprocess.run(argv, capture_output=True, text=True, check=False)
+    for done in (here, program):
+        assert done.returncode == 1
+        assert done.stdout == "utils.py:1: rule: is called utils.py. It is so. Hint: do so\n"
+        assert done.stderr == "1 invariants, 1 violations\n"
 
 
 def test_a_violation_is_an_object_for_programs(empty: Checkout) -> None:
