@@ -38,11 +38,7 @@ class EvaluationLog:
         self.warnings: list[str] = []
 
     def take(self, line: bytes) -> None:
-        """Take a line of Nix's stderr.
-
-        Raises:
-            CatalogError: it builds, and must not.
-        """
+        """Take a line of Nix's stderr; a CatalogError if it builds, and must not."""
         event, running = parse_line(line), self._builds.running
         match event:
             case None:

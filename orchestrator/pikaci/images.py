@@ -87,11 +87,7 @@ def read_image(row: Mapping[str, Any], system: str) -> RoleImage:
 
 
 def build_request(image: RoleImage) -> BuildRequest:
-    """How Nix builds an image.
-
-    Raises:
-        UsageError: Nix doesn't build it.
-    """
+    """How Nix builds an image; a UsageError if it does not."""
     if image.drv_path and image.out_path:
         return BuildRequest(
             installable=f"{image.drv_path}^out",

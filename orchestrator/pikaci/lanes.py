@@ -78,12 +78,6 @@ class Lanes:
     nightly_schedule_utc: str | None
     lanes: tuple[Lane, ...]
 
-    def of_target(self, target_id: str, trigger: Trigger) -> tuple[Lane, ...]:
-        """The lanes that `trigger` starts and that run the target."""
-        return tuple(
-            lane for lane in self.lanes if lane.target == target_id and lane.trigger is trigger
-        )
-
 
 def lanes_of(tree: SourceTree) -> Lanes | None:
     """The lanes of a tree; None if it has no lanes file."""

@@ -108,7 +108,9 @@ def target_filter(
 
     One of the target's branch lanes must be selected; without such lanes it always runs.
     """
-    own = lanes.of_target(target_id, Trigger.BRANCH)
+    own = [
+        lane for lane in lanes.lanes if lane.target == target_id and lane.trigger is Trigger.BRANCH
+    ]
     if not own:
         return True, f"no branch lane of {lanes.origin} filters it", ()
     found = [_selection(lane, lanes, changed_paths) for lane in own]

@@ -62,12 +62,6 @@ def test_a_file_may_have_no_lanes() -> None:
     assert parse("version = 1").lanes == ()
 
 
-def test_the_lanes_of_a_target_are_found_by_trigger() -> None:
-    lanes = parse(WHOLE)
-    assert [lane.id for lane in lanes.of_target("all", Trigger.NIGHTLY)] == ["nightly-all"]
-    assert lanes.of_target("all", Trigger.BRANCH) == ()
-
-
 MISTAKES = [
     ("version = 1\nx = ", ":2:5: invalid value"),
     ("version = 1\nversion = 2", ":2:12: cannot overwrite a value"),

@@ -23,8 +23,7 @@ from jerichoci.state.layout import StateLayout
 from jerichoci.status import Outcome, Status
 from pikaci.render import feed
 from pikaci.render import plain as plain_output
-from pikaci.render.data import JsonLines
-from pikaci.render.feed import Feed, Out
+from pikaci.render.feed import Feed, JsonLines, Out
 from pikaci.render.plain import Plain
 
 if TYPE_CHECKING:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,16 +24,17 @@ from pikaci.lanes import lanes_of
 from pikaci.nearest import no_job
 from pikaci.screen import as_utf8
 from pikaci.selection import target_filter
-from pikaci.sourcing import flake_reference, make_plan
+from pikaci.sourcing import Planned, flake_reference, make_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from jerichoci.nix.command import NixOptions
     from jerichoci.record.event import EventBase
+    from jerichoci.state.layout import StateLayout
     from pikaci.location import FlakeOptions
-    from pikaci.sourcing import Planned
+    from pikaci.render.feed import Feed, Out, View
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -124,7 +127,6 @@ async def run_planned(
     from jerichoci.record.record import Tool
     from jerichoci.run.engine import run_plan
     from jerichoci.run.request import RunRequest
-    from pikaci.render import open_feeds
 
     source, state = planned.source, planned.state
     reference = flake_reference(state, source.tree, source.tree, source.flake_dir or "")
@@ -148,11 +150,36 @@ async def run_planned(
     end = _End()
     with (
         end.handling_signals(),
-        open_feeds(flags.output, state, print_logs=flags.print_logs) as feeds,
+        _feeds(flags.output, state, print_logs=flags.print_logs) as feeds,
         closing_dead_runs(state),
     ):
         record = await run_plan(state, request, [*feeds, end], feeds[-1].stopping)
     return exit_code(record.status, record.failure_kind)
+
+
+@contextmanager
+def _feeds(output: str, state: StateLayout, *, print_logs: bool) -> Iterator[list[Feed]]:
+    """What shows a run with an `--output`, the last one to people. At the end, all is written."""
+    from pikaci.render.feed import Feed, FinalRecord, JsonLines, Out
+
+    views = [(sys.stderr, "stderr", _people(state, print_logs=print_logs))]
+    if output != "human":
+        views.insert(0, (sys.stdout, "stdout", JsonLines if output == "jsonl" else FinalRecord))
+    with ExitStack() as held:
+        yield [
+            held.enter_context(closing(Feed(Out(stream, name), view)))
+            for stream, name, view in views
+        ]
+
+
+def _people(state: StateLayout, *, print_logs: bool) -> Callable[[Out], View]:
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not print_logs:
+        from pikaci.render.terminal import terminal
+
+        return partial(terminal, state)
+    from pikaci.render.plain import Plain
+
+    return partial(Plain, state, print_logs=print_logs)
 
 
 class _End:

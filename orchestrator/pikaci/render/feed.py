@@ -7,24 +7,25 @@ of `sys.stdout` meanwhile, the program, which flushes stdout when it exits, woul
 from __future__ import annotations
 
 import io
+import json
 import os
 import queue
 import select
 import threading
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 from jerichoci.errors import InfrastructureError
+from jerichoci.record.event import EventBase, RunFinished
 from jerichoci.record.journal import complain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TextIO
 
     from _typeshed import ReadableBuffer
 
-    from jerichoci.record.event import EventBase
+    from jerichoci.plan.model import Model
 
     Task = Callable[["View"], None]
 
@@ -78,6 +79,30 @@ class View:
     def live(self) -> AbstractContextManager[object]:
         """What is open while the view shows events."""
         return nullcontext()
+
+
+class JsonLines(View):
+    """Prints each event as a line of JSON in UTF-8, exactly as events.jsonl has it."""
+
+    def __init__(self, out: Out) -> None:
+        self._out = out
+
+    def emit(self, event: EventBase) -> None:
+        """Print an event."""
+        self._write(event, separators=(",", ":"))
+
+    def _write(self, model: Model, **form: Any) -> None:  # noqa: ANN401 - of json.dumps
+        text = json.dumps(model.model_dump(mode="json"), ensure_ascii=False, **form)
+        self._out.write(text.encode("utf-8", "surrogateescape") + b"\n")
+
+
+class FinalRecord(JsonLines):
+    """Prints the record of the run's last event."""
+
+    def emit(self, event: EventBase) -> None:
+        """Print the record, once it is final."""
+        if isinstance(event, RunFinished):
+            self._write(event.run, indent=2)
 
 
 class Feed:

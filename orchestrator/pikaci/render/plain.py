@@ -16,18 +16,9 @@ from jerichoci.record.event import (
     RunFinished,
     RunStarted,
 )
+from pikaci.render import words
 from pikaci.render.feed import View
 from pikaci.render.tail import Tails
-from pikaci.render.words import (
-    STOPPING,
-    between,
-    duration,
-    failure_tail,
-    job_end,
-    prepare_tail,
-    run_end,
-    run_start,
-)
 from pikaci.screen import has_colours, one_line, shown
 
 if TYPE_CHECKING:
@@ -68,9 +59,8 @@ class Plain(View):
             case RunStarted(run=run):
                 self._run_id = run.run_id
                 self._waiting = {f"job {job.id}": time.monotonic() for job in run.jobs}
-                self._say(
-                    f"{run_start(run)}: {run.target_id}, snapshot {(run.snapshot_id or '')[:12]}"
-                )
+                tree = (run.snapshot_id or "")[:12]
+                self._say(f"{words.run_start(run)}: {run.target_id}, snapshot {tree}")
             case PrepareStarted(node_id=node_id, needed_by=jobs):
                 self._say(f"prepare {node_id} ...")
                 self._running[f"prepare {node_id}"] = time.monotonic()
@@ -89,7 +79,7 @@ class Plain(View):
             case RunFinished(run=run):
                 self._waiting.clear()
                 self._running.clear()
-                for line in run_end(self._state, run):
+                for line in words.run_end(self._state, run):
                     self._say(line)
 
     def _begin_prepare(self, node_id: str, jobs: Sequence[str]) -> None:
@@ -102,12 +92,13 @@ class Plain(View):
         if self._tails:
             self._tails.end_prepare(event.node_id)
         self._running.pop(f"prepare {event.node_id}", None)
-        how = "cached" if event.cached else f"{event.outcome} in {duration(event.duration_ms)}"
+        took = words.duration(event.duration_ms)
+        how = "cached" if event.cached else f"{event.outcome} in {took}"
         why = f": {event.cause.message}" if event.cause else ""
         self._say(f"prepare {event.node_id} {how}{why}")
         teller = self._tellers.get(event.node_id)
         if teller and not self._tails:
-            for line in prepare_tail(self._logs(teller, 1), event):
+            for line in words.prepare_tail(self._logs(teller, 1), event):
                 self._show(event.node_id, line)
 
     def _end_job(self, job: JobRecord) -> None:
@@ -115,15 +106,15 @@ class Plain(View):
             self._tails.end(job.id)
         for names in (self._waiting, self._running):
             names.pop(f"job {job.id}", None)
-        took = between(job.started_at, job.finished_at)
-        self._say(f"job {job.id} {job_end(job)}" + (f" in {took}" if took else ""))
+        took = words.between(job.started_at, job.finished_at)
+        self._say(f"job {job.id} {words.job_end(job)}" + (f" in {took}" if took else ""))
         if not self._tails:
-            for line in failure_tail(self._state, self._run_id, job):
+            for line in words.failure_tail(self._state, self._run_id, job):
                 self._show(job.id, line)
 
     def stopping(self) -> None:
         """Print that the run is being stopped."""
-        self._say(STOPPING)
+        self._say(words.STOPPING)
 
     def tick(self) -> None:
         """Print new output of jobs, and every 30 s what runs."""
@@ -151,7 +142,7 @@ class Plain(View):
 def _listed(since: Mapping[str, float], now: float) -> str:
     """What has been running for how long; the first of many."""
     names = [
-        f"{name} ({duration(round(now - began) * 1000)})"
+        f"{name} ({words.duration(round(now - began) * 1000)})"
         for name, began in list(since.items())[:NAMED]
     ]
     more = [f"{len(since) - NAMED} more"] if len(since) > NAMED else []

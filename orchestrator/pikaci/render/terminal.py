@@ -24,18 +24,9 @@ from jerichoci.record.event import (
 )
 from jerichoci.state.log_file import last_lines
 from jerichoci.status import Outcome, PhaseName, Status
+from pikaci.render import words
 from pikaci.render.feed import View
 from pikaci.render.tail import HOST
-from pikaci.render.words import (
-    STOPPING,
-    between,
-    duration,
-    failure_tail,
-    job_end,
-    prepare_tail,
-    run_end,
-    run_start,
-)
 from pikaci.screen import has_colours, one_line, shown
 
 if TYPE_CHECKING:
@@ -89,7 +80,7 @@ class Terminal(View):
         """What is running, as rich draws it."""
         grid = Table.grid(padding=(0, 1))
         for line in list(self._lines.values()):
-            took = duration(round((time.monotonic() - line.since) * 1000))
+            took = words.duration(round((time.monotonic() - line.since) * 1000))
             grid.add_row(self._spinner, line.what, Text(line.name, style="bold"), line.phase, took)
         return Group(grid, *self._last_words())
 
@@ -150,31 +141,31 @@ class Terminal(View):
         self._console.print(
             Text.assemble((run.target_id, "bold"), f"  {one_line(run.target_description)}")
         )
-        self._console.print(Text(run_start(run), style="dim"))
+        self._console.print(Text(words.run_start(run), style="dim"))
 
     def _end_job(self, job: JobRecord) -> None:
         self._lines.pop(f"job {job.id}", None)
-        took = between(job.started_at, job.finished_at)
-        self._done(job.status, f"job {job.id} {job_end(job)}", took)
-        self._show(job.id, failure_tail(self._state, self._run_id, job))
+        took = words.between(job.started_at, job.finished_at)
+        self._done(job.status, f"job {job.id} {words.job_end(job)}", took)
+        self._show(job.id, words.failure_tail(self._state, self._run_id, job))
 
     def stopping(self) -> None:
         """Print that the run is being stopped."""
-        self._console.print(Text(STOPPING, style="yellow"))
+        self._console.print(Text(words.STOPPING, style="yellow"))
 
     def _end(self, run: RunRecord) -> None:
         self._lines.clear()
-        for index, said in enumerate(run_end(self._state, run)):
+        for index, said in enumerate(words.run_end(self._state, run)):
             style = "dim" if index else STYLES[run.status]
             self._console.print(Text(one_line(said), style=style), soft_wrap=True)
 
     def _prepared(self, event: PrepareFinished, line: Line | None) -> None:
         why = f": {event.cause.message}" if event.cause else ""
         how = "cached" if event.cached else str(event.outcome)
-        took = "" if event.cached else duration(event.duration_ms)
+        took = "" if event.cached else words.duration(event.duration_ms)
         self._done(event.outcome, f"prepare {event.node_id} {how}{why}", took)
         if line and line.logs:
-            self._show(event.node_id, prepare_tail(line.logs, event))
+            self._show(event.node_id, words.prepare_tail(line.logs, event))
 
     def _logs(self, job_id: str, attempt: int) -> Path:
         return self._state.run(self._run_id).attempt(job_id, attempt)
