@@ -10,7 +10,23 @@ import pytest
 
 from nix.evaluation import error_message, eval_catalog, refusal
 
-MISTAKES = tomllib.loads((Path(__file__).parent / "mistakes.toml").read_text())
+
+def filled(mistake: dict[str, Any], value: str, found: str) -> dict[str, str]:
+    """The catalog and the sentence of a mistake for one of its values."""
+    if "each" not in mistake:
+        return {}
+    return {
+        "catalog": mistake["catalog"].replace("@", value),
+        "sentence": mistake["sentence"].replace("@", found),
+    }
+
+
+WRITTEN = tomllib.loads((Path(__file__).parent / "mistakes.toml").read_text())
+MISTAKES = {
+    f"{name} {value}".rstrip(): mistake | filled(mistake, value, found)
+    for name, mistake in WRITTEN.items()
+    for value, found in mistake.get("each", [("", "")])
+}
 LANES = """
 version = 1
 nightly_schedule_utc = "03:00"
