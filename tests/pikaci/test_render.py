@@ -5,6 +5,7 @@ import os
 import threading
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,17 +19,16 @@ from jerichoci.record.event import (
     RunFinished,
     RunStarted,
 )
-from jerichoci.record.record import JobRecord, RunRecord, Tool
 from jerichoci.state.layout import StateLayout
-from jerichoci.status import Outcome, Status
+from jerichoci.status import Outcome
 from pikaci.render import feed
 from pikaci.render import plain as plain_output
 from pikaci.render.feed import Feed, JsonLines, Out
 from pikaci.render.plain import Plain
+from plans import job, plan
+from records import first_record
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jerichoci.record.event import EventBase
 
 MORE_THAN_A_PIPE_HOLDS = 1_000
@@ -62,26 +62,9 @@ def tell_much(sink: Feed) -> None:
         sink.emit(beat(number))
 
 
-def started(description: str = "") -> RunStarted:
-    return RunStarted(
-        run=RunRecord(
-            run_id="20260131T235959Z-0123abcd",
-            status=Status.RUNNING,
-            target_id="hello",
-            target_description=description,
-            system="x86_64-linux",
-            created_at="2026-01-31T23:59:59.000Z",
-            plan_digest="0" * 64,
-            snapshot_id=description,
-            tool=Tool(version="0"),
-        )
-    )
-
-
-def with_jobs(*ids: str) -> RunRecord:
-    job = {"status": Status.RUNNING, "placement": "local", "runtime": "host_process"}
-    rows = [JobRecord(id=name, plan_node_id=name, timeout_secs=1, **job) for name in ids]
-    return started().run.with_(jobs=rows)
+def started(snapshot: str = "", *jobs: str) -> RunStarted:
+    run = first_record(StateLayout(Path("nowhere")), plan(*map(job, jobs)))
+    return RunStarted(run=run.with_(snapshot_id=snapshot))
 
 
 @pytest.mark.parametrize("blocking", [True, False])
@@ -183,21 +166,21 @@ def test_a_line_every_30_s_names_what_runs_and_for_how_long(
             view.tick()
 
     view = Plain(StateLayout(tmp_path), out, print_logs=False)
-    view.emit(started().with_(run=with_jobs(*"abcdefghij")))
+    view.emit(started("", *"abcdefghij"))
     view.emit(PrepareStarted(node_id="deps"))
     tick(29.0, 30.0, 59.0)
     done = {"outcome": Outcome.PASSED, "cached": False, "duration_ms": 1}
     view.emit(PrepareFinished(node_id="deps", **done))
     tick(60.0, 61.0)
-    for job in "abcdefghi":
-        view.emit(JobStarted(job_id=job, attempt=1))
+    for name in "abcdefghi":
+        view.emit(JobStarted(job_id=name, attempt=1))
     tick(185.0)
-    view.emit(RunFinished(run=with_jobs()))
+    view.emit(RunFinished(run=started().run))
     tick(999.0)
     out.close()
     told = [line for line in pipe.read().decode().splitlines() if "still" in line or "wait" in line]
-    waiting = ", ".join(f"job {job} (1 min 00 s)" for job in "abcdefgh")
-    running = ", ".join(f"job {job} (2 min 04 s)" for job in "abcdefgh")
+    waiting = ", ".join(f"job {name} (1 min 00 s)" for name in "abcdefgh")
+    running = ", ".join(f"job {name} (2 min 04 s)" for name in "abcdefgh")
     assert told == [
         "pikaci: still running: prepare deps (30.0 s)",
         f"pikaci: waiting to start: {waiting}, 2 more",

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from jerichoci.exit_codes import exit_code
-from jerichoci.record.record import RunRecord, Tool
 from jerichoci.status import FailureKind, Status
 from pikaci.render.words import between, duration
 from pikaci.screen import table
@@ -54,17 +53,7 @@ def test_the_time_between_is_empty_where_a_record_lacks_one(
     ],
 )
 def test_every_end_has_its_exit_code(status: Status, kind: FailureKind | None, code: int) -> None:
-    record = RunRecord(
-        run_id="20260131T235959Z-0123abcd",
-        status=status,
-        failure_kind=kind,
-        target_id="hello",
-        system="x86_64-linux",
-        created_at="2026-01-31T23:59:59.000Z",
-        plan_digest="0" * 64,
-        tool=Tool(version="0"),
-    )
-    assert exit_code(record.status, record.failure_kind) == code
+    assert exit_code(status, kind) == code
 
 
 def test_a_table_has_columns_as_wide_as_they_need_to_be() -> None:
