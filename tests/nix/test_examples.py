@@ -75,10 +75,10 @@ def plans() -> dict[str, Any]:
 
 @pytest.mark.parametrize("system", TARGETS)
 def test_each_system_has_its_targets(example: Project, system: str) -> None:
-    rows = example.pikaci("targets", "--system", system, "--json").passed().json
+    rows = example.here("targets", "--system", system, "--json").passed().json
     assert {row["id"] for row in rows} == TARGETS[system]
     target = min(TARGETS[system])
-    plan = example.pikaci("plan", target, "--json").passed().json
+    plan = example.here("plan", target, "--json").passed().json
     assert (plan["target_id"], plan["system"]) == (target, system)
 
 
@@ -174,7 +174,7 @@ def selected(example: Project, name: str) -> set[str]:
     before = example.tree.commit()
     example.write(name, "changed\n")
     after = example.tree.commit()
-    done = example.pikaci("select", "--base", before, "--head", after, "--json").passed()
+    done = example.here("select", "--base", before, "--head", after, "--json").passed()
     return {lane["id"] for lane in done.json["lanes"] if lane["selected"]}
 
 
@@ -230,5 +230,5 @@ def test_a_lanes_file_that_is_not_toml_is_named(example: Project) -> None:
     path = example.root / "examples/pika/ci/forge-lanes.toml"
     text = path.read_text()
     path.write_text(text.replace('"02:30"', '"02:30'))
-    assert "ci/forge-lanes.toml" in example.pikaci("plan", "pre-merge-pika-rust").refused()
+    assert "ci/forge-lanes.toml" in example.here("plan", "pre-merge-pika-rust").refused()
     path.write_text(text)
