@@ -24,9 +24,14 @@ print(json.dumps([code, *sys.modules]), file=sys.stderr)
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["status", "latest"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["status", "latest"], ["lanes"]])
 def test_starting_is_cheap(tmp_path: Path, arguments: list[str]) -> None:
-    if arguments != ["--help"]:
+    if arguments == ["lanes"]:
+        (tmp_path / "ci").mkdir()
+        (tmp_path / "ci/forge-lanes.toml").write_text("version = 1")
+        (tmp_path / "flake.nix").touch()
+        arguments = [*arguments, "--flake", str(tmp_path)]
+    elif arguments != ["--help"]:
         finished(StateLayout(tmp_path))
         arguments = [*arguments, "--state-root", str(tmp_path)]
     program = [sys.executable, "-c", RUN, *arguments]
