@@ -48,13 +48,15 @@ def eval_catalog(expression: str, *options: str) -> subprocess.CompletedProcess[
     )  # fmt: skip
 
 
-def error_message(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def messages(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     lines = [line.removeprefix("@nix ") for line in done.stderr.splitlines()]
-    messages = [json.loads(line) for line in lines if line.startswith(MARK)]
-    errors = [message for message in messages if message["level"] == 0]
+    return [json.loads(line) for line in lines if line.startswith(MARK)]
+
+
+def error_message(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    errors = [message for message in messages(done) if message["level"] == 0]
     assert len(errors) == 1, done.stderr
-    found: dict[str, Any] = errors[0]
-    return found
+    return errors[0]
 
 
 def evaluate(expression: str, *options: str) -> Any:  # noqa: ANN401 - JSON

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nix.evaluation import error_message, eval_catalog, refusal
+from nix.evaluation import (
+    PRELUDE,
+    ROOT,
+    error_message,
+    eval_catalog,
+    messages,
+    refusal,
+    run_nix,
+)
 
-
-def filled(mistake: dict[str, Any], value: str, found: str) -> dict[str, str]:
-    """The catalog and the sentence of a mistake for one of its values."""
-    if "each" not in mistake:
-        return {}
-    return {
-        "catalog": mistake["catalog"].replace("@", value),
-        "sentence": mistake["sentence"].replace("@", found),
-    }
-
-
-WRITTEN = tomllib.loads((Path(__file__).parent / "mistakes.toml").read_text())
-MISTAKES = {
-    f"{name} {value}".rstrip(): mistake | filled(mistake, value, found)
-    for name, mistake in WRITTEN.items()
-    for value, found in mistake.get("each", [("", "")])
+MISTAKES = tomllib.loads((Path(__file__).parent / "mistakes.toml").read_text())
+CASES: dict[str, tuple[dict[str, Any], str, str]] = {
+    f"{name} {value}".removesuffix(" @"): (mistake, value, found)
+    for name, mistake in MISTAKES.items()
+    for value, found in mistake.get("each", [("@", "@")])
 }
 LANES = """
 version = 1
@@ -54,15 +53,48 @@ TIMEOUT_SENTENCE = (
 )
 
 
-@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=list(MISTAKES))
-def test_a_mistake_gets_its_sentence(mistake: dict[str, Any], tmp_path: Path) -> None:
-    lanes = tmp_path / "lanes.toml"
-    old, new = mistake.get("change", ("", ""))
-    assert old in LANES
-    lanes.write_text(mistake.get("lanes", LANES.replace(old, new)))
-    catalog = mistake.get("catalog", WITH_LANES).replace("./lanes.toml", str(lanes))
-    sentence = refusal(catalog)
-    assert sentence == f"pikaci: {mistake['sentence']}"
+@pytest.fixture(scope="module")
+def thrown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The last sentence that the library throws for each mistake.
+
+    One evaluation has them all: it catches what is thrown, which a copy of the library traces.
+    """
+    root = tmp_path_factory.mktemp("mistakes")
+    library = Path(shutil.copytree(ROOT / "nix/lib", root / "lib"))
+    plain = (library / "fault.nix").read_text()
+    traced = plain.replace(' throw "', ' (said: builtins.trace said (throw said)) "')
+    (library / "fault.nix").write_text(traced)
+    expression = PRELUDE.replace(f"{ROOT}/nix/lib", str(library)) + "["
+    for number, (name, (mistake, value, _)) in enumerate(CASES.items()):
+        lanes = root / f"lanes-{number}.toml"
+        old, new = mistake.get("change", ("", ""))
+        assert old in LANES
+        lanes.write_text(mistake.get("lanes", LANES.replace(old, new)))
+        catalog = mistake.get("catalog", WITH_LANES).replace("@", value)
+        whole = f"all ({catalog.replace('./lanes.toml', str(lanes))})"
+        tried = f"builtins.tryEval (builtins.toJSON ({whole}))"
+        expression += f"(builtins.trace {json.dumps(name)} ({tried}).success)\n"
+    (root / "all.nix").write_text(f"{expression}]")
+    done = run_nix(
+        "eval", "--json", "--read-only", "--log-format", "internal-json",
+        "--file", str(root / "all.nix"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == [False] * len(CASES)
+    sentences: dict[str, str] = {}
+    name = ""
+    for message in messages(done):
+        text = message["msg"].removeprefix("trace: ")
+        name = text if text in CASES else name
+        sentences[name] = text
+    return sentences
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_mistake_gets_its_sentence(thrown: dict[str, str], name: str) -> None:
+    mistake, _, found = CASES[name]
+    sentence = thrown[name]
+    assert sentence == f"pikaci: {mistake['sentence'].replace('@', found)}"
     assert ": expected " in sentence
     assert ", found " in sentence
     assert "\n" not in sentence
