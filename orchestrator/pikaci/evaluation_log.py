@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING
 
 from jerichoci.errors import CatalogError
 from jerichoci.nix import command as nix
-from jerichoci.nix.builds import Builds
+from jerichoci.nix.builds import Build, Builds
 from jerichoci.nix.log import (
     BUILD_ACTIVITY,
     ERROR_LEVEL,
@@ -19,9 +18,6 @@ from jerichoci.nix.log import (
     parse_line,
 )
 from pikaci.screen import has_colours, shown
-
-if TYPE_CHECKING:
-    from jerichoci.nix.builds import Build
 
 _ADVICE = re.compile(r"Try 'nix.* --help' for more information\.")
 _OF_DEPENDENCY = re.compile(r"\bdependenc(?:y|ies)\b.*\bfailed\b")

@@ -15,10 +15,10 @@ from jerichoci.errors import InfrastructureError, PikaciError, TimedOutError, Us
 from jerichoci.exit_codes import EXIT_TEST_FAILURE
 from jerichoci.machine.stop import Stop
 from jerichoci.nix import command as nix
-from jerichoci.nix.realised import BuildRequest
+from jerichoci.nix.realised import BuildRequest, Realised
 from jerichoci.placement.local import LocalPlacement
 from jerichoci.plan.hosts import local_settings
-from jerichoci.runtime.incus.image_files import files_in
+from jerichoci.runtime.incus.image_files import ImageFiles, files_in
 from jerichoci.state.ids import check_id
 from jerichoci.state.layout import make_private
 from jerichoci.status import FailureKind
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jerichoci.nix.command import NixOptions
-    from jerichoci.nix.realised import Realised
     from jerichoci.placement import Placement
-    from jerichoci.runtime.incus.image_files import ImageFiles
     from pikaci.location import FlakeOptions
 
 BUILD_SECS = 24 * 3600

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from io import FileIO
-    from typing import IO
 
 _CONTROL = re.compile(
     r"\x1b\[(?P<colours>[0-9;:]*)m"

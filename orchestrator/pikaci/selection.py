@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import CatalogError
 from pikaci.changes import changed_between, file_at
-from pikaci.lanes import Trigger, parse_lanes
+from pikaci.lanes import Lane, Lanes, Trigger, parse_lanes
 from pikaci.location import LANES_FILE
 from pikaci.screen import as_utf8, one_line
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pikaci.lanes import Lane, Lanes
 
 SELECTION_SCHEMA_VERSION = 1
 

@@ -14,12 +14,12 @@ import click
 
 from jerichoci.errors import CatalogError
 from jerichoci.snapshot.repository import open_repository
-from jerichoci.snapshot.snapshot import take_snapshot
+from jerichoci.snapshot.snapshot import Snapshot, take_snapshot
 from jerichoci.state.ids import check_id
-from pikaci.evaluation import Evaluator
+from pikaci.evaluation import Evaluated, Evaluator
 from pikaci.flake_files import FlakeFiles
 from pikaci.lanes import lanes_of
-from pikaci.location import SourceTree, find_source, state_layout
+from pikaci.location import FlakeOptions, SourceTree, find_source, state_layout
 from pikaci.screen import one_line
 
 if TYPE_CHECKING:
@@ -27,10 +27,7 @@ if TYPE_CHECKING:
 
     from jerichoci.plan.plan import Plan
     from jerichoci.run.request import Source
-    from jerichoci.snapshot.snapshot import Snapshot
     from jerichoci.state.layout import StateLayout
-    from pikaci.evaluation import Evaluated
-    from pikaci.location import FlakeOptions
 
 ENGINE = "jerichoci.run.engine"
 """Imported while git and Nix work: the models cost a tenth of a second."""

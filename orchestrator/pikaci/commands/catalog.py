@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import click
 
 from jerichoci.errors import CatalogError
 from pikaci import options
 from pikaci.lanes import Trigger, lanes_of
-from pikaci.location import LANES_FILE, find_source
+from pikaci.location import LANES_FILE, FlakeOptions, find_source
 from pikaci.screen import table
-
-if TYPE_CHECKING:
-    from pikaci.location import FlakeOptions
 
 
 @click.command("targets")

@@ -15,13 +15,12 @@ from jerichoci.exit_codes import EXIT_INFRASTRUCTURE
 from jerichoci.state.layout import StateLayout
 from pikaci import options
 from pikaci.completion import complete_host
-from pikaci.doctor.finding import trouble
+from pikaci.doctor.finding import Finding, trouble
 from pikaci.location import some_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pikaci.doctor.finding import Finding
 
 SCHEMA_VERSION = 1
 MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}

@@ -13,12 +13,12 @@ import click
 
 from jerichoci.errors import UsageError
 from jerichoci.runtime.incus.image import check_alias, import_image, prune_images, take_image
-from jerichoci.runtime.incus.image_files import files_in, open_image
+from jerichoci.runtime.incus.image_files import ImageFiles, files_in, open_image
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.state.layout import StateLayout
 from pikaci import options
 from pikaci.completion import complete_host, complete_role
-from pikaci.location import has_flake, some_state
+from pikaci.location import FlakeOptions, has_flake, some_state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from jerichoci.runtime.incus.api import StoredImage
     from jerichoci.runtime.incus.client import Incus
     from jerichoci.runtime.incus.image import Imported
-    from jerichoci.runtime.incus.image_files import ImageFiles
     from pikaci.images import RoleImage
-    from pikaci.location import FlakeOptions
 
 LOCK = "image-import"
 LOCK_WAIT_SECS = 3600.0

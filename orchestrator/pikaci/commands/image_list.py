@@ -15,7 +15,7 @@ from jerichoci.runtime.incus.image import ALIAS_PROPERTY, CONTENT_PROPERTY, DRV_
 from jerichoci.runtime.incus.thread import in_thread
 from pikaci import options
 from pikaci.commands.image_import import host_option, incus_place, open_project
-from pikaci.location import has_flake, state_home
+from pikaci.location import FlakeOptions, has_flake, state_home
 from pikaci.screen import table
 from pikaci.sourcing import open_tree
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from jerichoci.runtime.incus.client import Incus
     from pikaci.evaluation import Evaluator
     from pikaci.images import RoleImage
-    from pikaci.location import FlakeOptions
 
 MIB = 2**20
 

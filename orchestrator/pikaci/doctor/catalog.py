@@ -11,13 +11,12 @@ from jerichoci.nix.command import NixOptions
 from jerichoci.plan.hosts import HostConfig, known_part
 from jerichoci.runtime.incus.rules import Needs
 from pikaci.doctor.finding import Finding, note, ok
-from pikaci.images import read_image
+from pikaci.images import RoleImage, read_image
 from pikaci.location import FlakeOptions, has_flake
 from pikaci.sourcing import open_tree
 
 if TYPE_CHECKING:
     from pikaci.evaluation import Evaluator
-    from pikaci.images import RoleImage
 
 CURRENT_SECS = 10.0
 """To evaluate what an image would be now; `pikaci image list --check` takes longer."""

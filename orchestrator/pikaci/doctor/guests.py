@@ -12,9 +12,9 @@ from jerichoci.errors import HostUnavailableError, InfrastructureError, PikaciEr
 from jerichoci.machine.slots import MACOS_VMS
 from jerichoci.plan.plan import Image
 from jerichoci.runtime.incus import check
-from jerichoci.runtime.incus.api import IncusError
+from jerichoci.runtime.incus.api import IncusError, Server
 from jerichoci.runtime.incus.check import VM_DRIVER, check_disk, check_image, check_trust, where_of
-from jerichoci.runtime.incus.client import open_incus
+from jerichoci.runtime.incus.client import Incus, open_incus
 from jerichoci.runtime.incus.image import CONTENT_PROPERTY, DRV_PROPERTY
 from jerichoci.runtime.incus.rules import objections
 from jerichoci.runtime.incus.thread import in_thread
@@ -23,9 +23,7 @@ from pikaci.doctor.finding import MIB, Finding, bad, note, ok, room, trouble
 
 if TYPE_CHECKING:
     from jerichoci.placement import IncusSettings, Placement
-    from jerichoci.runtime.incus.api import Server
     from jerichoci.runtime.incus.check import Where
-    from jerichoci.runtime.incus.client import Incus
     from pikaci.doctor.catalog import FlakeNeeds
     from pikaci.images import RoleImage
 

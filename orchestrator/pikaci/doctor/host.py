@@ -13,7 +13,7 @@ from jerichoci.errors import PikaciError
 from jerichoci.nix.command import NixOptions, Store
 from jerichoci.placement.local import LocalPlacement
 from jerichoci.plan.hosts import fitting, known_hosts_of_run, load_hosts, local_settings
-from jerichoci.remote.agent.agent_operations import clock, survey
+from jerichoci.remote.agent.agent_operations import Tools, clock, survey
 from jerichoci.remote.host_refusals import CHANNELS, check_nix, check_programs, no_channel
 from jerichoci.remote.placement import RemotePlacement
 from jerichoci.remote.pool import SessionPool
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from asyncssh import SSHClientProcess
 
     from jerichoci.plan.hosts import HostCapacity, RemoteHost
-    from jerichoci.remote.agent.agent_operations import Tools
     from jerichoci.remote.agent.facts import Programs
     from jerichoci.remote.session import Session
     from jerichoci.state.layout import StateLayout

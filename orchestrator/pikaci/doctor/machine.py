@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import PikaciError
 from jerichoci.machine.slots import local_capacity
 from jerichoci.nix import command as nix
-from jerichoci.placement import operations
+from jerichoci.placement import Placement, operations
 from jerichoci.snapshot import git
 from pikaci.doctor.finding import Finding, bad, note, ok, room, trouble
 
 if TYPE_CHECKING:
     from jerichoci.nix.command import Store
-    from jerichoci.placement import Placement
 
 SYSTEMD = Path("/run/systemd/system")
 """It is there where systemd is the machine's first process."""

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jerichoci.record.event import (
+    EventBase,
     JobFinished,
     JobStarted,
     PrepareFinished,
@@ -17,7 +18,7 @@ from jerichoci.record.event import (
     RunStarted,
 )
 from pikaci.render import words
-from pikaci.render.feed import View
+from pikaci.render.feed import Out, View
 from pikaci.render.tail import Tails
 from pikaci.screen import has_colours, one_line, shown
 
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from jerichoci.record.event import EventBase
     from jerichoci.record.record import JobRecord
     from jerichoci.state.layout import StateLayout
-    from pikaci.render.feed import Out
 
 STILL_RUNNING_SECS = 30.0
 """Between two lines that name what runs."""

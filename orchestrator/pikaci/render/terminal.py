@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from rich.ansi import AnsiDecoder
 from rich.console import Console, Group
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jerichoci.record.event import (
+    EventBase,
     JobFinished,
     JobPhase,
     JobStarted,
@@ -25,19 +26,16 @@ from jerichoci.record.event import (
 from jerichoci.state.log_file import last_lines
 from jerichoci.status import Outcome, PhaseName, Status
 from pikaci.render import words
-from pikaci.render.feed import View
+from pikaci.render.feed import Out, View
 from pikaci.render.tail import HOST
 from pikaci.screen import has_colours, one_line, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-    from typing import IO
 
-    from jerichoci.record.event import EventBase
     from jerichoci.record.record import JobRecord, RunRecord
     from jerichoci.state.layout import StateLayout
-    from pikaci.render.feed import Out
 
 REFRESH_PER_SECOND = 8
 RUNNING = "running"
