@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-
 SELECTION_SCHEMA_VERSION = 1
 
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from invariants.checkout import lines_found
-
-if TYPE_CHECKING:
-    from invariants.checkout import Checkout
+from invariants.checkout import Checkout, lines_found
 
 RANDOM = "k9Zq2" + "LmX7pR4" + "tVw8sB1d"
 

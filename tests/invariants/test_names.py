@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from invariants.checkout import lines_found
-
-if TYPE_CHECKING:
-    from invariants.checkout import Checkout
+from invariants.checkout import Checkout, lines_found
 
 
 def test_ids_of_targets_and_lanes_are_known_in_strings(empty: Checkout) -> None:

@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
-from invariants.checkout import ROOT, RULES
-
-if TYPE_CHECKING:
-    from invariants.checkout import Checkout
+from invariants.checkout import ROOT, RULES, Checkout
 
 GOOD = """[[invariant]]
 id = "a"

@@ -6,12 +6,12 @@ import threading
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.record.event import (
+    EventBase,
     Heartbeat,
     JobStarted,
     PrepareFinished,
@@ -27,9 +27,6 @@ from pikaci.render.feed import Feed, JsonLines, Out
 from pikaci.render.plain import Plain
 from plans import job, plan
 from records import first_record
-
-if TYPE_CHECKING:
-    from jerichoci.record.event import EventBase
 
 MORE_THAN_A_PIPE_HOLDS = 1_000
 TEXT = "→ ✔ 日本"

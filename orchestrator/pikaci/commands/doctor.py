@@ -21,7 +21,6 @@ from pikaci.location import some_state
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-
 SCHEMA_VERSION = 1
 MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
 
