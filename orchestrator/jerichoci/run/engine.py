@@ -51,15 +51,11 @@ CANCEL_POLL_SECS = 1.0
 INTERNAL_LOG = "internal-error.log"
 
 
-def _ignore() -> None:
-    """The caller needs no notice that a run is stopped."""
-
-
 async def run_plan(
     state: StateLayout,
     request: RunRequest,
     sinks: Sequence[Sink],
-    stopping: Callable[[], None] = _ignore,
+    stopping: Callable[[], None] | None = None,
     pool: SessionPool | None = None,
 ) -> RunRecord:
     """Run a plan and return its terminal record; `stopping` is called when it is cancelled.

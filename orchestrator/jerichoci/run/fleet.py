@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import HostUnavailableError, PikaciError, UsageError
-from jerichoci.plan.plan import HostCommand, NixBuild
+from jerichoci.plan.plan import HostCommand
 from jerichoci.run.runtimes import check_jobs, check_machine, check_runtime
 
 if TYPE_CHECKING:
@@ -15,19 +15,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.placement import Placement
-    from jerichoci.plan.plan import ExecuteNode, Plan, PrepareNode
+    from jerichoci.plan.plan import ExecuteNode, PrepareNode
     from jerichoci.run.placements import Placements
     from jerichoci.run.request import RunRequest
 
 
 class RunHost:
-    """A placement in the hands of the run `run_id`, which may have the `jobs` of a plan run there.
-
-    `tree` is the run's snapshot.
-    """
+    """A placement in the hands of the run `run_id`, which may have these `jobs` run there."""
 
     def __init__(
-        self, placement: Placement, plan: Plan, run_id: str, tree: str, jobs: Sequence[ExecuteNode]
+        self, placement: Placement, request: RunRequest, run_id: str, jobs: Sequence[ExecuteNode]
     ) -> None:
         self.placement = placement
         self.surveys: dict[str, object] = {}
@@ -38,9 +35,8 @@ class RunHost:
         """How often it failed a job of this run."""
         self.refusal: PikaciError | None = None
         """Why it can't be used as it is, if that was seen."""
-        self._plan = plan
+        self._request = request
         self._run_id = run_id
-        self._tree = tree
         self._jobs = jobs
         self._snapshot: asyncio.Task[Path] | None = None
         self._serving: AsyncExitStack | None = None
@@ -70,8 +66,9 @@ class RunHost:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.placement.serving(self._run_id))
             await check_machine(self.placement, self._jobs)
-            self.placement.check(self._plan.system)
-            self.surveys = await check_jobs(self.placement, self._plan, self._jobs)
+            plan = self._request.plan
+            self.placement.check(plan.system)
+            self.surveys = await check_jobs(self.placement, plan, self._jobs)
             self._serving = stack.pop_all()
 
     async def snapshot(self) -> Path:
@@ -83,7 +80,7 @@ class RunHost:
 
     async def _have_snapshot(self) -> Path:
         await self.open()
-        return await self.placement.snapshot(self._tree)
+        return await self.placement.snapshot(self._request.source.snapshot_id)
 
     async def close(self) -> None:
         """Leave it; what the run made there goes."""
@@ -120,9 +117,8 @@ class Fleet:
         self._hosts = {
             name: RunHost(
                 placement,
-                plan,
+                request,
                 run_id,
-                request.source.snapshot_id,
                 [job for job in self._jobs if placement in fitting[job.id]],
             )
             for name, placement in placed.items()
@@ -154,33 +150,18 @@ class Fleet:
             return
         for host in self._hosts.values():
             self._opening[host.name] = asyncio.create_task(host.open())
-        while undecided := self._undecided():
-            await asyncio.wait(undecided, return_when=asyncio.FIRST_COMPLETED)
         for job in self._jobs:
-            errors = [self._end(host) for host in self._fitting[job.id]]
-            if all(_is_final(error) for error in errors):
-                raise next(error for error in errors if error is not None)
+            await self._look_for(job)
 
-    def _undecided(self) -> list[asyncio.Task[None]]:
-        """The hosts still being opened that jobs need which have no open host yet."""
-        return [
-            self._opening[host.name]
-            for job in self._jobs
-            if not any(self._is_open(host) for host in self._fitting[job.id])
-            for host in self._fitting[job.id]
-            if not self._opening[host.name].done()
-        ]
-
-    def _is_open(self, host: RunHost) -> bool:
-        return self._opening[host.name].done() and self._end(host) is None
-
-    def _end(self, host: RunHost) -> BaseException | None:
-        """Why a host can't be used, if that is known by now."""
-        task = self._opening[host.name]
-        error = task.exception() if task.done() else None
-        if error is not None and not isinstance(error, PikaciError):
-            raise error
-        return error
+    async def _look_for(self, job: ExecuteNode) -> None:
+        """Wait for the first host that can run a job; raise the error if no host ever can."""
+        opening = [self._opening[host.name] for host in self._fitting[job.id]]
+        for opened in asyncio.as_completed(opening):
+            with suppress(PikaciError):
+                await opened
+                return
+        if not any(isinstance(task.exception(), HostUnavailableError) for task in opening):
+            opening[0].result()
 
     def settled(self) -> Iterator[tuple[RunHost, list[ExecuteNode]]]:
         """The hosts of jobs that fit no other one, with those jobs."""
@@ -216,15 +197,8 @@ class Fleet:
                     )
 
 
-def _is_final(error: BaseException | None) -> bool:
-    """Whether it is useless to try again later."""
-    return error is not None and not isinstance(error, HostUnavailableError)
-
-
 def _belongs_elsewhere(node: PrepareNode, job: ExecuteNode) -> bool:
     """Whether a prepare is made where its placement says, and that isn't where the job runs."""
-    stays = isinstance(node.prepare, HostCommand) or (
-        isinstance(node.prepare, NixBuild) and node.prepare.residency == "remote"
-    )
+    stays = isinstance(node.prepare, HostCommand) or node.prepare.residency == "remote"
     where = (node.placement, node.placement_config)
     return stays and where != (job.placement, job.placement_config)

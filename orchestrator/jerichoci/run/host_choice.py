@@ -43,23 +43,36 @@ class HostChoice:
         """
         left = self._worth_asking([host for host in self._hosts if host.name not in tried])
         left.sort(key=lambda host: (host.failures, host.load))
-        asked: dict[asyncio.Task[AsyncExitStack], RunHost] = {}
+        asked: dict[asyncio.Task[None], tuple[RunHost, AsyncExitStack]] = {}
         try:
             while left or asked:
                 if left:
-                    host = left.pop(0)
+                    host, taken = left.pop(0), AsyncExitStack()
                     host.load += 1
-                    asked[asyncio.create_task(self._ask(host))] = host
+                    taken.callback(_less, host)
+                    asked[asyncio.create_task(self._ask(host, taken))] = host, taken
                 await asyncio.wait(
                     asked,
                     timeout=STAGGER_SECS if left else None,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
-                found = await self._sort(asked, held)
-                if found is not None:
-                    return found
+                for task in [task for task in asked if task.done()]:
+                    host, taken = asked.pop(task)
+                    async with taken:
+                        try:
+                            task.result()
+                        except PikaciError as error:
+                            self.failures[host.name] = error
+                            host.failures += 1
+                        else:
+                            await held.enter_async_context(taken.pop_all())
+                            return host
         finally:
-            await _give_back(asked)
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+            for _, taken in asked.values():
+                await taken.aclose()
         return None
 
     def _worth_asking(self, hosts: list[RunHost]) -> list[RunHost]:
@@ -70,51 +83,17 @@ class HostChoice:
         self.failures |= {host.name: host.refusal for host in hosts if host.refusal is not None}
         return usable
 
-    async def _sort(
-        self, asked: dict[asyncio.Task[AsyncExitStack], RunHost], held: AsyncExitStack
-    ) -> RunHost | None:
-        """Note which hosts failed; the first with room, which goes to `held`."""
-        for task, host in list(asked.items()):
-            if not task.done():
-                continue
-            del asked[task]
-            error = task.exception()
-            if isinstance(error, PikaciError):
-                self.failures[host.name] = error
-                host.failures += 1
-                _less(host)
-            elif error is not None:
-                raise error
-            else:
-                await held.enter_async_context(task.result())
-                held.callback(_less, host)
-                return host
-        return None
-
-    async def _ask(self, host: RunHost) -> AsyncExitStack:
+    async def _ask(self, host: RunHost, taken: AsyncExitStack) -> None:
+        """Wait for room on a host, which is held by `taken`."""
         await host.open()
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(host.placement.hold(slot, self._resources))
-            except OSError as error:
-                if not host.placement.is_remote:
-                    raise
-                why = error.strerror or error
-                raise InfrastructureError(
-                    f"the slots on {host.name} can't be used: {why}"
-                ) from error
-            return stack.pop_all()
+        try:
+            await taken.enter_async_context(host.placement.hold(slot, self._resources))
+        except OSError as error:
+            if not host.placement.is_remote:
+                raise
+            why = error.strerror or error
+            raise InfrastructureError(f"the slots on {host.name} can't be used: {why}") from error
 
 
 def _less(host: RunHost) -> None:
     host.load -= 1
-
-
-async def _give_back(asked: dict[asyncio.Task[AsyncExitStack], RunHost]) -> None:
-    for task in asked:
-        task.cancel()
-    await asyncio.gather(*asked, return_exceptions=True)
-    for task, host in asked.items():
-        _less(host)
-        if not task.cancelled() and task.exception() is None:
-            await task.result().aclose()

@@ -28,6 +28,8 @@ from jerichoci.state.clock import milliseconds_since, timestamp
 from jerichoci.status import CauseCode, FailureKind, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from jerichoci.placement import Placement
     from jerichoci.plan.plan import PrepareNode
     from jerichoci.run.context import RunContext
@@ -128,7 +130,7 @@ class Prepare:
         """Begin it, if its host is known."""
         prepare = self.node.prepare
         if isinstance(prepare, NixBuild) and prepare.residency == "local":
-            self._built = asyncio.create_task(self._have(prepare, None))
+            self._built = asyncio.create_task(self._have(None))
         elif len(self._hosts) == 1:
             self._begin_on(self._hosts[0])
 
@@ -146,7 +148,7 @@ class Prepare:
         return await asyncio.shield(task)
 
     def _begin_on(self, host: RunHost) -> asyncio.Task[Realised]:
-        work = self._copy(self._built, host) if self._built else self._have(self.node.prepare, host)
+        work = self._copy(self._built, host) if self._built else self._have(host)
         task = self._results_by_host[host.name] = asyncio.create_task(work)
         return task
 
@@ -155,31 +157,35 @@ class Prepare:
         built = await asyncio.shield(build)
         if not built.ok or host.placement is self._run.fleet.here:
             return built
-        stop = self._run.stop
-        try:
-            await stop.unless(host.open())
-            work = host.placement.bring(self.node.id, built, self._run.run_id)
-            result = await stop.unless(work)
-        except StoppedError:
-            result = CANCELLED
-        except PikaciError as error:
-            result = _unavailable(error)
-        self._note(host.placement, result)
-        return result
+        return await self._noted(host.placement, self._bring(built, host))
 
-    async def _have(self, prepare: NixBuild | HostCommand, host: RunHost | None) -> Realised:
+    async def _bring(self, built: Realised, host: RunHost) -> Realised:
+        stop = self._run.stop
+        await stop.unless(host.open())
+        return await stop.unless(host.placement.bring(self.node.id, built, self._run.run_id))
+
+    async def _have(self, host: RunHost | None) -> Realised:
         """Make it on a host, or on this machine."""
         placement = host.placement if host else self._run.fleet.here
+        return await self._noted(placement, self._make(placement, host))
+
+    async def _make(self, placement: Placement, host: RunHost | None) -> Realised:
+        prepare = self.node.prepare
+        if isinstance(prepare, NixBuild):
+            result = await self._others.batch(host).build(self.node.id, prepare.request())
+        elif host is not None:
+            result = await self._run_command(prepare, host)
+        return await self._accepted(placement, result)
+
+    async def _noted(self, placement: Placement, work: Awaitable[Realised]) -> Realised:
+        """The result of work on a host, which is recorded."""
         try:
-            if isinstance(prepare, NixBuild):
-                result = await self._others.batch(host).build(self.node.id, prepare.request())
-            elif host is not None:
-                result = await self._run_command(prepare, host)
-            result = await self._accepted(placement, result)
+            result = await work
         except StoppedError:
             result = CANCELLED
         except PikaciError as error:
-            result = _unavailable(error)
+            code = CauseCode.PREPARE_UNAVAILABLE
+            result = failed(FailureKind.INFRASTRUCTURE, code, error.message, error.hint)
         self._note(placement, result)
         return result
 
@@ -291,8 +297,3 @@ def _may_be_tried_again(task: asyncio.Task[Realised]) -> bool:
     if not task.done() or task.cancelled() or task.exception() is not None:
         return False
     return task.result().failure_kind is FailureKind.INFRASTRUCTURE
-
-
-def _unavailable(error: PikaciError) -> Realised:
-    code = CauseCode.PREPARE_UNAVAILABLE
-    return failed(FailureKind.INFRASTRUCTURE, code, error.message, error.hint)
