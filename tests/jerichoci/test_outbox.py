@@ -24,7 +24,6 @@ from jerichoci.machine import artifacts, outbox
 from jerichoci.machine.outbox import (
     RESULT_BYTES,
     OutboxFollower,
-    OutboxState,
     copy_outbox,
     follow_outbox,
 )
@@ -402,11 +401,11 @@ async def test_a_copy_that_was_not_waited_for_is_not_made_twice(
 ) -> None:
     append = OutboxFollower._append
 
-    def slowly(follower: OutboxFollower, state: OutboxState) -> None:
+    def slowly(follower: OutboxFollower, data: bytes) -> None:
         time.sleep(0.01)
-        append(follower, state)
+        append(follower, data)
 
-    monkeypatch.setattr(outbox, "COPY_BYTES", 1)
+    monkeypatch.setattr(outbox, "LOG_BYTES", 1)
     monkeypatch.setattr(OutboxFollower, "_append", slowly)
     (left / "guest.log").write_bytes(bytes(range(50)))
     async with follow_outbox(left, tmp_path / "log") as followed:
@@ -420,9 +419,9 @@ async def test_a_copy_ends_before_its_files_are_closed(
 ) -> None:
     ended = []
 
-    def slowly(_follower: OutboxFollower, state: OutboxState) -> None:
+    def slowly(_follower: OutboxFollower, data: bytes) -> None:
         time.sleep(0.2)
-        ended.append(state)
+        ended.append(data)
 
     monkeypatch.setattr(OutboxFollower, "_append", slowly)
     (left / "guest.log").write_bytes(bytes(50))
@@ -473,20 +472,6 @@ async def test_a_log_that_is_no_file_is_not_read(
     assert (tmp_path / "log").read_bytes() == b""
 
 
-async def test_a_log_is_copied_where_the_kernel_does_not(
-    left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> int:
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
-
-    monkeypatch.setattr("os.copy_file_range", refuse)
-    monkeypatch.setattr(outbox, "COPY_BYTES", 7)
-    (left / "guest.log").write_bytes(bytes(range(256)) * 3)
-    (left / "result.json").write_text(json.dumps(PASSED))
-    await follow(left, tmp_path / "log")
-    assert (tmp_path / "log").read_bytes() == bytes(range(256)) * 3
-
-
 async def test_a_log_on_a_full_disk_is_an_error_of_the_system(left: Path, tmp_path: Path) -> None:
     (tmp_path / "log").symlink_to("/dev/full")
     (left / "guest.log").write_text("x")
@@ -514,5 +499,5 @@ def test_any_growth_in_any_pieces_is_copied_exactly_once(parts: list[bytes], ste
         assert (directory / "log").read_bytes() == b"".join(parts)
 
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as directory:
-        patch.setattr(outbox, "COPY_BYTES", step)
+        patch.setattr(outbox, "LOG_BYTES", step)
         asyncio.run(run(Path(directory)))

@@ -215,19 +215,24 @@ def _open(entry: os.DirEntry[str], directory: int) -> int:
     is_directory = entry.is_dir(follow_symlinks=False)
     if not is_directory and not entry.is_file(follow_symlinks=False):
         return -1
+    fd = open_as(entry.name, directory, stat.S_IFREG, stat.S_IFDIR)
+    if fd < 0:
+        with suppress(OSError):  # it is gone, or another user's
+            if is_directory or entry.stat(follow_symlinks=False).st_nlink == 1:
+                unlock(entry.name, stat.S_IRWXU if is_directory else MODE, directory)
+                fd = open_as(entry.name, directory, stat.S_IFREG, stat.S_IFDIR)
+    return fd
+
+
+def open_as(name: str, directory: int, *kinds: int) -> int:
+    """Open what has a name in a directory; -1 if it is of other kinds, or can't be read."""
     try:
-        try:
-            fd = os.open(entry.name, READ_FLAGS, dir_fd=directory)
-        except PermissionError:
-            if not is_directory and entry.stat(follow_symlinks=False).st_nlink > 1:
-                return -1
-            unlock(entry.name, stat.S_IRWXU if is_directory else MODE, directory)
-            fd = os.open(entry.name, READ_FLAGS, dir_fd=directory)
+        fd = os.open(name, READ_FLAGS, dir_fd=directory)
     except OSError as error:
         if error.errno in UNOPENED:
             return -1
         raise
-    if stat.S_IFMT(os.fstat(fd).st_mode) in {stat.S_IFREG, stat.S_IFDIR}:
+    if stat.S_IFMT(os.fstat(fd).st_mode) in kinds:
         return fd
     os.close(fd)
     return -1

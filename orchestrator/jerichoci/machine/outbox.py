@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.machine.artifacts import READ_FLAGS, Artifact, read_files, write_files
+from jerichoci.machine.artifacts import Artifact, open_as, read_files, write_files
 from jerichoci.machine.gather import in_thread
 from jerichoci.state.remove_tree import DIRECTORY_FLAGS
 
@@ -41,8 +41,6 @@ EVENTS_BYTES = 4 * 1024 * 1024
 """The runner writes a few hundred bytes of each; a job that is root may write more."""
 LOG_BYTES = 4 * 1024 * 1024
 """Of the log, that are read at once."""
-COPY_BYTES = 32 * 1024 * 1024
-"""Of the log, that the kernel is asked to copy at once."""
 WATCH_SECS = 30.0
 """How long news are waited for in one question to the outbox's host."""
 FIRST_POLL_SECS = 0.004
@@ -53,20 +51,11 @@ POLL_GROWTH = 1.15
 
 @dataclass(frozen=True)
 class OutboxState:
-    """What a guest has left by now: the result as it is, and its log from an offset.
-
-    `rest` is how many bytes of the log come after those in `log`.
-    """
+    """What a guest has left by now: the result as it is, and LOG_BYTES of its log at most."""
 
     result: bytes | None
     started: bool
     log: bytes
-    rest: int
-
-    def is_news(self, *, has_started: bool) -> bool:
-        """Whether there is more than is known."""
-        has_grown = bool(self.log) or self.rest > 0
-        return self.result is not None or has_grown or (self.started and not has_started)
 
 
 Watch = Callable[[int, float, bool], Awaitable[OutboxState]]
@@ -77,10 +66,9 @@ known."""
 class Outbox:
     """A context manager: a guest's outbox, opened."""
 
-    def __init__(self, directory: Path, log_bytes: int = LOG_BYTES) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = os.open(directory, DIRECTORY_FLAGS)
         self._log = -1
-        self._log_bytes = log_bytes
 
     def __enter__(self) -> Self:
         return self
@@ -91,15 +79,14 @@ class Outbox:
                 os.close(fd)
 
     def read(self, offset: int, *, has_started: bool) -> OutboxState:
-        """The state, with at most `log_bytes` of the log from `offset`."""
+        """The state, with the log from `offset` on."""
         # The result first: when there is one, the log is complete.
         result = _read(self._directory, RESULT, RESULT_BYTES)
         started = has_started or STARTED in (_read(self._directory, EVENTS, RESULT_BYTES) or b"")
         if self._log < 0:
-            self._log = _open_regular(self._directory, LOG)
-        size = 0 if self._log < 0 else os.fstat(self._log).st_size - offset
-        log = os.pread(self._log, min(size, self._log_bytes), offset) if size > 0 else b""
-        return OutboxState(result, started, log, max(0, size - len(log)))
+            self._log = open_as(LOG, self._directory, stat.S_IFREG)
+        log = b"" if self._log < 0 else os.pread(self._log, LOG_BYTES, offset)
+        return OutboxState(result, started, log)
 
     async def watch(self, offset: int, wait_secs: float, has_started: bool) -> OutboxState:  # noqa: FBT001 - a `Watch`
         """The state as soon as there is news, at the latest after `wait_secs`."""
@@ -107,30 +94,19 @@ class Outbox:
         pause = FIRST_POLL_SECS
         while True:
             state = self.read(offset, has_started=has_started)
-            if state.is_news(has_started=has_started) or time.monotonic() >= end:
+            is_news = state.result is not None or state.log or state.started != has_started
+            if is_news or time.monotonic() >= end:
                 return state
             await asyncio.sleep(pause)
             pause = min(pause * POLL_GROWTH, LAST_POLL_SECS)
-
-    def copy_log(self, target: int, offset: int, count: int) -> int:
-        """Copy some of the log to where `target` is, by the kernel if it can; how much."""
-        count = min(count, COPY_BYTES)
-        if hasattr(os, "copy_file_range"):
-            try:
-                return os.copy_file_range(self._log, target, count, offset)
-            except OSError as error:
-                if error.errno not in {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
-                    raise
-        return os.write(target, os.pread(self._log, min(count, LOG_BYTES), offset))
 
 
 class OutboxFollower:
     """The growth of a guest's log, copied into ours, and the result when it is there."""
 
-    def __init__(self, watch: Watch, log: int, near: Outbox | None) -> None:
+    def __init__(self, watch: Watch, log: int) -> None:
         self._watch = watch
         self._log = log
-        self._near = near
         self._offset = 0
         self._started = asyncio.Event()
         self._reading = asyncio.Lock()
@@ -155,15 +131,12 @@ class OutboxFollower:
             state = await self._watch(self._offset, wait_secs, self._started.is_set())
             if state.started:
                 self._started.set()
-            end = self._offset + len(state.log) + state.rest
-            if self._offset < end:
-                await in_thread(partial(self._append, state))
-            return state.result, self._offset < end
+            if state.log:
+                await in_thread(partial(self._append, state.log))
+            return state.result, len(state.log) >= LOG_BYTES
 
-    def _append(self, state: OutboxState) -> None:
-        if self._near and state.rest:
-            self._offset += self._near.copy_log(self._log, self._offset, state.rest)
-        view = memoryview(state.log)
+    def _append(self, data: bytes) -> None:
+        view = memoryview(data)
         while view:
             written = os.write(self._log, view)
             self._offset += written
@@ -171,17 +144,12 @@ class OutboxFollower:
 
 
 @asynccontextmanager
-async def follow(
-    watch: Watch, log: Path, near: Outbox | None = None
-) -> AsyncIterator[OutboxFollower]:
-    """Follow the guest whose outbox is watched; its log goes to the end of `log`.
-
-    Of an outbox that is `near`, the log is copied without being read.
-    """
+async def follow(watch: Watch, log: Path) -> AsyncIterator[OutboxFollower]:
+    """Follow the guest whose outbox is watched; its log goes to the end of `log`."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.lseek(file, 0, os.SEEK_END)
-        follower = OutboxFollower(watch, file, near)
+        follower = OutboxFollower(watch, file)
         yield follower
         with suppress(InfrastructureError):  # its host was lost
             while await follower.copy_log():
@@ -193,8 +161,8 @@ async def follow(
 @asynccontextmanager
 async def follow_outbox(directory: Path, log: Path) -> AsyncIterator[OutboxFollower]:
     """Follow the guest that has `directory` as its /artifacts."""
-    with Outbox(directory, log_bytes=0) as outbox:
-        async with follow(outbox.watch, log, outbox) as follower:
+    with Outbox(directory) as outbox:
+        async with follow(outbox.watch, log) as follower:
             yield follower
 
 
@@ -251,22 +219,8 @@ def parse_result(data: bytes) -> dict[str, object]:
     return values
 
 
-def _open_regular(directory: int, name: str) -> int:
-    """Open a regular file; -1 if there is no regular file of that name."""
-    try:
-        fd = os.open(name, READ_FLAGS, dir_fd=directory)
-    except OSError as error:
-        if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR}:
-            return -1
-        raise
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        return fd
-    os.close(fd)
-    return -1
-
-
 def _read(directory: int, name: str, limit: int) -> bytes | None:
-    fd = _open_regular(directory, name)
+    fd = open_as(name, directory, stat.S_IFREG)
     if fd < 0:
         return None
     with os.fdopen(fd, "rb") as file:

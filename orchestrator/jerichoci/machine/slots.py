@@ -13,7 +13,7 @@ import asyncio
 import json
 import os
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
@@ -32,6 +32,9 @@ COUNT_WAIT_SECS = 30.0
 """Counting takes microseconds: a process that holds the lock for longer is stopped, or stuck."""
 MACOS_VMS = 2
 """Apple's licence lets a Mac run so many copies of macOS beside its own; it starts no more."""
+
+Claim = dict[str, int]
+"""What one job takes of a host, by name: `cpus`, `memory_mib`, `macos_vms`."""
 
 
 @dataclass(frozen=True)
@@ -53,29 +56,19 @@ class Capacity:
 
     def claim(self, wanted: Resources) -> Claim:
         """What a job takes: one CPU if it doesn't say, and never more than there is."""
-        return Claim(
-            cpus=min(wanted.cpus or 1, self.cpus),
-            memory_mib=min(wanted.memory_mib or 0, self.memory_mib),
-            macos_vms=wanted.macos_vms,
-        )
+        return {
+            "cpus": min(wanted.cpus or 1, self.cpus),
+            "memory_mib": min(wanted.memory_mib or 0, self.memory_mib),
+            "macos_vms": wanted.macos_vms,
+        }
 
     def has_room(self, claim: Claim, taken: Sequence[Claim]) -> bool:
         """Whether there is as much left as `claim` takes."""
-        return (
-            sum(other.cpus for other in taken) + claim.cpus <= self.cpus
-            and sum(other.memory_mib for other in taken) + claim.memory_mib <= self.memory_mib
-            and sum(other.macos_vms for other in taken) + claim.macos_vms <= MACOS_VMS
-            and (self.jobs is None or len(taken) < self.jobs)
+        limits = {"cpus": self.cpus, "memory_mib": self.memory_mib, "macos_vms": MACOS_VMS}
+        fits = all(
+            sum(other[name] for other in [*taken, claim]) <= most for name, most in limits.items()
         )
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What one job takes of a host."""
-
-    cpus: int
-    memory_mib: int
-    macos_vms: int = 0
+        return fits and (self.jobs is None or len(taken) < self.jobs)
 
 
 def local_capacity() -> Capacity:
@@ -94,9 +87,9 @@ async def holding(slots: Path, capacity: Capacity, wanted: Resources) -> AsyncIt
             path, fd = await _queue(slots).take(capacity, claim)
     except TimeoutError:
         limit = "" if capacity.jobs is None else f", or already ran {capacity.jobs} jobs,"
-        limit += f", or already ran {MACOS_VMS} macOS VMs," if claim.macos_vms else ""
+        limit += f", or already ran {MACOS_VMS} macOS VMs," if claim["macos_vms"] else ""
         raise InfrastructureError(
-            f"the host had no room for {claim.cpus} CPUs and {claim.memory_mib} MiB{limit}"
+            f"the host had no room for {claim['cpus']} CPUs and {claim['memory_mib']} MiB{limit}"
             f" in {SLOT_WAIT_SECS:g} s",
             "ask for less in the job's `resources`, or see what else runs",
         ) from None
@@ -151,7 +144,7 @@ class _Queue:
         async with lock(self._slots / "claims.lock", COUNT_WAIT_SECS):
             found = [_live_claim(path) for path in claims.iterdir()]
             taken = [other for other in found if other]
-            refused = set()
+            refused = []
             for place, asked in self._waiting.items():
                 capacity, claim = asked
                 if place.done() or asked in refused:
@@ -160,7 +153,7 @@ class _Queue:
                     place.set_result(_claim(claims, claim))
                     taken.append(claim)
                 else:
-                    refused.add(asked)
+                    refused.append(asked)
 
 
 _QUEUES: dict[tuple[asyncio.AbstractEventLoop, Path], _Queue] = {}
@@ -176,7 +169,7 @@ def _claim(claims: Path, claim: Claim) -> tuple[Path, int]:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         try_flock(fd)
-        os.write(fd, json.dumps(vars(claim)).encode())
+        os.write(fd, json.dumps(claim).encode())
     except OSError:
         # A full disk: a claim that can't be read would stop everybody who counts.
         path.unlink()
@@ -191,6 +184,9 @@ def _let_go(slots: Path, path: Path, fd: int) -> None:
     queue = _QUEUES.get((asyncio.get_running_loop(), slots))
     if queue:
         queue.freed.set()
+
+
+_ONE_CPU: Claim = {"cpus": 1, "memory_mib": 0, "macos_vms": 0}
 
 
 def _live_claim(path: Path) -> Claim | None:
@@ -211,6 +207,6 @@ def _read_claim(data: bytes) -> Claim:
     """What a claim says, as far as that is known: it is held, and takes a CPU at least."""
     try:
         values = parse(data)
-        return Claim(**{field.name: int(values.get(field.name, 0)) for field in fields(Claim)})
+        return {name: int(values.get(name, 0)) for name in _ONE_CPU}
     except (ValueError, TypeError, OverflowError):
-        return Claim(cpus=1, memory_mib=0)
+        return _ONE_CPU
