@@ -68,28 +68,16 @@ __all__ = [
     "parse_event",
 ]
 
-_MODULES = {
-    "Event": "record.event",
-    "EventChunk": "record.store",
-    "FailureKind": "status",
-    "JobSummary": "record.summary",
-    "LogChunk": "state.log_file",
-    "LogKind": "status",
-    "LogMetadata": "state.log_file",
-    "PikaciError": "errors",
-    "Plan": "plan.plan",
-    "RecordError": "errors",
-    "RunStore": "record.store",
-    "RunSummary": "record.summary",
-    "Status": "status",
-    "UsageError": "errors",
-    "exit_code": "exit_codes",
-    "parse_event": "record.event",
-}
+_MODULES = (
+    *("errors", "exit_codes", "status", "state.log_file", "record.store", "record.summary"),
+    *("record.event", "record.record", "plan.plan"),
+)
+"""Where the names are, what is quick to import first."""
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "exit_codes" if name.startswith("EXIT_") else _MODULES.get(name, "record.record")
-    return getattr(import_module(f"{__name__}.{module}"), name)
+    for module in _MODULES if name in __all__ else ():
+        found = import_module(f"{__name__}.{module}")
+        if hasattr(found, name):
+            return getattr(found, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

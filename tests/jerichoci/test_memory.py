@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from jerichoci.machine import memory
-from jerichoci.machine.memory import Place, can_limit, limited, places
+from jerichoci.machine.memory import MemoryGroup, can_limit, limited, places
 from jerichoci.plan.plan import Resources
 from jerichoci.status import FailureKind, Status
 from plans import job
@@ -49,7 +48,7 @@ NEW_MOUNTS = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 r
 def test_groups_are_made_where_this_process_is(
     groups: str, mounts: str, found: list[tuple[str, int]]
 ) -> None:
-    assert list(places(groups, mounts)) == [Place(Path(path), version) for path, version in found]
+    assert [(str(group.path), group.version) for group in places(groups, mounts)] == found
 
 
 async def needs_limits() -> None:
@@ -101,7 +100,7 @@ async def test_the_group_of_a_process_that_died_goes_with_what_is_in_it() -> Non
         assert group
         stale = group.path.with_name(f"{group.path.name}-stale")
         stale.mkdir()
-        argv = memory.MemoryGroup(stale, group.version).entering(["sleep", "600"])
+        argv = MemoryGroup(stale, group.version).entering(["sleep", "600"])
         left = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.DEVNULL)
         while left.returncode is None or stale.exists():
             memory.remove_stale_groups()
@@ -125,4 +124,4 @@ async def test_where_memory_can_not_be_limited_that_is_said(
 def is_gone(said: list[str]) -> bool:
     """Whether the group is gone that /proc/self/cgroup named in a job."""
     (name,) = {row.rpartition("/")[2] for row in said if f"/{memory.PREFIX}" in row}
-    return not any((place.directory / name).exists() for place in memory._own_places())
+    return not any((place.path / name).exists() for place in memory._own_places())

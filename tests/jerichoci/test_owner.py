@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.state.owner import Owner, is_owned, owning, process_start, read_owner
+from jerichoci.state.owner import Owner, is_owned, owning, process_start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ with owning(pathlib.Path(sys.argv[1])):
 
 def test_a_directory_without_a_lock_has_no_owner(tmp_path: Path) -> None:
     assert not is_owned(tmp_path)
-    assert read_owner(tmp_path) is None
+    assert Owner.read(tmp_path / "owner.lock") is None
 
 
 def test_a_directory_is_owned_as_long_as_the_block_runs(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_only_one_owns_a_directory(tmp_path: Path) -> None:
 
 def test_the_owner_is_named_in_the_lock(tmp_path: Path) -> None:
     with owning(tmp_path):
-        owner = read_owner(tmp_path)
+        owner = Owner.read(tmp_path / "owner.lock")
     assert owner == Owner(os.getpid(), process_start(os.getpid()))
     assert owner.is_alive()
 
@@ -77,7 +77,7 @@ def test_without_proc_a_process_that_is_gone_is_not_the_owner(fp: FakeProcess) -
 
 def test_a_damaged_lock_names_no_owner(tmp_path: Path) -> None:
     (tmp_path / "owner.lock").write_text("{}")
-    assert read_owner(tmp_path) is None
+    assert Owner.read(tmp_path / "owner.lock") is None
 
 
 def test_a_child_does_not_inherit_the_lock(tmp_path: Path) -> None:
@@ -100,6 +100,6 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         assert not is_owned(tmp_path)
-        owner = read_owner(tmp_path)
+        owner = Owner.read(tmp_path / "owner.lock")
         assert owner
         assert not owner.is_alive()

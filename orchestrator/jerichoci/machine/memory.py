@@ -34,10 +34,10 @@ _ENTER = 'echo 0 >"$1" && shift && exec "$@"'
 
 
 @dataclass(frozen=True)
-class Place:
-    """A directory in which groups can be made, of this version of control groups."""
+class MemoryGroup:
+    """A control group, of this version of control groups."""
 
-    directory: Path
+    path: Path
     version: int
 
     @property
@@ -47,14 +47,6 @@ class Place:
             return "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.oom_control"
         return "memory.max", "memory.swap.max", "memory.events"
 
-
-@dataclass(frozen=True)
-class MemoryGroup:
-    """A group and its limit."""
-
-    path: Path
-    version: int
-
     def entering(self, argv: Sequence[str]) -> list[str]:
         """The command line that runs a program in it."""
         return ["sh", "-c", _ENTER, "sh", str(self.path / "cgroup.procs"), *argv]
@@ -62,7 +54,7 @@ class MemoryGroup:
     def has_killed(self) -> bool:
         """Whether the kernel killed anything in it for want of memory."""
         try:
-            words = _words(self.path / Place(self.path, self.version).files[2])
+            words = _words(self.path / self.files[2])
         except OSError:
             return False
         return "oom_kill" in words and words[words.index("oom_kill") + 1] != "0"
@@ -74,18 +66,13 @@ async def limited(mib: int | None) -> AsyncIterator[MemoryGroup | None]:
 
     Whether there can is found out by `can_limit`.
     """
-    found = _made(mib) if mib else None
-    if found is None:
-        yield None
-        return
-    group, held = found
-    try:
-        yield group
-    finally:
+    with ExitStack() as held:
+        group = _made(mib, held) if mib else None
         try:
-            await _remove(group.path)
+            yield group
         finally:
-            held.close()
+            if group is not None:
+                await _remove(group.path)
 
 
 async def can_limit() -> bool:
@@ -102,11 +89,11 @@ def remove_stale_groups() -> None:
     """Remove the groups of processes that died, and what still runs in them."""
     for place in _own_places():
         with suppress(OSError):
-            _remove_stale(place.directory)
+            _remove_stale(place.path)
 
 
-def places(groups: str, mounts: str) -> Iterator[Place]:
-    """Where groups may be made, by the texts of /proc/self/cgroup and /proc/self/mountinfo."""
+def places(groups: str, mounts: str) -> Iterator[MemoryGroup]:
+    """Groups that others may be made in: by texts of /proc/self/cgroup and /proc/self/mountinfo."""
     mine = {}
     for line in groups.splitlines():
         _, controllers, path = line.split(":", 2)
@@ -121,25 +108,25 @@ def places(groups: str, mounts: str) -> Iterator[Place]:
             continue
         here = Path(top, path[len(root.rstrip("/")) :].lstrip("/"))
         if is_old:
-            yield Place(here, 1)
+            yield MemoryGroup(here, 1)
             continue
         for directory in (here, *here.parents):
             if directory.is_relative_to(top):
-                yield Place(directory, 2)
+                yield MemoryGroup(directory, 2)
 
 
-def _own_places() -> Iterator[Place]:
+def _own_places() -> Iterator[MemoryGroup]:
     with suppress(OSError, ValueError):
         texts = [Path("/proc/self", name).read_text() for name in ("cgroup", "mountinfo")]
         yield from places(*texts)
 
 
-def _made(mib: int) -> tuple[MemoryGroup, ExitStack] | None:
+def _made(mib: int, held: ExitStack) -> MemoryGroup | None:
     for place in _own_places():
         with suppress(OSError):
-            if place.version == 1 or "memory" in _words(place.directory / "cgroup.subtree_control"):
-                _remove_stale(place.directory)
-                return _make(place, mib)
+            if place.version == 1 or "memory" in _words(place.path / "cgroup.subtree_control"):
+                _remove_stale(place.path)
+                return _make(place, mib, held)
     return None
 
 
@@ -147,10 +134,9 @@ def _words(path: Path) -> list[str]:
     return path.read_text().split()
 
 
-def _make(place: Place, mib: int) -> tuple[MemoryGroup, ExitStack]:
-    path = place.directory / f"{PREFIX}{os.urandom(6).hex()}"
+def _make(place: MemoryGroup, mib: int, held: ExitStack) -> MemoryGroup:
+    path = place.path / f"{PREFIX}{os.urandom(6).hex()}"
     path.mkdir()
-    held = ExitStack()
     try:
         held.enter_context(lock_directory(path))  # if another process has it, the group goes
         most, swap, _ = place.files
@@ -159,9 +145,8 @@ def _make(place: Place, mib: int) -> tuple[MemoryGroup, ExitStack]:
             (path / swap).write_text(str(mib * MIB) if place.version == 1 else "0")
     except BaseException:  # nothing may be left of it, whatever ended this
         path.rmdir()
-        held.close()
         raise
-    return MemoryGroup(path, place.version), held
+    return MemoryGroup(path, place.version)
 
 
 def _remove_stale(directory: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
 from jerichoci.state import atomic
-from jerichoci.state.owner import is_owned, read_owner
+from jerichoci.state.owner import LOCK_NAME, Owner, is_owned
 
 if TYPE_CHECKING:
     from jerichoci.record.store import RunStore
@@ -22,7 +22,7 @@ def cancel_run(store: RunStore, run_id: str) -> None:
         how = summary.unreadable or summary.status
         raise UsageError(f"run {run_id} is over: {how}", "there is nothing to cancel")
     atomic.write_bytes(run.cancel_request, b"")
-    owner = read_owner(run.root)
+    owner = Owner.read(run.root / LOCK_NAME)
     if owner and is_owned(run.root) and owner.is_alive():
         try:
             os.kill(owner.pid, signal.SIGTERM)

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.plan.plan import ExecuteNode
-    from jerichoci.record.rundir import RunWriter
-    from jerichoci.run.context import HostLogs, RunContext
+    from jerichoci.run.context import RunContext
     from jerichoci.run.fleet import RunHost
     from jerichoci.runtime import Runtime
 
@@ -41,45 +40,6 @@ KILLED = 128 + signal.SIGKILL
 
 TRY_AGAIN = 75
 """A job's exit code for "something is missing here, try again": EX_TEMPFAIL of sysexits.h."""
-
-
-@dataclass
-class Phases:
-    """The phases of an attempt as they happen: an event, a line in the host log, a record each."""
-
-    writer: RunWriter
-    logs: HostLogs
-    job_id: str
-    records: list[PhaseRecord] = field(default_factory=list)
-    current: PhaseName | None = None
-    failed: PhaseName | None = None
-    stopped: PhaseName | None = None
-    """The first that failed, or was cut short; others, such as the clean-up, follow it."""
-
-    @asynccontextmanager
-    async def phase(self, name: PhaseName) -> AsyncIterator[None]:
-        """Time a phase; it failed if the block raises."""
-        started, start = timestamp(), time.monotonic()
-        self.current = name
-        self.writer.emit(JobPhase(job_id=self.job_id, phase=name, outcome=Outcome.STARTED))
-        outcome = Outcome.FAILED
-        try:
-            yield
-            outcome = Outcome.PASSED
-        except StoppedError:
-            outcome = Outcome.CANCELLED
-            self.stopped = self.stopped or name
-            raise
-        except BaseException:
-            self.failed = self.failed or name
-            raise
-        finally:
-            took = milliseconds_since(start)
-            times = {"started_at": started, "finished_at": timestamp(), "duration_ms": took}
-            self.records.append(PhaseRecord(phase=name, outcome=outcome, **times))
-            self.logs.say([self.job_id], "pikaci", f"{name} {outcome} ({took} ms)")
-            ended = JobPhase(job_id=self.job_id, phase=name, outcome=outcome, duration_ms=took)
-            self.writer.emit(ended)
 
 
 class CommandFailedError(Exception):
@@ -105,47 +65,62 @@ class AttemptRun:
     """Of a job that was stopped."""
     _notes: list[str] = field(default_factory=list)
     """What is to be said of it, whatever became of the job."""
+    _phases: list[PhaseRecord] = field(default_factory=list)
+    _current: PhaseName | None = None
+    _ended_in: PhaseName | None = None
+    """The first phase that failed, or was cut short; others, such as the clean-up, follow it."""
 
     def __post_init__(self) -> None:
         self._stop = self._run.stop
         self._keep = self._run.request.keep
         self._placement = self._host.placement
-        self._phases = Phases(self._run.writer, self._run.logs, self._node.job_id)
-
-    @property
-    def directory(self) -> Path:
-        """The attempt's directory."""
-        return self._run.writer.layout.attempt(self._node.job_id, self.number)
-
-    @property
-    def scratch(self) -> Path:
-        """Where on its host the attempt's workspace lies."""
-        there = RunLayout(self._placement.run_directory(self._run.run_id))
-        return there.scratch / f"{self._node.job_id}-{self.number}"
-
-    def first_record(self) -> AttemptRecord:
-        """The record of an attempt that has just begun."""
-        relative = self._run.writer.layout.relative
-        return AttemptRecord(
+        layout = self._run.writer.layout
+        self._directory = layout.attempt(self._node.job_id, self.number)
+        self.record = AttemptRecord(
             number=self.number,
             host=self._placement.host,
             status=Status.RUNNING,
-            host_log_path=relative(self.directory / "host.log"),
-            guest_log_path=relative(self.directory / "guest.log"),
+            host_log_path=layout.relative(self._directory / "host.log"),
+            guest_log_path=layout.relative(self._directory / "guest.log"),
             started_at=timestamp(),
         )
 
+    @asynccontextmanager
+    async def _phase(self, name: PhaseName) -> AsyncIterator[None]:
+        """Time a phase: two events, a record, a line in the log. It failed if the block raises."""
+        started, start = timestamp(), time.monotonic()
+        self._current = name
+        self._emit(name, Outcome.STARTED)
+        outcome = Outcome.FAILED
+        try:
+            yield
+            outcome = Outcome.PASSED
+        except BaseException as error:
+            outcome = Outcome.CANCELLED if isinstance(error, StoppedError) else Outcome.FAILED
+            self._ended_in = self._ended_in or name
+            raise
+        finally:
+            took = milliseconds_since(start)
+            times = {"started_at": started, "finished_at": timestamp(), "duration_ms": took}
+            self._phases.append(PhaseRecord(phase=name, outcome=outcome, **times))
+            self._log(f"{name} {outcome} ({took} ms)")
+            self._emit(name, outcome, took)
+
+    def _emit(self, name: PhaseName, outcome: Outcome, took: int | None = None) -> None:
+        job = self._node.job_id
+        event = JobPhase(job_id=job, phase=name, outcome=outcome, duration_ms=took)
+        self._run.writer.emit(event)
+
     async def run(self) -> AttemptRecord:
         """Go through the phases; the attempt's final record, whatever happened."""
-        record = self.first_record()
         runtime: Runtime | None = None
         artifacts: list[Artifact] = []
         changes: dict[str, Any] = {}
         try:
             runtime = await self._open()
-            async with self._phases.phase(PhaseName.PREPARE_RUNTIME):
+            async with self._phase(PhaseName.PREPARE_RUNTIME):
                 await self._stop.unless(runtime.prepare())
-            async with self._phases.phase(PhaseName.LAUNCH_GUEST):
+            async with self._phase(PhaseName.LAUNCH_GUEST):
                 await self._stop.unless(runtime.launch())
             self.was_launched = True
             try:
@@ -173,20 +148,21 @@ class AttemptRun:
         finally:
             if runtime is not None:
                 await self._release(runtime, changes.get("status"))
-        return record.with_(
+        return self.record.with_(
             **changes,
             finished_at=timestamp(),
             notes=self._notes,
-            phases=self._phases.records,
+            phases=self._phases,
             execution=runtime.execution if runtime else {},
             artifacts=[ArtifactRecord(**vars(artifact)) for artifact in artifacts],
         )
 
     async def _open(self) -> Runtime:
-        async with self._phases.phase(PhaseName.PREPARE_DIRECTORIES):
-            make_private(self.directory)
-        async with self._phases.phase(PhaseName.STAGE_WORKSPACE_SNAPSHOT):
+        async with self._phase(PhaseName.PREPARE_DIRECTORIES):
+            make_private(self._directory)
+        async with self._phase(PhaseName.STAGE_WORKSPACE_SNAPSHOT):
             snapshot = await self._stop.unless(self._host.snapshot())
+        scratch = RunLayout(self._placement.run_directory(self._run.run_id)).scratch
         return open_runtime(
             self._placement,
             Attempt(
@@ -199,14 +175,14 @@ class AttemptRun:
                 may_be_kept=self._keep is not KeepPolicy.NEVER,
                 inputs=self._inputs,
                 snapshot=snapshot,
-                scratch=self.scratch,
+                scratch=scratch / f"{self._node.job_id}-{self.number}",
                 note=self._note,
-                directory=self.directory,
+                directory=self._directory,
             ),
         )
 
     async def _wait(self, runtime: Runtime) -> Finish:
-        async with self._phases.phase(PhaseName.WAIT_FOR_COMPLETION):
+        async with self._phase(PhaseName.WAIT_FOR_COMPLETION):
             finish = await runtime.wait(self._stop)
             self._exit_code = finish.exit_code
             if finish.stopped:
@@ -219,7 +195,7 @@ class AttemptRun:
 
     async def _collect(self, runtime: Runtime) -> list[Artifact]:
         """Collect what the job left; what it did to that directory doesn't change its result."""
-        async with self._phases.phase(PhaseName.COLLECT_ARTIFACTS):
+        async with self._phase(PhaseName.COLLECT_ARTIFACTS):
             try:
                 return await runtime.collect(self._stop.within(COLLECT_SECS))
             except OSError as error:
@@ -256,7 +232,7 @@ class AttemptRun:
         )
         self._run.finished_runtimes.append(runtime)
         try:
-            async with self._phases.phase(PhaseName.CLEANUP):
+            async with self._phase(PhaseName.CLEANUP):
                 await runtime.release(keep=keep)
         except (PikaciError, OSError) as error:
             # Recorded as a failed phase; what the job's result is was decided before. A phase that
@@ -298,8 +274,7 @@ class AttemptRun:
         return f"out of memory{at}"
 
     def _stopped(self) -> dict[str, Any]:
-        phase = self._phases.stopped or self._phases.current
-        cause = stop_cause(self._stop.reason).with_(phase=phase)
+        cause = stop_cause(self._stop.reason).with_(phase=self._ended_in or self._current)
         return {"status": Status.CANCELLED, "cause": cause, "exit_code": self._exit_code}
 
     def _failed(self, error: PikaciError) -> dict[str, Any]:
@@ -311,7 +286,7 @@ class AttemptRun:
 
     def _broken(self, code: CauseCode, message: str, hint: str | None) -> dict[str, Any]:
         self._log(message)
-        phase = self._phases.failed or self._phases.current
+        phase = self._ended_in or self._current
         return _failed(phase, FailureKind.INFRASTRUCTURE, code, message, hint)
 
 

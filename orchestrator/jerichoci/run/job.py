@@ -142,7 +142,7 @@ class JobRun:
         # What another host or another try had to say is in `passed_over` and `attempts`.
         started = self._job.started_at or timestamp()
         self._job = self._job.with_(host=host.name, started_at=started, message=None)
-        run.writer.update_job(self._job.after(attempt.first_record()))
+        run.writer.update_job(self._job.after(attempt.record))
         run.running.add(name)
         try:
             run.writer.emit(JobStarted(job_id=name, attempt=attempt.number))

@@ -128,11 +128,6 @@ def is_owned(run_dir: Path) -> bool:
     return is_held(run_dir / LOCK_NAME)
 
 
-def read_owner(run_dir: Path) -> Owner | None:
-    """The process named in the lock, whether it lives or not; None if none is."""
-    return Owner.read(run_dir / LOCK_NAME)
-
-
 def take_away(state: StateLayout, run_dir: Path) -> Path | None:
     """Take a run directory, half-made or whole, its name; where it is now.
 
