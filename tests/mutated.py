@@ -11,6 +11,7 @@ import socket
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from plans import commanded, job, plan
 from records import finished, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from e2e.project import Done
 
@@ -35,7 +36,7 @@ GOOD = "20260101T000000Z-00000001"
 OVER = "20260101T000000Z-00000002"
 DEAD = "20260101T000000Z-00000003"
 DEADLINE_SECS = 120
-"""For a few commands; a reader that waits for a FIFO would wait for ever."""
+"""For a command; a reader that waits for a FIFO would wait for ever."""
 DEEP = 200_000
 FILES = (
     *("run.json", "plan.json", "prepared-outputs.json", "events.jsonl", "owner.lock"),
@@ -129,25 +130,22 @@ WHOLE = (
 )
 
 
-def odd_ends(run_id: str) -> Iterator[Mutation]:
+def odd_ends() -> Iterator[Mutation]:
     """Last events that say how a run ended, and don't."""
     ids = (7, "../../x", "it")
     odd: list[object] = [None, 7, {"it": 1}, [7], [{}], *([{"id": name}] for name in ids)]
     statuses: list[object] = ["passed", None, []]
     for jobs in odd:
         for status in statuses:
-            end = {"run_id": run_id, "status": status, "jobs": jobs}
-            event = {"event": "run_finished", "seq": 9, "run_id": run_id, "run": end}
-            line = json.dumps(event).encode() + b"\n"
-            yield Mutation(f"ends with jobs {jobs}, {status}", _appended(line))
+            end = {"status": status, "jobs": jobs}
+            yield Mutation(f"ends with jobs {jobs}, {status}", partial(_append_end, end))
 
 
-def _appended(line: bytes) -> Callable[[Path], None]:
-    def apply(path: Path) -> None:
-        with path.open("ab") as file:
-            file.write(line)
-
-    return apply
+def _append_end(end: dict[str, object], events: Path) -> None:
+    run_id = events.parent.name
+    event = {"event": "run_finished", "seq": 9, "run_id": run_id, "run": {"run_id": run_id, **end}}
+    with events.open("a") as file:
+        file.write(json.dumps(event) + "\n")
 
 
 def inside(choose: random.Random) -> Mutation:
@@ -245,43 +243,66 @@ class Victim:
         note = HostNote("h", GONE, "0" * 16, {"address": "h"}, 2**30, "1")
         host_notes(self.pattern).write(note)
 
-    def wrong(self, name: str, mutation: Mutation, run_id: str) -> str | None:
-        """Damage a file of a copy, of the run or of all; read all there is. What went wrong?"""
-        file = Path("runs", run_id, name) if name in FILES else Path(name)
+    def wrong(self, run_id: str, damage: Iterable[tuple[str, Mutation]]) -> list[str]:
+        """Damage a file of a copy of the run for each, or a file of all; read all there is.
+
+        What went wrong?
+        """
         shutil.rmtree(self.state.root, ignore_errors=True)
         shutil.copytree(self.pattern.root, self.state.root, symlinks=True)
-        mutation.apply(self.state.root / file)
-        try:
-            with _deadline():
-                why = self._read(run_id)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is a fault
-            why = f"{type(error).__name__}: {error}"
-        return f"{file} {mutation.name}: {why}" if why else None
+        damaged = {}
+        for number, (name, mutation) in enumerate(damage):
+            copy = self._copied(run_id, number) if name in FILES else run_id
+            file = Path("runs", copy, name) if name in FILES else Path(name)
+            mutation.apply(self.state.root / file)
+            damaged[copy] = f"{file} {mutation.name}"
+        every = ("list", "--limit", "99")
+        found = [self._whole(*every, "--json", shown=damaged), self._whole(*every, shown=damaged)]
+        for copy, how in damaged.items():
+            found += [f"{how}: {why}" for why in self._read(copy)]
+        found.append(self._whole("gc", "--keep-runs", "0", "--no-hosts"))
+        found += [f"gc left {path.name}" for path in self.state.runs.iterdir()]
+        return [why for why in found if why]
 
-    def _read(self, run_id: str) -> str | None:
-        for args in (
-            ("list", "--json"),
-            ("list",),
-            *((name, run_id) for name in ("status", "logs", "prepared-outputs")),
-            ("status", run_id, "--json"),
-            ("logs", run_id, "--metadata-json"),
-            ("logs", run_id, "--follow"),
-            ("cancel", run_id),
-        ):
-            done = self._command(*args)
-            if done.code not in {0, 2, 75} or done.is_our_fault or len(done.err.splitlines()) > 3:
-                return f"{args}: {done}"
-            if args[0] == "list" and (done.code or GOOD not in done.out or run_id not in done.out):
-                return f"{args}: {done}"
-            if args[-1] == "--json" and done.code == 0:
-                json.loads(done.out, parse_constant=_no_json)
-        self._load(run_id)
-        done = self._command("gc", "--keep-runs", "0", "--no-hosts")
-        left = [path.name for path in self.state.runs.iterdir()]
-        return f"gc: {left}: {done}" if done.code or left else None
+    def _copied(self, run_id: str, number: int) -> str:
+        """A copy of a run, under an id of its own."""
+        name = f"20260102T000000Z-{number:08x}"
+        shutil.copytree(self.state.runs / run_id, self.state.runs / name, symlinks=True)
+        for path in self.state.runs.joinpath(name).rglob("*"):
+            if path.is_file():
+                path.write_bytes(path.read_bytes().replace(run_id.encode(), name.encode()))
+        return name
+
+    def _whole(self, *args: str, shown: Iterable[str] = ()) -> str | None:
+        """What is wrong with a command about all runs."""
+        done = self._command(*args)
+        missing = [run_id for run_id in (GOOD, *shown) if run_id not in done.out]
+        is_wrong = done.code or done.is_our_fault or (args[0] == "list" and missing)
+        return f"{args}, {missing}: {done}" if is_wrong else None
+
+    def _read(self, run_id: str) -> Iterator[str]:
+        """What is wrong with the commands about a run, and with what Python reads of it."""
+        try:
+            for args in (
+                *((name, run_id) for name in ("status", "logs", "prepared-outputs")),
+                ("status", run_id, "--json"),
+                ("logs", run_id, "--metadata-json"),
+                ("logs", run_id, "--follow"),
+                ("cancel", run_id),
+            ):
+                done = self._command(*args)
+                is_long = len(done.err.splitlines()) > 3
+                if done.code not in {0, 2, 75} or done.is_our_fault or is_long:
+                    yield f"{args}: {done}"
+                if args[-1] == "--json" and done.code == 0:
+                    json.loads(done.out, parse_constant=_no_json)
+            self._load(run_id)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a fault
+            yield f"{type(error).__name__}: {error}"
 
     def _command(self, *args: str) -> Done:
-        return in_process(*args, "--state-root", str(self.state.root))
+        with _deadline():
+            return in_process(*args, "--state-root", str(self.state.root))
 
     def _load(self, run_id: str) -> None:
         store = RunStore(self.state.root)

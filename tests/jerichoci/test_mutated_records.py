@@ -25,21 +25,25 @@ def victim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Victim:
 @pytest.mark.parametrize("run_id", [OVER, DEAD])
 @pytest.mark.parametrize("file", READ)
 def test_a_damaged_record_costs_its_run(victim: Victim, file: str, run_id: str) -> None:
-    assert [why for way in WHOLE if (why := victim.wrong(file, way, run_id))] == []
+    assert victim.wrong(run_id, ((file, way) for way in WHOLE)) == []
 
 
-@pytest.mark.parametrize("file", [file for file in FILES + ROOT_FILES if file not in READ])
-def test_other_damage_costs_nothing(victim: Victim, file: str) -> None:
-    ways = seeded(len(file)).sample(WHOLE, SOME)
-    assert [why for way in ways if (why := victim.wrong(file, way, DEAD))] == []
+def test_other_damage_to_a_run_costs_nothing(victim: Victim) -> None:
+    files = [file for file in FILES if file not in READ]
+    some = [(file, way) for file in files for way in seeded(len(file)).sample(WHOLE, SOME)]
+    assert victim.wrong(DEAD, some) == []
+
+
+@pytest.mark.parametrize("file", ROOT_FILES)
+def test_damage_to_what_is_no_runs_costs_nothing(victim: Victim, file: str) -> None:
+    for way in seeded(len(file)).sample(WHOLE, SOME):
+        assert victim.wrong(DEAD, [(file, way)]) == []
 
 
 def test_an_odd_end_is_none(victim: Victim) -> None:
-    ways = odd_ends(DEAD)
-    assert [why for way in ways if (why := victim.wrong("events.jsonl", way, DEAD))] == []
+    assert victim.wrong(DEAD, (("events.jsonl", way) for way in odd_ends())) == []
 
 
 @pytest.mark.parametrize("file", READ[:2])
 def test_changes_within_a_record_cost_its_run(victim: Victim, file: str) -> None:
-    ways = [inside(seeded(number)) for number in range(30)]
-    assert [why for way in ways if (why := victim.wrong(file, way, DEAD))] == []
+    assert victim.wrong(DEAD, ((file, inside(seeded(number))) for number in range(30))) == []
