@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import secrets
 import subprocess
 from contextlib import contextmanager
@@ -45,13 +46,26 @@ def marker() -> str:
     return f"marker-{secrets.token_hex(8)}"
 
 
-@pytest.fixture
-async def runner(layout: StateLayout, tmp_path: Path) -> Runner:
-    """An engine with a snapshot of a small tree."""
-    user = UserTree(tmp_path / "user")
+@pytest.fixture(scope="session")
+def small_tree(tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """An engine with a snapshot of a small tree, of which each test has a copy."""
+    directory = tmp_path_factory.mktemp("small")
+    user = UserTree(directory / "user")
     user.write("README", "hello\n")
     user.write("src/main", "#!/bin/sh\necho from main\n", mode=0o755)
-    return Runner(layout, (await take_snapshot(layout.root, user.root)).tree)
+    layout = StateLayout(directory / "state")
+    layout.make()
+    tree = asyncio.run(take_snapshot(layout.root, user.root)).tree
+    (layout.root / "owner-id").unlink()
+    return Runner(layout, tree)
+
+
+@pytest.fixture
+def runner(layout: StateLayout, small_tree: Runner) -> Runner:
+    """An engine with a snapshot of a small tree."""
+    # With the owners that its files have.
+    subprocess.run(["cp", "-a", f"{small_tree.state.root}/.", str(layout.root)], check=True)
+    return Runner(layout, small_tree.tree)
 
 
 @pytest.fixture
