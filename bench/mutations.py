@@ -33,8 +33,7 @@ def main() -> int:
             file = choose.choice(FILES + ROOT_FILES)
             is_whole = "." not in file or choose.random() < 1 / 4
             way = choose.choice(WHOLE) if is_whole else inside(choose)
-            if why := victim.wrong(file, way, choose.choice([OVER, DEAD])):
-                wrong[why] += 1
+            wrong.update(victim.wrong(choose.choice([OVER, DEAD]), [(file, way)]))
     for why, count in wrong.most_common():
         print(count, why)
     print(f"{asked.count} mutations with the seed {asked.seed}: {wrong.total()} went wrong")

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import hashlib
 import json
 import os
-import socket
 import stat
 import tempfile
 import time
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deep import nest
 from jerichoci.errors import InfrastructureError
-from jerichoci.machine import artifacts, outbox
-from jerichoci.machine.outbox import (
-    RESULT_BYTES,
-    OutboxFollower,
-    copy_outbox,
-    follow_outbox,
-)
+from jerichoci.machine import outbox
+from jerichoci.machine.outbox import RESULT_BYTES, OutboxFollower, copy_outbox, follow_outbox
 
 PASSED = {"status": "passed", "exit_code": 0}
-ROOT = os.geteuid() == 0
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -86,20 +74,6 @@ async def follow(left: Path, log: Path) -> dict[str, object]:
 # Files
 
 
-def test_files_are_copied_with_their_size_and_digest_and_the_guests_stay(
-    left: Path, into: Path
-) -> None:
-    (left / "files/b").mkdir()
-    (left / "files/b/two").write_bytes(b"2" * 3_000_000)
-    (left / "files/one").write_text("1")
-    two, one = copy_outbox(left, into)
-    assert (two.path, two.bytes) == ("b/two", 3_000_000)
-    assert two.sha256 == hashlib.sha256(b"2" * 3_000_000).hexdigest()
-    assert (one.path, one.bytes, one.sha256) == ("one", 1, hashlib.sha256(b"1").hexdigest())
-    assert (into / "files/b/two").read_bytes() == b"2" * 3_000_000
-    assert (left / "files/b/two").exists()
-
-
 @pytest.mark.parametrize("kind", ["nothing", "link", "fifo", "file"])
 def test_files_that_is_no_directory_is_nothing(
     left: Path, into: Path, tmp_path: Path, kind: str
@@ -111,176 +85,6 @@ def test_files_that_is_no_directory_is_nothing(
     lay(kind, left / "files", tmp_path / "elsewhere")
     assert taken(left, into) == []
     assert beside(into) == set()
-
-
-def test_a_copy_has_no_mode_of_the_guests(left: Path, into: Path) -> None:
-    modes = (0o4755, 0o2755, 0o1777, 0o6777, 0o444, 0o666)
-    for mode in modes:
-        (left / f"files/{mode:o}").write_text("x")
-        (left / f"files/{mode:o}").chmod(mode)
-    assert taken(left, into) == sorted(f"{mode:o}" for mode in modes)
-    for path in (into / "files").iterdir():
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert path.stat().st_uid == os.geteuid()
-
-
-def test_what_is_no_file_is_not_taken_nor_followed_nor_waited_for(
-    left: Path, into: Path, secret: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (left / "files/directory").mkdir()
-    for number, target in enumerate(("/etc/passwd", "gone", "../../secret", ".", "..", "0")):
-        (left / f"files/{number}").symlink_to(target)
-        (left / f"files/directory/{number}").symlink_to(target)
-    os.mkfifo(left / "files/fifo")
-    monkeypatch.chdir(left / "files")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind("socket")
-        assert taken(left, into) == []
-    assert beside(into) <= {"files"}
-    assert (left / "files/fifo").exists()
-    assert secret.read_text() == "secret"
-
-
-@pytest.mark.skipif(not ROOT, reason="only root makes devices")
-def test_a_device_is_not_taken(left: Path, into: Path) -> None:
-    for name in ("files/zero", "result.json", "events.jsonl"):
-        os.mknod(left / name, stat.S_IFCHR | 0o666, os.makedev(1, 5))
-    assert taken(left, into) == []
-    assert beside(into) == set()
-
-
-def test_a_hard_link_is_copied_and_the_other_name_keeps_its_file_and_mode(
-    left: Path, into: Path, secret: Path
-) -> None:
-    (left / "files/file").hardlink_to(secret)
-    before = secret.stat()
-    assert taken(left, into) == ["file"]
-    assert not (into / "files/file").samefile(secret)
-    assert secret.stat().st_mode == before.st_mode
-    assert (into / "files/file").stat().st_nlink == 1
-
-
-def test_what_a_job_closed_is_taken(left: Path, into: Path) -> None:
-    (left / "files/closed").mkdir()
-    (left / "files/closed/file").write_text("x")
-    (left / "files/closed").chmod(0)
-    (left / "files/file").write_text("x")
-    (left / "files/file").chmod(0)
-    assert taken(left, into) == ["closed/file", "file"]
-
-
-@pytest.mark.skipif(not ROOT, reason="only root gives files away")
-def test_what_the_host_may_not_open_is_left_and_the_rest_is_taken(left: Path, into: Path) -> None:
-    for name in ("closed", "open"):
-        (left / "files" / name).write_text("x")
-    (left / "files/closed").chmod(0)
-    for path in (left.parent, left.parent.parent, left.parent.parent.parent):
-        path.chmod(0o755)
-    into.chmod(0o777)
-    with get_context("fork").Pool(1, give_up_rights) as other:
-        assert other.apply(taken, (left, into)) == ["open"]
-
-
-def give_up_rights() -> None:
-    os.setgroups([])
-    os.setresuid(NOBODY, NOBODY, NOBODY)
-
-
-def test_names_may_be_anything(left: Path, into: Path) -> None:
-    for name in (b"new\nline", b"\xff\xfe", b"-rf", b" ", b"'\"", b"\xf0\x9f\x98\x80", b"a" * 255):
-        (left / "files" / os.fsdecode(name)).write_bytes(name)
-    found = copy_outbox(left, into)
-    assert sorted(artifact.path for artifact in found) == sorted(
-        ["new\nline", "\ufffd\ufffd", "-rf", " ", "'\"", "\U0001f600", "a" * 255]
-    )
-    assert (into / "files" / os.fsdecode(b"\xff\xfe")).read_bytes() == b"\xff\xfe"
-    assert all(artifact.path.encode() for artifact in found)
-
-
-def test_a_hole_stays_one(left: Path, into: Path) -> None:
-    with (left / "files/file").open("wb") as file:
-        file.seek(2**26)
-        file.write(b"end")
-        file.truncate(2**26 + 12345)
-    (only,) = copy_outbox(left, into)
-    assert only.bytes == 2**26 + 12345
-    copied = (into / "files/file").stat()
-    assert copied.st_size == only.bytes
-    assert copied.st_blocks * 512 < 2**22
-
-
-@pytest.mark.parametrize(("change", "found"), [("grow", 1000), ("shrink", 150)])
-def test_a_file_that_changes_meanwhile_is_taken_as_it_was_as_far_as_it_is_there(
-    left: Path, into: Path, monkeypatch: pytest.MonkeyPatch, change: str, found: int
-) -> None:
-    path = left / "files/file"
-    path.write_bytes(b"a" * 1000)
-    read = os.pread
-
-    def changing(fd: int, count: int, offset: int) -> bytes:
-        if change == "shrink":
-            os.truncate(path, 150)
-        else:
-            path.write_bytes(path.read_bytes() + b"more")
-        return read(fd, count, offset)
-
-    monkeypatch.setattr("os.pread", changing)
-    (only,) = copy_outbox(left, into)
-    assert (only.bytes, only.sha256) == (found, hashlib.sha256(b"a" * found).hexdigest())
-    assert (into / "files/file").read_bytes() == b"a" * found
-
-
-def test_a_directory_that_becomes_a_link_meanwhile_is_not_followed(
-    left: Path, into: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere/file").write_text("x")
-    (left / "files/directory").mkdir()
-    opened = artifacts._open
-
-    def swap(entry: os.DirEntry[str], directory: int) -> int:
-        (left / "files/directory").rmdir()
-        (left / "files/directory").symlink_to(tmp_path / "elsewhere")
-        return opened(entry, directory)
-
-    monkeypatch.setattr(artifacts, "_open", swap)
-    assert taken(left, into) == []
-
-
-def test_a_directory_that_is_moved_out_meanwhile_is_not_climbed_from(
-    left: Path, into: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere/secret").write_text("x")
-    (left / "files/a/b").mkdir(parents=True)
-    for name in ("a/b/file", "a/file"):
-        (left / "files" / name).touch()
-    opened = artifacts._open
-
-    def move(entry: os.DirEntry[str], directory: int) -> int:
-        fd = opened(entry, directory)
-        if entry.name == "b":
-            (left / "files/a/b").rename(tmp_path / "elsewhere/b")
-        return fd
-
-    monkeypatch.setattr(artifacts, "_open", move)
-    assert taken(left, into) == ["a/b/file", "a/file"]
-    assert not (into / "files/secret").exists()
-
-
-def test_a_cancel_ends_the_copy(left: Path, into: Path) -> None:
-    (left / "files/file").touch()
-    with pytest.raises(OSError, match="cancel") as caught:
-        copy_outbox(left, into, lambda: True)
-    assert caught.value.errno == errno.ECANCELED
-
-
-def test_descriptors_are_given_back(left: Path, into: Path) -> None:
-    nest(left / "files", 20, "file")
-    (left / "result.json").write_text(json.dumps(PASSED))
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    copy_outbox(left, into)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 # What the runner writes
