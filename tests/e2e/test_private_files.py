@@ -114,7 +114,7 @@ def test_a_flake_below_a_repository_with_a_leftover_between_is_the_repositorys(
     assert "a/b/flake.nix" in listed(project.at(project.root / "a/b"))
 
 
-@pytest.mark.parametrize("asked", ["--get-regexp", "core.excludesFile", "grep"])
+@pytest.mark.parametrize("asked", ["--get-regexp", "--exclude-standard", "grep"])
 def test_what_git_can_not_tell_is_not_taken_for_nothing(project: Project, asked: str) -> None:
     failing = f'case " $* " in *" {asked} "*) echo "fatal: no memory" >&2; exit 128;; esac'
     path = shim(project.state.with_name("shims"), "git", f'{failing}\nexec "$real" "$@"')
@@ -197,6 +197,8 @@ def test_outside_git_private_files_are_left_out_too(bare_project: Project) -> No
     assert "read them: .env, keys/id; `chmod go+rX`" in done.err
     subprocess.run(["chmod", "go+rX", ".env", "keys"], cwd=bare_project.root, check=True)
     assert listed(bare_project) == {".env", "keys/id", "file"}
+    bare_project.path("file").chmod(0o600)
+    assert listed(bare_project) == {".env", "keys/id"}
 
 
 def test_a_name_in_a_note_is_escaped(project: Project) -> None:

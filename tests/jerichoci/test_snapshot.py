@@ -320,6 +320,8 @@ async def test_a_submodules_files_are_in(user: UserTree, state: Path, tmp_path: 
     assert changed.git_dirty is True
     user.write("deps/module/lib", "1")
     assert (await take_snapshot(state, user.root)).tree == snapshot.tree
+    user.path("deps/module/.git").unlink()
+    assert (await take_snapshot(state, user.root)).tree == snapshot.tree
 
 
 async def test_a_submodule_that_isnt_checked_out_is_refused(
@@ -335,6 +337,25 @@ async def test_a_submodule_that_isnt_checked_out_is_refused(
             (await take_snapshot(state, tmp_path / "clone")).lacks.check(keeps_all)
     UserTree(tmp_path / "clone").git("submodule", "--quiet", "update", "--init")
     assert (await take_snapshot(state, tmp_path / "clone")).git_dirty is False
+
+
+async def test_what_only_looks_like_a_repository_is_a_directory(
+    user: UserTree, state: Path
+) -> None:
+    user.write("copied/.git", "gitdir: ../elsewhere/.git/modules/copied\n")
+    user.write("copied/file", "x")
+    user.path("src/.git").mkdir()
+    first = await take_snapshot(state, user.root)
+    assert b"copied/file" in tree_entries(state, first.tree)
+    user.git("add", "copied/file")
+    assert (await take_snapshot(state, user.root)).tree == first.tree
+
+
+async def test_a_file_may_become_a_repository(user: UserTree, state: Path) -> None:
+    await take_snapshot(state, user.root)
+    user.path("README").unlink()
+    UserTree(user.path("README")).init().write("file", "x")
+    assert b"README/file" in await names(state, user)
 
 
 async def test_a_directory_may_become_a_repository_and_stop_being_one(

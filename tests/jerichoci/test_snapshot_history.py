@@ -9,12 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import CalledProcessError
-from unittest import mock
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jerichoci.snapshot import ignore
 from jerichoci.snapshot.materialise import materialise
 from jerichoci.snapshot.snapshot import take_snapshot
 from usertree import UserTree, remove
@@ -45,8 +44,6 @@ EDITS = st.one_of(
 )
 TICK_SECS = 0.02
 """Longer than the clock that stamps files takes to go on."""
-SETTLED = st.sampled_from([0, ignore.SETTLED_NS])
-"""With 0, all that has been learnt about ignored files is relied on after a tick."""
 NESTING = st.tuples(st.sampled_from(["nest", "unnest"]), NESTED_NAMES, st.none())
 PRIVACY = st.tuples(st.sampled_from(["chmod", "close"]), NAMES, st.sampled_from([0o700, 0o755]))
 OVERLOOKING = st.tuples(st.just("overlook"), st.none(), st.sampled_from(["no", "normal"]))
@@ -170,32 +167,26 @@ async def snapshots_agree(work: Path, edits: list[list[Edit]], *, git_knows: boo
         assert files(written) == files(linked)
 
 
-def check(edits: list[list[Edit]], settled_ns: int, *, git_knows: bool) -> None:
-    with tempfile.TemporaryDirectory() as made:
-        home = mock.patch.dict(os.environ, {"HOME": made, "XDG_CONFIG_HOME": made})
-        settled = mock.patch("jerichoci.snapshot.ignore.SETTLED_NS", settled_ns)
-        with home, settled:
-            asyncio.run(snapshots_agree(Path(made), edits, git_knows=git_knows))
+def check(edits: list[list[Edit]], *, git_knows: bool) -> None:
+    with tempfile.TemporaryDirectory() as made, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", made)
+        patch.setenv("XDG_CONFIG_HOME", made)
+        asyncio.run(snapshots_agree(Path(made), edits, git_knows=git_knows))
+
+
+def histories(edits: st.SearchStrategy[Edit]) -> st.SearchStrategy[list[list[Edit]]]:
+    return st.lists(st.lists(edits, min_size=1, max_size=8), min_size=1, max_size=4)
 
 
 @settings(max_examples=16, deadline=None)
-@given(st.lists(st.lists(EDITS, min_size=1, max_size=8), min_size=1, max_size=4), SETTLED)
-def test_a_long_lived_state_root_a_fresh_one_and_git_agree(
-    edits: list[list[Edit]], settled_ns: int
-) -> None:
-    check(edits, settled_ns, git_knows=True)
+@given(histories(EDITS))
+def test_a_long_lived_state_root_a_fresh_one_and_git_agree(edits: list[list[Edit]]) -> None:
+    check(edits, git_knows=True)
 
 
 @settings(max_examples=12, deadline=None)
-@given(
-    st.lists(
-        st.lists(EDITS | NESTING | PRIVACY | OVERLOOKING, min_size=1, max_size=8),
-        min_size=1,
-        max_size=4,
-    ),
-    SETTLED,
-)
+@given(histories(EDITS | NESTING | PRIVACY | OVERLOOKING))
 def test_repositories_inside_and_what_is_left_out_follow_from_the_tree_as_it_is(
-    edits: list[list[Edit]], settled_ns: int
+    edits: list[list[Edit]],
 ) -> None:
-    check(edits, settled_ns, git_knows=False)
+    check(edits, git_knows=False)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import stat
 import subprocess
 from dataclasses import dataclass, field
 from functools import cache
@@ -244,9 +243,12 @@ def join_names(names: Iterable[str]) -> bytes:
 
 
 def has_repository(directory: str) -> bool:
-    """Whether `directory` has a repository for git: an empty leftover `.git` is not one."""
+    """Whether `directory` has a repository for git: a leftover `.git` is not one."""
     dot_git = f"{directory}/.git"
-    return os.path.isfile(dot_git) or os.path.lexists(f"{dot_git}/HEAD")  # noqa: PTH113 - any bytes
+    if os.path.isfile(dot_git) and os.access(dot_git, os.R_OK):  # noqa: PTH113 - any bytes
+        named = os.fsdecode(Path(dot_git).read_bytes()).removeprefix("gitdir:").strip()
+        dot_git = os.path.join(directory, named)  # noqa: PTH118 - it may be absolute
+    return os.path.lexists(f"{dot_git}/HEAD")
 
 
 def find_top(directory: Path) -> Path:
@@ -268,13 +270,5 @@ def find_top(directory: Path) -> Path:
     if done and (done.stdout.startswith(b"false") or NO_REPOSITORY in done.stderr):
         return directory
     above = (directory, *directory.parents)
-    return next((place for place in above if has_repository(os.fspath(place))), directory)
-
-
-def is_storable(path: str) -> bool:
-    """Whether git can keep what is at `path` as a blob: a regular file or a symlink."""
-    try:
-        mode = os.lstat(path).st_mode
-    except OSError:
-        return False
-    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
+    found = (p for p in above if (p / ".git").is_file() or (p / ".git" / "HEAD").exists())
+    return next(found, directory)

@@ -12,30 +12,55 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError, UsageError
-from jerichoci.snapshot.git import Git, join_names
-from jerichoci.snapshot.ignore import SETTLED_NS, directories_of, read_rules
+from jerichoci.machine.gather import together
+from jerichoci.snapshot.git import Git, has_repository, join_names
 from jerichoci.snapshot.repository import INDEX_PREFIX
-from jerichoci.snapshot.scan import Known, Scan, Scanner
+from jerichoci.snapshot.scan import scan_work_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from jerichoci.snapshot.repository import Repository
+    from jerichoci.snapshot.scan import Scan
     from jerichoci.snapshot.work_tree import WorkTree
 
 NULL_ID = "0" * 40
+SETTLED_NS = 100_000_000
+"""Clocks that stamp files tick in a few ms: what is this old (ns) has another stamp."""
 _BARELY = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was known when a private index was last written.
+
+    `tree` is the index as a tree; `directories` has those in it, and perhaps others, that were no
+    repositories. `accepted` is the last tree that was searched for what a snapshot lacks:
+    `pointers` (LFS) and `submodules`, by what is wrong with them. `nested` maps nested repositories
+    to their trees; `whole` is the tree with their contents. `index` is what the index file looked
+    like.
+    """
+
+    tree: str
+    directories: list[str] = field(default_factory=list)
+    nested: dict[str, str] = field(default_factory=dict)
+    whole: str | None = None
+    accepted: str | None = None
+    pointers: list[str] = field(default_factory=list)
+    submodules: dict[str, list[str]] = field(default_factory=dict)
+    index: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +81,6 @@ class PrivateIndex:
         return self.repository.slots / f"{self.path.name}.lock"
 
     @property
-    def excludes(self) -> Path:
-        """A file with the patterns that apply beside those of .gitignore files."""
-        return self.repository.path / f"{INDEX_PREFIX}ignore-{_digest(self.tree.ignoring)}"
-
-    @property
     def git(self) -> Git:
         """A git on this index and work tree."""
         return Git(
@@ -68,7 +88,6 @@ class PrivateIndex:
             git_dir=self.repository.path,
             work_tree=self.tree.root,
             index=self.path,
-            config=(f"core.excludesFile={self.excludes}",),
         )
 
     def known(self) -> Known | None:
@@ -87,7 +106,6 @@ class PrivateIndex:
 
     async def refresh(self) -> tuple[Known, Scan]:
         """Bring the index up to date with the work tree; returns what was seen of that too."""
-        self._write_excludes()
         known = self.known()
         if known is not None:
             with suppress(InfrastructureError):  # a damaged index is as good as none
@@ -133,25 +151,28 @@ class PrivateIndex:
         self.path.unlink(missing_ok=True)
         self.path.with_name(f"{self.path.name}.lock").unlink(missing_ok=True)
 
-    def _write_excludes(self) -> None:
-        if not self.excludes.exists():
-            temp = self.excludes.with_suffix(f".{os.getpid()}.tmp")
-            temp.write_bytes(self.tree.ignoring)
-            temp.rename(self.excludes)
-
     async def _update(self, known: Known | None) -> tuple[Known, Scan]:
         started_ns = time.time_ns()
-        scan = await Scanner(self.tree, self.git, self.excludes, known, started_ns).scan()
-        if known is not None and scan.swallowed:
-            raise InfrastructureError(f"{min(scan.swallowed)} has become a repository of its own")
+        no_index = self.path.with_name(f"{self.path.name}.none")
+        scan, swallowed = await together(
+            scan_work_tree(self.tree, self.git, no_index),
+            asyncio.to_thread(self._swallowed, known),
+        )
+        if swallowed is not None:
+            raise InfrastructureError(f"{swallowed} has become a repository of its own")
         if known is not None and not scan.deleted and not scan.stored:
-            tree = known.tree
-        else:
-            self._known_path.unlink(missing_ok=True)
-            tree = await self._write(scan, started_ns)
-        forced = scan.listing.forced
-        updated = replace(known or Known(tree), tree=tree, forced=forced, present=scan.present)
-        return await self._with_rules(updated, scan, started_ns), scan
+            return known, scan
+        self._known_path.unlink(missing_ok=True)
+        tree = await self._write(scan, started_ns)
+        known = known or Known(tree)
+        directories = _directories_of(scan.stored).difference(known.directories)
+        plain = [name for name in directories if not has_repository(self.tree.path(name))]
+        return replace(known, tree=tree, directories=[*known.directories, *plain]), scan
+
+    def _swallowed(self, known: Known | None) -> str | None:
+        """A directory around files that the index has which has become a repository."""
+        directories = known.directories if known else ()
+        return next((name for name in directories if has_repository(self.tree.path(name))), None)
 
     async def _write(self, scan: Scan, started_ns: int) -> str:
         if scan.deleted:
@@ -177,24 +198,16 @@ class PrivateIndex:
                 "is the disk full, or something changing the tree?",
             )
 
-    async def _with_rules(self, known: Known, scan: Scan, started_ns: int) -> Known:
-        """What of the rules holds from now on: directories that came with this scan count too."""
-        if scan.listing.user_directories is None:
-            directories = directories_of(scan.stored) | set(known.directories)
-        else:
-            names = await self.git.names("ls-tree", "-r", "-d", "-z", "--name-only", known.tree)
-            directories = {*scan.listing.user_directories, *names, ""}
-        if directories == set(known.directories):
-            rules = scan.listing.rules
-        else:
-            rules = read_rules(self.tree, sorted(directories), started_ns)
-        return replace(
-            known,
-            rules=rules.signature,
-            user_index=scan.listing.user_index,
-            directories=sorted(directories),
-            repositories=sorted(rules.nested.union(scan.nested)),
-        )
+
+def _directories_of(names: Iterable[str]) -> set[str]:
+    """Every directory above `names` but the top."""
+    found: set[str] = set()
+    for name in names:
+        above = name.rpartition("/")[0]
+        while above and above not in found:
+            found.add(above)
+            above = above.rpartition("/")[0]
+    return found
 
 
 def _digest(content: bytes) -> str:

@@ -10,7 +10,7 @@ from jerichoci.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from jerichoci.snapshot.scan import Known
+    from jerichoci.snapshot.index import Known
 
 ELSEWHERE = "a source has only what is in the commit: check it out and run there"
 SHOWN_FILES = 5
@@ -39,11 +39,9 @@ class Lacks:
 
     def add(self, prefix: str, known: Known, left_out: Iterable[str], *, tracked_only: str) -> None:
         """Add what a work tree lacks that lies at `prefix`."""
-        self.pointers += (prefix + name for name in known.pointers)
-        self.absent += (prefix + name for name in known.absent)
-        self.inactive += (prefix + name for name in known.inactive)
-        self.unnamed += (prefix + name for name in known.unnamed)
-        self.left_out += (prefix + name for name in sorted(left_out))
+        found = {"pointers": known.pointers, "left_out": sorted(left_out), **known.submodules}
+        for kind, names in found.items():
+            getattr(self, kind).extend(prefix + name for name in names)
         self.tracked_only = self.tracked_only or tracked_only
 
     def notes(self) -> list[str]:

@@ -1,26 +1,20 @@
 """A work tree compared with its private index: what must be stored, what must go.
 
-Two gits look at the same time, one at what the index has, one at what it hasn't; asking which
-tracked files are ignored is left out while nothing that decides it has changed.
+A snapshot has what the user's index tracks, and what `git add` would add to it. git lists both; the
+private index tells which of those files have changed since they were stored.
 """
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field, replace
+import os
+import re
+import stat
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jerichoci.machine.gather import together
-from jerichoci.snapshot.git import GITLINK_MODE, is_storable
-from jerichoci.snapshot.ignore import (
-    Ancestry,
-    Rules,
-    directories_of,
-    index_signature,
-    is_private_directory,
-    is_private_file,
-    read_rules,
-)
+from jerichoci.snapshot.git import has_repository
+from jerichoci.snapshot.work_tree import is_empty_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,50 +23,8 @@ if TYPE_CHECKING:
     from jerichoci.snapshot.work_tree import WorkTree
 
 
-@dataclass(frozen=True)
-class Known:
-    """What was known when a private index was last written.
-
-    `tree` is the index as a tree, `accepted` the last one that was searched for what a snapshot
-    lacks: `pointers` (LFS), `absent`, `inactive` and `unnamed` (submodules that are not there).
-    `forced` has the names the user's index tracks although they are ignored, `present` those of
-    them that the index has. `rules` and `user_index` are the signatures under which that holds,
-    `directories` where rules were looked for, `repositories` those of them that had one of their
-    own, so that nothing below them is in the index. `nested` maps nested repositories to their
-    trees; `whole` is the tree with their contents. `index` is what the index file looked like.
-    """
-
-    tree: str
-    rules: str | None = None
-    user_index: str | None = None
-    forced: list[str] = field(default_factory=list)
-    present: list[str] = field(default_factory=list)
-    directories: list[str] = field(default_factory=list)
-    repositories: list[str] = field(default_factory=list)
-    nested: dict[str, str] = field(default_factory=dict)
-    whole: str | None = None
-    accepted: str | None = None
-    pointers: list[str] = field(default_factory=list)
-    absent: list[str] = field(default_factory=list)
-    inactive: list[str] = field(default_factory=list)
-    unnamed: list[str] = field(default_factory=list)
-    index: str | None = None
-
-
-@dataclass(frozen=True)
-class Listing:
-    """Tracked files that the rules ignore: `ignored` in the private index, `forced` in the user's.
-
-    `user_directories` are those of the user's index, None if they are known already. `untracked`
-    has what the private index has and the user's hasn't, as far as that may be news.
-    """
-
-    ignored: list[str] = field(default_factory=list)
-    forced: list[str] = field(default_factory=list)
-    rules: Rules = field(default_factory=Rules)
-    user_index: str | None = None
-    user_directories: frozenset[str] | None = None
-    untracked: frozenset[str] = frozenset()
+_GONE = 0o777
+"""The mode of what isn't there: of no kind, and not private."""
 
 
 @dataclass(frozen=True)
@@ -80,151 +32,110 @@ class Scan:
     """What a scan found.
 
     `deleted` and `stored` are names for the index to lose and to take (again). `nested` are
-    repositories inside the tree; `swallowed` are those that have come about around files that the
-    index may have. `present` has those of the listing's `forced` that the index has. `left_out` are
-    untracked files that only their owner may read.
+    repositories inside the tree, `left_out` untracked files that only their owner may read.
     """
 
-    deleted: frozenset[str]
-    stored: frozenset[str]
-    nested: tuple[str, ...]
-    listing: Listing
-    swallowed: frozenset[str] = frozenset()
-    present: list[str] = field(default_factory=list)
-    left_out: frozenset[str] = frozenset()
+    deleted: set[str]
+    stored: set[str]
+    nested: list[str]
+    left_out: set[str]
 
 
-@dataclass(frozen=True)
-class Scanner:
-    """Scans `tree` with `git`, bound to the private index of which `known` holds.
+async def scan_work_tree(tree: WorkTree, git: Git, no_index: Path) -> Scan:
+    """Compare `tree` with the private index of `git`; there is no file at `no_index`."""
+    users = tree.git or replace(git, index=no_index)
+    kept, changes, listed = await together(
+        git.names("ls-files", "-z", "-t"),
+        git.names("diff-files", "-z", "--name-only", "--no-renames"),
+        users.names("ls-files", "-z", "-t", "--cached", *_untracked(tree)),
+    )
+    # Most files are tracked and in the private index, under the same tag.
+    own, found, changed = set(kept), set(listed), set(changes)
+    others = {entry[2:] for entry in own - found}
+    tracked = {entry[2:] for entry in found - own if entry[0] != "?"}
+    # A repository is listed with a slash after its name.
+    untracked = {entry[2:].removesuffix("/") for entry in found - own if entry[0] == "?"}
+    places = _Places(tree)
+    if lost := list(filter(places.is_lost_submodule, tracked | changed)):
+        literal = replace(users, index=no_index, extra={"GIT_LITERAL_PATHSPECS": "1"})
+        inside = await literal.names("ls-files", "-z", *_untracked(tree), "--", *lost)
+        untracked.update(name.removesuffix("/") for name in inside)
+    # In this order: where it tracks nothing, git has looked for repositories itself.
+    names = places.reachable(tracked | (changed - others), are_tracked=True)
+    left_out = set() if tree.whole else set(filter(places.is_private, untracked))
+    names |= places.reachable(untracked - left_out, are_tracked=False)
+    doubtful = names - (others - changed)
+    stored = set(filter(places.is_storable, doubtful))
+    nested = set(filter(places.is_repository, doubtful))
+    if not tree.tracked_only:
+        nested |= places.repositories
+    return Scan((others - names) | (changed - stored), stored, sorted(nested), left_out)
 
-    `excludes` is a file with the tree's `ignoring` patterns; `started_ns` the time (ns since the
-    epoch) before which nothing has been looked at.
-    """
 
-    tree: WorkTree
-    git: Git
-    excludes: Path
-    known: Known | None
-    started_ns: int
+def _untracked(tree: WorkTree) -> list[str]:
+    """Options that make git list the untracked files that aren't ignored."""
+    if tree.tracked_only:
+        return []
+    ignored = ["--exclude-standard"] if tree.git else []
+    if tree.private is not None:
+        # A newline, which no pattern can have, matches as `?`.
+        private = re.sub(r"([\\*?[ ])", r"\\\1", tree.private).replace("\n", "?")
+        ignored.append(f"--exclude=/{private}")
+    return ["--others", *ignored]
 
-    async def scan(self) -> Scan:
-        """Look at the work tree."""
-        if self.tree.tracked_only and self.tree.git is not None:
-            return await self._scan_tracked(self.tree.git)
-        changes, untracked, listing = await together(
-            self.git.names("diff-files", "--name-status", "--no-renames", "-z"),
-            self.git.names("ls-files", "--others", "-z", *self._excluding()),
-            self._list_ignored(),
-        )
-        ancestry = Ancestry(self.tree)
-        visible = [name for name in untracked if not self.tree.is_private(name)]
-        present = [name for name in listing.forced if ancestry.has(name)]
-        nested = {name[:-1] for name in visible if name.endswith("/")}
-        nested |= {name for name in listing.forced if ancestry.is_nested(name)}
-        stored = {name for name in visible if not name.endswith("/")}
-        stored |= set(present) - set(listing.ignored)
-        deleted = set(listing.ignored) - set(listing.forced)
-        for status, name in zip(changes[::2], changes[1::2], strict=True):
-            here = status != "D" and is_storable(self.tree.path(name))
-            (stored if here else deleted).add(name)
-        left_out = await self._private(stored | nested, deleted, listing)
-        return Scan(
-            deleted=frozenset(deleted | (left_out - set(visible))),
-            stored=frozenset(stored - deleted - left_out),
-            nested=tuple(sorted(nested - left_out)),
-            listing=listing,
-            swallowed=listing.rules.nested - set(self.known.repositories if self.known else []),
-            present=present,
-            left_out=left_out,
-        )
 
-    async def _scan_tracked(self, users: Git) -> Scan:
-        """What the user's index tracks, and nothing else, without a look at other directories."""
-        changes, own, staged = await together(
-            self.git.names("diff-files", "--name-status", "--no-renames", "-z"),
-            self.git.names("ls-files", "-z"),
-            users.names("ls-files", "--stage", "-z"),
-        )
-        entries = [entry.partition("\t") for entry in staged]
-        tracked = {name for _, _, name in entries}
-        ancestry = Ancestry(self.tree)
-        wanted = (tracked - set(own)) | {name for name in changes[1::2] if name in tracked}
-        stored = {name for name in wanted if ancestry.has(name)}
-        gitlinks = (name for meta, _, name in entries if meta.startswith(GITLINK_MODE))
-        return Scan(
-            deleted=frozenset(
-                (set(own) - tracked)
-                | (set(changes[1::2]) - stored)
-                | {name for name in own if not ancestry.may_have(name)}
-            ),
-            stored=frozenset(stored),
-            nested=tuple(sorted(filter(ancestry.is_nested, gitlinks))),
-            listing=Listing(user_directories=frozenset(directories_of(tracked))),
-        )
+class _Places:
+    """What is where in a tree; each directory is looked at once."""
 
-    async def _private(
-        self, names: set[str], deleted: set[str], listing: Listing
-    ) -> frozenset[str]:
-        """Those of `names`, and of what was taken before and is not deleted, that are private.
+    def __init__(self, tree: WorkTree) -> None:
+        self._tree = tree
+        self._looked = {"": (True, False)}
+        self.repositories: set[str] = set()
+        """Those that were found in the place of directories."""
 
-        They are untracked, and only their owner may read them, or enter a directory above.
-        """
-        if self.tree.whole:
-            return frozenset()
-        enclosed: dict[str, bool] = {"": False}
-
-        def is_enclosed(directory: str) -> bool:
-            if directory not in enclosed:
-                enclosed[directory] = is_private_directory(self.tree.path(directory)) or (
-                    is_enclosed(directory.rpartition("/")[0])
-                )
-            return enclosed[directory]
-
-        doubtful = {*names, *listing.untracked}
-        if listing.rules.private:
-            doubtful.update(await self.git.names("ls-files", "-z"))
-        private = {
-            name
-            for name in doubtful - deleted
-            if is_enclosed(name.rpartition("/")[0]) or is_private_file(self.tree.path(name))
+    def reachable(self, names: set[str], *, are_tracked: bool) -> set[str]:
+        """Those of `names` that are below no link and in no repository inside the tree."""
+        return {
+            name for name in names if self._look(name.rpartition("/")[0], is_tracked=are_tracked)[0]
         }
-        if not private or self.tree.git is None:
-            return frozenset(private)
-        return frozenset(private.difference(await self.tree.git.names("ls-files", "-z")))
 
-    def _excluding(self) -> tuple[str, ...]:
-        if self.tree.git is not None:
-            return ("--exclude-standard",)
-        return (f"--exclude-from={self.excludes}",)
+    def is_private(self, name: str) -> bool:
+        """Whether only its owner may read an untracked file, or enter a directory above."""
+        is_private = self._look(name.rpartition("/")[0], is_tracked=False)[1]
+        return is_private or not self._mode(name) & 0o044
 
-    async def _list_ignored(self) -> Listing:
-        user_index = index_signature(self.tree, self.started_ns)
-        known = self.known
-        directories = known.directories if known else [""]
-        rules = await asyncio.to_thread(read_rules, self.tree, directories, self.started_ns)
-        listing = Listing(rules=rules, user_index=user_index)
-        if self.tree.git is None:
-            return replace(listing, user_directories=None if known else frozenset())
-        ignored: list[str] = []
-        if known and rules.signature is not None and rules.signature == known.rules:
-            if user_index is not None and user_index == known.user_index:
-                return replace(listing, ignored=known.present, forced=known.forced)
-            ignored = known.present
-        elif known:
-            ignored = await self.git.names(*_IGNORED)
-        forced, names, own = await together(
-            self.tree.git.names(*_IGNORED),
-            self.tree.git.names("ls-files", "-z"),
-            self.git.names("ls-files", "-z"),
-        )
-        return replace(
-            listing,
-            ignored=ignored,
-            forced=sorted(set(forced)),
-            user_directories=frozenset(directories_of(names)),
-            untracked=frozenset(own).difference(names),
+    def is_storable(self, name: str) -> bool:
+        """Whether git can keep it as a blob: a regular file or a symlink."""
+        mode = self._mode(name)
+        return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
+
+    def is_repository(self, name: str) -> bool:
+        """Whether it is a directory with a repository of its own."""
+        return stat.S_ISDIR(self._mode(name)) and has_repository(self._tree.path(name))
+
+    def is_lost_submodule(self, name: str) -> bool:
+        """Whether a name that git tracks is a directory of files, without a repository."""
+        path = self._tree.path(name)
+        return (
+            stat.S_ISDIR(self._mode(name))
+            and not has_repository(path)
+            and not is_empty_directory(path)
         )
 
+    def _look(self, directory: str, *, is_tracked: bool) -> tuple[bool, bool]:
+        """Whether the tree has what is below it, and whether only its owner may enter it."""
+        if directory not in self._looked:
+            has, is_private = self._look(directory.rpartition("/")[0], is_tracked=is_tracked)
+            mode = self._mode(directory)
+            has = has and stat.S_ISDIR(mode) and not self._tree.is_private(directory)
+            if has and is_tracked and has_repository(self._tree.path(directory)):
+                self.repositories.add(directory)
+                has = False
+            self._looked[directory] = (has, is_private or not mode & 0o011)
+        return self._looked[directory]
 
-_IGNORED = ("ls-files", "--cached", "--ignored", "-z", "--exclude-standard")
+    def _mode(self, name: str) -> int:
+        try:
+            return os.lstat(self._tree.path(name)).st_mode
+        except OSError:
+            return _GONE

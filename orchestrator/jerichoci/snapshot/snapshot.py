@@ -112,19 +112,14 @@ async def _write_tree(
             whole = await index.insert(nested)
         updated = replace(known, nested=nested, whole=whole)
         is_searched = known.accepted == known.tree and nested.keys() == known.nested.keys()
-        if not is_searched or known.absent or known.inactive or known.unnamed:
+        if not is_searched or any(known.submodules.values()):
             earlier = (known.accepted, known.pointers) if known.accepted else None
-            pointers, (absent, inactive, unnamed) = await together(
+            pointers, submodules = await together(
                 unfetched(repository, work_tree, known.tree, earlier),
                 submodules_not_there(work_tree),
             )
             updated = replace(
-                updated,
-                accepted=known.tree,
-                pointers=pointers,
-                absent=absent,
-                inactive=inactive,
-                unnamed=unnamed,
+                updated, accepted=known.tree, pointers=pointers, submodules=submodules
             )
         if updated != before:
             index.learn(updated)

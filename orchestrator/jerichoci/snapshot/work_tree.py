@@ -33,17 +33,14 @@ _SETTINGS = r"^(status\.showuntrackedfiles$|core\.(filemode|symlinks)$|submodule
 class WorkTree:
     """A directory to take snapshots of: a git work tree's top, or any directory outside git.
 
-    `git` is the user's own git there, None outside git. `index` is the user's index. `ignoring` has
-    the patterns that apply beside those of .gitignore files. `private` is a path below `root`, with
-    `/` at its end, that is never part of a snapshot: the state root, if it lies there.
+    `git` is the user's own git there, None outside git. `private` is a path below `root`, with `/`
+    at its end, that is never part of a snapshot: the state root, if it lies there.
     `tracked_only` is why untracked files are left out, if they are; with `whole`, nothing is.
     `settings` has those of the user's git that decide what is in it or differs, in git's order.
     """
 
     root: Path
     git: Git | None
-    index: Path | None
-    ignoring: bytes
     private: str | None
     tracked_only: str = ""
     whole: bool = False
@@ -51,7 +48,7 @@ class WorkTree:
 
     def path(self, name: str) -> str:
         """The path of what is called `name` (relative, as git prints it) in the tree."""
-        return os.path.join(self.root, name)  # noqa: PTH118 - 50,000 Paths would be felt
+        return f"{self.root}/{name}"
 
     def is_private(self, name: str) -> bool:
         """Whether `name` is never part of a snapshot."""
@@ -74,18 +71,11 @@ async def find_work_tree(directory: Path, state_root: Path, *, whole: bool = Fal
     if whole:
         return replace(_outside_git(directory, state_root), whole=True)
     git = Git(cwd=directory)
-    found, excludes, settings = await together(
-        git.run(
-            "rev-parse",
-            "--path-format=absolute",
-            *("--is-inside-git-dir", "--is-inside-work-tree"),
-            "--show-cdup",
-            *("--git-path", "info/exclude", "--git-path", "index"),
-        ),
-        git.run("config", "--type=path", "--get", "core.excludesFile"),
+    found, settings = await together(
+        git.run("rev-parse", "--is-inside-git-dir", "--is-inside-work-tree", "--show-cdup"),
         git.run("config", "-z", "--get-regexp", _SETTINGS),
     )
-    git_dir, inside, rest = (*os.fsdecode(found.stdout).split("\n", 2), "", "")[:3]
+    git_dir, inside, up = (*os.fsdecode(found.stdout).split("\n", 2), "", "")[:3]
     is_bare = (git_dir, inside) == ("false", "false")
     if is_bare or NO_REPOSITORY in found.stderr:
         _refuse_own(directory, _BARE if is_bare else _UNACCEPTED)
@@ -93,24 +83,15 @@ async def find_work_tree(directory: Path, state_root: Path, *, whole: bool = Fal
         return _outside_git(directory, state_root)
     if inside != "true" or not found.ok:
         raise _not_a_work_tree(directory, found)
-    up, _, paths = rest.partition("\n")
-    exclude, _, index = paths.removesuffix("\n").partition("/info/exclude\n")
-    root = Path(os.path.normpath(directory / up))
+    root = Path(os.path.normpath(directory / up.removesuffix("\n")))
     if root != directory:
         _refuse_own(directory, _UNACCEPTED)
     private = _below(root, state_root)
     said = [entry.partition("\n")[::2] for entry in split_names(printed("config", settings))]
     untracked = dict(said).get("status.showuntrackedfiles", "")
-    ignoring = [
-        _patterns(root / (os.fsdecode(printed("config", excludes))[:-1] or _default_excludes())),
-        _patterns(Path(f"{exclude}/info/exclude")),
-        _pattern_of(private),
-    ]
     return WorkTree(
         root=root,
         git=Git(cwd=root),
-        index=Path(index),
-        ignoring=b"".join(ignoring),
         private=private,
         tracked_only=_tracked_only(root, untracked),
         settings=tuple(said),
@@ -137,11 +118,17 @@ async def read_head(tree: WorkTree, rev: str = "HEAD") -> Head:
     return Head(ids[0], ids[1])
 
 
-async def submodules_not_there(tree: WorkTree) -> list[list[str]]:
-    """Submodules that have an empty directory, sorted: active, inactive, not in .gitmodules."""
+async def submodules_not_there(tree: WorkTree) -> dict[str, list[str]]:
+    """Submodules that have an empty directory, sorted: "absent", "inactive" and "unnamed" ones.
+
+    The last are not in .gitmodules.
+    """
     empty = sorted(await _empty_submodules(tree))
     known = await _inactive(tree, tree.git or Git(cwd=tree.root)) if empty else {}
-    return [[n for n in empty if known.get(n) is inactive] for inactive in (False, True, None)]
+    kinds = {False: "absent", True: "inactive", None: "unnamed"}
+    return {
+        kind: [name for name in empty if known.get(name) is value] for value, kind in kinds.items()
+    }
 
 
 async def _empty_submodules(tree: WorkTree) -> list[str]:
@@ -186,7 +173,7 @@ def is_empty_directory(path: str) -> bool:
 
 def _outside_git(directory: Path, state_root: Path) -> WorkTree:
     private = _below(directory, state_root)
-    return WorkTree(directory, None, None, _pattern_of(private), private)
+    return WorkTree(directory, None, private)
 
 
 def _refuse_own(directory: Path, why: str) -> None:
@@ -231,23 +218,3 @@ def _below(root: Path, state_root: Path) -> str | None:
         return f"{state_root.resolve().relative_to(root)}/"
     except ValueError:
         return None
-
-
-def _default_excludes() -> str:
-    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
-    return f"{config}/git/ignore"
-
-
-def _patterns(path: Path) -> bytes:
-    try:
-        return path.read_bytes().removeprefix(b"\xef\xbb\xbf") + b"\n"
-    except OSError:
-        return b""
-
-
-def _pattern_of(private: str | None) -> bytes:
-    """An ignore pattern for one directory; a newline, which none can have, matches as `?`."""
-    if private is None:
-        return b""
-    escaped = "".join(f"\\{c}" if c in "\\*?[ " else "?" if c == "\n" else c for c in private)
-    return os.fsencode(f"/{escaped}\n")
