@@ -283,12 +283,17 @@ async def with_flake_config(state_root: Path, reference: str, options: NixOption
     Evaluation has these settings from Nix; a build of a derivation knows of no flake.
     """
     asked = parse_qs(urlsplit(reference).query)
-    flake = f"{asked['ref'][0]}:{'/'.join([*asked.get('dir', []), 'flake.nix'])}"
-    file = await (await open_repository(state_root)).git.run("cat-file", "blob", flake)
-    if b"nixConfig" not in file.stdout:
+    ref, name = asked["ref"][0], "/".join([*asked.get("dir", []), "flake.nix"])
+    repository = await open_repository(state_root)
+    file = repository.snapshots / ref.rpartition("/")[2] / name
+    if file.is_file():  # since a run of the same tree
+        content = file.read_bytes()
+    else:
+        content = (await repository.git.run("cat-file", "blob", f"{ref}:{name}")).stdout
+    if b"nixConfig" not in content:
         return options
     done = await process.run(
-        nix.NIX_CONFIG_ARGV, deadline_secs=nix.QUERY_DEADLINE_SECS, stdin=file.stdout
+        nix.NIX_CONFIG_ARGV, deadline_secs=nix.QUERY_DEADLINE_SECS, stdin=content
     )
     asked_for: dict[str, Any] = json.loads(done.stdout) if done.ok else {}
     wanted = {name: _text(value) for name, value in asked_for.items() if name not in HARMLESS}

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 FETCH_DEADLINE_SECS = 1800.0
 """A large repository over a slow line; past that, the line is dead."""
-LOCAL_DEADLINE_SECS = 300.0
-"""git working on the local disk only."""
 
 PREFETCH = "nix-prefetch-git"
 _HINT = "a source is git+URL?rev=REV: an https, ssh, git or file URL, and a commit's whole id"
@@ -168,10 +166,13 @@ async def _fetch_by_git(spec: SourceSpec, work: Path, env: Mapping[str, str]) ->
     """Fetch and check out by plain git, in a private directory."""
     repository, tree = work / "git", work / "source"
 
-    async def run_git(*args: str, deadline_secs: float = LOCAL_DEADLINE_SECS) -> Completed:
+    async def run_git(*args: str) -> Completed:
         guarded = ("-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0")
         argv = ["git", f"--git-dir={repository}", *guarded, *args]
-        return _not_killed(await run(argv, cwd=work, env=env, deadline_secs=deadline_secs))
+        done = await run(argv, cwd=work, env=env, deadline_secs=FETCH_DEADLINE_SECS)
+        if done.was_killed:
+            raise InfrastructureError(done.reason())
+        return done
 
     async def git(*args: str) -> None:
         done = await run_git(*args)
@@ -180,7 +181,7 @@ async def _fetch_by_git(spec: SourceSpec, work: Path, env: Mapping[str, str]) ->
 
     async def fetch(*args: str) -> Completed:
         quiet = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
-        return await run_git("fetch", *quiet, *args, deadline_secs=FETCH_DEADLINE_SECS)
+        return await run_git("fetch", *quiet, *args)
 
     object_format = "sha1" if len(spec.rev) == _SHA1_LENGTH else "sha256"
     await git("init", "--quiet", "--bare", f"--object-format={object_format}", str(repository))
@@ -203,18 +204,12 @@ async def _fetch_by_git(spec: SourceSpec, work: Path, env: Mapping[str, str]) ->
     return tree
 
 
-def _not_killed(done: Completed) -> Completed:
-    if done.was_killed:
-        raise InfrastructureError(done.reason())
-    return done
-
-
 async def _quiet_environment() -> dict[str, str]:
     """This environment, without what points git elsewhere or lets it ask."""
     inherited = {key: value for key, value in os.environ.items() if not _ELSEWHERE.fullmatch(key)}
     # GIT_SSH_COMMAND hides the user's core.sshCommand.
     argv = ["git", "config", "--get", "core.sshCommand"]
-    done = await run(argv, env=inherited, deadline_secs=LOCAL_DEADLINE_SECS)
+    done = await run(argv, env=inherited, deadline_secs=FETCH_DEADLINE_SECS)
     ssh = inherited.get("GIT_SSH_COMMAND") or printed("config", done).decode().strip() or "ssh"
     return inherited | {
         "GIT_TERMINAL_PROMPT": "0",

@@ -29,7 +29,6 @@ NIX_CONFIG_ARGV = ("nix-instantiate", "--eval", "--strict", "--json", "-A", "nix
 
 _FEATURES = ("--extra-experimental-features", "nix-command flakes")
 _QUERY = ("nix-store", "--query")
-_PRINT_INVALID = ("--check-validity", "--print-invalid")
 _JSON_LOG = ("--log-format", "internal-json")
 
 
@@ -103,12 +102,6 @@ def requisites_argv(paths: Sequence[str], store: str) -> list[str]:
     return ["nix-store", "--store", store, "--query", "--requisites", *paths]
 
 
-def invalid_argv(paths: Sequence[str]) -> list[str]:
-    """`nix-store` that prints those of `paths` that its store does not vouch for."""
-    # `nix path-info --json` shows this too, in a different form with each version of Nix.
-    return ["nix-store", *_PRINT_INVALID, *paths]
-
-
 def sign_argv(paths: Sequence[str], key: str) -> list[str]:
     """`nix store sign` of paths and their closure, with the secret key in the file `key`."""
     return ["nix", *_FEATURES, "store", "sign", "--recursive", "--key-file", key, *paths]
@@ -162,7 +155,9 @@ async def is_built_by_nix(drv_path: str) -> bool:
 
 async def invalid(paths: Sequence[str]) -> frozenset[str]:
     """Those of `paths` that the store does not vouch for."""
-    return frozenset(await _ask("nix-store", *_PRINT_INVALID, *paths))
+    # `nix path-info --json` shows this too, in a different form with each version of Nix.
+    argv = ("nix-store", "--check-validity", "--print-invalid", *paths)
+    return frozenset(await _ask(*argv))
 
 
 async def _ask(*argv: str) -> list[str]:

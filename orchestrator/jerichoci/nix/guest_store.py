@@ -127,20 +127,15 @@ class GuestStore:
         argv = self._nix.copy_argv(outputs, store)
         copied = await process.run(argv, deadline_secs=COPY_DEADLINE_SECS)
         if not copied.ok:
-            await self._check_valid(outputs)
+            if gone := await nix.invalid(outputs):
+                raise InfrastructureError(
+                    f"{min(gone)} is not in the Nix store of {os.uname().nodename}",
+                    "it was collected after it was made: run again, and it is made again",
+                )
             raise _broken(copied.reason())
         argv = nix.requisites_argv(outputs, store)
         found = await _run(argv, nix.QUERY_DEADLINE_SECS)
         return [PurePosixPath(line).name for line in found.splitlines()]
-
-    async def _check_valid(self, outputs: Sequence[str]) -> None:
-        argv = nix.invalid_argv(outputs)
-        invalid = await process.run(argv, deadline_secs=nix.QUERY_DEADLINE_SECS)
-        if gone := invalid.stdout.decode().split():
-            raise InfrastructureError(
-                f"{gone[0]} is not in the Nix store of {os.uname().nodename}",
-                "it was collected after it was made: run again, and it is made again",
-            )
 
     async def _publish(self, key: str, names: Sequence[str], how: Sequence[str]) -> None:
         unfinished = self._state.guest_views / f"{UNFINISHED}{key}-{os.urandom(4).hex()}"

@@ -6,12 +6,13 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from jerichoci.snapshot.git import GITLINK_MODE, NO, Git, split_names
+from jerichoci.snapshot.git import GITLINK_MODE, NO, split_names, with_objects
 from jerichoci.snapshot.work_tree import is_empty_directory, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jerichoci.snapshot.git import Git
     from jerichoci.snapshot.repository import Repository
     from jerichoci.snapshot.work_tree import Head, WorkTree
 
@@ -82,8 +83,7 @@ async def _differing(
     repository: Repository, git: Git, head_tree: str, snapshot: str
 ) -> dict[str, _Entry] | None:
     """The names that differ between HEAD and the snapshot; None where git can't tell."""
-    objects = os.fspath(repository.path / "objects").replace("\\", "\\\\").replace('"', '\\"')
-    both = Git(cwd=git.cwd, extra={"GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{objects}"'})
+    both = replace(git, extra=with_objects(repository.path / "objects"))
     done = await both.run(*_DIFF, head_tree, snapshot)
     if not done.ok:
         return None

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from typing import TYPE_CHECKING
 
-from jerichoci.snapshot.git import join_names
-from jerichoci.snapshot.index import NULL_ID
-from jerichoci.snapshot.repository import DERIVED_REFS, INDEX_PREFIX, REPOSITORY_WAIT_SECS
+from jerichoci.snapshot.git import REMOVED
+from jerichoci.snapshot.repository import DERIVED_REFS, REPOSITORY_WAIT_SECS
 from jerichoci.state.lock import lock
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ async def without_excluded(
     async with lock(repository.use_lock, REPOSITORY_WAIT_SECS, shared=True):
         found = await repository.git.run("rev-parse", "--quiet", "--verify", f"{ref}^{{tree}}")
         derived = found.stdout.decode().strip() or await _without(repository, tree, matches)
-        commit = await repository.commit_of(derived) or await repository.keep(derived)
+        commit = repository.commit_of(derived) or await repository.keep(derived)
         if not found.ok:
             await repository.git.out("update-ref", ref, commit)
     return derived
@@ -44,12 +42,4 @@ async def _without(repository: Repository, tree: str, matches: Callable[[str], b
     removed = [name for name in names if matches(name)]
     if not removed:
         return tree
-    index = repository.path / f"{INDEX_PREFIX}derive-{secrets.token_hex(8)}"
-    git = repository.with_index(index)
-    try:
-        await git.out("read-tree", tree)
-        removals = join_names(f"0 {NULL_ID}\t{name}" for name in removed)
-        await git.out("update-index", "-z", "--index-info", stdin=removals)
-        return await git.line("write-tree")
-    finally:
-        index.unlink(missing_ok=True)
+    return await repository.edit_tree(tree, (f"{REMOVED}\t{name}" for name in removed))

@@ -36,6 +36,8 @@ VERSION_DEADLINE_SECS = 120.0
 """A program that has to be read from a slow disk first."""
 
 GITLINK_MODE = "160000"
+REMOVED = f"0 {'0' * 40}"
+"""In place of mode and id, in an index entry: there is no such name."""
 
 NO = ("no", "false", "off", "0")
 """False values of a setting."""
@@ -158,6 +160,12 @@ class Git:
     async def names(self, *args: str, stdin: bytes | None = None) -> list[str]:
         """The NUL-separated names that git prints."""
         return split_names(await self.out(*args, stdin=stdin))
+
+
+def with_objects(directory: str | os.PathLike[str]) -> dict[str, str]:
+    """Variables that make git read another repository's `objects`, too."""
+    escaped = os.fspath(directory).replace("\\", "\\\\").replace('"', '\\"')
+    return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{escaped}"'}
 
 
 def pack_argv() -> list[str]:

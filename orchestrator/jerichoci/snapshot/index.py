@@ -16,7 +16,6 @@ import asyncio
 import hashlib
 import json
 import os
-import shutil
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -24,19 +23,18 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine.gather import together
-from jerichoci.snapshot.git import Git, has_repository, join_names
+from jerichoci.snapshot.git import REMOVED, Git, has_repository, join_names
 from jerichoci.snapshot.repository import INDEX_PREFIX
 from jerichoci.snapshot.scan import scan_work_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
     from jerichoci.snapshot.repository import Repository
     from jerichoci.snapshot.scan import Scan
     from jerichoci.snapshot.work_tree import WorkTree
 
-NULL_ID = "0" * 40
 SETTLED_NS = 100_000_000
 """Clocks that stamp files tick in a few ms: what is this old (ns) has another stamp."""
 _BARELY = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -113,27 +111,6 @@ class PrivateIndex:
         self._forget()
         return await self._update(None)
 
-    async def insert(self, nested: Mapping[str, str]) -> str:
-        """Write the tree of the index with the trees in `nested` at the names that they have there.
-
-        So nested repositories (submodules, clones, linked work trees) become plain directories.
-        """
-        whole = self.path.with_name(f"{self.path.name}.whole")
-        if self.path.exists():
-            shutil.copyfile(self.path, whole)
-        else:
-            whole.unlink(missing_ok=True)
-        git = self.repository.with_index(whole)
-        entries = []
-        try:
-            for name, tree in nested.items():
-                listed = await self.repository.git.names("ls-tree", "-r", "-z", tree)
-                entries += [entry.replace("\t", f"\t{name}/", 1) for entry in listed]
-            await git.out("update-index", "-z", "--index-info", stdin=join_names(entries))
-            return await git.line("write-tree")
-        finally:
-            whole.unlink(missing_ok=True)
-
     @property
     def _known_path(self) -> Path:
         return self.path.with_name(f"{self.path.name}.json")
@@ -176,7 +153,7 @@ class PrivateIndex:
 
     async def _write(self, scan: Scan, started_ns: int) -> str:
         if scan.deleted:
-            removals = join_names(f"0 {NULL_ID}\t{name}" for name in sorted(scan.deleted))
+            removals = join_names(f"{REMOVED}\t{name}" for name in sorted(scan.deleted))
             await self.git.out("update-index", "-z", "--index-info", stdin=removals)
         if scan.stored:
             await self._store(sorted(scan.stored))

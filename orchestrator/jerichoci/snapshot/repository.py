@@ -11,18 +11,19 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from jerichoci.snapshot.git import Git
+from jerichoci.snapshot.git import Git, join_names
 from jerichoci.state.layout import unwritable
 from jerichoci.state.lock import lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
 REPOSITORY_WAIT_SECS = 600.0
@@ -104,20 +105,24 @@ class Repository:
         """A git for objects and refs, without work tree or index."""
         return Git(cwd=self.path, git_dir=self.path)
 
-    def with_index(self, index: Path) -> Git:
-        """A git for objects, refs and one index."""
-        return Git(cwd=self.path, git_dir=self.path, index=index)
+    async def edit_tree(self, tree: str, entries: Iterable[str]) -> str:
+        """The tree `tree` with these index entries in it; those of mode 0 are removed."""
+        index = self.path / f"{INDEX_PREFIX}edit-{secrets.token_hex(8)}"
+        git = replace(self.git, index=index)
+        try:
+            await git.out("read-tree", tree)
+            await git.out("update-index", "-z", "--index-info", stdin=join_names(entries))
+            return await git.line("write-tree")
+        finally:
+            index.unlink(missing_ok=True)
 
-    async def commit_of(self, tree: str) -> str | None:
+    def commit_of(self, tree: str) -> str | None:
         """The commit that keeps `tree`, marked as used now; None if there is none."""
-        done = await self.git.run(
-            "rev-parse", "--quiet", "--verify", f"{snapshot_ref(tree)}^{{commit}}"
-        )
-        if not done.ok:
-            return None
-        with suppress(FileNotFoundError):  # a packed ref has no file to mark
-            os.utime(self.path / snapshot_ref(tree))
-        return done.stdout.decode().strip()
+        ref = self.path / snapshot_ref(tree)  # never packed: no git need be asked
+        with suppress(OSError, ValueError):
+            os.utime(ref)
+            return ref.read_text(encoding="ascii").strip() or None
+        return None
 
     async def latest(self, count: int) -> list[str]:
         """The trees that were kept or used last, the latest first."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jerichoci.machine.gather import together
-from jerichoci.snapshot.git import has_repository
+from jerichoci.snapshot.git import has_repository, split_names
 from jerichoci.snapshot.work_tree import is_empty_directory
 
 if TYPE_CHECKING:
@@ -44,13 +44,14 @@ class Scan:
 async def scan_work_tree(tree: WorkTree, git: Git, no_index: Path) -> Scan:
     """Compare `tree` with the private index of `git`; there is no file at `no_index`."""
     users = tree.git or replace(git, index=no_index)
-    kept, changes, listed = await together(
-        git.names("ls-files", "-z", "-t"),
+    changes, listed, kept = await together(
         git.names("diff-files", "-z", "--name-only", "--no-renames"),
-        users.names("ls-files", "-z", "-t", "--cached", *_untracked(tree)),
+        users.out("ls-files", "-z", "-t", "--cached", *_untracked(tree)),
+        git.out("ls-files", "-z", "-t"),
     )
-    # Most files are tracked and in the private index, under the same tag.
-    own, found, changed = set(kept), set(listed), set(changes)
+    # Most files are tracked and in the private index, under the same tag; often all are.
+    own, found = (set(split_names(b"" if kept == listed else each)) for each in (kept, listed))
+    changed = set(changes)
     others = {entry[2:] for entry in own - found}
     tracked = {entry[2:] for entry in found - own if entry[0] != "?"}
     # A repository is listed with a slash after its name.

@@ -11,26 +11,29 @@ ref exists, all its objects do, and nothing but `prune_repository` removes them.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import UsageError
+from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine.gather import together
 from jerichoci.snapshot.dirty import Written, is_dirty
+from jerichoci.snapshot.git import with_objects
 from jerichoci.snapshot.index import PrivateIndex
 from jerichoci.snapshot.lacks import Lacks, shown
 from jerichoci.snapshot.lfs import unfetched
 from jerichoci.snapshot.repository import REPOSITORY_WAIT_SECS, open_repository, snapshot_ref
-from jerichoci.snapshot.user_objects import copy_user_objects
 from jerichoci.snapshot.work_tree import find_work_tree, read_head, submodules_not_there
 from jerichoci.state.lock import lock
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from jerichoci.snapshot.repository import Repository
-    from jerichoci.snapshot.work_tree import Head, WorkTree
+    from jerichoci.snapshot.work_tree import WorkTree
 
+SHA1_LENGTH = 40
 INDEX_WAIT_SECS = 1800.0
 """Another snapshot of the same work tree takes a second; the first one of a huge tree, minutes."""
 
@@ -65,9 +68,8 @@ async def take_snapshot(state_root: Path, source_root: Path, *, whole: bool = Fa
         written, head = await together(
             _write_tree(repository, work_tree, "", lacks), read_head(work_tree)
         )
-        known, (dirty, overlooked) = await together(
-            repository.commit_of(written.id), is_dirty(repository, written, head)
-        )
+        dirty, overlooked = await is_dirty(repository, written, head)
+        known = repository.commit_of(written.id)
         commit = known or await repository.keep(written.id)
     return Snapshot(
         tree=written.id,
@@ -93,7 +95,7 @@ async def _write_tree(
     async with lock(index.lock, INDEX_WAIT_SECS):
         before = index.known()
         if before is None:
-            await _copy_head(repository, work_tree, await read_head(work_tree))
+            await _copy_head(repository, work_tree)
         known, scan = await index.refresh()
         inner = {
             name: await _write_tree(
@@ -109,7 +111,7 @@ async def _write_tree(
         if not nested:
             whole = known.tree
         elif nested != known.nested or known.accepted != known.tree:
-            whole = await index.insert(nested)
+            whole = await _insert(repository, known.tree, nested)
         updated = replace(known, nested=nested, whole=whole)
         is_searched = known.accepted == known.tree and nested.keys() == known.nested.keys()
         if not is_searched or any(known.submodules.values()):
@@ -127,11 +129,32 @@ async def _write_tree(
     return Written(work_tree, whole or known.tree, inner)
 
 
-async def _copy_head(repository: Repository, work_tree: WorkTree, head: Head) -> None:
-    if work_tree.git is None or head.tree is None:
+async def _insert(repository: Repository, tree: str, nested: Mapping[str, str]) -> str:
+    """The tree with the trees in `nested`, by name, as plain directories in it."""
+    entries = []
+    for name, inner in nested.items():
+        listed = await repository.git.names("ls-tree", "-r", "-z", inner)
+        entries += [entry.replace("\t", f"\t{name}/", 1) for entry in listed]
+    return await repository.edit_tree(tree, entries)
+
+
+async def _copy_head(repository: Repository, work_tree: WorkTree) -> None:
+    """Copy the objects of HEAD's tree, as one pack: each file stored by itself costs more.
+
+    What can't be copied (a partial clone hasn't got it, a SHA-256 repository names it differently)
+    is made from the files later.
+    """
+    head, user = (await read_head(work_tree)).tree, work_tree.git
+    if user is None or head is None or len(head) != SHA1_LENGTH:
         return
-    if not (await repository.git.run("cat-file", "-e", head.tree)).ok:
-        await copy_user_objects(repository, work_tree.git, head.tree)
+    if (await repository.git.run("cat-file", "-e", head)).ok:
+        return
+    objects = await user.line("rev-parse", "--path-format=absolute", "--git-path", "objects")
+    both = replace(repository.git, extra=with_objects(objects))
+    packing = ("pack-objects", "--revs", "--quiet", "--missing=allow-any")
+    with suppress(InfrastructureError):
+        pack = repository.path / "objects" / "pack" / "pack"
+        await both.run(*packing, str(pack), stdin=f"{head}\n".encode())
 
 
 async def _nested_tree(repository: Repository, outer: WorkTree, name: str) -> WorkTree:

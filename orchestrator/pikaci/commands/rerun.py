@@ -93,7 +93,7 @@ async def _recorded(store: RunStore, record: RunRecord, plan: Plan, nix: NixOpti
 
     repository = await open_repository(store.layout.root)
     snapshot, tree = record.snapshot_id or "", record.source_tree or ""
-    if not snapshot or not await repository.commit_of(snapshot):
+    if not snapshot or not repository.commit_of(snapshot):
         raise RecordError(
             f"the snapshot of run {record.run_id} is gone", "run the target again instead"
         )
@@ -127,7 +127,7 @@ async def _check_derivations(
     if not gone:
         return
     tree = record.source_tree or ""
-    commit = await (await open_repository(store.layout.root)).commit_of(tree)
+    commit = (await open_repository(store.layout.root)).commit_of(tree)
     if commit is None:
         raise RecordError(f"{gone[0].drv_path} was collected, and so was the commit it came from")
     reference = flake_reference(store.layout, tree, commit, record.flake_dir or "")

@@ -198,7 +198,7 @@ async def find_snapshot(work: Work, tree: str, run: Path) -> SnapshotPlace:
     if run.is_dir():  # else it is only looked at
         _link(run / SNAPSHOT, tree)
     repository = await open_repository(work.state.root)
-    if (repository.snapshots / tree).is_dir() or await repository.commit_of(tree):
+    if (repository.snapshots / tree).is_dir() or repository.commit_of(tree):
         return SnapshotPlace(await _materialise(work, tree), [], repository.path)
     return SnapshotPlace(None, await repository.latest(BASES), repository.path)
 
