@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
 
+from jerichoci.snapshot.snapshot import take_snapshot
 from usertree import UserTree
 
 if TYPE_CHECKING:
@@ -140,10 +144,10 @@ def inner(listed: Project, module: UserTree) -> UserTree:
     return UserTree(listed.root / "src/it")
 
 
-def is_dirty(project: Project) -> bool:
-    project.here("run", "lists").passed()
-    dirty: bool = project.record()["git_dirty"]
-    return dirty
+def is_dirty(project: Project) -> bool | None:
+    """What the record of a run would have."""
+    with patch.dict(os.environ, project.env(), clear=True):
+        return asyncio.run(take_snapshot(project.state, project.root)).git_dirty
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ ATTRIBUTES = """
 *.bin filter=lfs -text
 *.sub export-subst
 *.macro binary
+*.left export-ignore
 """
 
 
@@ -59,10 +60,11 @@ def test_attributes_and_settings_change_no_byte_of_a_commit(
     project: Project, fetching: Project, tmp_path: Path, by: str
 ) -> None:
     project.define('  shows.jobs.it.command = "cat a.id a.crlf a.utf16";')
-    for suffix in ("crlf", "auto", "old", "id", "utf16", "bin", "sub", "macro"):
+    for suffix in ("crlf", "auto", "old", "id", "utf16", "bin", "sub", "macro", "left"):
         project.write(f"a.{suffix}", f"{suffix} $Id$ $Format:%H$\n")
     project.write("tool", "#!/bin/sh\n", mode=0o755)
     project.tree.link("link", "tool")
+    project.write(b"latin\xe9")
     project.tree.commit()
     project.write(".gitattributes", ATTRIBUTES)
     project.tree.git("add", ".gitattributes")

@@ -10,7 +10,6 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +17,10 @@ import pytest
 
 from conftest import mounted
 from derivations import derive, is_valid, realise
-from e2e.project import shim, wait_for
+from e2e.project import nix_daemon, shim, wait_for
 from jerichoci.cleanup.gc import collect_garbage, reap
 from jerichoci.errors import InfrastructureError
+from jerichoci.machine.process import run
 from jerichoci.nix import guest_views
 from jerichoci.nix.command import NixOptions
 from jerichoci.nix.guest_store import GuestStore, View
@@ -69,10 +69,6 @@ def build(needs: dict[str, list[str]] | None = None, /, **scripts: str) -> dict[
     for made in builds.values():
         realise(made)
     return {name: made.out_path for name, made in builds.items()}
-
-
-def delete(output: str) -> None:
-    subprocess.run(["nix-store", "--delete", output], check=True, capture_output=True)
 
 
 def chain() -> dict[str, str]:
@@ -366,22 +362,17 @@ async def test_a_cancelled_wait_leaves_nothing(
     assert not hidden(layout)
 
 
-async def test_an_output_that_is_gone_is_named(layout: StateLayout) -> None:
-    made = chain()
-    delete(made["a"])
-    with pytest.raises(InfrastructureError) as caught:
-        await have(layout, made["a"])
-    assert caught.value.message.startswith(f"{made['a']} is not in the Nix store of ")
-    assert "run again" in (caught.value.hint or "")
-
-
-async def test_what_the_guests_store_has_is_shown_though_it_is_gone_elsewhere(
-    layout: StateLayout,
+async def test_an_output_that_is_gone_is_named_where_the_guests_store_lacks_it(
+    layout: StateLayout, tmp_path: Path
 ) -> None:
     made = chain()
     view = await have(layout, made["a"])
-    delete(made["a"])
+    await run(["nix-store", "--delete", made["a"]], deadline_secs=DEADLINE_SECS)
     assert await have(layout, made["a"]) == view
+    with pytest.raises(InfrastructureError) as caught:
+        await have(StateLayout(tmp_path / "another"), made["a"])
+    assert caught.value.message.startswith(f"{made['a']} is not in the Nix store of ")
+    assert "run again" in (caught.value.hint or "")
 
 
 async def test_a_full_disk_is_the_machines_fault(small_disk: Path) -> None:
@@ -435,17 +426,7 @@ async def test_collecting_keeps_what_is_leased_and_what_was_used_lately(
     assert content(leased.path) == names(made["a"], made["b"])
     assert not hidden(layout)
     assert not (layout.slots / f"guest-view-{old.path.name}.lock").exists()
-
-
-async def test_what_was_collected_can_be_had_again(
-    layout: StateLayout, made: dict[str, str]
-) -> None:
-    view = await have(layout, made["a"])
-    lease_of(layout).unlink()
-    age(view)
-    await collect_garbage(layout, 0, dry_run=False)
-    assert content(layout.guest_paths) == set()
-    assert content((await have(layout, made["a"])).path) == names(made["a"], made["b"])
+    assert content((await have(layout, made["c"])).path) == names(made["c"])
 
 
 async def test_collecting_the_store_takes_nothing_from_a_view(
@@ -458,19 +439,7 @@ async def test_collecting_the_store_takes_nothing_from_a_view(
     assert view.outputs[made["a"]].read_text() == Path(made["a"]).read_text()
 
 
-async def test_what_a_killed_process_copied_goes_too(
-    layout: StateLayout, made: dict[str, str]
-) -> None:
-    view = await have(layout, made["a"])
-    lease_of(layout).unlink()
-    age(view)
-    shutil.rmtree(view.path)
-    collected = await collect_garbage(layout, 0, dry_run=False)
-    assert collected.views == []
-    assert content(layout.guest_paths) == set()
-
-
-async def test_a_view_that_is_still_to_be_made_can_be_leased(
+async def test_what_was_copied_for_a_view_that_was_not_made_goes_with_its_lease(
     layout: StateLayout, made: dict[str, str]
 ) -> None:
     view = await have(layout, made["a"])
@@ -479,6 +448,9 @@ async def test_a_view_that_is_still_to_be_made_can_be_leased(
     await collect_garbage(layout, 9, dry_run=False)
     assert content(layout.guest_roots) == {view.path.name}
     assert content(layout.guest_paths) == names(made["a"], made["b"])
+    lease_of(layout).unlink()
+    assert (await collect_garbage(layout, 0, dry_run=False)).views == []
+    assert content(layout.guest_paths) == set()
 
 
 async def test_what_is_asked_for_while_others_collect_stays(
@@ -516,19 +488,6 @@ async def test_what_is_asked_for_while_others_collect_stays(
 # Other Nixes, other users
 
 
-@contextmanager
-def daemon(directory: Path) -> Iterator[str]:
-    """A Nix daemon for this machine's store; what NIX_REMOTE is to be."""
-    socket = directory / "socket"
-    env = os.environ | {"NIX_DAEMON_SOCKET_PATH": str(socket)}
-    with subprocess.Popen(["nix-daemon"], env=env, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_for(socket.exists)
-            yield f"unix://{socket}"
-        finally:
-            process.send_signal(signal.SIGTERM)
-
-
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A directory that everybody can reach."""
@@ -552,18 +511,15 @@ def test_another_user_has_views_of_what_the_daemon_has(home: Path, made: dict[st
     ]
     for path in [layout.root, *layout.root.rglob("*")]:
         os.chown(path, NOBODY, NOBODY)
-    with daemon(home) as remote:
-        env = os.environ | {
-            "HOME": str(layout.root),
-            "NIX_REMOTE": remote,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        }
+    with nix_daemon(home) as remote:
+        own = {"HOME": str(layout.root), "PYTHONPATH": os.pathsep.join(sys.path)}
+        env = os.environ | remote | own
         done = subprocess.run(argv, env=env, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    (path,) = {Path(line) for line in done.stdout.splitlines()}
-    assert content(path) == names(*made.values())
-    owners = {entry.lstat().st_uid for entry in [path, *path.rglob("*")]}
+    (view,) = {Path(line) for line in done.stdout.splitlines()}
+    assert content(view) == names(*made.values())
+    owners = {entry.lstat().st_uid for entry in [view, *view.rglob("*")]}
     assert owners == {NOBODY}
-    modes = {stat.S_IMODE(entry.stat().st_mode) for entry in path.iterdir()}
+    modes = {stat.S_IMODE(entry.stat().st_mode) for entry in view.iterdir()}
     assert modes == {0o444}
     assert is_valid(made["a"])

@@ -233,15 +233,6 @@ async def test_a_shallow_clone_leaves_no_boundary(
     assert snapshot.git_dirty is False
 
 
-async def test_before_the_first_commit_all_files_are_in(tmp_path: Path, state: Path) -> None:
-    user = UserTree(tmp_path / "unborn").init()
-    user.write("file", "x")
-    snapshot = await take_snapshot(state, user.root)
-    assert set(tree_entries(state, snapshot.tree)) == {b"file"}
-    assert snapshot.git_head is None
-    assert snapshot.git_dirty is True
-
-
 async def test_outside_git_nothing_is_ignored(tmp_path: Path, state: Path) -> None:
     user = UserTree(tmp_path / "plain")
     user.root.mkdir()
@@ -322,21 +313,6 @@ async def test_a_submodules_files_are_in(user: UserTree, state: Path, tmp_path: 
     assert (await take_snapshot(state, user.root)).tree == snapshot.tree
     user.path("deps/module/.git").unlink()
     assert (await take_snapshot(state, user.root)).tree == snapshot.tree
-
-
-async def test_a_submodule_that_isnt_checked_out_is_refused(
-    user: UserTree, state: Path, tmp_path: Path
-) -> None:
-    module = UserTree(tmp_path / "module").init()
-    module.commit()
-    user.git("submodule", "--quiet", "add", module.root.as_uri(), "deps/module")
-    user.commit()
-    user.git("clone", "--quiet", str(user.root), str(tmp_path / "clone"))
-    for _ in range(2):
-        with pytest.raises(UsageError, match="the submodule deps/module is not checked out"):
-            (await take_snapshot(state, tmp_path / "clone")).lacks.check(keeps_all)
-    UserTree(tmp_path / "clone").git("submodule", "--quiet", "update", "--init")
-    assert (await take_snapshot(state, tmp_path / "clone")).git_dirty is False
 
 
 async def test_what_only_looks_like_a_repository_is_a_directory(
