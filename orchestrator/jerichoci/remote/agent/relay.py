@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import select
 import socket
-import time
 from contextlib import suppress
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.remote.agent.rendezvous import LISTENING, LOCK, SOCKET, boot_id
@@ -118,29 +118,6 @@ def _last_words(directory: str) -> str:
     return "it said nothing"
 
 
-class _Way:
-    """Bytes on their way from one descriptor to another; neither of them blocks."""
-
-    def __init__(self, source: int, sink: int) -> None:
-        self._source = source
-        self._sink = sink
-        self._held = memoryview(b"")
-
-    def waits_for(self) -> tuple[int, int]:
-        """The descriptor that has to be ready next, and for what."""
-        return (self._sink, select.POLLOUT) if self._held else (self._source, select.POLLIN)
-
-    def go_on(self) -> bool:
-        """Pass on what can be passed on just now; False at the end."""
-        with suppress(BlockingIOError):
-            if not self._held:
-                self._held = memoryview(os.read(self._source, CHUNK_BYTES))
-                if not self._held:
-                    return False
-            self._held = self._held[os.write(self._sink, self._held) :]
-        return True
-
-
 def _relay(link: socket.socket) -> None:
     """Pass bytes on until either end is gone.
 
@@ -148,34 +125,24 @@ def _relay(link: socket.socket) -> None:
     """
     agent = link.fileno()
     for fd in (0, 1, agent):
-        os.set_blocking(fd, False)
-    ways = [down := _Way(agent, 1), up := _Way(0, agent)]
-    end: float | None = None
-    with suppress(OSError):
-        while end is None or time.monotonic() < end:
-            # poll reports hang-ups of the descriptors named here.
-            seen = _ready(ways, (1,) if end else (1, agent), end)
-            if seen.get(1, 0) & GONE:
-                break
-            if end is None and seen.get(agent, 0) & GONE:
-                end = time.monotonic() + LAST_SECS
-            if not down.go_on():
-                break
-            try:
-                if up in ways and not up.go_on():
-                    break
-            except OSError:
-                ways.remove(up)
+        os.set_blocking(fd, True)
+    for passing in (lambda: _pass(0, agent), lambda: _pass(agent, 1)):
+        Thread(target=passing, daemon=True).start()
+    # poll reports hang-ups of the descriptors named here.
+    poll = select.poll()
+    poll.register(1, 0)
+    poll.register(agent, 0)
+    if all(fd == agent for fd, _ in poll.poll()):
+        poll.unregister(agent)
+        poll.poll(LAST_SECS * 1000)
     os._exit(0)
 
 
-def _ready(ways: list[_Way], known: tuple[int, ...], end: float | None) -> dict[int, int]:
-    """Wait until something can go on; what is known of descriptors then."""
-    wanted = dict.fromkeys(known, 0)
-    for way in ways:
-        fd, event = way.waits_for()
-        wanted[fd] = wanted.get(fd, 0) | event
-    poll = select.poll()
-    for fd, events in wanted.items():
-        poll.register(fd, events)
-    return dict(poll.poll(None if end is None else LAST_SECS * 1000))
+def _pass(source: int, sink: int) -> None:
+    """Pass on all bytes, and end the relay at their end; a sink that takes no more is left."""
+    with suppress(OSError):
+        while data := os.read(source, CHUNK_BYTES):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(sink, view) :]
+        os._exit(0)
