@@ -13,7 +13,7 @@ import pytest
 from jerichoci.placement.host_gc import Bounds, beyond
 from jerichoci.remote.agent import host_gc
 from jerichoci.remote.agent.host_gc import KEPT, HostCollector, using
-from jerichoci.remote.agent.service import Call, Service
+from jerichoci.remote.agent.service import Service
 from jerichoci.state.owner import owning
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 DAY_SECS = 24 * 3600.0
 MANY = 1000
-CALL = Call(b"", lambda _said: None)
 
 
 @pytest.fixture
@@ -156,10 +155,10 @@ async def test_a_run_that_begins_while_others_reap_is_left_alone(work: Path) -> 
     try:
         for number in range(100):
             args = {"handle": str(number), "name": f"run-{number}"}
-            await service.do("open_run", CALL, args)
+            await service.do("open_run", args, b"")
             await asyncio.sleep(0.002)
             assert (work / "runs" / f"run-{number}" / "scratch").is_dir()
-            await service.do("release", CALL, {"handle": str(number)})
+            await service.do("release", {"handle": str(number)}, b"")
     finally:
         is_over = True
         await asyncio.gather(*reaping)

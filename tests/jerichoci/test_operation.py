@@ -136,6 +136,6 @@ def test_every_operation_says_what_it_answers() -> None:
 def test_arguments_arrive_as_the_function_has_them() -> None:
     known = OPERATIONS["run"]
     argv: Sequence[str] = ("sh", "-c", "true")
-    values, data, _ = known.request((argv,), {"deadline_secs": 5, "cwd": Path("/")})
+    values, data = known.request((argv,), {"deadline_secs": 5, "cwd": Path("/")})
     arrived = known.arguments(json.loads(json.dumps(values)), data)
     assert arrived == {"argv": list(argv), "deadline_secs": 5, "cwd": Path("/")}

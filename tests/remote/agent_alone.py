@@ -15,7 +15,7 @@ from jerichoci.remote.agent.bundle import boot_argv, bundle
 from jerichoci.remote.agent.frame import pack, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
 ANSWER_SECS = 30.0
@@ -50,13 +50,13 @@ class Line:
         """The answer to a request, whatever comes before it."""
         while True:
             values, data = await self.receive()
-            if values.get("id") == number and "say" not in values:
+            if values.get("id") == number:
                 self.send({"got": number})
                 assert "ok" in values, values
                 return values["ok"], data
 
-    async def hello(self, waiting: Mapping[int, int] | None = None) -> dict[str, Any]:
-        self.send({"waiting": {str(number): seen for number, seen in (waiting or {}).items()}})
+    async def hello(self, waiting: Sequence[int] = ()) -> dict[str, Any]:
+        self.send({"waiting": list(waiting)})
         values, _ = await self.receive()
         return values
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import asyncio
 import io
-import os
 import signal
 import sys
 import tarfile
@@ -18,10 +17,13 @@ from hypothesis import strategies as st
 
 import jerichoci
 from e2e.project import wait_for
-from jerichoci.remote.agent import frame
+from jerichoci.machine.slots import local_capacity
+from jerichoci.nix.command import NixOptions
+from jerichoci.remote.agent import agent_operations, frame
+from jerichoci.remote.agent.agent_operations import open_builds, read_builds
+from jerichoci.remote.agent.agent_work import AgentWork
 from jerichoci.remote.agent.bundle import bundle
 from jerichoci.remote.agent.frame import FrameError, pack, unpack
-from jerichoci.remote.agent.server import Server
 from remote.agent_alone import agents_below, until
 from remote.away import away
 from remote.session import connected
@@ -29,7 +31,7 @@ from remote.session import connected
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from jerichoci.remote.agent.service import Call
+    from jerichoci.nix.realised import Observer
     from remote.agent_alone import Agents
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
@@ -135,7 +137,7 @@ async def test_an_answer_waits_for_whoever_comes_back(agents: Agents) -> None:
     await line.answer(2)
     await line.kill()
     again = await agents.attach("one", resume=True)
-    assert (await again.hello({1: 0, 7: 0}))["unknown"] == [7]
+    assert (await again.hello([1, 7]))["unknown"] == [7]
     assert (await again.answer(1))[1] == b"done\n"
 
 
@@ -156,8 +158,7 @@ async def test_what_is_asked_is_done_once_however_often_lines_are_replaced(
             ask(number)
         # The old line's requests are still on their way when the new one says hello.
         line = await agents.attach("one", resume=True)
-        waiting = dict.fromkeys(batch, 0)
-        for number in (await line.hello(waiting))["unknown"]:
+        for number in (await line.hello(batch))["unknown"]:
             ask(number)
         for number in batch:
             ask(number)
@@ -169,36 +170,22 @@ async def test_what_is_asked_is_done_once_however_often_lines_are_replaced(
     assert sorted(map(int, done.read_text().split())) == list(asked)
 
 
-async def test_what_was_said_on_the_way_is_said_again_from_where_it_was_heard(
+async def test_what_is_said_of_builds_comes_in_pieces_and_before_their_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory = tmp_path / "session"
-    directory.mkdir()
-    # An agent goes to live in its session's directory.
-    monkeypatch.chdir(tmp_path)
-    told = {"limit_secs": 60, "search_path": [], "nix_settings": [], "nix_offline": True}
-    capacity = {"cpus": None, "memory_mib": None, "jobs": None}
-    server = Server(tmp_path, directory, told | {"capacity": capacity})
-    talker = Talker()
-    monkeypatch.setattr(server, "_service", talker)
-    serving = asyncio.create_task(server.run(os.open(os.devnull, os.O_WRONLY)))
-    await until((directory / "socket").exists)
-    reader, writer = await asyncio.open_unix_connection("socket")
-    writer.write(pack({"waiting": {}}) + pack({"id": 1, "do": "talk", "args": {}}))
-    await unpack(reader)
-    heard = [(await unpack(reader))[0]["say"] for _ in range(300)]
-    writer.write(pack({"heard": 1, "count": 256}))
-    writer.close()
-    reader, writer = await asyncio.open_unix_connection("socket")
-    writer.write(pack({"waiting": {"1": 300}}))
-    await unpack(reader)
-    talker.may_end.set()
-    while "ok" not in (found := (await unpack(reader))[0]):
-        heard.append(found["say"])
-    assert heard == list(range(600))
-    writer.write(pack({"end": True}))
-    await serving
-    writer.close()
+    monkeypatch.setattr(agent_operations, "LOG_BYTES", 10)
+    monkeypatch.setattr(agent_operations, "Realiser", Talker)
+    work = AgentWork(tmp_path, NixOptions(), local_capacity())
+    await work.hold("builds", open_builds(work, {}, tmp_path))
+    pieces = [await read_builds(work, "builds") for _ in range(4)]
+    assert [[report.line for report in piece] for piece in pieces[:2]] == [["0" * 9, "1"], ["2"]]
+    assert [(report.node_id, report.line) for report in pieces[2] + pieces[3]] == [
+        ("a", None),
+        ("a", "? \n"),
+    ]
+    with pytest.raises(OSError, match="full"):
+        await read_builds(work, "builds")
+    await work.release("builds")
 
 
 async def test_an_agent_that_hears_nothing_ends_with_all_that_it_holds(
@@ -251,7 +238,7 @@ async def test_a_relay_that_nobody_reads_from_ends_when_it_is_replaced(agents: A
         old.ask(number, "run", argv=argv, deadline_secs=10, cwd=None)
     await asyncio.sleep(1.0)
     new = await agents.attach("one", resume=True)
-    assert (await new.hello({2: 0}))["unknown"] == []
+    assert (await new.hello([2]))["unknown"] == []
     assert len((await new.answer(2))[1]) == 8_000_000
     await old.ended()
 
@@ -306,22 +293,19 @@ async def test_a_login_shell_may_print_what_it_likes_first(
 
 
 class Talker:
-    """A service that says 600 things, and answers when it may."""
+    """Says some things at once, and one a while later; then the disk is full."""
 
-    def __init__(self) -> None:
-        self.may_end = asyncio.Event()
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - a Realiser's
+        self._observer: Observer = args[3]
 
-    def facts(self) -> dict[str, Any]:
-        return {}
-
-    async def do(self, _name: str, call: Call, _args: dict[str, Any]) -> tuple[object, bytes]:
-        for number in range(600):
-            call.say(number)
-        await self.may_end.wait()
-        return None, b""
-
-    async def close(self) -> None:
-        pass
+    async def run(self, _stop: object) -> None:
+        for line in ("0" * 9, "1", "2"):
+            self._observer.log("a", line)
+        await asyncio.sleep(0.05)
+        self._observer.building("a")
+        await asyncio.sleep(0.05)
+        self._observer.log("a", "\udcff\0 \n")
+        raise OSError("the disk is full")
 
 
 async def read_all(stream: bytes) -> list[tuple[dict[str, Any], bytes]]:

@@ -23,7 +23,7 @@ from jerichoci.remote.agent.agent_operations import (
     find_snapshot,
     open_run,
     read_artifacts,
-    realise,
+    read_builds,
     reap,
     release,
     spawn,
@@ -33,7 +33,6 @@ from jerichoci.remote.agent.agent_operations import (
 from jerichoci.remote.agent.frame import LENGTHS
 from jerichoci.remote.attachment import Attachment, GoneError
 from jerichoci.remote.pool import SessionPool
-from jerichoci.remote.requests import HEARD_EVERY
 from jerichoci.remote.session import Session
 from jerichoci.remote.ssh.errors import HostLostError, UnreachableHostError
 from remote.agent_alone import until
@@ -41,7 +40,6 @@ from remote.agent_alone import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from jerichoci.remote.agent.agent_operations import BuildReport
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
 
@@ -151,40 +149,6 @@ async def test_what_is_asked_while_an_agent_is_greeted_is_not_forgotten(stage: S
     await stage.session.close()
 
 
-async def test_whoever_is_told_and_fails_fails_alone(stage: Stage) -> None:
-    played = await stage.opened()
-
-    def fail(_said: object) -> None:
-        raise OSError("the disk is full")
-
-    failing = asyncio.create_task(stage.session.do(realise, {}, Path("/x"), fail))
-    asking = asyncio.create_task(stage.session.do(clock))
-    number = await played.is_asked("realise")
-    played.say({"id": number, "say": {"node_id": "a"}})
-    with pytest.raises(OSError, match="full"):
-        await failing
-    assert {"cancel": number} in played.sent
-    played.say({"id": number, "cancelled": True})
-    played.say({"id": await played.is_asked("clock"), "ok": 7.5})
-    assert await asking == 7.5
-    await stage.session.close()
-
-
-async def test_an_agent_is_told_how_much_of_what_it_said_was_heard(stage: Stage) -> None:
-    played = await stage.opened()
-    heard: list[BuildReport] = []
-    asking = asyncio.create_task(stage.session.do(realise, {}, Path("/x"), heard.append))
-    number = await played.is_asked("realise")
-    for said in range(600):
-        played.say({"id": number, "say": {"node_id": str(said)}})
-    played.say({"id": number, "ok": None})
-    await asking
-    assert [report.node_id for report in heard] == list(map(str, range(600)))
-    counts = [values["count"] for values in played.sent if "heard" in values]
-    assert counts == [HEARD_EVERY, 2 * HEARD_EVERY]
-    await stage.session.close()
-
-
 @pytest.mark.parametrize(
     "error", ["not an object", {}, {"kind": 5}, {"kind": "os", "errno": "5", "path": []}]
 )
@@ -203,6 +167,7 @@ SOME: dict[str, tuple[Any, ...]] = {
     "ended_within": ("job", 1.0),
     "wait": ("job", Path("/log")),
     "read_artifacts": ("job",),
+    "read_builds": ("builds",),
     "find_snapshot": ("tree", Path("/run")),
     "reap": ([],),
     "guest_view": ([], Path("/lease")),
@@ -224,6 +189,11 @@ ENDING = {"exit_code": 0, "signal": None, "started": True, "out_of_memory": Fals
         (wait, {"ending": ENDING, "log_bytes": True}, "answer.log_bytes is True"),
         (read_artifacts, ["a", 5], "answer has fewer bytes than announced"),
         (read_artifacts, ["a\0"], "answer is 'a\\x00'"),
+        (
+            read_builds,
+            [{"node_id": "a", "result": {"outcome": "fine"}}],
+            "answer.result.outcome is 'fine'",
+        ),
         (find_snapshot, {"path": "/\0", "bases": [], "git": "/git"}, "answer.path"),
         (find_snapshot, {"path": None, "bases": [], "git": "git"}, "answer.git is 'git'"),
         (reap, {"runs": [1], "sessions": [], "left": [], "problems": []}, "answer.runs is 1"),
@@ -241,18 +211,6 @@ async def test_an_invalid_answer_is_refused_by_field(
     message = re.escape(f"far sent an invalid answer to `{do.__name__}`: {field}")
     with pytest.raises(InfrastructureError, match=message):
         await asking
-    await stage.session.close()
-
-
-async def test_an_invalid_report_is_refused_by_field(stage: Stage) -> None:
-    played = await stage.opened()
-    asking = asyncio.create_task(stage.session.do(realise, {}, Path("/x"), print))
-    number = await played.is_asked("realise")
-    played.say({"id": number, "say": {"node_id": "a", "result": {"outcome": "fine"}}})
-    message = "far sent an invalid report to `realise`: report.result.outcome is 'fine'"
-    with pytest.raises(InfrastructureError, match=message):
-        await asking
-    assert {"cancel": number} in played.sent
     await stage.session.close()
 
 

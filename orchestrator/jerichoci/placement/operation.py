@@ -11,16 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from types import NoneType
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Concatenate,
-    ParamSpec,
-    TypeVar,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, get_type_hints
 
 from jerichoci.state.wire import Arrived, check_type, to_json
 
@@ -51,18 +42,15 @@ class Operation:
     answer: Any
     holds: bool
     """Whether it opens something, which is held until it is released."""
-    reports: str | None = None
-    """The parameter that is called with what happens before the answer."""
 
     def request(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], bytes, Callable[[Any], None] | None]:
-        """What is sent for a call: JSON, bytes; and what gets the reports."""
+    ) -> tuple[dict[str, Any], bytes]:
+        """What is sent for a call: JSON and bytes."""
         values = self.signature.bind(*args, **kwargs).arguments
-        report = values.pop(self.reports) if self.reports else None
         pieces: list[bytes] = []
         sent = {name: to_json(value, pieces) for name, value in values.items()}
-        return sent, _joined(pieces), report
+        return sent, _joined(pieces)
 
     def arguments(self, values: Mapping[str, Any], data: bytes) -> dict[str, Any]:
         """The arguments that were sent."""
@@ -77,10 +65,6 @@ class Operation:
     def result(self, value: object, data: bytes) -> Any:  # noqa: ANN401 - as the function has it
         """The answer that came back."""
         return Arrived(data).take(self.answer, value, "answer")
-
-    def report(self, value: object) -> Any:  # noqa: ANN401 - as the function has it
-        """What came before the answer."""
-        return Arrived(b"").take(self.types[self.reports or ""], value, "report")
 
 
 def operation(function: Callable[P, T]) -> Callable[P, T]:
@@ -112,17 +96,11 @@ def _register(function: Callable[..., Any], called: Callable[..., Any], *, holds
         raise TypeError(f"operation {name} has a name that is taken, or no type of its answer")
     answer = NoneType if holds else types.pop("return")
     _, *parameters = signature.parameters.values()
-    reports = None
     for parameter in parameters:
-        shape = types[parameter.name]
-        if get_origin(shape) is Callable:
-            reports = parameter.name
-            (shape,) = get_args(shape)[0]
-            types[parameter.name] = shape
-        check_type(shape, f"{name}.{parameter.name}")
+        check_type(types[parameter.name], f"{name}.{parameter.name}")
     check_type(answer, f"{name}.return")
     sent = signature.replace(parameters=parameters, return_annotation=signature.empty)
-    OPERATIONS[name] = Operation(name, called, sent, types, answer, holds, reports)
+    OPERATIONS[name] = Operation(name, called, sent, types, answer, holds)
 
 
 def _joined(pieces: list[bytes]) -> bytes:

@@ -22,7 +22,7 @@ from jerichoci.remote.ssh.shell_line import encoded, shell_line
 from jerichoci.state.wire import Arrived
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from asyncssh import SSHClientConnection, SSHClientProcess, SSHReader
 
@@ -206,13 +206,9 @@ async def _read_marked(host: RemoteHost, process: SSHClientProcess[bytes]) -> di
     raise host_refusals.no_agent(host, code, last_line)
 
 
-async def greet(attachment: Attachment, heard: Mapping[int, int]) -> tuple[HostFacts, set[int]]:
-    """Greet an agent: what its host is, and which of the requests it never got.
-
-    `heard` says how much was heard of each request that waits.
-    """
-    waiting = {str(number): count for number, count in heard.items()}
-    attachment.send(pack({"waiting": waiting}))
+async def greet(attachment: Attachment, waiting: Collection[int]) -> tuple[HostFacts, set[int]]:
+    """Greet an agent: what its host is, and which of the requests that wait it never got."""
+    attachment.send(pack({"waiting": list(waiting)}))
     async with asyncio.timeout(WELCOME_SECS):
         values, _ = await attachment.receive()
     facts = Arrived(b"").take(HostFacts, values["welcome"], "the welcome")

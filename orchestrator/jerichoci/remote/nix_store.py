@@ -19,7 +19,7 @@ from jerichoci.machine.stop import StoppedError
 from jerichoci.nix import command as nix
 from jerichoci.nix.realised import CANCELLED, Realised, failed
 from jerichoci.remote import host_refusals
-from jerichoci.remote.agent.agent_operations import BuildReport, realise, root
+from jerichoci.remote.agent.agent_operations import open_builds, read_builds, root
 from jerichoci.remote.program import far_argv, persistently
 from jerichoci.remote.ssh.errors import HostSetupError
 from jerichoci.remote.ssh.forward import forwarded_command
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.command import NixOptions
     from jerichoci.nix.realised import BuildRequest, Observer
+    from jerichoci.remote.agent.agent_operations import BuildReport
     from jerichoci.remote.session import Session
     from jerichoci.remote.ssh.forward import Forward
 
@@ -90,12 +91,16 @@ class FarStore:
             for node_id, build in builds.items():
                 if not await self._root(build.out_path, gcroots / node_id):
                     telling.sent[node_id] = await self._send(build)
+        async with self._session.hold(open_builds, builds, gcroots) as held:
+            while reports := await self._next_reports(held.handle):
+                for report in reports:
+                    telling.hear(report)
+
+    async def _next_reports(self, handle: str) -> list[BuildReport]:
         try:
-            await self._session.do(realise, builds, gcroots, telling.hear)
+            return await self._session.do(read_builds, handle)
         except OSError as error:
             raise InfrastructureError(f"{self._session.name} can't build: {error}") from error
-        if telling.failure is not None:
-            raise telling.failure
 
     async def _send(self, build: BuildRequest) -> int:
         """Copy what an output is made from; what evaluation made is copied itself."""
@@ -193,21 +198,15 @@ class _Telling:
         self._observer = observer
         self._waiting = waiting
         self.sent: dict[str, int] = {}
-        self.failure: OSError | None = None
-        """Why not all that was said could be passed on."""
 
     def hear(self, report: BuildReport) -> None:
         """Pass on what was reported."""
-        try:
-            if report.result is not None:
-                self._finish(report.node_id, report.result)
-            elif report.line is not None:
-                self._observer.log(report.node_id, report.line)
-            else:
-                self._observer.building(report.node_id)
-        except OSError as error:
-            # The reader of the connection must not fail because of it.
-            self.failure = self.failure or error
+        if report.result is not None:
+            self._finish(report.node_id, report.result)
+        elif report.line is not None:
+            self._observer.log(report.node_id, report.line)
+        else:
+            self._observer.building(report.node_id)
 
     def give_up(self, result: Realised) -> None:
         """Tell the same of every node that has no end yet."""

@@ -20,20 +20,14 @@ if TYPE_CHECKING:
 
     from jerichoci.placement.operation import Operation
 
-HEARD_EVERY = 256
-"""After so many reports an agent is told that it may forget them."""
-
 
 @dataclass
 class _Request:
     operation: Operation
     frame: bytes
     answer: asyncio.Future[Any]
-    report: Callable[[Any], None] | None
     handle: str
     """What it opens something under, if it does."""
-    heard: int = 0
-    """How many of its reports have come."""
 
 
 @dataclass
@@ -71,7 +65,7 @@ class Requests:
     ) -> Any:  # noqa: ANN401 - as the operation has it
         """Send a request, and wait for its answer."""
         number = next(self._numbers)
-        values, data, report = operation.request(args, kwargs)
+        values, data = operation.request(args, kwargs)
         if operation.holds:
             values["handle"] = handle
         try:
@@ -81,7 +75,7 @@ class Requests:
                 f"the request `{operation.name}` to {self._host} is too long: {error}"
             ) from error
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = _Request(operation, frame, answer, report, handle)
+        self._waiting[number] = _Request(operation, frame, answer, handle)
         self._send(frame)
         try:
             return await answer
@@ -89,9 +83,9 @@ class Requests:
             self._send(pack({"cancel": number}))
             raise
 
-    def heard(self) -> dict[int, int]:
-        """How many reports have come of each request."""
-        return {number: request.heard for number, request in self._waiting.items()}
+    def numbers(self) -> set[int]:
+        """Those of all requests that wait."""
+        return set(self._waiting)
 
     def resend(self, send: Callable[[bytes], None], unknown: set[int]) -> None:
         """Send what the agent never got, and what was cancelled while there was no connection."""
@@ -110,9 +104,6 @@ class Requests:
         request = self._waiting.get(number) if isinstance(number, int) else None
         if request is None or not isinstance(number, int):
             return
-        if "say" in values:
-            self._take_report(number, request, values["say"])
-            return
         del self._waiting[number]
         self._send(pack({"got": number}))
         if request.answer.done():
@@ -122,32 +113,16 @@ class Requests:
             try:
                 request.answer.set_result(request.operation.result(values["ok"], data))
             except WireError as error:
-                request.answer.set_exception(self._invalid("answer", request, error))
+                name = request.operation.name
+                request.answer.set_exception(
+                    InfrastructureError(f"{self._host} sent an invalid answer to `{name}`: {error}")
+                )
         elif "error" in values:
             request.answer.set_exception(self._error_of(values["error"]))
         else:
             request.answer.set_exception(
                 HostLostError(self._host, f"the agent on {self._host} gave up")
             )
-
-    def _take_report(self, number: int, request: _Request, value: object) -> None:
-        request.heard += 1
-        if request.heard % HEARD_EVERY == 0:
-            self._send(pack({"heard": number, "count": request.heard}))
-        if request.report is None or request.answer.done():
-            return
-        try:
-            request.report(request.operation.report(value))
-        except Exception as failure:  # noqa: BLE001 - raised where the answer is waited for
-            is_invalid = isinstance(failure, WireError)
-            found = self._invalid("report", request, failure) if is_invalid else failure
-            request.answer.set_exception(found)
-            self._send(pack({"cancel": number}))
-
-    def _invalid(self, what: str, request: _Request, error: Exception) -> InfrastructureError:
-        return InfrastructureError(
-            f"{self._host} sent an invalid {what} to `{request.operation.name}`: {error}"
-        )
 
     def fail(self, error: HostLostError) -> None:
         """Have every request end with an error."""

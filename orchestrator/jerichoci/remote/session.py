@@ -56,7 +56,7 @@ SEEN_SECS, SEEN_LOOKS = 20.0, 200
 """For a connection that broke to be seen as broken by its keep-alive."""
 RELEASE_SECS = 60.0
 """For the host to let go of what was opened there."""
-CLAIMS = frozenset({"lock", "open_artifacts", "slot"})
+CLAIMS = frozenset({"lock", "open_artifacts", "open_builds", "slot"})
 """What makes nothing that a later operation could find: its release needn't be waited for."""
 
 
@@ -281,10 +281,10 @@ class Session:
     async def _attach(self, *, resume: bool) -> Attachment:
         attachment = await Attachment.open(self.host, self._nix, self.id, resume=resume)
         try:
-            waiting = self._requests.heard()
+            waiting = self._requests.numbers()
             self._facts, unknown = await greet(attachment, waiting)
             # What was asked since the hello is news to it as well.
-            unknown |= self._requests.heard().keys() - waiting.keys()
+            unknown |= self._requests.numbers() - waiting
             self._requests.resend(attachment.send, unknown)
         except (EOFError, TimeoutError, KeyError, TypeError, ValueError) as error:
             await attachment.close()

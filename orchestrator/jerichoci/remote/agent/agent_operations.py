@@ -10,7 +10,8 @@ import os
 import socket
 import stat
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -234,33 +235,67 @@ class BuildReport:
     result: Realised | None = None
 
 
-@operation
-async def realise(
-    work: Work,
-    builds: Mapping[str, BuildRequest],
-    gcroots: Path,
-    report: Callable[[BuildReport], None],
-) -> None:
-    """Have Nix outputs in this host's store."""
-    observer = _Observer(report)
-    await Realiser(work.nix, builds, gcroots, observer, work.confinement).run(Stop())
+class Building:
+    """Nix outputs that are being built, and what is yet to be said of them."""
 
+    def __init__(self, work: Work, builds: Mapping[str, BuildRequest], gcroots: Path) -> None:
+        self._reports: deque[BuildReport] = deque()
+        self._has_news = asyncio.Event()
+        realiser = Realiser(work.nix, builds, gcroots, self, work.confinement)
+        self.end = asyncio.ensure_future(realiser.run(Stop()))
+        self.end.add_done_callback(lambda _: self._has_news.set())
 
-class _Observer:
-    def __init__(self, report: Callable[[BuildReport], None]) -> None:
-        self._report = report
+    async def next_reports(self) -> list[BuildReport]:
+        """What is to be said, as soon as there is something; nothing when all is said and built."""
+        await self._has_news.wait()
+        found: list[BuildReport] = []
+        size = 0
+        while self._reports and size < LOG_BYTES:
+            found.append(self._reports.popleft())
+            size += len(found[-1].line or "")
+        if not self._reports and not self.end.done():
+            self._has_news.clear()
+        if not found:
+            self.end.result()
+        return found
 
     def log(self, node_id: str, line: str) -> None:
-        self._report(BuildReport(node_id, line=_text(line)))
+        """Report what a builder printed."""
+        self._say(BuildReport(node_id, line=_text(line)))
 
     def building(self, node_id: str) -> None:
-        self._report(BuildReport(node_id))
+        """Report that a node is being built."""
+        self._say(BuildReport(node_id))
 
     def finished(self, node_id: str, result: Realised) -> None:
+        """Report what became of a node."""
         if result.fault is not None:
             fault = replace(result.fault, message=_text(result.fault.message))
             result = replace(result, fault=fault)
-        self._report(BuildReport(node_id, result=result))
+        self._say(BuildReport(node_id, result=result))
+
+    def _say(self, report: BuildReport) -> None:
+        self._reports.append(report)
+        self._has_news.set()
+
+
+@held
+async def open_builds(
+    work: Work, builds: Mapping[str, BuildRequest], gcroots: Path
+) -> AsyncIterator[Building]:
+    """Begin to build Nix outputs in this host's store; what isn't built in the end is given up."""
+    building = Building(work, builds, gcroots)
+    try:
+        yield building
+    finally:
+        building.end.cancel()
+        await asyncio.gather(building.end, return_exceptions=True)
+
+
+@operation
+async def read_builds(work: AgentWork, handle: str) -> list[BuildReport]:
+    """What became of the builds since; nothing once all have ended."""
+    return await work.find(handle, Building).next_reports()
 
 
 def _text(printed: str) -> str:

@@ -18,9 +18,8 @@ import socket
 import struct
 import sys
 import time
-from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +29,12 @@ from jerichoci.remote.agent.fault import error_to_json
 from jerichoci.remote.agent.frame import FrameError, pack, unpack
 from jerichoci.remote.agent.host_gc import using
 from jerichoci.remote.agent.rendezvous import LISTENING, LOCK, SOCKET
-from jerichoci.remote.agent.service import Call, Service
+from jerichoci.remote.agent.service import Service
 from jerichoci.state.lock import try_lock
 from jerichoci.state.wire import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 LOOK_SECS = 1.0
 """Between two looks whether anybody was heard."""
@@ -48,19 +47,10 @@ CREDENTIALS = struct.Struct("3i")
 
 @dataclass
 class _Request:
-    """A request, what it said on the way, and its answer."""
+    """A request, and its answer."""
 
     task: asyncio.Task[None] | None = None
-    said: deque[bytes] = field(default_factory=deque)
-    heard: int = 0
-    """How much of what it said was heard, and is kept no longer."""
     answer: bytes | None = None
-
-    def hear(self, count: int) -> None:
-        """Forget the first `count` of all that it said."""
-        while self.heard < count and self.said:
-            self.said.popleft()
-            self.heard += 1
 
 
 class Server:
@@ -120,7 +110,7 @@ class Server:
             if hello.get("end"):
                 self._ended.set()
                 return
-            waiting = {int(number): int(seen) for number, seen in hello["waiting"].items()}
+            waiting = [int(number) for number in hello["waiting"]]
             if self._link is not None:
                 _hang_up(self._link)
             self._link = writer
@@ -140,22 +130,18 @@ class Server:
                 self._link = None
             writer.close()
 
-    def _welcome(self, waiting: Mapping[int, int]) -> None:
+    def _welcome(self, waiting: Sequence[int]) -> None:
         """Say who is here, and what became of what the orchestrator still waits for."""
         self._heard = time.monotonic()
         self._is_greeted = True
         unknown = [number for number in waiting if number not in self._requests]
-        for number in self._requests.keys() - waiting.keys():
+        for number in self._requests.keys() - set(waiting):
             self._forget(number)
         self._send(pack({"welcome": to_json(self._service.facts(), []), "unknown": unknown}))
-        for number, seen in waiting.items():
+        for number in waiting:
             request = self._requests.get(number)
-            if request is not None:
-                request.hear(seen)
-                for frame in request.said:
-                    self._send(frame)
-                if request.answer is not None:
-                    self._send(request.answer)
+            if request is not None and request.answer is not None:
+                self._send(request.answer)
 
     def _take(self, values: Mapping[str, Any], data: bytes) -> None:
         match values:
@@ -170,9 +156,6 @@ class Server:
                     request.task.cancel()
             case {"got": int(number)}:
                 self._forget(number)
-            case {"heard": int(number), "count": int(count)}:
-                if number in self._requests:
-                    self._requests[number].hear(count)
             case {"ping": _}:
                 self._send(pack({"pong": True}))
             case {"end": _}:
@@ -186,13 +169,8 @@ class Server:
     async def _do(
         self, number: int, request: _Request, name: str, args: dict[str, Any], data: bytes
     ) -> None:
-        def say(value: object) -> None:
-            frame = pack({"id": number, "say": value})
-            request.said.append(frame)
-            self._send(frame)
-
         try:
-            value, answer = await self._service.do(name, Call(data, say), args)
+            value, answer = await self._service.do(name, args, data)
             request.answer = pack({"id": number, "ok": value}, answer)
         except FrameError as error:
             told = error_to_json(

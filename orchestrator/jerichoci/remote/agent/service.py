@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
@@ -21,22 +20,13 @@ from jerichoci.remote.agent.facts import HostFacts
 from jerichoci.remote.agent.rendezvous import boot_id
 from jerichoci.remote.agent.survey import needed_programs
 from jerichoci.state.layout import make_private
-from jerichoci.state.wire import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 MODULES = (operations, host_operations)
 """Whose functions can be asked for."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """The bytes that came along with a request, and how to report before its answer."""
-
-    data: bytes
-    say: Callable[[object], None]
 
 
 class Service:
@@ -77,16 +67,13 @@ class Service:
             programs=self._programs,
         )
 
-    async def do(self, name: str, call: Call, args: dict[str, Any]) -> tuple[object, bytes]:
-        """Do what is asked; the answer, and the bytes that go along with it."""
+    async def do(self, name: str, args: dict[str, Any], data: bytes) -> tuple[object, bytes]:
+        """Do what is asked; JSON and bytes, as the answer is."""
         operation = OPERATIONS.get(name)
         if operation is None:
             raise InfrastructureError(f"the agent knows no operation {name!r}")
         handle = args.pop("handle") if operation.holds else ""
-        values = operation.arguments(args, call.data)
-        if operation.reports:
-            values[operation.reports] = lambda report: call.say(to_json(report, []))
-        doing = operation.function(self._work, **values)
+        doing = operation.function(self._work, **operation.arguments(args, data))
         if operation.holds:
             await self._work.hold(handle, doing)
             return None, b""
