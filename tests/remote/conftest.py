@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +24,23 @@ class WriteHosts(Protocol):
     """Writes a hosts file with the tables of hosts, `extra` in each; its path."""
 
     def __call__(self, *hosts: FarHost, **extra: object) -> Path: ...
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one worker of pytest-xdist do all that uses one sshd, and two what uses an incusd."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "session_incus" in fixtures:
+            is_long = item.path.stem == "test_remote_guest_lines"
+            item.add_marker(pytest.mark.xdist_group("lines" if is_long else "incus"))
+        elif "sshd" in fixtures:
+            item.add_marker(pytest.mark.xdist_group("sshd"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Leave a group out of a test's name: `--last-failed` knows none."""
+    report.nodeid = re.sub(r"@(lines|incus|sshd)$", "", report.nodeid)
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +107,13 @@ def hosts_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteHosts:
         return path
 
     return write
+
+
+@pytest.fixture
+def host(far_host: FarHost, hosts_config: WriteHosts) -> FarHost:
+    """A host that the hosts file has."""
+    hosts_config(far_host)
+    return far_host
 
 
 @pytest.fixture

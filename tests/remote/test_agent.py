@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from jerichoci.nix.realised import Observer
     from remote.agent_alone import Agents
-    from remote.conftest import WriteHosts
     from remote.far_host import FarHost
     from runner import Runner
 
@@ -278,17 +277,14 @@ async def test_an_agent_that_was_killed_is_told_from_one_that_ended(agents: Agen
     assert (gone.said["gone"], gone.said["died"]) == (True, False)
 
 
-async def test_a_login_shell_may_print_what_it_likes_first(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
+async def test_a_login_shell_may_print_what_it_likes_first(runner: Runner, host: FarHost) -> None:
     noise = 'seq 100; echo "on stderr" >&2; printf "pikaci-agen\\n\\0\\377 no end of line: "\n'
-    (far_host.home / ".bashrc").write_text(noise)
-    async with connected(far_host) as connection:
+    (host.home / ".bashrc").write_text(noise)
+    async with connected(host) as connection:
         done = await connection.run("true", encoding=None)
     assert isinstance(done.stdout, bytes)
     assert done.stdout.endswith(b"no end of line: ")
-    ended = await runner.run(away("job", "echo here", far_host))
+    ended = await runner.run(away("job", "echo here", host))
     assert ended.said("job") == ["here"]
 
 

@@ -61,13 +61,6 @@ exec(program)' "$@"
 """
 
 
-@pytest.fixture
-def host(far_host: FarHost, hosts_config: WriteHosts) -> FarHost:
-    """A host that the hosts file has."""
-    hosts_config(far_host)
-    return far_host
-
-
 @contextlib.contextmanager
 def mounted(host: FarHost, options: str) -> Iterator[None]:
     """A file system of its own, of 512 KiB where `options` don't say, as the work directory."""

@@ -48,18 +48,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     make_quick(monkeypatch)
 
 
-async def test_a_run_goes_on_after_a_cut_in_every_phase(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
-    with cable_cut_for(far_host, SHORT_CUT_SECS) as cut:
+async def test_a_run_goes_on_after_a_cut_in_every_phase(runner: Runner, host: FarHost) -> None:
+    with cable_cut_for(host, SHORT_CUT_SECS) as cut:
         sinks = [AtPhase(phase, cut) for phase in PHASES]
-        ended = await runner.run(away("job", COMMAND, far_host), sinks=sinks)
+        ended = await runner.run(away("job", COMMAND, host), sinks=sinks)
     assert all(sink.times == 1 for sink in sinks)
     assert ended.record.status is Status.PASSED, ended.log("job")
     assert ended.said("job") == ROWS
     assert [row.path for row in ended.job("job").artifacts] == ["out"]
-    nothing_is_left_on(far_host)
+    nothing_is_left_on(host)
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -82,14 +79,13 @@ async def test_a_run_ends_when_a_line_stays_cut_in_any_phase(
 
 
 async def test_a_host_is_left_in_order_when_the_line_comes_back(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+    runner: Runner, host: FarHost
 ) -> None:
-    hosts_config(far_host)
-    with cable_cut_for(far_host, SHORT_CUT_SECS) as cut:
-        ended = await runner.run(away("job", "echo here", far_host), sinks=[AtEnd(cut)])
+    with cable_cut_for(host, SHORT_CUT_SECS) as cut:
+        ended = await runner.run(away("job", "echo here", host), sinks=[AtEnd(cut)])
     assert ended.record.status is Status.PASSED
     assert list(host_notes(runner.state).all()) == []
-    nothing_is_left_on(far_host)
+    nothing_is_left_on(host)
 
 
 async def test_what_could_not_be_left_in_order_is_noted(
@@ -104,41 +100,38 @@ async def test_what_could_not_be_left_in_order_is_noted(
 
 
 async def test_a_job_runs_on_while_the_line_is_down_for_half_a_minute(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+    runner: Runner, host: FarHost
 ) -> None:
-    hosts_config(far_host)
     command = "for i in $(seq 1000); do echo row $i; sleep 0.02; done"
-    with cable_cut_for(far_host, 30.0) as cut:
+    with cable_cut_for(host, 30.0) as cut:
         sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, cut)
-        ended = await runner.run(away("job", command, far_host), sinks=[sink])
+        ended = await runner.run(away("job", command, host), sinks=[sink])
     assert ended.record.status is Status.PASSED, ended.log("job")
     assert ended.said("job") == [f"row {number}" for number in range(1, 1001)]
-    nothing_is_left_on(far_host)
+    nothing_is_left_on(host)
 
 
 async def test_a_job_that_ended_in_time_has_not_timed_out_when_the_line_is_back(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+    runner: Runner, host: FarHost
 ) -> None:
-    hosts_config(far_host)
-    with cable_cut_for(far_host, 8.0) as cut:
+    with cable_cut_for(host, 8.0) as cut:
         sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, cut)
-        node = away("job", "sleep 1; echo done", far_host, timeout_secs=4)
+        node = away("job", "sleep 1; echo done", host, timeout_secs=4)
         ended = await runner.run(node, sinks=[sink])
     assert ended.record.status is Status.PASSED, ended.log("job")
     assert ended.said("job") == ["done"]
 
 
 async def test_a_job_that_took_too_long_has_timed_out_when_the_line_is_back(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+    runner: Runner, host: FarHost
 ) -> None:
-    hosts_config(far_host)
-    with cable_cut_for(far_host, 8.0) as cut:
+    with cable_cut_for(host, 8.0) as cut:
         sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, cut)
-        node = away("job", "echo begun; sleep 6; echo done", far_host, timeout_secs=4)
+        node = away("job", "echo begun; sleep 6; echo done", host, timeout_secs=4)
         ended = await runner.run(node, sinks=[sink])
     assert ended.job("job").failure_kind is FailureKind.TIMEOUT
     assert ended.said("job")[:1] == ["begun"]
-    nothing_is_left_on(far_host)
+    nothing_is_left_on(host)
 
 
 @pytest.mark.parametrize("stays_cut", [False, True])
@@ -163,40 +156,35 @@ async def test_a_snapshot_on_its_way_when_the_line_breaks_leaves_no_program_behi
     nothing_is_left_on(far_host)
 
 
-async def test_a_run_begins_when_the_line_comes_back(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
-    with cable_cut_for(far_host, SHORT_CUT_SECS) as cut:
+async def test_a_run_begins_when_the_line_comes_back(runner: Runner, host: FarHost) -> None:
+    with cable_cut_for(host, SHORT_CUT_SECS) as cut:
         cut()
-        ended = await runner.run(away("job", "echo here", far_host))
+        ended = await runner.run(away("job", "echo here", host))
     assert ended.said("job") == ["here"]
 
 
 async def test_a_login_that_takes_too_long_starts_no_agent(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, host: FarHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hosts_config(far_host)
     monkeypatch.setattr(attachment, "BOOT_SECS", 2.0)
     # The agent's files are there, so that nothing else would keep it from being started.
-    assert (await runner.run(away("job", "true", far_host))).record.status is Status.PASSED
-    (far_host.home / ".bashrc").write_text("sleep 5\n")
-    ended = await runner.run(away("job", "true", far_host))
+    assert (await runner.run(away("job", "true", host))).record.status is Status.PASSED
+    (host.home / ".bashrc").write_text("sleep 5\n")
+    ended = await runner.run(away("job", "true", host))
     assert ended.job("job").failure_kind is FailureKind.INFRASTRUCTURE
-    late = f"{far_host.name} did not start the agent within 2 s"
+    late = f"{host.name} did not start the agent within 2 s"
     assert ended.job("job").message == late
     await asyncio.sleep(5.0)
-    nothing_is_left_on(far_host)
+    nothing_is_left_on(host)
 
 
 async def test_a_host_that_is_booted_meanwhile_is_told_apart_from_one_that_is_slow(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+    runner: Runner, host: FarHost
 ) -> None:
-    hosts_config(far_host)
-    sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, far_host.reboot)
-    ended = await runner.run(away("job", "sleep 60", far_host), sinks=[sink])
+    sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, host.reboot)
+    ended = await runner.run(away("job", "sleep 60", host), sinks=[sink])
     assert ended.job("job").failure_kind is FailureKind.INFRASTRUCTURE
-    assert ended.job("job").message == f"{far_host.name} was rebooted while it was used"
+    assert ended.job("job").message == f"{host.name} was rebooted while it was used"
 
 
 async def test_a_job_is_tried_again_on_a_host_that_was_lost(
@@ -214,20 +202,15 @@ async def test_a_job_is_tried_again_on_a_host_that_was_lost(
 
 @pytest.mark.parametrize("phase", PHASES)
 async def test_a_run_that_is_cancelled_while_the_line_is_down_ends(
-    runner: Runner,
-    far_host: FarHost,
-    hosts_config: WriteHosts,
-    monkeypatch: pytest.MonkeyPatch,
-    phase: PhaseName,
+    runner: Runner, host: FarHost, monkeypatch: pytest.MonkeyPatch, phase: PhaseName
 ) -> None:
-    hosts_config(far_host)
     monkeypatch.setattr(sessions, "HURRIED_SECS", 2.0)
 
     def cut_and_cancel() -> None:
-        far_host.cut()
+        host.cut()
         runner.state.run(RUN_ID).cancel_request.touch()
 
-    node = away("job", "true" if phase in ENDS else "sleep 600", far_host)
+    node = away("job", "true" if phase in ENDS else "sleep 600", host)
     sink = AtPhase(phase, cut_and_cancel)
     # Far less than the line is waited for otherwise.
     async with asyncio.timeout(CANCELLED_SECS):
@@ -237,12 +220,9 @@ async def test_a_run_that_is_cancelled_while_the_line_is_down_ends(
     assert ended.job("job").status is (Status.PASSED if is_over else Status.CANCELLED)
 
 
-async def test_fail_fast_ends_jobs_that_cannot_be_told(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
-    sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, far_host.cut, "far")
-    nodes = [away("far", "sleep 600", far_host), job("near", "sleep 3; exit 1")]
+async def test_fail_fast_ends_jobs_that_cannot_be_told(runner: Runner, host: FarHost) -> None:
+    sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, host.cut, "far")
+    nodes = [away("far", "sleep 600", host), job("near", "sleep 3; exit 1")]
     ended = await runner.run(*nodes, sinks=[sink], fail_fast=True)
     assert ended.job("near").failure_kind is FailureKind.TEST_FAILURE
     assert ended.job("far").status is Status.CANCELLED

@@ -154,18 +154,15 @@ async def test_what_is_kept_for_a_look_keeps_its_snapshot(
     assert_nothing_is_left(far_host, [runner.state])
 
 
-async def test_a_dry_run_says_the_runs_that_would_go(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
-    ended = await runner.run(away("a", "true", far_host), keep=KeepPolicy.ALWAYS)
-    there = run_directory(runner.state, far_host, ended.record.run_id)
-    row = f"{far_host.name}: would remove run {there.name}"
+async def test_a_dry_run_says_the_runs_that_would_go(runner: Runner, host: FarHost) -> None:
+    ended = await runner.run(away("a", "true", host), keep=KeepPolicy.ALWAYS)
+    there = run_directory(runner.state, host, ended.record.run_id)
+    row = f"{host.name}: would remove run {there.name}"
     assert row not in pikaci(runner.state, "gc", "--dry-run").out
     assert row in pikaci(runner.state, "gc", "--dry-run", "--keep-runs=0").out
     assert there.exists()
     said = pikaci(runner.state, "gc", "--keep-runs=0")
-    assert f"{far_host.name}: removed run {there.name}" in said.out
+    assert f"{host.name}: removed run {there.name}" in said.out
 
 
 async def test_a_host_is_visited_once_though_its_settings_changed(
@@ -197,25 +194,21 @@ async def test_what_is_kept_in_a_work_directory_of_before_goes(
 
 
 async def test_nothing_goes_when_a_host_is_named_that_nobody_knows(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+    runner: Runner, host: FarHost
 ) -> None:
-    hosts_config(far_host)
-    ended = await runner.run(away("a", "true", far_host))
+    ended = await runner.run(away("a", "true", host))
     with pytest.raises(AssertionError, match="unknown host `nope`"):
         pikaci(runner.state, "gc", "--keep-runs=0", "--host=nope")
     assert names(runner.state.runs) == [ended.record.run_id]
 
 
-async def test_the_nix_roots_of_a_run_go_with_it(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
+async def test_the_nix_roots_of_a_run_go_with_it(runner: Runner, host: FarHost) -> None:
     made = derive(dep="echo dep > $out")
-    job = away("a", "cat $PIKACI_INPUT_DEP", far_host, needs=["dep"])
+    job = away("a", "cat $PIKACI_INPUT_DEP", host, needs=["dep"])
     ended = await runner.run(built("dep", made["dep"]), job)
     assert ended.said("a") == ["dep"]
-    roots = far_host.run(["nix-store", "--gc", "--print-roots"]).stdout
-    assert str(far_host.work_dir) not in roots
+    roots = host.run(["nix-store", "--gc", "--print-roots"]).stdout
+    assert str(host.work_dir) not in roots
 
 
 def test_an_agent_that_nobody_used_for_long_goes_unless_one_runs_from_it(
@@ -255,17 +248,16 @@ async def test_a_host_that_only_catalogs_describe_is_visited_until_nothing_is_ke
 
 
 async def test_what_a_removed_run_kept_on_a_host_that_was_down_goes_later(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+    runner: Runner, host: FarHost
 ) -> None:
-    hosts_config(far_host)
-    await runner.run(away("a", "true", far_host), keep=KeepPolicy.ALWAYS)
-    far_host.stop_sshd()
+    await runner.run(away("a", "true", host), keep=KeepPolicy.ALWAYS)
+    host.stop_sshd()
     pikaci(runner.state, "gc", "--keep-runs=0")
     assert names(runner.state.runs) == []
-    far_host.start_sshd()
-    assert names(far_host.work_dir / "runs") != []
+    host.start_sshd()
+    assert names(host.work_dir / "runs") != []
     pikaci(runner.state, "reap")
-    assert_nothing_is_left(far_host, [runner.state])
+    assert_nothing_is_left(host, [runner.state])
 
 
 def test_a_host_that_cant_be_reached_keeps_nobody_from_the_others(
@@ -280,15 +272,12 @@ def test_a_host_that_cant_be_reached_keeps_nobody_from_the_others(
     assert f"{other.name}: removed 0 snapshots" in said.out
 
 
-async def test_a_pack_whose_sending_broke_off_leaves_nothing(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
-    await runner.run(away("a", "true", far_host))
-    packs = far_host.work_dir / "git" / "objects" / "pack"
+async def test_a_pack_whose_sending_broke_off_leaves_nothing(runner: Runner, host: FarHost) -> None:
+    await runner.run(away("a", "true", host))
+    packs = host.work_dir / "git" / "objects" / "pack"
     half = packs / "tmp_pack_ABCDEF"
     half.write_bytes(b"half")
     age(half)
     pikaci(runner.state, "gc")
     assert not half.exists()
-    assert_nothing_is_left(far_host, [runner.state])
+    assert_nothing_is_left(host, [runner.state])

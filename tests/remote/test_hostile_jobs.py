@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-import pytest
-
 from jerichoci.machine.artifacts import MOST_DEPTH
 from jerichoci.plan.plan import Retries
 from jerichoci.status import Status
@@ -14,7 +12,6 @@ from remote.agent_alone import until
 from remote.away import away
 
 if TYPE_CHECKING:
-    from remote.conftest import WriteHosts
     from remote.far_host import FarHost
     from runner import Runner
 
@@ -44,13 +41,6 @@ REPLACEMENTS = {
     "directory": "rm output; mkdir output; sleep 1",
     "none": "rm -rf ./*",
 }
-
-
-@pytest.fixture
-def host(far_host: FarHost, hosts_config: WriteHosts) -> FarHost:
-    """A host that the hosts file has."""
-    hosts_config(far_host)
-    return far_host
 
 
 async def test_a_log_that_isnt_one_any_more_is_nobody_elses_trouble(

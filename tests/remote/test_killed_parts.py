@@ -36,84 +36,77 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_run_goes_on_when_every_sshd_is_killed_in_every_phase_and_one_is_started_again(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+    runner: Runner, host: FarHost
 ) -> None:
-    hosts_config(far_host)
     starts: list[threading.Timer] = []
 
     def kill() -> None:
         for start in starts:
             start.join()
-        far_host.stop_sshd()
-        starts.append(threading.Timer(2.0, far_host.start_sshd))
+        host.stop_sshd()
+        starts.append(threading.Timer(2.0, host.start_sshd))
         starts[-1].start()
 
     sinks = [AtPhase(phase, kill) for phase in PHASES]
-    ended = await runner.run(away("job", COMMAND, far_host), sinks=sinks)
+    ended = await runner.run(away("job", COMMAND, host), sinks=sinks)
     starts[-1].join()
     assert len(starts) == len(PHASES)
     assert ended.record.status is Status.PASSED, ended.log("job")
     assert ended.said("job") == ROWS
     assert [row.path for row in ended.job("job").artifacts] == ["out"]
-    nothing_is_left_on(far_host)
+    nothing_is_left_on(host)
 
 
 async def test_a_run_goes_on_when_the_sshd_of_its_connection_is_killed_again_and_again(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+    runner: Runner, host: FarHost
 ) -> None:
-    hosts_config(far_host)
     done = threading.Event()
 
     def kill_now_and_then() -> None:
         while not done.wait(0.5):
-            far_host.kill_sessions()
+            host.kill_sessions()
 
     killing = threading.Thread(target=kill_now_and_then)
     sink = AtPhase(PhaseName.LAUNCH_GUEST, killing.start)
-    ended = await runner.run(away("job", COMMAND, far_host), sinks=[sink])
+    ended = await runner.run(away("job", COMMAND, host), sinks=[sink])
     done.set()
     killing.join()
     assert ended.record.status is Status.PASSED, ended.log("job")
     assert ended.said("job") == ROWS
-    nothing_is_left_on(far_host)
+    nothing_is_left_on(host)
 
 
-async def test_a_run_goes_on_when_the_relay_is_killed(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
-    sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, lambda: kill(far_host, is_relay=True))
-    ended = await runner.run(away("job", COMMAND, far_host), sinks=[sink])
+async def test_a_run_goes_on_when_the_relay_is_killed(runner: Runner, host: FarHost) -> None:
+    sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, lambda: kill(host, is_relay=True))
+    ended = await runner.run(away("job", COMMAND, host), sinks=[sink])
     assert ended.record.status is Status.PASSED, ended.log("job")
     assert ended.said("job") == ROWS
-    nothing_is_left_on(far_host)
+    nothing_is_left_on(host)
 
 
 @pytest.mark.parametrize("phase", PHASES[:-1])
 async def test_a_job_fails_with_the_reason_when_the_agent_is_killed(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, phase: PhaseName
+    runner: Runner, host: FarHost, phase: PhaseName
 ) -> None:
-    hosts_config(far_host)
-    sink = AtPhase(phase, lambda: kill(far_host, is_relay=False))
+    sink = AtPhase(phase, lambda: kill(host, is_relay=False))
     command = "true" if phase is PhaseName.COLLECT_ARTIFACTS else "sleep 600"
-    ended = await runner.run(away("job", command, far_host), sinks=[sink])
+    ended = await runner.run(away("job", command, host), sinks=[sink])
     job = ended.job("job")
     assert (job.status, job.failure_kind) == (Status.FAILED, FailureKind.INFRASTRUCTURE)
-    killed = f"the agent on {far_host.name} was killed, and with it what ran there"
+    killed = f"the agent on {host.name} was killed, and with it what ran there"
     assert job.message == killed, ended.log("job")
-    wait_for(lambda: far_host.processes() == [], ENDED_SECS, f"{far_host.processes()} goes on")
+    wait_for(lambda: host.processes() == [], ENDED_SECS, f"{host.processes()} goes on")
 
 
 async def test_a_job_is_tried_again_after_the_agent_was_killed(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+    runner: Runner, host: FarHost
 ) -> None:
-    hosts_config(far_host)
-    sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, lambda: kill(far_host, is_relay=False))
-    node = away("job", COMMAND, far_host, retries=Retries(infrastructure=1))
+    sink = AtPhase(PhaseName.WAIT_FOR_COMPLETION, lambda: kill(host, is_relay=False))
+    node = away("job", COMMAND, host, retries=Retries(infrastructure=1))
     ended = await runner.run(node, sinks=[sink])
     assert ended.record.status is Status.PASSED, ended.job("job")
     assert ended.said("job", 2) == ROWS
-    nothing_is_left_on(far_host)
+    nothing_is_left_on(host)
 
 
 async def test_what_an_orchestrator_left_goes_when_it_is_killed(

@@ -56,12 +56,6 @@ with socket_directory() as made:
 """
 
 
-@pytest.fixture
-def host(far_host: FarHost, hosts_config: WriteHosts) -> FarHost:
-    hosts_config(far_host)
-    return far_host
-
-
 def test_a_killed_run_s_processes_and_files_go(runner: Runner, host: FarHost, marker: str) -> None:
     kill_orchestrator(runner, host, marker)
     assert runs_there(host, marker)

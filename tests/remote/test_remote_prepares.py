@@ -37,13 +37,6 @@ RANDOM = "head -c {} /dev/urandom > $out"
 
 
 @pytest.fixture
-def host(far_host: FarHost, hosts_config: WriteHosts) -> FarHost:
-    """A host that the hosts file has."""
-    hosts_config(far_host)
-    return far_host
-
-
-@pytest.fixture
 def pair(two_far_hosts: list[FarHost], hosts_config: WriteHosts) -> list[FarHost]:
     """Two of them, either of which will do for who asks for `linux`."""
     hosts_config(*two_far_hosts, labels=["linux"], capacity={"jobs": 1})

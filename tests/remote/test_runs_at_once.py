@@ -45,11 +45,10 @@ def placed(state: StateLayout, host: FarHost, pool: SessionPool) -> RemotePlacem
 
 
 async def test_a_run_that_has_no_directory_yet_is_not_taken_for_dead(
-    layout: StateLayout, far_host: FarHost, hosts_config: WriteHosts
+    layout: StateLayout, host: FarHost
 ) -> None:
-    hosts_config(far_host)
     async with SessionPool() as pool:
-        placement = placed(layout, far_host, pool)
+        placement = placed(layout, host, pool)
         async with placement.serving(RUN_ID):
             (tidied,) = await reap_hosts(layout)
             assert (tidied.problem, tidied.sessions, tidied.runs) == (None, [], [])
@@ -58,11 +57,10 @@ async def test_a_run_that_has_no_directory_yet_is_not_taken_for_dead(
 
 
 async def test_a_session_that_another_run_uses_stays_when_a_kept_run_is_over(
-    layout: StateLayout, far_host: FarHost, hosts_config: WriteHosts
+    layout: StateLayout, host: FarHost
 ) -> None:
-    hosts_config(far_host)
     async with SessionPool() as pool:
-        kept, other = (placed(layout, far_host, pool) for _ in range(2))
+        kept, other = (placed(layout, host, pool) for _ in range(2))
         async with kept.serving(RUN_ID):
             await kept.keep(kept.run_directory(RUN_ID))
         assert [note.run_id for note in host_notes(layout).all()] == [RUN_ID]
@@ -72,15 +70,12 @@ async def test_a_session_that_another_run_uses_stays_when_a_kept_run_is_over(
             await other.do(make_directory, other.run_directory(OTHER_RUN) / "still-there")
 
 
-async def test_a_run_id_is_used_once_at_a_time(
-    layout: StateLayout, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
+async def test_a_run_id_is_used_once_at_a_time(layout: StateLayout, host: FarHost) -> None:
     async with SessionPool() as pool, SessionPool() as other:
-        placement = placed(layout, far_host, pool)
+        placement = placed(layout, host, pool)
         async with placement.serving(RUN_ID):
-            with pytest.raises(UsageError, match=f"run {RUN_ID} is on host {far_host.name}"):
-                async with placed(layout, far_host, other).serving(RUN_ID):
+            with pytest.raises(UsageError, match=f"run {RUN_ID} is on host {host.name}"):
+                async with placed(layout, host, other).serving(RUN_ID):
                     pass
             assert len(list(host_notes(layout).all())) == 1
 

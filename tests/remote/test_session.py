@@ -40,7 +40,6 @@ from remote.agent_alone import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from remote.conftest import WriteHosts
     from remote.far_host import FarHost
 
 ENDED_SECS = 30.0
@@ -331,29 +330,23 @@ async def test_a_closed_session_connects_no_more(stage: Stage) -> None:
     assert len(stage.attached) == 1
 
 
-async def test_many_who_open_a_session_at_once_share_it(
-    far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
-    host = known_hosts_of_run({}, load_hosts())[far_host.name]
-    before = far_host.log().count("Accepted publickey")
+async def test_many_who_open_a_session_at_once_share_it(host: FarHost) -> None:
+    known = known_hosts_of_run({}, load_hosts())[host.name]
+    before = host.log().count("Accepted publickey")
     async with SessionPool() as pool:
-        asked = [pool.session(host, NixOptions()).do(tools) for _ in range(10)]
+        asked = [pool.session(known, NixOptions()).do(tools) for _ in range(10)]
         answers = await asyncio.gather(*asked)
     assert all(answer == answers[0] for answer in answers)
-    assert far_host.log().count("Accepted publickey") == before + 1
+    assert host.log().count("Accepted publickey") == before + 1
 
 
-async def test_a_pool_that_closes_ends_the_calls_that_run(
-    far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host)
-    host = known_hosts_of_run({}, load_hosts())[far_host.name]
+async def test_a_pool_that_closes_ends_the_calls_that_run(host: FarHost) -> None:
+    known = known_hosts_of_run({}, load_hosts())[host.name]
     async with SessionPool() as pool:
-        session = pool.session(host, NixOptions())
+        session = pool.session(known, NixOptions())
         running = session.do(run, ["sleep", "600"], deadline_secs=600)
         asking = asyncio.create_task(running)
-        await until(lambda: any("sleep 600" in line for line in far_host.processes()))
+        await until(lambda: any("sleep 600" in line for line in host.processes()))
     with pytest.raises(HostLostError):
         await asking
-    await until(lambda: far_host.processes() == [])
+    await until(lambda: host.processes() == [])

@@ -38,7 +38,7 @@ def secret_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def strict_host(secret_key: Path) -> Iterator[FarHost]:
     """A host with a daemon that trusts the key and no user."""
     with one_far_host("strict", environment={"NIX_REMOTE": "daemon"}) as host:
