@@ -12,8 +12,9 @@ import pytest
 
 from jerichoci.placement.host_gc import Bounds, beyond
 from jerichoci.remote.agent import host_gc
+from jerichoci.remote.agent.agent_operations import open_run
+from jerichoci.remote.agent.agent_work import AgentWork
 from jerichoci.remote.agent.host_gc import KEPT, HostCollector, using
-from jerichoci.remote.agent.service import Service
 from jerichoci.state.owner import owning
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ async def test_an_agent_stays_while_one_runs_from_it(work: Path) -> None:
 async def test_a_run_that_begins_while_others_reap_is_left_alone(work: Path) -> None:
     capacity = {"cpus": None, "memory_mib": None, "jobs": None}
     told = {"search_path": [], "nix_settings": [], "nix_offline": True, "capacity": capacity}
-    service = Service(work, told)
+    agent = AgentWork(work, told)
     is_over = False
 
     def reap() -> None:
@@ -154,11 +155,10 @@ async def test_a_run_that_begins_while_others_reap_is_left_alone(work: Path) -> 
     reaping = [asyncio.create_task(asyncio.to_thread(reap)) for _ in range(2)]
     try:
         for number in range(100):
-            args = {"handle": str(number), "name": f"run-{number}"}
-            await service.do("open_run", args, b"")
+            await agent.hold("run", open_run(agent, f"run-{number}"))
             await asyncio.sleep(0.002)
             assert (work / "runs" / f"run-{number}" / "scratch").is_dir()
-            await service.do("release", {"handle": str(number)}, b"")
+            await agent.release("run")
     finally:
         is_over = True
         await asyncio.gather(*reaping)

@@ -17,8 +17,6 @@ from hypothesis import strategies as st
 
 import jerichoci
 from e2e.project import wait_for
-from jerichoci.machine.slots import local_capacity
-from jerichoci.nix.command import NixOptions
 from jerichoci.remote.agent import agent_operations, frame
 from jerichoci.remote.agent.agent_operations import open_builds, read_builds
 from jerichoci.remote.agent.agent_work import AgentWork
@@ -174,7 +172,9 @@ async def test_what_is_said_of_builds_comes_in_pieces_and_before_their_error(
 ) -> None:
     monkeypatch.setattr(agent_operations, "LOG_BYTES", 10)
     monkeypatch.setattr(agent_operations, "Realiser", Talker)
-    work = AgentWork(tmp_path, NixOptions(), local_capacity())
+    capacity = {"cpus": None, "memory_mib": None, "jobs": None}
+    told = {"search_path": [], "nix_settings": [], "nix_offline": True, "capacity": capacity}
+    work = AgentWork(tmp_path, told)
     await work.hold("builds", open_builds(work, {}, tmp_path))
     pieces = [await read_builds(work, "builds") for _ in range(4)]
     assert [[report.line for report in piece] for piece in pieces[:2]] == [["0" * 9, "1"], ["2"]]

@@ -54,7 +54,6 @@ class LocalPlacement:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """This process's environment, as far as it passes on."""
         return host_environment()
 
     @property
@@ -72,12 +71,10 @@ class LocalPlacement:
             await self._work.close()
 
     def visiting(self, run_id: str) -> AbstractAsyncContextManager[None]:
-        """Nothing: here is here."""
         del run_id
         return nullcontext()
 
     def run_directory(self, run_id: str) -> Path:
-        """The run's own directory."""
         return self._work.state.run(run_id).root
 
     def shorten_waits(self) -> None:
@@ -93,29 +90,23 @@ class LocalPlacement:
         self._settings()
 
     async def do(self, what: Doing[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call it."""
         return await what(self._work, *args, **kwargs)
 
     def hold(self, what: Opening[P], *args: P.args, **kwargs: P.kwargs) -> Held:
-        """Open it."""
         return what(self._work, *args, **kwargs)
 
     async def run(
         self, argv: Sequence[str], *, deadline_secs: float, cwd: Path | None = None
     ) -> Completed:
-        """Run a command to its end."""
         return await process.run(argv, deadline_secs=deadline_secs, cwd=cwd)
 
     def spawn(self, program: Program) -> AbstractAsyncContextManager[LocalProcess]:
-        """Start a program whose output goes to `log`, never through this process."""
         return spawn(program)
 
     async def confinement(self) -> Confinement:
-        """What this machine's kernel gives to hold a job."""
         return await self._work.confinement()
 
     async def snapshot(self, tree: str) -> Path:
-        """Have a snapshot below the state root."""
         return await materialise(self.state_root, tree)
 
     async def realise(
@@ -132,14 +123,12 @@ class LocalPlacement:
         return built
 
     def outgoing(self, scratch: Path, artifacts: Path) -> Path:
-        """The place where they are to be."""
         del scratch
         return artifacts
 
     async def fetch_artifacts(
         self, directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
     ) -> list[Artifact]:
-        """Take stock of what lies here already."""
         del into
         from jerichoci.machine.artifacts import take_artifacts
 
@@ -148,21 +137,17 @@ class LocalPlacement:
     async def run_in_foreground(
         self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]
     ) -> int:
-        """Run a program that has the terminal."""
         from jerichoci.machine.foreground import run_in_foreground
 
         return await run_in_foreground(argv, cwd=cwd, env=env)
 
     async def incus_route(self) -> LocalRoute:
-        """This machine's socket."""
         return LocalRoute(self.incus_settings().socket_path())
 
     def incus_settings(self) -> IncusSettings:
-        """As this user's hosts file says."""
         return self._settings().incus
 
     def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[OutboxFollower]:
-        """Follow what a guest leaves here."""
         from jerichoci.machine.outbox import follow_outbox
 
         return follow_outbox(outbox, log)
@@ -170,7 +155,6 @@ class LocalPlacement:
     async def collect(
         self, outbox: Path, into: Path, cancelled: Callable[[], bool] | None = None
     ) -> list[Artifact]:
-        """Copy what a guest left here."""
         from jerichoci.machine.outbox import copy_outbox
 
         return await asyncio.to_thread(copy_outbox, outbox, into, cancelled)

@@ -50,11 +50,9 @@ class LocalProcess:
         return self._report.lived_within(secs)
 
     def terminate(self) -> None:
-        """TERM the group."""
         process.signal_group(self._leader.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """KILL the group."""
         process.signal_group(self._leader.pid, signal.SIGKILL)
 
 

@@ -81,27 +81,22 @@ class RemotePlacement:
 
     @property
     def host(self) -> str:
-        """The host's name in the hosts file or the plan."""
         return self._session.name
 
     @property
     def is_remote(self) -> bool:
-        """It is."""
         return True
 
     @property
     def state_root(self) -> Path:
-        """The host's work directory."""
         return self._session.facts.work_dir
 
     @property
     def user(self) -> User:
-        """Who we are there."""
         return User(self._session.facts.uid, self._session.facts.gid)
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What passes from the agent's environment."""
         return self._session.facts.environment
 
     @property
@@ -111,11 +106,9 @@ class RemotePlacement:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the connection was given up."""
         return self._session.lost is not None
 
     def shorten_waits(self) -> None:
-        """Give up on a broken line sooner."""
         self._session.shorten_waits()
 
     @asynccontextmanager
@@ -180,25 +173,20 @@ class RemotePlacement:
             )
 
     async def do(self, what: Doing[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Have the agent do it."""
         return await self._session.do(what, *args, **kwargs)
 
     def hold(self, what: Opening[P], *args: P.args, **kwargs: P.kwargs) -> Held:
-        """Have the agent hold it."""
         return self._session.hold(what, *args, **kwargs)
 
     async def run(
         self, argv: Sequence[str], *, deadline_secs: float, cwd: Path | None = None
     ) -> Completed:
-        """Run a command there to its end."""
         return await self.do(operations.run, argv, deadline_secs, cwd)
 
     def spawn(self, program: Program) -> AbstractAsyncContextManager[FarProcess]:
-        """Start a program there; its output comes to `log` as it grows."""
         return far_process(self._session, program)
 
     async def confinement(self) -> Confinement:
-        """What the host's kernel gives."""
         agent = self._session.id
         if self._confinement is None or self._confinement[0] != agent:
             found = await self.do(operations.confinement)
@@ -206,33 +194,28 @@ class RemotePlacement:
         return self._confinement[1]
 
     async def snapshot(self, tree: str) -> Path:
-        """Have a snapshot below the work directory."""
         run = self.run_directory(self._run_id)
         return await bring_snapshot(self._session, self._state.root, tree, run)
 
     async def realise(
         self, builds: Mapping[str, BuildRequest], run_id: str, observer: Observer, stop: Stop
     ) -> None:
-        """Bring derivations there and have them built there."""
         gcroots = self.run_directory(run_id) / "gcroots"
         store = FarStore(self._session, self._nix)
         await store.realise(builds, gcroots, observer, stop)
 
     async def bring(self, node_id: str, built: Realised, run_id: str) -> Realised:
-        """Copy what was built here."""
         link = self.run_directory(run_id) / "gcroots" / node_id
         store = FarStore(self._session, self._nix)
         return await store.bring(built, link)
 
     def outgoing(self, scratch: Path, artifacts: Path) -> Path:
-        """Beside the workspace there, to be fetched."""
         del artifacts
         return scratch / "artifacts"
 
     async def fetch_artifacts(
         self, directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
     ) -> list[Artifact]:
-        """Bring the files that are there."""
         return await fetch(self._session, directory, into, cancelled)
 
     async def keep(self, path: Path) -> None:
@@ -245,13 +228,11 @@ class RemotePlacement:
     async def run_in_foreground(
         self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]
     ) -> int:
-        """Run a program there, on a terminal there if we have one here."""
         from jerichoci.remote.ssh.foreground import run_in_foreground
 
         return await run_in_foreground(await self._session.connection(), argv, cwd=cwd, env=env)
 
     async def incus_route(self) -> Route:
-        """A route through a socket here that leads to the host's own."""
         if self._route is None:
             from jerichoci.remote.incus_socket import ssh_route
 
@@ -269,7 +250,6 @@ class RemotePlacement:
         await self._forwards.aclose()
 
     def following(self, outbox: Path, log: Path) -> AbstractAsyncContextManager[OutboxFollower]:
-        """Follow what a guest leaves there."""
 
         async def watch(offset: int, wait_secs: float, has_started: bool) -> OutboxState:  # noqa: FBT001 - a `Watch`
             watching = host_operations.watch_outbox
@@ -280,5 +260,4 @@ class RemotePlacement:
     async def collect(
         self, outbox: Path, into: Path, cancelled: Callable[[], bool] | None = None
     ) -> list[Artifact]:
-        """Bring a guest's files, read on the host as from a stranger."""
         return await fetch(self._session, outbox, into, cancelled, is_outbox=True)

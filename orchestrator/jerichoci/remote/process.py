@@ -38,7 +38,6 @@ class FarProcess:
         self._following = asyncio.create_task(self._follow())
 
     async def wait(self) -> Ending:
-        """Wait for the end, and for what was printed to be here."""
         ended = await self._session.do(host.wait, self._handle, self._far_log)
         self._end = ended.log_bytes
         if self._is_behind():
@@ -52,11 +51,9 @@ class FarProcess:
         return await self._session.do(host.ended_within, self._handle, secs)
 
     def terminate(self) -> None:
-        """TERM."""
         self._session.post(host.terminate, self._handle)
 
     def kill(self) -> None:
-        """KILL."""
         self._session.post(host.kill, self._handle)
 
     async def close(self) -> None:

@@ -1,29 +1,85 @@
-"""A work directory as an agent has it: with all that its orchestrator holds there."""
+"""A work directory as the agent of a session has it: with all that its orchestrator holds there."""
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, TypeVar
+import os
+import sys
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jerichoci.errors import InfrastructureError
+from jerichoci.machine.environment import host_environment, job_path, well_known
+from jerichoci.machine.slots import Capacity, local_capacity
+from jerichoci.machine.system import own_system
+from jerichoci.nix.command import NixOptions
+from jerichoci.placement.operation import OPERATIONS
 from jerichoci.placement.work import Work
+from jerichoci.remote.agent.facts import HostFacts
+from jerichoci.remote.agent.rendezvous import boot_id
+from jerichoci.remote.agent.survey import needed_programs
+from jerichoci.state.layout import make_private
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
-
-    from jerichoci.machine.slots import Capacity
-    from jerichoci.nix.command import NixOptions
 
 HeldT = TypeVar("HeldT")
 
 
 class AgentWork(Work):
-    """A work directory, and what is held by handles until they are released."""
+    """A work directory, in which operations are done by their names.
 
-    def __init__(self, root: Path, nix: NixOptions, capacity: Capacity) -> None:
+    What they open is held by handles until it is released.
+    """
+
+    def __init__(self, root: Path, told: Mapping[str, Any]) -> None:
+        first = told["search_path"]
+        rest = os.environ.get("PATH", "").split(os.pathsep)
+        # What ssh's own PATH may lack.
+        os.environ["PATH"] = os.pathsep.join(well_known(first, rest))
+        nix = NixOptions(
+            settings=tuple((name, value) for name, value in told["nix_settings"]),
+            offline=bool(told["nix_offline"]),
+        )
+        own, declared = local_capacity(), told["capacity"]
+        capacity = Capacity(
+            cpus=declared["cpus"] or own.cpus,
+            memory_mib=declared["memory_mib"] or own.memory_mib,
+            jobs=declared["jobs"],
+        )
         super().__init__(root, nix, capacity)
+        for directory in (self.state.slots, self.state.runs, self.state.snapshots):
+            make_private(directory)
         self.held: dict[str, tuple[AsyncExitStack, object]] = {}
+        self._search_path = first
+        self._programs = needed_programs()
+
+    def facts(self) -> HostFacts:
+        """What an orchestrator knows of a host from the first moment."""
+        return HostFacts(
+            boot_id=boot_id(),
+            work_dir=self.state.root,
+            system=own_system(),
+            uid=os.getuid(),
+            gid=os.getgid(),
+            python=sys.version.split()[0],
+            environment=host_environment(),
+            job_path=job_path(self._search_path),
+            programs=self._programs,
+        )
+
+    async def do(self, name: str, args: dict[str, Any], data: bytes) -> tuple[object, bytes]:
+        """Do what is asked; JSON and bytes, as the answer is."""
+        operation = OPERATIONS.get(name)
+        if operation is None:
+            raise InfrastructureError(f"the agent knows no operation {name!r}")
+        handle = args.pop("handle") if operation.holds else ""
+        doing = operation.function(self, **operation.arguments(args, data))
+        if operation.holds:
+            await self.hold(handle, doing)
+            return None, b""
+        return operation.answered(await doing)
 
     async def hold(self, handle: str, context: AbstractAsyncContextManager[object]) -> None:
         """Open something, and hold it."""
@@ -43,3 +99,9 @@ class AgentWork(Work):
         stack, _ = self.held.pop(handle, (None, None))
         if stack is not None:
             await stack.aclose()
+
+    async def release_all(self) -> None:
+        """Let go of everything, the last first; what runs is killed."""
+        for handle in reversed(list(self.held)):
+            with suppress(Exception):
+                await self.release(handle)

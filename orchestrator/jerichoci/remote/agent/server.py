@@ -25,17 +25,21 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.signals import catching_ignored
+from jerichoci.placement import operations
+from jerichoci.remote.agent import agent_operations
+from jerichoci.remote.agent.agent_work import AgentWork
 from jerichoci.remote.agent.fault import error_to_json
 from jerichoci.remote.agent.frame import FrameError, pack, unpack
 from jerichoci.remote.agent.host_gc import using
 from jerichoci.remote.agent.rendezvous import LISTENING, LOCK, SOCKET
-from jerichoci.remote.agent.service import Service
 from jerichoci.state.lock import try_lock
 from jerichoci.state.wire import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+MODULES = (operations, agent_operations)
+"""Whose functions can be asked for."""
 LOOK_SECS = 1.0
 """Between two looks whether anybody was heard."""
 END_SECS = 60.0
@@ -59,7 +63,7 @@ class Server:
     def __init__(self, work: Path, directory: Path, told: Mapping[str, Any]) -> None:
         self._directory = directory
         self._limit_secs = float(told["limit_secs"])
-        self._service = Service(work, told)
+        self._work = AgentWork(work, told)
         self._requests: dict[int, _Request] = {}
         self._link: asyncio.StreamWriter | None = None
         self._heard = time.monotonic()
@@ -102,7 +106,7 @@ class Server:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._service.close()
+        await self._work.release_all()
 
     async def _attached(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -137,7 +141,7 @@ class Server:
         unknown = [number for number in waiting if number not in self._requests]
         for number in self._requests.keys() - set(waiting):
             self._forget(number)
-        self._send(pack({"welcome": to_json(self._service.facts(), []), "unknown": unknown}))
+        self._send(pack({"welcome": to_json(self._work.facts(), []), "unknown": unknown}))
         for number in waiting:
             request = self._requests.get(number)
             if request is not None and request.answer is not None:
@@ -170,7 +174,7 @@ class Server:
         self, number: int, request: _Request, name: str, args: dict[str, Any], data: bytes
     ) -> None:
         try:
-            value, answer = await self._service.do(name, args, data)
+            value, answer = await self._work.do(name, args, data)
             request.answer = pack({"id": number, "ok": value}, answer)
         except FrameError as error:
             told = error_to_json(

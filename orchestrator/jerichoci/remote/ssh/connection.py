@@ -26,18 +26,9 @@ CLOSE_SECS = 5.0
 
 
 async def connect(host: RemoteHost) -> asyncssh.SSHClientConnection:
-    """Connect and log in; closing the connection closes those to its jump hosts.
+    """Connect and log in, each hop within `CONNECT_SECS`; a HostError says why not.
 
-    Every hop has `CONNECT_SECS`.
-
-    Raises:
-        HostKeyError: the far end's key is unknown, revoked or another than expected.
-        AuthenticationError: the far end accepts none of our keys.
-        KeyFileError: the key that is asked for can't be used.
-        HostSettingsError: ssh's configuration is invalid, or has nothing in common with the far
-            end.
-        SilentSettingsError: ssh doesn't tell its configuration in time.
-        UnreachableHostError: the host doesn't answer, or not as an ssh server; worth another try.
+    Closing the connection closes those to its jump hosts.
     """
     return await _connected(Hop.to(host), ())
 
