@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jerichoci.record.event import JobPhase, RunFinished
 from jerichoci.remote import attachment, session
 from jerichoci.remote.ssh import settings
-from jerichoci.status import Outcome
+from jerichoci.status import Outcome, PhaseName, Status
 from remote.machine import wait_for
 
 if TYPE_CHECKING:
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     import pytest
 
     from jerichoci.record.event import EventBase
-    from jerichoci.status import PhaseName
     from remote.far_host import FarHost
+    from runner import Ended
 
+PHASES = [phase for phase in PhaseName if phase is not PhaseName.PREPARE_DIRECTORIES]
+"""Those in which a host has something to do."""
+COMMAND = "for i in $(seq 20); do echo row $i; sleep 0.1; done; echo left > $PIKACI_ARTIFACTS/out"
 GONE_SECS = 60
 """For an agent that hears nothing to end, and for all that it holds to go."""
 
@@ -81,6 +84,14 @@ def make_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "KEEPALIVE_SECS", 0.5)
     monkeypatch.setattr(session, "PING_SECS", 1.0)
     monkeypatch.setattr(attachment, "AGENT_MARGIN_SECS", 3.0)
+
+
+def went_on(ended: Ended, host: FarHost, attempt: int = 1) -> None:
+    """All that COMMAND prints and leaves is here, and nothing is there."""
+    assert ended.record.status is Status.PASSED, ended.log("job")
+    assert ended.said("job", attempt) == [f"row {number}" for number in range(1, 21)]
+    assert [row.path for row in ended.job("job").artifacts] == ["out"]
+    nothing_is_left_on(host)
 
 
 def left_on(host: FarHost) -> dict[str, list[str]]:

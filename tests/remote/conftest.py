@@ -9,15 +9,18 @@ import pytest
 
 from incus.server import private_incus
 from remote.connecting import make_home
+from remote.far_guests import FarGuests, guests_of_nowhere
 from remote.far_host import far_hosts
 from remote.plain_sshd import KINDS, make_key, plain_sshd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from incus.guest_project import GuestRunner
     from incus.server import IncusServer
     from remote.far_host import FarHost
     from remote.plain_sshd import PlainSshd
+    from runner import Runner
 
 
 class WriteHosts(Protocol):
@@ -136,3 +139,17 @@ def far_incus(session_incus: IncusServer) -> Iterator[IncusServer]:
     """
     yield session_incus
     session_incus.remove_instances()
+
+
+@pytest.fixture
+def guests(
+    runner: Runner, far_incus: IncusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> GuestRunner:
+    """The engine where there is no Incus, with guests of the one that far hosts reach."""
+    return guests_of_nowhere(runner, far_incus, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def far(guests: GuestRunner, far_host: FarHost, hosts_config: WriteHosts) -> FarGuests:
+    """Likewise, and a host with that Incus."""
+    return FarGuests(guests, far_host, hosts_config).config()

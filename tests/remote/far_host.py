@@ -182,7 +182,7 @@ class FarHost:
     def mend(self) -> None:
         """Have it run and reachable, with nothing but sshd running, and without anybody's files.
 
-        What is in its store stays.
+        What is in its store stays, and the agent, which is brought to a host once.
         """
         if not self._machine.is_on:
             self.power_on()
@@ -191,10 +191,11 @@ class FarHost:
         self._machine.kill(lambda process: not process.is_sshd)
         if self._sshd is None:
             self.start_sshd()
-        for directory in (self.work_dir, self.home):
-            # Not shutil, for which directories may be nested too deep.
-            argv = ["find", str(directory), "-mindepth", "1", "-delete"]
-            subprocess.run(argv, check=True, timeout=ENDED_SECS)
+        agent = self.work_dir / "agent"
+        but_it = ["-not", "-path", str(agent), "-not", "-path", f"{agent}/*"]
+        # Not shutil, for which directories may be nested too deep.
+        argv = ["find", str(self.work_dir), str(self.home), "-mindepth", "1", *but_it, "-delete"]
+        subprocess.run(argv, check=True, timeout=ENDED_SECS)
 
     def set_up(self) -> None:
         """Make its files, and switch it on for the first time."""

@@ -21,7 +21,7 @@ from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import RUN_ID
 from remote.away import away
-from remote.far_host import clock_off_by, one_far_host
+from remote.far_host import PORT, clock_off_by, one_far_host
 from remote.leftovers import (
     assert_nothing_is_left,
     kill_orchestrator,
@@ -95,19 +95,22 @@ def log_in_with(host: FarHost, shell: str) -> None:
 # --- The way there ---
 
 
-async def test_a_name_that_nobody_knows(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"address": "nowhere.invalid"}, "(nowhere.invalid:2222) could not be resolved"),
+        ({"port": PORT + 1}, "refused the connection"),
+    ],
+)
+async def test_a_name_that_nobody_knows_and_a_port_where_nobody_listens(
+    runner: Runner,
+    far_host: FarHost,
+    hosts_config: WriteHosts,
+    extra: dict[str, object],
+    words: str,
 ) -> None:
-    hosts_config(far_host, address="nowhere.invalid")
-    message = await said_in_the_record(runner, far_host)
-    assert "(nowhere.invalid:2222) could not be resolved" in message
-
-
-async def test_a_port_where_nobody_listens(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host, port=far_host.port + 1)
-    assert "refused the connection" in await said_in_the_record(runner, far_host)
+    hosts_config(far_host, **extra)
+    assert words in await said_in_the_record(runner, far_host)
 
 
 async def test_packets_that_vanish(
@@ -118,31 +121,23 @@ async def test_packets_that_vanish(
     assert "was not reached within 2 s" in await said_in_the_record(runner, host)
 
 
-async def test_a_key_that_is_not_let_in(
+async def test_a_key_that_is_not_let_in_and_host_keys_that_are_not_known(
     runner: Runner, far_host: FarHost, hosts_config: WriteHosts, tmp_path: Path
 ) -> None:
-    hosts_config(far_host, key=make_key(tmp_path / "stranger"))
-    error = await said_twice(runner, far_host, AuthenticationError)
-    assert "rejected every key we offered for user root" in error.message
-    assert error.exit_code == EXIT_USAGE
-
-
-async def test_a_host_key_that_nobody_knows(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts, tmp_path: Path
-) -> None:
-    hosts_config(far_host, fingerprint=None, known_hosts=tmp_path / "none")
-    error = await said_twice(runner, far_host, HostKeyError)
-    assert f"offers the host key {far_host.host_key_fingerprint}, which is not" in error.message
-    assert error.exit_code == EXIT_USAGE
-
-
-async def test_another_host_key(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host, fingerprint=f"SHA256:{'A' * 43}")
-    error = await said_twice(runner, far_host, HostKeyError)
-    assert f"has changed: expected SHA256:{'A' * 43}, got" in error.message
-    assert error.exit_code == EXIT_USAGE
+    offered = f"offers the host key {far_host.host_key_fingerprint}, which is not"
+    stranger = {"key": make_key(tmp_path / "stranger")}
+    unknown = {"fingerprint": None, "known_hosts": tmp_path / "none"}
+    other = f"SHA256:{'A' * 43}"
+    kind: type[PikaciError]
+    for extra, kind, words in (
+        (stranger, AuthenticationError, "rejected every key we offered for user root"),
+        (unknown, HostKeyError, offered),
+        ({"fingerprint": other}, HostKeyError, f"has changed: expected {other}, got"),
+    ):
+        hosts_config(far_host, **extra)
+        error = await said_twice(runner, far_host, kind)
+        assert words in error.message
+        assert error.exit_code == EXIT_USAGE
 
 
 # --- The work directory ---

@@ -65,7 +65,10 @@ def host(far_host: FarHost, hosts_config: WriteHosts) -> FarHost:
     return far_host
 
 
-async def test_a_host_that_is_as_it_should_be(runner: Runner, host: FarHost) -> None:
+async def test_a_host_that_is_as_it_should_be_and_is_no_worse_for_a_look(
+    runner: Runner, host: FarHost
+) -> None:
+    assert list(await findings_of(runner, host)) == NAMES
     await runner.run(away("job", "true", host))
     found = await findings_of(runner, host)
     assert list(found) == NAMES
@@ -77,13 +80,6 @@ async def test_a_host_that_is_as_it_should_be(runner: Runner, host: FarHost) -> 
     assert f"free at {host.work_dir}" in found["work dir"].text
     nothing_runs(host)
     assert list((host.work_dir / "runs").iterdir()) == []
-
-
-async def test_looking_makes_a_host_no_worse(runner: Runner, host: FarHost) -> None:
-    first = await findings_of(runner, host)
-    again = await findings_of(runner, host)
-    assert first.keys() == again.keys()
-    nothing_runs(host)
     assert list((host.work_dir / "sessions").iterdir()) == []
     assert list((runner.state.root / "elsewhere" / "hosts").glob("*.json")) == []
 
@@ -149,23 +145,16 @@ async def test_less_confinement_is_told(runner: Runner, hosts_config: WriteHosts
     assert ended.job("job").attempts[0].execution["processes"] == "process_group"
 
 
-async def test_a_host_that_has_less_than_is_said(
-    runner: Runner, far_host: FarHost, hosts_config: WriteHosts
-) -> None:
-    hosts_config(far_host, capacity={"cpus": 4096})
-    found = await findings_of(runner, far_host)
-    assert found["capacity"].status == "note"
-    assert "promises 4096 CPUs; it has" in found["capacity"].text
-
-
 # --- Incus ---
 
 
-async def test_a_host_without_incus_is_none_for_guests(
+async def test_a_host_that_has_less_than_is_said_or_no_incus_for_guests(
     runner: Runner, far_host: FarHost, hosts_config: WriteHosts
 ) -> None:
-    hosts_config(far_host, incus={"socket": "/nowhere/incus"})
+    hosts_config(far_host, capacity={"cpus": 4096}, incus={"socket": "/nowhere/incus"})
     found = await findings_of(runner, far_host, FlakeNeeds(IMAGES))
+    assert found["capacity"].status == "note"
+    assert "promises 4096 CPUs; it has" in found["capacity"].text
     assert found["incus"].status == "note"
     assert found["incus"].text == (
         f"{far_host.name} has no Incus: there is no socket /nowhere/incus"

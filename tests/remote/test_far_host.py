@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,50 +76,9 @@ def test_two_hosts_have_nothing_in_common(two_far_hosts: list[FarHost]) -> None:
     assert not other.run(["sh", "-c", "ls /tmp/mine /nix/mine ~/mine"], check=False).stdout
 
 
-async def test_a_cut_cable_stalls_and_a_joined_one_goes_on(far_host: FarHost) -> None:
-    async with connected(far_host) as connection:
-        far_host.cut()
-        asked = asyncio.create_task(told(connection, "echo back"))
-        done, _ = await asyncio.wait([asked], timeout=SILENCE_SECS)
-        assert not done
-        far_host.join()
-        assert await asked == "back"
-
-
-def test_a_cut_cable_refuses_nobody(far_host: FarHost) -> None:
-    far_host.cut()
-    begun = time.monotonic()
-    # Longer than it takes to find out that nobody has an address.
-    with pytest.raises(TimeoutError):
-        socket.create_connection((far_host.address, far_host.port), timeout=5).close()
-    assert time.monotonic() - begun > 4
-
-
-async def test_without_sshd_connections_are_refused_and_jobs_go_on(
+async def test_a_host_that_is_off_is_silent_and_a_reboot_ends_what_ran_and_keeps_files(
     far_host: FarHost, marker: str
 ) -> None:
-    async with connected(far_host) as connection:
-        await told(connection, f"setsid sh -c 'sleep 600; : {marker}' >/dev/null 2>&1 </dev/null &")
-        far_host.stop_sshd()
-        await asyncio.wait_for(connection.wait_closed(), COME_SECS)
-    with pytest.raises(ConnectionRefusedError):
-        async with connected(far_host):
-            pass
-    assert any(marker in line for line in far_host.processes())
-    far_host.start_sshd()
-    async with connected(far_host) as connection:
-        assert await told(connection, "echo again") == "again"
-
-
-async def test_killed_sessions_leave_the_one_that_listens(far_host: FarHost) -> None:
-    async with connected(far_host) as connection:
-        far_host.kill_sessions()
-        await asyncio.wait_for(connection.wait_closed(), COME_SECS)
-    async with connected(far_host) as connection:
-        assert await told(connection, "echo again") == "again"
-
-
-async def test_a_reboot_ends_what_ran_and_keeps_files(far_host: FarHost, marker: str) -> None:
     before = far_host.boot_id()
     async with connected(far_host) as connection:
         said = await told(connection, "cat /proc/sys/kernel/random/boot_id")
@@ -131,7 +89,11 @@ async def test_a_reboot_ends_what_ran_and_keeps_files(far_host: FarHost, marker:
         )
         await told(connection, "echo kept > ~/file; touch /tmp/file")
         wait_for(lambda: marker in str(far_host.processes()), COME_SECS, "it doesn't run")
-        far_host.reboot()
+        far_host.power_off()
+        # Longer than it takes to find out that nobody has an address.
+        with pytest.raises(TimeoutError):
+            socket.create_connection((far_host.address, far_host.port), timeout=5).close()
+        far_host.power_on()
         # Of the connection the host knows nothing any more: it says so when it is asked.
         with pytest.raises((asyncssh.Error, OSError)):
             await told(connection, "true")
@@ -144,14 +106,6 @@ async def test_a_reboot_ends_what_ran_and_keeps_files(far_host: FarHost, marker:
     assert far_host.boot_id() != before
 
 
-def test_what_is_off_is_silent(far_host: FarHost) -> None:
-    far_host.power_off()
-    with pytest.raises(TimeoutError):
-        socket.create_connection((far_host.address, far_host.port), timeout=5).close()
-    far_host.power_on()
-    socket.create_connection((far_host.address, far_host.port), timeout=5).close()
-
-
 async def test_a_mended_host_is_as_it_was(far_host: FarHost, marker: str) -> None:
     async with connected(far_host) as connection:
         await told(connection, f"setsid sh -c 'sleep 600; : {marker}' >/dev/null 2>&1 &")
@@ -161,7 +115,8 @@ async def test_a_mended_host_is_as_it_was(far_host: FarHost, marker: str) -> Non
         far_host.mend()
         await asyncio.wait_for(connection.wait_closed(), COME_SECS)
     assert far_host.processes() == []
-    assert [*far_host.work_dir.iterdir(), *far_host.home.iterdir()] == []
+    left = [*far_host.work_dir.iterdir(), *far_host.home.iterdir()]
+    assert {path.name for path in left} <= {"agent"}
     async with connected(far_host) as connection:
         assert await told(connection, "echo again") == "again"
 

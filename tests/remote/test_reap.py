@@ -24,7 +24,6 @@ from jerichoci.remote.ssh.socket_directory import remove_stale_sockets, socket_d
 from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import RUN_ID
 from remote.away import away
-from remote.far_guests import FarGuests, guests_of_nowhere
 from remote.leftovers import (
     assert_nothing_is_left,
     kill_agents,
@@ -39,10 +38,9 @@ from remote.leftovers import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from incus.guest_project import GuestRunner
-    from incus.server import IncusServer
     from jerichoci.state.layout import StateLayout
     from remote.conftest import WriteHosts
+    from remote.far_guests import FarGuests
     from remote.far_host import FarHost
     from runner import Runner
 
@@ -196,18 +194,6 @@ async def test_only_the_hosts_that_are_named_are_asked(
 
 
 # Guests
-
-
-@pytest.fixture
-def guests(
-    runner: Runner, far_incus: IncusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> GuestRunner:
-    return guests_of_nowhere(runner, far_incus, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def far(guests: GuestRunner, far_host: FarHost, hosts_config: WriteHosts) -> FarGuests:
-    return FarGuests(guests, far_host, hosts_config).config()
 
 
 def kill_with_guest(far: FarGuests) -> None:

@@ -16,17 +16,12 @@ from jerichoci.status import PhaseName
 from plans import RUN_ID
 from remote.agent_alone import until
 from remote.breaking import AtPhase, cable_cut_for, make_quick
-from remote.far_guests import TALKS, FarGuests, guests_of_nowhere
+from remote.far_guests import TALKS, FarGuests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
-    from incus.guest_project import GuestRunner
-    from incus.server import IncusServer
-    from remote.conftest import WriteHosts
-    from remote.far_host import FarHost
-    from runner import Ended, Runner
+    from runner import Ended
 
 UNSEEN_SECS = 1.0
 SEEN_SECS = 5.0
@@ -38,18 +33,6 @@ PHASES = (PhaseName.PREPARE_RUNTIME, PhaseName.LAUNCH_GUEST, PhaseName.COLLECT_A
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     make_quick(monkeypatch)
-
-
-@pytest.fixture
-def guests(
-    runner: Runner, far_incus: IncusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> GuestRunner:
-    return guests_of_nowhere(runner, far_incus, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def far(guests: GuestRunner, far_host: FarHost, hosts_config: WriteHosts) -> FarGuests:
-    return FarGuests(guests, far_host, hosts_config).config()
 
 
 @asynccontextmanager

@@ -23,17 +23,12 @@ from jerichoci.remote.session import Session
 from jerichoci.status import FailureKind, PhaseName, Status
 from plans import RUN_ID, built, commanded
 from records import PHASES
-from remote.far_guests import LINES, FarGuests, guests_of_nowhere
+from remote.far_guests import LINES, FarGuests
 from remote.far_host import one_far_host
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from incus.server import IncusServer
     from jerichoci.record.record import RunRecord
     from remote.conftest import WriteHosts
-    from remote.far_host import FarHost
-    from runner import Runner
 
 PAYLOAD = {
     "schema_version": 1,
@@ -42,18 +37,6 @@ PAYLOAD = {
         {"name": "bin", "relative_path": "bin", "guest_path": "/opt/tools", "read_only": True}
     ],
 }
-
-
-@pytest.fixture
-def guests(
-    runner: Runner, far_incus: IncusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> GuestRunner:
-    return guests_of_nowhere(runner, far_incus, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def far(guests: GuestRunner, far_host: FarHost, hosts_config: WriteHosts) -> FarGuests:
-    return FarGuests(guests, far_host, hosts_config).config()
 
 
 async def test_a_job_in_a_guest_has_the_records_that_it_has_here(far: FarGuests) -> None:
@@ -223,17 +206,25 @@ async def refusal(far: FarGuests) -> UsageError:
     return caught.value
 
 
-async def test_a_host_without_incus_is_told_apart(far: FarGuests) -> None:
-    far.config(incus={"socket": "/nowhere/unix.socket"})
-    assert "has no Incus: there is no socket /nowhere" in (await refusal(far)).message
-
-
-async def test_an_incus_that_is_not_running_is_told_apart(far: FarGuests) -> None:
+async def test_what_is_wrong_with_the_incus_of_a_host_is_told_apart(far: FarGuests) -> None:
     dead = far.host.work_dir / "dead.socket"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(dead))
-    far.config(incus={"socket": str(dead)})
-    assert "is not running" in (await refusal(far)).message
+    there = {"socket": str(far.server.socket)}
+    for incus, words, mends in (
+        ({"socket": "/nowhere"}, "has no Incus: there is no socket /nowhere", "install and start"),
+        ({"socket": str(dead)}, "is not running", "start Incus on far1"),
+        (there | {"project": "none"}, "has no project none", "incus project create none` on far1"),
+        (there | {"profile": "none"}, "has no profile none", "incus profile create none"),
+        (there | {"pool": "none"}, "has no storage pool none", "incus storage create none"),
+    ):
+        far.config(incus=incus)
+        error = await refusal(far)
+        assert words in error.message
+        assert mends in (error.hint or "")
+    error = await refusal(far.config().of("pikaci/none"))
+    assert f"of Incus on {far.host.name} has no image pikaci/none" in error.message
+    assert f"`pikaci image import runner --host {far.host.name}`" in (error.hint or "")
 
 
 @pytest.mark.parametrize(
@@ -258,29 +249,6 @@ async def test_an_incus_that_lets_nobody_in_is_told_apart(
     monkeypatch.setattr(Session, "do", do)
     with pytest.raises(UsageError, match=words):
         await far.guests.run_here(far.job())
-
-
-@pytest.mark.parametrize(
-    ("incus", "words", "mends"),
-    [
-        ({"project": "none"}, "has no project none", "incus project create none` on far1"),
-        ({"profile": "none"}, "has no profile none", "incus profile create none"),
-        ({"pool": "none"}, "has no storage pool none", "incus storage create none"),
-    ],
-)
-async def test_what_incus_lacks_is_told_apart(
-    far: FarGuests, incus: dict[str, str], words: str, mends: str
-) -> None:
-    far.config(incus={"socket": str(far.server.socket), **incus})
-    error = await refusal(far)
-    assert words in error.message
-    assert mends in (error.hint or "")
-
-
-async def test_a_missing_image_can_be_imported_there(far: FarGuests) -> None:
-    error = await refusal(far.of("pikaci/none"))
-    assert f"of Incus on {far.host.name} has no image pikaci/none" in error.message
-    assert f"`pikaci image import runner --host {far.host.name}`" in (error.hint or "")
 
 
 async def test_a_sshd_that_forwards_nothing_is_told_apart(

@@ -38,7 +38,7 @@ from jerichoci.remote.ssh.errors import HostLostError, UnreachableHostError
 from remote.agent_alone import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from remote.far_host import FarHost
 
@@ -133,8 +133,10 @@ class Stage:
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    return Stage(monkeypatch)
+async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    stage = Stage(monkeypatch)
+    yield stage
+    await stage.session.close()
 
 
 async def test_what_is_asked_while_an_agent_is_greeted_is_not_forgotten(stage: Stage) -> None:
@@ -145,7 +147,6 @@ async def test_what_is_asked_while_an_agent_is_greeted_is_not_forgotten(stage: S
     played.say(WELCOME)
     played.say({"id": await played.is_asked("clock"), "ok": 7.5})
     assert await asking == 7.5
-    await stage.session.close()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,6 @@ async def test_an_error_that_is_none_is_one_all_the_same(stage: Stage, error: ob
     with pytest.raises((InfrastructureError, OSError), match="it doesn't say why"):
         await asking
     assert stage.session.is_open
-    await stage.session.close()
 
 
 SOME: dict[str, tuple[Any, ...]] = {
@@ -210,7 +210,6 @@ async def test_an_invalid_answer_is_refused_by_field(
     message = re.escape(f"far sent an invalid answer to `{do.__name__}`: {field}")
     with pytest.raises(InfrastructureError, match=message):
         await asking
-    await stage.session.close()
 
 
 @pytest.mark.parametrize(
@@ -221,7 +220,6 @@ async def test_a_welcome_that_is_none_is_no_way_to_a_host(stage: Stage, welcome:
     (await stage.next()).say({"welcome": welcome, "unknown": []})
     with pytest.raises(UnreachableHostError, match="the connection to far broke: the welcome"):
         await opening
-    await stage.session.close()
 
 
 async def test_a_release_is_told_in_the_end_however_long_the_line_is_down(
@@ -243,7 +241,6 @@ async def test_a_release_is_told_in_the_end_however_long_the_line_is_down(
     played.say(WELCOME)
     played.say({"id": await played.is_asked("release"), "ok": None})
     await until(lambda: not stage.session.owes)
-    await stage.session.close()
 
 
 async def test_what_was_opened_for_nobody_is_let_go_of_and_nothing_else(
@@ -269,14 +266,12 @@ async def test_what_was_opened_for_nobody_is_let_go_of_and_nothing_else(
         released = [values for values in played.sent if values.get("do") == "release"]
         assert bool(released) == (do == "spawn")
     played.say({"id": await played.is_asked("release"), "ok": None})
-    await stage.session.close()
 
 
 async def test_nothing_is_sent_that_is_too_long_for_the_agent(stage: Stage) -> None:
     await stage.opened()
     with pytest.raises(InfrastructureError, match="the request `write` to far is too long"):
         await stage.session.do(write, Path("/x"), bytes(65 * 2**20))
-    await stage.session.close()
 
 
 @pytest.mark.parametrize(
@@ -297,7 +292,6 @@ async def test_a_session_says_why_it_was_lost(stage: Stage, end: Exception, mess
     with pytest.raises(HostLostError) as raised:
         await asking
     assert raised.value.message.startswith(message)
-    await stage.session.close()
 
 
 async def test_a_silent_agent_is_looked_for_by_another_connection(
@@ -307,7 +301,6 @@ async def test_a_silent_agent_is_looked_for_by_another_connection(
     monkeypatch.setattr(sessions, "SILENT_SECS", 0.2)
     await stage.opened()
     (await stage.next(2)).say(WELCOME)
-    await stage.session.close()
 
 
 async def test_a_session_that_is_closed_while_it_opens_leaves_nothing(stage: Stage) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +21,7 @@ if TYPE_CHECKING:
 
     from remote.plain_sshd import PlainSshd
 
-ECHO = [
-    sys.executable,
-    "-c",
-    "import os, sys; sys.stdout.buffer.write(b'\\0'.join(map(os.fsencode, sys.argv[1:])))",
-]
+ECHO = ["/usr/bin/printf", r"%s\0"]
 AWKWARD = [
     "",
     "-n",
@@ -64,7 +59,7 @@ argvs = st.lists(st.one_of(st.sampled_from(AWKWARD), text, raw), max_size=8)
 
 
 def words(output: bytes) -> list[str]:
-    return [os.fsdecode(word) for word in output.split(b"\0")]
+    return [os.fsdecode(word) for word in output.split(b"\0")[:-1]]
 
 
 def run(shell: str, argv: Sequence[str], cwd: Path | None = None) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from remote.wire import HERE, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 COME_SECS = 20
 SILENCE_SECS = 0.5
@@ -40,10 +40,16 @@ async def echo() -> AsyncIterator[int]:
 
 
 @contextlib.asynccontextmanager
-async def connected(wire: Wire) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def spoken_to(wire: Wire) -> AsyncIterator[Callable[[float], Awaitable[None]]]:
+    """What says a byte through a wire, and has it back within some seconds."""
     reader, writer = await asyncio.open_connection(wire.address, wire.port)
+
+    async def speak(secs: float) -> None:
+        writer.write(b"x")
+        assert await asyncio.wait_for(reader.readexactly(1), secs) == b"x"
+
     try:
-        yield reader, writer
+        yield speak
     finally:
         writer.close()
         with contextlib.suppress(OSError):
@@ -53,41 +59,29 @@ async def connected(wire: Wire) -> AsyncIterator[tuple[asyncio.StreamReader, asy
 async def test_a_round_trip_takes_twice_the_delay() -> None:
     async with echo() as port:
         with Wire(HERE, port, delay_secs=DELAY_SECS) as wire:
-            async with connected(wire) as (reader, writer):
+            async with spoken_to(wire) as speak:
                 for _ in range(3):
-                    writer.write(b"x")
                     begun = time.monotonic()
-                    assert await asyncio.wait_for(reader.readexactly(1), COME_SECS) == b"x"
+                    await speak(COME_SECS)
                     assert time.monotonic() - begun >= 2 * DELAY_SECS
         assert wire.connections == 1
 
 
-async def test_a_stalled_wire_breaks_nothing() -> None:
+async def test_a_stalled_wire_breaks_nothing_and_a_cut_one_all_connections() -> None:
     async with echo() as port:
         with Wire(HERE, port) as wire:
-            async with connected(wire) as (reader, writer):
-                writer.write(b"x")
-                await asyncio.wait_for(reader.readexactly(1), COME_SECS)
+            async with spoken_to(wire) as speak:
+                await speak(COME_SECS)
                 wire.stall()
-                writer.write(b"y")
                 with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(reader.readexactly(1), SILENCE_SECS)
+                    await speak(SILENCE_SECS)
                 wire.resume()
-                assert await asyncio.wait_for(reader.readexactly(1), COME_SECS) == b"y"
-
-
-async def test_a_cut_wire_breaks_connections_and_refuses_new_ones() -> None:
-    async with echo() as port:
-        with Wire(HERE, port) as wire:
-            async with connected(wire) as (reader, writer):
-                writer.write(b"x")
-                await asyncio.wait_for(reader.readexactly(1), COME_SECS)
+                await speak(COME_SECS)
                 wire.cut()
                 with pytest.raises(ConnectionResetError):
-                    await asyncio.wait_for(reader.readexactly(1), COME_SECS)
+                    await speak(COME_SECS)
             with pytest.raises(ConnectionRefusedError):
                 await asyncio.open_connection(wire.address, wire.port)
             wire.join()
-            async with connected(wire) as (reader, writer):
-                writer.write(b"y")
-                assert await asyncio.wait_for(reader.readexactly(1), COME_SECS) == b"y"
+            async with spoken_to(wire) as speak:
+                await speak(COME_SECS)
