@@ -70,7 +70,10 @@ class PlainSshd:
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     argv = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", path.name, "-f", str(path)]
-    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
+    bits = (
+        ["-b", "2048"] if kind == "rsa" else []
+    )  # fewer than usual: they take a third of the time
+    subprocess.run([*argv, *bits], check=True, stdin=subprocess.DEVNULL)
     return path
 
 

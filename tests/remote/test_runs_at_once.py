@@ -10,8 +10,6 @@ import pytest
 from jerichoci.cleanup.remote import collect_hosts, reap_hosts
 from jerichoci.errors import UsageError
 from jerichoci.nix.command import NixOptions
-from jerichoci.placement import LocalSettings
-from jerichoci.placement.local import LocalPlacement
 from jerichoci.placement.operations import make_directory
 from jerichoci.plan.hosts import known_hosts_of_run, load_hosts
 from jerichoci.remote.host_notes import host_notes
@@ -38,10 +36,7 @@ MANY = 60
 
 def placed(state: StateLayout, host: FarHost, pool: SessionPool) -> RemotePlacement:
     known = known_hosts_of_run({}, load_hosts())[host.name]
-    session = pool.session(known, NixOptions())
-    return RemotePlacement(
-        session, state, NixOptions(), LocalPlacement(state.root, NixOptions(), LocalSettings)
-    )
+    return RemotePlacement(pool.session(known, NixOptions()), state, NixOptions())
 
 
 async def test_a_run_that_has_no_directory_yet_is_not_taken_for_dead(

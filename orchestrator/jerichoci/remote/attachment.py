@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.remote import host_refusals
 from jerichoci.remote.agent.boot import MARK
 from jerichoci.remote.agent.bundle import boot_argv, bundle
-from jerichoci.remote.agent.facts import HostFacts
 from jerichoci.remote.agent.frame import FrameError, pack, unpack
+from jerichoci.remote.agent.survey import HostFacts
 from jerichoci.remote.ssh.channel import opened
 from jerichoci.remote.ssh.errors import UnreachableHostError
 from jerichoci.remote.ssh.shell_line import encoded, shell_line

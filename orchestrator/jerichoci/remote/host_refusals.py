@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from jerichoci.plan.hosts import RemoteHost
     from jerichoci.remote.agent.agent_operations import Tools
-    from jerichoci.remote.agent.facts import Programs
+    from jerichoci.remote.agent.survey import Programs
 
 PYTHON = "3.11"
 """The oldest that the agent runs on."""

@@ -49,12 +49,10 @@ class SshRoute:
 
     @property
     def where(self) -> str:
-        """The host."""
         return f"on {self._session.name}"
 
     @property
     def is_up(self) -> bool:
-        """Whether the session is connected."""
         return self._session.is_up and not self._is_closed.is_set()
 
     @property
@@ -79,7 +77,6 @@ class SshRoute:
             return (self._down_since or now) - self._down_secs
 
     def wait_until_up(self) -> None:
-        """Wait until the session is connected."""
         while not self.is_up:
             if self._session.lost is not None:
                 raise self._session.lost

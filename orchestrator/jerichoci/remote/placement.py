@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from jerichoci.nix.command import NixOptions
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
     from jerichoci.placement import IncusSettings, Route
-    from jerichoci.placement.local import LocalPlacement
     from jerichoci.placement.operation import Doing, Held, Opening, P, T
     from jerichoci.placement.program import Program
     from jerichoci.remote.incus_socket import SshRoute
@@ -52,23 +51,24 @@ def _clearing_nothing(_session: Session, _state: StateLayout) -> AbstractAsyncCo
 
 
 class RemotePlacement:
-    """The host of a session; `here` is where what it lacks is taken from.
+    """The host of a session, which gets what it lacks from a state root of this machine.
 
     While it serves a run, `clearing` removes what dead runs left on it.
     """
+
+    is_remote = True
 
     def __init__(
         self,
         session: Session,
         state: StateLayout,
         nix: NixOptions,
-        here: LocalPlacement,
         clearing: Clearing = _clearing_nothing,
     ) -> None:
+        self.host = session.name
         self._session = session
         self._state = state
-        self._nix = nix
-        self._here = here
+        self._store = FarStore(session, nix)
         self._clearing = clearing
         self._run_id = ""
         """The run that the host is used for."""
@@ -78,14 +78,6 @@ class RemotePlacement:
         self._forwards = AsyncExitStack()
         self._keeps = False
         """Whether the run's directory is kept on the host."""
-
-    @property
-    def host(self) -> str:
-        return self._session.name
-
-    @property
-    def is_remote(self) -> bool:
-        return True
 
     @property
     def state_root(self) -> Path:
@@ -147,7 +139,8 @@ class RemotePlacement:
     @asynccontextmanager
     async def _holding_run(self, run_id: str) -> AsyncIterator[None]:
         async with AsyncExitStack() as held:
-            holding = self._session.hold(host_operations.open_run, self._run_name(run_id))
+            name = run_name(self._state, run_id)
+            holding = self._session.hold(host_operations.open_run, name)
             try:
                 await held.enter_async_context(holding)
             except OSError as error:
@@ -157,10 +150,7 @@ class RemotePlacement:
 
     def run_directory(self, run_id: str) -> Path:
         """The run's directory below the work directory; other owners' runs have other names."""
-        return self.state_root / "runs" / self._run_name(run_id)
-
-    def _run_name(self, run_id: str) -> str:
-        return run_name(self._state, run_id)
+        return self.state_root / "runs" / run_name(self._state, run_id)
 
     def check(self, system: str) -> None:
         """Refuse jobs for another kind of machine, and a host that lacks what each job needs."""
@@ -201,13 +191,11 @@ class RemotePlacement:
         self, builds: Mapping[str, BuildRequest], run_id: str, observer: Observer, stop: Stop
     ) -> None:
         gcroots = self.run_directory(run_id) / "gcroots"
-        store = FarStore(self._session, self._nix)
-        await store.realise(builds, gcroots, observer, stop)
+        await self._store.realise(builds, gcroots, observer, stop)
 
     async def bring(self, node_id: str, built: Realised, run_id: str) -> Realised:
         link = self.run_directory(run_id) / "gcroots" / node_id
-        store = FarStore(self._session, self._nix)
-        return await store.bring(built, link)
+        return await self._store.bring(built, link)
 
     def outgoing(self, scratch: Path, artifacts: Path) -> Path:
         del artifacts

@@ -23,33 +23,22 @@ if TYPE_CHECKING:
 STDERR_BYTES = 4000
 
 
-class FarProgram:
-    """What reads on the host what is written here; `asyncssh.Error` and `OSError` break it."""
-
-    def __init__(self, process: SSHClientProcess[bytes]) -> None:
-        self._process = process
-
-    async def write(self, data: bytes) -> None:
-        """Write some bytes, and wait while the program is behind."""
-        self._process.stdin.write(data)
-        await self._process.stdin.drain()
-
-    async def finish(self, complaint: str) -> None:
-        """Write no more, and wait for its end."""
-        with suppress(OSError):  # it has ended by itself
-            self._process.stdin.write_eof()
-        stderr = await self._process.stderr.read(STDERR_BYTES)
-        await self._process.wait_closed()
-        if self._process.returncode == 0:
-            return
-        if self._process.returncode is None and self._process.exit_signal is None:
-            raise ConnectionError("the channel was closed")
-        lines = stderr.decode("utf-8", "replace").strip().splitlines()
-        kind = DiskFullError if lacked_room(stderr) else InfrastructureError
-        raise kind(
-            f"{complaint}: {lines[-1] if lines else 'it printed nothing'}",
-            "is the disk of the host full?",
-        )
+async def finish(program: SSHClientProcess[bytes], complaint: str) -> None:
+    """Write no more to a program, and wait for its end."""
+    with suppress(OSError):  # it has ended by itself
+        program.stdin.write_eof()
+    stderr = await program.stderr.read(STDERR_BYTES)
+    await program.wait_closed()
+    if program.returncode == 0:
+        return
+    if program.returncode is None and program.exit_signal is None:
+        raise ConnectionError("the channel was closed")
+    lines = stderr.decode("utf-8", "replace").strip().splitlines()
+    kind = DiskFullError if lacked_room(stderr) else InfrastructureError
+    raise kind(
+        f"{complaint}: {lines[-1] if lines else 'it printed nothing'}",
+        "is the disk of the host full?",
+    )
 
 
 async def persistently(session: Session, work: Callable[[], Awaitable[T]]) -> T:
@@ -74,13 +63,16 @@ async def persistently(session: Session, work: Callable[[], Awaitable[T]]) -> T:
 @asynccontextmanager
 async def far_program(
     session: Session, argv: Sequence[str], variables: Mapping[str, str]
-) -> AsyncIterator[FarProgram]:
-    """Start a program with the agent's PATH and some variables more."""
+) -> AsyncIterator[SSHClientProcess[bytes]]:
+    """Start a program that reads what is written here, with the agent's PATH and variables more.
+
+    `asyncssh.Error` and `OSError` break it.
+    """
     connection = await session.connection()
     line = encoded(shell_line(far_argv(session, argv, variables)))
     process: SSHClientProcess[bytes] = await opened(connection.create_process(line, encoding=None))
     try:
-        yield FarProgram(process)
+        yield process
     finally:
         process.close()
 

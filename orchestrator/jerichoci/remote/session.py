@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from jerichoci.placement.operation import Doing, Opening, Operation, P, T
     from jerichoci.plan.hosts import RemoteHost
     from jerichoci.remote.agent.agent_operations import Tools
-    from jerichoci.remote.agent.facts import HostFacts
+    from jerichoci.remote.agent.survey import HostFacts
 
 FIRST_BACKOFF_SECS, LAST_BACKOFF_SECS, BACKOFF_GROWTH = 0.1, 5.0, 1.6
 PING_SECS = 10.0

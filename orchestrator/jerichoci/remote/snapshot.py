@@ -18,7 +18,7 @@ from jerichoci.machine import process
 from jerichoci.placement import operations
 from jerichoci.remote.agent import agent_operations as host
 from jerichoci.remote.host_refusals import full
-from jerichoci.remote.program import far_program, persistently
+from jerichoci.remote.program import far_program, finish, persistently
 from jerichoci.remote.ssh.errors import HostError
 from jerichoci.snapshot.git import git_environment, pack_argv, private_variables, take_pack_argv
 from jerichoci.snapshot.repository import REPOSITORY_WAIT_SECS, Repository
@@ -98,7 +98,8 @@ async def _send(
         has_taken_all = True
         while has_taken_all and (data := await near.stdout.read(CHUNK_BYTES)):
             try:
-                await far.write(data)
+                far.stdin.write(data)
+                await far.stdin.drain()
             except (asyncssh.Error, OSError):
                 # Git there has ended before its time; why, is among its last words.
                 has_taken_all = False
@@ -106,7 +107,7 @@ async def _send(
             words = (await complaints).decode("utf-8", "replace").strip()
             raise InfrastructureError(f"`git pack-objects` failed: {words}")
         try:
-            await far.finish(f"git on {session.name} can't take the snapshot")
+            await finish(far, f"git on {session.name} can't take the snapshot")
         except InfrastructureError as error:
             session.post(operations.run, ["rm", "-f", str(pack)], REMOVE_SECS)
             if is_disk_full(error):

@@ -81,7 +81,5 @@ class Placements:
             from jerichoci.remote.placement import RemotePlacement
 
             session = self._pool.session(host, self._nix)
-            self._remote[host.name] = RemotePlacement(
-                session, self._state, self._nix, self.here, clearing
-            )
+            self._remote[host.name] = RemotePlacement(session, self._state, self._nix, clearing)
         return self._remote[host.name]

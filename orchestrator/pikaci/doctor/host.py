@@ -11,8 +11,7 @@ import asyncssh
 
 from jerichoci.errors import PikaciError
 from jerichoci.nix.command import NixOptions, Store
-from jerichoci.placement.local import LocalPlacement
-from jerichoci.plan.hosts import fitting, known_hosts_of_run, load_hosts, local_settings
+from jerichoci.plan.hosts import fitting, known_hosts_of_run, load_hosts
 from jerichoci.remote.agent.agent_operations import Tools, clock, survey
 from jerichoci.remote.host_refusals import CHANNELS, check_nix, check_programs, no_channel
 from jerichoci.remote.placement import RemotePlacement
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from asyncssh import SSHClientProcess
 
     from jerichoci.plan.hosts import HostCapacity, RemoteHost
-    from jerichoci.remote.agent.facts import Programs
+    from jerichoci.remote.agent.survey import Programs
     from jerichoci.remote.session import Session
     from jerichoci.state.layout import StateLayout
     from pikaci.doctor.catalog import FlakeNeeds
@@ -66,8 +65,7 @@ async def host_findings(host: RemoteHost, state: StateLayout, needs: FlakeNeeds)
     nix = NixOptions()
     async with SessionPool() as pool:
         session = pool.session(host, nix)
-        here = LocalPlacement(state.root, nix, local_settings)
-        placement = RemotePlacement(session, state, nix, here)
+        placement = RemotePlacement(session, state, nix)
         findings = await _examine(session, placement, needs)
     return [replace(finding, host=host.name) for finding in findings]
 

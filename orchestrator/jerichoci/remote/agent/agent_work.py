@@ -14,9 +14,8 @@ from jerichoci.machine.system import own_system
 from jerichoci.nix.command import NixOptions
 from jerichoci.placement.operation import OPERATIONS
 from jerichoci.placement.work import Work
-from jerichoci.remote.agent.facts import HostFacts
 from jerichoci.remote.agent.rendezvous import boot_id
-from jerichoci.remote.agent.survey import needed_programs
+from jerichoci.remote.agent.survey import HostFacts, needed_programs
 from jerichoci.state.layout import make_private
 
 if TYPE_CHECKING:

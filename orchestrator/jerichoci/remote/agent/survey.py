@@ -10,21 +10,42 @@ import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path  # noqa: TC003 - the welcome is read by these annotations
 
 from jerichoci.machine import slots
 from jerichoci.nix import command as nix
 from jerichoci.placement.host_gc import disk_bytes, snapshots_in
-from jerichoci.remote.agent.facts import Programs
 from jerichoci.snapshot.git import VERSION_ARGV
 from jerichoci.state.layout import StateLayout
 from jerichoci.state.owner import is_owned
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 COUNT_SECS = 3.0
 """Snapshots are counted for so long, and then no further."""
+
+
+@dataclass(frozen=True)
+class Programs:
+    """What no job can do without: where bash is, git's version; None for what isn't there."""
+
+    bash: str | None
+    git: str | None
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """A host, and the user that the agent runs as."""
+
+    boot_id: str | None
+    """Another one after each boot."""
+    work_dir: Path
+    system: str
+    uid: int
+    gid: int
+    python: str
+    environment: dict[str, str]
+    """What passes from the agent's environment to jobs."""
+    job_path: str
+    programs: Programs
 
 
 @dataclass(frozen=True)

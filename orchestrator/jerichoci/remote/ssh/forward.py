@@ -17,6 +17,7 @@ from jerichoci.remote.ssh.shell_line import encoded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from asyncssh import SSHClientConnection, SSHReader, SSHWriter
@@ -63,10 +64,9 @@ class _Far(NamedTuple):
     stderr: SSHReader[bytes] | None = None
 
 
-@asynccontextmanager
-async def forwarded_socket(
+def forwarded_socket(
     open_connection: OpenConnection, far_path: str, near_path: Path
-) -> AsyncIterator[Forward]:
+) -> AbstractAsyncContextManager[Forward]:
     """Have `near_path` lead to the unix socket `far_path`; only its owner may connect.
 
     `open_connection` is asked for every connection, and keeps what it returns. Where it or the
@@ -76,14 +76,12 @@ async def forwarded_socket(
     async def open_channel(connection: SSHClientConnection) -> _Far:
         return _Far(*await connection.open_unix_connection(far_path, window=WINDOW_BYTES))
 
-    async with _listening(open_connection, near_path, far_path, open_channel) as forward:
-        yield forward
+    return _listening(open_connection, near_path, far_path, open_channel)
 
 
-@asynccontextmanager
-async def forwarded_command(
+def forwarded_command(
     open_connection: OpenConnection, line: str, near_path: Path
-) -> AsyncIterator[Forward]:
+) -> AbstractAsyncContextManager[Forward]:
     """Have every connection to `near_path` be stdin and stdout of a run of `line` on the host.
 
     `line` is one of `shell_line`. Else as `forwarded_socket`; a program that doesn't end with 0 is
@@ -96,8 +94,7 @@ async def forwarded_command(
         )
         return _Far(reader, writer, stderr)
 
-    async with _listening(open_connection, near_path, line, open_channel) as forward:
-        yield forward
+    return _listening(open_connection, near_path, line, open_channel)
 
 
 @asynccontextmanager
