@@ -42,7 +42,7 @@ HEAD = f"seq {LINES}; "
 def hasty(guests: GuestRunner, monkeypatch: pytest.MonkeyPatch) -> GuestRunner:
     """Hosts wait for a second, instead of a minute, longer than the guests' runners."""
     for name, secs in (("GRACE_SECS", 0.5), ("KILL_SECS", 0.5), ("HOST_MARGIN_SECS", 1.0)):
-        monkeypatch.setattr(f"jerichoci.runtime.guest_wait.{name}", secs)
+        monkeypatch.setattr(f"jerichoci.runtime.job_guest.{name}", secs)
     monkeypatch.setattr("jerichoci.runtime.incus.guest.LOOK_SECS", 0.1)
     return guests
 

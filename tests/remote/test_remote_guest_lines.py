@@ -65,7 +65,7 @@ async def test_a_job_is_not_late_because_its_line_is_down(
     far: FarGuests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, secs in (("GRACE_SECS", 0.5), ("KILL_SECS", 0.5), ("HOST_MARGIN_SECS", 0.5)):
-        monkeypatch.setattr(f"jerichoci.runtime.guest_wait.{name}", secs)
+        monkeypatch.setattr(f"jerichoci.runtime.job_guest.{name}", secs)
     async with running(far, timeout_secs=3):
         far.host.cut()
         far.let_go()

@@ -160,7 +160,7 @@ async def test_a_guest_whose_runner_is_killed_is_ended_by_the_host(
     far: FarGuests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, secs in (("GRACE_SECS", 0.5), ("KILL_SECS", 0.5), ("HOST_MARGIN_SECS", 1.0)):
-        monkeypatch.setattr(f"jerichoci.runtime.guest_wait.{name}", secs)
+        monkeypatch.setattr(f"jerichoci.runtime.job_guest.{name}", secs)
     job = far.job("a", f"seq {LINES}; kill -KILL $PPID; sleep 60", timeout_secs=1, run_as_root=True)
     ended = await far.guests.run_here(job, wait_removal=True)
     assert ended.job("a").failure_kind is FailureKind.TIMEOUT

@@ -46,7 +46,7 @@ pytestmark = pytest.mark.usefixtures("base")
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hosts wait for a second, instead of a minute, longer than the guests' runners."""
     for name, secs in (("GRACE_SECS", 0.5), ("KILL_SECS", 0.5), ("HOST_MARGIN_SECS", 1.0)):
-        monkeypatch.setattr(f"jerichoci.runtime.guest_wait.{name}", secs)
+        monkeypatch.setattr(f"jerichoci.runtime.job_guest.{name}", secs)
 
 
 def end_of(run: Ended, name: str = "a") -> tuple[str, str | None, int | None]:

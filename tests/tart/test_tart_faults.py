@@ -234,7 +234,7 @@ async def test_a_job_that_can_not_be_told_to_end_is_ended(
     runner: Runner, mac: Mac, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("GRACE_SECS", "STOP_MARGIN_SECS"):
-        monkeypatch.setattr(f"jerichoci.runtime.guest_wait.{name}", 0.3)
+        monkeypatch.setattr(f"jerichoci.runtime.job_guest.{name}", 0.3)
     job = vm_job("a", f"echo up; {until('never')}")
     running = asyncio.create_task(runner.run(job, run_id=RUN_ID))
     await asyncio.to_thread(wait_for, lambda: said(runner.state))

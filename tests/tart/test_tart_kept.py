@@ -196,7 +196,7 @@ async def test_root_s_job_has_root_s_shell(runner: Runner) -> None:
 async def test_a_vm_of_a_job_that_was_late_has_a_shell(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.runtime.guest_wait.GRACE_SECS", 0.3)
+    monkeypatch.setattr("jerichoci.runtime.job_guest.GRACE_SECS", 0.3)
     job = vm_job("a", "echo half > made; sleep 600", timeout_secs=1)
     await runner.run(job, run_id=RUN_ID, keep=KeepPolicy.ON_FAILURE)
     done = await asyncio.to_thread(shell, runner.state, "cat", "made")

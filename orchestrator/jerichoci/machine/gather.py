@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -36,6 +37,23 @@ async def together(*coroutines: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return tuple(task.result() for task in tasks)
+
+
+async def first_done(*waits: asyncio.Future[Any], secs: float | None = None) -> None:
+    """Wait until one of these is done, for so many seconds."""
+    await asyncio.wait(waits, timeout=secs, return_when=asyncio.FIRST_COMPLETED)
+
+
+@asynccontextmanager
+async def meanwhile(*works: Coroutine[Any, Any, Any]) -> AsyncIterator[list[asyncio.Task[Any]]]:
+    """Do these while the block runs; what isn't done by its end is cancelled, and waited for."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def in_thread(work: Callable[[], A]) -> A:

@@ -6,14 +6,13 @@ prints goes straight to host.log.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError, UsageError
-from jerichoci.machine.gather import together
+from jerichoci.machine.gather import first_done, meanwhile, together
 from jerichoci.machine.workspace import Workspace, copy_argv
 from jerichoci.placement import operations
 from jerichoci.placement.program import Program
@@ -21,7 +20,8 @@ from jerichoci.runtime import Attempt, Finish
 from jerichoci.state.layout import make_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    import asyncio
+    from collections.abc import Callable, Coroutine, Mapping
     from pathlib import Path
 
     from jerichoci.machine.artifacts import Artifact
@@ -99,20 +99,15 @@ class ShellCommand:
         """Wait for the end, the timeout or `stop`: then TERM, and KILL after the grace."""
         if self._running is None:
             raise InfrastructureError("the command was not launched")
+        began = time.monotonic()
         try:
-            began = time.monotonic()
-            ended: asyncio.Future[Ending] = asyncio.ensure_future(self._running.wait())
-            stopped = asyncio.ensure_future(stop.wait())
-            either: set[asyncio.Future[Any]] = {ended, stopped}
-            try:
-                await asyncio.wait(
-                    either, timeout=timeout_secs, return_when=asyncio.FIRST_COMPLETED
-                )
-                # It may have ended long ago, while this process was stopped: ask its host.
-                is_due = time.monotonic() - began >= timeout_secs
-                is_late = is_due and await self._is_late(
-                    self._running, timeout_secs, either, stopped
-                )
+            async with meanwhile(self._running.wait(), stop.wait()) as (ended, stopped):
+                await first_done(ended, stopped, secs=timeout_secs)
+                is_late = False
+                if time.monotonic() - began >= timeout_secs:
+                    # It may have ended long ago, while this process was stopped: ask its host.
+                    asking = self._running.ended_within(timeout_secs)
+                    is_late = await _is_late(asking, ended, stopped)
                 if ended.done() and not is_late:
                     return _finish(ended.result())
                 if not ended.done():
@@ -123,51 +118,18 @@ class ShellCommand:
                     stopped=stop.is_set(),
                     out_of_memory=ended.result().out_of_memory,
                 )
-            finally:
-                stopped.cancel()
-                ended.cancel()
         finally:
-            await self._stack.aclose()
-
-    async def _is_late(
-        self,
-        running: Running,
-        timeout_secs: float,
-        either: set[asyncio.Future[Any]],
-        stopped: asyncio.Future[Any],
-    ) -> bool:
-        """Whether its time is up; if it ended in time and only the news of it is late, wait for it.
-
-        Both the answer and the news may come at once, when a connection is made again.
-        """
-        asked = asyncio.ensure_future(running.ended_within(timeout_secs))
-        try:
-            await asyncio.wait({stopped, asked}, return_when=asyncio.FIRST_COMPLETED)
-            if stopped.done():
-                return False
-            if asked.result():
-                news, _ = await asyncio.wait(
-                    either, timeout=NEWS_SECS, return_when=asyncio.FIRST_COMPLETED
-                )
-                return not news
-            return True
-        finally:
-            asked.cancel()
-            await asyncio.gather(asked, return_exceptions=True)
+            await self.close()
 
     async def _end(self, running: Running, ended: asyncio.Future[Ending], stop: Stop) -> None:
         running.terminate()
-        stop_now = asyncio.ensure_future(stop.stop_now.wait())
-        either: set[asyncio.Future[Any]] = {ended, stop_now}
-        try:
-            await asyncio.wait(either, timeout=self.grace_secs, return_when=asyncio.FIRST_COMPLETED)
+        async with meanwhile(stop.stop_now.wait()) as (stop_now,):
+            await first_done(ended, stop_now, secs=self.grace_secs)
             if not ended.done():
-                await asyncio.wait({ended}, timeout=STOP_NOW_GRACE_SECS if stop_now.done() else 0)
-        finally:
-            stop_now.cancel()
+                await first_done(ended, secs=STOP_NOW_GRACE_SECS if stop_now.done() else 0)
         if not ended.done():
             running.kill()
-            await asyncio.wait({ended}, timeout=KILLED_DEADLINE_SECS)
+            await first_done(ended, secs=KILLED_DEADLINE_SECS)
         if not ended.done():
             raise InfrastructureError(
                 f"the killed command was still running after {KILLED_DEADLINE_SECS:g} s",
@@ -177,6 +139,23 @@ class ShellCommand:
     async def close(self) -> None:
         """Kill what runs."""
         await self._stack.aclose()
+
+
+async def _is_late(
+    asking: Coroutine[Any, Any, bool], ended: asyncio.Future[Ending], stopped: asyncio.Future[None]
+) -> bool:
+    """Whether the time is up; if it ended in time and only the news of it is late, wait for it.
+
+    Both the answer and the news may come at once, when a connection is made again.
+    """
+    async with meanwhile(asking) as (asked,):
+        await first_done(stopped, asked)
+        if stopped.done():
+            return False
+        if asked.result():
+            await first_done(ended, stopped, secs=NEWS_SECS)
+            return not (ended.done() or stopped.done())
+        return True
 
 
 def _finish(ending: Ending) -> Finish:

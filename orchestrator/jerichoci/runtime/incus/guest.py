@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.errors import InfrastructureError
 from jerichoci.placement import operations
 from jerichoci.plan.payload import read_payload_on
-from jerichoci.runtime import guest_wait
+from jerichoci.runtime import job_guest
 from jerichoci.runtime.guest_mounts import (
     ARTIFACTS,
     SNAPSHOT,
@@ -27,7 +27,6 @@ from jerichoci.runtime.guest_mounts import (
     view_of_inputs,
 )
 from jerichoci.runtime.guest_runner import hand_over_command, job_variables, stop_command
-from jerichoci.runtime.guest_wait import wait_for_job
 from jerichoci.runtime.incus.api import (
     EXPIRY_LABEL,
     JOB_LABEL,
@@ -39,13 +38,11 @@ from jerichoci.runtime.incus.check import GuestSurvey, survey
 from jerichoci.runtime.incus.client import open_incus
 from jerichoci.runtime.incus.start import EXEC_SECS, GuestStart
 from jerichoci.runtime.incus.thread import in_thread, in_thread_at_last
-from jerichoci.state.layout import make_private
-from jerichoci.state.ledger import GuestNote, incus_guests
-from jerichoci.state.retention import KEEP_SECS
+from jerichoci.runtime.job_guest import JobGuest, kept_until
+from jerichoci.state.ledger import incus_guests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.stop import Stop
@@ -53,6 +50,7 @@ if TYPE_CHECKING:
     from jerichoci.runtime import Attempt, Finish
     from jerichoci.runtime.incus.api import Profile, StoredImage
     from jerichoci.runtime.incus.client import Incus
+    from jerichoci.state.ledger import GuestNote
 
 LOOK_SECS = 2.0
 """Between two looks whether the guest is still there."""
@@ -73,19 +71,15 @@ def instance_name(owner: str, run_id: str, job_id: str, number: int) -> str:
     return f"pikaci-{run_id[-8:]}-{job}-{digest}"
 
 
-class IncusGuest:
+class IncusGuest(JobGuest):
     """The `incus` runtime."""
 
     def __init__(self, placement: Placement, attempt: Attempt) -> None:
-        self._placement = placement
-        self._attempt = attempt
-        self._execute = attempt.node.execute
         owner = attempt.state.owner_id()
-        self.name = instance_name(owner, attempt.run_id, attempt.node.job_id, attempt.number)
-        self._role = str(attempt.node.runtime_config["role"])
+        name = instance_name(owner, attempt.run_id, attempt.node.job_id, attempt.number)
+        super().__init__(placement, attempt, name, incus_guests(attempt.state))
+        self._role = str(self._config["role"])
         self._alias = attempt.images[self._role].alias
-        self._notes = incus_guests(attempt.state)
-        self._note: GuestNote | None = None
         self._mounts = GuestMounts()
         self._start: GuestStart | None = None
         self._creating: asyncio.Task[None] | None = None
@@ -93,17 +87,11 @@ class IncusGuest:
         self._incus: Incus | None = None
         self._is_overdue: Callable[[], bool] | None = None
         self._was_handed_over = False
-        self.execution: dict[str, Any] = {}
-
-    @property
-    def _outbox(self) -> Path:
-        return self._attempt.scratch / "artifacts"
 
     async def prepare(self) -> None:
         """Make what the guest mounts."""
         attempt = self._attempt
-        await self._placement.do(operations.make_outbox, self._outbox)
-        make_private(attempt.artifacts.parent)
+        await self._make_outbox()
         self._mounts.add("snapshot", Mount(attempt.snapshot, SNAPSHOT))
         self._mounts.add("artifacts", Mount(self._outbox, ARTIFACTS, read_only=False))
         view = await view_of_inputs(self._placement, attempt)
@@ -136,17 +124,11 @@ class IncusGuest:
             "image_fingerprint": image.fingerprint,
             "pool": pool,
         }
-        self._note = GuestNote(
-            name=self.name,
-            run_id=self._attempt.run_id,
-            job_id=self._attempt.node.job_id,
-            socket=str(site.socket_path()),
-            project=site.project,
-            host=self._placement.host if self._placement.is_remote else None,
-        )
         # Before the guest exists, which may put links where these files belong.
-        job = await self._variables()
-        self._notes.write(self._note)
+        job, files = job_variables(self._execute, self._mounts, job_guest.GRACE_SECS)
+        for name, data in files.items():
+            await self._placement.do(operations.write, self._outbox / name, data)
+        self._write_note(socket=str(site.socket_path()), project=site.project)
         began = time.monotonic()
         start = self._start = GuestStart(
             self._placement, self._incus, self.name, self._role, self._alias
@@ -184,7 +166,7 @@ class IncusGuest:
             config["security.secureboot"] = "false"  # NixOS signs no kernel
         else:
             config["security.privileged"] = "false"  # even if the profile sets it
-        network = attempt.node.runtime_config.get("network")
+        network = self._config.get("network")
         devices = interface(network, profile.interfaces)
         site = self._placement.incus_settings()
         if site.pool not in {None, profile.pool}:
@@ -201,19 +183,10 @@ class IncusGuest:
             "devices": devices,
         }
 
-    async def _variables(self) -> dict[str, str]:
-        """The job for the runner; values that are too long for a variable go into files."""
-        variables, files = job_variables(self._execute, self._mounts, guest_wait.GRACE_SECS)
-        for name, data in files.items():
-            await self._placement.do(operations.write, self._outbox / name, data)
-        return variables
-
     async def wait(self, stop: Stop) -> Finish:
         """Wait for the job's result; a guest that never gives one is ended by the host."""
         self._is_overdue = stop.is_overdue
-        log = self._attempt.directory / "guest.log"
-        following = self._placement.following(self._outbox, log)
-        finish = await wait_for_job(self, self._execute.timeout_secs, following, stop)
+        finish = await super().wait(stop)
         if self._execute.resources.memory_mib and not finish.memory_limited:
             self._attempt.note(
                 f"{self._execute.resources.memory_mib} MiB (`resources.memoryMib`) were no limit:"
@@ -250,8 +223,7 @@ class IncusGuest:
     async def collect(self, is_over: Callable[[], bool]) -> list[Artifact]:
         """Take what the guest left."""
         await self._hand_over()
-        into = self._attempt.artifacts.parent
-        return await self._placement.collect(self._outbox, into, is_over)
+        return await super().collect(is_over)
 
     async def _hand_over(self) -> None:
         """Have the guest change the owner of its files, for an orchestrator that isn't root."""
@@ -277,17 +249,13 @@ class IncusGuest:
                 kept = True
             else:
                 await self._remove(self._note)
-        if kept:
-            await self._placement.keep(self._attempt.scratch)
-        else:
-            await self._placement.do(operations.remove, self._attempt.scratch)
+        await self._leave(kept=kept)
 
     async def _keep(self, note: GuestNote) -> None:
-        until = time.time() + KEEP_SECS
+        until = kept_until()
         labels = {EXPIRY_LABEL: f"{until:.0f}"}
         await self._at_last(self._reached().keep, self.name, labels)
-        self._notes.change(note, kept_until=until)
-        self.execution["kept_until"] = until
+        self._note_kept(note, until)
 
     async def _remove(self, note: GuestNote) -> None:
         """Request the guest's removal; a later check confirms it, outside the job's time."""
@@ -319,6 +287,3 @@ class IncusGuest:
         if self._incus is None:
             raise InfrastructureError("the guest was not launched")
         return self._incus
-
-    def _took(self, what: str, began: float) -> None:
-        self.execution[what] = round((time.monotonic() - began) * 1000)

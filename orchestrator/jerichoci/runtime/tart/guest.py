@@ -10,30 +10,24 @@ import json
 import time
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jerichoci.placement import operations
 from jerichoci.plan.payload import read_payload_on
-from jerichoci.runtime import guest_wait
+from jerichoci.runtime import job_guest
 from jerichoci.runtime.guest_mounts import view_of_inputs
 from jerichoci.runtime.guest_runner import whole_variables
-from jerichoci.runtime.guest_wait import wait_for_job
+from jerichoci.runtime.job_guest import JobGuest, kept_until
 from jerichoci.runtime.tart.check import toolchain
 from jerichoci.runtime.tart.name import VmName, owner_part
 from jerichoci.runtime.tart.reaper import make_room
 from jerichoci.runtime.tart.shares import GuestShares
 from jerichoci.runtime.tart.vm import TartVm
-from jerichoci.state.layout import make_private
-from jerichoci.state.ledger import GuestNote, tart_guests
-from jerichoci.state.retention import KEEP_SECS
+from jerichoci.state.ledger import tart_guests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from jerichoci.machine.artifacts import Artifact
-    from jerichoci.machine.stop import Stop
     from jerichoci.placement import Placement
-    from jerichoci.runtime import Attempt, Finish
+    from jerichoci.runtime import Attempt
 
 ROOM_SECS = 4 * 3600.0
 """For another VM on the Mac to end, where macOS runs only two."""
@@ -53,32 +47,24 @@ def guest_program(name: str, in_checkout: str) -> bytes:
     return (Path(__file__).parents[4] / in_checkout).read_bytes()
 
 
-class TartGuest:
+class TartGuest(JobGuest):
     """The `tart` runtime."""
 
     def __init__(self, placement: Placement, attempt: Attempt) -> None:
-        self._placement = placement
-        self._attempt = attempt
-        self._execute = attempt.node.execute
-        self._config = attempt.node.runtime_config
         owner = owner_part(attempt.state.owner_id())
-        job_id = attempt.node.job_id
-        self.name = str(VmName(owner, attempt.run_id, job_id, attempt.number))
-        self._vm = TartVm(placement, self.name, attempt.host_log, attempt.scratch)
-        self._notes = tart_guests(attempt.state)
-        self._note: GuestNote | None = None
+        name = str(VmName(owner, attempt.run_id, attempt.node.job_id, attempt.number))
+        super().__init__(placement, attempt, name, tart_guests(attempt.state))
+        self._vm = TartVm(placement, name, attempt.host_log, attempt.scratch)
         self._is_ready = False
         self._options: list[str] = []
-        self._outbox = attempt.scratch / "artifacts"
         self._control = attempt.scratch / "control"
-        self.execution: dict[str, Any] = {"vm": self.name, "base": self._config["base"]}
+        self.execution = {"vm": name, "base": self._config["base"]}
 
     async def prepare(self) -> None:
         """Make what the VM will be shown."""
         attempt = self._attempt
-        await self._placement.do(operations.make_outbox, self._outbox)
+        await self._make_outbox()
         await self._placement.do(operations.make_outbox, self._control)
-        make_private(attempt.artifacts.parent)
         shares = GuestShares()
         shares.add("pikaci", self._control)
         is_workspace = not self._execute.writable_workspace
@@ -120,7 +106,7 @@ class TartGuest:
         xcode = self._config.get("xcode_path")
         developer = {"DEVELOPER_DIR": f"{xcode}/Contents/Developer"} if xcode else {}
         env = developer | self._execute.env | named
-        variables = whole_variables(self._execute, env, guest_wait.GRACE_SECS)
+        variables = whole_variables(self._execute, env, job_guest.GRACE_SECS)
         variables["PIKACI_INCUS_MOUNTS"] = ""  # the bootstrap has checked them
         if first_in_path:
             variables["PIKACI_INCUS_PATH"] = first_in_path
@@ -148,13 +134,7 @@ class TartGuest:
         if not self._placement.is_remote:
             # Other hosts are cleared while they serve.
             await make_room(self._attempt.state, self._attempt.run_id)
-        self._note = GuestNote(
-            name=self.name,
-            run_id=self._attempt.run_id,
-            job_id=self._attempt.node.job_id,
-            host=self._placement.host if self._placement.is_remote else None,
-        )
-        self._notes.write(self._note)
+        self._write_note()
         began = time.monotonic()
         await self._vm.make(self._config["base"], self._execute.resources)
         self._took("clone_ms", began)
@@ -165,11 +145,6 @@ class TartGuest:
         await self._vm.begin(JOB_FILE)
         self._is_ready = True
         self._took("start_ms", began)
-
-    async def wait(self, stop: Stop) -> Finish:
-        """Wait for the job's result, or for the VM's process to end without one."""
-        following = self._placement.following(self._outbox, self._attempt.directory / "guest.log")
-        return await wait_for_job(self, self._execute.timeout_secs, following, stop)
 
     async def gone(self) -> str:
         """Wait for the VM's process."""
@@ -182,11 +157,6 @@ class TartGuest:
     def finished(self) -> None:
         """Nothing to do: the VM is removed after its files were read."""
 
-    async def collect(self, is_over: Callable[[], bool]) -> list[Artifact]:
-        """Take what the guest left."""
-        into = self._attempt.artifacts.parent
-        return await self._placement.collect(self._outbox, into, is_over)
-
     async def release(self, *, keep: bool) -> None:
         """Delete the VM, or keep it switched off. One that was never ready is not kept."""
         kept = keep and self._is_ready
@@ -195,22 +165,14 @@ class TartGuest:
                 pass  # it was never made
             elif kept:
                 await self._vm.halt()
-                until = time.time() + KEEP_SECS
-                self._notes.change(self._note, kept_until=until)
-                self.execution["kept_until"] = until
+                self._note_kept(self._note, kept_until())
             else:
                 await self._vm.delete()
                 self._notes.forget(self.name)
                 self.execution["removal"] = "removed"
         finally:
             await self._vm.close()
-            if kept:
-                await self._placement.keep(self._attempt.scratch)
-            else:
-                await self._placement.do(operations.remove, self._attempt.scratch)
+            await self._leave(kept=kept)
 
     async def wait_removed(self) -> None:
         """Nothing to wait for: `release` deletes the VM itself."""
-
-    def _took(self, what: str, began: float) -> None:
-        self.execution[what] = round((time.monotonic() - began) * 1000)

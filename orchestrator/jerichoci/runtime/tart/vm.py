@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jerichoci.errors import HostUnavailableError, InfrastructureError
+from jerichoci.machine.gather import first_done, meanwhile
 from jerichoci.machine.slots import MACOS_VMS
 from jerichoci.placement.program import Program
 from jerichoci.runtime.tart.check import system_of
@@ -231,15 +232,11 @@ class TartVm:
     async def _try(self, argv: Sequence[str], deadline_secs: float) -> Completed:
         """Run a command in the guest while the VM runs."""
         process = self._process()
-        trying = asyncio.ensure_future(self._run(argv, deadline_secs))
-        try:
-            either: set[asyncio.Future[Any]] = {process, trying}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        async with meanwhile(self._run(argv, deadline_secs)) as (trying,):
+            await first_done(process, trying)
             if trying.done():
-                return trying.result()
-        finally:
-            trying.cancel()
-            await asyncio.gather(trying, return_exceptions=True)
+                done: Completed = trying.result()
+                return done
         raise _EndedError(self._name, process.result().exit_code)
 
     def _process(self) -> asyncio.Future[Ending]:

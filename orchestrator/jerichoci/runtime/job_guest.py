@@ -1,22 +1,33 @@
-"""Waiting for a job in a guest, whatever the guest is: its result, its end, or the word to stop."""
+"""A job in a guest of its own, whatever the guest is: its note, its end, and what it leaves."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.ending import SIGNALLED
+from jerichoci.machine.gather import first_done, meanwhile
+from jerichoci.placement import operations
 from jerichoci.runtime import Finish
+from jerichoci.state.ledger import GuestNote
+from jerichoci.state.layout import make_private
+from jerichoci.state.retention import KEEP_SECS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
+    from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.outbox import OutboxFollower
     from jerichoci.machine.stop import Stop
+    from jerichoci.placement import Placement
+    from jerichoci.runtime import Attempt
+    from jerichoci.state.ledger import Notes
 
 GRACE_SECS = 10.0
 """From TERM to KILL in the guest."""
@@ -34,21 +45,77 @@ LAST_WORDS_SECS = 1.0
 """For the result of a guest that is over, beside what the way to its host takes."""
 
 
-class JobGuest(Protocol):
-    """A guest in which a runner is at work."""
+class JobGuest(ABC):
+    """The guest `name` of an attempt, which `notes` tell of while it may be there."""
 
-    @property
-    def name(self) -> str:
-        """Its name."""
+    def __init__(self, placement: Placement, attempt: Attempt, name: str, notes: GuestLedger) -> None:
+        self.name = name
+        self.execution: dict[str, Any] = {}
+        self._placement = placement
+        self._attempt = attempt
+        self._execute = attempt.node.execute
+        self._config = attempt.node.runtime_config
+        self._outbox = attempt.scratch / "artifacts"
+        self._notes = notes
+        self._note: GuestNote | None = None
 
+    @abstractmethod
     async def gone(self) -> str:
         """Wait until it doesn't run any more; in words for people, what became of it."""
 
+    @abstractmethod
     async def stop_job(self) -> None:
         """Have the runner end its job; a guest that is gone is no error."""
 
+    @abstractmethod
     def finished(self) -> None:
         """Hear that there is a result, while the rest of the log is read."""
+
+    async def wait(self, stop: Stop) -> Finish:
+        """Wait for the job's result; a guest that never gives one is ended by the host."""
+        log = self._attempt.directory / "guest.log"
+        following = self._placement.following(self._outbox, log)
+        return await wait_for_job(self, self._execute.timeout_secs, following, stop)
+
+    async def collect(self, is_over: Callable[[], bool]) -> list[Artifact]:
+        """Take what the guest left."""
+        into = self._attempt.artifacts.parent
+        return await self._placement.collect(self._outbox, into, is_over)
+
+    async def _make_outbox(self) -> None:
+        await self._placement.do(operations.make_outbox, self._outbox)
+        make_private(self._attempt.artifacts.parent)
+
+    def _write_note(self, socket: str = "", project: str = "") -> None:
+        """Note the guest, before it is made."""
+        self._note = GuestNote(
+            name=self.name,
+            run_id=self._attempt.run_id,
+            job_id=self._attempt.node.job_id,
+            host=self._placement.host if self._placement.is_remote else None,
+            socket=socket,
+            project=project,
+        )
+        self._notes.write(self._note)
+
+    def _note_kept(self, note: GuestNote, until: float) -> None:
+        self._notes.change(note, kept_until=until)
+        self.execution["kept_until"] = until
+
+    async def _leave(self, *, kept: bool) -> None:
+        """Remove what the host has for the guest, or have its files kept, too."""
+        if kept:
+            await self._placement.keep(self._attempt.scratch)
+        else:
+            await self._placement.do(operations.remove, self._attempt.scratch)
+
+    def _took(self, what: str, began: float) -> None:
+        self.execution[what] = round((time.monotonic() - began) * 1000)
+
+
+def kept_until() -> float:
+    """Until when a guest is kept that is kept from now on."""
+    return time.time() + KEEP_SECS
 
 
 async def wait_for_job(
@@ -60,16 +127,10 @@ async def wait_for_job(
     """How a guest's job ended; a guest that gives no result in time is left to be ended."""
     limit = timeout_secs + GRACE_SECS + KILL_SECS + HOST_MARGIN_SECS
     async with following as followed:
-        result = asyncio.ensure_future(followed.result())
-        gone = asyncio.ensure_future(guest.gone())
-        stopped = asyncio.ensure_future(stop.wait())
-        started = asyncio.ensure_future(followed.started())
-        ends: list[asyncio.Future[Any]] = [result, gone, stopped]
-        waits = [*ends, started]
-        try:
-            first = asyncio.FIRST_COMPLETED
-            await asyncio.wait(waits, timeout=SETUP_SECS, return_when=first)
-            await asyncio.wait(ends, timeout=limit, return_when=first)
+        ends = followed.result(), guest.gone(), stop.wait()
+        async with meanwhile(*ends, followed.started()) as (result, gone, stopped, started):
+            await first_done(result, gone, stopped, started, secs=SETUP_SECS)
+            await first_done(result, gone, stopped, secs=limit)
             if result.done():
                 found = result.result()
                 guest.finished()
@@ -80,27 +141,14 @@ async def wait_for_job(
             why = gone.result() if gone.done() else None
             result.cancel()
             return await _last_words(followed) or _silent(guest, why)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
 
 
 async def _end_in_order(guest: JobGuest, result: asyncio.Future[Any], stop: Stop) -> None:
     """Have the runner end the job, TERM first, unless it is to be killed at once."""
-    hasty = asyncio.ensure_future(stop.stop_now.wait())
-    told = asyncio.ensure_future(guest.stop_job())
-    try:
-        first = asyncio.FIRST_COMPLETED
-        anything: set[asyncio.Future[Any]] = {result, hasty, told}
-        await asyncio.wait(anything, timeout=TOLD_SECS, return_when=first)
+    async with meanwhile(stop.stop_now.wait(), guest.stop_job()) as (hasty, told):
+        await first_done(result, hasty, told, secs=TOLD_SECS)
         if not (result.done() or hasty.done()):
-            limit = GRACE_SECS + STOP_MARGIN_SECS
-            await asyncio.wait({result, hasty}, timeout=limit, return_when=first)
-    finally:
-        for wait in (hasty, told):
-            wait.cancel()
-        await asyncio.gather(hasty, told, return_exceptions=True)
+            await first_done(result, hasty, secs=GRACE_SECS + STOP_MARGIN_SECS)
 
 
 def _silent(guest: JobGuest, why: str | None) -> Finish:
