@@ -122,12 +122,12 @@ def test_the_runner_tells_what_it_did_and_is_gone_after_its_result(guest: Guest)
     assert all(event["schema_version"] == 1 and event["ts"].endswith("Z") for event in events)
 
 
-def test_a_gibibyte_of_output_passes_the_runner_by(guest: Guest) -> None:
-    guest.start("head -c 1G /dev/zero; touch $PIKACI_ARTIFACTS/printed; sleep 60", GRACE_SECS="1")
+def test_a_lot_of_output_passes_the_runner_by(guest: Guest) -> None:
+    guest.start("head -c 256M /dev/zero; touch $PIKACI_ARTIFACTS/printed; sleep 60", GRACE_SECS="1")
     wait_for((guest.artifacts / "files" / "printed").exists)
     pid = guest.pid()
 
-    wait_for(lambda: (guest.artifacts / "guest.log").stat().st_size == 1024 * MIB)
+    wait_for(lambda: (guest.artifacts / "guest.log").stat().st_size == 256 * MIB)
     io = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
     status = dict(
         line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -177,7 +177,7 @@ records.result({{"status": "passed"}})
     assert not (tmp_path / "result.json").exists()
 
 
-@pytest.mark.parametrize("delay_secs", [0.04, 0.05, 0.055, 0.06, 0.065])
+@pytest.mark.parametrize("delay_secs", [0.045, 0.055, 0.065])
 def test_a_runner_killed_at_any_moment_leaves_no_half_result(
     guest: Guest, delay_secs: float
 ) -> None:

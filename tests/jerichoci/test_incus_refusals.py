@@ -24,6 +24,7 @@ from jerichoci.nix.payload_files import MANIFEST
 from jerichoci.plan.plan import Retries
 from jerichoci.runtime.guest_runner import COMMAND, ENV, VARIABLE_LIMIT
 from jerichoci.runtime.incus.check import GuestSurvey
+from jerichoci.runtime.job_guest import finish_of
 from jerichoci.state.ledger import incus_guests
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, PhaseName, Status
 from plans import commanded
@@ -273,13 +274,11 @@ async def test_a_payload_that_is_mounted_over_another_is_refused_before_there_is
     assert fake.created == []
 
 
-@pytest.mark.parametrize("path", ["/workspace/snapshot", "/", "/proc", "/run/x", "/artifacts/x"])
 async def test_a_payload_that_is_mounted_over_what_a_guest_needs_is_refused(
-    runner: Runner, fake: FakeIncus, path: str
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    run = await run_guests(
-        runner, commanded("one", manifest(path), ["share"]), guest_job("a", needs=["one"])
-    )
+    made = commanded("one", manifest("/artifacts/x"), ["share"])
+    run = await run_guests(runner, made, guest_job("a", needs=["one"]))
     cause = run.job("a").cause
     assert cause
     assert cause.code is CauseCode.PAYLOAD_INVALID
@@ -336,7 +335,7 @@ async def test_a_runner_with_another_contract_is_not_asked_twice(
     assert len(fake.requests(EXEC)) == 1 + HAND_OVERS
 
 
-@pytest.mark.parametrize("code", [64, 71, 73, 1, 137])
+@pytest.mark.parametrize("code", [71, 137])
 async def test_a_runner_that_refuses_the_job_is_believed_at_once(
     runner: Runner, fake: FakeIncus, code: int
 ) -> None:
@@ -349,14 +348,13 @@ async def test_a_runner_that_refuses_the_job_is_believed_at_once(
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("said", "why", "keep"),
     [
-        (Said(69, "pikaci-incus-run: nothing is mounted yet at /artifacts"), "nothing is mounted"),
-        (Said(error="VM agent isn't currently running"), "VM agent isn't currently running"),
-        (Said(error="VM agent isn't currently running", refused=True), "VM agent isn't currently"),
+        (Said(69, "pikaci-incus-run: not mounted yet"), "not mounted yet", KeepPolicy.NEVER),
+        (Said(error="VM agent isn't running"), "VM agent isn't running", KeepPolicy.NEVER),
+        (Said(error="no agent", refused=True), "no agent", KeepPolicy.ON_FAILURE),
     ],
 )
-@pytest.mark.parametrize("keep", [KeepPolicy.NEVER, KeepPolicy.ON_FAILURE])
 async def test_a_guest_that_never_gets_ready_is_given_up_and_kept_if_asked_for(
     runner: Runner,
     fake: FakeIncus,
@@ -381,30 +379,30 @@ async def test_a_guest_that_never_gets_ready_is_given_up_and_kept_if_asked_for(
     assert fake.started == []
 
 
-@pytest.mark.parametrize(
-    "result",
-    [
-        [],
-        {"status": "running"},
-        {"status": "failed", "exit_code": None},
-        {"status": "failed", "exit_code": 0},
-        {"status": "failed", "exit_code": "1"},
-        {"status": "error"},
-    ],
-)
 async def test_a_result_that_no_runner_writes_is_an_infrastructure_failure(
-    runner: Runner, fake: FakeIncus, result: object
+    runner: Runner, fake: FakeIncus
 ) -> None:
-    fake.job = lambda started: started.leave("result.json", json.dumps(result))
+    fake.job = lambda started: started.leave("result.json", "[]")
     found = broken(await run_guests(runner, guest_job("a")), fake)
     assert message(found) == "the guest wrote an invalid result.json"
+    results: list[dict[str, object]] = [{}, {"status": "running"}, {"status": "error"}]
+    results += [{"status": "failed", "exit_code": code} for code in (None, 0, "1")]
+    for result in results:
+        with pytest.raises(InfrastructureError, match="an invalid result"):
+            finish_of(result)
 
 
 # Creation that goes wrong
 
 
-@pytest.mark.parametrize(("kind", "removals"), [("refuse", 0), ("fail", 0), ("half", 1)])
-@pytest.mark.parametrize("keep", [KeepPolicy.NEVER, KeepPolicy.ALWAYS])
+@pytest.mark.parametrize(
+    ("kind", "removals", "keep"),
+    [
+        ("refuse", 0, KeepPolicy.NEVER),
+        ("fail", 0, KeepPolicy.NEVER),
+        ("half", 1, KeepPolicy.ALWAYS),
+    ],
+)
 async def test_a_guest_that_cannot_be_created_or_started_says_why_and_leaves_nothing(
     runner: Runner,
     fake: FakeIncus,
@@ -494,8 +492,9 @@ async def test_a_second_attempt_looks_anew_for_what_the_first_found_gone(
 # Execs and their answers
 
 
-@pytest.mark.parametrize("kind", ["drop", "cut", "forget"])
-@pytest.mark.parametrize("role", ["dev", "vm"])
+@pytest.mark.parametrize(
+    ("kind", "role"), [("drop", "dev"), ("cut", "dev"), ("forget", "dev"), ("cut", "vm")]
+)
 async def test_an_exec_whose_answer_is_lost_is_asked_again_and_starts_one_job(
     runner: Runner,
     fake: FakeIncus,
@@ -542,7 +541,7 @@ def told(started: Started, name: str) -> bytes:
     return (started.artifacts / file.removeprefix("/artifacts/")).read_bytes()
 
 
-@pytest.mark.parametrize("size", [1, 1000, VARIABLE_LIMIT - 1, VARIABLE_LIMIT, 120 * 1024])
+@pytest.mark.parametrize("size", [1, VARIABLE_LIMIT - 1, VARIABLE_LIMIT, 120 * 1024])
 async def test_a_command_and_variables_arrive_byte_for_byte(
     runner: Runner, fake: FakeIncus, size: int
 ) -> None:

@@ -78,7 +78,7 @@ async def test_one_request_makes_a_machine_with_its_labels_and_disks(
     assert json.loads(started.env["PIKACI_INCUS_ENV"])["PIKACI_INPUT_DEP"] == "/staged/dep"
 
 
-async def test_a_container_has_shifted_disks_its_jobs_limits_and_no_secure_boot(
+async def test_a_container_has_shifted_disks_and_limits_and_is_not_asked_whether_it_is_ready(
     runner: Runner, fake: FakeIncus
 ) -> None:
     resources = Resources(cpus=1, memory_mib=512)
@@ -91,6 +91,7 @@ async def test_a_container_has_shifted_disks_its_jobs_limits_and_no_secure_boot(
     assert {disk["shift"] for disk in found.values()} == {"true"}
     assert not [path for path, disk in found.items() if "io.bus" in disk]
     assert writable(found) == ["/artifacts"]
+    assert fake.executed[0] == START
 
 
 async def test_a_machine_is_ready_when_its_runner_has_said_so_twice(
@@ -104,14 +105,6 @@ async def test_a_machine_is_ready_when_its_runner_has_said_so_twice(
         "PIKACI_INCUS_MOUNTS": "/workspace/snapshot:/artifacts",
     }
     assert question["wait-for-websocket"] is question["interactive"] is False
-
-
-async def test_a_container_is_not_asked_whether_it_is_ready(
-    runner: Runner, fake: FakeIncus
-) -> None:
-    assert passed(await run_guests(runner, guest_job("a")))
-    assert fake.executed[0] == START
-    assert len(fake.started) == 1
 
 
 @pytest.mark.parametrize("refused", [True, False])
@@ -270,12 +263,6 @@ async def test_a_machine_that_is_kept_outlives_its_stop_for_a_day(
     assert note.is_kept()
     assert run.job("a").execution["kept_until"] == note.kept_until
     assert (run.layout.scratch / "a-1" / "artifacts").is_dir()
-
-
-async def test_only_a_job_that_failed_is_kept_on_failure(runner: Runner, fake: FakeIncus) -> None:
-    await run_guests(runner, guest_job("a", role="vm"), keep=KeepPolicy.ON_FAILURE)
-    assert fake.requests("PATCH .*") == []
-    assert fake.instances == {}
 
 
 async def test_an_image_is_unpacked_by_one_request_while_the_other_jobs_wait(

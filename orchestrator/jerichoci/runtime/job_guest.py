@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jerichoci.machine.stop import Stop
     from jerichoci.placement import Placement
     from jerichoci.runtime import Attempt
-    from jerichoci.state.ledger import Notes
+    from jerichoci.state.ledger import GuestLedger
 
 GRACE_SECS = 10.0
 """From TERM to KILL in the guest."""
@@ -134,7 +134,7 @@ async def wait_for_job(
             if result.done():
                 found = result.result()
                 guest.finished()
-                return _finish(found)
+                return finish_of(found)
             if stopped.done():
                 await _end_in_order(guest, result, stop)
                 return Finish(exit_code=_code_of(result), stopped=True)
@@ -169,7 +169,7 @@ async def _last_words(followed: OutboxFollower) -> Finish | None:
     limit = LAST_WORDS_SECS + 2 * (time.monotonic() - began)
     with suppress(TimeoutError):
         async with asyncio.timeout(limit):
-            return _finish(await followed.result())
+            return finish_of(await followed.result())
     return None
 
 
@@ -186,7 +186,7 @@ def _code_of(result: asyncio.Future[Any]) -> int | None:
             return None
 
 
-def _finish(result: dict[str, object]) -> Finish:
+def finish_of(result: dict[str, object]) -> Finish:
     """How the job ended, as its runner says."""
     killed = result.get("oom_kills")
     return replace(

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import InfrastructureError, PikaciError, UsageError
 from jerichoci.machine import idmap
 from jerichoci.plan.hosts import hosts_file
-from jerichoci.runtime.incus.api import MissingError
 from jerichoci.runtime.incus.client import open_incus
 from jerichoci.runtime.incus.reaper import IncusPlace
 from jerichoci.runtime.incus.rules import Needs, objections
@@ -147,18 +146,12 @@ def _check(
 ) -> GuestSurvey:
     server = incus.server()
     check_trust(server, where)
-    try:
-        found = survey(incus, site, [image.alias for image in images])
-    except MissingError:
-        check_project(incus, where)
-        raise
-    if found.profile is None:
-        check_project(incus, where)
+    config = check_project(incus, where)
+    found = survey(incus, site, [image.alias for image in images])
     profile = check_profile(found.profile, site, where)
     if not found.unpacked:
         check_pool(incus, site, found.pool, where)
     needs = replace(needs, member=server.member)
-    config = incus.project_config() or {}
     check_rules(objections(config, profile, found.pool or "", needs), site, where)
     for image in images:
         check_image(incus, server, image, found.images[image.alias], where)

@@ -107,10 +107,11 @@ class GuestStart:
         end = time.monotonic() + READY_SECS[is_vm]
         patience_with_absence = time.monotonic() + NO_PROGRAM_SECS
         check = {"PIKACI_INCUS_CONTRACT": CONTRACT, "PIKACI_INCUS_MOUNTS": mounts}
-        answers_wanted = VM_ANSWERS if is_vm else 0
+        answers, wanted = 0, VM_ANSWERS if is_vm else 0
         backoff = FIRST_BACKOFF_SECS
         while True:
-            argv, env = ([RUNNER, "--check-contract"], check) if answers_wanted else ([RUNNER], job)
+            is_check = answers < wanted
+            argv, env = ([RUNNER, "--check-contract"], check) if is_check else ([RUNNER], job)
             trouble = ""
             try:
                 done = await self._at_last(self._incus.execute, self._name, argv, env, EXEC_SECS)
@@ -129,9 +130,9 @@ class GuestStart:
                 raise MissingError(error.message, OUT_OF_MEMORY) from error
             except IncusError as error:
                 trouble = error.message
-            if not trouble and not answers_wanted:
+            if not trouble and not is_check:
                 return
-            answers_wanted = answers_wanted - 1 if not trouble else (VM_ANSWERS if is_vm else 0)
+            answers = 0 if trouble else answers + 1
             if time.monotonic() > end:
                 raise InfrastructureError(
                     f"guest {self._name} wasn't ready after {READY_SECS[is_vm]:g} s: {trouble}",
