@@ -48,7 +48,7 @@ make_base() (
     --customize-hook="upload '$temp/files/init' /sbin/init" \
     --customize-hook="chroot \"\$1\" sh -eu -s <'$temp/files/setup.sh'" \
     "$suite" "$temp/debian" "$mirror" >"$temp/log" 2>&1 &&
-    as_root mksquashfs "$temp/debian" "$images/$base.new" -comp zstd -noappend >>"$temp/log" 2>&1 ||
+    as_root mksquashfs "$temp/debian" "$images/$base.new" -comp zstd -Xcompression-level 3 -noappend >>"$temp/log" 2>&1 ||
     { cat "$temp/log" >&2; die "the Debian guest could not be made."; }
   mv "$images/$base.new" "$images/$base"
 )
