@@ -14,8 +14,8 @@ flock 9
 
 say "installing the oldest Python packages that will do, in .venv/minimum"
 export PIP_CACHE_DIR=${PIP_CACHE_DIR:-$cache/pip} PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
-"$venv/bin/python" -m venv --clear "$minimum"
-"$minimum/bin/python" -m pip install -qq --require-hashes -r "$root/ci/requirements/minimum.txt"
+"$venv/bin/python" -m venv --clear --without-pip "$minimum"
+"$venv/bin/python" -m pip --python "$minimum/bin/python" install -qq --require-hashes -r "$root/ci/requirements/minimum.txt"
 packages() { "$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
 echo "import site; site.addsitedir('$(packages "$venv")')" >"$(packages "$minimum")/tests.pth"
 echo "$wanted" >"$minimum/.installed"
