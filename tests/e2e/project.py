@@ -201,9 +201,15 @@ class Project:
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """This process is where a user of the project is, with the same environment."""
+        with chdir(self.cwd or self.root), patch.dict(os.environ, self.env(), clear=True):
+            yield
+
     def here(self, *args: str) -> Done:
         """As `pikaci`, in this process, which spares its start."""
-        with chdir(self.cwd or self.root), patch.dict(os.environ, self.env(), clear=True):
+        with self.inside():
             return in_process(*args)
 
     def run(self, *args: str) -> Json:
@@ -227,8 +233,7 @@ class Project:
     def complete(self, words: str) -> list[str]:
         """What a shell offers for the last of these words."""
         typed = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-        done = self.with_env(_PIKACI_COMPLETE="bash_complete", **typed).pikaci().passed()
-        assert done.err == ""
+        done = self.with_env(_PIKACI_COMPLETE="bash_complete", **typed).here().passed()
         return [line.partition(",")[2] for line in done.out.splitlines() if line]
 
     def run_ids(self) -> list[str]:

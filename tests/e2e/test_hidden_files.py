@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING
-from unittest.mock import patch
 
 import pytest
 
@@ -146,7 +144,7 @@ def inner(listed: Project, module: UserTree) -> UserTree:
 
 def is_dirty(project: Project) -> bool | None:
     """What the record of a run would have."""
-    with patch.dict(os.environ, project.env(), clear=True):
+    with project.inside():
         return asyncio.run(take_snapshot(project.state, project.root)).git_dirty
 
 

@@ -37,11 +37,11 @@ def test_a_jobs_path_is_the_same_in_an_activated_environment_and_a_dev_shell(
     project: Project, tmp_path: Path
 ) -> None:
     own = str(Path(sys.executable).parent)
-    project.pikaci("run", "path").passed()
+    project.here("run", "path").passed()
     first = project.log("it")
     path = f"{own}:{tmp_path}:{os.environ['PATH']}"
     shell = project.with_env(PATH=path, VIRTUAL_ENV=own, PIP_USER="1", PYTHONDONTWRITEBYTECODE="1")
-    shell.pikaci("run", "path").passed()
+    shell.here("run", "path").passed()
 
     def said(log: str) -> list[str]:
         return [line for line in log.splitlines() if not line.startswith("pikaci> ")]

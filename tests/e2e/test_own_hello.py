@@ -22,12 +22,12 @@ def test_hello_of_this_repository_runs(bare_project: Project, tmp_path: Path) ->
             (copy.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, copy.root / name)
     project = replace(bare_project, tree=copy)
-    done = project.pikaci("run", "hello").passed()
+    done = project.here("run", "hello").passed()
     assert "passed in" in done.err
     assert "Hello from a derivation" in project.log("greet")
-    targets = project.pikaci("targets").passed().out
+    targets = project.here("targets").passed().out
     assert "hello" in targets
-    project.pikaci("lanes").passed()
+    project.here("lanes").passed()
 
 
 def checked_out() -> list[str]:

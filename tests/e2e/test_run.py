@@ -70,7 +70,7 @@ def test_json_is_the_final_record_and_a_second_run_finds_everything_cached(
 
 def test_jsonl_is_the_journal_valid_gapless_and_in_order(project: Project) -> None:
     project.define(TWO_JOBS)
-    done = project.with_env(PIKACI_RUN_OUTPUT="jsonl").pikaci("run", "two").passed()
+    done = project.with_env(PIKACI_RUN_OUTPUT="jsonl").here("run", "two").passed()
     assert done.out.encode() == (project.run_dir() / "events.jsonl").read_bytes()
     lines = done.lines
     for line in lines:
@@ -93,7 +93,7 @@ def test_jobs_run_at_most_as_many_at_once_as_asked(project: Project) -> None:
 
 def test_fail_fast_ends_the_other_jobs(project: Project) -> None:
     project.define('  many.jobs = { bad.command = "exit 1"; slow.command = "sleep 60"; };')
-    done = project.pikaci("run", "many", "--fail-fast")
+    done = project.here("run", "many", "--fail-fast")
     assert done.code == 1
     jobs = {job["id"]: job for job in project.record()["jobs"]}
     assert jobs["slow"]["status"] in {"cancelled", "skipped"}
@@ -102,7 +102,7 @@ def test_fail_fast_ends_the_other_jobs(project: Project) -> None:
 
 def test_a_failing_job_does_not_end_the_others(project: Project) -> None:
     project.define('  many.jobs = { bad.command = "exit 3"; good.command = "sleep 0.3"; };')
-    assert project.pikaci("run", "many").code == 1
+    assert project.here("run", "many").code == 1
     jobs = {job["id"]: job for job in project.record()["jobs"]}
     assert jobs["good"]["status"] == "passed"
     assert jobs["bad"]["exit_code"] == 3
@@ -138,10 +138,10 @@ def running_job(events: list[Json]) -> bool:
 
 def test_the_state_root_is_where_the_user_wants_it(project: Project) -> None:
     there, home = (project.state.with_name(name) for name in ("elsewhere", "xdg"))
-    project.pikaci("run", "hello", "--state-root", str(there), "--run-id", RUN_ID).passed()
+    project.here("run", "hello", "--state-root", str(there), "--run-id", RUN_ID).passed()
     assert [path.name for path in (there / "runs").iterdir()] == [RUN_ID]
     assert not project.state.exists()
-    project.with_env(PIKACI_STATE_ROOT="", XDG_STATE_HOME=str(home)).pikaci("run", "hello").passed()
+    project.with_env(PIKACI_STATE_ROOT="", XDG_STATE_HOME=str(home)).here("run", "hello").passed()
     (slug,) = (home / "pikaci").iterdir()
     assert slug.name.startswith("repo-")
     assert len(slug.name) == len("repo-") + 8

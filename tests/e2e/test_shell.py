@@ -57,10 +57,10 @@ def test_each_attempt_has_its_own_workspace(project: Project) -> None:
     first = project.pikaci("shell", "latest", "it", "--attempt", "1", "--", "cat", "made").passed()
     last = project.pikaci("shell", "latest", "it", "--", "cat", "made").passed()
     assert first.out != last.out
-    refused = project.pikaci("shell", "latest", "it", "--attempt", "3").refused()
+    refused = project.here("shell", "latest", "it", "--attempt", "3").refused()
     assert "no attempt 3; there are 1, 2" in refused
 
 
 def test_a_job_that_was_not_started_has_no_shell(project: Project) -> None:
     project.here("run", "needs", "--keep", "always")
-    assert "job it" in project.pikaci("shell", "latest", "it").refused()
+    assert "job it" in project.here("shell", "latest", "it").refused()
