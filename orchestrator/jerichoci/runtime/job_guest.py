@@ -14,8 +14,8 @@ from jerichoci.machine.ending import SIGNALLED
 from jerichoci.machine.gather import first_done, meanwhile
 from jerichoci.placement import operations
 from jerichoci.runtime import Finish
-from jerichoci.state.ledger import GuestNote
 from jerichoci.state.layout import make_private
+from jerichoci.state.ledger import GuestNote
 from jerichoci.state.retention import KEEP_SECS
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ LAST_WORDS_SECS = 1.0
 class JobGuest(ABC):
     """The guest `name` of an attempt, which `notes` tell of while it may be there."""
 
-    def __init__(self, placement: Placement, attempt: Attempt, name: str, notes: GuestLedger) -> None:
+    def __init__(
+        self, placement: Placement, attempt: Attempt, name: str, notes: GuestLedger
+    ) -> None:
         self.name = name
         self.execution: dict[str, Any] = {}
         self._placement = placement
