@@ -24,15 +24,6 @@ def test_a_derivation_in_a_command_becomes_a_prepare_that_the_job_waits_for() ->
     assert job["execute"]["command"] == f"cat {dep['prepare']['out_path']}/share/x"
 
 
-def test_a_derivation_in_the_environment_becomes_a_prepare() -> None:
-    (dep,), job = prepares_and_job(
-        evaluate('(job { env = { A = drv "dep"; B = "x:${drv "dep"}/bin"; }; }).plans.hello')
-    )
-    path = dep["prepare"]["out_path"]
-    assert job["depends_on"] == [dep["id"]]
-    assert job["execute"]["env"] == {"A": path, "B": f"x:{path}/bin"}
-
-
 def test_a_mentioned_derivation_that_the_job_needs_is_no_second_input() -> None:
     (dep,), job = prepares_and_job(
         evaluate(

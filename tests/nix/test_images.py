@@ -55,14 +55,3 @@ def test_roles_may_share_an_alias_of_one_instance_type() -> None:
     images = '{ a.alias = "pikaci/dev"; b.alias = "pikaci/dev"; }'
     catalog = evaluate(f"(mk {{ images = {images}; }}).catalog")
     assert [image["role"] for image in catalog["images"]] == ["a", "b"]
-
-
-def test_a_mac_has_images_that_it_cannot_build() -> None:
-    catalog = evaluate(
-        '(lib.mkCatalog { systems = [ "aarch64-darwin" ]; targets = _: { };'
-        f" images = {IMAGES}; }}).aarch64-darwin.catalog"
-    )
-    assert {image["role"]: image["buildable"] for image in catalog["images"]} == {
-        "other": False,
-        "runner": False,
-    }

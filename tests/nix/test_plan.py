@@ -183,18 +183,6 @@ def test_a_host_command_is_a_node_by_the_name_of_its_prepare() -> None:
     ]
 
 
-def test_a_plan_lists_the_images_of_the_roles_it_uses() -> None:
-    plan = evaluate(
-        '(mk { images = { runner = { alias = "pikaci/dev"; instanceType = "container"; };'
-        ' other.alias = "x"; }; targets = _: { hello.jobs.greet = { command = "true";'
-        ' runtime = "incus"; incus.role = "runner"; }; }; }).plans.hello'
-    )
-    assert plan["images"] == [
-        {"role": "runner", "alias": "pikaci/dev", "instance_type": "container"}
-    ]
-    assert plan["nodes"][0]["runtime_config"] == {"role": "runner", "network": None}
-
-
 def test_a_guest_has_its_network_and_what_nix_built_in_its_store_unless_told_where() -> None:
     plan = evaluate(
         '(mk { images.runner.alias = "pikaci/dev"; targets = _: { hello = { prepare = {'

@@ -29,9 +29,6 @@ def test_sets_functions_and_files_make_one_catalog(tmp_path: Path) -> None:
     function = '(system: { b.jobs.greet.command = "true"; })'
     last = '{ last.jobs.greet.command = "true"; }'
     assert ids(f"[ {files} {function} {last} ]") == ["b", "for-x86_64-linux", "hello", "last"]
-
-
-def test_an_empty_list_is_no_targets() -> None:
     assert ids("[ ]") == []
 
 

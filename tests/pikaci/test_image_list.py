@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from jerichoci.runtime.incus.api import StoredImage
 from jerichoci.runtime.incus.image import ALIAS_PROPERTY, CONTENT_PROPERTY, DRV_PROPERTY
 from pikaci.commands.image_list import as_table, rows_of
@@ -26,11 +28,6 @@ def stored(
     )
 
 
-def current(image: StoredImage | None, drv: str | None = None) -> str:
-    drvs = {"runner": drv} if drv else {}
-    return rows_of([RUNNER], [image] if image else [], drvs)[0].current
-
-
 def test_properties_are_those_of_images() -> None:
     assert (DRV_PROPERTY, CONTENT_PROPERTY, ALIAS_PROPERTY) == (
         "user.pikaci.drv",
@@ -39,19 +36,22 @@ def test_properties_are_those_of_images() -> None:
     )
 
 
-def test_an_image_is_current_if_it_is_what_would_be_built() -> None:
-    assert current(stored("a", "pikaci/dev", drv=DRV), DRV) == "yes"
-    assert current(stored("a", "pikaci/dev", drv="/nix/store/bbbb.drv"), DRV) == "no"
-    assert current(stored("a", "pikaci/dev", content="a" * 64), DRV) == "no"
-
-
-def test_whether_an_image_is_current_is_unknown_before_it_is_checked() -> None:
-    assert current(stored("a", "pikaci/dev", drv=DRV)) == "unknown"
-
-
-def test_a_missing_image_and_one_of_another_type_are_not_current() -> None:
-    assert current(None) == "no"
-    assert current(stored("a", "pikaci/dev", is_vm=True, drv=DRV), DRV) == "no"
+@pytest.mark.parametrize(
+    ("image", "now", "current"),
+    [
+        (stored("a", "pikaci/dev", drv=DRV), DRV, "yes"),
+        (stored("a", "pikaci/dev", drv="/nix/store/bbbb.drv"), DRV, "no"),
+        (stored("a", "pikaci/dev", content="a" * 64), DRV, "no"),
+        (stored("a", "pikaci/dev", is_vm=True, drv=DRV), DRV, "no"),
+        (stored("a", "pikaci/dev", drv=DRV), None, "unknown"),
+        (None, None, "no"),
+    ],
+)
+def test_an_image_is_current_if_it_is_what_would_be_built_now(
+    image: StoredImage | None, now: str | None, current: str
+) -> None:
+    images, drvs = [image] if image else [], {"runner": now} if now else {}
+    assert rows_of([RUNNER], images, drvs)[0].current == current
 
 
 def test_roles_come_first_then_other_aliases_then_images_without() -> None:
