@@ -65,5 +65,5 @@ async def _build(
     return image, files.metadata.parent
 
 
-image_command.add_command(image_import.command)
-image_command.add_command(image_list.command)
+image_command.add_command(image_import.import_command)
+image_command.add_command(image_list.list_command)

@@ -96,7 +96,7 @@ def _given_files(
 @host_option
 @print_logs_option
 @options.flake_options
-def command(
+def import_command(
     role: str | None,
     directory: Path | None,
     metadata: Path | None,

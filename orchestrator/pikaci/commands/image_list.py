@@ -69,7 +69,7 @@ class Row:
 @host_option
 @options.json_output
 @options.flake_options
-def command(host: str | None, flake: FlakeOptions, *, check: bool, as_json: bool) -> None:
+def list_command(host: str | None, flake: FlakeOptions, *, check: bool, as_json: bool) -> None:
     """List the images of the catalog's roles, and all other images in pikaci's Incus project.
 
     CURRENT shows whether an image is what the flake would build now; it needs --check.

@@ -68,10 +68,10 @@ def status_command(store: RunStore, run: str, *, as_json: bool) -> None:
             f"run {run} can't be read: {summary.unreadable}",
             f"its files are in {store.run(run).root}; `pikaci gc` removes it in its time",
         )
-    click.echo(as_text(store, summary))
+    click.echo(_status_text(store, summary))
 
 
-def as_text(store: RunStore, run: RunSummary) -> str:
+def _status_text(store: RunStore, run: RunSummary) -> str:
     """A run for people: how it stands, why, its jobs, where everything is."""
     from pikaci.render.words import between
 
