@@ -9,7 +9,6 @@ import pytest
 
 from incus.server import private_incus
 from remote.connecting import make_home
-from remote.far_guests import FarGuests, guests_of_nowhere
 from remote.far_host import far_hosts
 from remote.plain_sshd import KINDS, make_key, plain_sshd
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from incus.guest_project import GuestRunner
     from incus.server import IncusServer
+    from remote.far_guests import FarGuests
     from remote.far_host import FarHost
     from remote.plain_sshd import PlainSshd
     from runner import Runner
@@ -146,10 +146,14 @@ def guests(
     runner: Runner, far_incus: IncusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> GuestRunner:
     """The engine where there is no Incus, with guests of the one that far hosts reach."""
+    from remote.far_guests import guests_of_nowhere
+
     return guests_of_nowhere(runner, far_incus, tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def far(guests: GuestRunner, far_host: FarHost, hosts_config: WriteHosts) -> FarGuests:
     """Likewise, and a host with that Incus."""
+    from remote.far_guests import FarGuests
+
     return FarGuests(guests, far_host, hosts_config).config()

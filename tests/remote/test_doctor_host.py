@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from pikaci.doctor.catalog import FlakeNeeds
 from pikaci.doctor.host import Clock, capacity_finding, clock_finding
 from pikaci.images import RoleImage
 from plans import RUN_ID
+from remote.agent_alone import until
 from remote.away import away
 from remote.far_host import one_far_host
 from remote.looked_at import findings_of, nothing_runs, other_user
@@ -85,17 +87,14 @@ async def test_a_host_that_is_as_it_should_be_and_is_no_worse_for_a_look(
 
 
 async def test_what_runs_there_is_named(runner: Runner, host: FarHost) -> None:
-    running = runner.start(away("job", "touch $PIKACI_ARTIFACTS/on; sleep 60", host))
+    job = away("job", "touch $PIKACI_ARTIFACTS/on; sleep 60", host)
+    running = asyncio.create_task(runner.run(job, run_id=RUN_ID))
     try:
-        wait_for(
-            lambda: bool(list(host.work_dir.glob("runs/*/scratch/*/artifacts/on"))),
-            STARTED_SECS,
-            "the job doesn't begin",
-        )
+        await until(lambda: bool(list(host.work_dir.glob("runs/*/scratch/*/artifacts/on"))))
         found = await findings_of(runner, host)
     finally:
-        running.terminate()
-        running.wait()
+        runner.state.run(RUN_ID).cancel_request.touch()
+        await running
     assert found["runs"].text.startswith(f"now: {RUN_ID}--")
 
 

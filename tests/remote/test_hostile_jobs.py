@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 NO_RETRY = Retries(infrastructure=0)
 IN_SCRATCH = 'cd "$(dirname "$PIKACI_ARTIFACTS")"'
 NAME = "d" * 10
-TINY = 20_000
+TINY = 11_000
+"""More than go over the connection at once."""
 
 DIG = f"""
 import os, sys

@@ -80,11 +80,11 @@ def test_prepares_come_to_the_host_by_their_ways(placed: Project) -> None:
     placed.run("t", "--option", "cores", "3")
     assert said(placed) == ["here, 3 cores", "there, 3 cores", "far1"]
     assert re.search(r"^there-\w+> building$", placed.log("it"), re.MULTILINE)
-    done = placed.pikaci("prepared-outputs", "latest", "--json").passed()
+    done = placed.here("prepared-outputs", "latest", "--json").passed()
     record = PreparedOutputs.model_validate_json(done.out)
     ways = {row.node_id: [place.how for place in row.places] for row in record.outputs}
     assert sorted(ways.values()) == [["built"], ["built", "copied"], ["command"]]
-    lines = placed.pikaci("prepared-outputs", "latest").passed().out.splitlines()
+    lines = placed.here("prepared-outputs", "latest").passed().out.splitlines()
     assert lines[0].split() == ["NODE", "HOST", "OUTCOME", "HOW", "MOVED", "PATH"]
     assert sum(" far1 " in line for line in lines) == 3
     (copied,) = (line for line in lines if " copied " in line)
@@ -111,7 +111,7 @@ def test_what_failed_prepares_there_printed_is_shown_once_under_their_ids(
 ) -> None:
     text = TARGETS.replace("hostname > name", "echo boom; printf bang; exit 1")
     placed.define(text.replace("echo there", "exit 1; echo there"))
-    done = placed.pikaci("run", "t", *flags)
+    done = placed.here("run", "t", *flags)
     assert done.code == 1
     shown = [line for line in done.err.splitlines() if not line.startswith("pikaci: ")]
     assert [line for line in shown if line.startswith("made> ")] == ["made> boom", "made> bang"]

@@ -47,13 +47,6 @@ def project(
     return made.with_env(XDG_CONFIG_HOME=str(config), INCUS_DIR=nowhere, INCUS_SOCKET=nowhere)
 
 
-@pytest.fixture
-def kept(project: Project) -> Project:
-    """A project whose job `it` failed, and whose guest was kept there."""
-    assert project.pikaci("run", "t", "--keep", "on-failure").code == 1
-    return project
-
-
 def guest_of(project: Project) -> str:
     name: str = project.record()["jobs"][0]["execution"]["instance"]
     return name
@@ -73,6 +66,12 @@ def shell(
     )
 
 
+def sleeps(project: Project, incus: IncusServer) -> bool:
+    """Whether there is the program in the guest that a shell was asked to run."""
+    argv = ["incus", "exec", guest_of(project), "--", "pgrep", "-f", "[s]leep 98765"]
+    return incus._run(*argv).returncode == 0
+
+
 def on_terminal(project: Project) -> TerminalSession:
     return TerminalSession(project.argv("shell", "latest", "it"), project.root, project.env())
 
@@ -80,24 +79,26 @@ def on_terminal(project: Project) -> TerminalSession:
 # Shells in guests that were kept
 
 
-def test_a_kept_guest_stays_there_with_its_files_and_labels_and_has_shells(
-    kept: Project, far_host: FarHost, far_incus: IncusServer
+def test_a_kept_guest_stays_there_with_its_files_and_labels_and_has_shells_until_it_is_gone(
+    project: Project, far_host: FarHost, far_incus: IncusServer
 ) -> None:
+    assert project.here("run", "t", "--keep", "on-failure").code == 1
     (row,) = json.loads(far_incus.incus("list", "--format=json"))
-    assert (row["name"], row["status"]) == (guest_of(kept), "Running")
+    assert (row["name"], row["status"]) == (guest_of(project), "Running")
     labels = {key: row["config"].get(f"user.pikaci.{key}") for key in ("run_id", "job_id", "owner")}
-    owner = (kept.state / "owner-id").read_text().strip()
-    assert labels == {"run_id": kept.record()["run_id"], "job_id": "it", "owner": owner}
+    owner = (project.state / "owner-id").read_text().strip()
+    assert labels == {"run_id": project.record()["run_id"], "job_id": "it", "owner": owner}
     left = float(row["config"]["user.pikaci.expires"]) - time.time()
     assert 23 * 3600 < left < 24 * 3600 + 1
-    note = json.loads((kept.state / "elsewhere" / "incus" / f"{guest_of(kept)}.json").read_bytes())
+    name = f"{guest_of(project)}.json"
+    note = json.loads((project.state / "elsewhere" / "incus" / name).read_bytes())
     assert (note["host"], note["socket"]) == (far_host.name, str(far_incus.socket))
     (run,) = (far_host.work_dir / "runs").iterdir()
     assert (run / "kept").exists()
     assert (run / "scratch" / "it-1" / "artifacts").is_dir()
 
     # A shell is where the job was.
-    with on_terminal(kept) as screen:
+    with on_terminal(project) as screen:
         screen.wait_for("it$ ")
         screen.type("id -un; pwd; cat made README $PIKACI_INPUT_STORED; echo $((40 + 2)) $STATED\n")
         screen.wait_for("42 yes")
@@ -106,36 +107,32 @@ def test_a_kept_guest_stays_there_with_its_files_and_labels_and_has_shells(
         shown = screen.text.splitlines()
     assert {"pikaci", "/workspace/snapshot", "made", "hello", "from the store"} <= set(shown)
     # Commands and bytes pass as they are.
-    done = shell(kept, stdin=b"cat made; echo err >&2; exit 5\n")
+    done = shell(project, stdin=b"cat made; echo err >&2; exit 5\n")
     assert (done.returncode, done.stdout, done.stderr) == (5, b"made\n", b"err\n")
     data = bytes(range(256)) * 40_000
-    assert shell(kept, "cat", stdin=data).stdout == data
-    done = shell(kept, "sh", "-c", "kill -TERM $$")
+    assert shell(project, "cat", stdin=data).stdout == data
+    done = shell(project, "sh", "-c", "kill -TERM $$")
     assert done.returncode == 143
     # What runs in a shell ends with one that is killed.
-    process = kept.start("shell", "latest", "it", "--", "sleep", "98765")
-    wait_for(lambda: shell(kept, "pgrep", "-f", "[s]leep 98765").returncode == 0)
+    process = project.start("shell", "latest", "it", "--", "sleep", "98765")
+    wait_for(lambda: sleeps(project, far_incus))
     process.kill()
     finish(process)
-    wait_for(lambda: shell(kept, "pgrep", "-f", "[s]leep 98765").returncode == 1)
-
-
-def test_a_shell_ends_with_its_connection_and_there_is_none_without_incus_or_a_guest(
-    kept: Project, far_host: FarHost, far_incus: IncusServer
-) -> None:
-    with on_terminal(kept) as screen:
+    wait_for(lambda: not sleeps(project, far_incus))
+    # A shell ends with its connection, and there is none without Incus or a guest.
+    with on_terminal(project) as screen:
         screen.wait_for("it$ ")
         far_host.kill_sessions()
         assert screen.wait() == 75
         assert "pikaci: the connection to the guest broke" in screen.text
     far_incus.stop()
     try:
-        assert "there is no socket" in kept.pikaci("shell", "latest", "it").refused()
+        assert "there is no socket" in project.here("shell", "latest", "it").refused()
     finally:
         far_incus.start()
-    assert shell(kept, "cat", "made").stdout == b"made\n"
-    far_incus.incus("delete", "--force", guest_of(kept))
-    assert "is gone; to keep another one: `" in kept.pikaci("shell", "latest", "it").refused()
+    assert shell(project, "cat", "made").stdout == b"made\n"
+    far_incus.incus("delete", "--force", guest_of(project))
+    assert "is gone; to keep another one: `" in project.here("shell", "latest", "it").refused()
 
 
 def test_a_run_that_is_cancelled_keeps_no_guest(project: Project, far_incus: IncusServer) -> None:
@@ -146,7 +143,7 @@ def test_a_run_that_is_cancelled_keeps_no_guest(project: Project, far_incus: Inc
     running.send_signal(signal.SIGINT)
     assert finish(running).code == 130
     assert far_incus.instances() == []
-    refused = project.pikaci("shell", "latest", "it").refused()
+    refused = project.here("shell", "latest", "it").refused()
     assert "did not keep the guest of it" in refused
     assert "--keep always" in refused
 
@@ -170,14 +167,14 @@ def test_an_image_is_imported_and_listed_there_and_nowhere_else(
 ) -> None:
     files = write_image(tmp_path / "image", os.urandom(4).hex())
     argv = ["image", "import", "--alias", alias, "--from", str(files), "--host", far_host.name]
-    done = project.pikaci(*argv).passed()
+    done = project.here(*argv).passed()
     assert f"of Incus on {far_host.name}" in done.err
-    assert "had already" in project.pikaci(*argv).passed().err
-    rows = project.pikaci("image", "list", "--host", far_host.name, "--json").passed().json
+    assert "had already" in project.here(*argv).passed().err
+    rows = project.here("image", "list", "--host", far_host.name, "--json").passed().json
     (row,) = [row for row in rows if row["alias"] == alias]
     assert row["fingerprint"] == done.out.strip()
     assert [row["role"] for row in rows if row["alias"] == "pikaci/dev"] == ["runner"]
-    assert "can't be reached" in project.pikaci("image", "list").refused(75)
-    refused = project.pikaci("image", "list", "--host", "nobody").refused()
+    assert "can't be reached" in project.here("image", "list").refused(75)
+    refused = project.here("image", "list", "--host", "nobody").refused()
     assert "no host `nobody` is in" in refused
     assert far_host.name in refused

@@ -97,7 +97,7 @@ async def test_many_runs_with_snapshots_of_their_own_while_others_clean(
 
     cleaning = asyncio.create_task(clean())
     try:
-        for _ in range(3):
+        for _ in range(2):
             job = away("job", "cat number; sleep 0.3; cat same number", far_host)
             ends = await asyncio.gather(*(runner.run(job) for runner in runners))
             for number, ended in enumerate(ends):

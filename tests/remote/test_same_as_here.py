@@ -63,7 +63,7 @@ def test_jobs_pass_with_their_output_and_artifacts(placed: Placed) -> None:
         fixed='writableWorkspace = false; command = "! touch other";',
         last='needs = [ "private" "fixed" ]; command = "echo after";',
     )
-    done = placed.pikaci("run", "t", "-L").passed()
+    done = placed.here("run", "t", "-L").passed()
     jobs = {job["id"]: job for job in placed.record()["jobs"]}
     assert [row["path"] for row in jobs["it"]["artifacts"]] == ["a/b/c", "w w"]
     assert {job["placement"] for job in jobs.values()} == {placed.placement}
@@ -74,7 +74,7 @@ def test_jobs_pass_with_their_output_and_artifacts(placed: Placed) -> None:
     assert (attempts["it"] / "a/b/c").read_text() == "x\n"
     assert (attempts["it"] / "a/b/c").stat().st_mode & 0o777 == 0o600
     assert (attempts["env"] / "odd").read_text() == odd
-    assert "did not keep the workspace of it" in placed.pikaci("shell", "latest", "it").refused()
+    assert "did not keep the workspace of it" in placed.here("shell", "latest", "it").refused()
 
 
 def test_jobs_that_fail_are_told_of_tried_again_kept_and_rerun(placed: Placed) -> None:
@@ -82,7 +82,7 @@ def test_jobs_that_fail_are_told_of_tried_again_kept_and_rerun(placed: Placed) -
         it='command = "echo made > made; echo said; printf cut; exit 3"; env.STATED = "yes";',
         again='command = "exit 1"; retries.test = 1;',
     )
-    done = placed.pikaci("run", "t", "--keep", "on-failure")
+    done = placed.here("run", "t", "--keep", "on-failure")
     assert done.code == 1
     shown = [line for line in done.err.splitlines() if line.startswith("it> ")]
     assert shown == ["it> said", "it> cut"]
@@ -114,7 +114,7 @@ def test_jobs_that_fail_are_told_of_tried_again_kept_and_rerun(placed: Placed) -
         session.type("exit 4\r")
         assert session.wait() == 4
 
-    placed.pikaci("rerun", "latest")
+    placed.here("rerun", "latest")
     second = placed.record()
     assert second["rerun_of"] == first["run_id"]
     assert [job["host"] for job in second["jobs"]] == [job["host"] for job in first["jobs"]]
@@ -124,7 +124,7 @@ def test_a_job_whose_time_is_up_is_ended_in_order_and_fail_fast_ends_the_others(
     placed: Placed,
 ) -> None:
     placed.jobs(it=f'command = "{ENDS_IN_ORDER}"; timeoutSecs = 1;', b='command = "sleep 60";')
-    assert placed.pikaci("run", "t", "--fail-fast", "--jobs", "2").code == 124
+    assert placed.here("run", "t", "--fail-fast", "--jobs", "2").code == 124
     jobs = {job["id"]: job for job in placed.record()["jobs"]}
     it = jobs["it"]
     assert (it["failure_kind"], it["cause"]["code"]) == ("timeout", "command_timed_out")
@@ -148,7 +148,7 @@ def test_a_run_whose_log_is_followed_is_cancelled_by_a_signal_and_by_the_command
     if how == "signal":
         running.send_signal(signal.SIGINT)
     else:
-        placed.pikaci("cancel", "latest").passed()
+        placed.here("cancel", "latest").passed()
     assert finish(running).code == 130
     assert placed.record()["status"] == "cancelled"
     assert "told" in finish(following).out
@@ -158,7 +158,7 @@ def test_a_dry_run_connects_to_nobody(placed: Placed, far_host: FarHost) -> None
     placed.jobs(it='command = "true";')
     far_host.stop_sshd()
     try:
-        placed.pikaci("run", "t", "--dry-run").passed()
-        placed.pikaci("plan", "t", "--json").passed()
+        placed.here("run", "t", "--dry-run").passed()
+        placed.here("plan", "t", "--json").passed()
     finally:
         far_host.start_sshd()

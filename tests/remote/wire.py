@@ -8,14 +8,11 @@ import socket
 import struct
 import threading
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from types import TracebackType
     from typing import Self
-
-T = TypeVar("T")
 
 HERE = "127.0.0.1"
 CHUNK = 1 << 16
@@ -57,12 +54,7 @@ class Wire:
         self.join()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.cut()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(ACT_SECS)
@@ -71,11 +63,11 @@ class Wire:
 
     def stall(self) -> None:
         """Pass nothing on, and break nothing."""
-        self._act(self._stall())
+        self._loop.call_soon_threadsafe(self._flowing.clear)
 
     def resume(self) -> None:
         """Pass on what has come meanwhile, and all that comes."""
-        self._act(self._resume())
+        self._loop.call_soon_threadsafe(self._flowing.set)
 
     def cut(self) -> None:
         """Break all connections and refuse new ones; what is under way is lost."""
@@ -85,14 +77,8 @@ class Wire:
         """Take connections again."""
         self._act(self._join())
 
-    def _act(self, what: Coroutine[None, None, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(ACT_SECS)
-
-    async def _stall(self) -> None:
-        self._flowing.clear()
-
-    async def _resume(self) -> None:
-        self._flowing.set()
+    def _act(self, what: Coroutine[None, None, None]) -> None:
+        asyncio.run_coroutine_threadsafe(what, self._loop).result(ACT_SECS)
 
     async def _join(self) -> None:
         if self._listener is None:
@@ -104,7 +90,8 @@ class Wire:
             self._listener = None
         for writer in self._open:
             with contextlib.suppress(OSError):
-                _socket_of(writer).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                near = writer.get_extra_info("socket")
+                near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             writer.transport.abort()
         flows = list(self._flows)
         for flow in flows:
@@ -178,10 +165,3 @@ def _bound(port: int) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     made.bind((HERE, port))
     return made
-
-
-def _socket_of(writer: asyncio.StreamWriter) -> socket.socket:
-    found = writer.get_extra_info("socket")
-    assert found is not None
-    # asyncio's own lends only some of a socket's methods, this one among them.
-    return found  # type: ignore[no-any-return]
