@@ -24,6 +24,7 @@ from jerichoci.remote.ssh.errors import (
     KeyFileError,
     UnreachableHostError,
 )
+from jerichoci.remote.ssh.foreground import run_in_foreground
 from remote.connecting import (
     configure,
     host,
@@ -364,6 +365,29 @@ async def test_what_is_for_terminals_is_not_for_jobs(home: Path, sshd: PlainSshd
         "RemoteCommand echo no\nRequestTTY force\nSetEnv LANG=xx\nForwardAgent yes\n",
     )
     assert await says(trusted(sshd), 'tty || echo "$LANG:$SSH_AUTH_SOCK"') == "not a tty\n:"
+
+
+async def test_a_program_gets_what_is_typed_also_where_stdin_does_not_block(
+    sshd: PlainSshd, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    before = os.dup(0)
+    os.dup2(reader, 0)
+    try:
+        async with asyncio.timeout(WAIT_SECS), await connect(trusted(sshd)) as connection:
+            typing = asyncio.create_task(
+                run_in_foreground(connection, ["cat"], cwd=tmp_path, env={})
+            )
+            await asyncio.sleep(0.5)
+            os.write(writer, b"typed\n")
+            os.close(writer)
+            assert await typing == 0
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+        os.close(reader)
+    assert capfd.readouterr().out == "typed\n"
 
 
 # --- Jump hosts ---

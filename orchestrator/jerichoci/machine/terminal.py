@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import sys
 import termios
 import tty
 from contextlib import contextmanager, suppress
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CHUNK_BYTES = 64 * 1024
 FALLBACK = os.terminal_size((80, 24))
 
 
@@ -26,6 +29,19 @@ def window_size() -> tuple[int, int]:
     except OSError:
         size = FALLBACK
     return (size.columns or FALLBACK.columns, size.lines or FALLBACK.lines)
+
+
+def read_stdin() -> bytes:
+    """What is typed next; empty at the end, or if stdin was closed from the start."""
+    while sys.stdin is not None:
+        try:
+            select.select([0], [], [])  # it may be shared and non-blocking
+            return os.read(0, CHUNK_BYTES)
+        except BlockingIOError:
+            continue
+        except OSError:
+            break
+    return b""
 
 
 @contextmanager

@@ -10,7 +10,13 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.machine.terminal import on_terminal, raw_terminal, window_size
+from jerichoci.machine.terminal import (
+    CHUNK_BYTES,
+    on_terminal,
+    raw_terminal,
+    read_stdin,
+    window_size,
+)
 from jerichoci.remote.ssh.channel import opened
 from jerichoci.remote.ssh.shell_line import encoded, shell_line
 
@@ -19,8 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asyncssh import SSHClientConnection, SSHClientProcess, SSHReader
-
-CHUNK_BYTES = 64 * 1024
 
 
 async def run_in_foreground(
@@ -65,10 +69,9 @@ def _feed(process: SSHClientProcess[bytes]) -> None:
 
     def feed() -> None:
         data = b"-"
-        # The loop may be closed by now.
-        with suppress(RuntimeError, OSError):
+        with suppress(RuntimeError):  # the loop is closed
             while data:
-                data = os.read(0, CHUNK_BYTES)
+                data = read_stdin()
                 loop.call_soon_threadsafe(write, data)
 
     threading.Thread(target=feed, daemon=True, name="stdin").start()

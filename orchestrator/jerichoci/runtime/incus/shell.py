@@ -13,7 +13,6 @@ import asyncio
 import concurrent.futures
 import json
 import os
-import select
 import signal
 import sys
 import threading
@@ -24,7 +23,7 @@ from websockets.asyncio.client import connect, unix_connect
 from websockets.exceptions import WebSocketException
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.machine.terminal import on_terminal, raw_terminal, window_size
+from jerichoci.machine.terminal import on_terminal, raw_terminal, read_stdin, window_size
 from jerichoci.runtime.guest_runner import RUNNER, shell_variables
 from jerichoci.runtime.incus.client import open_incus
 from jerichoci.runtime.incus.thread import in_thread
@@ -47,7 +46,6 @@ CONNECT_SECS = 5.0
 CLOSE_SECS = 1.0
 VERDICT_SECS = 10.0
 """From the end of a command's output to its exit code."""
-CHUNK_BYTES = 64 * 1024
 END = ""
 
 
@@ -149,24 +147,11 @@ def _pass_on_stdin(link: ClientConnection) -> None:
 
     def work() -> None:
         with suppress(WebSocketException, RuntimeError, concurrent.futures.CancelledError):
-            while data := _read_stdin():
+            while data := read_stdin():
                 send(data)
             send(END)
 
     threading.Thread(target=work, daemon=True).start()
-
-
-def _read_stdin() -> bytes:
-    """What is typed next; empty at the end, or if stdin was closed from the start."""
-    while sys.stdin is not None:
-        try:
-            select.select([0], [], [])  # it may be shared and non-blocking
-            return os.read(0, CHUNK_BYTES)
-        except BlockingIOError:
-            continue
-        except OSError:
-            break
-    return b""
 
 
 @contextmanager
