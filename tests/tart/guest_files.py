@@ -89,24 +89,9 @@ done </etc/synthetic.conf
 exit 253
 """
 
-XCODE_SELECT = f"""#!/bin/sh
+XCODE_SELECT = """#!/bin/sh
 [ "$1" = -p ] || [ "$1" = --print-path ] || exit 64
-if [ "$DEVELOPER_DIR" ]; then
-  echo "$DEVELOPER_DIR"
-elif [ -s /{HIDDEN}/developer ]; then
-  cat /{HIDDEN}/developer
-else
-  echo "xcode-select: error: unable to get active developer directory, use" \
-    "\\`sudo xcode-select --switch path/to/Xcode.app\\` to set one" >&2
-  exit 2
-fi
-"""
-
-# On a Mac it opens a window and waits.
-NO_PYTHON = """#!/bin/sh
-echo "$0" >>/private/var/tmp/asked-for-developer-tools
-echo "xcode-select: note: No developer tools were found, requesting install." >&2
-exit 1
+echo "${DEVELOPER_DIR:-/Library/Developer/CommandLineTools}"
 """
 
 SHUTDOWN = """#!/bin/sh
@@ -172,7 +157,6 @@ def _write_programs(root: Path, guest: dict[str, Any]) -> None:
         os.chown(hidden / "become", 0, ADMINS)
         hidden.joinpath("become").chmod(0o4750)
     _copy("uname", hidden / "uname", 0o755)
-    hidden.joinpath("developer").write_text(guest.get("developer", "") or "")
     programs = {
         "usr/bin/sudo": SUDO,
         "usr/bin/uname": UNAME.replace("REAL", f"/{HIDDEN}/uname"),
@@ -185,16 +169,6 @@ def _write_programs(root: Path, guest: dict[str, Any]) -> None:
         file.write_text(script)
         file.chmod(0o755)
     _hide(root / "usr/bin/mount")
-    python = guest.get("python", "/usr/bin/python3")
-    real = os.path.realpath("/usr/bin/python3")
-    if python != "/usr/bin/python3":
-        root.joinpath("usr/bin/python3").write_text(NO_PYTHON)
-        root.joinpath("usr/bin/python3").chmod(0o755)
-    if python:
-        file = root / python.lstrip("/")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.unlink(missing_ok=True)
-        file.symlink_to(real)
 
 
 def _copy(program: str, path: Path, mode: int) -> None:

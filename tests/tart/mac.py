@@ -104,8 +104,7 @@ class Mac:
     ) -> None:
         """A local VM to clone, or with `/` in its name an image that can be pulled.
 
-        `guest` says how its VMs are unlike those of usual images: `sudo=False`, `developer=` the
-        path that `xcode-select -p` prints, `python=` where the only Python is, `""` for none,
+        `guest` says how its VMs are unlike those of usual images: `sudo=False`,
         `files={path: content}`.
         """
         config: dict[str, Any] = {
@@ -117,7 +116,7 @@ class Mac:
             "memorySizeMin": 4096 << 20,
             "memorySize": 8192 << 20,
             "macAddress": mac_address(),
-            "guest": {"developer": "/Library/Developer/CommandLineTools", **guest},
+            "guest": guest,
         }
         home = Home(self.home)
         if "/" in name:
