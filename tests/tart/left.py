@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from e2e.project import processes
+from e2e.project import processes, wait_for
 from jerichoci.runtime.tart.name import VmName, owner_part
 from jerichoci.state.ledger import tart_guests
+from jerichoci.status import Status
 from plans import RUN_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from jerichoci.plan.plan import ExecuteNode
     from jerichoci.state.layout import StateLayout
     from jerichoci.status import PhaseName
+    from runner import Ended, Runner
     from tart.mac import Mac
 
 GONE_SECS = 10.0
@@ -44,6 +48,21 @@ def has_begun(state: StateLayout, phase: PhaseName) -> bool:
     """Whether a job of the run is in a phase, or was."""
     events = state.run(RUN_ID).events
     return events.exists() and f'"{phase}"' in events.read_text()
+
+
+async def cancel_when(
+    come: Callable[[], object],
+    runner: Runner,
+    job: ExecuteNode,
+    **request: Any,  # noqa: ANN401 - fields of the request
+) -> Ended:
+    """Run a job, and ask for the run's end when something has come."""
+    running = asyncio.create_task(runner.run(job, run_id=RUN_ID, **request))
+    await asyncio.to_thread(wait_for, come)
+    runner.state.run(RUN_ID).cancel_request.touch()
+    ended = await running
+    assert ended.job("a").status is Status.CANCELLED, ended.log("a")
+    return ended
 
 
 def assert_nothing_is_left(mac: Mac, state: StateLayout, *, theirs: Sequence[str] = ()) -> None:

@@ -70,7 +70,7 @@ def ci(catalog: Project, mac: Mac) -> Project:
 @pytest.fixture
 def kept(ci: Project) -> Project:
     """Likewise, where the job of `bad` failed and its VM was kept."""
-    assert ci.pikaci("run", "bad", "--keep", "on-failure").code == 1
+    assert ci.here("run", "bad", "--keep", "on-failure").code == 1
     return ci
 
 
@@ -93,7 +93,7 @@ def test_a_machine_that_is_no_mac_plans_jobs_in_vms_and_runs_none(
 ) -> None:
     for_it = replace(catalog, system=system or catalog.system)
     for_it.define(TARGETS)
-    done = for_it.pikaci("run", "t", "--output", "json")
+    done = for_it.here("run", "t", "--output", "json")
     sentence = done.refused(2)
     assert (
         "job it runs in a macOS VM (runtime tart), which needs a Mac with Apple silicon" in sentence
@@ -102,18 +102,18 @@ def test_a_machine_that_is_no_mac_plans_jobs_in_vms_and_runs_none(
     assert '`placement = "remote_ssh"`' in sentence
     assert done.out == ""
     assert not (catalog.state / "elsewhere" / "tart").exists()
-    values = for_it.pikaci("plan", "t", "--json").passed().json
+    values = for_it.here("plan", "t", "--json").passed().json
     (job,) = [node for node in values["nodes"] if node["kind"] == "execute"]
     assert (values["system"], job["runtime"]) == (for_it.system, "tart")
     assert job["runtime_config"]["base"] == BASE
-    assert "local, tart" in for_it.pikaci("plan", "t", "--graph").passed().out
-    assert "job     it" in for_it.pikaci("run", "t", "--dry-run").passed().out
+    assert "local, tart" in for_it.here("plan", "t", "--graph").passed().out
+    assert "job     it" in for_it.here("run", "t", "--dry-run").passed().out
     assert for_it.run_ids() == []
 
 
 def test_a_target_of_both_kinds_is_refused_as_a_whole(catalog: Project) -> None:
     catalog.define(TARGETS.replace("bad.jobs.it", 'bad.jobs.other.command = "true"; bad.jobs.it'))
-    assert "needs a Mac" in catalog.pikaci("run", "bad").refused(2)
+    assert "needs a Mac" in catalog.here("run", "bad").refused(2)
     record = catalog.run("bad", "--job", "other")
     assert [job["status"] for job in record["jobs"] if job["id"] == "other"] == ["passed"]
 
@@ -121,9 +121,9 @@ def test_a_target_of_both_kinds_is_refused_as_a_whole(catalog: Project) -> None:
 def test_commands_about_what_is_left_ask_for_no_tart(catalog: Project) -> None:
     catalog.define('  hello.jobs.it.command = "true";')
     catalog.run("hello")
-    assert "nothing to reap" in catalog.pikaci("reap").passed().err
-    catalog.pikaci("gc", "--keep-runs", "0").passed()
-    out = catalog.pikaci("doctor").passed().out
+    assert "nothing to reap" in catalog.here("reap").passed().err
+    catalog.here("gc", "--keep-runs", "0").passed()
+    out = catalog.here("doctor").passed().out
     assert "tart " not in out.replace("start ", "")
 
 
@@ -131,7 +131,7 @@ def test_commands_about_what_is_left_ask_for_no_tart(catalog: Project) -> None:
 
 
 def test_a_job_runs_in_a_vm(ci: Project, mac: Mac) -> None:
-    lines = ci.pikaci("run", "t", "--output", "jsonl").passed().lines
+    lines = ci.here("run", "t", "--output", "jsonl").passed().lines
     assert lines == ci.events()
     phases = [row for row in lines if row["event"] == "job_phase"]
     assert [row["phase"] for row in phases if row["outcome"] != "started"] == PHASES
@@ -144,22 +144,21 @@ def test_a_job_runs_in_a_vm(ci: Project, mac: Mac) -> None:
     assert job["execution"]["base"] == BASE
     RunRecord.model_validate(ci.record())
     assert not (ci.root / "new").exists()
-    guest = ci.pikaci("logs", "latest", "--kind", "guest").passed().out
+    guest = ci.here("logs", "latest", "--kind", "guest").passed().out
     assert guest == "said\nhello\nmade here\n"
-    host = ci.pikaci("logs", "latest", "--kind", "host").passed().out
+    host = ci.log("it")
     assert "pikaci> launch_guest passed" in host
     assert "said" not in host.splitlines()
-    assert ci.pikaci("logs", "latest", "--job", "it").passed().out == host + guest
     assert_nothing_is_left(ci, mac)
 
 
 def test_a_mac_without_the_base_or_tart_is_refused(ci: Project, mac: Mac) -> None:
     mac.tart("delete", BASE)
-    sentence = ci.pikaci("run", "t").refused(2)
+    sentence = ci.here("run", "t").refused(2)
     assert f"has no VM {BASE}, the base of job it" in sentence
     assert "tart clone" in sentence
     mac.bin.joinpath("tart").unlink()
-    sentence = ci.pikaci("run", "t").refused(2)
+    sentence = ci.here("run", "t").refused(2)
     assert "has no tart that answers" in sentence
     assert "brew install" in sentence
     assert ci.run_ids() == []
@@ -169,8 +168,8 @@ def test_a_rerun_has_another_vm_which_may_be_kept_though_it_passed(ci: Project, 
     first = ci.run("t")
     ci.write("README", "changed\n")
     again = ("rerun", "latest", "--keep", "always", "--output", "json")
-    assert ci.pikaci(*again).passed().json["rerun_of"] == first["run_id"]
-    assert "hello" in ci.pikaci("logs", "latest", "--kind", "guest").passed().out.splitlines()
+    assert ci.here(*again).passed().json["rerun_of"] == first["run_id"]
+    assert "hello" in ci.here("logs", "latest", "--kind", "guest").passed().out.splitlines()
     names = {call.argv[2] for call in mac.calls("clone")}
     assert len(names) == 2
     (kept,) = job_vms(mac)
@@ -206,7 +205,7 @@ def test_a_kept_vm_is_stopped_and_has_shells(kept: Project, mac: Mac) -> None:
     assert (done.code, done.out, done.err) == (7, "a b|'$HOME'||", "err\n")
     data = b"some words\n" * 20_000
     assert kept.pikaci("shell", "latest", "it", "--", "cat", stdin=data).out.encode() == data
-    text = kept.pikaci("status", "latest").passed().out
+    text = kept.here("status", "latest").passed().out
     assert "failed (test_failure)" in text
     assert "exited with 3" in text
 
@@ -223,21 +222,24 @@ def test_a_shell_may_have_a_terminal(kept: Project, mac: Mac) -> None:
     assert "running" not in mac.vms().values()
 
 
-BEGUN = "/private/tmp/begun"
-"""A file of the guest's memory: it is gone when the VM is switched off."""
-WAITS = ("sh", "-c", f"touch {BEGUN}; until [ -e go ]; do sleep 0.05; done; cat made")
+WAITS = ("sh", "-c", "touch ~/begun; until [ -e go ]; do sleep 0.05; done; cat made")
+
+
+def wait_until_it_waits(mac: Mac, name: str) -> None:
+    """Wait until a shell is at `WAITS`."""
+    begun = mac.disk(name) / "Users/admin/begun"
+    wait_for(begun.exists)
+    begun.unlink()
 
 
 def test_a_shell_that_is_told_to_end_stops_the_vm(kept: Project, mac: Mac) -> None:
     (name,) = job_vms(mac)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         with started(kept, "shell", "latest", "it", "--", *WAITS) as process:
-            wait_for(lambda: has_begun(mac, name))
+            wait_until_it_waits(mac, name)
             process.send_signal(number)
             finish(process)
         assert mac.vms()[name] == "stopped", number
-    kept.pikaci("reap").passed()
-    assert job_vms(mac) == [name]
     assert kept.pikaci("shell", "latest", "it", "--", "cat", "made").out == "made\n"
 
 
@@ -256,8 +258,8 @@ def test_a_vm_has_one_shell_at_a_time_and_one_that_was_killed_is_no_hindrance(
 ) -> None:
     (name,) = job_vms(mac)
     with started(kept, "shell", "latest", "it", "--", *WAITS) as process:
-        wait_for(lambda: has_begun(mac, name))
-        sentence = kept.pikaci("shell", "latest", "it", "--", "true").refused(2)
+        wait_until_it_waits(mac, name)
+        sentence = kept.here("shell", "latest", "it", "--", "true").refused(2)
         assert sentence.startswith("pikaci: the VM of job it has a shell already; ")
         process.kill()
         # What it had started has its pipes still.
@@ -267,20 +269,16 @@ def test_a_vm_has_one_shell_at_a_time_and_one_that_was_killed_is_no_hindrance(
     assert mac.vms()[name] == "stopped"
 
 
-def has_begun(mac: Mac, name: str) -> bool:
-    return mac.tart("exec", name, "test", "-e", BEGUN, check=False).returncode == 0
-
-
 def test_there_is_no_shell_where_no_vm_was_kept_or_it_is_gone(ci: Project, mac: Mac) -> None:
-    ci.pikaci("run", "bad")
-    sentence = ci.pikaci("shell", "latest", "it").refused(2)
+    ci.here("run", "bad")
+    sentence = ci.here("shell", "latest", "it").refused(2)
     assert "did not keep the VM of it" in sentence
     assert "--keep always" in sentence
-    ci.pikaci("rerun", "latest", "--keep", "on-failure")
+    ci.here("rerun", "latest", "--keep", "on-failure")
     (name,) = job_vms(mac)
     mac.tart("delete", name)
-    ci.pikaci("reap").passed()
-    assert "is gone; to keep another one: `" in ci.pikaci("shell", "latest", "it").refused(2)
+    ci.here("reap").passed()
+    assert "is gone; to keep another one: `" in ci.here("shell", "latest", "it").refused(2)
 
 
 # What goes
@@ -290,18 +288,18 @@ def test_a_kept_vm_is_removed_with_its_run_and_stays_with_it_while_there_is_no_t
     kept: Project, mac: Mac
 ) -> None:
     (name,) = job_vms(mac)
-    kept.pikaci("gc", "--keep-runs", "0", "--dry-run").passed()
+    kept.here("gc", "--keep-runs", "0", "--dry-run").passed()
     assert job_vms(mac) == [name]
     program, away = mac.bin / "tart", mac.bin / "elsewhere"
     run_id = kept.record()["run_id"]
     program.rename(away)
-    assert "nothing to reap" in kept.pikaci("reap").passed().err
+    assert "nothing to reap" in kept.here("reap").passed().err
     done = kept.pikaci("gc", "--keep-runs", "0").passed()
     assert f"{run_id} can't be removed: tart can't be started" in done.err
     assert "Traceback" not in done.err
     assert kept.run_ids() == [run_id]
     away.rename(program)
-    kept.pikaci("gc", "--keep-runs", "0").passed()
+    kept.here("gc", "--keep-runs", "0").passed()
     assert_nothing_is_left(kept, mac)
 
 
@@ -314,11 +312,11 @@ def begun(project: Project) -> bool:
 def test_a_live_run_is_left_alone_followed_and_cancelled(ci: Project, mac: Mac) -> None:
     with started(ci, "run", "slow") as running:
         wait_for(lambda: begun(ci))
-        ci.pikaci("reap").passed()
-        ci.pikaci("gc", "--keep-runs", "0").passed()
+        ci.here("reap").passed()
+        ci.here("gc", "--keep-runs", "0").passed()
         assert list(mac.vms().values()).count("running") == 1
         with started(ci, "logs", "latest", "--follow", "--kind", "guest") as following:
-            assert "cancelling run" in ci.pikaci("cancel", "latest").passed().err
+            assert "cancelling run" in ci.here("cancel", "latest").passed().err
             assert finish(running).code == 130
             assert finish(following).out == "begun\n"
     assert ci.record()["status"] == "cancelled"
@@ -333,7 +331,7 @@ def test_it_goes_when_the_next_job_wants_its_room(ci: Project, mac: Mac) -> None
     assert list(mac.vms().values()).count("running") == 1
     ci.run("t")
     assert mac.vms() == {BASE: "stopped"}
-    ci.pikaci("reap").passed()
+    ci.here("reap").passed()
     assert_nothing_is_left(ci, mac)
 
 
@@ -350,14 +348,14 @@ def test_doctor_tells_of_tart_and_what_it_lacks(ci: Project, mac: Mac) -> None:
     release.chmod(0o755)
     for name in ("theirs", "others"):
         mac.run_by_hand(name)
-    found = findings(ci.pikaci("doctor", "--json").passed())
+    found = findings(ci.here("doctor", "--json").passed())
     version = mac.tart("--version").stdout.strip()
     tart, macos = found["tart"], found["macos"]
     assert (tart["status"], tart["text"]) == ("ok", f"{version}; 3 VMs, 2 running")
     assert (macos["status"], macos["hint"]) == ("note", "macOS 14 or later")
     assert "theirs" in found["macos vms"]["text"]
     mac.bin.joinpath("tart").unlink()
-    row = findings(ci.pikaci("doctor", "--json").passed())["tart"]
+    row = findings(ci.here("doctor", "--json").passed())["tart"]
     assert row["status"] == "note"
     assert "brew install" in row["hint"]
 
@@ -369,7 +367,7 @@ def test_doctor_looks_at_a_far_mac(
     far_mac.add_base(BASE)
     config = hosts_config(far_mac.host).parent.parent
     ci = catalog.with_env(XDG_CONFIG_HOME=str(config))
-    done = ci.pikaci("doctor", "--host", far_mac.host.name, "--json")
+    done = ci.here("doctor", "--host", far_mac.host.name, "--json")
     found = findings(done.passed())
     assert found["tart"]["host"] == far_mac.host.name
     assert "1 VMs, 0 running" in found["tart"]["text"]

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from derivations import derive
-from e2e.project import Done, wait_for
+from e2e.project import Done
 from jerichoci.cleanup.gc import collect_garbage, reap
 from jerichoci.plan.plan import Retries
 from jerichoci.state.ledger import GuestNote, tart_guests
 from jerichoci.state.retention import KEEP_SECS
-from jerichoci.status import KeepPolicy, Outcome, Status
+from jerichoci.status import KeepPolicy, Outcome
 from plans import RUN_ID, built, commanded
 from runner import ORCHESTRATOR
-from tart.left import assert_nothing_is_left, job_vms, said, vm_name
+from tart.left import assert_nothing_is_left, cancel_when, job_vms, said, vm_name
 from tart_jobs import vm_job
 
 if TYPE_CHECKING:
@@ -77,30 +77,17 @@ def end_time(state: StateLayout) -> None:
 # Which are kept
 
 
-@pytest.mark.parametrize(
-    ("policy", "command", "is_kept"),
-    [
-        (KeepPolicy.NEVER, "exit 3", False),
-        (KeepPolicy.ON_FAILURE, "exit 3", True),
-        (KeepPolicy.ON_FAILURE, "true", False),
-        (KeepPolicy.ALWAYS, "true", True),
-    ],
-)
-async def test_a_vm_is_kept_as_the_run_says(
-    runner: Runner, mac: Mac, policy: KeepPolicy, command: str, *, is_kept: bool
-) -> None:
-    run = await runner.run(vm_job("a", command), run_id=RUN_ID, keep=policy)
-    if not is_kept:
-        assert_nothing_is_left(mac, runner.state)
-        return
-    assert job_vms(mac) == {vm_name(runner.state): "stopped"}
+async def test_of_two_vms_the_one_whose_job_failed_is_kept(runner: Runner, mac: Mac) -> None:
+    jobs = vm_job("a", "exit 3"), vm_job("b")
+    run = await runner.run(*jobs, run_id=RUN_ID, keep=KeepPolicy.ON_FAILURE)
+    name = vm_name(runner.state)
+    assert job_vms(mac) == {name: "stopped"}
     note = note_of(runner.state)
     until = run.job("a").execution["kept_until"]
-    assert note.name == vm_name(runner.state)
-    assert note.kept_until == until
+    assert (note.name, note.kept_until) == (name, until)
     assert abs(until - time.time() - KEEP_SECS) < 600
-    assert "removal" not in run.job("a").execution
-    assert mac.calls("delete") == []
+    removals = [run.job(job).execution.get("removal") for job in ("a", "b")]
+    assert removals == [None, "removed"]
 
 
 async def test_each_attempt_keeps_its_own_vm(runner: Runner, mac: Mac) -> None:
@@ -116,10 +103,7 @@ async def test_each_attempt_keeps_its_own_vm(runner: Runner, mac: Mac) -> None:
 
 async def test_a_cancelled_job_s_vm_is_kept_only_by_always(runner: Runner, mac: Mac) -> None:
     job = vm_job("a", "echo up; trap 'exit 1' TERM; while :; do sleep 0.05; done")
-    running = asyncio.create_task(runner.run(job, run_id=RUN_ID, keep=KeepPolicy.ON_FAILURE))
-    await asyncio.to_thread(wait_for, lambda: said(runner.state))
-    runner.state.run(RUN_ID).cancel_request.touch()
-    assert (await running).job("a").status is Status.CANCELLED
+    await cancel_when(lambda: said(runner.state), runner, job, keep=KeepPolicy.ON_FAILURE)
     assert job_vms(mac) == {}
     assert list(tart_guests(runner.state).all()) == []
 
@@ -143,8 +127,6 @@ async def test_a_vm_that_can_not_be_stopped_at_first_is_kept(runner: Runner, mac
     assert any(call.argv[-1] == "/bin/sync" for call in mac.calls("exec"))
     assert run.job("a").execution["kept_until"] == note_of(runner.state).kept_until
     assert job_vms(mac) == {vm_name(runner.state): "stopped"}
-    done = await asyncio.to_thread(shell, runner.state, "cat", "made")
-    assert done.passed().out == "made\n"
 
 
 # Shells
@@ -154,7 +136,7 @@ async def test_a_shell_is_where_the_job_was_with_all_it_had(runner: Runner, mac:
     await keep(runner)
     script = """
       id -un; pwd; cat made deep/er/y README "$PIKACI_INPUT_DEP/out"; echo "$WORD"
-      cat "$PIKACI_ARTIFACTS/word" /artifacts/guest.log; exit 7
+      cat "$PIKACI_ARTIFACTS/word" /artifacts/guest.log; echo more >> made; exit 7
     """
     done = await asyncio.to_thread(shell, runner.state, stdin=script)
     word = "grün → 日本"
@@ -163,44 +145,30 @@ async def test_a_shell_is_where_the_job_was_with_all_it_had(runner: Runner, mac:
     assert job_vms(mac) == {vm_name(runner.state): "stopped"}
     assert note_of(runner.state).is_kept()
     # What one shell changes is there for the next.
-    done = await asyncio.to_thread(shell, runner.state, "sh", "-c", "echo more >> made; exit 5")
-    assert done.code == 5
     done = await asyncio.to_thread(shell, runner.state, "cat", "made")
     assert done.passed().out == "made\nmore\n"
 
 
-async def test_a_kept_vm_keeps_its_store(runner: Runner) -> None:
-    scripts = {"dep": "echo from the dep > $out", "it": "echo $needed > $out"}
-    made = built("it", derive(scripts, needs={"it": ["dep"]})["it"])
-    job = vm_job("a", "exit 3", needs=["it"])
-    await runner.run(made, job, run_id=RUN_ID, keep=KeepPolicy.ALWAYS)
-    await collect_garbage(runner.state, 1, dry_run=False)
-    done = await asyncio.to_thread(shell, runner.state, stdin='cat $(cat "$PIKACI_INPUT_IT")')
-    assert done.passed().out == "from the dep\n"
-
-
-async def test_a_shell_in_a_read_only_workspace_is_one(runner: Runner) -> None:
-    job = vm_job("a", "exit 3", writable_workspace=False)
-    await runner.run(job, run_id=RUN_ID, keep=KeepPolicy.ALWAYS)
-    script = "cat README; touch new 2>/dev/null || echo refused"
-    done = await asyncio.to_thread(shell, runner.state, stdin=script)
-    assert done.passed().out == "hello\nrefused\n"
-
-
-async def test_root_s_job_has_root_s_shell(runner: Runner) -> None:
-    await keep(runner, run_as_root=True)
-    done = await asyncio.to_thread(shell, runner.state, "id", "-u")
-    assert done.passed().out == "0\n"
-
-
-async def test_a_vm_of_a_job_that_was_late_has_a_shell(
+async def test_a_vm_of_a_job_that_was_late_has_a_shell_and_its_store(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.job_guest.GRACE_SECS", 0.3)
-    job = vm_job("a", "echo half > made; sleep 600", timeout_secs=1)
-    await runner.run(job, run_id=RUN_ID, keep=KeepPolicy.ON_FAILURE)
-    done = await asyncio.to_thread(shell, runner.state, "cat", "made")
-    assert done.passed().out == "half\n"
+    scripts = {"dep": "echo from the dep > $out", "it": "echo $needed > $out"}
+    made = built("it", derive(scripts, needs={"it": ["dep"]})["it"])
+    job = vm_job("a", "echo half > made; sleep 600", needs=["it"], timeout_secs=1)
+    await runner.run(made, job, run_id=RUN_ID, keep=KeepPolicy.ON_FAILURE)
+    await collect_garbage(runner.state, 1, dry_run=False)
+    script = 'cat made $(cat "$PIKACI_INPUT_IT")'
+    done = await asyncio.to_thread(shell, runner.state, stdin=script)
+    assert done.passed().out == "half\nfrom the dep\n"
+
+
+async def test_root_s_job_has_root_s_shell_and_a_read_only_workspace_is_one(runner: Runner) -> None:
+    job = vm_job("a", "exit 3", run_as_root=True, writable_workspace=False)
+    await runner.run(job, run_id=RUN_ID, keep=KeepPolicy.ALWAYS)
+    script = "id -u; cat README; touch new 2>/dev/null || echo refused"
+    done = await asyncio.to_thread(shell, runner.state, stdin=script)
+    assert done.passed().out == "0\nhello\nrefused\n"
 
 
 async def test_there_is_no_shell_while_others_have_all_the_room(runner: Runner, mac: Mac) -> None:
@@ -211,19 +179,16 @@ async def test_there_is_no_shell_while_others_have_all_the_room(runner: Runner, 
     assert "runs one and two already, and macOS no more than 2 VMs" in done.refused(75)
     assert "`tart stop NAME` stops one" in done.err
     assert note_of(runner.state).is_kept()
-    await asyncio.to_thread(mac.tart, "stop", "two")
-    assert (await asyncio.to_thread(shell, runner.state, "true")).code == 0
 
 
-@pytest.mark.parametrize("fault", [{"step": "run"}, {"step": "boot", "kind": "crash"}])
-async def test_a_vm_that_does_not_boot_again_says_so_and_stays(
-    runner: Runner, mac: Mac, fault: dict[str, Any]
-) -> None:
+async def test_a_vm_that_does_not_boot_again_says_so_and_stays(runner: Runner, mac: Mac) -> None:
     await keep(runner)
-    mac.fail(**fault)
-    done = await asyncio.to_thread(shell, runner.state, "true")
-    assert "ended while it started" in done.refused(75)
-    assert job_vms(mac) == {vm_name(runner.state): "stopped"}
+    faults: tuple[dict[str, Any], ...] = ({"step": "run"}, {"step": "boot", "kind": "crash"})
+    for fault in faults:
+        mac.fail(**fault)
+        done = await asyncio.to_thread(shell, runner.state, "true")
+        assert "ended while it started" in done.refused(75), fault
+        assert job_vms(mac) == {vm_name(runner.state): "stopped"}
     assert (await asyncio.to_thread(shell, runner.state, "cat", "made")).out == "made\n"
 
 
