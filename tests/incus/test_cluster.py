@@ -49,11 +49,11 @@ def test_guests_are_on_the_member_that_was_asked_and_both_reach_them(
     one, two = members
     project = make_project(tmp_path, two, TARGETS)
     # Left to itself, a cluster has two guests on two members.
-    project.pikaci("run", "jobs", "--keep", "always").passed()
+    project.here("run", "jobs", "--keep", "always").passed()
     assert two.incus("list", "--format=csv", "--columns=L").split() == ["two", "two"]
     there = project.with_env(**one.environment)
     for by in (project, there):
         said = by.pikaci("shell", "latest", "a", "--", "sh", "-c", "cat README; exit 4")
         assert (said.code, said.out) == (4, "hello\n"), said
-    there.pikaci("gc", "--keep-runs=0").passed()
+    there.here("gc", "--keep-runs=0").passed()
     assert two.instances() == []

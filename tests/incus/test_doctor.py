@@ -24,7 +24,7 @@ def project(incus_server: IncusServer, tmp_path: Path) -> Project:
 
 
 def look(project: Project, code: int = 0) -> dict[str, dict[str, Any]]:
-    done = project.pikaci("doctor", "--json")
+    done = project.here("doctor", "--json")
     assert done.code == code, done
     assert done.json["schema_version"] == 1
     return {row.pop("name"): row for row in done.json["findings"]}
@@ -42,7 +42,7 @@ def test_all_that_guests_need_is_there(project: Project, incus_server: IncusServ
     assert ("guest memory" in found) is not incus_server.limits_guests
     assert {row["status"] for row in found.values()} <= {"ok", "note"}
     assert all(row["hint"] for row in found.values() if row["status"] != "ok")
-    out = project.pikaci("doctor").passed().out
+    out = project.here("doctor").passed().out
     assert "ok   image runner " in out
     assert "BAD" not in out
 

@@ -46,13 +46,13 @@ def test_a_state_root_on_overlayfs_is_refused_for_containers(
 ) -> None:
     project = make_project(tmp_path, incus_server, TARGETS)
     there = replace(project, state=overlay / "state")
-    refused = there.pikaci("run", "hello").refused()
+    refused = there.here("run", "hello").refused()
     assert "containers can't have directories of the state root" in refused
     assert f"{there.state} is on overlayfs" in refused
     assert "(pass `--state-root`)" in refused
-    doctor = there.pikaci("doctor", "--json")
+    doctor = there.here("doctor", "--json")
     assert doctor.code == 75, doctor
     (found,) = (row for row in doctor.json["findings"] if row["name"] == "guest mounts")
     assert found["status"] == "bad"
     assert "ext4, xfs or btrfs" in found["hint"]
-    there.pikaci("run", "hello", f"--state-root={project.state}", "--wait-removal").passed()
+    there.here("run", "hello", f"--state-root={project.state}", "--wait-removal").passed()

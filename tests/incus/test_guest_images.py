@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from e2e.project import wait_for
+from guest_images import image
 from incus.guest_project import (
     GuestRunner,
     assert_nothing_is_left,
@@ -19,38 +19,40 @@ from incus.guest_project import (
     until,
 )
 from jerichoci.plan.plan import Resources
+from jerichoci.runtime.guest_runner import RUNNER
+from jerichoci.runtime.incus.client import Incus
 from jerichoci.status import FailureKind
 from plans import RUN_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import pytest
 
     from incus.conftest import MakePool
     from incus.guest_proxy import Proxy
     from incus.server import IncusServer
 
-RUNNER = "run/current-system/sw/bin/pikaci-incus-run"
 OTHER_RUN = "20260131T235959Z-0123abce"
 
 
-@pytest.fixture(scope="module")
-def without_runner(incus_server: IncusServer) -> Iterator[str]:
-    """An image without the runner: its alias."""
-    incus, alias = incus_server.incus, "without-runner"
-    incus("init", "--quiet", incus_server.image_alias, "to-be-published")
-    incus("file", "delete", f"to-be-published/{RUNNER}")
-    incus("publish", "to-be-published", f"--alias={alias}", "--compression=none")
-    incus("delete", "to-be-published")
-    yield alias
-    incus("image", "delete", alias)
-
-
 async def test_a_guest_without_a_runner_leaves_nothing(
-    guests: GuestRunner, monkeypatch: pytest.MonkeyPatch, without_runner: str
+    guests: GuestRunner,
+    incus_server: IncusServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("jerichoci.runtime.incus.start.NO_PROGRAM_SECS", 0.2)
-    job = (await guests.of(without_runner).run_here(guest_job("a"))).job("a")
-    await asyncio.to_thread(guests.reap)
+    (tmp_path / "empty").mkdir()
+    incus, profile = incus_server.incus, "without-runner"
+    incus("profile", "create", profile)
+    add = ("profile", "device", "add", profile)
+    incus(*add, "root", "disk", "path=/", f"pool={incus_server.pool}")
+    incus(*add, "bin", "disk", f"path={Path(RUNNER).parent}", f"source={tmp_path}/empty")
+    try:
+        job = (await guests.site(profile=profile).run_here(guest_job("a"))).job("a")
+        await asyncio.to_thread(guests.reap)
+    finally:
+        incus_server.remove_instances()
+        incus("profile", "delete", profile)
     assert job.cause
     assert "has no runner" in job.cause.message
     assert (job.cause.phase, job.failure_kind) == ("launch_guest", FailureKind.INFRASTRUCTURE)
@@ -100,13 +102,14 @@ def test_an_image_that_no_pool_has_unpacked_is_unpacked_once(
 
 
 def test_a_running_job_keeps_its_image_when_the_alias_moves(
-    guests: GuestRunner, incus_server: IncusServer, without_runner: str
+    guests: GuestRunner, incus_server: IncusServer, tmp_path: Path
 ) -> None:
     incus = incus_server.incus
-    old, new = (
-        incus("image", "list", alias, "--format=csv", "--columns=F").strip()
-        for alias in (incus_server.image_alias, without_runner)
-    )
+    columns = (incus_server.image_alias, "--format=csv", "--columns=F")
+    old = incus("image", "list", *columns).strip()
+    files = image(tmp_path / "image")
+    client = Incus(incus_server.socket, incus_server.project)
+    new = client.import_image(files.metadata, files.rootfs, is_vm=False)
     incus("image", "alias", "create", "moving", old)
     try:
         with ending(guests.of("moving").start(guest_job("a", until("go")))) as process:
@@ -117,6 +120,7 @@ def test_a_running_job_keeps_its_image_when_the_alias_moves(
             process.wait(60)
     finally:
         incus("image", "alias", "delete", "moving")
+        incus("image", "delete", new)
     (job,) = guests.record()["jobs"]
     assert job["status"] == "passed"
     assert job["execution"]["image_alias"] == "moving"

@@ -34,7 +34,7 @@ TARGETS = """
 def jobs(incus_server: IncusServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Json]:
     """All of these jobs in one run."""
     project = make_project(tmp_path_factory.mktemp("memory"), incus_server, TARGETS)
-    done = project.pikaci("run", "jobs", "--output", "json")
+    done = project.here("run", "jobs", "--output", "json")
     assert done.code == 1, done
     results = {
         path.parts[-5]: json.loads(path.read_bytes())

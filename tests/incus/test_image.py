@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from guest_images import METADATA, image, write_image
-from incus.server import debian_guest
+from guest_images import image, write_image
 from jerichoci.errors import UsageError
 from jerichoci.runtime.incus.api import IncusError, MissingError
 from jerichoci.runtime.incus.client import Incus
@@ -108,7 +108,7 @@ def test_there_is_no_moment_without_the_alias(incus: Incus, tmp_path: Path) -> N
 
     with ThreadPoolExecutor() as pool:
         looking = pool.submit(look)
-        for number in range(20):
+        for number in range(8):
             import_image(incus, files[number % 2], ALIAS)
         done.set()
         looking.result()
@@ -146,23 +146,25 @@ def test_pruning_removes_what_had_the_alias(
 def test_an_instance_outlives_its_image(incus_server: IncusServer, tmp_path: Path) -> None:
     incus = Incus(incus_server.socket, incus_server.project)
     alias = "pikaci/pruned"
-    guest = debian_guest()
-    write_image(tmp_path / "guest", metadata=METADATA + "properties: {serial: once}\n")
-    (tmp_path / "guest" / "rootfs.squashfs").unlink()
-    (tmp_path / "guest" / "rootfs.squashfs").symlink_to(guest / "rootfs.squashfs")
+    write_image(tmp_path / "guest")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "file").write_text("here\n")
+    rootfs = tmp_path / "guest" / "rootfs.squashfs"
+    argv = ["mksquashfs", str(tmp_path / "root"), str(rootfs), "-noappend", "-quiet"]
+    subprocess.run(argv, check=True, capture_output=True)
     old = import_image(incus, files_in(tmp_path / "guest"), alias)
-    incus_server.incus("launch", "--quiet", alias, "older")
+    incus_server.incus("init", "--quiet", alias, "older")
 
     new = import_image(incus, image(tmp_path / "new", "new"), alias)
     (removed,) = prune_images(incus, alias)
 
     assert removed.fingerprint == old.fingerprint
-    assert incus_server.incus("exec", "older", "--", "echo", "here") == "here\n"
+    assert incus_server.incus("file", "pull", "older/file", "-") == "here\n"
     incus.delete_image(new.fingerprint)
 
 
 def test_two_may_import_one_image_at_once(incus: Incus, tmp_path: Path) -> None:
-    files = image(tmp_path, "x" * 20_000_000)
+    files = image(tmp_path, "x" * 5_000_000)
 
     done = at_once(incus, dict.fromkeys(("pikaci/a", "pikaci/b", "pikaci/c"), files))
 
@@ -260,12 +262,9 @@ def at_once(
         return list(pool.map(one, wanted))
 
 
-@pytest.mark.parametrize("text", ["pikaci/dev", "a", "A.b_c-1/x"])
-def test_an_alias_is_spelled_as_in_catalogs(text: str) -> None:
-    assert check_alias(text) == text
-
-
-@pytest.mark.parametrize("text", ["", "/a", "a b", "a:b", "ä", "a\n", "-a"])
-def test_another_spelling_is_no_alias(text: str) -> None:
-    with pytest.raises(UsageError, match="is not an alias"):
-        check_alias(text)
+def test_an_alias_is_spelled_as_in_catalogs() -> None:
+    for text in ("pikaci/dev", "a", "A.b_c-1/x"):
+        assert check_alias(text) == text
+    for text in ("", "/a", "a b", "a:b", "ä", "a\n", "-a"):
+        with pytest.raises(UsageError, match="is not an alias"):
+            check_alias(text)

@@ -98,25 +98,25 @@ def test_what_a_project_forbids_is_said_with_commands_that_allow_it(
         return words.replace("@bridge@", incus_server.bridge).replace("@pool@", incus_server.pool)
 
     incus_server.incus("project", "set", NAME, *map(filled, settings))
-    doctor = strict.pikaci("doctor", "--json")
+    doctor = strict.here("doctor", "--json")
     assert doctor.code == 75, doctor
     (found,) = (row for row in doctor.json["findings"] if row["name"] == "incus project")
     assert found["status"] == "bad"
     assert found["text"].startswith(f"project {NAME} of Incus refuses guests: ")
     assert found["hint"].startswith(f"`incus project set {NAME} ")
-    refused = strict.pikaci("run", target, "--output", "json")
+    refused = strict.here("run", target, "--output", "json")
     assert refused.code == 2, refused
     assert f"project {NAME} of Incus refuses guests: " in refused.err
     assert [text for text in texts if filled(text) not in refused.err] == []
     assert strict.run_ids() == []
     for command in re.findall(r"`(incus [^`]+)`", refused.err):
         incus_server.incus(*shlex.split(command)[1:])
-    strict.pikaci("run", target, "--wait-removal").passed()
+    strict.here("run", target, "--wait-removal").passed()
 
 
 def test_a_project_that_is_full_says_so(incus_server: IncusServer, strict: Project) -> None:
     incus_server.incus("project", "set", NAME, "limits.cpu=1", "limits.memory=128MiB")
-    done = strict.pikaci("run", "sized", "--output", "json")
+    done = strict.here("run", "sized", "--output", "json")
     assert done.code == 75, done
     assert 'Reached maximum aggregate value "128MiB" for "limits.memory"' in done.json["message"]
     assert f"`incus project set {NAME} LIMIT=MORE`" in done.json["cause"]["hint"]

@@ -21,17 +21,7 @@ with private_incus() as server:
 """
 
 
-def test_nothing_of_a_server_stays() -> None:
-    with private_incus() as server:
-        server.incus("launch", "--quiet", server.image_alias, "one")
-        server.incus("launch", "--quiet", "--ephemeral", server.image_alias, "two")
-        assert server.mounts()
-        assert has_loop_device(server)
-
-    assert_nothing_is_left(server)
-
-
-def test_what_a_killed_session_left_goes_with_the_next() -> None:
+def test_nothing_of_a_server_stays_and_what_a_killed_session_left_goes_with_the_next() -> None:
     make_base()
     with subprocess.Popen(
         [sys.executable, "-c", KILLED],
@@ -47,6 +37,12 @@ def test_what_a_killed_session_left_goes_with_the_next() -> None:
     with private_incus() as server:
         assert server.directory != left.directory
         assert_nothing_is_left(left)
+        server.incus("launch", "--quiet", server.image_alias, "one")
+        server.incus("launch", "--quiet", "--ephemeral", server.image_alias, "two")
+        assert server.mounts()
+        assert has_loop_device(server)
+
+    assert_nothing_is_left(server)
 
 
 def assert_nothing_is_left(server: IncusServer) -> None:

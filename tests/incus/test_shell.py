@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import signal
 import struct
 import subprocess
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import Project, finish, wait_for
+from e2e.project import Project, finish, processes, wait_for
 from e2e.terminal import TerminalSession
 from incus.guest_project import make_project
 
@@ -47,6 +48,7 @@ TARGETS = r"""
   long.jobs.it = guest { env = { A = repeat 6; B = repeat 6; }; command = "exit 3"; };
   twice.jobs.it = guest { retries.test = 1; command = "echo $RANDOM > made; exit 3"; };
 """
+SERIAL = secrets.randbelow(10**8)
 RUNNERS_OWN = {"PWD", "OLDPWD", "SHLVL", "_", "TERM", "PS1"}
 
 
@@ -66,7 +68,7 @@ def project(incus_server: IncusServer, tmp_path: Path) -> Project:
 def kept(incus_server: IncusServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project whose job `it` failed, and whose guest was kept: tests share it."""
     project = defined(tmp_path_factory.mktemp("kept"), incus_server)
-    assert project.pikaci("run", "keeps", "--keep", "on-failure").code == 1
+    assert project.here("run", "keeps", "--keep", "on-failure").code == 1
     incus_server.lasting.add(guest_of(project))
     yield project
     incus_server.lasting.clear()
@@ -96,6 +98,11 @@ def shell(
 def guest_of(project: Project) -> str:
     name: str = project.record()["jobs"][0]["execution"]["instance"]
     return name
+
+
+def runs(command: str) -> bool:
+    """Whether a command runs in a guest, whose processes this machine has, too."""
+    return any(line.partition(" ")[2].startswith(command) for line in processes(command))
 
 
 def note_of(project: Project) -> Path:
@@ -186,21 +193,24 @@ def test_bytes_pass_as_they_are(kept: Project) -> None:
 
 
 def test_a_command_ends_whose_output_is_no_longer_read(kept: Project) -> None:
-    argv = kept.argv("shell", "latest", "it", "--", "yes", "enough-seen")
+    said = f"enough-{SERIAL}-seen"
+    argv = kept.argv("shell", "latest", "it", "--", "yes", said)
     with subprocess.Popen(argv, cwd=kept.root, env=kept.env(), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.read(1000)
+        assert runs(f"yes {said}")
         process.stdout.close()
         process.wait(20)
-    wait_for(lambda: shell(kept, "pgrep", "-f", "[e]nough-seen").returncode == 1)
+    wait_for(lambda: not runs(f"yes {said}"))
 
 
 def test_what_runs_in_a_shell_ends_with_a_killed_one(kept: Project) -> None:
-    process = kept.start("shell", "latest", "it", "--", "sleep", "98765")
-    wait_for(lambda: shell(kept, "pgrep", "-f", "[s]leep 98765").returncode == 0)
+    secs = f"600.{SERIAL}"
+    process = kept.start("shell", "latest", "it", "--", "sleep", secs)
+    wait_for(lambda: runs(f"sleep {secs}"))
     process.kill()
     finish(process)
-    wait_for(lambda: shell(kept, "pgrep", "-f", "[s]leep 98765").returncode == 1)
+    wait_for(lambda: not runs(f"sleep {secs}"))
 
 
 def test_the_environment_is_the_job_s(kept: Project) -> None:
@@ -208,16 +218,17 @@ def test_the_environment_is_the_job_s(kept: Project) -> None:
         rows = (row.decode().partition("=") for row in data.split(b"\0") if row)
         return {name: value for name, _, value in rows if name not in RUNNERS_OWN}
 
-    of_job = parse(shell(kept, "cat", "env").stdout)
+    script = r"cat env; printf '\0\0'; env -0"
+    of_job, of_command = map(parse, shell(kept, "sh", "-c", script).stdout.split(b"\0\0\0"))
     assert of_job["STATED"] == "yes"
     assert of_job["WORD"] == "grün"
     assert of_job["PIKACI_INPUT_PLACED"] == "/opt/placed"
-    assert parse(shell(kept, "env", "-0").stdout) == of_job
+    assert of_command == of_job
     assert parse(shell(kept, stdin=b"env -0").stdout) == of_job
 
 
 def test_a_long_environment_is_there_too(project: Project) -> None:
-    project.pikaci("run", "long", "--keep", "always")
+    project.here("run", "long", "--keep", "always")
     done = shell(project, "sh", "-c", "echo ${#A} ${#B}")
     assert done.stdout == b"60000 60000\n"
     with on_terminal(project) as screen:
@@ -227,18 +238,18 @@ def test_a_long_environment_is_there_too(project: Project) -> None:
 
 
 def test_each_attempt_has_its_own_guest(project: Project) -> None:
-    project.pikaci("run", "twice", "--keep", "on-failure")
+    project.here("run", "twice", "--keep", "on-failure")
     first = project.pikaci("shell", "latest", "it", "--attempt", "1", "--", "cat", "made").passed()
     second = project.pikaci("shell", "latest", "it", "--attempt=2", "--", "cat", "made").passed()
     last = project.pikaci("shell", "latest", "it", "--", "cat", "made").passed()
     assert second.out == last.out != first.out
-    refused = project.pikaci("shell", "latest", "it", "--attempt", "3").refused()
+    refused = project.here("shell", "latest", "it", "--attempt", "3").refused()
     assert "no attempt 3; there are 1, 2" in refused
 
 
 def test_there_is_no_shell_where_no_guest_was_kept(project: Project) -> None:
-    project.pikaci("run", "root")
-    refused = project.pikaci("shell", "latest", "it").refused()
+    project.here("run", "root")
+    refused = project.here("shell", "latest", "it").refused()
     assert "did not keep the guest of it" in refused
     assert "--keep always" in refused
 
@@ -246,23 +257,23 @@ def test_there_is_no_shell_where_no_guest_was_kept(project: Project) -> None:
 def test_there_is_no_shell_when_the_time_is_over_or_the_guest_is_gone(
     project: Project, incus_server: IncusServer
 ) -> None:
-    assert project.pikaci("run", "root", "--keep", "on-failure").code == 1
+    assert project.here("run", "root", "--keep", "on-failure").code == 1
     assert shell(project, "id", "-u").stdout == b"0\n"  # as the job was root
     path = note_of(project)
     note = path.read_text()
     path.write_text(json.dumps(json.loads(note) | {"kept_until": time.time() - 1}))
-    assert "was kept until" in project.pikaci("shell", "latest", "it").refused()
+    assert "was kept until" in project.here("shell", "latest", "it").refused()
     path.write_text(note)
     incus_server.incus("stop", "--force", guest_of(project))
-    assert "is stopped; to keep another one: `" in project.pikaci("shell", "latest", "it").refused()
+    assert "is stopped; to keep another one: `" in project.here("shell", "latest", "it").refused()
     incus_server.incus("delete", guest_of(project))
-    assert "is gone; to keep another one: `" in project.pikaci("shell", "latest", "it").refused()
+    assert "is gone; to keep another one: `" in project.here("shell", "latest", "it").refused()
 
 
 def test_incus_may_be_away(kept: Project, incus_server: IncusServer) -> None:
     incus_server.stop()
     try:
-        assert "can't be reached" in kept.pikaci("shell", "latest", "it").refused(75)
+        assert "can't be reached" in kept.here("shell", "latest", "it").refused(75)
     finally:
         incus_server.start()
     assert shell(kept, "cat", "made").stdout == b"made\n"
