@@ -126,22 +126,17 @@ class Profile:
     config: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def pool(self) -> str | None:
-        """The pool of its root disk."""
-        roots = [row for row in self.devices.values() if is_root_disk(row)]
-        return roots[0].get("pool") if roots else None
+    def root(self) -> Mapping[str, str]:
+        """Its root disk; empty if it has none."""
+        disks = (row for row in self.devices.values() if row.get("type") == "disk")
+        return next((row for row in disks if row.get("path") == "/"), {})
 
     @property
-    def has_root_size(self) -> bool:
-        """Whether its root disk has a size."""
-        return any(is_root_disk(row) and row.get("size") for row in self.devices.values())
+    def pool(self) -> str | None:
+        """The pool of its root disk."""
+        return self.root.get("pool")
 
     @property
     def interfaces(self) -> tuple[str, ...]:
         """The names of its network interfaces."""
         return tuple(name for name, row in self.devices.items() if row.get("type") == "nic")
-
-
-def is_root_disk(device: Mapping[str, str]) -> bool:
-    """Whether a device is an instance's root disk."""
-    return device.get("type") == "disk" and device.get("path") == "/"

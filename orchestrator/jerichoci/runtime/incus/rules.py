@@ -72,7 +72,7 @@ def objections(config: Mapping[str, str], profile: Profile, pool: str, needs: Ne
         if key in config and key not in profile.config:
             _check_size(found, key, needs)
     sized = [key for key in ("limits.disk", f"limits.disk.pool.{pool}") if key in config]
-    if sized and not profile.has_root_size:
+    if sized and not profile.root.get("size"):
         found.texts.append(f"its guests must have a size for their root disk (`{sized[0]}` is set)")
         found.root["size"] = ROOT_SIZE
     return found
