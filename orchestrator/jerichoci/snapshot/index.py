@@ -46,9 +46,8 @@ class Known:
 
     `tree` is the index as a tree; `directories` has those in it, and perhaps others, that were no
     repositories. `accepted` is the last tree that was searched for what a snapshot lacks:
-    `pointers` (LFS) and `submodules`, by what is wrong with them. `nested` maps nested repositories
-    to their trees; `whole` is the tree with their contents. `index` is what the index file looked
-    like.
+    `pointers` (LFS). `nested` maps nested repositories to their trees; `whole` is the tree with
+    their contents. `index` is what the index file looked like.
     """
 
     tree: str
@@ -57,7 +56,6 @@ class Known:
     whole: str | None = None
     accepted: str | None = None
     pointers: list[str] = field(default_factory=list)
-    submodules: dict[str, list[str]] = field(default_factory=dict)
     index: str | None = None
 
 

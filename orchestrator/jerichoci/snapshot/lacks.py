@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from jerichoci.snapshot.index import Known
+    from collections.abc import Callable, Iterable, Mapping
 
 ELSEWHERE = "a source has only what is in the commit: check it out and run there"
 SHOWN_FILES = 5
@@ -37,9 +35,8 @@ class Lacks:
     tracked_only: str = ""
     outside_git: bool = False
 
-    def add(self, prefix: str, known: Known, left_out: Iterable[str], *, tracked_only: str) -> None:
-        """Add what a work tree lacks that lies at `prefix`."""
-        found = {"pointers": known.pointers, "left_out": sorted(left_out), **known.submodules}
+    def add(self, prefix: str, found: Mapping[str, Iterable[str]], tracked_only: str) -> None:
+        """Add what a work tree lacks that lies at `prefix`: names by the list they belong to."""
         for kind, names in found.items():
             getattr(self, kind).extend(prefix + name for name in names)
         self.tracked_only = self.tracked_only or tracked_only

@@ -124,11 +124,10 @@ class Repository:
             return ref.read_text(encoding="ascii").strip() or None
         return None
 
-    async def latest(self, count: int) -> list[str]:
+    def latest(self, count: int) -> list[str]:
         """The trees that were kept or used last, the latest first."""
-        listing = await self.git.out("for-each-ref", "--format=%(refname)", SNAPSHOT_REFS)
-        refs = sorted(listing.decode().split(), key=lambda ref: _used(self.path / ref))
-        return [ref.rpartition("/")[2] for ref in reversed(refs[-count:])]
+        refs = sorted((self.path / SNAPSHOT_REFS).glob("*"), key=_used, reverse=True)
+        return [ref.name for ref in refs[:count]]
 
     async def keep(self, tree: str) -> str:
         """Make the commit of `tree` and the ref that keeps it; returns the commit."""

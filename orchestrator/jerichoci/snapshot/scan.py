@@ -32,12 +32,14 @@ class Scan:
     """What a scan found.
 
     `deleted` and `stored` are names for the index to lose and to take (again). `nested` are
-    repositories inside the tree, `left_out` untracked files that only their owner may read.
+    repositories inside the tree, `empty` tracked names that are empty directories, `left_out`
+    untracked files that only their owner may read.
     """
 
     deleted: set[str]
     stored: set[str]
     nested: list[str]
+    empty: list[str]
     left_out: set[str]
 
 
@@ -57,7 +59,9 @@ async def scan_work_tree(tree: WorkTree, git: Git, no_index: Path) -> Scan:
     # A repository is listed with a slash after its name.
     untracked = {entry[2:].removesuffix("/") for entry in found - own if entry[0] == "?"}
     places = _Places(tree)
-    if lost := list(filter(places.is_lost_submodule, tracked | changed)):
+    directories = set(filter(places.is_directory, tracked | changed))
+    empty = [name for name in directories if is_empty_directory(tree.path(name))]
+    if lost := directories.difference(empty):
         literal = replace(users, index=no_index, extra={"GIT_LITERAL_PATHSPECS": "1"})
         inside = await literal.names("ls-files", "-z", *_untracked(tree), "--", *lost)
         untracked.update(name.removesuffix("/") for name in inside)
@@ -70,7 +74,8 @@ async def scan_work_tree(tree: WorkTree, git: Git, no_index: Path) -> Scan:
     nested = set(filter(places.is_repository, doubtful))
     if not tree.tracked_only:
         nested |= places.repositories
-    return Scan((others - names) | (changed - stored), stored, sorted(nested), left_out)
+    deleted = (others - names) | (changed - stored)
+    return Scan(deleted, stored, sorted(nested), sorted(empty), left_out)
 
 
 def _untracked(tree: WorkTree) -> list[str]:
@@ -114,14 +119,9 @@ class _Places:
         """Whether it is a directory with a repository of its own."""
         return stat.S_ISDIR(self._mode(name)) and has_repository(self._tree.path(name))
 
-    def is_lost_submodule(self, name: str) -> bool:
-        """Whether a name that git tracks is a directory of files, without a repository."""
-        path = self._tree.path(name)
-        return (
-            stat.S_ISDIR(self._mode(name))
-            and not has_repository(path)
-            and not is_empty_directory(path)
-        )
+    def is_directory(self, name: str) -> bool:
+        """Whether it is a directory without a repository of its own."""
+        return stat.S_ISDIR(self._mode(name)) and not has_repository(self._tree.path(name))
 
     def _look(self, directory: str, *, is_tracked: bool) -> tuple[bool, bool]:
         """Whether the tree has what is below it, and whether only its owner may enter it."""

@@ -112,20 +112,16 @@ async def _write_tree(
             whole = known.tree
         elif nested != known.nested or known.accepted != known.tree:
             whole = await _insert(repository, known.tree, nested)
-        updated = replace(known, nested=nested, whole=whole)
-        is_searched = known.accepted == known.tree and nested.keys() == known.nested.keys()
-        if not is_searched or any(known.submodules.values()):
-            earlier = (known.accepted, known.pointers) if known.accepted else None
-            pointers, submodules = await together(
-                unfetched(repository, work_tree, known.tree, earlier),
-                submodules_not_there(work_tree),
-            )
-            updated = replace(
-                updated, accepted=known.tree, pointers=pointers, submodules=submodules
-            )
+        pointers = known.pointers
+        if known.accepted != known.tree:
+            earlier = (known.accepted, pointers) if known.accepted else None
+            pointers = await unfetched(repository, work_tree, known.tree, earlier)
+        updated = replace(known, nested=nested, whole=whole, accepted=known.tree, pointers=pointers)
         if updated != before:
             index.learn(updated)
-    lacks.add(prefix, updated, scan.left_out, tracked_only=work_tree.tracked_only)
+    found = await submodules_not_there(work_tree, scan.empty)
+    found |= {"pointers": pointers, "left_out": sorted(scan.left_out)}
+    lacks.add(prefix, found, work_tree.tracked_only)
     return Written(work_tree, whole or known.tree, inner)
 
 

@@ -118,28 +118,25 @@ async def read_head(tree: WorkTree, rev: str = "HEAD") -> Head:
     return Head(ids[0], ids[1])
 
 
-async def submodules_not_there(tree: WorkTree) -> dict[str, list[str]]:
-    """Submodules that have an empty directory, sorted: "absent", "inactive" and "unnamed" ones.
-
-    The last are not in .gitmodules.
-    """
-    empty = sorted(await _empty_submodules(tree))
+async def submodules_not_there(tree: WorkTree, directories: list[str]) -> dict[str, list[str]]:
+    """Submodules among the empty `directories`: "absent", "inactive", and not in .gitmodules."""
+    empty = sorted(await _empty_submodules(tree, directories))
     known = await _inactive(tree, tree.git or Git(cwd=tree.root)) if empty else {}
-    kinds = {False: "absent", True: "inactive", None: "unnamed"}
-    return {
-        kind: [name for name in empty if known.get(name) is value] for value, kind in kinds.items()
-    }
+    kinds = {"absent": False, "inactive": True, "unnamed": None}
+    return {kind: [n for n in empty if known.get(n) is value] for kind, value in kinds.items()}
 
 
-async def _empty_submodules(tree: WorkTree) -> list[str]:
+async def _empty_submodules(tree: WorkTree, directories: list[str]) -> list[str]:
     if tree.git is None:
         # A fetched commit has no other empty directories.
         places = os.walk(tree.root) if tree.whole else ()
         empty = [place for place, below, files in places if not below and not files]
         return [os.path.relpath(place, tree.root) for place in empty]
-    staged = await tree.git.names("ls-files", "--stage", "-z")
-    gitlinks = [entry.partition("\t")[2] for entry in staged if entry.startswith(GITLINK_MODE)]
-    return [name for name in gitlinks if is_empty_directory(tree.path(name))]
+    if not directories:
+        return []
+    literal = replace(tree.git, extra={"GIT_LITERAL_PATHSPECS": "1"})
+    staged = await literal.names("ls-files", "--stage", "-z", "--", *directories)
+    return [entry.partition("\t")[2] for entry in staged if entry.startswith(GITLINK_MODE)]
 
 
 async def _inactive(tree: WorkTree, git: Git) -> dict[str, bool]:

@@ -201,7 +201,7 @@ async def find_snapshot(work: Work, tree: str, run: Path) -> SnapshotPlace:
     repository = await open_repository(work.state.root)
     if (repository.snapshots / tree).is_dir() or repository.commit_of(tree):
         return SnapshotPlace(await _materialise(work, tree), [], repository.path)
-    return SnapshotPlace(None, await repository.latest(BASES), repository.path)
+    return SnapshotPlace(None, repository.latest(BASES), repository.path)
 
 
 @operation
