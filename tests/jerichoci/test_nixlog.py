@@ -51,12 +51,10 @@ def test_each_action_is_read(values: dict[str, object], event: object) -> None:
     assert parse_line(line(**values)) == event
 
 
-def test_a_line_that_is_not_structured_is_an_error_of_nix() -> None:
-    assert parse_line(b"error: no daemon\n") == Message(0, "error: no daemon", "error: no daemon")
+def test_a_line_that_is_not_structured_is_a_warning_or_an_error_of_nix() -> None:
+    for level, text in ((0, "error: no daemon"), (1, "warning: unknown setting 'x'")):
+        assert parse_line(f"{text}\n".encode()) == Message(level, text, text)
     assert parse_line(b"\n") is None
-
-
-def test_a_broken_line_is_passed_over() -> None:
     assert parse_line(b'@nix {"action":') is None
 
 
@@ -154,11 +152,6 @@ def test_an_error_names_store_paths_and_the_hash_that_an_output_has() -> None:
     assert Message(0, quoted, quoted).for_people == "failed"
     other = "     got: nothing of that kind"
     assert Message(0, other, other).got_hash is None
-
-
-def test_what_a_plain_line_warns_of_is_no_error() -> None:
-    text = "warning: unknown setting 'x'"
-    assert parse_line(text.encode()) == Message(1, text, text)
 
 
 @pytest.mark.parametrize("text", ["x", 'a"b\\', "é😀", "\x1b\u2028", '"],"id":7'])

@@ -111,12 +111,11 @@ def test_a_path_that_may_leave_the_output_is_refused(output: Path, field: str, p
     assert refusal(output, values).endswith(f"{path!r} is not a plain path inside the output")
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["staged/x", "/staged/../x", "/staged//x", "/staged/", "/", "", "/staged/a b", "/staged/x\n"],
-)
-def test_a_guest_path_that_is_not_normal_is_refused(output: Path, path: str) -> None:
-    assert "is not an absolute path of plain names" in refusal(output, with_mount(guest_path=path))
+def test_a_guest_path_that_is_not_normal_is_refused(output: Path) -> None:
+    relative = ["staged/x", "/staged/../x", "/staged//x", ""]
+    for path in (*relative, "/staged/", "/", "/staged/a b", "/staged/x\n"):
+        sentence = refusal(output, with_mount(guest_path=path))
+        assert "is not an absolute path of plain names" in sentence, path
 
 
 def test_guest_paths_below_one_another_are_refused(output: Path) -> None:
@@ -129,18 +128,15 @@ def test_guest_paths_below_one_another_are_refused(output: Path) -> None:
     )
 
 
-def test_an_entrypoint_that_is_no_program_is_refused(output: Path) -> None:
+def test_what_is_of_another_kind_than_a_manifest_names_is_refused(output: Path) -> None:
+    os.mkfifo(output / "pipe")
+    sentence = refusal(output, {**GOOD, "asset_roots": ["pipe"]})
+    assert sentence.endswith("'pipe', which is not a file or a directory")
     (output / "bin/run-tests").chmod(0o444)
     assert refusal(output, GOOD).endswith("'bin/run-tests', which is not a program")
     (output / "bin/run-tests").unlink()
     (output / "bin/run-tests").mkdir()
     assert refusal(output, GOOD).endswith("'bin/run-tests', which is not a program")
-
-
-def test_an_asset_root_that_a_reader_would_hang_on_is_refused(output: Path) -> None:
-    os.mkfifo(output / "pipe")
-    sentence = refusal(output, {**GOOD, "asset_roots": ["pipe"]})
-    assert sentence.endswith("'pipe', which is not a file or a directory")
 
 
 def test_a_link_may_lead_about_the_output_but_not_out_of_it(tmp_path: Path, output: Path) -> None:

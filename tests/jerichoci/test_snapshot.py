@@ -327,16 +327,14 @@ async def test_what_only_looks_like_a_repository_is_a_directory(
     assert (await take_snapshot(state, user.root)).tree == first.tree
 
 
-async def test_a_file_may_become_a_repository(user: UserTree, state: Path) -> None:
-    await take_snapshot(state, user.root)
-    user.path("README").unlink()
-    UserTree(user.path("README")).init().write("file", "x")
-    assert b"README/file" in await names(state, user)
-
-
-async def test_a_directory_may_become_a_repository_and_stop_being_one(
+async def test_a_file_or_directory_may_become_a_repository_and_stop_being_one(
     user: UserTree, state: Path
 ) -> None:
+    user.write("file")
+    await take_snapshot(state, user.root)
+    user.path("file").unlink()
+    UserTree(user.path("file")).init().write("inside", "x")
+    assert b"file/inside" in await names(state, user)
     user.write("inner/.gitignore", "*.o\n")
     user.write("inner/file", "x")
     plain = await take_snapshot(state, user.root)
