@@ -46,7 +46,7 @@ NOTHING = {"count": 0, "days": 0, "mib": 0}
 async def leave_snapshots(runner: Runner, host: FarHost, user: Path) -> list[str]:
     """Snapshots on a host with a MiB each and one that they share, used last a day apart."""
     tree = UserTree(user)
-    (user / "shared").write_bytes(os.urandom(MIB))
+    tree.write("shared", os.urandom(MIB))
     trees = []
     for number in range(3):
         (user / "own").write_bytes(os.urandom(MIB))

@@ -278,5 +278,5 @@ def find_top(directory: Path) -> Path:
     if done and (done.stdout.startswith(b"false") or NO_REPOSITORY in done.stderr):
         return directory
     above = (directory, *directory.parents)
-    found = (p for p in above if (p / ".git").is_file() or (p / ".git" / "HEAD").exists())
-    return next(found, directory)
+    tops = (top for top in above if (top / ".git").is_file() or has_repository(os.fspath(top)))
+    return next(tops, directory)
