@@ -4,21 +4,20 @@ import asyncio
 import json
 import os
 import shutil
-from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from e2e.project import wait_for
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine import process
 from pikaci.source import SourceSpec, fetch_source, parse_source
 from usertree import UserTree, written
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pytest_subprocess import FakeProcess
 
 
@@ -224,11 +223,8 @@ class TestPlainGit:
         fetching.cancel()
         with pytest.raises(asyncio.CancelledError):
             await fetching
-        with suppress(ProcessLookupError):
-            async with asyncio.timeout(10):
-                while True:  # its parent ended with it, so that PID 1 reaps it, in its time
-                    os.kill(int(pid), 0)
-                    await asyncio.sleep(0.01)
+        # git's own child is init's to reap.
+        await asyncio.to_thread(wait_for, lambda: not Path("/proc", pid.strip()).exists())
         assert entries(into) == []
 
     async def test_ssh_is_told_not_to_ask(
