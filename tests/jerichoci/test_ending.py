@@ -52,9 +52,8 @@ def begun(tmp_path: Path) -> Path:
     return tmp_path / "begun"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_cancels_the_run_and_a_job_may_end_itself(
-    runner: Runner, begun: Path, marker: str, number: signal.Signals
+    runner: Runner, begun: Path, marker: str
 ) -> None:
     ends = begun.with_name("ends")
     jobs = [
@@ -64,7 +63,7 @@ def test_a_signal_cancels_the_run_and_a_job_may_end_itself(
     ]
     with runner.start(*jobs) as process:
         wait_for(lambda: begun.exists() and ends.exists())
-        process.send_signal(number)
+        process.terminate()
         assert process.wait(DEADLINE_SECS) == 0
     run = runner.ended()
     assert run.record.status is Status.CANCELLED
@@ -89,18 +88,19 @@ def test_a_second_signal_does_not_wait_for_a_job_that_ignores_the_first(
     command = f"trap 'touch {heard}' TERM; touch {begun}; while :; do sleep 0.1; done; : {marker}"
     with runner.start(job("a", command), grace_secs=600) as process:
         wait_for(begun.exists)
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         wait_for(heard.exists)
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         assert process.wait(DEADLINE_SECS) == 0
     assert runner.ended().record.status is Status.CANCELLED
     assert processes(marker) == []
 
 
-@pytest.mark.parametrize("then", ["sleep 600", "trap 'exit 7' TERM; sleep 600 & wait"])
-def test_a_signal_does_not_wait_for_large_artifacts(runner: Runner, begun: Path, then: str) -> None:
+def test_a_signal_does_not_wait_for_large_artifacts(runner: Runner, begun: Path) -> None:
     large = 'truncate -s 4T "$PIKACI_ARTIFACTS/sparse"'
-    with runner.start(job("over", large), job("a", f"{large}; {begins(begun, then)}")) as process:
+    over = f"until [ -e {begun} ]; do sleep 0.05; done; {large}"
+    jobs = [job("over", over), job("a", f"{large}; {begins(begun, 'sleep 600')}")]
+    with runner.start(*jobs) as process:
         wait_for(lambda: begun.exists() and "collect_artifacts" in events_text(runner))
         process.terminate()
         assert process.wait(DEADLINE_SECS) == 0
@@ -108,7 +108,7 @@ def test_a_signal_does_not_wait_for_large_artifacts(runner: Runner, begun: Path,
     assert {row.status for row in rows} == {Status.CANCELLED}
     phases = [row.cause.phase for row in rows if row.cause]
     assert phases == ["collect_artifacts", "wait_for_completion"]
-    assert [row.exit_code for row in rows] == [0, 7 if "exit 7" in then else 143]
+    assert [row.exit_code for row in rows] == [0, 143]
     notes = [attempt.notes for row in rows for attempt in row.attempts]
     assert notes == [["no artifacts: the run was stopped while they were collected"]] * 2
 
@@ -240,7 +240,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield directory
 
 
-@pytest.mark.parametrize("count", [1, 20, 60])
+@pytest.mark.parametrize("count", [1, 60])
 async def test_a_disk_that_is_filled_has_room_for_the_record_of_many_jobs(
     disk: Path, count: int
 ) -> None:

@@ -49,12 +49,15 @@ def held(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return found
 
 
-async def test_a_job_that_exits_with_0_passes_and_its_background_children_end(
+async def test_a_job_passes_with_all_its_output_no_input_and_no_children_left(
     runner: Runner, held: str, marker: str
 ) -> None:
-    run = await runner.run(job("a", f"sh -c 'sleep 600; : {marker}' & cat README; ./src/main"))
+    command = f"sh -c 'sleep 600; : {marker}' & cat README; ./src/main; wc -c"
+    both = "for i in 1 2 3; do echo out$i; echo err$i >&2; done"
+    run = await runner.run(job("a", command), job("both", both))
     assert run.record.status is Status.PASSED
-    assert run.said("a") == ["hello", "from main"]
+    assert run.said("a") == ["hello", "from main", "0"]
+    assert run.said("both") == ["out1", "err1", "out2", "err2", "out3", "err3"]
     assert run.job("a").exit_code == 0
     kind = {"pid_namespace": "overlay", "process_group": "copy"}[held]
     assert run.job("a").execution == {"processes": held, "workspace": kind}
@@ -70,16 +73,6 @@ async def test_any_other_end_is_a_test_failure_and_told_by_its_name(
     assert [(row.exit_code, row.message) for row in run.record.jobs] == [
         (end.exit_code, f"job j{number} {end.words}") for number, end in enumerate(ENDS)
     ]
-
-
-async def test_what_a_job_does_to_its_first_process_decides_nothing(
-    runner: Runner, held: str
-) -> None:
-    assert held
-    command = "echo > /proc/1/fd/0; echo > /proc/$PPID/fd/0; exit 3"
-    row = (await runner.run(job("a", command))).job("a")
-    assert (row.failure_kind, row.exit_code) == (FailureKind.TEST_FAILURE, 3)
-    assert len(row.attempts) == 1
 
 
 async def test_a_job_that_says_it_has_ended_is_late_all_the_same(
@@ -109,19 +102,6 @@ async def test_a_job_whose_first_process_is_killed_was_killed(
     assert processes(marker) == []
 
 
-async def test_the_environment_is_what_the_plan_names_and_nothing_leaks(
-    runner: Runner, held: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("LC_TIME", "C")
-    run = await runner.run(job("a", "env -0 | tr '\\n\\0' '?\\n'", env={"NAMED": "by the plan"}))
-    assert held
-    found = dict(row.split("=", 1) for row in run.said("a"))
-    bash = {"PWD", "SHLVL", "_", "OLDPWD"}
-    assert set(found) - bash == set(host_environment()) | {"NAMED", "PIKACI_ARTIFACTS", "PATH"}
-    assert found["NAMED"] == "by the plan"
-
-
 SET_UP = {
     "POSIXLY_CORRECT": "1",
     "BASH_ENV": "/nowhere/to/be/found",
@@ -134,16 +114,23 @@ SET_UP = {
 NAMES = ["mode", "scope", "snapshot", "root", "options", "command", "job", "status"]
 
 
-async def test_a_job_has_the_plans_variables_and_nothing_else_hears_of_them(
-    runner: Runner, held: str
+async def test_a_job_has_the_plans_variables_and_nothing_else_hears_of_them_nor_leaks(
+    runner: Runner, held: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("LC_TIME", "C")
     run = await runner.run(
+        job("all", "env -0 | tr '\\n\\0' '?\\n'", env={"NAMED": "by the plan"}),
         job("any-name", "env", env=dict.fromkeys(NAMES, "mine")),
         job("set-up", "echo $LD_LIBRARY_PATH; exit 3", env=SET_UP),
         job("posix", "set -o | grep posix", env={"POSIXLY_CORRECT": "1"}),
         job("path", 'echo "$PATH"', env={"PATH": "/nowhere"}),
     )
     assert held
+    found = dict(row.split("=", 1) for row in run.said("all"))
+    bash = {"PWD", "SHLVL", "_", "OLDPWD"}
+    assert set(found) - bash == set(host_environment()) | {"NAMED", "PIKACI_ARTIFACTS", "PATH"}
+    assert found["NAMED"] == "by the plan"
     assert set(run.said("any-name")) >= {f"{name}=mine" for name in NAMES}
     assert run.job("set-up").exit_code == 3
     assert run.said("set-up")[-1] == "/nowhere"
@@ -152,7 +139,7 @@ async def test_a_job_has_the_plans_variables_and_nothing_else_hears_of_them(
 
 
 async def test_the_path_is_the_same_however_pikaci_was_started(
-    runner: Runner, held: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     said = []
     for directory in ("one", "two"):
@@ -160,7 +147,6 @@ async def test_the_path_is_the_same_however_pikaci_was_started(
         monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / directory))
         run = await runner.run(job("a", 'echo "$PATH:$VIRTUAL_ENV:$PYTHONPATH"'))
         said += run.said("a")
-    assert held
     assert said[0] == said[1]
     assert str(Path(sys.executable).parent) not in said[0].split(":")
     assert "/usr/bin" in said[0].split(":")
@@ -174,16 +160,6 @@ async def test_the_hosts_file_may_name_directories_that_come_first(
     monkeypatch.setenv("PIKACI_HOSTS_FILE", str(hosts))
     run = await runner.run(job("a", 'echo "$PATH"'))
     assert run.said("a")[0].split(":")[0] == str(tmp_path)
-
-
-async def test_a_job_has_both_outputs_in_its_log_in_order_and_no_input(
-    runner: Runner, held: str
-) -> None:
-    both = "for i in 1 2 3; do echo out$i; echo err$i >&2; done"
-    run = await runner.run(job("outputs", both), job("input", "wc -c"))
-    assert held
-    assert run.said("outputs") == ["out1", "err1", "out2", "err2", "out3", "err3"]
-    assert run.said("input") == ["0"]
 
 
 @pytest.mark.parametrize("namespaces", [True, False])
@@ -365,8 +341,11 @@ async def test_a_job_that_takes_its_artifacts_directory_away_ends_as_its_command
     assert (run.job("pass0").message or "").startswith("no artifacts: ")
 
 
-async def test_a_job_can_not_hide_that_it_began(runner: Runner, held: str) -> None:
-    hides = ["rm -rf ../started ../group.json", "rm -rf ../* 2>&1", "cd /"]
+async def test_a_job_can_not_hide_that_it_began_nor_how_it_ended(runner: Runner, held: str) -> None:
+    hides = [
+        *("rm -rf ../started ../group.json", "rm -rf ../* 2>&1", "cd /"),
+        "echo > /proc/1/fd/0; echo > /proc/$PPID/fd/0",
+    ]
     if held == "pid_namespace":  # else that mount would be everybody's
         hides.append("mount -t tmpfs x ..")
     jobs = [job(f"j{number}", f"{hide}; exit 3") for number, hide in enumerate(hides)]
@@ -405,14 +384,11 @@ async def test_artifacts_that_take_too_long_are_left_and_that_is_said(
     assert run.job("a").notes == ["no artifacts: they were not collected within 0.5 s"]
 
 
-async def test_a_retried_job_has_its_attempts_on_record(
-    runner: Runner, held: str, tmp_path: Path
-) -> None:
+async def test_a_retried_job_has_its_attempts_on_record(runner: Runner, tmp_path: Path) -> None:
     command = (
         f"cat {tmp_path}/count; echo x >> {tmp_path}/count; [ $(wc -l < {tmp_path}/count) = 3 ]"
     )
     run = await runner.run(job("a", command, retries=Retries(test=2)))
-    assert held
     assert run.record.status is Status.PASSED
     assert [row.status for row in run.job("a").attempts] == [
         *(Status.FAILED, Status.FAILED, Status.PASSED)
