@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from disk import fill
 from jerichoci.record.dead import last_event
 from jerichoci.record.event import EventBase, Heartbeat
-from jerichoci.record.journal import cut_half_line, open_journal
+from jerichoci.record.journal import Journal, cut_half_line
 from jerichoci.state.layout import RunLayout
 from plans import RUN_ID
 
@@ -52,7 +53,7 @@ def seqs(path: Path) -> list[int]:
 
 def test_events_are_numbered_and_on_disk_before_sinks_get_them(tmp_path: Path) -> None:
     closed, reader = Closed(), Reader(tmp_path / "events")
-    with open_journal(reader.path, RUN_ID, [closed, reader]) as journal:
+    with closing(Journal(reader.path, RUN_ID, [closed, reader])) as journal:
         for _ in range(3):
             journal.emit(Heartbeat(running=[]))
     assert seqs(reader.path) == [0, 1, 2]
@@ -62,7 +63,7 @@ def test_events_are_numbered_and_on_disk_before_sinks_get_them(tmp_path: Path) -
 def test_a_sink_with_a_mistake_is_named_on_stderr_and_dropped(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with open_journal(tmp_path / "events", RUN_ID, [Broken()]) as journal:
+    with closing(Journal(tmp_path / "events", RUN_ID, [Broken()])) as journal:
         journal.emit(Heartbeat(running=[]))
         journal.emit(Heartbeat(running=[]))
     assert seqs(tmp_path / "events") == [0, 1]
@@ -74,14 +75,14 @@ def test_where_there_is_no_stderr_a_sink_is_dropped_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stderr", None)
-    with open_journal(tmp_path / "events", RUN_ID, [Broken()]) as journal:
+    with closing(Journal(tmp_path / "events", RUN_ID, [Broken()])) as journal:
         journal.emit(Heartbeat(running=[]))
     assert seqs(tmp_path / "events") == [0]
 
 
 def test_a_full_disk_leaves_no_half_line_and_no_gap(small_disk: Path) -> None:
     path = small_disk / "events"
-    with open_journal(path, RUN_ID, []) as journal:
+    with closing(Journal(path, RUN_ID, [])) as journal:
         journal.emit(Heartbeat(running=[]))
         filler = fill(small_disk)
         with pytest.raises(OSError, match="No space left"):

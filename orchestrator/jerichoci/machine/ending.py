@@ -61,7 +61,6 @@ class Report:
         return lived - (_asleep_secs() - self._asleep_before) <= secs
 
     def close(self) -> None:
-        """Let go of it."""
         self.file.close()
 
     def _text(self) -> bytes:

@@ -41,12 +41,10 @@ class Completed:
 
     @property
     def ok(self) -> bool:
-        """Whether it exited with 0."""
         return self.exit_code == 0
 
     @property
     def was_killed(self) -> bool:
-        """Whether a signal ended it."""
         return self.exit_code in _ENDED_BY
 
     def reason(self) -> str:

@@ -63,7 +63,6 @@ class Capacity:
         }
 
     def has_room(self, claim: Claim, taken: Sequence[Claim]) -> bool:
-        """Whether there is as much left as `claim` takes."""
         limits = {"cpus": self.cpus, "memory_mib": self.memory_mib, "macos_vms": MACOS_VMS}
         fits = all(
             sum(other[name] for other in [*taken, claim]) <= most for name, most in limits.items()

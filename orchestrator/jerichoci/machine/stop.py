@@ -45,7 +45,6 @@ class Stop:
         self.reason: StopReason | None = None
 
     def set(self, reason: StopReason) -> None:
-        """Stop the run."""
         if self.reason is None:
             self.reason = reason
             self._since = time.monotonic()
@@ -56,7 +55,6 @@ class Stop:
             self.stop_now.set()
 
     def is_set(self) -> bool:
-        """Whether the run was stopped."""
         return self._event.is_set()
 
     def is_overdue(self) -> bool:
@@ -76,7 +74,6 @@ class Stop:
         return is_over
 
     async def wait(self) -> None:
-        """Wait until the run is stopped."""
         await self._event.wait()
 
     async def unless(self, work: Awaitable[ResultT]) -> ResultT:

@@ -26,7 +26,6 @@ class Workspace(Layout):
     """The overlay's own."""
 
     def make(self) -> None:
-        """Create the directories."""
         self.root.mkdir(mode=0o700, parents=True)
         for directory in (self.mount, self.upper, self.work):
             directory.mkdir(mode=0o755)

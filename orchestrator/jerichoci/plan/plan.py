@@ -67,7 +67,6 @@ class NixBuild(Model):
     timeout_secs: int = Field(gt=0)
 
     def request(self) -> BuildRequest:
-        """What Nix is asked for."""
         return BuildRequest(self.installable, self.drv_path, self.out_path, self.timeout_secs)
 
 
@@ -240,7 +239,6 @@ class Plan(Model):
         return found
 
     def dump(self) -> dict[str, Any]:
-        """The plan as JSON values."""
         return self.model_dump(mode="json")
 
 

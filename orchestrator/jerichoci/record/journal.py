@@ -9,7 +9,7 @@ import json
 import os
 import select
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from jerichoci.errors import InfrastructureError
@@ -17,7 +17,7 @@ from jerichoci.state.clock import timestamp
 from jerichoci.state.reading import read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from jerichoci.record.event import EventBase
@@ -33,12 +33,16 @@ class Sink(Protocol):
 class Journal:
     """The one writer of a run's events."""
 
-    def __init__(self, fd: int, path: Path, run_id: str, sinks: Sequence[Sink]) -> None:
-        self._fd = fd
+    def __init__(self, path: Path, run_id: str, sinks: Sequence[Sink]) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._fd = os.open(path, flags, 0o600)
         self._path = path
         self._run_id = run_id
         self._sinks = list(sinks)
         self._seq = 0
+
+    def close(self) -> None:
+        os.close(self._fd)
 
     def check(self) -> None:
         """See that the file is still where it was."""
@@ -51,7 +55,6 @@ class Journal:
             )
 
     def stamp(self, event: EventBase) -> EventBase:
-        """The event as it is the next one."""
         return event.with_(seq=self._seq, ts=timestamp(), run_id=self._run_id)
 
     def append(self, event: EventBase) -> EventBase:
@@ -75,7 +78,6 @@ class Journal:
                     )
 
     def emit(self, event: EventBase) -> None:
-        """Append an event and send it to the sinks."""
         self.send(self.append(event))
 
 
@@ -86,16 +88,6 @@ def complain(text: str) -> None:
         if select.select([], [fd], [], 0)[1]:
             line = f"pikaci: {text}".encode("utf-8", "backslashreplace").replace(b"\n", b" ")
             os.write(fd, line[: select.PIPE_BUF - 1] + b"\n")
-
-
-@contextmanager
-def open_journal(path: Path, run_id: str, sinks: Sequence[Sink]) -> Iterator[Journal]:
-    """Open the events of a new run."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        yield Journal(fd, path, run_id, sinks)
-    finally:
-        os.close(fd)
 
 
 def write_line(fd: int, values: dict[str, object]) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.record import order
 from jerichoci.record.event import EventBase, RunFinished, RunStarted
-from jerichoci.record.journal import Journal, Sink, open_journal
+from jerichoci.record.journal import Journal, Sink
 from jerichoci.record.record import Cause, JobRecord, PreparedOutput, PreparedOutputs, RunRecord
 from jerichoci.state import atomic
 from jerichoci.state.layout import (
@@ -60,7 +60,6 @@ class RunWriter:
         """Each job as its status.json has it."""
 
     def emit(self, event: EventBase) -> None:
-        """Append an event to the journal."""
         self._journal.emit(event)
 
     def check(self) -> None:
@@ -72,7 +71,6 @@ class RunWriter:
         self.record = self.record.with_(**changes)
 
     def job(self, job_id: str) -> JobRecord:
-        """The job's record as it stands."""
         return next(job for job in self.record.jobs if job.id == job_id)
 
     def update_job(self, job: JobRecord) -> None:
@@ -81,7 +79,6 @@ class RunWriter:
         self.update(jobs=[job if row.id == job.id else row for row in self.record.jobs])
 
     def write_outputs(self, outputs: Sequence[PreparedOutput]) -> None:
-        """Write prepared-outputs.json."""
         record = PreparedOutputs(run_id=self.record.run_id, outputs=list(outputs))
         atomic.write_json(self.layout.prepared_outputs, record.model_dump(mode="json"))
 
@@ -134,7 +131,7 @@ def open_run(
     layout = state.run(record.run_id)
     with ExitStack() as owned:
         _give_birth(state, layout, record, plan, owned)
-        with open_journal(layout.events, record.run_id, sinks) as journal:
+        with closing(Journal(layout.events, record.run_id, sinks)) as journal:
             writer = RunWriter(layout, record, journal)
             journal.emit(RunStarted(run=record))
             yield writer

@@ -45,12 +45,10 @@ class RunContext:
 
     @property
     def plan(self) -> Plan:
-        """What is run."""
         return self.request.plan
 
     @property
     def run_id(self) -> str:
-        """The run's id."""
         return self.writer.layout.run_id
 
 

@@ -44,7 +44,6 @@ class RunHost:
 
     @property
     def name(self) -> str:
-        """The host's name, as records say it."""
         return self.placement.host
 
     async def open(self) -> None:
@@ -171,12 +170,10 @@ class Fleet:
                 yield host, mine
 
     def shorten_waits(self) -> None:
-        """Wait for no host any longer."""
         for host in self._hosts.values():
             host.placement.shorten_waits()
 
     async def close(self) -> None:
-        """Leave every host."""
         for task in self._opening.values():
             task.cancel()
         await asyncio.gather(*self._opening.values(), return_exceptions=True)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shlex
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.machine.ending import in_words
@@ -33,32 +34,25 @@ CHUNK_BYTES = 1024 * 1024
 """Carried at once; then whatever else runs has its turn."""
 
 
+@dataclass
 class HostCommandRun:
-    """One execution of a host command; `log` takes a node's id and a line it printed."""
+    """One execution of a host command; `_say` takes a node's id and a line it printed."""
 
-    def __init__(  # noqa: PLR0913 - what a command needs
-        self,
-        node_id: str,
-        spec: HostCommand,
-        run: RunLayout,
-        *,
-        placement: Placement,
-        snapshot: Path,
-        log: Callable[[str, str], None],
-    ) -> None:
-        self._id = node_id
-        self._spec = spec
-        self._placement = placement
-        self._snapshot = snapshot
-        self._say = log
-        there = RunLayout(placement.run_directory(run.run_id))
-        self._results = there.prepared / node_id
-        self._scratch = there.scratch / f"prepare-{node_id}"
-        self._log = run.prepared / node_id / "log"
+    _id: str
+    _spec: HostCommand
+    _run: RunLayout
+    _placement: Placement
+    _snapshot: Path
+    _say: Callable[[str, str], None]
+
+    def __post_init__(self) -> None:
+        there = RunLayout(self._placement.run_directory(self._run.run_id))
+        self._results = there.prepared / self._id
+        self._scratch = there.scratch / f"prepare-{self._id}"
+        self._log = self._run.prepared / self._id / "log"
         self._missing = self._results / "missing"
 
     async def run(self, stop: Stop) -> Realised:
-        """Run it and take its outputs."""
         out = self._results / "out"
         # A guest's user is another one.
         await self._placement.do(operations.make_outbox, out)

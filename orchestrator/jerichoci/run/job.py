@@ -40,7 +40,6 @@ class JobRun:
         """The hosts that failed it before it was launched; the others are asked first."""
 
     async def run(self) -> JobRecord:
-        """The job's final record."""
         if self._node.id not in self._run.selected:
             cause = Cause(code=CauseCode.NOT_SELECTED, message="not selected")
             return self._end(status=Status.SKIPPED, cause=cause)

@@ -85,7 +85,6 @@ class Prepares:
         self._run.logs.say(self[node_id].needed_by, node_id, line)
 
     def building(self, node_id: str) -> None:
-        """Log that a node is being made."""
         self._run.logs.say(self[node_id].needed_by, "pikaci", f"preparing {node_id}")
 
     def _record(self) -> None:
@@ -121,7 +120,6 @@ class Prepare:
         return [*([self._built] if self._built else []), *self._results_by_host.values()]
 
     def announce(self) -> None:
-        """Emit that it is being prepared."""
         what, jobs = self.node.description, list(self.needed_by)
         started = PrepareStarted(node_id=self.node.id, description=what, needed_by=jobs)
         self._run.writer.emit(started)
@@ -201,9 +199,9 @@ class Prepare:
             self.node.id,
             spec,
             self._run.writer.layout,
-            placement=host.placement,
-            snapshot=await stop.unless(host.snapshot()),
-            log=self._others.log,
+            host.placement,
+            await stop.unless(host.snapshot()),
+            self._others.log,
         )
         return await command.run(stop)
 
@@ -275,7 +273,6 @@ class Prepare:
             self._finish(self._retryable, milliseconds_since(self._began))
 
     def output(self) -> PreparedOutput:
-        """Its record."""
         result = self._result or CANCELLED
         spec = self.node.prepare
         places = list(self._places.values())

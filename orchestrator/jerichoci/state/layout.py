@@ -75,11 +75,9 @@ class RunLayout(Layout):
     """Workspaces, and what else is removed when the run is over."""
 
     def job(self, job_id: str) -> Path:
-        """The directory of a job."""
         return self.root / "jobs" / check_id(job_id, "job")
 
     def status(self, job_id: str) -> Path:
-        """status.json of a job."""
         return self.job(job_id) / "status.json"
 
     def attempt(self, job_id: str, number: int) -> Path:
@@ -127,7 +125,6 @@ class StateLayout(Layout):
         return RunLayout(self.runs / check_run_id(run_id))
 
     def lock(self, name: str) -> Path:
-        """The file whose lock has that name."""
         return self.slots / f"{name}.lock"
 
     def make(self) -> None:

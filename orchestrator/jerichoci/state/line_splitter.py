@@ -43,7 +43,6 @@ class LineCutter:
         self._start, self._end, self._length = b"", b"", 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` ends, without their newlines."""
         *lines, rest = data.split(b"\n")
         found = []
         for line in lines:
@@ -56,7 +55,6 @@ class LineCutter:
         return found
 
     def end(self) -> list[bytes]:
-        """The unfinished last line, if there is one."""
         length, line, end = self._length, self._start, self._end
         self._start, self._end, self._length = b"", b"", 0
         if length > LINE_BYTES:

@@ -96,7 +96,6 @@ class _Emptying:
         self._error: OSError | None = None
 
     def run(self) -> None:
-        """Remove all that is in it."""
         self._clear(self._top)
         while self._waiting:
             name = self._waiting.pop()
