@@ -12,7 +12,6 @@ import pytest
 from conftest import mounted
 from disk import fill
 from e2e.project import processes, wait_for
-from jerichoci.cleanup.dead_runs import close_dead_runs
 from jerichoci.errors import InfrastructureError
 from jerichoci.plan.plan import Retries
 from jerichoci.record.event import EventBase, JobPhase
@@ -74,13 +73,6 @@ def test_a_signal_cancels_the_run_and_a_job_may_end_itself(
     check_events(run.layout)
 
 
-async def test_a_cancel_request_ends_the_run_without_a_signal(runner: Runner, begun: Path) -> None:
-    running = asyncio.create_task(runner.run(job("a", begins(begun, "sleep 600")), run_id=RUN_ID))
-    await asyncio.to_thread(wait_for, begun.exists)
-    runner.state.run(RUN_ID).cancel_request.touch()
-    assert (await running).record.status is Status.CANCELLED
-
-
 def test_a_second_signal_does_not_wait_for_a_job_that_ignores_the_first(
     runner: Runner, begun: Path, marker: str
 ) -> None:
@@ -125,22 +117,6 @@ async def test_a_job_that_fail_fast_ends_says_where_it_was(runner: Runner, begun
     cause = run.job("a").cause
     assert cause
     assert (cause.code, cause.phase) == ("fail_fast", "wait_for_completion")
-
-
-def test_a_killed_orchestrator_leaves_no_process_and_a_run_that_is_closed(
-    runner: Runner, begun: Path, marker: str
-) -> None:
-    command = begins(begun, f"setsid sh -c 'sleep 600; : {marker}' & sleep 600; : {marker}")
-    with runner.start(job("a", command)) as process:
-        wait_for(begun.exists)
-        process.kill()
-        process.wait()
-        wait_for(lambda: not processes(marker))
-    assert close_dead_runs(runner.state) == [RUN_ID]
-    run = runner.ended()
-    assert run.record.failure_kind is FailureKind.INFRASTRUCTURE
-    assert not run.layout.scratch.exists()
-    check_events(run.layout)
 
 
 async def test_an_error_of_ours_ends_in_a_record_with_its_traceback(

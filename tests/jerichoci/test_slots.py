@@ -1,24 +1,37 @@
+"""What jobs take of a host, as long as it has that; a Mac runs two macOS VMs at a time."""
+
 from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import subprocess
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from disk import fill
 from jerichoci.errors import InfrastructureError
-from jerichoci.machine.slots import Capacity, Resources, holding, local_capacity
+from jerichoci.machine.slots import MACOS_VMS, Capacity, Resources, holding, local_capacity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 DEADLINE_SECS = 30.0
+SOON_SECS = 0.3
 HOST = Capacity(cpus=2, memory_mib=1000)
+BIG = Capacity(cpus=64, memory_mib=2**20)
+TWO = Capacity(cpus=64, memory_mib=1000, jobs=2)
+ONE = Capacity(cpus=64, memory_mib=1000, jobs=1)
+MAC = Resources(macos_vms=1)
+claims = st.fixed_dictionaries(
+    {"cpus": st.integers(1, 8), "memory_mib": st.integers(0, 100), "macos_vms": st.integers(0, 1)}
+)
 
 HOLD = """
 import asyncio, pathlib, sys
@@ -49,65 +62,88 @@ async def hold(slots: Path, wanted: Resources, capacity: Capacity = HOST) -> Non
         pass
 
 
-async def is_free(slots: Path, wanted: Resources, within_secs: float = 0.3) -> bool:
+async def is_free(
+    slots: Path,
+    wanted: Resources,
+    capacity: Capacity = HOST,
+    within_secs: float = SOON_SECS,
+) -> bool:
     try:
-        await asyncio.wait_for(hold(slots, wanted), within_secs)
+        await asyncio.wait_for(hold(slots, wanted, capacity), within_secs)
     except TimeoutError:
         return False
     return True
 
 
 @pytest.mark.parametrize(
-    ("held", "wanted", "fits"),
+    ("capacity", "held", "wanted", "fits"),
     [
-        ([Resources(cpus=1)], Resources(cpus=1), True),
-        ([Resources(cpus=1)], Resources(cpus=2), False),
+        (HOST, [Resources(cpus=1)], Resources(cpus=1), True),
+        (HOST, [Resources(cpus=1)], Resources(cpus=2), False),
         # A job that does not say takes one CPU.
-        ([Resources()], Resources(), True),
-        ([Resources(), Resources()], Resources(), False),
-        ([Resources(memory_mib=600)], Resources(memory_mib=401), False),
-        ([Resources(memory_mib=600)], Resources(memory_mib=400), True),
+        (HOST, [Resources()], Resources(), True),
+        (HOST, [Resources(), Resources()], Resources(), False),
+        (HOST, [Resources(memory_mib=600)], Resources(memory_mib=401), False),
+        (HOST, [Resources(memory_mib=600)], Resources(memory_mib=400), True),
         # One that asks for more than there is runs alone.
-        ([Resources(cpus=64, memory_mib=2**40)], Resources(), False),
-        ([Resources()], Resources(cpus=64), False),
+        (HOST, [Resources(cpus=64, memory_mib=2**40)], Resources(), False),
+        (HOST, [Resources()], Resources(cpus=64), False),
+        # A host runs no more jobs than it says.
+        (TWO, [Resources()], Resources(), True),
+        (TWO, [Resources(), Resources()], Resources(), False),
+        # A VM is one of two, and needs what other jobs need.
+        (BIG, [MAC] * MACOS_VMS, MAC, False),
+        (BIG, [MAC] * MACOS_VMS, Resources(), True),
+        (BIG, [Resources()] * 10, MAC, True),
+        (HOST, [Resources(cpus=2)], MAC, False),
+        (ONE, [MAC], MAC, False),
     ],
 )
 async def test_jobs_share_what_a_host_has(
-    tmp_path: Path, held: list[Resources], wanted: Resources, *, fits: bool
+    tmp_path: Path, capacity: Capacity, held: list[Resources], wanted: Resources, *, fits: bool
 ) -> None:
     async with AsyncExitStack() as stack:
         for each in held:
-            await stack.enter_async_context(holding(tmp_path, HOST, each))
-        assert await is_free(tmp_path, wanted, DEADLINE_SECS if fits else 0.3) == fits
-    assert await is_free(tmp_path, wanted, DEADLINE_SECS)
+            await stack.enter_async_context(holding(tmp_path, capacity, each))
+        within_secs = DEADLINE_SECS if fits else SOON_SECS
+        assert await is_free(tmp_path, wanted, capacity, within_secs) == fits
+    assert await is_free(tmp_path, wanted, capacity, DEADLINE_SECS)
 
 
-async def test_a_host_runs_no_more_jobs_than_it_says(tmp_path: Path) -> None:
-    two = Capacity(cpus=64, memory_mib=1000, jobs=2)
-    async with holding(tmp_path, two, Resources()):
-        async with holding(tmp_path, two, Resources()):
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(hold(tmp_path, Resources(), two), 0.3)
-        await hold(tmp_path, Resources(), two)
+@given(st.lists(claims, max_size=6), claims)
+def test_however_much_is_left_two_vms_are_all(
+    taken: list[dict[str, int]], claim: dict[str, int]
+) -> None:
+    vms = sum(other["macos_vms"] for other in [*taken, claim])
+    assert BIG.has_room(claim, taken) == (vms <= MACOS_VMS)
+
+
+async def test_a_claim_says_what_it_takes(tmp_path: Path) -> None:
+    async with holding(tmp_path, BIG, Resources(cpus=4, macos_vms=1)):
+        (claim,) = (tmp_path / "claims").iterdir()
+        assert json.loads(claim.read_bytes()) == {"cpus": 4, "memory_mib": 0, "macos_vms": 1}
 
 
 async def test_the_claim_of_a_dead_process_is_no_job(tmp_path: Path) -> None:
-    one = Capacity(cpus=64, memory_mib=1000, jobs=1)
     (tmp_path / "claims").mkdir()
     (tmp_path / "claims" / "0123456789abcdef").write_text('{"cpus": 1, "memory_mib": 0}')
-    await asyncio.wait_for(hold(tmp_path, Resources(), one), 30)
+    assert await is_free(tmp_path, Resources(), ONE, DEADLINE_SECS)
 
 
-async def test_the_claim_of_an_older_process_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("written", [{"cpus": 1, "memory_mib": 0}, {"cpus": 1, "later": 7}])
+async def test_claims_of_other_versions_count_as_far_as_they_say(
+    tmp_path: Path, written: dict[str, int]
+) -> None:
     (tmp_path / "claims").mkdir()
-    with (tmp_path / "claims" / "0123456789abcdef").open("w") as older:
-        fcntl.flock(older, fcntl.LOCK_EX)
-        older.write('{"cpus": 2, "memory_mib": 0}')
-        older.flush()
-        assert not await is_free(tmp_path, Resources())
-        one = Capacity(cpus=64, memory_mib=1000, jobs=1)
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(hold(tmp_path, Resources(), one), 0.3)
+    with ExitStack() as held:
+        for number in range(MACOS_VMS + 1):
+            claim = held.enter_context((tmp_path / "claims" / f"{number:016x}").open("w"))
+            fcntl.flock(claim, fcntl.LOCK_EX)
+            claim.write(json.dumps(written))
+            claim.flush()
+        assert await is_free(tmp_path, MAC, Capacity(cpus=4, memory_mib=0), DEADLINE_SECS)
+        assert not await is_free(tmp_path, MAC, Capacity(cpus=3, memory_mib=0))
+        assert not await is_free(tmp_path, Resources(), ONE)
 
 
 async def test_another_process_counts(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
@@ -147,19 +183,28 @@ async def test_a_claim_that_can_not_be_written_is_no_claim(small_disk: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("capacity", "held", "why"),
+    ("capacity", "held", "wanted", "why"),
     [
-        (HOST, Resources(cpus=2), "had no room for 1 CPUs and 0 MiB in"),
-        (Capacity(64, 1000, jobs=1), Resources(), "0 MiB, or already ran 1 jobs, in"),
+        (HOST, [Resources(cpus=2)], Resources(), "had no room for 1 CPUs and 0 MiB in"),
+        (ONE, [Resources()], Resources(), "0 MiB, or already ran 1 jobs, in"),
+        (BIG, [MAC, MAC], MAC, "or already ran 2 macOS VMs, in"),
     ],
 )
 async def test_a_job_that_never_gets_room_is_told_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capacity: Capacity, held: Resources, why: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capacity: Capacity,
+    *,
+    held: list[Resources],
+    wanted: Resources,
+    why: str,
 ) -> None:
-    monkeypatch.setattr("jerichoci.machine.slots.SLOT_WAIT_SECS", 0.2)
-    async with holding(tmp_path, capacity, held):
+    async with AsyncExitStack() as stack:
+        for each in held:
+            await stack.enter_async_context(holding(tmp_path, capacity, each))
+        monkeypatch.setattr("jerichoci.machine.slots.SLOT_WAIT_SECS", 0.2)
         with pytest.raises(InfrastructureError, match=why):
-            await hold(tmp_path, Resources(), capacity)
+            await hold(tmp_path, wanted, capacity)
 
 
 def test_this_machine_has_something_to_give() -> None:
