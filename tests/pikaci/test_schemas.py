@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from jerichoci.record.schema import schema_text
 from pikaci.commands.schema import NAMES
-from pikaci.schemas import adapters, write_schemas
+from pikaci.schemas import adapters, schema_text, write_schemas
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "schema"
 

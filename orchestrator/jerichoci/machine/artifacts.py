@@ -98,16 +98,6 @@ def read_files(directory: int, cancelled: Callable[[], bool] | None, prefix: str
             yield entry.path, _chunks(entry.fd, cancelled)
 
 
-def write_files(files: Files, into: Path) -> list[Artifact]:
-    """Write files below the directory `into`, and list them by path."""
-    with closing(files), ArtifactWriter(into) as writer:
-        for path, content in files:
-            writer.begin(path)
-            for data in content:
-                writer.write(data)
-    return writer.made()
-
-
 class ArtifactWriter:
     """A context manager that writes files below a directory of ours, one after the other."""
 

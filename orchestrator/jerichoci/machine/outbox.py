@@ -14,13 +14,13 @@ import os
 import stat
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.machine.artifacts import Artifact, open_as, read_files, write_files
+from jerichoci.machine.artifacts import Artifact, ArtifactWriter, open_as, read_files
 from jerichoci.machine.gather import in_thread
 from jerichoci.state.remove_tree import DIRECTORY_FLAGS
 
@@ -168,8 +168,9 @@ async def follow_outbox(directory: Path, log: Path) -> AsyncIterator[OutboxFollo
 
 def read_outbox(directory: Path, cancelled: Callable[[], bool] | None = None) -> Files:
     """A guest's result, events and files, which stay as they are; blocking."""
-    outbox = os.open(directory, DIRECTORY_FLAGS)
-    try:
+    with ExitStack() as opened:
+        outbox = os.open(directory, DIRECTORY_FLAGS)
+        opened.callback(os.close, outbox)
         for name, limit in ((RESULT, RESULT_BYTES), (EVENTS, EVENTS_BYTES)):
             data = _read(outbox, name, limit)
             if data is not None:
@@ -180,20 +181,21 @@ def read_outbox(directory: Path, cancelled: Callable[[], bool] | None = None) ->
             if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
                 return
             raise
-        try:
-            with closing(read_files(files, cancelled, f"{FILES}/")) as found:
-                yield from found
-        finally:
-            os.close(files)
-    finally:
-        os.close(outbox)
+        opened.callback(os.close, files)
+        with closing(read_files(files, cancelled, f"{FILES}/")) as found:
+            yield from found
 
 
 def copy_outbox(
     directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
 ) -> list[Artifact]:
     """Copy a guest's result, events and files into the directory `into`; blocking."""
-    return below_files(write_files(read_outbox(directory, cancelled), into))
+    with closing(read_outbox(directory, cancelled)) as files, ArtifactWriter(into) as writer:
+        for path, content in files:
+            writer.begin(path)
+            for data in content:
+                writer.write(data)
+    return below_files(writer.made())
 
 
 def below_files(copied: list[Artifact]) -> list[Artifact]:

@@ -114,12 +114,4 @@ def _gist(kind: type, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is(kind: str, value: object) -> bool:
-    match kind:
-        case "str":
-            return isinstance(value, str)
-        case "int":
-            return isinstance(value, int) and not isinstance(value, bool)
-        case "bool":
-            return isinstance(value, bool)
-        case _:
-            return False
+    return kind in {"str", "int", "bool"} and type(value).__name__ == kind

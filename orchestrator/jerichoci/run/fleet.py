@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import HostUnavailableError, PikaciError, UsageError
 from jerichoci.plan.plan import HostCommand
-from jerichoci.run.runtimes import check_jobs, check_machine, check_runtime
+from jerichoci.run.runtimes import check_host, check_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,10 +64,7 @@ class RunHost:
     async def _open(self) -> None:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.placement.serving(self._run_id))
-            await check_machine(self.placement, self._jobs)
-            plan = self._request.plan
-            self.placement.check(plan.system)
-            self.surveys = await check_jobs(self.placement, plan, self._jobs)
+            self.surveys = await check_host(self.placement, self._request.plan, self._jobs)
             self._serving = stack.pop_all()
 
     async def snapshot(self) -> Path:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import UsageError
 from jerichoci.placement.local import LocalPlacement
-from jerichoci.plan.hosts import local_settings
+from jerichoci.plan.hosts import fitting, known_hosts_of_run, load_hosts, local_settings
+from jerichoci.plan.plan import Resources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from jerichoci.nix.command import NixOptions
     from jerichoci.placement import Placement
     from jerichoci.plan.hosts import HostConfig, RemoteHost
-    from jerichoci.plan.plan import Resources
     from jerichoci.remote.pool import SessionPool
     from jerichoci.state.layout import StateLayout
 
@@ -47,8 +47,6 @@ class Placements:
             case "local":
                 return [self.here]
             case "remote_ssh":
-                from jerichoci.plan.hosts import fitting
-
                 found = fitting(self.described(), config, resources.cpus, resources.memory_mib)
                 return [self._open(host) for host in found]
             case _:
@@ -59,8 +57,6 @@ class Placements:
 
     def named(self, placement: str, host: str | None) -> Placement:
         """The host that a record names."""
-        from jerichoci.plan.plan import Resources
-
         return self.fitting(placement, {"host": host}, Resources())[0]
 
     def remote(self) -> list[Placement]:
@@ -70,8 +66,6 @@ class Placements:
     def described(self) -> dict[str, RemoteHost]:
         """The hosts that the plan and the user's file describe, by name."""
         if self._known is None:
-            from jerichoci.plan.hosts import known_hosts_of_run, load_hosts
-
             self._known = known_hosts_of_run(self._planned, load_hosts())
         return self._known
 

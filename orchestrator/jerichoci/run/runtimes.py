@@ -68,30 +68,26 @@ async def open_shell(
             return await open_host_shell(placement, attempt, execution, command)
 
 
-async def check_machine(placement: Placement, nodes: Sequence[ExecuteNode]) -> None:
-    """Refuse a host that is another kind of machine than these jobs' runtimes are for."""
-    if _of("tart", nodes):
-        from jerichoci.runtime.tart.check import check_mac
-
-        await check_mac(placement, _of("tart", nodes))
-
-
-async def check_jobs(
+async def check_host(
     placement: Placement, plan: Plan, nodes: Sequence[ExecuteNode]
 ) -> dict[str, object]:
-    """Refuse a host that lacks what these jobs of a plan need, before anything starts.
+    """Refuse a host that can't run these jobs of a plan, before anything starts.
 
     Returns what each runtime found there, which saves its jobs from looking for it again.
     """
-    if _of("tart", nodes):
-        from jerichoci.runtime.tart.check import check_vms
+    vms, guests = _of("tart", nodes), _of("incus", nodes)
+    if vms:
+        from jerichoci.runtime.tart.check import check_mac, check_vms
 
-        await check_vms(placement, _of("tart", nodes))
-    if _of("incus", nodes):
-        from jerichoci.runtime.incus.check import check_guests
+        await check_mac(placement, vms)
+    placement.check(plan.system)
+    if vms:
+        await check_vms(placement, vms)
+    if not guests:
+        return {}
+    from jerichoci.runtime.incus.check import check_guests
 
-        return {"incus": await check_guests(placement, plan, _of("incus", nodes))}
-    return {}
+    return {"incus": await check_guests(placement, plan, guests)}
 
 
 def getting_ready(

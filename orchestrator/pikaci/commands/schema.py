@@ -11,7 +11,6 @@ NAMES = ("plan", "run", "job", "prepared-outputs", "event", "list", "targets", "
 @click.argument("name", type=click.Choice(NAMES))
 def schema_command(name: str) -> None:
     """Print the JSON Schema of a record, or of what a command prints with --json."""
-    from jerichoci.record.schema import schema_text
-    from pikaci.schemas import adapters
+    from pikaci.schemas import adapters, schema_text
 
     click.echo(schema_text(adapters()[name]), nl=False)
