@@ -7,8 +7,7 @@
     ├── InfrastructureError   75     the machine, Nix, git or the disk failed; not the user's code
     │   ├── DiskFullError     75     a disk is full
     │   └── HostUnavailableError 75  a host that may come back can't be reached, or was lost
-    ├── TimedOutError         124    a limit of time or size ended it
-    └── CancelledRunError     130    the run was cancelled
+    └── TimedOutError         124    a limit of time or size ended it
 
 `message` is one sentence that says what is wrong; `hint` says what to do. Neither ends a traceback
 on a terminal: the CLI prints both on stderr and exits with `exit_code`.
@@ -19,7 +18,7 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
-from jerichoci.exit_codes import EXIT_CANCELLED, EXIT_INFRASTRUCTURE, EXIT_TIMEOUT, EXIT_USAGE
+from jerichoci.exit_codes import EXIT_INFRASTRUCTURE, EXIT_TIMEOUT, EXIT_USAGE
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -70,12 +69,6 @@ class TimedOutError(PikaciError):
     """A limit of time, or of what a builder may print, ended what was asked for."""
 
     exit_code = EXIT_TIMEOUT
-
-
-class CancelledRunError(PikaciError):
-    """The run was asked to end before it was done."""
-
-    exit_code = EXIT_CANCELLED
 
 
 def is_disk_full(error: BaseException | None) -> bool:

@@ -186,8 +186,8 @@ def test_only_failed_jobs_say_why_a_run_failed(runner: Runner) -> None:
 
 
 def test_a_run_may_have_more_jobs_than_a_process_has_descriptors(runner: Runner) -> None:
-    few = ["sh", "-c", 'ulimit -n 96; exec "$@"', "sh"]
-    jobs = [job(f"j{number}") for number in range(100)]
+    few = ["sh", "-c", 'ulimit -n 56; exec "$@"', "sh"]
+    jobs = [job(f"j{number}") for number in range(60)]
     with runner.start(*jobs, prefix=few) as process:
         assert process.wait(60) == 0
     assert runner.ended().record.status is Status.PASSED

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jerichoci.state.layout import StateLayout
     from runner import Runner
 
-MANY = 40
+MANY = 20
 
 
 @pytest.fixture

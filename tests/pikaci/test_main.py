@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from jerichoci.errors import CancelledRunError, InfrastructureError, RecordError, UsageError
+from jerichoci.errors import InfrastructureError, RecordError, UsageError
 from pikaci import __main__ as program
 from pikaci.cli import pikaci
 
@@ -18,7 +18,6 @@ from pikaci.cli import pikaci
         (UsageError("no", "do that"), 2, "pikaci: no; do that"),
         (RecordError("damaged"), 2, "pikaci: damaged"),
         (InfrastructureError("lost"), 75, "pikaci: lost"),
-        (CancelledRunError("stopped"), 130, "pikaci: stopped"),
         (click.UsageError("What?"), 2, "pikaci: What?"),
         (click.ClickException("bad file"), 2, "pikaci: bad file"),
         (KeyboardInterrupt(), 130, "pikaci: interrupted"),

@@ -91,7 +91,6 @@ class AttemptRun:
         started, start = timestamp(), time.monotonic()
         self._current = name
         self._emit(name, Outcome.STARTED)
-        outcome = Outcome.FAILED
         try:
             yield
             outcome = Outcome.PASSED

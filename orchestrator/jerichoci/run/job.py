@@ -12,7 +12,7 @@ from jerichoci.record.event import JobFinished, JobStarted
 from jerichoci.record.record import Cause, PassedOver
 from jerichoci.run.attempt import AttemptRun
 from jerichoci.run.host_choice import HostChoice
-from jerichoci.run.verdict import job_message, past_tense, prepare_failed, stop_cause
+from jerichoci.run.verdict import job_message, prepare_failed, stop_cause
 from jerichoci.state.clock import timestamp
 from jerichoci.status import CauseCode, FailureKind, Outcome, Status
 
@@ -75,7 +75,8 @@ class JobRun:
             if needed in self._run.jobs:
                 other = await asyncio.shield(self._run.jobs[needed])
                 if other.status is not Status.PASSED and not self._run.stop.is_set():
-                    message = f"depends on {other.id}, which {past_tense(other.status)}"
+                    how = "was skipped" if other.status is Status.SKIPPED else other.status
+                    message = f"depends on {other.id}, which {how}"
                     cause = Cause(code=CauseCode.DEPENDENCY_FAILED, message=message)
                     return {"status": Status.SKIPPED, "cause": cause, "message": message}
                 continue

@@ -81,11 +81,6 @@ def stop_cause(reason: StopReason | None) -> Cause:
     return STOP_CAUSES[reason or StopReason.CANCELLED]
 
 
-def past_tense(status: Status) -> str:
-    """How a job ended that another one needs, after "which"."""
-    return "was skipped" if status is Status.SKIPPED else f"{status}"
-
-
 def prepare_failed(result: Realised) -> dict[str, Any]:
     """The fields of a job whose prepare failed."""
     return {
