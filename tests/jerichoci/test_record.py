@@ -1,111 +1,63 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from jerichoci.errors import RecordError
+from jerichoci.plan.model import Id, RunId, Timestamp
 from jerichoci.record.event import ADAPTER
-from jerichoci.record.record import (
-    ArtifactRecord,
-    AttemptRecord,
-    Cause,
-    JobRecord,
-    PhaseRecord,
-    PreparedOutput,
-    PreparedOutputs,
-    PrepareTiming,
-    RunRecord,
-    Tool,
-)
+from jerichoci.record.record import AttemptRecord, JobRecord, PreparedOutputs, RunRecord, Tool
 from jerichoci.record.store import load_model
 from jerichoci.state.ids import ID_PATTERN, RUN_ID_PATTERN
-from jerichoci.status import FailureKind, Outcome, PhaseName, Status
+from jerichoci.status import Status
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pydantic import BaseModel
-
 Json = dict[str, Any]
 MODELS = (RunRecord, JobRecord, PreparedOutputs)
-
 TEXTS = st.text(max_size=5)
-TIMES = st.just("2026-01-31T23:59:59.000Z")
-MAYBE = st.none() | TEXTS
-IDS = st.from_regex(ID_PATTERN, fullmatch=True).map(lambda text: text[:9])
-RUN_IDS = st.from_regex(RUN_ID_PATTERN, fullmatch=True)
-KINDS = st.none() | st.sampled_from(FailureKind)
-CAUSES = st.none() | st.builds(Cause, phase=MAYBE, code=TEXTS, message=TEXTS, hint=MAYBE)
-PHASES = st.builds(
-    PhaseRecord,
-    phase=st.sampled_from(PhaseName),
-    started_at=TIMES,
-    outcome=st.sampled_from(Outcome),
-)
-ARTIFACTS = st.builds(ArtifactRecord, path=TEXTS, bytes=st.integers(0, 2**60), sha256=TEXTS)
-ATTEMPTS = st.builds(
-    AttemptRecord,
-    number=st.integers(1, 9),
-    status=st.sampled_from(Status),
-    failure_kind=KINDS,
-    cause=CAUSES,
-    host_log_path=TEXTS,
-    guest_log_path=TEXTS,
-    started_at=TIMES,
-    phases=st.lists(PHASES, max_size=2),
-    execution=st.dictionaries(TEXTS, TEXTS | st.integers() | st.none(), max_size=2),
-    artifacts=st.lists(ARTIFACTS, max_size=2),
-)
-JOBS = st.builds(
-    JobRecord,
-    id=IDS,
-    status=st.sampled_from(Status),
-    failure_kind=KINDS,
-    cause=CAUSES,
-    placement=TEXTS,
-    runtime=TEXTS,
-    plan_node_id=TEXTS,
-    attempts=st.lists(ATTEMPTS, max_size=2),
-    timeout_secs=st.integers(1, 2**31),
-)
-RUNS = st.builds(
-    RunRecord,
-    run_id=RUN_IDS,
-    status=st.sampled_from(Status),
-    failure_kind=KINDS,
-    cause=CAUSES,
-    target_id=IDS,
-    system=TEXTS,
-    git_dirty=st.none() | st.booleans(),
-    created_at=TIMES,
-    plan_digest=TEXTS,
-    changed_files=st.lists(TEXTS, max_size=2),
-    prepare_timings=st.lists(
-        st.builds(PrepareTiming, node_id=IDS, started_at=TIMES, cached=st.booleans()), max_size=2
-    ),
-    jobs=st.lists(JOBS, max_size=2),
-    tool=st.builds(Tool, version=TEXTS, nix_version=MAYBE),
-)
-OUTPUTS = st.builds(
-    PreparedOutputs,
-    run_id=RUN_IDS,
-    outputs=st.lists(
-        st.builds(
-            PreparedOutput,
-            node_id=IDS,
-            type=TEXTS,
-            outcome=st.sampled_from(Outcome),
-            path=MAYBE,
-            cause=CAUSES,
-        ),
-        max_size=2,
-    ),
-)
-RECORDS = RUNS | JOBS | OUTPUTS
+VALUES: list[tuple[object, st.SearchStrategy[Any]]] = [
+    (Id, st.from_regex(ID_PATTERN, fullmatch=True).map(lambda text: text[:9])),
+    (RunId, st.from_regex(RUN_ID_PATTERN, fullmatch=True)),
+    (Timestamp, st.just("2026-01-31T23:59:59.000Z")),
+    (str, TEXTS),
+    (int, st.integers(1, 2**60)),
+    (bool, st.booleans()),
+    (NoneType, st.none()),
+    (Json, st.dictionaries(TEXTS, TEXTS | st.integers() | st.none(), max_size=2)),
+]
+
+
+def values_of(kind: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - a type
+    """Values of the type of a field."""
+    for known, values in VALUES:
+        if kind == known:
+            return values
+    inner = get_args(kind)
+    if get_origin(kind) is list:
+        return st.lists(values_of(inner[0]), max_size=2)
+    if inner:
+        return st.one_of([values_of(each) for each in inner])
+    return records_of(kind) if issubclass(kind, BaseModel) else st.sampled_from(kind)
+
+
+def records_of(model: type[BaseModel]) -> st.SearchStrategy[BaseModel]:
+    """Records that may have all fields of a model."""
+    kinds = get_type_hints(model, include_extras=True)
+    optional = {name for name, field in model.model_fields.items() if not field.is_required()}
+    needed = {name: values_of(kinds[name]) for name in model.model_fields if name not in optional}
+    rest = {name: values_of(kinds[name]) for name in model.model_fields if name in optional}
+    return st.fixed_dictionaries(needed, optional=rest).map(lambda values: model(**values))
+
+
+RECORDS = st.one_of([records_of(model) for model in MODELS])
 quickly = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
 
