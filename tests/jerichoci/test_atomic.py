@@ -12,25 +12,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_write_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "record"
-    atomic.write_bytes(path, b"old")
-    atomic.write_bytes(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_what_is_written_is_its_owners_alone(tmp_path: Path) -> None:
-    atomic.write_bytes(tmp_path / "record", b"")
-    assert (tmp_path / "record").stat().st_mode & 0o777 == 0o600
-
-
-def test_a_reader_that_has_the_old_file_open_reads_on_in_it(tmp_path: Path) -> None:
+def test_a_write_replaces_a_file_for_its_owner_alone_and_not_for_who_has_it_open(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "record"
     atomic.write_bytes(path, b"old")
     with path.open("rb") as reader:
         atomic.write_bytes(path, b"new")
         assert reader.read() == b"old"
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_other(small_disk: Path) -> None:

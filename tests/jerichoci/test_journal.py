@@ -17,22 +17,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Closed:
-    """A sink like a pipe whose reader has gone."""
+class Failing:
+    """A sink that raises: its reader has gone, or there is a mistake in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
         self.told = 0
 
     def emit(self, _event: EventBase) -> None:
         self.told += 1
-        raise BrokenPipeError
-
-
-class Broken:
-    """A sink with a mistake in it."""
-
-    def emit(self, _event: EventBase) -> None:
-        raise KeyError("mistake")
+        raise self.error
 
 
 class Reader:
@@ -52,7 +46,7 @@ def seqs(path: Path) -> list[int]:
 
 
 def test_events_are_numbered_and_on_disk_before_sinks_get_them(tmp_path: Path) -> None:
-    closed, reader = Closed(), Reader(tmp_path / "events")
+    closed, reader = Failing(BrokenPipeError()), Reader(tmp_path / "events")
     with closing(Journal(reader.path, RUN_ID, [closed, reader])) as journal:
         for _ in range(3):
             journal.emit(Heartbeat(running=[]))
@@ -63,7 +57,7 @@ def test_events_are_numbered_and_on_disk_before_sinks_get_them(tmp_path: Path) -
 def test_a_sink_with_a_mistake_is_named_on_stderr_and_dropped(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with closing(Journal(tmp_path / "events", RUN_ID, [Broken()])) as journal:
+    with closing(Journal(tmp_path / "events", RUN_ID, [Failing(KeyError("mistake"))])) as journal:
         journal.emit(Heartbeat(running=[]))
         journal.emit(Heartbeat(running=[]))
     assert seqs(tmp_path / "events") == [0, 1]
@@ -75,7 +69,7 @@ def test_where_there_is_no_stderr_a_sink_is_dropped_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stderr", None)
-    with closing(Journal(tmp_path / "events", RUN_ID, [Broken()])) as journal:
+    with closing(Journal(tmp_path / "events", RUN_ID, [Failing(KeyError("mistake"))])) as journal:
         journal.emit(Heartbeat(running=[]))
     assert seqs(tmp_path / "events") == [0]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jerichoci.errors import UsageError
-from jerichoci.state.log_file import last_lines, log_metadata, read_log
+from jerichoci.state.log_file import last_lines, read_log
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +29,6 @@ def test_reading_on_from_offset_to_offset_gives_the_whole_log(
 def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
     chunk = read_log(tmp_path / "log", 7)
     assert (chunk.data, chunk.offset, chunk.next_offset) == (b"", 7, 7)
-    assert not log_metadata("a", "host", tmp_path / "log").exists
-
-
-def test_metadata_has_the_size_without_the_content(tmp_path: Path) -> None:
-    (tmp_path / "log").write_bytes(bytes(1000))
-    metadata = log_metadata("a", "host", tmp_path / "log")
-    assert (metadata.exists, metadata.bytes) == (True, 1000)
 
 
 def test_the_last_lines_come_from_the_end_of_a_long_log(tmp_path: Path) -> None:

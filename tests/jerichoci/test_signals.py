@@ -26,20 +26,13 @@ def killed_by_itself(number: signal.Signals) -> bool:
     return done.returncode == -number
 
 
-def test_what_is_ignored_is_not_ignored_by_what_is_started(ignored: signal.Signals) -> None:
+def test_what_is_ignored_here_and_again_afterwards_is_not_ignored_by_what_is_started(
+    ignored: signal.Signals,
+) -> None:
     assert not killed_by_itself(ignored)
     with catching_ignored():
         assert killed_by_itself(ignored)
-
-
-def test_what_is_ignored_still_ends_nothing(ignored: signal.Signals) -> None:
-    with catching_ignored():
         os.kill(os.getpid(), ignored)
-
-
-def test_what_is_ignored_is_ignored_again_afterwards(ignored: signal.Signals) -> None:
-    with catching_ignored():
-        pass
     assert signal.getsignal(ignored) is signal.SIG_IGN
 
 

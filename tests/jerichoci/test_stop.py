@@ -7,18 +7,11 @@ import pytest
 from jerichoci.machine.stop import Stop, StoppedError, StopReason
 
 
-async def test_the_first_reason_stays() -> None:
-    stop = Stop()
-    stop.set(StopReason.FAIL_FAST)
-    stop.set(StopReason.CANCELLED)
-    assert stop.reason is StopReason.FAIL_FAST
-
-
-async def test_only_a_second_cancel_stops_now() -> None:
+async def test_the_first_reason_stays_and_only_a_second_cancel_stops_now() -> None:
     stop = Stop()
     stop.set(StopReason.CANCELLED)
-    assert not stop.stop_now.is_set()
     stop.set(StopReason.BROKEN)
+    assert stop.reason is StopReason.CANCELLED
     assert not stop.stop_now.is_set()
     stop.set(StopReason.CANCELLED)
     assert stop.stop_now.is_set()
