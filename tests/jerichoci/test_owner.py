@@ -27,25 +27,17 @@ with owning(pathlib.Path(sys.argv[1])):
 """
 
 
-def test_a_directory_without_a_lock_has_no_owner(tmp_path: Path) -> None:
+def test_one_process_owns_a_directory_as_long_as_the_block_runs_and_is_named(
+    tmp_path: Path,
+) -> None:
     assert not is_owned(tmp_path)
     assert Owner.read(tmp_path / "owner.lock") is None
-
-
-def test_a_directory_is_owned_as_long_as_the_block_runs(tmp_path: Path) -> None:
     with owning(tmp_path):
         assert is_owned(tmp_path)
+        with pytest.raises(BlockingIOError), owning(tmp_path):
+            pass
     assert not is_owned(tmp_path)
-
-
-def test_only_one_owns_a_directory(tmp_path: Path) -> None:
-    with owning(tmp_path), pytest.raises(BlockingIOError), owning(tmp_path):
-        pass
-
-
-def test_the_owner_is_named_in_the_lock(tmp_path: Path) -> None:
-    with owning(tmp_path):
-        owner = Owner.read(tmp_path / "owner.lock")
+    owner = Owner.read(tmp_path / "owner.lock")
     assert owner == Owner(os.getpid(), process_start(os.getpid()))
     assert owner.is_alive()
 
