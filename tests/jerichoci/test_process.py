@@ -92,6 +92,21 @@ async def test_a_cancelled_task_leaves_no_process(marker: str, tmp_path: Path) -
     assert processes(marker) == []
 
 
+async def test_a_child_whose_end_is_not_waited_for_is_closed_all_the_same() -> None:
+    begun: asyncio.Future[asyncio.subprocess.Process] = asyncio.get_running_loop().create_future()
+
+    async def use() -> None:
+        async with child(["sleep", "600"]) as process:
+            begun.set_result(process)
+
+    using = asyncio.create_task(use())
+    process = await begun
+    using.cancel()
+    await asyncio.wait({using})
+    assert process._transport.is_closing()  # type: ignore[attr-defined]  # as `child` closes it
+    await process.wait()
+
+
 async def test_a_child_ends_whose_output_is_not_read() -> None:
     async with asyncio.timeout(5):
         async with child(["yes"], stdout=asyncio.subprocess.PIPE) as talking:

@@ -144,15 +144,17 @@ async def child(  # noqa: PLR0913 - the parameters of a process
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        signal_group(process.pid, signal.SIGKILL)
-        pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe is not None]
-        async with asyncio.timeout(REAP_DEADLINE_SECS):
-            # asyncio waits for the end of pipes, too, and stops reading a full buffer.
-            await asyncio.gather(process.wait(), *map(_drain, pipes))
-    # asyncio does so when it has heard of the end of every pipe, which may be after the loop's.
-    if transport := getattr(process, "_transport", None):
-        transport.close()
+    try:
+        if process.returncode is None:
+            signal_group(process.pid, signal.SIGKILL)
+            pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe is not None]
+            async with asyncio.timeout(REAP_DEADLINE_SECS):
+                # asyncio waits for the end of pipes, too, and stops reading a full buffer.
+                await asyncio.gather(process.wait(), *map(_drain, pipes))
+    finally:
+        # asyncio does so when it has heard of the end of every pipe, perhaps after the loop's end.
+        if transport := getattr(process, "_transport", None):
+            transport.close()
 
 
 async def _drain(pipe: asyncio.StreamReader) -> None:
