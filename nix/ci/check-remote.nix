@@ -7,7 +7,7 @@
   jobs.remote = {
     description = "Tests with far hosts and a private incusd";
     # The tests mostly wait, so they share the machine; those with Incus, or with one sshd, share that.
-    command = import ./pytest.nix { options = "-n 6 --dist loadgroup"; paths = "tests/remote"; };
+    command = import ./pytest.nix { options = "-n 6"; paths = "tests/remote"; };
     timeoutSecs = 3600;
   };
 }

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from incus.server import private_incus
 from remote.connecting import make_home
@@ -29,21 +29,28 @@ class WriteHosts(Protocol):
     def __call__(self, *hosts: FarHost, **extra: object) -> Path: ...
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have one worker of pytest-xdist do all that uses one sshd, and two what uses an incusd."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if "session_incus" in fixtures:
-            is_long = item.path.stem == "test_remote_guest_lines"
-            item.add_marker(pytest.mark.xdist_group("lines" if is_long else "incus"))
-        elif "sshd" in fixtures:
-            item.add_marker(pytest.mark.xdist_group("sshd"))
+SHARED = {
+    "test_reap": "incus",
+    "test_remote_guest_commands": "incus",
+    "test_remote_guest_lines": "lines",
+    "test_remote_guests": "incus",
+    "test_forward": "sshd",
+    "test_proxy_command": "sshd",
+    "test_shell_line": "sshd",
+    "test_ssh_configuration": "sshd",
+    "test_ssh_connection": "sshd",
+}
+"""Which tests share an sshd or an incusd, which each worker of pytest-xdist makes for itself."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Leave a group out of a test's name: `--last-failed` knows none."""
-    report.nodeid = re.sub(r"@(lines|incus|sshd)$", "", report.nodeid)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Give what shares something to one worker, and each other test to any.
+
+    The marks of `--dist loadgroup` do nothing in pytest-xdist 3.8 with pytest 9.2.
+    """
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = lambda name: SHARED.get(Path(name.partition("::")[0]).stem, name)
+    return scheduler
 
 
 @pytest.fixture(autouse=True)
