@@ -24,8 +24,8 @@ test: env-dev env-incus env-ssh ## Run all of the project's own lanes through pi
 unit: env-dev env-incus env-ssh ## Run the tests directly, without pikaci around them
 	@pytest
 
-lint: env-dev ## Check style and formatting
-	@ruff check && ruff format --check
+lint: env-dev ## Check style, formatting and the rules of the architecture
+	@ruff check && ruff format --check && python invariants/check.py
 
 types: env-dev ## Check types
 	@mypy
