@@ -12,6 +12,7 @@ from hypothesis import settings
 from jerichoci.machine.signals import catching_ignored
 from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.state.layout import StateLayout
+from libraries import needs_a_library
 from privilege import only_root_can
 from runner import Runner
 from usertree import UserTree
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
 # The same examples each time; `pytest --hypothesis-profile=default` searches for others.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    say = "collect only files of tests that a library which pikaci is installed with can matter to"
+    parser.addoption("--of-libraries", action="store_true", help=say)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if not config.getoption("--of-libraries") or collection_path.suffix != ".py":
+        return None
+    return not needs_a_library(collection_path) or None
 
 
 @pytest.fixture(scope="session", autouse=True)

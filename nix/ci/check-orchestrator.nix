@@ -1,24 +1,19 @@
 # Lint, types, architecture and tests of the Python side, with the tools on PATH.
 let
   pytest = "pytest -q -p no:cacheprovider";
-  # Tests that take long and don't depend on a library's version.
-  withoutLibraries = builtins.concatStringsSep " " (
+  # Tests that take long and show of the libraries what others do.
+  long = builtins.concatStringsSep " " (
     map (name: "--ignore-glob='*/test_${name}.py'") [
-      "artifacts"
       "collecting"
       "closing"
       "ending"
       "engine"
       "gueststore"
       "host_process"
-      "materialise"
       "prepare"
       "realise"
-      "slots"
-      "snapshot*"
       "tart_*"
       "unprivileged"
-      "workspace"
     ]
   );
 in
@@ -60,7 +55,7 @@ in
           echo "not tried: make env-dev makes the oldest environment, with Python 3.13 or older"
           exit 0
         fi
-        "$python" -m ${pytest} tests/pikaci tests/jerichoci ${withoutLibraries} &&
+        "$python" -m ${pytest} --of-libraries tests/pikaci tests/jerichoci ${long} &&
           "$python" -m ${pytest} tests/remote/test_ssh_connection.py -k key
       '';
       timeoutSecs = 1800;
