@@ -4,15 +4,17 @@
 # at the end of each job's log.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# Those that take longest first: the others fill the gaps.
-lanes=(check-orchestrator check-remote check-tart check-incus check-nix)
+# Tests of hosts and guests mostly wait, those of the orchestrator compute: one of each kind first, which go well together.
+lanes=(check-remote check-orchestrator check-incus check-tart check-nix)
 [ -z "${LANES:-}" ] || read -ra lanes <<<"$LANES"
 cd "$root"
 export PATH=$venv/bin:$PATH
 # Jobs have nothing of our PATH: their tools are those of this checkout, and the Nix that was found.
 PIKACI_HOSTS_FILE=$(mktemp)
 export PIKACI_HOSTS_FILE
-trap 'rm -f "$PIKACI_HOSTS_FILE"' EXIT
+making=''
+stop_making() { [ -z "$making" ] || kill -TERM -- "-$making" 2>/dev/null || true; }
+trap 'stop_making; rm -f "$PIKACI_HOSTS_FILE"' EXIT
 printf '[local]\nsearch_path = ["%s", "%s"]\n' "$venv/bin" "$(dirname "$(command -v nix)")" >"$PIKACI_HOSTS_FILE"
 
 new_run_id() { printf '%s-%s\n' "$(date -u +%Y%m%dT%H%M%SZ)" "$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')"; }
@@ -32,11 +34,17 @@ pids=()
 # Interrupted, there is nothing to sum up: the records of the runs say how far they came.
 interrupt() {
   kill -INT "${pids[@]}" 2>/dev/null || true
+  stop_making
   wait
   exit 130
 }
 trap interrupt INT TERM
 set -m # a process of the background ignores SIGINT otherwise
+if [[ " ${lanes[*]} " =~ -(incus|remote)\  ]] && [ "$(id -u)" = 0 ]; then
+  # Making it takes a minute, for which tests of guests would wait; they are for root alone.
+  "$root/nix/incus/debian-guest.sh" >/dev/null &
+  making=$!
+fi
 for lane in "${lanes[@]}"; do
   run=$(new_run_id)
   runs+=("$run")

@@ -6,7 +6,7 @@
   preconditions = [ "Incus, and root" ];
   jobs.incus = {
     description = "Tests with private incusds and the Debian guest";
-    command = import ./pytest.nix { options = "-n 2 --dist loadfile"; paths = "tests/incus"; };
+    command = import ./pytest.nix { options = "-n 3 --dist loadfile"; paths = "tests/incus"; };
     timeoutSecs = 3600;
   };
 }

@@ -1,5 +1,7 @@
 # Lint, types, architecture and tests of the Python side, with the tools on PATH.
 let
+  # What tests wait for leaves room to others; those of a file share what is made for it.
+  beside = "-n 3 --dist loadfile";
   pytest = "pytest -q -p no:cacheprovider";
   # Tests that take long and show of the libraries what others do.
   long = builtins.concatStringsSep " " (
@@ -40,7 +42,7 @@ in
     unit = {
       description = "Tests of engine, frontend and guest runner";
       command = import ./pytest.nix {
-        options = "--ignore=tests/nix --ignore=tests/e2e --ignore=tests/incus --ignore=tests/remote --ignore=tests/tart";
+        options = "${beside} --ignore=tests/nix --ignore=tests/e2e --ignore=tests/incus --ignore=tests/remote --ignore=tests/tart";
         paths = "tests";
       };
       timeoutSecs = 3600;
@@ -62,7 +64,7 @@ in
     };
     e2e = {
       description = "Tests of the program as a user runs it";
-      command = import ./pytest.nix { paths = "tests/e2e"; };
+      command = import ./pytest.nix { options = beside; paths = "tests/e2e"; };
       timeoutSecs = 3600;
     };
   };

@@ -6,7 +6,7 @@
   preconditions = [ "root" ];
   jobs.tart = {
     description = "Tests with VMs that are namespaces of this machine";
-    command = import ./pytest.nix { options = "-n 3"; paths = "tests/tart"; };
+    command = import ./pytest.nix { options = "-n 4"; paths = "tests/tart"; };
     timeoutSecs = 3600;
   };
 }
