@@ -3,17 +3,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 import subprocess
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
+from disk import mounted
 from jerichoci.machine.signals import catching_ignored
 from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.state.layout import StateLayout
 from libraries import needs_a_library
-from privilege import only_root_can
 from runner import Runner
 from usertree import UserTree
 
@@ -85,16 +84,3 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for 2 MiB."""
     with mounted(tmp_path / "disk", "2m") as directory:
         yield directory
-
-
-@contextmanager
-def mounted(directory: Path, size: str) -> Iterator[Path]:
-    only_root_can("mount")
-    directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(directory)]
-    subprocess.run(mount, check=True)
-    try:
-        yield directory
-    finally:
-        # Lazily: a test that failed may have left a process in it.
-        subprocess.run(["umount", "--lazy", str(directory)], check=True)

@@ -1,13 +1,31 @@
-"""Filling a disk up to its last block."""
+"""Disks of a test's own, and filling one up to its last block."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import subprocess
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from privilege import only_root_can
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+@contextmanager
+def mounted(directory: Path, size: str) -> Iterator[Path]:
+    """A file system of that size in memory; more of its options may follow."""
+    only_root_can("mount")
+    directory.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"mode=0700,size={size}", "tmpfs", str(directory)]
+    subprocess.run(mount, check=True)
+    try:
+        yield directory
+    finally:
+        # Lazily: a test that failed may have left a process in it.
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
 def fill(directory: Path, *, leave: int = 0) -> Path:

@@ -6,20 +6,18 @@ import json
 import os
 import shutil
 import subprocess
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from disk import fill
+from disk import fill, mounted
 from e2e.project import HELLO, RUN_ID, Json, Project, finish, shim, wait_for
-from privilege import only_root_can
 from usertree import remove
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 TWO_LINES = "a\n\x1b[31mb"
 QUOTED = "a\\n\\x1b[31mb"
@@ -230,22 +228,10 @@ def test_a_file_in_place_of_the_state_root_is_refused(project: Project) -> None:
     assert project.state.read_text() == "mine"
 
 
-@contextmanager
-def mounted(directory: Path, *arguments: str) -> Iterator[None]:
-    only_root_can("mount")
-    directory.mkdir(exist_ok=True)
-    subprocess.run(["mount", *arguments, str(directory)], check=True, timeout=30)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(directory)], check=True, timeout=30)
-
-
 def test_a_state_root_that_is_read_only_is_refused_but_can_be_read(project: Project) -> None:
-    project.run("hello")
-    state = str(project.state)
-    with mounted(project.state, "--bind", state):
-        subprocess.run(["mount", "-o", "remount,bind,ro", state], check=True, timeout=30)
+    with mounted(project.state, "16m") as state:
+        project.run("hello")
+        subprocess.run(["mount", "-o", "remount,ro", state], check=True, timeout=30)
         told = "can't be written: Read-only file system; give another state root"
         assert told in project.here("run", "hello").refused(75)
         (found,) = (
@@ -258,13 +244,13 @@ def test_a_state_root_that_is_read_only_is_refused_but_can_be_read(project: Proj
         assert row["status"] == "passed"
         project.here("status", "latest").passed()
         project.here("logs", "latest").passed()
-    assert len(project.run_ids()) == 1
+        assert len(project.run_ids()) == 1
 
 
 @pytest.mark.parametrize("kib", [4, 128, 300, 450])
 def test_a_full_state_root_ends_in_a_sentence_or_a_record(project: Project, kib: int) -> None:
     project.define("  big.jobs.it.command = \"head -c 2000000 /dev/zero | tr '\\\\0' x\";")
-    with mounted(project.state, "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs"):
+    with mounted(project.state, f"{kib}k"):
         done = project.here("run", "big")
         assert done.code in {1, 75}, done
         assert not done.is_our_fault, done
@@ -279,7 +265,7 @@ def test_a_full_state_root_ends_in_a_sentence_or_a_record(project: Project, kib:
 
 @pytest.mark.parametrize("kib", [80, 160, 240])
 def test_a_tiny_disk_is_the_machines_fault_and_gc_makes_room(project: Project, kib: int) -> None:
-    with mounted(project.state, "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs"):
+    with mounted(project.state, f"{kib}k"):
         sentence = project.here("run", "hello").refused(75)
         assert str(project.state) in sentence
         assert "No space left" in sentence or "is full" in sentence
@@ -290,7 +276,7 @@ def test_a_tiny_disk_is_the_machines_fault_and_gc_makes_room(project: Project, k
 
 def test_a_disk_that_fills_up_during_a_run_still_ends_in_a_record(project: Project) -> None:
     project.define('  fills.jobs.it.command = "sleep 1.5; echo more";')
-    with mounted(project.state, "-t", "tmpfs", "-o", "size=4m", "tmpfs"):
+    with mounted(project.state, "4m"):
         running = project.start("run", "fills", "--output", "jsonl")
         wait_for(lambda: project.run_ids() and len(project.events()) > 3)
         fill(project.state)

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from disk import fill
+from disk import fill, mounted
 from privilege import only_root_can
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from e2e.project import Project
 
 MIB = 2**20
 SYSTEMD = "/systemd/system"
 """Below /run, it says what the first process is."""
-
-
-@contextmanager
-def memory(directory: Path, options: str) -> Iterator[None]:
-    only_root_can("mount")
-    directory.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", directory], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", directory], check=True)
 
 
 def look(project: Project, code: int) -> dict[str, dict[str, Any]]:
@@ -42,10 +27,10 @@ def look(project: Project, code: int) -> dict[str, dict[str, Any]]:
 
 
 def test_a_state_root_with_little_or_no_room_is_told(project: Project) -> None:
-    with memory(project.state, "size=64m"):
+    with mounted(project.state, "64m"):
         assert look(project, 0)["state root"]["status"] == "note"
     for leave in (0, 200 * 1024, 8 * MIB):
-        with memory(project.state, "size=32m"):
+        with mounted(project.state, "32m"):
             project.here("list").passed()
             fill(project.state, leave=leave)
             found = look(project, 75)["state root"]
@@ -53,7 +38,7 @@ def test_a_state_root_with_little_or_no_room_is_told(project: Project) -> None:
         assert f" MiB free at {project.state}" in found["text"] or (
             leave < MIB and "No space left on device" in found["text"]
         )
-    with memory(project.state, "size=64m,nr_inodes=60"):
+    with mounted(project.state, "64m,nr_inodes=60"):
         found = look(project, 75)["state root"]
     assert found["status"] == "bad"
     assert " files" in found["text"]
@@ -62,7 +47,7 @@ def test_a_state_root_with_little_or_no_room_is_told(project: Project) -> None:
 def test_a_state_root_that_can_not_be_made_is_bad_and_the_rest_is_looked_at(
     project: Project,
 ) -> None:
-    with memory(project.state.parent / "full", "size=64k"):
+    with mounted(project.state.parent / "full", "64k"):
         fill(project.state.parent / "full")
         there = project.with_env(PIKACI_STATE_ROOT=str(project.state.parent / "full/state"))
         found = look(there, 75)

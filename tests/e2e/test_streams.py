@@ -49,9 +49,10 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("args", COMMANDS)
-@pytest.mark.parametrize("script", ['"$@" >&-', '"$@" <&- >&- 2>&-'])
-def test_a_closed_stream_is_no_fault(project: Project, args: tuple[str, ...], script: str) -> None:
-    assert sh(project, script, *args) == (0, "")
+def test_a_closed_stream_is_no_fault(project: Project, args: tuple[str, ...]) -> None:
+    assert sh(project, '"$@" >&-', *args) == (0, "")
+    if args[-1] in {RUN_ID, "--json", "--help"}:
+        assert sh(project, '"$@" <&- >&- 2>&-', *args) == (0, "")
 
 
 @pytest.mark.parametrize("args", COMMANDS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import mounted
+from disk import mounted
 from e2e.project import finish, wait_for
 from incus.guest_project import (
     GuestRunner,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import mounted
-from disk import fill
+from disk import fill, mounted
 from e2e.project import processes, wait_for
 from jerichoci.errors import InfrastructureError
 from jerichoci.plan.plan import Retries

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import mounted
 from derivations import derive, is_valid, realise
+from disk import mounted
 from e2e.project import nix_daemon, shim, wait_for
 from jerichoci.cleanup.gc import collect_garbage, reap
 from jerichoci.errors import InfrastructureError
