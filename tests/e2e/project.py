@@ -161,6 +161,12 @@ class Project:
     def with_env(self, **environment: str) -> Project:
         return replace(self, environment={**self.environment, **environment})
 
+    def shimmed(self, name: str, script: str, of: str = "") -> Project:
+        """With a script ahead of a program, where that is called with the argument `of`."""
+        if of:
+            script = f'case " $* " in *" {of} "*) {script};; esac\nexec "$real" "$@"'
+        return self.with_env(PATH=shim(self.state.with_name("shims"), name, script))
+
     def path(self, name: str | bytes) -> Path:
         return self.tree.path(name)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from disk import fill, mounted
-from e2e.project import HELLO, RUN_ID, Json, Project, finish, shim, wait_for
+from e2e.project import HELLO, RUN_ID, Json, Project, finish, wait_for
 from usertree import remove
 
 if TYPE_CHECKING:
@@ -301,9 +301,8 @@ def test_a_target_only_for_another_kind_of_machine_is_refused(project: Project) 
 
 def test_a_nix_that_is_too_old_is_refused(project: Project) -> None:
     says = '*--version*) echo "nix (Nix) 2.3.16";; *) echo "error: what?" >&2; exit 1;;'
-    old = f'case "$*" in {says} esac'
-    path = shim(project.state.with_name("shims"), "nix", old)
-    sentence = project.with_env(PATH=path).here("run", "hello").refused(2)
+    old = project.shimmed("nix", f'case "$*" in {says} esac')
+    sentence = old.here("run", "hello").refused(2)
     assert "Nix 2.3.16 is too old; pikaci needs 2.18 or later" in sentence
 
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import shim
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,12 +20,7 @@ IMPORTS = """
     "echo " + builtins.readFile (build "made" "echo working; echo x > $out");
   fails.jobs.it.command = builtins.readFile (build "broken" "echo first; echo second; exit 3");
 """
-BROKEN_GIT = """
-case "$*" in *rev-parse*)
-  echo 'fatal: bad config line 1' >&2; echo 'Stopping at filesystem boundary' >&2; exit 128;;
-esac
-exec $real "$@"
-"""
+BROKEN = "echo 'fatal: bad config line 1' >&2; echo 'Stopping at filesystem boundary' >&2; exit 128"
 
 
 def test_a_plan_that_needs_a_build_says_which_and_build_does_it(project: Project) -> None:
@@ -87,13 +80,10 @@ def test_an_error_of_several_lines_is_told_in_one(project: Project) -> None:
     assert "it fails for this REASON and no other; --show-trace" in sentence
 
 
-def test_an_evaluation_that_is_killed_is_the_machines_fault(
-    project: Project, tmp_path: Path
-) -> None:
+def test_an_evaluation_that_is_killed_is_the_machines_fault(project: Project) -> None:
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV):
-        kill = f'case "$*" in *" eval "*) kill -{number.name[3:]} $$; sleep 60;; esac'
-        path = shim(tmp_path / "bin", "nix", f'{kill}\nexec $real "$@"')
-        sentence = project.with_env(PATH=path).here("run", "hello").refused(75)
+        killed = project.shimmed("nix", f"kill -{number.name[3:]} $$; sleep 60", of="eval")
+        sentence = killed.here("run", "hello").refused(75)
         assert f"`nix eval` was ended by signal {number.value} ({number.name[3:]})" in sentence
         assert ("out of memory?" in sentence) == (number == signal.SIGKILL)
 
@@ -104,11 +94,8 @@ def test_an_evaluation_that_is_interrupted_is_the_machines_fault(
     slow = f'build "{tmp_path.name}" "PATH=/usr/bin:/bin; sleep 60"'
     project.define(f"  slow.jobs.it.command = builtins.readFile ({slow});")
     for name in ("INT", "TERM", "HUP"):
-        ended = f'exec timeout --preserve-status --signal={name} 1 "$real" "$@"'
-        path = shim(
-            tmp_path / "bin", "nix", f'case " $* " in *" eval "*) {ended};; esac\nexec $real "$@"'
-        )
-        done = project.with_env(PATH=path).here("run", "slow")
+        timeout = f'exec timeout --preserve-status --signal={name} 1 "$real" "$@"'
+        done = project.shimmed("nix", timeout, of="eval").here("run", "slow")
         ended = "pikaci: the evaluation did not end: `nix eval` got a signal"
         assert (done.code, done.err.splitlines()[-1]) == (75, ended)
 
@@ -126,11 +113,8 @@ def test_a_snapshot_that_nix_fetched_in_part_is_the_machines_fault(
     said = f"error: {words}".replace("{}", f"file://{project.state}/git")
     line = {"action": "msg", "level": 0, "msg": said, "raw_msg": said.removeprefix("error: ")}
     (tmp_path / "said").write_text(f"@nix {json.dumps(line)}\n")
-    cut = f"cat {tmp_path}/said >&2; exit 1"
-    path = shim(
-        tmp_path / "bin", "nix", f'case " $* " in *" eval "*) {cut};; esac\nexec $real "$@"'
-    )
-    sentence = project.with_env(PATH=path).here("run", "hello").refused(75)
+    cut = project.shimmed("nix", f"cat {tmp_path}/said >&2; exit 1", of="eval")
+    sentence = cut.here("run", "hello").refused(75)
     assert f"Nix could not read the snapshot: {words.partition('{')[0]}" in sentence
 
 
@@ -156,9 +140,8 @@ def test_a_store_that_does_not_answer_is_the_machines_fault(project: Project) ->
     assert "Nix can't work" in sentence
 
 
-def test_gits_reason_is_the_line_that_says_it(project: Project, tmp_path: Path) -> None:
-    path = shim(tmp_path / "bin", "git", BROKEN_GIT)
-    sentence = project.with_env(PATH=path).here("run", "hello").refused(2)
+def test_gits_reason_is_the_line_that_says_it(project: Project) -> None:
+    sentence = project.shimmed("git", BROKEN, of="rev-parse").here("run", "hello").refused(2)
     assert "bad config line 1" in sentence
     assert "Stopping" not in sentence
 

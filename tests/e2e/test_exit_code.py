@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import Project, finish, processes, shim, wait_for
+from e2e.project import Project, finish, processes, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,13 +80,8 @@ def test_a_skipped_run_is_no_success_and_no_failure(project: Project) -> None:
 
 
 def test_a_store_that_is_lost_during_a_run_is_the_machines_failure(project: Project) -> None:
-    lost = shim(
-        project.state.with_name("shims"),
-        "nix",
-        'case " $* " in *" build "*) export NIX_REMOTE=unix:///nowhere/socket;; esac\n'
-        'exec "$real" "$@"',
-    )
-    done = project.with_env(PATH=lost).here("run", "works")
+    lost = project.shimmed("nix", "export NIX_REMOTE=unix:///nowhere/socket", of="build")
+    done = lost.here("run", "works")
     assert done.code == 75
     record = project.record()
     assert (record["status"], record["failure_kind"]) == ("failed", "infrastructure")
@@ -114,9 +109,8 @@ def test_a_git_that_was_killed_is_the_machines_failure(
 ) -> None:
     rev = project.tree.git("rev-parse", "HEAD").decode().strip()
     source = ("--source", f"git+file://{project.root}?rev={rev}") if is_far else ()
-    kill = f'case " $* " in *" {subcommand} "*) kill -KILL $$;; esac; exec "$real" "$@"'
-    path = shim(project.state.with_name("shims"), "git", kill)
-    sentence = project.with_env(PATH=path).here("run", "passes", *source).refused(75)
+    killed = project.shimmed("git", "kill -KILL $$", of=subcommand)
+    sentence = killed.here("run", "passes", *source).refused(75)
     assert f"`git {subcommand}` was ended by signal 9 (KILL)" in sentence
 
 
@@ -137,11 +131,10 @@ def test_a_signal_cancels_the_run_and_leaves_no_process(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_before_the_run_has_begun_leaves_no_nix(
-    project: Project, tmp_path: Path, number: signal.Signals
+    project: Project, number: signal.Signals
 ) -> None:
     held = f"exec bash -c 'exec -a {project.marker} sleep 60'"
-    path = shim(tmp_path / "shims", "nix", f'case " $* " in *" eval "*) {held};; esac; exit 1')
-    running = project.with_env(PATH=path).start("run", "passes")
+    running = project.shimmed("nix", held, of="eval").start("run", "passes")
     wait_for(lambda: processes(project.marker))
     running.send_signal(number)
     done = finish(running)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import Project, finish, processes, shim, wait_for
+from e2e.project import Project, finish, processes, wait_for
 
 if TYPE_CHECKING:
     import subprocess
@@ -131,8 +131,7 @@ def test_the_jobs_of_a_killed_run_end_without_anybody_looking(project: Project) 
 
 def test_without_namespaces_the_next_command_ends_the_jobs_group(project: Project) -> None:
     project.define("  group.jobs.it.command = \"bash -c 'exec -a @marker@ sleep 60' & sleep 60\";")
-    path = shim(project.state.with_name("shims"), "unshare", "exit 1")
-    running = project.with_env(PATH=path).start("run", "group")
+    running = project.shimmed("unshare", "exit 1").start("run", "group")
     wait_for(lambda: any(" sleep " not in line for line in processes(project.marker)))
     kill(running)
     project.here("reap").passed()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import Project, set_by, shim
+from e2e.project import Project, set_by
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,9 +34,8 @@ def calls(project: Project) -> Path:
 
 @pytest.fixture
 def watched(project: Project, calls: Path) -> Project:
-    shims = project.state.with_name("shims")
-    path = shim(shims, "nix", f'printf "%s " "$@" >> {calls}; echo >> {calls}; exec "$real" "$@"')
-    return project.with_env(PATH=path)
+    noting = f'printf "%s " "$@" >> {calls}; echo >> {calls}; exec "$real" "$@"'
+    return project.shimmed("nix", noting)
 
 
 def test_flags_reach_evaluation_and_the_build(watched: Project, calls: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.project import Json, Project, finish, nix_daemon, processes, set_by, shim, wait_for
+from e2e.project import Json, Project, finish, nix_daemon, processes, set_by, wait_for
 from privilege import only_root_can
 
 MAKE = """
@@ -336,16 +336,10 @@ def test_an_output_that_was_removed_behind_nixs_back_is_made_again(project: Proj
     project.here("rerun", "latest").passed()
     assert all(path.exists() for path in paths)
     removed(project)
-    cannot = shim(project.state.with_name("shims"), "nix", NO_REPAIR)
-    done = project.with_env(PATH=cannot).here("rerun", "latest")
+    refusing = 'echo "error: not yours to repair" >&2; exit 1'
+    done = project.shimmed("nix", refusing, of="--repair").here("rerun", "latest")
     assert done.code == 75
     assert "not yours to repair" in done.err
-
-
-NO_REPAIR = """case " $* " in
-  *" --repair "*) echo "error: not yours to repair" >&2; exit 1;;
-esac
-exec "$real" "$@\""""
 
 
 def test_a_build_that_lacks_what_was_removed_is_the_machines_failure(project: Project) -> None:

@@ -15,7 +15,6 @@ from unittest.mock import patch
 
 import pytest
 
-from e2e.project import shim
 from jerichoci.snapshot.snapshot import take_snapshot
 from usertree import UserTree, tree_entries
 
@@ -128,9 +127,8 @@ def test_a_flake_below_a_repository_with_a_leftover_between_is_the_repositorys(
 
 @pytest.mark.parametrize("asked", ["--get-regexp", "--exclude-standard", "grep"])
 def test_what_git_can_not_tell_is_not_taken_for_nothing(project: Project, asked: str) -> None:
-    failing = f'case " $* " in *" {asked} "*) echo "fatal: no memory" >&2; exit 128;; esac'
-    path = shim(project.state.with_name("shims"), "git", f'{failing}\nexec "$real" "$@"')
-    assert "failed: no memory" in project.with_env(PATH=path).here("run", "hello").refused(75)
+    failing = project.shimmed("git", 'echo "fatal: no memory" >&2; exit 128', of=asked)
+    assert "failed: no memory" in failing.here("run", "hello").refused(75)
 
 
 @pytest.mark.parametrize("value", ["no", "false"])
