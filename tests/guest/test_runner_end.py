@@ -216,7 +216,8 @@ def test_a_host_can_have_a_job_end_in_order(guest: Guest) -> None:
 
     stop()  # where no runner is at work, nothing is stopped
     guest.start("trap 'echo bye; exit 7' TERM; echo up; sleep 60 & wait")
-    wait_for(lambda: (guest.artifacts / "guest.log").read_text() == "up\n")
+    log = guest.artifacts / "guest.log"
+    wait_for(lambda: log.exists() and log.read_text() == "up\n")
     stop()
     result = guest.result()
     assert (result["status"], result["message"]) == ("error", "the runner was told to stop")
