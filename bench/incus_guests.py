@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import argparse
 from statistics import median
-from typing import TYPE_CHECKING
 
-from incus_place import executor_ms, in_turn, is_possible, place, printing_ms
-from paired import Pair, at_most_more, at_most_times, line, milliseconds, yes
-
-if TYPE_CHECKING:
-    from incus_place import Place
-    from paired import Command
+from incus_place import Place, executor_ms, in_turn, is_possible, place, printing_ms
+from paired import Command, Pair, at_most_more, at_most_times, line, milliseconds, yes
 
 MIB = 200
 PRINTING = f"yes {'x' * 98} | head -c {MIB * 2**20}"

@@ -24,7 +24,7 @@ from paired import ROOT, Pair, at_most_more, workshop
 
 from jerichoci.machine.system import own_system
 from jerichoci.plan.plan import Execute, ExecuteNode, Image, Plan
-from jerichoci.record.record import Tool
+from jerichoci.record.record import RunRecord, Tool
 from jerichoci.remote.pool import SessionPool
 from jerichoci.run.engine import run_plan
 from jerichoci.run.request import RunRequest, Source
@@ -34,8 +34,6 @@ from jerichoci.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from jerichoci.record.record import RunRecord
 
 ROLE = "runner"
 LIMIT_MS = 200

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "orchestrator"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from jerichoci.nix.command import NixOptions
-from jerichoci.plan.hosts import HostsFile
+from jerichoci.plan.hosts import HostsFile, RemoteHost
 from jerichoci.record.record import Tool
 from jerichoci.remote.pool import SessionPool
 from jerichoci.remote.ssh.connection import connect
@@ -46,16 +46,14 @@ from jerichoci.state.layout import StateLayout
 from jerichoci.status import Status
 from plans import plan
 from remote.away import away
-from remote.far_host import far_hosts
+from remote.far_host import FarHost, far_hosts
 from remote.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from jerichoci.placement import Placement
-    from jerichoci.plan.hosts import RemoteHost
     from jerichoci.plan.plan import ExecuteNode
-    from remote.far_host import FarHost
 
 JOBS, JOB_SECS, JOBS_AT_ONCE = 40, 1.0, 4
 """So many jobs, so long each, and the declared capacity of a host."""

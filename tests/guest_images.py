@@ -6,12 +6,10 @@ import io
 import tarfile
 from typing import TYPE_CHECKING
 
-from jerichoci.runtime.incus.image_files import CONTAINER, METADATA_FILE, files_in
+from jerichoci.runtime.incus.image_files import CONTAINER, METADATA_FILE, ImageFiles, Kind, files_in
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from jerichoci.runtime.incus.image_files import ImageFiles, Kind
 
 METADATA = "architecture: x86_64\ncreation_date: 1\n"
 """Without properties: given some with the import, incusd 6.0 ends."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from incus_fake import ALIASES, CONTAINER, MACHINE
-from jerichoci.plan.plan import Image
+from jerichoci.plan.plan import ExecuteNode, Image, PrepareNode
 from plans import job
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jerichoci.plan.plan import ExecuteNode, PrepareNode
     from runner import Ended, Runner
 
 IMAGES = [

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2e.project import in_process
+from e2e.project import Done, in_process
 from jerichoci.errors import PikaciError
 from jerichoci.record.record import AttemptRecord, PreparedOutput, PreparedPlace
 from jerichoci.record.store import RunStore
@@ -28,8 +28,6 @@ from records import finished, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-    from e2e.project import Done
 
 GONE = "20260101T000000Z-00000000"
 GOOD = "20260101T000000Z-00000001"

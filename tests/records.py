@@ -6,9 +6,9 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.record.journal import write_line
+from jerichoci.record.journal import Sink, write_line
 from jerichoci.record.record import RunRecord, Tool
-from jerichoci.record.rundir import open_run
+from jerichoci.record.rundir import RunWriter, open_run
 from jerichoci.run.request import RunRequest, Source
 from jerichoci.run.request import first_record as engines_first_record
 from jerichoci.status import Status
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.plan.plan import Plan
-    from jerichoci.record.journal import Sink
-    from jerichoci.record.rundir import RunWriter
     from jerichoci.state.layout import RunLayout, StateLayout
 
 Json = dict[str, Any]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2e.project import wait_for
-from jerichoci.record.record import RunRecord, Tool
+from jerichoci.record.record import JobRecord, RunRecord, Tool
 from jerichoci.run.engine import run_plan
 from jerichoci.run.request import RunRequest, Source
 from jerichoci.state.owner import is_owned
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from jerichoci.plan.plan import ExecuteNode, Image, PrepareNode
     from jerichoci.record.journal import Sink
-    from jerichoci.record.record import JobRecord
     from jerichoci.state.layout import RunLayout, StateLayout
 
 SCRIPT = Path(__file__).with_name("engine_process.py")

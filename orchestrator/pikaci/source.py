@@ -18,18 +18,15 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from jerichoci.errors import InfrastructureError, UsageError
-from jerichoci.machine.process import run
+from jerichoci.machine.process import Completed, run
 from jerichoci.snapshot.git import printed
 from jerichoci.snapshot.repository import ATTRIBUTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from urllib.parse import SplitResult
-
-    from jerichoci.machine.process import Completed
 
 FETCH_DEADLINE_SECS = 1800.0
 """A large repository over a slow line; past that, the line is dead."""

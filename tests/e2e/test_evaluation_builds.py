@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import finish, wait_for
+from e2e.project import Project, finish, wait_for
 from privilege import only_root_can
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from e2e.project import Project
 
 ABOVE = """
   above.jobs.it.command =

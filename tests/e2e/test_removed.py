@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import finish, processes, wait_for
+from e2e.project import Project, finish, processes, wait_for
 from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from e2e.project import Project
 
 
 def move(path: Path) -> None:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from e2e.project import Project
-
-if TYPE_CHECKING:
-    from e2e.project import Done
+from e2e.project import Done, Project
 
 TARGETS = r"""
   keeps.jobs.it = { command = "echo made > made; exit 1"; env.STATED = "yes"; };

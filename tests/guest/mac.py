@@ -8,14 +8,13 @@ import shutil
 import stat
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from guest.guest import RUNNER
 from privilege import only_root_can
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Self
 
 BOOTSTRAP = RUNNER.parents[1] / "tart" / "bootstrap.sh"
 SHARES = "/Volumes/My Shared Files"

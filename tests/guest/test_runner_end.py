@@ -9,15 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from e2e.project import wait_for
-from guest.guest import RUNNER, is_runner, load_runner, processes_of
-
-if TYPE_CHECKING:
-    from guest.guest import Guest
+from guest.guest import RUNNER, Guest, is_runner, load_runner, processes_of
 
 MIB = 1024 * 1024
 

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.project import wait_for
-from guest.guest import RUNNER, processes_of
+from guest.guest import RUNNER, Guest, processes_of
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from guest.guest import Guest
 
 NOBODY = 65534
 BASE_PATH = "/opt/homebrew/bin:/opt/homebrew/sbin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"

@@ -7,14 +7,13 @@ import pytest
 
 from incus.guest_project import GuestRunner, make_guests
 from incus.guest_proxy import Proxy, proxy_to
-from incus.server import private_incus
+from incus.server import IncusServer, private_incus
 from jerichoci.runtime.incus.client import Incus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from incus.server import IncusServer
     from runner import Runner
 
 

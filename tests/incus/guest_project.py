@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from e2e.project import Project, wait_for
 from incus_jobs import write_hosts
 from jerichoci.cleanup.gc import reap
 from jerichoci.machine.system import own_system
-from jerichoci.plan.plan import Image
+from jerichoci.plan.plan import ExecuteNode, Image, PrepareNode
 from jerichoci.state.reading import read_run
 from plans import RUN_ID, job
 from runner import ORCHESTRATOR, SCRIPT, Ended, Runner
@@ -25,12 +25,10 @@ from usertree import IDENTITY, UserTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     import pytest
 
     from incus.server import IncusServer
-    from jerichoci.plan.plan import ExecuteNode, PrepareNode
     from jerichoci.state.layout import StateLayout
 
 Json = dict[str, Any]

@@ -19,7 +19,7 @@ from incus.guest_project import (
     until,
     until_logged,
 )
-from jerichoci.plan.plan import Retries
+from jerichoci.plan.plan import ExecuteNode, Retries
 from jerichoci.state.ledger import incus_guests
 from jerichoci.status import FailureKind, PhaseName
 from plans import RUN_ID
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from incus.guest_proxy import Proxy
     from incus.server import IncusServer
-    from jerichoci.plan.plan import ExecuteNode
     from runner import Ended
 
 REQUESTS = ("GET storage-pools/.*", "POST instances", "GET operations/.*/wait", "POST .*/exec")

@@ -30,7 +30,7 @@ from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.state.ledger import incus_guests
 from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import RUN_ID
-from runner import Runner, kill_owner
+from runner import Ended, Runner, kill_owner
 from usertree import UserTree
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from incus.conftest import MakePool
     from incus.server import IncusServer
     from jerichoci.record.record import Cause
-    from runner import Ended
 
 EVENTS = (1, 6, 8, 10, 12, 14, 17)
 """After how many lines of events.jsonl to kill; a whole run has 19."""

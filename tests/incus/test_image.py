@@ -23,14 +23,13 @@ from jerichoci.runtime.incus.image import (
     prune_images,
     take_image,
 )
-from jerichoci.runtime.incus.image_files import VIRTUAL_MACHINE, files_in
+from jerichoci.runtime.incus.image_files import VIRTUAL_MACHINE, ImageFiles, files_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from incus.server import IncusServer
-    from jerichoci.runtime.incus.image_files import ImageFiles
 
 ALIAS = "pikaci/some"
 DRV, OTHER_DRV = "/nix/store/aaaa-image.drv", "/nix/store/bbbb-image.drv"

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import finish, processes, wait_for
+from e2e.project import Project, finish, processes, wait_for
 from guest_images import METADATA, write_image
 from incus.guest_project import make_project, use_site
 from jerichoci.runtime.incus.image import DRV_PROPERTY
 from jerichoci.runtime.incus.image_files import VIRTUAL_MACHINE
 
 if TYPE_CHECKING:
-    from e2e.project import Project
     from incus.server import IncusServer
     from jerichoci.runtime.incus.client import Incus
 

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import wait_for
+from e2e.project import Project, wait_for
 from incus.guest_project import make_project, use_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from e2e.project import Project
     from incus.server import IncusServer
 
 NAME = "strict"

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from incus_fake import fake_incus
+from incus_fake import FakeIncus, fake_incus
 from incus_jobs import write_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from incus_fake import FakeIncus
 
 
 @pytest.fixture

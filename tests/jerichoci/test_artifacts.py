@@ -17,14 +17,12 @@ import pytest
 
 from deep import nest
 from jerichoci.machine import artifacts
-from jerichoci.machine.artifacts import CHUNK_BYTES, MOST_DEPTH, take_artifacts
+from jerichoci.machine.artifacts import CHUNK_BYTES, MOST_DEPTH, Artifact, take_artifacts
 from jerichoci.machine.outbox import copy_outbox
 from privilege import only_root_can
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from jerichoci.machine.artifacts import Artifact
 
 NOBODY = 65534
 

@@ -19,7 +19,7 @@ from jerichoci.record.dead import HINT
 from jerichoci.record.event import PrepareStarted
 from jerichoci.record.record import AttemptRecord
 from jerichoci.record.store import RunStore
-from jerichoci.state.layout import StateLayout
+from jerichoci.state.layout import RunLayout, StateLayout
 from jerichoci.state.owner import owning
 from jerichoci.status import FailureKind, Status
 from plans import RUN_ID, job, plan
@@ -27,8 +27,6 @@ from records import append_event, change, check_events, dead, finished, record, 
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from jerichoci.state.layout import RunLayout
 
 
 ATTEMPT = AttemptRecord(

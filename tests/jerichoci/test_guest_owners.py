@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from incus_fake import Started
+from incus_fake import FakeIncus, Started
 from incus_jobs import guest_job, run_guests
 from jerichoci.cleanup.guests import reap_all_guests
 from jerichoci.runtime.incus.guest import instance_name
@@ -17,7 +17,6 @@ from plans import RUN_ID
 from privilege import only_root_can
 
 if TYPE_CHECKING:
-    from incus_fake import FakeIncus
     from runner import Runner
 
 NOBODY = 65534

@@ -14,14 +14,13 @@ from jerichoci.runtime.incus.image_files import (
     CONTAINER,
     KINDS,
     VIRTUAL_MACHINE,
+    Kind,
     files_in,
     open_image,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from jerichoci.runtime.incus.image_files import Kind
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.instance_type)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from incus_fake import Said
+from incus_fake import FakeIncus, Said
 from incus_jobs import guest_job, run_guests
 from jerichoci.runtime.incus.api import Profile
 from jerichoci.runtime.incus.client import Incus
@@ -12,7 +12,6 @@ from jerichoci.runtime.incus.rules import Needs, objections
 from jerichoci.status import KeepPolicy, Status
 
 if TYPE_CHECKING:
-    from incus_fake import FakeIncus
     from runner import Runner
 
 OPEN = {"restricted": "true", "restricted.devices.disk": "allow"}

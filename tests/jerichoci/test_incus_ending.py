@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.project import wait_for
-from incus_fake import HAND_OVERS, Fault
+from incus_fake import HAND_OVERS, FakeIncus, Fault
 from incus_jobs import guest_job, run_guests
 from jerichoci.state.ledger import incus_guests
 from jerichoci.status import FailureKind, KeepPolicy, Status
 
 if TYPE_CHECKING:
-    from incus_fake import FakeIncus
     from runner import Ended, Runner
 
 EXEC = "POST instances/.*/exec"

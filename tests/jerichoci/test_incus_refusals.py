@@ -16,27 +16,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from incus_fake import CONTAINER, HAND_OVERS, MACHINE, Fault, Said, pass_at_once
+from incus_fake import CONTAINER, HAND_OVERS, MACHINE, FakeIncus, Fault, Said, Started, pass_at_once
 from incus_jobs import guest_job, run_guests, write_hosts
 from jerichoci.cleanup.guests import reap_all_guests
 from jerichoci.errors import InfrastructureError, PikaciError, UsageError
 from jerichoci.nix.payload_files import MANIFEST
-from jerichoci.plan.plan import Retries
+from jerichoci.plan.plan import ExecuteNode, PrepareNode, Retries
 from jerichoci.runtime.guest_runner import COMMAND, ENV, VARIABLE_LIMIT
 from jerichoci.runtime.incus.check import GuestSurvey
 from jerichoci.runtime.job_guest import finish_of
 from jerichoci.state.ledger import incus_guests
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, PhaseName, Status
 from plans import commanded
-from runner import ORCHESTRATOR
+from runner import ORCHESTRATOR, Ended, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from incus_fake import FakeIncus, Started
-    from jerichoci.plan.plan import ExecuteNode, PrepareNode
     from jerichoci.record.record import JobRecord
-    from runner import Ended, Runner
 
 NOBODY = 65534
 AS_NOBODY = [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from incus_fake import CONTAINER, FINGERPRINTS, MACHINE, Fault, Said
+from incus_fake import CONTAINER, FINGERPRINTS, MACHINE, Asked, FakeIncus, Fault, Said, Started
 from incus_jobs import guest_job, run_guests, write_hosts
 from jerichoci.plan.plan import Resources
 from jerichoci.state.ledger import incus_guests
@@ -21,7 +21,6 @@ from records import PHASES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from incus_fake import Asked, FakeIncus, Started
     from runner import Ended, Runner
 
 CHECK, START = ["--check-contract"], list[str]()

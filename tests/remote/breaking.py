@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from jerichoci.record.event import JobPhase, RunFinished
+from jerichoci.record.event import EventBase, JobPhase, RunFinished
 from jerichoci.remote import attachment, session
 from jerichoci.remote.ssh import settings
 from jerichoci.status import Outcome, PhaseName, Status
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from jerichoci.record.event import EventBase
     from remote.far_host import FarHost
     from runner import Ended
 

@@ -12,12 +12,10 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remote.slot import program
+from remote.slot import Slot, program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from remote.slot import Slot
 
 COMMAND_SECS = 30
 ENDED_SECS = 30

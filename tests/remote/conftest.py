@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from incus.server import private_incus
+from incus.server import IncusServer, private_incus
 from remote.connecting import make_home
-from remote.far_host import far_hosts
-from remote.plain_sshd import KINDS, make_key, plain_sshd
+from remote.far_host import FarHost, far_hosts
+from remote.plain_sshd import KINDS, PlainSshd, make_key, plain_sshd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from incus.guest_project import GuestRunner
-    from incus.server import IncusServer
     from remote.far_guests import FarGuests
-    from remote.far_host import FarHost
-    from remote.plain_sshd import PlainSshd
     from runner import Runner
 
 

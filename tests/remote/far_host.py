@@ -12,17 +12,13 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remote.cable import cable
-from remote.machine import ENDED_SECS, STARTED_SECS, Machine, wait_for
+from remote.cable import Cable, cable
+from remote.machine import ENDED_SECS, STARTED_SECS, Machine, Process, wait_for
 from remote.plain_sshd import fingerprint, make_key, public_key, write_config
-from remote.slot import own_slot, program
+from remote.slot import Slot, own_slot, program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from remote.cable import Cable
-    from remote.machine import Process
-    from remote.slot import Slot
 
 PORT = 2222
 LOG_LINES = 20

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from e2e.project import in_process, wait_for
+from e2e.project import Done, in_process, wait_for
 from jerichoci.remote.host_notes import host_notes, run_name
 from jerichoci.snapshot.repository import RECENT_SECS
 from plans import RUN_ID
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from e2e.project import Done
     from jerichoci.state.layout import StateLayout
     from remote.far_host import FarHost
     from runner import Runner

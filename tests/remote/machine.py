@@ -20,12 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remote.slot import program
+from remote.slot import Slot, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from remote.slot import Slot
 
 STARTED_SECS = 30
 ENDED_SECS = 30

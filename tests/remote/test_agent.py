@@ -22,7 +22,7 @@ from jerichoci.remote.agent.agent_operations import open_builds, read_builds
 from jerichoci.remote.agent.agent_work import AgentWork
 from jerichoci.remote.agent.bundle import bundle
 from jerichoci.remote.agent.frame import FrameError, pack, unpack
-from remote.agent_alone import agents_below, until
+from remote.agent_alone import Agents, agents_below, until
 from remote.away import away
 from remote.session import connected
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from jerichoci.nix.realised import Observer
-    from remote.agent_alone import Agents
     from remote.far_host import FarHost
     from runner import Runner
 

@@ -21,7 +21,7 @@ from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.status import FailureKind, KeepPolicy, Status
 from plans import RUN_ID
 from remote.away import away
-from remote.far_host import PORT, clock_off_by, one_far_host
+from remote.far_host import PORT, FarHost, clock_off_by, one_far_host
 from remote.leftovers import (
     assert_nothing_is_left,
     kill_orchestrator,
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from remote.conftest import WriteHosts
-    from remote.far_host import FarHost
     from runner import Runner
 
 MIB = 1024 * 1024

@@ -17,7 +17,7 @@ from pikaci.images import RoleImage
 from plans import RUN_ID
 from remote.agent_alone import until
 from remote.away import away
-from remote.far_host import one_far_host
+from remote.far_host import FarHost, one_far_host
 from remote.looked_at import findings_of, nothing_runs, other_user
 from remote.machine import SYSTEM_PATH, wait_for
 from usertree import UserTree
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from incus.server import IncusServer
     from remote.conftest import WriteHosts
-    from remote.far_host import FarHost
     from runner import Runner
 
 STARTED_SECS = 30.0

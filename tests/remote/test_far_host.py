@@ -10,18 +10,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import asyncssh
 import pytest
 
-from remote.far_host import one_far_host
+from remote.far_host import FarHost, one_far_host
 from remote.machine import wait_for
 from remote.session import CONNECT_SECS, connected, told
 from remote.slot import BASE, mounts_below
-
-if TYPE_CHECKING:
-    from remote.far_host import FarHost
 
 SILENCE_SECS = 1.5
 """Longer than an answer takes; who then hasn't answered doesn't."""

@@ -9,12 +9,12 @@ import pytest
 from derivations import derive, is_valid
 from e2e.project import processes, wait_for
 from jerichoci.nix.payload_files import MANIFEST
-from jerichoci.record.record import PreparedOutputs
+from jerichoci.record.record import PreparedOutput, PreparedOutputs, PreparedPlace
 from jerichoci.status import FailureKind, Status
 from plans import built, commanded, job
 from remote.away import away
 from remote.breaking import make_quick
-from remote.far_host import one_far_host
+from remote.far_host import FarHost, one_far_host
 from remote.machine import SYSTEM_PATH
 from remote.wire import Wire
 
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.plan.plan import ExecuteNode, NixBuild, PrepareNode
-    from jerichoci.record.record import PreparedOutput, PreparedPlace
     from remote.conftest import WriteHosts
-    from remote.far_host import FarHost
     from runner import Ended, Runner
 
 MIB = 1024 * 1024

@@ -19,7 +19,7 @@ from jerichoci.remote.ssh.errors import (
     UnreachableHostError,
 )
 from jerichoci.remote.ssh.hop import Hop
-from jerichoci.remote.ssh.settings import read_settings
+from jerichoci.remote.ssh.settings import Settings, read_settings
 from pikaci.__main__ import run as pikaci
 from remote.connecting import (
     configure,
@@ -43,8 +43,6 @@ from remote.plain_sshd import (
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from jerichoci.remote.ssh.settings import Settings
 
 STRANGE = "ssh-mldsa44-ed25519"
 pytestmark = pytest.mark.usefixtures("home")

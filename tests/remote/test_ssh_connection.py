@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import asyncssh
 import pytest
@@ -37,6 +36,7 @@ from remote.connecting import (
 )
 from remote.plain_sshd import (
     KINDS,
+    PlainSshd,
     fingerprint,
     free_port,
     make_key,
@@ -44,9 +44,6 @@ from remote.plain_sshd import (
     public_key,
     ssh_agent,
 )
-
-if TYPE_CHECKING:
-    from remote.plain_sshd import PlainSshd
 
 PHRASE = "swordfish"
 ACCEPTED, DISCONNECTED = "Accepted publickey", "Disconnected from user"

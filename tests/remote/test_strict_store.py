@@ -11,7 +11,7 @@ from derivations import derive
 from jerichoci.status import FailureKind, Status
 from plans import built
 from remote.away import away
-from remote.far_host import one_far_host
+from remote.far_host import FarHost, one_far_host
 from remote.machine import STARTED_SECS, wait_for
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from remote.conftest import WriteHosts
-    from remote.far_host import FarHost
     from runner import Runner
 
 START = """

@@ -8,11 +8,10 @@ import socket
 import struct
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from typing import Self
 
 HERE = "127.0.0.1"
 CHUNK = 1 << 16

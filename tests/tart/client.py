@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from tart import frames
 from tart.failure import Failure, not_running
-from tart.home import CONTROL_SOCKET
+from tart.home import CONTROL_SOCKET, VM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tart.home import VM
 
 CHUNK = 1 << 16
 POLL_SECS = 0.02

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remote.conftest import far_host, hosts_config, session_hosts
-from tart.mac import one_far_mac, one_mac
+from tart.mac import Mac, one_far_mac, one_mac
 from tart_jobs import BASE
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from remote.far_host import FarHost
-    from tart.mac import Mac
 
 __all__ = ["far_host", "far_mac", "hosts_config", "mac", "session_hosts"]
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from e2e.project import wait_for
 from incus.guest_project import ending, until
 from jerichoci.remote.host_notes import host_notes
-from jerichoci.state.ledger import tart_guests
+from jerichoci.state.ledger import GuestNote, tart_guests
 from plans import RUN_ID
 from remote.leftovers import COMMAND_SECS, pikaci, run_directory
-from runner import ORCHESTRATOR
+from runner import ORCHESTRATOR, Ended, Runner
 from tart_jobs import BASE, vm_job
 
 if TYPE_CHECKING:
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.plan.plan import ExecuteNode, PrepareNode
-    from jerichoci.state.ledger import GuestNote
     from remote.conftest import WriteHosts
     from remote.far_host import FarHost
-    from runner import Ended, Runner
     from tart.mac import Mac
 
 LINES = 2000

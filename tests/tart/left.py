@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from e2e.project import processes, wait_for
 from jerichoci.runtime.tart.name import VmName, owner_part
 from jerichoci.state.ledger import tart_guests
-from jerichoci.status import Status
+from jerichoci.status import PhaseName, Status
 from plans import RUN_ID
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from jerichoci.plan.plan import ExecuteNode
     from jerichoci.state.layout import StateLayout
-    from jerichoci.status import PhaseName
     from runner import Ended, Runner
     from tart.mac import Mac
 

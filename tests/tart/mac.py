@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from privilege import only_root_can
-from tart.faults import Fault, Faults
+from tart.faults import Fault, Faults, Kind, Step
 from tart.guest_files import UNAME
 from tart.home import VM, Home, mac_address, make, remote_file
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from remote.far_host import FarHost
-    from tart.faults import Kind, Step
 
 PROGRAM = (
     *("agent", "client", "command_line", "directory_share", "failure", "faults", "frames"),

@@ -23,17 +23,17 @@ from e2e.terminal import TerminalSession
 from incus.guest_project import until
 from jerichoci.errors import UsageError
 from jerichoci.nix.payload_files import MANIFEST
-from jerichoci.plan.plan import Retries
+from jerichoci.plan.plan import ExecuteNode, Retries
 from jerichoci.state.layout import StateLayout
 from jerichoci.status import FailureKind, KeepPolicy, PhaseName, Status
 from plans import RUN_ID, built, commanded
 from records import PHASES
 from remote.breaking import AtPhase, cable_cut_for, make_quick
-from remote.conftest import two_far_hosts
-from remote.far_host import one_far_host
+from remote.conftest import WriteHosts, two_far_hosts
+from remote.far_host import FarHost, one_far_host
 from remote.leftovers import kill_agents, run_directory
 from remote.machine import SYSTEM_PATH
-from runner import ORCHESTRATOR, Runner
+from runner import ORCHESTRATOR, Ended, Runner
 from tart.far_vms import LINES, TALKS, FarVms, phases
 from tart.left import counting_vms
 from tart.mac import Mac, one_far_mac
@@ -41,11 +41,6 @@ from tart_jobs import BASE, vm_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from jerichoci.plan.plan import ExecuteNode
-    from remote.conftest import WriteHosts
-    from remote.far_host import FarHost
-    from runner import Ended
 
 __all__ = ["two_far_hosts"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.conftest import bare_project, project
-from e2e.project import Done, finish, wait_for
+from e2e.project import Done, Json, Project, finish, wait_for
 from e2e.terminal import TerminalSession
 from incus.guest_project import started
 from jerichoci.record.event import ADAPTER
@@ -18,7 +18,6 @@ from records import PHASES
 from tart_jobs import BASE
 
 if TYPE_CHECKING:
-    from e2e.project import Json, Project
     from remote.conftest import WriteHosts
     from tart.mac import Mac
 

@@ -11,14 +11,13 @@ import pytest
 from e2e.project import wait_for
 from incus.guest_project import let_go, until
 from jerichoci.cleanup.gc import reap
-from jerichoci.plan.plan import Resources, Retries
+from jerichoci.plan.plan import ExecuteNode, Resources, Retries
 from jerichoci.status import FailureKind, KeepPolicy, Outcome, PhaseName, Status
 from plans import RUN_ID
 from tart.left import assert_nothing_is_left, cancel_when, job_vms, said, vm_name
 from tart_jobs import BASE, vm_job
 
 if TYPE_CHECKING:
-    from jerichoci.plan.plan import ExecuteNode
     from jerichoci.record.record import Cause
     from runner import Runner
     from tart.faults import Kind, Step

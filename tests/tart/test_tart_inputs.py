@@ -11,7 +11,7 @@ from jerichoci.errors import UsageError
 from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.status import FailureKind, PhaseName, Status
 from plans import built, commanded
-from runner import Runner
+from runner import Ended, Runner
 from tart.left import assert_nothing_is_left
 from tart_jobs import vm_job
 from usertree import UserTree
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.plan.plan import ExecuteNode, PrepareNode
-    from runner import Ended
     from tart.mac import Mac
 
 RUSTC = """#!/bin/sh

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from incus.guest_project import until_logged
-from jerichoci.plan.plan import Resources
+from jerichoci.plan.plan import ExecuteNode, Resources
 from jerichoci.snapshot.snapshot import take_snapshot
 from jerichoci.status import FailureKind, Outcome, PhaseName, Status
 from plans import RUN_ID
-from runner import Runner
+from runner import Ended, Runner
 from tart.left import assert_nothing_is_left, vm_name
 from tart_jobs import BASE, vm_job
 from usertree import UserTree
@@ -22,8 +22,6 @@ from usertree import UserTree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jerichoci.plan.plan import ExecuteNode
-    from runner import Ended
     from tart.mac import Mac
 
 OUTPUT_BYTES = 20 * 2**20

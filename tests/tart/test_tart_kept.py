@@ -19,7 +19,7 @@ from jerichoci.state.ledger import GuestNote, tart_guests
 from jerichoci.state.retention import KEEP_SECS
 from jerichoci.status import KeepPolicy, Outcome
 from plans import RUN_ID, built, commanded
-from runner import ORCHESTRATOR
+from runner import ORCHESTRATOR, Ended, Runner
 from tart.left import assert_nothing_is_left, cancel_when, job_vms, said, vm_name
 from tart_jobs import vm_job
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.state.layout import StateLayout
-    from runner import Ended, Runner
     from tart.mac import Mac
 
 FAILS = """

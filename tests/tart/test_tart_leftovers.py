@@ -15,14 +15,13 @@ from jerichoci.plan.plan import Resources
 from jerichoci.status import PhaseName, Status
 from plans import RUN_ID
 from records import check_events
-from runner import kill_owner
+from runner import Runner, kill_owner
 from tart.left import assert_nothing_is_left, has_begun, job_vms, said, vm_name
 from tart_jobs import vm_job
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runner import Runner
     from tart.mac import Mac
 
 EVENTS = (1, 8, 10, 12, 14, 17)

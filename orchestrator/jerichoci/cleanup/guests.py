@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import PikaciError
 from jerichoci.machine.gather import run_blocking
 from jerichoci.placement import User
-from jerichoci.runtime.reaper import reap
-from jerichoci.state.ledger import incus_guests, tart_guests
+from jerichoci.runtime.reaper import GuestPlace, reap
+from jerichoci.state.ledger import GuestNote, incus_guests, tart_guests
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from jerichoci.runtime.reaper import GuestPlace
     from jerichoci.state.layout import StateLayout
-    from jerichoci.state.ledger import GuestNote
 
 LOGGER = logging.getLogger("jerichoci")
 

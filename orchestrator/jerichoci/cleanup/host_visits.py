@@ -24,13 +24,12 @@ from jerichoci.plan.hosts import (
     known_part,
     load_hosts,
 )
-from jerichoci.remote.host_notes import host_notes, used_hosts
+from jerichoci.remote.host_notes import HostNote, host_notes, used_hosts
 from jerichoci.state.ids import is_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from jerichoci.remote.host_notes import HostNote
     from jerichoci.state.layout import StateLayout
 
 LOGGER = logging.getLogger("jerichoci")

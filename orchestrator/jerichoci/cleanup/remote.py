@@ -15,29 +15,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jerichoci.cleanup.host_visits import notes_of, visits
+from jerichoci.cleanup.host_visits import HostVisit, notes_of, visits
 from jerichoci.errors import PikaciError
 from jerichoci.nix.command import NixOptions
 from jerichoci.placement import User
 from jerichoci.placement.host_gc import Bounds, Collected
 from jerichoci.placement.operations import run as run_there
 from jerichoci.remote.agent import agent_operations
-from jerichoci.remote.host_notes import host_notes, run_name, used_hosts
+from jerichoci.remote.host_notes import HostNote, host_notes, run_name, used_hosts
 from jerichoci.remote.pool import SessionPool
-from jerichoci.runtime.reaper import reap
-from jerichoci.state.ledger import has_guests, incus_guests, noted_guests, tart_guests
+from jerichoci.runtime.reaper import GuestPlace, reap
+from jerichoci.state.ledger import GuestNote, has_guests, incus_guests, noted_guests, tart_guests
 from jerichoci.state.owner import is_owned
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
 
-    from jerichoci.cleanup.host_visits import HostVisit
     from jerichoci.machine.process import Completed
-    from jerichoci.remote.host_notes import HostNote
     from jerichoci.remote.session import Session
-    from jerichoci.runtime.reaper import GuestPlace
     from jerichoci.state.layout import StateLayout
-    from jerichoci.state.ledger import GuestNote
 
 LOGGER = logging.getLogger("jerichoci")
 CONNECT_SECS = 60.0

@@ -13,7 +13,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,6 @@ from jerichoci.machine.gather import in_thread
 from jerichoci.state.remove_tree import DIRECTORY_FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from jerichoci.machine.artifacts import Files

@@ -19,6 +19,7 @@ from jerichoci.nix.log import (
     ERROR_LEVEL,
     LogLine,
     Message,
+    NixEvent,
     Progress,
     Started,
     Stopped,
@@ -27,7 +28,6 @@ from jerichoci.nix.log import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from jerichoci.nix.log import NixEvent
 
 TIMEOUT, SILENCE, LOG_SIZE = "timeout", "max-silent-time", "max-build-log-size"
 LIMITS = {TIMEOUT: "s", SILENCE: "s", LOG_SIZE: "bytes"}

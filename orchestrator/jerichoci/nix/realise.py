@@ -27,9 +27,9 @@ from jerichoci.machine import process
 from jerichoci.nix import command as nix
 from jerichoci.nix import settings as nix_settings
 from jerichoci.nix import verdict as nix_verdict
-from jerichoci.nix.builds import Builds
+from jerichoci.nix.builds import Build, Builds
 from jerichoci.nix.log import LogLine, Message, parse_line, read_lines
-from jerichoci.nix.realised import CANCELLED, Realised, failed
+from jerichoci.nix.realised import CANCELLED, BuildRequest, Observer, Realised, failed
 from jerichoci.status import CauseCode, FailureKind, Outcome
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
 
     from jerichoci.machine.confinement import Confinement
     from jerichoci.machine.stop import Stop
-    from jerichoci.nix.builds import Build
     from jerichoci.nix.command import NixOptions
-    from jerichoci.nix.realised import BuildRequest, Observer
 
 STOPPED_SECS, CATCH_UP_SECS = 1.0, 5.0
 """So late is no deadline seen but by a process that was stopped; for what it has missed then."""

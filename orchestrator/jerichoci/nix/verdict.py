@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 
 from jerichoci.nix import command as nix
 from jerichoci.nix import settings as nix_settings
-from jerichoci.nix.builds import LIMITS
+from jerichoci.nix.builds import LIMITS, Build
 from jerichoci.nix.realised import Realised, failed
 from jerichoci.status import CauseCode, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jerichoci.nix.builds import Build
     from jerichoci.nix.command import NixOptions
     from jerichoci.nix.log import Message
 

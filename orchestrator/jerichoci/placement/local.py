@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,14 +13,13 @@ from jerichoci.machine import process
 from jerichoci.machine.environment import host_environment, job_path
 from jerichoci.machine.system import own_system
 from jerichoci.nix.realise import Realiser
-from jerichoci.placement import LocalRoute, User
-from jerichoci.placement.local_process import spawn
+from jerichoci.placement import IncusSettings, LocalRoute, LocalSettings, User
+from jerichoci.placement.local_process import LocalProcess, spawn
 from jerichoci.placement.work import Work
 from jerichoci.snapshot.materialise import materialise
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from jerichoci.machine.artifacts import Artifact
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.command import NixOptions
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
-    from jerichoci.placement import IncusSettings, LocalSettings
-    from jerichoci.placement.local_process import LocalProcess
     from jerichoci.placement.operation import Doing, Held, Opening, P, T
     from jerichoci.placement.program import Program
 

@@ -8,16 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jerichoci.machine import memory, process
-from jerichoci.machine.ending import Report
-from jerichoci.machine.pump import pumping
+from jerichoci.machine.ending import Ending, Report
+from jerichoci.machine.pump import Pump, pumping
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator
 
-    from jerichoci.machine.ending import Ending
     from jerichoci.machine.memory import MemoryGroup
-    from jerichoci.machine.pump import Pump
     from jerichoci.placement.program import Program
 
 

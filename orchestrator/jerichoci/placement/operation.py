@@ -7,16 +7,13 @@ its name and arguments go as JSON, and its answer comes back, as its annotations
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, get_type_hints
+from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints
 
 from jerichoci.state.wire import Arrived, check_type, to_json
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
 
 P = ParamSpec("P")
 T = TypeVar("T")

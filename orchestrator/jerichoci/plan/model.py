@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jerichoci.state.ids import ID_PATTERN, RUN_ID_PATTERN
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
 
 SCHEMA_VERSION = 1
 

@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from jerichoci.nix.payload_files import wrong_manifest
-from jerichoci.placement import operations
+from jerichoci.placement import Placement, operations
 from jerichoci.plan.model import Id, Model, describe
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from jerichoci.placement import Placement
 
 PAYLOAD_SCHEMA_VERSION = 1
 

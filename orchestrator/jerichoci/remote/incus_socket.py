@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
 from jerichoci.placement import INCUS_SERVICE_SOCKET, INCUS_SOCKET
-from jerichoci.remote.agent.agent_operations import probe_socket
+from jerichoci.remote.agent.agent_operations import SocketProbe, probe_socket
 from jerichoci.remote.ssh.channel import opened
 from jerichoci.remote.ssh.errors import HostSetupError
-from jerichoci.remote.ssh.forward import OPEN_SECS, forwarded_socket
+from jerichoci.remote.ssh.forward import OPEN_SECS, Forward, forwarded_socket
 from jerichoci.remote.ssh.socket_directory import socket_directory
 from jerichoci.runtime.incus.api import UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from jerichoci.remote.agent.agent_operations import SocketProbe
     from jerichoci.remote.session import Session
-    from jerichoci.remote.ssh.forward import Forward
 
 POLL_SECS = 0.1
 """Between two looks whether a session is up again."""

@@ -15,14 +15,14 @@ from urllib.parse import quote
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine import process
-from jerichoci.machine.stop import StoppedError
+from jerichoci.machine.stop import Stop, StoppedError
 from jerichoci.nix import command as nix
-from jerichoci.nix.realised import CANCELLED, Realised, failed
+from jerichoci.nix.realised import CANCELLED, BuildRequest, Observer, Realised, failed
 from jerichoci.remote import host_refusals
-from jerichoci.remote.agent.agent_operations import open_builds, read_builds, root
+from jerichoci.remote.agent.agent_operations import BuildReport, open_builds, read_builds, root
 from jerichoci.remote.program import far_argv, persistently
 from jerichoci.remote.ssh.errors import HostSetupError
-from jerichoci.remote.ssh.forward import forwarded_command
+from jerichoci.remote.ssh.forward import Forward, forwarded_command
 from jerichoci.remote.ssh.shell_line import shell_line
 from jerichoci.remote.ssh.socket_directory import socket_directory
 from jerichoci.status import CauseCode, FailureKind, Outcome
@@ -30,12 +30,8 @@ from jerichoci.status import CauseCode, FailureKind, Outcome
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from jerichoci.machine.stop import Stop
     from jerichoci.nix.command import NixOptions
-    from jerichoci.nix.realised import BuildRequest, Observer
-    from jerichoci.remote.agent.agent_operations import BuildReport
     from jerichoci.remote.session import Session
-    from jerichoci.remote.ssh.forward import Forward
 
 COPIES = 3
 """How often a path is copied that a collector there takes before it is rooted."""

@@ -6,40 +6,36 @@ bring it what it lacks, and to bring back what jobs print and leave.
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
-from jerichoci.machine.outbox import follow
-from jerichoci.placement import User, operations
+from jerichoci.machine.outbox import OutboxFollower, OutboxState, follow
+from jerichoci.placement import IncusSettings, Route, User, operations
 from jerichoci.remote.agent import agent_operations as host_operations
 from jerichoci.remote.artifacts import fetch
 from jerichoci.remote.host_notes import host_notes, note_name, run_name
 from jerichoci.remote.host_refusals import check_programs, unusable
 from jerichoci.remote.nix_store import FarStore
-from jerichoci.remote.process import far_process
+from jerichoci.remote.process import FarProcess, far_process
 from jerichoci.remote.snapshot import bring_snapshot
 from jerichoci.state.ledger import has_guests
 from jerichoci.state.retention import KEEP_SECS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.confinement import Confinement
-    from jerichoci.machine.outbox import OutboxFollower, OutboxState
     from jerichoci.machine.process import Completed
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.command import NixOptions
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
-    from jerichoci.placement import IncusSettings, Route
     from jerichoci.placement.operation import Doing, Held, Opening, P, T
     from jerichoci.placement.program import Program
     from jerichoci.remote.incus_socket import SshRoute
-    from jerichoci.remote.process import FarProcess
     from jerichoci.remote.session import Session
     from jerichoci.state.layout import StateLayout
 

@@ -15,9 +15,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import PikaciError, is_disk_full
-from jerichoci.placement.operation import named
+from jerichoci.placement.operation import Doing, Opening, Operation, P, T, named
 from jerichoci.remote import host_refusals
-from jerichoci.remote.agent.agent_operations import end_sessions, release, tools
+from jerichoci.remote.agent.agent_operations import Tools, end_sessions, release, tools
 from jerichoci.remote.agent.fault import error_from_json
 from jerichoci.remote.agent.frame import pack
 from jerichoci.remote.attachment import Attachment, GoneError, greet
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     from asyncssh import SSHClientConnection
 
     from jerichoci.nix.command import NixOptions
-    from jerichoci.placement.operation import Doing, Opening, Operation, P, T
     from jerichoci.plan.hosts import RemoteHost
-    from jerichoci.remote.agent.agent_operations import Tools
     from jerichoci.remote.agent.survey import HostFacts
 
 FIRST_BACKOFF_SECS, LAST_BACKOFF_SECS, BACKOFF_GROWTH = 0.1, 5.0, 1.6

@@ -17,7 +17,7 @@ from jerichoci.record.event import JobPhase
 from jerichoci.record.record import ArtifactRecord, AttemptRecord, Cause, PhaseRecord
 from jerichoci.run.runtimes import open_runtime
 from jerichoci.run.verdict import stop_cause
-from jerichoci.runtime import Attempt, Finish
+from jerichoci.runtime import Attempt, Finish, Runtime
 from jerichoci.state.clock import milliseconds_since, timestamp
 from jerichoci.state.layout import RunLayout, make_private
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, PhaseName, Status
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from jerichoci.plan.plan import ExecuteNode
     from jerichoci.run.context import RunContext
     from jerichoci.run.fleet import RunHost
-    from jerichoci.runtime import Runtime
 
 COLLECT_SECS = 600.0
 """To read, hash and fetch what a job left: tens of gigabytes."""

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jerichoci.state.layout import make_private
+from jerichoci.state.layout import RunLayout, StateLayout, make_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from jerichoci.run.fleet import Fleet
     from jerichoci.run.request import RunRequest
     from jerichoci.runtime import Runtime
-    from jerichoci.state.layout import RunLayout, StateLayout
 
 
 @dataclass

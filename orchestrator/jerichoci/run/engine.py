@@ -19,11 +19,11 @@ from jerichoci.errors import PikaciError
 from jerichoci.machine.signals import catching_ignored
 from jerichoci.machine.stop import Stop, StoppedError, StopReason
 from jerichoci.record.event import Heartbeat
-from jerichoci.record.record import Cause
+from jerichoci.record.record import Cause, JobRecord, RunRecord
 from jerichoci.record.rundir import open_run
 from jerichoci.remote.pool import SessionPool
 from jerichoci.run.context import RunContext
-from jerichoci.run.fleet import Fleet
+from jerichoci.run.fleet import Fleet, RunHost
 from jerichoci.run.job import JobRun
 from jerichoci.run.placements import Placements
 from jerichoci.run.prepare import Prepares
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
     from jerichoci.plan.plan import ExecuteNode
     from jerichoci.record.journal import Sink
-    from jerichoci.record.record import JobRecord, RunRecord
-    from jerichoci.run.fleet import RunHost
     from jerichoci.state.layout import StateLayout
 
 HEARTBEAT_SECS = 10.0

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import HostUnavailableError, PikaciError, UsageError
-from jerichoci.plan.plan import HostCommand
+from jerichoci.plan.plan import ExecuteNode, HostCommand, PrepareNode
 from jerichoci.run.runtimes import check_host, check_runtime
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.placement import Placement
-    from jerichoci.plan.plan import ExecuteNode, PrepareNode
     from jerichoci.run.placements import Placements
     from jerichoci.run.request import RunRequest
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.machine.ending import in_words
 from jerichoci.nix.realised import CANCELLED, Realised, failed
-from jerichoci.placement import operations
+from jerichoci.placement import Placement, operations
 from jerichoci.runtime.host_process import ShellCommand
 from jerichoci.state.layout import RunLayout, make_private
 from jerichoci.state.line_splitter import LineSplitter
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.machine.stop import Stop
-    from jerichoci.placement import Placement
     from jerichoci.plan.plan import HostCommand
 
 TAIL_SECS = 0.1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.machine.stop import StoppedError, StopReason
 from jerichoci.record.event import JobFinished, JobStarted
-from jerichoci.record.record import Cause, PassedOver
+from jerichoci.record.record import Cause, JobRecord, PassedOver
 from jerichoci.run.attempt import AttemptRun
 from jerichoci.run.host_choice import HostChoice
 from jerichoci.run.verdict import job_message, prepare_failed, stop_cause
@@ -18,7 +18,6 @@ from jerichoci.status import CauseCode, FailureKind, Outcome, Status
 
 if TYPE_CHECKING:
     from jerichoci.plan.plan import ExecuteNode
-    from jerichoci.record.record import JobRecord
     from jerichoci.run.context import RunContext
     from jerichoci.run.fleet import RunHost
     from jerichoci.run.prepare import Prepares

@@ -18,7 +18,7 @@ from jerichoci.machine.stop import StoppedError
 from jerichoci.nix.payload_files import PayloadError
 from jerichoci.nix.realised import CANCELLED, Realised, failed
 from jerichoci.plan.payload import read_payload_on
-from jerichoci.plan.plan import HostCommand, NixBuild
+from jerichoci.plan.plan import HostCommand, NixBuild, PrepareNode
 from jerichoci.record.event import PrepareFinished, PrepareStarted
 from jerichoci.record.record import PreparedOutput, PreparedPlace, PrepareTiming
 from jerichoci.run.host_command import HostCommandRun
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from jerichoci.placement import Placement
-    from jerichoci.plan.plan import PrepareNode
     from jerichoci.run.context import RunContext
     from jerichoci.run.fleet import RunHost
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jerichoci.nix.command import NixOptions
-from jerichoci.plan.plan import Plan, plan_digest
+from jerichoci.plan.plan import ExecuteNode, Plan, plan_digest
 from jerichoci.record.record import Cause, JobRecord, RunRecord, Tool
 from jerichoci.state.clock import timestamp
 from jerichoci.status import CauseCode, KeepPolicy, Status
 
 if TYPE_CHECKING:
-    from jerichoci.plan.plan import ExecuteNode
     from jerichoci.state.layout import StateLayout
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import PikaciError
 from jerichoci.machine.stop import StopReason
-from jerichoci.record.record import Cause
+from jerichoci.record.record import Cause, JobRecord, RunRecord
 from jerichoci.state.clock import timestamp
 from jerichoci.status import CauseCode, FailureKind, Status
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jerichoci.nix.realised import Realised
-    from jerichoci.record.record import JobRecord, RunRecord
 
 PREPARE_PHASE = "prepare"
 STOP_CAUSES = {

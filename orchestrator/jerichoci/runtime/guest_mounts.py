@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.nix.guest_views import LEASE
-from jerichoci.placement import operations
+from jerichoci.placement import Placement, operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jerichoci.nix.guest_store import View
-    from jerichoci.placement import Placement
     from jerichoci.plan.payload import PayloadManifest
     from jerichoci.plan.plan import InputRef
     from jerichoci.runtime import Attempt

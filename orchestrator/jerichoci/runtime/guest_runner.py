@@ -6,14 +6,13 @@ import json
 import shlex
 from typing import TYPE_CHECKING
 
-from jerichoci.runtime.guest_mounts import ARTIFACTS, STORE, place
+from jerichoci.runtime.guest_mounts import ARTIFACTS, STORE, GuestMounts, place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from jerichoci.plan.plan import Execute
-    from jerichoci.runtime.guest_mounts import GuestMounts
 
 RUNNER = "/run/current-system/sw/bin/pikaci-incus-run"
 CONTRACT = "1"

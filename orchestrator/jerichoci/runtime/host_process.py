@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine.gather import first_done, meanwhile, together
 from jerichoci.machine.workspace import Workspace, copy_argv
-from jerichoci.placement import operations
-from jerichoci.placement.program import Program
+from jerichoci.placement import Placement, operations
+from jerichoci.placement.program import Program, Running
 from jerichoci.runtime import Attempt, Finish
 from jerichoci.state.layout import make_private
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from jerichoci.machine.confinement import Confinement
     from jerichoci.machine.ending import Ending
     from jerichoci.machine.stop import Stop
-    from jerichoci.placement import Placement
-    from jerichoci.placement.program import Running
     from jerichoci.plan.plan import Execute
 
 GRACE_SECS = 10.0

@@ -10,13 +10,12 @@ from jerichoci.errors import UsageError
 from jerichoci.machine.confinement import with_env
 from jerichoci.machine.process import GROUP_RECORD
 from jerichoci.machine.workspace import Workspace
-from jerichoci.placement import operations
+from jerichoci.placement import Placement, operations
 from jerichoci.runtime.host_process import job_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jerichoci.placement import Placement
     from jerichoci.runtime import Attempt
 
 BASH = ("bash", "--noprofile", "--norc")

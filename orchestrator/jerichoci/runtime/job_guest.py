@@ -5,29 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.ending import SIGNALLED
 from jerichoci.machine.gather import first_done, meanwhile
-from jerichoci.placement import operations
-from jerichoci.runtime import Finish
+from jerichoci.placement import Placement, operations
+from jerichoci.runtime import Attempt, Finish
 from jerichoci.state.layout import make_private
-from jerichoci.state.ledger import GuestNote
+from jerichoci.state.ledger import GuestLedger, GuestNote
 from jerichoci.state.retention import KEEP_SECS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
 
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.outbox import OutboxFollower
     from jerichoci.machine.stop import Stop
-    from jerichoci.placement import Placement
-    from jerichoci.runtime import Attempt
-    from jerichoci.state.ledger import GuestLedger
 
 GRACE_SECS = 10.0
 """From TERM to KILL in the guest."""

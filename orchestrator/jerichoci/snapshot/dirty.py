@@ -6,15 +6,13 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from jerichoci.snapshot.git import GITLINK_MODE, NO, split_names, with_objects
-from jerichoci.snapshot.work_tree import is_empty_directory, read_head
+from jerichoci.snapshot.git import GITLINK_MODE, NO, Git, split_names, with_objects
+from jerichoci.snapshot.work_tree import Head, WorkTree, is_empty_directory, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jerichoci.snapshot.git import Git
     from jerichoci.snapshot.repository import Repository
-    from jerichoci.snapshot.work_tree import Head, WorkTree
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """The SHA-1 id of a tree without entries."""

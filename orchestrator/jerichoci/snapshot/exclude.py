@@ -7,13 +7,11 @@ import json
 from typing import TYPE_CHECKING
 
 from jerichoci.snapshot.git import REMOVED
-from jerichoci.snapshot.repository import DERIVED_REFS, REPOSITORY_WAIT_SECS
+from jerichoci.snapshot.repository import DERIVED_REFS, REPOSITORY_WAIT_SECS, Repository
 from jerichoci.state.lock import lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from jerichoci.snapshot.repository import Repository
 
 
 async def without_excluded(

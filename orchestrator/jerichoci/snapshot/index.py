@@ -24,15 +24,13 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine.gather import together
 from jerichoci.snapshot.git import REMOVED, Git, has_repository, join_names
-from jerichoci.snapshot.repository import INDEX_PREFIX
-from jerichoci.snapshot.scan import scan_work_tree
+from jerichoci.snapshot.repository import INDEX_PREFIX, Repository
+from jerichoci.snapshot.scan import Scan, scan_work_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from jerichoci.snapshot.repository import Repository
-    from jerichoci.snapshot.scan import Scan
     from jerichoci.snapshot.work_tree import WorkTree
 
 SETTLED_NS = 100_000_000

@@ -13,14 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jerichoci.machine.gather import together
-from jerichoci.snapshot.git import has_repository, split_names
-from jerichoci.snapshot.work_tree import is_empty_directory
+from jerichoci.snapshot.git import Git, has_repository, split_names
+from jerichoci.snapshot.work_tree import WorkTree, is_empty_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from jerichoci.snapshot.git import Git
-    from jerichoci.snapshot.work_tree import WorkTree
 
 
 _GONE = 0o777

@@ -23,7 +23,7 @@ from jerichoci.snapshot.index import PrivateIndex
 from jerichoci.snapshot.lacks import Lacks, shown
 from jerichoci.snapshot.lfs import unfetched
 from jerichoci.snapshot.repository import REPOSITORY_WAIT_SECS, open_repository, snapshot_ref
-from jerichoci.snapshot.work_tree import find_work_tree, read_head, submodules_not_there
+from jerichoci.snapshot.work_tree import WorkTree, find_work_tree, read_head, submodules_not_there
 from jerichoci.state.lock import lock
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci.snapshot.repository import Repository
-    from jerichoci.snapshot.work_tree import WorkTree
 
 SHA1_LENGTH = 40
 INDEX_WAIT_SECS = 1800.0

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from jerichoci.state import atomic
-from jerichoci.state.layout import make_private
+from jerichoci.state.layout import StateLayout, make_private
 from jerichoci.state.owner import Owner, is_owned
 from jerichoci.state.reading import read_object
 from jerichoci.state.remove_tree import remove_tree
@@ -21,8 +21,6 @@ from jerichoci.state.wire import Arrived
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
-
-    from jerichoci.state.layout import StateLayout
 
 
 class Note(Protocol):

@@ -21,15 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jerichoci.state.layout import REMOVED_SUFFIX
+from jerichoci.state.layout import REMOVED_SUFFIX, StateLayout
 from jerichoci.state.lock import POLL_SECS, is_held, try_flock, try_lock
 from jerichoci.state.reading import read_object
 from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from jerichoci.state.layout import StateLayout
 
 LOCK_NAME = "owner.lock"
 PROBE_SECS = 0.01

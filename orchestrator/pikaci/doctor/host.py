@@ -11,7 +11,7 @@ import asyncssh
 
 from jerichoci.errors import PikaciError
 from jerichoci.nix.command import NixOptions, Store
-from jerichoci.plan.hosts import fitting, known_hosts_of_run, load_hosts
+from jerichoci.plan.hosts import HostCapacity, RemoteHost, fitting, known_hosts_of_run, load_hosts
 from jerichoci.remote.agent.agent_operations import Tools, clock, survey
 from jerichoci.remote.host_refusals import CHANNELS, check_nix, check_programs, no_channel
 from jerichoci.remote.placement import RemotePlacement
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from asyncssh import SSHClientProcess
 
-    from jerichoci.plan.hosts import HostCapacity, RemoteHost
     from jerichoci.remote.agent.survey import Programs
     from jerichoci.remote.session import Session
     from jerichoci.state.layout import StateLayout

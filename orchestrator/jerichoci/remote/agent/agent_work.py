@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jerichoci.errors import InfrastructureError
@@ -20,7 +20,6 @@ from jerichoci.state.layout import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
 HeldT = TypeVar("HeldT")

@@ -14,11 +14,10 @@ from jerichoci.remote.ssh.failure import Failure
 from jerichoci.remote.ssh.hop import Hop
 from jerichoci.remote.ssh.keys import login_keys
 from jerichoci.remote.ssh.proxy import ProxyCommand
-from jerichoci.remote.ssh.settings import read_settings
+from jerichoci.remote.ssh.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from jerichoci.plan.hosts import RemoteHost
-    from jerichoci.remote.ssh.settings import Settings
 
 CONNECT_SECS = 15.0
 """For one hop: to find it, to reach it, to shake hands and to log in."""

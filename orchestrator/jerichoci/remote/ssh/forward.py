@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from jerichoci.errors import InfrastructureError, PikaciError
@@ -17,7 +17,6 @@ from jerichoci.remote.ssh.shell_line import encoded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from asyncssh import SSHClientConnection, SSHReader, SSHWriter

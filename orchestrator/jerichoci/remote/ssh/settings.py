@@ -11,14 +11,13 @@ from asyncssh.kex import get_kex_algs
 from asyncssh.mac import get_mac_algs
 from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
-from jerichoci.remote.ssh.configuration import ask
+from jerichoci.remote.ssh.configuration import Configuration, ask
 from jerichoci.remote.ssh.errors import HostSettingsError
 from jerichoci.remote.ssh.known_hosts import SSH_PORT, KnownHosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jerichoci.remote.ssh.configuration import Configuration
     from jerichoci.remote.ssh.hop import Hop
 
 KEEPALIVE_SECS = 5.0

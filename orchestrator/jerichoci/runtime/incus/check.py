@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import InfrastructureError, PikaciError, UsageError
 from jerichoci.machine import idmap
 from jerichoci.plan.hosts import hosts_file
-from jerichoci.runtime.incus.client import open_incus
+from jerichoci.runtime.incus.client import Incus, open_incus
 from jerichoci.runtime.incus.reaper import IncusPlace
-from jerichoci.runtime.incus.rules import Needs, objections
+from jerichoci.runtime.incus.rules import Needs, Objections, objections
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.state.layout import StateLayout
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from jerichoci.placement import IncusSettings, Placement
     from jerichoci.plan.plan import ExecuteNode, Image, Plan
     from jerichoci.runtime.incus.api import Profile, Server, StoredImage
-    from jerichoci.runtime.incus.client import Incus
-    from jerichoci.runtime.incus.rules import Objections
 
 VM_DRIVER = "qemu"
 MADE_BY = "on Debian, `nix/incus/debian-guest.sh` of pikaci's repository makes some"

@@ -13,9 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.placement import operations
+from jerichoci.placement import Placement, operations
 from jerichoci.plan.payload import read_payload_on
-from jerichoci.runtime import job_guest
+from jerichoci.runtime import Attempt, Finish, job_guest
 from jerichoci.runtime.guest_mounts import (
     ARTIFACTS,
     SNAPSHOT,
@@ -33,24 +33,21 @@ from jerichoci.runtime.incus.api import (
     OWNER_LABEL,
     RUN_LABEL,
     IncusError,
+    Profile,
+    StoredImage,
 )
 from jerichoci.runtime.incus.check import GuestSurvey, survey
-from jerichoci.runtime.incus.client import open_incus
+from jerichoci.runtime.incus.client import Incus, open_incus
 from jerichoci.runtime.incus.start import EXEC_SECS, GuestStart
 from jerichoci.runtime.incus.thread import in_thread, in_thread_at_last
 from jerichoci.runtime.job_guest import JobGuest, kept_until
-from jerichoci.state.ledger import incus_guests
+from jerichoci.state.ledger import GuestNote, incus_guests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.stop import Stop
-    from jerichoci.placement import Placement
-    from jerichoci.runtime import Attempt, Finish
-    from jerichoci.runtime.incus.api import Profile, StoredImage
-    from jerichoci.runtime.incus.client import Incus
-    from jerichoci.state.ledger import GuestNote
 
 LOOK_SECS = 2.0
 """Between two looks whether the guest is still there."""

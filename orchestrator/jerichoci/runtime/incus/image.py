@@ -20,12 +20,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
-from jerichoci.runtime.incus.api import IncusError, MissingError, UnreachableError
+from jerichoci.runtime.incus.api import IncusError, MissingError, StoredImage, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jerichoci.runtime.incus.api import StoredImage
     from jerichoci.runtime.incus.client import Incus
     from jerichoci.runtime.incus.image_files import ImageFiles
 

@@ -11,7 +11,7 @@ from jerichoci.runtime.incus.api import EXPIRY_LABEL, OWNER_LABEL, RUN_LABEL, In
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.runtime.reaper import Found
 from jerichoci.state.ids import is_run_id
-from jerichoci.state.ledger import incus_guests
+from jerichoci.state.ledger import GuestLedger, GuestNote, incus_guests
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from jerichoci.placement import User
     from jerichoci.runtime.incus.client import Incus
     from jerichoci.state.layout import StateLayout
-    from jerichoci.state.ledger import GuestLedger, GuestNote
 
 DELETE_SECS = 60.0
 """A forced stop takes 600 ms, and longer where many are stopped at once."""

@@ -26,7 +26,7 @@ import urllib3
 import urllib3.connection
 from pylxd import exceptions
 
-from jerichoci.placement import LocalRoute
+from jerichoci.placement import LocalRoute, Route
 from jerichoci.runtime.incus.api import (
     ConflictError,
     EndingError,
@@ -40,8 +40,6 @@ from jerichoci.runtime.incus.api import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
-
-    from jerichoci.placement import Route
 
 CONNECT_SECS = 10.0
 ANSWER_SECS = 60.0

@@ -19,27 +19,23 @@ import threading
 from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from websockets.asyncio.client import connect, unix_connect
+from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import WebSocketException
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.terminal import on_terminal, raw_terminal, read_stdin, window_size
 from jerichoci.runtime.guest_runner import RUNNER, shell_variables
-from jerichoci.runtime.incus.client import open_incus
+from jerichoci.runtime.incus.client import Incus, open_incus
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.runtime.kept_guest import gone, kept_note
-from jerichoci.state.ledger import incus_guests
+from jerichoci.state.ledger import GuestNote, incus_guests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from websockets.asyncio.client import ClientConnection
-
     from jerichoci.placement import Placement
     from jerichoci.runtime import Attempt
     from jerichoci.runtime.incus.api import ExecSession
-    from jerichoci.runtime.incus.client import Incus
-    from jerichoci.state.ledger import GuestNote
 
 CONNECT_SECS = 5.0
 """Incus waits this long for the websockets."""

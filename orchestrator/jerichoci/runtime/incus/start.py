@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.placement.operations import lock
 from jerichoci.runtime.guest_runner import CONTRACT, RUNNER
 from jerichoci.runtime.incus.api import (
+    Executed,
     IncusError,
     MissingError,
     NoProgramError,
@@ -20,10 +21,8 @@ from jerichoci.runtime.incus.thread import in_thread_at_last
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from typing import TypeVar
 
     from jerichoci.placement import Placement
-    from jerichoci.runtime.incus.api import Executed
     from jerichoci.runtime.incus.client import Incus
 
     ResultT = TypeVar("ResultT")

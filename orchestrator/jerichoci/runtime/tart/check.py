@@ -11,6 +11,7 @@ from jerichoci.runtime.tart.command import (
     LOOK_SECS,
     MACOS,
     TartError,
+    Vm,
     get_argv,
     last_stderr_lines,
     list_vms,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from jerichoci.placement import Placement
     from jerichoci.plan.plan import ExecuteNode
-    from jerichoci.runtime.tart.command import Vm
 
 FIND_SECS = 900.0
 """For rustup to fetch the toolchain that a source tree names."""

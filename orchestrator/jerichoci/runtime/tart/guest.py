@@ -10,11 +10,10 @@ import json
 import time
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from jerichoci.placement import operations
+from jerichoci.placement import Placement, operations
 from jerichoci.plan.payload import read_payload_on
-from jerichoci.runtime import job_guest
+from jerichoci.runtime import Attempt, job_guest
 from jerichoci.runtime.guest_mounts import view_of_inputs
 from jerichoci.runtime.guest_runner import whole_variables
 from jerichoci.runtime.job_guest import JobGuest, kept_until
@@ -24,10 +23,6 @@ from jerichoci.runtime.tart.reaper import make_room
 from jerichoci.runtime.tart.shares import GuestShares
 from jerichoci.runtime.tart.vm import TartVm
 from jerichoci.state.ledger import tart_guests
-
-if TYPE_CHECKING:
-    from jerichoci.placement import Placement
-    from jerichoci.runtime import Attempt
 
 ROOM_SECS = 4 * 3600.0
 """For another VM on the Mac to end, where macOS runs only two."""

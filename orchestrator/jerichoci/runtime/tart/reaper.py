@@ -10,7 +10,7 @@ from jerichoci.machine import process
 from jerichoci.runtime.reaper import LOGGER, Found, reap
 from jerichoci.runtime.tart.command import delete_vm, list_vms, stop_vm
 from jerichoci.runtime.tart.name import SHELL_LOCK, owner_part, parse_name
-from jerichoci.state.ledger import tart_guests
+from jerichoci.state.ledger import GuestLedger, GuestNote, tart_guests
 from jerichoci.state.lock import is_held
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from jerichoci.machine.process import Completed
     from jerichoci.runtime.tart.command import Run
     from jerichoci.state.layout import StateLayout
-    from jerichoci.state.ledger import GuestLedger, GuestNote
 
 
 async def _run_here(argv: Sequence[str], deadline_secs: float) -> Completed:

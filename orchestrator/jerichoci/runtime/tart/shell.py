@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine.terminal import on_terminal
-from jerichoci.placement import operations
+from jerichoci.placement import Placement, operations
 from jerichoci.runtime.guest_runner import COMMAND, ENV, READ_STDIN
 from jerichoci.runtime.kept_guest import gone, kept_note
 from jerichoci.runtime.tart.guest import JOB_FILE, OPTIONS_FILE
@@ -22,7 +22,6 @@ from jerichoci.state.lock import try_lock
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jerichoci.placement import Placement
     from jerichoci.runtime import Attempt
 
 LOGGER = logging.getLogger("jerichoci")
