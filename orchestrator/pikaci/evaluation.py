@@ -193,7 +193,7 @@ class Evaluator:
             raise await self._failure(done, heard)
         for warning in heard.warnings:
             show(await self._warning(warning))
-        answer: dict[str, Any] = json.loads(done.stdout)
+        answer = done.values()
         nix.check_version(answer["nix"])
         return answer
 
@@ -295,7 +295,7 @@ async def with_flake_config(state_root: Path, reference: str, options: NixOption
     done = await process.run(
         nix.NIX_CONFIG_ARGV, deadline_secs=nix.QUERY_DEADLINE_SECS, stdin=content
     )
-    asked_for: dict[str, Any] = json.loads(done.stdout) if done.ok else {}
+    asked_for = done.values() if done.ok else {}
     wanted = {name: _text(value) for name, value in asked_for.items() if name not in HARMLESS}
     shown = await nix_settings.shown(options)
     if not shown.get("accept-flake-config", {}).get("value"):

@@ -306,6 +306,14 @@ def test_a_nix_that_is_too_old_is_refused(project: Project) -> None:
     assert "Nix 2.3.16 is too old; pikaci needs 2.18 or later" in sentence
 
 
+@pytest.mark.parametrize("printed", ["loading the environment ...", "null", ""])
+def test_a_nix_that_prints_something_else_is_said(project: Project, printed: str) -> None:
+    chatty = project.shimmed("nix", f"echo '{printed}'; exit 0", of="eval")
+    said = chatty.here("run", "hello").refused(75)
+    assert f"`nix eval` printed no JSON object: {printed!r}"[:-1] in said
+    assert "is nix a script that prints something itself?" in said
+
+
 def test_a_missing_nix_is_said(project: Project) -> None:
     tools = project.state.with_name("tools")
     tools.mkdir()

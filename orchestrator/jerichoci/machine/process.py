@@ -12,7 +12,7 @@ import signal
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.state.owner import Owner, process_start
@@ -25,6 +25,8 @@ LINE_LIMIT = 1024 * 1024
 """Bytes in one line of a tool's structured output; Nix puts whole error traces into one."""
 REAP_DEADLINE_SECS = 10.0
 """How long a killed group may take to go: the kernel's time, not the program's."""
+SHOWN_BYTES = 200
+"""Of an output that is invalid, in a message."""
 GROUP_RECORD = "group.json"
 LONG_LIVED = frozenset({"nix", "nix-store", "nix-prefetch-git"})
 """Programs that may work for many minutes after the process that wants their result has died."""
@@ -47,10 +49,25 @@ class Completed:
     def was_killed(self) -> bool:
         return self.exit_code in _ENDED_BY
 
+    def _program(self) -> str:
+        words = (word for word in self.argv[1:] if _SUBCOMMAND.fullmatch(word))
+        return f"`{' '.join([self.argv[0], *words][:2])}`"
+
+    def values(self) -> dict[str, Any]:
+        """The JSON object that it printed."""
+        with suppress(ValueError):
+            values = json.loads(self.stdout)
+            if isinstance(values, dict):
+                return values
+        printed = self.stdout[:SHOWN_BYTES].decode("utf-8", "replace")
+        raise InfrastructureError(
+            f"{self._program()} printed no JSON object: {printed!r}",
+            f"is {self.argv[0]} a script that prints something itself?",
+        )
+
     def reason(self) -> str:
         """Why it failed, for a message: the signal that ended it, or the line that says it."""
-        words = (word for word in self.argv[1:] if _SUBCOMMAND.fullmatch(word))
-        program = f"`{' '.join([self.argv[0], *words][:2])}`"
+        program = self._program()
         if self.was_killed:
             return f"{program} was ended by {_ENDED_BY[self.exit_code]}"
         text = self.stderr.decode("utf-8", "replace")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,8 +57,7 @@ async def shown(options: NixOptions) -> dict[str, Any]:
     for argv in options.show_config_argvs():
         done = await process.run(argv, deadline_secs=nix.QUERY_DEADLINE_SECS)
         if done.ok:
-            settings: dict[str, Any] = json.loads(done.stdout)
-            return settings
+            return done.values()
     return {}
 
 
