@@ -271,10 +271,11 @@ async def test_a_payload_that_is_mounted_over_another_is_refused_before_there_is
     assert fake.created == []
 
 
+@pytest.mark.parametrize("path", ["/workspace/snapshot", "/", "/proc", "/run/x", "/artifacts/x"])
 async def test_a_payload_that_is_mounted_over_what_a_guest_needs_is_refused(
-    runner: Runner, fake: FakeIncus
+    runner: Runner, fake: FakeIncus, path: str
 ) -> None:
-    made = commanded("one", manifest("/artifacts/x"), ["share"])
+    made = commanded("one", manifest(path), ["share"])
     run = await run_guests(runner, made, guest_job("a", needs=["one"]))
     cause = run.job("a").cause
     assert cause
@@ -332,7 +333,7 @@ async def test_a_runner_with_another_contract_is_not_asked_twice(
     assert len(fake.requests(EXEC)) == 1 + HAND_OVERS
 
 
-@pytest.mark.parametrize("code", [71, 137])
+@pytest.mark.parametrize("code", [64, 71, 73, 1, 137])
 async def test_a_runner_that_refuses_the_job_is_believed_at_once(
     runner: Runner, fake: FakeIncus, code: int
 ) -> None:
