@@ -143,8 +143,7 @@ async def test_an_agent_stays_while_one_runs_from_it(work: Path) -> None:
 
 
 async def test_a_run_that_begins_while_others_reap_is_left_alone(work: Path) -> None:
-    capacity = {"cpus": None, "memory_mib": None, "jobs": None}
-    told = {"search_path": [], "nix_settings": [], "nix_offline": True, "capacity": capacity}
+    told = {"search_path": [], "nix_settings": [], "nix_offline": True, "capacity": {}}
     agent = AgentWork(work, told)
     is_over = False
 

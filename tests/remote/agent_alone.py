@@ -96,7 +96,7 @@ class Agents:
             "search_path": [],
             "nix_settings": [],
             "nix_offline": True,
-            "capacity": {"cpus": None, "memory_mib": None, "jobs": None},
+            "capacity": {},
         }
         python, *rest = boot_argv(told)
         # Without site-packages: the standard library has to be enough.

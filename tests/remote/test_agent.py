@@ -171,8 +171,7 @@ async def test_what_is_said_of_builds_comes_in_pieces_and_before_their_error(
 ) -> None:
     monkeypatch.setattr(agent_operations, "LOG_BYTES", 10)
     monkeypatch.setattr(agent_operations, "Realiser", Talker)
-    capacity = {"cpus": None, "memory_mib": None, "jobs": None}
-    told = {"search_path": [], "nix_settings": [], "nix_offline": True, "capacity": capacity}
+    told = {"search_path": [], "nix_settings": [], "nix_offline": True, "capacity": {}}
     work = AgentWork(tmp_path, told)
     await work.hold("builds", open_builds(work, {}, tmp_path))
     pieces = [await read_builds(work, "builds") for _ in range(4)]

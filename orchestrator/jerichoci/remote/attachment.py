@@ -157,7 +157,7 @@ def _start(host: RemoteHost, nix: NixOptions, session: str, *, resume: bool) -> 
         "search_path": list(host.config.search_path),
         "nix_settings": [list(pair) for pair in nix.settings],
         "nix_offline": nix.offline,
-        "capacity": host.config.capacity.model_dump(),
+        "capacity": host.config.capacity.model_dump(exclude_none=True),
     }
 
 

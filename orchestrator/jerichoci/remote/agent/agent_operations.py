@@ -342,14 +342,12 @@ class Tools:
 
     nix: str | None
     nix_daemon: str | None
-    git: str | None
 
 
 @operation
 async def tools(_work: Work) -> Tools:
     """The versions of programs that some jobs need."""
-    found = await asyncio.gather(_version("nix"), _version("nix-daemon"), _version("git"))
-    return Tools(*found)
+    return Tools(*await asyncio.gather(_version("nix"), _version("nix-daemon")))
 
 
 async def _version(program: str) -> str | None:

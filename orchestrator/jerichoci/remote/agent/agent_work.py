@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.environment import host_environment, job_path, well_known
-from jerichoci.machine.slots import Capacity, local_capacity
+from jerichoci.machine.slots import local_capacity
 from jerichoci.machine.system import own_system
 from jerichoci.nix.command import NixOptions
 from jerichoci.placement.operation import OPERATIONS
@@ -40,13 +41,7 @@ class AgentWork(Work):
             settings=tuple((name, value) for name, value in told["nix_settings"]),
             offline=bool(told["nix_offline"]),
         )
-        own, declared = local_capacity(), told["capacity"]
-        capacity = Capacity(
-            cpus=declared["cpus"] or own.cpus,
-            memory_mib=declared["memory_mib"] or own.memory_mib,
-            jobs=declared["jobs"],
-        )
-        super().__init__(root, nix, capacity)
+        super().__init__(root, nix, replace(local_capacity(), **told["capacity"]))
         for directory in (self.state.slots, self.state.runs, self.state.snapshots):
             make_private(directory)
         self.held: dict[str, tuple[AsyncExitStack, object]] = {}
