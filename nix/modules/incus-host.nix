@@ -1,4 +1,5 @@
-# A machine on which pikaci's jobs run in Incus guests.
+# A machine on which pikaci's jobs run in Incus guests. Of its 400 lines, half are options with the descriptions from
+# which docs/nixos-options.md is made; what they configure is read with them.
 {
   config,
   lib,
