@@ -21,8 +21,8 @@ _APART = re.compile(r"(['\\!])")
 def shell_line(argv: Sequence[str], *, cwd: Path | None = None) -> str:
     """The line whose shell becomes `argv`, in the directory `cwd` if there is one.
 
-    Bytes that are no UTF-8 are surrogates in the line as they are in `argv`, so whoever sends it
-    encodes it with "surrogateescape".
+    Bytes that are no UTF-8 are surrogates in the line as they are in `argv`: encode it with
+    "surrogateescape" to send it.
     """
     if not argv:
         raise ValueError("an empty argv names no program")
