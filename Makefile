@@ -48,7 +48,7 @@ env: # what running needs
 env-dev: # what working on it needs
 	@ci/bootstrap/packages.sh dev
 	@ci/bootstrap/python.sh dev
-	@ci/bootstrap/minimum.sh & minimum=$$!; ci/bootstrap/nix.sh && wait $$minimum
+	@ci/bootstrap/minimum.sh & minimum=$$!; ci/bootstrap/nix.sh; nix=$$?; wait $$minimum && exit $$nix
 
 env-incus: # what tests with a real Incus need
 	@ci/bootstrap/incus-packages.sh

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from jerichoci.cleanup.guests import reap_all_guests
 from jerichoci.placement import User
 from jerichoci.runtime.incus.client import Incus
 from jerichoci.runtime.incus.reaper import IncusPlace
@@ -33,3 +34,13 @@ def test_the_note_of_a_guest_that_is_gone_goes_and_those_of_other_places_are_kep
     incus = Incus(fake.socket, PROJECT)
     IncusPlace(layout, incus, User(0, 0), socket=fake.socket).see_removed()
     assert [note.name for note in notes.all()] == ["elsewhere", "other"]
+
+
+def test_the_note_of_a_guest_whose_project_is_gone_goes(
+    layout: StateLayout, fake: FakeIncus
+) -> None:
+    notes = incus_guests(layout)
+    socket = str(fake.socket)
+    notes.write(GuestNote(name="left", run_id=RUN_ID, job_id="a", socket=socket, project="gone"))
+    assert reap_all_guests(layout) == []
+    assert list(notes.all()) == []

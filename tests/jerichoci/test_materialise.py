@@ -212,7 +212,11 @@ async def test_a_derived_tree_lacks_what_matches(state: Path, user: UserTree) ->
     asked.clear()
     assert await without_excluded(repository, tree, ["many/**", "odd*"], matches) == derived
     assert asked == []
-    assert repository.commit_of(derived) is not None
+    commit = repository.commit_of(derived)
+    assert commit is not None
+    (repository.path / "objects" / commit[:2] / commit[2:]).unlink()
+    assert repository.commit_of(derived) is None
+    assert await repository.keep(derived) == commit
     assert contents(await materialise(state, derived, base=tree)) == left
     user.write("many/1", "changed")
     other = await tree_of(state, user)

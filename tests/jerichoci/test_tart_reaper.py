@@ -171,6 +171,14 @@ def test_a_kept_vm_that_a_killed_shell_left_running_is_switched_off(
     assert tart.vms == {vm(layout): has_shell}
 
 
+def test_a_note_is_swept_only_if_it_is_half_written(layout: StateLayout) -> None:
+    kept = vm(layout, "tmp-1")
+    note(layout, kept, tomorrow())
+    (tart_guests(layout).directory / f"{kept}.json.tmp-4194305-0123abcd").write_text('{"name": ')
+    tart_guests(layout).sweep()
+    assert [path.stem for path in tart_guests(layout).directory.iterdir()] == [kept]
+
+
 def test_a_kept_vm_of_a_run_that_goes_on_goes_when_its_time_is_over(
     layout: StateLayout, tart: Tart
 ) -> None:

@@ -169,7 +169,8 @@ async def test_what_is_asked_is_done_once_however_often_lines_are_replaced(
 async def test_what_is_said_of_builds_comes_in_pieces_and_before_their_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agent_operations, "LOG_BYTES", 10)
+    monkeypatch.setattr(agent_operations, "LOG_BYTES", 30)
+    monkeypatch.setattr(agent_operations, "REPORT_BYTES", 10)
     monkeypatch.setattr(agent_operations, "Realiser", Talker)
     told = {"search_path": [], "nix_settings": [], "nix_offline": True, "capacity": {}}
     work = AgentWork(tmp_path, told)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,11 +25,18 @@ from jerichoci.remote.agent import agent_operations
 from jerichoci.remote.host_notes import HostNote, host_notes, run_name, used_hosts
 from jerichoci.remote.pool import SessionPool
 from jerichoci.runtime.reaper import GuestPlace, reap
-from jerichoci.state.ledger import GuestNote, has_guests, incus_guests, noted_guests, tart_guests
+from jerichoci.state.ledger import (
+    GuestLedger,
+    GuestNote,
+    has_guests,
+    incus_guests,
+    noted_guests,
+    tart_guests,
+)
 from jerichoci.state.owner import is_owned
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 
     from jerichoci.machine.process import Completed
     from jerichoci.remote.session import Session
@@ -224,17 +231,27 @@ class _Clearing:
             if not noted and not (strays and ledger.directory.exists()):
                 continue
             try:
-                async with reached(noted, dead) as places:
+                async with reached(noted, dead, strays=strays) as places:
                     for place in places:
-                        self._done.guests += await reap(place, removed=removed, strays=strays)
-            except PikaciError as error:
-                # Where no guest is known, there needn't be an Incus, or a tart.
-                if any(ledger.is_doomed(note, removed=removed) for note in noted):
-                    self._done.problems.append(f"could not remove guests: {error}")
+                        mine = [note for note in noted if place.has(note)]
+                        with self._problem_of(ledger, mine):
+                            self._done.guests += await reap(place, removed=removed, strays=strays)
+            except PikaciError:
+                with self._problem_of(ledger, noted):
+                    raise
+
+    @contextmanager
+    def _problem_of(self, ledger: GuestLedger, notes: Collection[GuestNote]) -> Iterator[None]:
+        """Report an error; where no guest is to go, there needn't be an Incus, or a tart."""
+        try:
+            yield
+        except PikaciError as error:
+            if any(ledger.is_doomed(note, removed=self._removed()) for note in notes):
+                self._done.problems.append(f"could not remove guests: {error}")
 
     @asynccontextmanager
     async def _incus_places(
-        self, notes: Sequence[GuestNote], runs: Collection[str]
+        self, notes: Sequence[GuestNote], runs: Collection[str], *, strays: bool
     ) -> AsyncIterator[list[GuestPlace]]:
         from jerichoci.remote.incus_socket import ssh_route
         from jerichoci.runtime.incus.client import Incus
@@ -243,7 +260,9 @@ class _Clearing:
         host, facts = self._session.name, self._session.facts
         config = self._session.host.config.incus
         user = User(facts.uid, facts.gid)
-        projects = {config.settings.project, *(note.project for note in notes)}
+        projects = {note.project for note in notes}
+        if strays:
+            projects.add(config.settings.project)
         async with ssh_route(self._session, config.socket) as route:
             yield [
                 IncusPlace(self._state, Incus(route.socket, project, route), user, host, runs=runs)
@@ -252,10 +271,11 @@ class _Clearing:
 
     @asynccontextmanager
     async def _tart_places(
-        self, _notes: Sequence[GuestNote], runs: Collection[str]
+        self, _notes: Sequence[GuestNote], runs: Collection[str], *, strays: bool
     ) -> AsyncIterator[list[GuestPlace]]:
         from jerichoci.runtime.tart.reaper import TartPlace
 
+        del strays  # a host has one Tart
         yield [TartPlace(self._state, self._run, self._session.name, runs)]
 
     async def _run(self, argv: Sequence[str], deadline_secs: float) -> Completed:

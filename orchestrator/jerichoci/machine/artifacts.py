@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 from jerichoci.state.remove_tree import DIRECTORY_FLAGS, own, unlock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterator
     from pathlib import Path
 
     Files = Generator[tuple[str, Iterator[bytes]], None, None]
@@ -214,12 +214,12 @@ def _open(entry: os.DirEntry[str], directory: int) -> int:
     return fd
 
 
-def open_as(name: str, directory: int, *kinds: int) -> int:
-    """Open what has a name in a directory; -1 if it is of other kinds, or can't be read."""
+def open_as(name: str, directory: int, *kinds: int, passed_over: Collection[int] = UNOPENED) -> int:
+    """Open what has a name in a directory; -1 if it is of other kinds, or for these errors."""
     try:
         fd = os.open(name, READ_FLAGS, dir_fd=directory)
     except OSError as error:
-        if error.errno in UNOPENED:
+        if error.errno in passed_over:
             return -1
         raise
     if stat.S_IFMT(os.fstat(fd).st_mode) in kinds:

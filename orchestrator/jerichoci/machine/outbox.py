@@ -83,7 +83,7 @@ class Outbox:
         result = _read(self._directory, RESULT, RESULT_BYTES)
         started = has_started or STARTED in (_read(self._directory, EVENTS, RESULT_BYTES) or b"")
         if self._log < 0:
-            self._log = open_as(LOG, self._directory, stat.S_IFREG)
+            self._log = _open(LOG, self._directory)
         log = b"" if self._log < 0 else os.pread(self._log, LOG_BYTES, offset)
         return OutboxState(result, started, log)
 
@@ -220,8 +220,14 @@ def parse_result(data: bytes) -> dict[str, object]:
     return values
 
 
+def _open(name: str, directory: int) -> int:
+    """Open a regular file; -1 if there is none of that name. One that can't be read is an error."""
+    absent = {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR}
+    return open_as(name, directory, stat.S_IFREG, passed_over=absent)
+
+
 def _read(directory: int, name: str, limit: int) -> bytes | None:
-    fd = open_as(name, directory, stat.S_IFREG)
+    fd = _open(name, directory)
     if fd < 0:
         return None
     with os.fdopen(fd, "rb") as file:

@@ -30,7 +30,7 @@ from jerichoci.state.lock import lock
 from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from jerichoci.nix.command import NixOptions
 
@@ -126,7 +126,10 @@ class GuestStore:
         argv = self._nix.copy_argv(outputs, store)
         copied = await process.run(argv, deadline_secs=COPY_DEADLINE_SECS)
         if not copied.ok:
-            if gone := await nix.invalid(outputs):
+            gone: Collection[str] = ()
+            with suppress(InfrastructureError):  # why copying failed is the reason
+                gone = await nix.invalid(outputs)
+            if gone:
                 raise InfrastructureError(
                     f"{min(gone)} is not in the Nix store of {os.uname().nodename}",
                     "it was collected after it was made: run again, and it is made again",

@@ -121,12 +121,16 @@ class Repository:
         ref = self.path / snapshot_ref(tree)  # never packed: no git need be asked
         with suppress(OSError, ValueError):
             os.utime(ref)
-            return ref.read_text(encoding="ascii").strip() or None
+            commit = ref.read_text(encoding="ascii").strip()
+            objects = self.path / "objects"
+            # A crash may have kept the ref and lost what it names.
+            if (objects / commit[:2] / commit[2:]).is_file() or any(objects.glob("pack/*.pack")):
+                return commit or None
         return None
 
     def latest(self, count: int) -> list[str]:
         """The trees that were kept or used last, the latest first."""
-        refs = sorted((self.path / SNAPSHOT_REFS).glob("*"), key=_used, reverse=True)
+        refs = sorted((self.path / SNAPSHOT_REFS).glob("[0-9a-f]" * 40), key=_used, reverse=True)
         return [ref.name for ref in refs[:count]]
 
     async def keep(self, tree: str) -> str:

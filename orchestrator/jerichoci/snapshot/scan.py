@@ -64,8 +64,9 @@ async def scan_work_tree(tree: WorkTree, git: Git, no_index: Path) -> Scan:
         untracked.update(name.removesuffix("/") for name in inside)
     # In this order: where it tracks nothing, git has looked for repositories itself.
     names = places.reachable(tracked | (changed - others), are_tracked=True)
+    untracked = places.reachable(untracked - tracked, are_tracked=False)
     left_out = set() if tree.whole else set(filter(places.is_private, untracked))
-    names |= places.reachable(untracked - left_out, are_tracked=False)
+    names |= untracked - left_out
     doubtful = names - (others - changed)
     stored = set(filter(places.is_storable, doubtful))
     nested = set(filter(places.is_repository, doubtful))

@@ -68,7 +68,7 @@ class Ledger(Generic[NoteT]):
 
     def sweep(self) -> None:
         """Remove what killed processes have half written."""
-        for temp in self.directory.glob(f"*{atomic.TEMP_MARK}*"):
+        for temp in self.directory.glob(f"*.json{atomic.TEMP_MARK}*"):
             writer = temp.name.rpartition(atomic.TEMP_MARK)[2].partition("-")[0]
             if not writer.isdecimal() or not Owner(int(writer), None).is_alive():
                 temp.unlink(missing_ok=True)

@@ -226,6 +226,10 @@ async def _materialise(work: Work, tree: str) -> Path:
     )
 
 
+REPORT_BYTES = 512
+"""What a report costs beside its line, as JSON."""
+
+
 @dataclass(frozen=True)
 class BuildReport:
     """A node is being built, its builder printed a line, or it has a result."""
@@ -252,7 +256,7 @@ class Building:
         size = 0
         while self._reports and size < LOG_BYTES:
             found.append(self._reports.popleft())
-            size += len(found[-1].line or "")
+            size += REPORT_BYTES + len(found[-1].line or "")
         if not self._reports and not self.end.done():
             self._has_news.clear()
         if not found:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.runtime.guest_runner import hand_over_command
-from jerichoci.runtime.incus.api import EXPIRY_LABEL, OWNER_LABEL, RUN_LABEL, IncusError
+from jerichoci.runtime.incus.api import (
+    EXPIRY_LABEL,
+    OWNER_LABEL,
+    RUN_LABEL,
+    IncusError,
+    MissingError,
+)
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.runtime.reaper import Found
 from jerichoci.state.ids import is_run_id
@@ -61,8 +67,12 @@ class IncusPlace:
         return await in_thread(self._found)
 
     def _found(self) -> dict[str, Found]:
-        found = {}
-        for instance in self.incus.instances({OWNER_LABEL: self.state.owner_id()}):
+        found: dict[str, Found] = {}
+        try:
+            instances = self.incus.instances({OWNER_LABEL: self.state.owner_id()})
+        except MissingError:
+            return found  # the project is gone, and its guests with it
+        for instance in instances:
             run_id, until = (instance.config.get(key, "") for key in (RUN_LABEL, EXPIRY_LABEL))
             found[instance.name] = Found(
                 run_id if is_run_id(run_id) else None,
