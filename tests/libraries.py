@@ -51,7 +51,7 @@ def imported(file: Path) -> frozenset[str]:
 
 @cache
 def files_of(name: str) -> tuple[Path, ...]:
-    """The file of a module, if it is one of ours."""
+    """The file of a module, if it is in this project."""
     places = [ROOT / top / name.replace(".", "/") for top in ("orchestrator", "tests")]
     found = [file for at in places for file in (at.with_suffix(".py"), at / "__init__.py")]
     return tuple(file for file in found if file.is_file())

@@ -86,7 +86,7 @@ async def test_a_host_that_is_off_is_silent_and_a_reboot_ends_what_ran_and_keeps
         await told(connection, "echo kept > ~/file; touch /tmp/file")
         wait_for(lambda: marker in str(far_host.processes()), COME_SECS, "it doesn't run")
         far_host.power_off()
-        # Longer than it takes to find out that nobody has an address.
+        # Longer than it takes to find out that no machine has an address.
         with pytest.raises(TimeoutError):
             socket.create_connection((far_host.address, far_host.port), timeout=5).close()
         far_host.power_on()

@@ -88,7 +88,7 @@ async def test_a_job_fails_with_the_reason_when_the_agent_is_killed(
     assert (job.status, job.failure_kind) == (Status.FAILED, FailureKind.INFRASTRUCTURE)
     killed = f"the agent on {host.name} was killed, and with it what ran there"
     assert job.message == killed, ended.log("job")
-    wait_for(lambda: host.processes() == [], ENDED_SECS, f"{host.processes()} goes on")
+    wait_for(lambda: host.processes() == [], ENDED_SECS, f"{host.processes()} is running")
 
 
 async def test_a_job_is_tried_again_after_the_agent_was_killed(

@@ -211,7 +211,7 @@ async def test_what_is_wrong_with_the_incus_of_a_host_is_told_apart(far: FarGues
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(dead))
     there = {"socket": str(far.server.socket)}
-    for incus, words, mends in (
+    for incus, words, hint in (
         ({"socket": "/nowhere"}, "has no Incus: there is no socket /nowhere", "install and start"),
         ({"socket": str(dead)}, "is not running", "start Incus on far1"),
         (there | {"project": "none"}, "has no project none", "incus project create none` on far1"),
@@ -221,7 +221,7 @@ async def test_what_is_wrong_with_the_incus_of_a_host_is_told_apart(far: FarGues
         far.config(incus=incus)
         error = await refusal(far)
         assert words in error.message
-        assert mends in (error.hint or "")
+        assert hint in (error.hint or "")
     error = await refusal(far.config().of("pikaci/none"))
     assert f"of Incus on {far.host.name} has no image pikaci/none" in error.message
     assert f"`pikaci image import runner --host {far.host.name}`" in (error.hint or "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -36,7 +36,7 @@ from jerichoci.state.ledger import (
 from jerichoci.state.owner import is_owned
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from jerichoci.machine.process import Completed
     from jerichoci.remote.session import Session
@@ -221,7 +221,7 @@ class _Clearing:
         return left
 
     async def _remove_guests(self, *, strays: bool) -> None:
-        state, removed = self._state, self._removed()
+        state = self._state
         dead = {note.run_id for note in self._dead}
         for ledger, reached in (
             (incus_guests(state), self._incus_places),
@@ -234,20 +234,22 @@ class _Clearing:
                 async with reached(noted, dead, strays=strays) as places:
                     for place in places:
                         mine = [note for note in noted if place.has(note)]
-                        with self._problem_of(ledger, mine):
-                            self._done.guests += await reap(place, removed=removed, strays=strays)
-            except PikaciError:
-                with self._problem_of(ledger, noted):
-                    raise
+                        await self._reap(place, mine, strays=strays)
+            except PikaciError as error:
+                self._report(ledger, noted, error)
 
-    @contextmanager
-    def _problem_of(self, ledger: GuestLedger, notes: Collection[GuestNote]) -> Iterator[None]:
-        """Report an error; where no guest is to go, there needn't be an Incus, or a tart."""
+    async def _reap(self, place: GuestPlace, noted: Collection[GuestNote], *, strays: bool) -> None:
         try:
-            yield
+            self._done.guests += await reap(place, removed=self._removed(), strays=strays)
         except PikaciError as error:
-            if any(ledger.is_doomed(note, removed=self._removed()) for note in notes):
-                self._done.problems.append(f"could not remove guests: {error}")
+            self._report(place.ledger, noted, error)
+
+    def _report(
+        self, ledger: GuestLedger, noted: Collection[GuestNote], error: PikaciError
+    ) -> None:
+        """Report an error; where no guest is to go, there needn't be an Incus, or a tart."""
+        if any(ledger.is_doomed(note, removed=self._removed()) for note in noted):
+            self._done.problems.append(f"could not remove guests: {error}")
 
     @asynccontextmanager
     async def _incus_places(

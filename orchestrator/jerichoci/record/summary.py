@@ -114,7 +114,7 @@ def _gist(kind: type, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is(kind: str, value: object) -> bool:
-    # A status of ours is of an enumeration, which is a str.
+    # The status of a dead run is of an enumeration, which is a str.
     if kind == "str":
         return isinstance(value, str)
     return kind in {"int", "bool"} and type(value).__name__ == kind
