@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lock what pyproject.toml asks for in ci/requirements/{run,dev}.txt, and the oldest that it takes in minimum.txt. Needs
+# Lock what pyproject.toml asks for in ci/requirements/{run,forge,dev}.txt, and the oldest that it takes in minimum.txt. Needs
 # the dev environment. --upgrade takes newer ones.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -18,9 +18,10 @@ lock() {
 }
 
 # Installing the checkout in place needs the build backend: in run.txt as a build dependency, in dev.txt by name.
-# dev is constrained to the versions in run, so that one environment serves both.
+# Each is constrained to the versions in the one before, so that one environment serves them all.
 lock run pyproject.toml --build-deps-for editable "$@"
-lock dev pyproject.toml --extra dev --constraint ci/requirements/run.txt "$@"
+lock forge pyproject.toml --extra forge --build-deps-for editable --constraint ci/requirements/run.txt "$@"
+lock dev pyproject.toml --extra forge --extra dev --constraint ci/requirements/forge.txt "$@"
 
 # What pyproject.toml names, as old as it may be; the rest as in run, as far as that goes with it.
 oldest() {

@@ -1,0 +1,5 @@
+"""The `ph` program."""
+
+
+def main() -> None:
+    """Run the operator's command line."""

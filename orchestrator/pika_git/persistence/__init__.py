@@ -1,0 +1,1 @@
+"""What the forge knows, in SQL: a module for each domain, over one schema."""
