@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, event
 from sqlalchemy import text as sql
 
+from pika_git.persistence.wakes import RING, ring
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -32,6 +34,8 @@ class Database:
     """One database of the forge."""
 
     engine: Engine
+    wakes: Path | None = None
+    """The directory of the sockets that hear of a commit with a wake."""
     now: float | None = None
     """The time, for tests; the database's clock if None."""
     _writing: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -58,9 +62,13 @@ class Database:
             try:
                 yield connection
             except BaseException:
+                connection.info.pop(RING, None)
                 connection.rollback()
                 raise
             connection.commit()
+            is_wake = connection.info.pop(RING, False)
+        if is_wake and self.wakes is not None:
+            ring(self.wakes)
 
     def clock(self, connection: Connection) -> float:
         """The time of this transaction."""
@@ -69,13 +77,13 @@ class Database:
         return float(connection.execute(sql(_SQLITE_NOW)).scalar_one())
 
 
-def open_database(path: Path, now: float | None = None) -> Database:
+def open_database(path: Path, wakes: Path | None = None, now: float | None = None) -> Database:
     """Open a SQLite database; its schema is `pika_git.persistence.migrate`'s."""
     engine = create_engine(
         f"sqlite:///{path}", connect_args={"timeout": BUSY_SECS, "check_same_thread": False}
     )
     event.listen(engine, "connect", _configure)
-    return Database(engine, now)
+    return Database(engine, wakes, now)
 
 
 def _configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection

@@ -26,6 +26,8 @@ METADATA = MetaData()
 
 LANE_STATES = ("queued", "running", "cancelling", "success", "failed", "skipped", "cancelled")
 ACTIVE = text("state IN ('queued', 'running', 'cancelling')")
+READY = text("ready = 1")
+HEAD_OF_LINE = text("ready = 1 AND group_name IS NOT NULL")
 HOLDING = text("state IN ('running', 'cancelling') AND group_name IS NOT NULL")
 """The lanes that hold their concurrency group: until the run is known to be gone."""
 
@@ -102,6 +104,13 @@ CI_RUN = Table(
 Index("ci_run_branch", CI_RUN.c.branch_id, CI_RUN.c.id)
 Index("ci_run_ref", CI_RUN.c.repo_id, CI_RUN.c.ref, CI_RUN.c.kind, CI_RUN.c.id)
 
+LABEL_SET = Table(  # what a lane asks of a worker; few differ
+    "label_set",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("labels", Text, nullable=False, unique=True),  # JSON, sorted
+)
+
 LANE = Table(
     "lane",
     METADATA,
@@ -114,13 +123,16 @@ LANE = Table(
     Column("target", Text, nullable=False),
     Column("class", Integer, nullable=False),  # 0 by hand, 1 branch, 2 nightly: lower goes first
     Column("group_name", Text),
-    Column("labels", JSON, nullable=False),  # what a worker must have
+    Column("label_set_id", ForeignKey("label_set.id"), nullable=False),
     Column("required", Boolean, nullable=False, server_default=text("1")),
     Column("why", Text, nullable=False),  # why it was selected
     Column("plan_path", Text),  # the plan set that `pikaci run --plan` takes
     Column("plan_digest", Text),
     Column("state", Text, nullable=False),
     Column("token", Integer, nullable=False, server_default=text("0")),  # fences late writers
+    Column("reason", Text),  # why it waits: the code of its open `reason`
+    Column("ready", Boolean, nullable=False, server_default=text("0")),  # a worker may claim it
+    Column("turn", Integer, nullable=False),  # its place in the round over refs
     Column("enqueued_at", Double, nullable=False),
     Column("not_before", Double),
     Column("started_at", Double),
@@ -134,8 +146,42 @@ LANE = Table(
     UniqueConstraint("run_id", "name"),
     CheckConstraint("state IN ('{}')".format("', '".join(LANE_STATES)), name="lane_state"),
 )
-Index("lane_queued", LANE.c["class"], LANE.c.enqueued_at, LANE.c.id, sqlite_where=ACTIVE)
+Index("lane_active", LANE.c.state, LANE.c.enqueued_at, LANE.c.id, sqlite_where=ACTIVE)
+Index(
+    "lane_ready",
+    *(LANE.c[name] for name in ("label_set_id", "class", "turn", "enqueued_at", "id")),
+    sqlite_where=READY,
+)
+Index("lane_ready_age", LANE.c.label_set_id, LANE.c.enqueued_at, LANE.c.id, sqlite_where=READY)
+Index("lane_waiting", LANE.c.reason, LANE.c.repo_id, LANE.c.target, sqlite_where=ACTIVE)
+Index(
+    "lane_line",
+    *(LANE.c[name] for name in ("repo_id", "group_name", "reason", "enqueued_at", "id")),
+    sqlite_where=ACTIVE,
+)
+Index("lane_head", LANE.c.repo_id, LANE.c.group_name, unique=True, sqlite_where=HEAD_OF_LINE)
 Index("lane_group", LANE.c.repo_id, LANE.c.group_name, unique=True, sqlite_where=HOLDING)
+
+TURN = Table(  # the round over refs: the turn that a ref's last lane got
+    "turn",
+    METADATA,
+    Column("class", Integer, primary_key=True),
+    Column("repo_id", Integer, primary_key=True),  # 0, "": how far the round has come
+    Column("ref", Text, primary_key=True),
+    Column("turn", Integer, nullable=False),
+)
+
+GROUP_HOLD = Table(  # who held a group, and when: what the waiting were waiting for
+    "group_hold",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("repo_id", ForeignKey("repo.id"), nullable=False),
+    Column("group_name", Text, nullable=False),
+    Column("lane_id", ForeignKey("lane.id"), nullable=False),
+    Column("since", Double, nullable=False),
+    Column("until", Double),
+)
+Index("group_hold_of", GROUP_HOLD.c.repo_id, GROUP_HOLD.c.group_name, GROUP_HOLD.c.since)
 
 ATTEMPT = Table(
     "attempt",
@@ -206,6 +252,7 @@ HEALTH = Table(
     Column("cool_off_secs", Double),  # the last one's length
     Column("closed_until", Double),  # null: open
     Column("probe_lane_id", ForeignKey("lane.id")),  # the one lane that tries it
+    Column("failing_targets", JSON, nullable=False, server_default="[]"),  # of a host, in a row
     Column("why", Text),
     Column("updated_at", Double, nullable=False),
 )
