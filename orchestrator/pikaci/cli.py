@@ -30,6 +30,7 @@ COMMANDS = {
     "reap": "Clean up after runs whose process died",
     "image": "Build, import and list guest images",
     "shell": "Open a shell in a kept workspace or guest",
+    "serve": "Start a pikaci for each request on stdin, for programs",
     "doctor": "Check whether this machine can run targets",
     "schema": "Print the JSON Schema of a record or a command's --json",
 }

@@ -30,6 +30,8 @@ from pikaci.evaluation_log import EvaluationLog, name_of, needs_built, show
 from pikaci.nearest import did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jerichoci.nix.command import NixOptions
     from jerichoci.state.layout import StateLayout
     from pikaci.flake_files import FlakeFiles
@@ -86,6 +88,14 @@ _PLAN = """
   value = pikaci.${chosen}.plans.${name};
 """
 
+_PLANS = """
+in {
+  nix = builtins.nixVersion;
+  value = map one [ %s ];
+}
+"""
+"""Ends a function that evaluates the plans of several targets."""
+
 _IMAGE = """
   outputs = s: pikaci.${s}.images or { };
   fitting = builtins.filter (s: builtins.match ".*-linux" s != null) having;
@@ -135,6 +145,39 @@ class Evaluator:
         """The plan of `target`, without what a run stamps on it."""
         return await self._named("target", target, _PLAN, "`pikaci targets` lists them")
 
+    async def plans(self, targets: Sequence[str]) -> dict[str, Evaluated | CatalogError]:
+        """The plans of `targets`, in one evaluation; of a target whose plan is broken, the error.
+
+        Raises:
+            CatalogError: no plan can be had: the flake or its catalog is broken.
+        """
+        names = " ".join(f'"{name}"' for name in targets)
+        one = f"  one = name: let{_PLAN}{_NAMED};"
+        try:
+            answer = await self._eval(one + _PLANS % names)
+        except CatalogError:
+            return await self._plans_alone(targets)
+        found = zip(targets, answer["value"], strict=True)
+        return {
+            name: _chosen("target", name, value, "`pikaci targets` lists them")
+            for name, value in found
+        }
+
+    async def _plans_alone(self, targets: Sequence[str]) -> dict[str, Evaluated | CatalogError]:
+        """The plans, each in an evaluation of its own, where one is broken."""
+        plans: dict[str, Evaluated | CatalogError] = {}
+        for name in targets:
+            try:
+                plans[name] = await self.plan(name)
+            except CatalogError as error:
+                plans[name] = error
+            except UsageError as error:
+                plans[name] = CatalogError(error.message, error.hint)
+        errors = [plan for plan in plans.values() if isinstance(plan, CatalogError)]
+        if len(errors) == len(targets) and len({error.message for error in errors}) == 1:
+            raise errors[0]  # it is no single target's
+        return plans
+
     async def image(self, role: str, *, built: bool) -> Evaluated:
         """A role's image; with the derivation that it is built by, if that is asked for."""
         hint = "`pikaci image list` lists them; `images` in the catalog defines them"
@@ -142,15 +185,10 @@ class Evaluator:
 
     async def _named(self, what: str, name: str, text: str, hint: str) -> Evaluated:
         """A target or an image, for the chosen system."""
-        answer = await self._eval(text + _NAMED, name)
-        chosen, having = answer["chosen"], answer["having"]
-        if answer["value"] is not None:
-            return Evaluated(answer["value"], chosen, answer["nix"])
-        if having:
-            text = f"{what} {name} is not for {chosen}: it is for {', '.join(having)}"
-            raise UsageError(text, "say --system")
-        guess = did_you_mean(name, sorted(set(answer["names"])))
-        raise UsageError(f"there is no {what} {name!r}", guess or hint)
+        found = _chosen(what, name, await self._eval(text + _NAMED, name), hint)
+        if isinstance(found, CatalogError):
+            raise UsageError(found.message, found.hint)
+        return found
 
     async def catalog(self) -> Evaluated:
         """The catalog of the chosen system."""
@@ -275,6 +313,18 @@ class Evaluator:
             return ""
         how = await self.files.how_to_lock() if self.files else "to pin it: `nix flake lock`"
         return f"pikaci: flake.lock does not pin {', '.join(names)} yet; {how}"
+
+
+def _chosen(what: str, name: str, answer: dict[str, Any], hint: str) -> Evaluated | CatalogError:
+    """What was found by its name, or why it was not."""
+    if answer["value"] is not None:
+        return Evaluated(answer["value"], answer["chosen"], answer["nix"])
+    if answer["having"]:
+        is_for = ", ".join(answer["having"])
+        text = f"{what} {name} is not for {answer['chosen']}: it is for {is_for}"
+        return CatalogError(text, "say --system")
+    guess = did_you_mean(name, sorted(set(answer["names"])))
+    return CatalogError(f"there is no {what} {name!r}", guess or hint)
 
 
 async def with_flake_config(state_root: Path, reference: str, options: NixOptions) -> NixOptions:

@@ -34,6 +34,24 @@ run_id = click.option(
     callback=_checked_run_id,
     help="Id of the new run, such as 20260131T235959Z-0123abcd.  [default: from the time]",
 )
+
+
+def _checked_annotations(
+    _ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, str]:
+    from jerichoci.state.ids import check_annotation
+
+    return dict(check_annotation(text) for text in texts)
+
+
+annotate = click.option(
+    "--annotate",
+    "annotations",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_checked_annotations,
+    help="Keep a note in the record of the run (repeatable).",
+)
 json_output = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -133,6 +151,7 @@ run_flags = _adding(
         is_flag=True,
         help="Wait until Incus has removed the guests, not just accepted the request.",
     ),
+    annotate,
     print_logs,
 )
 """How a run goes and is shown."""

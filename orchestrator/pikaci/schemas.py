@@ -82,6 +82,35 @@ class Selection(Model):
     lanes: list[SelectedLane]
 
 
+class PlanError(Model):
+    """Why a target has no plan."""
+
+    message: str
+    hint: str | None
+
+
+class PlannedTarget(Model):
+    """A target in a plan set: its plan and the source its jobs run on, or an error."""
+
+    target_id: Id
+    plan: Plan | None
+    plan_digest: str | None
+    source: dict[str, Any] | None
+    error: PlanError | None
+
+
+class PlanSet(Model):
+    """What `plan --set` prints and `run --plan` takes; `lanes` are empty if targets were named."""
+
+    schema_version: int = SCHEMA_VERSION
+    base: str | None
+    head: str | None
+    nightly_schedule_utc: str | None
+    changed_files: list[str]
+    lanes: list[SelectedLane]
+    plans: list[PlannedTarget]
+
+
 def adapters() -> dict[str, TypeAdapter[Any]]:
     """What has a schema, by name; what a command prints has the command's name."""
     return {
@@ -94,6 +123,7 @@ def adapters() -> dict[str, TypeAdapter[Any]]:
         "targets": TypeAdapter(list[ListedTarget]),
         "lanes": TypeAdapter(list[ListedLane]),
         "select": TypeAdapter(Selection),
+        "plan-set": TypeAdapter(PlanSet),
     }
 
 

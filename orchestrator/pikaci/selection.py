@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import CatalogError
+from jerichoci.errors import CatalogError, UsageError
 from pikaci.changes import changed_between, file_at
 from pikaci.lanes import Lane, Lanes, Trigger, parse_lanes
 from pikaci.location import LANES_FILE
+from pikaci.nearest import did_you_mean
 from pikaci.screen import as_utf8, one_line
 
 if TYPE_CHECKING:
@@ -48,10 +49,11 @@ class Selection:
 class SelectionReport:
     """The answer to `select --base A --head B`."""
 
-    base: str
+    base: str | None
     head: str
     changed_files: tuple[str, ...]
     selections: tuple[Selection, ...]
+    nightly_schedule_utc: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Its form in JSON: what `select --json` prints."""
@@ -74,7 +76,7 @@ class SelectionReport:
         ]
         chosen = sum(found.selected for found in self.selections)
         head = f"{chosen} of {_counted(len(self.selections), 'lane')} selected by {files}"
-        return "\n".join([f"{head} ({self.base[:12]}...{self.head[:12]})", *lines])
+        return "\n".join([f"{head} ({(self.base or '')[:12]}...{self.head[:12]})", *lines])
 
 
 def select(lanes: Lanes, changed_paths: Sequence[str]) -> list[Selection]:
@@ -90,13 +92,36 @@ async def select_change(
     The lanes are those of the head because a branch may change its own lanes.
     """
     change = await changed_between(repo, base, head)
+    lanes = await lanes_at(repo, head, lanes_path)
+    selections = tuple(select(lanes, change.paths))
+    schedule = lanes.nightly_schedule_utc
+    return SelectionReport(change.base, change.head or head, change.paths, selections, schedule)
+
+
+async def lanes_at(repo: Path, head: str, lanes_path: str = str(LANES_FILE)) -> Lanes:
+    """The lanes of a commit."""
     content = await file_at(repo, head, lanes_path)
     if content is None:
         hint = "commit it; where git ignores it, `git add -f` it first"
         raise CatalogError(f"{lanes_path}: there is no such file at {head}", hint)
-    lanes = parse_lanes(content, f"{lanes_path} at {head}")
-    selections = tuple(select(lanes, change.paths))
-    return SelectionReport(change.base, change.head or head, change.paths, selections)
+    return parse_lanes(content, f"{lanes_path} at {head}")
+
+
+def select_named(
+    lanes: Lanes, head: str, trigger: Trigger, names: Sequence[str]
+) -> SelectionReport:
+    """Lanes that are selected by no change: the named ones, or all of a trigger."""
+    known = {lane.id for lane in lanes.lanes}
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, sorted(known)) or "`pikaci lanes` lists them"
+            raise UsageError(f"{lanes.origin} has no lane {name!r}", hint)
+    selections = []
+    for lane in lanes.lanes:
+        is_asked = lane.id in names if names else lane.trigger is trigger
+        reason = "asked for by name" if names else f"every {trigger} lane was asked for"
+        selections.append(Selection(lane, is_asked, reason if is_asked else "not asked for"))
+    return SelectionReport(None, head, (), tuple(selections), lanes.nightly_schedule_utc)
 
 
 def target_filter(

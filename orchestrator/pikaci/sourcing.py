@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
-from jerichoci.errors import CatalogError
+from jerichoci.errors import CatalogError, UsageError
 from jerichoci.snapshot.repository import open_repository
 from jerichoci.snapshot.snapshot import Snapshot, take_snapshot
 from jerichoci.state.ids import check_id
 from pikaci.evaluation import Evaluated, Evaluator
 from pikaci.flake_files import FlakeFiles
 from pikaci.lanes import lanes_of
-from pikaci.location import FlakeOptions, SourceTree, find_source, state_layout
+from pikaci.location import LANES_FILE, FlakeOptions, SourceTree, find_source, state_layout
 from pikaci.screen import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from pathlib import Path
 
     from jerichoci.plan.plan import Plan
     from jerichoci.run.request import Source
@@ -46,24 +48,35 @@ class Planned:
 
 @dataclass(frozen=True)
 class Taken:
-    """A snapshot of a tree, and the flake in it, to be evaluated; `rev` is a fetched commit."""
+    """A snapshot of a tree, and the flake in it, to be evaluated.
+
+    `rev` is a commit of a source, `repository` where it is if that is on this machine.
+    """
 
     tree: SourceTree
     state: StateLayout
     snapshot: Snapshot
     evaluator: Evaluator
     rev: str | None
+    repository: Path | None = None
 
 
 async def take_tree(flake: FlakeOptions, source: str | None, *, read_only: bool) -> Taken:
     """Take a snapshot of the flake's working tree, or of a source."""
-    tree, state, rev = await _locate(flake, source)
-    snapshot = await take_snapshot(state.root, tree.root, whole=rev is not None)
+    repository = None
+    if source is None:
+        tree = find_source(flake.directory)
+        state, rev = state_layout(flake.state_root, str(tree.root)), None
+        state.make()
+        snapshot = await take_snapshot(state.root, tree.root)
+    else:
+        tree, state, snapshot, repository = await _take_source(flake, source)
+        rev = snapshot.git_head
     print_notes(snapshot.notes)
     reference = flake_reference(state, snapshot.tree, snapshot.commit, tree.flake_dir)
     files = None if rev else FlakeFiles(tree, snapshot, state.root)
     evaluator = Evaluator(state, reference, flake.nix, flake.system, read_only, files)
-    return Taken(tree, state, snapshot, evaluator, rev)
+    return Taken(tree, state, snapshot, evaluator, rev, repository)
 
 
 async def open_tree(flake: FlakeOptions, *, read_only: bool) -> Evaluator:
@@ -96,8 +109,8 @@ async def make_plan(
     from jerichoci.plan.plan import parse_plan
 
     plan = parse_plan(evaluated.values, f"the plan of target {target}")
-    jobs_source = await _source(plan, taken)
-    return Planned(plan, jobs_source, taken.tree, taken.state, evaluated.nix_version)
+    source_of_jobs = await jobs_source(plan, taken)
+    return Planned(plan, source_of_jobs, taken.tree, taken.state, evaluated.nix_version)
 
 
 async def _meanwhile(work: Coroutine[Any, Any, Evaluated], task: Callable[[], None]) -> Evaluated:
@@ -120,28 +133,51 @@ def _get_ready(tree: SourceTree) -> None:
     import_module(ENGINE)
 
 
-async def _locate(
-    flake: FlakeOptions, source: str | None
-) -> tuple[SourceTree, StateLayout, str | None]:
-    if source is None:
-        tree = find_source(flake.directory)
-        state = state_layout(flake.state_root, str(tree.root))
-        state.make()
-        return tree, state, None
+async def _take_source(
+    flake: FlakeOptions, source: str
+) -> tuple[SourceTree, StateLayout, Snapshot, Path | None]:
+    """A snapshot of a source: the tree, and the repository if it is on this machine."""
+    from pikaci.commit import local_repository, snapshot_of_commit
     from pikaci.source import fetch_source, parse_source
 
     spec = parse_source(source)
     state = state_layout(flake.state_root, spec.url)
     state.make()
+    repository = local_repository(spec.url)
+    if repository and (snapshot := await snapshot_of_commit(state.root, repository, spec.rev)):
+        tree = SourceTree(repository, await _flake_dir(repository, spec.rev, flake.directory))
+        return tree, state, snapshot, repository
     fetched, program = await fetch_source(spec, state.root / "sources")
     click.echo(f"pikaci: source {spec.rev[:12]} fetched by {program}", err=True)
     top = fetched.resolve()
-    tree = find_source(str(top / (flake.directory or "")))
-    flake_dir = os.path.relpath(tree.root / tree.flake_dir, top)
-    return SourceTree(top, "" if flake_dir == "." else flake_dir), state, spec.rev
+    found = find_source(str(top / (flake.directory or "")))
+    flake_dir = os.path.relpath(found.root / found.flake_dir, top)
+    tree = SourceTree(top, "" if flake_dir == "." else flake_dir)
+    snapshot = await take_snapshot(state.root, tree.root, whole=True)
+    return tree, state, replace(snapshot, git_head=spec.rev, git_dirty=False), repository
 
 
-async def _source(plan: Plan, taken: Taken) -> Source:
+async def _flake_dir(repository: Path, rev: str, directory: str | None) -> str:
+    """The directory of the flake in a commit, whose lanes file is checked, too."""
+    from pikaci.changes import file_at
+    from pikaci.lanes import parse_lanes
+
+    name = os.path.normpath(directory or ".")
+    inner = "" if name == "." else name
+    if inner.startswith(("/", "..")) or not await file_at(
+        repository, rev, str(PurePosixPath(inner) / "flake.nix")
+    ):
+        where = f"{inner} of " if inner else ""
+        hint = "give its directory in the repository with --flake"
+        raise UsageError(f"there is no flake.nix in {where}{rev[:12]}", hint)
+    lanes = str(PurePosixPath(inner) / LANES_FILE)
+    if content := await file_at(repository, rev, lanes):
+        parse_lanes(content, lanes)
+    return inner
+
+
+async def jobs_source(plan: Plan, taken: Taken) -> Source:
+    """What the jobs of a plan run on: the snapshot without what the plan excludes."""
     from jerichoci.run.request import Source
     from pikaci.glob import compile_globs
 
@@ -164,8 +200,8 @@ async def _source(plan: Plan, taken: Taken) -> Source:
         root=str(taken.tree.root),
         rev=rev,
         flake_dir=taken.tree.flake_dir or None,
-        git_head=rev or snapshot.git_head,
-        git_dirty=False if rev else snapshot.git_dirty,
+        git_head=snapshot.git_head,
+        git_dirty=snapshot.git_dirty,
     )
 
 

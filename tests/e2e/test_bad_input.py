@@ -63,7 +63,7 @@ def assert_nothing_was_left(project: Project) -> None:
         (("select", "--base", "nowhere", "--head", "HEAD"), "nowhere"),
         (("status", "latest"), "there is no run yet"),
         (("lanes",), "forge-lanes.toml"),
-        (("run", "hello", "--flak", "."), "? see `pikaci run --help`"),
+        (("run", "hello", "--flak", "."), "?) see `pikaci run --help`"),
         (("run", "hello", "--limit=9" + "9" * 5000), "--limit"),
         (("list", "--limit", "9" * 5000), "--limit"),
         ((TWO_LINES,), QUOTED),

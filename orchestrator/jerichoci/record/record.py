@@ -144,6 +144,7 @@ class RunRecord(Model):
     failure_kind: FailureKind | None = None
     cause: Cause | None = None
     rerun_of: RunId | None = None
+    annotations: dict[str, str] = {}
     target_id: Id
     target_description: str = ""
     partial: bool = Field(default=False, description="whether jobs were left out: `--job`")

@@ -12,6 +12,8 @@ from jerichoci.state.clock import timestamp
 from jerichoci.status import CauseCode, KeepPolicy, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jerichoci.state.layout import StateLayout
 
 
@@ -47,6 +49,7 @@ class RunRequest:
     changed_files: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     skip_reason: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
     nix: NixOptions = field(default_factory=NixOptions)
 
     def selected(self) -> set[str]:
@@ -64,6 +67,7 @@ def first_record(state: StateLayout, request: RunRequest, plan: Plan) -> RunReco
         run_id=plan.run_id or "",
         status=Status.RUNNING,
         rerun_of=request.rerun_of,
+        annotations=dict(request.annotations),
         target_id=plan.target_id,
         target_description=plan.target_description,
         partial=not request.skip_reason and any(node.id not in selected for node in plan.jobs),

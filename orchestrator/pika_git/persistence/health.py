@@ -1,9 +1,9 @@
 """Targets and hosts that fail by infrastructure or timeout are closed for a while.
 
-Two failures in a row close a target: for a minute, then twice as long each time, up to an hour. When
-that is over one lane, the probe, tries it; its success opens the target, its failure closes it again.
-Five targets that fail in a row on one host close the host instead, and those targets are open again.
-Tests that fail say nothing against a target's health, nor do cancelled lanes.
+Two failures in a row close a target: for a minute, then twice as long each time, up to an hour.
+When that is over one lane, the probe, tries it; its success opens the target, its failure closes
+it again. Five targets that fail in a row on one host close the host instead, and those targets are
+open again. Tests that fail say nothing against a target's health, nor do cancelled lanes.
 """
 
 from __future__ import annotations

@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from jerichoci.errors import CatalogError, UsageError
 from pikaci import options
+from pikaci.completion import complete_target
+from pikaci.location import LANES_FILE
 from pikaci.screen import one_line
 from pikaci.sourcing import make_plan
 
 if TYPE_CHECKING:
     from jerichoci.plan.plan import Plan
     from pikaci.location import FlakeOptions
+    from pikaci.selection import SelectionReport
+    from pikaci.sourcing import Taken
 
 
 @click.command("plan")
-@options.target_argument
+@click.argument("targets", metavar="TARGET...", nargs=-1, shell_complete=complete_target)
 @options.json_output
 @click.option("--graph", is_flag=True, help="Print a mermaid flowchart.")
 @click.option("--build", is_flag=True, help="Build derivations whose output the evaluation reads.")
+@click.option(
+    "--set",
+    "as_set",
+    is_flag=True,
+    help="Print a plan set, for `pikaci run --plan`; several targets always are one.",
+)
+@click.option(
+    "--lanes",
+    "trigger",
+    type=click.Choice(["branch", "nightly"]),
+    help="Plan the targets of these lanes: with --base, of those that the change selects.",
+)
+@click.option(
+    "--lane", "lanes", multiple=True, metavar="ID", help="Plan the target of a lane (repeatable)."
+)
+@click.option("--base", metavar="REV", help="Start of the change that selects branch lanes.")
 @click.option(
     "--source",
     metavar="URL",
@@ -28,11 +51,97 @@ if TYPE_CHECKING:
 )
 @options.flake_options
 def plan_command(
-    target: str, flake: FlakeOptions, source: str | None, *, as_json: bool, graph: bool, build: bool
+    targets: tuple[str, ...],
+    flake: FlakeOptions,
+    source: str | None,
+    trigger: str | None,
+    lanes: tuple[str, ...],
+    base: str | None,
+    *,
+    as_json: bool,
+    graph: bool,
+    build: bool,
+    as_set: bool,
 ) -> None:
-    """Show what a run of TARGET would build and run. Builds nothing and records no run."""
-    planned = asyncio.run(make_plan(target, flake, source, read_only=not build))
+    """Show what a run of TARGET would build and run. Builds nothing and records no run.
+
+    A plan set has the plans of several targets, from one evaluation, and their snapshot.
+
+    \b
+    pikaci plan check --json
+    pikaci plan unit lint --set >plans.json && pikaci run --plan plans.json unit
+    pikaci plan --lanes branch --base origin/main
+    """
+    by_lanes = bool(trigger or lanes)
+    if by_lanes == bool(targets):
+        raise click.UsageError("name targets, or lanes with --lanes or --lane")
+    if base and trigger != "branch":
+        raise click.UsageError("--base is for --lanes branch")
+    if by_lanes or as_set or len(targets) > 1:
+        if graph:
+            raise click.UsageError("--graph is for one target")
+        work = _plan_set(targets, flake, source, Chosen(trigger, lanes, base))
+        options.print_json(asyncio.run(work))
+        return
+    planned = asyncio.run(make_plan(targets[0], flake, source, read_only=not build))
     print_plan(planned.plan, as_json=as_json, graph=graph)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The lanes whose targets are planned."""
+
+    trigger: str | None
+    lanes: tuple[str, ...]
+    base: str | None
+
+
+async def _plan_set(
+    targets: tuple[str, ...], flake: FlakeOptions, source: str | None, chosen: Chosen
+) -> dict[str, Any]:
+    from jerichoci.state.ids import check_id
+    from pikaci.plan_set import as_json, plan_targets
+    from pikaci.sourcing import take_tree
+
+    for target in targets:
+        check_id(target, "target")
+    # Not read-only: a plan of a set is run without another evaluation.
+    taken = await take_tree(flake, source, read_only=False)
+    report = None
+    if not targets:
+        report = await _select(taken, chosen)
+        targets = tuple(
+            dict.fromkeys(each.lane.target for each in report.selections if each.selected)
+        )
+    plans = await plan_targets(taken, targets) if targets else []
+    return as_json(plans, report)
+
+
+async def _select(taken: Taken, chosen: Chosen) -> SelectionReport:
+    from pikaci.changes import changed_since
+    from pikaci.lanes import Trigger, lanes_of
+    from pikaci.selection import SelectionReport, lanes_at, select, select_change, select_named
+
+    path = str(PurePosixPath(taken.tree.flake_dir) / LANES_FILE)
+    if taken.rev:
+        if taken.repository is None:
+            hint = "give --source git+file:///PATH?rev=REV"
+            raise UsageError("lanes of a source are read in a repository on this machine", hint)
+        if chosen.base:
+            return await select_change(taken.repository, chosen.base, taken.rev, path)
+        lanes = await lanes_at(taken.repository, taken.rev, path)
+    else:
+        found = lanes_of(taken.tree)
+        if found is None:
+            raise CatalogError(f"there is no {taken.tree.lanes_file}", "write one")
+        lanes = found
+    head = taken.rev or taken.snapshot.git_head or taken.snapshot.commit
+    if chosen.base:
+        change = await changed_since(taken.tree.root, chosen.base)
+        selections = tuple(select(lanes, change.paths))
+        schedule = lanes.nightly_schedule_utc
+        return SelectionReport(change.base, head, change.paths, selections, schedule)
+    return select_named(lanes, head, Trigger(chosen.trigger or "branch"), chosen.lanes)
 
 
 def print_plan(

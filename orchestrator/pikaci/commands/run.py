@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from jerichoci.status import KeepPolicy
 from pikaci import __version__, options
 from pikaci.changes import changed_since
 from pikaci.commands.plan import print_plan
-from pikaci.completion import complete_job
+from pikaci.completion import complete_job, complete_target
 from pikaci.evaluation import with_flake_config
 from pikaci.lanes import lanes_of
 from pikaci.nearest import no_job
@@ -27,7 +27,7 @@ from pikaci.selection import target_filter
 from pikaci.sourcing import Planned, flake_reference, make_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from types import FrameType
 
     from jerichoci.nix.command import NixOptions
@@ -52,15 +52,22 @@ class RunFlags:
     run_id: str | None
     changed_since: str | None
     print_logs: bool
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @click.command("run")
-@options.target_argument
+@click.argument("target", metavar="TARGET", required=False, shell_complete=complete_target)
 @options.run_flags
 @click.option(
     "--source",
     metavar="URL",
     help="Run a commit without checking it out: git+https://host/repo?rev=REV.",
+)
+@click.option(
+    "--plan",
+    "plan_file",
+    metavar="FILE",
+    help="Run a plan of a set that `pikaci plan --set` printed, without evaluating again.",
 )
 @click.option(
     "--job",
@@ -79,9 +86,10 @@ class RunFlags:
 @click.option("--dry-run", is_flag=True, help="Print the plan and run nothing.")
 @options.flake_options
 def run_command(
-    target: str,
+    target: str | None,
     flake: FlakeOptions,
     source: str | None,
+    plan_file: str | None,
     *,
     dry_run: bool,
     **flags: Any,  # noqa: ANN401 - collected into RunFlags
@@ -99,13 +107,38 @@ def run_command(
     Exit codes: 0 passed or skipped, 1 a job failed, 2 usage or catalog error,
     75 infrastructure, 124 timeout, 130 cancelled.
     """
-    return asyncio.run(_run(target, flake, source, RunFlags(**flags), dry_run=dry_run))
+    if plan_file is not None and source is not None:
+        raise click.UsageError("--plan has its source: leave --source out")
+    if target is None and plan_file is None:
+        raise click.UsageError("missing argument 'TARGET'")
+    work = _plan(target, flake, source, plan_file, read_only=dry_run)
+    return asyncio.run(_run(work, flake, RunFlags(**flags), dry_run=dry_run))
+
+
+async def _plan(
+    target: str | None,
+    flake: FlakeOptions,
+    source: str | None,
+    plan_file: str | None,
+    *,
+    read_only: bool,
+) -> Planned:
+    if plan_file is None:
+        return await make_plan(target or "", flake, source, read_only=read_only)
+    from pathlib import Path
+
+    from pikaci.location import open_state
+    from pikaci.plan_set import load_planned
+
+    state = open_state(flake.state_root, flake.directory)
+    state.make()
+    return await load_planned(Path(plan_file), target, state)
 
 
 async def _run(
-    target: str, flake: FlakeOptions, source: str | None, flags: RunFlags, *, dry_run: bool
+    work: Awaitable[Planned], flake: FlakeOptions, flags: RunFlags, *, dry_run: bool
 ) -> int:
-    planned = await make_plan(target, flake, source, read_only=dry_run)
+    planned = await work
     if not dry_run:
         return await run_planned(planned, flake.nix, flags)
     jobs = _checked_jobs(planned, flags.jobs)
@@ -145,6 +178,7 @@ async def run_planned(
         changed_files=changed,
         filters=filters,
         skip_reason=skip,
+        annotations=flags.annotations,
         nix=await with_flake_config(state.root, reference, nix),
     )
     end = _End()

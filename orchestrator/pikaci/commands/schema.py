@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import click
 
-NAMES = ("plan", "run", "job", "prepared-outputs", "event", "list", "targets", "lanes", "select")
+NAMES = (
+    *("plan", "plan-set", "run", "job", "prepared-outputs", "event"),
+    *("list", "targets", "lanes", "select"),
+)
 
 
 @click.command("schema")

@@ -30,11 +30,11 @@ _LANE = text("""
     SELECT lane.*, ci_run.head, ci_run.created_by FROM lane JOIN ci_run ON ci_run.id = lane.run_id
     WHERE lane.id = :lane
 """)
-_LAST = "(SELECT id FROM attempt WHERE lane_id = :lane ORDER BY number DESC LIMIT 1)"
-_ATTEMPT_ENDS = text(f"""
+_ATTEMPT_ENDS = text("""
     UPDATE attempt SET state = :state, failure_kind = :kind, cause = :cause, exit_code = :exit_code,
         finished_at = :now
-    WHERE id = {_LAST} AND state = 'running'
+    WHERE state = 'running'
+      AND id = (SELECT id FROM attempt WHERE lane_id = :lane ORDER BY number DESC LIMIT 1)
 """)
 _REFUSED = text("""
     UPDATE attempt SET refused = :what
@@ -133,7 +133,7 @@ def leave_run(
     connection.execute(text("DELETE FROM lease WHERE lane_id = :lane"), values)
     connection.execute(_RELEASE, values)
     wake(connection, f"lane {lane} left its run", now)
-    query = text(f"SELECT host FROM attempt WHERE id = {_LAST}")
+    query = text("SELECT host FROM attempt WHERE lane_id = :lane ORDER BY number DESC LIMIT 1")
     return str(connection.execute(query, values).scalar_one_or_none() or "")
 
 
