@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 ENGINE = "orchestrator/jerichoci/state/clock.py"
 FRONTEND = "orchestrator/pikaci/screen.py"
+FORGE = "orchestrator/pika_git/cli.py"
+PERSISTENCE = "orchestrator/pika_git/persistence/schema.py"
+WEB = "orchestrator/pika_git/web/broken.py"
+WORKER = "orchestrator/pika_git/worker/broken.py"
 LIBRARY = "nix/lib/place.nix"
 PLAN = "orchestrator/jerichoci/plan/plan.py"
 FAKE_TOKEN = "gh" + "p_" + "0a1B" * 9
@@ -39,13 +43,30 @@ BREAKS = [
     Break("arrows", ENGINE, "\nfrom jerichoci.machine import slots\n", "machine import"),
     Break("arrows", ENGINE, "\nif TYPE_CHECKING:\n    import jerichoci.plan.plan\n", "plan.plan"),
     Break("frontend-without-forge", FRONTEND, "\nimport pika_git.queue\n", "pika_git"),
+    Break("forge-reads-records", FORGE, "\nfrom jerichoci.run.engine import run_plan\n", "engine"),
+    Break("forge-reads-records", FORGE, "\nfrom jerichoci import status\n", "import status"),
+    Break("operator-cli-speaks-http", "orchestrator/ph/one.py", "import jerichoci\n", "jerichoci"),
+    Break("operator-cli-speaks-http", "orchestrator/ph/two.py", "import pydantic\n", "pydantic"),
+    Break("forge-layers", PERSISTENCE, "\nfrom pika_git import cli\n", "import cli"),
+    Break("web-asks-the-service", WEB, "from pika_git.forge_runtime import loop\n", "loop"),
+    Break("worker-is-a-process-of-its-own", WORKER, "import fastapi\n", "fastapi"),
+    Break("sql-in-persistence", FORGE, "\nfrom sqlalchemy import text\n", "sqlalchemy"),
+    Break("sql-text-in-persistence", WEB, 'READ = "SELECT id FROM lane"\n', "SELECT"),
     Break(
-        "forge-reads-records",
-        "orchestrator/pika_git/queue.py",
-        "from jerichoci import RunStore\nfrom jerichoci.run.engine import run_plan\n",
-        "engine",
+        "forge-decides-nothing-by-ids",
+        FORGE,
+        '\ndef f(lane):\n    return lane.name.startswith("check-")\n',
+        "startswith",
     ),
-    Break("operator-cli-speaks-http", "orchestrator/ph/main.py", "import jerichoci\n", "jerichoci"),
+    Break(
+        "verdict-is-the-records",
+        WORKER,
+        '\ndef f(line):\n    state = "failed" if "refused" in line else "success"\n',
+        "state =",
+    ),
+    Break("logs-are-shown-only", WORKER, "\nchunk = store.load_logs(run_id)\n", "load_logs"),
+    Break("git-of-the-forge", FORGE, '\nGIT = ["git", "push"]\n', "GIT ="),
+    Break("forge-runs-pikaci", FORGE, '\nPIKACI = ["pikaci", "run"]\n', "PIKACI ="),
     Break("engine-knows-no-targets", ENGINE, '\nSLOW = "check-orchestrator"\n', "SLOW"),
     Break("engine-knows-no-targets", ENGINE, '\nif name == "hello":\n    pass\n', "hello"),
     Break("engine-knows-no-targets", LIBRARY, 'slow = "check-nix";\nin\n{', "slow", "in\n{"),
@@ -172,15 +193,3 @@ def test_an_exception_without_a_case_is_an_error(own: Checkout) -> None:
     assert own.found("bootstrap-preamble") == [
         (RULES, where, "nothing in its scope breaks names-say-what-is-in-it any more"),
     ]
-
-
-def test_what_is_no_longer_absent_has_to_be_said(own: Checkout) -> None:
-    own.write("orchestrator/ph/main.py", "import json\n")
-    ((file, _, what),) = own.found("operator-cli-speaks-http")
-    assert file == RULES
-    assert what == "orchestrator/ph/**/*.py is listed as absent, but matches files now"
-
-
-def test_rules_that_nothing_can_break_yet_are_told(own: Checkout) -> None:
-    notes = own.report("forge-reads-records")["notes"]
-    assert notes == ["forge-reads-records: orchestrator/pika_git/**/*.py matches no file yet"]

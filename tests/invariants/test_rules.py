@@ -78,6 +78,14 @@ def test_an_exception_that_nothing_needs_is_an_error(empty: Checkout) -> None:
     assert [what for _, _, what in rule.found()] == ["nothing in its scope breaks rule any more"]
 
 
+def test_what_is_no_longer_absent_has_to_be_said(empty: Checkout) -> None:
+    empty.rule("file-names", ["a/**"], forbid=["x"])
+    empty.replace(RULES, 'area = "a"', 'area = "a"\nabsent = ["a/**"]')
+    assert empty.report()["notes"] == ["rule: a/** matches no file yet"]
+    empty.write("a/b", "")
+    assert empty.found() == [(RULES, 1, "a/** is listed as absent, but matches files now")]
+
+
 def test_a_scope_that_matches_nothing_is_an_error(empty: Checkout) -> None:
     empty.write("a.py", "")
     rule = empty.rule("file-names", ["*.py", "old/**"], forbid=["utils"])
