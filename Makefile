@@ -3,7 +3,7 @@
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run incus test unit lint types schemas lock clean env env-dev env-incus env-ssh
+.PHONY: help run forge incus test unit lint types schemas lock clean env env-dev env-forge env-incus env-ssh
 
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -14,14 +14,20 @@ run: env ## Run the hello target
 	@echo
 	@echo "next:  . .venv/bin/activate    then  pikaci logs latest    pikaci status latest    pikaci --help"
 
+forge: ## Start a forge with a repository to push to, and say how to reach it
+	@ci/bootstrap/packages.sh
+	@ci/bootstrap/python.sh forge
+	@ci/bootstrap/nix.sh
+	@exec pika-git demo
+
 incus: env ## Set up Incus with a guest image, for jobs that have guests
 	@ci/bootstrap/incus.sh
 	@echo "next:  . .venv/bin/activate    then  pikaci run hello-guest"
 
-test: env-dev env-incus env-ssh ## Run all of the project's own lanes through pikaci, or LANES="check-nix ..."
+test: env-dev env-forge env-incus env-ssh ## Run all of the project's own lanes through pikaci, or LANES="check-nix ..."
 	@ci/bootstrap/test.sh
 
-unit: env-dev env-incus env-ssh ## Run the tests directly, without pikaci around them
+unit: env-dev env-forge env-incus env-ssh ## Run the tests directly, without pikaci around them
 	@pytest
 
 lint: env-dev ## Check style, formatting and the rules of the architecture
@@ -49,6 +55,9 @@ env-dev: # what working on it needs
 	@ci/bootstrap/packages.sh dev
 	@ci/bootstrap/python.sh dev
 	@ci/bootstrap/minimum.sh & minimum=$$!; ci/bootstrap/nix.sh; nix=$$?; wait $$minimum && exit $$nix
+
+env-forge: env-dev # what tests of the forge need
+	@ci/bootstrap/forge-packages.sh
 
 env-incus: # what tests with a real Incus need
 	@ci/bootstrap/incus-packages.sh

@@ -5,7 +5,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # Tests of hosts and guests mostly wait, those of the orchestrator compute: one of each kind first, which go well together.
-lanes=(check-remote check-orchestrator check-incus check-tart check-nix)
+lanes=(check-remote check-orchestrator check-forge check-incus check-tart check-nix)
 [ -z "${LANES:-}" ] || read -ra lanes <<<"$LANES"
 cd "$root"
 export PATH=$venv/bin:$PATH

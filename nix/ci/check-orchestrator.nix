@@ -18,6 +18,18 @@ let
       "unprivileged"
     ]
   );
+  # Tests with lanes of their own.
+  elsewhere = builtins.concatStringsSep " " (
+    map (name: "--ignore=tests/${name}") [
+      "nix"
+      "e2e"
+      "incus"
+      "ph"
+      "pika_git"
+      "remote"
+      "tart"
+    ]
+  );
 in
 {
   title = "check-orchestrator";
@@ -42,7 +54,7 @@ in
     unit = {
       description = "Tests of engine, frontend and guest runner";
       command = import ./pytest.nix {
-        options = "${beside} --ignore=tests/nix --ignore=tests/e2e --ignore=tests/incus --ignore=tests/remote --ignore=tests/tart";
+        options = "${beside} ${elsewhere}";
         paths = "tests";
       };
       timeoutSecs = 3600;

@@ -87,3 +87,36 @@ def test_a_nix_whose_builders_have_no_group_is_not_used(
     done = nix(programs, uid=uid, group=group, script="own_nix_is_ours && echo ours")
     assert (done.stdout == "ours\n") is is_ours
     assert ("builds as group no-such-group, which isn't there" in done.stderr) is not is_ours
+
+
+def unpacking(programs: Path) -> subprocess.CompletedProcess[str]:
+    """What forge-packages.sh does where apt has a package of nginx, and PATH has no program."""
+    text = (BOOTSTRAP / "forge-packages.sh").read_text(encoding="utf-8")
+    begin, end = text.index("unpack_nginx() ("), text.index("install_axe() {")
+    stand_in(programs, "dpkg-deb", "mkdir -p $3/usr/sbin && cp $2 $3/usr/sbin/nginx")
+    return bash(programs, f"nginx='{programs}/copy'; {text[begin:end]}\nunpack_nginx")
+
+
+def test_nginx_is_unpacked_and_not_installed(programs: Path) -> None:
+    stand_in(programs, "apt-get", '[ "$1" = download ] && echo the program >nginx_1.deb')
+    done = unpacking(programs)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (programs / "copy/nginx").read_text() == "the program\n"
+
+
+def test_lists_of_apt_that_are_missing_are_fetched_once(programs: Path) -> None:
+    lists = programs / "lists"
+    stand_in(programs, "id", "case $1 in -u) echo 0;; *) echo root;; esac")
+    update = f"[ $1 = update ] && echo updated >>'{lists}'"
+    stand_in(programs, "apt-get", f"{update} || {{ [ -e '{lists}' ] && echo new >nginx_1.deb; }}")
+    assert unpacking(programs).returncode == 0
+    assert (lists.read_text(), (programs / "copy/nginx").read_text()) == ("updated\n", "new\n")
+
+
+def test_without_an_nginx_in_apt_that_is_said(programs: Path) -> None:
+    stand_in(programs, "id", "case $1 in -u) echo 0;; *) echo root;; esac")
+    stand_in(programs, "apt-get", "[ $1 = update ] || { echo 'E: no package' >&2; exit 100; }")
+    done = unpacking(programs)
+    assert done.returncode != 0
+    assert "E: no package" in done.stderr
+    assert not (programs / "copy").exists()
