@@ -6,7 +6,9 @@ from importlib import import_module
 
 import click
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "worker": "worker",
+}
 """The module below `pika_git.commands` of each command, imported when it is asked for."""
 
 

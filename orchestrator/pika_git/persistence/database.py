@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import Connection, create_engine, event
 from sqlalchemy import text as sql
+from sqlalchemy.exc import SQLAlchemyError as DatabaseError
 
 from pika_git.persistence.wakes import RING, ring
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
+
+__all__ = ["Connection", "Database", "DatabaseError", "open_database"]
 
 BUSY_SECS = 10.0
 """How long a writer waits for another. Transactions are short: past that, something is stuck."""

@@ -54,7 +54,10 @@ from pika_git.persistence.queue.lease import renew, started
 from pika_git.persistence.queue.model import (
     Claim,
     Ending,
+    LaneClass,
+    LaneState,
     NewLane,
+    Reason,
     RefusedError,
     Renewal,
     Wait,
@@ -65,7 +68,10 @@ from pika_git.persistence.queue.sweep import next_change, pause, resume, sweep
 __all__ = [
     "Claim",
     "Ending",
+    "LaneClass",
+    "LaneState",
     "NewLane",
+    "Reason",
     "RefusedError",
     "Renewal",
     "Wait",

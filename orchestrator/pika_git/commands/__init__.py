@@ -1,0 +1,1 @@
+"""The commands of `pika-git`, a module each."""

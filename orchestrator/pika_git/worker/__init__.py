@@ -1,0 +1,1 @@
+"""The worker: claims lanes, has `pikaci` run them, and reports what became of them."""
