@@ -32,14 +32,12 @@ def command(data: DataDir, name: str, slots: int, labels: tuple[str, ...], *, dr
 
     SIGTERM ends it; what runs goes on, and the next worker of this machine takes it over.
     """
-    from pika_git.persistence.database import open_database
-    from pika_git.persistence.migrate import migrate
+    from pika_git.persistence.migrate import open_current
     from pika_git.worker.worker import Worker
 
     data.make()
     with _alone(data.worker(name), name):
-        migrate(data.database)
-        database = open_database(data.database, data.wakes)
+        database = open_current(data)
         has = frozenset({own_system(), *(["root"] if os.geteuid() == 0 else []), *labels})
         with Worker(database, data, name, socket.gethostname(), has, slots) as worker:
             for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""The database: transactions that begin the right way, and its clock.
+"""The database: transactions that begin the right way, its clock, and what can be wrong with it.
 
 Times are seconds since the epoch, as floating point. Statements take the time from the database's
 own clock, so that service and workers on several machines agree; a test passes its own as `now`.
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy import text as sql
-from sqlalchemy.exc import SQLAlchemyError as DatabaseError
+from sqlalchemy.exc import DatabaseError as DriverError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from pika_git.persistence.wakes import RING, ring
 
@@ -31,6 +32,29 @@ BUSY_SECS = 10.0
 _SQLITE_NOW = "SELECT (julianday('now') - 2440587.5) * 86400.0"
 """`unixepoch('subsec')` is NULL before SQLite 3.42, without an error."""
 
+_WRONG = {
+    "BUSY": (
+        "is locked by another program for too long",
+        "`fuser` tells which; it goes on once that has ended",
+    ),
+    "READONLY": ("can't be written", "give the user that runs pika-git the file and its directory"),
+    "CANTOPEN": ("can't be opened", "is its directory there, and may pika-git write to it?"),
+    "FULL": ("can't grow: the disk is full", "make room; it goes on once there is some"),
+    "IOERR": ("can't be read or written: the disk fails", "see the kernel's log"),
+    "CORRUPT": ("is damaged", "stop pika-git and restore the file from a backup"),
+    "NOTADB": ("is no database", "stop pika-git and restore the file from a backup"),
+}
+"""By SQLite's error name, without its prefix and suffixes."""
+
+
+class DatabaseError(Exception):
+    """The database can't be used; what it is and what to do."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
 
 @dataclass(frozen=True)
 class Database:
@@ -41,12 +65,14 @@ class Database:
     """The directory of the sockets that hear of a commit with a wake."""
     now: float | None = None
     """The time, for tests; the database's clock if None."""
+    path: Path | None = None
+    """Its file; None in memory."""
     _writing: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent view of all tables."""
-        with self.engine.connect() as connection:
+        with self._explained(), self.engine.connect() as connection:
             connection.exec_driver_sql("BEGIN")
             try:
                 yield connection
@@ -60,7 +86,7 @@ class Database:
         SQLite ends a transaction at once that has read before it writes and was overtaken: no
         waiting helps. So it is a writer from its beginning.
         """
-        with self._writing, self.engine.connect() as connection:
+        with self._writing, self._explained(), self.engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -79,17 +105,35 @@ class Database:
             return self.now
         return float(connection.execute(sql(_SQLITE_NOW)).scalar_one())
 
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        if self.path is not None and not self.path.exists():
+            self.engine.dispose()  # else it would write on into the file that was removed
+            raise DatabaseError(f"{self.path} is gone", "restore it, then start pika-git again")
+        try:
+            yield
+        except (IntegrityError, ProgrammingError):
+            raise
+        except DriverError as error:
+            name = getattr(error.orig, "sqlite_errorname", "").removeprefix("SQLITE_")
+            if (wrong := _WRONG.get(name.partition("_")[0])) is None:
+                raise
+            raise DatabaseError(f"{self.path} {wrong[0]}: {error.orig}", wrong[1]) from error
 
-def open_database(path: Path, wakes: Path | None = None, now: float | None = None) -> Database:
-    """Open a SQLite database; its schema is `pika_git.persistence.migrate`'s."""
+
+def open_database(
+    path: Path, wakes: Path | None = None, now: float | None = None, *, foreign_keys: bool = True
+) -> Database:
+    """Open a SQLite database whose schema is current (`migrate.open_current` sees to that)."""
     engine = create_engine(
         f"sqlite:///{path}", connect_args={"timeout": BUSY_SECS, "check_same_thread": False}
     )
-    event.listen(engine, "connect", _configure)
-    return Database(engine, wakes, now)
 
+    def configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
+        connection.isolation_level = None  # transactions begin where we say so
+        keys = "ON" if foreign_keys else "OFF"
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", f"foreign_keys = {keys}"):
+            connection.execute(f"PRAGMA {pragma}")
 
-def _configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
-    connection.isolation_level = None  # transactions begin where we say so
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    event.listen(engine, "connect", configure)
+    return Database(engine, wakes, now, path)

@@ -111,7 +111,7 @@ class Worker:
                 self._start(claim)
             self._say("")
         except DatabaseError as error:
-            self._say(f"the database can't be reached: {_first_line(error)}")
+            self._say(f"{error}")
         self._stop_what_must()
 
     def _wait(self) -> None:
@@ -283,7 +283,3 @@ def _kill(lane: Running) -> None:
 
 def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:900]
-
-
-def _first_line(error: DatabaseError) -> str:
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
