@@ -54,7 +54,8 @@ class DataDir:
 
     def make(self) -> DataDir:
         """Make the directories, for their owner alone."""
-        for directory in (self.root, self.wakes, self.root / "repos", self.root / "workers"):
+        self.root.mkdir(mode=0o711, parents=True, exist_ok=True)  # hooks reach the socket in it
+        for directory in (self.wakes, self.root / "repos", self.root / "workers"):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self
 

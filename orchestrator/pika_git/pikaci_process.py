@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -57,10 +58,13 @@ class Pikaci:
 
     log: Path
     """What the server says of itself."""
+    limits: tuple[str, ...] = ()
+    """A program that starts all with limits: `prlimit --as=... --`."""
     _server: subprocess.Popen[bytes] | None = None
     _pending: bytes = b""
     _alone: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    _served: set[str] = field(default_factory=set)
+    _served: dict[str, int | None] = field(default_factory=dict)
+    """What the server runs: its pid, once told."""
     _failed: list[Ended] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -75,7 +79,7 @@ class Pikaci:
         """What tells of ends; None without a server."""
         return self._server.stdout.fileno() if self._server and self._server.stdout else None
 
-    def start(  # noqa: PLR0913 - what a process has
+    def start(
         self,
         key: str,
         argv: Sequence[str],
@@ -83,21 +87,16 @@ class Pikaci:
         *,
         stdout: Path | None = None,
         stderr: Path,
-        limits: Sequence[str] = (),
     ) -> None:
-        """Start `pikaci ARGV`; its end will be told under `key`.
-
-        `limits` are a program that starts it with limits (`prlimit --as=...`), which a server
-        can't.
-        """
+        """Start `pikaci ARGV`; its end will be told under `key`."""
         env = environment(state_root)
         request: dict[str, Any] = {"id": key, "argv": list(argv), "cwd": "/", "env": env}
         request |= {"stdout": str(stdout) if stdout else None, "stderr": str(stderr)}
-        if not limits and self._send(json.dumps(request).encode() + b"\n"):
-            self._served.add(key)
+        if self._send(json.dumps(request).encode() + b"\n"):
+            self._served.setdefault(key, None)
             return
         try:
-            self._alone[key] = _start_alone([*limits, program(), *argv], env, stdout, stderr)
+            self._alone[key] = _start_alone([*self.limits, program(), *argv], env, stdout, stderr)
         except OSError as error:
             self._failed.append(Ended(key, error=f"could not start pikaci: {error.strerror}"))
 
@@ -114,6 +113,14 @@ class Pikaci:
     def knows(self, key: str) -> bool:
         """Whether the end of this one will be told."""
         return key in self._alone or key in self._served
+
+    def kill(self, key: str) -> None:
+        """Ask a process and what it started to end, if it still runs."""
+        process = self._alone.get(key)
+        pid = process.pid if process else self._served.get(key)
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
     def _heard(self) -> list[Ended]:
         if self._server is None or self._server.stdout is None:
@@ -132,8 +139,9 @@ class Pikaci:
         values = json.loads(line)
         key = str(values["id"])
         if "pid" in values:
+            self._served[key] = int(values["pid"])
             return None
-        self._served.discard(key)
+        self._served.pop(key, None)
         if "error" in values:
             return Ended(key, error=str(values["error"]))
         return _ended(key, values.get("exit_code"), values.get("signal"))
@@ -158,7 +166,7 @@ class Pikaci:
         env = environment(self.log.parent)
         with suppress(OSError), self.log.open("ab") as log:
             self._server = subprocess.Popen(
-                [program(), "serve"],
+                [*self.limits, program(), "serve"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -42,6 +42,7 @@ REPO = Table(
     Column("flake_dir", Text, nullable=False, server_default=""),
     Column("cancel_superseded", Boolean, nullable=False, server_default=text("0")),
     Column("paused", Boolean, nullable=False, server_default=text("0")),
+    Column("problem", Text),  # what keeps it from being read
     Column("created_at", Double, nullable=False),
 )
 

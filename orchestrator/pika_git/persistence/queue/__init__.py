@@ -40,12 +40,19 @@ cool-off, a lease) is looked at by every claim and sweep before anything else.
 
 from __future__ import annotations
 
-from pika_git.persistence.queue.again import recover_run, rerun_lane, rerun_run, supersede
+from pika_git.persistence.queue.again import (
+    cancel_queued,
+    recover_run,
+    rerun_lane,
+    rerun_run,
+    supersede,
+)
 from pika_git.persistence.queue.claim import adoptable, claim, never_started
 from pika_git.persistence.queue.ending import (
     cancel_lane,
     cancel_run,
     fail_lane,
+    fail_unplanned,
     finish,
     requeue,
 )
@@ -77,10 +84,12 @@ __all__ = [
     "Wait",
     "adoptable",
     "cancel_lane",
+    "cancel_queued",
     "cancel_run",
     "claim",
     "enqueue",
     "fail_lane",
+    "fail_unplanned",
     "finish",
     "never_started",
     "next_change",

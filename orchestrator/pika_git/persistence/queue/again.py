@@ -104,14 +104,21 @@ def supersede(connection: Connection, run: int, now: float) -> None:
         mark = text("UPDATE ci_run SET superseded_by = :run WHERE id = :older")
         connection.execute(mark, {"run": run, "older": older})
         why = f"superseded by run {run}"
-        for row in lanes_of(connection, older) or []:
-            if row.state == "queued" or (row.state == "running" and cancels_running):
-                cancel(connection, row, "the forge", why, now)
-        plain = text("""
-            UPDATE ci_run SET state = 'cancelled', finished_at = :now, message = :why
-            WHERE id = :older AND state = 'planning'
-        """)
-        connection.execute(plain, {"older": older, "now": now, "why": why})
+        cancel_queued(connection, older, "the forge", why, now, running=bool(cancels_running))
+
+
+def cancel_queued(
+    connection: Connection, run: int, by: str, why: str, now: float, *, running: bool = False
+) -> None:
+    """Cancel what of a run has not begun; with `running`, what has, too."""
+    for row in lanes_of(connection, run) or []:
+        if row.state == "queued" or (row.state == "running" and running):
+            cancel(connection, row, by, why, now)
+    plain = text("""
+        UPDATE ci_run SET state = 'cancelled', finished_at = :now, message = :why
+        WHERE id = :run AND state = 'planning'
+    """)
+    connection.execute(plain, {"run": run, "now": now, "why": why})
 
 
 def recover_run(database: Database, run: int, by: str, why: str) -> int:

@@ -166,6 +166,11 @@ def settle_run(connection: Connection, run: int, now: float) -> None:
     connection.execute(_RUN_ENDS, {"run": run, "state": state, "now": at})
 
 
+def fail_unplanned(connection: Connection, lane: int, cause: dict[str, Any], now: float) -> None:
+    """End a lane that was just queued and has no plan; `cause` says why."""
+    end_lane(connection, lane, LaneState.FAILED, now, Ending(LaneState.FAILED, None, cause))
+
+
 def _get(connection: Connection, lane: int) -> Row[Any]:
     row = connection.execute(_LANE, {"lane": lane}).one_or_none()
     if row is None:

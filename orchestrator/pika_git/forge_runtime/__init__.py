@@ -1,0 +1,1 @@
+"""What the forge does by itself: it sees pushes, plans runs, and looks at the clock."""

@@ -1,0 +1,91 @@
+"""The plan set of a run, as `pikaci plan` prints it, turned into lanes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pika_git.persistence.queue import LaneClass, NewLane
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLASSES = {"manual": LaneClass.MANUAL, "merge": LaneClass.MANUAL, "nightly": LaneClass.NIGHTLY}
+LOCAL = "local"
+
+
+class InvalidSetError(Exception):
+    """`pikaci plan` printed something else."""
+
+
+@dataclass(frozen=True)
+class PlanSet:
+    """What a run is to run; `broken` are the causes of targets without a plan."""
+
+    lanes: tuple[NewLane, ...]
+    selection: dict[str, Any]
+    broken: dict[str, dict[str, Any]]
+    message: str | None
+
+
+def read_plan_set(path: Path, kind: str) -> PlanSet:
+    """Read the plan set of a run of this kind."""
+    try:
+        values = json.loads(path.read_bytes())
+        plans = {plan["target_id"]: plan for plan in values["plans"]}
+        rows = values["lanes"] or [_as_lane(target) for target in plans]
+        chosen = [row for row in rows if row["selected"]]
+        lanes = tuple(_lane(row, plans[row["target"]], path, kind) for row in chosen)
+        changed = len(values["changed_files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidSetError(f"{path} is not a plan set: {error!r}") from error
+    broken = {
+        target: {"code": "plan_failed", **plan["error"]}
+        for target, plan in plans.items()
+        if plan["error"]
+    }
+    selection = {"changed_files": changed, "lanes": rows}
+    return PlanSet(lanes, selection, broken, None if lanes else _why_none(rows, changed))
+
+
+def _lane(row: dict[str, Any], planned: dict[str, Any], path: Path, kind: str) -> NewLane:
+    plan = planned["plan"]
+    return NewLane(
+        name=row["id"],
+        title=row["title"],
+        target=row["target"],
+        klass=CLASSES.get(kind, LaneClass.BRANCH),
+        group_name=row["concurrency_group"],
+        labels=_labels(plan) if plan else (),
+        why=row["reason"],
+        plan_path=str(path) if plan else None,
+        plan_digest=planned["plan_digest"],
+    )
+
+
+def _labels(plan: dict[str, Any]) -> tuple[str, ...]:
+    """What a worker must have: the system of local nodes, and what the plan asks for."""
+    local = any(node["placement"] == LOCAL for node in plan["nodes"])
+    return (*([plan["system"]] if local else []), *plan["preconditions"])
+
+
+def _as_lane(target: str) -> dict[str, Any]:
+    return {
+        "id": target,
+        "title": target,
+        "target": target,
+        "trigger": "manual",
+        "concurrency_group": None,
+        "selected": True,
+        "reason": "asked for by name",
+    }
+
+
+def _why_none(rows: list[dict[str, Any]], changed: int) -> str:
+    branch = [row for row in rows if row.get("trigger") == "branch"]
+    if not branch:
+        return "No lanes were selected: the lanes file has none for this."
+    files = "1 changed file" if changed == 1 else f"{changed} changed files"
+    lanes = "the one lane" if len(branch) == 1 else f"any of the {len(branch)} lanes"
+    return f"No lanes were selected: the path filter of {lanes} matches none of {files}."

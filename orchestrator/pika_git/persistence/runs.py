@@ -1,0 +1,157 @@
+"""CI runs: made of a change, of a nightly slot, or by hand; planned; held until they are over."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from pika_git.persistence import queue
+from pika_git.persistence.wakes import wake
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+    from pika_git.persistence.queue import NewLane
+
+_ADD = text("""
+    INSERT INTO ci_run (repo_id, branch_id, ref_event_id, kind, ref, head, base, state, selection,
+        created_by, created_at, held)
+    VALUES (:repo, (SELECT id FROM branch WHERE repo_id = :repo AND ref = :ref), :event, :kind,
+        :ref, :head, :base, 'planning', :selection, :by, :now, 1)
+    RETURNING id
+""")
+_PLANNING = text("SELECT * FROM ci_run WHERE state = 'planning' ORDER BY id")
+_PLANNED = text("""
+    UPDATE ci_run SET state = :state, message = :message, hint = :hint, tree = :tree, base = :base,
+        selection = :selection, planned_at = :now, finished_at = :finished
+    WHERE id = :run AND state = 'planning'
+""")
+_UNHELD = text("""
+    SELECT ci_run.id, repo.path FROM ci_run JOIN repo ON repo.id = ci_run.repo_id
+    WHERE ci_run.held = 1 AND ci_run.finished_at IS NOT NULL
+""")
+_RELEASED = text("UPDATE ci_run SET held = 0 WHERE id = :run")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run by hand is asked to run."""
+
+    lanes: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Planning:
+    """A run that has to be planned."""
+
+    id: int
+    repo_id: int
+    kind: str
+    ref: str
+    head: str
+    base: str | None
+    asked: Asked
+
+
+def create(
+    connection: Connection,
+    *,
+    repo: int,
+    kind: str,
+    ref: str,
+    head: str,
+    by: str,
+    now: float,
+    event: int | None = None,
+    base: str | None = None,
+    asked: Asked | None = None,
+) -> int:
+    """Begin a run, to be planned; its id. `kind` is branch, nightly, merge or manual."""
+    selection = json.dumps({"asked": vars(asked)}) if asked else None
+    values: dict[str, Any] = {"repo": repo, "kind": kind, "ref": ref, "head": head, "by": by}
+    values |= {"now": now, "event": event, "base": base, "selection": selection}
+    run = int(connection.execute(_ADD, values).scalar_one())
+    if kind in {"branch", "nightly"}:
+        queue.supersede(connection, run, now)
+    wake(connection, f"run {run} is to be planned", now)
+    return run
+
+
+def planning(connection: Connection) -> list[Planning]:
+    """The runs that have to be planned, the oldest first."""
+    found = []
+    for row in connection.execute(_PLANNING):
+        asked = _asked(row.selection)
+        found.append(Planning(row.id, row.repo_id, row.kind, row.ref, row.head, row.base, asked))
+    return found
+
+
+def _asked(selection: str | None) -> Asked:
+    try:
+        values = json.loads(selection or "{}")["asked"]
+        return Asked(tuple(map(str, values["lanes"])), tuple(map(str, values["targets"])))
+    except (ValueError, KeyError, TypeError):
+        return Asked()
+
+
+def planned(
+    connection: Connection,
+    run: int,
+    lanes: Sequence[NewLane],
+    now: float,
+    *,
+    tree: str,
+    base: str | None,
+    selection: dict[str, Any],
+    message: str | None,
+    broken: dict[str, dict[str, Any]],
+) -> bool:
+    """Queue a run's lanes; False if it was cancelled meanwhile.
+
+    `broken` are the causes of lanes whose target has no plan: they fail at once. Without lanes the
+    run is skipped, which `message` explains.
+    """
+    values = {"run": run, "now": now, "tree": tree, "base": base, "message": message}
+    values |= {"selection": json.dumps(selection), "hint": None}
+    state, finished = ("queued", None) if lanes else ("skipped", now)
+    if not connection.execute(_PLANNED, {**values, "state": state, "finished": finished}).rowcount:
+        return False
+    ids = queue.enqueue(connection, run, lanes, now)
+    for lane, id_ in zip(lanes, ids, strict=True):
+        if cause := broken.get(lane.target):
+            queue.fail_unplanned(connection, id_, cause, now)
+    return True
+
+
+def failed(connection: Connection, run: int, message: str, hint: str | None, now: float) -> None:
+    """A run can't be planned."""
+    values = {"run": run, "state": "failed", "message": message, "hint": hint, "now": now}
+    values |= {"tree": None, "base": None, "selection": None, "finished": now}
+    connection.execute(_PLANNED, values)
+    wake(connection, f"run {run} failed", now)
+
+
+def end_ref(connection: Connection, repo: int, ref: str, now: float) -> None:
+    """A ref was deleted: what waits for its head is cancelled; what runs may end."""
+    open_runs = text("""
+        SELECT id FROM ci_run WHERE repo_id = :repo AND ref = :ref AND finished_at IS NULL
+          AND kind = 'branch'
+    """)
+    for run in connection.execute(open_runs, {"repo": repo, "ref": ref}).scalars().all():
+        queue.cancel_queued(connection, run, "the forge", "the branch was deleted", now)
+
+
+def to_release(connection: Connection) -> list[tuple[int, str]]:
+    """Runs that are over and whose head is still held: (run, repository's path)."""
+    return [(row[0], row[1]) for row in connection.execute(_UNHELD)]
+
+
+def released(connection: Connection, run: int) -> None:
+    """A run's head is no longer held."""
+    connection.execute(_RELEASED, {"run": run})
