@@ -85,14 +85,18 @@ def select(lanes: Lanes, changed_paths: Sequence[str]) -> list[Selection]:
 
 
 async def select_change(
-    repo: Path, base: str, head: str, lanes_path: str = str(LANES_FILE)
+    repo: Path,
+    base: str,
+    head: str,
+    lanes_path: str = str(LANES_FILE),
+    lanes_of: str | None = None,
 ) -> SelectionReport:
-    """What the change from `base` to `head` selects, by the lanes file at `head`.
+    """What the change from `base` to `head` selects, by the lanes file at `lanes_of`.
 
-    The lanes are those of the head because a branch may change its own lanes.
+    The lanes are those of the head by default because a branch may change its own lanes.
     """
     change = await changed_between(repo, base, head)
-    lanes = await lanes_at(repo, head, lanes_path)
+    lanes = await lanes_at(repo, lanes_of or head, lanes_path)
     selections = tuple(select(lanes, change.paths))
     schedule = lanes.nightly_schedule_utc
     return SelectionReport(change.base, change.head or head, change.paths, selections, schedule)

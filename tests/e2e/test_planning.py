@@ -153,6 +153,24 @@ def test_a_change_selects_lanes_and_says_which_file_and_glob_did(laned: Project)
     assert elsewhere["greeting"]["reason"]
 
 
+def test_lanes_of_another_commit_are_asked_about_a_change_in_a_bare_repository(
+    laned: Project, tmp_path: Path
+) -> None:
+    laned.write("src/a", "2")
+    laned.lanes("")
+    laned.tree.commit()
+    laned.tree.git("clone", "--quiet", "--bare", ".", str(tmp_path / "bare"))
+    repository = ("--repository", str(tmp_path / "bare"))
+    args = ("select", *repository, "--base=HEAD~1", "--head=HEAD", "--json")
+    outside = laned.at(tmp_path)
+    assert outside.here(*args).passed().json["lanes"] == []
+    values = outside.here(*args, "--lanes-of=HEAD~1").passed().json
+    assert {lane["id"]: lane["selected"] for lane in values["lanes"]} == {
+        "always": True,
+        "greeting": True,
+    }
+
+
 def test_a_caller_who_says_what_changed_skips_what_it_does_not_concern(laned: Project) -> None:
     for file, target, status in (
         (None, "hello", "skipped"),

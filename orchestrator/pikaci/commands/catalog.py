@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import click
 
 from jerichoci.errors import CatalogError
 from pikaci import options
 from pikaci.lanes import Trigger, lanes_of
-from pikaci.location import LANES_FILE, FlakeOptions, find_source
+from pikaci.location import LANES_FILE, FlakeOptions, SourceTree, find_source
 from pikaci.screen import table
 
 
@@ -68,9 +68,25 @@ def lanes_command(flake: str | None, *, as_json: bool) -> None:
 @click.command("select")
 @click.option("--base", required=True, metavar="REV", help="Start of the change.")
 @click.option("--head", required=True, metavar="REV", help="End of the change; has the lanes.")
+@click.option("--lanes-of", metavar="REV", help="Take the lanes of this commit instead.")
+@click.option(
+    "--repository",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A repository without a work tree; its flake is at the top, or at --flake-dir.",
+)
+@click.option("--flake-dir", default="", metavar="DIR", help="Where it is in --repository.")
 @options.json_output
 @options.flake
-def select_command(base: str, head: str, flake: str | None, *, as_json: bool) -> None:
+def select_command(
+    base: str,
+    head: str,
+    lanes_of: str | None,
+    repository: Path | None,
+    flake_dir: str,
+    flake: str | None,
+    *,
+    as_json: bool,
+) -> None:
     """Show which lanes a change selects, and why each lane is or is not selected.
 
     The change is what HEAD added since it branched off BASE (git's BASE...HEAD).
@@ -82,9 +98,9 @@ def select_command(base: str, head: str, flake: str | None, *, as_json: bool) ->
 
     from pikaci.selection import select_change
 
-    source = find_source(flake)
+    source = find_source(flake) if repository is None else SourceTree(repository, flake_dir)
     lanes = str(PurePosixPath(source.flake_dir) / LANES_FILE)
-    report = asyncio.run(select_change(source.root, base, head, lanes))
+    report = asyncio.run(select_change(source.root, base, head, lanes, lanes_of))
     if as_json:
         options.print_json(report.as_dict())
     else:
