@@ -1,0 +1,1 @@
+"""Each command or family of commands has a module."""

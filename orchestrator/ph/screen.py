@@ -1,0 +1,139 @@
+"""Text for a terminal: nothing that a server sends gets there as an escape sequence."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WIDTH = 80
+MIN_LAST_COLUMN = 20
+_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*[0-~]"
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_UNFINISHED = re.compile(r"[\x1b\x90\x98\x9b\x9d-\x9f][^\n]{0,255}\Z")
+
+
+def one_line(text: object) -> str:
+    """A text for one line: what does not print is written as its escape."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
+        for char in str(text).strip()
+    )
+
+
+class LogFilter:
+    """A log on its way to a terminal: without control sequences, also those cut in two."""
+
+    def __init__(self) -> None:
+        self._kept = ""
+
+    def feed(self, text: str) -> str:
+        """What may be printed of it so far; a sequence that has not ended yet is kept."""
+        text = _SEQUENCE.sub("", self._kept + text)
+        unfinished = _UNFINISHED.search(text)
+        self._kept = unfinished[0] if unfinished else ""
+        return _clean(text[: unfinished.start()] if unfinished else text)
+
+    def end(self) -> str:
+        """What was kept, without what controls a terminal."""
+        kept, self._kept = self._kept, ""
+        return _clean(kept)
+
+
+def _clean(text: str) -> str:
+    """Carriage returns begin new lines: none overwrites what was there."""
+    return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def say(text: str = "") -> None:
+    """Print lines; each is made safe."""
+    click.echo("\n".join(one_line_keeping_indent(line) for line in text.split("\n")))
+
+
+def note(text: str) -> None:
+    """Print to stderr, beside the data."""
+    click.echo(one_line(text), err=True)
+
+
+def one_line_keeping_indent(line: str) -> str:
+    """`one_line` of a line whose leading spaces matter."""
+    return " " * (len(line) - len(line.lstrip(" "))) + one_line(line)
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401 - JSON
+    """Print as JSON, in ASCII: nothing in it reaches a terminal as it is."""
+    click.echo(json.dumps(value, indent=2).replace("\x7f", "\\u007f"))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Aligned columns; the last one is broken into lines where the terminal ends."""
+    cells = [list(head), *([one_line("" if cell is None else cell) for cell in r] for r in rows)]
+    widths = [max(map(cell_width, column)) for column in zip(*cells, strict=True)]
+    before = sum(width + 2 for width in widths[:-1])
+    room = max(MIN_LAST_COLUMN, terminal_width() - before)
+    lines = []
+    for row in cells:
+        fixed = "".join(
+            cell + " " * (width + 2 - cell_width(cell))
+            for cell, width in zip(row[:-1], widths[:-1], strict=True)
+        )
+        first, *more = wrapped(row[-1], room)
+        lines.append((fixed + first).rstrip())
+        lines.extend(" " * before + line for line in more)
+    return "\n".join(lines)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The lines of a text, at least one."""
+    if len(text) <= width:
+        return [text]
+    from textwrap import wrap
+
+    return wrap(text, width, break_on_hyphens=False) or [""]
+
+
+def terminal_width() -> int:
+    """How wide lines may be: as the terminal is; 80 columns where there is none."""
+    if not sys.stdout.isatty():
+        return WIDTH
+    return shutil.get_terminal_size((WIDTH, 24)).columns
+
+
+def cell_width(text: str) -> int:
+    """The columns of a terminal that a text takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 1 + (east_asian_width(c) in "WF") for c in text)
+
+
+def duration(secs: float) -> str:
+    """Seconds in words: `48 s`, `1m 02s`, `3h 07m`, `2d 04h`."""
+    whole = max(0, round(secs))
+    if whole < 60:  # noqa: PLR2004 - seconds of a minute
+        return f"{whole} s"
+    minutes, seconds = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d {hours:02}h"
+    return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {seconds:02}s"
+
+
+def ago(then: float | None, now: float | None = None) -> str:
+    """How long ago a time is."""
+    import time
+
+    return "" if then is None else f"{duration((now or time.time()) - then)} ago"
