@@ -230,7 +230,7 @@ def _become(request: Request, streams: list[int]) -> NoReturn:
         os.environ.clear()
         os.environ.update(request.env)
         sys.stdin, sys.stdout, sys.stderr = (
-            open(number, mode, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115, PTH123 - the process's own
+            open(number, mode, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115 - the process's own
             for number, mode, errors in (
                 (0, "r", None),
                 (1, "w", None),
