@@ -26,7 +26,11 @@ METADATA = MetaData()
 
 LANE_STATES = ("queued", "running", "cancelling", "success", "failed", "skipped", "cancelled")
 ACTIVE = text("state IN ('queued', 'running', 'cancelling')")
+QUEUED = text("state = 'queued'")
+UNKNOWN = text("state NOT IN ('{}')".format("', '".join(LANE_STATES)))
 READY = text("ready = 1")
+IN_LINE = text("reason = 'blocked_by_concurrency_group'")
+NOT_YET = text("reason = 'not_before'")
 HEAD_OF_LINE = text("ready = 1 AND group_name IS NOT NULL")
 HOLDING = text("state IN ('running', 'cancelling') AND group_name IS NOT NULL")
 """The lanes that hold their concurrency group: until the run is known to be gone."""
@@ -103,6 +107,7 @@ CI_RUN = Table(
     Column("held", Boolean, nullable=False, server_default=text("0")),  # by refs/pikaci/held/ID
 )
 Index("ci_run_branch", CI_RUN.c.branch_id, CI_RUN.c.id)
+Index("ci_run_head", CI_RUN.c.repo_id, CI_RUN.c.head)
 Index("ci_run_ref", CI_RUN.c.repo_id, CI_RUN.c.ref, CI_RUN.c.kind, CI_RUN.c.id)
 
 LABEL_SET = Table(  # what a lane asks of a worker; few differ
@@ -133,7 +138,6 @@ LANE = Table(
     Column("token", Integer, nullable=False, server_default=text("0")),  # fences late writers
     Column("reason", Text),  # why it waits: the code of its open `reason`
     Column("ready", Boolean, nullable=False, server_default=text("0")),  # a worker may claim it
-    Column("turn", Integer, nullable=False),  # its place in the round over refs
     Column("enqueued_at", Double, nullable=False),
     Column("not_before", Double),
     Column("started_at", Double),
@@ -148,29 +152,45 @@ LANE = Table(
     CheckConstraint("state IN ('{}')".format("', '".join(LANE_STATES)), name="lane_state"),
 )
 Index("lane_active", LANE.c.state, LANE.c.enqueued_at, LANE.c.id, sqlite_where=ACTIVE)
+Index("lane_of_run", LANE.c.run_id, LANE.c.state)
 Index(
     "lane_ready",
-    *(LANE.c[name] for name in ("label_set_id", "class", "turn", "enqueued_at", "id")),
+    *(LANE.c[name] for name in ("label_set_id", "class", "repo_id", "ref", "enqueued_at", "id")),
     sqlite_where=READY,
 )
 Index("lane_ready_age", LANE.c.label_set_id, LANE.c.enqueued_at, LANE.c.id, sqlite_where=READY)
-Index("lane_waiting", LANE.c.reason, LANE.c.repo_id, LANE.c.target, sqlite_where=ACTIVE)
 Index(
     "lane_line",
-    *(LANE.c[name] for name in ("repo_id", "group_name", "reason", "enqueued_at", "id")),
-    sqlite_where=ACTIVE,
+    *(LANE.c[name] for name in ("repo_id", "group_name", "enqueued_at", "id")),
+    sqlite_where=IN_LINE,
 )
 Index("lane_head", LANE.c.repo_id, LANE.c.group_name, unique=True, sqlite_where=HEAD_OF_LINE)
 Index("lane_group", LANE.c.repo_id, LANE.c.group_name, unique=True, sqlite_where=HOLDING)
+Index(
+    "lane_of_target",
+    *(LANE.c[name] for name in ("repo_id", "target", "enqueued_at", "id")),
+    sqlite_where=QUEUED,
+)
+Index("lane_due", LANE.c.not_before, sqlite_where=NOT_YET)
+Index("lane_unknown", LANE.c.id, sqlite_where=UNKNOWN)
 
-TURN = Table(  # the round over refs: the turn that a ref's last lane got
+TURN = Table(  # of a ref: its first ready lane, and when it had its last turn
     "turn",
     METADATA,
+    Column("label_set_id", ForeignKey("label_set.id"), primary_key=True),
     Column("class", Integer, primary_key=True),
-    Column("repo_id", Integer, primary_key=True),  # 0, "": how far the round has come
+    Column("repo_id", ForeignKey("repo.id"), primary_key=True),
     Column("ref", Text, primary_key=True),
-    Column("turn", Integer, nullable=False),
+    Column("lane_id", ForeignKey("lane.id")),  # null: none is ready
+    Column("enqueued_at", Double),
+    Column("served", Integer, nullable=False),  # the id of the attempt that was its last turn
 )
+Index(
+    "turn_next",
+    *(TURN.c[name] for name in ("label_set_id", "class", "served", "enqueued_at", "lane_id")),
+    sqlite_where=text("lane_id IS NOT NULL"),
+)
+Index("turn_of_ref", TURN.c.repo_id, TURN.c.ref)
 
 GROUP_HOLD = Table(  # who held a group, and when: what the waiting were waiting for
     "group_hold",
@@ -242,6 +262,9 @@ LEASE = Table(  # narrow: it is written every 15 s for each running lane
     Column("progress_at", Double, nullable=False),
 )
 
+Index("lease_of_worker", LEASE.c.worker_id)
+Index("lease_end", LEASE.c.expires_at)
+
 HEALTH = Table(
     "health",
     METADATA,
@@ -249,9 +272,10 @@ HEALTH = Table(
     Column("repo_id", ForeignKey("repo.id")),  # null for a host
     Column("kind", Text, nullable=False),  # target, host
     Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="open"),  # open, closed, trial
     Column("failures", Integer, nullable=False, server_default=text("0")),  # in a row
     Column("cool_off_secs", Double),  # the last one's length
-    Column("closed_until", Double),  # null: open
+    Column("closed_until", Double),  # null: open; then it is on trial
     Column("probe_lane_id", ForeignKey("lane.id")),  # the one lane that tries it
     Column("failing_targets", JSON, nullable=False, server_default="[]"),  # of a host, in a row
     Column("why", Text),
@@ -272,10 +296,12 @@ HEALTH_EVENT = Table(
     Column("id", Integer, primary_key=True),
     Column("health_id", ForeignKey("health.id"), nullable=False),
     Column("at", Double, nullable=False),
-    Column("what", Text, nullable=False),  # failure, closed, probe, success, cleared
+    Column("what", Text, nullable=False),  # failure, closed, trial, probe, opened, cleared
     Column("lane_id", ForeignKey("lane.id")),
     Column("why", Text),
 )
+
+Index("health_event_of", HEALTH_EVENT.c.health_id, HEALTH_EVENT.c.id)
 
 NIGHTLY_SLOT = Table(
     "nightly_slot",

@@ -4,42 +4,57 @@ Consistency model
 -----------------
 
 *One transaction a transition.* A writer holds the database alone from its first statement on. So
-a lane's state, its reason, its attempt, its lease and the wake for those who may go next change
-together or not at all, whoever is killed.
+a lane's state, its reason, its attempt, its lease, its run's state and the wake for those who may
+go next change together or not at all, whoever is killed.
 
 *States.* `queued` -> `running` by a claim; `running` -> `cancelling` by a person or a newer push;
-both end in `success`, `failed`, `skipped` or `cancelled` by the worker's report, or go back to
-`queued` (infrastructure within its budget, a run that never started). `queued` -> `cancelled` or
-`failed` by a person. Nothing leaves a terminal state: a rerun is another lane.
+both end in `success`, `failed`, `skipped` or `cancelled` when the run is known to be gone, or go
+back to `queued` (infrastructure within its budget, a run that never started). A queued lane that is
+cancelled or failed by hand is over at once. A person may queue a lane again that failed, was
+cancelled or skipped; it keeps its attempts and its place in the order. A run's state follows from
+its lanes.
 
-*Tokens.* A claim and an adoption raise the lane's token. Every later write names the token it was
-given and changes nothing if the lane has another by now; the result it brought is kept with the
-attempt as refused. So a worker that was cut off can't report into an attempt that isn't its own.
+*Tokens.* A claim, an adoption and giving a lane up raise its token. Every later write names the
+token that it was given, and changes nothing if the lane has another by now: what it brought is kept
+with the attempt as refused. So a worker that was cut off can't report into an attempt that isn't
+its own. The same result twice counts once, so a worker may repeat itself.
 
 *The run's id is in the claim.* It is written before the process is started, and `pikaci` refuses an
 id that exists. A worker that dies between the two leaves an id by which the next one finds the run,
 or finds that there is none.
 
+*Leases.* A worker renews the leases of its lanes; one that is over takes nothing away from it
+until another worker of its host takes the lane over, with its run. Only the host knows whether a
+run is gone. So what the queue does by itself is little: LOST_SECS after the lease a lane waits
+again, or is cancelled if it was to be; one that holds a group does so until a worker of its host is
+back or a person says that the run is gone (by requeueing, failing or, a second time, cancelling the
+lane).
+
 *Reasons.* A queued lane has exactly one open reason from the moment it is queued to that of its
-claim, and each ends when the next begins: they add up to the wait. `ready` says that a worker may
-claim it. It is decided when something changes, for those lanes that the change concerns, so a
-claim looks at no lane that waits for something else.
+claim, and each ends when the next begins: they add up to the wait. What is waited for is decided
+when something changes, for those lanes that the change concerns, and only `ready` lanes can be
+claimed. So a claim costs the same however many lanes wait for something else. Who held a group is
+not copied to all that wait for it: it is in `group_hold`, and `waiting` puts the two together.
 
 *Groups.* A group of a repository has one holder: a lane that is running or cancelling (a unique
-index). It has one lane at the head of its line: the one that was queued first of those that wait
-for nothing else (another unique index); only this one is ready. Lanes in cool-off or not yet due
-are not in line. The holder gives the group back when its run is known to be gone.
+index). Of those that wait for nothing else the one that was queued first is the head of its line
+(another unique index); only this one is ready, whatever its class. Lanes that are paused, in
+cool-off or not yet due are not in line. A lane that was running before it waits again is in line
+like any other: it does not wait for itself.
 
-*Order.* A lane older than AGE_BOUND_SECS goes first. Then by class (by hand, branch, nightly), then
-by turn, then in the order of queueing. A turn is given when a lane is queued: the next one of its
-ref, but not one that has passed. So refs take turns however many lanes each has.
+*Order.* A lane older than AGE_BOUND_SECS goes first. Then by class (by hand, branch, nightly).
+Then the ref whose last turn is the longest ago of those with a ready lane; a claim is a turn. Then
+in the order of queueing. A lane that waits again is as old as before.
 
 *Time* is the database's clock, read once in a transaction. What time alone changes (`not_before`, a
-cool-off, a lease) is looked at by every claim and sweep before anything else.
+cool-off) is looked at by every claim before anything else, and no lane has to wait for a sweep.
+
+*Damaged rows* end that lane alone, as failed by infrastructure.
 """
 
 from __future__ import annotations
 
+from pika_git.persistence.lines.reason import Reason
 from pika_git.persistence.queue.again import (
     cancel_queued,
     recover_run,
@@ -47,32 +62,33 @@ from pika_git.persistence.queue.again import (
     rerun_run,
     supersede,
 )
-from pika_git.persistence.queue.claim import adoptable, claim, never_started
-from pika_git.persistence.queue.ending import (
-    cancel_lane,
-    cancel_run,
-    fail_lane,
-    fail_unplanned,
-    finish,
-    requeue,
-)
-from pika_git.persistence.queue.entry import enqueue, place, place_all
-from pika_git.persistence.queue.lease import renew, started
+from pika_git.persistence.queue.claim import claim
+from pika_git.persistence.queue.ending import finish, never_started, retries
+from pika_git.persistence.queue.entry import enqueue
+from pika_git.persistence.queue.lease import abandoned, adoptable, renew, started
 from pika_git.persistence.queue.model import (
+    Budget,
     Claim,
     Ending,
     LaneClass,
     LaneState,
     NewLane,
-    Reason,
     RefusedError,
     Renewal,
     Wait,
 )
-from pika_git.persistence.queue.reasons import waiting
-from pika_git.persistence.queue.sweep import next_change, pause, resume, sweep
+from pika_git.persistence.queue.operator import (
+    cancel_lane,
+    cancel_run,
+    fail_lane,
+    fail_unplanned,
+    requeue,
+)
+from pika_git.persistence.queue.sweep import next_change, pause, refresh_reasons, resume, sweep
+from pika_git.persistence.queue.waiting import waiting
 
 __all__ = [
+    "Budget",
     "Claim",
     "Ending",
     "LaneClass",
@@ -82,6 +98,7 @@ __all__ = [
     "RefusedError",
     "Renewal",
     "Wait",
+    "abandoned",
     "adoptable",
     "cancel_lane",
     "cancel_queued",
@@ -94,14 +111,14 @@ __all__ = [
     "never_started",
     "next_change",
     "pause",
-    "place",
-    "place_all",
     "recover_run",
+    "refresh_reasons",
     "renew",
     "requeue",
     "rerun_lane",
     "rerun_run",
     "resume",
+    "retries",
     "started",
     "supersede",
     "sweep",

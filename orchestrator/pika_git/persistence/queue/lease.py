@@ -1,4 +1,4 @@
-"""Keeping a lane while its run lives."""
+"""Keeping a lane while its run lives, and taking over those whose worker is gone."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from pika_git.persistence import workers
+from pika_git.persistence.queue.claim import lease, read_claim
 from pika_git.persistence.queue.model import LEASE_SECS, Renewal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sqlalchemy import Connection
+
     from pika_git.persistence.database import Database
+    from pika_git.persistence.queue.model import Claim
 
 _RENEW = text("""
     UPDATE lease SET expires_at = :expires,
@@ -22,19 +27,39 @@ _RENEW = text("""
 _CANCELLING = text("SELECT state = 'cancelling' FROM lane WHERE id = :lane AND token = :token")
 _STARTED = text("""
     UPDATE attempt SET started_at = coalesce(started_at, :now)
-    WHERE lane_id = :lane AND token = :token
+    WHERE lane_id = :lane AND token = :token AND state = 'running'
 """)
+_ORPHANS = text("""
+    SELECT lane.id FROM worker AS own
+    JOIN worker ON worker.host = own.host
+    JOIN lease ON lease.worker_id = worker.id
+    JOIN lane ON lane.id = lease.lane_id
+    WHERE own.id = :worker AND (lease.expires_at <= :now OR worker.state = 'gone')
+      AND lane.state IN ('running', 'cancelling')
+    ORDER BY lane.id
+""")
+_ADOPT = text("UPDATE lane SET token = token + 1 WHERE id = :lane RETURNING token")
+_ADOPT_ATTEMPT = text("""
+    UPDATE attempt SET token = :token, worker_id = :worker
+    WHERE lane_id = :lane AND state = 'running'
+""")
+_ABANDONED = text("""
+    SELECT lane.repo_id, attempt.pikaci_run_id FROM worker
+    JOIN attempt ON attempt.host = worker.host JOIN lane ON lane.id = attempt.lane_id
+    WHERE worker.id = :worker AND attempt.state = 'lost' AND attempt.finished_at > :since
+""")
+ABANDONED_SECS = 7 * 86400.0
 
 
 def renew(database: Database, worker: int, lanes: Mapping[int, tuple[int, int]]) -> Renewal:
-    """Keep these lanes for LEASE_SECS more: {lane: (token, last event's seq or -1)}."""
+    """Keep these lanes for LEASE_SECS more: {lane: (token, last event's seq or -1)}.
+
+    A worker without lanes renews as well: it is how the forge knows that it is there.
+    """
     lost, cancelling = set(), set()
     with database.write() as connection:
         now = database.clock(connection)
-        connection.execute(
-            text("UPDATE worker SET seen_at = :now WHERE id = :worker"),
-            {"now": now, "worker": worker},
-        )
+        workers.seen(connection, worker, now)
         for lane, (token, progress) in lanes.items():
             values = {"lane": lane, "token": token, "worker": worker, "progress": progress}
             kept = connection.execute(
@@ -52,3 +77,27 @@ def started(database: Database, lane: int, token: int) -> bool:
     with database.write() as connection:
         values = {"lane": lane, "token": token, "now": database.clock(connection)}
         return connection.execute(_STARTED, values).rowcount > 0
+
+
+def adoptable(database: Database, worker: int) -> list[Claim]:
+    """Take over the lanes of this host that have no worker any more, with their runs."""
+    with database.write() as connection:
+        now = database.clock(connection)
+        lanes = connection.execute(_ORPHANS, {"worker": worker, "now": now}).scalars().all()
+        return [_adopt(connection, lane, worker, now) for lane in lanes]
+
+
+def _adopt(connection: Connection, lane: int, worker: int, now: float) -> Claim:
+    token = connection.execute(_ADOPT, {"lane": lane}).scalar_one()
+    values = {"lane": lane, "token": token, "worker": worker}
+    connection.execute(_ADOPT_ATTEMPT, values)
+    lease(connection, lane, token, worker, now)
+    return read_claim(connection, lane, adopted=True)
+
+
+def abandoned(database: Database, worker: int) -> list[tuple[int, str]]:
+    """(repo id, pikaci run id) of this host's runs that were given up: none may live on."""
+    with database.read() as connection:
+        since = database.clock(connection) - ABANDONED_SECS
+        rows = connection.execute(_ABANDONED, {"worker": worker, "since": since})
+        return [(row[0], row[1]) for row in rows]

@@ -10,6 +10,8 @@ LEASE_SECS = 60.0
 RENEW_SECS = 15.0
 AGE_BOUND_SECS = 3600.0
 """A lane that has waited so long goes first, whatever its class: none waits for ever."""
+LOST_SECS = 600.0
+"""A lane whose lease has been over for so long is given up, unless it holds a group."""
 RETRIES_PER_LANE = 2
 RETRIES_PER_HEAD = 10
 
@@ -32,24 +34,6 @@ class LaneState(StrEnum):
     FAILED = "failed"
     SKIPPED = "skipped"
     CANCELLED = "cancelled"
-
-
-TERMINAL = ("success", "failed", "skipped", "cancelled")
-
-
-class Reason(StrEnum):
-    """Why a lane waits."""
-
-    QUEUED = "queued"
-    GROUP = "blocked_by_concurrency_group"
-    CAPACITY = "waiting_for_capacity"
-    TARGET_UNHEALTHY = "target_unhealthy"
-    HOST_UNHEALTHY = "host_unhealthy"
-    NO_HOST_FITS = "no_host_fits"
-    NOT_BEFORE = "not_before"
-    PAUSED = "paused"
-    STALE_RECOVERED = "stale_recovered"
-    SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True)
@@ -100,6 +84,21 @@ class Ending:
     failure_kind: str | None = None
     cause: dict[str, Any] | None = None
     exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Retries after failures by infrastructure: used and allowed, of a lane and of its head."""
+
+    used: int
+    allowed: int
+    used_of_head: int
+    allowed_of_head: int
+
+    @property
+    def is_left(self) -> bool:
+        """Whether there may be another."""
+        return self.used < self.allowed and self.used_of_head < self.allowed_of_head
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What time alone changes, and what was lost."""
+"""What time alone changes, and what should have happened by itself and did not."""
 
 from __future__ import annotations
 
@@ -7,59 +7,64 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from pika_git.persistence import counters, health
-from pika_git.persistence.queue.model import Reason
-from pika_git.persistence.queue.reasons import set_reason
+from pika_git.persistence import counters, health, workers
+from pika_git.persistence.lines import facts, leaving, placing
+from pika_git.persistence.lines.facts import capacity
+from pika_git.persistence.lines.reason import set_reasons
+from pika_git.persistence.queue.ending import LANE, recover
+from pika_git.persistence.queue.model import LOST_SECS
 from pika_git.persistence.wakes import wake
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from pika_git.persistence.database import Database
+    from pika_git.persistence.lines.facts import Facts
 
 KEPT_WAKES_SECS = 3600.0
-LOST_AFTER_SECS = 30.0
+UNCLAIMED_SECS = 30.0
+"""A ready lane that a worker with a free slot leaves alone for so long was not heard of."""
 
-_DUE = text("""
-    SELECT id FROM lane WHERE state IN ('queued', 'running', 'cancelling') AND state = 'queued'
-      AND reason = 'not_before' AND not_before <= :now
-""")
-_COOL = text("SELECT 1 FROM health WHERE closed_until <= :now AND probe_lane_id IS NULL LIMIT 1")
-_NEXT = text("""
-    SELECT min(not_before) FROM lane WHERE state IN ('queued', 'running', 'cancelling')
-      AND state = 'queued' AND reason = 'not_before'
-""")
-_IDLE = text("""
-    SELECT worker.name FROM worker WHERE state = 'active' AND seen_at > :alive
-      AND slots > (SELECT count(*) FROM lease WHERE worker_id = worker.id)
-""")
-_WAITED = text("SELECT count(*) FROM lane WHERE ready = 1 AND enqueued_at < :before")
+_DUE = text("SELECT id FROM lane WHERE reason = 'not_before' AND not_before <= :now")
+_NEXT = text("SELECT min(not_before) FROM lane WHERE reason = 'not_before'")
 _FRESH = text("""
-    SELECT reason.lane_id FROM lane JOIN reason ON reason.lane_id = lane.id
+    SELECT lane.id, lane.label_set_id FROM lane JOIN reason ON reason.lane_id = lane.id
       AND reason.until IS NULL
     WHERE lane.ready = 1 AND lane.reason = 'queued' AND reason.since < :before
 """)
-_PLACED = text("""
-    SELECT id FROM lane WHERE state IN ('queued', 'running', 'cancelling') AND state = 'queued'
+_UNCLAIMED = text("""
+    SELECT DISTINCT lane.label_set_id FROM lane JOIN reason ON reason.lane_id = lane.id
+      AND reason.until IS NULL
+    WHERE lane.ready = 1 AND reason.since < :before
 """)
+_LOST = text("""
+    SELECT lane.id FROM lane LEFT JOIN lease ON lease.lane_id = lane.id
+    WHERE lane.state IN ('running', 'cancelling') AND lane.group_name IS NULL
+      AND coalesce(lease.expires_at, lane.started_at, 0) < :before
+""")
+_UNKNOWN = text("""
+    SELECT id, run_id, state FROM lane WHERE state NOT IN
+        ('queued', 'running', 'cancelling', 'success', 'failed', 'skipped', 'cancelled')
+""")
+_OLD_WAKES = text("DELETE FROM wake WHERE at < :before")
 _SET = text("""
     INSERT INTO setting (name, value) VALUES (:name, :value)
-    ON CONFLICT (name) DO UPDATE SET value = :value
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """)
 
 
-def look_at_time(connection: Connection, now: float, *, dry: bool = False) -> bool:
-    """Let lanes go whose time has come; whether there were any. `dry` only looks."""
-    from pika_git.persistence.queue.entry import place_all
+def is_time(connection: Connection, now: float) -> bool:
+    """Whether time has changed something that was not looked at yet."""
+    is_due = connection.execute(_DUE, {"now": now}).first() is not None
+    return is_due or health.is_due(connection, now)
 
+
+def look_at_time(connection: Connection, now: float) -> None:
+    """Let lanes go whose time has come."""
     due = connection.execute(_DUE, {"now": now}).scalars().all()
-    cool = connection.execute(_COOL, {"now": now}).first() is not None
-    if not dry:
-        if due:
-            place_all(connection, due, now)
-        if cool:
-            health.due(connection, now)
-    return bool(due) or cool
+    if due:
+        placing.place_lanes(connection, facts.load(connection, now), due)
+    health.due(connection, now)
 
 
 def next_change(database: Database) -> float | None:
@@ -70,44 +75,67 @@ def next_change(database: Database) -> float | None:
         return max(0.0, min(times) - database.clock(connection)) if times else None
 
 
+def refresh_reasons(connection: Connection, now: float) -> int:
+    """Decide anew what every queued lane waits for; how many wait for something else now."""
+    return placing.place_all(connection, facts.load(connection, now))
+
+
 def sweep(database: Database) -> None:
-    """Look at everything that should have happened by itself, and count what did not."""
+    """Look at everything: what is due, and what a transition should have done and did not.
+
+    The latter is a fault of the forge: counted as `lost_wakes`, and put right.
+    """
     with database.write() as connection:
         now = database.clock(connection)
-        if look_at_time(connection, now):
-            wake(connection, "time", now)
-        _say_what_is_full(connection, now)
-        if connection.execute(_IDLE, {"alive": now - LOST_AFTER_SECS}).first() is not None:
-            waited = connection.execute(_WAITED, {"before": now - LOST_AFTER_SECS}).scalar_one()
-            if waited:
-                counters.count(connection, "lost_wakes")
-                wake(connection, "a wake was lost", now)
-        old = text("DELETE FROM wake WHERE at < :before")
-        connection.execute(old, {"before": now - KEPT_WAKES_SECS})
+        for name in workers.silent(connection, now):
+            workers.set_state(connection, name, "gone", now)
+        look_at_time(connection, now)
+        for lane in connection.execute(_LOST, {"before": now - LOST_SECS}).scalars().all():
+            row = connection.execute(LANE, {"lane": lane}).one()
+            recover(connection, row, "its worker did not come back", now)
+        for lane, run, state in connection.execute(_UNKNOWN).all():
+            what = f"its row is damaged: {state!r} is no state of a lane"
+            leaving.fail_damaged(connection, lane, run, what, now)
+        found = facts.load(connection, now)
+        lost = placing.place_all(connection, found)
+        _say_what_is_full(connection, found)
+        if _is_unclaimed(connection, found):
+            lost += 1
+        if lost:
+            counters.count(connection, "lost_wakes", lost)
+            wake(connection, "a wake was lost", now)
+        connection.execute(_OLD_WAKES, {"before": now - KEPT_WAKES_SECS})
 
 
-def _say_what_is_full(connection: Connection, now: float) -> None:
-    """Lanes that could go and found no slot for a while wait for capacity."""
-    fresh = connection.execute(_FRESH, {"before": now - 1.0}).scalars().all()
-    for lane in fresh:
-        set_reason(connection, lane, Reason.CAPACITY, now, {"of": "slots"}, ready=True)
+def _say_what_is_full(connection: Connection, found: Facts) -> None:
+    """Lanes that could go and found no slot wait for capacity."""
+    waits = []
+    for lane, label_set in connection.execute(_FRESH, {"before": found.now - 1.0}).all():
+        labels = found.label_sets.get(label_set, facts.UNREADABLE)
+        fitting = [worker for worker in found.workers if labels <= worker.labels]
+        waits.append((lane, capacity(fitting)))
+    set_reasons(connection, waits, found.now)
+
+
+def _is_unclaimed(connection: Connection, found: Facts) -> bool:
+    room = [
+        worker.labels
+        for worker in found.workers
+        if worker.has_room and (worker.host not in found.hosts)
+    ]
+    before = {"before": found.now - UNCLAIMED_SECS}
+    asked = connection.execute(_UNCLAIMED, before).scalars().all() if room else []
+    return any(found.label_sets.get(key, facts.UNREADABLE) <= has for key in asked for has in room)
 
 
 def pause(connection: Connection, why: str, now: float) -> None:
-    """Let no lane begin."""
+    """Let no lane begin; those that run go on."""
     connection.execute(_SET, {"name": "paused", "value": json.dumps(why or True)})
-    place_queued(connection, now)
+    refresh_reasons(connection, now)
 
 
 def resume(connection: Connection, now: float) -> None:
     """Let lanes begin again."""
-    connection.execute(_SET, {"name": "paused", "value": json.dumps(False)})  # noqa: FBT003
-    place_queued(connection, now)
+    connection.execute(_SET, {"name": "paused", "value": "false"})
+    refresh_reasons(connection, now)
     wake(connection, "resumed", now)
-
-
-def place_queued(connection: Connection, now: float) -> None:
-    """Decide anew what every queued lane waits for."""
-    from pika_git.persistence.queue.entry import place_all
-
-    place_all(connection, connection.execute(_PLACED).scalars().all(), now)
