@@ -89,7 +89,7 @@ CI_RUN = Table(
     Column("repo_id", ForeignKey("repo.id"), nullable=False),
     Column("branch_id", ForeignKey("branch.id")),
     Column("ref_event_id", ForeignKey("ref_event.id"), unique=True),
-    Column("kind", Text, nullable=False),  # branch, nightly, manual
+    Column("kind", Text, nullable=False),  # branch, nightly, manual, merge
     Column("ref", Text, nullable=False),
     Column("head", Text, nullable=False),
     Column("tree", Text),
@@ -109,6 +109,31 @@ CI_RUN = Table(
 Index("ci_run_branch", CI_RUN.c.branch_id, CI_RUN.c.id)
 Index("ci_run_head", CI_RUN.c.repo_id, CI_RUN.c.head)
 Index("ci_run_ref", CI_RUN.c.repo_id, CI_RUN.c.ref, CI_RUN.c.kind, CI_RUN.c.id)
+
+MERGE = Table(  # a merge that someone asked for
+    "merge",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("branch_id", ForeignKey("branch.id"), nullable=False),
+    Column("target_ref", Text, nullable=False),
+    Column("target_head", Text, nullable=False),  # what was merged: these two
+    Column("head", Text, nullable=False),
+    Column("merge_commit", Text, nullable=False),
+    Column("run_id", ForeignKey("ci_run.id")),  # lanes that must be green on the merge commit
+    Column("state", Text, nullable=False),  # waiting for the run, moving the ref, merged, refused
+    Column("message", Text),
+    Column("forced", Boolean, nullable=False, server_default=text("0")),
+    Column("requested_by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("finished_at", Double),
+)
+Index(
+    "merge_open",
+    MERGE.c.branch_id,
+    unique=True,
+    sqlite_where=text("state IN ('waiting', 'moving')"),
+)
 
 LABEL_SET = Table(  # what a lane asks of a worker; few differ
     "label_set",

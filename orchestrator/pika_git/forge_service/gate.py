@@ -1,0 +1,69 @@
+"""Whether a branch may be merged, decided from what its lanes did.
+
+Required are the lanes that the change selects by the target's lanes file, and by the branch's own:
+a branch can't drop the lane that it fails. Each must be green on the tree of the merge result:
+
+- it ran on that very tree, as it has when the target has not moved meanwhile; or
+- it was green on the branch's head, and what the target brought since does not select it.
+
+Those that neither holds for have to run on the merge result. A lane that is red or not over on the
+branch's head keeps it from being merged, whatever the target brought.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pika_git.persistence.merges import Verdict
+
+_ACTIVE = {"queued": "is queued", "running": "runs", "cancelling": "is being cancelled"}
+_RED = {"failed": "failed", "skipped": "was skipped", "cancelled": "was cancelled"}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the gate knows; lanes by name."""
+
+    required: Mapping[str, str]  # and which file requires it, in words
+    runnable: frozenset[str]  # the branch lanes of the merge result's own file
+    on_result: Mapping[str, Verdict]
+    on_head: Mapping[str, Verdict]
+    touched: frozenset[str]  # what the target brought since selects these
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Why it may not be merged, in sentences, and which lanes have to run on the merge result."""
+
+    refusals: tuple[str, ...]
+    to_run: tuple[str, ...]
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """Look at each required lane."""
+    refusals, to_run = [], []
+    for name, by in evidence.required.items():
+        if name not in evidence.runnable:
+            refusals.append(f"{by} requires lane {name}, and the merge result has no such lane")
+            continue
+        result, head = evidence.on_result.get(name), evidence.on_head.get(name)
+        if result is not None and result.state == "success":
+            continue
+        if active := next((v for v in (head, result) if v and v.state in _ACTIVE), None):
+            refusals.append(f"lane {name} {_ACTIVE[active.state]} (run {active.run_id})")
+        elif head is not None and head.state in _RED:
+            refusals.append(_red(name, head))
+        elif result is not None and result.state == "failed":
+            refusals.append(f"{_red(name, result)}, on the merge result")
+        elif head is None or name in evidence.touched:
+            to_run.append(name)
+    return Judgement(tuple(refusals), tuple(to_run))
+
+
+def _red(name: str, verdict: Verdict) -> str:
+    kind = f" ({verdict.failure_kind})" if verdict.failure_kind else ""
+    return f"lane {name} {_RED[verdict.state]}{kind} in run {verdict.run_id}"
