@@ -108,6 +108,7 @@ CI_RUN = Table(
 )
 Index("ci_run_branch", CI_RUN.c.branch_id, CI_RUN.c.id)
 Index("ci_run_head", CI_RUN.c.repo_id, CI_RUN.c.head)
+Index("ci_run_rerun", CI_RUN.c.rerun_of, sqlite_where=text("rerun_of IS NOT NULL"))
 Index("ci_run_ref", CI_RUN.c.repo_id, CI_RUN.c.ref, CI_RUN.c.kind, CI_RUN.c.id)
 
 MERGE = Table(  # a merge that someone asked for
@@ -182,6 +183,11 @@ Index(
     "lane_ready",
     *(LANE.c[name] for name in ("label_set_id", "class", "repo_id", "ref", "enqueued_at", "id")),
     sqlite_where=READY,
+)
+Index(  # the whole queue in the order of claims: for pages
+    "lane_order",
+    *(LANE.c[name] for name in ("class", "enqueued_at", "id")),
+    sqlite_where=text("state = 'queued'"),
 )
 Index("lane_ready_age", LANE.c.label_set_id, LANE.c.enqueued_at, LANE.c.id, sqlite_where=READY)
 Index(
@@ -359,6 +365,7 @@ AUDIT = Table(
     Column("why", Text),
     Column("detail", JSON, nullable=False),
 )
+Index("audit_subject", AUDIT.c.subject)
 
 TOKEN = Table(
     "token",
