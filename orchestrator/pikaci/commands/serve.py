@@ -2,13 +2,13 @@
 
 Requests come on stdin, a JSON object a line; answers go to stdout likewise:
 
-    {"id": "7", "argv": ["run", "hello"], "cwd": "/", "env": {...}, "stdout": null, "stderr": "f"}
+    {"id": "7", "argv": ["run", "hello"], "cwd": "/", "env": {...}, "stdout": null, "stderr": "/f"}
     {"id": "7", "pid": 4711}
     {"id": "7", "exit_code": 0}          or "signal": 9, or "error": "..."
 
-A child is a `pikaci` of its own: its session, its owner lock, its signals. It knows nothing of this
-process, which may end or be killed without it. This process has one thread and no event loop, so
-that a fork copies no lock that is held.
+A child is a `pikaci` of its own: its session, its owner lock, its signals, and no descriptor of
+this process. It knows nothing of it: this process may end or be killed without the child. It has
+one thread and no event loop, so that a fork copies no lock that is held.
 """
 
 from __future__ import annotations
@@ -19,47 +19,36 @@ import os
 import selectors
 import signal
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import click
 
-from jerichoci.errors import UsageError
+from jerichoci.exit_codes import EXIT_INFRASTRUCTURE
+from pikaci.request import Request, RequestError, open_streams, parse_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping, Sequence
 
 READ_BYTES = 65536
 MOST_LINE_BYTES = 8 * 1024 * 1024
 """A request has an environment in it, which the kernel bounds at 6 MiB."""
 WARM = (
-    "asyncio",
-    "jerichoci.run.engine",
-    "jerichoci.cleanup.dead_runs",
-    "pikaci.commands.run",
-    "pikaci.commands.plan",
-    "pikaci.commands.catalog",
-    "pikaci.commands.records",
-    "pikaci.render.feed",
-    "pikaci.render.plain",
-    "pikaci.source",
-    "pikaci.glob",
+    *("asyncio", "concurrent.futures.thread", "encodings.ascii", "tomllib"),
+    *("jerichoci.run.engine", "jerichoci.cleanup.dead_runs", "jerichoci.cleanup.gc"),
+    *("jerichoci.machine.artifacts", "jerichoci.record.store", "jerichoci.record.cancel"),
+    *("pikaci.commands.run", "pikaci.commands.rerun", "pikaci.commands.plan"),
+    *("pikaci.commands.catalog", "pikaci.commands.records", "pikaci.commands.cleanup"),
+    *("pikaci.commit", "pikaci.plan_set", "pikaci.source", "pikaci.glob"),
+    *("pikaci.render.feed", "pikaci.render.plain"),
 )
 """What a child would import otherwise."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """A command line, and what its process has."""
-
-    id: str
-    argv: tuple[str, ...]
-    cwd: str
-    env: Mapping[str, str]
-    stdout: str | None = None
-    stderr: str | None = None
+_PYTHONS_OWN = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
+"""Python ignores these itself, and gives them back to its children."""
 
 
 @click.command("serve")
@@ -82,6 +71,8 @@ class _Server:
 
     _children: dict[int, str] = field(default_factory=dict)
     _pending: bytes = b""
+    _is_too_long: bool = False
+    """Whether what comes until the next line end is the rest of a line that was refused."""
 
     def __enter__(self) -> Self:
         self._ended, self._told = os.pipe()
@@ -99,7 +90,7 @@ class _Server:
 
     def run(self) -> None:
         """Answer requests until stdin ends."""
-        with selectors.DefaultSelector() as selector:
+        with selectors.PollSelector() as selector:  # stdin may be a file
             for end in (0, self._ended):
                 selector.register(end, selectors.EVENT_READ)
             while True:
@@ -108,99 +99,66 @@ class _Server:
                     with suppress(BlockingIOError):
                         os.read(self._ended, READ_BYTES)
                     self._reap()
-                if 0 in ready and not self._read(selector):
-                    return
+                if 0 in ready and not self._read():
+                    break
+        if self._pending:
+            _answer({"id": None, "error": "the last line has no end"})
+        self._reap()
 
-    def _read(self, selector: selectors.BaseSelector) -> bool:
-        data = os.read(0, READ_BYTES)
+    def _read(self) -> bool:
+        try:
+            data = os.read(0, READ_BYTES)
+        except BlockingIOError:
+            return True
         *lines, self._pending = (self._pending + data).split(b"\n")
         for line in lines:
-            self._take(line, selector)
-        if len(self._pending) > MOST_LINE_BYTES:
-            raise UsageError(
-                f"a request is longer than {MOST_LINE_BYTES} bytes", "send a line each"
-            )
+            if not self._is_too_long:
+                self._take(line)
+            self._is_too_long = False
+        if self._is_too_long:
+            self._pending = b""
+        elif len(self._pending) > MOST_LINE_BYTES:
+            self._is_too_long, self._pending = True, b""
+            _answer({"id": None, "error": f"a line has more than {MOST_LINE_BYTES} bytes"})
         return bool(data)
 
-    def _take(self, line: bytes, selector: selectors.BaseSelector) -> None:
+    def _take(self, line: bytes) -> None:
         if not line.strip():
             return
         try:
             request = parse_request(line)
-        except UsageError as error:
-            _answer({"id": _id_of(line), "error": str(error)})
+        except RequestError as error:
+            _answer({"id": error.id, "error": str(error)})
             return
         try:
-            streams = list(_streams(request))
+            streams = open_streams(request)
         except OSError as error:
             what = f"{error.filename}: {error.strerror}"
             _answer({"id": request.id, "error": what})
             return
+        # A signal for a child waits until it has its own handlers.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            pid = os.fork()
+            if (pid := os.fork()) == 0:
+                _become(request, streams)
         except OSError as error:
             _answer({"id": request.id, "error": f"could not fork: {error.strerror}"})
             return
-        finally_close = streams
-        if pid == 0:
-            selector.close()
-            os.close(self._ended)
-            os.close(self._told)
-            _become(request, streams)
-        for stream in finally_close:
-            os.close(stream)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            for stream in streams:
+                os.close(stream)
         self._children[pid] = request.id
         _answer({"id": request.id, "pid": pid})
 
     def _reap(self) -> None:
         while self._children:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
+            pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            if (asked := self._children.pop(pid, None)) is not None:
-                code = os.waitstatus_to_exitcode(status)
-                end = {"exit_code": code} if code >= 0 else {"signal": -code}
-                _answer({"id": asked, **end})
-
-
-def parse_request(line: bytes) -> Request:
-    """Read a request.
-
-    Raises:
-        UsageError: it is not one.
-    """
-    try:
-        values = json.loads(line)
-        request = Request(**values)
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"not a request: {error}", "docs/cli.md has the form") from None
-    checks = (
-        isinstance(request.id, str),
-        _are_texts(request.argv) and request.argv,
-        isinstance(request.cwd, str),
-        isinstance(request.env, dict) and _are_texts([*request.env, *request.env.values()]),
-        all(isinstance(path, str | None) for path in (request.stdout, request.stderr)),
-    )
-    if not all(checks):
-        raise UsageError("not a request: a value has the wrong type", "docs/cli.md has the form")
-    return request
-
-
-def _are_texts(values: Any) -> bool:  # noqa: ANN401 - JSON
-    return isinstance(values, list | tuple) and all(
-        isinstance(value, str) and "\0" not in value for value in values
-    )
-
-
-def _id_of(line: bytes) -> str | None:
-    with suppress(ValueError):
-        values = json.loads(line)
-        found = values.get("id") if isinstance(values, dict) else None
-        return found if isinstance(found, str) else None
-    return None
+            code = os.waitstatus_to_exitcode(status)
+            end = {"exit_code": code} if code >= 0 else {"signal": -code}
+            _answer({"id": self._children.pop(pid), **end})
 
 
 def _answer(values: Mapping[str, object]) -> None:
@@ -209,26 +167,24 @@ def _answer(values: Mapping[str, object]) -> None:
         data = data[os.write(1, data) :]
 
 
-def _streams(request: Request) -> Iterator[int]:
-    yield os.open(os.devnull, os.O_RDONLY)
-    for path in (request.stdout, request.stderr):
-        yield os.open(path or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-
-def _become(request: Request, streams: list[int]) -> NoReturn:
+def _become(request: Request, streams: Sequence[int]) -> NoReturn:
     """Be the `pikaci` of a request, in the child."""
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
+        for number in signal.valid_signals() - _PYTHONS_OWN:
+            if signal.getsignal(number) not in {signal.SIG_DFL, None}:
+                signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.setsid()
         for place, stream in enumerate(streams):
             os.dup2(stream, place)
-            os.close(stream)
+        for descriptor in [int(path.name) for path in Path("/dev/fd").iterdir()]:
+            if descriptor > 2:  # noqa: PLR2004 - stderr
+                with suppress(OSError):
+                    os.close(descriptor)
         os.environ.clear()
         os.environ.update(request.env)
+        time.tzset()
         sys.stdin, sys.stdout, sys.stderr = (
             open(number, mode, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115 - the process's own
             for number, mode, errors in (
@@ -239,12 +195,14 @@ def _become(request: Request, streams: list[int]) -> NoReturn:
         )
         os.chdir(request.cwd)
         sys.argv = ["pikaci", *request.argv]
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         from pikaci.program import end_to_end
 
         end_to_end()
     except BaseException as error:  # noqa: BLE001 - a child never becomes a second server
+        what = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else repr(error)
         with suppress(OSError):
-            os.write(2, f"pikaci: {error}\n".encode())
+            os.write(2, f"pikaci: {what}\n".encode("utf-8", "backslashreplace"))
     finally:
-        os._exit(75)
+        os._exit(EXIT_INFRASTRUCTURE)
     raise AssertionError  # os._exit does not return
