@@ -1,7 +1,9 @@
 """Starting `pikaci`: by a warm `pikaci serve`, or as a program of its own where that can't be had.
 
-What is started lives on when this process ends. Its own end is told by `ended`, except for a child
-of a server that died: that one's end is seen by its run's lock.
+- What is started lives on when this process ends.
+- Each end is told once, by `ended`. Of a child whose server died only the end is known, not how.
+- A server that dies is started again. One that does not answer is killed. A request that it had not
+  answered is made again: `pikaci run --run-id` refuses an id that exists, so it runs once.
 """
 
 from __future__ import annotations
@@ -9,23 +11,30 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 READ_BYTES = 65536
+ANSWER_SECS = 30.0
+"""A server says at once that it has forked; a busy machine may need seconds to start it."""
 STOP_SECS = 5.0
 """A server ends as soon as its stdin does; one that doesn't is killed. Its children live on."""
+RESTART_SECS = 10.0
+"""Between two starts of a server; meanwhile `pikaci` is started without one."""
 _OURS = re.compile(
-    "PH_.*|PIKA_GIT_.*|GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX|COMMON_DIR|NAMESPACE|QUARANTINE_PATH"
+    "PH_.*|PIKA_GIT_.*|CREDENTIALS_DIRECTORY|NOTIFY_SOCKET|LISTEN_(FDS|PID|FDNAMES)"
+    "|GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX|COMMON_DIR|NAMESPACE|QUARANTINE_PATH|CONFIG_PARAMETERS"
     "|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES)"
 )
 """What no lane may have of the forge, and what would point git elsewhere."""
@@ -33,11 +42,48 @@ _OURS = re.compile(
 
 @dataclass(frozen=True)
 class Ended:
-    """A `pikaci` ended; without exit code it was killed or could not be started: `error`."""
+    """A `pikaci` ended.
+
+    Without exit code it was killed or could not be started: `error`; or it isn't known how.
+    """
 
     id: str
     exit_code: int | None = None
     error: str | None = None
+
+
+@dataclass
+class _Child:
+    """A `pikaci` that was asked for, and its process if it is known to have one."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    stdout: Path | None
+    stderr: Path
+    asked_at: float = 0.0
+    pid: int | None = None
+    pidfd: int | None = None
+    own: subprocess.Popen[bytes] | None = None
+
+    def has_pid(self, pid: int) -> None:
+        self.pid = pid
+        with suppress(OSError, AttributeError):  # it ended already, or this is no Linux
+            self.pidfd = os.pidfd_open(pid)
+
+    def is_gone(self) -> bool:
+        """Whether its process has ended; for one that no server tells of."""
+        if self.pidfd is not None:
+            return bool(select.select([self.pidfd], [], [], 0)[0])
+        try:
+            os.kill(self.pid or 0, 0)
+        except OSError:
+            return True
+        return self.pid is None
+
+    def close(self) -> None:
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+        self.pidfd = None
 
 
 def program() -> str:
@@ -60,11 +106,14 @@ class Pikaci:
     """What the server says of itself."""
     limits: tuple[str, ...] = ()
     """A program that starts all with limits: `prlimit --as=... --`."""
+    answer_secs: float = ANSWER_SECS
     _server: subprocess.Popen[bytes] | None = None
     _pending: bytes = b""
-    _alone: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    _served: dict[str, int | None] = field(default_factory=dict)
-    """What the server runs: its pid, once told."""
+    _start_at: float = 0.0
+    """When a server may be started next, by the monotonic clock."""
+    _served: dict[str, _Child] = field(default_factory=dict)
+    _alone: dict[str, _Child] = field(default_factory=dict)
+    """Those that no server tells of."""
     _failed: list[Ended] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -72,12 +121,19 @@ class Pikaci:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._stop()
+        server, self._server = self._server, None
+        if server is not None:
+            _end(server)
+        for child in (*self._served.values(), *self._alone.values()):
+            child.close()
 
     @property
-    def fileno(self) -> int | None:
-        """What tells of ends; None without a server."""
-        return self._server.stdout.fileno() if self._server and self._server.stdout else None
+    def filenos(self) -> list[int]:
+        """What becomes readable when something ended."""
+        found = [child.pidfd for child in self._alone.values() if child.pidfd is not None]
+        if self._server is not None and self._server.stdout is not None:
+            found.append(self._server.stdout.fileno())
+        return found
 
     def start(
         self,
@@ -89,81 +145,118 @@ class Pikaci:
         stderr: Path,
     ) -> None:
         """Start `pikaci ARGV`; its end will be told under `key`."""
-        env = environment(state_root)
-        request: dict[str, Any] = {"id": key, "argv": list(argv), "cwd": "/", "env": env}
-        request |= {"stdout": str(stdout) if stdout else None, "stderr": str(stderr)}
-        if self._send(json.dumps(request).encode() + b"\n"):
-            self._served.setdefault(key, None)
-            return
-        try:
-            self._alone[key] = _start_alone([*self.limits, program(), *argv], env, stdout, stderr)
-        except OSError as error:
-            self._failed.append(Ended(key, error=f"could not start pikaci: {error.strerror}"))
+        child = _Child(tuple(argv), environment(state_root), stdout, stderr)
+        if not self._ask(key, child):
+            self._start_alone(key, child)
 
     def ended(self) -> list[Ended]:
-        """What ended since the last call; it never waits."""
+        """What ended since the last call. It waits for nothing but a server that hangs."""
+        self._hear()
+        late = time.monotonic() - self.answer_secs
+        if any(child.pid is None and child.asked_at < late for child in self._served.values()):
+            self._lose_server()
+        if self._server is None and time.monotonic() >= self._start_at:
+            self._start()
         found, self._failed = self._failed, []
-        for key, process in list(self._alone.items()):
-            if process.poll() is not None:
-                del self._alone[key]
-                code = process.returncode
-                found.append(_ended(key, code if code >= 0 else None, -code))
-        return found + self._heard()
+        for key, child in list(self._alone.items()):
+            code = child.own.poll() if child.own is not None else None
+            if code is not None or (child.own is None and child.is_gone()):
+                self._alone.pop(key).close()
+                found.append(Ended(key) if code is None else _ended(key, code))
+        return found
 
     def knows(self, key: str) -> bool:
         """Whether the end of this one will be told."""
         return key in self._alone or key in self._served
 
-    def kill(self, key: str) -> None:
-        """Ask a process and what it started to end, if it still runs."""
-        process = self._alone.get(key)
-        pid = process.pid if process else self._served.get(key)
-        if pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+    def kill(self, key: str, number: int = signal.SIGTERM) -> None:
+        """Send a signal to the process group of what was started under `key`, if it still runs."""
+        child = self._alone.get(key) or self._served.get(key)
+        if child is not None and child.pid is not None and not child.is_gone():
+            with suppress(OSError):
+                os.killpg(child.pid, number)
 
-    def _heard(self) -> list[Ended]:
-        if self._server is None or self._server.stdout is None:
-            return []
-        try:
-            data = os.read(self._server.stdout.fileno(), READ_BYTES)
-        except BlockingIOError:
-            return []
-        if not data:
-            self._stop()
-            return []
-        *lines, self._pending = (self._pending + data).split(b"\n")
-        return [end for line in lines if (end := self._parse(line)) is not None]
+    def _ask(self, key: str, child: _Child) -> bool:
+        """Have the server start it; False if there is none."""
+        if self._server is None and time.monotonic() >= self._start_at:
+            self._start()
+        request: dict[str, Any] = {"id": key, "argv": child.argv, "cwd": "/", "env": child.env}
+        request |= {"stdout": str(child.stdout) if child.stdout else None}
+        request |= {"stderr": str(child.stderr)}
+        if not self._write(json.dumps(request).encode() + b"\n"):
+            return False
+        child.asked_at = time.monotonic()
+        self._served[key] = child
+        return True
 
-    def _parse(self, line: bytes) -> Ended | None:
-        values = json.loads(line)
-        key = str(values["id"])
-        if "pid" in values:
-            self._served[key] = int(values["pid"])
-            return None
-        self._served.pop(key, None)
-        if "error" in values:
-            return Ended(key, error=str(values["error"]))
-        return _ended(key, values.get("exit_code"), values.get("signal"))
-
-    def _send(self, line: bytes) -> bool:
-        for _ in range(2):
-            if self._server is None:
-                self._start()
-            if self._server is None or self._server.stdin is None:
-                return False
+    def _write(self, data: bytes) -> bool:
+        if self._server is None or self._server.stdin is None:
+            return False
+        stdin = self._server.stdin.fileno()
+        until = time.monotonic() + self.answer_secs
+        while data:
+            _, ready, _ = select.select([], [stdin], [], max(0.0, until - time.monotonic()))
             try:
-                self._server.stdin.write(line)
-                self._server.stdin.flush()
+                data = data[os.write(stdin, data) :] if ready else data
             except OSError:
-                self._stop()
-                continue
-            return True
-        return False
+                ready = []
+            if not ready:
+                self._lose_server()
+                return False
+        return True
+
+    def _start_alone(self, key: str, child: _Child) -> None:
+        try:
+            with (
+                child.stderr.open("ab") as errors,
+                (child.stdout or Path(os.devnull)).open("ab") as out,
+            ):
+                child.own = subprocess.Popen(
+                    [*self.limits, program(), *child.argv],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=errors,
+                    cwd="/",
+                    env=child.env,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._failed.append(Ended(key, error=f"could not start pikaci: {error.strerror}"))
+            return
+        child.has_pid(child.own.pid)
+        self._alone[key] = child
+
+    def _hear(self) -> None:
+        while self._server is not None and self._server.stdout is not None:
+            try:
+                data = os.read(self._server.stdout.fileno(), READ_BYTES)
+            except BlockingIOError:
+                return
+            *lines, self._pending = (self._pending + data).split(b"\n")
+            for line in lines:
+                self._take(line)
+            if not data:
+                self._lose_server()
+
+    def _take(self, line: bytes) -> None:
+        try:
+            values = json.loads(line)
+            key, child = values["id"], self._served[values["id"]]
+        except (ValueError, KeyError, TypeError):
+            return  # no answer to a request; the one that lacks its answer is late soon
+        if "pid" in values:
+            child.has_pid(int(values["pid"]))
+            return
+        self._served.pop(key).close()
+        if "error" in values:
+            self._failed.append(Ended(key, error=str(values["error"])))
+        else:
+            code = values.get("exit_code")
+            self._failed.append(_ended(key, -values["signal"] if code is None else code))
 
     def _start(self) -> None:
+        self._start_at = time.monotonic() + RESTART_SECS
         self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        env = environment(self.log.parent)
         with suppress(OSError), self.log.open("ab") as log:
             self._server = subprocess.Popen(
                 [*self.limits, program(), "serve"],
@@ -171,42 +264,41 @@ class Pikaci:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd="/",
-                env=env,
+                env=environment(self.log.parent),
                 start_new_session=True,
             )
-            if self._server.stdout is not None:
-                os.set_blocking(self._server.stdout.fileno(), False)
+            for stream in (self._server.stdin, self._server.stdout):
+                if stream is not None:
+                    os.set_blocking(stream.fileno(), False)
 
-    def _stop(self) -> None:
+    def _lose_server(self) -> None:
+        """The server died or hangs: its children live on, and unanswered requests are made again.
+
+        What it wrote before it died has been heard.
+        """
         server, self._server, self._pending = self._server, None, b""
-        self._served.clear()
-        if server is None:
-            return
-        for stream in (server.stdin, server.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
-        try:
-            server.wait(STOP_SECS)
-        except subprocess.TimeoutExpired:
+        if server is not None:
             server.kill()
-            server.wait()
+            _end(server)
+        children, self._served = self._served, {}
+        for key, child in children.items():
+            if child.pid is not None:
+                self._alone[key] = child
+            elif not self._ask(key, child):
+                self._start_alone(key, child)
 
 
-def _ended(key: str, code: int | None, number: int | None) -> Ended:
-    return Ended(key, code) if code is not None else Ended(key, error=f"killed by signal {number}")
+def _end(server: subprocess.Popen[bytes]) -> None:
+    for stream in (server.stdin, server.stdout):
+        if stream is not None:
+            with suppress(OSError):
+                stream.close()
+    try:
+        server.wait(STOP_SECS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
-def _start_alone(
-    argv: Sequence[str], env: Mapping[str, str], stdout: Path | None, stderr: Path
-) -> subprocess.Popen[bytes]:
-    with stderr.open("ab") as errors, (stdout or Path(os.devnull)).open("ab") as out:
-        return subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=errors,
-            cwd="/",
-            env=env,
-            start_new_session=True,
-        )
+def _ended(key: str, code: int) -> Ended:
+    return Ended(key, code) if code >= 0 else Ended(key, error=f"killed by signal {-code}")

@@ -86,9 +86,9 @@ class Runtime:
         until = min(self._at.values(), default=time.monotonic() + POLL_SECS)
         until = min(until, planner.next_deadline() or until)
         with selectors.DefaultSelector() as selector:
-            for source in (listener, pushes, self._stop[0], planner.pikaci.fileno):
-                if source is not None:
-                    selector.register(source, selectors.EVENT_READ)
+            filenos = (listener.fileno(), pushes.fileno(), self._stop[0])
+            for fileno in (*filenos, *planner.pikaci.filenos):
+                selector.register(fileno, selectors.EVENT_READ)
             selector.select(max(0.0, until - time.monotonic()))
         listener.drain()
         return pushes.hear()

@@ -1,8 +1,12 @@
-"""A lane that this worker runs."""
+"""A lane that this worker runs: how far its run is, and how it is brought to an end."""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,63 +15,127 @@ if TYPE_CHECKING:
 
     from jerichoci import RunStore
     from pika_git.persistence.queue import Claim
-    from pika_git.pikaci_process import Ended
+    from pika_git.pikaci_process import Ended, Pikaci
 
 START_SECS = 120.0
 """How long a run may take to have a record. Its snapshot and plan are there already."""
+REAP_SECS = 120.0
+"""`pikaci reap` removes guests and files of all runs whose process died."""
 
 
 @dataclass
 class Running:
-    """A claimed lane and how far its run is.
+    """A claimed lane and its run.
 
     `ended` is what its process's end said. `lease_until` is by this process's monotonic clock.
     """
 
     claim: Claim
     store: RunStore
-    said: Path
+    pikaci: Pikaci
+    directory: Path
+    """Where what `pikaci` says is kept until the lane's end is delivered."""
     lease_until: float
     has_begun: bool = False
+    is_noted: bool = False
+    """The database knows that it has begun."""
     ended: Ended | None = None
     is_cancelling: bool = False
     is_lost: bool = False
-    stop_asked_at: float | None = None
-    stops: int = 0
-    offset: int = 0
+    is_away: bool = False
+    """It is stopped because the database is away."""
     progress: int = -1
-    since: float = field(default_factory=time.monotonic)
+    """The `seq` of the last event."""
+    _offset: int = 0
+    _since: float = field(default_factory=time.monotonic)
+    _asked_at: float | None = None
+    _killed_at: float | None = None
+    _reap_at: float | None = None
 
     @property
     def key(self) -> str:
-        """What its process's end is told under."""
+        """The run's id, under which its process's end is told."""
         return self.claim.pikaci_run_id
 
-    def look(self) -> None:
-        """See whether the run has begun, and how far it is: the last event's `seq`."""
+    @property
+    def said(self) -> Path:
+        """What `pikaci` prints on stderr."""
+        return self.directory / self.key
+
+    def look(self) -> bool:
+        """Whether the run has begun: its directory gets its name with its first event."""
+        self.has_begun = self.has_begun or self.store.layout.run(self.key).root.is_dir()
+        return self.has_begun
+
+    def look_at_progress(self) -> None:
+        """See how far the run is."""
         from jerichoci import PikaciError
 
         if not self.has_begun:
-            self.has_begun = self.store.layout.run(self.key).root.is_dir()
-        if self.has_begun:
-            try:
-                chunk = self.store.read_events(self.key, self.offset)
-            except (PikaciError, OSError):
-                return
-            self.offset = chunk.next_offset
-            for event in chunk.events:
-                if isinstance(seq := event.get("seq"), int):
-                    self.progress = max(self.progress, seq)
+            return
+        try:
+            chunk = self.store.read_events(self.key, self._offset)
+        except (PikaciError, OSError):
+            return
+        self._offset = chunk.next_offset
+        for event in chunk.events:
+            if isinstance(seq := event.get("seq"), int):
+                self.progress = max(self.progress, seq)
 
-    def is_over(self, *, is_told: bool) -> bool:
-        """Whether nothing of the run lives any more; `is_told`: its process's end will be told."""
-        if self.ended is not None:
-            return not self.store.is_running(self.key)
-        if is_told:
+    def is_starting(self) -> bool:
+        """Whether its record is still to come."""
+        return not self.has_begun and not self.is_late_to_begin()
+
+    def is_late_to_begin(self) -> bool:
+        """Whether it has no record after START_SECS."""
+        return not self.look() and time.monotonic() - self._since > START_SECS
+
+    def is_over(self) -> bool:
+        """Whether nothing of the run lives any more, and what it left is removed.
+
+        While its process's end is to be told, that is waited for. Else the lock tells: it dies with
+        the process that has the run, whichever that is.
+        """
+        if self.pikaci.knows(self.key) or self.store.is_running(self.key):
             return False
-        if self.store.layout.run(self.key).root.is_dir():
-            return not self.store.is_running(self.key)
-        return time.monotonic() - self.since > START_SECS
+        return not self._is_left() or self._is_reaped()
+
+    def _is_left(self) -> bool:
+        """Whether the process died before it wrote the terminal record and cleaned up."""
+        return self.store.layout.run(self.key).reserve.exists()
+
+    def _is_reaped(self) -> bool:
+        key = f"reap-{self.key}"
+        if self._reap_at is None:
+            self._reap_at = time.monotonic()
+            self._do(key, "reap")
+        is_late = time.monotonic() - self._reap_at > REAP_SECS
+        return is_late or not self.pikaci.knows(key)
+
+    def stop(self, secs: float) -> None:
+        """Ask the run to end once it has begun; kill it if it takes longer than `secs`."""
+        now = time.monotonic()
+        if self._asked_at is None and self.look():
+            self._asked_at = now
+            self._do(f"cancel-{self.key}", "cancel", self.key)
+        is_late = self._asked_at is not None and now - self._asked_at > secs
+        is_late = is_late or self.is_late_to_begin()
+        if is_late and (self._killed_at is None or now - self._killed_at > secs):
+            self._killed_at = now
+            self.pikaci.kill(self.key, signal.SIGKILL)
+            self._kill_owner()
+
+    def _do(self, key: str, *argv: str) -> None:
+        said = self.directory / "stops.log"
+        self.pikaci.start(key, argv, self.store.layout.root, stderr=said)
+
+    def _kill_owner(self) -> None:
+        """Kill the group of the process that holds the run's lock: that one, no later one."""
+        path = self.store.layout.run(self.key).root / "owner.lock"
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            pid = int(json.loads(path.read_bytes())["pid"])
+            if pid > 1 and self.store.is_running(self.key):
+                os.killpg(pid, signal.SIGKILL)
 
     def what_was_said(self) -> str:
         """What `pikaci` printed on stderr."""

@@ -21,33 +21,42 @@ MOST_SAID = 2000
 
 def verdict(store: RunStore, run_id: str, ended: Ended | None, said: str) -> Ending:
     """The end of a lane whose run is over; `said` is what `pikaci` printed on stderr."""
-    from jerichoci import PikaciError, exit_code
+    from jerichoci import PikaciError
 
     code = ended.exit_code if ended else None
     try:
         record = store.record_values(run_id)
     except (PikaciError, OSError) as error:
-        what = said.strip()[-MOST_SAID:] or (ended.error if ended else None) or str(error)
-        return broken("record_missing", f"the run has no record: {what}", code)
+        return _without_record(store, ended, said, str(error))
     state = STATES.get(str(record.get("status")))
     if state is None:
-        return broken(
-            "record_invalid", f"the run ended with the status {record.get('status')}", code
-        )
+        message = f"the run ended with the status {record.get('status')}"
+        return broken("record_invalid", message, exit_code=code)
     kind = _text(record.get("failure_kind"))
-    cause = _cause(record)
     if state is LaneState.FAILED and kind is None:
         kind = "infrastructure"
-    if code is not None and (wanted := _wanted(record, exit_code)) != code:
-        note = f"pikaci exited with {code}, and the record asks for {wanted}"
-        cause = {**(cause or {"code": "exit_code", "message": note}), "note": note}
-    return Ending(state, kind, cause, code)
+    return Ending(state, kind, _noted(_cause(record), record, code), code)
 
 
-def broken(code: str, message: str, exit_code: int | None = None) -> Ending:
+def broken(
+    code: str, message: str, hint: str | None = None, *, exit_code: int | None = None
+) -> Ending:
     """The end of a lane that failed by infrastructure."""
-    cause = {"code": code, "message": message}
+    cause = {"code": code, "message": message, **({"hint": hint} if hint else {})}
     return Ending(LaneState.FAILED, "infrastructure", cause, exit_code)
+
+
+def _without_record(store: RunStore, ended: Ended | None, said: str, why: str) -> Ending:
+    code = ended.exit_code if ended else None
+    root = store.layout.root
+    if not root.is_dir():
+        message = f"{root} is missing, which had the run's record and its plan's source"
+        return broken("state_root_missing", message, "push again", exit_code=code)
+    if error := ended.error if ended else None:
+        return broken("run_missing", f"the run has no record: {error}", exit_code=code)
+    if text := said.strip()[-MOST_SAID:]:
+        return broken("run_refused", f"the run did not begin: {text}", exit_code=code)
+    return broken("record_missing", f"the run has no record: {why}", exit_code=code)
 
 
 def _cause(record: dict[str, Any]) -> dict[str, Any] | None:
@@ -58,8 +67,19 @@ def _cause(record: dict[str, Any]) -> dict[str, Any] | None:
     return {"code": "failed", "message": message} if message else None
 
 
-def _wanted(record: dict[str, Any], exit_code: Any) -> int | None:  # noqa: ANN401 - the engine's
-    from jerichoci import FailureKind, Status
+def _noted(
+    cause: dict[str, Any] | None, record: dict[str, Any], code: int | None
+) -> dict[str, Any] | None:
+    """The cause, with a note if the exit status says something else than the record."""
+    wanted = _wanted(record)
+    if code is None or wanted == code:
+        return cause
+    note = f"pikaci exited with {code}, and the record asks for {wanted}"
+    return {**(cause or {"code": "exit_code", "message": note}), "note": note}
+
+
+def _wanted(record: dict[str, Any]) -> int | None:
+    from jerichoci import FailureKind, Status, exit_code
 
     kind = record.get("failure_kind")
     try:

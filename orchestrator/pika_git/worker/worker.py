@@ -1,18 +1,23 @@
 """The worker's loop.
 
-- A lane is this worker's while it renews its lease. It renews them every RENEW_SECS, give or take,
-  and at once when woken. What it hears then: which lanes it lost, and which are to be cancelled.
+- A lane is this worker's while it renews its lease: every RENEW_SECS, give or take, and at once
+  when woken. What it hears then: which lanes it lost, and which are to be cancelled.
 - A run is started under the id that the claim has. Whatever is killed, that id finds the run again:
-  it lives while its owner lock is held, and its record has the verdict.
+  it lives while its owner lock is held, and its record has the verdict. `pikaci` refuses an id that
+  exists. So an adopted lane whose run isn't there is started under its id once more, and it runs
+  once, even if the process that the former worker started was only slow.
+- A lane that another worker adopted is let go. Of one that was lost otherwise the run is stopped.
+- A run is over when its process has ended, and what a killed one left has been reaped. Only then
+  is its lane's end reported.
 - A database that is away stops no run at first. Before a lease ends by this process's monotonic
-  clock its run is stopped: another worker may have the lane by then. Ends are kept on disk and
-  delivered when the database is back, which refuses those that came too late.
+  clock its run is stopped. Ends are kept on disk and delivered when the database is back, which
+  refuses those that came too late.
 """
 
 from __future__ import annotations
 
 import random
-import selectors
+import select
 import shutil
 import sys
 import time
@@ -22,8 +27,9 @@ from typing import TYPE_CHECKING, Self
 
 from pika_git.persistence import queue, wakes, workers
 from pika_git.persistence.database import DatabaseError
+from pika_git.persistence.queue import LaneState
 from pika_git.persistence.queue.model import LEASE_SECS, RENEW_SECS
-from pika_git.pikaci_process import Ended, Pikaci
+from pika_git.pikaci_process import ANSWER_SECS, Ended, Pikaci
 from pika_git.worker.results import Results
 from pika_git.worker.running import Running
 from pika_git.worker.verdict import broken, verdict
@@ -37,13 +43,33 @@ if TYPE_CHECKING:
 
 IDLE_SECS = 1.0
 """How often to look though nothing was heard: a datagram may be lost."""
-LEASE_MARGIN_SECS = 15.0
-"""How long before the end of a lease its run is stopped, if the lease can't be renewed."""
+BEGIN_SECS = 0.05
+"""How often to look whether a run that was started has begun: it takes a few of these."""
+WOKEN_SECS = 0.25
+"""Many wakes within that time are answered by one renewal."""
 CANCEL_SECS = 60.0
 """What a run has to end after it was asked to; then its processes are killed."""
+AWAY_SECS = 8.0
+"""The same, if its lease is about to end."""
+LEASE_MARGIN_SECS = 30.0
+"""How long before the end of its lease a run is stopped, if the lease can't be renewed.
+
+Two looks at a locked database take 20 s, one before it is asked to end, one before it is killed.
+"""
 FREE_BYTES = 128 * 1024 * 1024
 """Less room than this, and no lane is claimed: its run could not be recorded."""
-CLOCKS_APART_SECS = RENEW_SECS
+
+
+@dataclass(frozen=True)
+class Times:
+    """In seconds; tests have shorter ones."""
+
+    renew: float = RENEW_SECS
+    lease: float = LEASE_SECS
+    margin: float = LEASE_MARGIN_SECS
+    cancel: float = CANCEL_SECS
+    away: float = AWAY_SECS
+    answer: float = ANSWER_SECS
 
 
 @dataclass
@@ -56,20 +82,24 @@ class Worker:
     host: str
     labels: frozenset[str]
     slots: int
-    renew_secs: float = RENEW_SECS
+    times: Times = field(default_factory=Times)
     running: dict[int, Running] = field(default_factory=dict)
     _id: int = 0
+    _ends: list[tuple[Claim, Ending]] = field(default_factory=list)
     _renew_at: float = 0.0
+    _adopt_at: float = 0.0
     _is_ending: bool = False
     _drains: bool = False
-    _said: str = ""
+    _troubles: dict[str, str] = field(default_factory=dict)
     _clocks: tuple[float, float] = (0.0, 0.0)
 
     def __enter__(self) -> Self:
         self._held = ExitStack()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.directory / "said").mkdir(mode=0o700, exist_ok=True)
         self.results = Results(self.directory / "results")
-        self.pikaci = self._held.enter_context(Pikaci(self.directory / "pikaci.log"))
+        pikaci = Pikaci(self.directory / "pikaci.log", answer_secs=self.times.answer)
+        self.pikaci = self._held.enter_context(pikaci)
         self.data.wakes.mkdir(mode=0o700, exist_ok=True)
         listener = wakes.Listener(self.data.wakes, f"worker-{self.name}")
         self.listener = self._held.enter_context(listener)
@@ -88,8 +118,9 @@ class Worker:
         return self.data.worker(self.name)
 
     def end(self, *, drains: bool = False) -> None:
-        """Claim no more, and end: at once, or when what runs is over."""
-        self._is_ending, self._drains = True, drains
+        """Claim no more, and end: at once, or when what runs is over. A second call ends it."""
+        self._drains = drains and not self._is_ending
+        self._is_ending = True
 
     def run(self) -> None:
         """Work until it is told to end."""
@@ -101,41 +132,67 @@ class Worker:
         """Do all that can be done now."""
         for end in self.pikaci.ended():
             self._hear(end)
+        self._settle()
         try:
-            self._deliver()
+            self._report()
+            if self._adopt_at == 0.0:
+                self._adopt()
+            self._claim()
             if time.monotonic() >= self._renew_at:
                 self._renew()
+            if time.monotonic() >= self._adopt_at:
                 self._adopt()
-            self._finish()
-            while self._has_room() and (claim := queue.claim(self.database, self._id)):
-                self._start(claim)
-            self._say("")
+            self._say("database", "")
         except DatabaseError as error:
-            self._say(f"{error}")
-        self._stop_what_must()
+            self._say("database", f"{error}")
+            self._keep_ends()
+        self._stop()
 
     def _wait(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.listener, selectors.EVENT_READ)
-            if (ends := self.pikaci.fileno) is not None:
-                selector.register(ends, selectors.EVENT_READ)
-            until = min(IDLE_SECS, max(0.0, self._renew_at - time.monotonic()))
-            if selector.select(until):
-                self.listener.drain()
-                self._renew_at = min(self._renew_at, time.monotonic()) if self.running else 0.0
+        now = time.monotonic()
+        is_starting = any(lane.is_starting() for lane in self.running.values())
+        until = min(BEGIN_SECS if is_starting else IDLE_SECS, max(0.0, self._renew_at - now))
+        poll = select.poll()
+        for fileno in (self.listener.fileno(), *self.pikaci.filenos):
+            poll.register(fileno, select.POLLIN)
+        found = [fileno for fileno, _ in poll.poll(until * 1000)]
+        if self.listener.fileno() in found:
+            self.listener.drain()
+            woken = self._renew_at - self.times.renew * 0.8 + WOKEN_SECS
+            self._renew_at = min(self._renew_at, woken)
 
-    def _has_room(self) -> bool:
-        if self._is_ending or len(self.running) >= self.slots:
-            return False
-        if shutil.disk_usage(self.data.root).free < FREE_BYTES:
-            self._say(f"the disk of {self.data.root} is full: no lane is claimed until it has room")
-            return False
-        return True
+    def _claim(self) -> None:
+        while not self._is_ending and len(self.running) < self.slots and self._has_disk():
+            lease_until = time.monotonic() + self.times.lease
+            claim = queue.claim(self.database, self._id)
+            if claim is None:
+                return
+            if (lane := self._take(claim, lease_until)) is not None:
+                self._start(lane)
 
-    def _start(self, claim: Claim) -> None:
-        lane = self._take(claim)
-        said = lane.said
-        said.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def _has_disk(self) -> bool:
+        free = shutil.disk_usage(self.data.root).free
+        trouble = f"the disk of {self.data.root} is full: lanes wait until it has room"
+        self._say("disk", trouble if free < FREE_BYTES else "")
+        return free >= FREE_BYTES
+
+    def _take(self, claim: Claim, lease_until: float) -> Running | None:
+        """Have a lane from now on; None if its row can't be right."""
+        from jerichoci import PikaciError, RunStore
+
+        store = RunStore(self.data.state_root(claim.repo_id))
+        lane = Running(claim, store, self.pikaci, self.directory / "said", lease_until)
+        lane.is_cancelling = claim.cancelling
+        try:
+            lane.look()
+        except PikaciError as error:
+            self._ends.append((claim, broken("claim_invalid", str(error))))
+            return None
+        self.running[claim.lane_id] = lane
+        return lane
+
+    def _start(self, lane: Running) -> None:
+        claim = lane.claim
         if claim.plan_path is None:
             lane.ended = Ended(lane.key, error="the lane has no plan")
             return
@@ -145,140 +202,123 @@ class Worker:
         argv = ["run", "--plan", claim.plan_path, claim.target, "--run-id", lane.key]
         for name, value in notes.items():
             argv += ["--annotate", f"{name}={_printable(str(value))}"]
-        state_root = self.data.state_root(claim.repo_id)
-        self.pikaci.start(lane.key, argv, state_root, stderr=said)
-
-    def _take(self, claim: Claim) -> Running:
-        from jerichoci import RunStore
-
-        lane = Running(
-            claim,
-            RunStore(self.data.state_root(claim.repo_id)),
-            self.directory / "said" / claim.pikaci_run_id,
-            time.monotonic() + LEASE_SECS,
-            is_cancelling=claim.cancelling,
-        )
-        self.running[claim.lane_id] = lane
-        return lane
+        self.pikaci.start(lane.key, argv, lane.store.layout.root, stderr=lane.said)
 
     def _hear(self, end: Ended) -> None:
         for lane in self.running.values():
             if lane.key == end.id:
-                lane.ended = end
+                # Of two that were started under one id, the end of the refused one says nothing.
+                lane.ended = Ended(end.id, error=end.error) if lane.claim.adopted else end
 
     def _adopt(self) -> None:
+        if self._is_clock_wrong():
+            self._adopt_at = time.monotonic() + self.times.lease
+            return
+        self._adopt_at = time.monotonic() + self.times.renew
+        lease_until = time.monotonic() + self.times.lease
         for claim in queue.adoptable(self.database, self._id):
-            if claim.lane_id in self.running:
-                del self.running[claim.lane_id]
-            lane = self._take(claim)
-            if not lane.store.layout.run(lane.key).root.is_dir() and not self.pikaci.knows(
-                lane.key
-            ):
-                del self.running[claim.lane_id]
-                queue.never_started(self.database, claim.lane_id, claim.token)
+            before = self.running.get(claim.lane_id)
+            if before is not None and before.key == claim.pikaci_run_id:
+                before.claim, before.lease_until, before.is_lost = claim, lease_until, False
+            elif (lane := self._take(claim, lease_until)) is not None and not lane.has_begun:
+                self._start(lane)
 
-    def _renew(self) -> None:
-        for lane in self.running.values():
-            before = lane.has_begun
-            lane.look()
-            if lane.has_begun and not before:
-                queue.started(self.database, lane.claim.lane_id, lane.claim.token)
-        asked = {id_: (lane.claim.token, lane.progress) for id_, lane in self.running.items()}
-        at = time.monotonic()
-        renewal = queue.renew(self.database, self._id, asked)
-        for id_, lane in self.running.items():
-            if id_ in renewal.lost:
-                lane.is_lost = True
-            else:
-                lane.lease_until = at + LEASE_SECS
-            lane.is_cancelling = lane.is_cancelling or id_ in renewal.cancelling
-        self._renew_at = at + self.renew_secs * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
-        self._check_clocks()
+    def _is_clock_wrong(self) -> bool:
+        """Whether the machine slept or its clock was set since the last look.
 
-    def _check_clocks(self) -> None:
-        """A machine that slept, or whose clock was set, is said; leases are the database's."""
+        Leases that are over only by that are given the time to be renewed.
+        """
         wall, monotonic = time.time(), time.monotonic()
         apart = abs((wall - self._clocks[0]) - (monotonic - self._clocks[1]))
         self._clocks = (wall, monotonic)
-        if apart > CLOCKS_APART_SECS:
-            self._print(
-                f"the clocks are {apart:.0f} s apart: the machine slept, or its time was set"
-            )
+        if apart <= self.times.renew:
+            return False
+        what = f"the clock moved by {apart:.0f} s: the machine slept, or its time was set"
+        self._print(f"{what}; no lane is adopted for {self.times.lease:.0f} s")
+        return True
 
-    def _finish(self) -> None:
+    def _renew(self) -> None:
+        asked = {}
+        for id_, lane in self.running.items():
+            lane.look_at_progress()
+            asked[id_] = (lane.claim.token, lane.progress)
+        at = time.monotonic()
+        renewal = queue.renew(self.database, self._id, asked)
+        for id_ in asked:
+            lane = self.running[id_]
+            if id_ not in renewal.lost:
+                lane.lease_until = at + self.times.lease
+            elif queue.still_runs(self.database, lane.key):
+                del self.running[id_]  # another worker has adopted it
+            else:
+                lane.is_lost = True
+            lane.is_cancelling = lane.is_cancelling or id_ in renewal.cancelling
+        self._renew_at = at + self.times.renew * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
+
+    def _settle(self) -> None:
+        """See which runs are over, and what became of their lanes."""
         for id_, lane in list(self.running.items()):
-            if not lane.is_over(is_told=self.pikaci.knows(lane.key)):
+            if not lane.is_over():
                 continue
             del self.running[id_]
-            if not lane.is_lost:
-                self._end(lane, verdict(lane.store, lane.key, lane.ended, lane.what_was_said()))
-
-    def _end(self, lane: Running, ending: Ending) -> None:
-        claim = lane.claim
-        try:
-            if not lane.has_begun and lane.store.layout.run(lane.key).root.is_dir():
-                queue.started(self.database, claim.lane_id, claim.token)
-            queue.finish(self.database, claim.lane_id, claim.token, ending)
-        except DatabaseError:
-            self.results.keep(claim.lane_id, claim.token, ending)
-            raise
-        lane.said.unlink(missing_ok=True)
-
-    def _deliver(self) -> None:
-        for path, lane, token, ending in self.results.kept():
-            queue.finish(self.database, lane, token, ending)
-            path.unlink()
-
-    def _stop_what_must(self) -> None:
-        now = time.monotonic()
-        for id_, lane in list(self.running.items()):
-            is_late = now > lane.lease_until - LEASE_MARGIN_SECS
-            if not (lane.is_cancelling or lane.is_lost or is_late):
-                continue
-            self._stop(lane, now)
-            if not is_late or not lane.is_over(is_told=self.pikaci.knows(lane.key)):
-                continue
-            del self.running[id_]
-            if not lane.is_lost:
-                why = "the forge's database could not be reached for a whole lease"
+            lane.look()
+            ending = verdict(lane.store, lane.key, lane.ended, lane.what_was_said())
+            if lane.is_away and ending.state is not LaneState.SUCCESS:
+                why = "the forge's database could not be reached, and its lease was about to end"
                 ending = broken("database_away", why)
-                self.results.keep(lane.claim.lane_id, lane.claim.token, ending)
+            lane.said.unlink(missing_ok=True)
+            if not lane.is_lost:
+                self._ends.append((lane.claim, ending))
+                self._note_begin(lane)
 
-    def _stop(self, lane: Running, now: float) -> None:
-        """Ask a run to end; kill its processes if it doesn't."""
-        if lane.stop_asked_at is not None and now - lane.stop_asked_at < CANCEL_SECS:
-            return
-        lane.stop_asked_at = now
-        lane.stops += 1
-        argv = ["cancel", lane.key] if lane.stops == 1 else ["reap"]
-        key = f"{argv[0]}-{lane.key}-{lane.stops}"
-        if lane.stops > 1:
-            _kill(lane)
-        self.pikaci.start(key, argv, lane.store.layout.root, stderr=self.directory / "stop.log")
+    def _note_begin(self, lane: Running) -> None:
+        if lane.has_begun and not lane.is_noted:
+            with suppress(DatabaseError):
+                queue.started(self.database, lane.claim.lane_id, lane.claim.token)
+                lane.is_noted = True
 
-    def _say(self, text: str) -> None:
-        """Say what holds this worker up, once; an empty text says that nothing does."""
-        if text != self._said:
-            self._print(text or "works again")
-        self._said = text
+    def _report(self) -> None:
+        while self._ends:
+            claim, ending = self._ends[0]
+            queue.finish(self.database, claim.lane_id, claim.token, ending)
+            del self._ends[0]
+        for path, lane_id, token, ending in self.results.kept():
+            queue.finish(self.database, lane_id, token, ending)
+            path.unlink()
+        for lane in self.running.values():
+            if lane.look():
+                self._note_begin(lane)
+
+    def _keep_ends(self) -> None:
+        while self._ends:
+            claim, ending = self._ends[0]
+            try:
+                self.results.keep(claim.lane_id, claim.token, ending)
+            except OSError as error:
+                self._say("results", f"could not keep a result: {error.strerror}")
+                return
+            del self._ends[0]
+        self._say("results", "")
+
+    def _stop(self) -> None:
+        """Stop what was cancelled, what is no longer this worker's, what could soon not be."""
+        now = time.monotonic()
+        for lane in self.running.values():
+            if now > lane.lease_until - self.times.margin:
+                lane.is_away = True
+                lane.stop(self.times.away)
+            elif lane.is_cancelling or lane.is_lost or lane.is_away or lane.is_late_to_begin():
+                lane.stop(self.times.cancel)
+
+    def _say(self, what: str, text: str) -> None:
+        """Say what holds this worker up, once; an empty text says that it no longer does."""
+        if text != self._troubles.get(what, ""):
+            self._print(text or f"{what}: works again")
+        self._troubles[what] = text
 
     def _print(self, text: str) -> None:
         sys.stderr.write(f"pika-git: worker {self.name}: {text}\n")
         sys.stderr.flush()
-
-
-def _kill(lane: Running) -> None:
-    """Kill the process that holds the run's lock."""
-    import os
-    import signal
-
-    path = lane.store.layout.run(lane.key).root / "owner.lock"
-    with suppress(OSError, ValueError, KeyError):
-        import json
-
-        owner = json.loads(path.read_bytes())
-        if lane.store.is_running(lane.key):
-            os.kill(int(owner["pid"]), signal.SIGKILL)
 
 
 def _printable(text: str) -> str:

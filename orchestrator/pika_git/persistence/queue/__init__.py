@@ -65,7 +65,13 @@ from pika_git.persistence.queue.again import (
 from pika_git.persistence.queue.claim import claim
 from pika_git.persistence.queue.ending import finish, never_started, retries
 from pika_git.persistence.queue.entry import enqueue
-from pika_git.persistence.queue.lease import abandoned, adoptable, renew, started
+from pika_git.persistence.queue.lease import (
+    abandoned,
+    adoptable,
+    renew,
+    started,
+    still_runs,
+)
 from pika_git.persistence.queue.model import (
     Budget,
     Claim,
@@ -120,6 +126,7 @@ __all__ = [
     "resume",
     "retries",
     "started",
+    "still_runs",
     "supersede",
     "sweep",
     "waiting",

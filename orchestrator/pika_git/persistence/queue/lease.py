@@ -25,6 +25,7 @@ _RENEW = text("""
     WHERE lane_id = :lane AND token = :token AND worker_id = :worker
 """)
 _CANCELLING = text("SELECT state = 'cancelling' FROM lane WHERE id = :lane AND token = :token")
+_RUNS = text("SELECT 1 FROM attempt WHERE pikaci_run_id = :run AND state = 'running'")
 _STARTED = text("""
     UPDATE attempt SET started_at = coalesce(started_at, :now)
     WHERE lane_id = :lane AND token = :token AND state = 'running'
@@ -77,6 +78,12 @@ def started(database: Database, lane: int, token: int) -> bool:
     with database.write() as connection:
         values = {"lane": lane, "token": token, "now": database.clock(connection)}
         return connection.execute(_STARTED, values).rowcount > 0
+
+
+def still_runs(database: Database, pikaci_run_id: str) -> bool:
+    """Whether the attempt with this run is not over: who lost it then lost it to an adopter."""
+    with database.read() as connection:
+        return connection.execute(_RUNS, {"run": pikaci_run_id}).first() is not None
 
 
 def adoptable(database: Database, worker: int) -> list[Claim]:

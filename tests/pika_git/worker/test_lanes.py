@@ -1,0 +1,129 @@
+"""A worker takes lanes from the queue to their ends, with the real `pikaci`."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING
+
+from e2e.project import processes, wait_for
+from pika_git.persistence import queue
+
+if TYPE_CHECKING:
+    from worker_forge import Forge
+
+
+def test_a_lane_that_passes_is_success(forge: Forge) -> None:
+    (lane,) = forge.queue("pass")
+    forge.worker()
+    forge.until(lane, "success")
+    (attempt,) = forge.attempts(lane)
+    assert (attempt.state, attempt.exit_code, attempt.cause) == ("success", 0, None)
+    assert attempt.claimed_at <= attempt.started_at <= attempt.finished_at
+
+
+def test_a_lane_that_fails_has_the_cause_of_its_record(forge: Forge) -> None:
+    (lane,) = forge.queue("fail")
+    forge.worker()
+    forge.until(lane, "failed")
+    row = forge.lane(lane)
+    assert (row.failure_kind, forge.attempts(lane)[0].exit_code) == ("test_failure", 1)
+    assert "exited with 3" in row.cause
+
+
+def test_the_record_says_for_what_it_ran(forge: Forge) -> None:
+    (lane,) = forge.queue("pass")
+    forge.worker()
+    forge.until(lane, "success")
+    record = json.loads((forge.run_dir(lane) / "run.json").read_bytes())
+    notes = record["annotations"]
+    assert (notes["lane"], notes["attempt"], notes["by"]) == ("lane-0", "1", "tester")
+    assert notes["repo"] == "demo"
+
+
+def test_a_lane_that_was_queued_meanwhile_starts_at_once(forge: Forge) -> None:
+    forge.worker()
+    (first,) = forge.queue("pass")
+    forge.until(first, "success")
+    (lane,) = forge.queue("pass")
+    forge.until(lane, "success")
+    (attempt,) = forge.attempts(lane)
+    assert attempt.claimed_at - forge.lane(lane).enqueued_at < 0.5
+
+
+def test_a_worker_runs_as_many_lanes_as_it_has_slots(forge: Forge) -> None:
+    lanes = forge.queue("slow", "slow", "slow")
+    forge.worker(slots=2)
+    wait_for(lambda: len(processes(forge.project.marker)) == 2)
+    assert [forge.state(lane) for lane in lanes] == ["running", "running", "queued"]
+    for lane in lanes:
+        wait_for(lambda lane=lane: forge.state(lane) == "success" or not forge.let_go())  # type: ignore[misc]
+
+
+def test_a_cancelled_lane_ends_its_run(forge: Forge) -> None:
+    (lane,) = forge.queue("slow")
+    forge.worker()
+    forge.until_reading(lane)
+    queue.cancel_lane(forge.database, lane, "ann", "wrong branch")
+    forge.until(lane, "cancelled", secs=15)
+    assert forge.is_quiet()
+    assert json.loads((forge.run_dir(lane) / "run.json").read_bytes())["status"] == "cancelled"
+    assert (forge.lane(lane).cancel_by, len(forge.attempts(lane))) == ("ann", 1)
+
+
+def test_a_run_that_was_cancelled_by_hand_is_run_again(forge: Forge) -> None:
+    (lane,) = forge.queue("slow")
+    forge.worker()
+    forge.until_reading(lane)
+    project = forge.project.with_env(PIKACI_STATE_ROOT=str(forge.data.state_root(1)))
+    project.pikaci("cancel", "latest").passed()
+    wait_for(lambda: len(forge.attempts(lane)) == 2)
+    assert (
+        forge.attempts(lane)[0].failure_kind == "infrastructure"
+        or forge.attempts(lane)[0].state == "cancelled"
+    )
+    forge.until_reading(lane)
+    forge.let_go()
+    forge.until(lane, "success")
+
+
+def test_a_lane_that_was_failed_by_hand_loses_its_run(forge: Forge) -> None:
+    (lane,) = forge.queue("slow")
+    forge.worker()
+    forge.until_reading(lane)
+    queue.fail_lane(forge.database, lane, "ann", "it hangs")
+    assert forge.state(lane) == "failed"
+    wait_for(forge.is_quiet, 20)
+    assert "it hangs" in forge.lane(lane).cause
+
+
+def test_a_second_worker_of_a_name_is_refused(forge: Forge) -> None:
+    forge.worker()
+    wait_for((forge.data.wakes / "worker-w.sock").exists)
+    second = forge.worker()
+    assert second.wait(20) == 1
+    assert "a worker w runs already; give this one another --name" in forge.said()
+
+
+def test_a_worker_that_is_told_to_end_leaves_its_runs_to_the_next(forge: Forge) -> None:
+    (lane,) = forge.queue("slow")
+    worker = forge.worker()
+    forge.until_reading(lane)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
+    assert processes(forge.project.marker)
+    forge.worker()
+    wait_for(lambda: forge.lane(lane).token == 2)
+    forge.let_go()
+    forge.until(lane, "success")
+    assert [attempt.number for attempt in forge.attempts(lane)] == [1]
+
+
+def test_a_worker_that_drains_waits_for_its_runs(forge: Forge) -> None:
+    lanes = forge.queue("slow", "pass")
+    worker = forge.worker("--drain", slots=1)
+    forge.until_reading(lanes[0])
+    worker.send_signal(signal.SIGTERM)
+    forge.let_go()
+    assert worker.wait(20) == 0
+    assert [forge.state(lane) for lane in lanes] == ["success", "queued"]

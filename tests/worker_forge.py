@@ -1,0 +1,237 @@
+"""A forge without its service: a database, a repository with a plan set, workers to start."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from e2e.project import REPOSITORY, Project, processes, wait_for
+from pika_git.data import DataDir
+from pika_git.persistence import queue
+from pika_git.persistence.migrate import open_current
+from pika_git.persistence.queue import NewLane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pika_git.persistence.database import Database
+
+LABELS: tuple[str, ...] = ()
+MARK = "FORGE_OF_TEST"
+"""A variable that everything a worker starts inherits."""
+REF = "refs/heads/main"
+TARGETS = """
+  pass.jobs.only.command = "exec -a @marker@ true";
+  fail.jobs.only.command = "exit 3";
+  slow.jobs.only.command = "echo begun; exec -a @marker@ cat @fifo@";
+  deaf.jobs.only.command = "trap ''' TERM INT; exec -a @marker@ cat @fifo@";
+"""
+
+
+@dataclass
+class Forge:
+    """A data directory with one repository, which has one commit and its plan set."""
+
+    data: DataDir
+    database: Database
+    project: Project
+    fifo: Path
+    plans: Path
+    head: str
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _runs: int = 0
+
+    @classmethod
+    def below(cls, directory: Path) -> Forge:
+        """With the targets `pass`, `fail`, `slow` and `deaf`; the last two read a FIFO."""
+        data = DataDir(directory / "data").make()
+        fifo = directory / "fifo"
+        os.mkfifo(fifo)
+        (directory / "project").mkdir()
+        project = Project.committed(directory / "project", TARGETS.replace("@fifo@", str(fifo)))
+        bare = directory / "bare.git"
+        project.tree.git("clone", "--quiet", "--bare", str(project.root), str(bare))
+        head = project.tree.git("rev-parse", "HEAD").decode().strip()
+        state = data.state_root(1)
+        source = f"git+file://{bare}?rev={head}"
+        planned = project.with_env(PIKACI_STATE_ROOT=str(state)).pikaci(
+            "plan", "pass", "fail", "slow", "deaf", "--set", "--source", source
+        )
+        plans = data.plans(1, 1)
+        plans.parent.mkdir(parents=True)
+        plans.write_text(planned.passed().out)
+        database = open_current(data)
+        with database.write() as connection:
+            connection.execute(
+                text("""
+                    INSERT INTO repo (id, name, path, default_branch, run_refs, created_at)
+                    VALUES (1, 'demo', :path, :ref, '[]', 0)
+                """),
+                {"path": str(bare), "ref": REF},
+            )
+        return cls(data, database, project, fifo, plans, head)
+
+    def queue(self, *targets: str, group: str | None = None) -> list[int]:
+        """Queue a run with a lane for each target; the lanes."""
+        with self.database.write() as connection:
+            now = self.database.clock(connection)
+            run = connection.execute(
+                text("""
+                    INSERT INTO ci_run (repo_id, kind, ref, head, state, created_by, created_at)
+                    VALUES (1, 'branch', :ref, :head, 'queued', 'tester', :now) RETURNING id
+                """),
+                {"ref": REF, "head": self.head, "now": now},
+            ).scalar_one()
+            lanes = [
+                NewLane(
+                    name=f"lane-{number}",
+                    title=target,
+                    target=target,
+                    klass=1,
+                    group_name=group,
+                    labels=LABELS,
+                    why="always",
+                    plan_path=str(self.plans),
+                    plan_digest=None,
+                )
+                for number, target in enumerate(targets)
+            ]
+            return queue.enqueue(connection, run, lanes, now)
+
+    def lane(self, lane: int) -> Any:  # noqa: ANN401 - a row
+        """The lane's row."""
+        return self._row("SELECT * FROM lane WHERE id = :lane", lane)
+
+    def attempts(self, lane: int) -> list[Any]:
+        """The lane's attempts, in order."""
+        with self.database.read() as connection:
+            query = text("SELECT * FROM attempt WHERE lane_id = :lane ORDER BY number")
+            return list(connection.execute(query, {"lane": lane}).all())
+
+    def state(self, lane: int) -> str:
+        found: str = self.lane(lane).state
+        return found
+
+    def run_dir(self, lane: int) -> Path:
+        name: str = self.attempts(lane)[-1].pikaci_run_id
+        return self.data.state_root(1) / "runs" / name
+
+    def events(self, lane: int) -> list[str]:
+        """The names of the events of the lane's last run."""
+        path = self.run_dir(lane) / "events.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line)["event"] for line in lines]
+
+    def owner(self, lane: int) -> int:
+        """The process that has the lane's run."""
+        pid: int = json.loads((self.run_dir(lane) / "owner.lock").read_bytes())["pid"]
+        return pid
+
+    def _row(self, query: str, lane: int) -> Any:  # noqa: ANN401 - a row
+        with self.database.read() as connection:
+            return connection.execute(text(query), {"lane": lane}).one()
+
+    def until(self, lane: int, *states: str, secs: float = 60.0) -> None:
+        """Wait for the lane to be in one of these states."""
+        wait_for(lambda: self.state(lane) in states, secs)
+
+    def until_reading(self, lane: int, secs: float = 60.0) -> None:
+        """Wait for the lane's job to run, which reads the FIFO."""
+        self.until(lane, "running", secs=secs)
+        wait_for(lambda: processes(self.project.marker), secs)
+
+    def let_go(self) -> None:
+        """End the jobs that read the FIFO."""
+        wait_for(self._write)
+
+    def _write(self) -> bool:
+        try:
+            fd = os.open(self.fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            return False
+        os.close(fd)
+        return True
+
+    def worker(self, *options: str, name: str = "w", slots: int = 2) -> subprocess.Popen[bytes]:
+        """Start a worker; `ending_all` ends it."""
+        argv = [sys.executable, "-m", "pika_git", "worker", "--data", str(self.data.root)]
+        argv += ["--name", name, "--slots", str(slots), *options]
+        with (self.data.root / f"{name}.err").open("ab") as said:
+            process = subprocess.Popen(
+                argv,
+                env=self.env(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+            )
+        self.started.append(process)
+        return process
+
+    def env(self) -> dict[str, str]:
+        env = self.project.env()
+        del env["PIKACI_STATE_ROOT"]
+        path = f"{REPOSITORY / '.venv/bin'}{os.pathsep}{env['PATH']}"
+        return env | {"PATH": path, MARK: self.project.token}
+
+    def said(self, name: str = "w") -> str:
+        """What a worker printed."""
+        return (self.data.root / f"{name}.err").read_text()
+
+    def serve_pid(self, worker: subprocess.Popen[bytes]) -> int:
+        """The worker's `pikaci serve`."""
+        found = wait_for(lambda: _child(worker.pid, "serve"))
+        assert found is not None
+        return found
+
+    def processes(self) -> list[str]:
+        """What lives of this forge: workers, all that they started, and jobs' commands."""
+        return [*processes(self.project.marker), *_with(f"{MARK}={self.project.token}")]
+
+    def is_quiet(self) -> bool:
+        """Whether no job and no `pikaci` lives but the servers of living workers."""
+        workers = {process.pid for process in self.started if process.poll() is None}
+        servers = {_child(pid, "serve") for pid in workers}
+        pids = {int(line.split()[0]) for line in self.processes()}
+        return pids <= workers | servers
+
+    @contextmanager
+    def ending_all(self) -> Iterator[None]:
+        """End the workers and what they started, whatever happens."""
+        try:
+            yield
+        finally:
+            for process in self.started:
+                process.kill()
+                process.wait()
+            while left := self.processes():
+                for line in left:
+                    with suppress(ProcessLookupError):
+                        os.kill(int(line.split()[0]), signal.SIGKILL)
+            self.database.engine.dispose()
+
+
+def _with(setting: str) -> list[str]:
+    """The processes that were started with this setting in their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if setting.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(f"{entry.name} {(entry / 'cmdline').read_bytes()!r}")
+    return found
+
+
+def _child(parent: int, word: str) -> int | None:
+    for task in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        if word in Path(f"/proc/{task}/cmdline").read_text().split("\0"):
+            return int(task)
+    return None
