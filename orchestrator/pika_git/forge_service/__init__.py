@@ -1,1 +1,1 @@
-"""What people ask of the forge."""
+"""What people ask of the forge: what it shows, and what they change."""
