@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from pika_git.forge_service.model import Source
 from pika_git.persistence import queue, workers
 from pika_git.persistence.migrate import open_current
 from pika_git.persistence.queue import Ending, LaneClass, LaneState, NewLane
@@ -50,6 +49,14 @@ def lane(name: str, title: str = "", **values: Any) -> NewLane:  # noqa: ANN401 
     return NewLane(name=name, title=title or f"check-{name}", **{**given, **values})
 
 
+@dataclass(frozen=True)
+class Found:
+    """What details are made from."""
+
+    database: Database
+    data: DataDir
+
+
 @dataclass
 class Scene:
     """One forge, whose time is what the scene says it is."""
@@ -67,9 +74,9 @@ class Scene:
         return replace(self._database, now=self.now)
 
     @property
-    def source(self) -> Source:
+    def source(self) -> Found:
         """What details are made from."""
-        return Source(self.database, self.data)
+        return Found(self.database, self.data)
 
     def close(self) -> None:
         """End the processes of runs that the scene pretends to have."""

@@ -9,8 +9,8 @@ from pika_git.forge_service import sentences
 from pika_git.forge_service.lenient import listing, mapping, number, whole, words
 from pika_git.forge_service.lines import cause
 from pika_git.forge_service.model import Attempt, Lane, Wait
-from pika_git.forge_service.sentences import Hold, Waited, duration, overlap
-from pika_git.persistence.queue.model import RETRIES_PER_LANE, TERMINAL, LaneState
+from pika_git.forge_service.sentences import OVER, Hold, Waited, duration, overlap
+from pika_git.persistence.queue.model import RETRIES_PER_LANE, LaneState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -168,7 +168,7 @@ def _run_so_far(state: str, attempts: tuple[Attempt, ...], now: float) -> list[s
     if not attempts:
         return []
     said = []
-    if state in TERMINAL:
+    if state in OVER:
         said.append(f"ran {duration(sum(_ran(each, now) for each in attempts))}")
     elif state in {"running", "cancelling"}:
         said.append(f"running for {duration(_ran(attempts[-1], now))}")

@@ -7,7 +7,7 @@ or record are damaged; the rest is shown.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from jerichoci import Cause  # noqa: TC001 - the API reads these types at run time
 
@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from pika_git.persistence.database import Database
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Protocol):
     """Where what is shown comes from: the database, and the records of runs."""
 
-    database: Database
-    data: DataDir
+    @property
+    def database(self) -> Database:
+        """The forge's database."""
+
+    @property
+    def data(self) -> DataDir:
+        """The forge's directory."""
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,10 @@ _REASONS = {
     "paused": ("waits because the {what} is paused{because}", "the {what} is resumed"),
     "stale_recovered": ("waits again: {why}", "a worker takes it"),
     "awaiting_approval": ("waits for approval", "it is approved or cancelled"),
+    "draining": (
+        "waits because every worker that fits takes no more lanes",
+        "a worker is resumed, or started",
+    ),
     "superseded": ("is superseded by a newer push", "it is cancelled"),
 }
 """What a lane waits for and what ends it, by the reason's code."""
@@ -165,6 +169,7 @@ SHORT = {
     "target_unhealthy": "for the target's cool-off",
     "host_unhealthy": "for the host's cool-off",
     "no_host_fits": "for a worker that fits",
+    "draining": "for a worker that takes lanes",
     "not_before": "until it was due",
     "paused": "while paused",
     "awaiting_approval": "for approval",

@@ -73,12 +73,13 @@ def test_a_late_result_is_shown_as_refused(scene: Scene) -> None:
     worker = scene.worker()
     run = scene.run(scene.branch(scene.repo(), "fix"), [lane("a")])
     claim = scene.claim(worker)
-    queue.fail_lane(scene.database, claim.lane_id, "ann", "it hangs")
-    assert not queue.finish(
-        scene.database, claim.lane_id, claim.token, queue.Ending(queue.LaneState.SUCCESS)
-    )
+    scene.now += 61
+    assert queue.adoptable(scene.database, scene.worker("two"))
+    ending = queue.Ending(queue.LaneState.SUCCESS)
+    assert not queue.finish(scene.database, claim.lane_id, claim.token, ending)
     (attempt,) = shown(scene, run).lanes[0].attempts
-    assert attempt.refused == "success came late: the lane was no longer this worker's"
+    assert attempt.refused is not None
+    assert "success" in attempt.refused
 
 
 def test_a_rerun_names_what_it_runs_again(scene: Scene) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from pika_git.forge_service import sentences
 from pika_git.forge_service.sentences import Hold, Waited, duration, reason, waited
-from pika_git.persistence.queue.model import Reason
+from pika_git.persistence.queue import Reason
 
 
 @pytest.mark.parametrize(

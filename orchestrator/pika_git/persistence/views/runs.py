@@ -52,8 +52,7 @@ _HOLDERS = text(f"""
 _PLACES = text(f"""
     SELECT lane.id, (
         SELECT count(*) FROM lane AS ahead WHERE ahead.state = 'queued' AND
-            (ahead.class, ahead.turn, ahead.enqueued_at, ahead.id)
-            < (lane.class, lane.turn, lane.enqueued_at, lane.id)
+            (ahead.class, ahead.enqueued_at, ahead.id) < (lane.class, lane.enqueued_at, lane.id)
     ) AS ahead
     FROM lane WHERE {_THESE} AND lane.state = 'queued' ORDER BY lane.id LIMIT :limit
 """)
