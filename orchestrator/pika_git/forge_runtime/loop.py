@@ -22,7 +22,7 @@ from pika_git.persistence import queue, repos, wakes
 from pika_git.pikaci_process import Pikaci
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pika_git.data import DataDir
     from pika_git.persistence.database import Database
@@ -44,6 +44,8 @@ class Runtime:
     poll_secs: float = POLL_SECS
     plan_secs: float = PLAN_SECS
     memory_bytes: int = MEMORY_BYTES
+    also: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+    """What else is looked at each time, and what it is called in the log."""
     _at: dict[str, float] = field(default_factory=dict)
     _stop: tuple[int, int] = field(default_factory=os.pipe)
     _is_stopping: bool = False
@@ -65,6 +67,8 @@ class Runtime:
             while not self._is_stopping:
                 self._guard("pushes", lambda: self._look(pushes, pushed))  # noqa: B023
                 self._guard("planning", planner.step)
+                for what, work in self.also.items():
+                    self._guard(what, work)
                 self._guard("held heads", lambda: release_all(self.database))
                 self._now_and_then("nightly", NIGHTLY_SECS, lambda: nightly.due(self.database))
                 self._now_and_then("sweep", SWEEP_SECS, lambda: queue.sweep(self.database))

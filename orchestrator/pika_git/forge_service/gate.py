@@ -29,7 +29,7 @@ class Evidence:
     """What the gate knows; lanes by name."""
 
     required: Mapping[str, str]  # and which file requires it, in words
-    runnable: frozenset[str]  # the branch lanes of the merge result's own file
+    runnable: Mapping[str, str]  # the branch lanes of the merge result's own file: their targets
     on_result: Mapping[str, Verdict]
     on_head: Mapping[str, Verdict]
     touched: frozenset[str]  # what the target brought since selects these
@@ -50,7 +50,8 @@ def judge(evidence: Evidence) -> Judgement:
         if name not in evidence.runnable:
             refusals.append(f"{by} requires lane {name}, and the merge result has no such lane")
             continue
-        result, head = evidence.on_result.get(name), evidence.on_head.get(name)
+        target = evidence.runnable[name]
+        result, head = _of(evidence.on_result, name, target), _of(evidence.on_head, name, target)
         if result is not None and result.state == "success":
             continue
         if active := next((v for v in (head, result) if v and v.state in _ACTIVE), None):
@@ -62,6 +63,12 @@ def judge(evidence: Evidence) -> Judgement:
         elif head is None or name in evidence.touched:
             to_run.append(name)
     return Judgement(tuple(refusals), tuple(to_run))
+
+
+def _of(verdicts: Mapping[str, Verdict], name: str, target: str) -> Verdict | None:
+    """The verdict of a lane; a target of that name that was run by hand is another thing."""
+    found = verdicts.get(name)
+    return found if found is not None and found.target == target else None
 
 
 def _red(name: str, verdict: Verdict) -> str:

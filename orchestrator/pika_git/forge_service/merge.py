@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pika_git.forge_runtime.holds import hold
+from pika_git.forge_runtime.poll import poll
 from pika_git.forge_service.merge_result import MovedError, contains, move
 from pika_git.forge_service.proposal import (
     Proposal,
@@ -21,17 +23,14 @@ from pika_git.forge_service.proposal import (
     propose,
     short,
 )
-from pika_git.git import Git, GitError
-from pika_git.persistence import merges, queue
+from pika_git.git import GitError, Repository
+from pika_git.persistence import merges, queue, repos, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pika_git.data import DataDir
     from pika_git.persistence.database import Database
     from pika_git.persistence.merges import Branch, Merge
 
-HELD = "refs/pikaci/held/"
 TRIES = 3
 """How often a merge is begun anew because the target moved meanwhile."""
 NEWER = "a newer merge was asked for"
@@ -53,8 +52,6 @@ class Gate:
 
     database: Database
     data: DataDir
-    poll: Callable[[int], object]
-    """Looks at the refs of a repository and takes in what changed."""
 
     def merge(self, branch_id: int, by: str, why: str = "", *, force: bool = False) -> Outcome:
         """Merge a branch, or have the lanes run that it takes; `force` asks no lane.
@@ -116,7 +113,7 @@ class Gate:
             branch = merges.branch(connection, branch_id)
         if branch is None:
             raise RefusedError(f"there is no branch {branch_id}")
-        self.poll(branch.repo_id)  # what was pushed a moment ago counts
+        self._poll(branch.repo_id)  # what was pushed a moment ago counts
         with self.database.read() as connection:
             branch = merges.branch(connection, branch_id) or branch
         if branch.state != "open" or branch.head is None:
@@ -124,6 +121,12 @@ class Gate:
         if branch.ref == branch.target_ref:
             raise RefusedError(f"{short(branch.ref)} is what others are merged into")
         return branch
+
+    def _poll(self, repo_id: int, pushers: dict[tuple[str, str], str] | None = None) -> None:
+        with self.database.read() as connection:
+            repo = repos.get(connection, repo_id)
+        if repo is not None:
+            poll(self.database, repo, pushers)
 
     def _merge(self, branch: Branch, by: str, why: str, *, force: bool) -> Outcome:
         proposal = propose(branch, by, why)
@@ -152,11 +155,18 @@ class Gate:
         with self.database.write() as connection:
             now = self.database.clock(connection)
             merges.end_open(connection, proposal.branch.id, now, NEWER)
-            values = {"head": proposal.commit, "tree": proposal.tree, "base": proposal.onto}
-            run = merges.begin_run(
-                connection, proposal.branch, lanes, now, **values, by=proposal.by
+            run = runs.create(
+                connection,
+                repo=proposal.branch.repo_id,
+                kind="merge",
+                ref=proposal.branch.ref,
+                head=proposal.commit,
+                by=proposal.by,
+                now=now,
+                base=proposal.onto,
+                asked=runs.Asked(lanes=lanes),
             )
-            proposal.git.ok("update-ref", f"{HELD}{run}", proposal.commit)
+            hold(proposal.git, run, proposal.commit)
             message = f"runs {', '.join(lanes)} on the merge result"
             values = {"state": "waiting", "message": message}
             merges.begin(connection, now, **proposal.row, **values, run_id=run)
@@ -196,7 +206,8 @@ class Gate:
             merges.note(
                 connection, now, row.requested_by, action, f"branch {branch.id}", row.why, detail
             )
-        self.poll(branch.repo_id)  # our own update runs no hook
+        pusher = {(row.target_ref, row.merge_commit): f"{row.requested_by}, by a merge"}
+        self._poll(branch.repo_id, pusher)  # our own update runs no hook
 
     def _settle(self, row: Merge) -> None:
         with self.database.read() as connection:
@@ -215,7 +226,7 @@ class Gate:
     @staticmethod
     def _finish(branch: Branch, row: Merge) -> str | None:
         """Move the target if that is what is left to do; why it can't be."""
-        git = Git(Path(branch.path))
+        git = Repository(Path(branch.path))
         try:
             if contains(git, row.target_ref, row.merge_commit):
                 return None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pika_git.forge_service.gate import Evidence, judge
 from pika_git.forge_service.merge_result import MovedError, contains, merge_trees, write_commit
 from pika_git.forge_service.selecting import SelectionError, select_lanes
-from pika_git.git import Git
+from pika_git.git import Repository
 from pika_git.persistence import merges, queue
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class RefusedError(queue.RefusedError):
 class Proposal:
     """A merge that is looked at: a commit that no ref names yet."""
 
-    git: Git
+    git: Repository
     branch: Branch
     head: str
     onto: str
@@ -55,6 +55,7 @@ class Proposal:
 class Facts:
     """What has run so far: the head's run, and the newest verdicts on its tree and the result's."""
 
+    is_pending: bool  # a push was seen, and no run made of it yet
     run: RunState | None
     on_head: dict[str, Verdict]
     on_result: dict[str, Verdict]
@@ -67,8 +68,8 @@ def propose(branch: Branch, by: str, why: str) -> Proposal:
         RefusedError: there is nothing to merge, or it conflicts.
         MovedError: the branch is not where it was when it was last looked at.
     """
-    git = Git(Path(branch.path))
-    head, onto = git.commit_of(branch.ref), git.commit_of(branch.target_ref)
+    git = Repository(Path(branch.path))
+    head, onto = git.commit(branch.ref), git.commit(branch.target_ref)
     name, target = short(branch.ref), short(branch.target_ref)
     if head is None or head != branch.head:
         raise MovedError(branch.ref)
@@ -88,8 +89,9 @@ def facts(connection: Connection, proposal: Proposal) -> Facts:
     """What ran on the branch's head and on the merge result's tree."""
     repo, head = proposal.branch.repo_id, proposal.head
     return Facts(
+        is_pending=merges.is_pending(connection, repo, proposal.branch.ref),
         run=merges.newest_run(connection, proposal.branch.id, head),
-        on_head=merges.verdicts(connection, repo, proposal.git.tree_of(head), head),
+        on_head=merges.verdicts(connection, repo, proposal.git.tree(head), head),
         on_result=merges.verdicts(connection, repo, proposal.tree, proposal.commit),
     )
 
@@ -101,10 +103,11 @@ def lanes_to_run(proposal: Proposal, found: Facts, state_root: Path) -> tuple[st
         RefusedError: that would not help: a lane is red, or not over, or no such lane is there.
     """
     run = found.run
-    if run is None or run.state == "planning":
-        what = "is being planned" if run else "has not begun"
-        raise RefusedError(f"the run of {proposal.head[:12]} {what}", "`ph wait` waits for it")
-    if run.state == "failed" and run.message:
+    if found.is_pending or (run is not None and run.state == "planning"):
+        raise RefusedError(
+            f"the lanes of {proposal.head[:12]} are being planned", "`ph wait` waits for them"
+        )
+    if run is not None and run.state == "failed" and run.message:
         raise RefusedError(f"run {run.id} failed: {run.message}", run.hint)
     required, runnable, touched = _lanes(proposal, state_root)
     judgement = judge(Evidence(required, runnable, found.on_result, found.on_head, touched))
@@ -115,26 +118,28 @@ def lanes_to_run(proposal: Proposal, found: Facts, state_root: Path) -> tuple[st
 
 def _lanes(
     proposal: Proposal, state_root: Path
-) -> tuple[dict[str, str], frozenset[str], frozenset[str]]:
-    """The required lanes and whose file requires them; those of the result; those touched since."""
+) -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
+    """Required lanes and whose file requires them; the result's with targets; those touched."""
     git, head, onto, commit = proposal.git, proposal.head, proposal.onto, proposal.commit
     flake_dir = proposal.branch.flake_dir
 
-    def select(base: str, lanes_of: str) -> dict[str, bool]:
-        lanes = select_lanes(git, state_root, (base, commit), lanes_of, flake_dir)
-        return {str(lane["id"]): bool(lane["selected"]) for lane in lanes}
+    def select(base: str, lanes_of: str) -> list[dict[str, Any]]:
+        return select_lanes(git, state_root, (base, commit), lanes_of, flake_dir)
 
-    has_moved = git.tree_of(head) != proposal.tree
+    has_moved = git.tree(head) != proposal.tree
     try:
         of_branch, of_target = select(onto, head), select(onto, onto)
         of_result = select(head, commit) if has_moved else of_branch
     except SelectionError as error:
         raise RefusedError(error.message, error.hint) from None
-    required = {name: "the branch" for name, selected in of_branch.items() if selected}
-    target = short(proposal.branch.target_ref)
-    required |= {name: target for name, selected in of_target.items() if selected}
-    touched = {name for name, selected in of_result.items() if selected and has_moved}
-    return required, frozenset(of_result), frozenset(touched)
+    required = dict.fromkeys(_selected(of_branch), "the branch")
+    required |= dict.fromkeys(_selected(of_target), short(proposal.branch.target_ref))
+    touched = frozenset(_selected(of_result) if has_moved else ())
+    return required, {str(lane["id"]): str(lane["target"]) for lane in of_result}, touched
+
+
+def _selected(lanes: list[dict[str, Any]]) -> list[str]:
+    return [str(lane["id"]) for lane in lanes if lane["selected"]]
 
 
 def short(ref: str) -> str:

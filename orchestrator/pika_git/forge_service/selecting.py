@@ -11,7 +11,7 @@ from pika_git.pikaci_process import environment, program
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pika_git.git import Git
+    from pika_git.git import Repository
 
 DEADLINE_SECS = 60.0
 LANES_FILE = "ci/forge-lanes.toml"
@@ -27,14 +27,14 @@ class SelectionError(Exception):
 
 
 def select_lanes(
-    git: Git, state_root: Path, change: tuple[str, str], lanes_of: str, flake_dir: str
+    git: Repository, state_root: Path, change: tuple[str, str], lanes_of: str, flake_dir: str
 ) -> list[dict[str, Any]]:
     """The branch lanes in the lanes file of a commit: which of them the change selects, and why.
 
     A commit without a lanes file has none.
     """
     where = f"{flake_dir}/{LANES_FILE}".lstrip("/")
-    if git.run("cat-file", "-e", f"{lanes_of}:{where}").code != 0:
+    if git.file(lanes_of, where) is None:
         return []
     argv = [
         program(),

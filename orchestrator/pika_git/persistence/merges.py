@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlalchemy import Connection
 
 _BRANCH = text("""
@@ -19,7 +17,7 @@ _BRANCH = text("""
     FROM branch JOIN repo ON repo.id = branch.repo_id WHERE branch.id = :branch
 """)
 _VERDICTS = text("""
-    SELECT lane.name, lane.id, lane.state, lane.failure_kind, lane.run_id
+    SELECT lane.name, lane.target, lane.state, lane.failure_kind, lane.run_id
     FROM ci_run JOIN lane ON lane.run_id = ci_run.id
     WHERE ci_run.repo_id = :repo AND (ci_run.tree = :tree OR ci_run.head = :head)
     ORDER BY lane.id
@@ -53,12 +51,8 @@ _CLOSED = text("""
     UPDATE branch SET state = 'closed', updated_at = :now WHERE id = :branch AND state = 'open'
 """)
 _RUNS_OF = text("SELECT id FROM ci_run WHERE branch_id = :branch AND finished_at IS NULL")
-_RUN = text("""
-    INSERT INTO ci_run (repo_id, branch_id, kind, ref, head, tree, base, state, selection,
-        created_by, created_at, held)
-    VALUES (:repo_id, :branch_id, 'merge', :ref, :head, :tree, :base, 'planning', :selection,
-        :by, :now, 1)
-    RETURNING id
+_PENDING = text("""
+    SELECT 1 FROM ref_event WHERE repo_id = :repo AND ref = :ref AND handled_at IS NULL
 """)
 _NOTE = text("""
     INSERT INTO audit (at, who, action, subject, why, detail)
@@ -86,7 +80,7 @@ class Verdict:
     """The newest state of a lane on some tree."""
 
     name: str
-    lane_id: int
+    target: str
     state: str
     failure_kind: str | None
     run_id: int
@@ -140,6 +134,11 @@ def newest_run(connection: Connection, branch_id: int, head: str) -> RunState | 
     return None if found is None else RunState(**found)
 
 
+def is_pending(connection: Connection, repo_id: int, ref: str) -> bool:
+    """Whether a change of the ref was seen of which no run was made yet."""
+    return connection.execute(_PENDING, {"repo": repo_id, "ref": ref}).first() is not None
+
+
 def open_merges(connection: Connection, branch_id: int | None = None) -> list[Merge]:
     """The merges that have not ended, of one branch or of all."""
     names = Merge.__dataclass_fields__
@@ -151,16 +150,6 @@ def begin(connection: Connection, now: float, **values: Any) -> int:  # noqa: AN
     """Keep a merge that waits for its run, or is about to move the branch; its id."""
     defaults = {"run_id": None, "message": None, "forced": False}
     return int(connection.execute(_BEGIN, {**defaults, **values, "now": now}).scalar_one())
-
-
-def begin_run(
-    connection: Connection, of: Branch, lanes: Sequence[str], now: float, **values: str
-) -> int:
-    """Make the run of a merge's commit, to be planned: `head`, `tree`, `base` and `by`; its id."""
-    asked = {"repo_id": of.repo_id, "branch_id": of.id, "ref": of.ref}
-    selection = json.dumps({"lanes": list(lanes)})
-    done = connection.execute(_RUN, {**asked, **values, "selection": selection, "now": now})
-    return int(done.scalar_one())
 
 
 def end(

@@ -9,7 +9,7 @@ from pika_git.persistence.merges import Verdict
 
 
 def ran(state: str, kind: str | None = None, run: int = 1) -> dict[str, Verdict]:
-    return {"check": Verdict("check", 7, state, kind, run)}
+    return {"check": Verdict("check", "checks", state, kind, run)}
 
 
 def look(
@@ -21,7 +21,9 @@ def look(
 ) -> Judgement:
     result = on_head if on_result is None else on_result
     required = {"check": "main"}
-    return judge(Evidence(required, frozenset(runnable), result, on_head, frozenset(touched)))
+    return judge(
+        Evidence(required, dict.fromkeys(runnable, "checks"), result, on_head, frozenset(touched))
+    )
 
 
 def test_green_on_the_very_tree_is_enough() -> None:
@@ -69,3 +71,8 @@ def test_a_cancelled_lane_of_the_merge_result_runs_again() -> None:
 def test_a_lane_that_the_branch_dropped_is_missing() -> None:
     found = look({}, runnable=())
     assert found.refusals == ("main requires lane check, and the merge result has no such lane",)
+
+
+def test_a_target_that_was_run_by_hand_is_no_lane_of_that_name() -> None:
+    by_hand = {"check": Verdict("check", "check", "success", None, 1)}
+    assert look(by_hand) == Judgement((), ("check",))

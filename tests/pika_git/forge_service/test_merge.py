@@ -10,14 +10,15 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from pika_git.data import DataDir
+from pika_git.forge_runtime.poll import poll
 from pika_git.forge_service import merge_result
 from pika_git.forge_service.merge import Gate, Outcome
 from pika_git.forge_service.proposal import RefusedError
-from pika_git.git import Git
-from pika_git.persistence import queue
+from pika_git.git import Repository
+from pika_git.persistence import queue, repos
 from pika_git.persistence.migrate import open_current
 from pika_git.persistence.queue import NewLane
-from pika_git.persistence.schema import AUDIT, BRANCH, CI_RUN, LANE, MERGE, REPO
+from pika_git.persistence.schema import AUDIT, BRANCH, CI_RUN, LANE, MERGE, REF_EVENT
 from usertree import UserTree
 
 if TYPE_CHECKING:
@@ -41,9 +42,8 @@ class Forge:
     """A forge whose ingest is this fixture's: heads are taken as they are, runs made by hand."""
 
     tree: UserTree
-    git: Git
+    git: Repository
     gate: Gate
-    polled: int = 0
 
     @classmethod
     def below(cls, directory: Path) -> Forge:
@@ -56,12 +56,11 @@ class Forge:
         tree.git("remote", "add", "origin", str(directory / "bare"))
         data = DataDir(directory / "data").make()
         database = open_current(data)
-        gate = Gate(database, data, lambda _repo: made.poll())
-        made: Forge = cls(tree, Git(directory / "bare"), gate)
-        values = {"name": "demo", "path": str(directory / "bare"), "default_branch": MAIN}
+        repository = Repository(directory / "bare")
         with database.write() as connection:
-            connection.execute(insert(REPO).values(id=1, run_refs=[], created_at=0, **values))
-        return made
+            where, heads = str(repository.path), repository.refs()
+            repos.add(connection, name="d", path=where, default_branch=MAIN, heads=heads, now=0)
+        return cls(tree, repository, Gate(database, data))
 
     def push(self, branch: str, **files: str) -> str:
         """Commit files to a branch that begins at main, and push it."""
@@ -75,20 +74,13 @@ class Forge:
         return head
 
     def poll(self) -> None:
-        self.polled += 1
+        """Take in what was pushed, and say that its run was made: `ran` makes it."""
         database = self.gate.database
-        lines = self.git.ok("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads")
+        with database.read() as connection:
+            repo = repos.every(connection)[0]
+        poll(database, repo)
         with database.write() as connection:
-            for line in lines.out.decode().splitlines():
-                ref, head = line.split()
-                where = BRANCH.c.ref == ref
-                row = connection.execute(select(BRANCH).where(where)).one_or_none()
-                if row is None:
-                    times = {"created_at": 0, "updated_at": 0}
-                    new = {"repo_id": 1, "ref": ref, "head": head, "state": "open", **times}
-                    connection.execute(insert(BRANCH).values(new))
-                elif row.head != head:
-                    connection.execute(update(BRANCH).where(where).values(head=head, state="open"))
+            connection.execute(update(REF_EVENT).values(handled_at=1))
 
     def branch(self, ref: str = FEATURE) -> Any:  # noqa: ANN401 - a row
         with self.gate.database.read() as connection:
@@ -99,7 +91,7 @@ class Forge:
         database, branch = self.gate.database, self.branch()
         with database.write() as connection:
             values = {"repo_id": 1, "branch_id": branch.id, "ref": branch.ref, "kind": kind}
-            values |= {"head": commit, "tree": self.git.tree_of(commit), "created_by": "a"}
+            values |= {"head": commit, "tree": self.git.tree(commit), "created_by": "a"}
             values |= {"state": "queued", "created_at": 0}
             done = connection.execute(insert(CI_RUN).values(values).returning(CI_RUN.c.id))
             run: int = done.scalar_one()
@@ -114,17 +106,19 @@ class Forge:
             connection.execute(update(LANE).where(chosen).values(state=state))
         state = next((s for s in lanes.values() if s != "success"), "success")
         finished = None if state in {"queued", "running"} else 1
-        changed = {"state": state, "finished_at": finished}
+        query = select(CI_RUN.c.head).where(CI_RUN.c.id == run)
+        tree = self.git.tree(connection.execute(query).scalar_one())
+        changed = {"state": state, "finished_at": finished, "tree": tree}
         connection.execute(update(CI_RUN).where(CI_RUN.c.id == run).values(changed))
 
     def merge(self, *, force: bool = False) -> Outcome:
         return self.gate.merge(self.branch().id, "ann", "it is good", force=force)
 
     def refused(self, *, force: bool = False) -> str:
-        main = self.git.commit_of(MAIN)
+        main = self.git.commit(MAIN)
         with pytest.raises(RefusedError) as refusal:
             self.merge(force=force)
-        assert self.git.commit_of(MAIN) == main
+        assert self.git.commit(MAIN) == main
         return refusal.value.message
 
     def rows(self, table: Any) -> list[Any]:  # noqa: ANN401
@@ -139,12 +133,12 @@ def forge(tmp_path: Path) -> Forge:
 
 def test_a_green_branch_is_merged_by_a_commit_of_both(forge: Forge) -> None:
     head = forge.push("feature", src__a="2")
-    main = forge.git.commit_of(MAIN)
+    main = forge.git.commit(MAIN)
     forge.ran(head, check="success")
     outcome = forge.merge()
     assert outcome.state == "merged"
-    assert forge.git.commit_of(MAIN) == outcome.merge_commit
-    parents = forge.git.ok("show", "--no-patch", "--format=%P", outcome.merge_commit).line
+    assert forge.git.commit(MAIN) == outcome.merge_commit
+    parents = forge.git.out("show", "--no-patch", "--format=%P", outcome.merge_commit)
     assert parents.strip() == f"{main} {head}"
     assert (forge.branch().state, forge.branch().merge_commit) == ("merged", outcome.merge_commit)
     assert forge.branch(MAIN).head == outcome.merge_commit, "our own update is taken in"
@@ -178,9 +172,19 @@ def test_a_rerun_that_is_green_counts(forge: Forge) -> None:
     assert forge.merge().state == "merged"
 
 
-def test_a_head_that_has_not_run_is_refused(forge: Forge) -> None:
-    head = forge.push("feature", src__a="2")
-    assert forge.refused() == f"the run of {head[:12]} has not begun"
+def test_a_push_whose_run_is_yet_to_be_made_is_refused(forge: Forge) -> None:
+    forge.push("feature", src__a="2")
+    forge.tree.write("src/a", "3")
+    head = forge.tree.commit()
+    forge.tree.git("push", "--quiet", "origin", "feature")
+    assert forge.refused() == f"the lanes of {head[:12]} are being planned"
+
+
+def test_a_head_that_has_never_run_runs_merged(forge: Forge) -> None:
+    forge.push("feature", src__a="2")
+    assert (
+        forge.merge().message == "runs check on the merge result; it is merged when run 1 is green"
+    )
 
 
 def test_a_catalog_that_could_not_be_read_is_red(forge: Forge) -> None:
@@ -230,8 +234,8 @@ def test_lanes_that_the_target_touched_run_on_the_merge_result_first(forge: Forg
     assert (outcome.state, outcome.run_id) == ("waiting", 2)
     run = forge.rows(CI_RUN)[1]
     assert (run.kind, run.head, run.state) == ("merge", outcome.merge_commit, "planning")
-    assert run.selection == {"lanes": ["check"]}
-    assert forge.git.commit_of("refs/pikaci/held/2") == outcome.merge_commit
+    assert run.selection == {"asked": {"lanes": ["check"], "targets": []}}
+    assert forge.git.commit("refs/pikaci/held/2") == outcome.merge_commit
     assert forge.merge() == Outcome(
         "waiting", outcome.merge_commit, 2, "it is merged when run 2 is green"
     ), "asked again, it is the same merge"
@@ -239,7 +243,7 @@ def test_lanes_that_the_target_touched_run_on_the_merge_result_first(forge: Forg
     with forge.gate.database.write() as connection:
         forge.end(connection, 2, {"check": "success"})
     assert forge.gate.settle() == 1
-    assert forge.git.commit_of(MAIN) == outcome.merge_commit
+    assert forge.git.commit(MAIN) == outcome.merge_commit
     assert forge.branch().state == "merged"
 
 
@@ -264,11 +268,11 @@ def test_red_on_the_merge_result_is_not_merged(forge: Forge) -> None:
 def test_a_push_while_the_merge_result_is_tested_ends_the_merge(forge: Forge, who: str) -> None:
     waiting(forge)
     forge.push(who, docs__c="4")
-    before = forge.git.commit_of(MAIN)
+    before = forge.git.commit(MAIN)
     with forge.gate.database.write() as connection:
         forge.end(connection, 2, {"check": "success"})
     assert forge.gate.settle() == 1
-    assert forge.git.commit_of(MAIN) == before
+    assert forge.git.commit(MAIN) == before
     (row,) = forge.rows(MERGE)
     assert (row.state, row.message) == ("refused", f"{who} moved meanwhile")
 
@@ -279,7 +283,7 @@ def between(
     """Push between the decision and the update of the ref."""
     left = list(range(times))
 
-    def move(git: Git, *args: Any) -> None:  # noqa: ANN401
+    def move(git: Repository, *args: Any) -> None:  # noqa: ANN401
         if left:
             forge.push(who, **files, **{f"other{left.pop()}": "x"})
         merge_result.move(git, *args)
@@ -331,7 +335,7 @@ def test_two_at_once_merge_it_once(forge: Forge) -> None:
     for thread in threads:
         thread.join()
     assert said.count("merged") == 1, said
-    count = forge.git.ok("rev-list", "--merges", "--count", MAIN).line
+    count = forge.git.out("rev-list", "--merges", "--count", MAIN)
     assert count == "1"
 
 
@@ -381,7 +385,7 @@ def test_a_forge_killed_after_the_branch_was_moved_says_merged_later(
 ) -> None:
     forge.ran(forge.push("feature", src__a="2"), check="success")
     killed_in(forge, monkeypatch, "Gate._done")
-    moved = forge.git.commit_of(MAIN)
+    moved = forge.git.commit(MAIN)
     for _ in range(2):
         forge.gate.recover()
         assert (forge.branch().state, forge.branch().merge_commit) == ("merged", moved)
@@ -396,7 +400,7 @@ def test_a_forge_killed_before_the_branch_was_moved_merges_later(
     killed_in(forge, monkeypatch, "move")
     forge.gate.recover()
     assert forge.branch().state == "merged"
-    assert forge.git.commit_of(MAIN) == forge.branch().merge_commit
+    assert forge.git.commit(MAIN) == forge.branch().merge_commit
 
 
 def test_closing_cancels_what_waits(forge: Forge) -> None:

@@ -13,7 +13,7 @@ from pika_git.forge_service.merge_result import (
     move,
     write_commit,
 )
-from pika_git.git import Git, GitError
+from pika_git.git import GitError, Repository
 from usertree import UserTree
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Pair:
         self.tree.write("both", "1\n2\n3\n")
         self.tree.commit()
         self.tree.git("clone", "--quiet", "--bare", ".", str(directory / "bare"))
-        self.git = Git(directory / "bare")
+        self.git = Repository(directory / "bare")
         self.tree.git("branch", "feature")
 
     def commit(self, branch: str, name: str, content: str) -> str:
@@ -47,7 +47,7 @@ def pair(tmp_path: Path) -> Pair:
 def test_a_clean_merge_is_a_tree_with_both_changes(pair: Pair) -> None:
     onto, head = pair.commit("main", "a", "1"), pair.commit("feature", "ä %\n", "1")
     merged = merge_trees(pair.git, onto, head)
-    names = pair.git.ok("ls-tree", "-z", "--name-only", merged.tree).out.decode().split("\0")
+    names = pair.git.out("ls-tree", "-z", "--name-only", merged.tree).split("\0")
     assert merged.conflicts == ()
     assert set(names) == {"a", "ä %\n", "both", ""}
 
@@ -75,19 +75,19 @@ def test_histories_that_share_nothing_are_not_merged(pair: Pair) -> None:
 
 
 def test_renames_are_followed_whatever_the_repository_is_set_to(pair: Pair) -> None:
-    pair.git.ok("config", "merge.renames", "false")
+    pair.git.out("config", "merge.renames", "false")
     onto = pair.commit("main", "both", "1\n2\nthree\n")
     pair.tree.git("checkout", "--quiet", "feature")
     pair.tree.git("mv", "both", "elsewhere")
     head = pair.commit("feature", "x", "")
     merged = merge_trees(pair.git, onto, head)
     assert merged.conflicts == ()
-    assert pair.git.ok("show", f"{merged.tree}:elsewhere").out == b"1\n2\nthree\n"
+    assert pair.git.out("show", f"{merged.tree}:elsewhere") == "1\n2\nthree"
 
 
 def test_the_default_driver_is_gits_own(pair: Pair) -> None:
-    pair.git.ok("config", "merge.default", "ours")
-    pair.git.ok("config", "merge.ours.driver", "true")
+    pair.git.out("config", "merge.default", "ours")
+    pair.git.out("config", "merge.ours.driver", "true")
     onto, head = pair.commit("main", "both", "a\n"), pair.commit("feature", "both", "b\n")
     assert merge_trees(pair.git, onto, head).conflicts == ("both",)
 
@@ -100,7 +100,7 @@ def made(pair: Pair) -> tuple[str, str, str]:
 
 def test_a_merge_commit_has_both_parents_and_who_asked_for_it(pair: Pair) -> None:
     onto, head, commit = made(pair)
-    shown = pair.git.ok("show", "--no-patch", "--format=%P|%an|%ce|%B", commit).out.decode()
+    shown = pair.git.out("show", "--no-patch", "--format=%P|%an|%ce|%B", commit)
     assert shown.strip() == f"{onto} {head}|ann a|ann-a@forge.invalid|Merge"
     assert contains(pair.git, commit, head)
     assert not contains(pair.git, onto, head)
@@ -109,7 +109,7 @@ def test_a_merge_commit_has_both_parents_and_who_asked_for_it(pair: Pair) -> Non
 def test_a_branch_is_moved_once(pair: Pair) -> None:
     onto, head, commit = made(pair)
     move(pair.git, "refs/heads/main", commit, onto, {"refs/heads/feature": head})
-    assert pair.git.commit_of("refs/heads/main") == commit
+    assert pair.git.commit("refs/heads/main") == commit
     with pytest.raises(MovedError, match=r"^refs/heads/main$"):
         move(pair.git, "refs/heads/main", commit, onto, {})
 
@@ -119,7 +119,7 @@ def test_nothing_is_moved_if_the_other_branch_has(pair: Pair) -> None:
     pair.commit("feature", "c", "1")
     with pytest.raises(MovedError, match=r"^refs/heads/feature$"):
         move(pair.git, "refs/heads/main", commit, onto, {"refs/heads/feature": head})
-    assert pair.git.commit_of("refs/heads/main") == onto
+    assert pair.git.commit("refs/heads/main") == onto
 
 
 def test_another_failure_is_told_as_git_tells_it(pair: Pair) -> None:
