@@ -59,6 +59,7 @@
         system: pkgs: {
           default = self.packages.${system}.pikaci;
           pikaci = pkgs.callPackage ./nix/package.nix { };
+          forge = pkgs.callPackage ./nix/package.nix { withForge = true; };
         }
         // imagesFor system pkgs
       );

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# man-pages.sh DIR: manual pages of the `pikaci` on PATH and of each of its commands, in DIR, from what --help says.
+# man-pages.sh DIR PROGRAM...: manual pages of programs on PATH (pikaci, pika-git, ph) and of each of their commands, in DIR,
+# from what --help says.
 set -euo pipefail
 into=$1
+shift
 version=$(pikaci --version)
-commands=$(python3 -c 'from pikaci.cli import COMMANDS
-for name, line in COMMANDS.items(): print(name, line)')
 mkdir -p "$into/programs"
 
 # page NAME COMMAND DESCRIPTION: a page is called what its program is, so COMMAND gets one.
@@ -15,12 +15,35 @@ page() {
     --output "$into/$1.1" "$into/programs/$1"
 }
 
-{
-  echo '[see also]'
-  while read -r name _; do printf '.BR pikaci-%s (1)\n' "$name"; done <<<"$commands"
-} >"$into/see-also"
-page pikaci pikaci "run CI targets that are defined in Nix"
+# commands PROGRAM: its commands, a line each with what they do.
+commands() {
+  python3 - "$1" <<'END'
+import sys
+from importlib import import_module
 
-printf '[see also]\n.BR pikaci (1)\n' >"$into/see-also"
-while read -r name line; do page "pikaci-$name" "pikaci $name" "$line"; done <<<"$commands"
+import click
+
+cli = import_module(sys.argv[1].replace("-", "_") + ".cli")
+(group,) = {value for value in vars(cli).values() if isinstance(value, click.Group)}
+context = click.Context(group)
+for name in group.list_commands(context):
+    print(name, group.get_command(context, name).get_short_help_str(200).rstrip("."))
+END
+}
+
+for program in "$@"; do
+  case $program in
+    pikaci) what="run CI targets that are defined in Nix" ;;
+    pika-git) what="turn pushes into verdicts" ;;
+    ph) what="ask a forge about branches and lanes" ;;
+  esac
+  found=$(commands "$program")
+  {
+    echo '[see also]'
+    while read -r name _; do printf '.BR %s-%s (1)\n' "$program" "$name"; done <<<"$found"
+  } >"$into/see-also"
+  page "$program" "$program" "$what"
+  printf '[see also]\n.BR %s (1)\n' "$program" >"$into/see-also"
+  while read -r name line; do page "$program-$name" "$program $name" "$line"; done <<<"$found"
+done
 rm -r "$into/programs" "$into/see-also"

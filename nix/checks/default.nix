@@ -5,7 +5,7 @@
   pkgs,
 }@arguments:
 {
-  inherit (self.packages.${system}) pikaci;
+  inherit (self.packages.${system}) forge pikaci;
   inherit (self.packages.${system}.pikaci.tests) unit-tests;
   catalog = import ./catalog.nix arguments;
   invariants = import ./invariants.nix {

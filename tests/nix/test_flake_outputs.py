@@ -19,7 +19,7 @@ from usertree import UserTree
 
 SYSTEMS = {"x86_64-linux", "aarch64-linux", "aarch64-darwin"}
 IMAGES = {"incus-image", "incus-image-container"}
-CHECKS = {"catalog", "dev-shell", "invariants", "overlay", "pikaci", "unit-tests"}
+CHECKS = {"catalog", "dev-shell", "forge", "invariants", "overlay", "pikaci", "unit-tests"}
 FAKE = ("--offline", "--override-input", "nixpkgs", "path:./tests/nixpkgs-stub")
 DEADLINE_SECS = 300.0
 
@@ -79,9 +79,9 @@ def test_the_flake_shows_what_a_nix_user_looks_for(checkout: Path) -> None:
     shown: Any = json.loads(nix(checkout, "flake", "show", "--json", "--all-systems", *FAKE).stdout)
     both = {"default", "pikaci"}
     assert {system: set(names) for system, names in shown["packages"].items()} == {
-        "x86_64-linux": both | IMAGES,
-        "aarch64-linux": both | IMAGES,
-        "aarch64-darwin": both,
+        "x86_64-linux": both | {"forge"} | IMAGES,
+        "aarch64-linux": both | {"forge"} | IMAGES,
+        "aarch64-darwin": both | {"forge"},
     }
     assert {system: set(names) for system, names in shown["apps"].items()} == dict.fromkeys(
         SYSTEMS, both
@@ -114,13 +114,31 @@ def test_the_catalogs_image_is_the_package(checkout: Path) -> None:
     assert image["drv_path"] == package
 
 
-def test_the_package_has_what_the_project_depends_on(checkout: Path) -> None:
-    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    names = {re.split(r"[^A-Za-z0-9-]", name, maxsplit=1)[0] for name in named}
+def named(requirements: list[str]) -> set[str]:
+    """The packages that requirements name."""
+    return {re.split(r"[^A-Za-z0-9-]", name, maxsplit=1)[0] for name in requirements}
+
+
+def test_the_packages_have_what_the_project_depends_on(checkout: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     given = evaluate(
-        checkout, "packages.x86_64-linux", "its: map (it: it.name) its.pikaci.dependencies"
+        checkout,
+        "packages.x86_64-linux",
+        "its: builtins.mapAttrs (_: it: map (it: it.name) (it.dependencies or [ ])) its",
     )
-    assert set(given) == names
+    needed = named(project["dependencies"])
+    assert set(given["pikaci"]) == needed
+    assert set(given["forge"]) == needed | named(project["optional-dependencies"]["forge"])
+
+
+def test_the_forge_is_a_package_of_its_own_and_runs_its_own_pikaci(checkout: Path) -> None:
+    built = {}
+    for package in ("pikaci", "forge"):
+        done = nix(checkout, "build", *FAKE, "--no-link", "--print-out-paths", f".#{package}")
+        built[package] = Path(done.stdout.strip()) / "bin"
+    assert {path.name for path in built["pikaci"].iterdir()} == {"pikaci"}
+    assert {path.name for path in built["forge"].iterdir()} == {"pikaci", "pika-git", "ph"}
+    assert f"{built['forge']}:$PATH" in (built["forge"] / "pika-git").read_text()
 
 
 def test_defaults_are_what_they_are_called(checkout: Path) -> None:

@@ -8,12 +8,14 @@ let
     fromTOML
     isList
     readFile
+    replaceStrings
     stringLength
     substring
     ;
   hasPrefix = prefix: text: substring 0 (stringLength prefix) text == prefix;
   # Whether one of two paths lies in the other.
   related = one: other: hasPrefix "${one}/" "${other}/" || hasPrefix "${other}/" "${one}/";
+  chars = text: builtins.genList (at: substring at 1 text) (stringLength text);
   flatten = it: if isList it then concatLists (map flatten it) else [ it ];
 in
 {
@@ -21,6 +23,12 @@ in
   optional = condition: it: if condition then [ it ] else [ ];
   optionals = condition: list: if condition then list else [ ];
   optionalString = condition: text: if condition then text else "";
+  concatMapStrings = function: list: concatStringsSep "" (map function list);
+  concatMapStringsSep =
+    between: function: list:
+    concatStringsSep between (map function list);
+  inherit replaceStrings;
+  toUpper = replaceStrings (chars "abcdefghijklmnopqrstuvwxyz") (chars "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
   makeBinPath = packages: concatStringsSep ":" (map (package: "${package}/bin") (filter (it: it != null) packages));
   getExe = package: "${package}/bin/${package.meta.mainProgram or package.pname or package.name}";
 

@@ -38,15 +38,22 @@ let
     let
       # Not that of the source's copy, which isn't made where Nix only looks.
       inherit (lib.importTOML (given.src.root + "/pyproject.toml")) project;
-      program = name: ''
-        cat > $out/bin/${name} <<'END'
-        #!/bin/sh
-        ${wrap (given.makeWrapperArgs or [ ])}
-        export PYTHONPATH=${given.src}/orchestrator PYTHONDONTWRITEBYTECODE=1
-        exec python3 -m ${elemAt (match "([^:.]*).*" project.scripts.${name}) 0} "$@"
-        END
-        chmod +x $out/bin/${name}
-      '';
+      program =
+        name:
+        let
+          module = elemAt (match "([^:.]*).*" project.scripts.${name}) 0;
+        in
+        ''
+          if [ -e ${given.src}/orchestrator/${module} ]; then
+            cat > $out/bin/${name} <<'END'
+          #!/bin/sh
+          ${wrap (given.makeWrapperArgs or [ ])}
+          export PYTHONPATH=${given.src}/orchestrator PYTHONDONTWRITEBYTECODE=1
+          exec python3 -m ${module} "$@"
+          END
+            chmod +x $out/bin/${name}
+          fi
+        '';
       made = build "${given.pname}-${given.version}" ''
         mkdir -p $out/bin
         ${concatStringsSep "\n" (map program (attrNames project.scripts))}
@@ -67,10 +74,13 @@ listToAttrs (
       value = machine name;
     })
     [
+      "alembic"
       "asyncssh"
       "click"
+      "fastapi"
       "hatchling"
       "hypothesis"
+      "jinja2"
       "mypy"
       "pydantic"
       "pylxd"
@@ -79,9 +89,12 @@ listToAttrs (
       "pytest-subprocess"
       "pytest-xdist"
       "pytestCheckHook"
+      "python-multipart"
       "requests"
       "requests-toolbelt"
       "rich"
+      "sqlalchemy"
+      "uvicorn"
       "websockets"
     ]
 )
