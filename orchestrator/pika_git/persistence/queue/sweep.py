@@ -9,8 +9,7 @@ from sqlalchemy import text
 
 from pika_git.persistence import counters, health, workers
 from pika_git.persistence.lines import facts, leaving, placing
-from pika_git.persistence.lines.facts import capacity
-from pika_git.persistence.lines.reason import set_reasons
+from pika_git.persistence.lines.reason import Reason, set_reasons
 from pika_git.persistence.queue.ending import LANE, recover
 from pika_git.persistence.queue.model import LOST_SECS
 from pika_git.persistence.wakes import wake
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from pika_git.persistence.lines.facts import Facts
 
 KEPT_WAKES_SECS = 3600.0
-UNCLAIMED_SECS = 30.0
+UNCLAIMED_SECS = 5.0
 """A ready lane that a worker with a free slot leaves alone for so long was not heard of."""
 
 _DUE = text("SELECT id FROM lane WHERE reason = 'not_before' AND not_before <= :now")
@@ -37,6 +36,7 @@ _UNCLAIMED = text("""
       AND reason.until IS NULL
     WHERE lane.ready = 1 AND reason.since < :before
 """)
+_WOKEN = text("SELECT 1 FROM wake WHERE id = (SELECT max(id) FROM wake) AND at > :before")
 _LOST = text("""
     SELECT lane.id FROM lane LEFT JOIN lease ON lease.lane_id = lane.id
     WHERE lane.state IN ('running', 'cancelling') AND lane.group_name IS NULL
@@ -98,9 +98,8 @@ def sweep(database: Database) -> None:
             leaving.fail_damaged(connection, lane, run, what, now)
         found = facts.load(connection, now)
         lost = placing.place_all(connection, found)
+        lost += _is_unclaimed(connection, found)
         _say_what_is_full(connection, found)
-        if _is_unclaimed(connection, found):
-            lost += 1
         if lost:
             counters.count(connection, "lost_wakes", lost)
             wake(connection, "a wake was lost", now)
@@ -108,24 +107,28 @@ def sweep(database: Database) -> None:
 
 
 def _say_what_is_full(connection: Connection, found: Facts) -> None:
-    """Lanes that could go and found no slot wait for capacity."""
-    waits = []
-    for lane, label_set in connection.execute(_FRESH, {"before": found.now - 1.0}).all():
-        labels = found.label_sets.get(label_set, facts.UNREADABLE)
-        fitting = [worker for worker in found.workers if labels <= worker.labels]
-        waits.append((lane, capacity(fitting)))
-    set_reasons(connection, waits, found.now)
+    """Lanes that could go and find no slot wait for capacity."""
+    fresh = connection.execute(_FRESH, {"before": found.now - 1.0}).all()
+    waits = [(lane, found.fits(label_set)) for lane, label_set in fresh]
+    full = [(lane, waiting) for lane, waiting in waits if waiting.code is Reason.CAPACITY]
+    set_reasons(connection, full, found.now)
 
 
 def _is_unclaimed(connection: Connection, found: Facts) -> bool:
-    room = [
+    """Whether a worker with a free slot leaves a lane alone, and no wake is on its way."""
+    open_to = [
         worker.labels
         for worker in found.workers
-        if worker.has_room and (worker.host not in found.hosts)
+        if worker.has_room and worker.host not in found.hosts
     ]
     before = {"before": found.now - UNCLAIMED_SECS}
-    asked = connection.execute(_UNCLAIMED, before).scalars().all() if room else []
-    return any(found.label_sets.get(key, facts.UNREADABLE) <= has for key in asked for has in room)
+    if not open_to or connection.execute(_WOKEN, before).first() is not None:
+        return False
+    asked = [
+        found.label_sets.get(key, facts.UNREADABLE)
+        for key in connection.execute(_UNCLAIMED, before).scalars()
+    ]
+    return any(labels <= has for labels in asked for has in open_to)
 
 
 def pause(connection: Connection, why: str, now: float) -> None:
