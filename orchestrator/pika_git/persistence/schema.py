@@ -221,6 +221,7 @@ Index(
     *(TURN.c[name] for name in ("label_set_id", "class", "served", "enqueued_at", "lane_id")),
     sqlite_where=text("lane_id IS NOT NULL"),
 )
+Index("turn_of_lane", TURN.c.lane_id)
 Index("turn_of_ref", TURN.c.repo_id, TURN.c.ref)
 
 GROUP_HOLD = Table(  # who held a group, and when: what the waiting were waiting for
