@@ -7,6 +7,8 @@ from importlib import import_module
 import click
 
 COMMANDS: dict[str, str] = {
+    "repo": "repo",
+    "hook": "hook",
     "worker": "worker",
 }
 """The module below `pika_git.commands` of each command, imported when it is asked for."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
 GIT_SECS = 60.0
@@ -48,6 +51,29 @@ class Done:
 
 
 @dataclass(frozen=True)
+class Refs:
+    """The refs of a repository, but symbolic ones and the forge's own.
+
+    `commits` are those that name a commit. `unreadable` name an object that is missing, or have a
+    name that is not UTF-8. `warning` is what git said of refs that it can't list at all.
+    """
+
+    commits: dict[str, str]
+    unreadable: tuple[str, ...]
+    warning: str
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with some of them, in words; None if nothing is."""
+        if self.warning:
+            return f"git can't list all refs: {self.warning}"
+        if not self.unreadable:
+            return None
+        more = f" and {len(self.unreadable) - 1} more" if len(self.unreadable) > 1 else ""
+        return f"{self.unreadable[0]}{more} can't be read: no commit is there, or no UTF-8"
+
+
+@dataclass(frozen=True)
 class Repository:
     """A bare repository."""
 
@@ -57,21 +83,27 @@ class Repository:
         """Run git; its exit status is the caller's to judge."""
         argv = ("git", f"--git-dir={self.path}", *args)
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 argv,
-                input=stdin,
-                capture_output=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 env=self._environment(),
                 cwd=self.path,
-                timeout=secs,
-                check=False,
+                start_new_session=True,
             )
-        except subprocess.TimeoutExpired:
-            raise GitError(f"git {args[0]} took more than {secs:.0f} s in {self.path}") from None
         except OSError as error:
             where = error.filename or "git"
             raise GitError(f"could not run git: {where}: {error.strerror}") from error
-        return Done(argv, done.returncode, done.stdout, done.stderr.decode("utf-8", "replace"))
+        with process:
+            try:
+                out, err = process.communicate(stdin, secs)
+            except subprocess.TimeoutExpired:
+                with suppress(ProcessLookupError):  # hooks that it runs hang with it
+                    os.killpg(process.pid, signal.SIGKILL)
+                text = f"git {args[0]} took more than {secs:.0f} s in {self.path}"
+                raise GitError(text) from None
+        return Done(argv, process.returncode, out, err.decode("utf-8", "replace"))
 
     def out(self, *args: str, stdin: bytes = b"") -> str:
         """What git prints; an error if it fails."""
@@ -91,35 +123,60 @@ class Repository:
         """The id of a commit's tree."""
         return self.out("rev-parse", "--verify", f"{commit}^{{tree}}")
 
+    def ids(self, *names: str) -> list[str | None]:
+        """The ids of objects, from one git; None for a name of none. No name has a newline."""
+        if not names:
+            return []
+        text = "".join(f"{name}\n" for name in names)
+        done = self.run("cat-file", "--batch-check=%(objectname)", stdin=text.encode())
+        lines = done.out.splitlines()
+        if done.code or len(lines) != len(names):
+            raise GitError(f"git cat-file failed in {self.path}: {done.reason}")
+        return [None if b" " in line else line.decode() for line in lines]
+
     def merge_base(self, one: str, other: str) -> str | None:
         """The commit where two branches parted; None if they share no history."""
-        return self.run("merge-base", one, other).text.partition("\n")[0] or None
+        done = self.run("merge-base", one, other)
+        if done.code > 1:
+            raise GitError(f"git merge-base failed in {self.path}: {done.reason}")
+        return done.text.partition("\n")[0] or None
 
     def file(self, commit: str, path: str) -> bytes | None:
         """The content of a file in a commit; None if it has none."""
-        done = self.run("cat-file", "blob", f"{commit}:{path}")
-        return None if done.code else done.out
+        (blob,) = self.ids(f"{commit}:{path}")
+        return None if blob is None else self.run("cat-file", "blob", blob).out
 
-    def refs(self) -> dict[str, str]:
-        """All refs and the commits that they name, but symbolic ones and the forge's own.
+    def refs(self, known: Collection[str] = ()) -> Refs:
+        """All refs; `known` are ids of commits, which are not looked at again.
 
-        A ref that is not UTF-8, or names no commit, is passed over.
+        An object is not asked of `for-each-ref`: one that is missing ends it.
         """
-        fields = ("objectname", "objecttype", "*objectname", "*objecttype", "symref", "refname")
-        form = "%00".join(f"%({field})" for field in fields)
-        done = self.run("for-each-ref", f"--format={form}")
+        done = self.run("for-each-ref", "--format=%(objectname)%00%(symref)%00%(refname)")
         if done.code:
             raise GitError(f"git for-each-ref failed in {self.path}: {done.reason}")
-        found = {}
+        found, odd = {}, []
         for line in done.out.splitlines():
-            try:
-                own, kind, peeled, peeled_kind, symbolic, ref = line.decode().split("\0")
-            except ValueError:  # also: not UTF-8
+            own, symbolic, name = line.split(b"\0")
+            ref = name.decode("utf-8", "backslashreplace")
+            if symbolic or ref.startswith(OWN_REFS):
                 continue
-            commit = {"commit": own, "tag": peeled if peeled_kind == "commit" else ""}.get(kind)
-            if commit and not symbolic and not ref.startswith(OWN_REFS):
-                found[ref] = commit
-        return found
+            try:
+                found[name.decode()] = own.decode()
+            except UnicodeDecodeError:
+                odd.append(ref)
+        commits, missing = self._commits(sorted(set(found.values()) - set(known)))
+        commits |= {own: own for own in known}
+        odd += [ref for ref, own in found.items() if own in missing]
+        peeled = {ref: commits[own] for ref, own in found.items() if own in commits}
+        return Refs(peeled, tuple(odd), " ".join(done.err.split()))
+
+    def _commits(self, objects: Sequence[str]) -> tuple[dict[str, str], set[str]]:
+        """The commits that objects are or, as tags, name; and the objects that are missing."""
+        peeled = self.ids(*(f"{each}^{{commit}}" for each in objects))
+        commits = {own: commit for own, commit in zip(objects, peeled, strict=True) if commit}
+        rest = [own for own in objects if own not in commits]
+        missing = {own for own, there in zip(rest, self.ids(*rest), strict=True) if there is None}
+        return commits, missing
 
     def update_refs(self, lines: list[str]) -> Done:
         """Change refs in one transaction, by lines of `git update-ref --stdin`."""

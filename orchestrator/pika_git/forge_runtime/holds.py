@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from pika_git.persistence import runs
 
 if TYPE_CHECKING:
     from pika_git.persistence.database import Database
+
+log = logging.getLogger("pika_git")
 
 
 def hold(repository: Repository, run: int, head: str) -> None:
@@ -24,14 +27,27 @@ def hold(repository: Repository, run: int, head: str) -> None:
 
 
 def release_all(database: Database) -> None:
-    """Keep no longer the heads of runs that are over."""
+    """Keep no longer the heads of runs that are over; one transaction a repository.
+
+    What can't be removed from a repository is tried again; one that is gone holds nothing.
+    """
     with database.read() as connection:
         over = runs.to_release(connection)
-    for run, path in over:
+    for path in {path for _, path in over}:
+        ids = [run for run, of in over if of == path]
         if Path(path).is_dir():
-            Repository(Path(path)).run("update-ref", "-d", _ref(run))
+            repository = Repository(Path(path))
+            try:
+                done = repository.update_refs([f"delete {_ref(run)}" for run in ids])
+            except GitError as error:
+                log.warning("could not release heads: %s", error)
+                continue
+            if done.code and repository.problem() is None:
+                log.warning("could not release heads in %s: %s", path, done.reason)
+                continue
         with database.write() as connection:
-            runs.released(connection, run)
+            for run in ids:
+                runs.released(connection, run)
 
 
 def hide(repository: Repository) -> None:

@@ -1,6 +1,7 @@
 """The service's loop: it wakes when something happened, and looks at everything now and then.
 
-An error in one repository stops nothing else: it is logged, and the repository shows it.
+An error in one repository stops nothing else: it is logged, and the repository shows it. Refs are
+read in threads, so that a disk that hangs keeps one repository waiting, and not all.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import selectors
+import shutil
 import time
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,20 +21,24 @@ from pika_git.forge_runtime.holds import release_all
 from pika_git.forge_runtime.hook import Pushes
 from pika_git.forge_runtime.planning import PLAN_SECS, Planner
 from pika_git.forge_runtime.poll import poll
-from pika_git.persistence import queue, repos, wakes
+from pika_git.persistence import queue, refs, repos, wakes
+from pika_git.persistence.database import DatabaseError
 from pika_git.pikaci_process import Pikaci
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
 
     from pika_git.data import DataDir
     from pika_git.persistence.database import Database
+    from pika_git.persistence.repos import Repo
 
 POLL_SECS = 5.0
 SWEEP_SECS = 30.0
 NIGHTLY_SECS = 20.0
 MEMORY_BYTES = 8 * 1024**3
 """What an evaluation may take: of its address space, since that is what can be bounded."""
+POLLS_AT_ONCE = 4
 log = logging.getLogger("pika_git")
 
 
@@ -47,55 +54,79 @@ class Runtime:
     also: Mapping[str, Callable[[], object]] = field(default_factory=dict)
     """What else is looked at each time, and what it is called in the log."""
     _at: dict[str, float] = field(default_factory=dict)
+    _polls: dict[int, Future[None]] = field(default_factory=dict)
     _stop: tuple[int, int] = field(default_factory=os.pipe)
     _is_stopping: bool = False
+    _said: str = ""
 
     def stop(self) -> None:
         """Have `run` return."""
         self._is_stopping = True
-        os.write(self._stop[1], b".")
+        with suppress(OSError):  # it has returned
+            os.write(self._stop[1], b".")
 
     def run(self) -> None:
         """Work until `stop`."""
-        limits = ("prlimit", f"--as={self.memory_bytes}", "--")
         with ExitStack() as held:
-            pikaci = held.enter_context(Pikaci(self.data.root / "planner.log", limits))
+            for end in self._stop:
+                held.callback(os.close, end)
+            log_file = self.data.root / "planner.log"
+            pikaci = held.enter_context(Pikaci(log_file, _limits(self.memory_bytes)))
             listener = held.enter_context(wakes.Listener(self.data.wakes, "service"))
-            pushes = held.enter_context(Pushes(self.data.hook_socket))
+            pool = held.enter_context(ThreadPoolExecutor(POLLS_AT_ONCE, "poll"))
+            held.enter_context(Pushes(self.data.hook_socket, self._tell))
             planner = Planner(self.database, self.data, pikaci, self.plan_secs)
-            pushed: list[str] = []
             while not self._is_stopping:
-                self._guard("pushes", lambda: self._look(pushes, pushed))  # noqa: B023
+                self._guard("polls", lambda: self._look(pool))
                 self._guard("planning", planner.step)
                 for what, work in self.also.items():
                     self._guard(what, work)
                 self._guard("held heads", lambda: release_all(self.database))
-                self._now_and_then("nightly", NIGHTLY_SECS, lambda: nightly.due(self.database))
                 self._now_and_then("sweep", SWEEP_SECS, lambda: queue.sweep(self.database))
-                pushed = self._wait(listener, pushes, planner)
-        for end in self._stop:
-            os.close(end)
+                self._wait(listener, planner)
 
-    def _look(self, pushes: Pushes, pushed: list[str]) -> None:
-        """Look at the repositories that were pushed to, or at all of them if it is time."""
-        with self.database.read() as connection:
-            every = repos.every(connection)
+    def _tell(self, path: str, pushers: dict[tuple[str, str], str | None]) -> None:
+        """Take what a hook said."""
+        with self.database.write() as connection:
+            repo = repos.at(connection, path)
+            if repo is not None:
+                now = self.database.clock(connection)
+                refs.tell(connection, repo.id, pushers or refs.ALL_REFS, now)
+
+    def _look(self, pool: ThreadPoolExecutor) -> None:
+        """Look at the repositories that something was told of, or at all of them if it is time."""
         is_time = self._is_time("poll", self.poll_secs)
+        is_night = self._is_time("nightly", NIGHTLY_SECS)
+        with self.database.read() as connection:
+            every, told = repos.every(connection), refs.told_repos(connection)
         for repo in every:
-            if is_time or repo.path in pushed:
-                who = pushes.pushers(repo.path)
-                self._guard(f"poll of {repo.name}", lambda: poll(self.database, repo, who))  # noqa: B023
+            if (before := self._polls.get(repo.id)) is not None and not before.done():
+                continue
+            if is_time or is_night or repo.id in told:
+                self._polls[repo.id] = pool.submit(self._poll, repo, is_night=is_night)
 
-    def _wait(self, listener: wakes.Listener, pushes: Pushes, planner: Planner) -> list[str]:
-        until = min(self._at.values(), default=time.monotonic() + POLL_SECS)
+    def _poll(self, repo: Repo, *, is_night: bool) -> None:
+        try:
+            poll(self.database, repo)
+            if is_night:
+                nightly.due(self.database, repo)
+        except DatabaseError as error:
+            self._say(error)
+        except Exception as error:
+            log.exception("repository %s failed", repo.name)
+            with suppress(DatabaseError), self.database.write() as connection:
+                text = f"the forge failed to read it, see its log: {error!r}"
+                repos.set_problem(connection, repo.id, text)
+
+    def _wait(self, listener: wakes.Listener, planner: Planner) -> None:
+        until = min(self._at.values())
         until = min(until, planner.next_deadline() or until)
         with selectors.DefaultSelector() as selector:
-            filenos = (listener.fileno(), pushes.fileno(), self._stop[0])
+            filenos = (listener.fileno(), self._stop[0])
             for fileno in (*filenos, *planner.pikaci.filenos):
                 selector.register(fileno, selectors.EVENT_READ)
             selector.select(max(0.0, until - time.monotonic()))
         listener.drain()
-        return pushes.hear()
 
     def _is_time(self, what: str, secs: float) -> bool:
         now = time.monotonic()
@@ -111,5 +142,21 @@ class Runtime:
     def _guard(self, what: str, work: Callable[[], object]) -> None:
         try:
             work()
+        except DatabaseError as error:
+            self._say(error)
         except Exception:
             log.exception("%s failed", what)
+
+    def _say(self, error: DatabaseError) -> None:
+        """Say once what is wrong with the database."""
+        if str(error) != self._said:
+            log.error("%s; %s", error, error.hint or "it goes on by itself")
+        self._said = str(error)
+
+
+def _limits(memory_bytes: int) -> tuple[str, ...]:
+    """What starts an evaluation with bounded memory, where there is such a program."""
+    if shutil.which("prlimit") is None:
+        log.warning("there is no prlimit: the memory of evaluations is not bounded")
+        return ()
+    return ("prlimit", f"--as={memory_bytes}", "--core=0", "--")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pika_git.forge_runtime.planning import LANES_FILE
 from pika_git.git import Repository
-from pika_git.persistence import nightly, repos, runs
+from pika_git.persistence import nightly, runs
 
 if TYPE_CHECKING:
     from pika_git.persistence.database import Connection, Database
@@ -21,14 +21,9 @@ if TYPE_CHECKING:
 DAY_SECS = 86400
 MOST_MISSED = 60
 """How many missed slots are noted one by one after a long time without a service."""
+LATE_SECS = 120.0
+"""A run that begins later than this after its time was caught up."""
 _TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
-
-
-def due(database: Database) -> list[int]:
-    """Begin the nightly runs whose time has come; their ids."""
-    with database.read() as connection:
-        every = repos.every(connection)
-    return [run for repo in every if (run := _due(database, repo)) is not None]
 
 
 def schedule(repo: Repo) -> tuple[int, str] | None:
@@ -60,7 +55,8 @@ def start(connection: Connection, repo: Repo, head: str, by: str, now: float) ->
     )
 
 
-def _due(database: Database, repo: Repo) -> int | None:
+def due(database: Database, repo: Repo) -> int | None:
+    """Begin the nightly run of a repository if its time has come; its id."""
     found = schedule(repo)
     if found is None:
         return None
@@ -76,11 +72,17 @@ def _due(database: Database, repo: Repo) -> int | None:
         if nightly.last(connection, repo.id) != last:
             return None
         run = start(connection, repo, head, "the schedule", now)
-        nightly.note(connection, repo.id, slot, run)
+        late = now - slot
+        note = f"caught up {_duration(late)} late" if late > LATE_SECS else None
+        nightly.note(connection, repo.id, slot, run, note)
+        earliest = max(first, slot - MOST_MISSED * DAY_SECS)
         missed = slot - DAY_SECS
-        for _ in range(MOST_MISSED):
-            if missed <= first:
-                break
-            nightly.note(connection, repo.id, missed, None, "no service was running")
+        while missed > earliest:
+            nightly.note(connection, repo.id, missed, None, f"run {run} caught up a later one")
             missed -= DAY_SECS
     return run
+
+
+def _duration(secs: float) -> str:
+    minutes = int(secs // 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"  # noqa: PLR2004 - two hours

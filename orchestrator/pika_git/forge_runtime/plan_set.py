@@ -49,6 +49,14 @@ def read_plan_set(path: Path, kind: str) -> PlanSet:
     return PlanSet(lanes, selection, broken, None if lanes else _why_none(rows, changed))
 
 
+def is_set(path: Path) -> bool:
+    """Whether the file is a whole plan set."""
+    try:
+        return "plans" in json.loads(path.read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def _lane(row: dict[str, Any], planned: dict[str, Any], path: Path, kind: str) -> NewLane:
     plan = planned["plan"]
     return NewLane(
@@ -85,7 +93,7 @@ def _as_lane(target: str) -> dict[str, Any]:
 def _why_none(rows: list[dict[str, Any]], changed: int) -> str:
     branch = [row for row in rows if row.get("trigger") == "branch"]
     if not branch:
-        return "No lanes were selected: the lanes file has none for this."
+        return "No lanes were selected: the lanes file has none of this kind."
     files = "1 changed file" if changed == 1 else f"{changed} changed files"
     lanes = "the one lane" if len(branch) == 1 else f"any of the {len(branch)} lanes"
-    return f"No lanes were selected: the path filter of {lanes} matches none of {files}."
+    return f"No lanes were selected: none of {files} matches the path filter of {lanes}."

@@ -1,13 +1,20 @@
 """Planning: a change becomes a run, and the catalog of its head says what the run has to run.
 
-The catalog is code of whoever pushed. It is evaluated by `pikaci plan` in a process of its own,
-with a deadline, bounded memory, and nothing of the forge in its environment. The head is held
-first, so that it is there as long as the run needs it. A run that was being planned when the
-service was killed is planned again: its lanes are queued in the one transaction that ends planning.
+- The catalog is code of whoever pushed. It is evaluated by `pikaci plan` in a process of its own,
+  with a deadline, bounded memory, and nothing of the forge in its environment.
+- The head is held first, so that it is there as long as the run needs it.
+- A run that was being planned when the service was killed is planned again: its lanes are queued in
+  the one transaction that ends planning.
+- Pushes take turns. A push of 500 branches has 500 places, and one of a single branch has the first
+  one: it waits for what is being planned, and not for the 500.
+- An error in planning one run is that run's; the others are planned.
 """
 
 from __future__ import annotations
 
+import logging
+import shutil
+import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +22,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from pika_git.forge_runtime.holds import hold
-from pika_git.forge_runtime.plan_set import InvalidSetError, read_plan_set
+from pika_git.forge_runtime.plan_set import InvalidSetError, is_set, read_plan_set
 from pika_git.git import GitError, Repository
 from pika_git.persistence import refs, repos, runs
+from pika_git.persistence.database import DatabaseError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pika_git.data import DataDir
     from pika_git.persistence.database import Database
     from pika_git.persistence.repos import Repo
@@ -29,10 +39,17 @@ if TYPE_CHECKING:
 LANES_FILE = "ci/forge-lanes.toml"
 PLAN_SECS = 120.0
 """Deadline of one evaluation, unless the settings say otherwise."""
+KILL_SECS = 5.0
+"""What an evaluation has to end after it was asked to."""
 MOST_AT_ONCE = 2
 """Evaluations at a time; one of a repository."""
+RETRY_SECS = (2.0, 20.0)
+"""When an evaluation that failed by infrastructure is tried again."""
+FREE_BYTES = 128 * 1024 * 1024
+"""Less room than this, and nothing is planned: its plans could not be written."""
 NO_LANES_FILE = "No lanes were selected: there is no {file} at {head}."
 USAGE = 2
+log = logging.getLogger("pika_git")
 
 
 @dataclass
@@ -47,6 +64,7 @@ class _Evaluation:
     said: Path
     until: float
     is_late: bool = False
+    is_unwanted: bool = False
 
 
 @dataclass
@@ -58,42 +76,56 @@ class Planner:
     pikaci: Pikaci
     secs: float = PLAN_SECS
     _running: dict[str, _Evaluation] = field(default_factory=dict)
+    _tries: dict[int, int] = field(default_factory=dict)
+    _not_before: dict[int, float] = field(default_factory=dict)
 
     def step(self) -> None:
         """Take what ended, and begin what there is room for."""
         for end in self.pikaci.ended():
             if (evaluation := self._running.pop(end.id, None)) is not None:
-                self._take(evaluation, end)
-        self._end_late()
+                self._guarded(evaluation.run, lambda: self._take(evaluation, end))  # noqa: B023
         begin_runs(self.database)
         with self.database.read() as connection:
-            waiting = runs.planning(connection)
+            waiting = runs.planning(connection, self.database.clock(connection))
             known = {repo.id: repo for repo in repos.every(connection)}
+        self._end_late({run.id for run in waiting})
+        if shutil.disk_usage(self.data.root).free < FREE_BYTES:
+            log.warning("the disk of %s is full: nothing is planned", self.data.root)
+            return
         busy = {evaluation.repo.id for evaluation in self._running.values()}
+        now = time.monotonic()
         for run in waiting:
             if len(self._running) >= MOST_AT_ONCE:
                 return
-            if run.repo_id not in busy and _key(run) not in self._running:
+            if run.repo_id not in busy and self._not_before.get(run.id, 0.0) <= now:
                 busy.add(run.repo_id)
-                self._begin(run, known[run.repo_id])
+                self._guarded(run, lambda: self._begin(run, known[run.repo_id]))  # noqa: B023
 
     def next_deadline(self) -> float | None:
-        """When an evaluation is late, by the monotonic clock; None if none runs."""
-        return min((evaluation.until for evaluation in self._running.values()), default=None)
+        """When there is something to do though nothing ended, by the monotonic clock."""
+        times = [evaluation.until for evaluation in self._running.values()]
+        return min([*times, *self._not_before.values()], default=None)
 
     def _begin(self, run: Planning, repo: Repo) -> None:
+        self._not_before.pop(run.id, None)
         repository = Repository(Path(repo.path))
+        lanes = str(Path(repo.flake_dir) / LANES_FILE)
         try:
             hold(repository, run.id, run.head)
-            base = base_of(repository, repo, run)
-            tree = repository.tree(run.head)
-            lanes = str(Path(repo.flake_dir) / LANES_FILE)
-            if not run.asked.targets and repository.file(run.head, lanes) is None:
-                message = NO_LANES_FILE.format(file=lanes, head=run.head[:12])
-                self._planned(run, tree, base, message)
-                return
+            tree, file, start = repository.ids(
+                f"{run.head}^{{tree}}",
+                f"{run.head}:{lanes}",
+                f"{run.base or repo.default_branch}^{{commit}}",
+            )
+            base = base_of(repository, repo, run, start)
+            if tree is None:
+                raise GitError(f"the commit {run.head[:12]} has no tree: {repo.path} is damaged")  # noqa: TRY301
         except GitError as error:
             self._fail(run, str(error), repository.problem())
+            return
+        if file is None and not run.asked.targets:
+            message = NO_LANES_FILE.format(file=lanes, head=run.head[:12])
+            self._planned(run, tree, base, message)
             return
         out = self.data.plans(run.repo_id, run.id)
         out.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -108,32 +140,66 @@ class Planner:
         argv = _argv(run, repo, base)
         self.pikaci.start(_key(run), argv, state_root, stdout=printed, stderr=said)
 
-    def _end_late(self) -> None:
+    def _end_late(self, waiting: set[int]) -> None:
+        """End evaluations that take too long, or that no run waits for any more."""
         now = time.monotonic()
         for key, evaluation in self._running.items():
-            if now >= evaluation.until and not evaluation.is_late:
-                evaluation.is_late = True
-                self.pikaci.kill(key)
+            is_unwanted = evaluation.run.id not in waiting
+            if now < evaluation.until and (evaluation.is_unwanted or not is_unwanted):
+                continue
+            is_asked = evaluation.is_late or evaluation.is_unwanted
+            self.pikaci.kill(key, signal.SIGKILL if is_asked else signal.SIGTERM)
+            evaluation.is_late = evaluation.is_late or not is_unwanted
+            evaluation.is_unwanted = is_unwanted
+            evaluation.until = now + KILL_SECS
+        for run in self._not_before.keys() - waiting:
+            del self._not_before[run]
 
     def _take(self, evaluation: _Evaluation, end: Ended) -> None:
         run, out = evaluation.run, evaluation.out
-        if end.exit_code == 0:
-            out.with_suffix(".out").replace(out)
+        printed = out.with_suffix(".out")
+        # Of an evaluation whose server died only its output tells how it ended.
+        if end.exit_code == 0 or (end.exit_code is None and not end.error and is_set(printed)):
+            printed.replace(out)
             evaluation.said.unlink(missing_ok=True)
             self._planned(run, evaluation.tree, evaluation.base, None)
             return
+        printed.unlink(missing_ok=True)
         if evaluation.is_late:
             text = f"the evaluation took more than {self.secs:.0f} s and was ended"
             self._fail(
                 run, text, "does the catalog need that long? see `plan_secs` in the settings"
             )
             return
-        said = _last_words(evaluation.said)
-        message = said or end.error or f"pikaci plan exited with {end.exit_code}"
-        hint = None if end.exit_code == USAGE else "the forge could not plan it: rerun it"
-        self._fail(run, message, hint)
+        message = _last_words(evaluation.said) or end.error
+        message = message or f"pikaci plan ended with exit status {end.exit_code}"
+        if end.exit_code == USAGE:
+            self._fail(run, message, "fix it and push again")
+        elif not evaluation.is_unwanted:
+            self._try_again(run, message)
+
+    def _try_again(self, run: Planning, message: str) -> None:
+        tries = self._tries.get(run.id, 0)
+        if tries >= len(RETRY_SECS):
+            self._tries.pop(run.id)
+            what = f"planning failed {tries + 1} times, at last: {message}"
+            self._fail(run, what, "see what ails the forge's machine, then push or start a run")
+            return
+        log.warning("planning run %d failed, and is tried again: %s", run.id, message)
+        self._tries[run.id] = tries + 1
+        self._not_before[run.id] = time.monotonic() + RETRY_SECS[tries]
+
+    def _guarded(self, run: Planning, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except DatabaseError:
+            raise  # planned again when it is back
+        except Exception as error:
+            log.exception("planning run %d failed", run.id)
+            self._fail(run, f"the forge failed to plan it: {error!r}", "its log has more")
 
     def _planned(self, run: Planning, tree: str, base: str | None, message: str | None) -> None:
+        self._tries.pop(run.id, None)
         path = self.data.plans(run.repo_id, run.id)
         try:
             found = read_plan_set(path, run.kind) if message is None else None
@@ -168,13 +234,15 @@ def begin_runs(database: Database) -> None:
         for event in refs.unhandled(connection):
             repo = repos.get(connection, event.repo_id)
             if repo is None or not repo.runs(event.ref):
-                refs.handled(connection, event.id, "no lanes: the ref is none that runs", now)
+                refs.handled(connection, event.id, "no lanes: pushes to this ref do not run", now)
+            elif refs.has_newer(connection, event.id):
+                refs.handled(connection, event.id, "superseded before it was planned", now)
             elif event.new is None:
                 runs.end_ref(connection, repo.id, event.ref, now)
                 refs.handled(connection, event.id, "the ref was deleted", now)
-            elif refs.has_newer(connection, event.id):
-                refs.handled(connection, event.id, "superseded before it was planned", now)
             else:
+                is_default = event.ref == repo.default_branch
+                base = runs.start_of(connection, repo.id, event.ref) if is_default else None
                 run = runs.create(
                     connection,
                     repo=repo.id,
@@ -184,17 +252,22 @@ def begin_runs(database: Database) -> None:
                     by=event.pusher or "a push",
                     now=now,
                     event=event.id,
-                    base=event.old if event.ref == repo.default_branch else None,
+                    base=base,
                 )
                 refs.handled(connection, event.id, f"run {run}", now)
 
 
-def base_of(repository: Repository, repo: Repo, run: Planning) -> str | None:
-    """Where the change of a run begins; None if all of its head counts as changed."""
-    start = run.base
-    if start is None and run.ref != repo.default_branch:
-        start = repository.commit(repo.default_branch)
-    return repository.merge_base(start, run.head) if start else None
+def base_of(repository: Repository, repo: Repo, run: Planning, start: str | None) -> str | None:
+    """Where the change of a run begins; None if all of its head counts as changed.
+
+    `start` is the run's base or the default branch. A default branch that was moved back, or that
+    shares no history with what it was, has changed as a whole.
+    """
+    if start is None or (run.base is None and run.ref == repo.default_branch):
+        return None
+    base = repository.merge_base(start, run.head)
+    is_back = base == run.head and run.ref == repo.default_branch
+    return None if is_back else base
 
 
 def _argv(run: Planning, repo: Repo, base: str | None) -> list[str]:

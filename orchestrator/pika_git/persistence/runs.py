@@ -25,7 +25,28 @@ _ADD = text("""
         :ref, :head, :base, 'planning', :selection, :by, :now, 1)
     RETURNING id
 """)
-_PLANNING = text("SELECT * FROM ci_run WHERE state = 'planning' ORDER BY id")
+_PLANNING = text("""
+    SELECT ci_run.* FROM ci_run LEFT JOIN ref_event AS event ON event.id = ci_run.ref_event_id
+    WHERE ci_run.state = 'planning'
+    ORDER BY ci_run.created_at > :late, ci_run.kind = 'nightly', coalesce(event.place, 0), ci_run.id
+""")
+_FAILED = text("""
+    UPDATE ci_run SET state = 'failed', message = :message, hint = :hint, planned_at = :now,
+        finished_at = :now
+    WHERE id = :run AND state = 'planning'
+""")
+_BEFORE = text("""
+    SELECT head, base, state = 'skipped'
+        OR (state IN ('success', 'failed') AND EXISTS (SELECT 1 FROM lane WHERE run_id = ci_run.id)
+            AND NOT EXISTS (SELECT 1 FROM lane WHERE run_id = ci_run.id AND state = 'cancelled'))
+        AS is_whole
+    FROM ci_run WHERE repo_id = :repo AND ref = :ref AND kind = 'branch' ORDER BY id DESC LIMIT 1
+""")
+_FIRST = text("""
+    SELECT old FROM ref_event WHERE repo_id = :repo AND ref = :ref ORDER BY sequence LIMIT 1
+""")
+LATE_SECS = 600.0
+"""A run that waits so long to be planned goes before those whose turn it is."""
 _PLANNED = text("""
     UPDATE ci_run SET state = :state, message = :message, hint = :hint, tree = :tree, base = :base,
         selection = :selection, planned_at = :now, finished_at = :finished
@@ -83,10 +104,29 @@ def create(
     return run
 
 
-def planning(connection: Connection) -> list[Planning]:
-    """The runs that have to be planned, the oldest first."""
+def start_of(connection: Connection, repo: int, ref: str) -> str | None:
+    """The last head of a ref whose lanes all came to a verdict; None if there is none.
+
+    What was pushed since then was cut short, by a newer push or a broken catalog: its changes are
+    still to be tested, with those of the next head.
+    """
+    place = {"repo": repo, "ref": ref}
+    before = connection.execute(_BEFORE, place).one_or_none()
+    if before is None:
+        found = connection.execute(_FIRST, place).scalar_one_or_none()
+    else:
+        found = before.head if before.is_whole else before.base
+    return None if found is None else str(found)
+
+
+def planning(connection: Connection, now: float) -> list[Planning]:
+    """The runs that have to be planned, in their order.
+
+    Those by hand and for a merge first, nightly ones last; pushes take turns: the first refs of
+    all of them, then their second, and so on.
+    """
     found = []
-    for row in connection.execute(_PLANNING):
+    for row in connection.execute(_PLANNING, {"late": now - LATE_SECS}):
         asked = _asked(row.selection)
         found.append(Planning(row.id, row.repo_id, row.kind, row.ref, row.head, row.base, asked))
     return found
@@ -131,9 +171,8 @@ def planned(
 
 def failed(connection: Connection, run: int, message: str, hint: str | None, now: float) -> None:
     """A run can't be planned."""
-    values = {"run": run, "state": "failed", "message": message, "hint": hint, "now": now}
-    values |= {"tree": None, "base": None, "selection": None, "finished": now}
-    connection.execute(_PLANNED, values)
+    values = {"run": run, "message": message, "hint": hint, "now": now}
+    connection.execute(_FAILED, values)
     wake(connection, f"run {run} failed", now)
 
 

@@ -57,6 +57,7 @@ REF_EVENT = Table(
     Column("repo_id", ForeignKey("repo.id"), nullable=False),
     Column("ref", Text, nullable=False),
     Column("sequence", Integer, nullable=False),  # counts the changes of this ref from 1
+    Column("place", Integer, nullable=False),  # among those seen at once: pushes take turns
     Column("old", Text),  # null: the ref was created
     Column("new", Text),  # null: the ref was deleted
     Column("pusher", Text),
@@ -67,6 +68,16 @@ REF_EVENT = Table(
     UniqueConstraint("repo_id", "ref", "sequence"),
 )
 Index("ref_event_unhandled", REF_EVENT.c.id, sqlite_where=text("handled_at IS NULL"))
+
+PUSH = Table(  # what hooks, webhooks and merges told of, until the refs are looked at
+    "push",
+    METADATA,
+    Column("repo_id", ForeignKey("repo.id"), primary_key=True),
+    Column("ref", Text, primary_key=True),  # "": all refs
+    Column("new", Text, primary_key=True),  # "": deleted
+    Column("pusher", Text),
+    Column("at", Double, nullable=False),
+)
 
 BRANCH = Table(
     "branch",

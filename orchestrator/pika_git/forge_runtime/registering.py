@@ -1,0 +1,82 @@
+"""Registering a repository: from then on its pushes run."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pika_git.forge_runtime.holds import hide
+from pika_git.git import GitError, Repository
+from pika_git.persistence import repos
+from pika_git.persistence.repos import BRANCHES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pika_git.persistence.database import Database
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+HEADS = "refs/heads/"
+
+
+class InvalidRepositoryError(Exception):
+    """It can't be registered; the hint says what to do."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def register(  # noqa: PLR0913 - what can be set of a repository
+    database: Database,
+    name: str,
+    path: Path,
+    *,
+    default_branch: str | None = None,
+    run_refs: Sequence[str] = (BRANCHES,),
+    flake_dir: str = "",
+    cancel_superseded: bool = False,
+) -> int:
+    """Register the bare repository at `path`; its id. What it has now runs when it changes next.
+
+    The default branch is HEAD's unless named.
+
+    Raises:
+        InvalidRepositoryError: the name or the repository can't be used, or is registered.
+    """
+    if not NAME.fullmatch(name):
+        hint = "letters, digits, `.`, `_` and `-`, at most 64"
+        raise InvalidRepositoryError(f"{name!r} is not a name of a repository", hint)
+    path = path.resolve()
+    repository = Repository(path)
+    try:
+        if problem := repository.problem():
+            raise InvalidRepositoryError(problem, "`git init --bare DIR` makes one")
+        branch = full_ref(default_branch or repository.out("symbolic-ref", "HEAD"))
+        hide(repository)
+        found = repository.refs()
+    except GitError as error:
+        raise InvalidRepositoryError(str(error), "may this user write to it?") from error
+    with database.write() as connection:
+        if repos.named(connection, name) is not None:
+            raise InvalidRepositoryError(f"a repository {name} is registered already")
+        if (other := repos.at(connection, str(path))) is not None:
+            raise InvalidRepositoryError(f"{path} is registered already, as {other.name}")
+        return repos.add(
+            connection,
+            name=name,
+            path=str(path),
+            default_branch=branch,
+            heads=found.commits,
+            now=database.clock(connection),
+            run_refs=run_refs,
+            flake_dir=flake_dir.strip("/"),
+            cancel_superseded=cancel_superseded,
+        )
+
+
+def full_ref(name: str) -> str:
+    """The full ref of a branch that is named in short."""
+    return name if name.startswith("refs/") else HEADS + name
