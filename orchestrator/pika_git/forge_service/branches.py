@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import TYPE_CHECKING
 
-from pika_git.forge_service.lenient import number, whole
+from pika_git.forge_service.cursor import NEWEST, decode, encode
+from pika_git.forge_service.lenient import number
 from pika_git.forge_service.lines import branch_line, run_line
 from pika_git.forge_service.model import Branch, Feed
 from pika_git.forge_service.runs import read_run
@@ -17,31 +16,13 @@ if TYPE_CHECKING:
 
 PAGE = 40
 RUNS = 20
-NEWEST = 2**62
-
-
-def encode_cursor(*values: float | None) -> str:
-    """A cursor as it is in URLs."""
-    return urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
-
-
-def decode_cursor(cursor: str | None, length: int) -> list[float] | None:
-    """The numbers in a cursor, None if there is none or it isn't one."""
-    try:
-        values = json.loads(urlsafe_b64decode((cursor or "") + "=="))
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(values, list) or len(values) != length:
-        return None
-    found = [each for each in values if number(each) is not None or whole(each) is not None]
-    return found if len(found) == length and all(abs(each) < NEWEST for each in found) else None
 
 
 def feed(
     source: Source, cursor: str | None = None, repo: int | None = None, ref: str | None = None
 ) -> Feed:
     """Branches, what changed last first; one that isn't a cursor begins at the first."""
-    found = decode_cursor(cursor, 2)
+    found = decode(cursor, 2)
     start = (float(found[0]), int(found[1])) if found else view.FIRST
     with source.database.read() as connection:
         now = source.database.clock(connection)
@@ -50,13 +31,13 @@ def feed(
         counts = view.lane_counts(connection, ids)
         runs = [run_line(row, counts) for row in view.runs(connection, ids)]
     shown = rows[:PAGE]
-    after = encode_cursor(number(shown[-1].updated_at), shown[-1].id) if rows[PAGE:] else None
+    after = encode(number(shown[-1].updated_at), shown[-1].id) if rows[PAGE:] else None
     return Feed(now, tuple(branch_line(row, runs) for row in shown), after)
 
 
 def branch(source: Source, branch_id: int, cursor: str | None = None) -> Branch | None:
     """A branch with its newest run, and the runs before it; `cursor` goes on with older ones."""
-    found = decode_cursor(cursor, 1)
+    found = decode(cursor, 1)
     before = int(found[0]) if found else NEWEST
     with source.database.read() as connection:
         now = source.database.clock(connection)
@@ -67,5 +48,5 @@ def branch(source: Source, branch_id: int, cursor: str | None = None) -> Branch 
         rows = view.runs_of(connection, branch_id, before, RUNS + 1)
         counts = view.lane_counts(connection, [each.id for each in rows])
         runs = tuple(run_line(each, counts) for each in rows[:RUNS])
-    after = encode_cursor(runs[-1].id) if rows[RUNS:] else None
+    after = encode(runs[-1].id) if rows[RUNS:] else None
     return Branch(now, branch_line(row, [newest.line] if newest else []), newest, runs, after)

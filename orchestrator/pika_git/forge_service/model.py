@@ -188,3 +188,61 @@ class Branch:
     run: Run | None
     runs: tuple[RunLine, ...]
     next: str | None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of a row in a timeline; it lasts if `end` is None."""
+
+    kind: str
+    label: str
+    start: float
+    end: float | None
+    outcome: str | None = None
+
+
+@dataclass(frozen=True)
+class TimelineRow:
+    """What happened one after the other to a lane, a prepare or a job."""
+
+    label: str
+    words: str
+    secs: float | None
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """A log of a job, in bytes."""
+
+    kind: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """A job of an attempt's run."""
+
+    id: str
+    description: str
+    status: str
+    failure_kind: str | None
+    cause: Cause | None
+    host: str | None
+    exit_code: int | None
+    tries: int
+    started_at: float | None
+    finished_at: float | None
+    logs: tuple[LogFile, ...]
+    artifacts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the run record of an attempt says; `problem` is why there is nothing, or not all."""
+
+    attempt: Attempt
+    status: str | None
+    problem: str | None
+    timeline: tuple[TimelineRow, ...]
+    jobs: tuple[JobLine, ...]
