@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -21,9 +22,21 @@ repo = click.option(
 branch = click.option(
     "--branch", metavar="BRANCH", help="The branch; by default the one checked out here."
 )
-why = click.option("--why", metavar="TEXT", default="", help="Why; kept in the audit.")
 branch_argument = click.argument("branch", required=False)
 lane_argument = click.argument("lane")
+
+
+def _asked(_ctx: click.Context, _param: click.Parameter, why: str | None) -> str:
+    if why is not None and why.strip():
+        return why
+    if sys.stdin.isatty():
+        entered: str = click.prompt("why", err=True)
+        return entered
+    raise click.UsageError("say why, with --why TEXT: it is kept in the audit")
+
+
+why = click.option("--why", metavar="TEXT", callback=_asked, help="Why; kept in the audit.")
+why_if_any = click.option("--why", metavar="TEXT", default="", help="Why; kept in the audit.")
 
 
 def of_a_lane(command: F) -> F:

@@ -1,0 +1,94 @@
+"""What `ph` says of runs and lanes."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from ph.forge import rows
+from ph.screen import duration, table
+
+if TYPE_CHECKING:
+    from ph.forge import Json
+
+SHORT = 12
+
+
+def branch_words(branch: Json) -> str:
+    """`feature of demo  open  1f3a...`."""
+    line = branch["line"]
+    head = str(line.get("head") or "")[:SHORT]
+    return f"{line.get('name')} of {line.get('repo')}: {line.get('state')} {head}".rstrip()
+
+
+def run_words(run: Json) -> str:
+    """`run 3 (branch): failed, 1 failed, 2 passed`."""
+    line = run["line"]
+    said = f"run {line.get('id')} ({line.get('kind')}): {line.get('state')}"
+    if summary := line.get("summary"):
+        said += f" - {summary}"
+    if message := line.get("message"):
+        said += f"\n{message}"
+    if hint := line.get("hint"):
+        said += f"\nhint: {hint}"
+    return said
+
+
+def lanes_table(run: Json) -> str:
+    """The lanes of a run, each with why it stands as it does."""
+    cells = [
+        (lane.get("name"), lane.get("id"), lane.get("state"), lane_words(lane))
+        for lane in rows(run, "lanes")
+    ]
+    return table(("LANE", "ID", "STATE", "WHY"), cells)
+
+
+def lane_words(lane: Json) -> str:
+    """How a lane stands: what it waited for, then what failed."""
+    said = [str(lane.get("sentence") or "")]
+    cause = lane.get("cause") or {}
+    if lane.get("failure_kind") or cause:
+        kind = lane.get("failure_kind") or "failed"
+        said.append(f"{kind}: {cause.get('message')}" if cause.get("message") else str(kind))
+    return "; ".join(filter(None, said))
+
+
+def waits_table(lane: Json, now: float) -> str:
+    """What a lane waited for, one after the other."""
+    cells = [
+        (
+            clock(wait.get("since")),
+            "?" if wait.get("since") is None else duration((wait["until"] or now) - wait["since"]),
+            wait.get("words") or wait.get("code"),
+        )
+        for wait in rows(lane, "waits")
+    ]
+    return table(("SINCE (UTC)", "FOR", "WHY"), cells)
+
+
+def attempt_words(attempt: Json, now: float) -> str:
+    """`attempt 1 on host (pikaci run ID): failed after 12 s, exit code 1`."""
+    said = f"attempt {attempt.get('number')} on {attempt.get('host')}"
+    said += f" (pikaci run {attempt.get('pikaci_run_id')}): {attempt.get('state')}"
+    begun = attempt.get("started_at") or attempt.get("claimed_at")
+    if begun is not None:
+        said += f" after {duration((attempt.get('finished_at') or now) - begun)}"
+    if attempt.get("exit_code") is not None:
+        said += f", exit code {attempt['exit_code']}"
+    return said + (f"; {attempt['refused']}" if attempt.get("refused") else "")
+
+
+def cause_lines(lane: Json) -> list[str]:
+    """Why it failed, and what may help."""
+    cause = lane.get("cause") or {}
+    found = (
+        [f"{lane.get('failure_kind') or 'failed'}: {cause['message']}"]
+        if "message" in cause
+        else []
+    )
+    return [*found, *([f"hint: {cause['hint']}"] if cause.get("hint") else [])]
+
+
+def clock(at: float | None) -> str:
+    """A time of the day, in UTC."""
+    return "?" if at is None else time.strftime("%H:%M:%S", time.gmtime(at))
