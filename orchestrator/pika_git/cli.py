@@ -9,6 +9,8 @@ import click
 COMMANDS: dict[str, str] = {
     "repo": "repo",
     "hook": "hook",
+    "serve": "serve",
+    "token": "token",
     "worker": "worker",
 }
 """The module below `pika_git.commands` of each command, imported when it is asked for."""

@@ -68,6 +68,7 @@ class Database:
     path: Path | None = None
     """Its file; None in memory."""
     _writing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _local: threading.local = field(default_factory=threading.local, repr=False)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -85,15 +86,25 @@ class Database:
 
         SQLite ends a transaction at once that has read before it writes and was overtaken: no
         waiting helps. So it is a writer from its beginning.
+
+        Within a thread, one that begins inside another is part of it: what is done and the note of
+        who did it are committed together.
         """
+        outer: Connection | None = getattr(self._local, "writer", None)
+        if outer is not None:
+            yield outer
+            return
         with self._writing, self._explained(), self.engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+            self._local.writer = connection
             try:
                 yield connection
             except BaseException:
                 connection.info.pop(RING, None)
                 connection.rollback()
                 raise
+            finally:
+                self._local.writer = None
             connection.commit()
             is_wake = connection.info.pop(RING, False)
         if is_wake and self.wakes is not None:

@@ -1,0 +1,8 @@
+"""The API: a module for each thing that it is about."""
+
+from __future__ import annotations
+
+from pika_git.web.api import lanes, operation, system
+
+ROUTES = [route for module in (system, lanes, operation) for route in module.routes.routes]
+"""All of them."""
