@@ -1,19 +1,27 @@
 """A commit of a repository on this machine as a snapshot, without checking it out.
 
-A snapshot has the bytes of the blobs, so its tree is the commit's. Not so where files come from
-elsewhere: submodules, LFS. Those are checked out, as a commit of another machine is.
+A snapshot has the bytes of the blobs, so its tree is the commit's, as an index would write it. Not
+so where files come from elsewhere: submodules, LFS. Those commits are checked out, as those of
+another machine are, and so are those of a SHA-256 repository.
 """
 
 from __future__ import annotations
 
+import os
+import secrets
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from jerichoci.errors import UsageError
 from jerichoci.snapshot.git import GITLINK_MODE, Git, with_objects
-from jerichoci.snapshot.repository import REPOSITORY_WAIT_SECS, open_repository, snapshot_ref
+from jerichoci.snapshot.repository import (
+    INDEX_PREFIX,
+    REPOSITORY_WAIT_SECS,
+    open_repository,
+    snapshot_ref,
+)
 from jerichoci.snapshot.snapshot import SHA1_LENGTH, Snapshot
 from jerichoci.state.lock import lock
 
@@ -22,6 +30,8 @@ if TYPE_CHECKING:
 
 BORROWED_FROM = 3
 """Snapshots that a new one is likely to share most of its objects with."""
+MOST_LOOSE = 1000
+"""Objects that are kept one by one: git looks into each pack for each object."""
 
 
 def local_repository(url: str) -> Path | None:
@@ -32,20 +42,17 @@ def local_repository(url: str) -> Path | None:
 
 
 async def snapshot_of_commit(state_root: Path, repo: Path, rev: str) -> Snapshot | None:
-    """The snapshot of a commit; None if that takes a checkout.
-
-    Raises:
-        UsageError: there is no such commit.
-    """
-    git = Git(cwd=repo)
+    """The snapshot of a commit; None if that takes a fetch, which says what is wrong, too."""
     if len(rev) != SHA1_LENGTH:
         return None
-    found = await git.run("rev-parse", "--verify", "--quiet", f"{rev}^{{tree}}")
-    if not found.ok:
-        return None  # the fetch says what is wrong
-    if (await git.line("rev-parse", rev + "^{}")) != rev:
-        raise UsageError(f"{rev} is a tag, not a commit")
-    tree = found.stdout.decode().strip()
+    # As a fetch has it: no repository above, and objects without what replaces them here.
+    above = os.path.realpath(repo.parent)
+    git = Git(repo, extra={"GIT_CEILING_DIRECTORIES": above, "GIT_NO_REPLACE_OBJECTS": "1"})
+    found = await git.run("rev-parse", f"{rev}^{{commit}}", f"{rev}^{{tree}}")
+    commit_and_tree = found.stdout.decode().split()
+    if not found.ok or commit_and_tree[0] != rev:
+        return None
+    tree = commit_and_tree[1]
     repository = await open_repository(state_root)
     async with lock(repository.use_lock, REPOSITORY_WAIT_SECS, shared=True):
         commit = known = repository.commit_of(tree)
@@ -53,7 +60,9 @@ async def snapshot_of_commit(state_root: Path, repo: Path, rev: str) -> Snapshot
             if await _has_more(git, tree):
                 return None
             await _copy(repository, git, tree)
-            commit = await repository.keep(tree)
+            tree = await repository.edit_tree(tree, ())
+            known = repository.commit_of(tree)
+            commit = known or await repository.keep(tree)
     return Snapshot(
         tree=tree,
         commit=commit,
@@ -71,13 +80,38 @@ async def _has_more(git: Git, tree: str) -> bool:
     if any(entry.startswith(GITLINK_MODE) for entry in entries):
         return True
     attributes = ":(glob)**/.gitattributes"
-    return (await git.run("grep", "-q", "-F", "filter=lfs", tree, "--", attributes)).ok
+    return bool(await git.found("grep", "-l", "-F", "filter=lfs", tree, "--", attributes))
 
 
 async def _copy(repository: Repository, git: Git, tree: str) -> None:
+    """Copy the objects of a tree that the snapshots of late have not."""
     objects = await git.line("rev-parse", "--path-format=absolute", "--git-path", "objects")
     both = replace(repository.git, extra=with_objects(objects))
     have = "".join(f"^{each}\n" for each in repository.latest(BORROWED_FROM))
-    pack = repository.path / "objects" / "pack" / "pack"
-    argv = ("pack-objects", "--revs", "--quiet", "--non-empty", str(pack))
-    await both.out(*argv, stdin=f"{tree}\n{have}".encode())
+    # Of what a killed process left by this name, the next pruning removes all.
+    base = repository.path / f"{INDEX_PREFIX}pack-{secrets.token_hex(8)}"
+    argv = ("pack-objects", "--revs", "--quiet", "--non-empty", str(base))
+    try:
+        name = await both.line(*argv, stdin=f"{tree}\n{have}".encode())
+        if name:
+            await _take(repository, base.with_name(f"{base.name}-{name}"), name)
+    finally:
+        for path in repository.path.glob(f"{base.name}*"):
+            path.unlink()
+
+
+async def _take(repository: Repository, made: Path, name: str) -> None:
+    """Take a pack into the repository, or its objects if they are few."""
+    pack = made.with_name(f"{made.name}.pack")
+    with pack.open("rb") as file:
+        (count,) = struct.unpack(">8xI", file.read(12))
+    if count <= MOST_LOOSE:
+        await repository.git.out("unpack-objects", "-q", stdin=pack.read_bytes())
+        return
+    home = repository.path / "objects" / "pack"
+    home.mkdir(exist_ok=True)
+    # The index comes last: it is what makes a pack one.
+    for suffix in ("pack", "rev", "idx"):
+        part = made.with_name(f"{made.name}.{suffix}")
+        if part.exists():
+            part.rename(home / f"pack-{name}.{suffix}")

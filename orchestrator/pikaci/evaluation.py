@@ -52,6 +52,7 @@ INTERRUPTED = "interrupted by the user"
 LOST = re.compile(r"object not found|Cannot find Git revision|program 'git' ")
 """In Nix's errors of a git repository that it can't read."""
 
+_TARGETS_HINT = "`pikaci targets` lists them"
 _UNFETCHED = re.compile(
     r"while updating the flake input '(?P<name>[^']+)'"
     r".*while fetching the input '(?P<url>[^']+)'",
@@ -89,12 +90,17 @@ _PLAN = """
 """
 
 _PLANS = """
+  one = name: let
+@PLAN@@NAMED@;
+  # A plan that throws is null here, and evaluated alone for its message.
+  kept = name: let tried = builtins.tryEval (builtins.deepSeq (one name) (one name));
+    in if tried.success then tried.value else null;
 in {
   nix = builtins.nixVersion;
-  value = map one [ %s ];
+  value = map kept [ %s ];
 }
-"""
-"""Ends a function that evaluates the plans of several targets."""
+""".replace("@PLAN@", _PLAN).replace("@NAMED@", _NAMED)
+"""A function that evaluates the plans of several targets."""
 
 _IMAGE = """
   outputs = s: pikaci.${s}.images or { };
@@ -143,40 +149,31 @@ class Evaluator:
 
     async def plan(self, target: str) -> Evaluated:
         """The plan of `target`, without what a run stamps on it."""
-        return await self._named("target", target, _PLAN, "`pikaci targets` lists them")
+        return await self._named("target", target, _PLAN, _TARGETS_HINT)
 
-    async def plans(self, targets: Sequence[str]) -> dict[str, Evaluated | CatalogError]:
-        """The plans of `targets`, in one evaluation; of a target whose plan is broken, the error.
+    async def plans(self, targets: Sequence[str]) -> dict[str, Evaluated | PikaciError]:
+        """The plans of `targets`, in one evaluation; of a target that has none, why.
 
         Raises:
-            CatalogError: no plan can be had: the flake or its catalog is broken.
+            PikaciError: no plan can be had: the flake, its catalog or Nix is broken.
         """
-        names = " ".join(f'"{name}"' for name in targets)
-        one = f"  one = name: let{_PLAN}{_NAMED};"
         try:
-            answer = await self._eval(one + _PLANS % names)
-        except CatalogError:
-            return await self._plans_alone(targets)
-        found = zip(targets, answer["value"], strict=True)
+            names = " ".join(f'"{name}"' for name in targets)
+            answers = (await self._eval(_PLANS % names))["value"]
+        except PikaciError:
+            answers = [None] * len(targets)
+        if None in answers:
+            await self.catalog()
         return {
-            name: _chosen("target", name, value, "`pikaci targets` lists them")
-            for name, value in found
+            name: await self._alone(name) if answer is None else _target(name, answer)
+            for name, answer in zip(targets, answers, strict=True)
         }
 
-    async def _plans_alone(self, targets: Sequence[str]) -> dict[str, Evaluated | CatalogError]:
-        """The plans, each in an evaluation of its own, where one is broken."""
-        plans: dict[str, Evaluated | CatalogError] = {}
-        for name in targets:
-            try:
-                plans[name] = await self.plan(name)
-            except CatalogError as error:
-                plans[name] = error
-            except UsageError as error:
-                plans[name] = CatalogError(error.message, error.hint)
-        errors = [plan for plan in plans.values() if isinstance(plan, CatalogError)]
-        if len(errors) == len(targets) and len({error.message for error in errors}) == 1:
-            raise errors[0]  # it is no single target's
-        return plans
+    async def _alone(self, target: str) -> Evaluated | PikaciError:
+        try:
+            return await self.plan(target)
+        except PikaciError as error:
+            return error
 
     async def image(self, role: str, *, built: bool) -> Evaluated:
         """A role's image; with the derivation that it is built by, if that is asked for."""
@@ -186,8 +183,8 @@ class Evaluator:
     async def _named(self, what: str, name: str, text: str, hint: str) -> Evaluated:
         """A target or an image, for the chosen system."""
         found = _chosen(what, name, await self._eval(text + _NAMED, name), hint)
-        if isinstance(found, CatalogError):
-            raise UsageError(found.message, found.hint)
+        if isinstance(found, UsageError):
+            raise found
         return found
 
     async def catalog(self) -> Evaluated:
@@ -315,16 +312,20 @@ class Evaluator:
         return f"pikaci: flake.lock does not pin {', '.join(names)} yet; {how}"
 
 
-def _chosen(what: str, name: str, answer: dict[str, Any], hint: str) -> Evaluated | CatalogError:
+def _target(name: str, answer: dict[str, Any]) -> Evaluated | UsageError:
+    return _chosen("target", name, answer, _TARGETS_HINT)
+
+
+def _chosen(what: str, name: str, answer: dict[str, Any], hint: str) -> Evaluated | UsageError:
     """What was found by its name, or why it was not."""
     if answer["value"] is not None:
         return Evaluated(answer["value"], answer["chosen"], answer["nix"])
     if answer["having"]:
         is_for = ", ".join(answer["having"])
         text = f"{what} {name} is not for {answer['chosen']}: it is for {is_for}"
-        return CatalogError(text, "say --system")
+        return UsageError(text, "say --system")
     guess = did_you_mean(name, sorted(set(answer["names"])))
-    return CatalogError(f"there is no {what} {name!r}", guess or hint)
+    return UsageError(f"there is no {what} {name!r}", guess or hint)
 
 
 async def with_flake_config(state_root: Path, reference: str, options: NixOptions) -> NixOptions:

@@ -18,6 +18,7 @@ from jerichoci.record.event import ADAPTER
 from jerichoci.record.record import JobRecord, PreparedOutputs, RunRecord
 from jerichoci.status import FailureKind, Status
 from pikaci.lanes import Trigger
+from pikaci.plan_set import PlanError, PlanSource
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -82,20 +83,13 @@ class Selection(Model):
     lanes: list[SelectedLane]
 
 
-class PlanError(Model):
-    """Why a target has no plan."""
-
-    message: str
-    hint: str | None
-
-
 class PlannedTarget(Model):
     """A target in a plan set: its plan and the source its jobs run on, or an error."""
 
     target_id: Id
     plan: Plan | None
     plan_digest: str | None
-    source: dict[str, Any] | None
+    source: PlanSource | None
     error: PlanError | None
 
 

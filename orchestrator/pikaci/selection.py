@@ -47,7 +47,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class SelectionReport:
-    """The answer to `select --base A --head B`."""
+    """The answer to `select --base A --head B`; without base, all files of the head changed."""
 
     base: str | None
     head: str
@@ -76,7 +76,8 @@ class SelectionReport:
         ]
         chosen = sum(found.selected for found in self.selections)
         head = f"{chosen} of {_counted(len(self.selections), 'lane')} selected by {files}"
-        return "\n".join([f"{head} ({(self.base or '')[:12]}...{self.head[:12]})", *lines])
+        change = f"{self.base[:12]}...{self.head[:12]}" if self.base else self.head[:12]
+        return "\n".join([f"{head} ({change})", *lines])
 
 
 def select(lanes: Lanes, changed_paths: Sequence[str]) -> list[Selection]:
@@ -111,21 +112,26 @@ async def lanes_at(repo: Path, head: str, lanes_path: str = str(LANES_FILE)) -> 
     return parse_lanes(content, f"{lanes_path} at {head}")
 
 
-def select_named(
-    lanes: Lanes, head: str, trigger: Trigger, names: Sequence[str]
-) -> SelectionReport:
-    """Lanes that are selected by no change: the named ones, or all of a trigger."""
+def select_named(lanes: Lanes, names: Sequence[str]) -> list[Selection]:
+    """The lanes that are asked for by their ids, whatever has changed."""
     known = {lane.id for lane in lanes.lanes}
     for name in names:
         if name not in known:
             hint = did_you_mean(name, sorted(known)) or "`pikaci lanes` lists them"
             raise UsageError(f"{lanes.origin} has no lane {name!r}", hint)
-    selections = []
-    for lane in lanes.lanes:
-        is_asked = lane.id in names if names else lane.trigger is trigger
-        reason = "asked for by name" if names else f"every {trigger} lane was asked for"
-        selections.append(Selection(lane, is_asked, reason if is_asked else "not asked for"))
-    return SelectionReport(None, head, (), tuple(selections), lanes.nightly_schedule_utc)
+    return [_asked(lane, "asked for by name", asked=lane.id in names) for lane in lanes.lanes]
+
+
+def select_nightly(lanes: Lanes) -> list[Selection]:
+    """All nightly lanes."""
+    return [
+        _asked(lane, "runs every night", asked=lane.trigger is Trigger.NIGHTLY)
+        for lane in lanes.lanes
+    ]
+
+
+def _asked(lane: Lane, reason: str, *, asked: bool) -> Selection:
+    return Selection(lane, asked, reason if asked else "not asked for")
 
 
 def target_filter(

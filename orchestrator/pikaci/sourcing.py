@@ -19,7 +19,7 @@ from jerichoci.snapshot.snapshot import Snapshot, take_snapshot
 from jerichoci.state.ids import check_id
 from pikaci.evaluation import Evaluated, Evaluator
 from pikaci.flake_files import FlakeFiles
-from pikaci.lanes import lanes_of
+from pikaci.lanes import lanes_of, parse_lanes
 from pikaci.location import LANES_FILE, FlakeOptions, SourceTree, find_source, state_layout
 from pikaci.screen import one_line
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from jerichoci.plan.plan import Plan
     from jerichoci.run.request import Source
     from jerichoci.state.layout import StateLayout
+    from pikaci.lanes import Lanes
 
+FLAKE_FILE = "flake.nix"
 ENGINE = "jerichoci.run.engine"
 """Imported while git and Nix work: the models cost a tenth of a second."""
 
@@ -50,39 +52,50 @@ class Planned:
 class Taken:
     """A snapshot of a tree, and the flake in it, to be evaluated.
 
-    `rev` is a commit of a source, `repository` where it is if that is on this machine.
+    `rev` is a commit of a source, `repository` where it is if that is on this machine. Then the
+    files may be nowhere but in the snapshot: `has_files` is whether `tree` has them.
     """
 
     tree: SourceTree
     state: StateLayout
     snapshot: Snapshot
     evaluator: Evaluator
-    rev: str | None
+    rev: str | None = None
     repository: Path | None = None
+    has_files: bool = True
+
+    async def lanes(self) -> Lanes | None:
+        """The lanes, if there is a lanes file."""
+        if self.has_files:
+            return lanes_of(self.tree)
+        return await _lanes_in(self.state, self.snapshot, self.tree.flake_dir)
 
 
 async def take_tree(flake: FlakeOptions, source: str | None, *, read_only: bool) -> Taken:
     """Take a snapshot of the flake's working tree, or of a source."""
-    repository = None
-    if source is None:
-        tree = find_source(flake.directory)
-        state, rev = state_layout(flake.state_root, str(tree.root)), None
-        state.make()
-        snapshot = await take_snapshot(state.root, tree.root)
-    else:
-        tree, state, snapshot, repository = await _take_source(flake, source)
-        rev = snapshot.git_head
+    if source is not None:
+        return await _take_source(flake, source, read_only=read_only)
+    tree = find_source(flake.directory)
+    state = state_layout(flake.state_root, str(tree.root))
+    state.make()
+    snapshot = await take_snapshot(state.root, tree.root)
     print_notes(snapshot.notes)
-    reference = flake_reference(state, snapshot.tree, snapshot.commit, tree.flake_dir)
-    files = None if rev else FlakeFiles(tree, snapshot, state.root)
-    evaluator = Evaluator(state, reference, flake.nix, flake.system, read_only, files)
-    return Taken(tree, state, snapshot, evaluator, rev, repository)
+    files = FlakeFiles(tree, snapshot, state.root)
+    evaluator = _evaluator(flake, state, snapshot, tree.flake_dir, read_only=read_only)
+    return Taken(tree, state, snapshot, replace(evaluator, files=files))
+
+
+def _evaluator(
+    flake: FlakeOptions, state: StateLayout, snapshot: Snapshot, flake_dir: str, *, read_only: bool
+) -> Evaluator:
+    reference = flake_reference(state, snapshot.tree, snapshot.commit, flake_dir)
+    return Evaluator(state, reference, flake.nix, flake.system, read_only)
 
 
 async def open_tree(flake: FlakeOptions, *, read_only: bool) -> Evaluator:
     """The flake at a snapshot of its working tree, to be asked."""
     taken = await take_tree(flake, None, read_only=read_only)
-    lanes_of(taken.tree)
+    await taken.lanes()
     return taken.evaluator
 
 
@@ -101,7 +114,7 @@ async def make_plan(
     taken = await take_tree(flake, source, read_only=read_only)
     planning = taken.evaluator.plan(target)
     try:
-        evaluated = await _meanwhile(planning, lambda: _get_ready(taken.tree))
+        evaluated = await _meanwhile(planning, lambda: _get_ready(taken))
     except CatalogError as error:
         message = error.message
         taken.snapshot.lacks.check(lambda name: name.rstrip("/") not in message)
@@ -128,15 +141,13 @@ async def _meanwhile(work: Coroutine[Any, Any, Evaluated], task: Callable[[], No
         await asyncio.gather(working, return_exceptions=True)
 
 
-def _get_ready(tree: SourceTree) -> None:
-    lanes_of(tree)  # Nix's message about an invalid file has neither line nor column
+def _get_ready(taken: Taken) -> None:
+    if taken.has_files:
+        lanes_of(taken.tree)  # Nix's message about an invalid file has neither line nor column
     import_module(ENGINE)
 
 
-async def _take_source(
-    flake: FlakeOptions, source: str
-) -> tuple[SourceTree, StateLayout, Snapshot, Path | None]:
-    """A snapshot of a source: the tree, and the repository if it is on this machine."""
+async def _take_source(flake: FlakeOptions, source: str, *, read_only: bool) -> Taken:
     from pikaci.commit import local_repository, snapshot_of_commit
     from pikaci.source import fetch_source, parse_source
 
@@ -145,35 +156,47 @@ async def _take_source(
     state.make()
     repository = local_repository(spec.url)
     if repository and (snapshot := await snapshot_of_commit(state.root, repository, spec.rev)):
-        tree = SourceTree(repository, await _flake_dir(repository, spec.rev, flake.directory))
-        return tree, state, snapshot, repository
-    fetched, program = await fetch_source(spec, state.root / "sources")
-    click.echo(f"pikaci: source {spec.rev[:12]} fetched by {program}", err=True)
-    top = fetched.resolve()
-    found = find_source(str(top / (flake.directory or "")))
-    flake_dir = os.path.relpath(found.root / found.flake_dir, top)
-    tree = SourceTree(top, "" if flake_dir == "." else flake_dir)
-    snapshot = await take_snapshot(state.root, tree.root, whole=True)
-    return tree, state, replace(snapshot, git_head=spec.rev, git_dirty=False), repository
+        flake_dir = await _flake_dir(state, snapshot, flake.directory)
+        await _lanes_in(state, snapshot, flake_dir)
+        tree, has_files = SourceTree(repository, flake_dir), False
+    else:
+        fetched, program = await fetch_source(spec, state.root / "sources")
+        click.echo(f"pikaci: source {spec.rev[:12]} fetched by {program}", err=True)
+        top = fetched.resolve()
+        found = find_source(str(top / (flake.directory or "")))
+        flake_dir = os.path.relpath(found.root / found.flake_dir, top)
+        tree, has_files = SourceTree(top, "" if flake_dir == "." else flake_dir), True
+        snapshot = await take_snapshot(state.root, tree.root, whole=True)
+        snapshot = replace(snapshot, git_head=spec.rev, git_dirty=False)
+    print_notes(snapshot.notes)
+    evaluator = _evaluator(flake, state, snapshot, tree.flake_dir, read_only=read_only)
+    return Taken(tree, state, snapshot, evaluator, spec.rev, repository, has_files)
 
 
-async def _flake_dir(repository: Path, rev: str, directory: str | None) -> str:
-    """The directory of the flake in a commit, whose lanes file is checked, too."""
-    from pikaci.changes import file_at
-    from pikaci.lanes import parse_lanes
-
+async def _flake_dir(state: StateLayout, snapshot: Snapshot, directory: str | None) -> str:
+    """The directory of the flake in a snapshot."""
     name = os.path.normpath(directory or ".")
     inner = "" if name == "." else name
-    if inner.startswith(("/", "..")) or not await file_at(
-        repository, rev, str(PurePosixPath(inner) / "flake.nix")
-    ):
+    if await _content(state, snapshot, inner, FLAKE_FILE) is None:
         where = f"{inner} of " if inner else ""
         hint = "give its directory in the repository with --flake"
-        raise UsageError(f"there is no flake.nix in {where}{rev[:12]}", hint)
-    lanes = str(PurePosixPath(inner) / LANES_FILE)
-    if content := await file_at(repository, rev, lanes):
-        parse_lanes(content, lanes)
+        raise UsageError(f"there is no flake.nix in {where}{(snapshot.git_head or '')[:12]}", hint)
     return inner
+
+
+async def _lanes_in(state: StateLayout, snapshot: Snapshot, flake_dir: str) -> Lanes | None:
+    content = await _content(state, snapshot, flake_dir, str(LANES_FILE))
+    origin = str(PurePosixPath(flake_dir) / LANES_FILE)
+    return None if content is None else parse_lanes(content, origin)
+
+
+async def _content(
+    state: StateLayout, snapshot: Snapshot, flake_dir: str, name: str
+) -> bytes | None:
+    """A file in a snapshot; None if there is none."""
+    git = (await open_repository(state.root)).git
+    done = await git.run("cat-file", "blob", f"{snapshot.tree}:{PurePosixPath(flake_dir) / name}")
+    return done.stdout if done.ok else None
 
 
 async def jobs_source(plan: Plan, taken: Taken) -> Source:

@@ -100,7 +100,7 @@ def test_a_store_that_is_not_there_is_said_before_anything_starts(project: Proje
         ("config", False),
         ("ls-files", False),
         ("write-tree", False),
-        ("config", True),
+        ("pack-objects", True),
         ("cat-file", True),
     ],
 )

@@ -138,8 +138,7 @@ def test_a_commit_nobody_has_checked_out_runs(project: Project) -> None:
     source = f"git+file://{project.root}?rev={then}"
     away = project.at(project.root.parent)
     assert away.here("plan", "cats", "--json", "--source", source).passed().json
-    done = away.here("run", "cats", "--source", source).passed()
-    assert f"source {then[:12]} fetched by " in done.err
+    away.here("run", "cats", "--source", source).passed()
     record = project.record()
     assert (record["source_rev"], record["git_head"], record["git_dirty"]) == (then, then, False)
     assert "then" in project.log("it")

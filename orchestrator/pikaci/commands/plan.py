@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from jerichoci.errors import CatalogError, UsageError
+from jerichoci.exit_codes import EXIT_PASSED
 from pikaci import options
 from pikaci.completion import complete_target
-from pikaci.location import LANES_FILE
+from pikaci.lane_choice import LaneChoice
+from pikaci.lanes import Trigger
 from pikaci.screen import one_line
 from pikaci.sourcing import make_plan
 
 if TYPE_CHECKING:
     from jerichoci.plan.plan import Plan
     from pikaci.location import FlakeOptions
-    from pikaci.selection import SelectionReport
-    from pikaci.sourcing import Taken
+    from pikaci.plan_set import PlanSet
 
 
 @click.command("plan")
@@ -38,12 +36,16 @@ if TYPE_CHECKING:
     "--lanes",
     "trigger",
     type=click.Choice(["branch", "nightly"]),
-    help="Plan the targets of these lanes: with --base, of those that the change selects.",
+    help="Plan the targets of these lanes: branch lanes are those that the change selects.",
 )
 @click.option(
     "--lane", "lanes", multiple=True, metavar="ID", help="Plan the target of a lane (repeatable)."
 )
-@click.option("--base", metavar="REV", help="Start of the change that selects branch lanes.")
+@click.option(
+    "--base",
+    metavar="REV",
+    help="Start of the change that selects branch lanes.  [default: all files count as changed]",
+)
 @click.option(
     "--source",
     metavar="URL",
@@ -62,7 +64,7 @@ def plan_command(
     graph: bool,
     build: bool,
     as_set: bool,
-) -> None:
+) -> int | None:
     """Show what a run of TARGET would build and run. Builds nothing and records no run.
 
     A plan set has the plans of several targets, from one evaluation, and their snapshot.
@@ -75,73 +77,65 @@ def plan_command(
     by_lanes = bool(trigger or lanes)
     if by_lanes == bool(targets):
         raise click.UsageError("name targets, or lanes with --lanes or --lane")
-    if base and trigger != "branch":
-        raise click.UsageError("--base is for --lanes branch")
-    if by_lanes or as_set or len(targets) > 1:
-        if graph:
-            raise click.UsageError("--graph is for one target")
-        work = _plan_set(targets, flake, source, Chosen(trigger, lanes, base))
-        options.print_json(asyncio.run(work))
-        return
-    planned = asyncio.run(make_plan(targets[0], flake, source, read_only=not build))
-    print_plan(planned.plan, as_json=as_json, graph=graph)
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The lanes whose targets are planned."""
-
-    trigger: str | None
-    lanes: tuple[str, ...]
-    base: str | None
+    if base is not None and (lanes or trigger != "branch"):
+        raise click.UsageError("--base is for --lanes branch without --lane")
+    if not by_lanes and not as_set and len(targets) == 1:
+        planned = asyncio.run(make_plan(targets[0], flake, source, read_only=not build))
+        print_plan(planned.plan, as_json=as_json, graph=graph)
+        return None
+    if graph:
+        raise click.UsageError("--graph is for one target")
+    # A plan of a set is run without another evaluation: this one makes its derivations.
+    read_only = not (as_set or as_json or build)
+    choice = LaneChoice(Trigger(trigger or Trigger.BRANCH), lanes, base) if by_lanes else None
+    found = asyncio.run(_plan_set(targets, flake, source, choice, read_only=read_only))
+    if as_set or as_json:
+        options.print_json(found.as_json())
+        return None
+    return _show(found)
 
 
 async def _plan_set(
-    targets: tuple[str, ...], flake: FlakeOptions, source: str | None, chosen: Chosen
-) -> dict[str, Any]:
+    targets: tuple[str, ...],
+    flake: FlakeOptions,
+    source: str | None,
+    choice: LaneChoice | None,
+    *,
+    read_only: bool,
+) -> PlanSet:
     from jerichoci.state.ids import check_id
-    from pikaci.plan_set import as_json, plan_targets
+    from pikaci.lane_choice import choose_lanes
+    from pikaci.plan_set import PlanSet, plan_targets
     from pikaci.sourcing import take_tree
 
     for target in targets:
         check_id(target, "target")
-    # Not read-only: a plan of a set is run without another evaluation.
-    taken = await take_tree(flake, source, read_only=False)
-    report = None
-    if not targets:
-        report = await _select(taken, chosen)
-        targets = tuple(
-            dict.fromkeys(each.lane.target for each in report.selections if each.selected)
-        )
-    plans = await plan_targets(taken, targets) if targets else []
-    return as_json(plans, report)
+    taken = await take_tree(flake, source, read_only=read_only)
+    if choice is None:
+        await taken.lanes()  # Nix's message about an invalid file has neither line nor column
+        return PlanSet(await plan_targets(taken, targets))
+    report = await choose_lanes(taken, choice)
+    chosen = [each.lane.target for each in report.selections if each.selected]
+    return PlanSet(await plan_targets(taken, chosen), report)
 
 
-async def _select(taken: Taken, chosen: Chosen) -> SelectionReport:
-    from pikaci.changes import changed_since
-    from pikaci.lanes import Trigger, lanes_of
-    from pikaci.selection import SelectionReport, lanes_at, select, select_change, select_named
+def _show(found: PlanSet) -> int:
+    """Print a set for people; the exit code."""
+    from jerichoci.plan.plan import parse_plan
 
-    path = str(PurePosixPath(taken.tree.flake_dir) / LANES_FILE)
-    if taken.rev:
-        if taken.repository is None:
-            hint = "give --source git+file:///PATH?rev=REV"
-            raise UsageError("lanes of a source are read in a repository on this machine", hint)
-        if chosen.base:
-            return await select_change(taken.repository, chosen.base, taken.rev, path)
-        lanes = await lanes_at(taken.repository, taken.rev, path)
-    else:
-        found = lanes_of(taken.tree)
-        if found is None:
-            raise CatalogError(f"there is no {taken.tree.lanes_file}", "write one")
-        lanes = found
-    head = taken.rev or taken.snapshot.git_head or taken.snapshot.commit
-    if chosen.base:
-        change = await changed_since(taken.tree.root, chosen.base)
-        selections = tuple(select(lanes, change.paths))
-        schedule = lanes.nightly_schedule_utc
-        return SelectionReport(change.base, head, change.paths, selections, schedule)
-    return select_named(lanes, head, Trigger(chosen.trigger or "branch"), chosen.lanes)
+    if found.report:
+        click.echo(found.report.as_text())
+    code = EXIT_PASSED
+    for number, planned in enumerate(found.plans):
+        if number or found.report:
+            click.echo()
+        if planned.error:
+            why = f"{planned.target_id}: {planned.error['message']}"
+            click.echo(f"pikaci: {one_line(why)}", err=True)
+            code = planned.error["exit_code"]
+        else:
+            print_plan(parse_plan(planned.plan, planned.target_id), as_json=False)
+    return code
 
 
 def print_plan(

@@ -107,8 +107,10 @@ def run_command(
     Exit codes: 0 passed or skipped, 1 a job failed, 2 usage or catalog error,
     75 infrastructure, 124 timeout, 130 cancelled.
     """
-    if plan_file is not None and source is not None:
-        raise click.UsageError("--plan has its source: leave --source out")
+    if plan_file is not None and (source or flake.system or flags["changed_since"]):
+        raise click.UsageError("--plan has its source, system and changes: give no others")
+    if source is not None and flags["changed_since"]:
+        raise click.UsageError("--changed-since is about a working tree: --source has none")
     if target is None and plan_file is None:
         raise click.UsageError("missing argument 'TARGET'")
     work = _plan(target, flake, source, plan_file, read_only=dry_run)
