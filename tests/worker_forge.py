@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +35,7 @@ TARGETS = """
   pass.jobs.only.command = "exec -a @marker@ true";
   fail.jobs.only.command = "exit 3";
   slow.jobs.only.command = "echo begun; exec -a @marker@ cat @fifo@";
-  deaf.jobs.only.command = "trap ''' TERM INT; exec -a @marker@ cat @fifo@";
+  deaf.jobs.only.command = "trap '' TERM INT; exec -a @marker@ cat @fifo@";
 """
 
 
@@ -147,7 +149,12 @@ class Forge:
     def until_reading(self, lane: int, secs: float = 60.0) -> None:
         """Wait for the lane's job to run, which reads the FIFO."""
         self.until(lane, "running", secs=secs)
-        wait_for(lambda: processes(self.project.marker), secs)
+        wait_for(self.readers, secs)
+
+    def readers(self) -> list[str]:
+        """The jobs that read the FIFO."""
+        found = processes(self.project.marker)
+        return [line for line in found if line.split()[1] == self.project.marker]
 
     def let_go(self) -> None:
         """End the jobs that read the FIFO."""
@@ -192,6 +199,33 @@ class Forge:
         assert found is not None
         return found
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Another program has the database to itself meanwhile."""
+        with closing(sqlite3.connect(self.data.database, isolation_level=None)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            yield
+            connection.execute("ROLLBACK")
+
+    @contextmanager
+    def no_run_begins(self) -> Iterator[None]:
+        """No run's directory gets its name meanwhile."""
+        path = self.data.state_root(1) / "slots" / "runs.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def pikacis(self) -> list[int]:
+        """The processes that servers made, or that are a `pikaci` without one; those that run."""
+        lines = [line.split(None, 1) for line in _with(f"{MARK}={self.project.token}")]
+        pids = [int(pid) for pid, line in lines if "pikaci" in line]
+        return [pid for pid in pids if os.getsid(pid) == pid and pid not in self._servers()]
+
+    def _servers(self) -> set[int | None]:
+        workers = {process.pid for process in self.started if process.poll() is None}
+        return {_child(pid, "serve") for pid in workers}
+
     def processes(self) -> list[str]:
         """What lives of this forge: workers, all that they started, and jobs' commands."""
         return [*processes(self.project.marker), *_with(f"{MARK}={self.project.token}")]
@@ -199,9 +233,8 @@ class Forge:
     def is_quiet(self) -> bool:
         """Whether no job and no `pikaci` lives but the servers of living workers."""
         workers = {process.pid for process in self.started if process.poll() is None}
-        servers = {_child(pid, "serve") for pid in workers}
         pids = {int(line.split()[0]) for line in self.processes()}
-        return pids <= workers | servers
+        return pids <= workers | self._servers()
 
     @contextmanager
     def ending_all(self) -> Iterator[None]:

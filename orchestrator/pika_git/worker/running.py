@@ -1,4 +1,4 @@
-"""A lane that this worker runs: how far its run is, and how it is brought to an end."""
+"""A run that this worker watches, and the lane that it is for."""
 
 from __future__ import annotations
 
@@ -24,38 +24,23 @@ REAP_SECS = 120.0
 
 
 @dataclass
-class Running:
-    """A claimed lane and its run.
+class Run:
+    """A run: how far it is, and how it is brought to an end."""
 
-    `ended` is what its process's end said. `lease_until` is by this process's monotonic clock.
-    """
-
-    claim: Claim
+    key: str
+    """Its id, under which its process's end is told."""
     store: RunStore
     pikaci: Pikaci
     directory: Path
     """Where what `pikaci` says is kept until the lane's end is delivered."""
-    lease_until: float
     has_begun: bool = False
-    is_noted: bool = False
-    """The database knows that it has begun."""
-    ended: Ended | None = None
-    is_cancelling: bool = False
-    is_lost: bool = False
-    is_away: bool = False
-    """It is stopped because the database is away."""
     progress: int = -1
-    """The `seq` of the last event."""
+    """The `seq` of its last event."""
     _offset: int = 0
     _since: float = field(default_factory=time.monotonic)
     _asked_at: float | None = None
     _killed_at: float | None = None
     _reap_at: float | None = None
-
-    @property
-    def key(self) -> str:
-        """The run's id, under which its process's end is told."""
-        return self.claim.pikaci_run_id
 
     @property
     def said(self) -> Path:
@@ -143,3 +128,22 @@ class Running:
             return self.said.read_text("utf-8", "replace")
         except OSError:
             return ""
+
+
+@dataclass
+class Running:
+    """A claimed lane and its run.
+
+    `ended` is what its process's end said. `lease_until` is by this process's monotonic clock.
+    """
+
+    claim: Claim
+    run: Run
+    lease_until: float
+    is_noted: bool = False
+    """The database knows that it has begun."""
+    ended: Ended | None = None
+    is_cancelling: bool = False
+    is_lost: bool = False
+    is_away: bool = False
+    """It is stopped because the database is away."""

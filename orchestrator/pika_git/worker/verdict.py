@@ -31,7 +31,7 @@ def verdict(store: RunStore, run_id: str, ended: Ended | None, said: str) -> End
     state = STATES.get(str(record.get("status")))
     if state is None:
         message = f"the run ended with the status {record.get('status')}"
-        return broken("record_invalid", message, exit_code=code)
+        return broken("record_invalid", message, code)
     kind = _text(record.get("failure_kind"))
     if state is LaneState.FAILED and kind is None:
         kind = "infrastructure"
@@ -39,24 +39,23 @@ def verdict(store: RunStore, run_id: str, ended: Ended | None, said: str) -> End
 
 
 def broken(
-    code: str, message: str, hint: str | None = None, *, exit_code: int | None = None
+    code: str, message: str, exit_code: int | None = None, *, is_final: bool = False
 ) -> Ending:
     """The end of a lane that failed by infrastructure."""
-    cause = {"code": code, "message": message, **({"hint": hint} if hint else {})}
-    return Ending(LaneState.FAILED, "infrastructure", cause, exit_code)
+    cause = {"code": code, "message": message}
+    return Ending(LaneState.FAILED, "infrastructure", cause, exit_code, is_final=is_final)
 
 
 def _without_record(store: RunStore, ended: Ended | None, said: str, why: str) -> Ending:
     code = ended.exit_code if ended else None
-    root = store.layout.root
-    if not root.is_dir():
-        message = f"{root} is missing, which had the run's record and its plan's source"
-        return broken("state_root_missing", message, "push again", exit_code=code)
-    if error := ended.error if ended else None:
-        return broken("run_missing", f"the run has no record: {error}", exit_code=code)
-    if text := said.strip()[-MOST_SAID:]:
-        return broken("run_refused", f"the run did not begin: {text}", exit_code=code)
-    return broken("record_missing", f"the run has no record: {why}", exit_code=code)
+    if not store.layout.root.is_dir():
+        message = f"{store.layout.root} is missing, and with it the run's record"
+        return broken("state_root_missing", message, code, is_final=True)
+    text = said.strip()[-MOST_SAID:]
+    if code is not None and text:
+        return broken("run_refused", f"the run did not begin: {text}", code, is_final=True)
+    what = (ended.error if ended else None) or text or why
+    return broken("record_missing", f"the run has no record: {what}", code)
 
 
 def _cause(record: dict[str, Any]) -> dict[str, Any] | None:

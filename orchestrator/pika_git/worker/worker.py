@@ -25,13 +25,14 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from jerichoci import PikaciError
 from pika_git.persistence import queue, wakes, workers
 from pika_git.persistence.database import DatabaseError
 from pika_git.persistence.queue import LaneState
 from pika_git.persistence.queue.model import LEASE_SECS, RENEW_SECS
 from pika_git.pikaci_process import ANSWER_SECS, Ended, Pikaci
 from pika_git.worker.results import Results
-from pika_git.worker.running import Running
+from pika_git.worker.running import Run, Running
 from pika_git.worker.verdict import broken, verdict
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class Worker:
     slots: int
     times: Times = field(default_factory=Times)
     running: dict[int, Running] = field(default_factory=dict)
+    strays: dict[str, Run] = field(default_factory=dict)
+    """Runs of this host whose lanes were given up: they are stopped."""
     _id: int = 0
     _ends: list[tuple[Claim, Ending]] = field(default_factory=list)
     _renew_at: float = 0.0
@@ -150,7 +153,7 @@ class Worker:
 
     def _wait(self) -> None:
         now = time.monotonic()
-        is_starting = any(lane.is_starting() for lane in self.running.values())
+        is_starting = any(lane.run.is_starting() for lane in self.running.values())
         until = min(BEGIN_SECS if is_starting else IDLE_SECS, max(0.0, self._renew_at - now))
         poll = select.poll()
         for fileno in (self.listener.fileno(), *self.pikaci.filenos):
@@ -178,35 +181,38 @@ class Worker:
 
     def _take(self, claim: Claim, lease_until: float) -> Running | None:
         """Have a lane from now on; None if its row can't be right."""
-        from jerichoci import PikaciError, RunStore
-
-        store = RunStore(self.data.state_root(claim.repo_id))
-        lane = Running(claim, store, self.pikaci, self.directory / "said", lease_until)
+        lane = Running(claim, self._run(claim.repo_id, claim.pikaci_run_id), lease_until)
         lane.is_cancelling = claim.cancelling
         try:
-            lane.look()
+            lane.run.look()
         except PikaciError as error:
             self._ends.append((claim, broken("claim_invalid", str(error))))
             return None
         self.running[claim.lane_id] = lane
         return lane
 
+    def _run(self, repo_id: int, run_id: str) -> Run:
+        from jerichoci import RunStore
+
+        store = RunStore(self.data.state_root(repo_id))
+        return Run(run_id, store, self.pikaci, self.directory / "said")
+
     def _start(self, lane: Running) -> None:
         claim = lane.claim
         if claim.plan_path is None:
-            lane.ended = Ended(lane.key, error="the lane has no plan")
+            lane.ended = Ended(lane.run.key, error="the lane has no plan")
             return
         notes = {"forge": self.host, "repo": claim.repo_name, "run": claim.run_id}
         notes |= {"lane": claim.name, "lane_id": claim.lane_id, "attempt": claim.attempt_number}
         notes |= {"by": claim.by}
-        argv = ["run", "--plan", claim.plan_path, claim.target, "--run-id", lane.key]
+        argv = ["run", "--plan", claim.plan_path, claim.target, "--run-id", lane.run.key]
         for name, value in notes.items():
             argv += ["--annotate", f"{name}={_printable(str(value))}"]
-        self.pikaci.start(lane.key, argv, lane.store.layout.root, stderr=lane.said)
+        self.pikaci.start(lane.run.key, argv, lane.run.store.layout.root, stderr=lane.run.said)
 
     def _hear(self, end: Ended) -> None:
         for lane in self.running.values():
-            if lane.key == end.id:
+            if lane.run.key == end.id:
                 # Of two that were started under one id, the end of the refused one says nothing.
                 lane.ended = Ended(end.id, error=end.error) if lane.claim.adopted else end
 
@@ -218,10 +224,23 @@ class Worker:
         lease_until = time.monotonic() + self.times.lease
         for claim in queue.adoptable(self.database, self._id):
             before = self.running.get(claim.lane_id)
-            if before is not None and before.key == claim.pikaci_run_id:
+            if before is not None and before.run.key == claim.pikaci_run_id:
                 before.claim, before.lease_until, before.is_lost = claim, lease_until, False
-            elif (lane := self._take(claim, lease_until)) is not None and not lane.has_begun:
+            elif (lane := self._take(claim, lease_until)) is not None and not lane.run.has_begun:
                 self._start(lane)
+        self._find_strays()
+
+    def _find_strays(self) -> None:
+        """Find runs that live on though the queue has given them up.
+
+        They belong to lanes whose worker was away for long, or which a person took away from it.
+        """
+        own = {lane.run.key for lane in self.running.values()} | set(self.strays)
+        for repo_id, run_id in queue.abandoned(self.database, self._id):
+            run = self._run(repo_id, run_id)
+            with suppress(PikaciError):
+                if run_id not in own and run.store.is_running(run_id):
+                    self.strays[run_id] = run
 
     def _is_clock_wrong(self) -> bool:
         """Whether the machine slept or its clock was set since the last look.
@@ -240,15 +259,15 @@ class Worker:
     def _renew(self) -> None:
         asked = {}
         for id_, lane in self.running.items():
-            lane.look_at_progress()
-            asked[id_] = (lane.claim.token, lane.progress)
+            lane.run.look_at_progress()
+            asked[id_] = (lane.claim.token, lane.run.progress)
         at = time.monotonic()
         renewal = queue.renew(self.database, self._id, asked)
         for id_ in asked:
             lane = self.running[id_]
             if id_ not in renewal.lost:
                 lane.lease_until = at + self.times.lease
-            elif queue.still_runs(self.database, lane.key):
+            elif queue.still_runs(self.database, lane.run.key):
                 del self.running[id_]  # another worker has adopted it
             else:
                 lane.is_lost = True
@@ -258,21 +277,21 @@ class Worker:
     def _settle(self) -> None:
         """See which runs are over, and what became of their lanes."""
         for id_, lane in list(self.running.items()):
-            if not lane.is_over():
+            if not lane.run.is_over():
                 continue
             del self.running[id_]
-            lane.look()
-            ending = verdict(lane.store, lane.key, lane.ended, lane.what_was_said())
+            lane.run.look()
+            ending = verdict(lane.run.store, lane.run.key, lane.ended, lane.run.what_was_said())
             if lane.is_away and ending.state is not LaneState.SUCCESS:
                 why = "the forge's database could not be reached, and its lease was about to end"
                 ending = broken("database_away", why)
-            lane.said.unlink(missing_ok=True)
+            lane.run.said.unlink(missing_ok=True)
             if not lane.is_lost:
                 self._ends.append((lane.claim, ending))
                 self._note_begin(lane)
 
     def _note_begin(self, lane: Running) -> None:
-        if lane.has_begun and not lane.is_noted:
+        if lane.run.has_begun and not lane.is_noted:
             with suppress(DatabaseError):
                 queue.started(self.database, lane.claim.lane_id, lane.claim.token)
                 lane.is_noted = True
@@ -286,7 +305,7 @@ class Worker:
             queue.finish(self.database, lane_id, token, ending)
             path.unlink()
         for lane in self.running.values():
-            if lane.look():
+            if lane.run.look():
                 self._note_begin(lane)
 
     def _keep_ends(self) -> None:
@@ -306,9 +325,13 @@ class Worker:
         for lane in self.running.values():
             if now > lane.lease_until - self.times.margin:
                 lane.is_away = True
-                lane.stop(self.times.away)
-            elif lane.is_cancelling or lane.is_lost or lane.is_away or lane.is_late_to_begin():
-                lane.stop(self.times.cancel)
+                lane.run.stop(self.times.away)
+            elif lane.is_cancelling or lane.is_lost or lane.is_away or lane.run.is_late_to_begin():
+                lane.run.stop(self.times.cancel)
+        for key, run in list(self.strays.items()):
+            run.stop(self.times.cancel)
+            if run.is_over():
+                del self.strays[key]
 
     def _say(self, what: str, text: str) -> None:
         """Say what holds this worker up, once; an empty text says that it no longer does."""

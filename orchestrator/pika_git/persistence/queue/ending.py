@@ -102,7 +102,7 @@ def _finish(connection: Connection, row: Row[Any], ending: Ending, now: float) -
         why = {"lane": row.id, "by": "forge", "why": f"superseded by run {row.superseded_by}"}
         connection.execute(_CANCEL_NOTE, why)
         ending = Ending(LaneState.CANCELLED)
-    elif is_infrastructure and budget(connection, row).is_left:
+    elif is_infrastructure and not ending.is_final and budget(connection, row).is_left:
         connection.execute(_USE_RETRY, {"lane": row.id})
         back_to_queue(connection, health.place(connection, changes, now), row.id, row.run_id)
         return

@@ -84,6 +84,8 @@ class Ending:
     failure_kind: str | None = None
     cause: dict[str, Any] | None = None
     exit_code: int | None = None
+    is_final: bool = False
+    """No other attempt can end otherwise: it is not retried."""
 
 
 @dataclass(frozen=True)
