@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pika_git.persistence.queue import RefusedError as ConflictError
 
-__all__ = ["ConflictError", "InvalidError", "MissingError"]
+__all__ = ["ConflictError", "GoneError", "InvalidError", "MissingError"]
 
 
 class MissingError(Exception):
@@ -17,6 +17,14 @@ class MissingError(Exception):
 
 class InvalidError(Exception):
     """What is asked for makes no sense."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class GoneError(Exception):
+    """What is asked for existed and was removed."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)

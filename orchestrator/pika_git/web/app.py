@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from pika_git.web import errors
 from pika_git.web.api import ROUTES
 from pika_git.web.login import routes as login
 from pika_git.web.routes import RoleRoute
+from pika_git.web.streams import Growth, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ class App(FastAPI):
 
     def stop(self) -> None:
         """Let what is answered without end be ended: the process ends."""
-        self.state.stopping.set()
+        self.state.growth.is_stopping = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -76,7 +76,7 @@ class App(FastAPI):
         await super().__call__(scope, receive, send_with_headers)
 
 
-def create(forge: Forge, pages: Sequence[BaseRoute] = ()) -> App:
+def create(forge: Forge, pages: Sequence[BaseRoute] = (), pace: Pace | None = None) -> App:
     """The application that serves a forge."""
     app = App(
         title="pika-git",
@@ -90,7 +90,8 @@ def create(forge: Forge, pages: Sequence[BaseRoute] = ()) -> App:
     )
     app.state.forge = forge
     app.state.error_page = None
-    app.state.stopping = threading.Event()
+    app.state.growth = Growth()
+    app.state.pace = pace or Pace()
     app.router.routes.extend([*ROUTES, *login.routes, *pages])
     for route in app.routes:
         if not isinstance(route, RoleRoute) and not (

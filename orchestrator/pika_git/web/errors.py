@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from pika_git.forge_service.errors import ConflictError, InvalidError, MissingError
+from pika_git.forge_service.errors import ConflictError, GoneError, InvalidError, MissingError
 from pika_git.persistence.database import DatabaseError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ CODES = {
     500: "internal",
     503: "unavailable",
 }
+_STATUSES = {ConflictError: 409, MissingError: 404, InvalidError: 422, GoneError: 410}
 MOST_PROBLEMS = 5
 """How many mistakes of a request its answer names."""
 
@@ -64,7 +65,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(DatabaseError, _on_database_error)
-    for kind, status in ((ConflictError, 409), (MissingError, 404), (InvalidError, 422)):
+    for kind, status in _STATUSES.items():
         app.add_exception_handler(kind, _sentence_with(status))
     app.add_exception_handler(Exception, _on_fault)
 

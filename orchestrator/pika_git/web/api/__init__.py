@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pika_git.web.api import lanes, operation, system
+from pika_git.web.api import lanes, logs, operation, reading, system
 
-ROUTES = [route for module in (system, lanes, operation) for route in module.routes.routes]
+ROUTES = [
+    route for module in (system, reading, logs, lanes, operation) for route in module.routes.routes
+]
 """All of them."""

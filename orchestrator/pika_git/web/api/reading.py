@@ -1,0 +1,100 @@
+"""What the forge knows, as JSON: the same that the pages show."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import BaseModel
+
+from pika_git.forge_service import details
+from pika_git.forge_service.details import Branch, Feed, Lane, Run
+from pika_git.forge_service.errors import MissingError
+from pika_git.forge_service.forge import Forge
+from pika_git.forge_service.recovery import named_repo
+from pika_git.persistence import repos
+from pika_git.persistence.auth import Role
+from pika_git.persistence.repos import Repo
+from pika_git.web.api.values import Id
+from pika_git.web.auth import ForgeDep
+from pika_git.web.routes import Routes
+
+routes = Routes("/api/v1", "reading")
+
+Cursor = Annotated[str | None, Query(max_length=200)]
+
+
+class LaneOfRun(BaseModel):
+    """A lane, and its run without the other lanes."""
+
+    lane: Lane
+    run: Run
+
+
+@routes.get("/repos", Role.READ)
+def list_repos(forge: ForgeDep) -> list[Repo]:
+    """The repositories, by name."""
+    with forge.database.read() as connection:
+        return repos.every(connection)
+
+
+@routes.get("/repos/{repo_id}", Role.READ)
+def show_repo(forge: ForgeDep, repo_id: Id) -> Repo:
+    """A repository."""
+    with forge.database.read() as connection:
+        found = repos.get(connection, repo_id)
+    if found is None:
+        raise MissingError(f"there is no repository {repo_id}", "`ph repo list` lists them")
+    return found
+
+
+@routes.get("/feed", Role.READ)
+def show_feed(forge: ForgeDep, cursor: Cursor = None) -> Feed:
+    """The branches, what changed last first."""
+    return details.feed(forge, cursor)
+
+
+@routes.get("/branches", Role.READ)
+def list_branches(
+    forge: ForgeDep,
+    repo: Annotated[str | None, Query(max_length=200)] = None,
+    ref: Annotated[str | None, Query(max_length=1000)] = None,
+    cursor: Cursor = None,
+) -> Feed:
+    """The branches of a repository, by its name; the one of `ref`, full or without refs/heads/."""
+    repo_id = None if repo is None else _repo_id(forge, repo)
+    if ref is not None and not ref.startswith("refs/"):
+        ref = f"refs/heads/{ref}"
+    return details.feed(forge, cursor, repo_id, ref)
+
+
+@routes.get("/branches/{branch_id}", Role.READ)
+def show_branch(forge: ForgeDep, branch_id: Id, cursor: Cursor = None) -> Branch:
+    """A branch: its newest run with its lanes, and the runs before it."""
+    found = details.branch(forge, branch_id, cursor)
+    if found is None:
+        raise MissingError(f"there is no branch {branch_id}")
+    return found
+
+
+@routes.get("/runs/{run_id}", Role.READ)
+def show_run(forge: ForgeDep, run_id: Id) -> Run:
+    """A run with its lanes, failures first."""
+    found = details.run(forge, run_id)
+    if found is None:
+        raise MissingError(f"there is no run {run_id}")
+    return found
+
+
+@routes.get("/lanes/{lane_id}", Role.READ)
+def show_lane(forge: ForgeDep, lane_id: Id) -> LaneOfRun:
+    """A lane: what it waited for, its attempts, and what was done to it."""
+    found = details.lane(forge, lane_id)
+    if found is None:
+        raise MissingError(f"there is no lane {lane_id}")
+    return LaneOfRun(run=found[0], lane=found[1])
+
+
+def _repo_id(forge: Forge, name: str) -> int:
+    with forge.database.read() as connection:
+        return named_repo(connection, name).id
