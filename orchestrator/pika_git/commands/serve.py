@@ -54,18 +54,22 @@ def serve(data: DataDir, settings: Settings, listening: socket.socket) -> None:
 
     from pika_git.forge_runtime.loop import Runtime
     from pika_git.forge_service.forge import Forge
+    from pika_git.forge_service.merge import Gate
     from pika_git.persistence.migrate import open_current
     from pika_git.settings import MIB
     from pika_git.web.app import create
 
     database = open_current(data)
     deadlines = settings.deadlines
+    gate = Gate(database, data)
+    gate.recover()
     runtime = Runtime(
         database,
         data,
         poll_secs=deadlines.poll_secs,
         plan_secs=deadlines.evaluation_secs,
         memory_bytes=settings.limits.evaluation_mib * MIB,
+        also={"merges": gate.settle},
     )
     thread = threading.Thread(target=runtime.run, name="runtime")
 

@@ -38,20 +38,23 @@ class Act:
 
 
 @dataclass
-class _Doing:
+class Doing:
+    """An act that is being done, and what its note will have besides."""
+
     connection: Connection
     now: float
     detail: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
-def _doing(forge: Forge, act: Act, action: str, what: str, which: object) -> Iterator[_Doing]:
+def doing(forge: Forge, act: Act, action: str, what: str, which: object) -> Iterator[Doing]:
+    """One transaction of an act on a lane, run, queue ... and its note in the audit."""
     with forge.database.write() as connection:
         if what in {"lane", "run"} and isinstance(which, int):
             require(connection, what, which)
         now = forge.database.clock(connection)
-        doing = _Doing(connection, now)
-        yield doing
+        done = Doing(connection, now)
+        yield done
         audit.record(
             connection,
             who=act.by,
@@ -59,7 +62,7 @@ def _doing(forge: Forge, act: Act, action: str, what: str, which: object) -> Ite
             subject=f"{what} {which}".strip(),
             why=act.why.strip(),
             now=now,
-            detail=doing.detail,
+            detail=done.detail,
         )
 
 
@@ -71,100 +74,100 @@ def require(connection: Connection, what: str, which: int) -> None:
 
 def cancel_lane(forge: Forge, lane: int, act: Act) -> None:
     """Cancel a lane: at once if it waits, else when its run is gone."""
-    with _doing(forge, act.explained(), "cancel", "lane", lane):
+    with doing(forge, act.explained(), "cancel", "lane", lane):
         queue.cancel_lane(forge.database, lane, act.by, act.why)
 
 
 def requeue_lane(forge: Forge, lane: int, act: Act) -> None:
     """Let a lane run again, as another attempt of its own."""
-    with _doing(forge, act.explained(), "requeue", "lane", lane):
+    with doing(forge, act.explained(), "requeue", "lane", lane):
         queue.requeue(forge.database, lane, act.by, act.why)
 
 
 def fail_lane(forge: Forge, lane: int, act: Act) -> None:
     """End a lane as failed."""
-    with _doing(forge, act.explained(), "fail", "lane", lane):
+    with doing(forge, act.explained(), "fail", "lane", lane):
         queue.fail_lane(forge.database, lane, act.by, act.why)
 
 
 def rerun_lane(forge: Forge, lane: int, act: Act) -> int:
     """Run a lane again in a run of its own; the run's id."""
-    with _doing(forge, act, "rerun", "lane", lane) as doing:
-        doing.detail["run"] = queue.rerun_lane(forge.database, lane, act.by, act.why)
-    return int(doing.detail["run"])
+    with doing(forge, act, "rerun", "lane", lane) as done:
+        done.detail["run"] = queue.rerun_lane(forge.database, lane, act.by, act.why)
+    return int(done.detail["run"])
 
 
 def wake_lane(forge: Forge, lane: int, act: Act) -> None:
     """Have everything that may begin looked at again."""
-    with _doing(forge, act, "wake", "lane", lane) as doing:
+    with doing(forge, act, "wake", "lane", lane) as done:
         queue.sweep(forge.database)
-        wake(doing.connection, f"{act.by} asked for lane {lane}", doing.now)
+        wake(done.connection, f"{act.by} asked for lane {lane}", done.now)
 
 
 def cancel_run(forge: Forge, run: int, act: Act) -> int:
     """Cancel what is not over of a run; how many lanes."""
-    with _doing(forge, act.explained(), "cancel", "run", run) as doing:
-        doing.detail["lanes"] = queue.cancel_run(forge.database, run, act.by, act.why)
-    return int(doing.detail["lanes"])
+    with doing(forge, act.explained(), "cancel", "run", run) as done:
+        done.detail["lanes"] = queue.cancel_run(forge.database, run, act.by, act.why)
+    return int(done.detail["lanes"])
 
 
 def rerun_run(forge: Forge, run: int, act: Act) -> int:
     """Run all lanes of a run again, in a new run; its id."""
-    with _doing(forge, act, "rerun", "run", run) as doing:
-        doing.detail["run"] = queue.rerun_run(forge.database, run, act.by, act.why)
-    return int(doing.detail["run"])
+    with doing(forge, act, "rerun", "run", run) as done:
+        done.detail["run"] = queue.rerun_run(forge.database, run, act.by, act.why)
+    return int(done.detail["run"])
 
 
 def recover_run(forge: Forge, run: int, act: Act) -> int:
     """Bring a run to an end that can't end by itself; how many lanes were failed."""
-    with _doing(forge, act.explained(), "recover", "run", run) as doing:
-        doing.detail["lanes"] = queue.recover_run(forge.database, run, act.by, act.why)
-    return int(doing.detail["lanes"])
+    with doing(forge, act.explained(), "recover", "run", run) as done:
+        done.detail["lanes"] = queue.recover_run(forge.database, run, act.by, act.why)
+    return int(done.detail["lanes"])
 
 
 def pause_queue(forge: Forge, act: Act) -> None:
     """Let no lane begin."""
-    with _doing(forge, act.explained(), "pause", "queue", "") as doing:
-        queue.pause(doing.connection, f"paused by {act.by}: {act.why}", doing.now)
+    with doing(forge, act.explained(), "pause", "queue", "") as done:
+        queue.pause(done.connection, f"paused by {act.by}: {act.why}", done.now)
 
 
 def resume_queue(forge: Forge, act: Act) -> None:
     """Let lanes begin again."""
-    with _doing(forge, act, "resume", "queue", "") as doing:
-        queue.resume(doing.connection, doing.now)
+    with doing(forge, act, "resume", "queue", "") as done:
+        queue.resume(done.connection, done.now)
 
 
 def drain_worker(forge: Forge, name: str, act: Act) -> None:
     """Let a worker finish what it has and claim no more."""
-    with _doing(forge, act.explained(), "drain", "worker", name) as doing:
-        _set_worker(doing, name, "draining")
+    with doing(forge, act.explained(), "drain", "worker", name) as done:
+        _set_worker(done, name, "draining")
 
 
 def resume_worker(forge: Forge, name: str, act: Act) -> None:
     """Let a drained worker claim again."""
-    with _doing(forge, act, "resume", "worker", name) as doing:
-        _set_worker(doing, name, "active")
+    with doing(forge, act, "resume", "worker", name) as done:
+        _set_worker(done, name, "active")
 
 
-def _set_worker(doing: _Doing, name: str, state: str) -> None:
-    before = existence.worker_state(doing.connection, name)
+def _set_worker(done: Doing, name: str, state: str) -> None:
+    before = existence.worker_state(done.connection, name)
     if before is None:
         raise MissingError(f"there is no worker {name}", "`ph queue` lists them")
     if before == state:
         raise ConflictError(f"worker {name} is {state} already")
     if before == "gone":
         raise ConflictError(f"worker {name} is gone", "start it with `pika-git worker`")
-    workers.set_state(doing.connection, name, state, doing.now)
+    workers.set_state(done.connection, name, state, done.now)
 
 
 def clear_health(forge: Forge, kind: str, name: str, repo: str | None, act: Act) -> None:
     """Open a target or a host that is in cool-off; a target has a repository."""
-    with _doing(forge, act.explained(), "clear health", kind, name) as doing:
+    with doing(forge, act.explained(), "clear health", kind, name) as done:
         repo_id = 0
         if kind == "target":
-            repo_id = named_repo(doing.connection, repo or "").id
-            doing.detail["repo"] = repo
-        if not health.clear(doing.connection, kind, name, repo_id, act.why, doing.now):
+            repo_id = named_repo(done.connection, repo or "").id
+            done.detail["repo"] = repo
+        if not health.clear(done.connection, kind, name, repo_id, act.why, done.now):
             raise ConflictError(f"there is nothing to clear: {kind} {name} is open")
 
 
@@ -192,14 +195,14 @@ def add_token(forge: Forge, name: str, role: str, by: str) -> NewToken:
         raise InvalidError(f"there is no role {role!r}", "read, write or admin")
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
         raise InvalidError(f"a token's name has 1 to {LONGEST_NAME} characters that can be shown")
-    with _doing(forge, Act(by), "add", "token", name) as doing:
-        number, secret = auth.add_token(doing.connection, name, role, doing.now)
-        doing.detail |= {"id": number, "role": role}
+    with doing(forge, Act(by), "add", "token", name) as done:
+        number, secret = auth.add_token(done.connection, name, role, done.now)
+        done.detail |= {"id": number, "role": role}
     return NewToken(number, name, role, secret)
 
 
 def revoke_token(forge: Forge, token: int, by: str) -> None:
     """End a token, its sessions, and what is being answered to it within a minute."""
-    with _doing(forge, Act(by), "revoke", "token", token) as doing:
-        if not auth.revoke(doing.connection, token, doing.now):
+    with doing(forge, Act(by), "revoke", "token", token) as done:
+        if not auth.revoke(done.connection, token, done.now):
             raise MissingError(f"there is no token {token} that is valid")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pika_git.web.api import lanes, logs, operation, reading, system
+from pika_git.web.api import branches, lanes, logs, operation, reading, system
 
 ROUTES = [
-    route for module in (system, reading, logs, lanes, operation) for route in module.routes.routes
+    route
+    for module in (system, reading, logs, lanes, branches, operation)
+    for route in module.routes.routes
 ]
 """All of them."""

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from jerichoci import LogKind, RecordError
 from pika_git.forge_service import records
 from pika_git.forge_service.errors import ConflictError, GoneError
-from pika_git.forge_service.log_bytes import read_window
+from pika_git.forge_service.log_bytes import Window, read_window
 from pika_git.forge_service.records import LaneLogs, LogFile, LogText
 from pika_git.persistence.auth import Role
 from pika_git.web import streams
@@ -83,23 +83,23 @@ def show_log(forge: ForgeDep, lane_id: Id, query: Annotated[WindowQuery, Query()
     """Bytes of a log. A negative offset is from its end; `both` is the host's, then the guest's."""
     found = records.attempt_of(forge, lane_id, query.attempt)
     store = records.store_of(forge, found.repo_id)
+    if not records.has_records(store, found.pikaci_run_id) and not found.is_over:
+        return _window(Window(b"", 0, 0), is_over=False)
     log = records.find_log(store, found, query.job, query.kind, query.job_attempt)
     kinds = [LogKind.HOST, LogKind.GUEST] if query.kind is LogKind.BOTH else [query.kind]
     is_over = log.is_over()  # asked first: what was written before is in what is read
     paths = [store.log_path(log.run_id, log.job, each, log.job_attempt) for each in kinds]
     window = read_window(paths, query.offset, query.limit)
-    return Response(
-        window.data,
-        media_type="text/plain; charset=utf-8",
-        headers={
-            "X-Next-Offset": str(window.next_offset),
-            "X-Size": str(window.size),
-            "X-Over": str(is_over and window.next_offset >= window.size).lower(),
-            "X-Job": log.job,
-            "X-Attempt": str(log.attempt),
-            "X-Job-Attempt": str(log.job_attempt),
-        },
-    )
+    return _window(window, log, is_over=is_over and window.next_offset >= window.size)
+
+
+def _window(window: Window, log: LogFile | None = None, *, is_over: bool) -> Response:
+    headers = {"X-Next-Offset": str(window.next_offset), "X-Size": str(window.size)}
+    headers["X-Over"] = str(is_over).lower()
+    if log is not None:
+        headers |= {"X-Job": log.job, "X-Job-Attempt": str(log.job_attempt)}
+        headers["X-Attempt"] = str(log.attempt)
+    return Response(window.data, media_type="text/plain; charset=utf-8", headers=headers)
 
 
 @routes.get("/lanes/{lane_id}/log/stream", Role.READ, response_class=Response, responses=_EVENTS)

@@ -8,9 +8,10 @@ from fastapi import Query
 from pydantic import BaseModel
 
 from pika_git.forge_service import details
-from pika_git.forge_service.details import Branch, Feed, Lane, Run
 from pika_git.forge_service.errors import MissingError
 from pika_git.forge_service.forge import Forge
+from pika_git.forge_service.forge_model import Health, Nightly, Queue, WorkerLine
+from pika_git.forge_service.model import Branch, Feed, Lane, Run
 from pika_git.forge_service.recovery import named_repo
 from pika_git.persistence import repos
 from pika_git.persistence.auth import Role
@@ -93,6 +94,30 @@ def show_lane(forge: ForgeDep, lane_id: Id) -> LaneOfRun:
     if found is None:
         raise MissingError(f"there is no lane {lane_id}")
     return LaneOfRun(run=found[0], lane=found[1])
+
+
+@routes.get("/queue", Role.READ)
+def show_queue(forge: ForgeDep, cursor: Cursor = None) -> Queue:
+    """What waits, in its order, and what runs."""
+    return details.queue(forge, cursor)
+
+
+@routes.get("/workers", Role.READ)
+def list_workers(forge: ForgeDep) -> tuple[WorkerLine, ...]:
+    """The workers."""
+    return details.workers(forge)
+
+
+@routes.get("/health", Role.READ)
+def show_health(forge: ForgeDep) -> Health:
+    """Targets and hosts in cool-off, and what happened to their health."""
+    return details.health(forge)
+
+
+@routes.get("/nightly", Role.READ)
+def show_nightly(forge: ForgeDep, cursor: Cursor = None) -> Nightly:
+    """Nightly slots, the newest first."""
+    return details.nightly(forge, cursor)
 
 
 def _repo_id(forge: Forge, name: str) -> int:
