@@ -51,17 +51,17 @@ class Server:
         self._parts = urlsplit(login.url)
         self._retry_secs = retry_secs
 
-    def get(self, path: str, **query: object) -> Any:  # noqa: ANN401 - JSON
+    def get(self, path: str, /, **query: object) -> Any:  # noqa: ANN401 - JSON
         """The JSON at a path below the API; values of None are left out of the query."""
         return self._json(self.get_bytes(path, **query).body)
 
-    def get_bytes(self, path: str, **query: object) -> Answer:
+    def get_bytes(self, path: str, /, **query: object) -> Answer:
         """What is at a path below the API, whatever it is."""
         asked = {name: str(value) for name, value in query.items() if value is not None}
         full = f"{API}/{path}" + (f"?{urlencode(asked)}" if asked else "")
         return self.again(lambda: self._ask("GET", full))
 
-    def post(self, path: str, **values: object) -> Any:  # noqa: ANN401 - JSON
+    def post(self, path: str, /, **values: object) -> Any:  # noqa: ANN401 - JSON
         """Have something done; its answer."""
         answer = self._ask("POST", f"{API}/{path}", json.dumps(values).encode())
         return self._json(answer.body)

@@ -68,9 +68,10 @@ def audit_command(*, as_json: bool) -> None:
         (
             ago(each.get("at")),
             each.get("who"),
-            f"{each.get('action')} {each.get('subject')}",
+            each.get("action"),
+            each.get("subject"),
             each.get("why"),
         )
         for each in rows(answer, "entries")
     ]
-    say(table(("WHEN", "WHO", "WHAT", "WHY"), cells))
+    say(table(("WHEN", "WHO", "ACT", "ON", "WHY"), cells))

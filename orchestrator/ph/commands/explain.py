@@ -29,9 +29,8 @@ def explain_command(lane: str, branch: str | None, repo: str | None, *, as_json:
         return
     now = run.get("now") or time.time()
     line = run["line"]
-    say(
-        f"{found.get('name')} (lane {found.get('id')}) of run {line.get('id')}: {found.get('state')}"
-    )
+    name, number = found.get("name"), found.get("id")
+    say(f"{name} (lane {number}) of run {line.get('id')}: {found.get('state')}")
     say(f"{found.get('sentence')}")
     say(f"it runs because: {found.get('why')}")
     wait = found.get("wait") or {}

@@ -23,6 +23,10 @@ LOOK_SECS = 0.2
 WAIT_SECS = 1.0
 
 
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
 @dataclass
 class Follower:
     """Prints a log from an offset on: what a lost connection had not brought is asked for again."""
@@ -32,7 +36,7 @@ class Follower:
     query: dict[str, object]
     offset: int = 0
     is_over: bool = False
-    _is_terminal: bool = field(default_factory=lambda: sys.stdout.isatty())
+    _is_terminal: bool = field(default_factory=_is_terminal)
     _filter: LogFilter = field(default_factory=LogFilter)
     _decoder: codecs.IncrementalDecoder = field(
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
