@@ -27,9 +27,7 @@ def command() -> None:
     "--run-refs",
     multiple=True,
     metavar="PATTERN",
-    default=("refs/heads/*",),
-    show_default=True,
-    help="Full refs whose pushes run (repeatable).",
+    help="Full refs whose pushes run (repeatable).  [default: all branches]",
 )
 @click.option("--flake-dir", default="", metavar="DIR", help="Where its flake is.")
 @click.option("--cancel-superseded", is_flag=True, help="A newer push ends lanes that run.")
@@ -52,6 +50,7 @@ def add(
     """
     from pika_git.forge_runtime.registering import InvalidRepositoryError, register
     from pika_git.persistence.migrate import open_current
+    from pika_git.persistence.repos import BRANCHES
 
     data.make()
     try:
@@ -60,7 +59,7 @@ def add(
             name,
             path,
             default_branch=default_branch,
-            run_refs=run_refs,
+            run_refs=run_refs or (BRANCHES,),
             flake_dir=flake_dir,
             cancel_superseded=cancel_superseded,
         )

@@ -58,7 +58,7 @@ class Forge:
         database = open_current(data)
         repository = Repository(directory / "bare")
         with database.write() as connection:
-            where, heads = str(repository.path), repository.refs()
+            where, heads = str(repository.path), repository.refs().commits
             repos.add(connection, name="d", path=where, default_branch=MAIN, heads=heads, now=0)
         return cls(tree, repository, Gate(database, data))
 
