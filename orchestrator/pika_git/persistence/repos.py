@@ -123,5 +123,6 @@ def _repo(row: Row[Any]) -> Repo:
         refs = tuple(str(ref) for ref in json.loads(row.run_refs))
     except (ValueError, TypeError):
         refs = ()
-    values = dict(row._mapping) | {"run_refs": refs}  # noqa: SLF001 - SQLAlchemy's public name
+    flags = {name: bool(getattr(row, name)) for name in ("cancel_superseded", "paused")}
+    values = dict(row._mapping) | {"run_refs": refs} | flags  # noqa: SLF001 - SQLAlchemy's public name
     return Repo(**{name: values[name] for name in Repo.__dataclass_fields__})
