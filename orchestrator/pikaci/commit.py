@@ -60,7 +60,7 @@ async def snapshot_of_commit(state_root: Path, repo: Path, rev: str) -> Snapshot
             if await _has_more(git, tree):
                 return None
             await _copy(repository, git, tree)
-            tree = await repository.edit_tree(tree, ())
+            tree = await _as_an_index_has_it(repository, tree)
             known = repository.commit_of(tree)
             commit = known or await repository.keep(tree)
     return Snapshot(
@@ -72,6 +72,18 @@ async def snapshot_of_commit(state_root: Path, repo: Path, rev: str) -> Snapshot
         git_dirty=False,
         created=known is None,
     )
+
+
+async def _as_an_index_has_it(repository: Repository, tree: str) -> str:
+    """The tree that a checkout would be: old commits have modes that git writes no more."""
+    index = repository.path / f"{INDEX_PREFIX}commit-{secrets.token_hex(8)}"
+    git = replace(repository.git, index=index)
+    try:
+        # With a prefix, if an empty one, git does not take the tree's id over as it is.
+        await git.out("read-tree", "-i", "--prefix=", tree)
+        return await git.line("write-tree")
+    finally:
+        index.unlink(missing_ok=True)
 
 
 async def _has_more(git: Git, tree: str) -> bool:
