@@ -11,7 +11,8 @@ from tree import Finding
 if TYPE_CHECKING:
     from tree import Findings, Names, Tree
 
-_GLOB = re.compile(r"(?:^|/)\*\*(?:/|$)|(?:^|/)\*\.\w+$|^[^:]*/\*$")
+_GLOB = re.compile(r"^(?!refs/)(?:(?:.*/)?\*\*(?:/|$)|(?:.*/)?\*\.\w+$|[^:]*/\*$)")
+"""A pattern of git's refs is none."""
 
 
 def lines(tree: Tree, files: Names, *, require: Names = (), forbid: Names = ()) -> Findings:

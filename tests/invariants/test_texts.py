@@ -27,6 +27,7 @@ def test_a_pattern_belongs_in_one_file(empty: Checkout) -> None:
         ("a.py", 'X = {"src/*"}', [1]),
         ("a.py", 'X = ["+refs/heads/*:refs/heads/*", "*", "a * b"]', []),
         ("a.py", 'X = "rust/**"', []),
+        ("a.py", 'X = ["refs/heads/*", "refs/**"]', []),
         ("a.nix", '{ filters = [\n "rust/**" ]; }', [2]),
         ("a.nix", '{ snapshot.exclude = [ "rust/**" ]; }', []),
         ("a.nix", '{ command = "ls **/*.rs"; needs = [ "a" ]; }', []),
