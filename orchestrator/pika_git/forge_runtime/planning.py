@@ -48,6 +48,7 @@ RETRY_SECS = (2.0, 20.0)
 FREE_BYTES = 128 * 1024 * 1024
 """Less room than this, and nothing is planned: its plans could not be written."""
 NO_LANES_FILE = "No lanes were selected: there is no {file} at {head}."
+FIX = "fix it and push again"
 USAGE = 2
 log = logging.getLogger("pika_git")
 
@@ -174,7 +175,7 @@ class Planner:
         message = _last_words(evaluation.said) or end.error
         message = message or f"pikaci plan ended with exit status {end.exit_code}"
         if end.exit_code == USAGE:
-            self._fail(run, message, "fix it and push again")
+            self._fail(run, message, FIX)
         elif not evaluation.is_unwanted:
             self._try_again(run, message)
 
@@ -205,6 +206,13 @@ class Planner:
             found = read_plan_set(path, run.kind) if message is None else None
         except InvalidSetError as error:
             self._fail(run, str(error), "is pikaci of the same version as the forge?")
+            return
+        causes = {
+            (cause["message"], cause["hint"]) for cause in (found.broken if found else {}).values()
+        }
+        if found and len(causes) == 1 and all(lane.plan_path is None for lane in found.lanes):
+            ((said, hint),) = causes
+            self._fail(run, said, hint or FIX)
             return
         with self.database.write() as connection:
             runs.planned(
