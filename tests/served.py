@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pika_git.forge_service.forge import Forge
+    from pika_git.web.streams import Pace
 
 WAIT_SECS = 10.0
 
@@ -90,9 +91,9 @@ class Served:
 
 
 @contextmanager
-def serving(forge: Forge) -> Iterator[Served]:
+def serving(forge: Forge, pace: Pace | None = None) -> Iterator[Served]:
     """Serve a forge, without what the service does by itself."""
-    app = create(forge)
+    app = create(forge, pace=pace)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)

@@ -6,6 +6,7 @@ run's directory was removed, what asks for a part of it gets GoneError.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,10 +45,11 @@ class LogFile:
         """Whether nothing more of it will be written."""
         if not self.store.is_running(self.run_id):
             return self.store.is_over(self.run_id)
-        job = next((j for j in self.store.summary(self.run_id).jobs if j.id == self.job), None)
-        if job is None:
-            return False
-        return job.attempt > self.job_attempt or job.status not in {Status.RUNNING, "?"}
+        try:
+            job = json.loads(self.store.run(self.run_id).status(self.job).read_bytes())
+            return bool(job["attempt"] > self.job_attempt or job["status"] != Status.RUNNING)
+        except (OSError, ValueError, TypeError, KeyError):
+            return False  # it has not begun, or its record is damaged: the run's end tells
 
     def next_attempt(self) -> int | None:
         """The try at the job that came after this one, which has a log of its own."""

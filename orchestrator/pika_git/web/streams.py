@@ -64,6 +64,8 @@ class Growth:
     """Tells those who wait for a file that its size has changed, or that the service ends."""
 
     is_stopping: bool = False
+    followers: int = 0
+    """How many streams are open."""
     _waiting: dict[Path, set[tuple[int, asyncio.Future[None]]]] = field(default_factory=dict)
     _task: asyncio.Task[None] | None = None
 
@@ -146,6 +148,21 @@ async def follow(
     reader: Reader,
 ) -> AsyncIterator[bytes]:
     """The events of a log from a byte offset on; `find` gives None until its run has begun."""
+    growth.followers += 1
+    try:
+        async for event in _events(find, state_root, offset, growth, reader):
+            yield event
+    finally:
+        growth.followers -= 1
+
+
+async def _events(
+    find: Callable[[], LogFile | None],
+    state_root: Path,
+    offset: int,
+    growth: Growth,
+    reader: Reader,
+) -> AsyncIterator[bytes]:
     yield b"retry: 1000\n\n"
     log: LogFile | None = None
     is_over, next_look = False, 0.0
@@ -169,7 +186,7 @@ async def follow(
             continue
         path = log.path
         data = await run_in_threadpool(read, path, offset, CHUNK_BYTES)
-        if piece := cut(data, is_end=is_over):
+        if piece := cut(data, is_end=is_over and len(data) < CHUNK_BYTES):
             yield _chunk(piece, offset)
             offset += len(piece)
         elif is_over:

@@ -1,25 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pika_git.data import DataDir
 from pika_git.forge_service.forge import Forge
-from pika_git.persistence.migrate import open_current
 from served import Served, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from forge_scenes import Scene
 
 
 @pytest.fixture
-def forge(tmp_path: Path) -> Iterator[Forge]:
-    data = DataDir(tmp_path / "data").make()
-    database = open_current(data)
-    yield Forge(database, data)
-    database.engine.dispose()
+def forge(scene: Scene) -> Forge:
+    """The scene's forge, whose time goes on."""
+    return Forge(replace(scene.database, now=None), scene.data)
 
 
 @pytest.fixture
