@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 MIN_LAST_COLUMN = 20
-_SEQUENCE = re.compile(
+_STRING = r"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]{0,255}"
+_CONTROL = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
+    rf"|{_STRING}(?:\x07|\x1b\\|\x9c)"
     r"|\x1b(?:[ -/]+[0-~]|[0-OQ-WYZ\\`-~])"
+    rf"|(?P<unfinished>(?:\r|\x1b[ -/]*|(?:\x1b\[|\x9b)[0-?]*[ -/]*|{_STRING}\x1b?)\Z)"
+    r"|(?P<newline>\r\n?)"
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_UNFINISHED = re.compile(r"[\x1b\x90\x98\x9b\x9d-\x9f][^\n]{0,255}\Z|\r\Z")
+"""What controls a terminal; a sequence that the text ends in is `unfinished`."""
 
 
 def one_line(text: object) -> str:
@@ -33,27 +36,31 @@ def one_line(text: object) -> str:
 
 
 class LogFilter:
-    """A log on its way to a terminal: without control sequences, also those cut in two."""
+    """A log on its way to a terminal: without control sequences, also those cut in two.
+
+    Carriage returns begin new lines: none overwrites what was there.
+    """
 
     def __init__(self) -> None:
         self._kept = ""
 
     def feed(self, text: str) -> str:
         """What may be printed of it so far; a sequence that has not ended yet is kept."""
-        text = _SEQUENCE.sub("", self._kept + text)
-        unfinished = _UNFINISHED.search(text)
-        self._kept = unfinished[0] if unfinished else ""
-        return _clean(text[: unfinished.start()] if unfinished else text)
+        text, self._kept = self._kept + text, ""
+        return _CONTROL.sub(self._replace, text)
 
     def end(self) -> str:
-        """What was kept, without what controls a terminal."""
-        kept, self._kept = self._kept, ""
-        return _clean(kept)
+        """What was kept: without its first character it is text."""
+        found = ""
+        while self._kept:
+            kept, self._kept = self._kept, ""
+            found += "\n" if kept == "\r" else self.feed(kept[1:])
+        return found
 
-
-def _clean(text: str) -> str:
-    """Carriage returns begin new lines: none overwrites what was there."""
-    return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    def _replace(self, found: re.Match[str]) -> str:
+        if found["unfinished"] is not None:
+            self._kept = found[0]
+        return "\n" if found["newline"] is not None else ""
 
 
 def say(text: str = "") -> None:

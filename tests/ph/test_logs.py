@@ -92,6 +92,7 @@ def test_a_filter_passes_nothing_that_controls_however_the_text_is_cut(parts: li
 
 
 PIECES = ["a", "\n", "\r", "\x1b", "[", "3", "m", "]", "\x07", "\x1b[31m", "\x1b(B", "\x1b]0;t\x07"]
+PIECES += ["\x9b", "\x9d", "\\", "\x1bP"]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join), st.integers(0, 20))
