@@ -7,6 +7,7 @@ from importlib import import_module
 import click
 
 COMMANDS: dict[str, str] = {
+    "demo": "demo",
     "repo": "repo",
     "hook": "hook",
     "serve": "serve",
