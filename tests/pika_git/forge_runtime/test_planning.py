@@ -164,8 +164,10 @@ def test_no_lane_selected_is_said_and_is_no_success(forge: Pushes) -> None:
     run = forge.pushed()
     assert (run.state, run.message) == (
         "skipped",
-        "No lanes were selected: none of 1 changed file matches the path filter of any of the"
-        " 2 lanes.",
+        (
+            "No lanes were selected: none of 1 changed file matches the path filter of any of the"
+            " 2 lanes."
+        ),
     )
     assert run.finished_at is not None
 
