@@ -87,7 +87,9 @@ def lane_of(row: Row[Any], found: Rows) -> Lane:
             [
                 *_cancelled(row, state),
                 *([current.words] if current else []),
-                sentences.waited(sum(part.secs for part in parts), parts),
+                sentences.waited(
+                    sum(part.secs for part in parts), parts, is_waiting=state == "queued"
+                ),
                 *_run_so_far(state, attempts, found.now),
                 *([_quiet(row, silent, found.now)] if silent is not None else []),
             ]

@@ -90,6 +90,23 @@ class Logs:
             parts[-1] = Part(parts[-1].offset, _cut(parts[-1].data))
         return self._view(*chosen, size, *parts)
 
+    def tail(self, lines: int) -> LogView | None:
+        """The last lines of the log that is the most telling; None if there is none."""
+        chosen = choose(self.found)
+        if chosen is None:
+            return None
+        size = self._size(*chosen)
+        begin = max(0, size - LINE_BYTES)
+        data = self._read(*chosen, begin, LINE_BYTES)
+        if begin:
+            skipped = _to_next_line(data)
+            begin, data = begin + skipped, data[skipped:]
+        kept = data.splitlines(keepends=True)[-lines:]
+        part = Part(begin + len(data) - sum(map(len, kept)), b"".join(kept))
+        if self.found.status == "running":
+            part = Part(part.offset, _cut(part.data))
+        return self._view(*chosen, size, part)
+
     def part(self, job: str, kind: str, offset: int) -> LogView | None:
         """A part of a log from `offset` on, cut at a line's end; None if there is no such log."""
         if job not in {each.id for each in self.found.jobs} or kind not in {"host", "guest"}:

@@ -180,8 +180,13 @@ LEAST_SECS = 0.5
 """Shorter parts of a wait are left out of the sentence."""
 
 
-def waited(total: float, parts: Iterable[Waited]) -> str:
-    """`queued 1m 02s, of which 48 s for group linux held by main #41`."""
+def waited(total: float, parts: Iterable[Waited], *, is_waiting: bool = False) -> str:
+    """`queued 1m 02s, of which 48 s for group linux held by main #41`.
+
+    If it waits still, what it waits for is said already: the only part isn't named once more.
+    """
+    if total < LEAST_SECS and not is_waiting:
+        return "began at once"
     sums: dict[str, float] = {}
     held: dict[str, list[str]] = {}
     for part in parts:
@@ -204,7 +209,7 @@ def waited(total: float, parts: Iterable[Waited]) -> str:
         shown = names[:MOST_HOLDERS] + ([f"{more} more"] if more > 0 else [])
         what = key + (f" held by {listed(shown)}" if shown else "")
         if total - secs < LEAST_SECS:
-            return f"queued {duration(total)} {what}"
+            return f"queued {duration(total)}" + ("" if is_waiting else f" {what}")
         said.append(f"{duration(secs)} {what}")
     return f"queued {duration(total)}" + (f", of which {listed(said)}" if said else "")
 

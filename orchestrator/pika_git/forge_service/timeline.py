@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pika_git.forge_service.lenient import moment, rows, whole, words
 from pika_git.forge_service.lines import cause_of
 from pika_git.forge_service.model import JobLine, LogFile, Recorded, Segment, TimelineRow
-from pika_git.forge_service.sentences import duration
+from pika_git.forge_service.sentences import LEAST_SECS, duration
 
 if TYPE_CHECKING:
     from jerichoci import RunStore
@@ -59,11 +59,13 @@ def recorded(source: Source, repo_id: int | None, attempt: Attempt, now: float) 
 
 
 def waiting_rows(lane: Lane, now: float) -> list[TimelineRow]:
-    """The waits of a lane as one row, nothing if it never waited."""
+    """The waits of a lane as one row, nothing if it began at once."""
     segments = tuple(_wait(each) for each in lane.waits if each.since is not None)
     if not segments:
         return []
     total = sum((now if each.end is None else each.end) - each.start for each in segments)
+    if total < LEAST_SECS and lane.state != "queued":
+        return []
     said = [f"{each.label} {duration(_secs(each, now))}" for each in segments]
     return [TimelineRow("queue", " · ".join(said[:8]), total, segments)]
 

@@ -14,6 +14,8 @@ from pika_git.settings import MIB
 from pika_git.web import errors
 from pika_git.web.api import ROUTES
 from pika_git.web.login import routes as login
+from pika_git.web.pages import ROUTES as PAGES
+from pika_git.web.pages import error_page
 from pika_git.web.routes import RoleRoute
 from pika_git.web.streams import Growth, Pace
 
@@ -76,7 +78,7 @@ class App(FastAPI):
         await super().__call__(scope, receive, send_with_headers)
 
 
-def create(forge: Forge, pages: Sequence[BaseRoute] = (), pace: Pace | None = None) -> App:
+def create(forge: Forge, more: Sequence[BaseRoute] = (), pace: Pace | None = None) -> App:
     """The application that serves a forge."""
     app = App(
         title="pika-git",
@@ -89,10 +91,10 @@ def create(forge: Forge, pages: Sequence[BaseRoute] = (), pace: Pace | None = No
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.forge = forge
-    app.state.error_page = None
+    app.state.error_page = error_page
     app.state.growth = Growth()
     app.state.pace = pace or Pace()
-    app.router.routes.extend([*ROUTES, *login.routes, *pages])
+    app.router.routes.extend([*ROUTES, *login.routes, *PAGES, *more])
     for route in app.routes:
         if not isinstance(route, RoleRoute) and not (
             isinstance(route, Mount) and route.path == STATIC

@@ -42,6 +42,11 @@ def test_a_wait_for_one_thing_says_its_time_once() -> None:
     assert waited(62, [Waited("no_host_fits", 62.0)]) == "queued 1m 02s for a worker that fits"
 
 
+def test_a_wait_that_lasts_leaves_its_only_part_to_the_reason() -> None:
+    assert waited(62, [Waited("no_host_fits", 62.0)], is_waiting=True) == "queued 1m 02s"
+    assert waited(0.1, []) == "began at once"
+
+
 def test_holders_past_the_second_are_counted() -> None:
     part = Waited("blocked_by_concurrency_group", 60.0, "linux", ("a #1", "b #2", "c #3", "d #4"))
     assert waited(90, [part]).endswith("for group linux held by a #1, b #2 and 2 more")
