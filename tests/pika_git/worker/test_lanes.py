@@ -93,7 +93,7 @@ def test_a_lane_that_was_failed_by_hand_loses_its_run(forge: Forge) -> None:
     forge.until_reading(lane)
     queue.fail_lane(forge.database, lane, "ann", "it hangs")
     forge.until(lane, "failed", secs=20)
-    assert forge.is_quiet()
+    wait_for(forge.is_quiet, 20)
     assert "it hangs" in forge.lane(lane).cause
 
 
