@@ -219,11 +219,11 @@ Index("lane_unknown", LANE.c.id, sqlite_where=UNKNOWN)
 TURN = Table(  # of a ref: its first ready lane, and when it had its last turn
     "turn",
     METADATA,
-    Column("label_set_id", ForeignKey("label_set.id"), primary_key=True),
+    Column("label_set_id", Integer, primary_key=True),
     Column("class", Integer, primary_key=True),
-    Column("repo_id", ForeignKey("repo.id"), primary_key=True),
+    Column("repo_id", Integer, primary_key=True),
     Column("ref", Text, primary_key=True),
-    Column("lane_id", ForeignKey("lane.id")),  # null: none is ready
+    Column("lane_id", Integer),  # null: none is ready
     Column("enqueued_at", Double),
     Column("served", Integer, nullable=False),  # the id of the attempt that was its last turn
 )

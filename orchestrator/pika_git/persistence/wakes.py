@@ -6,37 +6,58 @@ counts it as a fault of ours (`counter.lost_wakes`).
 
 from __future__ import annotations
 
+import os
 import socket
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import insert
-
-from pika_git.persistence.schema import WAKE
+from sqlalchemy import text
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from sqlalchemy import Connection
 
 RING = "ring"
 """In a connection's `info`: the commit is followed by a datagram to every listener."""
 MOST_BYTES = 64
+LONGEST_DIRECTORY = 40
+"""The kernel takes 108 bytes of a socket's path, macOS 104, and names may be 64 long."""
+
+_ADD = text("INSERT INTO wake (at, why) VALUES (:now, :why)")
 
 
 def wake(connection: Connection, why: str, now: float) -> None:
     """Wake all once this transaction is committed."""
-    connection.execute(insert(WAKE).values(at=now, why=why))
+    connection.execute(_ADD, {"now": now, "why": why})
     connection.info[RING] = True
 
 
 def ring(directory: Path) -> None:
     """Send a datagram to every listener; one that is gone or has enough of them is passed over."""
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+    with (
+        suppress(OSError),
+        _near(directory) as near,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
+    ):
         sender.settimeout(0)
-        for path in directory.glob("*.sock"):
+        for path in near.glob("*.sock"):
             with suppress(OSError):
                 sender.sendto(b"wake", str(path))
+
+
+@contextmanager
+def _near(directory: Path) -> Iterator[Path]:
+    """The directory, by an address that is short enough for sockets in it."""
+    if len(os.fsencode(directory)) < LONGEST_DIRECTORY:
+        yield directory
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 class Listener:
@@ -49,7 +70,8 @@ class Listener:
     def __enter__(self) -> Self:
         self._path.unlink(missing_ok=True)
         self._socket.settimeout(0)
-        self._socket.bind(str(self._path))
+        with _near(self._path.parent) as near:
+            self._socket.bind(str(near / self._path.name))
         return self
 
     def __exit__(self, *_error: object) -> None:

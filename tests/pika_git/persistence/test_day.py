@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +60,8 @@ class Day:
     def live(self) -> None:
         for name in HOSTS:
             self.begin(name)
-            self.at(self.random.uniform(0, 7200), lambda name=name: self.flap(name))
-            self.at(RENEW_SECS, lambda name=name: self.renew(name))
+            self.at(self.random.uniform(0, 7200), partial(self.flap, name))
+            self.at(RENEW_SECS, partial(self.renew, name))
         for _ in range(PUSHES):
             self.at(self.random.uniform(0, DAY_SECS), self.push)
         self.at(3600, self.nightly)
@@ -103,11 +104,11 @@ class Day:
             return
         if self.workers.pop(name, None) is not None:
             self.held[name].clear()
-            self.at(self.random.choice([1, 30, 90, 1500]), lambda: self.begin(name))
-        self.at(self.random.uniform(600, 10_800), lambda: self.flap(name))
+            self.at(self.random.choice([1, 30, 90, 1500]), partial(self.begin, name))
+        self.at(self.random.uniform(600, 10_800), partial(self.flap, name))
 
     def renew(self, name: str) -> None:
-        self.at(RENEW_SECS, lambda: self.renew(name))
+        self.at(RENEW_SECS, partial(self.renew, name))
         if name not in self.workers:
             return
         asked = {lane_id: (claim.token, -1) for lane_id, claim in self.held[name].items()}
@@ -134,7 +135,7 @@ class Day:
 
     def hold(self, name: str, claim: Claim) -> None:
         self.held[name][claim.lane_id] = claim
-        self.at(self.random.uniform(20, 400), lambda: self.finish(name, claim))
+        self.at(self.random.uniform(20, 400), partial(self.finish, name, claim))
 
     def finish(self, name: str, claim: Claim) -> None:
         if self.held[name].get(claim.lane_id) is not claim or name not in self.workers:

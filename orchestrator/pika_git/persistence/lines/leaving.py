@@ -51,12 +51,6 @@ def end(
     wake(connection, f"lane {lane} ended", now)
 
 
-def fail_damaged(connection: Connection, lane: int, run: int, what: str, now: float) -> None:
-    """End a lane whose row can't be read; all others go on."""
-    cause = {"code": "damaged_row", "message": what, "hint": "rerun the lane"}
-    end(connection, lane, run, "failed", now, "infrastructure", cause)
-
-
 def settle_run(connection: Connection, run: int, now: float) -> None:
     """Let a run have the state that follows from its lanes; one without lanes keeps its own."""
     if connection.execute(_IS_OPEN, {"run": run}).first() is not None:

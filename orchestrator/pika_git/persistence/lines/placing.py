@@ -66,6 +66,14 @@ def free_group(connection: Connection, facts: Facts, repo: int, group: str | Non
             wake(connection, f"group {group} has another first", facts.now)
 
 
+def fail_damaged(connection: Connection, facts: Facts, row: Row[Any], what: str) -> None:
+    """End a lane whose row can't be read; all others go on."""
+    cause = {"code": "damaged_row", "message": f"its row is damaged: {what}", "hint": "rerun it"}
+    leaving.end(connection, row.id, row.run_id, "failed", facts.now, "infrastructure", cause)
+    turns.settle(connection, [row])
+    free_group(connection, facts, row.repo_id, row.group_name)
+
+
 def _place(connection: Connection, facts: Facts, rows: Sequence[Row[Any]]) -> int:
     probes = _choose_probes(connection, facts, {(row.repo_id, row.target) for row in rows})
     if probes := probes - {row.id for row in rows}:
@@ -76,9 +84,7 @@ def _place(connection: Connection, facts: Facts, rows: Sequence[Row[Any]]) -> in
         try:
             waiting = _in_line(row, _decide(facts, row))
         except (TypeError, ValueError) as error:
-            what = f"its row is damaged: {error}"
-            leaving.fail_damaged(connection, row.id, row.run_id, what, facts.now)
-            moved.append(row)
+            fail_damaged(connection, facts, row, str(error))
             continue
         if not _is_same(row, waiting):
             waits.append((row.id, waiting))
@@ -104,6 +110,8 @@ def _decide(facts: Facts, row: Row[Any]) -> Waiting:
 def _standing(facts: Facts, row: Row[Any]) -> Waiting:
     """What a lane waits for, but for its group and its target's health."""
     float(row.enqueued_at)
+    if row.label_set_id not in facts.label_sets:
+        raise ValueError("the labels that it asks for are not there")
     waiting = facts.fits(row.label_set_id)
     if waiting.code is Reason.NO_HOST_FITS:
         return waiting

@@ -27,6 +27,14 @@ _SETTLE = text("""
 _OF_LANE = text("""
     SELECT label_set_id, class AS klass, repo_id, ref FROM turn WHERE lane_id = :lane
 """)
+_WRONG = text("""
+    SELECT DISTINCT lane.label_set_id, lane.class AS klass, lane.repo_id, lane.ref
+    FROM lane LEFT JOIN turn ON turn.label_set_id = lane.label_set_id AND turn.class = lane.class
+      AND turn.repo_id = lane.repo_id AND turn.ref = lane.ref
+    LEFT JOIN lane AS first ON first.id = turn.lane_id AND first.ready = 1
+    WHERE lane.ready = 1
+      AND (first.id IS NULL OR (lane.enqueued_at, lane.id) < (first.enqueued_at, first.id))
+""")
 _SERVED = text("UPDATE turn SET served = :attempt WHERE repo_id = :repo AND ref = :ref")
 
 
@@ -41,6 +49,13 @@ def settle(connection: Connection, lanes: Iterable[Row[Any]]) -> None:
 def served(connection: Connection, repo: int, ref: str, attempt: int) -> None:
     """A ref had its turn: the others are before it now."""
     connection.execute(_SERVED, {"repo": repo, "ref": ref, "attempt": attempt})
+
+
+def repair_all(connection: Connection) -> int:
+    """Find the first ready lane of each ref whose turn is wrong; how many there were."""
+    rows = connection.execute(_WRONG).all()
+    settle(connection, rows)
+    return len(rows)
 
 
 def repair(connection: Connection, lane: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from pika_git.persistence import counters, health, workers
-from pika_git.persistence.lines import facts, leaving, placing
+from pika_git.persistence.lines import facts, placing, turns
 from pika_git.persistence.lines.reason import Reason, set_reasons
 from pika_git.persistence.queue.ending import LANE, recover
 from pika_git.persistence.queue.model import LOST_SECS
@@ -43,7 +43,7 @@ _LOST = text("""
       AND coalesce(lease.expires_at, lane.started_at, 0) < :before
 """)
 _UNKNOWN = text("""
-    SELECT id, run_id, state FROM lane WHERE state NOT IN
+    SELECT id FROM lane WHERE state NOT IN
         ('queued', 'running', 'cancelling', 'success', 'failed', 'skipped', 'cancelled')
 """)
 _OLD_WAKES = text("DELETE FROM wake WHERE at < :before")
@@ -93,11 +93,12 @@ def sweep(database: Database) -> None:
         for lane in connection.execute(_LOST, {"before": now - LOST_SECS}).scalars().all():
             row = connection.execute(LANE, {"lane": lane}).one()
             recover(connection, row, "its worker did not come back", now)
-        for lane, run, state in connection.execute(_UNKNOWN).all():
-            what = f"its row is damaged: {state!r} is no state of a lane"
-            leaving.fail_damaged(connection, lane, run, what, now)
         found = facts.load(connection, now)
+        for lane in connection.execute(_UNKNOWN).scalars().all():
+            row = connection.execute(LANE, {"lane": lane}).one()
+            placing.fail_damaged(connection, found, row, f"{row.state!r} is no state of a lane")
         lost = placing.place_all(connection, found)
+        lost += turns.repair_all(connection)
         lost += _is_unclaimed(connection, found)
         _say_what_is_full(connection, found)
         if lost:
