@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -170,11 +171,23 @@ class Forge:
 
     def worker(self, *options: str, name: str = "w", slots: int = 2) -> subprocess.Popen[bytes]:
         """Start a worker; `ending_all` ends it."""
-        argv = [sys.executable, "-m", "pika_git", "worker", "--data", str(self.data.root)]
-        argv += ["--name", name, "--slots", str(slots), *options]
+        where = ("--data", str(self.data.root), "--name", name)
+        return self._start(name, "worker", *where, "--slots", str(slots), *options)
+
+    def service(self) -> subprocess.Popen[bytes]:
+        """Start the service, and wait until it answers."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        where = ("--data", str(self.data.root), "--listen", address)
+        process = self._start("service", "serve", *where)
+        wait_for(lambda: _answers(address) or process.poll() is not None)
+        assert process.poll() is None, self.said("service")
+        return process
+
+    def _start(self, name: str, *args: str) -> subprocess.Popen[bytes]:
         with (self.data.root / f"{name}.err").open("ab") as said:
             process = subprocess.Popen(
-                argv,
+                [sys.executable, "-m", "pika_git", *args],
                 env=self.env(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -250,6 +263,15 @@ class Forge:
                     with suppress(ProcessLookupError):
                         os.kill(int(line.split()[0]), signal.SIGKILL)
             self.database.engine.dispose()
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.partition(":")
+    try:
+        socket.create_connection((host, int(port))).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def _with(setting: str) -> list[str]:

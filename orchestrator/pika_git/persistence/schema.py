@@ -290,6 +290,7 @@ WORKER = Table(
     Column("labels", JSON, nullable=False),
     Column("slots", Integer, nullable=False),
     Column("state", Text, nullable=False),  # active, draining, gone
+    Column("trouble", Text),  # what keeps it from taking lanes: a full disk
     Column("seen_at", Double, nullable=False),
     Column("started_at", Double, nullable=False),
 )

@@ -23,11 +23,12 @@ _REGISTER = text("""
     VALUES (:name, :host, :labels, :slots, 'active', :now, :now)
     ON CONFLICT (name) DO UPDATE SET host = :host, labels = :labels, slots = :slots,
         state = CASE state WHEN 'draining' THEN state ELSE 'active' END,
-        seen_at = :now, started_at = :now
+        trouble = NULL, seen_at = :now, started_at = :now
     RETURNING id
 """)
 _LEASES_END = text("UPDATE lease SET expires_at = :now WHERE worker_id = :worker")
 _STATE = text("UPDATE worker SET state = :state WHERE name = :name AND state != :state")
+_TROUBLE = text("UPDATE worker SET trouble = :trouble WHERE id = :worker")
 _SEEN = text("""
     UPDATE worker SET seen_at = :now WHERE id = :worker
 """)
@@ -61,6 +62,13 @@ def leave(database: Database, name: str) -> None:
     """A worker ends."""
     with database.write() as connection:
         set_state(connection, name, "gone", database.clock(connection))
+
+
+def set_trouble(database: Database, worker: int, trouble: str | None) -> None:
+    """Note what keeps a worker from taking lanes, in a sentence; None if nothing does any more."""
+    with database.write() as connection:
+        connection.execute(_TROUBLE, {"worker": worker, "trouble": trouble})
+        _place(connection, "a worker has trouble", database.clock(connection))
 
 
 def seen(connection: Connection, worker: int, now: float) -> None:

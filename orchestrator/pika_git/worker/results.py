@@ -1,24 +1,50 @@
-"""Ends that could not be delivered: kept on disk until the database takes or refuses them."""
+"""Ends of lanes on their way to the database.
+
+Those that it can't take now are kept on disk until it takes or refuses them.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from pika_git.persistence import queue
 from pika_git.persistence.queue import Ending, LaneState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pika_git.persistence.database import Database
 
-@dataclass(frozen=True)
+
+@dataclass
 class Results:
-    """The undelivered ends in a directory, a file each."""
+    """The ends that are not delivered yet: in memory, and in a directory, a file each."""
 
     directory: Path
+    _new: list[tuple[int, int, Ending]] = field(default_factory=list)
+
+    def add(self, lane: int, token: int, ending: Ending) -> None:
+        """An end to be delivered."""
+        self._new.append((lane, token, ending))
+
+    def deliver(self, database: Database) -> None:
+        """Deliver all ends, each once."""
+        for path, lane, token, ending in self.kept():
+            queue.finish(database, lane, token, ending)
+            path.unlink()
+        while self._new:
+            queue.finish(database, *self._new[0])
+            del self._new[0]
+
+    def keep_all(self) -> None:
+        """Keep on disk what could not be delivered now."""
+        while self._new:
+            self.keep(*self._new[0])
+            del self._new[0]
 
     def keep(self, lane: int, token: int, ending: Ending) -> None:
         """Keep an end; the file is whole or not there."""

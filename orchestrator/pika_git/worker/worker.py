@@ -88,11 +88,11 @@ class Worker:
     strays: dict[str, Run] = field(default_factory=dict)
     """Runs of this host whose lanes were given up: they are stopped."""
     _id: int = 0
-    _ends: list[tuple[Claim, Ending]] = field(default_factory=list)
     _renew_at: float = 0.0
     _adopt_at: float = 0.0
     _is_ending: bool = False
     _drains: bool = False
+    _is_disk_noted: bool = False
     _troubles: dict[str, str] = field(default_factory=dict)
     _clocks: tuple[float, float] = (0.0, 0.0)
 
@@ -175,9 +175,13 @@ class Worker:
 
     def _has_disk(self) -> bool:
         free = shutil.disk_usage(self.data.root).free
-        trouble = f"the disk of {self.data.root} is full: lanes wait until it has room"
-        self._say("disk", trouble if free < FREE_BYTES else "")
-        return free >= FREE_BYTES
+        is_full = free < FREE_BYTES
+        trouble = f"the disk of {self.data.root} is full: no lane is taken until it has room"
+        self._say("disk", trouble if is_full else "")
+        if is_full != self._is_disk_noted:
+            workers.set_trouble(self.database, self._id, trouble if is_full else None)
+            self._is_disk_noted = is_full
+        return not is_full
 
     def _take(self, claim: Claim, lease_until: float) -> Running | None:
         """Have a lane from now on; None if its row can't be right."""
@@ -186,7 +190,7 @@ class Worker:
         try:
             lane.run.look()
         except PikaciError as error:
-            self._ends.append((claim, broken("claim_invalid", str(error))))
+            self._end(claim, broken("claim_invalid", str(error)))
             return None
         self.running[claim.lane_id] = lane
         return lane
@@ -287,8 +291,11 @@ class Worker:
                 ending = broken("database_away", why)
             lane.run.said.unlink(missing_ok=True)
             if not lane.is_lost:
-                self._ends.append((lane.claim, ending))
                 self._note_begin(lane)
+                self._end(lane.claim, ending)
+
+    def _end(self, claim: Claim, ending: Ending) -> None:
+        self.results.add(claim.lane_id, claim.token, ending)
 
     def _note_begin(self, lane: Running) -> None:
         if lane.run.has_begun and not lane.is_noted:
@@ -297,27 +304,17 @@ class Worker:
                 lane.is_noted = True
 
     def _report(self) -> None:
-        while self._ends:
-            claim, ending = self._ends[0]
-            queue.finish(self.database, claim.lane_id, claim.token, ending)
-            del self._ends[0]
-        for path, lane_id, token, ending in self.results.kept():
-            queue.finish(self.database, lane_id, token, ending)
-            path.unlink()
+        self.results.deliver(self.database)
         for lane in self.running.values():
             if lane.run.look():
                 self._note_begin(lane)
 
     def _keep_ends(self) -> None:
-        while self._ends:
-            claim, ending = self._ends[0]
-            try:
-                self.results.keep(claim.lane_id, claim.token, ending)
-            except OSError as error:
-                self._say("results", f"could not keep a result: {error.strerror}")
-                return
-            del self._ends[0]
-        self._say("results", "")
+        try:
+            self.results.keep_all()
+            self._say("results", "")
+        except OSError as error:
+            self._say("results", f"could not keep a result: {error.strerror}")
 
     def _stop(self) -> None:
         """Stop what was cancelled, what is no longer this worker's, what could soon not be."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from worker_forge import Forge
 
 TERMINAL = ("success", "failed", "skipped", "cancelled")
-VICTIMS = ("worker", "pikaci", "both", "database")
+VICTIMS = ("service", "worker", "service+worker", "pikaci", "pikaci+worker", "database")
 POINTS = ("claimed", "spawned", "running", "finished", "cancelling")
 
 
@@ -43,6 +43,7 @@ class Scene:
 
     forge: Forge
     worker: subprocess.Popen[bytes]
+    service: subprocess.Popen[bytes] = field(init=False)
     lane: int = 0
     is_locked: bool = False
     held: ExitStack = field(default_factory=ExitStack)
@@ -91,9 +92,10 @@ class Scene:
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
 
-    def kill_both(self) -> None:
-        self.kill_pikaci()
-        self.kill_worker()
+    def kill_service(self) -> None:
+        self.service.kill()
+        self.service.wait()
+        self.service = self.forge.service()
 
     def kill_database(self) -> None:
         """Another program has it for longer than a writer waits."""
@@ -117,9 +119,13 @@ def stopped(pid: int) -> Iterator[None]:
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_a_kill_costs_no_verdict(forge: Forge, victim: str, point: str) -> None:
     scene = Scene(forge, forge.worker())
+    victims = victim.split("+")
+    if "service" in victims:
+        scene.service = forge.service()
     with scene.held:
         getattr(scene, point)()
-        getattr(scene, f"kill_{victim}")()
+        for each in victims:
+            getattr(scene, f"kill_{each}")()
     want = "cancelled" if point == "cancelling" else "success"
     until(forge, scene.lane, want)
     wait_for(forge.is_quiet, 30)

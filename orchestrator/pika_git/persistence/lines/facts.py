@@ -17,7 +17,7 @@ _PAUSED = text("SELECT value FROM setting WHERE name = 'paused'")
 _PAUSED_REPOS = text("SELECT id FROM repo WHERE paused")
 _WORKERS = text("""
     SELECT id, name, host, labels, slots, state,
-        (SELECT count(*) FROM lease WHERE lease.worker_id = worker.id) AS busy
+        (SELECT count(*) FROM lease WHERE lease.worker_id = worker.id) AS busy, trouble
     FROM worker WHERE state != 'gone' ORDER BY name
 """)
 _CLOSED = text("""
@@ -39,11 +39,12 @@ class Worker:
     slots: int
     state: str
     busy: int
+    trouble: str | None
 
     @property
     def has_room(self) -> bool:
         """Whether it would take another lane."""
-        return self.state == "active" and self.busy < self.slots
+        return self.state == "active" and self.busy < self.slots and not self.trouble
 
 
 @dataclass
@@ -95,7 +96,11 @@ class Facts:
 
 def capacity(workers: list[Worker]) -> Waiting:
     """A lane waits for a slot of one of these."""
-    return Waiting(Reason.CAPACITY, {"workers": [each.name for each in workers]}, ready=True)
+    troubles = {each.name: each.trouble for each in workers if each.trouble}
+    detail = {"workers": [each.name for each in workers]}
+    return Waiting(
+        Reason.CAPACITY, detail | ({"troubles": troubles} if troubles else {}), ready=True
+    )
 
 
 def load(connection: Connection, now: float) -> Facts:
