@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import uvicorn
 
 from pika_git.persistence import auth
 from pika_git.web.app import App, create
 from pika_git.web.auth import COOKIE
+from pika_git.web.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,10 +97,7 @@ def serving(forge: Forge, pace: Pace | None = None) -> Iterator[Served]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)
-        config = uvicorn.Config(
-            app, log_level="warning", lifespan="off", ws="none", timeout_graceful_shutdown=1
-        )
-        server = uvicorn.Server(config)
+        server = Server(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -112,6 +109,5 @@ def serving(forge: Forge, pace: Pace | None = None) -> Iterator[Served]:
             ) as served:
                 yield served
         finally:
-            app.stop()
-            server.should_exit = True
+            server.stop()
             thread.join(WAIT_SECS)

@@ -16,7 +16,6 @@ from pika_git.commands import options
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from types import FrameType
 
     from pika_git.data import DataDir
     from pika_git.settings import Settings
@@ -50,14 +49,13 @@ def command(data: DataDir, listen: str | None) -> None:
 
 def serve(data: DataDir, settings: Settings, listening: socket.socket) -> None:
     """Serve on a socket until a signal says to end."""
-    import uvicorn
-
     from pika_git.forge_runtime.loop import Runtime
     from pika_git.forge_service.forge import Forge
     from pika_git.forge_service.merge import Gate
     from pika_git.persistence.migrate import open_current
     from pika_git.settings import MIB
     from pika_git.web.app import create
+    from pika_git.web.server import Server
 
     database = open_current(data)
     deadlines = settings.deadlines
@@ -78,24 +76,7 @@ def serve(data: DataDir, settings: Settings, listening: socket.socket) -> None:
 
     app = create(Forge(database, data, settings, problems))
 
-    class Server(uvicorn.Server):
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            app.stop()  # the streams end by themselves
-            super().handle_exit(sig, frame)
-            self._captured_signals.clear()  # else it would end by the signal, and not by itself
-
-    server = Server(
-        uvicorn.Config(
-            app,
-            access_log=False,
-            log_level="warning",
-            lifespan="off",
-            ws="none",
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=deadlines.shutdown_secs,
-        )
-    )
+    server = Server(app)
     host, port = listening.getsockname()[:2]
     click.echo(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     thread.start()

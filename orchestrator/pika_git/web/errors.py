@@ -113,6 +113,7 @@ def _on_http_error(request: Request, error: Exception) -> Response:
         404: f"there is nothing at {request.url.path}",
         405: f"{request.url.path} can't be asked by {request.method}",
         413: TOO_LARGE,
+        400: "the body can't be read",
     }.get(error.status_code, error.detail)
     return _answer(request, ApiError(error.status_code, message, headers=error.headers))
 

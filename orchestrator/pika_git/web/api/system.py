@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from pika_git.persistence.auth import Role
 from pika_git.persistence.database import DatabaseError
 from pika_git.web.auth import ForgeDep, Who
-from pika_git.web.routes import Routes
+from pika_git.web.routes import RoleRoute, Routes
 
 routes = Routes(tag="system")
 
@@ -58,6 +58,13 @@ async def openapi(request: Request) -> dict[str, Any]:
 
 
 @routes.get("/llms.txt", Role.PUBLIC, include_in_schema=False, response_class=PlainTextResponse)
-def llms() -> str:
+async def llms(request: Request) -> str:
     """How to use the API, for programs that read text."""
-    return Path(__file__).with_name("llms.txt").read_text("utf-8")
+    text = Path(__file__).with_name("llms.txt").read_text("utf-8")
+    lines = [
+        f"- {' '.join(sorted(route.methods or ()))} {route.path} ({route.role.name.lower()}):"
+        f" {route.description.partition(chr(10))[0]}"
+        for route in request.app.routes
+        if isinstance(route, RoleRoute) and route.include_in_schema
+    ]
+    return text + "\n".join(lines) + "\n"
