@@ -10,13 +10,14 @@ from __future__ import annotations
 from pika_git.forge_service.admin_view import admin, nightly
 from pika_git.forge_service.branches import branch, feed
 from pika_git.forge_service.health_view import health
-from pika_git.forge_service.queue_view import queue, workers
+from pika_git.forge_service.queue_view import clock, queue, workers
 from pika_git.forge_service.runs import lane, run
 from pika_git.forge_service.timeline import recorded
 
 __all__ = [
     "admin",
     "branch",
+    "clock",
     "feed",
     "health",
     "lane",

@@ -38,6 +38,7 @@ class LogView:
     attempt: int
     job: str
     kind: str
+    job_attempt: int
     size: int
     is_live: bool
     parts: tuple[Part, ...]
@@ -118,9 +119,9 @@ class Logs:
 
     def _view(self, job: str, kind: str, size: int, *parts: Part) -> LogView:
         is_live = self.found.status == "running"
-        return LogView(
-            self.lane_id, self.found.attempt.number, job, kind, size, is_live, tuple(parts)
-        )
+        tries = [each.tries for each in self.found.jobs if each.id == job]
+        number, job_attempt = self.found.attempt.number, max([1, *tries])
+        return LogView(self.lane_id, number, job, kind, job_attempt, size, is_live, tuple(parts))
 
     def _store(self) -> RunStore:
         from jerichoci import RunStore

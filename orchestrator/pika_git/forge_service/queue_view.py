@@ -58,11 +58,16 @@ def queue(source: Source, cursor: str | None = None) -> Queue:
     )
 
 
-def workers(source: Source) -> tuple[float, tuple[WorkerLine, ...]]:
-    """The time, and the workers, those that are gone last."""
+def workers(source: Source) -> tuple[WorkerLine, ...]:
+    """The workers, those that are gone last."""
     with source.database.read() as connection:
-        now = source.database.clock(connection)
-        return now, _workers(connection, now)
+        return _workers(connection, source.database.clock(connection))
+
+
+def clock(source: Source) -> float:
+    """The forge's time."""
+    with source.database.read() as connection:
+        return source.database.clock(connection)
 
 
 def paused_why(setting: object) -> str | None:

@@ -8,10 +8,11 @@ from typing import Annotated
 from fastapi import Form, Path, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from pika_git.forge_service import recovery
+from pika_git.forge_service import recovery, requests
 from pika_git.forge_service.recovery import Act
 from pika_git.persistence.auth import Role
 from pika_git.web.auth import ForgeDep, Who
+from pika_git.web.errors import ApiError
 from pika_git.web.pages.render import Id, page
 from pika_git.web.routes import Routes
 
@@ -140,3 +141,36 @@ def revoke_token(forge: ForgeDep, who: Who, token_id: Id) -> Response:
     """End a token and its sessions."""
     recovery.revoke_token(forge, token_id, who.name)
     return _to("/admin", "revoke")
+
+
+@routes.post("/branches/{branch_id}/merge", Role.WRITE, include_in_schema=False)
+def merge(
+    forge: ForgeDep,
+    who: Who,
+    branch_id: Id,
+    why: Why = "",
+    force: Annotated[int, Form(ge=0, le=1)] = 0,
+) -> Response:
+    """Merge a branch if its gate lets it; an admin may force it."""
+    if force and who.role < Role.ADMIN:
+        raise ApiError(403, "only an admin may force a merge")
+    outcome = requests.merge(forge, branch_id, Act(who.name, why), force=bool(force))
+    if outcome.run_id is not None:
+        return _to(f"/runs/{outcome.run_id}", "waiting")
+    return _to(f"/branches/{branch_id}", "merge")
+
+
+@routes.post("/branches/{branch_id}/close", Role.WRITE, include_in_schema=False)
+def close(forge: ForgeDep, who: Who, branch_id: Id, why: Why = "") -> Response:
+    """Close a branch."""
+    requests.close(forge, branch_id, Act(who.name, why))
+    return _to(f"/branches/{branch_id}", "close")
+
+
+@routes.post("/nightly/run", Role.ADMIN, include_in_schema=False)
+def run_nightly(
+    forge: ForgeDep, who: Who, repo: Annotated[str, Form(max_length=200)], why: Why = ""
+) -> Response:
+    """Begin a nightly run now."""
+    run = requests.start_nightly(forge, repo, Act(who.name, why))
+    return _to(f"/runs/{run}", "nightly")

@@ -28,8 +28,8 @@ def queue(request: Request, forge: ForgeDep, cursor: Cursor = None) -> HTMLRespo
 @routes.get("/workers", Role.READ, include_in_schema=False)
 def workers(request: Request, forge: ForgeDep) -> HTMLResponse:
     """The workers."""
-    now, found = details.workers(forge)
-    return page(request, "workers", workers=found, now=now)
+    found = details.workers(forge)
+    return page(request, "workers", workers=found, now=details.clock(forge))
 
 
 @routes.get("/health", Role.READ, include_in_schema=False)

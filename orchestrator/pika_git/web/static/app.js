@@ -204,8 +204,7 @@
       source = new EventSource(`${section.dataset.stream}&offset=${offset}`);
       source.onmessage = (event) => {
         const isAtEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 40;
-        const value = JSON.parse(event.data);
-        const text = typeof value === "string" ? value : value.text;
+        const { text } = JSON.parse(event.data);
         scroll.querySelector(".empty")?.remove();
         log.feed(text);
         offset = Number(event.lastEventId) || offset;
@@ -213,6 +212,7 @@
         if (isAtEnd) scroll.scrollTop = scroll.scrollHeight;
       };
       source.addEventListener("end", () => end("complete"));
+      source.addEventListener("revoked", () => end("not yours to read any more; log in again"));
       source.addEventListener("gone", () => end("gone: it was removed"));
       source.onerror = () => {
         // The browser tries again by itself, with the last id; one that was refused is not asked again.
