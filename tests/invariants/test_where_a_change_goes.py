@@ -6,7 +6,11 @@ import re
 
 from invariants.checkout import ROOT
 
-SHORT = {"J/": "orchestrator/jerichoci/", "P/": "orchestrator/pikaci/"}
+SHORT = {
+    "J/": "orchestrator/jerichoci/",
+    "P/": "orchestrator/pikaci/",
+    "F/": "orchestrator/pika_git/",
+}
 
 
 def expanded(name: str) -> list[str]:
