@@ -119,7 +119,7 @@ def rerun_run(forge: Forge, run: int, act: Act) -> int:
 
 
 def recover_run(forge: Forge, run: int, act: Act) -> int:
-    """Bring a run to an end that can't end by itself; how many lanes were failed."""
+    """Bring a run on that is stuck; how many of its lanes wait again or ended."""
     with doing(forge, act.explained(), "recover", "run", run) as done:
         done.detail["lanes"] = queue.recover_run(forge.database, run, act.by, act.why)
     return int(done.detail["lanes"])

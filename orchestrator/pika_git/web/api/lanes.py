@@ -66,6 +66,6 @@ def rerun_run(forge: ForgeDep, who: Who, run_id: Id, why: Why | None = None) -> 
 
 @routes.post("/runs/{run_id}/recover", Role.ADMIN)
 def recover_run(forge: ForgeDep, who: Who, run_id: Id, why: Why) -> Done:
-    """Bring a run to an end that can't end by itself. Needs `why`."""
+    """Bring a run on that is stuck: a lane whose worker is gone waits again. Needs `why`."""
     lanes = recovery.recover_run(forge, run_id, act(who, why))
-    return Done(done=f"{lanes} lane{'' if lanes == 1 else 's'} of run {run_id} ended")
+    return Done(done=f"{lanes} lane{'' if lanes == 1 else 's'} of run {run_id} wait again or ended")
