@@ -213,7 +213,7 @@ def following(log: bytes, *, chunk: int, drop: Callable[[int], bool]) -> Callabl
         count += 1
         offset = int(asked.query["offset"])
         data = log[offset : offset + chunk]
-        headers = {"X-Next-Offset": str(offset + len(data)), "X-Over": "1" if not data else "0"}
+        headers = {"X-Next-Offset": str(offset + len(data)), "X-Over": "false" if data else "true"}
         return Answer(data, 200, headers, cut=len(data) // 2 or 0 if drop(count) else None)
 
     return answer

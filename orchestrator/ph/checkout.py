@@ -28,6 +28,19 @@ def remote_urls() -> list[str]:
     return [url for name in names if (url := _git("remote", "get-url", "--push", name))]
 
 
+def pushed_commit(branch: str) -> str | None:
+    """The commit that was pushed to a branch from here, as far as is known here."""
+    for name in (f"{branch}@{{push}}", f"refs/remotes/origin/{branch}"):
+        if found := _git("rev-parse", "--verify", "--quiet", "--end-of-options", name):
+            return found
+    return None
+
+
+def has_commit(commit: str) -> bool:
+    """Whether a commit is known here."""
+    return _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
+
+
 def path_of(url: str) -> str:
     """The path in a remote's URL: of `host:a/b.git`, `ssh://host/a/b.git`, `/a/b.git`."""
     parts = urlsplit(url)

@@ -47,10 +47,19 @@ def find_branch(server: Server, branch: str | None, repo: str | None) -> Json:
     """A branch with its newest run: `line`, `run`, `runs`."""
     name = branch or checkout.current_branch()
     found = find_repo(server, repo)
+    detail = look_for_branch(server, found, name)
+    if detail is None:
+        raise UsageError(f"the server has no branch {name} of {found.get('name')}", "push it")
+    return detail
+
+
+def look_for_branch(server: Server, repo: Json, name: str) -> Json | None:
+    """A branch of a repository with its newest run, if the server has seen it."""
     ref = name if name.startswith("refs/") else HEADS + name
-    answer = server.get("branches", repo=found.get("name"), ref=ref)
-    line = _the(f"branch {name} of {found.get('name')}", rows(answer, "branches"))
-    detail: Json = server.get(f"branches/{segment(line.get('id'))}")
+    found = rows(server.get("branches", repo=repo.get("name"), ref=ref), "branches")
+    if not found:
+        return None
+    detail: Json = server.get(f"branches/{segment(found[0].get('id'))}")
     return detail
 
 

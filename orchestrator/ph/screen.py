@@ -127,8 +127,10 @@ def cell_width(text: str) -> int:
 
 
 def duration(secs: float) -> str:
-    """Seconds in words: `48 s`, `1m 02s`, `3h 07m`, `2d 04h`."""
-    whole = max(0, round(secs))
+    """Seconds in words: `0.4 s`, `48 s`, `1m 02s`, `3h 07m`, `2d 04h`."""
+    if secs < 9.95:  # noqa: PLR2004 - from here on tenths say nothing
+        return f"{max(0.0, secs):.1f} s"
+    whole = round(secs)
     if whole < 60:  # noqa: PLR2004 - seconds of a minute
         return f"{whole} s"
     minutes, seconds = divmod(whole, 60)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ph.forge import Json
 
 SHORT = 12
+LEAST_SECS = 0.1
 
 
 def branch_words(branch: Json) -> str:
@@ -53,17 +54,16 @@ def lane_words(lane: Json) -> str:
     return "; ".join(filter(None, said))
 
 
-def waits_table(lane: Json, now: float) -> str:
-    """What a lane waited for, one after the other."""
-    cells = [
-        (
-            clock(wait.get("since")),
-            "?" if wait.get("since") is None else duration((wait["until"] or now) - wait["since"]),
-            wait.get("words") or wait.get("code"),
-        )
-        for wait in rows(lane, "waits")
-    ]
-    return table(("SINCE (UTC)", "FOR", "WHY"), cells)
+def waits_table(lane: Json, now: float) -> str | None:
+    """What a lane waited for, one after the other, but what took no time; None for nothing."""
+    cells = []
+    for wait in rows(lane, "waits"):
+        since, until = wait.get("since"), wait.get("until")
+        secs = None if since is None else (now if until is None else until) - since
+        if secs is None or secs >= LEAST_SECS or until is None:
+            what = wait.get("words") or wait.get("code")
+            cells.append((clock(since), "?" if secs is None else duration(secs), what))
+    return table(("SINCE (UTC)", "FOR", "WHY"), cells) if cells else None
 
 
 def attempt_words(attempt: Json, now: float) -> str:

@@ -191,7 +191,7 @@ def test_a_token_is_printed_alone(ph: Ph, serve: Serve) -> None:
             },
             ["host  box   closed  until x", "1m 00s ago", "no disk"],
         ),
-        ("health", "health", {"lines": []}, ["nothing has failed"]),
+        ("health", "health", {"lines": []}, ["every target and host is open"]),
         (
             "nightly",
             "nightly",
@@ -235,8 +235,9 @@ def test_lists_read_well(
 def test_a_repository_is_registered(ph: Ph, serve: Serve) -> None:
     with serve({"POST repos": Answer({"id": 1}, 201)}) as forge:
         assert ph("repo", "add", "demo", "/srv/demo.git")[0] == 0
-        assert forge.posted()[0][1] == {
-            "name": "demo",
-            "path": "/srv/demo.git",
-            "default_branch": "refs/heads/main",
-        }
+        assert ph("repo", "add", "demo", "/srv/demo.git", "--default-branch", "trunk")[0] == 0
+        values = {"name": "demo", "path": "/srv/demo.git"}
+        assert [body for _, body in forge.posted()] == [
+            values,
+            {**values, "default_branch": "refs/heads/trunk"},
+        ]

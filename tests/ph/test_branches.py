@@ -139,7 +139,8 @@ def test_the_repository_is_found_by_the_remote_or_told(
 def test_a_branch_or_lane_that_is_not_there_is_a_wrong_use(ph: Ph, serve: Serve) -> None:
     routes = branch_routes(run(FAILED))
     with serve({**routes, "GET branches": {"branches": []}}):
-        assert ph("status", "x") == (2, "", "ph: the server has no branch x of demo\n")
+        nothing = "ph: the server has no branch x of demo\nhint: push it\n"
+        assert ph("status", "x") == (2, "", nothing)
         assert ph("status")[2] == "ph: no branch is checked out here\nhint: name the branch\n"
     with serve(routes):
         code, _, err = ph("logs", "nope", "--branch", "feature")
@@ -175,3 +176,29 @@ def test_waiting_ends_when_it_is_told_to(ph: Ph, serve: Serve) -> None:
     with serve(branch_routes(run(state="running"))):
         code, _, err = ph("wait", "feature", "--timeout", "0")
     assert (code, err) == (1, "ph: it has not ended in time\n")
+
+
+def test_waiting_is_for_the_run_of_what_was_pushed(
+    ph: Ph, serve: Serve, checkout: UserTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ph.commands.watch.LOOK_SECS", 0.01)
+    old = checkout.git("rev-parse", "HEAD").decode().strip()
+    new = checkout.commit()
+    checkout.git("update-ref", "refs/remotes/origin/feature", new)
+
+    def at(head: str, of_run: str, state: str) -> Answer:
+        detail = branch_routes(run(head=of_run, state=state))["GET branches/5"]
+        return Answer({**detail, "line": {**detail["line"], "head": head}})
+
+    unseen, unplanned = at(old, old, "failed"), at(new, old, "failed")
+    seen = [unseen, unplanned, at(new, new, "success")]
+    with serve({**branch_routes(run()), "GET branches/5": seen}):
+        assert ph("wait")[0] == 0
+    another = at("b" * 40, "b" * 40, "failed")
+    with serve({**branch_routes(run()), "GET branches/5": [another]}):
+        assert ph("wait")[0] == 1
+    monkeypatch.setattr("ph.commands.watch.NO_RUN_SECS", 0.1)
+    with serve({**branch_routes(run()), "GET branches/5": [unseen]}):
+        code, _, err = ph("wait")
+    assert code == 1
+    assert "the server has no run of what was pushed" in err

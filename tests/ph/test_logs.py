@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fake_forge import Answer, branch_routes, following, lane, refusal, run
+from fake_forge import Answer, Asked, branch_routes, following, lane, refusal, run
 from ph.screen import LogFilter
 
 if TYPE_CHECKING:
     from fake_forge import Ph, Serve
 
 LOG = b"one\ntwo \xc3\xa4\xff\n\x1b[31mred\x1b[0m\r\n" * 400
-ATTEMPTS = [{"number": 1}]
+ATTEMPTS = [{"number": 1, "pikaci_run_id": "r"}]
 
 
 def test_a_log_is_printed_as_it_is(ph: Ph, serve: Serve) -> None:
@@ -36,7 +36,7 @@ def test_a_follower_that_loses_its_connection_gets_the_very_bytes(
     routes = branch_routes(run(lane(attempts=ATTEMPTS)))
     routes["GET lanes/7/log"] = following(LOG, chunk=1000, drop=lambda n: n % (every + 1) == 0)
     with serve(routes):
-        assert ph(["logs", "7", "-f"]) == 0
+        assert ph(["logs", "7", "-f", "--kind", "host"]) == 0
     assert capfdbinary.readouterr().out == LOG
 
 
@@ -44,7 +44,7 @@ def test_a_follower_waits_for_the_lane_and_goes_on_with_the_next_attempt(
     ph: Ph, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("WAIT_SECS", "LOOK_SECS"):
-        monkeypatch.setattr(f"ph.commands.logs.{name}", 0.01)
+        monkeypatch.setattr(f"ph.following.{name}", 0.01)
     states = [
         lane(state="queued", sentence="waits for a free slot"),
         lane(state="running", attempts=ATTEMPTS),
@@ -55,16 +55,59 @@ def test_a_follower_waits_for_the_lane_and_goes_on_with_the_next_attempt(
     routes = branch_routes(run())
     routes["GET lanes/7"] = [Answer({"run": run(), "lane": each}) for each in states]
 
-    def log(asked: object) -> Answer:
-        query = asked.query  # type: ignore[attr-defined]
+    def log(asked: Asked) -> Answer:
+        query = asked.query
+        if query["kind"] == "guest":
+            return Answer(b"", 200, {"X-Over": "true"})
         data = f"log of {query['attempt']}\n".encode()[int(query["offset"]) :]
-        return Answer(data, 200, {"X-Over": "1"})
+        return Answer(data, 200, {"X-Over": "true"})
 
     routes["GET lanes/7/log"] = log
     with serve(routes):
         code, out, err = ph("logs", "7", "-f")
     assert (code, out) == (0, "log of 1\nlog of 2\n")
     assert err == "check queued: waits for a free slot\nattempt 2 of check\n"
+
+
+def test_a_follower_goes_from_a_try_at_a_job_to_the_next(
+    ph: Ph, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ph.following.LOOK_SECS", 0.01)
+    newest = iter(["1", "2", "2"])
+
+    def log(asked: Asked) -> Answer:
+        which = asked.query.get("job_attempt") or next(newest)
+        data = f"try {which}\n".encode()[int(asked.query["offset"]) :]
+        return Answer(data, 200, {"X-Over": "true", "X-Job-Attempt": which})
+
+    routes = {**branch_routes(run(lane(attempts=ATTEMPTS))), "GET lanes/7/log": log}
+    with serve(routes):
+        assert ph("logs", "7", "-f", "--kind", "host")[1] == "try 1\ntry 2\n"
+
+
+def test_a_follower_waits_for_the_runs_first_job(
+    ph: Ph, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ph.following.LOOK_SECS", 0.01)
+    routes = branch_routes(run())
+    states = ["running", "running", "success"]
+    routes["GET lanes/7"] = [
+        Answer({"run": run(), "lane": lane(state=state, attempts=ATTEMPTS)}) for state in states
+    ]
+    log = following(b"at last\n", chunk=99, drop=lambda _: False)
+    answers = iter([refusal(404, "run r has no job yet")])
+    routes["GET lanes/7/log"] = lambda asked: next(answers, None) or log(asked)
+    with serve(routes):
+        assert ph("logs", "7", "-f", "--kind", "host") == (0, "at last\n", "")
+
+
+def test_of_several_jobs_the_failed_one_is_shown(ph: Ph, serve: Serve) -> None:
+    jobs = [{"id": "lint", "status": "passed"}, {"id": "unit", "status": "failed"}]
+    routes = {**branch_routes(run(lane(attempts=ATTEMPTS))), "GET pikaci/runs/r": {"jobs": jobs}}
+    routes["GET lanes/7/log"] = following(b"x\n", chunk=9, drop=lambda _: False)
+    with serve(routes) as forge:
+        assert ph("logs", "7") == (0, "x\n", "job unit; --job names another: lint\n")
+        assert forge.asked[-1].query["job"] == "unit"
 
 
 def test_a_log_that_is_gone_is_told(ph: Ph, serve: Serve) -> None:
@@ -77,7 +120,7 @@ def test_a_terminal_gets_no_control_sequence(
     ph: Ph, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    routes = branch_routes(run(lane(attempts=ATTEMPTS)))
+    routes = branch_routes(run(lane()))
     routes["GET lanes/7/log"] = following(LOG + b"\x1b[3", chunk=5, drop=lambda _: False)
     with serve(routes):
         _, out, _ = ph("logs", "7")

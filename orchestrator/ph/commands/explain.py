@@ -38,8 +38,8 @@ def explain_command(lane: str, branch: str | None, repo: str | None, *, as_json:
         say(f"it waits until {wait['ends']}")
     for sentence in cause_lines(found):
         say(sentence)
-    if found.get("waits"):
-        say(f"\n{waits_table(found, now)}")
+    if waits := waits_table(found, now):
+        say(f"\n{waits}")
     lines = [attempt_words(each, now) for each in rows(found, "attempts")]
     lines += [_act(each) for each in rows(found, "acts")]
     lines += [str(problem) for problem in found.get("problems") or []]

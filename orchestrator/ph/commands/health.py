@@ -25,11 +25,10 @@ def health_command(ctx: click.Context, *, as_json: bool) -> None:
     cells = [
         (each.get("kind"), _name(each), each.get("state"), each.get("words"))
         for each in rows(health, "lines")
+        if each.get("state") != "open" or each.get("failures")
     ]
-    if not cells:
-        say("nothing has failed by infrastructure")
-        return
-    say(table(("WHAT", "NAME", "STATE", "WHY"), cells))
+    every = "every target and host is open"
+    say(table(("WHAT", "NAME", "STATE", "WHY"), cells) if cells else every)
     past = [
         (ago(each.get("at"), health.get("now")), _name(each), each.get("what"), each.get("why"))
         for each in rows(health, "events")

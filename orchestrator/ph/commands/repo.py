@@ -27,7 +27,7 @@ def list_command(*, as_json: bool) -> None:
         (
             each.get("name"),
             str(each.get("default_branch")).removeprefix(HEADS),
-            each.get("error") or ("paused" if each.get("paused") else "fine"),
+            each.get("problem") or ("paused" if each.get("paused") else "fine"),
             each.get("path"),
         )
         for each in rows(answer, "repos")
@@ -38,16 +38,19 @@ def list_command(*, as_json: bool) -> None:
 @repo_command.command("add")
 @click.argument("name")
 @click.argument("path")
-@click.option("--default-branch", default="main", show_default=True)
+@click.option("--default-branch", metavar="BRANCH", help="[default: that of its HEAD]")
 @options.json_output
-def add_command(name: str, path: str, default_branch: str, *, as_json: bool) -> None:
+def add_command(name: str, path: str, default_branch: str | None, *, as_json: bool) -> None:
     """Register the bare repository at PATH on the forge's machine. For admins.
 
     The catalog of each head that is pushed there is evaluated, and its lanes' commands are run.
     """
-    ref = default_branch if default_branch.startswith("refs/") else HEADS + default_branch
-    answer = connect().post("repos", name=name, path=path, default_branch=ref)
+    values = {"name": name, "path": path}
+    if default_branch is not None:
+        is_full = default_branch.startswith("refs/")
+        values["default_branch"] = default_branch if is_full else HEADS + default_branch
+    answer = connect().post("repos", **values)
     if as_json:
         print_json(answer)
     else:
-        say(f"{name} is registered; `pika-git hook install` in it makes pushes seen at once")
+        say(f"{name} is registered; `pika-git hook install {name}` there makes pushes seen at once")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ph import options
+from ph import checkout, options
 from ph.errors import EXIT_FAILED, EXIT_FINE, RefusedError
-from ph.forge import GREEN, OVER, find_branch, rows
+from ph.forge import GREEN, OVER, find_repo, look_for_branch, rows
 from ph.screen import print_json, say
-from ph.server import Server, connect, segment
-from ph.words import branch_words, clock, lane_words, run_words
+from ph.server import Server, connect
+from ph.words import clock, lane_words, run_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,11 +90,10 @@ def _end(
     if run_id is not None:
         run = until_over(lambda: _of_run(server, run_id), show, end)
     else:
-        found = find_branch(server, branch, repo)
-        if not as_json:
-            say(branch_words(found))
-        path = f"branches/{segment(found['line'].get('id'))}"
-        run = until_over(lambda: _newest(server, path), show, end)
+        name = branch or checkout.current_branch()
+        found = find_repo(server, repo)
+        pushed = checkout.pushed_commit(name)
+        run = until_over(lambda: _newest(server, found, name, pushed), show, end)
     print_json(run) if as_json else say(run_words(run))
     return EXIT_FINE if run["line"].get("state") in GREEN else EXIT_FAILED
 
@@ -111,7 +110,9 @@ def until_over(
             if run["line"].get("state") in OVER:
                 return run
         elif time.monotonic() - begun > NO_RUN_SECS:
-            raise RefusedError("the branch has no run", "is it one whose pushes run?")
+            raise RefusedError(
+                "the server has no run of what was pushed", "is it a branch whose pushes run?"
+            )
         if end is not None and time.monotonic() >= end:
             raise RefusedError("it has not ended in time")
         time.sleep(LOOK_SECS)
@@ -122,6 +123,18 @@ def _of_run(server: Server, run_id: int) -> Json:
     return found
 
 
-def _newest(server: Server, path: str) -> Json | None:
-    run: Json | None = server.get(path).get("run")
-    return run
+def _newest(server: Server, repo: Json, name: str, pushed: str | None) -> Json | None:
+    """A branch's newest run; None while that is of an older head than was pushed.
+
+    The server sees a push a moment after it. If its head is not known here, another has pushed
+    since.
+    """
+    found = look_for_branch(server, repo, name)
+    if found is None or not found.get("run"):
+        return None
+    head, run = str(found["line"].get("head")), found["run"]
+    if run["line"].get("kind") == "branch" and run["line"].get("head") != head:
+        return None
+    if pushed is not None and head != pushed and checkout.has_commit(head):
+        return None
+    return dict(run)
