@@ -39,9 +39,9 @@ run_id = click.option(
 def _checked_annotations(
     _ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]
 ) -> dict[str, str]:
-    from jerichoci.state.ids import check_annotation
+    from jerichoci.state.annotations import parse_annotations
 
-    return dict(check_annotation(text) for text in texts)
+    return parse_annotations(texts)
 
 
 annotate = click.option(

@@ -153,3 +153,19 @@ def test_the_newest_run_is_the_one_that_was_made_last(project: Project) -> None:
     project.here("gc", "--keep-runs", "2").passed()
     assert ahead not in project.run_ids()
     assert made in project.run_ids()
+
+
+def test_annotations_are_in_the_record_of_the_run_and_of_no_rerun(project: Project) -> None:
+    record = project.run("hello", "--annotate", "lane=greeting", "--annotate", "forge/run=7")
+    assert record["annotations"] == {"lane": "greeting", "forge/run": "7"}
+    assert project.record()["annotations"] == record["annotations"]
+    assert project.events()[0]["run"]["annotations"] == record["annotations"]
+    argv = ("rerun", "latest", "--annotate", "lane=again", "--output", "json")
+    assert project.here(*argv).passed().json["annotations"] == {"lane": "again"}
+    assert project.run("hello")["annotations"] == {}
+
+
+def test_an_annotation_that_is_none_is_refused_before_anything_starts(project: Project) -> None:
+    sentence = project.here("run", "hello", "--annotate", "Lane=x").refused(2)
+    assert "'Lane=x' is not an annotation; one is KEY=VALUE" in sentence
+    assert project.run_ids() == []

@@ -31,6 +31,7 @@ VALUES: list[tuple[object, st.SearchStrategy[Any]]] = [
     (int, st.integers(1, 2**60)),
     (bool, st.booleans()),
     (NoneType, st.none()),
+    (dict[str, str], st.dictionaries(TEXTS, TEXTS, max_size=2)),
     (Json, st.dictionaries(TEXTS, TEXTS | st.integers() | st.none(), max_size=2)),
 ]
 
@@ -65,8 +66,8 @@ def with_unknown(value: Any) -> Any:  # noqa: ANN401 - JSON
     """The same JSON with a field more in every object that is a record."""
     match value:
         case dict():
-            later = {key: with_unknown(row) for key, row in value.items() if key != "execution"}
-            kept = {"execution": value["execution"]} if "execution" in value else {}
+            kept = {key: row for key, row in value.items() if key in {"execution", "annotations"}}
+            later = {key: with_unknown(row) for key, row in value.items() if key not in kept}
             return {**later, **kept, "from_a_later_version": [1]}
         case list():
             return [with_unknown(row) for row in value]

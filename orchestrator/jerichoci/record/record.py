@@ -144,7 +144,9 @@ class RunRecord(Model):
     failure_kind: FailureKind | None = None
     cause: Cause | None = None
     rerun_of: RunId | None = None
-    annotations: dict[str, str] = {}
+    annotations: dict[str, str] = Field(
+        default={}, description="what its starter noted: `--annotate`"
+    )
     target_id: Id
     target_description: str = ""
     partial: bool = Field(default=False, description="whether jobs were left out: `--job`")

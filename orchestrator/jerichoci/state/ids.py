@@ -15,9 +15,6 @@ from jerichoci.errors import UsageError
 ID_PATTERN = r"[a-z0-9][a-z0-9_-]{0,63}"
 RUN_ID_PATTERN = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}"
 
-MOST_ANNOTATION_BYTES = 1024
-
-_ANNOTATION = re.compile(r"([a-z0-9][a-z0-9._/-]{0,63})=(.*)", re.DOTALL)
 _ID = re.compile(ID_PATTERN)
 _RUN_ID = re.compile(RUN_ID_PATTERN)
 _RUN_ID_PREFIX = re.compile(r"[0-9][0-9TZa-f-]{0,24}")
@@ -61,18 +58,6 @@ def check_id(text: str, what: str) -> str:
             " or digit",
         )
     return text
-
-
-def check_annotation(text: str) -> tuple[str, str]:
-    """Read `KEY=VALUE`."""
-    found = _ANNOTATION.fullmatch(text)
-    if found is None or not found[2].isprintable() or len(text.encode()) > MOST_ANNOTATION_BYTES:
-        raise UsageError(
-            f"{text[:80]!r} is not an annotation",
-            "one is KEY=VALUE: lower-case letters, digits and `._/-`, then printable text, at most"
-            f" {MOST_ANNOTATION_BYTES} bytes",
-        )
-    return found[1], found[2]
 
 
 def new_run_id(now: float | None = None) -> str:
