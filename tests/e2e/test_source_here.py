@@ -152,8 +152,8 @@ def test_a_flake_in_a_directory_of_the_commit_is_planned(project: Project) -> No
     project.define('  inner = { trigger = "branch"; jobs.it.command = "ls"; };', "deep/er")
     project.write("deep/er/ci/forge-lanes.toml", "version = 1\n" + LANES.replace("cats", "inner"))
     project.tree.commit()
-    args = ("--lanes", "branch", "--flake", "deep/er", *source_of(project, bare_of(project)))
-    found = planned(project, *args)
+    lanes = ("--lanes", "branch", "--flake", "deep/er")
+    found = planned(project, *lanes, *source_of(project, bare_of(project)))
     (plan,) = found["plans"]
     assert (plan["target_id"], plan["source"]["flake_dir"]) == ("inner", "deep/er")
     for directory in ("deep", "../repo", "/"):
