@@ -245,6 +245,7 @@ GROUP_HOLD = Table(  # who held a group, and when: what the waiting were waiting
     Column("since", Double, nullable=False),
     Column("until", Double),
 )
+Index("group_hold_open", GROUP_HOLD.c.lane_id, sqlite_where=text("until IS NULL"))
 Index("group_hold_of", GROUP_HOLD.c.repo_id, GROUP_HOLD.c.group_name, GROUP_HOLD.c.since)
 
 ATTEMPT = Table(
