@@ -7,6 +7,7 @@ own clock, so that service and workers on several machines agree; a test passes 
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,10 @@ class Database:
     """The time, for tests; the database's clock if None."""
     path: Path | None = None
     """Its file; None in memory."""
+    steady: float | None = None
+    """The monotonic clock, for tests; this machine's if None."""
     _writing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _apart: dict[str, float] = field(default_factory=dict, repr=False)
     _local: threading.local = field(default_factory=threading.local, repr=False)
 
     @contextmanager
@@ -115,6 +119,18 @@ class Database:
         if self.now is not None:
             return self.now
         return float(connection.execute(sql(_SQLITE_NOW)).scalar_one())
+
+    def has_jumped(self, now: float, most_secs: float) -> bool:
+        """Whether the clock was set, or the machine slept, since this was asked before.
+
+        Then `now` and the monotonic clock of this process are further apart than they were.
+        """
+        if self.now is not None and self.steady is None:
+            return False
+        apart = now - (time.monotonic() if self.steady is None else self.steady)
+        before = self._apart.get("clocks", apart)
+        self._apart["clocks"] = apart
+        return abs(apart - before) > most_secs
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

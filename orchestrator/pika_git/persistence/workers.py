@@ -33,6 +33,7 @@ _SEEN = text("""
     UPDATE worker SET seen_at = :now WHERE id = :worker
 """)
 _BACK = text("UPDATE worker SET state = 'active' WHERE id = :worker AND state = 'gone'")
+_ALL_SEEN = text("UPDATE worker SET seen_at = :now WHERE state != 'gone'")
 _SILENT = text("SELECT name FROM worker WHERE state != 'gone' AND seen_at < :before")
 
 
@@ -77,6 +78,11 @@ def seen(connection: Connection, worker: int, now: float) -> None:
     connection.execute(_SEEN, values)
     if connection.execute(_BACK, values).rowcount:
         _place(connection, "a worker is back", now)
+
+
+def all_seen(connection: Connection, now: float) -> None:
+    """Take no worker for gone because the clock jumped."""
+    connection.execute(_ALL_SEEN, {"now": now})
 
 
 def silent(connection: Connection, now: float) -> list[str]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -182,6 +183,7 @@ def test_draining_and_pausing_are_reasons(forge: Forge) -> None:
     with forge.database.write() as connection:
         queue.pause(connection, "the disk is replaced", forge.now)
     assert forge.waits(pushed)[-1].code == "paused"
+    assert forge.waits(pushed)[-1].detail["why"] == "the disk is replaced"
     with forge.database.write() as connection:
         workers.set_state(connection, "one", "active", forge.now)
     assert forge.claim(worker) is None
@@ -499,3 +501,19 @@ def test_a_sweep_counts_a_ready_lane_that_a_free_worker_left_alone(forge: Forge)
     forge.pass_time(6)
     forge.sweep()
     assert forge.counters() == {"lost_wakes": 1}
+
+
+def test_a_clock_that_is_set_and_a_machine_that_slept_cost_no_lease(forge: Forge) -> None:
+    (pushed,) = forge.push()
+    claim = forge.take(forge.worker("one"))
+    other = forge.worker("two")
+    forge.database = replace(forge.database, steady=500.0)
+    forge.sweep()
+    forge.pass_time(8 * 3600)
+    assert queue.adoptable(forge.database, other) == []
+    forge.sweep()
+    assert forge.lane(pushed).token == claim.token
+    assert forge.counters() == {"clock_jumps": 1}
+    forge.database = replace(forge.database, steady=561.0)
+    forge.pass_time(61)
+    assert len(queue.adoptable(forge.database, other)) == 1

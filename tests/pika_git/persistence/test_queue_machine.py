@@ -17,7 +17,7 @@ from forge_database import CANCELLED, FAILED, INFRASTRUCTURE, PASSED, SKIPPED, T
 from forge_oracle import ACTIVE, Oracle
 from pika_git.persistence import health, queue, workers
 from pika_git.persistence.queue import LaneClass, RefusedError
-from pika_git.persistence.queue.sweep import look_at_time
+from pika_git.persistence.queue.due import look_at_time
 
 if TYPE_CHECKING:
     from pika_git.persistence.queue import Claim, Ending, NewLane

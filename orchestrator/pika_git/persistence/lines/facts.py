@@ -13,7 +13,10 @@ from pika_git.persistence.lines.reason import Reason, Waiting
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_PAUSED = text("SELECT value FROM setting WHERE name = 'paused'")
+_PAUSED = text("""
+    SELECT CASE WHEN json_valid(value) THEN json_extract(value, '$') ELSE 1 END FROM setting
+    WHERE name = 'paused'
+""")
 _PAUSED_REPOS = text("SELECT id FROM repo WHERE paused")
 _WORKERS = text("""
     SELECT id, name, host, labels, slots, state,
@@ -62,7 +65,7 @@ class Facts:
     """The state of the forge as far as lanes wait for it."""
 
     now: float
-    paused: bool
+    paused: str | int | None  # why
     paused_repos: frozenset[int]
     workers: tuple[Worker, ...]
     hosts: dict[str, Closed]
@@ -114,7 +117,7 @@ def load(connection: Connection, now: float) -> Facts:
             targets[row.repo_id, row.name] = closed
     return Facts(
         now,
-        paused=connection.execute(_PAUSED).scalar_one_or_none() not in {None, "false", "null"},
+        paused=connection.execute(_PAUSED).scalar_one_or_none() or None,
         paused_repos=frozenset(connection.execute(_PAUSED_REPOS).scalars()),
         workers=tuple(
             Worker(row.id, row.name, row.host, parse_labels(row.labels), *row[4:])

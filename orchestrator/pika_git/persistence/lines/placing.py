@@ -116,7 +116,7 @@ def _standing(facts: Facts, row: Row[Any]) -> Waiting:
     if waiting.code is Reason.NO_HOST_FITS:
         return waiting
     if facts.paused:
-        return Waiting(Reason.PAUSED, {"what": "forge"})
+        return Waiting(Reason.PAUSED, {"what": "forge", "why": facts.paused})
     if row.repo_id in facts.paused_repos:
         return Waiting(Reason.PAUSED, {"what": "repository"})
     if row.not_before is not None and row.not_before > facts.now:

@@ -46,7 +46,8 @@ like any other: it does not wait for itself.
 Then the ref whose last turn is the longest ago of those with a ready lane; a claim is a turn. Then
 in the order of queueing. A lane that waits again is as old as before.
 
-*Time* is the database's clock, read once in a transaction. What time alone changes (`not_before`, a
+*Time* is the database's clock, read once in a transaction. If it was set, or the machine slept, all
+leases are given their time once more. What time alone changes (`not_before`, a
 cool-off) is looked at by every claim before anything else, and no lane has to wait for a sweep.
 
 *Damaged rows* end that lane alone, as failed by infrastructure.
@@ -63,6 +64,7 @@ from pika_git.persistence.queue.again import (
     supersede,
 )
 from pika_git.persistence.queue.claim import claim
+from pika_git.persistence.queue.due import next_change
 from pika_git.persistence.queue.ending import finish, never_started, retries
 from pika_git.persistence.queue.entry import enqueue
 from pika_git.persistence.queue.lease import (
@@ -90,7 +92,7 @@ from pika_git.persistence.queue.operator import (
     fail_unplanned,
     requeue,
 )
-from pika_git.persistence.queue.sweep import next_change, pause, refresh_reasons, resume, sweep
+from pika_git.persistence.queue.sweep import pause, refresh_reasons, resume, sweep
 from pika_git.persistence.queue.waiting import waiting
 
 __all__ = [

@@ -12,8 +12,8 @@ from sqlalchemy import text
 from pika_git.persistence import health
 from pika_git.persistence.lines import facts, turns
 from pika_git.persistence.lines.reason import stop_waiting
+from pika_git.persistence.queue.due import is_time, look_at_time
 from pika_git.persistence.queue.model import AGE_BOUND_SECS, LEASE_SECS, Claim
-from pika_git.persistence.queue.sweep import is_time, look_at_time
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from pika_git.persistence import workers
+from pika_git.persistence import counters, workers
 from pika_git.persistence.queue.claim import lease, read_claim
-from pika_git.persistence.queue.model import LEASE_SECS, Renewal
+from pika_git.persistence.queue.model import LEASE_SECS, RENEW_SECS, Renewal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from pika_git.persistence.database import Database
     from pika_git.persistence.queue.model import Claim
+
+_LOG = logging.getLogger(__name__)
 
 _RENEW = text("""
     UPDATE lease SET expires_at = :expires,
@@ -49,7 +52,22 @@ _ABANDONED = text("""
     JOIN attempt ON attempt.host = worker.host JOIN lane ON lane.id = attempt.lane_id
     WHERE worker.id = :worker AND attempt.state = 'lost' AND attempt.finished_at > :since
 """)
+_KEEP = text("UPDATE lease SET expires_at = :expires")
 ABANDONED_SECS = 7 * 86400.0
+
+
+def keep_after_jump(database: Database, connection: Connection, now: float) -> bool:
+    """Give all one more lease if the clock was set or the machine slept; whether it was so.
+
+    No worker could renew in time: none of them is gone for that.
+    """
+    if not database.has_jumped(now, RENEW_SECS):
+        return False
+    _LOG.warning("the clock jumped: every lease is given %d s more", LEASE_SECS)
+    connection.execute(_KEEP, {"expires": now + LEASE_SECS})
+    workers.all_seen(connection, now)
+    counters.count(connection, "clock_jumps")
+    return True
 
 
 def renew(database: Database, worker: int, lanes: Mapping[int, tuple[int, int]]) -> Renewal:
@@ -90,6 +108,7 @@ def adoptable(database: Database, worker: int) -> list[Claim]:
     """Take over the lanes of this host that have no worker any more, with their runs."""
     with database.write() as connection:
         now = database.clock(connection)
+        keep_after_jump(database, connection, now)
         lanes = connection.execute(_ORPHANS, {"worker": worker, "now": now}).scalars().all()
         return [_adopt(connection, lane, worker, now) for lane in lanes]
 

@@ -1,4 +1,4 @@
-"""What time alone changes, and what should have happened by itself and did not."""
+"""Looking at everything: what is over, and what should have happened by itself and did not."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from pika_git.persistence import counters, health, workers
+from pika_git.persistence import counters, workers
 from pika_git.persistence.lines import facts, placing, turns
 from pika_git.persistence.lines.reason import Reason, set_reasons
+from pika_git.persistence.queue.due import look_at_time
 from pika_git.persistence.queue.ending import LANE, recover
+from pika_git.persistence.queue.lease import keep_after_jump
 from pika_git.persistence.queue.model import LOST_SECS
 from pika_git.persistence.wakes import wake
 
@@ -24,8 +26,6 @@ KEPT_WAKES_SECS = 3600.0
 UNCLAIMED_SECS = 5.0
 """A ready lane that a worker with a free slot leaves alone for so long was not heard of."""
 
-_DUE = text("SELECT id FROM lane WHERE reason = 'not_before' AND not_before <= :now")
-_NEXT = text("SELECT min(not_before) FROM lane WHERE reason = 'not_before'")
 _FRESH = text("""
     SELECT lane.id, lane.label_set_id FROM lane JOIN reason ON reason.lane_id = lane.id
       AND reason.until IS NULL
@@ -53,28 +53,6 @@ _SET = text("""
 """)
 
 
-def is_time(connection: Connection, now: float) -> bool:
-    """Whether time has changed something that was not looked at yet."""
-    is_due = connection.execute(_DUE, {"now": now}).first() is not None
-    return is_due or health.is_due(connection, now)
-
-
-def look_at_time(connection: Connection, now: float) -> None:
-    """Let lanes go whose time has come."""
-    due = connection.execute(_DUE, {"now": now}).scalars().all()
-    if due:
-        placing.place_lanes(connection, facts.load(connection, now), due)
-    health.due(connection, now)
-
-
-def next_change(database: Database) -> float | None:
-    """Seconds until time alone changes something; None if nothing is due."""
-    with database.read() as connection:
-        found = (connection.execute(_NEXT).scalar_one_or_none(), health.next_due(connection))
-        times = [time for time in found if time is not None]
-        return max(0.0, min(times) - database.clock(connection)) if times else None
-
-
 def refresh_reasons(connection: Connection, now: float) -> int:
     """Decide anew what every queued lane waits for; how many wait for something else now."""
     return placing.place_all(connection, facts.load(connection, now))
@@ -87,6 +65,7 @@ def sweep(database: Database) -> None:
     """
     with database.write() as connection:
         now = database.clock(connection)
+        keep_after_jump(database, connection, now)
         for name in workers.silent(connection, now):
             workers.set_state(connection, name, "gone", now)
         look_at_time(connection, now)
