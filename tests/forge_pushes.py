@@ -63,16 +63,25 @@ class Pushes:
     bare: Path
     project: Project
     repo_id: int
+    pikaci: Pikaci | None = None
+    """What plans; each planner starts one of its own without it."""
 
     @classmethod
-    def below(cls, directory: Path, now: float | None = None, **settings: Any) -> Pushes:  # noqa: ANN401
-        """With an empty repository; `settings` are those of `register`."""
+    def below(
+        cls,
+        directory: Path,
+        now: float | None = None,
+        pikaci: Pikaci | None = None,
+        **settings: Any,  # noqa: ANN401 - those of `register`
+    ) -> Pushes:
+        """With an empty repository."""
         data = DataDir(directory / "forge").make()
         database = open_current(data, now)
         bare = make_bare(directory / "demo.git")
         project = Project.below(directory)
         project.tree.init()
-        return cls(data, database, bare, project, register(database, "demo", bare, **settings))
+        repo = register(database, "demo", bare, **settings)
+        return cls(data, database, bare, project, repo, pikaci)
 
     @property
     def tree(self) -> UserTree:
@@ -93,6 +102,7 @@ class Pushes:
         """With a catalog, whose commit `main` has and the forge has seen."""
         self.project.define(targets)
         self.project.lanes(lanes)
+        self.tree.write("docs/readme")
         self.commit_file("src/code", "1")
         self.push("HEAD:refs/heads/main")
         return self
@@ -137,6 +147,9 @@ class Pushes:
     def planner(
         self, secs: float = PLAN_DEADLINE_SECS, limits: tuple[str, ...] = ()
     ) -> Iterator[Planner]:
+        if self.pikaci is not None and not limits:
+            yield Planner(self.database, self.data, self.pikaci, secs)
+            return
         with Pikaci(self.data.root / "planner.log", limits) as pikaci:
             yield Planner(self.database, self.data, pikaci, secs)
 
