@@ -21,6 +21,7 @@ from pika_git.forge_runtime.holds import release_all
 from pika_git.forge_runtime.hook import Pushes
 from pika_git.forge_runtime.planning import PLAN_SECS, Planner
 from pika_git.forge_runtime.poll import poll
+from pika_git.git import GitError
 from pika_git.persistence import queue, refs, repos, wakes
 from pika_git.persistence.database import DatabaseError
 from pika_git.pikaci_process import Pikaci
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 POLL_SECS = 5.0
 SWEEP_SECS = 30.0
 NIGHTLY_SECS = 20.0
+HELD_SECS = 5.0
 MEMORY_BYTES = 8 * 1024**3
 """What an evaluation may take: of its address space, since that is what can be bounded."""
 POLLS_AT_ONCE = 4
@@ -81,7 +83,7 @@ class Runtime:
                 self._guard("planning", planner.step)
                 for what, work in self.also.items():
                     self._guard(what, work)
-                self._guard("held heads", lambda: release_all(self.database))
+                self._now_and_then("held", HELD_SECS, lambda: release_all(self.database))
                 self._now_and_then("sweep", SWEEP_SECS, lambda: queue.sweep(self.database))
                 self._wait(listener, planner)
 
@@ -108,10 +110,12 @@ class Runtime:
     def _poll(self, repo: Repo, *, is_night: bool) -> None:
         try:
             poll(self.database, repo)
-            if is_night:
+            if is_night and repo.problem is None:
                 nightly.due(self.database, repo)
         except DatabaseError as error:
             self._say(error)
+        except GitError as error:  # the next poll says so, if it lasts
+            log.warning("repository %s: %s", repo.name, error)
         except Exception as error:
             log.exception("repository %s failed", repo.name)
             with suppress(DatabaseError), self.database.write() as connection:

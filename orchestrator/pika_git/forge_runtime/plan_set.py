@@ -28,6 +28,13 @@ class PlanSet:
     broken: dict[str, dict[str, Any]]
     message: str | None
 
+    @property
+    def mistake(self) -> tuple[str, str | None] | None:
+        """What keeps all lanes from having a plan, and a hint, if it is one thing."""
+        causes = {(str(cause["message"]), cause["hint"]) for cause in self.broken.values()}
+        has_plan = any(lane.plan_path is not None for lane in self.lanes)
+        return causes.pop() if len(causes) == 1 and not has_plan else None
+
 
 def read_plan_set(path: Path, kind: str) -> PlanSet:
     """Read the plan set of a run of this kind."""

@@ -7,6 +7,7 @@
   the one transaction that ends planning.
 - Pushes take turns. A push of 500 branches has 500 places, and one of a single branch has the first
   one: it waits for what is being planned, and not for the 500.
+- One change is evaluated once, however many branches of that push have it.
 - An error in planning one run is that run's; the others are planned.
 """
 
@@ -47,6 +48,8 @@ RETRY_SECS = (2.0, 20.0)
 """When an evaluation that failed by infrastructure is tried again."""
 FREE_BYTES = 128 * 1024 * 1024
 """Less room than this, and nothing is planned: its plans could not be written."""
+SAME_SECS = 600.0
+"""How long a plan set is good for another run of the same change: what it names may be gone."""
 NO_LANES_FILE = "No lanes were selected: there is no {file} at {head}."
 FIX = "fix it and push again"
 USAGE = 2
@@ -129,6 +132,11 @@ class Planner:
             self._planned(run, tree, base, message)
             return
         out = self.data.plans(run.repo_id, run.id)
+        if (like := self._planned_like(run, base)) is not None:
+            out.unlink(missing_ok=True)
+            out.hardlink_to(like)
+            self._planned(run, tree, base, None)
+            return
         out.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         printed, said = out.with_suffix(".out"), out.with_suffix(".said")
         for path in (printed, said):
@@ -140,6 +148,16 @@ class Planner:
         self._running[_key(run)] = evaluation
         argv = _argv(run, repo, base)
         self.pikaci.start(_key(run), argv, state_root, stdout=printed, stderr=said)
+
+    def _planned_like(self, run: Planning, base: str | None) -> Path | None:
+        """The plan set of the same change, if it was made lately: of a branch of the same head."""
+        if run.asked != runs.Asked():
+            return None
+        with self.database.read() as connection:
+            since = self.database.clock(connection) - SAME_SECS
+            ids = runs.planned_like(connection, run, base, since)
+        paths = (self.data.plans(run.repo_id, each) for each in ids)
+        return next((path for path in paths if path.is_file()), None)
 
     def _end_late(self, waiting: set[int]) -> None:
         """End evaluations that take too long, or that no run waits for any more."""
@@ -207,12 +225,8 @@ class Planner:
         except InvalidSetError as error:
             self._fail(run, str(error), "is pikaci of the same version as the forge?")
             return
-        causes = {
-            (cause["message"], cause["hint"]) for cause in (found.broken if found else {}).values()
-        }
-        if found and len(causes) == 1 and all(lane.plan_path is None for lane in found.lanes):
-            ((said, hint),) = causes
-            self._fail(run, said, hint or FIX)
+        if found and (mistake := found.mistake):
+            self._fail(run, mistake[0], mistake[1] or FIX)
             return
         with self.database.write() as connection:
             runs.planned(

@@ -45,6 +45,11 @@ _BEFORE = text("""
 _FIRST = text("""
     SELECT old FROM ref_event WHERE repo_id = :repo AND ref = :ref ORDER BY sequence LIMIT 1
 """)
+_LIKE = text("""
+    SELECT id FROM ci_run
+    WHERE repo_id = :repo AND kind = :kind AND head = :head AND base IS :base
+      AND planned_at > :since ORDER BY id DESC LIMIT 5
+""")
 LATE_SECS = 600.0
 """A run that waits so long to be planned goes before those whose turn it is."""
 _PLANNED = text("""
@@ -130,6 +135,14 @@ def planning(connection: Connection, now: float) -> list[Planning]:
         asked = _asked(row.selection)
         found.append(Planning(row.id, row.repo_id, row.kind, row.ref, row.head, row.base, asked))
     return found
+
+
+def planned_like(
+    connection: Connection, run: Planning, base: str | None, since: float
+) -> list[int]:
+    """Runs of the same change that were planned since then, the latest first."""
+    values = {"repo": run.repo_id, "kind": run.kind, "head": run.head, "base": base}
+    return list(connection.execute(_LIKE, {**values, "since": since}).scalars())
 
 
 def _asked(selection: str | None) -> Asked:

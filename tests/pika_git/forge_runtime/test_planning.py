@@ -3,17 +3,16 @@ from __future__ import annotations
 import json
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from forge_pushes import LANES, MAIN, TARGETS, Pushes
 from pika_git.persistence import repos
+from pika_git.pikaci_process import Pikaci
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from pika_git.pikaci_process import Pikaci
 
 LONG = """
   unit = { trigger = "branch"; jobs.unit.command = let
@@ -270,7 +269,13 @@ def test_a_run_that_was_being_planned_when_the_service_was_killed_is_planned(
 
 def test_a_push_waits_for_no_500_branches(forge: Pushes) -> None:
     forge.with_lanes().plan()
-    forge.push(*(f"HEAD:refs/heads/many/{number}" for number in range(500)))
+    tree = forge.git("rev-parse", "main^{tree}")
+    lines = ""
+    for number in range(500):  # each its own commit: none is evaluated for another
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        commit = forge.git(*identity, "commit-tree", "-p", "main", "-m", str(number), tree)
+        lines += f"create refs/heads/many/{number} {commit}\n"
+    forge.git("update-ref", "--stdin", stdin=lines.encode())
     forge.poll()
     with forge.planner() as planner:
         planner.step()
@@ -285,6 +290,30 @@ def test_a_push_waits_for_no_500_branches(forge: Pushes) -> None:
             time.sleep(0.02)
     planned = forge.rows("SELECT ref FROM ci_run WHERE ref LIKE '%many%' AND state != 'planning'")
     assert len(planned) < 20
+
+
+def test_500_branches_of_one_change_are_evaluated_once(
+    forge: Pushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge.with_lanes().plan()
+    forge.commit_file("src/code", "2")
+    forge.push(*(f"HEAD:refs/heads/many/{number}" for number in range(500)))
+    started: list[str] = []
+    real = Pikaci.start
+
+    def counts(self: Pikaci, key: str, *args: Any, **named: Any) -> None:  # noqa: ANN401
+        started.append(key)
+        real(self, key, *args, **named)
+
+    monkeypatch.setattr(Pikaci, "start", counts)
+    forge.plan()
+    assert len(started) == 1
+    lanes = forge.rows(
+        "SELECT plan_path FROM lane JOIN ci_run ON ci_run.id = run_id"
+        " WHERE kind = 'branch' AND ci_run.ref LIKE '%many%'"
+    )
+    assert len(lanes) == 500
+    assert len({row.plan_path for row in lanes}) == 500
 
 
 def test_an_error_in_one_run_is_that_runs(forge: Pushes, monkeypatch: pytest.MonkeyPatch) -> None:
