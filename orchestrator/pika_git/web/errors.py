@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
@@ -40,6 +41,20 @@ CODES = {
 _STATUSES = {ConflictError: 409, MissingError: 404, InvalidError: 422, GoneError: 410}
 MOST_PROBLEMS = 5
 """How many mistakes of a request its answer names."""
+
+
+class ErrorValues(BaseModel):
+    """What went wrong: a code for programs, a sentence and a hint for people."""
+
+    code: str
+    message: str
+    hint: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """An error."""
+
+    error: ErrorValues
 
 
 class ApiError(Exception):

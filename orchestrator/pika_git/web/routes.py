@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fastapi.routing import APIRoute
 
 from pika_git.web.auth import admit
+from pika_git.web.errors import ErrorAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from pika_git.persistence.auth import Role
 
     EndpointT = TypeVar("EndpointT", bound=Callable[..., Any])
+
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorAnswer, "description": "It was not done"},
+    503: {"model": ErrorAnswer, "description": "The database can't be used"},
+}
 
 
 class RoleRoute(APIRoute):
@@ -69,6 +76,7 @@ class Routes:
     ) -> Callable[[EndpointT], EndpointT]:
         def add(endpoint: EndpointT) -> EndpointT:
             options.setdefault("tags", self.tags)
+            options["responses"] = {**_ERRORS, **options.get("responses", {})}
             self.routes.append(
                 RoleRoute(self.prefix + path, endpoint, role=role, methods=[method], **options)
             )
