@@ -76,19 +76,21 @@ class Newcomer:
         )
         return done.returncode, done.stdout
 
-    def push(self, old: str, new: str) -> None:
-        path = self.tree.path("ci/hello.nix")
+    def push(self, old: str, new: str, file: str = "ci/hello.nix", branch: str = "greet") -> None:
+        """Replace a word in a file of a branch, and push it."""
+        known = self.tree.git("branch", "--list", branch)
+        self.tree.git("checkout", "--quiet", *([] if known else ["-b"]), branch)
+        path = self.tree.path(file)
         path.write_text(path.read_text().replace(old, new))
         self.tree.commit(f"Say {new}")
-        self.tree.git("push", "--quiet", "--set-upstream", "origin", "greet")
+        self.tree.git("push", "--quiet", "--set-upstream", "origin", branch)
 
 
 def test_a_newcomer_gets_from_a_push_to_a_green_merge(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with demo(data) as said:
         newcomer = Newcomer(tmp_path, said)
-        newcomer.tree.git("checkout", "--quiet", "-b", "greet")
-        newcomer.push("cat ", "cart ")
+        newcomer.push("cat ", "cart -n ")
         code, out = newcomer.ph("wait")
         assert (code, out) == (1, "run 1 (branch): failed - Hello failed\n")
         _, out = newcomer.ph("explain", "hello")
@@ -100,7 +102,7 @@ def test_a_newcomer_gets_from_a_push_to_a_green_merge(tmp_path: Path) -> None:
         assert out.startswith("ph: lane hello failed (test_failure) in run 1\n")
         newcomer.push("cart ", "cat ")
         code, out = newcomer.ph("watch")
-        assert code == 0, out
+        assert (code, out.splitlines()[-1]) == (0, "run 2 (branch): success - 1 passed")
         code, out = newcomer.ph("merge")
         assert code == 0, out
         assert out.startswith("merged into main: ")
@@ -112,6 +114,74 @@ def test_a_newcomer_gets_from_a_push_to_a_green_merge(tmp_path: Path) -> None:
         code, out = newcomer.ph("run", "greet", "--lane", "hello")
         assert code == 0, out
         assert newcomer.ph("wait", "--run", "4")[0] == 0
+
+
+def test_a_merge_tests_its_result_first_where_the_target_has_moved(tmp_path: Path) -> None:
+    with demo(tmp_path / "data") as said:
+        newcomer = Newcomer(tmp_path, said)
+        newcomer.push("cat ", "cat -v ")
+        newcomer.push("targets of", "targets in", file="ci/default.nix", branch="main")
+        assert newcomer.ph("wait", "main")[0] == 0
+        assert newcomer.ph("wait", "greet")[0] == 0
+        code, out = newcomer.ph("merge", "greet", "--wait", "--why", "it is good")
+        assert code == 0, out
+        first, last = out.splitlines()
+        assert first == "runs hello on the merge result; it is merged when run 3 is green"
+        assert last.startswith("merged: ")
+        code, out = newcomer.ph("status", "--run", "3")
+        assert "run 3 (merge): success" in out
+        newcomer.tree.git("fetch", "--quiet")
+        shown = newcomer.tree.git("show", "--no-patch", "--format=%an|%B", "origin/main").decode()
+        assert shown.strip() == "demo|Merge branch 'greet'\n\nit is good"
+
+
+SHOWS = {
+    "whoami": "demo, role admin",
+    "repo list": "demo  main     fine",
+    "queue": "demo    active  0 of 2",
+    "health": "every target and host is open",
+    "nightly": "no slot was due yet",
+    "admin tokens": "admin",
+    "admin audit": "pause   queue",
+    "status main": "no run yet",
+}
+ACTS = {
+    "run main --target hello": "run 1",
+    "cancel --run 1 --why w": "1 lane of run 1 cancelled",
+    "rerun --run 1": "run 2",
+    "fail 2 --why w": "lane 2 has failed",
+    "wake 2": "the queue is looked at",
+    "drain demo --why w": "worker demo claims no more lanes",
+    "resume demo": "worker demo claims lanes again",
+    "queue resume": "the queue is no longer paused",
+    "run main --lane hello": "run 3",
+    "wait --run 3": "run 3 (manual): success",
+    "explain 3": "it runs because: asked for by name",
+    "logs 3 -f": "Hello from a derivation",
+    "rerun 3": "run 4",
+    "wait --run 4": "success",
+    "nightly run": "run 5",
+    "wait --run 5": "run 5 (nightly): skipped",
+    "admin token other --role read": "ph_",
+    "admin revoke 2": "token 2 is revoked",
+    "close main --why w": "branch 1 is closed",
+}
+
+
+def test_ph_and_the_service_understand_each_other(tmp_path: Path) -> None:
+    with demo(tmp_path / "data") as said:
+        newcomer = Newcomer(tmp_path, said)
+        assert newcomer.ph("queue", "pause", "--why", "a test") == (
+            0,
+            "the queue is paused: what runs goes on, nothing begins\n",
+        )
+        for command, shown in {**SHOWS, **ACTS}.items():
+            args = command.split()
+            code, out = newcomer.ph(*args)
+            assert (code, "None" in out) == (0, False), (command, out)
+            assert shown in out, command
+        for command in SHOWS:
+            assert newcomer.ph(*command.split(), "--json")[0] == 0
 
 
 def test_a_taken_port_is_passed_over(tmp_path: Path) -> None:

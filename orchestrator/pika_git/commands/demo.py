@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAME = "demo"
+ADDRESS = "address"
 START_SECS = 60.0
 STOP_SECS = 30.0
 LOOK_SECS = 0.2
@@ -100,6 +101,7 @@ def _service(data: DataDir) -> Iterator[tuple[subprocess.Popen[str], str]]:
         url = child.stdout.readline().strip() if ready else ""
         if not url:
             raise _ended(data, "serve")
+        (data.root / ADDRESS).write_text(url.partition("://")[2])
         yield child, url
 
 
@@ -128,20 +130,28 @@ def _child(data: DataDir, name: str, *args: str) -> Iterator[subprocess.Popen[st
 
 
 def _address(data: DataDir) -> str:
+    """The settings' address if that is free, else the one that it had before, else any port."""
     from pika_git.settings import SettingsError, load, parse_address
 
     try:
         listen = load(data.settings).listen
-        host, port = parse_address(listen)
+        parse_address(listen)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
+    kept = data.root / ADDRESS
+    known = [listen, *(kept.read_text().split() if kept.exists() else [])]
+    host = listen.rpartition(":")[0]
+    return next((each for each in known if _is_free(*parse_address(each))), f"{host}:0")
+
+
+def _is_free(host: str, port: int) -> bool:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError:
-            return f"{listen.rpartition(':')[0]}:0"
-    return listen
+            return False
+    return True
 
 
 def _log(data: DataDir, name: str) -> Path:
