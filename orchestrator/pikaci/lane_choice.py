@@ -1,7 +1,7 @@
 """Which lanes `pikaci plan --lanes` and `--lane` mean, at a snapshot.
 
 - Branch lanes are those that the change from a base selects, as `pikaci select` has it, by the
-  lanes file of the head. Without a base, all files count as changed.
+  lanes file of the head. Without a base, any file may have changed: they are all.
 - Nightly lanes are all of them. Lanes that are named are those, whatever has changed.
 """
 
@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import CatalogError, UsageError
-from jerichoci.snapshot.repository import open_repository
 from pikaci.changes import changed_between, changed_since
-from pikaci.lanes import Trigger
-from pikaci.selection import SelectionReport, select, select_named, select_nightly
+from pikaci.selection import SelectionReport, select, select_all, select_named
 
 if TYPE_CHECKING:
+    from pikaci.lanes import Trigger
     from pikaci.sourcing import Taken
 
 
@@ -38,12 +37,10 @@ async def choose_lanes(taken: Taken, choice: LaneChoice) -> SelectionReport:
     base, paths = None, tuple[str, ...]()
     if choice.base is not None:
         base, paths = await _changes(taken, choice.base)
-    elif choice.trigger is Trigger.BRANCH and not choice.names:
-        paths = await _all_files(taken)
     if choice.names:
         selections = select_named(lanes, choice.names)
-    elif choice.trigger is Trigger.NIGHTLY:
-        selections = select_nightly(lanes)
+    elif choice.base is None:
+        selections = select_all(lanes, choice.trigger)
     else:
         selections = select(lanes, paths)
     return SelectionReport(base, head, paths, tuple(selections), lanes.nightly_schedule_utc)
@@ -59,9 +56,3 @@ async def _changes(taken: Taken, base: str) -> tuple[str, tuple[str, ...]]:
     else:
         change = await changed_between(taken.repository, base, taken.rev)
     return change.base, change.paths
-
-
-async def _all_files(taken: Taken) -> tuple[str, ...]:
-    git = (await open_repository(taken.state.root)).git
-    listed = await git.names("ls-tree", "-r", "-z", "--name-only", taken.snapshot.tree)
-    return tuple(sorted(listed))

@@ -47,7 +47,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class SelectionReport:
-    """The answer to `select --base A --head B`; without base, all files of the head changed."""
+    """The answer to `select --base A --head B`; without base, nothing says what changed."""
 
     base: str | None
     head: str
@@ -75,7 +75,8 @@ class SelectionReport:
             for found in ordered
         ]
         chosen = sum(found.selected for found in self.selections)
-        head = f"{chosen} of {_counted(len(self.selections), 'lane')} selected by {files}"
+        by = f" by {files}" if self.base else ""
+        head = f"{chosen} of {_counted(len(self.selections), 'lane')} selected{by}"
         change = f"{self.base[:12]}...{self.head[:12]}" if self.base else self.head[:12]
         return "\n".join([f"{head} ({change})", *lines])
 
@@ -122,12 +123,10 @@ def select_named(lanes: Lanes, names: Sequence[str]) -> list[Selection]:
     return [_asked(lane, "asked for by name", asked=lane.id in names) for lane in lanes.lanes]
 
 
-def select_nightly(lanes: Lanes) -> list[Selection]:
-    """All nightly lanes."""
-    return [
-        _asked(lane, "runs every night", asked=lane.trigger is Trigger.NIGHTLY)
-        for lane in lanes.lanes
-    ]
+def select_all(lanes: Lanes, trigger: Trigger) -> list[Selection]:
+    """All lanes of a trigger: nightly ones, or those of a change that is not known."""
+    reason = "runs every night" if trigger is Trigger.NIGHTLY else "any file may have changed"
+    return [_asked(lane, reason, asked=lane.trigger is trigger) for lane in lanes.lanes]
 
 
 def _asked(lane: Lane, reason: str, *, asked: bool) -> Selection:

@@ -269,13 +269,12 @@ def test_branch_lanes_are_those_that_the_change_selects(project: Project) -> Non
     assert found["lanes"][1]["concurrency_group"] == "linux"
 
 
-def test_without_a_base_all_files_count_as_changed(project: Project) -> None:
-    found = planned(project, "--lanes", "branch")
-    assert found["base"] is None
-    assert {"file", "flake.nix", "ci/forge-lanes.toml"} <= set(found["changed_files"])
-    assert selected(found) == ["greeting", "files"]
+def test_without_a_base_any_file_may_have_changed(project: Project) -> None:
     project.path("file").unlink()
-    assert selected(planned(project, "--lanes", "branch")) == ["greeting"]
+    found = planned(project, "--lanes", "branch")
+    assert (found["base"], found["changed_files"]) == (None, [])
+    assert selected(found) == ["greeting", "files"]
+    assert found["lanes"][1]["reason"] == "any file may have changed"
 
 
 def test_nightly_lanes_are_all_and_named_ones_are_those(project: Project) -> None:
@@ -291,7 +290,7 @@ def test_lanes_without_a_file_are_refused(project: Project) -> None:
 def test_a_set_is_shown_to_people_with_its_lanes(project: Project) -> None:
     project.define(LANED + CATS + BROKEN)
     shown = project.here("plan", "--lanes", "branch").passed().out
-    assert shown.startswith("2 of 3 lanes selected by")
+    assert shown.startswith("2 of 3 lanes selected (")
     assert "hello on " in shown
     assert "cats on " in shown
     done = project.here("plan", "hello", "thrown", "cats")

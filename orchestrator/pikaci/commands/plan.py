@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @click.option(
     "--base",
     metavar="REV",
-    help="Start of the change that selects branch lanes.  [default: all files count as changed]",
+    help="Start of the change that selects branch lanes.  [default: any file may have changed]",
 )
 @click.option(
     "--source",
