@@ -22,6 +22,7 @@ BENCHES = (
     "incus_guests.py",
     "remote_guests.py",
     "remote_hosts.py",
+    "forge.py",
 )
 README = HERE / "README.md"
 BEGIN, END = "<!-- table: written by all.py -->\n", "<!-- end of table -->\n"

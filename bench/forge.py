@@ -50,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--slow-rounds", type=int, default=SLOW_ROUNDS)
+    parser.add_argument("--lanes", type=int, default=LANES, help="how many are queued no-ops")
     rows = ("start", "many", "claim", "queue", "log", "help")
     parser.add_argument(
         "rows", nargs="*", default=rows, metavar="ROW", help=f"of {', '.join(rows)}"
@@ -57,7 +58,7 @@ def main() -> None:
     asked = parser.parse_args()
     measures: dict[str, Callable[[Path], None]] = {
         "start": lambda place: to_the_start(place, asked.rounds),
-        "many": lambda place: many_lanes(place, asked.slow_rounds),
+        "many": lambda place: many_lanes(place, asked.slow_rounds, asked.lanes),
         "claim": lambda place: claims(place, asked.rounds),
         "queue": lambda place: queue_page(place, asked.rounds),
         "log": follower,
@@ -104,35 +105,35 @@ def _until_it_grows(out: Path, took: list[float]) -> Iterator[None]:
     took.append((time.perf_counter() - start) * 1000)
 
 
-def many_lanes(place: Path, rounds: int) -> None:
+def many_lanes(place: Path, rounds: int, lanes: int) -> None:
     """Queued no-op lanes until all are done, what the service takes for each, and its memory."""
     took: dict[str, list[float]] = {"buildbot": [], "forge": []}
     used: dict[str, list[float]] = {"buildbot": [], "forge": []}
     with (
         buildbot(place / "buildbot-many", "true", builders=2) as other,
-        forge(place / "forge-many", "true", lanes=LANES) as ours,
+        forge(place / "forge-many", "true", lanes=lanes) as ours,
     ):
         memory = Pair(0, 0)
         for number in range(1, rounds + 1):
             before = cpu_ms(other.master), cpu_ms(ours.service)
-            took["buildbot"].append(_through_buildbot(other, number))
-            took["forge"].append(_through_forge(ours, number))
-            used["buildbot"].append((cpu_ms(other.master) - before[0]) / LANES)
-            used["forge"].append((cpu_ms(ours.service) - before[1]) / LANES)
+            took["buildbot"].append(_through_buildbot(other, number, lanes))
+            took["forge"].append(_through_forge(ours, number, lanes))
+            used["buildbot"].append((cpu_ms(other.master) - before[0]) / lanes)
+            used["forge"].append((cpu_ms(ours.service) - before[1]) / lanes)
             if number == 1:
                 memory = Pair(resident_mib(other.master), resident_mib(ours.service))
     many = Pair(*(statistics.median(found) for found in took.values()))
     each = Pair(*(statistics.median(found) for found in used.values()))
     print(
         at_most_times(
-            f"{LANES} queued no-op lanes to done", f"{BUILDBOT}, two builders", many, 0.75
+            f"{lanes} queued no-op lanes to done", f"{BUILDBOT}, two builders", many, 0.75
         )
     )
     what = "the service's CPU time for each of these"
     print(at_most_times(what, f"{BUILDBOT}'s master", each, 0.1))
     found = f"{memory.ratio:.2f} x"
     figures = (f"{memory.floor_ms:.0f} MiB", f"{memory.subject_ms:.0f} MiB")
-    what = f"the service's resident memory after {LANES} runs"
+    what = f"the service's resident memory after {lanes} runs"
     print(
         line(
             [
@@ -147,27 +148,27 @@ def many_lanes(place: Path, rounds: int) -> None:
     )
 
 
-def _through_buildbot(other: Buildbot, number: int) -> float:
+def _through_buildbot(other: Buildbot, number: int, lanes: int) -> float:
     other.hold()
-    for change in range(LANES // other.builders):
+    for change in range(lanes // other.builders):
         other.post(change)
-    while other.count(complete=False) < LANES:
+    while other.count(complete=False) < lanes:
         time.sleep(0.01)
     start = time.perf_counter()
     other.release()
-    other.wait(LANES * number)
+    other.wait(lanes * number)
     return (time.perf_counter() - start) * 1000
 
 
-def _through_forge(ours: Forge, number: int) -> float:
+def _through_forge(ours: Forge, number: int, lanes: int) -> float:
     ours.hold()
     ours.push(number)
     ours.post()
-    while ours.count(complete=False) < LANES:
+    while ours.count(complete=False) < lanes:
         time.sleep(0.01)
     start = time.perf_counter()
     ours.release()
-    ours.wait(LANES * number)
+    ours.wait(lanes * number)
     return (time.perf_counter() - start) * 1000
 
 
