@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import tempfile
 from contextlib import suppress
@@ -9,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from forge_database import CANCELLED, FAILED, INFRASTRUCTURE, PASSED, SKIPPED, TIMEOUT, Forge, lane
 from forge_oracle import ACTIVE, Oracle
@@ -31,11 +33,30 @@ LANES = (
     lane("mac", labels=("mac",), target="other"),
 )
 HOSTS = {"one": "here", "two": "here", "three": "there"}
+NAMES = sorted(HOSTS)
 ENDINGS = (PASSED, FAILED, INFRASTRUCTURE, INFRASTRUCTURE, TIMEOUT, CANCELLED, SKIPPED)
 
-names = st.sampled_from(sorted(HOSTS))
-endings = st.sampled_from(ENDINGS)
-picks = st.integers(0, 50)
+ACTIONS = {
+    "push": 5,
+    "pass_time": 6,
+    "sweep": 2,
+    "claim": 24,
+    "finish": 12,
+    "deliver_late": 3,
+    "renew": 5,
+    "kill": 3,
+    "begin_worker": 6,
+    "adopt": 3,
+    "process_ends_unseen": 2,
+    "drain": 2,
+    "act_on_lane": 4,
+    "act_on_run": 1,
+    "pause": 1,
+    "clear_health": 1,
+}
+"""What may happen, and how often."""
+STRETCH = 10
+"""So many things happen between two decisions of hypothesis."""
 
 
 class _RollBackError(Exception):
@@ -73,23 +94,29 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize(cancels=st.booleans())
     def begin(self, cancels: bool) -> None:  # noqa: FBT001 - hypothesis hands it over by name
         self.forge.repo(cancel_superseded=cancels)
-        for name in HOSTS:
-            self.begin_worker(name)
+        for name in NAMES:
+            self.begin_named(name)
+
+    @rule(seed=st.integers(0, 2**64 - 1))
+    def things_happen(self, seed: int) -> None:
+        """Hypothesis draws rules so unevenly that with one an action few lanes ever ran."""
+        some = random.Random(seed)  # noqa: S311 - an example, not a secret
+        for _ in range(STRETCH):
+            (action,) = some.choices(list(ACTIONS), list(ACTIONS.values()))
+            getattr(self, action)(some)
+            self.all_holds()
 
     # What comes in.
 
-    @rule(
-        ref=st.sampled_from(["a", "b", "c"]),
-        kind=st.sampled_from(["branch", "branch", "nightly", "manual"]),
-        chosen=st.sets(st.sampled_from(range(len(LANES))), min_size=1),
-        later=st.sampled_from([None, None, 30.0]),
-    )
-    def push(self, ref: str, kind: str, chosen: set[int], later: float | None) -> None:
+    def push(self, some: random.Random) -> None:
+        kind, klass = some.choice([("branch", 1), ("branch", 1), ("nightly", 2), ("manual", 0)])
+        later = some.choice([None, None, 30.0])
+        ref = some.choice("abc")
         run = self.forge.run(f"refs/heads/{ref}", kind=kind, head=ref)
-        klass = {"manual": 0, "branch": 1, "nightly": 2}[kind]
+        chosen = sorted(some.sample(range(len(LANES)), some.randint(1, len(LANES))))
         with self.forge.database.write() as connection:
             queue.supersede(connection, run, self.forge.now)
-            lanes = [self.new_lane(index, klass, later) for index in sorted(chosen)]
+            lanes = [self.new_lane(index, klass, later) for index in chosen]
             queue.enqueue(connection, run, lanes, self.forge.now)
 
     def new_lane(self, index: int, klass: int, later: float | None) -> NewLane:
@@ -105,18 +132,18 @@ class QueueMachine(RuleBasedStateMachine):
 
     # Time.
 
-    @rule(secs=st.sampled_from([1.0, 10.0, 20.0, 61.0, 130.0, 700.0, 4000.0]))
-    def pass_time(self, secs: float) -> None:
-        self.forge.pass_time(secs)
+    def pass_time(self, some: random.Random) -> None:
+        self.forge.pass_time(some.choice([1, 1, 10, 20, 20, 61, 61, 130, 700, 4000]))
 
-    @rule()
-    def sweep(self) -> None:
+    def sweep(self, _some: random.Random) -> None:
         self.forge.sweep()
 
     # Workers.
 
-    @rule(name=names, dies=st.sampled_from([False, False, False, True]))
-    def claim(self, name: str, dies: bool) -> None:  # noqa: FBT001
+    def claim(self, some: random.Random) -> None:
+        self.claim_for(some.choice(NAMES), dies=some.random() < 0.1)
+
+    def claim_for(self, name: str, *, dies: bool) -> None:
         if (worker := self.alive.get(name)) is None:
             return
         expected = Oracle(self.forge).next_for(worker.id)
@@ -131,13 +158,11 @@ class QueueMachine(RuleBasedStateMachine):
             self.processes[claim.pikaci_run_id] = claim.lane_id
             assert queue.started(self.forge.database, claim.lane_id, claim.token)
 
-    @rule(name=names, pick=picks, ending=endings)
-    def finish(self, name: str, pick: int, ending: Ending) -> None:
-        worker = self.alive.get(name)
-        if worker is not None and worker.held:
-            claim = sorted(worker.held.items())[pick % len(worker.held)][1]
-            del worker.held[claim.lane_id]
-            self.report(claim, ending)
+    def finish(self, some: random.Random) -> None:
+        if working := [worker for worker in self.alive.values() if worker.held]:
+            worker = some.choice(working)
+            claim = worker.held.pop(some.choice(sorted(worker.held)))
+            self.report(claim, some.choice(ENDINGS))
 
     def report(self, claim: Claim, ending: Ending) -> None:
         self.processes.pop(claim.pikaci_run_id, None)
@@ -155,13 +180,16 @@ class QueueMachine(RuleBasedStateMachine):
         rows = self.forge.all("SELECT token, state FROM attempt WHERE lane_id = :id", id=lane_id)
         return {row[0]: row[1] for row in rows}
 
-    @precondition(lambda self: self.late)
-    @rule(pick=picks, ending=endings)
-    def deliver_late(self, pick: int, ending: Ending) -> None:
-        self.report(self.late.pop(pick % len(self.late)), ending)
+    def deliver_late(self, some: random.Random) -> None:
+        if self.late:
+            late = self.late.pop(some.randrange(len(self.late)))
+            self.report(late, some.choice(ENDINGS))
 
-    @rule(name=names, ending=st.sampled_from([CANCELLED, CANCELLED, PASSED, INFRASTRUCTURE]))
-    def renew(self, name: str, ending: Ending) -> None:
+    def renew(self, some: random.Random) -> None:
+        ending = some.choice([CANCELLED, CANCELLED, PASSED, INFRASTRUCTURE])
+        self.renew_for(some.choice(NAMES), ending)
+
+    def renew_for(self, name: str, ending: Ending) -> None:
         if (worker := self.alive.get(name)) is None:
             return
         asked = {lane_id: (claim.token, 1) for lane_id, claim in worker.held.items()}
@@ -171,22 +199,26 @@ class QueueMachine(RuleBasedStateMachine):
         for lane_id in renewal.cancelling:
             self.report(worker.held.pop(lane_id), ending)
 
-    @rule(name=names)
-    def kill(self, name: str) -> None:
-        if worker := self.alive.pop(name, None):
+    def kill(self, some: random.Random) -> None:
+        if worker := self.alive.pop(some.choice(NAMES), None):
             self.late += worker.held.values()
 
-    @rule(name=names)
-    def begin_worker(self, name: str) -> None:
+    def begin_worker(self, some: random.Random) -> None:
+        if dead := sorted(set(NAMES) - set(self.alive)):
+            self.begin_named(some.choice(dead))
+
+    def begin_named(self, name: str) -> None:
         if name in self.alive:
             return
         labels = ("mac",) if name == "three" else ()
         slots = 2 if name == "one" else 1
         self.alive[name] = Worker(self.forge.worker(name, *labels, slots=slots, host=HOSTS[name]))
-        self.adopt(name)
+        self.adopt_for(name)
 
-    @rule(name=names)
-    def adopt(self, name: str) -> None:
+    def adopt(self, some: random.Random) -> None:
+        self.adopt_for(some.choice(NAMES))
+
+    def adopt_for(self, name: str) -> None:
         if (worker := self.alive.get(name)) is None:
             return
         for claim in queue.adoptable(self.forge.database, worker.id):
@@ -198,33 +230,33 @@ class QueueMachine(RuleBasedStateMachine):
             else:
                 assert queue.never_started(self.forge.database, claim.lane_id, claim.token)
 
-    @precondition(lambda self: self.processes)
-    @rule(pick=picks, ending=endings)
-    def process_ends_unseen(self, pick: int, ending: Ending) -> None:
+    def process_ends_unseen(self, some: random.Random) -> None:
         held = {claim.pikaci_run_id for each in self.alive.values() for claim in each.held.values()}
         unseen = sorted(set(self.processes) - held)
         if unseen:
-            run_id = unseen[pick % len(unseen)]
+            run_id = some.choice(unseen)
             del self.processes[run_id]
-            self.records[run_id] = ending
+            self.records[run_id] = some.choice(ENDINGS)
 
-    @rule(name=names, state=st.sampled_from(["draining", "active"]))
-    def drain(self, name: str, state: str) -> None:
+    def drain(self, some: random.Random) -> None:
+        self.drain_named(some.choice(NAMES), some.choice(["draining", *["active"] * 4]))
+
+    def drain_named(self, name: str, state: str) -> None:
         if name in self.alive:
             with self.forge.database.write() as connection:
                 workers.set_state(connection, name, state, self.forge.now)
 
     # People.
 
-    @rule(pick=picks, action=st.sampled_from(["cancel_lane", "requeue", "fail_lane", "rerun_lane"]))
-    def act_on_lane(self, pick: int, action: str) -> None:
-        if ids := [row[0] for row in self.forge.all("SELECT id FROM lane ORDER BY id DESC")]:
-            self.act(action, ids[pick % len(ids)])
+    def act_on_lane(self, some: random.Random) -> None:
+        if ids := [row[0] for row in self.forge.all("SELECT id FROM lane ORDER BY id")]:
+            self.act(
+                some.choice(["cancel_lane", "requeue", "fail_lane", "rerun_lane"]), some.choice(ids)
+            )
 
-    @rule(pick=picks, action=st.sampled_from(["cancel_run", "rerun_run", "recover_run"]))
-    def act_on_run(self, pick: int, action: str) -> None:
-        if ids := [row[0] for row in self.forge.all("SELECT id FROM ci_run ORDER BY id DESC")]:
-            self.act(action, ids[pick % len(ids)])
+    def act_on_run(self, some: random.Random) -> None:
+        if ids := [row[0] for row in self.forge.all("SELECT id FROM ci_run ORDER BY id")]:
+            self.act(some.choice(["cancel_run", "rerun_run", "recover_run"]), some.choice(ids))
 
     def act(self, action: str, of: int) -> None:
         """A person who says that a run is gone has seen to it."""
@@ -241,16 +273,18 @@ class QueueMachine(RuleBasedStateMachine):
             if was is not None and was.state not in {*ACTIVE, "queued"} and row.state == "queued":
                 self.over.setdefault(row.id, []).append((was.finished_at, self.forge.now))
 
-    @rule(is_paused=st.booleans())
-    def pause(self, is_paused: bool) -> None:  # noqa: FBT001
-        with self.forge.database.write() as connection:
-            if is_paused:
-                queue.pause(connection, "lunch", self.forge.now)
-            else:
-                queue.resume(connection, self.forge.now)
+    def pause(self, some: random.Random) -> None:
+        self.let_begin(some.random() < 0.9)
 
-    @rule(of=st.sampled_from([("target", "free"), ("target", "other"), ("host", "here")]))
-    def clear_health(self, of: tuple[str, str]) -> None:
+    def let_begin(self, is_on: bool) -> None:  # noqa: FBT001
+        with self.forge.database.write() as connection:
+            if is_on:
+                queue.resume(connection, self.forge.now)
+            else:
+                queue.pause(connection, "lunch", self.forge.now)
+
+    def clear_health(self, some: random.Random) -> None:
+        of = some.choice([("target", "free"), ("target", "other"), ("host", "here")])
         repo = 0 if of[0] == "host" else self.forge.repo()
         with self.forge.database.write() as connection:
             health.clear(connection, *of, repo, "it was repaired", self.forge.now)
@@ -258,6 +292,16 @@ class QueueMachine(RuleBasedStateMachine):
     # What must hold.
 
     @invariant()
+    def all_holds(self) -> None:
+        self.every_running_lane_has_one_owner()
+        self.no_group_has_two_holders()
+        self.the_time_of_a_lane_has_no_gap()
+        self.a_queued_lane_says_what_it_waits_for()
+        self.looking_at_everything_finds_nothing_new()
+        self.who_may_go_was_woken()
+        self.runs_follow_from_their_lanes()
+        self.nothing_is_forgotten()
+
     def every_running_lane_has_one_owner(self) -> None:
         rows = self.forge.all(
             "SELECT lane.id, lane.state, lane.token,"
@@ -270,7 +314,6 @@ class QueueMachine(RuleBasedStateMachine):
             assert (str(row.leases) if row.leases is not None else None) == owned, row
             assert row.attempts == owned, row
 
-    @invariant()
     def no_group_has_two_holders(self) -> None:
         group = dict(self.forge.all("SELECT id, group_name FROM lane"))
         alive = [group[lane_id] for lane_id in self.processes.values() if group[lane_id]]
@@ -283,7 +326,6 @@ class QueueMachine(RuleBasedStateMachine):
             " AND group_name IS NOT NULL ORDER BY 1"
         )
 
-    @invariant()
     def the_time_of_a_lane_has_no_gap(self) -> None:
         spans: dict[int, list[tuple[float, float | None]]] = {}
         for query in (
@@ -301,7 +343,6 @@ class QueueMachine(RuleBasedStateMachine):
                 at = until
             assert at == row.finished_at
 
-    @invariant()
     def a_queued_lane_says_what_it_waits_for(self) -> None:
         rows = self.forge.all(
             "SELECT lane.id, lane.state, lane.reason, group_concat(reason.code) AS codes FROM lane"
@@ -311,7 +352,6 @@ class QueueMachine(RuleBasedStateMachine):
             assert row.codes == row.reason, row
             assert (row.reason is not None) == (row.state == "queued"), row
 
-    @invariant()
     def looking_at_everything_finds_nothing_new(self) -> None:
         oracle = Oracle(self.forge)
         with suppress(_RollBackError), self.forge.database.write() as connection:
@@ -322,14 +362,12 @@ class QueueMachine(RuleBasedStateMachine):
             raise _RollBackError
         assert ready == {lane.id for lane in oracle.queued if oracle.is_claimable(lane)}
 
-    @invariant()
     def who_may_go_was_woken(self) -> None:
         ready = {row[0] for row in self.forge.all("SELECT id FROM lane WHERE ready = 1")}
         wakes = self.forge.one("SELECT coalesce(max(id), 0) FROM wake")[0]
         assert ready <= self.ready or wakes > self.wakes
         self.ready, self.wakes = ready, wakes
 
-    @invariant()
     def runs_follow_from_their_lanes(self) -> None:
         states: dict[int, set[str]] = {}
         for run, state in self.forge.all("SELECT run_id, state FROM lane"):
@@ -344,7 +382,6 @@ class QueueMachine(RuleBasedStateMachine):
             else:
                 assert row.state == "running" or (row.state == "queued" and not of & ACTIVE)
 
-    @invariant()
     def nothing_is_forgotten(self) -> None:
         counts = dict(self.forge.all("SELECT lane_id, count(*) FROM attempt GROUP BY 1"))
         assert all(counts[lane_id] >= before for lane_id, before in self.attempts.items())
@@ -358,19 +395,19 @@ class QueueMachine(RuleBasedStateMachine):
 def everything_ends(machine: QueueMachine) -> None:
     """Whatever the state: with all workers back and nothing closed, each lane comes to an end."""
     forge = machine.forge
-    machine.pause(is_paused=False)
-    for name in HOSTS:
-        machine.begin_worker(name)
-        machine.drain(name, "active")
+    machine.let_begin(True)  # noqa: FBT003
+    for name in NAMES:
+        machine.begin_named(name)
+        machine.drain_named(name, "active")
     for _ in range(2000):
         forge.pass_time(20)
         progress = False
         for name, worker in machine.alive.items():
-            machine.renew(name, CANCELLED)
-            machine.adopt(name)
+            machine.renew_for(name, CANCELLED)
+            machine.adopt_for(name)
             for claim in list(worker.held.values()):
                 machine.report(worker.held.pop(claim.lane_id), PASSED)
-            machine.claim(name, dies=False)
+            machine.claim_for(name, dies=False)
             progress = progress or bool(worker.held)
         if not progress and not forge.all(
             "SELECT 1 FROM lane WHERE state IN ('queued', 'running', 'cancelling')"
@@ -383,16 +420,29 @@ def everything_ends(machine: QueueMachine) -> None:
 class EndingMachine(QueueMachine):
     def teardown(self) -> None:
         try:
-            if self.alive or self.forge.repos:
-                everything_ends(self)
+            everything_ends(self)
         finally:
             super().teardown()
 
 
 EndingMachine.TestCase.settings = settings(
-    max_examples=25,
-    stateful_step_count=40,
+    max_examples=10,
+    stateful_step_count=8,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 TestQueue = EndingMachine.TestCase
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_long_time_of_anything(seed: int) -> None:
+    """Hypothesis finds short ways; what takes many steps to come about is found here."""
+    some = random.Random(seed)  # noqa: S311 - an example, not a secret
+    machine = EndingMachine()
+    try:
+        machine.begin(cancels=bool(seed % 2))
+        for _ in range(15):
+            machine.things_happen(seed=some.getrandbits(64))
+        everything_ends(machine)
+    finally:
+        QueueMachine.teardown(machine)
