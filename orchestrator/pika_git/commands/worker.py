@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import re
 import signal
 import socket
 from contextlib import contextmanager
@@ -21,9 +22,20 @@ if TYPE_CHECKING:
     from pika_git.data import DataDir
 
 
+def _checked_name(_ctx: click.Context, _param: click.Parameter, name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+        raise click.BadParameter("a name has letters, digits, `.`, `_` and `-`, 63 at most")
+    return name
+
+
 @click.command("worker")
 @options.data
-@click.option("--name", default=socket.gethostname, help="Its name.  [default: the machine's]")
+@click.option(
+    "--name",
+    default=socket.gethostname,
+    callback=_checked_name,
+    help="Its name.  [default: the machine's]",
+)
 @click.option("--slots", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--label", "labels", multiple=True, metavar="LABEL", help="What it has (repeatable).")
 @click.option("--drain", is_flag=True, help="On SIGTERM, wait for what runs.")
@@ -32,17 +44,28 @@ def command(data: DataDir, name: str, slots: int, labels: tuple[str, ...], *, dr
 
     SIGTERM ends it; what runs goes on, and the next worker of this machine takes it over.
     """
+    from pika_git.persistence.database import DatabaseError
+
+    has = frozenset({own_system(), *(["root"] if os.geteuid() == 0 else []), *labels})
+    try:
+        data.make()
+        with _alone(data.worker(name), name):
+            _work(data, name, has, slots, drains=drain)
+    except DatabaseError as error:
+        raise click.ClickException(f"{error.message}\nhint: {error.hint}") from error
+    except OSError as error:
+        text = f"the worker can't use {error.filename or data.root}: {error.strerror}"
+        raise click.ClickException(text) from error
+
+
+def _work(data: DataDir, name: str, has: frozenset[str], slots: int, *, drains: bool) -> None:
     from pika_git.persistence.migrate import open_current
     from pika_git.worker.worker import Worker
 
-    data.make()
-    with _alone(data.worker(name), name):
-        database = open_current(data)
-        has = frozenset({own_system(), *(["root"] if os.geteuid() == 0 else []), *labels})
-        with Worker(database, data, name, socket.gethostname(), has, slots) as worker:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: worker.end(drains=drain))
-            worker.run()
+    with Worker(open_current(data), data, name, socket.gethostname(), has, slots) as worker:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.end(drains=drains))
+        worker.run()
 
 
 def own_system() -> str:

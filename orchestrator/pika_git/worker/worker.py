@@ -94,7 +94,6 @@ class Worker:
     _drains: bool = False
     _is_disk_noted: bool = False
     _troubles: dict[str, str] = field(default_factory=dict)
-    _clocks: tuple[float, float] = (0.0, 0.0)
 
     def __enter__(self) -> Self:
         self._held = ExitStack()
@@ -107,7 +106,6 @@ class Worker:
         listener = wakes.Listener(self.data.wakes, f"worker-{self.name}")
         self.listener = self._held.enter_context(listener)
         self._id = workers.register(self.database, self.name, self.host, self.labels, self.slots)
-        self._clocks = (time.time(), time.monotonic())
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -221,9 +219,6 @@ class Worker:
                 lane.ended = Ended(end.id, error=end.error) if lane.claim.adopted else end
 
     def _adopt(self) -> None:
-        if self._is_clock_wrong():
-            self._adopt_at = time.monotonic() + self.times.lease
-            return
         self._adopt_at = time.monotonic() + self.times.renew
         lease_until = time.monotonic() + self.times.lease
         for claim in queue.adoptable(self.database, self._id):
@@ -245,20 +240,6 @@ class Worker:
             with suppress(PikaciError):
                 if run_id not in own and run.store.is_running(run_id):
                     self.strays[run_id] = run
-
-    def _is_clock_wrong(self) -> bool:
-        """Whether the machine slept or its clock was set since the last look.
-
-        Leases that are over only by that are given the time to be renewed.
-        """
-        wall, monotonic = time.time(), time.monotonic()
-        apart = abs((wall - self._clocks[0]) - (monotonic - self._clocks[1]))
-        self._clocks = (wall, monotonic)
-        if apart <= self.times.renew:
-            return False
-        what = f"the clock moved by {apart:.0f} s: the machine slept, or its time was set"
-        self._print(f"{what}; no lane is adopted for {self.times.lease:.0f} s")
-        return True
 
     def _renew(self) -> None:
         asked = {}

@@ -146,27 +146,6 @@ def test_a_run_that_was_given_up_is_stopped(forge: Forge) -> None:
     wait_for(lambda: "cancelled" in status(forge, forge.attempts(lane)[0].pikaci_run_id))
 
 
-def test_a_clock_that_was_set_costs_no_lane(
-    forge: Forge, worker: Worker, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (lane,) = forge.queue("slow")
-    other = forge.worker(name="other")
-    forge.until_reading(lane)
-    other.send_signal(signal.SIGSTOP)
-    wall = time.time
-    monkeypatch.setattr(time, "time", lambda: wall() + 3600)
-    change(forge, "UPDATE lease SET expires_at = 0")
-    worker.step()
-    time.sleep(TIMES.renew)
-    for _ in range(5):
-        worker.step()
-    assert forge.lane(lane).token == 1
-    assert "the clock moved by 3600 s" in capfd.readouterr().err
-    other.send_signal(signal.SIGCONT)
-    forge.let_go()
-    forge.until(lane, "success")
-
-
 def test_a_full_disk_takes_no_lane_until_it_has_room(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "400m") as directory:
         forge = Forge.below(directory)

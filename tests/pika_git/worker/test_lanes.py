@@ -6,6 +6,8 @@ import json
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from e2e.project import wait_for
 from pika_git.persistence import queue
 
@@ -142,3 +144,16 @@ def test_a_state_root_that_was_removed_fails_its_lanes_alone(forge: Forge) -> No
     assert "the run did not begin: pikaci: the snapshot " in message
     assert message.endswith("; plan again")
     assert forge.started[0].poll() is None
+
+
+@pytest.mark.parametrize("name", ["../x", "", "-x", "a b", "x" * 64])
+def test_a_name_that_can_be_no_directory_is_refused(forge: Forge, name: str) -> None:
+    assert forge.worker(f"--name={name}").wait(30) == 2
+    assert "a name has letters, digits" in forge.said()
+
+
+def test_a_database_that_is_none_is_said_in_a_sentence(forge: Forge) -> None:
+    forge.data.database.write_text("x" * 4096)
+    assert forge.worker().wait(30) == 1
+    assert "Traceback" not in forge.said()
+    assert str(forge.data.database) in forge.said()

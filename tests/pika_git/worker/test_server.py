@@ -51,6 +51,11 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pat
     return make
 
 
+def hear(pikaci: Pikaci, found: list[Ended]) -> list[Ended]:
+    found += pikaci.ended()
+    return found
+
+
 @pytest.mark.parametrize(
     ("answer", "end"),
     [
@@ -70,7 +75,7 @@ def test_each_end_is_told_once(
     with Pikaci(tmp_path / "log", answer_secs=0.5) as pikaci:
         pikaci.start("a", ["run"], tmp_path, stderr=tmp_path / "err")
         found: list[Ended] = []
-        wait_for(lambda: found.extend(pikaci.ended()) or found)
+        wait_for(lambda: hear(pikaci, found))
         assert found == [end]
         assert not pikaci.knows("a")
         assert pikaci.ended() == []
@@ -96,7 +101,7 @@ def test_a_server_that_always_dies_is_not_started_in_a_loop(
         for number in range(5):
             pikaci.start(f"{number}", ["run"], tmp_path, stderr=tmp_path / "err")
         found: list[Ended] = []
-        wait_for(lambda: found.extend(pikaci.ended()) or len(found) == 5)
+        wait_for(lambda: len(hear(pikaci, found)) == 5)
         assert {end.exit_code for end in found} == {7}
     assert starts.read_text() == "x\n"
 
