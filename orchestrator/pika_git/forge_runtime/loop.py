@@ -102,7 +102,10 @@ class Runtime:
         with self.database.read() as connection:
             every, told = repos.every(connection), refs.told_repos(connection)
         for repo in every:
-            if (before := self._polls.get(repo.id)) is not None and not before.done():
+            before = self._polls.get(repo.id)
+            if before is not None and not before.done():
+                if repo.id in told:  # what it reads may be older
+                    before.add_done_callback(lambda _: wakes.ring(self.data.wakes))
                 continue
             if is_time or is_night or repo.id in told:
                 self._polls[repo.id] = pool.submit(self._poll, repo, is_night=is_night)

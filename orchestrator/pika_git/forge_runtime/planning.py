@@ -82,6 +82,7 @@ class Planner:
     _running: dict[str, _Evaluation] = field(default_factory=dict)
     _tries: dict[int, int] = field(default_factory=dict)
     _not_before: dict[int, float] = field(default_factory=dict)
+    _was_full: bool = False
 
     def step(self) -> None:
         """Take what ended, and begin what there is room for."""
@@ -93,8 +94,7 @@ class Planner:
             waiting = runs.planning(connection, self.database.clock(connection))
             known = {repo.id: repo for repo in repos.every(connection)}
         self._end_late({run.id for run in waiting})
-        if shutil.disk_usage(self.data.root).free < FREE_BYTES:
-            log.warning("the disk of %s is full: nothing is planned", self.data.root)
+        if self._is_full():
             return
         busy = {evaluation.repo.id for evaluation in self._running.values()}
         now = time.monotonic()
@@ -148,6 +148,15 @@ class Planner:
         self._running[_key(run)] = evaluation
         argv = _argv(run, repo, base)
         self.pikaci.start(_key(run), argv, state_root, stdout=printed, stderr=said)
+
+    def _is_full(self) -> bool:
+        was_full, self._was_full = self._was_full, False
+        if shutil.disk_usage(self.data.root).free < FREE_BYTES:
+            self._was_full = True
+            if not was_full:
+                text = "the disk of %s is full: nothing is planned until it has room"
+                log.error(text, self.data.root)
+        return self._was_full
 
     def _planned_like(self, run: Planning, base: str | None) -> Path | None:
         """The plan set of the same change, if it was made lately: of a branch of the same head."""

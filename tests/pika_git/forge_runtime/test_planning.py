@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -260,10 +261,11 @@ def test_an_evaluation_that_was_killed_is_tried_again(
 def test_a_run_that_was_being_planned_when_the_service_was_killed_is_planned(
     forge: Pushes,
 ) -> None:
+    before, after = (replace(forge, pikaci=None) for _ in range(2))
     forge.with_lanes().poll()
-    with forge.planner() as planner:
+    with before.planner() as planner:
         planner.step()
-    assert forge.plan().state == "queued"
+    assert after.plan().state == "queued"
     assert forge.lanes() == {"unit": "queued", "docs": "queued"}
 
 
@@ -314,6 +316,19 @@ def test_500_branches_of_one_change_are_evaluated_once(
     )
     assert len(lanes) == 500
     assert len({row.plan_path for row in lanes}) == 500
+
+
+def test_a_full_disk_is_said_once_and_planning_waits_for_room(
+    forge: Pushes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    forge.with_lanes().poll()
+    with forge.planner() as planner, monkeypatch.context() as patched:
+        patched.setattr("pika_git.forge_runtime.planning.FREE_BYTES", 1 << 62)
+        for _ in range(3):
+            planner.step()
+    assert caplog.text.count("is full") == 1
+    assert forge.runs()[0].state == "planning"
+    assert forge.plan().state == "queued"
 
 
 def test_an_error_in_one_run_is_that_runs(forge: Pushes, monkeypatch: pytest.MonkeyPatch) -> None:

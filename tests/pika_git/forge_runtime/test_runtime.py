@@ -130,6 +130,29 @@ def test_a_repository_that_hangs_keeps_no_other_waiting(
         let_go.set()
 
 
+def test_a_push_that_is_told_of_while_refs_are_read_is_seen(
+    forge: Pushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(Repository(forge.bare), forge.data.hook_socket)
+    real, has_read, let_go = polling._poll, threading.Event(), threading.Event()
+
+    def is_slow(database: object, repo: repos.Repo, repository: object) -> int:
+        found = real(database, repo, repository)  # type: ignore[arg-type]
+        has_read.set()
+        let_go.wait(60)
+        return found
+
+    monkeypatch.setattr(polling, "_poll", is_slow)
+    with running(forge):
+        has_read.wait(60)
+        forge.commit_file("a")
+        forge.push("HEAD:refs/heads/main")
+        wait_for(lambda: forge.rows("SELECT 1 FROM push"))
+        time.sleep(0.2)
+        let_go.set()
+        wait_for(forge.runs, 5)
+
+
 def test_a_database_that_is_away_is_said_once_and_then_all_is_seen(
     forge: Pushes, caplog: pytest.LogCaptureFixture
 ) -> None:
