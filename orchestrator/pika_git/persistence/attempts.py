@@ -10,8 +10,6 @@ from sqlalchemy import text
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
-OVER = ("success", "failed", "skipped", "cancelled", "lost")
-
 _OF_LANE = text("""
     SELECT attempt.*, lane.repo_id FROM attempt JOIN lane ON lane.id = attempt.lane_id
     WHERE lane_id = :lane AND number = coalesce(:number, number)
@@ -69,11 +67,30 @@ def of_pikaci_run(connection: Connection, run: str) -> Attempt | None:
 
 def of_branch(connection: Connection, branch: int) -> list[LaneRun]:
     """The lanes of a branch's newest run."""
-    return [LaneRun(*row) for row in connection.execute(_LANES, {"branch": branch})]
+    return [
+        LaneRun(
+            lane_id=row.id,
+            repo_id=row.repo_id,
+            run_id=row.run_id,
+            name=_text(row.name),
+            title=_text(row.title),
+            target=_text(row.target),
+            state=_text(row.state),
+            attempt=row.number if isinstance(row.number, int) else None,
+            pikaci_run_id=None if row.pikaci_run_id is None else _text(row.pikaci_run_id),
+        )
+        for row in connection.execute(_LANES, {"branch": branch})
+    ]
 
 
 def _attempt(row: Row[Any] | None) -> Attempt | None:
     if row is None:
         return None
-    over = row.state in OVER
-    return Attempt(row.lane_id, row.repo_id, row.number, row.pikaci_run_id, over)
+    number = row.number if isinstance(row.number, int) else 0
+    run_id, is_over = _text(row.pikaci_run_id), row.state != "running"
+    return Attempt(row.lane_id, row.repo_id, number, run_id, is_over)
+
+
+def _text(value: object) -> str:
+    """A column's text; one that is damaged names no run and no lane."""
+    return value if isinstance(value, str) else "unknown"

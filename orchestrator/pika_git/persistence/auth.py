@@ -37,7 +37,6 @@ _BY_SESSION = text("""
 """)
 _USED = text("UPDATE token SET used_at = :now WHERE id = :token")
 _REVOKE = text("UPDATE token SET revoked_at = :now WHERE id = :token AND revoked_at IS NULL")
-_LIST = text("SELECT * FROM token ORDER BY revoked_at IS NOT NULL, id")
 _LOG_IN = text("""
     INSERT INTO session (digest, token_id, created_at, expires_at)
     VALUES (:digest, :token, :now, :until)
@@ -73,30 +72,11 @@ class Principal:
         return self.role.name.lower()
 
 
-@dataclass(frozen=True)
-class Token:
-    """A token without its secret; times are in seconds since the epoch."""
-
-    id: int
-    name: str
-    role: str
-    created_at: float
-    used_at: float | None
-    revoked_at: float | None
-
-
 def add_token(connection: Connection, name: str, role: str, now: float) -> tuple[int, str]:
     """Make a token; its id and its secret, which is nowhere else."""
     secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     values = {"name": name, "role": role, "digest": _digest(secret), "now": now}
     return int(connection.execute(_ADD, values).scalar_one()), secret
-
-
-def tokens(connection: Connection) -> list[Token]:
-    """All tokens, those that are revoked last."""
-    names = Token.__dataclass_fields__
-    rows = connection.execute(_LIST).mappings()
-    return [Token(**{name: row[name] for name in names}) for row in rows]
 
 
 def revoke(connection: Connection, token: int, now: float) -> bool:

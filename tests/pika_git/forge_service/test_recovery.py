@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from forge_scenes import Scene, lane
-from pika_git.forge_service import recovery
+from pika_git.forge_service import details, recovery
 from pika_git.forge_service.errors import ConflictError, InvalidError, MissingError
 from pika_git.forge_service.forge import Forge
 from pika_git.forge_service.recovery import Act
@@ -37,8 +38,7 @@ def state(scene: Scene, number: int) -> str:
 
 
 def entries(forge: Forge) -> list[tuple[str, str, str, str | None]]:
-    with forge.database.read() as connection:
-        found = audit.page(connection)
+    found = details.admin(forge).audit
     return [(entry.who, entry.action, entry.subject, entry.why) for entry in found]
 
 
@@ -132,9 +132,8 @@ def test_a_rerun_names_what_it_runs_again(scene: Scene, forge: Forge) -> None:
     run = recovery.rerun_run(forge, 1, Act("ann"))
     assert scene.execute("SELECT rerun_of FROM ci_run WHERE id = :run", run=run) == 1
     assert scene.execute("SELECT rerun_of FROM lane WHERE run_id = :run", run=run) == FAILED
-    with forge.database.read() as connection:
-        (entry,) = audit.page(connection)
-    assert (entry.subject, entry.why, entry.detail) == ("run 1", None, {"run": run})
+    assert entries(forge) == [("ann", "rerun", "run 1", None)]
+    assert json.loads(scene.execute("SELECT detail FROM audit")) == {"run": run}
 
 
 def test_a_run_is_cancelled_with_what_is_left_of_it(scene: Scene, forge: Forge) -> None:

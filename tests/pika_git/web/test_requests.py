@@ -43,9 +43,9 @@ def test_every_answer_has_the_headers_that_protect_it(served: Served, path: str)
 def test_a_fault_of_the_forge_is_an_answer_with_those_headers(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pika_git.persistence import audit
+    from pika_git.forge_service import details
 
-    monkeypatch.setattr(audit, "page", lambda *_: 1 / 0)
+    monkeypatch.setattr(details, "admin", lambda *_: 1 / 0)
     answer = served.caller("read").get("/api/v1/audit")
     assert answer.status_code == 500
     assert answer.json()["error"] == {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import schemathesis
@@ -97,7 +97,7 @@ def test_an_operation_answers_as_it_is_described(described: Described, operation
 
     @LIMITS
     @given(case=described.schema[path][method].as_strategy())
-    def check(case: schemathesis.Case) -> None:
+    def check(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate(headers=described.headers, checks=CHECKS)
 
     check()

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import Path, Query
+from fastapi import Path
 from pydantic import BaseModel
 
-from pika_git.forge_service import recovery
+from pika_git.forge_service import details, recovery
+from pika_git.forge_service.forge_model import TokenLine
+from pika_git.forge_service.model import Act as Acted
 from pika_git.forge_service.recovery import Act, NewToken
-from pika_git.persistence import audit, auth
-from pika_git.persistence.audit import Entry
-from pika_git.persistence.auth import Role, Token
+from pika_git.persistence.auth import Role
 from pika_git.web.api.lanes import act
-from pika_git.web.api.values import LARGEST_ID, Body, Done, Id, Text, Why
+from pika_git.web.api.values import Body, Cursor, Done, Id, Text, Why
 from pika_git.web.auth import ForgeDep, Who
 from pika_git.web.routes import Routes
 
 routes = Routes("/api/v1", "operation")
-PAGE = 50
 
 Name = Annotated[str, Path(max_length=200)]
 
@@ -40,10 +39,10 @@ class Wanted(Body):
 
 
 class AuditPage(BaseModel):
-    """Entries, the newest first; older ones come with `cursor`, if there are any."""
+    """What people did, the newest first; `next` is the cursor of what is older."""
 
-    entries: list[Entry]
-    cursor: int | None
+    entries: tuple[Acted, ...]
+    next: str | None
 
 
 @routes.post("/queue/pause", Role.ADMIN)
@@ -82,10 +81,9 @@ def clear(forge: ForgeDep, who: Who, asked: Clear) -> Done:
 
 
 @routes.get("/tokens", Role.ADMIN)
-def tokens(forge: ForgeDep) -> list[Token]:
+def tokens(forge: ForgeDep) -> tuple[TokenLine, ...]:
     """All tokens, without their secrets."""
-    with forge.database.read() as connection:
-        return auth.tokens(connection)
+    return details.admin(forge).tokens
 
 
 @routes.post("/tokens", Role.ADMIN, status_code=201)
@@ -102,12 +100,7 @@ def revoke_token(forge: ForgeDep, who: Who, token_id: Id) -> Done:
 
 
 @routes.get("/audit", Role.READ)
-def show_audit(
-    forge: ForgeDep,
-    cursor: Annotated[int | None, Query(ge=1, le=LARGEST_ID)] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = PAGE,
-) -> AuditPage:
+def show_audit(forge: ForgeDep, cursor: Cursor = None) -> AuditPage:
     """Who did what and why, the newest first."""
-    with forge.database.read() as connection:
-        found = audit.page(connection, cursor, limit)
-    return AuditPage(entries=found, cursor=found[-1].id if len(found) == limit else None)
+    found = details.admin(forge, cursor)
+    return AuditPage(entries=found.audit, next=found.next)

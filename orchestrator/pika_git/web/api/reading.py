@@ -10,19 +10,15 @@ from pydantic import BaseModel
 from pika_git.forge_service import details
 from pika_git.forge_service.errors import MissingError
 from pika_git.forge_service.forge import Forge
-from pika_git.forge_service.forge_model import Health, Nightly, Queue, WorkerLine
+from pika_git.forge_service.forge_model import Health, Nightly, Queue, RepoLine, WorkerLine
 from pika_git.forge_service.model import Branch, Feed, Lane, Run
 from pika_git.forge_service.recovery import named_repo
-from pika_git.persistence import repos
 from pika_git.persistence.auth import Role
-from pika_git.persistence.repos import Repo
-from pika_git.web.api.values import Id
+from pika_git.web.api.values import Cursor, Id
 from pika_git.web.auth import ForgeDep
 from pika_git.web.routes import Routes
 
 routes = Routes("/api/v1", "reading")
-
-Cursor = Annotated[str | None, Query(max_length=200)]
 
 
 class LaneOfRun(BaseModel):
@@ -33,20 +29,18 @@ class LaneOfRun(BaseModel):
 
 
 @routes.get("/repos", Role.READ)
-def list_repos(forge: ForgeDep) -> list[Repo]:
+def list_repos(forge: ForgeDep) -> tuple[RepoLine, ...]:
     """The repositories, by name."""
-    with forge.database.read() as connection:
-        return repos.every(connection)
+    return details.admin(forge).repos
 
 
 @routes.get("/repos/{repo_id}", Role.READ)
-def show_repo(forge: ForgeDep, repo_id: Id) -> Repo:
+def show_repo(forge: ForgeDep, repo_id: Id) -> RepoLine:
     """A repository."""
-    with forge.database.read() as connection:
-        found = repos.get(connection, repo_id)
-    if found is None:
-        raise MissingError(f"there is no repository {repo_id}", "`ph repo list` lists them")
-    return found
+    for found in details.admin(forge).repos:
+        if found.id == repo_id:
+            return found
+    raise MissingError(f"there is no repository {repo_id}", "`ph repo list` lists them")
 
 
 @routes.get("/feed", Role.READ)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Path
+from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 LARGEST_ID = 2**63 - 1
@@ -12,6 +12,10 @@ LONGEST_TEXT = 2000
 
 Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 """An id in a URL."""
+
+
+Cursor = Annotated[str | None, Query(max_length=200)]
+"""Where a list goes on: the `next` of the page before."""
 
 
 def _text(value: str) -> str:
