@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 HEAD = "9f3c1e7ab24d5068bb1f0c9d7e6a5b4c3d2e1f00"
 BASE = "41d0aa7c0e9b8f7a6d5c4b3a291807f6e5d4c3b2"
+SELECTION = '[{"id": "site", "selected": false, "reason": "no path that changed"}]'
 PHASES = (
     ("prepare_directories", 0.1),
     ("stage_workspace_snapshot", 1.9),
@@ -279,3 +280,43 @@ def claim_host(claim: queue.Claim) -> str:
 def stamp(at: float) -> str:
     """A time as records have it."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03d}Z"
+
+
+def work(scene: Scene, lanes: int = 6) -> int:
+    """A run with lanes that failed, passed, run and wait, and what else pages show."""
+    worker = scene.worker(slots=4)
+    branch = scene.branch(scene.repo(), "fix/%41-ünïcode <b>")
+    names = [
+        lane(f"n{number}", group_name="g" if number % 5 == 4 else None) for number in range(lanes)
+    ]
+    run = scene.run(
+        branch, names, selection='[{"id": "x", "selected": false, "reason": "no path"}]'
+    )
+    for state in ("failed", "success", "running"):
+        claim = scene.claim(worker)
+        cause = {"code": "command_failed", "message": "exited with 1"}
+        status = {"success": "passed"}.get(state, state)
+        scene.record(claim, status, b"a <b>\n", begun=scene.now, secs=5)
+        scene.now += 20
+        if state != "running":
+            why = {"failure_kind": "test_failure", "cause": cause} if state == "failed" else {}
+            scene.finish(claim, state, **why)
+    scene.execute(
+        "INSERT INTO audit (at, who, action, subject, why, detail)"
+        " VALUES (:now, 'ann', 'rerun', 'run 1', 'flaky', '{}')",
+        now=scene.now,
+    )
+    scene.execute(
+        "INSERT INTO nightly_slot (repo_id, slot_at, state, note)"
+        " VALUES (1, :now, 'missed', 'off')",
+        now=scene.now,
+    )
+    scene.execute("INSERT INTO counter (name, value) VALUES ('lost_wakes', 3)")
+    return run
+
+
+PATHS = (
+    *("/", "/branches/1", "/runs/1", "/lanes/1", "/lanes/2", "/lanes/3", "/lanes/4", "/queue"),
+    *("/workers", "/health", "/nightly", "/admin", "/lanes/1/log?job=test&kind=host"),
+)
+"""The pages of `work`."""

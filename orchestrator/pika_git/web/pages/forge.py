@@ -63,10 +63,7 @@ def error_page(request: Request, error: ApiError) -> HTMLResponse:
     """What a person sees for an error."""
     if not isinstance(getattr(request.state, "principal", None), Principal):
         request.state.principal = ANONYMOUS
-    return page(
-        request,
-        "error",
-        error.status,
-        message=error.message.rstrip("."),
-        hint=error.hint,
-    )
+    message = error.message.rstrip(".")
+    answer = page(request, "error", error.status, message=message, hint=error.hint)
+    answer.headers.update(error.headers or {})
+    return answer

@@ -158,6 +158,7 @@ def page(
         "who": who,
         "may_write": who.role_name in {"write", "admin"},
         "is_admin": who.role_name == "admin",
+        "status": status,
         "did": DID.get(request.query_params.get("did", "")),
         **values,
     }
