@@ -369,6 +369,17 @@ def test_a_lane_of_a_worker_that_stays_away_is_given_up(forge: Forge) -> None:
     }
 
 
+def test_a_run_that_is_being_planned_is_cancelled_with_who_and_why(forge: Forge) -> None:
+    run = forge.run(MAIN)
+    assert queue.cancel_run(forge.database, run, "ann", "enough") == 0
+    assert tuple(forge.one("SELECT state, message FROM ci_run")) == (
+        "cancelled",
+        "cancelled by ann: enough",
+    )
+    with pytest.raises(RefusedError, match=f"run {run} is over"):
+        queue.cancel_run(forge.database, run, "ann", "enough")
+
+
 def test_a_cancel_reaches_its_end_though_the_worker_stays_away(forge: Forge) -> None:
     free, held = forge.push(lane("1"), lane("2", group="g"))
     away = forge.worker("away", slots=2)

@@ -34,6 +34,10 @@ _TO_BE_FAILED = text("""
 """)
 _NEW_BUDGET = text("UPDATE lane SET retries_used = 0 WHERE id = :lane")
 _IS_RUN = text("SELECT 1 FROM ci_run WHERE id = :run")
+_CANCEL_PLANNING = text("""
+    UPDATE ci_run SET state = 'cancelled', finished_at = :now, message = :message
+    WHERE id = :run AND state = 'planning'
+""")
 _LANES = text("SELECT id FROM lane WHERE run_id = :run ORDER BY id")
 _NEW_TOKEN = text("UPDATE lane SET token = token + 1 WHERE id = :lane")
 
@@ -58,9 +62,14 @@ def cancel_lane(database: Database, lane: int, by: str, why: str) -> None:
 
 
 def cancel_run(database: Database, run: int, by: str, why: str) -> int:
-    """Cancel all lanes of a run that are not over; how many."""
+    """Cancel all lanes of a run that are not over; how many. One that is being planned has none."""
     with database.write() as connection:
         now = database.clock(connection)
+        message = f"cancelled by {by}" + (f": {why}" if why else "")
+        values = {"run": run, "now": now, "message": message}
+        if connection.execute(_CANCEL_PLANNING, values).rowcount:
+            wake(connection, f"run {run} was cancelled", now)
+            return 0
         rows = [row for row in get_lanes(connection, run) if row.state not in TERMINAL]
         if not rows:
             raise RefusedError(f"run {run} is over", "there is nothing to cancel")
