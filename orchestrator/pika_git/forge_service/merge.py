@@ -8,6 +8,7 @@ out by it what became of the branch.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +89,8 @@ class Gate:
             subject = f"branch {branch_id}"
             merges.note(connection, now, by, "close", subject, why, {"ref": branch.ref})
         for run in runs:
-            queue.cancel_run(self.database, run, by, f"{short(branch.ref)} was closed")
+            with suppress(queue.RefusedError):  # it has ended meanwhile
+                queue.cancel_run(self.database, run, by, f"{short(branch.ref)} was closed")
 
     def settle(self) -> int:
         """Do or end the merges that waited for a run which is over; how many ended."""
