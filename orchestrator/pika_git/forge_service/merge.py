@@ -25,11 +25,11 @@ from pika_git.forge_service.proposal import (
     short,
 )
 from pika_git.git import GitError, Repository
-from pika_git.persistence import merges, queue, repos, runs
+from pika_git.persistence import audit, merges, queue, repos, runs
 
 if TYPE_CHECKING:
     from pika_git.data import DataDir
-    from pika_git.persistence.database import Database
+    from pika_git.persistence.database import Connection, Database
     from pika_git.persistence.merges import Branch, Merge
 
 TRIES = 3
@@ -86,8 +86,7 @@ class Gate:
             if runs is None:
                 raise RefusedError(f"{short(branch.ref)} is not open: {branch.state}")
             merges.end_open(connection, branch_id, now, "the branch was closed")
-            subject = f"branch {branch_id}"
-            merges.note(connection, now, by, "close", subject, why, {"ref": branch.ref})
+            self._note(connection, branch, "close", by, why, {"ref": branch.ref})
         for run in runs:
             with suppress(queue.RefusedError):  # it has ended meanwhile
                 queue.cancel_run(self.database, run, by, f"{short(branch.ref)} was closed")
@@ -205,9 +204,7 @@ class Gate:
             if row.forced and row.message:
                 detail["overruled"] = row.message
             action = "merge by force" if row.forced else "merge"
-            merges.note(
-                connection, now, row.requested_by, action, f"branch {branch.id}", row.why, detail
-            )
+            self._note(connection, branch, action, row.requested_by, row.why, detail)
         pusher = {(row.target_ref, row.merge_commit): f"{row.requested_by}, by a merge"}
         self._poll(branch.repo_id, pusher)  # our own update runs no hook
 
@@ -222,8 +219,28 @@ class Gate:
         with self.database.write() as connection:
             now = self.database.clock(connection)
             merges.end(connection, row.id, "refused", now, problem)
-            subject, who = f"branch {branch.id}", row.requested_by
-            merges.note(connection, now, who, "merge refused", subject, row.why, {"why": problem})
+            self._note(
+                connection, branch, "merge refused", row.requested_by, row.why, {"why": problem}
+            )
+
+    def _note(  # noqa: PLR0913, PLR0917 - what an entry of the audit has
+        self,
+        connection: Connection,
+        branch: Branch,
+        action: str,
+        who: str,
+        why: str,
+        detail: dict[str, str],
+    ) -> None:
+        audit.record(
+            connection,
+            who=who,
+            action=action,
+            subject=f"branch {branch.id}",
+            why=why,
+            now=self.database.clock(connection),
+            detail=detail,
+        )
 
     @staticmethod
     def _finish(branch: Branch, row: Merge) -> str | None:

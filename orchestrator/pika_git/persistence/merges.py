@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +52,6 @@ _CLOSED = text("""
 _RUNS_OF = text("SELECT id FROM ci_run WHERE branch_id = :branch AND finished_at IS NULL")
 _PENDING = text("""
     SELECT 1 FROM ref_event WHERE repo_id = :repo AND ref = :ref AND handled_at IS NULL
-""")
-_NOTE = text("""
-    INSERT INTO audit (at, who, action, subject, why, detail)
-    VALUES (:now, :who, :action, :subject, :why, :detail)
 """)
 UNFINISHED = ("planning", "queued", "running")
 
@@ -176,17 +171,3 @@ def mark_closed(connection: Connection, branch_id: int, now: float) -> list[int]
     if connection.execute(_CLOSED, {"branch": branch_id, "now": now}).rowcount == 0:
         return None
     return list(connection.execute(_RUNS_OF, {"branch": branch_id}).scalars())
-
-
-def note(
-    connection: Connection,
-    now: float,
-    who: str,
-    action: str,
-    subject: str,
-    why: str,
-    detail: dict[str, str],
-) -> None:
-    """Keep in the audit who did what, and why."""
-    values = {"who": who, "action": action, "subject": subject, "why": why, "now": now}
-    connection.execute(_NOTE, {**values, "detail": json.dumps(detail)})
