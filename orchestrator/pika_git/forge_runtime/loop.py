@@ -7,6 +7,7 @@ read in threads, so that a disk that hangs keeps one repository waiting, and not
 from __future__ import annotations
 
 import logging
+import math
 import os
 import selectors
 import shutil
@@ -73,7 +74,9 @@ class Runtime:
             for end in self._stop:
                 held.callback(os.close, end)
             log_file = self.data.root / "planner.log"
-            pikaci = held.enter_context(Pikaci(log_file, _limits(self.memory_bytes)))
+            pikaci = held.enter_context(
+                Pikaci(log_file, _limits(self.memory_bytes, self.plan_secs))
+            )
             listener = held.enter_context(wakes.Listener(self.data.wakes, "service"))
             pool = held.enter_context(ThreadPoolExecutor(POLLS_AT_ONCE, "poll"))
             held.enter_context(Pushes(self.data.hook_socket, self._tell))
@@ -161,9 +164,12 @@ class Runtime:
         self._said = str(error)
 
 
-def _limits(memory_bytes: int) -> tuple[str, ...]:
-    """What starts an evaluation with bounded memory, where there is such a program."""
+def _limits(memory_bytes: int, secs: float) -> tuple[str, ...]:
+    """What starts an evaluation with bounded memory and CPU time, where there is such a program.
+
+    The deadline is the planner's; the CPU time ends what outlives a planner that was killed.
+    """
     if shutil.which("prlimit") is None:
         log.warning("there is no prlimit: the memory of evaluations is not bounded")
         return ()
-    return ("prlimit", f"--as={memory_bytes}", "--core=0", "--")
+    return ("prlimit", f"--as={memory_bytes}", f"--cpu={math.ceil(secs)}", "--core=0", "--")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from pika_git.persistence.queue import LaneClass, NewLane
 if TYPE_CHECKING:
     from pathlib import Path
 
+LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+"""A precondition that is one word asks for a worker with this label; sentences are for people."""
 CLASSES = {"manual": LaneClass.MANUAL, "merge": LaneClass.MANUAL, "nightly": LaneClass.NIGHTLY}
 LOCAL = "local"
 
@@ -82,7 +85,8 @@ def _lane(row: dict[str, Any], planned: dict[str, Any], path: Path, kind: str) -
 def _labels(plan: dict[str, Any]) -> tuple[str, ...]:
     """What a worker must have: the system of local nodes, and what the plan asks for."""
     local = any(node["placement"] == LOCAL for node in plan["nodes"])
-    return (*([plan["system"]] if local else []), *plan["preconditions"])
+    asked = (text for text in plan["preconditions"] if LABEL.fullmatch(text))
+    return (*([plan["system"]] if local else []), *asked)
 
 
 def _as_lane(target: str) -> dict[str, Any]:
