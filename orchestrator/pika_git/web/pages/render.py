@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import Path as InPath
 from fastapi import Query
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
 from pika_git.forge_service.sentences import count, duration, short_ref
@@ -108,6 +108,15 @@ def bars(row: TimelineRow, begin: float, end: float, now: float) -> list[dict[st
     return found
 
 
+def ticks(text: str) -> Markup:
+    """A sentence, what is between backticks as code."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:
+        return escape(text)
+    tags = (Markup("{}"), Markup("<code>{}</code>"))
+    return Markup().join(tags[at % 2].format(piece) for at, piece in enumerate(pieces))
+
+
 @lru_cache(maxsize=1)
 def templates() -> Environment:
     """The templates, each compiled when it is first shown."""
@@ -124,6 +133,7 @@ def templates() -> Environment:
         "size": size,
         "short_ref": short_ref,
         "short": lambda text: (text or "")[:SHORT_ID],
+        "ticks": ticks,
         "plain": lambda text: (text or "").replace("_", " "),
         "count": count,
         "phase": lambda name: PHASES.get(name, name.replace("_", " ")),
@@ -159,6 +169,7 @@ def page(
         "may_write": who.role_name in {"write", "admin"},
         "is_admin": who.role_name == "admin",
         "status": status,
+        "stamp": int(time.time()),
         "did": DID.get(request.query_params.get("did", "")),
         **values,
     }

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +12,6 @@ if TYPE_CHECKING:
 
     from forge_scenes import Scene
     from served import Served
-
-sys.path.append(str(Path(__file__).parents[4] / "docs"))
 
 
 @pytest.fixture

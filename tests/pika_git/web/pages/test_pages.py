@@ -75,11 +75,15 @@ def test_a_run_without_lanes_says_why(scene: Scene, admin: Caller) -> None:
     branch = scene.branch(scene.repo(), "fix")
     scene.run(branch, state="skipped", finished_at=scene.now)
     broken = scene.run(
-        branch, state="failed", finished_at=scene.now, message="flake.nix:3: no `;`", hint="add it"
+        branch,
+        state="failed",
+        finished_at=scene.now,
+        message="flake.nix:3: no `;` <b>",
+        hint="add it",
     )
     assert "No lanes were selected" in admin.get("/runs/1").text
     page = admin.get(f"/runs/{broken}").text
-    assert "flake.nix:3: no `;`" in page
+    assert "flake.nix:3: no <code>;</code> &lt;b&gt;" in page
     assert "Hint: add it" in page
 
 
