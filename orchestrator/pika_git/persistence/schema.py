@@ -121,7 +121,6 @@ Index("ci_run_branch", CI_RUN.c.branch_id, CI_RUN.c.id)
 Index("ci_run_head", CI_RUN.c.repo_id, CI_RUN.c.head)
 Index("ci_run_rerun", CI_RUN.c.rerun_of, sqlite_where=text("rerun_of IS NOT NULL"))
 Index("ci_run_tree", CI_RUN.c.repo_id, CI_RUN.c.tree)  # what the merge gate asks for
-Index("ci_run_head", CI_RUN.c.repo_id, CI_RUN.c.head)
 Index("ci_run_ref", CI_RUN.c.repo_id, CI_RUN.c.ref, CI_RUN.c.kind, CI_RUN.c.id)
 
 MERGE = Table(  # a merge that someone asked for
