@@ -46,14 +46,22 @@ def broken(
     return Ending(LaneState.FAILED, "infrastructure", cause, exit_code, is_final=is_final)
 
 
+def has_sources(store: RunStore) -> bool:
+    """Whether the state root has what plans were made of; if not, none can run."""
+    return store.layout.git.is_dir()
+
+
 def _without_record(store: RunStore, ended: Ended | None, said: str, why: str) -> Ending:
+    from jerichoci import EXIT_USAGE
+
     code = ended.exit_code if ended else None
-    if not store.layout.root.is_dir():
-        message = f"{store.layout.root} is missing, and with it the run's record"
+    if not has_sources(store):
+        message = f"{store.layout.git} is missing, and with it the source of the plan"
         return broken("state_root_missing", message, code, is_final=True)
     text = said.strip()[-MOST_SAID:]
     if code is not None and text:
-        return broken("run_refused", f"the run did not begin: {text}", code, is_final=True)
+        is_final = code == EXIT_USAGE
+        return broken("run_refused", f"the run did not begin: {text}", code, is_final=is_final)
     what = (ended.error if ended else None) or text or why
     return broken("record_missing", f"the run has no record: {what}", code)
 

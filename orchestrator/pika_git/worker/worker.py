@@ -33,7 +33,7 @@ from pika_git.persistence.queue.model import LEASE_SECS, RENEW_SECS
 from pika_git.pikaci_process import ANSWER_SECS, Ended, Pikaci
 from pika_git.worker.results import Results
 from pika_git.worker.running import Run, Running
-from pika_git.worker.verdict import broken, verdict
+from pika_git.worker.verdict import broken, has_sources, verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,7 +201,7 @@ class Worker:
 
     def _start(self, lane: Running) -> None:
         claim = lane.claim
-        if claim.plan_path is None:
+        if claim.plan_path is None or not has_sources(lane.run.store):
             lane.ended = Ended(lane.run.key, error="the lane has no plan")
             return
         notes = {"forge": self.host, "repo": claim.repo_name, "run": claim.run_id}

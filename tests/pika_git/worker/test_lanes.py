@@ -141,8 +141,10 @@ def test_a_state_root_that_was_removed_fails_its_lanes_alone(forge: Forge) -> No
     row = forge.lane(lane)
     assert (row.failure_kind, row.retries_used) == ("infrastructure", 0)
     message = json.loads(row.cause)["message"]
-    assert "the run did not begin: pikaci: the snapshot " in message
-    assert message.endswith("; plan again")
+    assert message == (
+        f"{forge.data.state_root(1)}/git is missing, and with it the source of the plan"
+    )
+    assert len(forge.attempts(lane)) == 1
     assert forge.started[0].poll() is None
 
 
