@@ -43,18 +43,10 @@ MOST_PROBLEMS = 5
 """How many mistakes of a request its answer names."""
 
 
-class ErrorValues(BaseModel):
-    """What went wrong: a code for programs, a sentence and a hint for people."""
-
-    code: str
-    message: str
-    hint: str | None
-
-
 class ErrorAnswer(BaseModel):
-    """An error."""
+    """An error: `code` for programs, `message` and `hint` for people."""
 
-    error: ErrorValues
+    error: dict[str, str | None]
 
 
 class ApiError(Exception):
