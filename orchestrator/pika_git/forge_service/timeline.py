@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from jerichoci import RunStore
     from pika_git.forge_service.model import Attempt, Lane, Source, Wait
 
+BEGINS_SECS = 30.0
+"""A run that isn't there so soon after its claim is about to be."""
 MOST_ROWS = 60
 """A timeline with more is a list that nobody reads: jobs past that are left out, and counted."""
 PHASES = {
@@ -43,7 +45,8 @@ def recorded(source: Source, repo_id: int | None, attempt: Attempt, now: float) 
         values = store.record_values(run_id)
     except (PikaciError, OSError, ValueError) as error:
         problem = f"the record of run {run_id} can't be shown: {error}"
-        if attempt.state == "running" and attempt.started_at is None:
+        begun = attempt.claimed_at
+        if attempt.state == "running" and begun is not None and now - begun < BEGINS_SECS:
             problem = f"run {run_id} has not begun"
         return Recorded(attempt, None, problem, (), ())
     sizes = _sizes(store, run_id)

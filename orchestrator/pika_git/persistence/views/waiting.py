@@ -31,9 +31,9 @@ _WAITING = text("""
     ORDER BY page.class, page.enqueued_at, page.id
 """)
 _COUNTS = text("""
-    SELECT coalesce(reason, 'unknown') AS code, count(*) AS lanes FROM lane
-    WHERE state IN ('queued', 'running', 'cancelling') AND state = 'queued' GROUP BY reason
-""")
+    SELECT reason AS code, count(*) AS lanes FROM lane
+    WHERE state IN ('queued', 'running', 'cancelling') AND reason > '' GROUP BY reason
+""")  # by lane_waiting alone: only a queued lane has a reason
 _RUNNING = text("""
     SELECT lane.*, repo.name AS repo, worker.name AS worker, attempt.host, attempt.number,
         attempt.started_at AS begun_at, attempt.claimed_at, lease.expires_at AS lease_expires_at,
