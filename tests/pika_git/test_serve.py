@@ -110,7 +110,6 @@ http {{
 """
 
 
-@pytest.mark.skipif(NGINX is None, reason="there is no nginx")
 def test_lines_pass_through_nginx_as_they_are_written(scene: Scene, tmp_path: Path) -> None:
     scene.run(scene.branch(scene.repo(), "main"), [lane("a")])
     claim = scene.claim(scene.worker())

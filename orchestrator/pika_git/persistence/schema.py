@@ -1,4 +1,4 @@
-"""The tables.
+"""The tables, all in one file: they refer to each other, and are read together.
 
 Times are seconds since the epoch. A transition of a lane is one transaction (`queue`). Statuses,
 mirrors and reuse get tables of their own when they come; nothing here has to change for them.
