@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from jerichoci.machine.gather import together
 from jerichoci.snapshot.git import GITLINK_MODE, Git, with_objects
 from jerichoci.snapshot.repository import (
     INDEX_PREFIX,
@@ -57,9 +58,11 @@ async def snapshot_of_commit(state_root: Path, repo: Path, rev: str) -> Snapshot
     async with lock(repository.use_lock, REPOSITORY_WAIT_SECS, shared=True):
         commit = known = repository.commit_of(tree)
         if commit is None:
-            if await _has_more(git, tree):
+            has_submodules, has_lfs, _ = await together(
+                _has_submodules(git, tree), _has_lfs(git, tree), _copy(repository, git, tree)
+            )
+            if has_submodules or has_lfs:
                 return None
-            await _copy(repository, git, tree)
             tree = await _as_an_index_has_it(repository, tree)
             known = repository.commit_of(tree)
             commit = known or await repository.keep(tree)
@@ -86,11 +89,12 @@ async def _as_an_index_has_it(repository: Repository, tree: str) -> str:
         index.unlink(missing_ok=True)
 
 
-async def _has_more(git: Git, tree: str) -> bool:
-    """Whether a checkout has files that the tree has not."""
+async def _has_submodules(git: Git, tree: str) -> bool:
     entries = await git.names("ls-tree", "-r", "-z", tree)
-    if any(entry.startswith(GITLINK_MODE) for entry in entries):
-        return True
+    return any(entry.startswith(GITLINK_MODE) for entry in entries)
+
+
+async def _has_lfs(git: Git, tree: str) -> bool:
     attributes = ":(glob)**/.gitattributes"
     return bool(await git.found("grep", "-l", "-F", "filter=lfs", tree, "--", attributes))
 
