@@ -76,11 +76,11 @@ def repo_line(row: Row[Any], unhandled: int) -> RepoLine:
     """A repository as its row has it, and whether git could find it."""
     path = words(row.path) or ""
     patterns = tuple(each for each in listing(row.run_refs) if isinstance(each, str))
-    error = None
+    error = words(row.problem)
     if not path.startswith("/") or not (Path(path) / "HEAD").is_file():
-        error = f"{path or 'its path'} is no bare git repository"
+        error = error or f"{path or 'its path'} is no bare git repository"
     elif not patterns:
-        error = "no ref of it may run: its patterns are empty or damaged"
+        error = error or "no ref of it may run: its patterns are empty or damaged"
     return RepoLine(
         id=row.id,
         name=words(row.name) or "unknown",

@@ -89,6 +89,8 @@ def worker_line(row: Row[Any], now: float) -> WorkerLine:
     problems = [] if parsed(row.labels) is not None else ["its labels are damaged"]
     if state not in WORKER_STATES:
         problems.append(f"its state is damaged: {row.state!r}")
+    if trouble := words(row.trouble):
+        problems.append(f"it takes no lane: {trouble}")
     return WorkerLine(
         id=row.id,
         name=words(row.name) or "unknown",

@@ -87,7 +87,7 @@ _REASONS = {
         "that lane ends, or is cancelled",
     ),
     "waiting_for_capacity": (
-        "waits for a free slot: every worker that fits is busy",
+        "waits for a free slot: every worker that fits is busy{troubles}",
         "a running lane ends",
     ),
     "target_unhealthy": (
@@ -130,6 +130,7 @@ def reason(
         "missing": f" with label {listed(missing)}" if has_label else "",
         "none": "none has it" if has_label else "none runs",
         "target": target,
+        "troubles": _troubles(detail),
         "trying": f"lane {probe} is trying it" if probe else f"until {until}",
         "until": until,
         "what": words(detail.get("what")) or "forge",
@@ -137,6 +138,13 @@ def reason(
     }
     said, ends = _REASONS.get(code, _UNKNOWN)
     return said.format(**values), ends.format(**values)
+
+
+def _troubles(detail: dict[str, Any]) -> str:
+    """What keeps workers from taking lanes."""
+    found = detail.get("troubles")
+    rows = found.items() if isinstance(found, dict) else ()
+    return "".join(f", or {name} takes none: {trouble}" for name, trouble in rows)
 
 
 def _items(value: object) -> list[Any]:

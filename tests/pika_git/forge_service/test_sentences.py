@@ -82,3 +82,9 @@ def test_a_damaged_detail_is_left_out(detail: dict[str, object]) -> None:
 def test_a_ref_is_said_as_people_say_it() -> None:
     names = ["refs/heads/a/b", "refs/tags/v1", "refs/notes/x", "refs/heads/"]
     assert [sentences.short_ref(name) for name in names] == ["a/b", "v1", "refs/notes/x", names[3]]
+
+
+def test_a_full_disk_is_said_where_a_lane_waits_for_a_slot() -> None:
+    detail = {"troubles": {"w1": "the disk is full"}}
+    said, _ = sentences.reason("waiting_for_capacity", detail, "t", 0.0)
+    assert said.endswith("busy, or w1 takes none: the disk is full")
