@@ -94,14 +94,16 @@ class Planner:
             waiting = runs.planning(connection, self.database.clock(connection))
             known = {repo.id: repo for repo in repos.every(connection)}
         self._end_late({run.id for run in waiting})
+        now = time.monotonic()
+        # A time that has come is forgotten: what keeps the run now is not the time.
+        self._not_before = {run: at for run, at in self._not_before.items() if at > now}
         if self._is_full():
             return
         busy = {evaluation.repo.id for evaluation in self._running.values()}
-        now = time.monotonic()
         for run in waiting:
             if len(self._running) >= MOST_AT_ONCE:
                 return
-            if run.repo_id not in busy and self._not_before.get(run.id, 0.0) <= now:
+            if run.repo_id not in busy and run.id not in self._not_before:
                 busy.add(run.repo_id)
                 self._guarded(run, lambda: self._begin(run, known[run.repo_id]))  # noqa: B023
 
@@ -111,7 +113,6 @@ class Planner:
         return min([*times, *self._not_before.values()], default=None)
 
     def _begin(self, run: Planning, repo: Repo) -> None:
-        self._not_before.pop(run.id, None)
         repository = Repository(Path(repo.path))
         lanes = str(Path(repo.flake_dir) / LANES_FILE)
         try:
@@ -160,7 +161,7 @@ class Planner:
 
     def _planned_like(self, run: Planning, base: str | None) -> Path | None:
         """The plan set of the same change, if it was made lately: of a branch of the same head."""
-        if run.asked != runs.Asked():
+        if run.kind not in {"branch", "nightly"}:  # what others were asked for is not kept
             return None
         with self.database.read() as connection:
             since = self.database.clock(connection) - SAME_SECS

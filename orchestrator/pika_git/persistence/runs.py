@@ -61,7 +61,7 @@ _UNHELD = text("""
     SELECT ci_run.id, repo.path FROM ci_run JOIN repo ON repo.id = ci_run.repo_id
     WHERE ci_run.held = 1 AND ci_run.finished_at IS NOT NULL
 """)
-_RELEASED = text("UPDATE ci_run SET held = 0 WHERE id = :run")
+_RELEASED = text("UPDATE ci_run SET held = 0 WHERE id = :run AND finished_at IS NOT NULL")
 
 
 @dataclass(frozen=True)

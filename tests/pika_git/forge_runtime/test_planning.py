@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from forge_pushes import LANES, MAIN, TARGETS, Pushes
-from pika_git.persistence import repos
+from pika_git.persistence import queue, repos
 from pika_git.pikaci_process import Pikaci
 
 if TYPE_CHECKING:
@@ -324,8 +324,10 @@ def test_a_full_disk_is_said_once_and_planning_waits_for_room(
     forge.with_lanes().poll()
     with forge.planner() as planner, monkeypatch.context() as patched:
         patched.setattr("pika_git.forge_runtime.planning.FREE_BYTES", 1 << 62)
+        planner._not_before[1] = time.monotonic()  # its retry is due, and has to wait for room
         for _ in range(3):
             planner.step()
+            assert planner.next_deadline() is None
     assert caplog.text.count("is full") == 1
     assert forge.runs()[0].state == "planning"
     assert forge.plan().state == "queued"
@@ -382,6 +384,18 @@ def test_the_heads_of_runs_are_held_until_they_are_over(forge: Pushes) -> None:
     assert forge.held() == []
     assert [row.held for row in forge.runs()] == [0, 0]
     assert run.id != other.id
+
+
+def test_the_head_of_a_run_that_is_planned_again_is_released_in_the_end(forge: Pushes) -> None:
+    forge.with_lanes(LANES.replace("paths", "path"))
+    run = forge.plan()
+    forge.release()
+    assert (run.state, forge.held()) == ("failed", [])
+    queue.recover_run(forge.database, run.id, "ann", "try it again")
+    assert forge.plan().state == "failed"
+    assert forge.held() == [f"refs/pikaci/held/{run.id}"]
+    forge.release()
+    assert forge.held() == []
 
 
 def test_a_head_under_test_survives_a_force_push_and_gc(forge: Pushes) -> None:

@@ -93,6 +93,17 @@ def test_a_run_by_hand_runs_what_it_is_asked_for(forge: Pushes) -> None:
     assert (run.kind, run.created_by, run.superseded_by) == ("manual", "ann", None)
 
 
+def test_a_run_by_hand_takes_no_plans_of_one_that_was_asked_for_something_else(
+    forge: Pushes,
+) -> None:
+    forge.with_lanes().plan()
+    start(forge.database, forge.repo_id, "main", "ann", targets=["docs"])
+    forge.plan()
+    all_lanes = start(forge.database, forge.repo_id, "main", "ann")
+    forge.plan()
+    assert sorted(forge.lanes(all_lanes)) == ["docs", "unit"]
+
+
 def test_a_run_by_hand_of_a_lane_that_is_missing_says_so(forge: Pushes) -> None:
     forge.with_lanes().plan()
     start(forge.database, forge.repo_id, "main", "ann", lanes=["nigth"])

@@ -418,6 +418,20 @@ def test_a_newer_push_supersedes_older_ones_of_its_ref_and_kind(forge: Forge) ->
         queue.requeue(forge.database, old[1], "ann", "all the same")
 
 
+def test_a_superseded_lane_whose_worker_is_gone_does_not_run_again(forge: Forge) -> None:
+    (old,) = forge.push(lane(group="g"))
+    claim = forge.take(forge.worker())
+    run = forge.run()
+    with forge.database.write() as connection:
+        queue.supersede(connection, run, forge.now)
+    forge.pass_time(LEASE_SECS + 1)
+    assert queue.recover_run(forge.database, claim.run_id, "ann", "its worker is gone") == 1
+    row = forge.lane(old)
+    assert (row.state, row.cancel_by) == ("cancelled", "forge")
+    assert row.cancel_reason == f"superseded by run {run}"
+    assert not forge.finish(claim)
+
+
 def test_a_repository_may_cancel_what_runs_when_it_is_superseded(forge: Forge) -> None:
     forge.repo(cancel_superseded=True)
     (old,) = forge.push()

@@ -47,7 +47,7 @@ _PLAN_NO_MORE = text("""
 """)
 _PLAN_AGAIN = text("""
     UPDATE ci_run SET state = 'planning', message = NULL, hint = NULL, planned_at = NULL,
-        finished_at = NULL
+        finished_at = NULL, held = 1
     WHERE id = :run AND superseded_by IS NULL
       AND NOT EXISTS (SELECT 1 FROM lane WHERE run_id = :run) AND state IN ('planning', 'failed')
 """)

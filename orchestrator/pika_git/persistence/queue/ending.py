@@ -99,9 +99,7 @@ def _finish(connection: Connection, row: Row[Any], ending: Ending, now: float) -
     changes.targets |= health.release_probe(connection, row.id, now).targets
     is_infrastructure = ending.failure_kind == "infrastructure" and row.state == "running"
     if is_infrastructure and row.superseded_by is not None:
-        why = {"lane": row.id, "by": "forge", "why": f"superseded by run {row.superseded_by}"}
-        connection.execute(_CANCEL_NOTE, why)
-        ending = Ending(LaneState.CANCELLED)
+        ending = _superseded(connection, row)
     elif is_infrastructure and not ending.is_final and budget(connection, row).is_left:
         connection.execute(_USE_RETRY, {"lane": row.id})
         back_to_queue(connection, health.place(connection, changes, now), row.id, row.run_id)
@@ -186,9 +184,19 @@ def recover(connection: Connection, row: Row[Any], why: str, now: float) -> None
         by_hand = is_failed_by_hand(row)
         ending = failed_by_hand(row) if by_hand else Ending(LaneState.CANCELLED)
         end_lane(connection, found, row, ending)
+    elif row.superseded_by is not None:
+        _new_token(connection, row.id)
+        end_lane(connection, found, row, _superseded(connection, row))
     else:
         _new_token(connection, row.id)
         back_to_queue(connection, found, row.id, row.run_id, recovered=why)
+
+
+def _superseded(connection: Connection, row: Row[Any]) -> Ending:
+    """How a lane ends that would run again if its run were not superseded."""
+    why = {"lane": row.id, "by": "forge", "why": f"superseded by run {row.superseded_by}"}
+    connection.execute(_CANCEL_NOTE, why)
+    return Ending(LaneState.CANCELLED)
 
 
 def _new_token(connection: Connection, lane: int) -> None:
