@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from pika_git.git import GitError
+from pika_git.persistence.wakes import near
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +81,8 @@ class Pushes:
     def __enter__(self) -> Self:
         self._socket = socket.socket(socket.AF_UNIX)
         self.path.unlink(missing_ok=True)
-        self._socket.bind(str(self.path))
+        with near(self.path.parent) as directory:
+            self._socket.bind(str(directory / self.path.name))
         self.path.chmod(0o666)
         self._socket.listen(128)
         self._socket.settimeout(0)

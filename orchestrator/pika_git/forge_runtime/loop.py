@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import selectors
 import shutil
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -58,7 +58,7 @@ class Runtime:
     """What else is looked at each time, and what it is called in the log."""
     _at: dict[str, float] = field(default_factory=dict)
     _polls: dict[int, Future[None]] = field(default_factory=dict)
-    _stop: tuple[int, int] = field(default_factory=os.pipe)
+    _stop: tuple[socket.socket, socket.socket] = field(default_factory=socket.socketpair)
     _is_stopping: bool = False
     _said: str = ""
 
@@ -66,13 +66,13 @@ class Runtime:
         """Have `run` return."""
         self._is_stopping = True
         with suppress(OSError):  # it has returned
-            os.write(self._stop[1], b".")
+            self._stop[1].send(b".")
 
     def run(self) -> None:
         """Work until `stop`."""
         with ExitStack() as held:
             for end in self._stop:
-                held.callback(os.close, end)
+                held.callback(end.close)
             log_file = self.data.root / "planner.log"
             pikaci = held.enter_context(
                 Pikaci(log_file, _limits(self.memory_bytes, self.plan_secs))
@@ -132,7 +132,7 @@ class Runtime:
         until = min(self._at.values())
         until = min(until, planner.next_deadline() or until)
         with selectors.DefaultSelector() as selector:
-            filenos = (listener.fileno(), self._stop[0])
+            filenos = (listener.fileno(), self._stop[0].fileno())
             for fileno in (*filenos, *planner.pikaci.filenos):
                 selector.register(fileno, selectors.EVENT_READ)
             selector.select(max(0.0, until - time.monotonic()))

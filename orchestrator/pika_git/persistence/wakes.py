@@ -38,17 +38,17 @@ def ring(directory: Path) -> None:
     """Send a datagram to every listener; one that is gone or has enough of them is passed over."""
     with (
         suppress(OSError),
-        _near(directory) as near,
+        near(directory) as short,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
     ):
         sender.settimeout(0)
-        for path in near.glob("*.sock"):
+        for path in short.glob("*.sock"):
             with suppress(OSError):
                 sender.sendto(b"wake", str(path))
 
 
 @contextmanager
-def _near(directory: Path) -> Iterator[Path]:
+def near(directory: Path) -> Iterator[Path]:
     """The directory, by an address that is short enough for sockets in it."""
     if len(os.fsencode(directory)) < LONGEST_DIRECTORY:
         yield directory
@@ -70,8 +70,8 @@ class Listener:
     def __enter__(self) -> Self:
         self._path.unlink(missing_ok=True)
         self._socket.settimeout(0)
-        with _near(self._path.parent) as near:
-            self._socket.bind(str(near / self._path.name))
+        with near(self._path.parent) as its:
+            self._socket.bind(str(its / self._path.name))
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -6,7 +6,7 @@ import logging
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -184,6 +184,25 @@ def test_a_service_that_ends_leaves_nothing(forge: Pushes) -> None:
     assert list(forge.data.wakes.iterdir()) == []
     with running(forge):
         pass
+
+
+def test_a_service_that_ended_writes_into_no_file_that_was_opened_since(forge: Pushes) -> None:
+    with running(forge) as runtime:
+        pass
+    kept = forge.data.root / "kept"
+    with ExitStack() as opened:
+        for _ in range(16):
+            opened.enter_context(kept.open("w"))
+        runtime.stop()
+    assert kept.read_bytes() == b""
+
+
+def test_hooks_are_heard_in_a_directory_with_a_long_name(tmp_path: Path) -> None:
+    forge = Pushes.below(tmp_path / ("d" * 120))
+    install(forge.repository, forge.data.hook_socket)
+    with running(forge):
+        forge.with_lanes()
+        wait_for(forge.runs)
 
 
 def test_lanes_that_wait_are_swept(forge: Pushes, monkeypatch: pytest.MonkeyPatch) -> None:
