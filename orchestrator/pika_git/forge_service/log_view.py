@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,7 @@ class Logs:
         if begin:
             skipped = _to_next_line(data)
             begin, data = begin + skipped, data[skipped:]
-        kept = data.splitlines(keepends=True)[-lines:]
+        kept = re.findall(rb"[^\n]*\n|[^\n]+", data)[-lines:]
         part = Part(begin + len(data) - sum(map(len, kept)), b"".join(kept))
         if self.found.status == "running":
             part = Part(part.offset, _cut(part.data))

@@ -22,7 +22,7 @@ MOST_ESCAPE = 256
 MOST_LINE = 16 * 1024
 
 _TOKEN = re.compile(
-    r"\x1b\[([0-9;:?<=>]*)[ -/]*([@-~])"  # CSI: parameters, final
+    r"\x1b\[([0-9;:?<=>]{0,240})[ -/]{0,8}([@-~])"  # CSI: parameters, final
     r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC and its like, with a text
     r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"
     r"|([\r\n\b])"
@@ -160,9 +160,8 @@ def within(data: bytes, budget: int) -> tuple[str, int]:
     """HTML of at most `budget` characters, and how many bytes it stands for."""
     converter, room = LogHtml(), budget
     said: list[str] = []
-    lines = data.splitlines(keepends=True)
     taken = 0
-    for line in lines:
+    for line in re.findall(rb"[^\n]*\n|[^\n]+", data):
         html = (
             converter.feed(line) if line.endswith(b"\n") else converter.feed(line) + converter.end()
         )

@@ -115,3 +115,12 @@ def test_a_budget_is_kept_and_says_how_far_it_came(lines: list[bytes]) -> None:
     assert not data or taken > 0
     end, left_out = last_within(data, 900)
     assert len(end) <= 900 or left_out
+
+
+def test_an_escape_with_thousands_of_digits_is_text() -> None:
+    assert to_html(b"\x1b[" + b"1" * 5000 + b"mred\n").endswith("1mred\n")
+
+
+def test_a_line_that_is_written_over_is_one_line_within_a_budget() -> None:
+    log = b"10%\r20%\r100%\nnext\n"
+    assert within(log, 1000) == (to_html(log), len(log)) == ("100%\nnext\n", len(log))

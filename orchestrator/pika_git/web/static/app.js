@@ -71,7 +71,7 @@
     const grey = 8 + 10 * (Math.min(n, 255) - 232);
     return nearest(grey, grey, grey);
   };
-  const TOKEN = /\x1b\[([0-9;:?<=>]*)[ -/]*([@-~])|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-OQ-WYZ\\`-~]|([\r\n\b])|([^\x1b\r\n\b]+)/uy;
+  const TOKEN = /\x1b\[([0-9;:?<=>]{0,240})[ -/]{0,8}([@-~])|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-OQ-WYZ\\`-~]|([\r\n\b])|([^\x1b\r\n\b]+)/uy;
   const MOST_ESCAPE = 256, MOST_LINE = 16384;
 
   class LogHtml {
