@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pika_git.forge_service.log_view import Part
 from pika_git.web.log_html import MOST_ESCAPE, LogHtml, last_within, to_html, within
+from pika_git.web.pages.render import log_pieces
 
 PARTS = st.sampled_from(
     [
@@ -124,3 +126,15 @@ def test_an_escape_with_thousands_of_digits_is_text() -> None:
 def test_a_line_that_is_written_over_is_one_line_within_a_budget() -> None:
     log = b"10%\r20%\r100%\nnext\n"
     assert within(log, 1000) == (to_html(log), len(log)) == ("100%\nnext\n", len(log))
+
+
+def test_a_log_that_is_long_as_html_still_has_its_end() -> None:
+    line = b"\x1b[32mok\x1b[0m \x1b[1mtest\x1b[0m \x1b[33mslow\x1b[0m \x1b[31mx\x1b[0m\n"
+    data = line * 1200
+    first, last = log_pieces([Part(7, data + b"error\n")], is_short=False)
+    assert first.begin == 7
+    assert first.end <= last.begin
+    assert last.end == 7 + len(data) + len(b"error\n")
+    assert last.html.endswith("error\n")
+    assert len(log_pieces([Part(0, b"one\n")], is_short=False)) == 1
+    assert log_pieces([Part(0, b"one\n")], is_short=True)[0].html == "one\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,11 +15,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
+from pika_git.forge_service.log_view import Part
 from pika_git.forge_service.sentences import count, duration, short_ref
 from pika_git.forge_service.timeline import PHASES
 from pika_git.web import log_html
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastapi import Request
 
     from pika_git.forge_service.model import TimelineRow
@@ -30,6 +34,9 @@ STATIC = WEB / "static"
 SHORT_ID = 10
 BAR = 1000.0
 """The width of a timeline in its own units."""
+SHORT_CHARACTERS, WHOLE_CHARACTERS = 30_000, 120_000
+HEAD_CHARACTERS, TAIL_CHARACTERS = 55_000, 100_000
+"""The HTML of a log on a page: of its end alone, of all of it, else of its beginning and end."""
 LEAST_BAR = 3.0
 """What is too short to be seen is this wide."""
 DID = {
@@ -108,6 +115,39 @@ def bars(row: TimelineRow, begin: float, end: float, now: float) -> list[dict[st
     return found
 
 
+@dataclass(frozen=True)
+class Piece:
+    """HTML of a log's bytes from `begin` to `end`."""
+
+    html: Markup
+    begin: int
+    end: int
+
+
+def log_pieces(parts: Sequence[Part], *, is_short: bool) -> list[Piece]:
+    """What is shown of a log's parts; what is left out of them for its size is between pieces."""
+    if is_short:
+        return [_last(parts[-1], SHORT_CHARACTERS)]
+    if len(parts) == 1:
+        whole = _first(parts[0], WHOLE_CHARACTERS)
+        if whole.end == parts[0].end:
+            return [whole]
+    first, last = _first(parts[0], HEAD_CHARACTERS), parts[-1]
+    if len(parts) == 1:
+        last = Part(first.end, last.data[first.end - last.offset :])
+    return [first, _last(last, TAIL_CHARACTERS)]
+
+
+def _first(part: Part, budget: int) -> Piece:
+    html, taken = log_html.within(part.data, budget)
+    return Piece(Markup(html), part.offset, part.offset + taken)  # noqa: S704 - the converter escapes
+
+
+def _last(part: Part, budget: int) -> Piece:
+    html, left_out = log_html.last_within(part.data, budget)
+    return Piece(Markup(html), part.offset + left_out, part.end)  # noqa: S704 - likewise
+
+
 def ticks(text: str) -> Markup:
     """A sentence, what is between backticks as code."""
     pieces = text.split("`")
@@ -141,8 +181,7 @@ def templates() -> Environment:
     environment.globals |= {
         "static": static,
         "bars": bars,
-        "log_html": lambda data, budget: Markup(log_html.within(data, budget)[0]),  # noqa: S704 - the converter escapes
-        "log_end": lambda data, budget: Markup(log_html.last_within(data, budget)[0]),  # noqa: S704 - likewise
+        "log_pieces": log_pieces,
         "DID": DID,
     }
     return environment
