@@ -209,6 +209,12 @@ def test_a_token_is_printed_alone(ph: Ph, serve: Serve) -> None:
             ["demo  main     fine   /srv/demo.git"],
         ),
         (
+            "repo list",
+            "repos",
+            [{"name": "demo", "path": "/srv/demo.git", "error": "it is gone"}],
+            ["it is gone"],
+        ),
+        (
             "admin tokens",
             "tokens",
             [{"id": 1, "role": "read", "name": "ci", "revoked_at": None, "used_at": None}],

@@ -27,7 +27,7 @@ def list_command(*, as_json: bool) -> None:
         (
             each.get("name"),
             str(each.get("default_branch")).removeprefix(HEADS),
-            each.get("problem") or ("paused" if each.get("paused") else "fine"),
+            each.get("error") or ("paused" if each.get("paused") else "fine"),
             each.get("path"),
         )
         for each in rows(answer, "repos")

@@ -76,11 +76,13 @@ def repo_line(row: Row[Any], unhandled: int) -> RepoLine:
     """A repository as its row has it, and whether git could find it."""
     path = words(row.path) or ""
     patterns = tuple(each for each in listing(row.run_refs) if isinstance(each, str))
-    error = words(row.problem)
+    error = None
     if not path.startswith("/") or not (Path(path) / "HEAD").is_file():
-        error = error or f"{path or 'its path'} is no bare git repository"
+        error = f"{path or 'its path'} is no bare git repository"
     elif not patterns:
-        error = error or "no ref of it may run: its patterns are empty or damaged"
+        error = "no ref of it may run: its patterns are empty or damaged"
+    else:
+        error = words(row.problem)
     return RepoLine(
         id=row.id,
         name=words(row.name) or "unknown",

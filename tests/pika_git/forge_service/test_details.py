@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING
 
 from forge_scenes import Scene, lane
 from pika_git.forge_service import details
-from pika_git.persistence import queue
+from pika_git.persistence import queue, repos
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pika_git.forge_service.model import Run
 
 
@@ -142,3 +144,12 @@ def test_what_does_not_exist_is_none(scene: Scene) -> None:
     assert details.run(source, 9) is None
     assert details.lane(source, 9) is None
     assert details.branch(source, 9) is None
+
+
+def test_what_keeps_a_repository_from_being_read_is_shown(scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "HEAD").write_text("ref: refs/heads/main\n")
+    repo = scene.repo(path=str(tmp_path))
+    assert details.admin(scene.source).repos[0].error is None
+    with scene.database.write() as connection:
+        repos.set_problem(connection, repo, "git for-each-ref failed")
+    assert details.admin(scene.source).repos[0].error == "git for-each-ref failed"
