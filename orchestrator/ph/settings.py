@@ -59,7 +59,12 @@ def keep_login(login: Login) -> Path:
 
 def normal_url(url: str) -> str:
     """A server's address without a slash at its end."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # it is looked at when it is asked for
+        url.encode("ascii")
+    except ValueError as error:
+        raise UsageError(f"{url} is not a server's address: {error}") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError(f"{url} is not a server's address", "it looks like http://forge:8420")
     if parts.username or parts.query or parts.fragment:

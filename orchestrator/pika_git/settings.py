@@ -92,7 +92,11 @@ def parse_address(address: str) -> tuple[str, int]:
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # it is looked at when it is asked for
+    except ValueError as error:
+        raise SettingsError(f"`public_url` is no URL: {error}") from None
     if url and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.path.strip("/")):
         raise SettingsError(f"`public_url` is http(s)://HOST[:PORT] without a path, not {url!r}")
 

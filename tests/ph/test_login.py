@@ -74,3 +74,13 @@ def test_a_damaged_config_is_told(ph: Ph, config: Path) -> None:
     code, _, err = ph("whoami")
     assert code == 2
     assert str(config) in err
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://forge:99999", "http://forge/ü"])
+def test_an_address_that_is_none_is_refused(
+    ph: Ph, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("PH_URL", url)
+    monkeypatch.setenv("PH_TOKEN", "ph_x")
+    code, _, said = ph("whoami")
+    assert (code, "is not a server's address: " in said) == (2, True)

@@ -37,6 +37,8 @@ def test_a_file_sets_what_it_names(tmp_path: Path) -> None:
         ('listen = "80"', "`listen` is HOST:PORT, such as 127.0.0.1:8080, not '80'"),
         ('listen = "x:99999"', "`listen` is HOST:PORT"),
         ('public_url = "ci.example"', "`public_url` is http(s)://HOST[:PORT] without a path"),
+        ('public_url = "http://["', "`public_url` is no URL: "),
+        ('public_url = "http://ci.example:99999"', "`public_url` is no URL: "),
         ('public_url = "https://ci.example/x"', "`public_url` is http(s)://HOST[:PORT]"),
         ("limits = 3", "`limits` is a table, not 3"),
         ("[deadlines]\npoll_secs = 0", "`deadlines.poll_secs` is more than 0, not 0"),

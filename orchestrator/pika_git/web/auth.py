@@ -117,10 +117,11 @@ def check_origin(request: Request) -> None:
         if site in {"same-origin", "none"}:
             return
     else:
-        origin = urlsplit(request.headers.get("origin", ""))
-        public = urlsplit(forge_of(request).settings.public_url).netloc
-        if origin.netloc and origin.netloc in {request.headers.get("host"), public}:
-            return
+        with suppress(ValueError):  # it isn't a URL
+            origin = urlsplit(request.headers.get("origin", ""))
+            public = urlsplit(forge_of(request).settings.public_url).netloc
+            if origin.netloc and origin.netloc in {request.headers.get("host"), public}:
+                return
     raise ApiError(
         403, "the request does not come from a page of this forge", "send a token instead"
     )

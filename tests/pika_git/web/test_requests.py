@@ -63,6 +63,7 @@ def test_what_a_session_changes_must_come_from_the_forges_own_page(served: Serve
         ({}, False),
         ({"Origin": own}, True),
         ({"Origin": "null"}, False),
+        ({"Origin": "http://["}, False),
         ({"Origin": "https://evil.example"}, False),
         ({"Origin": own.replace("127.0.0.1", "127.0.0.2")}, False),
         ({"Sec-Fetch-Site": "same-origin"}, True),
