@@ -81,6 +81,8 @@ class Gate:
             branch = merges.branch(connection, branch_id)
             if branch is None:
                 raise RefusedError(f"there is no branch {branch_id}")
+            if any(row.state == "moving" for row in merges.open_merges(connection, branch_id)):
+                raise RefusedError(f"{short(branch.ref)} is being merged at this moment")
             now = self.database.clock(connection)
             runs = merges.mark_closed(connection, branch_id, now)
             if runs is None:
@@ -212,6 +214,11 @@ class Gate:
         with self.database.read() as connection:
             branch = merges.branch(connection, row.branch_id)
         assert branch is not None  # noqa: S101 - a foreign key
+        if row.state == "waiting" and row.run_state == "success":
+            with self.database.write() as connection:
+                now = self.database.clock(connection)
+                if not merges.end(connection, row.id, "moving", now):  # the branch was closed
+                    return
         problem = self._finish(branch, row)
         if problem is None:
             self._done(branch, row)

@@ -412,3 +412,21 @@ def test_closing_cancels_what_waits(forge: Forge) -> None:
     assert forge.refused() == "feature is closed"
     with pytest.raises(RefusedError, match="feature is not open: closed"):
         forge.gate.close(forge.branch().id, "ann")
+
+
+def test_a_branch_that_is_being_merged_is_not_closed(
+    forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = waiting(forge)
+    with forge.gate.database.write() as connection:
+        forge.end(connection, 2, {"check": "success"})
+
+    def move(*args: Any) -> None:  # noqa: ANN401
+        with pytest.raises(RefusedError, match="feature is being merged at this moment"):
+            forge.gate.close(forge.branch().id, "ann", "no longer wanted")
+        merge_result.move(*args)
+
+    monkeypatch.setattr("pika_git.forge_service.merge.move", move)
+    assert forge.gate.settle() == 1
+    assert (forge.git.commit(MAIN), forge.branch().state) == (outcome.merge_commit, "merged")
+    assert [row.state for row in forge.rows(MERGE)] == ["merged"]
