@@ -41,6 +41,7 @@ WARM = (
     *("asyncio", "concurrent.futures.thread", "encodings.ascii", "tomllib"),
     *("jerichoci.run.engine", "jerichoci.cleanup.dead_runs", "jerichoci.cleanup.gc"),
     *("jerichoci.machine.artifacts", "jerichoci.record.store", "jerichoci.record.cancel"),
+    "jerichoci.state.annotations",
     *("pikaci.commands.run", "pikaci.commands.rerun", "pikaci.commands.plan"),
     *("pikaci.commands.catalog", "pikaci.commands.records", "pikaci.commands.cleanup"),
     *("pikaci.commit", "pikaci.plan_set", "pikaci.source", "pikaci.glob"),
