@@ -152,6 +152,8 @@ async def follow(
     try:
         async for event in _events(find, state_root, offset, growth, reader):
             yield event
+    except (GoneError, UsageError):  # whenever the records are removed
+        yield _event("gone", {})
     finally:
         growth.followers -= 1
 
@@ -174,12 +176,8 @@ async def _events(
             yield b": alive\n\n"
         if not is_over and time.monotonic() >= next_look:
             next_look = time.monotonic() + END_SECS
-            try:
-                log = await run_in_threadpool(find) if log is None else log
-                is_over = log is not None and await run_in_threadpool(_is_over, log)
-            except (GoneError, UsageError):
-                yield _event("gone", {})
-                return
+            log = await run_in_threadpool(find) if log is None else log
+            is_over = log is not None and await run_in_threadpool(_is_over, log)
         secs = max(0.0, min(next_look - time.monotonic(), reader.secs_left))
         if log is None:
             await growth.wait(state_root, 0, secs)
