@@ -50,6 +50,8 @@ FREE_BYTES = 128 * 1024 * 1024
 """Less room than this, and nothing is planned: its plans could not be written."""
 SAME_SECS = 600.0
 """How long a plan set is good for another run of the same change: what it names may be gone."""
+STEP_SECS = 0.2
+"""How long one step begins runs: those that need no evaluation are planned at once."""
 NO_LANES_FILE = "No lanes were selected: there is no {file} at {head}."
 FIX = "fix it and push again"
 USAGE = 2
@@ -83,9 +85,12 @@ class Planner:
     _tries: dict[int, int] = field(default_factory=dict)
     _not_before: dict[int, float] = field(default_factory=dict)
     _was_full: bool = False
+    _has_more: bool = False
+    """Whether the last step ended before it had begun all that could begin."""
 
     def step(self) -> None:
         """Take what ended, and begin what there is room for."""
+        self._has_more = False
         for end in self.pikaci.ended():
             if (evaluation := self._running.pop(end.id, None)) is not None:
                 self._guarded(evaluation.run, lambda: self._take(evaluation, end))  # noqa: B023
@@ -104,11 +109,17 @@ class Planner:
             if len(self._running) >= MOST_AT_ONCE:
                 return
             if run.repo_id not in busy and run.id not in self._not_before:
-                busy.add(run.repo_id)
+                if time.monotonic() > now + STEP_SECS:
+                    self._has_more = True
+                    return
                 self._guarded(run, lambda: self._begin(run, known[run.repo_id]))  # noqa: B023
+                if _key(run) in self._running:
+                    busy.add(run.repo_id)
 
     def next_deadline(self) -> float | None:
         """When there is something to do though nothing ended, by the monotonic clock."""
+        if self._has_more:
+            return time.monotonic()
         times = [evaluation.until for evaluation in self._running.values()]
         return min([*times, *self._not_before.values()], default=None)
 
