@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 
     from pika_git.persistence.database import Database
 
+IMPATIENT = """
+from pika_git.__main__ import main
+from pika_git.persistence import database
+database.BUSY_SECS = 2.0
+main()
+"""
+"""`pika-git` that waits for a locked database for less time."""
 LABELS: tuple[str, ...] = ()
 MARK = "FORGE_OF_TEST"
 """A variable that everything a worker starts inherits."""
@@ -82,6 +90,23 @@ class Forge:
                 {"path": str(bare), "ref": REF},
             )
         return cls(data, database, project, fifo, plans, head)
+
+    def emptied(self, like: Path) -> Forge:
+        """With the database `like`, and without runs and workers."""
+        self.started.clear()
+        self.database.engine.dispose()
+        for path in (*self.data.root.glob("forge.db*"), *self.data.root.glob("*.err")):
+            path.unlink()
+        for path in (self.data.state_root(1) / "runs", self.data.worker("w")):
+            shutil.rmtree(path, ignore_errors=True)
+        shutil.copy(like, self.data.database)
+        return self
+
+    def copy_database(self, path: Path) -> Path:
+        """A copy of the database."""
+        with closing(sqlite3.connect(self.data.database)) as connection:
+            connection.execute("VACUUM INTO ?", (str(path),))
+        return path
 
     def queue(self, *targets: str, group: str | None = None) -> list[int]:
         """Queue a run with a lane for each target; the lanes."""
@@ -187,7 +212,7 @@ class Forge:
     def _start(self, name: str, *args: str) -> subprocess.Popen[bytes]:
         with (self.data.root / f"{name}.err").open("ab") as said:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pika_git", *args],
+                [sys.executable, "-c", IMPATIENT, *args],
                 env=self.env(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -249,6 +274,12 @@ class Forge:
         pids = {int(line.split()[0]) for line in self.processes()}
         return pids <= workers | self._servers()
 
+    def until_quiet(self, secs: float = 60.0) -> None:
+        """Wait until it is."""
+        with suppress(AssertionError):
+            wait_for(self.is_quiet, secs)
+        assert self.is_quiet(), (self.processes(), self._servers(), self.said())
+
     @contextmanager
     def ending_all(self) -> Iterator[None]:
         """End the workers and what they started, whatever happens."""
@@ -286,7 +317,9 @@ def _with(setting: str) -> list[str]:
 
 
 def _child(parent: int, word: str) -> int | None:
-    for task in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-        if word in Path(f"/proc/{task}/cmdline").read_text().split("\0"):
-            return int(task)
+    for children in Path(f"/proc/{parent}/task").glob("*/children"):  # a thread has its own
+        with suppress(OSError):  # one that has ended
+            for pid in children.read_text().split():
+                if word in Path(f"/proc/{pid}/cmdline").read_text().split("\0"):
+                    return int(pid)
     return None

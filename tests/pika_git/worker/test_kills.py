@@ -24,13 +24,13 @@ import pytest
 from e2e.project import wait_for
 from pika_git.persistence import queue
 from pika_git.persistence.wakes import ring
+from worker_forge import Forge
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
-    from worker_forge import Forge
 
 TERMINAL = ("success", "failed", "skipped", "cancelled")
 VICTIMS = ("service", "worker", "service+worker", "pikaci", "pikaci+worker", "database")
@@ -90,7 +90,8 @@ class Scene:
     def kill_pikaci(self) -> None:
         victims = self.forge.pikacis() or [self.forge.serve_pid(self.worker)]
         for pid in victims:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(pid, signal.SIGKILL)
 
     def kill_service(self) -> None:
         self.service.kill()
@@ -102,6 +103,22 @@ class Scene:
         with self.forge.locked() if not self.is_locked else nullcontext():
             ring(self.forge.data.wakes)
             wait_for(lambda: "is locked" in self.forge.said())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Forge, Path]:
+    """A forge for all cells, and a copy of its database as it was at first."""
+    directory = tmp_path_factory.mktemp("kills")
+    forge = Forge.below(directory)
+    return forge, forge.copy_database(directory / "first.db")
+
+
+@pytest.fixture
+def forge(made: tuple[Forge, Path]) -> Iterator[Forge]:
+    """Emptied for each cell."""
+    forge, database = made
+    with forge.emptied(database).ending_all():
+        yield forge
 
 
 @contextmanager
@@ -128,7 +145,7 @@ def test_a_kill_costs_no_verdict(forge: Forge, victim: str, point: str) -> None:
             getattr(scene, f"kill_{each}")()
     want = "cancelled" if point == "cancelling" else "success"
     until(forge, scene.lane, want)
-    wait_for(forge.is_quiet, 30)
+    forge.until_quiet()
     check(forge, scene.lane)
 
 
