@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 IMPATIENT = """
 from pika_git.__main__ import main
 from pika_git.persistence import database
+from pika_git.worker import worker
 database.BUSY_SECS = 2.0
+worker.IDLE_SECS = {idle_secs}
 main()
 """
 """`pika-git` that waits for a locked database for less time."""
@@ -59,6 +61,8 @@ class Forge:
     plans: Path
     head: str
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    idle_secs: float = 1.0
+    """How often a worker looks though it hears nothing."""
     _runs: int = 0
 
     @classmethod
@@ -212,7 +216,7 @@ class Forge:
     def _start(self, name: str, *args: str) -> subprocess.Popen[bytes]:
         with (self.data.root / f"{name}.err").open("ab") as said:
             process = subprocess.Popen(
-                [sys.executable, "-c", IMPATIENT, *args],
+                [sys.executable, "-c", IMPATIENT.format(idle_secs=self.idle_secs), *args],
                 env=self.env(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
