@@ -53,8 +53,13 @@ _OPEN = text("""
         closed_until = NULL, probe_lane_id = NULL, why = NULL, updated_at = :now
     WHERE id = :id
 """)
-_DUE = text("SELECT * FROM health WHERE state = 'closed' AND closed_until <= :now")
-_NEXT_DUE = text("SELECT min(closed_until) FROM health WHERE state = 'closed'")
+_DUE = text("""
+    SELECT * FROM health WHERE state = 'closed'
+        AND (closed_until <= :now OR typeof(closed_until) != 'real')
+""")
+_NEXT_DUE = text("""
+    SELECT min(closed_until) FROM health WHERE state = 'closed' AND typeof(closed_until) = 'real'
+""")
 _TRY = text("UPDATE health SET state = 'trial', updated_at = :now WHERE id = :id")
 _PROBED_BY = text("SELECT * FROM health WHERE probe_lane_id = :lane")
 _PROBE = text("UPDATE health SET probe_lane_id = :lane WHERE id = :id")
@@ -124,7 +129,7 @@ def record(
                 changes.add(row)
         return changes
     _fail(connection, own, [], lane, f"on {host}: {said}", now)
-    if own.failures + 1 >= FAILURES_TO_CLOSE or own.probe_lane_id == lane:
+    if _count(own.failures) + 1 >= FAILURES_TO_CLOSE or own.probe_lane_id == lane:
         _close(connection, own, lane, said, now)
         changes.add(own)
     return changes
@@ -199,7 +204,7 @@ def _row(connection: Connection, repo: int, kind: str, name: str, now: float) ->
 def _fail(
     connection: Connection, row: Row[Any], failing: list[Any], lane: int, why: str, now: float
 ) -> None:
-    values = {"id": row.id, "failures": row.failures + 1, "why": why, "now": now}
+    values = {"id": row.id, "failures": _count(row.failures) + 1, "why": why, "now": now}
     connection.execute(_FAILED, {**values, "failing": json.dumps(failing)})
     _note(connection, row.id, "failure", now, lane, why)
 
@@ -208,7 +213,8 @@ def _close(connection: Connection, row: Row[Any], lane: int, why: str, now: floa
     if row.state == "closed":
         return  # another one that ran at the same time has closed it
     before = row.cool_off_secs
-    secs = FIRST_COOL_OFF_SECS if before is None else min(MOST_COOL_OFF_SECS, before * 2)
+    is_first = not isinstance(before, int | float)
+    secs = FIRST_COOL_OFF_SECS if is_first else min(MOST_COOL_OFF_SECS, before * 2)
     connection.execute(_CLOSE, {"id": row.id, "secs": secs, "now": now})
     _note(connection, row.id, "closed", now, lane, f"for {secs:.0f} s: {why}")
 
@@ -239,6 +245,11 @@ def _note(
 ) -> None:
     values = {"id": health, "now": now, "what": what, "lane": lane, "why": why}
     connection.execute(_EVENT, values)
+
+
+def _count(failures: object) -> int:
+    """0 if the row is damaged."""
+    return failures if isinstance(failures, int) else 0
 
 
 def _names(written: str | None) -> list[Any]:

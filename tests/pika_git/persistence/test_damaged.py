@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forge_database import Forge, lane
+from forge_database import TIMEOUT, Forge, lane
 from pika_git.persistence import queue
 
 if TYPE_CHECKING:
@@ -43,7 +43,12 @@ def damage(forge: Forge, statement: str) -> None:
         "UPDATE turn SET lane_id = 99",
         "DELETE FROM turn",
         "UPDATE health SET failing_targets = '{', why = NULL",
+        "UPDATE health SET failures = 'x', cool_off_secs = 'x'",
         "UPDATE worker SET labels = '{' WHERE id = 2",
+        "UPDATE worker SET labels = 'null' WHERE id = 2",
+        "UPDATE worker SET slots = 'x' WHERE id = 2",
+        "UPDATE worker SET state = 'dreaming' WHERE id = 2",
+        "UPDATE worker SET name = x'ff', host = x'ff', trouble = x'ff' WHERE id = 2",
     ],
 )
 @pytest.mark.parametrize("group", [None, "g"])
@@ -74,6 +79,44 @@ def test_the_other_lanes_go_on(forge: Forge, change: str, group: str | None) -> 
         assert row.reason == "no_host_fits"
         queue.cancel_lane(forge.database, 1, "ann", "it is damaged")
     assert forge.one("SELECT count(*) FROM ci_run WHERE finished_at IS NULL")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE worker SET slots = 'x'",
+        "UPDATE worker SET labels = 'null'",
+        "UPDATE worker SET state = 'dreaming'",
+    ],
+)
+def test_a_damaged_worker_has_no_slots(forge: Forge, change: str) -> None:
+    (pushed,) = forge.push()
+    worker = forge.worker()
+    damage(forge, change)
+    forge.pass_time(2)
+    forge.sweep()
+    assert forge.claim(worker) is None
+    assert forge.state(pushed) == "queued"
+    assert forge.worker() == worker
+    assert forge.take(worker).lane_id == pushed
+
+
+def test_damaged_numbers_of_a_target_are_none(forge: Forge) -> None:
+    worker = forge.worker()
+    for failures in (1, 2):
+        forge.push()
+        forge.finish(forge.take(worker), TIMEOUT)
+        damage(forge, "UPDATE health SET failures = 'x', cool_off_secs = 'x'")
+        assert forge.one("SELECT count(*) FROM health_event WHERE what = 'failure'")[0] > failures
+    assert forge.all("SELECT name FROM health WHERE state = 'closed'") == []
+    forge.change("UPDATE health SET failures = 1")
+    forge.push()
+    forge.finish(forge.take(worker), TIMEOUT)
+    assert forge.one("SELECT cool_off_secs FROM health WHERE state = 'closed'")[0] == 60
+    damage(forge, "UPDATE health SET closed_until = 'x'")
+    assert queue.next_change(forge.database) is None
+    forge.sweep()
+    assert forge.all("SELECT name FROM health WHERE state = 'closed'") == []
 
 
 def test_a_damaged_cause_or_lease_is_passed_over(forge: Forge) -> None:

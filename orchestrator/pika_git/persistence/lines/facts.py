@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
 from pika_git.persistence.lines.reason import Reason, Waiting
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
 _PAUSED = text("""
     SELECT CASE WHEN json_valid(value) THEN json_extract(value, '$') ELSE 1 END FROM setting
@@ -28,6 +28,8 @@ _CLOSED = text("""
     FROM health WHERE state != 'open'
 """)
 _LABEL_SETS = text("SELECT id, labels FROM label_set")
+STATES = frozenset({"active", "draining"})
+"""Of a worker that is there."""
 UNREADABLE = frozenset({"labels that can be read"})
 
 
@@ -119,14 +121,20 @@ def load(connection: Connection, now: float) -> Facts:
         now,
         paused=connection.execute(_PAUSED).scalar_one_or_none() or None,
         paused_repos=frozenset(connection.execute(_PAUSED_REPOS).scalars()),
-        workers=tuple(
-            Worker(row.id, row.name, row.host, parse_labels(row.labels), *row[4:])
-            for row in connection.execute(_WORKERS)
-        ),
+        workers=tuple(_worker(row) for row in connection.execute(_WORKERS)),
         hosts=hosts,
         targets=targets,
         label_sets={row[0]: parse_labels(row[1]) for row in connection.execute(_LABEL_SETS)},
     )
+
+
+def _worker(row: Row[Any]) -> Worker:
+    """A worker as its row has it; one that is damaged has no slots."""
+    labels = parse_labels(row.labels)
+    is_whole = isinstance(row.slots, int) and labels != UNREADABLE and row.state in STATES
+    trouble = None if row.trouble is None else str(row.trouble)
+    slots = row.slots if is_whole else 0
+    return Worker(row.id, str(row.name), str(row.host), labels, slots, row.state, row.busy, trouble)
 
 
 def parse_labels(written: str) -> frozenset[str]:
