@@ -292,6 +292,8 @@ WORKER = Table(
     Column("labels", JSON, nullable=False),
     Column("slots", Integer, nullable=False),
     Column("state", Text, nullable=False),  # active, draining, gone
+    # whether it drains, also after a restart
+    Column("drains", Boolean, nullable=False, server_default=text("0")),
     Column("trouble", Text),  # what keeps it from taking lanes: a full disk
     Column("seen_at", Double, nullable=False),
     Column("started_at", Double, nullable=False),

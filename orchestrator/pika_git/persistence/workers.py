@@ -22,17 +22,24 @@ _REGISTER = text("""
     INSERT INTO worker (name, host, labels, slots, state, seen_at, started_at)
     VALUES (:name, :host, :labels, :slots, 'active', :now, :now)
     ON CONFLICT (name) DO UPDATE SET host = :host, labels = :labels, slots = :slots,
-        state = CASE state WHEN 'draining' THEN state ELSE 'active' END,
+        state = CASE WHEN drains THEN 'draining' ELSE 'active' END,
         trouble = NULL, seen_at = :now, started_at = :now
     RETURNING id
 """)
 _LEASES_END = text("UPDATE lease SET expires_at = :now WHERE worker_id = :worker")
-_STATE = text("UPDATE worker SET state = :state WHERE name = :name AND state != :state")
+_STATE = text("""
+    UPDATE worker SET state = :state,
+        drains = CASE :state WHEN 'draining' THEN 1 WHEN 'active' THEN 0 ELSE drains END
+    WHERE name = :name AND state != :state
+""")
 _TROUBLE = text("UPDATE worker SET trouble = :trouble WHERE id = :worker")
 _SEEN = text("""
     UPDATE worker SET seen_at = :now WHERE id = :worker
 """)
-_BACK = text("UPDATE worker SET state = 'active' WHERE id = :worker AND state = 'gone'")
+_BACK = text("""
+    UPDATE worker SET state = CASE WHEN drains THEN 'draining' ELSE 'active' END
+    WHERE id = :worker AND state = 'gone'
+""")
 _ALL_SEEN = text("UPDATE worker SET seen_at = :now WHERE state != 'gone'")
 _SILENT = text("SELECT name FROM worker WHERE state != 'gone' AND seen_at < :before")
 
@@ -52,7 +59,10 @@ def register(database: Database, name: str, host: str, labels: frozenset[str], s
 
 
 def set_state(connection: Connection, name: str, state: str, now: float) -> bool:
-    """Let a worker be `active`, `draining` or `gone`; whether it was another state."""
+    """Let a worker be `active`, `draining` or `gone`; whether it was another state.
+
+    One that drains does so until it is `active`, also if it is gone meanwhile.
+    """
     changed = connection.execute(_STATE, {"name": name, "state": state}).rowcount > 0
     if changed:
         _place(connection, f"worker {name} is {state}", now)

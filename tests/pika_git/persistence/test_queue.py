@@ -173,6 +173,27 @@ def test_a_lane_waits_for_capacity_of_the_workers_that_fit(forge: Forge) -> None
     assert forge.take(worker).lane_id == second
 
 
+def test_a_drained_worker_drains_until_it_is_resumed(forge: Forge) -> None:
+    def state() -> str:
+        return str(forge.one("SELECT state FROM worker")[0])
+
+    worker = forge.worker("one")
+    with forge.database.write() as connection:
+        workers.set_state(connection, "one", "draining", forge.now)
+    workers.leave(forge.database, "one")
+    assert state() == "gone"
+    queue.renew(forge.database, worker, {})
+    assert state() == "draining"
+    workers.leave(forge.database, "one")
+    assert forge.worker("one") == worker
+    assert state() == "draining"
+    with forge.database.write() as connection:
+        workers.set_state(connection, "one", "active", forge.now)
+    workers.leave(forge.database, "one")
+    forge.worker("one")
+    assert state() == "active"
+
+
 def test_draining_and_pausing_are_reasons(forge: Forge) -> None:
     worker = forge.worker("one")
     (pushed,) = forge.push()

@@ -294,6 +294,7 @@ WORKER = Table(
     Column("labels", JSON, nullable=False),
     Column("slots", Integer, nullable=False),
     Column("state", Text, nullable=False),
+    Column("drains", Boolean, nullable=False, server_default=text("0")),
     Column("trouble", Text),
     Column("seen_at", Double, nullable=False),
     Column("started_at", Double, nullable=False),
