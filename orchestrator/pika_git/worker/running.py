@@ -10,17 +10,24 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pika_git.pikaci_process import Ended
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from jerichoci import RunStore
     from pika_git.persistence.queue import Claim
-    from pika_git.pikaci_process import Ended, Pikaci
+    from pika_git.pikaci_process import Pikaci
 
 START_SECS = 120.0
 """How long a run may take to have a record. Its snapshot and plan are there already."""
 REAP_SECS = 120.0
-"""`pikaci reap` removes guests and files of all runs whose process died."""
+"""`pikaci reap` removes guests and files of all runs whose process died.
+
+It is done again while something is left; after that time the lane's end is reported all the same.
+"""
+REAP_AGAIN_SECS = 10.0
+MOST_REAP_SAID = 1000
 
 
 @dataclass
@@ -41,6 +48,10 @@ class Run:
     _asked_at: float | None = None
     _killed_at: float | None = None
     _reap_at: float | None = None
+    """When it was reaped first."""
+    _reap_again_at: float = 0.0
+    _reaped: Ended | None = None
+    """How the last `pikaci reap` ended."""
 
     @property
     def said(self) -> Path:
@@ -83,19 +94,60 @@ class Run:
         """
         if self.pikaci.knows(self.key) or self.store.is_running(self.key):
             return False
-        return not self._is_left() or self._is_reaped()
+        return (self._reap_at is None and not self._is_left()) or self._is_reaped()
 
     def _is_left(self) -> bool:
         """Whether the process died before it wrote the terminal record and cleaned up."""
         return self.store.layout.run(self.key).reserve.exists()
 
+    def hear(self, end: Ended) -> None:
+        """Something that `pikaci` did ended."""
+        if end.id == self._reap_key:
+            self._reaped = end
+
     def _is_reaped(self) -> bool:
-        key = f"reap-{self.key}"
-        if self._reap_at is None:
-            self._reap_at = time.monotonic()
-            self._do(key, "reap")
-        is_late = time.monotonic() - self._reap_at > REAP_SECS
-        return is_late or not self.pikaci.knows(key)
+        now = time.monotonic()
+        if self._reap_at is not None and now - self._reap_at > REAP_SECS:
+            return True
+        if self.pikaci.knows(self._reap_key):
+            return False
+        if self._is_clean():
+            return True
+        if now >= self._reap_again_at:
+            self._reap_at = now if self._reap_at is None else self._reap_at
+            self._reap_again_at = now + REAP_AGAIN_SECS
+            self._reaped = None
+            self._reap_said.unlink(missing_ok=True)
+            root = self.store.layout.root
+            self.pikaci.start(self._reap_key, ("reap",), root, stderr=self._reap_said)
+        return False
+
+    def _is_clean(self) -> bool:
+        """Whether the last `pikaci reap` did all that it should."""
+        return self._reaped is not None and self._reaped.exit_code == 0 and not self._is_left()
+
+    @property
+    def _reap_key(self) -> str:
+        return f"reap-{self.key}"
+
+    @property
+    def _reap_said(self) -> Path:
+        return self.directory / self._reap_key
+
+    def what_is_left(self) -> str | None:
+        """Of a run that is over: that something may be left of it, and why."""
+        if self._reap_at is None or self._is_clean():
+            return None
+        end = self._reaped or Ended(self._reap_key, error="did not end")
+        how = end.error or f"exited with {end.exit_code}"
+        said = _text(self._reap_said).strip()[-MOST_REAP_SAID:]
+        return f"something of the run may be left: pikaci reap {how}" + (said and f": {said}")
+
+    def forget(self) -> None:
+        """Remove what `pikaci` said."""
+        for path in (self.said, self._reap_said):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def stop(self, secs: float) -> None:
         """Ask the run to end once it has begun; kill it if it takes longer than `secs`."""
@@ -124,10 +176,14 @@ class Run:
 
     def what_was_said(self) -> str:
         """What `pikaci` printed on stderr."""
-        try:
-            return self.said.read_text("utf-8", "replace")
-        except OSError:
-            return ""
+        return _text(self.said)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pika_git.persistence.queue import Ending, LaneState
@@ -44,6 +45,15 @@ def broken(
     """The end of a lane that failed by infrastructure."""
     cause = {"code": code, "message": message}
     return Ending(LaneState.FAILED, "infrastructure", cause, exit_code, is_final=is_final)
+
+
+def with_note(ending: Ending, note: str | None) -> Ending:
+    """The end with one more note in its cause."""
+    if note is None:
+        return ending
+    cause = ending.cause or {"code": "left", "message": note}
+    notes = [each for each in (cause.get("note"), note) if isinstance(each, str)]
+    return replace(ending, cause={**cause, "note": "; ".join(notes)})
 
 
 def has_sources(store: RunStore) -> bool:

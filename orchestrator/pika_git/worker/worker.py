@@ -33,7 +33,7 @@ from pika_git.persistence.queue.model import LEASE_SECS, RENEW_SECS
 from pika_git.pikaci_process import ANSWER_SECS, Ended, Pikaci
 from pika_git.worker.results import Results
 from pika_git.worker.running import Run, Running
-from pika_git.worker.verdict import broken, has_sources, verdict
+from pika_git.worker.verdict import broken, has_sources, verdict, with_note
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -213,7 +213,10 @@ class Worker:
         self.pikaci.start(lane.run.key, argv, lane.run.store.layout.root, stderr=lane.run.said)
 
     def _hear(self, end: Ended) -> None:
+        for run in self.strays.values():
+            run.hear(end)
         for lane in self.running.values():
+            lane.run.hear(end)
             if lane.run.key == end.id:
                 # Of two that were started under one id, the end of the refused one says nothing.
                 lane.ended = Ended(end.id, error=end.error) if lane.claim.adopted else end
@@ -270,7 +273,8 @@ class Worker:
             if lane.is_away and ending.state is not LaneState.SUCCESS:
                 why = "the forge's database could not be reached, and its lease was about to end"
                 ending = broken("database_away", why)
-            lane.run.said.unlink(missing_ok=True)
+            ending = with_note(ending, lane.run.what_is_left())
+            lane.run.forget()
             if not lane.is_lost:
                 self._note_begin(lane)
                 self._end(lane.claim, ending)
@@ -309,6 +313,7 @@ class Worker:
         for key, run in list(self.strays.items()):
             run.stop(self.times.cancel)
             if run.is_over():
+                run.forget()
                 del self.strays[key]
 
     def _say(self, what: str, text: str) -> None:
