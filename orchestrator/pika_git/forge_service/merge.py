@@ -201,7 +201,7 @@ class Gate:
         with self.database.write() as connection:
             now = self.database.clock(connection)
             merges.end(connection, row.id, "merged", now)
-            merges.mark_merged(connection, branch.id, row.merge_commit, now)
+            merges.mark_merged(connection, row, now)
             detail = {"ref": branch.ref, "into": row.target_ref, "commit": row.merge_commit}
             if row.forced and row.message:
                 detail["overruled"] = row.message

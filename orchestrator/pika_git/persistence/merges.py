@@ -44,7 +44,8 @@ _STATE = text("""
     WHERE id = :merge AND state IN ('waiting', 'moving')
 """)
 _MERGED = text("""
-    UPDATE branch SET state = 'merged', merge_commit = :commit, updated_at = :now WHERE id = :branch
+    UPDATE branch SET state = 'merged', merge_commit = :commit, updated_at = :now
+    WHERE id = :branch AND head = :head
 """)
 _CLOSED = text("""
     UPDATE branch SET state = 'closed', updated_at = :now WHERE id = :branch AND state = 'open'
@@ -161,9 +162,10 @@ def end_open(connection: Connection, branch_id: int, now: float, message: str) -
         end(connection, row.id, "refused", now, message)
 
 
-def mark_merged(connection: Connection, branch_id: int, commit: str, now: float) -> None:
-    """The branch is merged by this commit."""
-    connection.execute(_MERGED, {"branch": branch_id, "commit": commit, "now": now})
+def mark_merged(connection: Connection, merge: Merge, now: float) -> None:
+    """The merge's branch is merged, unless it was pushed to meanwhile."""
+    values = {"branch": merge.branch_id, "head": merge.head, "commit": merge.merge_commit}
+    connection.execute(_MERGED, {**values, "now": now})
 
 
 def mark_closed(connection: Connection, branch_id: int, now: float) -> list[int] | None:

@@ -300,6 +300,21 @@ def test_a_push_to_the_branch_in_the_last_moment_is_not_merged(
     assert [row.state for row in forge.rows(MERGE)] == ["refused"]
 
 
+def test_a_push_to_the_branch_right_after_its_merge_stays_open(
+    forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge.ran(forge.push("feature", src__a="2"), check="success")
+
+    def move(*args: Any) -> None:  # noqa: ANN401
+        merge_result.move(*args)
+        forge.push("feature", src__a="3")
+
+    monkeypatch.setattr("pika_git.forge_service.merge.move", move)
+    assert forge.merge().state == "merged"
+    assert forge.branch().head == forge.git.commit(FEATURE)
+    assert (forge.branch().state, forge.branch().merge_commit) == ("open", None)
+
+
 def test_a_push_to_the_target_in_the_last_moment_is_looked_at(
     forge: Forge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
