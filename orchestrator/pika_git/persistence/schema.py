@@ -122,6 +122,8 @@ Index("ci_run_head", CI_RUN.c.repo_id, CI_RUN.c.head)
 Index("ci_run_rerun", CI_RUN.c.rerun_of, sqlite_where=text("rerun_of IS NOT NULL"))
 Index("ci_run_tree", CI_RUN.c.repo_id, CI_RUN.c.tree)  # what the merge gate asks for
 Index("ci_run_ref", CI_RUN.c.repo_id, CI_RUN.c.ref, CI_RUN.c.kind, CI_RUN.c.id)
+Index("ci_run_planning", CI_RUN.c.id, sqlite_where=text("state = 'planning'"))
+Index("ci_run_held", CI_RUN.c.id, sqlite_where=text("held = 1"))
 
 MERGE = Table(  # a merge that someone asked for
     "merge",
@@ -189,7 +191,11 @@ LANE = Table(
     UniqueConstraint("run_id", "name"),
     CheckConstraint("state IN ('{}')".format("', '".join(LANE_STATES)), name="lane_state"),
 )
-Index("lane_active", LANE.c.state, LANE.c.enqueued_at, LANE.c.id, sqlite_where=ACTIVE)
+Index(  # also counts what lanes wait for, without their rows
+    "lane_active",
+    *(LANE.c[name] for name in ("state", "enqueued_at", "id", "reason")),
+    sqlite_where=ACTIVE,
+)
 Index("lane_of_run", LANE.c.run_id, LANE.c.state)
 Index(
     "lane_ready",
@@ -269,6 +275,7 @@ ATTEMPT = Table(
     Column("refused", Text),  # a result that came late, and why it does not count
     UniqueConstraint("lane_id", "number"),
 )
+Index("attempt_lost", ATTEMPT.c.host, sqlite_where=text("state = 'lost'"))
 
 REASON = Table(
     "reason",

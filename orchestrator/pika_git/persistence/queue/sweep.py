@@ -39,7 +39,8 @@ _UNCLAIMED = text("""
 _WOKEN = text("SELECT 1 FROM wake WHERE id = (SELECT max(id) FROM wake) AND at > :before")
 _LOST = text("""
     SELECT lane.id FROM lane LEFT JOIN lease ON lease.lane_id = lane.id
-    WHERE lane.state IN ('running', 'cancelling') AND lane.group_name IS NULL
+    WHERE lane.state IN ('queued', 'running', 'cancelling')
+      AND lane.state IN ('running', 'cancelling') AND lane.group_name IS NULL
       AND coalesce(lease.expires_at, lane.started_at, 0) < :before
 """)
 _UNKNOWN = text("""

@@ -33,7 +33,7 @@ _WAITING = text("""
 _COUNTS = text("""
     SELECT reason AS code, count(*) AS lanes FROM lane
     WHERE state IN ('queued', 'running', 'cancelling') AND reason > '' GROUP BY reason
-""")  # by lane_waiting alone: only a queued lane has a reason
+""")  # by lane_active alone: only a queued lane has a reason
 _RUNNING = text("""
     SELECT lane.*, repo.name AS repo, worker.name AS worker, attempt.host, attempt.number,
         attempt.started_at AS begun_at, attempt.claimed_at, lease.expires_at AS lease_expires_at,
