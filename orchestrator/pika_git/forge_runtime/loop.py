@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pika_git.forge_runtime import nightly
@@ -22,7 +23,7 @@ from pika_git.forge_runtime.holds import release_all
 from pika_git.forge_runtime.hook import Pushes
 from pika_git.forge_runtime.planning import PLAN_SECS, Planner
 from pika_git.forge_runtime.poll import poll
-from pika_git.git import GitError
+from pika_git.git import GitError, Repository
 from pika_git.persistence import queue, refs, repos, wakes
 from pika_git.persistence.database import DatabaseError
 from pika_git.pikaci_process import Pikaci
@@ -116,7 +117,8 @@ class Runtime:
     def _poll(self, repo: Repo, *, is_night: bool) -> None:
         try:
             poll(self.database, repo)
-            if is_night and repo.problem is None:
+            # A single ref that can't be read is a problem too, and keeps no night from running.
+            if is_night and Repository(Path(repo.path)).problem() is None:
                 nightly.due(self.database, repo)
         except DatabaseError as error:
             self._say(error)

@@ -110,6 +110,22 @@ def test_an_error_in_one_repository_stops_no_other(
     assert problems["demo"] is None
 
 
+@pytest.mark.parametrize("ref", ["damaged", "not UTF-8"])
+def test_a_ref_that_cant_be_read_keeps_no_night_from_running(forge: Pushes, ref: str) -> None:
+    head = forge.with_lanes().git("rev-parse", "refs/heads/main")
+    if ref == "damaged":
+        (forge.bare / "refs/heads/x").write_text("junk\n")
+    else:
+        line = b"create refs/heads/\xff " + head.encode() + b"\n"
+        forge.git("update-ref", "--stdin", stdin=line)
+    with forge.database.write() as connection:
+        connection.exec_driver_sql("UPDATE repo SET created_at = created_at - 2 * 86400")
+    forge.poll()
+    assert forge.repo.problem is not None
+    with running(forge):
+        wait_for(lambda: [run for run in forge.runs() if run.kind == "nightly"])
+
+
 def test_a_repository_that_hangs_keeps_no_other_waiting(
     forge: Pushes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
