@@ -21,12 +21,18 @@ if TYPE_CHECKING:
 GIT_SECS = 60.0
 """Deadline of one git; all are local, and a repository may be on a slow disk."""
 _DROPPED = re.compile("GIT_.*|PH_.*|PIKA_GIT_.*")
+FILE_BYTES = 1024**2
+"""What is read of a commit is no larger: anyone who may push writes it."""
 OWN_REFS = "refs/pikaci/"
 """The forge's own refs in a repository, hidden from clients."""
 
 
 class GitError(Exception):
     """A git failed; the message has what it said."""
+
+
+class TooLargeError(GitError):
+    """A file is too large to be read into the service."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +148,17 @@ class Repository:
         return done.text.partition("\n")[0] or None
 
     def file(self, commit: str, path: str) -> bytes | None:
-        """The content of a file in a commit; None if it has none."""
+        """The content of a file in a commit; None if it has none; `TooLargeError`."""
         (blob,) = self.ids(f"{commit}:{path}")
-        return None if blob is None else self.run("cat-file", "blob", blob).out
+        if blob is None:
+            return None
+        self.check_size(blob, f"{path} of {commit[:12]}")
+        return self.run("cat-file", "blob", blob).out
+
+    def check_size(self, blob: str, what: str) -> None:
+        """Raise `TooLargeError` if a file is too large to be read."""
+        if int(self.out("cat-file", "-s", blob)) > FILE_BYTES:
+            raise TooLargeError(f"{what} is larger than {FILE_BYTES // 1024**2} MiB")
 
     def refs(self, known: Collection[str] = ()) -> Refs:
         """All refs; `known` are ids of commits, which are not looked at again.

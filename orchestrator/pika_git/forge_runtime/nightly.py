@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pika_git.forge_runtime.planning import LANES_FILE
-from pika_git.git import Repository
+from pika_git.git import Repository, TooLargeError
 from pika_git.persistence import nightly, runs
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ def schedule(repo: Repo) -> tuple[int, str] | None:
     head = repository.commit(repo.default_branch)
     if head is None:
         return None
-    content = repository.file(head, str(Path(repo.flake_dir) / LANES_FILE)) or b""
     try:
+        content = repository.file(head, str(Path(repo.flake_dir) / LANES_FILE)) or b""
         values = tomllib.loads(content.decode())
-    except (ValueError, tomllib.TOMLDecodeError):
+    except (ValueError, TooLargeError):
         return None  # the push of it failed, and said so
     found = _TIME.fullmatch(str(values.get("nightly_schedule_utc", "")))
     has_lanes = isinstance(values.get("nightly"), dict) and values["nightly"].get("lanes")

@@ -16,10 +16,20 @@ LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """A precondition that is one word asks for a worker with this label; sentences are for people."""
 CLASSES = {"manual": LaneClass.MANUAL, "merge": LaneClass.MANUAL, "nightly": LaneClass.NIGHTLY}
 LOCAL = "local"
+SET_BYTES = 64 * 1024**2
+"""A plan set that is larger is not read: it is made of what was pushed."""
 
 
 class InvalidSetError(Exception):
-    """`pikaci plan` printed something else."""
+    """`pikaci plan` printed something else, or more than the service reads."""
+
+    hint = "is pikaci of the same version as the forge?"
+
+
+class LargeSetError(InvalidSetError):
+    """A plan set is too large to be read into the service."""
+
+    hint = "have fewer targets or lanes in one catalog, and push again"
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class PlanSet:
 def read_plan_set(path: Path, kind: str) -> PlanSet:
     """Read the plan set of a run of this kind."""
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(_content(path))
         plans = {plan["target_id"]: plan for plan in values["plans"]}
         rows = values["lanes"] or [_as_lane(target) for target in plans]
         chosen = [row for row in rows if row["selected"]]
@@ -62,9 +72,17 @@ def read_plan_set(path: Path, kind: str) -> PlanSet:
 def is_set(path: Path) -> bool:
     """Whether the file is a whole plan set."""
     try:
-        return "plans" in json.loads(path.read_bytes())
+        return "plans" in json.loads(_content(path))
+    except LargeSetError:
+        return True
     except (OSError, ValueError, TypeError):
         return False
+
+
+def _content(path: Path) -> bytes:
+    if path.stat().st_size > SET_BYTES:
+        raise LargeSetError(f"the plans of its targets take more than {SET_BYTES // 1024**2} MiB")
+    return path.read_bytes()
 
 
 def _lane(row: dict[str, Any], planned: dict[str, Any], path: Path, kind: str) -> NewLane:

@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 from pika_git.forge_runtime.holds import hold
 from pika_git.forge_runtime.plan_set import InvalidSetError, is_set, read_plan_set
-from pika_git.git import GitError, Repository
+from pika_git.git import GitError, Repository, TooLargeError
 from pika_git.persistence import refs, repos, runs
 from pika_git.persistence.database import DatabaseError
 
@@ -52,6 +52,8 @@ SAME_SECS = 600.0
 """How long a plan set is good for another run of the same change: what it names may be gone."""
 STEP_SECS = 0.2
 """How long one step begins runs: those that need no evaluation are planned at once."""
+SAID_BYTES = 64 * 1024
+"""How much is read of what an evaluation said: its end, a catalog may print without end."""
 NO_LANES_FILE = "No lanes were selected: there is no {file} at {head}."
 FIX = "fix it and push again"
 USAGE = 2
@@ -136,6 +138,11 @@ class Planner:
             base = base_of(repository, repo, run, start)
             if tree is None:
                 raise GitError(f"the commit {run.head[:12]} has no tree: {repo.path} is damaged")  # noqa: TRY301
+            if file is not None and not run.asked.targets:
+                repository.check_size(file, f"{lanes} of {run.head[:12]}")
+        except TooLargeError as error:
+            self._fail(run, str(error), FIX)
+            return
         except GitError as error:
             self._fail(run, str(error), repository.problem())
             return
@@ -244,7 +251,7 @@ class Planner:
         try:
             found = read_plan_set(path, run.kind) if message is None else None
         except InvalidSetError as error:
-            self._fail(run, str(error), "is pikaci of the same version as the forge?")
+            self._fail(run, str(error), error.hint)
             return
         if found and (mistake := found.mistake):
             self._fail(run, mistake[0], mistake[1] or FIX)
@@ -333,7 +340,9 @@ def _key(run: Planning) -> str:
 def _last_words(path: Path) -> str:
     """What `pikaci plan` said at last: its sentences begin with its name."""
     try:
-        lines = path.read_text("utf-8", "replace").splitlines()
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - SAID_BYTES))
+            lines = file.read(SAID_BYTES).decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
     own = [line.removeprefix("pikaci: ") for line in lines if line.startswith("pikaci: ")]

@@ -34,7 +34,7 @@ def select_lanes(
     A commit without a lanes file has none.
     """
     where = f"{flake_dir}/{LANES_FILE}".lstrip("/")
-    if git.file(lanes_of, where) is None:
+    if git.ids(f"{lanes_of}:{where}") == [None]:
         return []
     argv = [
         program(),

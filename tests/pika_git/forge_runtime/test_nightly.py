@@ -69,7 +69,8 @@ def test_the_head_says_when(forge: Pushes) -> None:
 
 
 @pytest.mark.parametrize(
-    "lanes", ["", '\nnightly_schedule_utc = "25:00"\n', "\n[[", "\nnightly = 3"]
+    "lanes",
+    ["", '\nnightly_schedule_utc = "25:00"\n', "\n[[", "\nnightly = 3", LANES + "#" * 1024**2],
 )
 def test_without_nightly_lanes_nothing_runs(forge: Pushes, lanes: str) -> None:
     forge.project.lanes(lanes)

@@ -43,3 +43,11 @@ def test_what_is_no_plan_set_is_said(tmp_path: Path) -> None:
     path.write_text("[]")
     with pytest.raises(InvalidSetError, match="is not a plan set"):
         read_plan_set(path, "branch")
+
+
+def test_a_plan_set_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "set"
+    with path.open("wb") as file:
+        file.truncate(64 * 1024**2 + 1)
+    with pytest.raises(InvalidSetError, match="more than 64 MiB"):
+        read_plan_set(path, "branch")

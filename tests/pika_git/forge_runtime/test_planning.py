@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from forge_pushes import LANES, MAIN, TARGETS, Pushes
+from pika_git.forge_runtime import planning
 from pika_git.persistence import queue, repos
 from pika_git.pikaci_process import Pikaci
 
@@ -183,6 +185,7 @@ def test_a_head_without_lanes_file_says_so(forge: Pushes) -> None:
         ("ci/forge-lanes.toml", "version = 1\n[[branch.lanes]\n", "lanes.toml:2:15"),
         ("ci/forge-lanes.toml", f"version = 1{LANES}".replace('"docs"', '"none"'), "none"),
         ("ci/forge-lanes.toml", b"\xff\xfe", "UTF-8"),
+        ("ci/forge-lanes.toml", b"#" * 1024**2 + b"#", "is larger than 1 MiB"),
         ("targets.nix", 'system: { unit.jobs.unit.comand = "true"; }', 'found "comand"'),
     ],
 )
@@ -198,6 +201,26 @@ def test_a_broken_catalog_is_a_failed_run_with_its_sentence(
     assert forge.lanes() == {}
     forge.release()
     assert forge.held() == []
+
+
+def test_a_plan_set_that_is_too_large_fails_its_run(
+    forge: Pushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pika_git.forge_runtime.plan_set.SET_BYTES", 100)
+    run = forge.with_lanes().plan()
+    assert run.state == "failed"
+    assert "take more than" in run.message
+    assert "fewer targets" in run.hint
+    assert forge.lanes() == {}
+
+
+def test_of_what_an_evaluation_said_only_the_end_is_read(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    with said.open("wb") as file:
+        file.truncate(1024**4)  # more than there is memory
+        file.seek(0, os.SEEK_END)
+        file.write(b"\npikaci: it is broken\nhint: fix it\n")
+    assert planning._last_words(said) == "it is broken"
 
 
 def test_a_target_without_a_plan_fails_its_lane_alone(forge: Pushes) -> None:
