@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy import text as sql
 from sqlalchemy.exc import DatabaseError as DriverError
-from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from pika_git.persistence.wakes import RING, ring
 
@@ -33,7 +33,7 @@ BUSY_SECS = 10.0
 _SQLITE_NOW = "SELECT (julianday('now') - 2440587.5) * 86400.0"
 """`unixepoch('subsec')` is NULL before SQLite 3.42, without an error."""
 
-_WRONG = {
+_WRONG: dict[str, tuple[str, str | None]] = {
     "BUSY": (
         "is locked by another program for too long",
         "`fuser` tells which; it goes on once that has ended",
@@ -143,7 +143,10 @@ class Database:
             raise
         except DriverError as error:
             name = getattr(error.orig, "sqlite_errorname", "").removeprefix("SQLITE_")
-            if (wrong := _WRONG.get(name.partition("_")[0])) is None:
+            wrong = _WRONG.get(name.partition("_")[0])
+            if wrong is None and isinstance(error, OperationalError):
+                wrong = ("can't be used", None)
+            if wrong is None:
                 raise
             raise DatabaseError(f"{self.path} {wrong[0]}: {error.orig}", wrong[1]) from error
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,19 +27,25 @@ class Results:
 
     directory: Path
     _new: list[tuple[int, int, Ending]] = field(default_factory=list)
+    _delivered: set[Path] = field(default_factory=set)
+    """Files that are still to be removed."""
 
     def add(self, lane: int, token: int, ending: Ending) -> None:
         """An end to be delivered."""
         self._new.append((lane, token, ending))
 
     def deliver(self, database: Database) -> None:
-        """Deliver all ends, each once."""
+        """Deliver all ends, each once; an `OSError` after that if a file could not be removed."""
         for path, lane, token, ending in self.kept():
-            queue.finish(database, lane, token, ending)
-            path.unlink()
+            if path not in self._delivered:
+                queue.finish(database, lane, token, ending)
+                self._delivered.add(path)
         while self._new:
             queue.finish(database, *self._new[0])
             del self._new[0]
+        for path in sorted(self._delivered):
+            path.unlink(missing_ok=True)
+            self._delivered.remove(path)
 
     def keep_all(self) -> None:
         """Keep on disk what could not be delivered now."""
@@ -66,6 +73,7 @@ class Results:
                 ending["state"] = LaneState(ending["state"])
                 found = path, int(values["lane"]), int(values["token"]), Ending(**ending)
             except (OSError, ValueError, KeyError, TypeError):
-                path.rename(path.with_suffix(".damaged"))
+                with suppress(OSError):
+                    path.rename(path.with_suffix(".damaged"))
                 continue
             yield found

@@ -130,10 +130,21 @@ class Worker:
             self._wait()
 
     def step(self) -> None:
-        """Do all that can be done now."""
+        """Do all that can be done now. What files refuse is said, and tried again."""
+        troubles = []
+        for part in (self._hear_all, self._settle, self._exchange, self._stop):
+            try:
+                part()
+            except OSError as error:
+                troubles.append(str(error))
+        self._say("files", "; ".join(troubles))
+
+    def _hear_all(self) -> None:
         for end in self.pikaci.ended():
             self._hear(end)
-        self._settle()
+
+    def _exchange(self) -> None:
+        """Tell the database what happened here, and hear from it."""
         try:
             self._report()
             if self._adopt_at == 0.0:
@@ -147,12 +158,11 @@ class Worker:
         except DatabaseError as error:
             self._say("database", f"{error}")
             self._keep_ends()
-        self._stop()
 
     def _wait(self) -> None:
         now = time.monotonic()
         is_starting = any(lane.run.is_starting() for lane in self.running.values())
-        until = min(BEGIN_SECS if is_starting else IDLE_SECS, max(0.0, self._renew_at - now))
+        until = min(BEGIN_SECS if is_starting else IDLE_SECS, max(BEGIN_SECS, self._renew_at - now))
         poll = select.poll()
         for fileno in (self.listener.fileno(), *self.pikaci.filenos):
             poll.register(fileno, select.POLLIN)
@@ -172,14 +182,19 @@ class Worker:
                 self._start(lane)
 
     def _has_disk(self) -> bool:
-        free = shutil.disk_usage(self.data.root).free
-        is_full = free < FREE_BYTES
-        trouble = f"the disk of {self.data.root} is full: no lane is taken until it has room"
-        self._say("disk", trouble if is_full else "")
-        if is_full != self._is_disk_noted:
-            workers.set_trouble(self.database, self._id, trouble if is_full else None)
-            self._is_disk_noted = is_full
-        return not is_full
+        trouble = ""
+        try:
+            if shutil.disk_usage(self.data.root).free < FREE_BYTES:
+                trouble = (
+                    f"the disk of {self.data.root} is full: no lane is taken until it has room"
+                )
+        except OSError as error:
+            trouble = f"the disk of {self.data.root} can't be read: {error.strerror}"
+        self._say("disk", trouble)
+        if bool(trouble) != self._is_disk_noted:
+            workers.set_trouble(self.database, self._id, trouble or None)
+            self._is_disk_noted = bool(trouble)
+        return not trouble
 
     def _take(self, claim: Claim, lease_until: float) -> Running | None:
         """Have a lane from now on; None if its row can't be right."""
@@ -289,7 +304,11 @@ class Worker:
                 lane.is_noted = True
 
     def _report(self) -> None:
-        self.results.deliver(self.database)
+        try:
+            self.results.deliver(self.database)
+            self._say("results", "")
+        except OSError as error:
+            self._say("results", f"could not remove a result: {error}")
         for lane in self.running.values():
             if lane.run.look():
                 self._note_begin(lane)

@@ -83,6 +83,11 @@ def test_a_damaged_database_is_said_to_be(forge: Forge) -> None:
         queue.sweep(open_database(file(forge)))
 
 
+def test_what_the_driver_says_otherwise_is_said_as_well(forge: Forge) -> None:
+    with pytest.raises(DatabaseError, match="can't be used: no such table"):
+        forge.one("SELECT * FROM absent")
+
+
 def test_a_full_disk_is_said_to_be_and_the_queue_goes_on_when_there_is_room(forge: Forge) -> None:
     with forge.database.engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +26,6 @@ from worker_forge import Forge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 TIMES = Times(renew=0.3, lease=3.0, margin=1.5, cancel=2.0, away=0.5, answer=5.0)
 
@@ -163,6 +165,43 @@ def test_a_full_disk_takes_no_lane_until_it_has_room(tmp_path: Path) -> None:
             filler.unlink()
             forge.until(lane, "success")
             assert one(forge, "SELECT trouble FROM worker") is None
+
+
+def test_files_that_fail_are_said_once_and_the_worker_goes_on(
+    forge: Forge,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", fail)
+        (lane,) = forge.queue("pass")
+        for _ in range(3):
+            worker.step()
+        assert forge.state(lane) == "queued"
+        assert "can't be read" in one(forge, "SELECT trouble FROM worker")
+    step_until(worker, lambda: forge.state(lane) == "success")
+    with monkeypatch.context() as patched:
+        token = forge.lane(lane).token
+        worker.results.keep(lane, token, Ending(LaneState.FAILED, "infrastructure"))
+        (worker.results.directory / "damaged.json").write_text("{")
+        patched.setattr(Path, "unlink", fail)
+        patched.setattr(Path, "rename", fail)
+        patched.setattr(worker.pikaci, "ended", fail)
+        for _ in range(3):
+            worker.step()
+        refused = forge.attempts(lane)[0].refused
+        assert refused.count("came late") == 1
+    worker.step()
+    assert [path.name for path in worker.results.directory.iterdir()] == ["damaged.damaged"]
+    said = capfd.readouterr().err
+    for what in ("disk", "results", "files"):
+        assert said.count(f"{what}: works again") == 1
+    assert said.count("can't be read: Input/output error") == 1
+    assert said.count("could not remove a result") == 1
 
 
 def change(forge: Forge, statement: str) -> None:
