@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pika_git.forge_runtime.registering import full_ref
 from pika_git.git import GitError, Repository
-from pika_git.persistence import repos, runs
+from pika_git.persistence import runs
 from pika_git.persistence.queue import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pika_git.persistence.database import Database
+    from pika_git.persistence.database import Connection
+    from pika_git.persistence.repos import Repo
 
 
-def start(  # noqa: PLR0913 - what a person can say of a run
-    database: Database,
-    repo_id: int,
-    ref: str,
-    by: str,
-    *,
-    lanes: Sequence[str] = (),
-    targets: Sequence[str] = (),
-) -> int:
-    """Begin a run of lanes or targets at a ref; its id. Neither named: the lanes of its change.
+@dataclass(frozen=True)
+class Wanted:
+    """A run that can begin: the head is the ref's."""
+
+    repo_id: int
+    ref: str
+    head: str
+    asked: runs.Asked
+
+
+def look(repo: Repo, ref: str, *, lanes: Sequence[str] = (), targets: Sequence[str] = ()) -> Wanted:
+    """A run of lanes or targets at a ref. Neither named: the lanes of its change.
+
+    It asks git: not in a transaction.
 
     Raises:
-        RefusedError: there is no such repository or ref.
+        RefusedError: there is no such ref, or what is named makes no sense.
     """
-    with database.read() as connection:
-        repo = repos.get(connection, repo_id)
-    if repo is None:
-        raise RefusedError(f"there is no repository {repo_id}")
     if lanes and targets:
         raise RefusedError("lanes and targets are named", "name the one or the other")
     if any(name.startswith("-") for name in (*lanes, *targets)):
@@ -45,14 +47,18 @@ def start(  # noqa: PLR0913 - what a person can say of a run
         raise RefusedError(str(error)) from error
     if head is None:
         raise RefusedError(f"{repo.name} has no ref {full}", "push it, or name another")
-    with database.write() as connection:
-        return runs.create(
-            connection,
-            repo=repo.id,
-            kind="manual",
-            ref=full,
-            head=head,
-            by=by,
-            now=database.clock(connection),
-            asked=runs.Asked(tuple(lanes), tuple(targets)),
-        )
+    return Wanted(repo.id, full, head, runs.Asked(tuple(lanes), tuple(targets)))
+
+
+def begin(connection: Connection, wanted: Wanted, by: str, now: float) -> int:
+    """Begin a run that was looked at; its id."""
+    return runs.create(
+        connection,
+        repo=wanted.repo_id,
+        kind="manual",
+        ref=wanted.ref,
+        head=wanted.head,
+        by=by,
+        now=now,
+        asked=wanted.asked,
+    )

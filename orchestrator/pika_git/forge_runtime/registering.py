@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pika_git.forge_runtime.holds import hide
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pika_git.persistence.database import Database
+    from pika_git.git import Refs
+    from pika_git.persistence.database import Connection, Database
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HEADS = "refs/heads/"
@@ -27,6 +29,16 @@ class InvalidRepositoryError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+@dataclass(frozen=True)
+class Found:
+    """A repository that can be registered, if no other has its name or path."""
+
+    name: str
+    path: Path
+    branch: str
+    refs: Refs
 
 
 def register(  # noqa: PLR0913 - what can be set of a repository
@@ -46,6 +58,24 @@ def register(  # noqa: PLR0913 - what can be set of a repository
     Raises:
         InvalidRepositoryError: the name or the repository can't be used, or is registered.
     """
+    found = look(name, path, default_branch)
+    with database.write() as connection:
+        return add(
+            connection,
+            found,
+            database.clock(connection),
+            run_refs=run_refs,
+            flake_dir=flake_dir,
+            cancel_superseded=cancel_superseded,
+        )
+
+
+def look(name: str, path: Path, default_branch: str | None = None) -> Found:
+    """What a repository has. It asks git, and hides its own refs there: not in a transaction.
+
+    Raises:
+        InvalidRepositoryError: the name or the repository can't be used.
+    """
     if not NAME.fullmatch(name):
         hint = "letters, digits, `.`, `_` and `-`, at most 64"
         raise InvalidRepositoryError(f"{name!r} is not a name of a repository", hint)
@@ -59,22 +89,38 @@ def register(  # noqa: PLR0913 - what can be set of a repository
         found = repository.refs()
     except GitError as error:
         raise InvalidRepositoryError(str(error), "may this user write to it?") from error
-    with database.write() as connection:
-        if repos.named(connection, name) is not None:
-            raise InvalidRepositoryError(f"a repository {name} is registered already")
-        if (other := repos.at(connection, str(path))) is not None:
-            raise InvalidRepositoryError(f"{path} is registered already, as {other.name}")
-        return repos.add(
-            connection,
-            name=name,
-            path=str(path),
-            default_branch=branch,
-            heads=found.commits,
-            now=database.clock(connection),
-            run_refs=run_refs,
-            flake_dir=flake_dir.strip("/"),
-            cancel_superseded=cancel_superseded,
-        )
+    return Found(name, path, branch, found)
+
+
+def add(  # noqa: PLR0913 - what can be set of a repository
+    connection: Connection,
+    found: Found,
+    now: float,
+    *,
+    run_refs: Sequence[str] = (BRANCHES,),
+    flake_dir: str = "",
+    cancel_superseded: bool = False,
+) -> int:
+    """Register a repository that was looked at; its id.
+
+    Raises:
+        InvalidRepositoryError: its name or its path is registered.
+    """
+    if repos.named(connection, found.name) is not None:
+        raise InvalidRepositoryError(f"a repository {found.name} is registered already")
+    if (other := repos.at(connection, str(found.path))) is not None:
+        raise InvalidRepositoryError(f"{found.path} is registered already, as {other.name}")
+    return repos.add(
+        connection,
+        name=found.name,
+        path=str(found.path),
+        default_branch=found.branch,
+        heads=found.refs.commits,
+        now=now,
+        run_refs=run_refs,
+        flake_dir=flake_dir.strip("/"),
+        cancel_superseded=cancel_superseded,
+    )
 
 
 def full_ref(name: str) -> str:

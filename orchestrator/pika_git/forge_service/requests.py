@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pika_git.forge_runtime import by_hand, nightly
-from pika_git.forge_runtime.registering import InvalidRepositoryError, register
+from pika_git.forge_runtime import by_hand, nightly, registering
+from pika_git.forge_runtime.registering import InvalidRepositoryError
 from pika_git.forge_service.errors import ConflictError, InvalidError
 from pika_git.forge_service.merge import Gate, Outcome
 from pika_git.forge_service.recovery import Act, doing, named_repo, require
@@ -28,8 +28,9 @@ def start_run(forge: Forge, repo: str, ref: str, asked: Asked, act: Act) -> int:
     """Begin a run of lanes or of targets at a ref; its id."""
     found = _repo(forge, repo)
     wanted = {"lanes": asked.lanes, "targets": asked.targets}
+    looked = by_hand.look(found, ref, **wanted)
     with doing(forge, act, "run", "repo", repo) as done:
-        run = by_hand.start(forge.database, found.id, ref, act.by, **wanted)
+        run = by_hand.begin(done.connection, looked, act.by, done.now)
         done.detail |= {"run": run, "ref": ref, **wanted}
     return run
 
@@ -50,12 +51,13 @@ def add_repo(forge: Forge, name: str, path: str, default_branch: str | None, act
     """Register a bare repository of this machine; its id."""
     if not path.startswith("/"):
         raise InvalidError(f"{path!r} is not an absolute path", "name it as it is on the server")
-    with doing(forge, act, "add", "repo", name) as done:
-        try:
-            found = register(forge.database, name, Path(path), default_branch=default_branch)
-        except InvalidRepositoryError as error:
-            raise InvalidError(error.message, error.hint) from None
-        done.detail |= {"id": found, "path": path}
+    try:
+        looked = registering.look(name, Path(path), default_branch)
+        with doing(forge, act, "add", "repo", name) as done:
+            found = registering.add(done.connection, looked, done.now)
+            done.detail |= {"id": found, "path": path}
+    except InvalidRepositoryError as error:
+        raise InvalidError(error.message, error.hint) from None
     return found
 
 

@@ -8,8 +8,9 @@ from click.testing import CliRunner
 
 from forge_pushes import Pushes, make_bare
 from pika_git.cli import run
-from pika_git.forge_runtime.by_hand import start
+from pika_git.forge_runtime import by_hand
 from pika_git.forge_runtime.registering import InvalidRepositoryError, register
+from pika_git.persistence import repos
 from pika_git.persistence.queue import RefusedError
 
 if TYPE_CHECKING:
@@ -20,6 +21,14 @@ def command(*args: str | Path) -> tuple[int, str]:
     done = CliRunner().invoke(run, [str(arg) for arg in args])
     assert done.exception is None or isinstance(done.exception, SystemExit), done
     return done.exit_code, done.output
+
+
+def start(forge: Pushes, ref: str, **wanted: list[str]) -> int:
+    with forge.database.read() as connection:
+        repo = repos.every(connection)[0]
+    wanted_run = by_hand.look(repo, ref, **wanted)
+    with forge.database.write() as connection:
+        return by_hand.begin(connection, wanted_run, "ann", forge.database.clock(connection))
 
 
 def test_a_repository_is_registered_with_its_hook_and_listed(tmp_path: Path) -> None:
@@ -82,8 +91,8 @@ def test_a_repository_is_registered_once(tmp_path: Path) -> None:
 
 def test_a_run_by_hand_runs_what_it_is_asked_for(forge: Pushes) -> None:
     forge.with_lanes().plan()
-    by_lane = start(forge.database, forge.repo_id, "main", "ann", lanes=["night"])
-    by_target = start(forge.database, forge.repo_id, "refs/heads/main", "ann", targets=["docs"])
+    by_lane = start(forge, "main", lanes=["night"])
+    by_target = start(forge, "refs/heads/main", targets=["docs"])
     forge.plan()
     assert forge.lanes(by_lane) == {"night": "queued"}
     assert forge.lanes(by_target) == {"docs": "queued"}
@@ -97,16 +106,16 @@ def test_a_run_by_hand_takes_no_plans_of_one_that_was_asked_for_something_else(
     forge: Pushes,
 ) -> None:
     forge.with_lanes().plan()
-    start(forge.database, forge.repo_id, "main", "ann", targets=["docs"])
+    start(forge, "main", targets=["docs"])
     forge.plan()
-    all_lanes = start(forge.database, forge.repo_id, "main", "ann")
+    all_lanes = start(forge, "main")
     forge.plan()
     assert sorted(forge.lanes(all_lanes)) == ["docs", "unit"]
 
 
 def test_a_run_by_hand_of_a_lane_that_is_missing_says_so(forge: Pushes) -> None:
     forge.with_lanes().plan()
-    start(forge.database, forge.repo_id, "main", "ann", lanes=["nigth"])
+    start(forge, "main", lanes=["nigth"])
     run = forge.plan()
     assert run.state == "failed"
     assert "has no lane 'nigth'" in run.message
@@ -116,10 +125,10 @@ def test_a_run_by_hand_of_a_lane_that_is_missing_says_so(forge: Pushes) -> None:
 def test_a_run_by_hand_needs_a_ref(forge: Pushes, ref: str) -> None:
     forge.with_lanes()
     with pytest.raises(RefusedError, match="has no ref"):
-        start(forge.database, forge.repo_id, ref, "ann")
+        start(forge, ref)
 
 
 def test_a_run_by_hand_takes_no_options(forge: Pushes) -> None:
     forge.with_lanes()
     with pytest.raises(RefusedError, match="begins with `-`"):
-        start(forge.database, forge.repo_id, "main", "ann", targets=["--flake=/etc"])
+        start(forge, "main", targets=["--flake=/etc"])
