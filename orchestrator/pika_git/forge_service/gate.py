@@ -1,7 +1,8 @@
 """Whether a branch may be merged, decided from what its lanes did.
 
 Required are the lanes that the change selects by the target's lanes file, and by the branch's own:
-a branch can't drop the lane that it fails. Each must be green on the tree of the merge result:
+a branch can't drop the lane that it fails, nor have it run another target. Each must be green on
+the tree of the merge result:
 
 - it ran on that very tree, as it has when the target has not moved meanwhile; or
 - it was green on the branch's head, and what the target brought since does not select it.
@@ -29,6 +30,7 @@ class Evidence:
     """What the gate knows; lanes by name."""
 
     required: Mapping[str, str]  # and which file requires it, in words
+    targets: Mapping[str, str]  # what those run that the target's file requires, by that file
     runnable: Mapping[str, str]  # the branch lanes of the merge result's own file: their targets
     on_result: Mapping[str, Verdict]
     on_head: Mapping[str, Verdict]
@@ -51,6 +53,12 @@ def judge(evidence: Evidence) -> Judgement:
             refusals.append(f"{by} requires lane {name}, and the merge result has no such lane")
             continue
         target = evidence.runnable[name]
+        if (its := evidence.targets.get(name, target)) != target:
+            refusals.append(
+                f"the branch gives lane {name} another target: {target}, not {its};"
+                " --force merges it"
+            )
+            continue
         result, head = _of(evidence.on_result, name, target), _of(evidence.on_head, name, target)
         if result is not None and result.state == "success":
             continue

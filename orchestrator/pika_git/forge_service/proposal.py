@@ -109,17 +109,13 @@ def lanes_to_run(proposal: Proposal, found: Facts, state_root: Path) -> tuple[st
         )
     if run is not None and run.state == "failed" and run.message:
         raise RefusedError(f"run {run.id} failed: {run.message}", run.hint)
-    required, runnable, touched = _lanes(proposal, state_root)
-    judgement = judge(Evidence(required, runnable, found.on_result, found.on_head, touched))
+    judgement = judge(_evidence(proposal, found, state_root))
     if judgement.refusals:
         raise RefusedError("; ".join(judgement.refusals), "`ph status` shows the branch's lanes")
     return judgement.to_run
 
 
-def _lanes(
-    proposal: Proposal, state_root: Path
-) -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
-    """Required lanes and whose file requires them; the result's with targets; those touched."""
+def _evidence(proposal: Proposal, found: Facts, state_root: Path) -> Evidence:
     git, head, onto, commit = proposal.git, proposal.head, proposal.onto, proposal.commit
     flake_dir = proposal.branch.flake_dir
 
@@ -134,12 +130,18 @@ def _lanes(
         raise RefusedError(error.message, error.hint) from None
     required = dict.fromkeys(_selected(of_branch), "the branch")
     required |= dict.fromkeys(_selected(of_target), short(proposal.branch.target_ref))
-    touched = frozenset(_selected(of_result) if has_moved else ())
-    return required, {str(lane["id"]): str(lane["target"]) for lane in of_result}, touched
+    return Evidence(
+        required=required,
+        targets=_selected(of_target),
+        runnable={str(lane["id"]): str(lane["target"]) for lane in of_result},
+        on_result=found.on_result,
+        on_head=found.on_head,
+        touched=frozenset(_selected(of_result) if has_moved else ()),
+    )
 
 
-def _selected(lanes: list[dict[str, Any]]) -> list[str]:
-    return [str(lane["id"]) for lane in lanes if lane["selected"]]
+def _selected(lanes: list[dict[str, Any]]) -> dict[str, str]:
+    return {str(lane["id"]): str(lane["target"]) for lane in lanes if lane["selected"]}
 
 
 def short(ref: str) -> str:

@@ -18,11 +18,19 @@ def look(
     *,
     touched: tuple[str, ...] = (),
     runnable: tuple[str, ...] = ("check",),
+    target: str = "checks",
 ) -> Judgement:
     result = on_head if on_result is None else on_result
     required = {"check": "main"}
     return judge(
-        Evidence(required, dict.fromkeys(runnable, "checks"), result, on_head, frozenset(touched))
+        Evidence(
+            required=required,
+            targets={"check": target},
+            runnable=dict.fromkeys(runnable, "checks"),
+            on_result=result,
+            on_head=on_head,
+            touched=frozenset(touched),
+        )
     )
 
 
@@ -34,6 +42,11 @@ def test_green_on_the_very_tree_is_enough() -> None:
 def test_green_on_the_head_is_enough_where_the_target_changed_nothing_that_selects_it() -> None:
     assert look(ran("success"), {}) == Judgement((), ())
     assert look(ran("success"), {}, touched=("check",)) == Judgement((), ("check",))
+
+
+def test_a_lane_that_the_branch_gave_another_target_does_not_count() -> None:
+    sentence = "the branch gives lane check another target: checks, not all; --force merges it"
+    assert look(ran("success"), target="all") == Judgement((sentence,), ())
 
 
 def test_a_lane_that_did_not_run_has_to() -> None:

@@ -187,6 +187,13 @@ def test_a_head_that_has_never_run_runs_merged(forge: Forge) -> None:
     )
 
 
+def test_a_branch_that_gives_a_lane_another_target_is_refused(forge: Forge) -> None:
+    other = LANES.replace('target = "check"', 'target = "hello"')
+    forge.ran(forge.push("feature", src__a="2", **{"ci/forge-lanes.toml": other}), check="success")
+    sentence = "the branch gives lane check another target: hello, not check; --force merges it"
+    assert sentence in forge.refused()
+
+
 def test_a_catalog_that_could_not_be_read_is_red(forge: Forge) -> None:
     run = forge.ran(forge.push("feature", src__a="2"))
     with forge.gate.database.write() as connection:
