@@ -45,7 +45,7 @@ def test_a_fault_of_the_forge_is_an_answer_with_those_headers(
     from pika_git.forge_service import details
 
     monkeypatch.setattr(details, "admin", lambda *_: 1 / 0)
-    answer = served.caller("read").get("/api/v1/audit")
+    answer = served.caller("read").get("/api/v1/repos")
     assert answer.status_code == 500
     assert answer.json()["error"] == {
         "code": "internal",

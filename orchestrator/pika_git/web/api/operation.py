@@ -99,7 +99,7 @@ def revoke_token(forge: ForgeDep, who: Who, token_id: Id) -> Done:
     return Done(done=f"token {token_id} is revoked")
 
 
-@routes.get("/audit", Role.READ)
+@routes.get("/audit", Role.ADMIN)
 def show_audit(forge: ForgeDep, cursor: Cursor = None) -> AuditPage:
     """Who did what and why, the newest first."""
     found = details.admin(forge, cursor)

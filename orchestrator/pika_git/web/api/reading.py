@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Query
@@ -15,7 +16,7 @@ from pika_git.forge_service.model import Branch, Feed, Lane, Run
 from pika_git.forge_service.recovery import named_repo
 from pika_git.persistence.auth import Role
 from pika_git.web.api.values import Cursor, Id
-from pika_git.web.auth import ForgeDep
+from pika_git.web.auth import ForgeDep, Who
 from pika_git.web.routes import Routes
 
 routes = Routes("/api/v1", "reading")
@@ -29,15 +30,16 @@ class LaneOfRun(BaseModel):
 
 
 @routes.get("/repos", Role.READ)
-def list_repos(forge: ForgeDep) -> tuple[RepoLine, ...]:
-    """The repositories, by name."""
-    return details.admin(forge).repos
+def list_repos(forge: ForgeDep, who: Who) -> tuple[RepoLine, ...]:
+    """The repositories, by name; `path` and `error` are blank for callers without a token."""
+    found = details.admin(forge).repos
+    return tuple(map(_blanked, found)) if who.token_id is None else found
 
 
 @routes.get("/repos/{repo_id}", Role.READ)
-def show_repo(forge: ForgeDep, repo_id: Id) -> RepoLine:
-    """A repository."""
-    for found in details.admin(forge).repos:
+def show_repo(forge: ForgeDep, who: Who, repo_id: Id) -> RepoLine:
+    """A repository; `path` and `error` are blank for callers without a token."""
+    for found in list_repos(forge, who):
         if found.id == repo_id:
             return found
     raise MissingError(f"there is no repository {repo_id}", "`ph repo list` lists them")
@@ -112,6 +114,10 @@ def show_health(forge: ForgeDep) -> Health:
 def show_nightly(forge: ForgeDep, cursor: Cursor = None) -> Nightly:
     """Nightly slots, the newest first."""
     return details.nightly(forge, cursor)
+
+
+def _blanked(found: RepoLine) -> RepoLine:
+    return replace(found, path="", error=None if found.error is None else "")
 
 
 def _repo_id(forge: Forge, name: str) -> int:
