@@ -61,9 +61,9 @@ class Server:
         full = f"{API}/{path}" + (f"?{urlencode(asked)}" if asked else "")
         return self.again(lambda: self._ask("GET", full))
 
-    def post(self, path: str, /, **values: object) -> Any:  # noqa: ANN401 - JSON
-        """Have something done; its answer."""
-        answer = self._ask("POST", f"{API}/{path}", json.dumps(values).encode())
+    def post(self, path: str, secs: float = TIMEOUT_SECS, /, **values: object) -> Any:  # noqa: ANN401 - JSON
+        """Have something done, which may take so long; its answer."""
+        answer = self._ask("POST", f"{API}/{path}", json.dumps(values).encode(), secs)
         return self._json(answer.body)
 
     def delete(self, path: str) -> Any:  # noqa: ANN401 - JSON
@@ -83,10 +83,12 @@ class Server:
             time.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECS)
 
-    def _ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
+    def _ask(
+        self, method: str, path: str, body: bytes | None = None, secs: float = TIMEOUT_SECS
+    ) -> Answer:
         from http.client import HTTPException
 
-        connection = self._connection()
+        connection = self._connection(secs)
         try:
             headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
             if body is not None:
@@ -102,11 +104,11 @@ class Server:
         finally:
             connection.close()
 
-    def _connection(self) -> HTTPConnection:
+    def _connection(self, secs: float) -> HTTPConnection:
         from http.client import HTTPConnection, HTTPSConnection
 
         kind = HTTPSConnection if self._parts.scheme == "https" else HTTPConnection
-        return kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT_SECS)
+        return kind(self._parts.hostname or "", self._parts.port, timeout=secs)
 
     def _read(self, response: HTTPResponse) -> Answer:
         if not 200 <= response.status < 300:  # noqa: PLR2004 - HTTP

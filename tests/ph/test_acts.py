@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fake_forge import Answer, Json, branch_routes, lane, refusal, run
+from ph.server import Server
 
 if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
     from fake_forge import Ph, Serve
 
 DONE = {"done": "it is done"}
@@ -102,6 +105,24 @@ def test_a_merge_says_by_which_commit(ph: Ph, serve: Serve) -> None:
             {"why": "", "force": False},
             {"why": "urgent", "force": True},
         ]
+
+
+def test_a_merge_may_take_the_server_minutes(
+    ph: Ph, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = []
+
+    def connection(self: Server, secs: float) -> HTTPConnection:
+        waits.append(secs)
+        return connect(self, secs)
+
+    connect = Server._connection
+    monkeypatch.setattr(Server, "_connection", connection)
+    merged = {"state": "merged", "merge_commit": "b" * 40, "message": "merged into main"}
+    with serve({**branch_routes(run()), "POST branches/5/merge": merged}):
+        assert ph("merge", "feature")[0] == 0
+    assert waits.pop() == 600
+    assert set(waits) == {30}
 
 
 def test_a_refused_merge_says_why(ph: Ph, serve: Serve) -> None:

@@ -14,6 +14,8 @@ from ph.forge import OVER, Json, find_branch
 from ph.screen import print_json, say
 from ph.server import Server, connect, segment
 
+MERGE_SECS = 600.0
+"""How long the server may look at a merge: git merges, and pikaci is asked for lanes."""
 SETTLE_SECS = 20.0
 """How long after the end of its run a merge may take."""
 
@@ -37,7 +39,7 @@ def merge_command(
     server = connect(patient=True)
     found = find_branch(server, branch, repo)
     path = f"branches/{segment(found['line'].get('id'))}"
-    answer: Json = server.post(f"{path}/merge", why=why, force=force)
+    answer: Json = server.post(f"{path}/merge", MERGE_SECS, why=why, force=force)
     if answer.get("state") == "waiting" and wait:
         if not as_json:
             say(str(answer.get("message")))
