@@ -79,14 +79,16 @@ def look(name: str, path: Path, default_branch: str | None = None) -> Found:
     if not NAME.fullmatch(name):
         hint = "letters, digits, `.`, `_` and `-`, at most 64"
         raise InvalidRepositoryError(f"{name!r} is not a name of a repository", hint)
-    path = path.resolve()
-    repository = Repository(path)
     try:
+        path = path.resolve()
+        repository = Repository(path)
         if problem := repository.problem():
             raise InvalidRepositoryError(problem, "`git init --bare DIR` makes one")
         branch = full_ref(default_branch or repository.out("symbolic-ref", "HEAD"))
         hide(repository)
         found = repository.refs()
+    except OSError as error:
+        raise InvalidRepositoryError(f"{str(path)[:200]}: {error.strerror}") from error
     except GitError as error:
         raise InvalidRepositoryError(str(error), "may this user write to it?") from error
     return Found(name, path, branch, found)

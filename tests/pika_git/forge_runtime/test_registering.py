@@ -80,6 +80,13 @@ def test_what_is_no_bare_repository_is_refused(tmp_path: Path) -> None:
             register(forge.database, "x", path)
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000])
+def test_a_path_that_is_too_long_is_refused(tmp_path: Path, name: str) -> None:
+    forge = Pushes.below(tmp_path)
+    with pytest.raises(InvalidRepositoryError, match="File name too long"):
+        register(forge.database, "x", tmp_path / name)
+
+
 def test_a_repository_is_registered_once(tmp_path: Path) -> None:
     forge = Pushes.below(tmp_path)
     (tmp_path / "link").symlink_to(forge.bare)
