@@ -83,6 +83,7 @@ class LogHtml:
     _chars: list[str] = field(default_factory=list)
     _styles: list[Style] = field(default_factory=list)
     _column: int = 0
+    _blank: int = 0  # so many characters from the beginning were erased, and not written over
     _rest: str = ""
     _decoder: codecs.IncrementalDecoder = field(
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
@@ -132,18 +133,21 @@ class LogHtml:
         end = self._column + len(text)
         self._chars[self._column : end] = text
         self._styles[self._column : end] = [self._style] * len(text)
+        self._blank = min(self._blank, self._column)
         self._column = end
 
     def _erase(self, parameters: str) -> None:
         if parameters in {"", "0"}:
             del self._chars[self._column :], self._styles[self._column :]
         elif parameters == "2":
-            self._chars[:] = " " * self._column
-            self._styles[:] = [PLAIN] * self._column
+            kept = min(self._blank, self._column)
+            self._chars[kept:] = " " * (self._column - kept)
+            self._styles[kept:] = [PLAIN] * (self._column - kept)
+            self._blank = self._column
 
     def _line(self) -> str:
         chars, styles = self._chars, self._styles
-        self._chars, self._styles, self._column = [], [], 0
+        self._chars, self._styles, self._column, self._blank = [], [], 0, 0
         if len(set(styles)) <= 1:
             return _shown("".join(chars), styles[0] if styles else PLAIN)
         runs = groupby(zip(styles, chars, strict=True), key=lambda each: each[0])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import html
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -61,6 +62,7 @@ def test_what_is_no_style_or_ends_one_is_plain(codes: str) -> None:
         ("10%\r20%\r100%\n", "100%\n"),
         ("working\rdone\x1b[K\n", "done\n"),
         ("abc\r\x1b[2Kx\n", "x\n"),
+        ("abc\x1b[2K\b\x1b[2Kx\x1b[2Ky\n", "   y\n"),
         ("ab\bc\n", "ac\n"),
         ("a\r\nb\r\n", "a\nb\n"),
         ("\x1b[2J\x1b[1;1Hx\x1b(B\n", "x\n"),
@@ -121,6 +123,13 @@ def test_a_budget_is_kept_and_says_how_far_it_came(lines: list[bytes]) -> None:
 
 def test_an_escape_with_thousands_of_digits_is_text() -> None:
     assert to_html(b"\x1b[" + b"1" * 5000 + b"mred\n").endswith("1mred\n")
+
+
+@pytest.mark.parametrize("between", [b"", b"x", b"\b"])
+def test_a_long_line_that_is_erased_again_and_again_takes_no_long_time(between: bytes) -> None:
+    begun = time.process_time()
+    to_html(b"a" * 16_000 + (b"\x1b[2K" + between) * 100_000)
+    assert time.process_time() - begun < 5
 
 
 def test_a_line_that_is_written_over_is_one_line_within_a_budget() -> None:

@@ -81,6 +81,7 @@
       this.names = "";
       this.chars = [];
       this.column = 0;
+      this.blank = 0; // so many characters from the beginning were erased, and not written over
       this.rest = "";
       this.open = document.createElement("span"); // the line that isn't whole yet
       pre.append(this.open);
@@ -110,16 +111,21 @@
       this.open.replaceChildren(...this.shown());
     }
     write(text) {
+      this.blank = Math.min(this.blank, this.column);
       for (const char of text) this.chars[this.column++] = [char, this.names];
     }
     erase(parameters) {
       if (parameters === "" || parameters === "0") this.chars.length = Math.min(this.chars.length, this.column);
-      else if (parameters === "2") this.chars = Array.from({ length: this.column }, () => [" ", ""]);
+      else if (parameters === "2") {
+        this.chars.length = Math.min(this.blank, this.column);
+        while (this.chars.length < this.column) this.chars.push([" ", ""]);
+        this.blank = this.column;
+      }
     }
     line(end) {
       this.open.before(...this.shown(), end);
       this.chars = [];
-      this.column = 0;
+      this.column = this.blank = 0;
     }
     shown() {
       const nodes = [];

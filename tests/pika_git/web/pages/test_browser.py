@@ -179,6 +179,7 @@ LOGS = (
     "plain <b> & \u00e9\n",
     "\x1b[31mred\nstill\x1b[0m no\n",
     "10%\r20%\x1b[K\nab\bc\n",
+    "abc\x1b[2K\b\x1b[2Kx\x1b[2Ky\n",
     "\x1b[38;5;200mX\x1b[48;2;1;2;3mY\x1b[7mZ\x1b[m\n",
     "\x1b[1;3;4;9mall\x1b[22mless\n",
     "see https://e.org/a?b=1&c=2). \x00\x7f \u202e\n",
