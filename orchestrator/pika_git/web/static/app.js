@@ -192,11 +192,63 @@
   };
   window.pikaLog = LogHtml;
 
+  // A log that is followed for long loses its earliest lines, and a gap says so.
+  const MOST_KEPT = 1e6;
+  class Kept {
+    constructor(pre, base) {
+      this.pre = pre;
+      this.base = base;
+      this.begin = Number(pre.dataset.begin);
+      this.chunks = []; // of whole lines: their last node, the offset after it, their size
+      this.size = this.since = pre.textContent.length;
+      this.unfinished = "";
+    }
+    add(text, offset, node) {
+      this.size += text.length;
+      this.since += text.length;
+      const end = text.lastIndexOf("\n") + 1;
+      this.unfinished = end ? text.slice(end) : this.unfinished + text;
+      if (end && node) {
+        const to = offset - new TextEncoder().encode(this.unfinished).length;
+        this.chunks.push([node, to, this.since - this.unfinished.length]);
+        this.since = this.unfinished.length;
+      }
+      let dropped = null;
+      while (this.size > MOST_KEPT && this.chunks.length > 1) {
+        dropped = this.chunks.shift();
+        this.size -= dropped[2];
+      }
+      if (dropped) this.drop(...dropped);
+    }
+    drop(node, to) {
+      const range = document.createRange();
+      range.setStart(this.pre, 0);
+      range.setEndAfter(node);
+      range.deleteContents();
+      let link = this.pre.previousElementSibling?.matches(".gap") && this.pre.previousElementSibling.querySelector("a[data-fill]");
+      if (!link) {
+        const gap = document.createElement("p");
+        gap.className = "gap";
+        link = document.createElement("a");
+        link.href = `${this.base}&offset=${this.begin}`;
+        Object.assign(link.dataset, { fill: `${this.base}&bare=1`, from: this.begin });
+        gap.append(link);
+        this.pre.before(gap);
+      }
+      link.dataset.to = this.begin = to;
+      between(link);
+    }
+  }
+  const between = (link) => {
+    const size = Number(link.dataset.to) - Number(link.dataset.from);
+    link.textContent = `Show more of the ${Math.ceil(size / 1000)} kB between`;
+  };
+
   const follow = (section) => {
     const scroll = section.querySelector(".scroll");
     const pre = scroll.querySelector("pre:last-of-type");
     const said = section.querySelector("[data-following]");
-    const log = new LogHtml(pre);
+    const kept = new Kept(pre, section.dataset.log), log = new LogHtml(pre);
     let offset = Number(section.dataset.offset), source = null, isOver = false;
     scroll.scrollTop = scroll.scrollHeight;
     const close = () => source && (source.close(), (source = null));
@@ -215,6 +267,7 @@
         log.feed(text);
         offset = Number(event.lastEventId) || offset;
         section.dataset.offset = offset;
+        kept.add(text, offset, log.open.previousSibling);
         if (isAtEnd) scroll.scrollTop = scroll.scrollHeight;
       };
       source.addEventListener("end", () => end("complete"));
@@ -241,16 +294,16 @@
     const link = event.target.closest("a[data-fill]");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    const gap = link.closest(".gap"), from = Number(link.dataset.from), to = Number(link.dataset.to);
+    const gap = link.closest(".gap"), from = Number(link.dataset.from);
     link.setAttribute("aria-busy", "true");
     try {
-      const answer = await fetch(`${link.dataset.fill}&offset=${from}&upto=${to}`);
-      if (!answer.ok) throw new Error(answer.statusText);
+      const answer = await fetch(`${link.dataset.fill}&offset=${from}&upto=${link.dataset.to}`);
+      if (!answer.ok || answer.redirected) throw new Error(answer.statusText);
       const next = Number(answer.headers.get("X-Next-Offset"));
       const pre = document.createElement("pre");
       pre.innerHTML = await answer.text();
       gap.before(pre);
-      if (next >= to || next <= from) {
+      if (next >= Number(link.dataset.to) || next <= from) {
         gap.remove();
         pre.tabIndex = -1;
         pre.focus({ preventScroll: true });
@@ -258,7 +311,7 @@
       }
       link.dataset.from = next;
       link.href = `${link.dataset.fill.replace("&bare=1", "")}&offset=${next}`;
-      link.textContent = `Show more of the ${Math.ceil((to - next) / 1000)} kB between`;
+      between(link);
       link.removeAttribute("aria-busy");
     } catch {
       location.assign(link.href);

@@ -146,6 +146,54 @@ def test_a_log_grows_as_it_is_written_and_ends(
     assert len(styled) >= 20
 
 
+def test_a_log_that_is_followed_for_long_keeps_its_end_and_a_gap(
+    driver: WebDriver, shown: Served, scene: Scene
+) -> None:
+    driver.get(f"{shown.url}/runs/6")
+    (log,) = [
+        path for path in scene.data.root.rglob("host.log") if b"round_trip" in path.read_bytes()
+    ]
+    size = "return document.querySelector('[data-stream] .scroll pre:last-of-type').textContent"
+    with log.open("ab", buffering=0) as file:
+        for number in range(30):
+            file.write(f"line {number}\n".encode() + b"\xc3\xa9".ljust(99, b"x") * 500 + b"\n")
+            file.write(b"y" * 99 + b"\n")
+            for _ in range(8):
+                file.write((b"z" * 99 + b"\n") * 50)
+        file.write(b"the end\nhalf")
+        wait_for(
+            lambda: driver.execute_script(f"{size}.endsWith('the end\\nhalf')"), "it did not grow"
+        )
+    assert 500_000 < driver.execute_script(f"{size}.length") < 1_100_000
+    (link,) = driver.find_elements(By.CSS_SELECTOR, "[data-stream] .gap a[data-fill]")
+    first = driver.execute_script(f"{size}.split('\\n', 1)[0]")
+    begin, end = (int(link.get_attribute(f"data-{name}") or "") for name in ("from", "to"))
+    data = log.read_bytes()
+    assert data[end - 1 : end] == b"\n"
+    assert data[end:].startswith(first.encode() + b"\n")
+    assert begin < end
+    driver.execute_script("arguments[0].click()", link)
+    wait_for(
+        lambda: len(driver.find_elements(By.CSS_SELECTOR, "[data-stream] .scroll pre")) == 2,
+        "the gap does not fill",
+    )
+
+
+def test_a_gap_is_not_filled_with_the_page_that_asks_to_log_in(
+    driver: WebDriver, shown: Served
+) -> None:
+    driver.get(f"{shown.url}/runs/6")
+    driver.execute_script(
+        "document.querySelector('main').insertAdjacentHTML('beforeend',"
+        " '<p class=gap><a href=#there data-fill=/login?x=1 data-from=0 data-to=9>more</a></p>');"
+        "window.fetch = async () => Object.defineProperty(new Response('<b id=bad>'),"
+        " 'redirected', {value: true});"
+        "document.querySelector('[data-fill=\"/login?x=1\"]').click()"
+    )
+    wait_for(lambda: driver.current_url.endswith("#there"), "the link is not followed")
+    assert not driver.find_elements(By.ID, "bad")
+
+
 def test_a_hidden_page_lets_go_of_its_stream_and_goes_on_where_it_was(
     driver: WebDriver, shown: Served, scene: Scene
 ) -> None:
