@@ -158,9 +158,7 @@ def test_a_full_disk_takes_no_lane_until_it_has_room(tmp_path: Path) -> None:
             (lane,) = forge.queue("pass")
             wait_for(lambda: one(forge, "SELECT trouble FROM worker"))
             assert "is full: no lane is taken until it has room" in forge.said()
-            queue.sweep(forge.database)
-            row = one(forge, "SELECT detail FROM reason WHERE until IS NULL")
-            assert "is full" in json.loads(row)["troubles"]["w"]
+            wait_for(lambda: "is full" in troubles(forge).get("w", ""))
             assert forge.state(lane) == "queued"
             filler.unlink()
             forge.until(lane, "success")
@@ -202,6 +200,14 @@ def test_files_that_fail_are_said_once_and_the_worker_goes_on(
         assert said.count(f"{what}: works again") == 1
     assert said.count("can't be read: Input/output error") == 1
     assert said.count("could not remove a result") == 1
+
+
+def troubles(forge: Forge) -> dict[str, str]:
+    """Of workers, as the reason of the lane that waits has them after a sweep."""
+    queue.sweep(forge.database)
+    detail = json.loads(one(forge, "SELECT detail FROM reason WHERE until IS NULL"))
+    found: dict[str, str] = detail.get("troubles", {})
+    return found
 
 
 def change(forge: Forge, statement: str) -> None:
