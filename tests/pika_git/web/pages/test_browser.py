@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from forge_scenes import Scene
     from served import Served
 
-AXE = Path(__file__).parents[4] / ".venv/axe/node_modules/axe-core/axe.min.js"
+AXE = (
+    Path(sys.prefix) / "axe/node_modules/axe-core/axe.min.js"
+)  # the sources of a job have no .venv
 WAIT_SECS = 15.0
 ALL = ("/", "/branches/5", "/runs/6", "/runs/5", "/lanes/10", "/lanes/11", "/lanes/12", "/queue")
 MORE = (
