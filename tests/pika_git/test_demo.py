@@ -171,7 +171,7 @@ def test_ph_and_the_service_understand_each_other(tmp_path: Path) -> None:
         newcomer = Newcomer(tmp_path, said)
         assert newcomer.ph("queue", "pause", "--why", "a test") == (
             0,
-            "the queue is paused: what runs goes on, nothing begins\n",
+            "the queue is paused: what runs continues, nothing begins\n",
         )
         for command, shown in {**SHOWS, **ACTS}.items():
             args = command.split()

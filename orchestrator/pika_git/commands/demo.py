@@ -43,7 +43,7 @@ def _default() -> Path:
 def command(data: Path) -> None:
     """Start a forge and a worker, with a repository that has one lane, and say how to reach them.
 
-    Ctrl-C ends both. Started again, it goes on where it was.
+    Ctrl-C ends both. Started again, it continues where it was.
     """
     from pika_git.commands.demo_repository import make_repository
     from pika_git.git import GitError

@@ -45,8 +45,8 @@ def add(
 ) -> None:
     """Register the bare repository at PATH as NAME.
 
-    Whoever can push to it can run commands on the forge's workers: the catalog of a pushed head is
-    evaluated, and its lanes are run.
+    Anyone who can push to it can run commands on the forge's workers: the catalog of a pushed head
+    is evaluated, and its lanes are run.
     """
     from pika_git.forge_runtime.registering import InvalidRepositoryError, register
     from pika_git.persistence.migrate import open_current

@@ -29,7 +29,7 @@ BACKLOG = 2048
 def command(data: DataDir, listen: str | None) -> None:
     """Serve the pages and the API, take pushes in, and keep the queue going.
 
-    Lanes are run by `pika-git worker`. SIGTERM ends the service; what runs goes on.
+    Lanes are run by `pika-git worker`. SIGTERM ends the service; what runs continues.
     """
     from pika_git.persistence.database import DatabaseError
     from pika_git.settings import SettingsError, load, parse_address

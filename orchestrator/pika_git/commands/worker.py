@@ -42,7 +42,7 @@ def _checked_name(_ctx: click.Context, _param: click.Parameter, name: str) -> st
 def command(data: DataDir, name: str, slots: int, labels: tuple[str, ...], *, drain: bool) -> None:
     """Claim lanes and run them.
 
-    SIGTERM ends it; what runs goes on, and the next worker of this machine takes it over.
+    SIGTERM ends it; what runs continues, and the next worker of this machine takes it over.
     """
     from pika_git.persistence.database import DatabaseError
 

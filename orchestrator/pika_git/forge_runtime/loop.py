@@ -162,7 +162,7 @@ class Runtime:
     def _say(self, error: DatabaseError) -> None:
         """Say once what is wrong with the database."""
         if str(error) != self._said:
-            log.error("%s; %s", error, error.hint or "it goes on by itself")
+            log.error("%s; %s", error, error.hint or "it continues by itself")
         self._said = str(error)
 
 

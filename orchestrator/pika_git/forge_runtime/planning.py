@@ -1,6 +1,6 @@
 """Planning: a change becomes a run, and the catalog of its head says what the run has to run.
 
-- The catalog is code of whoever pushed. It is evaluated by `pikaci plan` in a process of its own,
+- The catalog is code of the pusher. It is evaluated by `pikaci plan` in a process of its own,
   with a deadline, bounded memory, and nothing of the forge in its environment.
 - The head is held first, so that it is there as long as the run needs it.
 - A run that was being planned when the service was killed is planned again: its lanes are queued in

@@ -36,7 +36,7 @@ def feed(
 
 
 def branch(source: Source, branch_id: int, cursor: str | None = None) -> Branch | None:
-    """A branch with its newest run, and the runs before it; `cursor` goes on with older ones."""
+    """A branch with its newest run, and the runs before it; `cursor` continues with older ones."""
     found = decode(cursor, 1)
     before = int(found[0]) if found else NEWEST
     with source.database.read() as connection:

@@ -1,4 +1,4 @@
-"""Cursors: where a list goes on, as they are in URLs."""
+"""Cursors: where a list continues, as they are in URLs."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 BEGINS_SECS = 30.0
 """A run that isn't there so soon after its claim is about to be."""
 MOST_ROWS = 60
-"""A timeline with more is a list that nobody reads: jobs past that are left out, and counted."""
+"""A timeline with more is a list that no one reads: jobs past that are left out, and counted."""
 PHASES = {
     "prepare_directories": "directories",
     "stage_workspace_snapshot": "workspace",

@@ -58,7 +58,7 @@ ROLES = {"read": Role.READ, "write": Role.WRITE, "admin": Role.ADMIN}
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks. Without a token it is someone whom nothing is known of."""
+    """Who asks. Without a token it is an unknown caller."""
 
     name: str
     role: Role

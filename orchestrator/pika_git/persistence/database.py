@@ -36,11 +36,11 @@ _SQLITE_NOW = "SELECT (julianday('now') - 2440587.5) * 86400.0"
 _WRONG: dict[str, tuple[str, str | None]] = {
     "BUSY": (
         "is locked by another program for too long",
-        "`fuser` tells which; it goes on once that has ended",
+        "`fuser` tells which; it continues once that has ended",
     ),
     "READONLY": ("can't be written", "give the user that runs pika-git the file and its directory"),
     "CANTOPEN": ("can't be opened", "is its directory there, and may pika-git write to it?"),
-    "FULL": ("can't grow: the disk is full", "make room; it goes on once there is some"),
+    "FULL": ("can't grow: the disk is full", "make room; it continues once there is some"),
     "IOERR": ("can't be read or written: the disk fails", "see the kernel's log"),
     "CORRUPT": ("is damaged", "stop pika-git and restore the file from a backup"),
     "NOTADB": ("is no database", "stop pika-git and restore the file from a backup"),

@@ -1,7 +1,7 @@
 """Waking those that wait: a row in the commit that gives them work, then a datagram.
 
 The row is the truth, the datagram makes it quick. A sweep that finds work for which no wake came
-counts it as a fault of ours (`counter.lost_wakes`).
+counts it as a fault of the forge (`counter.lost_wakes`).
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ _SILENT = text("SELECT name FROM worker WHERE state != 'gone' AND seen_at < :bef
 def register(database: Database, name: str, host: str, labels: frozenset[str], slots: int) -> int:
     """A worker begins; its id. What one of its name had is its own now (`queue.adoptable`).
 
-    Only the process that holds the name's lock may do this. One that drains goes on draining.
+    Only the process that holds the name's lock may do this. One that drains continues draining.
     """
     with database.write() as connection:
         now = database.clock(connection)

@@ -1,6 +1,6 @@
 r"""Log bytes to HTML, a chunk at a time.
 
-- SGR (colours, bold, ...) becomes classes; its state goes on over chunks. The 256 and 16 million
+- SGR (colours, bold, ...) becomes classes; its state continues over chunks. The 256 and 16 million
   colours become the nearest of 16, which have enough contrast in each theme.
 - `\r` goes back to the line's beginning and what follows is written over it; `\b` one character;
   `ESC [ K` erases. Other escapes are left out, other control characters are made visible.

@@ -1,7 +1,7 @@
 """Logs as they are written, as server-sent events.
 
-An event's id is the byte offset after what it has, so that a client goes on exactly there, however
-often its connection or the service ends: `Last-Event-ID` wins over `offset`. Events:
+An event's id is the byte offset after what it has, so that a client continues exactly there,
+however often its connection or the service ends: `Last-Event-ID` wins over `offset`. Events:
 
 - `message`: `{"offset", "text"}`, cut at the end of a line, or at least of a character. Bytes that
   are no UTF-8 are replaced in `text`; then `base64` has them as they are.

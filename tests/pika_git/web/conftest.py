@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def forge(scene: Scene) -> Forge:
-    """The scene's forge, whose time goes on."""
+    """The scene's forge, whose time continues."""
     return Forge(replace(scene.database, now=None), scene.data)
 
 

@@ -5,7 +5,7 @@ Consistency model
 
 *One transaction a transition.* A writer holds the database alone from its first statement on. So
 a lane's state, its reason, its attempt, its lease, its run's state and the wake for those who may
-go next change together or not at all, whoever is killed.
+go next change together or not at all, whichever process is killed.
 
 *States.* `queued` -> `running` by a claim; `running` -> `cancelling` by a person or a newer push;
 both end in `success`, `failed`, `skipped` or `cancelled` when the run is known to be gone, or go

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pika_git.persistence.lines.facts import Facts, Worker
 
 MOST_DAMAGED = 100
-"""So many rows that were changed by hand are passed over in a claim; the next claim goes on."""
+"""So many rows that were changed by hand are passed over in a claim; the next claim continues."""
 
 _IS_READY = text("SELECT 1 FROM lane WHERE ready = 1 LIMIT 1")
 # Of each label set that fits only the first lane is looked at, by an index that is in this order.

@@ -49,7 +49,7 @@ class AuditPage(BaseModel):
 def pause(forge: ForgeDep, who: Who, why: Why) -> Done:
     """Let no lane begin. Needs `why`."""
     recovery.pause_queue(forge, act(who, why))
-    return Done(done="the queue is paused: what runs goes on, nothing begins")
+    return Done(done="the queue is paused: what runs continues, nothing begins")
 
 
 @routes.post("/queue/resume", Role.ADMIN)

@@ -15,7 +15,7 @@ Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 
 
 Cursor = Annotated[str | None, Query(max_length=200)]
-"""Where a list goes on: the `next` of the page before."""
+"""Where a list continues: the `next` of the page before."""
 
 
 def _text(value: str) -> str:
