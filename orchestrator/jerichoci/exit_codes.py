@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from jerichoci.status import FailureKind, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 EXIT_PASSED = 0
 EXIT_TEST_FAILURE = 1
@@ -27,3 +32,13 @@ def exit_code(status: Status, kind: FailureKind | None) -> int:
             return EXIT_CANCELLED
         case _:
             return KIND_EXITS[kind or FailureKind.INFRASTRUCTURE]
+
+
+_FIRST = (EXIT_TEST_FAILURE, EXIT_TIMEOUT, EXIT_INFRASTRUCTURE, EXIT_CANCELLED)
+"""Which exit code several runs have: the first that one of them has."""
+
+
+def exit_code_of_all(ends: Iterable[tuple[Status, FailureKind | None]]) -> int:
+    """The exit code of `pikaci run` for runs that ended so."""
+    codes = {exit_code(status, kind) for status, kind in ends}
+    return next((code for code in _FIRST if code in codes), EXIT_PASSED)

@@ -184,6 +184,11 @@ def _gather_run(values: dict[str, Any]) -> None:
     values["run"] = values["store"].resolve(values["run"])
 
 
+def _gather_runs(values: dict[str, Any]) -> None:
+    _gather_store(values)
+    values["runs"] = values["store"].resolve_many(values.pop("run"))
+
+
 def _gather_hosts(values: dict[str, Any]) -> None:
     from jerichoci.cleanup.remote import check_hosts
     from pikaci.location import open_state
@@ -202,13 +207,11 @@ flake_options = _gathering(_gather_flake, flake, system, state_root, *_NIX_FLAGS
 """Which flake, for which system, and how Nix evaluates it: `flake`."""
 records = _gathering(_gather_store, flake, state_root)
 """Whose records: `store`."""
-run_records = _gathering(
-    _gather_run,
-    click.argument("run", metavar="RUN", shell_complete=complete_run),
-    flake,
-    state_root,
-)
+_run_argument = click.argument("run", metavar="RUN", shell_complete=complete_run)
+run_records = _gathering(_gather_run, _run_argument, flake, state_root)
 """The records of RUN: `store` and `run`, its whole id."""
+runs_records = _gathering(_gather_runs, _run_argument, flake, state_root)
+"""The records of RUN, a run or a batch: `store` and `runs`, the whole ids."""
 state_and_hosts = _gathering(
     _gather_hosts,
     click.option(

@@ -75,6 +75,13 @@ class PlannedTarget:
     error: dict[str, Any] | None = None
 
     @classmethod
+    def of(cls, planned: Planned) -> PlannedTarget:
+        """A target that has a plan."""
+        plan = planned.plan
+        source = PlanSource(**asdict(planned.source), nix_version=planned.nix_version)
+        return cls(plan.target_id, plan.dump(), plan_digest(plan), source.model_dump())
+
+    @classmethod
     def without_plan(cls, target: str, error: PikaciError) -> PlannedTarget:
         """A target that has no plan."""
         found = PlanError(message=error.message, hint=error.hint, exit_code=error.exit_code)
@@ -106,32 +113,38 @@ async def plan_targets(taken: Taken, targets: Iterable[str]) -> tuple[PlannedTar
     Raises:
         PikaciError: no plan can be had.
     """
-    names = list(dict.fromkeys(targets))
-    if not names:
-        return ()
-    plans = await taken.evaluator.plans(names)
-    errors = [plan for plan in plans.values() if isinstance(plan, InfrastructureError)]
-    if len(errors) == len(plans):
+    found = await planned_targets(taken, targets)
+    errors = [plan for plan in found.values() if isinstance(plan, InfrastructureError)]
+    if errors and len(errors) == len(found):
         raise errors[0]
-    return tuple([await _planned(taken, name, plan) for name, plan in plans.items()])
+    return tuple(
+        PlannedTarget.without_plan(name, plan)
+        if isinstance(plan, PikaciError)
+        else PlannedTarget.of(plan)
+        for name, plan in found.items()
+    )
 
 
-async def _planned(taken: Taken, target: str, found: Evaluated | PikaciError) -> PlannedTarget:
+async def planned_targets(taken: Taken, targets: Iterable[str]) -> dict[str, Planned | PikaciError]:
+    """The plans of targets at a snapshot, from one evaluation; of one that has none, why."""
+    names = list(dict.fromkeys(targets))
+    plans = await taken.evaluator.plans(names) if names else {}
+    return {name: await _planned(taken, name, plan) for name, plan in plans.items()}
+
+
+async def _planned(
+    taken: Taken, target: str, found: Evaluated | PikaciError
+) -> Planned | PikaciError:
     try:
         if isinstance(found, PikaciError):
             # What is not in the snapshot may be what the evaluation misses.
             taken.snapshot.lacks.check(lambda name: name.rstrip("/") not in found.message)
-            return PlannedTarget.without_plan(target, found)
+            return found
         plan = parse_plan(found.values, f"the plan of target {target}")
         source = await jobs_source(plan, taken)
     except UsageError as error:
-        return PlannedTarget.without_plan(target, error)
-    return PlannedTarget(
-        target,
-        plan=plan.dump(),
-        plan_digest=plan_digest(plan),
-        source=PlanSource(**asdict(source), nix_version=found.nix_version).model_dump(),
-    )
+        return error
+    return Planned(plan, source, taken.tree, taken.state, found.nix_version)
 
 
 async def load_planned(path: Path, target: str | None, state: StateLayout) -> Planned:

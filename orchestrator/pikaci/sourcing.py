@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from jerichoci.run.request import Source
     from jerichoci.state.layout import StateLayout
     from pikaci.lanes import Lanes
+    from pikaci.source import SourceSpec
 
 FLAKE_FILE = "flake.nix"
 ENGINE = "jerichoci.run.engine"
@@ -147,13 +148,35 @@ def _get_ready(taken: Taken) -> None:
     import_module(ENGINE)
 
 
+async def take_commit(flake: FlakeOptions, rev: str, *, read_only: bool) -> Taken:
+    """Take a snapshot of a commit of the working tree's repository."""
+    from pikaci.changes import resolve
+    from pikaci.source import SourceSpec
+
+    tree = find_source(flake.directory)
+    commit = await resolve(tree.root, rev)
+    spec = SourceSpec(tree.root.as_uri(), commit)
+    state = state_layout(flake.state_root, str(tree.root))
+    state.make()
+    inner = replace(flake, directory=tree.flake_dir or None)
+    return await _take_spec(inner, spec, state, read_only=read_only)
+
+
 async def _take_source(flake: FlakeOptions, source: str, *, read_only: bool) -> Taken:
-    from pikaci.commit import local_repository, snapshot_of_commit
-    from pikaci.source import fetch_source, parse_source
+    from pikaci.source import parse_source
 
     spec = parse_source(source)
     state = state_layout(flake.state_root, spec.url)
     state.make()
+    return await _take_spec(flake, spec, state, read_only=read_only)
+
+
+async def _take_spec(
+    flake: FlakeOptions, spec: SourceSpec, state: StateLayout, *, read_only: bool
+) -> Taken:
+    from pikaci.commit import local_repository, snapshot_of_commit
+    from pikaci.source import fetch_source
+
     repository = local_repository(spec.url)
     if repository and (snapshot := await snapshot_of_commit(state.root, repository, spec.rev)):
         flake_dir = await _flake_dir(state, snapshot, flake.directory)

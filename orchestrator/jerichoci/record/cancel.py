@@ -22,6 +22,8 @@ def cancel_run(store: RunStore, run_id: str) -> None:
         how = summary.unreadable or summary.status
         raise UsageError(f"run {run_id} is over: {how}", "there is nothing to cancel")
     atomic.write_bytes(run.cancel_request, b"")
+    if store.summary(run_id).batch:
+        return  # a signal would cancel all runs of its process
     owner = Owner.read(run.root / LOCK_NAME)
     if owner and is_owned(run.root) and owner.is_alive():
         try:

@@ -144,6 +144,9 @@ class RunRecord(Model):
     failure_kind: FailureKind | None = None
     cause: Cause | None = None
     rerun_of: RunId | None = None
+    batch: RunId | None = Field(
+        default=None, description="id of the batch: of the runs that one command started"
+    )
     annotations: dict[str, str] = Field(
         default={}, description="what its starter noted: `--annotate`"
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jerichoci.errors import RecordError, UsageError
+from jerichoci.record.batch import batch_ids, runs_of
 from jerichoci.record.dead import read_current
 from jerichoci.record.order import run_ids
 from jerichoci.record.summary import RunSummary, read_summary
@@ -62,25 +63,40 @@ class RunStore:
         """Ids of the runs that were made last, the newest first; all, if `limit` is None."""
         return run_ids(self.layout, limit)
 
-    def resolve(self, prefix: str) -> str:
-        """The run id that `prefix` stands for: a unique beginning, or `latest`."""
-        if prefix == LATEST:
+    def resolve(self, name: str) -> str:
+        """The run id that `name` stands for, as `resolve_many` has it."""
+        found = self.resolve_many(name)
+        if len(found) > 1:
+            targets = (self.summary(run_id).target_id for run_id in found)
+            some = ", ".join(f"{each} ({of})" for each, of in zip(found, targets, strict=True))
+            raise UsageError(f"{name!r} is a batch of {len(found)} runs", f"give one of {some}")
+        return found[0]
+
+    def resolve_many(self, name: str) -> list[str]:
+        """The ids of the runs of a run or a batch, which `name` is the id of, or its beginning.
+
+        `latest` is what was started last.
+        """
+        if name == LATEST:
             last = self.run_ids(limit=1)
             if not last:
                 raise UsageError("there is no run yet", "start one with `pikaci run TARGET`")
-            return last[0]
-        check_run_id_prefix(prefix)
-        if is_run_id(prefix) and self.layout.run(prefix).root.is_dir():
-            return prefix
-        found = [name for name in self.run_ids() if name.startswith(prefix)]
+            batch = self.summary(last[0]).batch
+            return (runs_of(self.layout, batch) if batch and is_run_id(batch) else []) or last
+        check_run_id_prefix(name)
+        if is_run_id(name) and self.layout.run(name).root.is_dir():
+            return [name]
+        found = {run_id: [run_id] for run_id in self.run_ids() if run_id.startswith(name)}
+        batches = [batch for batch in batch_ids(self.layout) if batch.startswith(name)]
+        found |= {batch: runs for batch in batches if (runs := runs_of(self.layout, batch))}
         if not found:
             raise UsageError(
-                f"no run starts with {prefix!r} in {self.layout.root}", "`pikaci list` shows them"
+                f"no run starts with {name!r} in {self.layout.root}", "`pikaci list` shows them"
             )
         if len(found) > 1:
-            some = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")  # noqa: PLR2004 - three examples
-            raise UsageError(f"{len(found)} runs start with {prefix!r}: {some}", "give more of it")
-        return found[0]
+            some = ", ".join(list(found)[:3]) + (", ..." if len(found) > 3 else "")  # noqa: PLR2004 - three examples
+            raise UsageError(f"{len(found)} runs start with {name!r}: {some}", "give more of it")
+        return next(iter(found.values()))
 
     def run(self, run_id: str) -> RunLayout:
         """The files of an existing run."""

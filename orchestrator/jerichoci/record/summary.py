@@ -56,6 +56,7 @@ class RunSummary:
     git_head: str | None = None
     git_dirty: bool | None = None
     rerun_of: str | None = None
+    batch: str | None = None
     partial: bool = False
     jobs: tuple[JobSummary, ...] = ()
     unreadable: str | None = None
@@ -68,7 +69,7 @@ class RunSummary:
     def as_dict(self) -> dict[str, Any]:
         """JSON values for `list --json`."""
         names = (
-            *("run_id", "status", "failure_kind", "target_id", "partial"),
+            *("run_id", "batch", "status", "failure_kind", "target_id", "partial"),
             *("created_at", "finished_at", "message", "unreadable"),
         )
         return {name: getattr(self, name) for name in names}

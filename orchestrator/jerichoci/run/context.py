@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from jerichoci.state.layout import RunLayout, StateLayout, make_private
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable
 
     from jerichoci.machine.stop import Stop
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jerichoci.record.rundir import RunWriter
     from jerichoci.run.fleet import Fleet
     from jerichoci.run.request import RunRequest
+    from jerichoci.run.shared_builds import SharedBuilds
     from jerichoci.runtime import Runtime
 
 
@@ -30,6 +31,10 @@ class RunContext:
     writer: RunWriter
     fleet: Fleet
     stop: Stop
+    free_places: asyncio.Semaphore
+    """For attempts, of this run and of those beside it."""
+    builds: SharedBuilds | None = None
+    """Of this machine, if other runs of this process share them."""
     jobs: dict[str, asyncio.Task[JobRecord]] = field(default_factory=dict)
     """The task of each job, by the id of its node."""
     running: set[str] = field(default_factory=set)
@@ -40,7 +45,6 @@ class RunContext:
     def __post_init__(self) -> None:
         self.selected = self.request.selected()
         self.logs = HostLogs(self.writer.layout)
-        self.free_places = asyncio.Semaphore(self.request.max_jobs or max(1, len(self.plan.jobs)))
 
     @property
     def plan(self) -> Plan:

@@ -1,4 +1,4 @@
-"""Running a plan: the DAG, in parallel, to a terminal record.
+"""Running plans: each a DAG, in parallel, to a terminal record.
 
 The engine knows prepare nodes, execute nodes and the two Protocols; nothing of targets, lanes, the
 command line or the forge. Once the run's directory exists, whatever happens ends in a terminal
@@ -12,12 +12,16 @@ import signal
 import threading
 import time
 import traceback
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import PikaciError
 from jerichoci.machine.signals import catching_ignored
 from jerichoci.machine.stop import Stop, StoppedError, StopReason
+from jerichoci.placement.local import LocalPlacement
+from jerichoci.plan.hosts import local_settings
+from jerichoci.record.batch import write_batch
 from jerichoci.record.event import Heartbeat
 from jerichoci.record.record import Cause, JobRecord, RunRecord
 from jerichoci.record.rundir import open_run
@@ -29,6 +33,7 @@ from jerichoci.run.placements import Placements
 from jerichoci.run.prepare import Prepares
 from jerichoci.run.request import RunRequest, first_record, skipped_record
 from jerichoci.run.runtimes import getting_ready
+from jerichoci.run.shared_builds import SharedBuilds
 from jerichoci.run.verdict import broken_message, conclude, stop_cause
 from jerichoci.state.clock import timestamp
 from jerichoci.state.ids import check_run_id, new_run_id
@@ -36,7 +41,7 @@ from jerichoci.state.remove_tree import remove_tree
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from jerichoci.plan.plan import ExecuteNode
     from jerichoci.record.journal import Sink
@@ -64,39 +69,147 @@ async def run_plan(
         UsageError: it asks for what can't be had; nothing has started and there is no record.
         InfrastructureError: the run could not be recorded at all.
     """
-    run_id = check_run_id(request.run_id) if request.run_id else new_run_id()
+    return (await run_plans(state, [request], sinks, stopping, pool))[0]
+
+
+async def run_plans(
+    state: StateLayout,
+    requests: Sequence[RunRequest],
+    sinks: Sequence[Sink],
+    stopping: Callable[[], None] | None = None,
+    pool: SessionPool | None = None,
+) -> list[RunRecord]:
+    """Run plans beside each other, with a record each; the terminal records, in the same order.
+
+    They share connections, the builds of this machine, `max_jobs`, and what stops them: a signal
+    cancels all, and with `fail_fast` a failure of one stops the others. Requests of a batch have
+    its id.
+
+    Raises:
+        UsageError: one asks for what can't be had; nothing has started and there is no record.
+        InfrastructureError: one could not be recorded at all; those before it have failed.
+    """
     async with AsyncExitStack() as held:
         if pool is None:
             pool = await held.enter_async_context(SessionPool())
+        runs = []
+        for request in requests:
+            runs.append(Run(state, request, pool, Stop(stopping)))
+            held.push_async_callback(runs[-1].fleet.close)
+        await asyncio.gather(*(run.fleet.look() for run in runs))
+        if requests[0].batch:
+            write_batch(state, requests[0].batch, {run.run_id: run.target_id for run in runs})
+        with _cancelled_by_signals([run.stop for run in runs]):
+            # The hosts are left before a signal ends more than the runs.
+            async with held.pop_all() as left:
+                shared = await left.enter_async_context(_sharing(state, requests))
+                return await _run_all(runs, sinks, shared)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the runs of a process share."""
+
+    free_places: asyncio.Semaphore
+    builds: SharedBuilds | None
+
+
+@asynccontextmanager
+async def _sharing(state: StateLayout, requests: Sequence[RunRequest]) -> AsyncIterator[Shared]:
+    most = requests[0].max_jobs or max(1, sum(len(request.plan.jobs) for request in requests))
+    places = asyncio.Semaphore(most)
+    if len(requests) == 1:
+        yield Shared(places, None)
+        return
+    here = LocalPlacement(state.root, requests[0].nix, local_settings)
+    async with here.serving(""):
+        yield Shared(places, SharedBuilds(here))
+
+
+async def _run_all(runs: Sequence[Run], sinks: Sequence[Sink], shared: Shared) -> list[RunRecord]:
+    """Open all runs, then run them: one that can't be recorded fails those that are open."""
+    failure: Exception | None = None
+    opened = []
+    for run in runs:
+        try:
+            run.open(sinks, shared)
+        except Exception as error:  # noqa: BLE001 - raised when the others are closed
+            failure = error
+            break
+        opened.append(run)
+    watching = [asyncio.ensure_future(_stop_together(run, runs)) for run in runs[1:] and runs]
+    try:
+        ends = [run.run(failure) for run in opened]
+        records = await asyncio.gather(*ends, return_exceptions=True)
+    finally:
+        for task in watching:
+            task.cancel()
+    for record in [failure, *records]:
+        if isinstance(record, BaseException):
+            raise record
+    return [record for record in records if not isinstance(record, BaseException)]
+
+
+async def _stop_together(run: Run, runs: Sequence[Run]) -> None:
+    await run.stop.wait()
+    if run.stop.reason is StopReason.FAIL_FAST:
+        for other in runs:
+            if not other.stop.is_set():
+                other.stop.set(StopReason.FAIL_FAST)
+
+
+class Run:
+    """A run from before its directory exists to its terminal record."""
+
+    def __init__(
+        self, state: StateLayout, request: RunRequest, pool: SessionPool, stop: Stop
+    ) -> None:
+        self.run_id = check_run_id(request.run_id) if request.run_id else new_run_id()
+        self.target_id = request.plan.target_id
+        self.stop = stop
+        self._state = state
+        self._request = request
         placements = Placements(state, request.nix, request.plan.hosts, pool)
-        fleet = Fleet(request, run_id, placements)
-        held.push_async_callback(fleet.close)
-        await fleet.look()
-        plan = request.plan.with_(run_id=run_id, created_at=timestamp())
-        record = first_record(state, request, plan)
-        stop = Stop(stopping)
-        with _cancelled_by_signals(stop):
-            # The hosts are left before a signal ends more than the run.
-            async with held.pop_all():
-                with open_run(state, record, plan, sinks) as writer:
-                    if request.skip_reason:
-                        writer.finish(skipped_record(record, request.skip_reason))
-                    else:
-                        await Engine(RunContext(state, request, writer, fleet, stop)).run()
-                    return writer.record
+        self.fleet = Fleet(request, self.run_id, placements)
+        self._opened = ExitStack()
+
+    def open(self, sinks: Sequence[Sink], shared: Shared) -> None:
+        """Make its directory and hold its lock."""
+        request = self._request
+        plan = request.plan.with_(run_id=self.run_id, created_at=timestamp())
+        record = first_record(self._state, request, plan)
+        writer = self._opened.enter_context(open_run(self._state, record, plan, sinks))
+        fleet, stop = self.fleet, self.stop
+        places, builds = shared.free_places, shared.builds
+        self._context = RunContext(self._state, request, writer, fleet, stop, places, builds)
+
+    async def run(self, failure: Exception | None) -> RunRecord:
+        """Run it, or end it because of a failure elsewhere; its terminal record."""
+        writer = self._context.writer
+        with self._opened:
+            if failure is None and self._request.skip_reason:
+                writer.finish(skipped_record(writer.record, self._request.skip_reason))
+            else:
+                await Engine(self._context, failure).run()
+            return writer.record
 
 
 @contextmanager
-def _cancelled_by_signals(stop: Stop) -> Iterator[None]:
-    """SIGINT and SIGTERM cancel the run; a terminal that hangs up does not end it."""
+def _cancelled_by_signals(stops: Sequence[Stop]) -> Iterator[None]:
+    """SIGINT and SIGTERM cancel the runs; a terminal that hangs up does not end them."""
     loop = asyncio.get_running_loop()
+
+    def cancel() -> None:
+        for stop in stops:
+            stop.set(StopReason.CANCELLED)
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in handled}
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set, StopReason.CANCELLED)
+        loop.add_signal_handler(number, cancel)
     # Caught, not ignored: children would inherit that.
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     try:
@@ -111,11 +224,14 @@ def _cancelled_by_signals(stop: Stop) -> Iterator[None]:
 class Engine:
     """One run in progress."""
 
-    def __init__(self, run: RunContext) -> None:
+    def __init__(self, run: RunContext, failure: Exception | None = None) -> None:
+        """`failure` is one elsewhere that ends the run before it begins."""
         self._context = run
         self._writer = run.writer
         self._stop = run.stop
         self._failure: BaseException | None = None
+        if failure is not None:
+            self._break(failure)
 
     async def run(self) -> None:
         """Run to the terminal record, whatever happens on the way."""

@@ -61,7 +61,9 @@ class NixBatch:
         try:
             await self._run.stop.unless(self._host.open() if self._host else asyncio.sleep(0))
             self._asked = {}
-            await self._placement.realise(asked, self._run.run_id, self, self._run.stop)
+            here = self._run.builds if self._host is None else None
+            builder = here or self._placement
+            await builder.realise(asked, self._run.run_id, self, self._run.stop)
         except Exception as error:  # noqa: BLE001 - raised where the builds were asked for
             failure = error
         finally:

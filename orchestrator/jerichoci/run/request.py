@@ -46,6 +46,8 @@ class RunRequest:
     wait_removal: bool = False
     """Whether the run is over only when the guests it made are gone."""
     rerun_of: str | None = None
+    batch: str | None = None
+    """The id of the batch that it is one of."""
     changed_files: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     skip_reason: str | None = None
@@ -67,6 +69,7 @@ def first_record(state: StateLayout, request: RunRequest, plan: Plan) -> RunReco
         run_id=plan.run_id or "",
         status=Status.RUNNING,
         rerun_of=request.rerun_of,
+        batch=request.batch,
         annotations=dict(request.annotations),
         target_id=plan.target_id,
         target_description=plan.target_description,

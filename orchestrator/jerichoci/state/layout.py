@@ -105,6 +105,8 @@ class StateLayout(Layout):
     """Flock'd files."""
     runs = Named("runs")
     """Run directories by run id."""
+    batches = Named("batches")
+    """What runs one command started, a file for each that started several."""
     order = Named("order")
     """The ids of runs in the order in which they were made."""
     nix_cache = Named("nix-cache")
@@ -123,6 +125,9 @@ class StateLayout(Layout):
     def run(self, run_id: str) -> RunLayout:
         """The layout of a run, which need not exist."""
         return RunLayout(self.runs / check_run_id(run_id))
+
+    def batch(self, batch_id: str) -> Path:
+        return self.batches / f"{check_run_id(batch_id)}.json"
 
     def lock(self, name: str) -> Path:
         return self.slots / f"{name}.lock"

@@ -18,6 +18,11 @@ from pikaci.screen import table
 @options.flake_options
 def targets_command(flake: FlakeOptions, *, as_json: bool) -> None:
     """List the targets: id, trigger, title, jobs."""
+    print_targets(flake, as_json=as_json)
+
+
+def print_targets(flake: FlakeOptions, *, as_json: bool = False) -> None:
+    """Print the targets of a flake."""
     import asyncio
 
     from pikaci.sourcing import load_catalog

@@ -64,7 +64,7 @@ async def _rerun(
             f"pikaci: also rerunning {', '.join(needed)}: the selected jobs depend on it", err=True
         )
     return await run_planned(
-        planned, nix, RunFlags(jobs=jobs, changed_since=None, **flags), rerun_of=run_id
+        [planned], nix, RunFlags(jobs=jobs, changed_since=None, **flags), [run_id]
     )
 
 

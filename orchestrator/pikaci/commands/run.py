@@ -7,13 +7,13 @@ import os
 import signal
 import sys
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from jerichoci.exit_codes import exit_code
+from jerichoci.exit_codes import EXIT_PASSED, EXIT_USAGE, exit_code_of_all
 from jerichoci.status import KeepPolicy
 from pikaci import __version__, options
 from pikaci.changes import changed_since
@@ -24,17 +24,21 @@ from pikaci.lanes import lanes_of
 from pikaci.nearest import no_job
 from pikaci.screen import as_utf8
 from pikaci.selection import target_filter
-from pikaci.sourcing import Planned, flake_reference, make_plan
+from pikaci.sourcing import flake_reference
+from pikaci.wanted import Wanted, plan_wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
 
     from jerichoci.nix.command import NixOptions
     from jerichoci.record.event import EventBase
+    from jerichoci.run.request import RunRequest
     from jerichoci.state.layout import StateLayout
+    from jerichoci.status import FailureKind, Status
     from pikaci.location import FlakeOptions
     from pikaci.render.feed import Feed, Out, View
+    from pikaci.sourcing import Planned
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -56,7 +60,9 @@ class RunFlags:
 
 
 @click.command("run")
-@click.argument("target", metavar="TARGET", required=False, shell_complete=complete_target)
+@click.argument("targets", metavar="[TARGET]...", nargs=-1, shell_complete=complete_target)
+@click.option("--all", "all_targets", is_flag=True, help="Run all targets of the catalog.")
+@click.option("--lanes", is_flag=True, help="Run the targets of all branch lanes.")
 @options.run_flags
 @click.option(
     "--source",
@@ -80,97 +86,119 @@ class RunFlags:
 @click.option(
     "--changed-since",
     metavar="REV",
-    help="Skip the target unless a file that its lanes' path filters match changed since REV.",
+    help="Skip targets unless a file that their lanes' path filters match changed since REV.",
+)
+@click.option(
+    "--base", metavar="REV", help="With --lanes: run the lanes that the change from REV selects."
+)
+@click.option(
+    "--head",
+    metavar="REV",
+    help="With --base: the change is that of the commit REV, which is run in place of the tree.",
 )
 @options.run_id
 @click.option("--dry-run", is_flag=True, help="Print the plan and run nothing.")
 @options.flake_options
 def run_command(
-    target: str | None,
+    targets: tuple[str, ...],
     flake: FlakeOptions,
-    source: str | None,
-    plan_file: str | None,
     *,
     dry_run: bool,
-    **flags: Any,  # noqa: ANN401 - collected into RunFlags
-) -> int:
-    """Run TARGET: build what its jobs need, run the jobs, record the result.
+    **values: Any,  # noqa: ANN401 - collected into Wanted and RunFlags
+) -> int | None:
+    """Run each TARGET: build what its jobs need, run the jobs, record the result.
 
-    Path filters apply only with --changed-since.
+    Path filters apply only with --changed-since or --base.
 
     \b
     pikaci run hello
     pikaci run check --job unit --keep on-failure
-    pikaci run check --output jsonl --changed-since origin/main
+    pikaci run lint unit docs
+    pikaci run --lanes --changed-since origin/main    what a push would run
 
     \b
     Exit codes: 0 passed or skipped, 1 a job failed, 2 usage or catalog error,
     75 infrastructure, 124 timeout, 130 cancelled.
     """
-    if plan_file is not None and (source or flake.system or flags["changed_since"]):
-        raise click.UsageError("--plan has its source, system and changes: give no others")
-    if source is not None and flags["changed_since"]:
-        raise click.UsageError("--changed-since is about a working tree: --source has none")
-    if target is None and plan_file is None:
-        raise click.UsageError("missing argument 'TARGET'")
-    work = _plan(target, flake, source, plan_file, read_only=dry_run)
-    return asyncio.run(_run(work, flake, RunFlags(**flags), dry_run=dry_run))
+    names = [field.name for field in fields(Wanted) if field.name in values]
+    wanted = Wanted(targets, **{name: values.pop(name) for name in names})
+    flags = RunFlags(**values)
+    wanted.check(flags.changed_since, flags.jobs, has_system=bool(flake.system))
+    if wanted.is_nothing():
+        return _list_targets(flake)
+    return asyncio.run(_run(wanted, flake, flags, dry_run=dry_run))
 
 
-async def _plan(
-    target: str | None,
-    flake: FlakeOptions,
-    source: str | None,
-    plan_file: str | None,
-    *,
-    read_only: bool,
-) -> Planned:
-    if plan_file is None:
-        return await make_plan(target or "", flake, source, read_only=read_only)
-    from pathlib import Path
+def _list_targets(flake: FlakeOptions) -> int:
+    from pikaci.commands.catalog import print_targets
 
-    from pikaci.location import open_state
-    from pikaci.plan_set import load_planned
-
-    state = open_state(flake.state_root, flake.directory)
-    state.make()
-    return await load_planned(Path(plan_file), target, state)
+    print_targets(flake)
+    click.echo("pikaci: name the targets to run, or give --all or --lanes", err=True)
+    return EXIT_USAGE
 
 
-async def _run(
-    work: Awaitable[Planned], flake: FlakeOptions, flags: RunFlags, *, dry_run: bool
-) -> int:
-    planned = await work
+async def _run(wanted: Wanted, flake: FlakeOptions, flags: RunFlags, *, dry_run: bool) -> int:
+    works = await plan_wanted(wanted, flake, flags.changed_since, read_only=dry_run)
     if not dry_run:
-        return await run_planned(planned, flake.nix, flags)
-    jobs = _checked_jobs(planned, flags.jobs)
-    _, _, skip = await _filtered(planned, flags.changed_since)
-    if skip:
-        click.echo(f"pikaci: target {planned.plan.target_id} would be {skip}", err=True)
-    print_plan(planned.plan, jobs, as_json=flags.output != "human")
+        return await run_planned(works, flake.nix, flags, is_batch=wanted.is_several())
+    for planned in works:
+        jobs = _checked_jobs(planned, flags.jobs)
+        _, _, skip = await _filtered(planned, flags.changed_since)
+        if skip:
+            click.echo(f"pikaci: target {planned.plan.target_id} would be {skip}", err=True)
+        print_plan(planned.plan, jobs, as_json=flags.output != "human")
     return 0
 
 
 async def run_planned(
-    planned: Planned,
+    works: Sequence[Planned],
     nix: NixOptions,
     flags: RunFlags,
-    rerun_of: str | None = None,
+    reruns: Sequence[str | None] = (),
+    *,
+    is_batch: bool = False,
 ) -> int:
-    """Run a plan with a reporter on it; the exit code."""
+    """Run plans, of one state root, with reporters on them; the exit code.
+
+    `reruns` has the ids of the runs that they repeat.
+    """
     from jerichoci.cleanup.dead_runs import closing_dead_runs
+    from jerichoci.run.engine import run_plans
+    from jerichoci.state.ids import new_run_id
+
+    if not works:
+        return EXIT_PASSED
+    state = works[0].state
+    batch = flags.run_id or new_run_id() if is_batch or len(works) > 1 else None
+    requests = [
+        await _request(planned, nix, flags, batch, rerun_of)
+        for planned, rerun_of in zip(works, reruns or [None] * len(works), strict=True)
+    ]
+    end = _End(len(requests))
+    with (
+        end.handling_signals(),
+        _feeds(flags, state, batch) as feeds,
+        closing_dead_runs(state),
+    ):
+        records = await run_plans(state, requests, [*feeds, end], feeds[0].stopping)
+    return exit_code_of_all((record.status, record.failure_kind) for record in records)
+
+
+async def _request(
+    planned: Planned, nix: NixOptions, flags: RunFlags, batch: str | None, rerun_of: str | None
+) -> RunRequest:
     from jerichoci.record.record import Tool
-    from jerichoci.run.engine import run_plan
     from jerichoci.run.request import RunRequest
 
     source, state = planned.source, planned.state
     reference = flake_reference(state, source.tree, source.tree, source.flake_dir or "")
     changed, filters, skip = await _filtered(planned, flags.changed_since)
-    request = RunRequest(
+    return RunRequest(
         plan=planned.plan,
         source=planned.source,
         tool=Tool(version=__version__, nix_version=planned.nix_version),
-        run_id=flags.run_id,
+        run_id=None if batch else flags.run_id,
+        batch=batch,
         jobs=_checked_jobs(planned, flags.jobs),
         max_jobs=flags.max_jobs,
         fail_fast=flags.fail_fast,
@@ -183,24 +211,18 @@ async def run_planned(
         annotations=flags.annotations,
         nix=await with_flake_config(state.root, reference, nix),
     )
-    end = _End()
-    with (
-        end.handling_signals(),
-        _feeds(flags.output, state, print_logs=flags.print_logs) as feeds,
-        closing_dead_runs(state),
-    ):
-        record = await run_plan(state, request, [*feeds, end], feeds[-1].stopping)
-    return exit_code(record.status, record.failure_kind)
 
 
 @contextmanager
-def _feeds(output: str, state: StateLayout, *, print_logs: bool) -> Iterator[list[Feed]]:
-    """What shows a run with an `--output`, the last one to people. At the end, all is written."""
-    from pikaci.render.feed import Feed, FinalRecord, JsonLines, Out
+def _feeds(flags: RunFlags, state: StateLayout, batch: str | None) -> Iterator[list[Feed]]:
+    """What shows runs, the first one to people. At the end, all is written."""
+    from pikaci.render.feed import Feed, FinalRecords, JsonLines, Out
 
-    views = [(sys.stderr, "stderr", _people(state, print_logs=print_logs))]
-    if output != "human":
-        views.insert(0, (sys.stdout, "stdout", JsonLines if output == "jsonl" else FinalRecord))
+    views = [(sys.stderr, "stderr", _people(state, batch, print_logs=flags.print_logs))]
+    if flags.output == "jsonl":
+        views.append((sys.stdout, "stdout", JsonLines))
+    elif flags.output == "json":
+        views.append((sys.stdout, "stdout", partial(FinalRecords, batch=batch)))
     with ExitStack() as held:
         yield [
             held.enter_context(closing(Feed(Out(stream, name), view)))
@@ -208,7 +230,11 @@ def _feeds(output: str, state: StateLayout, *, print_logs: bool) -> Iterator[lis
         ]
 
 
-def _people(state: StateLayout, *, print_logs: bool) -> Callable[[Out], View]:
+def _people(state: StateLayout, batch: str | None, *, print_logs: bool) -> Callable[[Out], View]:
+    if batch is not None:
+        from pikaci.render.batch import BatchLines
+
+        return partial(BatchLines, state, print_logs=print_logs)
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not print_logs:
         from pikaci.render.terminal import terminal
 
@@ -219,9 +245,11 @@ def _people(state: StateLayout, *, print_logs: bool) -> Callable[[Out], View]:
 
 
 class _End:
-    """Hears of the run's end, and has a signal that comes after it exit with the run's code."""
+    """Hears of the runs' ends, and has a signal that comes after the last exit with their code."""
 
-    def __init__(self) -> None:
+    def __init__(self, runs: int) -> None:
+        self._runs = runs
+        self._ends: list[tuple[Status, FailureKind | None]] = []
         self._before = {number: signal.getsignal(number) for number in INTERRUPTS}
         self._code: int | None = None
 
@@ -230,7 +258,9 @@ class _End:
         from jerichoci.record.event import RunFinished
 
         if isinstance(event, RunFinished):
-            self._code = exit_code(event.run.status, event.run.failure_kind)
+            self._ends.append((event.run.status, event.run.failure_kind))
+            if len(self._ends) == self._runs:
+                self._code = exit_code_of_all(self._ends)
 
     @contextmanager
     def handling_signals(self) -> Iterator[None]:

@@ -13,19 +13,18 @@ import queue
 import select
 import threading
 import time
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from jerichoci.errors import InfrastructureError
+from jerichoci.plan.model import SCHEMA_VERSION
 from jerichoci.record.event import EventBase, RunFinished
 from jerichoci.record.journal import complain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from _typeshed import ReadableBuffer
-
-    from jerichoci.plan.model import Model
 
     Task = Callable[["View"], None]
 
@@ -89,20 +88,33 @@ class JsonLines(View):
 
     def emit(self, event: EventBase) -> None:
         """Print an event."""
-        self._write(event, separators=(",", ":"))
-
-    def _write(self, model: Model, **form: Any) -> None:  # noqa: ANN401 - of json.dumps
-        text = json.dumps(model.model_dump(mode="json"), ensure_ascii=False, **form)
+        values = event.model_dump(mode="json")
+        text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
         self._out.write(text.encode("utf-8", "surrogateescape") + b"\n")
 
 
-class FinalRecord(JsonLines):
-    """Prints the record of the run's last event."""
+class FinalRecords(View):
+    """Prints the record of the run, or of a batch the records of all its runs, when it is over."""
+
+    def __init__(self, out: Out, *, batch: str | None) -> None:
+        self._out = out
+        self._batch = batch
+        self._records: list[dict[str, Any]] = []
 
     def emit(self, event: EventBase) -> None:
-        """Print the record, once it is final."""
+        """Keep the record of a run that is over."""
         if isinstance(event, RunFinished):
-            self._write(event.run, indent=2)
+            self._records.append(event.run.model_dump(mode="json"))
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Print what is kept when the last event has been shown."""
+        yield
+        records = sorted(self._records, key=lambda record: str(record["target_id"]))
+        values = {"schema_version": SCHEMA_VERSION, "batch": self._batch, "runs": records}
+        for found in [values] if self._batch else records:
+            text = json.dumps(found, ensure_ascii=False, indent=2)
+            self._out.write(text.encode("utf-8", "surrogateescape") + b"\n")
 
 
 class Feed:
