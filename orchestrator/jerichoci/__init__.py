@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         PreparedOutputs,
         PrepareTiming,
         RunRecord,
+        TestCase,
+        TestSummary,
     )
     from jerichoci.record.store import EventChunk, RunStore
     from jerichoci.record.summary import JobSummary, RunSummary
@@ -63,6 +65,8 @@ __all__ = [
     "RunStore",
     "RunSummary",
     "Status",
+    "TestCase",
+    "TestSummary",
     "UsageError",
     "exit_code",
     "parse_event",

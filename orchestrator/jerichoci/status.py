@@ -49,6 +49,28 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
 
 
+class TestFormat(StrEnum):
+    """What a test report is written in."""
+
+    __test__ = False  # for pytest: this is no test
+
+    JUNIT = "junit"
+    TAP = "tap"
+    GO = "go"
+    CARGO = "cargo"
+
+
+class TestStatus(StrEnum):
+    """How a test ended; `error`: it broke, or could not be compiled, before it could fail."""
+
+    __test__ = False
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    SKIPPED = "skipped"
+
+
 class CauseCode(StrEnum):
     """Why something failed, for programs; `Cause.message` says it for people."""
 

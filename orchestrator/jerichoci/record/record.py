@@ -5,13 +5,21 @@ Paths inside a record are relative to its run directory, except `source_root` an
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp
 from jerichoci.state.clock import timestamp
-from jerichoci.status import CauseCode, FailureKind, Outcome, PhaseName, Status
+from jerichoci.status import (
+    CauseCode,
+    FailureKind,
+    Outcome,
+    PhaseName,
+    Status,
+    TestFormat,
+    TestStatus,
+)
 
 
 class Cause(Model):
@@ -43,6 +51,51 @@ class ArtifactRecord(Model):
     sha256: str
 
 
+class TestCase(Model):
+    """A test in a report; a line of `tests.jsonl`. All but the first three may be unknown.
+
+    Texts are plain and bounded. `file` and `line` are where a failure is, as the report has it.
+    """
+
+    __test__: ClassVar = False  # for pytest: this is no test
+
+    name: str
+    suite: str = ""
+    status: TestStatus | str
+    duration_ms: int | None = None
+    file: str | None = None
+    line: int | None = None
+    message: str | None = None
+
+
+class TestReport(Model):
+    """An artifact that is a test report; `unreadable` is why it was not read to its end."""
+
+    __test__: ClassVar = False
+
+    path: str
+    format: TestFormat | str
+    unreadable: str | None = None
+
+
+class TestSummary(Model):
+    """What a job's test reports say. `failures` are the first that failed, with their errors.
+
+    Only `total`, `passed`, `failed`, `errors` and `skipped` count every test that was read.
+    """
+
+    __test__: ClassVar = False
+
+    total: int = Field(default=0, ge=0)
+    passed: int = Field(default=0, ge=0)
+    failed: int = Field(default=0, ge=0)
+    errors: int = Field(default=0, ge=0)
+    skipped: int = Field(default=0, ge=0)
+    duration_ms: int | None = None
+    reports: list[TestReport] = []
+    failures: list[TestCase] = []
+
+
 class PassedOver(Model):
     """A host that a job could have run on and did not: it could not be reached or set up."""
 
@@ -68,6 +121,7 @@ class AttemptRecord(Model):
     phases: list[PhaseRecord] = []
     execution: dict[str, Any] = {}
     artifacts: list[ArtifactRecord] = []
+    tests: TestSummary | None = None
 
 
 class JobRecord(Model):
@@ -97,6 +151,7 @@ class JobRecord(Model):
     phases: list[PhaseRecord] = []
     execution: dict[str, Any] = {}
     artifacts: list[ArtifactRecord] = []
+    tests: TestSummary | None = None
 
     def cut_short(self, status: Status, kind: FailureKind | None, cause: Cause) -> JobRecord:
         """The job as it ends when its last attempt could not be brought to its own end."""
