@@ -1,0 +1,45 @@
+"""Which findings become annotations: a server shows few of them."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from pikaci.render.ci.finding import Finding, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+SHOWN = 10
+"""Of each level: GitHub shows no more for a step."""
+
+
+class Findings:
+    """What one job's output says, no line twice."""
+
+    def __init__(self, *, passed: bool) -> None:
+        self._levels = {Level.WARNING, Level.NOTICE} if passed else set(Level)
+        """A job that passed has no errors, whatever it printed."""
+        self._found: dict[Finding, None] = {}
+
+    def note(self, finding: Finding) -> None:
+        """Take note of a finding."""
+        if finding.level in self._levels and len(self.of(finding.level)) < SHOWN:
+            self._found[finding] = None
+
+    def of(self, level: Level) -> list[Finding]:
+        """Those of a level."""
+        return [finding for finding in self._found if finding.level is level]
+
+
+def allot(jobs: Sequence[Findings]) -> list[Finding]:
+    """As many as a server shows, from as many jobs as possible."""
+    return [
+        finding
+        for level in Level
+        for finding in list(_in_turns([job.of(level) for job in jobs]))[:SHOWN]
+    ]
+
+
+def _in_turns(rows: Iterable[Sequence[Finding]]) -> Iterable[Finding]:
+    return (finding for turn in zip_longest(*rows) for finding in turn if finding is not None)
