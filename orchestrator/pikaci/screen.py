@@ -41,6 +41,11 @@ def shown(line: str, *, colours: bool = False) -> str:
     return text + _RESET if _RESET[:2] in text else text
 
 
+def bare(line: str) -> str:
+    """All text of a line, also what was written over, without control sequences."""
+    return line if line.isprintable() else _CONTROL.sub("", line)
+
+
 def _colour(found: re.Match[str]) -> str:
     codes = found["colours"]
     if codes is None or (_HIDDEN.search(codes) and not _OF_A_PALETTE.search(codes)):

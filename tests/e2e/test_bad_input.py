@@ -373,7 +373,7 @@ def test_a_run_that_can_not_be_read_spoils_no_other(project: Project, tmp_path: 
         assert RUN_ID in project.here("status", RUN_ID).refused(2), damage
         if not run.is_symlink():
             assert "nothing to cancel" in project.here("cancel", RUN_ID).refused(2)
-            assert "launch_guest passed" in project.here("logs", RUN_ID).passed().out
+            assert "launch_guest passed" in project.here("logs", RUN_ID, "-v").passed().out
             left = (run / "run.json").stat()
             project.here("reap").passed()
             assert (run / "run.json").stat() == left, damage

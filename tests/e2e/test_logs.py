@@ -14,6 +14,10 @@ TARGETS = """
     a.command = "for i in 1 2 3 4 5 6; do echo a-$i; sleep 0.2; done";
     b.command = "for i in 1 2 3 4 5 6; do echo b-$i; sleep 0.2; done; printf end";
   };
+  mixed.jobs = {
+    good.command = "echo line 1";
+    bad.command = "seq -f 'line %.0f' 100; printf 'Error: \\\\033[1mno\\\\033[0m\\\\n'; exit 1";
+  };
   odd.jobs.it.command = "printf '\\\\377\\\\000\\\\n'";
 """
 
@@ -64,9 +68,10 @@ def follow(project: Project, target: str) -> Done:
 
 def test_following_a_live_run_shows_all_and_ends_with_it(project: Project) -> None:
     done = follow(project, "slow")
-    assert done.out == project.log("it")
-    assert {f"line-{number}" for number in range(1, 7)} <= set(done.out.splitlines())
+    assert done.out.splitlines() == [f"line-{number}" for number in range(1, 7)]
     assert project.here("logs", "latest", "-f").passed().out == done.out
+    assert project.here("logs", "latest", "-f", "--verbose").passed().out == project.log("it")
+    assert project.here("logs", "latest", "-f", "--tail", "2").passed().out == "line-5\nline-6\n"
 
 
 def test_following_several_jobs_labels_whole_lines(project: Project) -> None:
@@ -81,4 +86,44 @@ def test_output_of_any_bytes_is_printed_as_it_is(project: Project) -> None:
     project.run("odd")
     running = project.start("logs", "latest", "--job", "it")
     out, _ = running.communicate(timeout=60)
-    assert b"\xff\x00\n" in out
+    assert out == b"\xff\x00\n"
+
+
+def test_what_pikaci_did_is_shown_if_it_is_asked_for(project: Project) -> None:
+    project.run("slow")
+    printed = project.here("logs", "latest").passed().out
+    assert printed.splitlines()[0] == "line-1"
+    for flags in (("--verbose",), ("--kind", "host")):
+        assert project.here("logs", "latest", *flags).passed().out == project.log("it")
+    assert "pikaci> wait_for_completion passed" in project.log("it")
+
+
+def test_logs_of_failed_jobs_and_their_last_lines(project: Project) -> None:
+    assert project.here("run", "mixed").code == 1
+    done = project.here("logs", "latest", "--failed").passed()
+    assert done.out == "".join(f"line {n}\n" for n in range(1, 101)) + "Error: \033[1mno\033[0m\n"
+    assert project.here("logs", "latest", "--failed", "--tail", "0").passed().out == ""
+    for count in (1, 2, 7, 5000):
+        tail = project.here("logs", "latest", "--failed", "--tail", str(count)).passed().out
+        assert tail.splitlines() == done.out.splitlines()[-count:]
+    assert project.here("logs", "latest", "--failed", "--job", "good").passed() == Done(
+        0, "", "no job failed\n"
+    )
+    assert "follow" in project.here("logs", "latest", "--failed", "--follow").refused()
+
+
+def test_lines_that_match_are_printed_with_their_job_and_number(project: Project) -> None:
+    project.here("run", "mixed")
+
+    def found(*args: str) -> list[str]:
+        return project.here("logs", "latest", "--grep", *args).passed().out.splitlines()
+
+    assert found("line 1$") == ["bad:1:line 1", "good:1:line 1"]
+    assert found("^line 9[0-9]$", "--failed", "--tail", "1") == ["99:line 99"]
+    assert found("error: no", "-i") == ["bad:101:Error: \033[1mno\033[0m"]
+    assert found("error: no", "-i", "--follow") == ["bad:101:Error: \033[1mno\033[0m"]
+    lines = project.here("logs", "latest", "--job", "bad").passed().out.splitlines()
+    assert lines[100] == "Error: \033[1mno\033[0m"
+    done = project.here("logs", "latest", "--grep", "error: no").passed()
+    assert done == Done(0, "", "no line matches 'error: no'\n")
+    assert "unterminated" in project.here("logs", "latest", "--grep", "(").refused()

@@ -15,7 +15,7 @@ from e2e.project import RUN_ID, Project, finish
 TARGETS = """
   wide.jobs = { one.command = "true"; two.command = "seq 100000"; };
   fails.jobs.it.command = "exit 1";
-  slow.jobs.it.command = "sleep 60";
+  slow.jobs.it.command = "echo begun; sleep 60";
 """
 
 

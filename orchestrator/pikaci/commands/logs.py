@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import sys
+import re
 import time
+from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 import click
 
-from jerichoci.errors import RecordError
+from jerichoci.errors import RecordError, UsageError
 from jerichoci.state.ids import check_id
-from jerichoci.state.line_splitter import LineSplitter
-from jerichoci.state.log_file import read_log
-from jerichoci.status import LogKind
+from jerichoci.status import LogKind, Status
 from pikaci import options
 from pikaci.completion import complete_job
+from pikaci.log_output import Matches, Printer, last_lines
 from pikaci.nearest import no_job
-from pikaci.screen import has_colours, shown
+from pikaci.printed import LogReader, joined, names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     from jerichoci.record.store import RunStore
-
-CHUNK_BYTES = 4 * 1024 * 1024
+    from jerichoci.record.summary import RunSummary
 
 
 @click.command("logs")
@@ -35,12 +34,21 @@ CHUNK_BYTES = 4 * 1024 * 1024
     help="Only this job.  [default: all]",
     shell_complete=complete_job,
 )
+@click.option("--failed", is_flag=True, help="Only jobs that failed.")
+@click.option("--grep", metavar="PATTERN", help="Only lines that match a regular expression.")
+@click.option("--ignore-case", "-i", is_flag=True, help="Let --grep match either case.")
+@click.option(
+    "--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of each job."
+)
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Also what pikaci did for the jobs: phases, hosts, times."
+)
 @click.option(
     "--kind",
     type=click.Choice(["host", "guest", "both"]),
     default="both",
     show_default=True,
-    help="The host log (what pikaci did, and a host process's output), the guest log, or both.",
+    help="The host log as it is, the guest log, or what was printed to both.",
 )
 @click.option("--follow", "-f", is_flag=True, help="Follow the logs until the run ends.")
 @click.option("--metadata-json", is_flag=True, help="Print paths and sizes of the logs.")
@@ -49,118 +57,183 @@ def logs_command(
     store: RunStore,
     run: str,
     job: str | None,
+    grep: str | None,
+    tail: int | None,
     kind: str,
     *,
+    failed: bool,
+    ignore_case: bool,
+    verbose: bool,
     follow: bool,
     metadata_json: bool,
 ) -> None:
-    """Print the logs of RUN's jobs. RUN is an id, a unique prefix of one, or `latest`."""
+    """Print what the jobs of RUN printed. RUN is an id, a unique prefix of one, or `latest`.
+
+    \b
+    pikaci logs latest --failed
+    pikaci logs latest --job unit --grep 'error|warning' -i
+    """
+    runs = [run]
     if metadata_json:
-        rows = [{**vars(row), "path": str(row.path)} for row in store.load_logs_metadata(run)]
-        options.print_json(rows)
+        rows = [row for each in runs for row in store.load_logs_metadata(each)]
+        options.print_json([{**vars(row), "path": str(row.path)} for row in rows])
         return
-    jobs = _jobs(store, run, job)
+    if failed and follow:
+        raise UsageError("--failed can't be followed", "a job has failed when its log has ended")
+    jobs = _choose(store, runs, job, failed=failed)
+    if not jobs:
+        click.echo("no job failed", err=True)
+        return
     kinds = [LogKind.HOST, LogKind.GUEST] if kind == "both" else [LogKind(kind)]
+    pattern = _pattern(grep, ignore_case=ignore_case)
+    shown = _Shown(kinds, pattern, tail, verbose or kind == "host", len(jobs) > 1)
     if follow:
-        _follow(store, run, jobs, kinds)
-        return
-    printer = _Printer()
-    for name in jobs:
-        if len(jobs) > 1:
-            printer.head(name)
-        for each in kinds:
-            next(_pieces(store, run, name, each, printer))
+        _follow(store, jobs, shown)
+    else:
+        _print(store, jobs, shown)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A job whose logs are shown."""
+
+    run_id: str
+    job_id: str
+    label: str
+    """Its id, after that of its target where there are several runs."""
+    names: Mapping[str, str]
+    """The ids of prepares in their catalog, by the ids of their nodes."""
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What of the logs to print."""
+
+    kinds: Sequence[LogKind]
+    pattern: re.Pattern[str] | None
+    tail: int | None
+    is_whole: bool
+    """Whether pikaci's own lines are shown, and prepares as their logs have them."""
+    is_labelled: bool
+
+    def readers(self, store: RunStore, job: _Job) -> list[LogReader]:
+        """Of the logs of a job."""
+        names = None if self.is_whole else job.names
+        return [LogReader(store, job.run_id, job.job_id, kind, names) for kind in self.kinds]
+
+    def matches(self, job: _Job, numbers: Iterator[int]) -> Matches | None:
+        """What finds the lines in a log of a job."""
+        label = job.label if self.is_labelled else None
+        return Matches(self.pattern, label, numbers) if self.pattern else None
+
+
+def _pattern(text: str | None, *, ignore_case: bool) -> re.Pattern[str] | None:
+    try:
+        return None if text is None else re.compile(text, re.IGNORECASE if ignore_case else 0)
+    except re.error as error:
+        raise UsageError(
+            f"--grep {text!r} is not a regular expression: {error}", "write `\\` before a sign"
+        ) from None
+
+
+def _choose(store: RunStore, runs: list[str], job: str | None, *, failed: bool) -> list[_Job]:
+    if job is not None:
+        check_id(job, "job")
+    found = []
+    known: list[str] = []
+    for run_id in runs:
+        summary = store.summary(run_id)
+        ids = store.job_ids(run_id)
+        known += ids
+        if failed:
+            ids = _failed(summary)
+        names = names_of(store, run_id)
+        target = f"{summary.target_id or run_id}/" if len(runs) > 1 else ""
+        found += [_Job(run_id, each, target + each, names) for each in ids if job in {None, each}]
+    if job is not None and job not in known:
+        raise no_job(f"run {', '.join(runs)}", job, known)
+    return found
+
+
+def _failed(run: RunSummary) -> list[str]:
+    if run.unreadable:
+        raise RecordError(
+            f"what failed in run {run.run_id} is not known: {run.unreadable}", "omit --failed"
+        )
+    return [job.id for job in run.jobs if job.status == Status.FAILED]
+
+
+def _print(store: RunStore, jobs: Sequence[_Job], shown: _Shown) -> None:
+    printer = Printer()
+    found = 0
+    for job in jobs:
+        pieces = joined(shown.readers(store, job))
+        matches = shown.matches(job, count(1))
+        if matches:
+            pieces = matches.among(pieces)
+        elif shown.is_labelled:
+            printer.head(job.label)
+        for piece in pieces if shown.tail is None else last_lines(pieces, shown.tail):
+            printer.write(job.label, job.label, piece)
+        found += matches.count if matches else 0
     printer.end()
+    if shown.pattern and not found:
+        click.echo(f"no line matches {shown.pattern.pattern!r}", err=True)
 
 
-def _jobs(store: RunStore, run_id: str, job: str | None) -> list[str]:
-    known = store.job_ids(run_id)
-    if job is None:
-        return known
-    if check_id(job, "job") not in known:
-        raise no_job(f"run {run_id}", job, known)
-    return [job]
-
-
-def _follow(store: RunStore, run_id: str, jobs: list[str], kinds: Sequence[LogKind]) -> None:
+def _follow(store: RunStore, jobs: Sequence[_Job], shown: _Shown) -> None:
     from jerichoci.record.store import FOLLOW_INTERVAL_SECS
 
-    printer = _Printer(labels=len(jobs) > 1)
-    followers = [_pieces(store, run_id, job, kind, printer) for job in jobs for kind in kinds]
+    printer = Printer(labels=shown.is_labelled and not shown.pattern)
+    followers = [each for job in jobs for each in _followers(store, job, shown, printer)]
+    runs = {job.run_id for job in jobs}
     while True:
-        is_over = store.is_over(run_id)
-        if is_over and (why := store.summary(run_id).unreadable):
-            raise RecordError(
-                f"run {run_id} can't be followed: {why}",
-                "without --follow what there is of its logs is printed",
-            )
+        is_over = all(map(store.is_over, runs))
+        for run_id in runs if is_over else ():
+            if why := store.summary(run_id).unreadable:
+                raise RecordError(
+                    f"run {run_id} can't be followed: {why}",
+                    "without --follow what there is of its logs is printed",
+                )
         for follower in followers:
-            next(follower)
+            follower.show()
         if is_over:
+            for follower in followers:
+                follower.end()
             printer.end()
             return
         time.sleep(FOLLOW_INTERVAL_SECS)
 
 
-def _pieces(
-    store: RunStore, run_id: str, job: str, kind: LogKind, printer: _Printer
-) -> Iterator[None]:
-    """Print what is new of one log each time it is asked."""
-    path = store.log_path(run_id, job, kind)
-    offset = 0
-    while True:
-        while data := read_log(path, offset, CHUNK_BYTES).data:
-            offset += len(data)
-            printer.write(job, path, data)
-        newest = store.log_path(run_id, job, kind)
-        if newest == path:
-            yield
-        else:
-            # Another attempt has begun, and all of the one before is printed.
-            path, offset = newest, 0
+def _followers(store: RunStore, job: _Job, shown: _Shown, printer: Printer) -> Iterator[_Follower]:
+    numbers = count(1)
+    for reader in shown.readers(store, job):
+        yield _Follower(reader, shown.matches(job, numbers), job.label, printer, shown.tail)
 
 
-class _Printer:
-    """Prints logs, each from a line of its own on: bytes as they are, or lines.
+@dataclass(eq=False)
+class _Follower:
+    """Prints what is new of one log each time it is asked; first, of what is there, the tail."""
 
-    Lines have labels, or colours at most, for a terminal.
-    """
+    reader: LogReader
+    matches: Matches | None
+    label: str
+    printer: Printer
+    tail: int | None
 
-    def __init__(self, *, labels: bool = False) -> None:
-        self._labels = labels
-        self._is_terminal = sys.stdout.isatty()
-        self._colours = has_colours(sys.stdout)
-        self._unfinished: dict[Path, tuple[str, LineSplitter]] = {}
-        self._last: Path | None = None
-        self._is_cut = False
-
-    def head(self, job: str) -> None:
-        """Begin the logs of a job."""
-        self.end()
-        self._put(None, f"==> {job} <==\n".encode())
-
-    def write(self, job: str, log: Path, data: bytes) -> None:
-        """Print what is next in a log."""
-        if self._labels or self._is_terminal:
-            _, lines = self._unfinished.setdefault(log, (job, LineSplitter()))
-            data = b"".join(self._line(job, line) for line in lines.feed(data))
-        self._put(log, data)
+    def show(self) -> None:
+        pieces = self._new()
+        if self.tail is not None:
+            pieces, self.tail = last_lines(pieces, self.tail), None
+        for piece in pieces:
+            self.printer.write(self.label, self, piece)
 
     def end(self) -> None:
-        """Print the last lines that have no end."""
-        for log, (job, lines) in self._unfinished.items():
-            self._put(log, b"".join(self._line(job, line) for line in lines.end()))
-        self._unfinished.clear()
+        rest = self.reader.end()
+        if self.matches:
+            rest = self.matches.feed(rest) + self.matches.end()
+        self.printer.write(self.label, self, rest)
 
-    def _line(self, job: str, line: bytes) -> bytes:
-        if self._is_terminal:
-            text = shown(line.decode("utf-8", "replace"), colours=self._colours)
-            line = text.encode(sys.stdout.encoding, "backslashreplace")
-        return (f"{job}> ".encode() if self._labels else b"") + line + b"\n"
-
-    def _put(self, log: Path | None, data: bytes) -> None:
-        if data:
-            separator = b"\n" if self._is_cut and log != self._last else b""
-            sys.stdout.buffer.write(separator + data)
-            sys.stdout.buffer.flush()
-            self._last, self._is_cut = log, not data.endswith(b"\n")
+    def _new(self) -> Iterator[bytes]:
+        while (data := self.reader.step()) is not None:
+            yield self.matches.feed(data) if self.matches else data
