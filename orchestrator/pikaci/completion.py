@@ -69,7 +69,7 @@ def _jobs(context: click.Context) -> Rows:
         rows = [row["jobs"] for row in _catalog(context)["targets"] if row["id"] == target]
         return [(name, None) for row in rows for name in row]
     store = _store(context)
-    run_id = store.resolve(context.params.get("run") or given or LATEST)
+    run_id = store.resolve(given or context.params.get("run") or LATEST)
     return [(job.id, None) for job in store.summary(run_id).jobs]
 
 
@@ -81,6 +81,7 @@ def _hosts(_context: click.Context) -> Rows:
 
 complete_run = _completing(_runs)
 complete_job = _completing(_jobs)
+complete_run_or_job = _completing(lambda context: [*_runs(context), *_jobs(context)])
 complete_target = _completing(
     lambda context: [(row["id"], row.get("title")) for row in _catalog(context)["targets"]]
 )

@@ -207,11 +207,13 @@ flake_options = _gathering(_gather_flake, flake, system, state_root, *_NIX_FLAGS
 """Which flake, for which system, and how Nix evaluates it: `flake`."""
 records = _gathering(_gather_store, flake, state_root)
 """Whose records: `store`."""
-_run_argument = click.argument("run", metavar="RUN", shell_complete=complete_run)
+_run_argument = click.argument(
+    "run", metavar="[RUN]", default="latest", shell_complete=complete_run
+)
 run_records = _gathering(_gather_run, _run_argument, flake, state_root)
-"""The records of RUN: `store` and `run`, its whole id."""
+"""The records of RUN, by default the latest: `store` and `run`, its whole id."""
 runs_records = _gathering(_gather_runs, _run_argument, flake, state_root)
-"""The records of RUN, a run or a batch: `store` and `runs`, the whole ids."""
+"""The records of RUN, a run or a batch, by default the latest: `store` and `runs`, whole ids."""
 state_and_hosts = _gathering(
     _gather_hosts,
     click.option(

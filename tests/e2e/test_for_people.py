@@ -195,6 +195,7 @@ def test_jobs_are_listed_as_people_count(project: Project) -> None:
         ("pikaci status 2026", {RUN_ID}),
         ("pikaci logs ", {"latest", RUN_ID}),
         ("pikaci logs latest --job ", {"one", "two"}),
+        ("pikaci shell ", {"latest", RUN_ID, "one", "two"}),
         ("pikaci logs 20260131 --job t", {"two"}),
         ("pikaci logs latest --job=", {"one", "two"}),
         ("pikaci logs latest -f --job ", {"one", "two"}),

@@ -14,7 +14,7 @@ def test_a_rerun_has_the_plan_and_the_snapshot_of_the_first(project: Project) ->
     first = project.run("cats")
     project.write("file", "now\n")
     project.define('  other.jobs.it.command = "exit 1";')
-    done = project.here("rerun", first["run_id"], "--output", "json").passed()
+    done = project.here("rerun", "--output", "json").passed()
     second = done.json
     assert second["rerun_of"] == first["run_id"]
     assert second["run_id"] != first["run_id"]

@@ -62,6 +62,15 @@ def test_a_run_is_named_by_its_id_the_beginning_of_it_or_latest(three: Project, 
     assert three.here("status", name, "--json").passed().json["run_id"] == IDS[2]
 
 
+@pytest.mark.parametrize("command", ["status", "logs", "prepared-outputs"])
+def test_a_command_without_a_run_is_about_the_latest(three: Project, command: str) -> None:
+    assert three.here(command).passed() == three.here(command, IDS[2]).passed()
+
+
+def test_cancel_without_a_run_cancels_none_that_is_over(three: Project) -> None:
+    assert "no run is running" in three.here("cancel").refused(2)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -103,7 +112,7 @@ def test_a_live_run_is_shown_as_running_kept_and_cancelled_with_all_it_started(
     project.here("gc", "--keep-runs", "0").passed()
     assert project.run_ids() == [run_id]
     assert len(processes(project.marker)) > 1
-    assert "cancelling run" in project.here("cancel", "latest").passed().err
+    assert f"cancelling run {run_id}" in project.here("cancel").passed().err
     assert finish(running).code == 130
     assert project.record()["status"] == "cancelled"
     assert project.events()[-1]["event"] == "run_finished"

@@ -40,6 +40,9 @@ def test_commands_run_in_a_kept_workspace(project: Project) -> None:
     shell("cp", "made", "more").passed()
     assert shell("cat", "more").out == "made\n"
     assert not (project.root / "more").exists()
+    assert project.pikaci("shell", "it", "--", "cat", "more").passed().out == "made\n"
+    assert project.pikaci("shell", "it", stdin=b"cat made").passed().out == "made\n"
+    assert project.pikaci("shell", "latest", "it", "cat", "more").passed().out == "made\n"
 
 
 def test_a_workspace_that_was_read_only_is_so_in_a_shell(project: Project) -> None:
@@ -59,3 +62,9 @@ def test_each_attempt_has_its_own_workspace(project: Project) -> None:
 def test_a_job_that_was_not_started_has_no_shell(project: Project) -> None:
     project.here("run", "needs", "--keep", "always")
     assert "job it" in project.here("shell", "latest", "it").refused()
+
+
+def test_a_shell_needs_a_job(project: Project) -> None:
+    assert "JOB" in project.here("shell").refused()
+    assert "JOB" in project.here("shell", "--", "ls").refused()
+    assert "no job 'other'; it has it" in project.here("shell", "other", "--", "ls").refused()

@@ -67,11 +67,11 @@ def logs_command(
     follow: bool,
     metadata_json: bool,
 ) -> None:
-    """Print what the jobs of RUN printed. RUN is an id, a unique prefix of one, or `latest`.
+    """Print what the jobs of RUN printed: an id, a unique prefix of one, or by default `latest`.
 
     \b
-    pikaci logs latest --failed
-    pikaci logs latest --job unit --grep 'error|warning' -i
+    pikaci logs --failed
+    pikaci logs --job unit --grep 'error|warning' -i
     """
     runs = [run]
     if metadata_json:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jerichoci.errors import RecordError
+from jerichoci.errors import RecordError, UsageError
 from pikaci import options
+from pikaci.completion import complete_run
 from pikaci.screen import one_line, table
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def list_command(store: RunStore, limit: int, *, as_json: bool) -> None:
 @options.json_output
 @options.run_records
 def status_command(store: RunStore, run: str, *, as_json: bool) -> None:
-    """Show RUN and its jobs. RUN is an id, a unique prefix of one, or `latest`."""
+    """Show RUN and its jobs. RUN is an id, a unique prefix of one, or `latest`, the default."""
     if as_json:
         options.print_json(store.record_values(run))
         return
@@ -178,10 +179,26 @@ def _size(count: int) -> str:
 
 
 @click.command("cancel")
-@options.run_records
-def cancel_command(store: RunStore, run: str) -> None:
-    """Cancel RUN: its jobs get TERM, 10 s later KILL. The run ends as `cancelled`."""
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=complete_run)
+@options.records
+def cancel_command(store: RunStore, run: str | None) -> None:
+    """Cancel RUN: its jobs get TERM, 10 s later KILL. The run ends as `cancelled`.
+
+    Without RUN, this is the run that is running, if there is exactly one.
+    """
     from jerichoci.record.cancel import cancel_run
 
-    cancel_run(store, run)
-    click.echo(f"cancelling run {run}; `pikaci status {run}` shows when it has ended", err=True)
+    run_id = _running(store) if run is None else store.resolve(run)
+    cancel_run(store, run_id)
+    shows = f"`pikaci status {run_id}` shows when it has ended"
+    click.echo(f"cancelling run {run_id}; {shows}", err=True)
+
+
+def _running(store: RunStore) -> str:
+    """The only run that is running."""
+    running = [run_id for run_id in store.run_ids() if store.is_running(run_id)]
+    if not running:
+        raise UsageError("no run is running", "there is nothing to cancel")
+    if len(running) > 1:
+        raise UsageError(f"{len(running)} runs are running: {', '.join(running)}", "name one")
+    return running[0]

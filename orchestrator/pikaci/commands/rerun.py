@@ -46,8 +46,10 @@ def rerun_command(
 ) -> int:
     """Run the plan of RUN again, on the snapshot of RUN. This is a new run with its own record.
 
+    RUN is the latest run by default.
+
     \b
-    pikaci rerun latest --failed
+    pikaci rerun --failed
     """
     return asyncio.run(_rerun(store, run, nix, flags, failed=failed))
 

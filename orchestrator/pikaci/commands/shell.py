@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from jerichoci.errors import UsageError
+from jerichoci.record.store import LATEST
 from jerichoci.state.layout import RunLayout
 from pikaci import options
-from pikaci.completion import complete_job
+from pikaci.completion import complete_job, complete_run_or_job
 from pikaci.nearest import no_job
 
 if TYPE_CHECKING:
@@ -21,10 +22,26 @@ if TYPE_CHECKING:
     from jerichoci.record.store import RunStore
 
 
-@click.command("shell")
-@options.run_records
-@click.argument("job", metavar="JOB", shell_complete=complete_job)
+class _ShellCommand(click.Command):
+    """Reads `[RUN] JOB [WORD...] [-- COMMAND...]`; RUN is left out where one word is JOB."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line: what follows `--` is the command's."""
+        dashes = args.index("--") if "--" in args else len(args)
+        rest = super().parse_args(ctx, args[:dashes])
+        if ctx.params.get("job") is None and not ctx.resilient_parsing:
+            if ctx.params.get("run") is None:
+                raise click.UsageError("missing argument 'JOB'", ctx)
+            ctx.params["run"], ctx.params["job"] = LATEST, ctx.params["run"]
+        ctx.params["words"] = (*ctx.params.get("words", ()), *args[dashes + 1 :])
+        return rest
+
+
+@click.command("shell", cls=_ShellCommand)
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=complete_run_or_job)
+@click.argument("job", metavar="JOB", required=False, shell_complete=complete_job)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
+@options.records
 @click.option(
     "--attempt",
     type=click.IntRange(min=1),
@@ -36,10 +53,10 @@ def shell_command(
 ) -> int:
     """Open a shell in the kept workspace or guest of JOB in RUN, with the job's environment.
 
-    A run keeps them with `--keep on-failure` or `--keep always`. COMMAND runs instead of a shell.
-    The exit code is that of the shell or the command.
+    RUN is the latest run by default. A run keeps them with `--keep on-failure` or `--keep always`.
+    COMMAND runs instead of a shell. The exit code is that of the shell or the command.
     """
-    return asyncio.run(_shell(store, run, job, attempt, words))
+    return asyncio.run(_shell(store, store.resolve(run), job, attempt, words))
 
 
 async def _shell(
