@@ -67,6 +67,7 @@ python3Packages.buildPythonApplication {
     [
       asyncssh
       click
+      cryptography
       pydantic
       pylxd
       requests

@@ -27,6 +27,7 @@ COMMANDS = {
     "logs": "Print the logs of a run",
     "report": "Write a page of all that a run left",
     "prepared-outputs": "Show what a run built for its jobs, and where",
+    "attest": "Sign a statement of what a run built, or check one",
     "cancel": "Cancel a running run",
     "gc": "Remove old runs and the data that only they need",
     "reap": "Clean up after runs whose process died",

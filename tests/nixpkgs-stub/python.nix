@@ -77,6 +77,7 @@ listToAttrs (
       "alembic"
       "asyncssh"
       "click"
+      "cryptography"
       "fastapi"
       "hatchling"
       "hypothesis"

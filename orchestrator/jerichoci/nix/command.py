@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MINIMUM_VERSION = (2, 18)
 QUERY_DEADLINE_SECS = 120.0
 """A query of the store's database, on a slow disk that others use too."""
+HASH_DEADLINE_SECS = 3600.0
+"""For reading all of a store path, which may have many gigabytes."""
 DAEMON_ARGV = ("nix-daemon", "--stdio")
 """Serves a host's store on stdin and stdout."""
 FILES_ARGV = ("nix", "--version", "--verbose")
@@ -27,6 +29,7 @@ FILES_ARGV = ("nix", "--version", "--verbose")
 NIX_CONFIG_ARGV = ("nix-instantiate", "--eval", "--strict", "--json", "-A", "nixConfig", "-")
 """What reads the settings that a flake.nix at its stdin asks for."""
 
+_BASE32 = "0123456789abcdfghijklmnpqrsvwxyz"
 _FEATURES = ("--extra-experimental-features", "nix-command flakes")
 _QUERY = ("nix-store", "--query")
 _JSON_LOG = ("--log-format", "internal-json")
@@ -158,6 +161,30 @@ async def invalid(paths: Sequence[str]) -> frozenset[str]:
     # `nix path-info --json` shows this too, in a different form with each version of Nix.
     argv = ("nix-store", "--check-validity", "--print-invalid", *paths)
     return frozenset(await _ask(*argv))
+
+
+async def nar_hashes(paths: Sequence[str]) -> dict[str, str]:
+    """The SHA-256 of the archives (NAR) of valid paths, as the store has noted it; hexadecimal."""
+    if not paths:
+        return {}
+    lines = await _ask(*_QUERY, "--hash", *paths)
+    return {path: _hexadecimal(line) for path, line in zip(paths, lines, strict=True)}
+
+
+def _hexadecimal(text: str) -> str:
+    """A SHA-256 that Nix spells with its own 32 digits, of which the last has the lowest bits."""
+    digits = text.removeprefix("sha256:")
+    number = sum(_BASE32.index(digit) << 5 * n for n, digit in enumerate(reversed(digits)))
+    return number.to_bytes(32, "little").hex()
+
+
+async def nar_hash(path: str) -> str:
+    """The SHA-256 of the archive (NAR) of what is at a path now; hexadecimal."""
+    argv = ("nix-hash", "--type", "sha256", path)
+    done = await process.run(argv, deadline_secs=HASH_DEADLINE_SECS)
+    if not done.ok:
+        raise InfrastructureError(f"{path} can't be hashed: {done.reason()}")
+    return done.stdout.decode().strip()
 
 
 async def _ask(*argv: str) -> list[str]:
