@@ -1,12 +1,13 @@
 {
   description = "A project whose CI runs with pikaci";
 
-  # Replace this with your pikaci: "git+https://HOST/pikaci", "git+file:///home/me/pikaci" or "path:/home/me/pikaci".
+  # Where pikaci is: "git+https://HOST/pikaci", "git+file:///home/me/pikaci" or "path:/home/me/pikaci".
   inputs.pikaci.url = "git+https://example.org/pikaci";
+  # The nixpkgs that pikaci is tested with. Only targets that use it fetch it. You can give a URL of your own instead.
+  inputs.nixpkgs.follows = "pikaci/nixpkgs";
 
-  # Add your other inputs as arguments here. The targets need no nixpkgs.
   outputs =
-    { pikaci, ... }:
+    { nixpkgs, pikaci, ... }:
     {
       # `nix run .#pikaci -- run check` runs the pikaci that flake.lock pins, without installing it.
       inherit (pikaci) apps;
@@ -18,7 +19,12 @@
           "aarch64-darwin"
         ];
         lanes = ./ci/forge-lanes.toml;
-        targets = import ./ci;
+        targets =
+          system:
+          import ./ci {
+            inherit system;
+            pkgs = nixpkgs.legacyPackages.${system};
+          };
       };
     };
 }

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import HELLO, Project, nix_daemon
+from e2e.project import HELLO, REPOSITORY, Project, nix_daemon
 from privilege import only_root_can
 
 if TYPE_CHECKING:
@@ -35,3 +36,14 @@ def builders(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[st
     only_root_can("start a Nix daemon")
     with nix_daemon(tmp_path) as variables:
         yield variables
+
+
+@pytest.fixture(scope="session")
+def pikaci_flake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What Nix needs of this checkout, elsewhere; its nixpkgs can't be had, or must not be."""
+    copy = tmp_path_factory.mktemp("pikaci")
+    for name in ("flake.nix", "flake.lock"):
+        shutil.copy(REPOSITORY / name, copy)
+    for name in ("nix", "ci"):
+        shutil.copytree(REPOSITORY / name, copy / name)
+    return copy

@@ -1,11 +1,11 @@
 # One prepare and two jobs. `pikaci plan check --graph` shows the plan.
-system: {
+{ system, ... }:
+{
   title = "check";
   description = "Runs on every change";
   trigger = "branch"; # needs a lane in forge-lanes.toml
 
-  # Nix builds this once, before the jobs that need it. With nixpkgs as an input of the flake, you can use your own
-  # packages here, or nixpkgs.legacyPackages.${system}.jq.
+  # Nix builds this once, before the jobs that need it. It can be any package: with the argument `pkgs`, pkgs.jq.
   prepare.words.drv = derivation {
     name = "words";
     inherit system;
