@@ -51,7 +51,7 @@ def refusal_of_secret(tmp_path: Path, data: bytes) -> str:
         (of_nix(SEED[:20]), "has no secret key"),
         (of_nix(PUBLIC), "has a public key"),
         (of_nix(SEED + bytes(32)), "do not belong together"),
-        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "has no secret key"),
+        (pem(KEY)[:40], "has no secret key"),
         (pem(KEY, b"secret"), "has a passphrase"),
         (pem(ec.generate_private_key(ec.SECP256R1())), "is not an Ed25519 key"),
     ],
