@@ -68,6 +68,7 @@ python3Packages.buildPythonApplication {
       asyncssh
       click
       cryptography
+      defusedxml
       pydantic
       pylxd
       requests

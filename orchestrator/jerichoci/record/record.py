@@ -21,6 +21,11 @@ from jerichoci.status import (
     TestStatus,
 )
 
+NAMED_FAILURES = 5
+"""Tests that a message names."""
+NAMED_CHARS = 80
+"""Of the name of each."""
+
 
 class Cause(Model):
     """Why something failed: where, a code for programs, a sentence and a hint for people."""
@@ -94,6 +99,27 @@ class TestSummary(Model):
     duration_ms: int | None = None
     reports: list[TestReport] = []
     failures: list[TestCase] = []
+
+    @property
+    def bad(self) -> int:
+        """How many failed, or could not."""
+        return self.failed + self.errors
+
+    def in_words(self) -> str:
+        """`3 of 650 tests failed: a, b, c`, `2 errors: d, e`, or `650 tests passed`."""
+        if not self.bad:
+            skipped = f", {self.skipped} skipped" if self.skipped else ""
+            return f"{_count(self.passed, 'test')} passed{skipped}"
+        names = [row.name[:NAMED_CHARS] for row in self.failures[:NAMED_FAILURES]]
+        more = ["..."] if self.bad > len(names) else []
+        what = f"{self.bad} of {_count(self.total, 'test')} failed"
+        if self.errors == self.total:
+            what = _count(self.errors, "error")
+        return f"{what}: {', '.join([*names, *more])}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 class PassedOver(Model):

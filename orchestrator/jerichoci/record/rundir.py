@@ -33,6 +33,7 @@ from jerichoci.status import CauseCode, FailureKind, Status
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from jerichoci.plan.model import Model
     from jerichoci.plan.plan import Plan
 
 RESERVE_BYTES = 64 * 1024
@@ -47,6 +48,8 @@ BLOCK_BYTES = 4 * 1024
 """What the smallest file takes."""
 TERMINAL_WRITES = 3
 """A job's record is in the last event, in its status.json and in run.json."""
+COPIES = 2
+"""The last attempt is what is loose on a job, too."""
 
 
 class RunWriter:
@@ -77,6 +80,16 @@ class RunWriter:
         """Put a job's record in place of its former one, and write its status.json."""
         self._write_status(job)
         self.update(jobs=[job if row.id == job.id else row for row in self.record.jobs])
+
+    def make_room(self, part: Model) -> bool:
+        """Reserve room for a part of an attempt's record; false if the disk has none."""
+        size = len(json.dumps(part.model_dump(mode="json"), indent=1))
+        try:
+            with self.layout.reserve.open("ab", buffering=0) as reserve:
+                missing = TERMINAL_WRITES * COPIES * size
+                return reserve.write(bytes(missing)) == missing
+        except OSError:
+            return False
 
     def write_outputs(self, outputs: Sequence[PreparedOutput]) -> None:
         record = PreparedOutputs(run_id=self.record.run_id, outputs=list(outputs))

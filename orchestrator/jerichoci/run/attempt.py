@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import signal
 import time
@@ -21,6 +22,7 @@ from jerichoci.runtime import Attempt, Finish, Runtime
 from jerichoci.state.clock import milliseconds_since, timestamp
 from jerichoci.state.layout import RunLayout, make_private
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, PhaseName, Status
+from jerichoci.test_reports import REPORT_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.plan.plan import ExecuteNode
+    from jerichoci.record.record import TestSummary
     from jerichoci.run.context import RunContext
     from jerichoci.run.fleet import RunHost
 
@@ -36,6 +39,8 @@ COLLECT_SECS = 600.0
 TAKEN_AWAY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EPERM, errno.EACCES})
 """Errors of a directory of artifacts that its job removed or replaced."""
 KILLED = 128 + signal.SIGKILL
+MOST_NOTED = 3
+"""Reports that can't be read; the record has more of them."""
 
 TRY_AGAIN = 75
 """A job's exit code for "something is missing here, try again": EX_TEMPFAIL of sysexits.h."""
@@ -64,6 +69,7 @@ class AttemptRun:
     """Of a job that was stopped."""
     _notes: list[str] = field(default_factory=list)
     """What is to be said of it, whatever became of the job."""
+    _tests: TestSummary | None = None
     _phases: list[PhaseRecord] = field(default_factory=list)
     _current: PhaseName | None = None
     _ended_in: PhaseName | None = None
@@ -128,6 +134,8 @@ class AttemptRun:
                 raise
             artifacts = await self._collect(runtime)
             changes = {"status": Status.PASSED, "exit_code": finish.exit_code}
+            if self._tests and self._tests.bad:
+                self._note(f"exit code 0, but {self._tests.in_words()}")
         except CommandFailedError as error:
             changes = self._command_failed(error.finish)
         except StoppedError:
@@ -153,6 +161,7 @@ class AttemptRun:
             phases=self._phases,
             execution=runtime.execution if runtime else {},
             artifacts=[ArtifactRecord(**vars(artifact)) for artifact in artifacts],
+            tests=self._tests,
         )
 
     async def _open(self) -> Runtime:
@@ -195,7 +204,7 @@ class AttemptRun:
         """Collect what the job left; what it did to that directory doesn't change its result."""
         async with self._phase(PhaseName.COLLECT_ARTIFACTS):
             try:
-                return await runtime.collect(self._stop.within(COLLECT_SECS))
+                artifacts = await runtime.collect(self._stop.within(COLLECT_SECS))
             except OSError as error:
                 if error.errno in TAKEN_AWAY:
                     self._note(f"no artifacts: the job removed their directory ({error.strerror})")
@@ -207,7 +216,28 @@ class AttemptRun:
                     if error.errno == errno.ECANCELED:
                         self._note("no artifacts: the run was stopped while they were collected")
                     raise
-        return []
+                return []
+            await self._read_tests([artifact.path for artifact in artifacts])
+        return artifacts
+
+    async def _read_tests(self, artifacts: list[str]) -> None:
+        """Read the test reports; what is in them, and what is wrong with them, decides nothing."""
+        if not (paths := [path for path in artifacts if path.endswith(REPORT_SUFFIXES)]):
+            return
+        from jerichoci.test_reports.reading import READ_SECS, read_reports
+
+        files, into = self._directory / "artifacts" / "files", self._directory / "tests.jsonl"
+        is_over = self._stop.within(READ_SECS)
+        tests = await asyncio.to_thread(read_reports, files, paths, into, is_over)
+        if tests is None:
+            return
+        if not self._run.writer.make_room(tests):
+            self._note("the tests are not in the record: no space left on the disk")
+            return
+        self._tests = tests
+        for report in tests.reports[:MOST_NOTED]:
+            if report.unreadable:
+                self._note(f"test report {report.path}: {report.unreadable}")
 
     def _note(self, text: str) -> None:
         self._notes.append(text)
@@ -251,6 +281,8 @@ class AttemptRun:
             hint = "check the log to see how far it got; raise `timeoutSecs` if it needs more time"
         else:
             message = f"job {name} {in_words(finish.exit_code, finish.signal)}"
+            if self._tests and self._tests.bad:
+                message = self._tests.in_words()
             code, kind = CauseCode.COMMAND_FAILED, FailureKind.TEST_FAILURE
         if finish.out_of_memory:
             message, hint = self._out_of_memory(finish, message)
