@@ -182,23 +182,31 @@ def _size(count: int) -> str:
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=complete_run)
 @options.records
 def cancel_command(store: RunStore, run: str | None) -> None:
-    """Cancel RUN: its jobs get TERM, 10 s later KILL. The run ends as `cancelled`.
+    """Cancel RUN, or the runs of a batch: jobs get TERM, 10 s later KILL.
 
-    Without RUN, this is the run that is running, if there is exactly one.
+    The run ends as `cancelled`. Without RUN, this is what is running, if it is one run or batch.
     """
     from jerichoci.record.cancel import cancel_run
 
-    run_id = _running(store) if run is None else store.resolve(run)
-    cancel_run(store, run_id)
-    shows = f"`pikaci status {run_id}` shows when it has ended"
-    click.echo(f"cancelling run {run_id}; {shows}", err=True)
+    for run_id in _running(store) if run is None else _not_over(store, run):
+        cancel_run(store, run_id)
+        shows = f"`pikaci status {run_id}` shows when it has ended"
+        click.echo(f"cancelling run {run_id}; {shows}", err=True)
 
 
-def _running(store: RunStore) -> str:
-    """The only run that is running."""
+def _not_over(store: RunStore, name: str) -> list[str]:
+    """The runs of a batch that are not over; a single run, whether it is or not."""
+    found = store.resolve_many(name)
+    return [run_id for run_id in found if not store.is_over(run_id)] or found[:1]
+
+
+def _running(store: RunStore) -> list[str]:
+    """The runs that are running, of one command."""
     running = [run_id for run_id in store.run_ids() if store.is_running(run_id)]
-    if not running:
+    commands = dict.fromkeys(store.summary(run_id).batch or run_id for run_id in running)
+    if not commands:
         raise UsageError("no run is running", "there is nothing to cancel")
-    if len(running) > 1:
-        raise UsageError(f"{len(running)} runs are running: {', '.join(running)}", "name one")
-    return running[0]
+    if len(commands) > 1:
+        names = ", ".join(map(str, commands))
+        raise UsageError(f"{len(commands)} commands are running: {names}", "name a run of them")
+    return running
