@@ -40,13 +40,14 @@ ENGINE = "jerichoci.run.engine"
 
 @dataclass(frozen=True)
 class Planned:
-    """A target at a snapshot, made concrete."""
+    """A target at a snapshot, made concrete; `jobs` are those asked for, none if it is all."""
 
     plan: Plan
     source: Source
     tree: SourceTree
     state: StateLayout
     nix_version: str
+    jobs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

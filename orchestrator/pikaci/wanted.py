@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -27,10 +27,12 @@ class Wanted:
     head: str | None = None
     source: str | None = None
     plan_file: str | None = None
+    failed: bool = False
 
     def is_nothing(self) -> bool:
         """Whether no target is asked for, in whatever way."""
-        return not (self.targets or self.all_targets or self.lanes or self.plan_file)
+        named = self.targets or self.all_targets or self.lanes or self.plan_file
+        return not (named or self.failed)
 
     def is_several(self) -> bool:
         """Whether it is asked for in a way that may be several, however many it is."""
@@ -57,16 +59,48 @@ class Wanted:
             raise click.UsageError("--head is for --base, or give --source git+URL?rev=REV")
         if jobs and self.is_several():
             raise click.UsageError("--job is for one target")
+        if jobs and self.failed:
+            raise click.UsageError("give --job or --failed: one of them")
+        if self.failed and (self.plan_file or self.source or self.head):
+            raise click.UsageError(
+                "--failed runs on the working tree: give no --plan, --source, --head"
+            )
 
 
 async def plan_wanted(
     wanted: Wanted, flake: FlakeOptions, changed_since: str | None, *, read_only: bool
 ) -> list[Planned]:
-    """Plan what is wanted, in one evaluation; nothing if no lane is selected.
+    """Plan what is wanted, in one evaluation; nothing if no lane is selected or nothing failed.
 
     Raises:
         PikaciError: one of the targets has no plan.
     """
+    if not wanted.failed:
+        return await _plan(wanted, flake, changed_since, read_only=read_only)
+    from jerichoci.record.store import RunStore
+    from pikaci.failed import with_failed_jobs
+
+    if not (wanted.all_targets or wanted.lanes):
+        wanted = _what_failed(wanted, flake)
+        if not wanted.targets:
+            return []
+    works = await _plan(wanted, flake, changed_since, read_only=read_only)
+    return with_failed_jobs(RunStore(works[0].state.root), works) if works else []
+
+
+def _what_failed(wanted: Wanted, flake: FlakeOptions) -> Wanted:
+    """The targets of which jobs failed."""
+    from pikaci.failed import failed_jobs, last_targets
+    from pikaci.location import open_store
+
+    store = open_store(flake.state_root, flake.directory)
+    targets = dict.fromkeys(wanted.targets or last_targets(store))
+    return replace(wanted, targets=tuple(name for name in targets if failed_jobs(store, name)))
+
+
+async def _plan(
+    wanted: Wanted, flake: FlakeOptions, changed_since: str | None, *, read_only: bool
+) -> list[Planned]:
     from pikaci.sourcing import make_plan, take_commit, take_tree
 
     targets = list(dict.fromkeys(wanted.targets))

@@ -96,6 +96,11 @@ class RunFlags:
     metavar="REV",
     help="With --base: the change is that of the commit REV, which is run in place of the tree.",
 )
+@click.option(
+    "--failed",
+    is_flag=True,
+    help="Run only the jobs that failed last, of TARGETs or of the last run or batch.",
+)
 @options.run_id
 @click.option("--dry-run", is_flag=True, help="Print the plan and run nothing.")
 @options.flake_options
@@ -113,6 +118,7 @@ def run_command(
     \b
     pikaci run hello
     pikaci run check --job unit --keep on-failure
+    pikaci run --failed                               what failed last, on the tree as it is now
     pikaci run lint unit docs
     pikaci run --lanes --changed-since origin/main    what a push would run
 
@@ -139,10 +145,12 @@ def _list_targets(flake: FlakeOptions) -> int:
 
 async def _run(wanted: Wanted, flake: FlakeOptions, flags: RunFlags, *, dry_run: bool) -> int:
     works = await plan_wanted(wanted, flake, flags.changed_since, read_only=dry_run)
+    if wanted.failed and not works:
+        click.echo("pikaci: nothing to run: no job failed last", err=True)
     if not dry_run:
         return await run_planned(works, flake.nix, flags, is_batch=wanted.is_several())
     for planned in works:
-        jobs = _checked_jobs(planned, flags.jobs)
+        jobs = _checked_jobs(planned, planned.jobs or flags.jobs)
         _, _, skip = await _filtered(planned, flags.changed_since)
         if skip:
             click.echo(f"pikaci: target {planned.plan.target_id} would be {skip}", err=True)
@@ -199,7 +207,7 @@ async def _request(
         tool=Tool(version=__version__, nix_version=planned.nix_version),
         run_id=None if batch else flags.run_id,
         batch=batch,
-        jobs=_checked_jobs(planned, flags.jobs),
+        jobs=_checked_jobs(planned, planned.jobs or flags.jobs),
         max_jobs=flags.max_jobs,
         fail_fast=flags.fail_fast,
         keep=KeepPolicy(flags.keep),

@@ -83,13 +83,22 @@ def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
     for host, reason in dict.fromkeys(passed_over):
         yield f"host {host} was skipped: {reason}"
     yield f"record {state.run(run.run_id).root}"
-    if run.status is Status.FAILED:
-        option = state_option(state)
-        yield from _failed_jobs(state, run, option)
-        yield f"rerun the failed jobs (same snapshot): pikaci rerun {run.run_id} --failed{option}"
     if run.partial:
         left = [job.id for job in run.jobs if is_left_out(job)]
         yield f"partial: {len(run.jobs) - len(left)} of {len(run.jobs)} jobs were selected"
+    if run.status is Status.FAILED:
+        option = state_option(state)
+        yield from _failed_jobs(state, run, option)
+        yield run_failed_again(run, option)
+
+
+def run_failed_again(run: RunRecord, option: str) -> str:
+    """How to run what failed again; of a commit that is not checked out, only as it was."""
+    rerun = f"pikaci rerun {run.run_id} --failed{option}"
+    if run.source_rev:
+        return f"run the failed jobs again: {rerun}"
+    now = f"pikaci run {run.target_id} --failed{option}"
+    return f"run the failed jobs again: {now}; on the same snapshot: {rerun}"
 
 
 def _failed_jobs(state: StateLayout, run: RunRecord, option: str) -> Iterator[str]:
