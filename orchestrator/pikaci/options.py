@@ -153,6 +153,13 @@ run_flags = _adding(
     ),
     annotate,
     print_logs,
+    click.option(
+        "--log-format",
+        type=click.Choice(["auto", "tty", "plain", "github", "gitlab", "forgejo", "teamcity"]),
+        default="auto",
+        show_default=True,
+        help="How to show the run to people: as a terminal, a log file or a CI server reads it.",
+    ),
 )
 """How a run goes and is shown."""
 

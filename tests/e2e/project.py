@@ -33,6 +33,9 @@ RUN_ID = "20260131T235959Z-0123abcd"
 DEADLINE_SECS = 90.0
 """For one command, on a machine that runs many at once."""
 
+NOT_OURS = ("PIKACI_", "COMP_", "GITHUB_", "GITEA_", "FORGEJO_", "GITLAB_", "TEAMCITY_")
+"""Variables that change what pikaci prints; the tests may run in CI themselves."""
+
 T = TypeVar("T")
 Json = dict[str, Any]
 
@@ -187,7 +190,7 @@ class Project:
         self.write("ci/forge-lanes.toml", "version = 1\n" + text)
 
     def env(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PIKACI_", "COMP_"))}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(NOT_OURS)}
         python_path = {"PYTHONPATH": str(REPOSITORY / "orchestrator")}
         return {**kept, **python_path, "PIKACI_STATE_ROOT": str(self.state), **self.environment}
 

@@ -51,6 +51,9 @@ def rerun_command(
     \b
     pikaci rerun --failed
     """
+    from pikaci.render.ci.guard import guard_stderr
+
+    guard_stderr(flags["log_format"])
     return asyncio.run(_rerun(store, run, nix, flags, failed=failed))
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,16 +26,14 @@ from pikaci.sourcing import flake_reference
 from pikaci.wanted import Wanted, plan_wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import FrameType
 
     from jerichoci.nix.command import NixOptions
     from jerichoci.record.event import EventBase
     from jerichoci.run.request import RunRequest
-    from jerichoci.state.layout import StateLayout
     from jerichoci.status import FailureKind, Status
     from pikaci.location import FlakeOptions
-    from pikaci.render.feed import Feed, Out, View
     from pikaci.sourcing import Planned
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -56,6 +52,7 @@ class RunFlags:
     run_id: str | None
     changed_since: str | None
     print_logs: bool
+    log_format: str = "auto"
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -126,6 +123,9 @@ def run_command(
     Exit codes: 0 passed or skipped, 1 a job failed, 2 usage or catalog error,
     75 infrastructure, 124 timeout, 130 cancelled.
     """
+    from pikaci.render.ci.guard import guard_stderr
+
+    guard_stderr(values["log_format"])
     names = [field.name for field in fields(Wanted) if field.name in values]
     wanted = Wanted(targets, **{name: values.pop(name) for name in names})
     flags = RunFlags(**values)
@@ -173,6 +173,7 @@ async def run_planned(
     from jerichoci.cleanup.dead_runs import closing_dead_runs
     from jerichoci.run.engine import run_plans
     from jerichoci.state.ids import new_run_id
+    from pikaci.render.reporters import reporting
 
     if not works:
         return EXIT_PASSED
@@ -183,12 +184,13 @@ async def run_planned(
         for planned, rerun_of in zip(works, reruns or [None] * len(works), strict=True)
     ]
     end = _End(len(requests))
+    shown = {"output": flags.output, "log_format": flags.log_format}
     with (
         end.handling_signals(),
-        _feeds(flags, state, batch) as feeds,
+        reporting(state, batch, **shown, print_logs=flags.print_logs) as reporters,
         closing_dead_runs(state),
     ):
-        records = await run_plans(state, requests, [*feeds, end], feeds[0].stopping)
+        records = await run_plans(state, requests, [*reporters.sinks, end], reporters.stopping)
     return exit_code_of_all((record.status, record.failure_kind) for record in records)
 
 
@@ -219,37 +221,6 @@ async def _request(
         annotations=flags.annotations,
         nix=await with_flake_config(state.root, reference, nix),
     )
-
-
-@contextmanager
-def _feeds(flags: RunFlags, state: StateLayout, batch: str | None) -> Iterator[list[Feed]]:
-    """What shows runs, the first one to people. At the end, all is written."""
-    from pikaci.render.feed import Feed, FinalRecords, JsonLines, Out
-
-    views = [(sys.stderr, "stderr", _people(state, batch, print_logs=flags.print_logs))]
-    if flags.output == "jsonl":
-        views.append((sys.stdout, "stdout", JsonLines))
-    elif flags.output == "json":
-        views.append((sys.stdout, "stdout", partial(FinalRecords, batch=batch)))
-    with ExitStack() as held:
-        yield [
-            held.enter_context(closing(Feed(Out(stream, name), view)))
-            for stream, name, view in views
-        ]
-
-
-def _people(state: StateLayout, batch: str | None, *, print_logs: bool) -> Callable[[Out], View]:
-    if batch is not None:
-        from pikaci.render.batch import BatchLines
-
-        return partial(BatchLines, state, print_logs=print_logs)
-    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not print_logs:
-        from pikaci.render.terminal import terminal
-
-        return partial(terminal, state)
-    from pikaci.render.plain import Plain
-
-    return partial(Plain, state, print_logs=print_logs)
 
 
 class _End:

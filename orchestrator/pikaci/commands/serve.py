@@ -45,7 +45,7 @@ WARM = (
     *("pikaci.commands.run", "pikaci.commands.rerun", "pikaci.commands.plan"),
     *("pikaci.commands.catalog", "pikaci.commands.records", "pikaci.commands.cleanup"),
     *("pikaci.commit", "pikaci.plan_set", "pikaci.source", "pikaci.glob"),
-    *("pikaci.render.feed", "pikaci.render.plain"),
+    *("pikaci.render.reporters", "pikaci.render.plain"),
 )
 """What a child would import otherwise."""
 _PYTHONS_OWN = frozenset({signal.SIGPIPE, signal.SIGXFSZ})

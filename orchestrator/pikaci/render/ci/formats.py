@@ -46,16 +46,18 @@ def chosen(wanted: LogFormat, environment: Mapping[str, str], *, is_terminal: bo
 
 def markup(log_format: LogFormat) -> Markup | None:
     """How a server wants its log; None for a terminal and plain lines."""
-    from pikaci.render.ci.actions import Actions
-    from pikaci.render.ci.gitlab import GitLab
-    from pikaci.render.ci.teamcity import TeamCity
-
     match log_format:
         case LogFormat.GITHUB | LogFormat.FORGEJO:
+            from pikaci.render.ci.actions import Actions
+
             return Actions()
         case LogFormat.GITLAB:
+            from pikaci.render.ci.gitlab import GitLab
+
             return GitLab()
         case LogFormat.TEAMCITY:
+            from pikaci.render.ci.teamcity import TeamCity
+
             return TeamCity()
         case _:
             return None

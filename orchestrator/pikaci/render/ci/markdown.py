@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import re
 
 from pikaci.screen import shown
 
-_SPECIAL = frozenset("\\`*_{}[]()<>#+!|&~^=@:$\"'")
+_SPECIAL = re.compile(r"[\\`*_\[\]<>#!|&~@$]|:(?=//)|(?<=w)\.|^[-+=]|(?<=^\d)\d*[.)]")
+"""What is markup, or begins a link, or is markup at the begin of a line."""
 
 
 def text(words: str, limit: int = 1000) -> str:
@@ -14,7 +16,7 @@ def text(words: str, limit: int = 1000) -> str:
     line = " ".join(map(shown, words[: limit + 1].splitlines())).strip()
     if len(line) > limit:
         line = f"{line[:limit]} ..."
-    return "".join(f"&#{ord(char)};" if char in _SPECIAL else char for char in line)
+    return _SPECIAL.sub(lambda found: "".join(f"&#{ord(char)};" for char in found[0]), line)
 
 
 def block(lines: list[str]) -> str:

@@ -48,6 +48,7 @@ class ServerLog(Plain):
 
     def emit(self, event: EventBase) -> None:
         """Print an event."""
+        self._run_id = event.run_id
         if isinstance(event, RunStarted) and event.run.snapshot_dir:
             self._tree = Path(event.run.snapshot_dir)
         super().emit(event)
