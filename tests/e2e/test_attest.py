@@ -299,7 +299,21 @@ def test_a_partial_run_says_so(project: Project) -> None:
     parameters = done.json["predicate"]["buildDefinition"]["externalParameters"]
     assert parameters["partial"] is True
     assert parameters["jobs"] == ["greet"]
-    assert "the run is partial" in done.err
+    assert "is partial: some jobs were not asked for" in done.err
+
+
+def test_a_batch_has_a_line_for_each_run_that_has_something(
+    project: Project, keys: dict[str, tuple[Path, str]], tmp_path: Path
+) -> None:
+    secret, public = keys["nix"]
+    project.here("run", "built", "nothing").passed()
+    bundle = tmp_path / "batch.intoto.jsonl"
+    done = project.here("attest", "--key", str(secret), "--output", str(bundle)).passed()
+    assert "left nothing to attest" in done.err
+    (line,) = bundle.read_text().splitlines()
+    parameters = statement_in(json.loads(line))["predicate"]["buildDefinition"]
+    assert parameters["externalParameters"]["target"] == "built"
+    project.here("attest", "latest", "--verify", str(bundle), "--key", public).passed()
 
 
 def test_what_did_not_pass_or_left_nothing_is_not_attested(
@@ -309,7 +323,9 @@ def test_what_did_not_pass_or_left_nothing_is_not_attested(
     own.here("run", "broken")
     assert "failed: only a run that passed is attested" in own.here("attest").refused()
     own.run("nothing")
-    assert "left nothing to attest" in own.here("attest").refused()
+    done = own.here("attest")
+    assert "there is nothing to attest; have a prepare" in done.err
+    assert done.code == 2
     assert (
         "there is no flake.nix"
         in project.at(tmp_path / "home").with_env(PIKACI_STATE_ROOT="").here("attest").refused()

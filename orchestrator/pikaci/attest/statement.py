@@ -45,8 +45,8 @@ class Evidence:
     outputs: list[PreparedOutput]
 
 
-def passed_run(store: RunStore, run_id: str) -> Evidence:
-    """A run that can be attested.
+def passed_run(store: RunStore, run_id: str) -> Evidence | None:
+    """A run that can be attested; None if path filters skipped it.
 
     Raises:
         UsageError: it has not passed.
@@ -55,6 +55,8 @@ def passed_run(store: RunStore, run_id: str) -> Evidence:
     if not store.is_over(run_id):
         raise UsageError(f"run {run_id} is not over", "wait for its end")
     record = store.load_run_record(run_id)
+    if record.status is Status.SKIPPED:
+        return None
     if record.status is not Status.PASSED:
         raise UsageError(f"run {run_id} {_ended(record)}: only a run that passed is attested")
     outputs = store.load_prepared_outputs(run_id).outputs
@@ -65,20 +67,21 @@ def _ended(record: RunRecord) -> str:
     return {Status.FAILED: "failed"}.get(record.status, f"was {record.status}")
 
 
-async def statement_of(run: Evidence, builder: str | None) -> tuple[dict[str, Any], list[str]]:
+async def statement_of(
+    run: Evidence, builder: str | None
+) -> tuple[dict[str, Any] | None, list[str]]:
     """The statement about a run, and what it leaves out; `builder` is the URI of who ran it.
 
+    It is None if the run left nothing that it could be about.
+
     Raises:
-        UsageError: there is nothing to say.
+        UsageError: what it built is not in the store any more.
         InfrastructureError: Nix's store or git does not answer.
     """
     built, left_out = await _built(run)
     subjects = [*built, *_artifacts(run.record)]
     if not subjects:
-        raise UsageError(
-            f"run {run.record.run_id} left nothing to attest",
-            "have a prepare, or let a job leave a file in $PIKACI_ARTIFACTS",
-        )
+        return None, left_out
     return {
         "_type": STATEMENT_TYPE,
         "subject": subjects,

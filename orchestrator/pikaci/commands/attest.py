@@ -46,8 +46,8 @@ def attest_command(
 ) -> int:
     """Say in a signed statement what RUN built, and from what; or check such a statement.
 
-    RUN is an id, a unique prefix of one, or `latest`; it has passed. The statement is of in-toto,
-    with provenance of SLSA, in an envelope (DSSE), on one line.
+    RUN is the id of a run or a batch, a unique prefix of one, or `latest`; it has passed. The
+    statement is of in-toto, with provenance of SLSA, in an envelope (DSSE), a line for each run.
 
     \b
     nix key generate-secret --key-name ci >ci.key && chmod 600 ci.key
@@ -61,7 +61,7 @@ def attest_command(
 
     if file is None:
         store = open_store(state_root, flake)
-        return _attest(store, store.resolve(run or LATEST), key, output, builder_id)
+        return _attest(store, store.resolve_many(run or LATEST), key, output, builder_id)
     if key is None:
         raise click.UsageError("--verify needs the public key: --key")
     if output or builder_id:
@@ -72,47 +72,62 @@ def attest_command(
         if run or flake or state_root:
             raise
         found = None
-    return _verify(Path(file), key, found, found.resolve(run) if found and run else None)
+    return _verify(Path(file), key, found, found.resolve_many(run) if found and run else [])
 
 
 def _attest(
-    store: RunStore, run: str, key: str | None, output: str | None, builder: str | None
+    store: RunStore, runs: list[str], key: str | None, output: str | None, builder: str | None
 ) -> int:
     from pikaci.attest.envelope import sign
     from pikaci.attest.keys import read_secret_key
     from pikaci.attest.statement import passed_run, statement_of
 
     secret = read_secret_key(Path(key)) if key else None
-    evidence = passed_run(store, run)
-    statement, left_out = asyncio.run(statement_of(evidence, builder))
-    for what in left_out:
-        click.echo(f"pikaci: the statement leaves out {what}", err=True)
-    if evidence.record.partial:
-        click.echo("pikaci: the run is partial: some jobs were not asked for", err=True)
+    found = [(run, passed_run(store, run)) for run in runs]
+    lines = []
+    for run, evidence in found:
+        if evidence is None:
+            _say(f"run {run} was skipped, and is not attested")
+            continue
+        statement, left_out = asyncio.run(statement_of(evidence, builder))
+        if statement is None:
+            _say(f"run {run} left nothing to attest")
+            continue
+        for what in left_out:
+            _say(f"the statement about {run} leaves out {what}")
+        if evidence.record.partial:
+            _say(f"run {run} is partial: some jobs were not asked for")
+        lines.append(_line(sign(_line(statement), secret) if secret else statement))
+    if not lines:
+        raise UsageError(
+            "there is nothing to attest",
+            "have a prepare, or let a job leave a file in $PIKACI_ARTIFACTS",
+        )
     if secret is None:
-        click.echo("pikaci: the statement is not signed: give a --key", err=True)
-        _write(statement, output)
-    else:
-        _write(sign(_line(statement), secret), output)
+        _say("not signed: give a --key")
+    _write(b"".join(line + b"\n" for line in lines), output)
     return EXIT_PASSED
+
+
+def _say(what: str) -> None:
+    click.echo(f"pikaci: {what}", err=True)
 
 
 def _line(values: dict[str, Any]) -> bytes:
     return json.dumps(values, separators=(",", ":")).encode()
 
 
-def _write(values: dict[str, Any], output: str | None) -> None:
-    line = _line(values) + b"\n"
+def _write(lines: bytes, output: str | None) -> None:
     if output is None:
-        click.echo(line, nl=False)
+        click.echo(lines, nl=False)
         return
     try:
-        Path(output).write_bytes(line)
+        Path(output).write_bytes(lines)
     except OSError as error:
         raise UsageError(f"{output} can't be written: {error.strerror}") from None
 
 
-def _verify(file: Path, key: str, store: RunStore | None, run: str | None) -> int:
+def _verify(file: Path, key: str, store: RunStore | None, runs: list[str]) -> int:
     from pikaci.attest.envelope import NotVerifiedError
     from pikaci.attest.keys import read_public_key
 
@@ -126,14 +141,14 @@ def _verify(file: Path, key: str, store: RunStore | None, run: str | None) -> in
     for number, line in enumerate(lines, 1):
         where = str(file) if len(lines) == 1 else f"{file}, line {number}"
         try:
-            _verify_line(line, public, store, run)
+            _verify_line(line, public, store, runs)
         except NotVerifiedError as error:
             raise NotVerifiedError(f"{where}: {error.message}", error.hint) from None
     return EXIT_PASSED
 
 
 def _verify_line(
-    line: bytes, key: Ed25519PublicKey, store: RunStore | None, run: str | None
+    line: bytes, key: Ed25519PublicKey, store: RunStore | None, runs: list[str]
 ) -> None:
     from pikaci.attest.check import compare, run_of, verified_statement
     from pikaci.attest.envelope import NotVerifiedError
@@ -141,8 +156,8 @@ def _verify_line(
 
     statement = verified_statement(line, key)
     named = run_of(statement) or ""
-    if run not in {None, named}:
-        raise NotVerifiedError(f"it is about run {named}, not {run}")
+    if runs and named not in runs:
+        raise NotVerifiedError(f"it is about run {named}, not {' or '.join(runs)}")
     is_here = store is not None and named in store.run_ids()
     checked = asyncio.run(compare(statement, store if is_here else None))
     click.echo(f"run {as_utf8(named)}, signed by {key_id(key)}")
@@ -151,10 +166,10 @@ def _verify_line(
     absent = [row.name for row in checked if row.result == "absent"]
     if changed:
         raise NotVerifiedError(f"{_and_more(changed)} changed since it was signed")
-    if absent and run:
+    if absent and runs:
         raise NotVerifiedError(f"{_and_more(absent)} is not here")
     if absent:
-        click.echo(f"pikaci: not on this machine, so not compared: {_and_more(absent)}", err=True)
+        _say(f"not on this machine, so not compared: {_and_more(absent)}")
 
 
 def _and_more(names: list[str]) -> str:
