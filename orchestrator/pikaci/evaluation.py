@@ -89,18 +89,33 @@ _PLAN = """
   value = pikaci.${chosen}.plans.${name};
 """
 
-_PLANS = """
+_WHOSE = """
+  whose = if asked != "" then asked
+    else if builtins.elem own systems || systems == [ ] then own else builtins.head systems;
+"""
+"""The system whose catalog is meant."""
+
+_PLANS = (
+    """
   one = name: let
 @PLAN@@NAMED@;
   # A plan that throws is null here, and evaluated alone for its message.
   kept = name: let tried = builtins.tryEval (builtins.deepSeq (one name) (one name));
     in if tried.success then tried.value else null;
+@WHOSE@
+  targets = %s;
 in {
-  nix = builtins.nixVersion;
-  value = map kept [ %s ];
+  nix = builtins.nixVersion; inherit targets;
+  value = map kept targets;
 }
-""".replace("@PLAN@", _PLAN).replace("@NAMED@", _NAMED)
+""".replace("@PLAN@", _PLAN)
+    .replace("@NAMED@", _NAMED)
+    .replace("@WHOSE@", _WHOSE)
+)
 """A function that evaluates the plans of several targets."""
+
+_ALL = "builtins.attrNames (pikaci.${whose}.plans or { })"
+"""Every target of the catalog, in place of a list."""
 
 _IMAGE = """
   outputs = s: pikaci.${s}.images or { };
@@ -109,14 +124,15 @@ _IMAGE = """
   value = if %s && row.buildable then row // pikaci.${chosen}.images.${name} else row;
 """
 
-_CATALOG = """
-  chosen = if asked != "" then asked
-    else if builtins.elem own systems || systems == [ ] then own else builtins.head systems;
+_CATALOG = (
+    _WHOSE
+    + """
 in {
-  nix = builtins.nixVersion; inherit systems chosen;
-  value = if builtins.elem chosen systems then pikaci.${chosen}.catalog else null;
+  nix = builtins.nixVersion; inherit systems; chosen = whose;
+  value = if builtins.elem whose systems then pikaci.${whose}.catalog else null;
 }
 """
+)
 
 _HOSTS = """
 in {
@@ -151,22 +167,26 @@ class Evaluator:
         """The plan of `target`, without what a run stamps on it."""
         return await self._named("target", target, _PLAN, _TARGETS_HINT)
 
-    async def plans(self, targets: Sequence[str]) -> dict[str, Evaluated | PikaciError]:
-        """The plans of `targets`, in one evaluation; of a target that has none, why.
+    async def plans(self, targets: Sequence[str] | None) -> dict[str, Evaluated | PikaciError]:
+        """The plans of `targets`, or of all, in one evaluation; of a target that has none, why.
 
         Raises:
             PikaciError: no plan can be had: the flake, its catalog or Nix is broken.
         """
+        listed = " ".join(f'"{name}"' for name in targets or ())
         try:
-            names = " ".join(f'"{name}"' for name in targets)
-            answers = (await self._eval(_PLANS % names))["value"]
+            found = await self._eval(_PLANS % (_ALL if targets is None else f"[ {listed} ]"))
+            names, answers = found["targets"], found["value"]
         except PikaciError:
-            answers = [None] * len(targets)
-        if None in answers:
-            await self.catalog()
+            names, answers = targets or (), [None] * len(targets or ())
+        if None in answers or not names:
+            catalog = await self.catalog()
+            if targets is None and not names:
+                names = [row["id"] for row in catalog.values["targets"]]
+                answers = [None] * len(names)
         return {
             name: await self._alone(name) if answer is None else _target(name, answer)
-            for name, answer in zip(targets, answers, strict=True)
+            for name, answer in zip(names, answers, strict=True)
         }
 
     async def _alone(self, target: str) -> Evaluated | PikaciError:

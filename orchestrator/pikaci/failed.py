@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from jerichoci.record.store import RunStore
     from jerichoci.record.summary import JobSummary, RunSummary
-    from pikaci.sourcing import Planned
+    from pikaci.work import Work
 
 MOST_RUNS = 1000
 """How far back is looked for a target: further back, its jobs are others."""
@@ -58,21 +58,22 @@ def last_targets(store: RunStore) -> list[str]:
     return [run.target_id for run in reversed(runs) if run.target_id]
 
 
-def with_failed_jobs(store: RunStore, works: Sequence[Planned]) -> list[Planned]:
-    """The plans of targets of which jobs failed last, with those jobs.
+def with_failed_jobs(store: RunStore, works: Sequence[Work]) -> list[Work]:
+    """The work of targets of which jobs failed last: those jobs.
 
     Raises:
         UsageError: there is none of those jobs any more.
     """
     found = []
     gone = []
-    for planned in works:
-        target = planned.plan.target_id
-        known = {node.job_id for node in planned.plan.jobs}
+    for work in works:
+        plan = work.planned.plan
+        target = plan.target_id
+        known = {node.job_id for node in plan.jobs}
         failed = failed_jobs(store, target)
         gone += [f"{target} has no job {job} now" for job in failed if job not in known]
         if jobs := [job for job in failed if job in known]:
-            found.append(replace(planned, jobs=tuple(jobs)))
+            found.append(replace(work, jobs=tuple(jobs)))
     if gone and not found:
         raise UsageError(
             f"what failed last is gone: {', '.join(gone)}", "run all, without --failed"

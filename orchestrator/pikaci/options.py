@@ -191,6 +191,11 @@ def _gather_run(values: dict[str, Any]) -> None:
     values["run"] = values["store"].resolve(values["run"])
 
 
+def _gather_found(values: dict[str, Any]) -> None:
+    _gather_store(values)
+    values["found"] = values["store"].find(values.pop("run"))
+
+
 def _gather_runs(values: dict[str, Any]) -> None:
     _gather_store(values)
     values["runs"] = values["store"].resolve_many(values.pop("run"))
@@ -221,6 +226,8 @@ run_records = _gathering(_gather_run, _run_argument, flake, state_root)
 """The records of RUN, by default the latest: `store` and `run`, its whole id."""
 runs_records = _gathering(_gather_runs, _run_argument, flake, state_root)
 """The records of RUN, a run or a batch, by default the latest: `store` and `runs`, whole ids."""
+found_records = _gathering(_gather_found, _run_argument, flake, state_root)
+"""The same as `store` and `found`, which has the id of the batch, too."""
 state_and_hosts = _gathering(
     _gather_hosts,
     click.option(

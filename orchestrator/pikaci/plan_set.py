@@ -125,10 +125,15 @@ async def plan_targets(taken: Taken, targets: Iterable[str]) -> tuple[PlannedTar
     )
 
 
-async def planned_targets(taken: Taken, targets: Iterable[str]) -> dict[str, Planned | PikaciError]:
-    """The plans of targets at a snapshot, from one evaluation; of one that has none, why."""
-    names = list(dict.fromkeys(targets))
-    plans = await taken.evaluator.plans(names) if names else {}
+async def planned_targets(
+    taken: Taken, targets: Iterable[str] | None
+) -> dict[str, Planned | PikaciError]:
+    """The plans of targets, or of all, at a snapshot; of one that has none, why.
+
+    They come from one evaluation.
+    """
+    names = None if targets is None else list(dict.fromkeys(targets))
+    plans = {} if names == [] else await taken.evaluator.plans(names)
     return {name: await _planned(taken, name, plan) for name, plan in plans.items()}
 
 

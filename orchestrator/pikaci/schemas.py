@@ -27,6 +27,7 @@ class ListedRun(Model):
     """A run in `list --json`; all but `run_id` is null if the record is unreadable."""
 
     run_id: RunId
+    batch: str | None
     status: Status | str | None
     failure_kind: FailureKind | str | None
     target_id: Id | None
@@ -36,6 +37,33 @@ class ListedRun(Model):
     message: str | None
     unreadable: str | None
     """Why the record can't be read."""
+
+
+class RunOfBatch(Model):
+    """A run of a batch."""
+
+    run_id: RunId
+    target_id: Id
+
+
+class Batch(Model):
+    """`batches/<batch id>.json`: the runs that one command started, in its order."""
+
+    schema_version: int = SCHEMA_VERSION
+    batch: RunId
+    created_at: Timestamp
+    runs: list[RunOfBatch]
+
+
+class BatchRecords(Model):
+    """What `status BATCH --json` prints, and `run --output json` of several targets."""
+
+    schema_version: int = SCHEMA_VERSION
+    batch: RunId | None
+    """Null if no lane was selected."""
+    runs: list[RunRecord]
+    problems: list[str]
+    """Which record can't be read, and why."""
 
 
 class ListedTarget(Model):
@@ -112,7 +140,9 @@ def adapters() -> dict[str, TypeAdapter[Any]]:
         "run": TypeAdapter(RunRecord),
         "job": TypeAdapter(JobRecord),
         "prepared-outputs": TypeAdapter(PreparedOutputs),
+        "batch": TypeAdapter(Batch),
         "event": ADAPTER,
+        "status": TypeAdapter(RunRecord | BatchRecords),
         "list": TypeAdapter(list[ListedRun]),
         "targets": TypeAdapter(list[ListedTarget]),
         "lanes": TypeAdapter(list[ListedLane]),

@@ -40,14 +40,13 @@ ENGINE = "jerichoci.run.engine"
 
 @dataclass(frozen=True)
 class Planned:
-    """A target at a snapshot, made concrete; `jobs` are those asked for, none if it is all."""
+    """A target at a snapshot, made concrete."""
 
     plan: Plan
     source: Source
     tree: SourceTree
     state: StateLayout
     nix_version: str
-    jobs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,8 +110,7 @@ async def make_plan(
 ) -> Planned:
     """Snapshot a flake or a source, evaluate the target's plan there, derive the jobs' tree."""
     check_id(target, "target")
-    # Not waited for: where the snapshot fails, the engine is not needed.
-    threading.Thread(target=import_module, args=(ENGINE,), daemon=True).start()
+    importing_engine()
     taken = await take_tree(flake, source, read_only=read_only)
     planning = taken.evaluator.plan(target)
     try:
@@ -126,6 +124,11 @@ async def make_plan(
     plan = parse_plan(evaluated.values, f"the plan of target {target}")
     source_of_jobs = await jobs_source(plan, taken)
     return Planned(plan, source_of_jobs, taken.tree, taken.state, evaluated.nix_version)
+
+
+def importing_engine() -> None:
+    """Begin to import the engine. Not waited for: where the snapshot fails, it is not needed."""
+    threading.Thread(target=import_module, args=(ENGINE,), daemon=True).start()
 
 
 async def _meanwhile(work: Coroutine[Any, Any, Evaluated], task: Callable[[], None]) -> Evaluated:

@@ -243,7 +243,6 @@ def test_a_plan_is_chosen_by_its_target(project: Project) -> None:
         (("plan", "hello", "cats", "--graph"), "--graph is for one target"),
         (("plan", "--lane", "gone"), "has no lane 'gone'"),
         (("plan", "hello", "../x", "--json"), "'../x'"),
-        (("run",), "name the targets to run"),
         (("run", "--plan", "x", "--system", "x86_64-linux"), "--plan has its source, system"),
         (("run", "hello", "--changed-since", "HEAD", "--source", "git+file:///x"), "working tree"),
     ],

@@ -36,6 +36,9 @@ def write_batch(state: StateLayout, batch_id: str, targets: Mapping[str, str]) -
         "created_at": timestamp(),
         "runs": [{"run_id": run_id, "target_id": name} for run_id, name in targets.items()],
     }
+    hint = "leave --run-id out, or give another"
+    if state.run(batch_id).root.exists():
+        raise UsageError(f"run {batch_id} exists already", hint)
     try:
         make_private(state.batches)
         atomic.write_bytes(temp, json.dumps(values, indent=1).encode() + b"\n")
@@ -44,7 +47,6 @@ def write_batch(state: StateLayout, batch_id: str, targets: Mapping[str, str]) -
         finally:
             temp.unlink()
     except FileExistsError:
-        hint = "leave --run-id out, or give another"
         raise UsageError(f"batch {batch_id} exists already", hint) from None
     except OSError as error:
         raise unwritable(f"the batch can't be recorded in {path}", error) from error

@@ -155,7 +155,7 @@ def _give_birth(
 ) -> None:
     """Make the directory under another name and give it its own; `owned` holds its lock."""
     unborn = RunLayout(layout.root.with_name(layout.run_id + UNBORN_SUFFIX))
-    if layout.root.exists():
+    if layout.root.exists() or state.batch(record.run_id).exists():
         raise _taken(record.run_id)
     if unborn.root.exists():
         # Most likely left by a process that died; if not, it is in use and not removed.

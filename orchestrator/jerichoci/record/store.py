@@ -49,6 +49,14 @@ class EventChunk:
     is_over: bool
 
 
+@dataclass(frozen=True)
+class Found:
+    """The runs that a name stands for, and the id of the batch if it is a batch's."""
+
+    runs: list[str]
+    batch: str | None = None
+
+
 class RunStore:
     """The runs of one state root.
 
@@ -73,7 +81,11 @@ class RunStore:
         return found[0]
 
     def resolve_many(self, name: str) -> list[str]:
-        """The ids of the runs of a run or a batch, which `name` is the id of, or its beginning.
+        """The ids of the runs that `name` stands for, as `find` has it."""
+        return self.find(name).runs
+
+    def find(self, name: str) -> Found:
+        """The run or the batch that `name` is the id of, or the beginning of its id.
 
         `latest` is what was started last.
         """
@@ -82,13 +94,15 @@ class RunStore:
             if not last:
                 raise UsageError("there is no run yet", "start one with `pikaci run TARGET`")
             batch = self.summary(last[0]).batch
-            return (runs_of(self.layout, batch) if batch and is_run_id(batch) else []) or last
+            runs = self.runs_of_batch(batch) if batch else []
+            return Found(runs, batch) if runs else Found(last)
         check_run_id_prefix(name)
         if is_run_id(name) and self.layout.run(name).root.is_dir():
-            return [name]
-        found = {run_id: [run_id] for run_id in self.run_ids() if run_id.startswith(name)}
-        batches = [batch for batch in batch_ids(self.layout) if batch.startswith(name)]
-        found |= {batch: runs for batch in batches if (runs := runs_of(self.layout, batch))}
+            return Found([name])
+        found = {run_id: Found([run_id]) for run_id in self.run_ids() if run_id.startswith(name)}
+        for batch in batch_ids(self.layout):
+            if batch.startswith(name) and (runs := self.runs_of_batch(batch)):
+                found[batch] = Found(runs, batch)
         if not found:
             raise UsageError(
                 f"no run starts with {name!r} in {self.layout.root}", "`pikaci list` shows them"
@@ -97,6 +111,10 @@ class RunStore:
             some = ", ".join(list(found)[:3]) + (", ..." if len(found) > 3 else "")  # noqa: PLR2004 - three examples
             raise UsageError(f"{len(found)} runs start with {name!r}: {some}", "give more of it")
         return next(iter(found.values()))
+
+    def runs_of_batch(self, batch: str) -> list[str]:
+        """The ids of a batch's runs that are there, in its order; none of an unknown batch."""
+        return runs_of(self.layout, batch) if is_run_id(batch) else []
 
     def run(self, run_id: str) -> RunLayout:
         """The files of an existing run."""

@@ -94,12 +94,13 @@ async def run_plans(
             pool = await held.enter_async_context(SessionPool())
         runs = []
         for request in requests:
-            runs.append(Run(state, request, pool, Stop(stopping)))
+            stop = Stop(stopping if len(requests) == 1 else None)
+            runs.append(Run(state, request, pool, stop))
             held.push_async_callback(runs[-1].fleet.close)
         await asyncio.gather(*(run.fleet.look() for run in runs))
         if requests[0].batch:
             write_batch(state, requests[0].batch, {run.run_id: run.target_id for run in runs})
-        with _cancelled_by_signals([run.stop for run in runs]):
+        with _cancelled_by_signals([run.stop for run in runs], stopping):
             # The hosts are left before a signal ends more than the runs.
             async with held.pop_all() as left:
                 shared = await left.enter_async_context(_sharing(state, requests))
@@ -195,11 +196,15 @@ class Run:
 
 
 @contextmanager
-def _cancelled_by_signals(stops: Sequence[Stop]) -> Iterator[None]:
+def _cancelled_by_signals(
+    stops: Sequence[Stop], stopping: Callable[[], None] | None
+) -> Iterator[None]:
     """SIGINT and SIGTERM cancel the runs; a terminal that hangs up does not end them."""
     loop = asyncio.get_running_loop()
 
     def cancel() -> None:
+        if len(stops) > 1 and stopping and not all(stop.is_set() for stop in stops):
+            stopping()
         for stop in stops:
             stop.set(StopReason.CANCELLED)
 

@@ -35,7 +35,8 @@ def conclude(
 ) -> RunRecord:
     """The terminal record of a run from its jobs', from why it was stopped and what broke it.
 
-    Of several failed jobs the run takes the first kind in the order of FailureKind.
+    Of several failed jobs the run takes the first kind in the order of FailureKind. A run whose
+    jobs were stopped because a job of another run failed is cancelled.
     """
     record = record.with_(jobs=list(jobs), finished_at=timestamp())
     broken = [job for job in jobs if job.status is Status.FAILED]
@@ -48,7 +49,8 @@ def conclude(
         kind = kind or FailureKind.INFRASTRUCTURE
         changes = {"status": Status.FAILED, "failure_kind": kind, "cause": cause}
         return record.with_(**changes, message=cause.message)
-    if stopped is StopReason.CANCELLED:
+    is_cut = any(job.cause and job.cause.code == CauseCode.FAIL_FAST for job in jobs)
+    if stopped is StopReason.CANCELLED or (is_cut and kind is None):
         cause = stop_cause(stopped)
         return record.with_(status=Status.CANCELLED, cause=cause, message=cause.message)
     if kind is not None:

@@ -21,8 +21,8 @@ def targets_command(flake: FlakeOptions, *, as_json: bool) -> None:
     print_targets(flake, as_json=as_json)
 
 
-def print_targets(flake: FlakeOptions, *, as_json: bool = False) -> None:
-    """Print the targets of a flake."""
+def print_targets(flake: FlakeOptions, *, as_json: bool = False, err: bool = False) -> None:
+    """Print the targets of a flake; on stderr where they are no answer."""
     import asyncio
 
     from pikaci.sourcing import load_catalog
@@ -40,7 +40,7 @@ def print_targets(flake: FlakeOptions, *, as_json: bool = False) -> None:
         )
         for target in targets
     ]
-    click.echo(table(("TARGET", "TRIGGER", "JOBS", "WHAT"), rows))
+    click.echo(table(("TARGET", "TRIGGER", "JOBS", "WHAT"), rows), err=err)
 
 
 @click.command("lanes")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jerichoci.record.record import PreparedOutput
-    from jerichoci.record.store import RunStore
+    from jerichoci.record.store import Found, RunStore
     from jerichoci.record.summary import JobSummary, RunSummary
     from jerichoci.state.layout import RunLayout
 
@@ -41,9 +41,11 @@ def list_command(store: RunStore, limit: int, *, as_json: bool) -> None:
     if not runs:
         click.echo("no runs yet; start one with `pikaci run TARGET`", err=True)
         return
+    has_batches = any(run.batch for run in runs)
     rows = [
         (
             run.run_id,
+            *([run.batch or ""] if has_batches else []),
             run.target_id or "?",
             "unreadable" if run.unreadable else f"{run.status or '?'}{', partial' * run.partial}",
             run.failure_kind or "",
@@ -52,14 +54,22 @@ def list_command(store: RunStore, limit: int, *, as_json: bool) -> None:
         )
         for run in runs
     ]
-    click.echo(table(("RUN", "TARGET", "STATUS", "KIND", "TOOK", "MESSAGE"), rows))
+    of_batch = ["BATCH"] if has_batches else []
+    click.echo(table(("RUN", *of_batch, "TARGET", "STATUS", "KIND", "TOOK", "MESSAGE"), rows))
 
 
 @click.command("status")
 @options.json_output
-@options.run_records
-def status_command(store: RunStore, run: str, *, as_json: bool) -> None:
-    """Show RUN and its jobs. RUN is an id, a unique prefix of one, or `latest`, the default."""
+@options.found_records
+def status_command(store: RunStore, found: Found, *, as_json: bool) -> None:
+    """Show RUN and its jobs, or the runs of a batch.
+
+    RUN is the id of a run or of a batch, a unique prefix of one, or `latest`, the default.
+    """
+    if found.batch is not None:
+        _show_batch(store, found.batch, found.runs, as_json=as_json)
+        return
+    (run,) = found.runs
     if as_json:
         options.print_json(store.record_values(run))
         return
@@ -70,6 +80,15 @@ def status_command(store: RunStore, run: str, *, as_json: bool) -> None:
             f"its files are in {store.run(run).root}; `pikaci gc` removes it in its time",
         )
     click.echo(_status_text(store, summary))
+
+
+def _show_batch(store: RunStore, batch: str, runs: Sequence[str], *, as_json: bool) -> None:
+    from pikaci.batch import batch_text, recorded_values
+
+    if as_json:
+        options.print_json(recorded_values(store, batch, runs))
+    else:
+        click.echo(batch_text(store, batch, runs))
 
 
 def _status_text(store: RunStore, run: RunSummary) -> str:
@@ -87,6 +106,7 @@ def _status_text(store: RunStore, run: RunSummary) -> str:
     lines += [f"why      {run.message}"] if run.message else []
     lines += [f"hint     {run.hint}"] if run.hint else []
     lines += [f"rerun of {run.rerun_of}"] if run.rerun_of else []
+    lines += [f"batch    {run.batch}"] if run.batch else []
     lines += [f"started  {run.created_at}" + (f", took {took}" if took else "")]
     lines += [f"source   {commit}, snapshot {(run.snapshot_id or '?')[:12]}"]
     lines += [f"record   {store.run(run.run_id).root}", ""]
@@ -186,18 +206,11 @@ def cancel_command(store: RunStore, run: str | None) -> None:
 
     The run ends as `cancelled`. Without RUN, this is what is running, if it is one run or batch.
     """
-    from jerichoci.record.cancel import cancel_run
+    from jerichoci.record.cancel import cancel_runs
 
-    for run_id in _running(store) if run is None else _not_over(store, run):
-        cancel_run(store, run_id)
+    for run_id in cancel_runs(store, _running(store) if run is None else store.resolve_many(run)):
         shows = f"`pikaci status {run_id}` shows when it has ended"
         click.echo(f"cancelling run {run_id}; {shows}", err=True)
-
-
-def _not_over(store: RunStore, name: str) -> list[str]:
-    """The runs of a batch that are not over; a single run, whether it is or not."""
-    found = store.resolve_many(name)
-    return [run_id for run_id in found if not store.is_over(run_id)] or found[:1]
 
 
 def _running(store: RunStore) -> list[str]:

@@ -18,12 +18,13 @@ from pikaci.evaluation import Evaluator
 from pikaci.location import SourceTree
 from pikaci.render.words import is_left_out
 from pikaci.sourcing import Planned, flake_reference
+from pikaci.work import Work
 
 if TYPE_CHECKING:
     from jerichoci.nix.command import NixOptions
     from jerichoci.plan.plan import Plan
     from jerichoci.record.record import RunRecord
-    from jerichoci.record.store import RunStore
+    from jerichoci.record.store import Found, RunStore
 
 
 @click.command("rerun")
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
 )
 @options.run_flags
 @options.run_id
-@options.run_records
+@options.found_records
 @options.nix_flags
 def rerun_command(
     store: RunStore,
-    run: str,
+    found: Found,
     nix: NixOptions,
     *,
     failed: bool,
@@ -54,23 +55,35 @@ def rerun_command(
     from pikaci.render.ci.guard import guard_stderr
 
     guard_stderr(flags["log_format"])
-    return asyncio.run(_rerun(store, run, nix, flags, failed=failed))
+    return asyncio.run(_rerun(store, found, nix, RunFlags(**flags), failed=failed))
 
 
 async def _rerun(
-    store: RunStore, run_id: str, nix: NixOptions, flags: dict[str, Any], *, failed: bool
+    store: RunStore, found: Found, nix: NixOptions, flags: RunFlags, *, failed: bool
 ) -> int:
-    record = store.load_run_record(run_id)
-    plan = store.load_plan(run_id)
-    planned = await _recorded(store, record, plan, nix)
+    records = [store.load_run_record(run_id) for run_id in found.runs]
+    asked = [await _work(store, record, nix, failed=failed) for record in records]
+    works = [work for work in asked if work is not None]
+    if not works:
+        what = f"batch {found.batch}" if found.batch else f"run {found.runs[0]}"
+        raise UsageError(f"no job of {what} failed: all that ran passed", "omit --failed")
+    return await run_planned(works, nix, flags, is_batch=found.batch is not None)
+
+
+async def _work(
+    store: RunStore, record: RunRecord, nix: NixOptions, *, failed: bool
+) -> Work | None:
+    """A run again, or what failed of it; None if nothing did."""
     jobs = _failed(record) if failed else _asked_for(record)
+    if failed and not jobs:
+        return None
+    plan = store.load_plan(record.run_id)
+    planned = await _recorded(store, record, plan, nix)
     if needed := _needed_again(plan, jobs):
         click.echo(
             f"pikaci: also rerunning {', '.join(needed)}: the selected jobs depend on it", err=True
         )
-    return await run_planned(
-        [planned], nix, RunFlags(jobs=jobs, changed_since=None, **flags), [run_id]
-    )
+    return Work(planned, jobs, rerun_of=record.run_id)
 
 
 def _asked_for(record: RunRecord) -> tuple[str, ...]:
@@ -81,9 +94,6 @@ def _asked_for(record: RunRecord) -> tuple[str, ...]:
 def _failed(record: RunRecord) -> tuple[str, ...]:
     """What failed, and what did not come to its end because of that or of the run's end."""
     left = [job for job in record.jobs if job.status is not Status.PASSED and not is_left_out(job)]
-    if not left:
-        run = f"run {record.run_id}"
-        raise UsageError(f"no job of {run} failed: all that ran passed", "omit --failed")
     return tuple(job.id for job in left)
 
 

@@ -14,14 +14,9 @@ import click
 from jerichoci.exit_codes import EXIT_PASSED, EXIT_USAGE, exit_code_of_all
 from jerichoci.status import KeepPolicy
 from pikaci import __version__, options
-from pikaci.changes import changed_since
 from pikaci.commands.plan import print_plan
 from pikaci.completion import complete_job, complete_target
 from pikaci.evaluation import with_flake_config
-from pikaci.lanes import lanes_of
-from pikaci.nearest import no_job
-from pikaci.screen import as_utf8
-from pikaci.selection import target_filter
 from pikaci.sourcing import flake_reference
 from pikaci.wanted import Wanted, plan_wanted
 
@@ -34,7 +29,7 @@ if TYPE_CHECKING:
     from jerichoci.run.request import RunRequest
     from jerichoci.status import FailureKind, Status
     from pikaci.location import FlakeOptions
-    from pikaci.sourcing import Planned
+    from pikaci.work import Work
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -44,13 +39,11 @@ class RunFlags:
     """The options of a run."""
 
     output: str
-    jobs: tuple[str, ...]
     max_jobs: int | None
     fail_fast: bool
     keep: str
     wait_removal: bool
     run_id: str | None
-    changed_since: str | None
     print_logs: bool
     log_format: str = "auto"
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -128,61 +121,56 @@ def run_command(
     guard_stderr(values["log_format"])
     names = [field.name for field in fields(Wanted) if field.name in values]
     wanted = Wanted(targets, **{name: values.pop(name) for name in names})
-    flags = RunFlags(**values)
-    wanted.check(flags.changed_since, flags.jobs, has_system=bool(flake.system))
+    wanted.check(flake.system)
     if wanted.is_nothing():
         return _list_targets(flake)
-    return asyncio.run(_run(wanted, flake, flags, dry_run=dry_run))
+    return asyncio.run(_run(wanted, flake, RunFlags(**values), dry_run=dry_run))
 
 
 def _list_targets(flake: FlakeOptions) -> int:
     from pikaci.commands.catalog import print_targets
 
-    print_targets(flake)
+    print_targets(flake, err=True)
     click.echo("pikaci: name the targets to run, or give --all or --lanes", err=True)
     return EXIT_USAGE
 
 
 async def _run(wanted: Wanted, flake: FlakeOptions, flags: RunFlags, *, dry_run: bool) -> int:
-    works = await plan_wanted(wanted, flake, flags.changed_since, read_only=dry_run)
+    works = await plan_wanted(wanted, flake, read_only=dry_run)
     if wanted.failed and not works:
         click.echo("pikaci: nothing to run: no job failed last", err=True)
     if not dry_run:
         return await run_planned(works, flake.nix, flags, is_batch=wanted.is_several())
-    for planned in works:
-        jobs = _checked_jobs(planned, planned.jobs or flags.jobs)
-        _, _, skip = await _filtered(planned, flags.changed_since)
-        if skip:
-            click.echo(f"pikaci: target {planned.plan.target_id} would be {skip}", err=True)
-        print_plan(planned.plan, jobs, as_json=flags.output != "human")
-    return 0
+    for work in works:
+        if skip := work.filtered.skip_reason:
+            name = work.planned.plan.target_id
+            click.echo(f"pikaci: target {name} would be {skip}", err=True)
+    jobs = [work.checked_jobs() for work in works]
+    plans = [work.planned.plan for work in works]
+    if flags.output != "human" and wanted.is_several():
+        options.print_json([plan.dump() for plan in plans])
+        return EXIT_PASSED
+    for number, (plan, asked) in enumerate(zip(plans, jobs, strict=True)):
+        if number:
+            click.echo()
+        print_plan(plan, asked, as_json=flags.output != "human")
+    return EXIT_PASSED
 
 
 async def run_planned(
-    works: Sequence[Planned],
-    nix: NixOptions,
-    flags: RunFlags,
-    reruns: Sequence[str | None] = (),
-    *,
-    is_batch: bool = False,
+    works: Sequence[Work], nix: NixOptions, flags: RunFlags, *, is_batch: bool = False
 ) -> int:
-    """Run plans, of one state root, with reporters on them; the exit code.
-
-    `reruns` has the ids of the runs that they repeat.
-    """
+    """Run plans, of one state root, with reporters on them; the exit code."""
     from jerichoci.cleanup.dead_runs import closing_dead_runs
     from jerichoci.run.engine import run_plans
     from jerichoci.state.ids import new_run_id
     from pikaci.render.reporters import reporting
 
     if not works:
-        return EXIT_PASSED
-    state = works[0].state
+        return _run_nothing(flags)
+    state = works[0].planned.state
     batch = flags.run_id or new_run_id() if is_batch or len(works) > 1 else None
-    requests = [
-        await _request(planned, nix, flags, batch, rerun_of)
-        for planned, rerun_of in zip(works, reruns or [None] * len(works), strict=True)
-    ]
+    requests = await _requests(works, nix, flags, batch)
     end = _End(len(requests))
     shown = {"output": flags.output, "log_format": flags.log_format}
     with (
@@ -194,33 +182,48 @@ async def run_planned(
     return exit_code_of_all((record.status, record.failure_kind) for record in records)
 
 
-async def _request(
-    planned: Planned, nix: NixOptions, flags: RunFlags, batch: str | None, rerun_of: str | None
-) -> RunRequest:
+def _run_nothing(flags: RunFlags) -> int:
+    if flags.output == "json":
+        from pikaci.batch import batch_values
+
+        options.print_json(batch_values(None, []))
+    return EXIT_PASSED
+
+
+async def _requests(
+    works: Sequence[Work], nix: NixOptions, flags: RunFlags, batch: str | None
+) -> list[RunRequest]:
     from jerichoci.record.record import Tool
     from jerichoci.run.request import RunRequest
 
-    source, state = planned.source, planned.state
-    reference = flake_reference(state, source.tree, source.tree, source.flake_dir or "")
-    changed, filters, skip = await _filtered(planned, flags.changed_since)
-    return RunRequest(
-        plan=planned.plan,
-        source=planned.source,
-        tool=Tool(version=__version__, nix_version=planned.nix_version),
-        run_id=None if batch else flags.run_id,
-        batch=batch,
-        jobs=_checked_jobs(planned, planned.jobs or flags.jobs),
-        max_jobs=flags.max_jobs,
-        fail_fast=flags.fail_fast,
-        keep=KeepPolicy(flags.keep),
-        wait_removal=flags.wait_removal,
-        rerun_of=rerun_of,
-        changed_files=changed,
-        filters=filters,
-        skip_reason=skip,
-        annotations=flags.annotations,
-        nix=await with_flake_config(state.root, reference, nix),
-    )
+    settings: dict[str, NixOptions] = {}
+    requests = []
+    for work in works:
+        planned, filtered = work.planned, work.filtered
+        source, state = planned.source, planned.state
+        reference = flake_reference(state, source.tree, source.tree, source.flake_dir or "")
+        if reference not in settings:
+            settings[reference] = await with_flake_config(state.root, reference, nix)
+        request = RunRequest(
+            plan=planned.plan,
+            source=source,
+            tool=Tool(version=__version__, nix_version=planned.nix_version),
+            run_id=None if batch else flags.run_id,
+            batch=batch,
+            jobs=work.checked_jobs(),
+            max_jobs=flags.max_jobs,
+            fail_fast=flags.fail_fast,
+            keep=KeepPolicy(flags.keep),
+            wait_removal=flags.wait_removal,
+            rerun_of=work.rerun_of,
+            changed_files=filtered.changed_files,
+            filters=filtered.globs,
+            skip_reason=filtered.skip_reason,
+            annotations=flags.annotations,
+            nix=settings[reference],
+        )
+        requests.append(request)
+    return requests
 
 
 class _End:
@@ -260,24 +263,3 @@ class _End:
         handler = self._before[signal.Signals(number)]
         if callable(handler):
             handler(number, frame)
-
-
-def _checked_jobs(planned: Planned, jobs: tuple[str, ...]) -> frozenset[str] | None:
-    known = [node.job_id for node in planned.plan.jobs]
-    for job in jobs:
-        if job not in known:
-            raise no_job(f"target {planned.plan.target_id}", job, known)
-    return frozenset(jobs) if jobs else None
-
-
-async def _filtered(
-    planned: Planned, rev: str | None
-) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
-    if rev is None:
-        return (), (), None
-    change = await changed_since(planned.tree.root, rev)
-    shown = tuple(as_utf8(path) for path in change.paths)
-    if not (lanes := lanes_of(planned.tree)):
-        return shown, (), None
-    runs, reason, globs = target_filter(lanes, planned.plan.target_id, change.paths)
-    return shown, globs, None if runs else f"skipped by {reason}"

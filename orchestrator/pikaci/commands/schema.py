@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 NAMES = (
-    *("plan", "plan-set", "run", "job", "prepared-outputs", "event"),
-    *("list", "targets", "lanes", "select"),
+    *("plan", "plan-set", "run", "job", "prepared-outputs", "batch", "event"),
+    *("list", "status", "targets", "lanes", "select"),
 )
 
 

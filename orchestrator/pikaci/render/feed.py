@@ -17,9 +17,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import TYPE_CHECKING, Any, TextIO
 
 from jerichoci.errors import InfrastructureError
-from jerichoci.plan.model import SCHEMA_VERSION
-from jerichoci.record.event import EventBase, RunFinished
+from jerichoci.record.event import EventBase, RunFinished, RunStarted
 from jerichoci.record.journal import complain
+from pikaci.batch import batch_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,20 +99,22 @@ class FinalRecords(View):
     def __init__(self, out: Out, *, batch: str | None) -> None:
         self._out = out
         self._batch = batch
-        self._records: list[dict[str, Any]] = []
+        self._records: dict[str, dict[str, Any] | None] = {}
+        """By the ids of runs, in the order in which they began; None until the end."""
 
     def emit(self, event: EventBase) -> None:
         """Keep the record of a run that is over."""
-        if isinstance(event, RunFinished):
-            self._records.append(event.run.model_dump(mode="json"))
+        if isinstance(event, RunStarted):
+            self._records[event.run_id] = None
+        elif isinstance(event, RunFinished):
+            self._records[event.run_id] = event.run.model_dump(mode="json")
 
     @contextmanager
     def live(self) -> Iterator[None]:
         """Print what is kept when the last event has been shown."""
         yield
-        records = sorted(self._records, key=lambda record: str(record["target_id"]))
-        values = {"schema_version": SCHEMA_VERSION, "batch": self._batch, "runs": records}
-        for found in [values] if self._batch else records:
+        records = [record for record in self._records.values() if record is not None]
+        for found in [batch_values(self._batch, records)] if self._batch else records:
             text = json.dumps(found, ensure_ascii=False, indent=2)
             self._out.write(text.encode("utf-8", "surrogateescape") + b"\n")
 
