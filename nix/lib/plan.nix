@@ -28,7 +28,12 @@ let
     entries:
     let
       first = head entries;
-      said = entry: removeAttrs entry.node [ "description" ];
+      said =
+        entry:
+        removeAttrs entry.node [
+          "description"
+          "prepare_id"
+        ];
       others = filter (entry: said entry != said first) (tail entries);
     in
     if others == [ ] then
@@ -82,9 +87,16 @@ let
       value = entry.outPath;
     }) (attrValues resolved)
   );
-  prepares = mapAttrs (id: entry: entry // { inherit (target.prepare.${id}) env guestPath hostCommand; }) (
-    resolved // mapAttrs (id: entry: prepare.fromHostCommand (pathOf id) id entry known) commands
-  );
+  prepares = mapAttrs (
+    id: entry:
+    entry
+    // {
+      inherit (target.prepare.${id}) env guestPath hostCommand;
+      node = entry.node // {
+        prepare_id = id;
+      };
+    }
+  ) (resolved // mapAttrs (id: entry: prepare.fromHostCommand (pathOf id) id entry known) commands);
   jobs = mapAttrs (
     id: entry:
     job.plan {

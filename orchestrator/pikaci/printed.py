@@ -202,5 +202,7 @@ def names_of(store: RunStore, run_id: str) -> dict[str, str]:
         nodes = rows(read_json(store.run(run_id).plan), "nodes")
     except PikaciError:
         return {}
-    found = [(node.get("id"), node.get("name")) for node in nodes if node.get("kind") == "prepare"]
+    found = [
+        (node.get("id"), node.get("prepare_id")) for node in nodes if node.get("kind") == "prepare"
+    ]
     return {node: name for node, name in found if isinstance(node, str) and isinstance(name, str)}

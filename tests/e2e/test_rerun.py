@@ -40,7 +40,7 @@ def test_what_nix_has_collected_is_evaluated_and_built_again(project: Project) -
 def test_prepared_outputs_are_shown_and_kept_from_nixs_collector(project: Project) -> None:
     project.run("hello")
     head, row = project.here("prepared-outputs", "latest").passed().out.splitlines()
-    assert head.split() == ["NODE", "HOST", "OUTCOME", "HOW", "MOVED", "PATH"]
+    assert head.split() == ["PREPARE", "HOST", "OUTCOME", "HOW", "MOVED", "PATH"]
     assert row.split()[1:5] == [os.uname().nodename, "passed", "built", "-"]
     path = row.split()[5]
     assert path.startswith("/nix/store/")

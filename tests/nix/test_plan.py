@@ -92,6 +92,7 @@ def test_a_prepare_becomes_a_node_and_an_input_of_the_jobs_that_need_it() -> Non
     assert dep == {
         "kind": "prepare",
         "id": f"dep_1-2-b-{drv_hash}",
+        "prepare_id": "my-dep",
         "description": "Dep",
         "depends_on": [],
         "placement": "remote_ssh",

@@ -22,10 +22,9 @@ from jerichoci.record.event import (
 from jerichoci.state.layout import StateLayout
 from jerichoci.status import Outcome
 from pikaci.render import feed
-from pikaci.render import plain as plain_output
 from pikaci.render.feed import Feed, JsonLines, Out
 from pikaci.render.plain import Plain
-from plans import job, plan
+from plans import RUN_ID, job, plan
 from records import first_record
 
 MORE_THAN_A_PIPE_HOLDS = 1_000
@@ -141,36 +140,28 @@ def test_people_see_an_escape_for_what_their_encoding_lacks(tmp_path: Path) -> N
     assert b"snapshot \\u2192\xe9\n" in pipe.read()
 
 
-class Clock:
-    """A clock that a test sets."""
-
-    now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 def test_a_line_every_30_s_names_what_runs_and_for_how_long(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    clock = Clock()
-    monkeypatch.setattr(plain_output, "time", clock)
+    now = 0.0
     pipe = Pipe()
     out = pipe.out()
 
     def tick(*times: float) -> None:
-        for clock.now in times:
+        nonlocal now
+        for time in times:
+            now = time
             view.tick()
 
-    view = Plain(StateLayout(tmp_path), out, print_logs=False)
+    view = Plain(StateLayout(tmp_path), out, print_logs=False, clock=lambda: now)
     view.emit(started("", *"abcdefghij"))
-    view.emit(PrepareStarted(node_id="deps"))
+    view.emit(PrepareStarted(run_id=RUN_ID, node_id="deps"))
     tick(29.0, 30.0, 59.0)
     done = {"outcome": Outcome.PASSED, "cached": False, "duration_ms": 1}
-    view.emit(PrepareFinished(node_id="deps", **done))
+    view.emit(PrepareFinished(run_id=RUN_ID, node_id="deps", **done))
     tick(60.0, 61.0)
     for name in "abcdefghi":
-        view.emit(JobStarted(job_id=name, attempt=1))
+        view.emit(JobStarted(run_id=RUN_ID, job_id=name, attempt=1))
     tick(185.0)
     view.emit(RunFinished(run=started().run))
     tick(999.0)
@@ -179,7 +170,7 @@ def test_a_line_every_30_s_names_what_runs_and_for_how_long(
     waiting = ", ".join(f"job {name} (1 min 00 s)" for name in "abcdefgh")
     running = ", ".join(f"job {name} (2 min 04 s)" for name in "abcdefgh")
     assert told == [
-        "pikaci: still running: prepare deps (30.0 s)",
-        f"pikaci: waiting to start: {waiting}, 2 more",
-        f"pikaci: still running: {running}, 1 more",
+        "pikaci: still running: prepare deps (30.0 s); 0 of 10 jobs done",
+        f"pikaci: waiting to start: {waiting}, 2 more; 0 of 10 jobs done",
+        f"pikaci: still running: {running}, 1 more; 0 of 10 jobs done",
     ]

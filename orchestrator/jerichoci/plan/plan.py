@@ -19,6 +19,7 @@ from jerichoci.errors import CatalogError, RecordError
 from jerichoci.nix.realised import BuildRequest
 from jerichoci.plan.hosts import HostConfig, HostName, known_part
 from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp, describe
+from jerichoci.state.ids import prepare_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,15 +98,24 @@ class HostCommand(Model):
 
 
 class PrepareNode(Model):
-    """Something made before jobs run and shown to them read-only."""
+    """Something made before jobs run and shown to them read-only.
+
+    `prepare_id` is the author's id of it; null for what only a text mentions.
+    """
 
     kind: Literal["prepare"] = "prepare"
     id: Id
+    prepare_id: Id | None = None
     description: str = ""
     depends_on: list[str] = []
     placement: str = "local"
     placement_config: dict[str, Any] = {}
     prepare: Annotated[NixBuild | HostCommand, Field(discriminator="type")]
+
+    @property
+    def name(self) -> str:
+        """Its id for people and in logs."""
+        return prepare_name(self.id, self.prepare_id)
 
 
 class Resources(Model):

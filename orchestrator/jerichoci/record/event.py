@@ -36,6 +36,8 @@ class PrepareStarted(EventBase):
 
     event: Literal["prepare_started"] = "prepare_started"
     node_id: Id
+    prepare_id: Id | None = None
+    """The author's id of it, if there is one."""
     description: str = ""
     needed_by: list[Id] = Field(default_factory=list)
     """The jobs whose host logs have what it prints."""

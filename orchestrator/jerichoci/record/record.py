@@ -202,6 +202,7 @@ class PrepareTiming(Model):
     """When a prepare node was made and how long it took; `cached` if it was there already."""
 
     node_id: Id
+    prepare_id: Id | None = None
     started_at: Timestamp
     finished_at: Timestamp | None = None
     duration_ms: int | None = None
@@ -280,6 +281,7 @@ class PreparedOutput(Model):
     """A prepare node's result on the host that made it: `path` is null if it failed."""
 
     node_id: Id
+    prepare_id: Id | None = None
     type: str
     outcome: Outcome | str
     cached: bool = False

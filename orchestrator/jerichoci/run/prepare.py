@@ -81,10 +81,12 @@ class Prepares:
 
     def log(self, node_id: str, line: str) -> None:
         """Carry a line that a node printed into the logs of the jobs that need it."""
-        self._run.logs.say(self[node_id].needed_by, node_id, line)
+        prepare = self[node_id]
+        self._run.logs.say(prepare.needed_by, prepare.node.name, line)
 
     def building(self, node_id: str) -> None:
-        self._run.logs.say(self[node_id].needed_by, "pikaci", f"preparing {node_id}")
+        prepare = self[node_id]
+        self._run.logs.say(prepare.needed_by, "pikaci", f"preparing {prepare.node.name}")
 
     def _record(self) -> None:
         nodes = self._nodes.values()
@@ -99,7 +101,8 @@ class Prepare:
         self.node = node
         self.needed_by = [job.job_id for job in run.fleet.jobs_needing(node)]
         """The jobs whose host logs it is logged to."""
-        self.timing = PrepareTiming(node_id=node.id, started_at=timestamp())
+        self._ids: Any = {"node_id": node.id, "prepare_id": node.prepare_id}
+        self.timing = PrepareTiming(**self._ids, started_at=timestamp())
         self._run = run
         self._others = others
         self._hosts = run.fleet.hosts_for(node)
@@ -120,8 +123,7 @@ class Prepare:
 
     def announce(self) -> None:
         what, jobs = self.node.description, list(self.needed_by)
-        started = PrepareStarted(node_id=self.node.id, description=what, needed_by=jobs)
-        self._run.writer.emit(started)
+        self._run.writer.emit(PrepareStarted(**self._ids, description=what, needed_by=jobs))
 
     def begin(self) -> None:
         """Begin it, if its host is known."""
@@ -183,8 +185,17 @@ class Prepare:
         except PikaciError as error:
             code = CauseCode.PREPARE_UNAVAILABLE
             result = failed(FailureKind.INFRASTRUCTURE, code, error.message, error.hint)
+        result = self._named(result)
         self._note(placement, result)
         return result
+
+    def _named(self, result: Realised) -> Realised:
+        """The result, with the author's id in the sentence of whoever knows only the node's."""
+        own, fault = f"prepare {self.node.id} ", result.fault
+        if fault is None or not fault.message.startswith(own):
+            return result
+        message = f"prepare {self.node.name} {fault.message.removeprefix(own)}"
+        return replace(result, fault=replace(fault, message=message))
 
     async def _run_command(self, spec: HostCommand, host: RunHost) -> Realised:
         stop = self._run.stop
@@ -211,7 +222,7 @@ class Prepare:
         try:
             await self._run.stop.unless(read_payload_on(placement, Path(result.path)))
         except PayloadError as error:
-            message = f"prepare {self.node.id}: {error.message}"
+            message = f"prepare {self.node.name}: {error.message}"
             code = CauseCode.PAYLOAD_INVALID
             return failed(FailureKind.TEST_FAILURE, code, message, error.hint)
         return result
@@ -222,7 +233,7 @@ class Prepare:
         self._places[placement.host] = self._place(placement.host, result, is_here=is_here)
         is_end = self._result is None and not self._may_be_had_elsewhere(result)
         took = milliseconds_since(self._began)
-        text = f"prepare {self.node.id} {result.outcome}" + (", cached" if result.cached else "")
+        text = f"prepare {self.node.name} {result.outcome}" + (", cached" if result.cached else "")
         text += "" if is_here else f" on {placement.host}"
         self._run.logs.say(self.needed_by, "pikaci", text + (f" ({took} ms)" if is_end else ""))
         if result.fault:
@@ -277,7 +288,7 @@ class Prepare:
         places = list(self._places.values())
         made = next((place for place in places if place.outcome is Outcome.PASSED), None)
         return PreparedOutput(
-            node_id=self.node.id,
+            **self._ids,
             type=spec.type,
             outcome=made.outcome if made else result.outcome,
             cached=made.how == "valid" if made else result.cached,

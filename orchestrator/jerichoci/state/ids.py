@@ -60,6 +60,14 @@ def check_id(text: str, what: str) -> str:
     return text
 
 
+def prepare_name(node_id: str, prepare_id: str | None) -> str:
+    """A prepare's id for people and in logs: its author's, if that isn't how pikaci's lines begin.
+
+    What only a text of the catalog mentions has no author's id.
+    """
+    return node_id if prepare_id in {None, "", "pikaci"} else str(prepare_id)
+
+
 def new_run_id(now: float | None = None) -> str:
     """Make a run id from the time `now` (seconds since the epoch; the clock's if None).
 

@@ -97,7 +97,12 @@ def prepare_timings(run: RunLayout) -> list[dict[str, Any]]:
             continue
         node, at = event.get("node_id"), event.get("ts")
         if event.get("event") == "prepare_started" and isinstance(node, str):
-            found[node] = {"node_id": node, "started_at": at, "outcome": Outcome.STARTED}
+            found[node] = {
+                "node_id": node,
+                "prepare_id": event.get("prepare_id"),
+                "started_at": at,
+                "outcome": Outcome.STARTED,
+            }
         elif event.get("event") == "prepare_finished" and node in found:
             rest = {key: event.get(key) for key in ("outcome", "cached", "duration_ms")}
             found[node] |= {**rest, "finished_at": at}

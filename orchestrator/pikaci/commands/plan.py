@@ -161,16 +161,17 @@ def as_text(plan: Plan, digest: str) -> str:
     """A plan for people, in the order in which it runs."""
     title = plan.target_description or plan.target_id
     lines = [f"{plan.target_id} on {plan.system}: {title}", f"digest {digest}", ""]
+    names = {job.id: job.job_id for job in plan.jobs}
+    names |= {node.id: node.name for node in plan.prepares}
     for node in plan.prepares:
         spec = node.prepare
         what = spec.out_path if spec.type == "nix_build" else f"$ {_first_line(spec.command)}"
-        lines.append(f"prepare {node.id}  [{node.placement}, {spec.timeout_secs} s]  {what}")
+        lines.append(f"prepare {node.name}  [{node.placement}, {spec.timeout_secs} s]  {what}")
     for job in plan.jobs:
         where = f"{job.placement}, {job.runtime}, {job.execute.timeout_secs} s"
         lines.append(f"job     {job.job_id}  [{where}]  $ {_first_line(job.execute.command)}")
         if job.depends_on:
-            names = {other.id: other.job_id for other in plan.jobs}
-            needs = ", ".join(names.get(needed, needed) for needed in job.depends_on)
+            needs = ", ".join(names[needed] for needed in job.depends_on)
             lines.append(f"        needs {needs}")
     return "\n".join(map(one_line, lines))
 
@@ -179,7 +180,7 @@ def mermaid(plan: Plan) -> str:
     """A plan as a flowchart: prepares are rounded boxes, an arrow leads to what needs them."""
     names = {node.id: f"n{index}" for index, node in enumerate(plan.nodes)}
     lines = ["flowchart LR"]
-    lines += [f'  {names[node.id]}(["{node.id}"])' for node in plan.prepares]
+    lines += [f'  {names[node.id]}(["{node.name}"])' for node in plan.prepares]
     lines += [
         f'  {names[job.id]}["{job.job_id}<br/>{job.placement}, {job.runtime}"]' for job in plan.jobs
     ]

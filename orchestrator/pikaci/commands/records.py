@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 import click
 
 from jerichoci.errors import RecordError, UsageError
+from jerichoci.state.ids import prepare_name
+from jerichoci.state.natural import natural
 from pikaci import options
 from pikaci.completion import complete_run
 from pikaci.screen import one_line, table
@@ -140,16 +141,11 @@ def _passed_over(jobs: Sequence[JobSummary]) -> list[str]:
     return ["", *rows] if rows else []
 
 
-def _natural(name: str) -> str:
-    """What sorts f2 before f10."""
-    return re.sub(r"\d+", lambda found: found[0].zfill(20), name)
-
-
 def _artifacts(layout: RunLayout, jobs: Sequence[JobSummary]) -> list[str]:
     paths = [
         layout.attempt(job.id, job.attempt) / "artifacts" / "files" / name
         for job in jobs
-        for name in sorted(job.artifacts, key=_natural)
+        for name in sorted(job.artifacts, key=natural)
     ]
     lines = ["", *(f"artifact {path}" for path in paths[:ARTIFACTS_SHOWN])] if paths else []
     more = len(paths) - ARTIFACTS_SHOWN
@@ -166,7 +162,7 @@ def prepared_outputs_command(store: RunStore, run: str, *, as_json: bool) -> Non
         click.echo(record.model_dump_json(indent=2))
         return
     rows = [cells for row in record.outputs for cells in _output_rows(row)]
-    click.echo(table(("NODE", "HOST", "OUTCOME", "HOW", "MOVED", "PATH"), rows))
+    click.echo(table(("PREPARE", "HOST", "OUTCOME", "HOW", "MOVED", "PATH"), rows))
 
 
 def _output_rows(output: PreparedOutput) -> list[tuple[str, ...]]:
@@ -177,7 +173,7 @@ def _output_rows(output: PreparedOutput) -> list[tuple[str, ...]]:
     places = output.places or [PreparedPlace(host="", **own)]
     return [
         (
-            output.node_id if number == 0 else "",
+            prepare_name(output.node_id, output.prepare_id) if number == 0 else "",
             place.host or "-",
             str(place.outcome),
             place.how or "-",

@@ -6,6 +6,7 @@ Every 30 s a line names what runs and for how long: CI servers end jobs that pri
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jerichoci.record.event import (
@@ -18,16 +19,19 @@ from jerichoci.record.event import (
     RunStarted,
 )
 from pikaci.render import words
+from pikaci.render.eta import Eta
 from pikaci.render.feed import Out, View
-from pikaci.render.tail import Tails
+from pikaci.render.follow import Printed
+from pikaci.render.progress import PREPARING, Progress
+from pikaci.render.summary import batch_end
 from pikaci.screen import has_colours, one_line, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator
 
     from jerichoci.record.record import JobRecord
     from jerichoci.state.layout import StateLayout
+    from pikaci.render.progress import Line
 
 STILL_RUNNING_SECS = 30.0
 """Between two lines that name what runs."""
@@ -38,98 +42,110 @@ NAMED = 8
 class Plain(View):
     """Writes lines."""
 
-    def __init__(self, state: StateLayout, out: Out, *, print_logs: bool) -> None:
+    def __init__(
+        self,
+        state: StateLayout,
+        out: Out,
+        *,
+        print_logs: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._state = state
         self._out = out
-        self._tails = Tails(self._show) if print_logs else None
+        self._progress = Progress(state, clock)
+        self._eta = Eta(state, self._progress)
+        self._printed = Printed(self._progress, self._show) if print_logs else None
         self._colours = has_colours(out)
-        self._run_id = ""
-        self._tellers: dict[str, str] = {}
-        """A job that needs a prepare, by the prepare's id."""
-        self._waiting: dict[str, float] = {}
-        """Since when jobs wait to be started."""
-        self._running: dict[str, float] = {}
-        """Since when jobs and prepares run."""
-        self._named = time.monotonic()
+        self._named = clock()
 
     def emit(self, event: EventBase) -> None:
         """Print an event."""
+        line = self._progress.note(event)
         match event:
             case RunStarted(run=run):
-                self._run_id = run.run_id
-                self._waiting = {f"job {job.id}": time.monotonic() for job in run.jobs}
                 tree = (run.snapshot_id or "")[:12]
                 self._say(f"{words.run_start(run)}: {run.target_id}, snapshot {tree}")
-            case PrepareStarted(node_id=node_id, needed_by=jobs):
-                self._say(f"prepare {node_id} ...")
-                self._running[f"prepare {node_id}"] = time.monotonic()
-                self._begin_prepare(node_id, jobs)
-            case PrepareFinished():
-                self._end_prepare(event)
-            case JobStarted(job_id=job_id, attempt=attempt):
-                again = f" (attempt {attempt})" if attempt > 1 else ""
-                self._say(f"job {job_id} started{again}")
-                self._waiting.pop(f"job {job_id}", None)
-                self._running[f"job {job_id}"] = time.monotonic()
-                if self._tails:
-                    self._tails.follow(job_id, self._logs(job_id, attempt))
+            case PrepareStarted():
+                self._begin_prepare(event, line)
+            case PrepareFinished() if line:
+                self._end_prepare(event, line)
+            case JobStarted(attempt=attempt) if line:
+                self._begin_job(line, attempt)
             case JobFinished(job=job):
-                self._end_job(job)
+                self._end_job(event.run_id, job)
+            case RunFinished(run=run) if run.batch:
+                self._say(f"target {run.target_id} {words.run_status(run)}")
             case RunFinished(run=run):
-                self._waiting.clear()
-                self._running.clear()
-                for line in words.run_end(self._state, run):
-                    self._say(line)
+                for text in words.run_end(self._state, run):
+                    self._say(text)
 
-    def _begin_prepare(self, node_id: str, jobs: Sequence[str]) -> None:
-        for job_id in jobs[:1]:
-            self._tellers[node_id] = job_id
-            if self._tails:
-                self._tails.follow_prepare(node_id, job_id, self._logs(job_id, 1))
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Print the summary of a batch when the last event has been shown."""
+        yield
+        if self._progress.is_batch:
+            for _, text in batch_end(self._state, list(self._progress.runs.values())):
+                self._say(text)
 
-    def _end_prepare(self, event: PrepareFinished) -> None:
-        if self._tails:
-            self._tails.end_prepare(event.node_id)
-        self._running.pop(f"prepare {event.node_id}", None)
+    def _begin_prepare(self, event: PrepareStarted, line: Line | None) -> None:
+        if line:
+            self._say(f"prepare {line.name} ...")
+        if self._printed:
+            self._printed.begin_prepare(event, line)
+
+    def _end_prepare(self, event: PrepareFinished, line: Line) -> None:
+        if self._printed:
+            self._printed.end_prepare(line)
         took = words.duration(event.duration_ms)
         how = "cached" if event.cached else f"{event.outcome} in {took}"
         why = f": {event.cause.message}" if event.cause else ""
-        self._say(f"prepare {event.node_id} {how}{why}")
-        teller = self._tellers.get(event.node_id)
-        if teller and not self._tails:
-            for line in words.prepare_tail(self._logs(teller, 1), event):
-                self._show(event.node_id, line)
+        self._say(f"prepare {line.name} {how}{why}")
+        if line.logs and not self._printed:
+            for text in words.prepare_tail(line.logs, event, line.speaker):
+                self._show(line.name, text)
 
-    def _end_job(self, job: JobRecord) -> None:
-        if self._tails:
-            self._tails.end(job.id)
-        for names in (self._waiting, self._running):
-            names.pop(f"job {job.id}", None)
-        took = words.between(job.started_at, job.finished_at)
-        self._say(f"job {job.id} {words.job_end(job)}" + (f" in {took}" if took else ""))
-        if not self._tails:
-            for line in words.failure_tail(self._state, self._run_id, job):
-                self._show(job.id, line)
+    def _begin_job(self, line: Line, attempt: int) -> None:
+        again = f" (attempt {attempt})" if attempt > 1 else ""
+        self._say(f"job {line.name} started{again}")
+        if self._printed:
+            self._printed.begin_job(line)
+
+    def _end_job(self, run_id: str, job: JobRecord) -> None:
+        if self._printed:
+            self._printed.end_job(run_id, job.id)
+        self._say(self._job_ended(run_id, job))
+        if not self._printed:
+            name = self._progress.job_name(run_id, job.id)
+            for line in words.failure_tail(self._state, run_id, job):
+                self._show(name, line)
+
+    def _job_ended(self, run_id: str, job: JobRecord) -> str:
+        name, took = self._progress.job_name(run_id, job.id), words.job_took(job)
+        counted = "" if words.is_left_out(job) else f" ({self._progress.counted})"
+        return f"job {name} {words.job_end(job)}{took and f' in {took}'}{counted}"
 
     def stopping(self) -> None:
-        """Print that the run is being stopped."""
+        """Print that the runs are being stopped."""
         self._say(words.STOPPING)
 
     def tick(self) -> None:
         """Print new output of jobs, and every 30 s what runs."""
-        if self._tails:
-            self._tails.poll()
-        now = time.monotonic()
+        if self._printed:
+            self._printed.poll()
+        now = self._progress.clock()
         if now - self._named < STILL_RUNNING_SECS:
             return
         self._named = now
-        if self._running:
-            self._say(f"still running: {_listed(self._running, now)}")
-        elif self._waiting:
-            self._say(f"waiting to start: {_listed(self._waiting, now)}")
+        progress = self._progress
+        if lines := progress.in_order():
+            self._say(f"still running: {_listed(map(_described, lines), now)}; {self._far()}")
+        elif waiting := progress.waiting_since:
+            names = {f"job {progress.job_name(*key)}": since for key, since in waiting.items()}
+            self._say(f"waiting to start: {_listed(names.items(), now)}; {self._far()}")
 
-    def _logs(self, job_id: str, attempt: int) -> Path:
-        return self._state.run(self._run_id).attempt(job_id, attempt)
+    def _far(self) -> str:
+        """How far it has come."""
+        return ", ".join(filter(None, [f"{self._progress.counted} jobs done", self._eta.text]))
 
     def _say(self, text: str) -> None:
         self._out.write(f"pikaci: {one_line(text)}\n")
@@ -138,11 +154,13 @@ class Plain(View):
         self._out.write(f"{speaker}> {shown(line, colours=self._colours)}\n")
 
 
-def _listed(since: Mapping[str, float], now: float) -> str:
+def _described(line: Line) -> tuple[str, float]:
+    what = "prepare" if line.what == PREPARING else "job"
+    return f"{what} {line.name}", line.since
+
+
+def _listed(since: Iterable[tuple[str, float]], now: float) -> str:
     """What has been running for how long; the first of many."""
-    names = [
-        f"{name} ({words.duration(round(now - began) * 1000)})"
-        for name, began in list(since.items())[:NAMED]
-    ]
-    more = [f"{len(since) - NAMED} more"] if len(since) > NAMED else []
-    return ", ".join(names + more)
+    names = [f"{name} ({words.duration(round(now - began) * 1000)})" for name, began in since]
+    more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
+    return ", ".join(names[:NAMED] + more)

@@ -46,7 +46,7 @@ def reporting(
             records = JsonLines if output == "jsonl" else partial(FinalRecords, batch=batch)
             feed = Feed(Out(sys.stdout, "stdout"), records)
             others.append(held.enter_context(closing(feed)))
-        feed = Feed(people, _view(state, batch, shown, print_logs=print_logs))
+        feed = Feed(people, _view(state, shown, print_logs=print_logs))
         yield Reporters(held.enter_context(closing(feed)), others)
 
 
@@ -57,17 +57,11 @@ def _summaries(state: StateLayout) -> Iterator[closing[StepSummary]]:
         yield closing(StepSummary(state, path))
 
 
-def _view(
-    state: StateLayout, batch: str | None, shown: LogFormat, *, print_logs: bool
-) -> Callable[[Out], View]:
+def _view(state: StateLayout, shown: LogFormat, *, print_logs: bool) -> Callable[[Out], View]:
     if words := markup(shown):
         from pikaci.render.ci.view import ServerLog
 
         return partial(ServerLog, state, markup=words, print_logs=print_logs)
-    if batch is not None:
-        from pikaci.render.batch import BatchLines
-
-        return partial(BatchLines, state, print_logs=print_logs)
     if shown is LogFormat.TTY and not print_logs:
         from pikaci.render.terminal import terminal
 

@@ -127,17 +127,21 @@ class Tails:
         names = ("host.log", "guest.log")
         self._logs[job_id] = [Log(directory / name, job_id) for name in names]
 
-    def follow_prepare(self, node_id: str, job_id: str, directory: Path) -> None:
+    def follow_prepare(self, speaker: str, job_id: str, directory: Path) -> None:
         """Follow a prepare in the log of one of the jobs that need it."""
-        self._told_by[node_id] = job_id
-        self._unfinished.add(node_id)
+        self._told_by[speaker] = job_id
+        self._unfinished.add(speaker)
         if job_id not in self._logs:
             self.follow(job_id, directory)
 
-    def end_prepare(self, node_id: str) -> None:
+    def leave_out(self, speaker: str) -> None:
+        """Show nothing of a prepare: it is followed elsewhere."""
+        self._told_by[speaker] = ""
+
+    def end_prepare(self, speaker: str) -> None:
         """Show all that a prepare has printed."""
-        self._unfinished.discard(node_id)
-        job_id = self._told_by.get(node_id, "")
+        self._unfinished.discard(speaker)
+        job_id = self._told_by.get(speaker, "")
         for log in self._logs.get(job_id, []):
             while (said := log.step()) is not None:
                 self._show_all(job_id, said)
@@ -147,7 +151,7 @@ class Tails:
         for log in self._logs.get(job_id, []):
             self._show_all(job_id, log.rest())
         # A job may fail while other prepares that it needs are still being made.
-        if job_id not in {self._told_by[node_id] for node_id in self._unfinished}:
+        if job_id not in {self._told_by[speaker] for speaker in self._unfinished}:
             self._logs.pop(job_id, None)
 
     def poll(self) -> None:

@@ -9,7 +9,7 @@ from pikaci.location import state_option
 from pikaci.render.tail import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from jerichoci.record.event import PrepareFinished
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 SECOND_MS = 1000
 MINUTE_SECS = 60
+HOUR_MINUTES = 60
+ROUNDED_SECS, STEP_SECS = 10, 5
+"""An estimate of so many seconds or more is a multiple of the step."""
 
 
 def duration(milliseconds: int) -> str:
@@ -29,6 +32,18 @@ def duration(milliseconds: int) -> str:
     if seconds < MINUTE_SECS:
         return f"{seconds:.1f} s"
     return f"{int(seconds // MINUTE_SECS)} min {int(seconds % MINUTE_SECS):02d} s"
+
+
+def about(milliseconds: int) -> str:
+    """A time to come, as exact as an estimate is: `8 s`, `45 s`, `3 min`, `2 h 10 min`."""
+    seconds = round(milliseconds / SECOND_MS)
+    if seconds < ROUNDED_SECS:
+        return f"{max(1, seconds)} s"
+    if seconds < MINUTE_SECS:
+        return f"{seconds // STEP_SECS * STEP_SECS} s"
+    minutes = round(seconds / MINUTE_SECS)
+    hours, rest = divmod(minutes, HOUR_MINUTES)
+    return f"{hours} h {rest:02d} min" if hours else f"{minutes} min"
 
 
 def between(started: str | None, finished: str | None) -> str:
@@ -52,13 +67,18 @@ def job_end(job: JobRecord) -> str:
     return f"{job.status}{kind}{why and f': {why}'}"
 
 
+def job_took(job: JobRecord) -> str:
+    """How long a job took; empty if it did not start."""
+    return between(job.started_at, job.finished_at)
+
+
 STOPPING = "stopping: jobs have 10 s to exit; press Ctrl-C again to kill them now"
 
 
-def prepare_tail(directory: Path, event: PrepareFinished) -> Iterator[str]:
+def prepare_tail(directory: Path, event: PrepareFinished, speaker: str) -> Iterator[str]:
     """What a failed prepare printed, by the logs of a job that needs it."""
     if event.outcome is Outcome.FAILED:
-        yield from excerpt(directory, directory.parent.parent.name, event.node_id)
+        yield from excerpt(directory, directory.parent.parent.name, speaker)
 
 
 def failure_tail(state: StateLayout, run_id: str, job: JobRecord) -> Iterator[str]:
@@ -71,24 +91,19 @@ def failure_tail(state: StateLayout, run_id: str, job: JobRecord) -> Iterator[st
 
 def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
     """The lines that close a run: how it went, why, where the record is, what to type next."""
-    kind = f" ({run.failure_kind})" if run.failure_kind else ""
-    why = f": {run.message}" if run.message else ""
-    took = between(run.created_at, run.finished_at)
-    yield f"{run.status}{kind}{', partial,' if run.partial else ''} in {took}{why}"
+    yield run_status(run)
     if run.cause and run.cause.hint:
         yield run.cause.hint
     if run.cause and run.cause.code == CauseCode.RECORD_REMOVED:
         return
-    passed_over = [(row.host, row.reason) for job in run.jobs for row in job.passed_over]
-    for host, reason in dict.fromkeys(passed_over):
-        yield f"host {host} was skipped: {reason}"
+    yield from skipped_hosts([run])
     yield f"record {state.run(run.run_id).root}"
     if run.partial:
         left = [job.id for job in run.jobs if is_left_out(job)]
         yield f"partial: {len(run.jobs) - len(left)} of {len(run.jobs)} jobs were selected"
     if run.status is Status.FAILED:
         option = state_option(state)
-        yield from _failed_jobs(state, run, option)
+        yield from failed_jobs(state, run, option)
         yield run_failed_again(run, option)
 
 
@@ -101,9 +116,25 @@ def run_failed_again(run: RunRecord, option: str) -> str:
     return f"run the failed jobs again: {now}; on the same snapshot: {rerun}"
 
 
-def _failed_jobs(state: StateLayout, run: RunRecord, option: str) -> Iterator[str]:
+def run_status(run: RunRecord) -> str:
+    """How a run went, how long it took, and why: `failed in 4.2 s: job a exited with 1`."""
+    kind = f" ({run.failure_kind})" if run.failure_kind else ""
+    why = f": {run.message}" if run.message else ""
+    took = between(run.created_at, run.finished_at)
+    return f"{run.status}{kind}{', partial,' if run.partial else ''} in {took}{why}"
+
+
+def skipped_hosts(runs: Iterable[RunRecord]) -> Iterator[str]:
+    """The hosts that jobs could not have, and why, each once."""
+    rows = [row for run in runs for job in run.jobs for row in job.passed_over]
+    for host, reason in dict.fromkeys((row.host, row.reason) for row in rows):
+        yield f"host {host} was skipped: {reason}"
+
+
+def failed_jobs(state: StateLayout, run: RunRecord, option: str) -> Iterator[str]:
+    """How to look into each failed job of a run."""
     bad = [job for job in run.jobs if job.status is Status.FAILED]
-    if not bad:
+    if not bad and run.status is Status.FAILED:
         yield f"full log: pikaci logs {run.run_id}{option}"
     for job in bad:
         what = f"job {job.id} {job_end(job)}; log" if len(bad) > 1 else "full log"

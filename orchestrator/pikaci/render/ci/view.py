@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jerichoci.record.record import JobRecord
     from jerichoci.state.layout import StateLayout
     from pikaci.render.feed import Out
+    from pikaci.render.progress import Line
 
 
 class ServerLog(Plain):
@@ -43,50 +44,48 @@ class ServerLog(Plain):
         self._markup = markup
         self._shows_builds = print_logs
         self._colours = not os.environ.get("NO_COLOR")
-        self._tree: Path | None = None
+        self._trees: dict[str, Path] = {}
+        """The snapshot of each run."""
         self._findings: list[Findings] = []
 
     def emit(self, event: EventBase) -> None:
         """Print an event."""
         self._run_id = event.run_id
         if isinstance(event, RunStarted) and event.run.snapshot_dir:
-            self._tree = Path(event.run.snapshot_dir)
+            self._trees[event.run_id] = Path(event.run.snapshot_dir)
         super().emit(event)
 
     @contextmanager
     def live(self) -> Iterator[None]:
         """Print annotations at the end."""
-        yield
+        with super().live():
+            yield
         self._out.write(self._markup.annotations(allot(self._findings)))
 
-    def _end_prepare(self, event: PrepareFinished) -> None:
-        teller = self._tellers.get(event.node_id)
-        if self._shows_builds and teller and not event.cached:
-            name = event.node_id
+    def _end_prepare(self, event: PrepareFinished, line: Line) -> None:
+        if self._shows_builds and line.logs and not event.cached:
             ended = int(time.time())
             began = ended - event.duration_ms // words.SECOND_MS
-            group = Group(f"{self._run_id}.{name}", f"output of prepare {name}", began, ended)
-            lines = printed(self._logs(teller, 1), teller, name)
-            self._write(
-                group, name, lines, shown_after=LAST_LINES if event.outcome is Outcome.FAILED else 0
-            )
-            self._tellers.pop(name)
-        super()._end_prepare(event)
+            title = f"output of prepare {line.name}"
+            group = Group(f"{event.run_id}.{line.speaker}", title, began, ended)
+            lines = printed(line.logs, line.teller, line.speaker)
+            shown_after = LAST_LINES if event.outcome is Outcome.FAILED else 0
+            self._write(group, line.name, lines, shown_after=shown_after)
+            line.logs = None
+        super()._end_prepare(event, line)
 
-    def _end_job(self, job: JobRecord) -> None:
+    def _end_job(self, run_id: str, job: JobRecord) -> None:
+        name = self._progress.job_name(run_id, job.id)
         is_failed = job.status is Status.FAILED
         findings = Findings(passed=job.status is Status.PASSED)
-        output = printed(self._logs(job.id, max(1, job.attempt)), job.id, job.id)
-        lines = self._noting(output, findings)
+        logs = self._state.run(run_id).attempt(job.id, max(1, job.attempt))
+        lines = self._noting(printed(logs, job.id, job.id), findings, self._trees.get(run_id))
         times = (_seconds(job.started_at), _seconds(job.finished_at))
-        group = Group(f"{self._run_id}.{job.id}", f"output of job {job.id}", *times)
-        self._write(group, job.id, lines, shown_after=LAST_LINES if is_failed else 0)
-        for names in (self._waiting, self._running):
-            names.pop(f"job {job.id}", None)
-        took = words.between(job.started_at, job.finished_at)
-        self._say(f"job {job.id} {words.job_end(job)}" + (f" in {took}" if took else ""))
+        group = Group(f"{run_id}.{job.id}", f"output of job {name}", *times)
+        self._write(group, name, lines, shown_after=LAST_LINES if is_failed else 0)
+        self._say(self._job_ended(run_id, job))
         if is_failed and not findings.of(Level.ERROR):
-            findings.note(Finding(Level.ERROR, words.job_end(job), title=f"job {job.id}"))
+            findings.note(Finding(Level.ERROR, words.job_end(job), title=f"job {name}"))
         self._findings.append(findings)
 
     def _write(self, group: Group, speaker: str, lines: Iterable[str], shown_after: int) -> None:
@@ -106,10 +105,11 @@ class ServerLog(Plain):
         for line in after:
             self._show(speaker, line)
 
-    def _noting(self, lines: Iterable[str], findings: Findings) -> Iterator[str]:
+    @staticmethod
+    def _noting(lines: Iterable[str], findings: Findings, tree: Path | None) -> Iterator[str]:
         reader = Reader()
         for line in lines:
-            if (found := reader.read(line)) and (found := in_repository(found, self._tree)):
+            if (found := reader.read(line)) and (found := in_repository(found, tree)):
                 findings.note(found)
             yield line
 
