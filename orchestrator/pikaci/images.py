@@ -15,7 +15,7 @@ from jerichoci.errors import InfrastructureError, PikaciError, TimedOutError, Us
 from jerichoci.exit_codes import EXIT_TEST_FAILURE
 from jerichoci.machine.stop import Stop
 from jerichoci.nix import command as nix
-from jerichoci.nix.realised import BuildRequest, Realised
+from jerichoci.nix.realised import Activity, BuildRequest, Realised
 from jerichoci.placement.local import LocalPlacement
 from jerichoci.plan.hosts import local_settings
 from jerichoci.runtime.incus.image_files import ImageFiles, files_in
@@ -162,6 +162,9 @@ class _Progress:
         """The build starts."""
         self._started = time.monotonic()
         click.echo(f"pikaci: building image {node_id}", err=True)
+
+    def active(self, activity: Activity) -> None:
+        """Nix does something else."""
 
     def finished(self, node_id: str, result: Realised) -> None:
         """The image exists, or its build failed."""

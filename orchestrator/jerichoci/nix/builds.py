@@ -10,12 +10,12 @@ import re
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from jerichoci.nix import log
 from jerichoci.nix.log import (
-    BUILD_ACTIVITY,
-    BUILDS_ACTIVITY,
     ERROR_LEVEL,
     LogLine,
     Message,
@@ -24,16 +24,21 @@ from jerichoci.nix.log import (
     Started,
     Stopped,
 )
+from jerichoci.nix.realised import Activity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
 
 TIMEOUT, SILENCE, LOG_SIZE = "timeout", "max-silent-time", "max-build-log-size"
 LIMITS = {TIMEOUT: "s", SILENCE: "s", LOG_SIZE: "bytes"}
 """Nix's settings that end a build, and their units."""
 
 TAIL_LINES = 20
+NAMED = 16
+"""How many of what Nix does at a time are named."""
+
+HASH_LENGTH = 33
+"""Of the hash in a store path's name, and the dash after it."""
 
 _STORE_NAME = re.compile(r"/[0-9a-z]{32}-\S*")
 _LIMIT_SAID = re.compile(r"\btimed out\b.*?\b(\d+) seconds\b|\b(\d+) bytes of log\b")
@@ -93,6 +98,12 @@ class Build:
         return (name, value) if lasted[name] >= value / 2 else None
 
 
+def _names(paths: Iterable[str]) -> tuple[str, ...]:
+    """The names of store paths or derivations, without their hashes."""
+    names = (PurePath(path).name[HASH_LENGTH:] for path in islice(paths, NAMED))
+    return tuple(name.removesuffix(".drv") for name in names)
+
+
 class Builds:
     """The builds that one `nix build` was seen to start and end, and its errors."""
 
@@ -100,10 +111,12 @@ class Builds:
         self._ignored = PurePath(asked).name if asked else None
         self._counter: int | None = None
         """What Nix counts builds in, for as long as it does."""
-        self._done = self._running = self._failed = 0
+        self._done = self._running = self._failed = self._expected = 0
         self._has_failed = False
         """Whether Nix counted a failure of builds that it has not reported as ended yet."""
         self.running: dict[int, Build] = {}
+        self._fetched: dict[int, str] = {}
+        """The paths that are being fetched."""
         self.over: list[Build] = []
         self.errors: list[Message] = []
 
@@ -111,15 +124,15 @@ class Builds:
         """Take note of an event; whether it means that one more build is done."""
         now = time.monotonic()
         match event:
-            case Started(id, type, subject) if type == BUILD_ACTIVITY:
-                self.running[id] = Build(subject, now, now)
-            case Started(id, type) if type == BUILDS_ACTIVITY:
-                self._counter = id
+            case Started():
+                self._begin(event, now)
             case LogLine(id, text) if id in self.running:
                 self.running[id].heard = now
                 self.running[id].tail.append(text)
             case Stopped(id) if id == self._counter:
                 self._counter = None
+            case Stopped(id) if id in self._fetched:
+                del self._fetched[id]
             case Stopped(id) if id in self.running:
                 self._end(self.running.pop(id), now)
             case Message(level) if (
@@ -128,13 +141,34 @@ class Builds:
                 self.errors.append(event)
                 if not event.named and self.over:
                     self.over[-1].errors.append(event)
-            case Progress(id, done, running, failed) if id == self._counter:
+            case Progress(id, done, running, failed, expected) if id == self._counter:
+                self._expected = expected
                 # What fails before it was begun isn't a build's failure.
                 self._has_failed |= failed > self._failed and running < self._running
                 is_more = done > self._done
                 self._done, self._running, self._failed = done, running, failed
                 return is_more
         return False
+
+    def _begin(self, event: Started, now: float) -> None:
+        match event.type:
+            case log.BUILD_ACTIVITY:
+                self.running[event.id] = Build(event.subject, now, now)
+            case log.SUBSTITUTE_ACTIVITY:
+                self._fetched[event.id] = event.subject
+            case log.BUILDS_ACTIVITY:
+                self._counter = event.id
+
+    @property
+    def activity(self) -> Activity:
+        """What is being done now."""
+        drvs = [build.drv for build in self.running.values()]
+        return Activity(
+            building=_names(drv for drv in drvs if PurePath(drv).name != self._ignored),
+            fetching=_names(self._fetched.values()),
+            built=self._done,
+            to_build=max(0, self._expected - (self._ignored is not None)),
+        )
 
     @property
     def is_cut(self) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BUILDS_ACTIVITY = 104
 BUILD_ACTIVITY = 105
+SUBSTITUTE_ACTIVITY = 108
 PROGRESS = 105
 BUILD_LOG_LINE = 101
 POST_BUILD_LOG_LINE = 107
@@ -71,12 +72,13 @@ class LogLine:
 
 @dataclass(frozen=True)
 class Progress:
-    """How many of an activity's parts are done, go on, and failed."""
+    """How many of an activity's parts are done, go on, and failed, of how many."""
 
     id: int
     done: int
     running: int
     failed: int
+    expected: int = 0
 
 
 @dataclass(frozen=True)
@@ -204,8 +206,8 @@ def _parse_values(values: dict[str, Any]) -> NixEvent | None:
         case "result" if values.get("type") in {BUILD_LOG_LINE, POST_BUILD_LOG_LINE}:
             return LogLine(values["id"], _cut(_plain(str(values["fields"][0]))))
         case "result" if values.get("type") == PROGRESS:
-            done, _expected, running, failed = values["fields"]
-            return Progress(values["id"], done, running, failed)
+            done, expected, running, failed = values["fields"]
+            return Progress(values["id"], done, running, failed, expected)
         case "msg":
             text = str(values.get("msg", ""))
             raw = str(values.get("raw_msg", text))

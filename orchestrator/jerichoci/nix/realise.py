@@ -28,8 +28,16 @@ from jerichoci.nix import command as nix
 from jerichoci.nix import settings as nix_settings
 from jerichoci.nix import verdict as nix_verdict
 from jerichoci.nix.builds import Build, Builds
-from jerichoci.nix.log import LogLine, Message, parse_line, read_lines
-from jerichoci.nix.realised import CANCELLED, BuildRequest, Observer, Realised, failed
+from jerichoci.nix.log import (
+    LogLine,
+    Message,
+    Progress,
+    Started,
+    Stopped,
+    parse_line,
+    read_lines,
+)
+from jerichoci.nix.realised import CANCELLED, Activity, BuildRequest, Observer, Realised, failed
 from jerichoci.status import CauseCode, FailureKind, Outcome
 
 if TYPE_CHECKING:
@@ -66,6 +74,8 @@ class Realiser:
         self._waiting = set(builds)
         self._all_done = asyncio.Event()
         self._seen = Builds()
+        self._shown = Activity()
+        """What the observer knows of."""
         self._exit_code = 0
         self._reading: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._to_repair: set[str] = set()
@@ -205,6 +215,8 @@ class Realiser:
             if event is not None and self._seen.note(event):
                 self._settle_what_is_there()
             self._fail_by(self._seen.over[over:])
+            if isinstance(event, Started | Stopped | Progress):
+                self._show_activity()
             match event:
                 case LogLine(id, text):
                     build = self._seen.running.get(id)
@@ -214,6 +226,11 @@ class Realiser:
                     for node_id in self._concerned(event.named) or self._waiting:
                         self._observer.log(node_id, text)
         await builder.wait()
+
+    def _show_activity(self) -> None:
+        if (activity := self._seen.activity) != self._shown:
+            self._shown = activity
+            self._observer.active(activity)
 
     async def _learn_requisites(self, pending: list[str]) -> None:
         drvs = {name: self._builds[name].drv_path for name in pending}

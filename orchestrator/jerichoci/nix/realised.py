@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - values of these types are sent to and from hosts
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from jerichoci.status import CauseCode, FailureKind, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,30 @@ CANCELLED = Realised(
 )
 
 
+@dataclass(frozen=True)
+class Activity:
+    """What Nix does now: the names of derivations that it builds and of paths that it fetches.
+
+    `built` derivations of `to_build` are done.
+    """
+
+    building: tuple[str, ...] = ()
+    fetching: tuple[str, ...] = ()
+    built: int = 0
+    to_build: int = 0
+
+
+def joined(activities: Iterable[Activity]) -> Activity:
+    """What is done on several hosts."""
+    rows = list(activities)
+    return Activity(
+        building=tuple(name for row in rows for name in row.building),
+        fetching=tuple(name for row in rows for name in row.fetching),
+        built=sum(row.built for row in rows),
+        to_build=sum(row.to_build for row in rows),
+    )
+
+
 class Observer(Protocol):
     """What follows prepare nodes."""
 
@@ -74,6 +101,9 @@ class Observer(Protocol):
 
     def building(self, node_id: str) -> None:
         """A node wasn't there and is being made."""
+
+    def active(self, activity: Activity) -> None:
+        """Nix does something else now for the nodes that are asked for."""
 
     def finished(self, node_id: str, result: Realised) -> None:
         """A node is done; called once for each."""

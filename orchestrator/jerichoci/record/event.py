@@ -73,10 +73,17 @@ class JobPhase(EventBase):
 
 
 class Heartbeat(EventBase):
-    """The run is alive; the ids of the jobs that run."""
+    """The run is alive; the ids of the jobs that run, and what Nix does for it now."""
 
     event: Literal["heartbeat"] = "heartbeat"
     running: list[Id]
+    building: list[str] = Field(default_factory=list)
+    """The names of derivations."""
+    fetching: list[str] = Field(default_factory=list)
+    """The names of store paths."""
+    built: int = 0
+    to_build: int = 0
+    """How many derivations; `built` of these are done."""
 
 
 class JobFinished(EventBase):

@@ -199,6 +199,8 @@ class _Telling:
         """Pass on what was reported."""
         if report.result is not None:
             self._finish(report.node_id, report.result)
+        elif report.activity is not None:
+            self._observer.active(report.activity)
         elif report.line is not None:
             self._observer.log(report.node_id, report.line)
         else:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jerichoci.machine.stop import Stop
+    from jerichoci.nix.realised import Activity
     from jerichoci.plan.plan import Plan
     from jerichoci.record.record import JobRecord
     from jerichoci.record.rundir import RunWriter
@@ -38,6 +39,8 @@ class RunContext:
     jobs: dict[str, asyncio.Task[JobRecord]] = field(default_factory=dict)
     """The task of each job, by the id of its node."""
     running: set[str] = field(default_factory=set)
+    nix_activity: dict[str, Activity] = field(default_factory=dict)
+    """What Nix does for the run, by host."""
     """The jobs that have an attempt under way."""
     finished_runtimes: list[Runtime] = field(default_factory=list)
     """Of attempts that are over; what they made may still be on its way out."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.errors import PikaciError
 from jerichoci.machine.signals import catching_ignored
 from jerichoci.machine.stop import Stop, StoppedError, StopReason
+from jerichoci.nix.realised import Activity, joined
 from jerichoci.placement.local import LocalPlacement
 from jerichoci.plan.hosts import local_settings
 from jerichoci.record.batch import write_batch
@@ -37,6 +38,7 @@ from jerichoci.run.shared_builds import SharedBuilds
 from jerichoci.run.verdict import broken_message, conclude, stop_cause
 from jerichoci.state.clock import timestamp
 from jerichoci.state.ids import check_run_id, new_run_id
+from jerichoci.state.natural import natural
 from jerichoci.state.remove_tree import remove_tree
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Status
 
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 HEARTBEAT_SECS = 10.0
 """The contract promises one every 15 s at least; a busy machine may be late."""
 CANCEL_POLL_SECS = 1.0
-"""How soon a cancel request is seen whose signal did not arrive."""
+"""How soon a cancel request is seen whose signal did not arrive, or what else Nix does now."""
 INTERNAL_LOG = "internal-error.log"
 
 
@@ -314,15 +316,17 @@ class Engine:
         self._stop.set(StopReason.BROKEN)
 
     async def _beat(self) -> None:
-        last = time.monotonic()
+        last, said = time.monotonic(), Activity()
         while True:
             await asyncio.sleep(CANCEL_POLL_SECS)
             self._writer.check()
             if not self._stop.is_set() and self._writer.layout.cancel_request.exists():
                 self._stop.set(StopReason.CANCELLED)
-            if time.monotonic() - last >= HEARTBEAT_SECS:
-                last = time.monotonic()
-                self._writer.emit(Heartbeat(running=sorted(self._context.running)))
+            activity = joined(self._context.nix_activity.values())
+            if activity != said or time.monotonic() - last >= HEARTBEAT_SECS:
+                last, said = time.monotonic(), activity
+                running = sorted(self._context.running, key=natural)
+                self._writer.emit(Heartbeat(running=running, **vars(activity)))
 
     def _finish(self) -> None:
         jobs = [self._final_job(node) for node in self._context.plan.jobs]

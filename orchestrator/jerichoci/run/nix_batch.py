@@ -11,7 +11,7 @@ from jerichoci.status import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jerichoci.nix.realised import BuildRequest, Realised
+    from jerichoci.nix.realised import Activity, BuildRequest, Realised
     from jerichoci.run.context import RunContext
     from jerichoci.run.fleet import RunHost
 
@@ -48,6 +48,10 @@ class NixBatch:
         self._ends[node_id] = asyncio.get_running_loop().create_future()
         return await self._ends[node_id]
 
+    def active(self, activity: Activity) -> None:
+        """Take note of what Nix does for the run."""
+        self._run.nix_activity[self._placement.host] = activity
+
     def finished(self, node_id: str, result: Realised) -> None:
         """Have the node's task continue with its result."""
         if result.outcome is Outcome.CANCELLED and not self._run.stop.is_set():
@@ -69,6 +73,7 @@ class NixBatch:
         finally:
             if self._asked is asked:
                 self._asked = {}
+            self._run.nix_activity.pop(self._placement.host, None)
             if failure is None:
                 is_stopped = self._run.stop.is_set()
                 failure = StoppedError() if is_stopped else RuntimeError("a build has no result")

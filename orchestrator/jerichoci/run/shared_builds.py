@@ -16,7 +16,7 @@ from jerichoci.machine.stop import Stop, StopReason
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from jerichoci.nix.realised import BuildRequest, Observer, Realised
+    from jerichoci.nix.realised import Activity, BuildRequest, Observer, Realised
     from jerichoci.placement import Placement
 
 
@@ -101,6 +101,9 @@ class Rooted:
     def building(self, node_id: str) -> None:
         """Only if it was lost meanwhile."""
 
+    def active(self, activity: Activity) -> None:
+        """Likewise."""
+
     def finished(self, node_id: str, result: Realised) -> None:
         if result.ok:
             result = replace(result, cached=self.built[node_id].cached)
@@ -163,6 +166,11 @@ class Step:
         """Pass on that a node is built."""
         for asking in self._concerned(node_id):
             asking.tell(lambda observer: observer.building(node_id))
+
+    def active(self, activity: Activity) -> None:
+        """Pass on what Nix does, to one run that waits for it."""
+        for asking in self._askings[:1]:
+            asking.tell(lambda observer: observer.active(activity))
 
     def finished(self, node_id: str, result: Realised) -> None:
         """Pass on what became of a node; what is there is rooted for each run."""

@@ -55,11 +55,13 @@ class Running:
         lines = self._progress.in_order()
         if not lines and self._progress.is_over:
             return
-        height = max(ROWS, console.size.height - 2)
+        height = max(ROWS, console.size.height - 3)
         shown_lines = lines if len(lines) <= height else lines[: height - 1]
         yield self._table(shown_lines, options.max_width)
         if more := len(lines) - len(shown_lines):
             yield Text(f"  and {more} more", style="dim")
+        if nix := self._progress.nix:
+            yield Text(f"  {nix}", style="dim", overflow="ellipsis", no_wrap=True)
         words_shown = list(self._last_words(shown_lines))[: height - len(lines)] if not more else []
         yield Group(*words_shown)
         yield Text(self._status(), style="dim", overflow="ellipsis", no_wrap=True)

@@ -145,7 +145,8 @@ class Plain(View):
 
     def _far(self) -> str:
         """How far it has come."""
-        return ", ".join(filter(None, [f"{self._progress.counted} jobs done", self._eta.text]))
+        said = [self._progress.nix, f"{self._progress.counted} jobs done", self._eta.text]
+        return ", ".join(filter(None, said))
 
     def _say(self, text: str) -> None:
         self._out.write(f"pikaci: {one_line(text)}\n")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jerichoci.record.event import (
+    Heartbeat,
     JobFinished,
     JobPhase,
     JobStarted,
@@ -25,7 +26,7 @@ from jerichoci.status import Outcome, PhaseName, Status
 from pikaci.render.words import is_left_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from jerichoci.record.event import EventBase
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from jerichoci.state.layout import StateLayout
 
 PREPARING, RUNNING = "preparing", "running"
+NAMED = 3
+"""How much of what Nix does is named."""
 
 Key = tuple[str, str]
 """The run, and the node; for a prepare that runs share, no run."""
@@ -49,6 +52,7 @@ class Line:
     speaker: str
     """Its id in the logs of its run."""
     since: float
+    description: str = ""
     phase: str = ""
     run_id: str = ""
     teller: str = ""
@@ -77,6 +81,7 @@ class Progress:
         """The jobs of these that are over."""
         self.waiting_since: dict[Key, float] = {}
         """The jobs of these that have not started."""
+        self._beats: dict[str, Heartbeat] = {}
         self._prepared: dict[Key, Outcome] = {}
         self._names: dict[str, Key] = {}
         self._keys: dict[Key, Key] = {}
@@ -101,6 +106,21 @@ class Progress:
     def counted(self) -> str:
         """How many jobs are done, of how many: `7 of 12`."""
         return f"{len(self.done)} of {len(self.all)}"
+
+    @property
+    def nix(self) -> str:
+        """What Nix does now: `building gcc-14.2.0 (3 of 17 built), fetching glibc-2.40`."""
+        beats = list(self._beats.values())
+        known = {line.description for line in list(self.lines.values())}
+        names = list(dict.fromkeys(name for beat in beats for name in beat.building))
+        said, wanted = [], sum(beat.to_build for beat in beats)
+        if set(names) - known:
+            built = sum(beat.built for beat in beats)
+            far = f" ({built} of {wanted} built)" if wanted > 1 else ""
+            said.append(f"building {_some(names)}{far}")
+        if fetched := [name for beat in beats for name in beat.fetching]:
+            said.append(f"fetching {_some(fetched)}")
+        return ", ".join(said)
 
     def is_done(self, key: Key) -> bool:
         """Whether a job or a prepare is over."""
@@ -135,6 +155,8 @@ class Progress:
                 if line and outcome is Outcome.STARTED:
                     waits = phase is PhaseName.WAIT_FOR_COMPLETION
                     line.phase = "" if waits else phase.replace("_", " ")
+            case Heartbeat(run_id=run_id):
+                self._beats[run_id] = event
             case JobFinished(run_id=run_id, job=job):
                 return self._end_job((run_id, job.id), job)
             case RunFinished(run=run):
@@ -156,6 +178,7 @@ class Progress:
         if self._names.setdefault(name, key) != key:
             name = f"{self.runs[run_id].target_id}/{name}"
         line = Line(PREPARING, key, name, speaker, self.clock(), run_id=run_id)
+        line.description = event.description
         line.waiting.add(run_id)
         for job_id in event.needed_by[:1]:
             line.teller, line.logs = job_id, self._logs(run_id, job_id, 1)
@@ -192,6 +215,7 @@ class Progress:
 
     def _end(self, run: RunRecord) -> None:
         self.runs[run.run_id] = run
+        self._beats.pop(run.run_id, None)
         for job in run.jobs:
             self._end_job((run.run_id, job.id), job)
         for key, line in list(self.lines.items()):
@@ -203,3 +227,9 @@ class Progress:
 
     def _logs(self, run_id: str, job_id: str, attempt: int) -> Path:
         return self._state.run(run_id).attempt(job_id, attempt)
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -28,7 +28,7 @@ from jerichoci.machine.outbox import (
 )
 from jerichoci.machine.stop import Stop
 from jerichoci.nix.realise import Realiser
-from jerichoci.nix.realised import BuildRequest, Realised
+from jerichoci.nix.realised import Activity, BuildRequest, Realised
 from jerichoci.placement.host_gc import Bounds, Collected
 from jerichoci.placement.local_process import LocalProcess
 from jerichoci.placement.local_process import spawn as start
@@ -232,11 +232,12 @@ REPORT_BYTES = 512
 
 @dataclass(frozen=True)
 class BuildReport:
-    """A node is being built, its builder printed a line, or it has a result."""
+    """A node is being built, its builder printed a line, or it has a result; or what Nix does."""
 
     node_id: str
     line: str | None = None
     result: Realised | None = None
+    activity: Activity | None = None
 
 
 class Building:
@@ -270,6 +271,12 @@ class Building:
     def building(self, node_id: str) -> None:
         """Report that a node is being built."""
         self._say(BuildReport(node_id))
+
+    def active(self, activity: Activity) -> None:
+        """Report what Nix does now; what it did before matters no more."""
+        if self._reports and self._reports[-1].activity:
+            self._reports.pop()
+        self._say(BuildReport("", activity=activity))
 
     def finished(self, node_id: str, result: Realised) -> None:
         """Report what became of a node."""
