@@ -65,8 +65,10 @@ class Wanted:
             ),
             (
                 self.source is not None and (self.changed_since or self.head),
-                "--changed-since and --head are about this working tree's repository:"
-                " --source has another",
+                (
+                    "--changed-since and --head are about this working tree's repository:"
+                    " --source has another"
+                ),
             ),
             (
                 self.base and not self.lanes,
