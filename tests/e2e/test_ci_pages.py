@@ -117,7 +117,7 @@ def sh(project: Project, script: str, **environment: str) -> tuple[int, str]:
             "gitlab.md",
             of_gitlab,
             {"GITLAB_CI": "true", "CI_COMMIT_BEFORE_SHA": "HEAD~1"},
-            "pikaci: job check/it failed: exited with 1",
+            "exited with 1",
         ),
         ("woodpecker.md", of_woodpecker, {"CI": "woodpecker"}, "exited with 1"),
         ("jenkins.md", of_jenkins, {"JENKINS_URL": "http://localhost"}, "exited with 1"),
