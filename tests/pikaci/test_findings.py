@@ -6,8 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jerichoci.record.record import TestCase, TestSummary
 from pikaci.render.ci.annotations import SHOWN, Findings, allot
-from pikaci.render.ci.finding import LONGEST_MESSAGE, Finding, Level, Reader, in_repository
+from pikaci.render.ci.finding import (
+    LONGEST_MESSAGE,
+    Finding,
+    Level,
+    Reader,
+    in_repository,
+    of_tests,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -233,3 +241,18 @@ def test_many_findings_of_one_job_leave_room_for_those_of_others() -> None:
     shown = [found.file for found in allot(jobs)]
     assert len(shown) == SHOWN
     assert shown.count("file1") == shown.count("file2") == 2
+
+
+def test_a_test_that_failed_is_a_finding_and_its_line_is_told_once() -> None:
+    cases = [
+        TestCase(name="t", suite="s", status="failed", file="a.py", line=4, message="\x07no\nmore"),
+        TestCase(name="u", status="error"),
+    ]
+    first, second = of_tests(TestSummary(failures=cases))
+    assert (first.title, first.file, first.line, first.message) == ("s: t", "a.py", 4, "no\nmore")
+    assert (second.title, second.file, second.message) == ("u", None, "test error")
+    findings = Findings(passed=False)
+    findings.note_test(first)
+    findings.note(Finding(ERROR, "assert 2 == 3", "a.py", 4))
+    findings.note(Finding(ERROR, "assert 2 == 3", "a.py", 5))
+    assert [found.line for found in findings.of(ERROR)] == [4, 5]

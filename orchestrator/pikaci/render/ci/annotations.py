@@ -21,11 +21,20 @@ class Findings:
         self._levels = {Level.WARNING, Level.NOTICE} if passed else set(Level)
         """A job that passed has no errors, whatever it printed."""
         self._found: dict[Finding, None] = {}
+        self._places: set[tuple[str | None, int | None]] = set()
 
     def note(self, finding: Finding) -> None:
-        """Take note of a finding."""
-        if finding.level in self._levels and len(self.of(finding.level)) < SHOWN:
+        """Take note of a finding, unless a test was noted that failed on its line."""
+        place = (finding.file, finding.line)
+        is_wanted = finding.level in self._levels and place not in self._places
+        if is_wanted and len(self.of(finding.level)) < SHOWN:
             self._found[finding] = None
+
+    def note_test(self, finding: Finding) -> None:
+        """Take note of a test that failed."""
+        self.note(finding)
+        if finding.file:
+            self._places.add((finding.file, finding.line))
 
     def of(self, level: Level) -> list[Finding]:
         """Those of a level."""

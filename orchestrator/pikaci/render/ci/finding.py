@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from jerichoci.record.record import TestSummary
+
 LONGEST_MESSAGE = 1000
 """Characters of a message, of which a page shows a few lines."""
 LONGEST_LINE = 4000
@@ -65,6 +67,15 @@ _RUST_ARROW = re.compile(rf"\s*--> {_PLACE}$")
 _RUST_PANIC = re.compile(rf"thread .{{1,200}} panicked at {_PLACE}:$")
 _NUMBER = re.compile(r"[0-9]{1,7}")
 _COMMAND = re.compile(r"\s*::(error|warning|notice)(?: ([^:]*))?::(.*)")
+
+
+def of_tests(tests: TestSummary | None) -> Iterator[Finding]:
+    """The tests that failed, as the reports of a job have them."""
+    for case in tests.failures if tests else ():
+        title = f"{case.suite}: {case.name}" if case.suite else case.name
+        message = _plain(case.message or f"test {case.status}")
+        place = Finding(Level.ERROR, "", case.file, case.line, title=_plain(title))
+        yield _of(place, Level.ERROR, message)
 
 
 class Reader:
@@ -140,14 +151,21 @@ def _commanded(level: str, properties: str, data: str) -> Finding:
     }
     line, column = (_number(values.get(name)) for name in ("line", "col"))
     place = Finding(Level(level), "", values.get("file") or None, line, column)
-    title = values.get("title", "")[:LONGEST_MESSAGE]
-    return _of(replace(place, title=title), place.level, _unescaped(data))
+    return _of(
+        replace(place, title=values.get("title", "")[:LONGEST_MESSAGE]),
+        place.level,
+        _unescaped(data),
+    )
 
 
 def _unescaped(text: str) -> str:
     for escape, char in (("%0D", ""), ("%0A", "\n"), ("%25", "%")):
         text = text.replace(escape, char)
-    return "\n".join(map(shown, text.split("\n")))
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    return "\n".join(map(shown, text[:LONGEST_LINE].split("\n")))
 
 
 def _number(text: str | None) -> int | None:

@@ -12,6 +12,7 @@ import os
 import time
 from collections import deque
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from jerichoci.record.event import EventBase, PrepareFinished, RunStarted
 from jerichoci.status import Outcome, Status
 from pikaci.render import words
 from pikaci.render.ci.annotations import Findings, allot
-from pikaci.render.ci.finding import Finding, Level, Reader, in_repository
+from pikaci.render.ci.finding import Finding, Level, Reader, in_repository, of_tests
 from pikaci.render.ci.markup import Group, Markup
 from pikaci.render.ci.output import printed
 from pikaci.render.plain import Plain
@@ -50,7 +51,6 @@ class ServerLog(Plain):
 
     def emit(self, event: EventBase) -> None:
         """Print an event."""
-        self._run_id = event.run_id
         if isinstance(event, RunStarted) and event.run.snapshot_dir:
             self._trees[event.run_id] = Path(event.run.snapshot_dir)
         super().emit(event)
@@ -67,7 +67,7 @@ class ServerLog(Plain):
             ended = int(time.time())
             began = ended - event.duration_ms // words.SECOND_MS
             title = f"output of prepare {line.name}"
-            group = Group(f"{event.run_id}.{line.speaker}", title, began, ended)
+            group = Group(f"{event.run_id}.prepare.{line.speaker}", title, began, ended)
             lines = printed(line.logs, line.teller, line.speaker)
             shown_after = LAST_LINES if event.outcome is Outcome.FAILED else 0
             self._write(group, line.name, lines, shown_after=shown_after)
@@ -79,7 +79,10 @@ class ServerLog(Plain):
         is_failed = job.status is Status.FAILED
         findings = Findings(passed=job.status is Status.PASSED)
         logs = self._state.run(run_id).attempt(job.id, max(1, job.attempt))
-        lines = self._noting(printed(logs, job.id, job.id), findings, self._trees.get(run_id))
+        tree = self._trees.get(run_id)
+        for found in of_tests(job.tests) if is_failed else ():
+            findings.note_test(in_repository(found, tree) or replace(found, file=None, line=None))
+        lines = self._noting(printed(logs, job.id, job.id), findings, tree)
         times = (_seconds(job.started_at), _seconds(job.finished_at))
         group = Group(f"{run_id}.{job.id}", f"output of job {name}", *times)
         self._write(group, name, lines, shown_after=LAST_LINES if is_failed else 0)
