@@ -1,25 +1,32 @@
 """How long the nodes of plans take, by the runs before; and from that, a run.
 
 A prepare's time counts only where it was made: what is there already takes none. The estimate of
-one is the time of the same node, else of what the target's prepare of that id was before.
+one is the time of the same node, else of what the target's prepare of that id was before. A job
+that has not passed yet is expected to take as long as when it failed.
 """
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
+from dataclasses import replace
 from datetime import datetime
 from statistics import median_high
 from typing import TYPE_CHECKING, Any
 
+from jerichoci.machine.slots import local_capacity
 from jerichoci.plan.plan import NixBuild
 from jerichoci.state.reading import read_object, rows
-from jerichoci.status import Outcome, Status
-from pikaci.estimate_schedule import Step
+from jerichoci.status import FailureKind, Outcome, Status
+from pikaci.estimate_schedule import Step, finish_times, merged
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
+
     from jerichoci.plan.plan import ExecuteNode, Plan, PrepareNode
     from jerichoci.record.store import RunStore
+    from jerichoci.run.request import RunRequest
 
 NEWEST_RUNS = 60
 """So many are read: each takes less than a millisecond."""
@@ -30,6 +37,11 @@ MOST_BYTES = 4 * 1024 * 1024
 
 Key = tuple[str, ...]
 
+PASSED, FAILED, NODE, PREPARE = "passed job", "failed job", "node", "prepare"
+KINDS: dict[str, str] = {Status.PASSED: PASSED, Status.FAILED: FAILED}
+AROUND: Key = ("around",)
+"""What a run takes before its first node and after its last."""
+
 
 class Estimates:
     """Times of plan nodes in the newest runs of a state root, in milliseconds."""
@@ -37,7 +49,7 @@ class Estimates:
     def __init__(self, store: RunStore) -> None:
         self._times: defaultdict[Key, list[int]] = defaultdict(list)
         self._elsewhere: set[Key] = set()
-        """The jobs that were on another machine when they passed last."""
+        """The jobs that were on another machine last."""
         for run_id in store.run_ids(NEWEST_RUNS):
             path = store.layout.run(run_id).record
             try:
@@ -47,70 +59,98 @@ class Estimates:
                 continue
 
     def job(self, target_id: str, job_id: str) -> int | None:
-        """What a target's job took; None if it has not passed yet."""
-        return self._typical(("job", target_id, job_id))
+        """What a target's job takes; None if it has not run yet."""
+        return self._typical((PASSED, target_id, job_id), (FAILED, target_id, job_id))
 
     def prepare(self, target_id: str, node: PrepareNode) -> int | None:
-        """What it took to make a prepare, or the one that it was before; None if unknown."""
-        named = ("prepare", target_id, node.prepare_id or "")
-        return self._typical(_node(target_id, node.id, _is_command(node))) or self._typical(named)
+        """What it takes to make a prepare; None if it was never made."""
+        named = (PREPARE, target_id, node.prepare_id or "")
+        return self._typical(_node(target_id, node.id, _is_command(node)), named)
 
-    def steps(self, plan: Plan, run: str = "") -> list[Step]:
-        """The nodes of a plan and their estimates, `run` before the keys of what it has alone."""
+    @property
+    def around(self) -> int:
+        """What a run takes besides its nodes."""
+        return self._typical(AROUND) or 0
+
+    def steps(self, plan: Plan, run: str, only: AbstractSet[str] | None = None) -> list[Step]:
+        """The nodes of a plan, or `only` some; `run` is in the keys of what others don't share."""
         keys = {node.id: (run, node.job_id) for node in plan.jobs}
-        keys |= {node.id: (run * _is_command(node), node.id) for node in plan.prepares}
-        made = [
-            Step(
-                keys[node.id],
-                frozenset(keys[needed] for needed in node.depends_on),
-                0 if _is_there(node) else self.prepare(plan.target_id, node),
-            )
-            for node in plan.prepares
-        ]
-        return made + [
-            Step(
-                keys[node.id],
-                frozenset(keys[needed] for needed in node.depends_on),
-                self.job(plan.target_id, node.job_id),
-                self._cpus(plan.target_id, node),
-            )
-            for node in plan.jobs
+        keys |= {node.id: (run if _is_command(node) else "", node.id) for node in plan.prepares}
+
+        def step(node: PrepareNode | ExecuteNode, took: int | None, cpus: int = 0) -> Step:
+            needs = frozenset(keys[needed] for needed in node.depends_on)
+            return Step(keys[node.id], needs, took, cpus)
+
+        target = plan.target_id
+        return [
+            *(
+                step(node, 0 if _is_there(node) else self.prepare(target, node))
+                for node in plan.prepares
+                if only is None or node.id in only
+            ),
+            *(
+                step(node, self.job(target, node.job_id), self._cpus(target, node))
+                for node in plan.jobs
+                if only is None or node.id in only
+            ),
         ]
 
     def _cpus(self, target_id: str, node: ExecuteNode) -> int:
-        """What a job takes of this machine, unless it was elsewhere last."""
+        """What a job takes of this machine."""
         is_elsewhere = (target_id, node.job_id) in self._elsewhere
         return 0 if is_elsewhere else node.execute.resources.cpus or 1
 
     def _learn(self, run: dict[str, Any]) -> None:
-        target = run.get("target_id")
-        if not isinstance(target, str):
-            return
-        for row in rows(run, "jobs"):
-            if row.get("status") == Status.PASSED:
-                key = ("job", target, str(row.get("id")))
-                if key not in self._times and row.get("host") not in {None, os.uname().nodename}:
-                    self._elsewhere.add(key[1:])
-                self._note(key, _took(row))
-        for row in rows(run, "prepare_timings"):
+        target = str(run.get("target_id"))
+        jobs, prepares = rows(run, "jobs"), rows(run, "prepare_timings")
+        for row in jobs:
+            kind = KINDS.get(str(row.get("status")))
+            if kind and row.get("failure_kind") in {None, FailureKind.TEST_FAILURE}:
+                name = (target, str(row.get("id")))
+                if (kind, *name) not in self._times and _was_elsewhere(row):
+                    self._elsewhere.add(name)
+                self._note((kind, *name), _took(row))
+        for row in prepares:
             if row.get("outcome") == Outcome.PASSED and row.get("cached") is False:
-                node_id, named = str(row.get("node_id")), row.get("prepare_id")
-                took = row.get("duration_ms")
-                self._note(_node(target, node_id, node_id == named), took)
-                if named:
-                    self._note(("prepare", target, str(named)), took)
+                node_id, prepare_id = str(row.get("node_id")), row.get("prepare_id")
+                self._note(_node(target, node_id, node_id == prepare_id), row.get("duration_ms"))
+                self._note((PREPARE, target, str(prepare_id)), row.get("duration_ms"))
+        if run.get("status") == Status.PASSED:
+            self._note(AROUND, _around(run, [*jobs, *prepares]))
 
     def _note(self, key: Key, took: object) -> None:
         if isinstance(took, int) and took >= 0 and len(self._times[key]) < NEWEST_TIMES:
             self._times[key].append(took)
 
-    def _typical(self, key: Key) -> int | None:
-        return median_high(self._times[key]) if key in self._times else None
+    def _typical(self, *keys: Key) -> int | None:
+        """The median of the times of the first of these that has any."""
+        return next((median_high(self._times[key]) for key in keys if self._times.get(key)), None)
+
+
+def with_estimates(store: RunStore, requests: Sequence[RunRequest]) -> list[RunRequest]:
+    """Requests for runs beside each other, each with what it is expected to take."""
+    estimates = Estimates(store)
+    steps = {
+        request.plan.target_id: estimates.steps(
+            request.plan, request.plan.target_id, request.selected()
+        )
+        for request in requests
+        if not request.skip_reason
+    }
+    together = merged(step for own in steps.values() for step in own)
+    ends = finish_times(list(together.values()), local_capacity().cpus, requests[0].max_jobs)
+
+    def total(request: RunRequest) -> int | None:
+        own = [ends[step.key] for step in steps.get(request.plan.target_id, [])]
+        known = [end for end in own if end is not None]
+        return max(known) + estimates.around if known and len(known) == len(own) else None
+
+    return [replace(request, estimated_ms=total(request)) for request in requests]
 
 
 def _node(target_id: str, node_id: str, is_command: bool) -> Key:  # noqa: FBT001 - of two kinds
     """The same derivation is one node in all targets; a command's id is its target's alone."""
-    return ("node", target_id if is_command else "", node_id)
+    return (NODE, target_id if is_command else "", node_id)
 
 
 def _is_command(node: PrepareNode) -> bool:
@@ -121,9 +161,27 @@ def _is_there(node: PrepareNode) -> bool:
     return isinstance(node.prepare, NixBuild) and os.path.lexists(node.prepare.out_path)
 
 
+def _was_elsewhere(job: dict[str, Any]) -> bool:
+    return job.get("host") not in {None, os.uname().nodename}
+
+
 def _took(row: dict[str, Any]) -> int | None:
+    began, ended = _at(row, "started_at"), _at(row, "finished_at")
+    return ended - began if began is not None and ended is not None else None
+
+
+def _around(run: dict[str, Any], nodes: Sequence[dict[str, Any]]) -> int | None:
+    began, ended = _at(run, "created_at"), _at(run, "finished_at")
+    firsts = [at for row in nodes if (at := _at(row, "started_at")) is not None]
+    lasts = [at for row in nodes if (at := _at(row, "finished_at")) is not None]
+    if began is None or ended is None or not firsts or not lasts:
+        return None
+    return ended - began - (max(lasts) - min(firsts))
+
+
+def _at(row: dict[str, Any], key: str) -> int | None:
+    """A timestamp in milliseconds since 1970."""
     try:
-        began, ended = (datetime.fromisoformat(row[key]) for key in ("started_at", "finished_at"))
-        return round((ended - began).total_seconds() * 1000)
-    except (KeyError, TypeError, ValueError):
+        return round(datetime.fromisoformat(row[key]).timestamp() * 1000)
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None

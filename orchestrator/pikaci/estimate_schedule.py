@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 Key = tuple[str, str]
 
@@ -20,6 +20,15 @@ class Step:
     needs: frozenset[Key]
     ms: int | None
     cpus: int = 0
+
+
+def merged(steps: Iterable[Step]) -> dict[Key, Step]:
+    """Steps of several plans by key: of one that they share, the first whose time is known."""
+    found: dict[Key, Step] = {}
+    for step in steps:
+        if step.key not in found or found[step.key].ms is None:
+            found[step.key] = step
+    return found
 
 
 def finish_times(

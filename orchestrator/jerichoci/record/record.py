@@ -247,6 +247,9 @@ class RunRecord(Model):
     git_head: str | None = None
     git_dirty: bool | None = None
     created_at: Timestamp
+    estimated_ms: int | None = Field(
+        default=None, description="what it was expected to take, by the runs before it"
+    )
     finished_at: Timestamp | None = None
     plan_path: str = "plan.json"
     plan_digest: str

@@ -49,6 +49,7 @@ class RunSummary:
     failure_kind: str | None = None
     target_id: str | None = None
     created_at: str | None = None
+    estimated_ms: int | None = None
     finished_at: str | None = None
     message: str | None = None
     hint: str | None = None

@@ -46,6 +46,8 @@ class RunRequest:
     wait_removal: bool = False
     """Whether the run is over only when the guests it made are gone."""
     rerun_of: str | None = None
+    estimated_ms: int | None = None
+    """What it is expected to take, for its record."""
     batch: str | None = None
     """The id of the batch that it is one of."""
     changed_files: tuple[str, ...] = ()
@@ -69,6 +71,7 @@ def first_record(state: StateLayout, request: RunRequest, plan: Plan) -> RunReco
         run_id=plan.run_id or "",
         status=Status.RUNNING,
         rerun_of=request.rerun_of,
+        estimated_ms=request.estimated_ms,
         batch=request.batch,
         annotations=dict(request.annotations),
         target_id=plan.target_id,

@@ -94,7 +94,7 @@ def _show_batch(store: RunStore, batch: str, runs: Sequence[str], *, as_json: bo
 
 def _status_text(store: RunStore, run: RunSummary) -> str:
     """A run for people: how it stands, why, its jobs, where everything is."""
-    from pikaci.render.words import between
+    from pikaci.render.words import between, elapsed_ms, estimate
 
     kind = f" ({run.failure_kind})" if run.failure_kind else ""
     took = between(run.created_at, run.finished_at)
@@ -108,7 +108,10 @@ def _status_text(store: RunStore, run: RunSummary) -> str:
     lines += [f"hint     {run.hint}"] if run.hint else []
     lines += [f"rerun of {run.rerun_of}"] if run.rerun_of else []
     lines += [f"batch    {run.batch}"] if run.batch else []
-    lines += [f"started  {run.created_at}" + (f", took {took}" if took else "")]
+    times = [f"started  {run.created_at}", *([f"took {took}"] if took else [])]
+    if run.estimated_ms is not None:
+        times += [estimate(run.estimated_ms, elapsed_ms(run.created_at, run.finished_at))]
+    lines += [", ".join(times)]
     lines += [f"source   {commit}, snapshot {(run.snapshot_id or '?')[:12]}"]
     lines += [f"record   {store.run(run.run_id).root}", ""]
     rows: list[tuple[str, ...]] = [

@@ -162,8 +162,10 @@ async def run_planned(
 ) -> int:
     """Run plans, of one state root, with reporters on them; the exit code."""
     from jerichoci.cleanup.dead_runs import closing_dead_runs
+    from jerichoci.record.store import RunStore
     from jerichoci.run.engine import run_plans
     from jerichoci.state.ids import new_run_id
+    from pikaci.estimate import with_estimates
     from pikaci.render.reporters import reporting
 
     if not works:
@@ -171,6 +173,7 @@ async def run_planned(
     state = works[0].planned.state
     batch = flags.run_id or new_run_id() if is_batch or len(works) > 1 else None
     requests = await _requests(works, nix, flags, batch)
+    requests = with_estimates(RunStore(state.root), requests)
     end = _End(len(requests))
     shown = {"output": flags.output, "log_format": flags.log_format}
     with (

@@ -50,11 +50,6 @@ class Eta:
             return ""
         return f"about {words.about(self._left)} left" if self._left else "longer than estimated"
 
-    def typical(self, key: Key) -> int | None:
-        """What a node took before, in milliseconds."""
-        found = (step.ms for steps in self._steps.values() for step in steps if step.key == key)
-        return next(found, None)
-
     def _look(self, now: float) -> int | None:
         from pikaci.estimate_schedule import finish_times
 
@@ -83,6 +78,7 @@ class Eta:
 
     def _all_steps(self) -> Mapping[Key, Step]:
         from pikaci.estimate import Estimates
+        from pikaci.estimate_schedule import merged
 
         if self._estimates is None:
             self._estimates = Estimates(self._store)
@@ -93,9 +89,4 @@ class Eta:
                     self._steps[run_id] = self._estimates.steps(plan, run_id)
                 except (PikaciError, OSError):
                     self._steps[run_id] = []
-        found: dict[Key, Step] = {}
-        for step in (step for steps in self._steps.values() for step in steps):
-            # Of a prepare that runs share, one may know what it was before.
-            if step.key not in found or found[step.key].ms is None:
-                found[step.key] = step
-        return found
+        return merged(step for steps in self._steps.values() for step in steps)

@@ -74,7 +74,7 @@ class Running:
         grid.add_column(no_wrap=True, justify="right")
         grid.add_column(no_wrap=True, overflow="ellipsis")
         for line in lines:
-            took = words.duration(round((self._progress.clock() - line.since) * 1000))
+            took = words.seconds(self._progress.clock() - line.since)
             grid.add_row(self._spinner, line.what, line.name, took, line.phase)
         return grid
 

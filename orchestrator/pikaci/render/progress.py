@@ -93,6 +93,13 @@ class Progress:
         return any(run.batch for run in self.runs.values())
 
     @property
+    def title(self) -> str:
+        """What a batch runs: its id, and the targets."""
+        runs = list(self.runs.values())
+        names = ", ".join(run.target_id for run in runs)
+        return f"batch {runs[0].batch}: {names}"
+
+    @property
     def is_over(self) -> bool:
         """Whether all runs that were seen to start have ended."""
         return all(run.status.is_terminal for run in self.runs.values())
@@ -201,7 +208,7 @@ class Progress:
         self.waiting_since.pop(key, None)
         logs = self._logs(run_id, job_id, attempt)
         line = Line(RUNNING, key, self.job_name(*key), job_id, self.clock(), logs=logs)
-        line.run_id, line.teller = run_id, job_id
+        line.run_id, line.teller, line.waiting = run_id, job_id, {run_id}
         self.lines[key] = line
         return line
 

@@ -37,9 +37,8 @@ def batch_end(state: StateLayout, runs: Sequence[RunRecord]) -> Iterator[Said]:
             if len(looks) > SHOWN:
                 yield None, f"  ... {len(looks) - SHOWN} more: pikaci status {run.run_id}{option}"
     yield from ((None, line) for line in words.skipped_hosts(runs))
-    if verdict is Status.FAILED:
-        again = f"pikaci rerun {batch} --failed{option}"
-        yield None, f"rerun the failed jobs (same snapshot): {again}"
+    if bad := [run for run in runs if run.status is Status.FAILED]:
+        yield None, words.run_failed_again(bad, batch or bad[0].run_id, option)
     yield None, f"all targets: pikaci status {batch}{option}"
 
 

@@ -44,6 +44,7 @@ class Terminal(View):
         self._console = console
         self._progress = Progress(state)
         self._running = Running(state, self._progress)
+        self._has_title = False
         self._has_colours = has_colours(console.file)
         self._colours = AnsiDecoder()
 
@@ -66,9 +67,12 @@ class Terminal(View):
 
     def emit(self, event: EventBase) -> None:
         """Show what an event changes."""
+        if self._progress.is_batch and not (self._has_title or isinstance(event, RunStarted)):
+            self._has_title = True
+            self._console.print(Text(self._progress.title, style="bold"), soft_wrap=True)
         line = self._progress.note(event)
         match event:
-            case RunStarted(run=run):
+            case RunStarted(run=run) if not run.batch:
                 self._begin(run)
             case PrepareFinished() if line:
                 self._prepared(event, line)
@@ -83,12 +87,9 @@ class Terminal(View):
         self._console.print(Text(words.STOPPING, style="yellow"))
 
     def _begin(self, run: RunRecord) -> None:
-        if not run.batch:
-            title = f"  {one_line(run.target_description)}"
-            self._console.print(Text.assemble((run.target_id, "bold"), title))
-            self._console.print(Text(words.run_start(run), style="dim"))
-        elif len(self._progress.runs) == 1:
-            self._console.print(Text(f"batch {run.batch}", style="dim"))
+        title = f"  {one_line(run.target_description)}"
+        self._console.print(Text.assemble((run.target_id, "bold"), title))
+        self._console.print(Text(words.run_start(run), style="dim"))
 
     def _end_job(self, run_id: str, job: JobRecord) -> None:
         name = self._progress.job_name(run_id, job.id)

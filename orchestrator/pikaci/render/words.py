@@ -9,7 +9,7 @@ from pikaci.location import state_option
 from pikaci.render.tail import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from jerichoci.record.event import PrepareFinished
@@ -34,6 +34,13 @@ def duration(milliseconds: int) -> str:
     return f"{int(seconds // MINUTE_SECS)} min {int(seconds % MINUTE_SECS):02d} s"
 
 
+def seconds(elapsed: float) -> str:
+    """A time that grows: as `duration`, but never milliseconds."""
+    if elapsed < MINUTE_SECS:
+        return f"{elapsed:.1f} s"
+    return duration(round(elapsed * SECOND_MS))
+
+
 def about(milliseconds: int) -> str:
     """A time to come, as exact as an estimate is: `8 s`, `45 s`, `3 min`, `2 h 10 min`."""
     seconds = round(milliseconds / SECOND_MS)
@@ -46,17 +53,32 @@ def about(milliseconds: int) -> str:
     return f"{hours} h {rest:02d} min" if hours else f"{minutes} min"
 
 
-def between(started: str | None, finished: str | None) -> str:
-    """The time between two timestamps of a record; empty if one is missing."""
+def elapsed_ms(started: str | None, finished: str | None) -> int | None:
+    """The time between two timestamps of a record; None if one is missing."""
     from datetime import datetime
 
     if not started or not finished:
-        return ""
+        return None
     try:
         took = datetime.fromisoformat(finished) - datetime.fromisoformat(started)
     except (ValueError, TypeError):  # the latter where only one has a zone
-        return ""
-    return duration(round(took.total_seconds() * SECOND_MS))
+        return None
+    return round(took.total_seconds() * SECOND_MS)
+
+
+def between(started: str | None, finished: str | None) -> str:
+    """The time between two timestamps of a record, for people; empty if one is missing."""
+    took = elapsed_ms(started, finished)
+    return "" if took is None else duration(took)
+
+
+def estimate(expected_ms: int, took_ms: int | None) -> str:
+    """What a run was expected to take, and by how much that was wrong."""
+    text = f"estimated {duration(expected_ms)}"
+    if took_ms is None or took_ms <= 0:
+        return text
+    off = round(100 * (expected_ms - took_ms) / took_ms)
+    return f"{text} ({abs(off)} % too {'short' if off < 0 else 'long'})" if off else text
 
 
 def job_end(job: JobRecord) -> str:
@@ -104,15 +126,18 @@ def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
     if run.status is Status.FAILED:
         option = state_option(state)
         yield from failed_jobs(state, run, option)
-        yield run_failed_again(run, option)
+        yield run_failed_again([run], run.run_id, option)
 
 
-def run_failed_again(run: RunRecord, option: str) -> str:
-    """How to run what failed again; of a commit that is not checked out, only as it was."""
-    rerun = f"pikaci rerun {run.run_id} --failed{option}"
-    if run.source_rev:
+def run_failed_again(bad: Sequence[RunRecord], of: str, option: str) -> str:
+    """How to run what failed in `of`, a run or a batch, again.
+
+    Of a commit that is not checked out, it can be run only as it was.
+    """
+    rerun = f"pikaci rerun {of} --failed{option}"
+    if any(run.source_rev for run in bad):
         return f"run the failed jobs again: {rerun}"
-    now = f"pikaci run {run.target_id} --failed{option}"
+    now = f"pikaci run {' '.join(run.target_id for run in bad)} --failed{option}"
     return f"run the failed jobs again: {now}; on the same snapshot: {rerun}"
 
 
@@ -121,6 +146,8 @@ def run_status(run: RunRecord) -> str:
     kind = f" ({run.failure_kind})" if run.failure_kind else ""
     why = f": {run.message}" if run.message else ""
     took = between(run.created_at, run.finished_at)
+    if run.cause and run.cause.code == CauseCode.FILTERED:
+        return run.message or run.status
     return f"{run.status}{kind}{', partial,' if run.partial else ''} in {took}{why}"
 
 
