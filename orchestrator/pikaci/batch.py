@@ -40,14 +40,19 @@ def recorded_values(store: RunStore, batch: str, runs: Sequence[str]) -> dict[st
 
 def batch_text(store: RunStore, batch: str, runs: Sequence[str]) -> str:
     """A batch for people: how it stands, and a line for each run."""
-    from pikaci.render.words import between
+    from pikaci.render.words import between, elapsed_ms, estimate
 
     found = [store.summary(run_id) for run_id in runs]
     starts, ends = ([getattr(run, name) for run in found] for name in ("created_at", "finished_at"))
     started = min(filter(None, starts), default=None)
     took = between(started, max(ends)) if all(ends) else ""
     lines = [f"batch    {batch}", f"status   {_standing(found)}"]
-    lines += [f"started  {started}" + (f", took {took}" if took else "")] if started else []
+    times = [f"started  {started}", *([f"took {took}"] if took else [])]
+    expected = [run.estimated_ms for run in found if run.status != Status.SKIPPED]
+    if expected and None not in expected:
+        took_ms = elapsed_ms(started, max(ends)) if all(ends) else None
+        times += [estimate(max(filter(None, expected)), took_ms)]
+    lines += [", ".join(times)] if started else []
     rows = [
         (
             run.target_id or "?",

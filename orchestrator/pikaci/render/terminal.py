@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from jerichoci.status import Outcome, Status
     from pikaci.render.progress import Line
 
-REFRESH_PER_SECOND = 8
 MARKS = {"passed": "✔", "failed": "✘", "cancelled": "■", "skipped": "-"}
 
 
@@ -44,22 +43,24 @@ class Terminal(View):
         self._console = console
         self._progress = Progress(state)
         self._running = Running(state, self._progress)
+        self._live: Live | None = None
         self._has_title = False
         self._has_colours = has_colours(console.file)
         self._colours = AnsiDecoder()
 
     @contextmanager
     def live(self) -> Iterator[None]:
-        """Display what is running, which refreshes itself; in the end, the summary of a batch."""
+        """Display what is running, and in the end the summary of a batch."""
         with Live(
             self._running,
             console=self._console,
-            refresh_per_second=REFRESH_PER_SECOND,
+            # A thread of rich's would draw between two lines, and erase one of them.
+            auto_refresh=False,
             transient=True,
             # A redirected stream would wait for a terminal that is stopped.
             redirect_stdout=False,
             redirect_stderr=False,
-        ):
+        ) as self._live:
             yield
         if self._progress.is_batch:
             for status, said in batch_end(self._state, list(self._progress.runs.values())):
@@ -81,6 +82,11 @@ class Terminal(View):
             case RunFinished(run=run) if not run.batch:
                 for index, said in enumerate(words.run_end(self._state, run)):
                     self._say(said, "dim" if index else STYLES[run.status])
+
+    def tick(self) -> None:
+        """Draw what is running again."""
+        if self._live:
+            self._live.refresh()
 
     def stopping(self) -> None:
         """Print that the run is being stopped."""
