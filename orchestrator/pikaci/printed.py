@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
-from jerichoci.state.line_splitter import LINE_BYTES, LineCutter
+from jerichoci.state.line_splitter import LINE_BYTES
 from jerichoci.state.log_file import read_log
 from jerichoci.state.reading import rows
 from jerichoci.status import LogKind, PhaseName
@@ -181,14 +181,6 @@ def readers(
 ) -> list[LogReader]:
     """Both logs of a job, in the order in which they are shown."""
     return [LogReader(store, run_id, job_id, kind, names) for kind in (LogKind.HOST, LogKind.GUEST)]
-
-
-def lines_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines of a log; of one that is too long, its beginning and its end."""
-    cutter = LineCutter()
-    for data in pieces:
-        yield from cutter.feed(data)
-    yield from cutter.end()
 
 
 def names_of(store: RunStore, run_id: str) -> dict[str, str]:

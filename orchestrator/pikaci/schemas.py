@@ -19,6 +19,7 @@ from jerichoci.record.record import JobRecord, PreparedOutputs, RunRecord
 from jerichoci.status import FailureKind, Status
 from pikaci.lanes import Trigger
 from pikaci.plan_set import PlanError, PlanSource
+from pikaci.report.failures import Failures
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -148,6 +149,7 @@ def adapters() -> dict[str, TypeAdapter[Any]]:
         "lanes": TypeAdapter(list[ListedLane]),
         "select": TypeAdapter(Selection),
         "plan-set": TypeAdapter(PlanSet),
+        "failures": TypeAdapter(Failures),
     }
 
 

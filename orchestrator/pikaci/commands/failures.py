@@ -21,12 +21,12 @@ TESTS_SHOWN = 10
 
 @click.command("failures")
 @options.json_output
-@options.run_records
-def failures_command(store: RunStore, run: str, *, as_json: bool) -> None:
+@options.runs_records
+def failures_command(store: RunStore, runs: list[str], *, as_json: bool) -> None:
     """Show what failed in RUN: for each job and prepare the cause, then the telling lines."""
     from pikaci.report.failures import Failures, failures_of
 
-    found = Failures(runs=[failures_of(store, each) for each in [run]])
+    found = Failures(runs=[failures_of(store, each) for each in runs])
     if as_json:
         click.echo(found.model_dump_json(indent=2))
         return
@@ -52,8 +52,11 @@ def _blocks(run: RunFailures) -> Iterator[list[str]]:
 def _lines(failure: Failure) -> Iterator[str]:
     message = failure.message.removeprefix(f"job {failure.id} ")
     yield f"{failure.kind} {failure.id} failed: {message}"
-    if failure.hint:
-        yield f"  hint: {failure.hint}"
+    cause = failure.cause
+    if cause and cause.hint:
+        yield f"  hint: {cause.hint}"
+    if cause and cause.got_hash:
+        yield f"  got hash: {cause.got_hash}"
     if facts := ", ".join(_facts(failure)):
         yield f"  {facts}"
     yield from _tests(failure)
@@ -72,8 +75,8 @@ def _lines(failure: Failure) -> Iterator[str]:
 
 
 def _facts(failure: Failure) -> Iterator[str]:
-    if failure.phase:
-        yield f"phase {failure.phase}"
+    if failure.cause and failure.cause.phase:
+        yield f"phase {failure.cause.phase}"
     if failure.exit_code is not None:
         yield f"exit code {failure.exit_code}"
     if failure.attempts > 1:
@@ -88,11 +91,11 @@ def _tests(failure: Failure) -> Iterator[str]:
     tests = failure.tests
     if not tests:
         return
-    bad = tests["failed"] + tests["errors"]
-    yield f"  {bad} of {tests['total']} tests failed"
-    for row in tests["failures"][:TESTS_SHOWN]:
-        place = f" ({row['file']}:{row['line']})" if row.get("file") and row.get("line") else ""
-        message = f": {row['message']}" if row.get("message") else ""
-        yield f"    {row['name']}{place}{message}"
+    bad = tests.failed + tests.errors
+    yield f"  {bad} of {tests.total} tests failed"
+    for row in tests.failures[:TESTS_SHOWN]:
+        place = f" ({row.file}:{row.line})" if row.file and row.line else ""
+        message = f": {row.message}" if row.message else ""
+        yield f"    {row.name}{place}{message}"
     if bad > TESTS_SHOWN:
         yield f"    ... and {bad - TESTS_SHOWN} more; --json lists the first 50"

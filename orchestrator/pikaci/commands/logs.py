@@ -52,10 +52,10 @@ if TYPE_CHECKING:
 )
 @click.option("--follow", "-f", is_flag=True, help="Follow the logs until the run ends.")
 @click.option("--metadata-json", is_flag=True, help="Print paths and sizes of the logs.")
-@options.run_records
+@options.runs_records
 def logs_command(
     store: RunStore,
-    run: str,
+    runs: list[str],
     job: str | None,
     grep: str | None,
     tail: int | None,
@@ -67,13 +67,12 @@ def logs_command(
     follow: bool,
     metadata_json: bool,
 ) -> None:
-    """Print what the jobs of RUN printed: an id, a unique prefix of one, or by default `latest`.
+    """Print what the jobs of RUN printed: the id of a run or a batch, or by default `latest`.
 
     \b
     pikaci logs --failed
     pikaci logs --job unit --grep 'error|warning' -i
     """
-    runs = [run]
     if metadata_json:
         rows = [row for each in runs for row in store.load_logs_metadata(each)]
         options.print_json([{**vars(row), "path": str(row.path)} for row in rows])

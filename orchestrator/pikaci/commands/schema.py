@@ -6,7 +6,7 @@ import click
 
 NAMES = (
     *("plan", "plan-set", "run", "job", "prepared-outputs", "batch", "event"),
-    *("list", "status", "targets", "lanes", "select"),
+    *("list", "status", "targets", "lanes", "select", "failures"),
 )
 
 

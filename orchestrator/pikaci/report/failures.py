@@ -5,13 +5,14 @@ A prepare that failed is named once, with the jobs that it kept from running.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from jerichoci.errors import PikaciError
 from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId
+from jerichoci.record.record import Cause, TestSummary
 from jerichoci.status import CauseCode, FailureKind, Outcome, Status
 from pikaci.location import state_option
-from pikaci.printed import joined, lines_of, names_of, readers
+from pikaci.printed import joined, names_of, readers
 from pikaci.report.telling import Telling, choose
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ PREPARE_PHASE = "prepare"
 
 
 class Failure(Model):
-    """A job or a prepare that failed, or the run itself where no job of it did."""
+    """A job or a prepare that failed, or the run itself where no job of it did.
+
+    `message` is the job's, which may say more than that of its cause: which tests failed.
+    """
 
     kind: Literal["job", "prepare", "run"]
     id: str
@@ -32,16 +36,14 @@ class Failure(Model):
     node_id: str | None
     """Its node in the plan; null for a run."""
     failure_kind: FailureKind | str | None
-    phase: str | None
-    code: str | None
+    cause: Cause | None
     message: str
-    hint: str | None
     exit_code: int | None = None
     attempts: int = 0
     host: str | None = None
     jobs: list[Id] = []
     """The jobs that did not run because a prepare failed."""
-    tests: dict[str, Any] | None = None
+    tests: TestSummary | None = None
     """The `tests` of the job's record, with the names of those that failed."""
     log: Telling = Telling()
     command: str
@@ -146,10 +148,8 @@ class _Finder:
             id=name,
             node_id=output.node_id,
             failure_kind=kinds[0] if kinds else None,
-            phase=PREPARE_PHASE,
-            code=cause.code,
+            cause=cause,
             message=cause.message,
-            hint=cause.hint,
             jobs=[job.id for job in kept],
             log=self._telling(teller, name) if teller else Telling(),
             command=f"pikaci logs {self._record.run_id}{job_option}{self._option}",
@@ -172,20 +172,17 @@ class _Finder:
 
     def _job(self, job: JobRecord) -> Failure:
         cause = job.cause
-        tests = getattr(job, "tests", None)
         return Failure(
             kind="job",
             id=job.id,
             node_id=job.plan_node_id,
             failure_kind=job.failure_kind,
-            phase=cause.phase if cause else None,
-            code=cause.code if cause else None,
+            cause=cause,
             message=job.message or (cause.message if cause else "failed"),
-            hint=cause.hint if cause else None,
             exit_code=job.exit_code,
             attempts=job.attempt,
             host=job.host,
-            tests=tests.model_dump(mode="json") if tests else None,
+            tests=job.tests,
             log=self._telling(job.id),
             command=f"pikaci logs {self._record.run_id} --job {job.id}{self._option}",
         )
@@ -197,20 +194,14 @@ class _Finder:
             id=record.run_id,
             node_id=None,
             failure_kind=record.failure_kind,
-            phase=cause.phase if cause else None,
-            code=cause.code if cause else None,
+            cause=cause,
             message=record.message or (cause.message if cause else "failed"),
-            hint=cause.hint if cause else None,
             command=f"pikaci logs {record.run_id}{self._option}",
         )
 
     def _telling(self, job_id: str, prepare: str | None = None) -> Telling:
         logs = readers(self._store, self._record.run_id, job_id, self._names)
-        numbered = enumerate(lines_of(joined(logs)), 1)
-        if prepare is None:
-            return choose(numbered)
-        label = f"{prepare}> ".encode()
-        return choose((n, line[len(label) :]) for n, line in numbered if line.startswith(label))
+        return choose(joined(logs), f"{prepare}> ".encode() if prepare else b"")
 
 
 def _is_kept_from_running(job: JobRecord) -> bool:
