@@ -67,6 +67,7 @@ python3Packages.buildPythonApplication {
     [
       asyncssh
       click
+      jinja2
       cryptography
       defusedxml
       pydantic
@@ -79,7 +80,6 @@ python3Packages.buildPythonApplication {
     ++ lib.optionals withForge [
       alembic
       fastapi
-      jinja2
       python-multipart
       sqlalchemy
       uvicorn

@@ -41,6 +41,9 @@ class Printed:
     def __init__(self, names: Mapping[str, str] | None = None) -> None:
         self._names = names or {}
         self._speak: Callable[[bytes], bytes] = self._of_prepares
+        self.begun: int | None = None
+        """How much was given back before the job began; null as long as it has not."""
+        self._given = 0
         self._held = b""
         self._is_inside = False
         """Whether what comes next continues a line that was given back in part."""
@@ -48,10 +51,11 @@ class Printed:
     def feed(self, data: bytes) -> bytes:
         """What was printed up to here; a line that may be pikaci's is held back until its end."""
         if self._is_inside:
-            end = data.find(b"\n") + 1
-            if not end:
-                return data
-            rest, data, self._is_inside = data[:end], data[end:], False
+            end = data.find(b"\n") + 1 or len(data)
+            rest, data, self._is_inside = data[:end], data[end:], data[end - 1 : end] != b"\n"
+            self._given += len(rest)
+            if self._is_inside:
+                return rest
         else:
             rest = b""
         data = self._held + data
@@ -59,6 +63,7 @@ class Printed:
         whole, self._held = data[:end], data[end:]
         found = rest + self._whole_lines(whole)
         if self._held and not self._may_be_own(self._held):
+            self._given += len(self._held)
             found, self._held, self._is_inside = found + self._held, b"", True
         return found
 
@@ -76,19 +81,16 @@ class Printed:
         found = []
         while data:
             start = 0 if self._speak == self._of_prepares else _next_own(data)
-            if start:
-                found.append(data[:start])
-                data = data[start:]
-                continue
-            end = data.find(b"\n") + 1 or len(data)
-            found.append(self._speak(data[:end]))
+            end = start or data.find(b"\n") + 1 or len(data)
+            found.append(data[:end] if start else self._speak(data[:end]))
+            self._given += len(found[-1])
             data = data[end:]
         return b"".join(found)
 
     def _of_prepares(self, line: bytes) -> bytes:
         if line.startswith(OWN):
             if line.startswith(_BEGINS, len(OWN)):
-                self._speak = self._of_launch
+                self._speak, self.begun = self._of_launch, self._given
             return b""
         speaker = _SPEAKER.match(line)
         name = self._names.get(speaker[1].decode()) if speaker else None
@@ -121,7 +123,7 @@ def _next_own(data: bytes) -> int:
 class LogReader:
     """Reads one log of a job from its beginning: what was printed, or with no `names` all of it.
 
-    If another attempt begins, its log follows.
+    If another attempt begins, its log follows, unless one attempt is asked for.
     """
 
     def __init__(
@@ -131,9 +133,10 @@ class LogReader:
         job_id: str,
         kind: LogKind,
         names: Mapping[str, str] | None,
+        attempt: int | None = None,
     ) -> None:
         self._store = store
-        self._log = (run_id, job_id, kind)
+        self._log = (run_id, job_id, kind, attempt)
         self._names = names if kind is LogKind.HOST else None
         self._begin(store.log_path(*self._log))
 
@@ -153,6 +156,11 @@ class LogReader:
         rest = self.end()
         self._begin(newest)
         return rest
+
+    @property
+    def begun(self) -> int | None:
+        """How much was given back before the job began; null as long as it has not."""
+        return self._cut.begun if self._cut else None
 
     def end(self) -> bytes:
         """What was held back until now."""

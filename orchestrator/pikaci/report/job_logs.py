@@ -1,0 +1,117 @@
+"""The logs of a job as a page has them: what its prepares printed, and one log for each attempt.
+
+What a prepare printed is in the logs of all jobs that need it; a page has it once, with the first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from jerichoci.state.line_splitter import LineSplitter
+from jerichoci.status import LogKind
+from pikaci.printed import LogReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from jerichoci.record.store import RunStore
+
+
+@dataclass(frozen=True)
+class JobLog:
+    """A log on a page: its lines are counted from `first`; `pieces` can be read once."""
+
+    name: str
+    """`prepares`, or the number of the attempt."""
+    title: str
+    first: int
+    is_last: bool
+    """Whether it is of the last attempt."""
+    pieces: Iterable[bytes]
+
+
+@dataclass
+class JobLogs:
+    """What of the logs of a job there is to show."""
+
+    store: RunStore
+    run_id: str
+    job_id: str
+    names: Mapping[str, str]
+    told_before: AbstractSet[str] = frozenset()
+    """The names of prepares whose output is with a job before."""
+
+    def __iter__(self) -> Iterator[JobLog]:
+        """The logs in which something was printed. Each has to be read before the next."""
+        last = int(self.store.log_path(self.run_id, self.job_id, LogKind.HOST).parent.name)
+        for attempt in range(1, last + 1):
+            host, guest = (
+                LogReader(self.store, self.run_id, self.job_id, kind, self.names, attempt)
+                for kind in (LogKind.HOST, LogKind.GUEST)
+            )
+            split = _Split(host)
+            prepares = _some(self._untold(split.before()))
+            if prepares:
+                title = f"what the prepares of {self.job_id} printed"
+                yield JobLog(f"prepares-{attempt}", title, 1, attempt == last, prepares)
+            lines = split.skip()
+            title = f"log of {self.job_id}" + (f", attempt {attempt} of {last}" if last > 1 else "")
+            if pieces := _some(chain(split.after(), guest.rest())):
+                yield JobLog(f"{attempt}", title, lines + 1, attempt == last, pieces)
+
+    def _untold(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        if not self.told_before:
+            yield from pieces
+            return
+        told = {f"{name}> ".encode() for name in self.told_before}
+        lines = LineSplitter()
+        for piece in chain(pieces, [b"\n"]):
+            kept = (row for row in lines.feed(piece) if row[: row.find(b"> ") + 2] not in told)
+            yield b"".join(row + b"\n" for row in kept if row)
+
+
+@dataclass
+class _Split:
+    """A host log in two: up to where its job begins, and from there on."""
+
+    reader: LogReader
+    _given: int = 0
+    _lines: int = 0
+    _rest: bytes = b""
+    _is_before: bool = True
+    _pieces: Iterator[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pieces = self.reader.rest()
+
+    def before(self) -> Iterator[bytes]:
+        for data in self._pieces:
+            begun = self.reader.begun
+            cut = len(data) if begun is None else begun - self._given
+            self._given += len(data)
+            self._lines += data.count(b"\n", 0, cut)
+            self._rest = data[cut:]
+            self._is_before = begun is None
+            yield data[:cut]
+            if not self._is_before:
+                return
+
+    def skip(self) -> int:
+        """Read up to where the job begins; how many lines are before."""
+        if self._is_before:
+            for _ in self.before():
+                pass
+        return self._lines
+
+    def after(self) -> Iterator[bytes]:
+        yield self._rest
+        yield from self._pieces
+
+
+def _some(pieces: Iterator[bytes]) -> Iterator[bytes] | None:
+    """The pieces, if there is anything in them."""
+    first = next(filter(None, pieces), None)
+    return chain([first], pieces) if first else None
