@@ -17,6 +17,7 @@ BENCHES = (
     "snapshot.py",
     "listing.py",
     "output.py",
+    "report.py",
     "many_jobs.py",
     "evaluation_cost.py",
     "incus_guests.py",
