@@ -140,6 +140,11 @@ run_flags = _adding(
     ),
     click.option("--fail-fast", is_flag=True, help="Stop the other jobs when one fails."),
     click.option(
+        "--copy-to",
+        metavar="STORE",
+        help="Copy what is built to this store of Nix, as soon as it is there.",
+    ),
+    click.option(
         "--keep",
         type=click.Choice(["never", "on-failure", "always"]),
         default="never",

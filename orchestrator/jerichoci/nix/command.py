@@ -30,6 +30,7 @@ NIX_CONFIG_ARGV = ("nix-instantiate", "--eval", "--strict", "--json", "-A", "nix
 """What reads the settings that a flake.nix at its stdin asks for."""
 
 _BASE32 = "0123456789abcdfghijklmnpqrsvwxyz"
+_PASSWORD = re.compile(r"(\w://[^\s/@:]*):[^\s/@]*@")
 _FEATURES = ("--extra-experimental-features", "nix-command flakes")
 _QUERY = ("nix-store", "--query")
 _JSON_LOG = ("--log-format", "internal-json")
@@ -90,9 +91,19 @@ class NixOptions:
             *("--option", "substitute", "false", *paths),
         ]
 
+    def invalid_argv(self, paths: Sequence[str], store: str) -> list[str]:
+        """`nix-store` that prints those of `paths` that another store has not."""
+        argv = ["nix-store", "--store", store, *self._shared()]
+        return [*argv, "--check-validity", "--print-invalid", *paths]
+
     def _shared(self) -> list[str]:
         settings = [part for pair in self.settings for part in ("--option", *pair)]
         return [*settings, *(["--offline"] if self.offline else [])]
+
+
+def without_credentials(text: str) -> str:
+    """A text without the passwords of stores' addresses in it."""
+    return _PASSWORD.sub(r"\1:***@", text)
 
 
 def rooted_store(root: str) -> str:

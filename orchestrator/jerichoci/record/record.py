@@ -257,6 +257,7 @@ class RunRecord(Model):
     changed_files: list[str] = []
     filters: list[str] = []
     message: str | None = None
+    notes: list[str] = Field(default=[], description="facts that did not change the result")
     prepare_timings: list[PrepareTiming] = []
     jobs: list[JobRecord] = []
     tool: Tool
@@ -280,6 +281,14 @@ class PreparedPlace(Model):
     cause: Cause | None = None
 
 
+class OutputCopy(Model):
+    """A prepared output's copy in another store of Nix; `message` is why there is none."""
+
+    store: str
+    outcome: Outcome | str
+    message: str | None = None
+
+
 class PreparedOutput(Model):
     """A prepare node's result on the host that made it: `path` is null if it failed."""
 
@@ -293,6 +302,7 @@ class PreparedOutput(Model):
     gc_root: str | None = None
     cause: Cause | None = None
     places: list[PreparedPlace] = []
+    copies: list[OutputCopy] = Field(default=[], description="in other stores: `--copy-to`")
 
 
 class PreparedOutputs(Model):

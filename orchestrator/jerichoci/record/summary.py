@@ -59,6 +59,7 @@ class RunSummary:
     rerun_of: str | None = None
     batch: str | None = None
     partial: bool = False
+    notes: tuple[str, ...] = ()
     jobs: tuple[JobSummary, ...] = ()
     unreadable: str | None = None
 
@@ -90,6 +91,8 @@ def summarise(run_id: str, values: dict[str, Any]) -> RunSummary:
     """The gist of a run record's JSON values."""
     gist = _gist(RunSummary, values)
     gist |= {"run_id": run_id, "jobs": tuple(_job(job) for job in rows(values, "jobs"))}
+    notes = values.get("notes")
+    gist["notes"] = tuple(map(str, notes)) if isinstance(notes, list) else ()
     gist["unreadable"] = None if gist.get("status") else "its run.json has no status"
     return RunSummary(**gist)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jerichoci.plan.plan import Plan
     from jerichoci.record.record import JobRecord
     from jerichoci.record.rundir import RunWriter
+    from jerichoci.run.copies import Copies
     from jerichoci.run.fleet import Fleet
     from jerichoci.run.request import RunRequest
     from jerichoci.run.shared_builds import SharedBuilds
@@ -36,6 +37,8 @@ class RunContext:
     """For attempts, of this run and of those beside it."""
     builds: SharedBuilds | None = None
     """Of this machine, if other runs of this process share them."""
+    copies: Copies | None = None
+    """Where the prepared outputs are copied to, if they are."""
     jobs: dict[str, asyncio.Task[JobRecord]] = field(default_factory=dict)
     """The task of each job, by the id of its node."""
     running: set[str] = field(default_factory=set)

@@ -28,6 +28,7 @@ from jerichoci.record.record import Cause, JobRecord, RunRecord
 from jerichoci.record.rundir import open_run
 from jerichoci.remote.pool import SessionPool
 from jerichoci.run.context import RunContext
+from jerichoci.run.copies import Copies
 from jerichoci.run.fleet import Fleet, RunHost
 from jerichoci.run.job import JobRun
 from jerichoci.run.placements import Placements
@@ -115,18 +116,23 @@ class Shared:
 
     free_places: asyncio.Semaphore
     builds: SharedBuilds | None
+    copies: Copies | None
 
 
 @asynccontextmanager
 async def _sharing(state: StateLayout, requests: Sequence[RunRequest]) -> AsyncIterator[Shared]:
     most = requests[0].max_jobs or max(1, sum(len(request.plan.jobs) for request in requests))
     places = asyncio.Semaphore(most)
-    if len(requests) == 1:
-        yield Shared(places, None)
-        return
-    here = LocalPlacement(state.root, requests[0].nix, local_settings)
-    async with here.serving(""):
-        yield Shared(places, SharedBuilds(here))
+    async with AsyncExitStack() as held:
+        copies = Copies(to, requests[0].nix) if (to := requests[0].copy_to) else None
+        if copies is not None:
+            held.push_async_callback(copies.close)
+        builds = None
+        if len(requests) > 1:
+            here = LocalPlacement(state.root, requests[0].nix, local_settings)
+            await held.enter_async_context(here.serving(""))
+            builds = SharedBuilds(here)
+        yield Shared(places, builds, copies)
 
 
 async def _run_all(runs: Sequence[Run], sinks: Sequence[Sink], shared: Shared) -> list[RunRecord]:
@@ -182,9 +188,16 @@ class Run:
         plan = request.plan.with_(run_id=self.run_id, created_at=timestamp())
         record = first_record(self._state, request, plan)
         writer = self._opened.enter_context(open_run(self._state, record, plan, sinks))
-        fleet, stop = self.fleet, self.stop
-        places, builds = shared.free_places, shared.builds
-        self._context = RunContext(self._state, request, writer, fleet, stop, places, builds)
+        self._context = RunContext(
+            self._state,
+            request,
+            writer,
+            self.fleet,
+            self.stop,
+            shared.free_places,
+            shared.builds,
+            shared.copies,
+        )
 
     async def run(self, failure: Exception | None) -> RunRecord:
         """Run it, or end it because of a failure elsewhere; its terminal record."""
@@ -237,6 +250,9 @@ class Engine:
         self._writer = run.writer
         self._stop = run.stop
         self._failure: BaseException | None = None
+        self._stopped: StopReason | None = None
+        self._is_decided = False
+        """Whether prepares and jobs are over: what stops the run now changes no result."""
         if failure is not None:
             self._break(failure)
 
@@ -271,6 +287,8 @@ class Engine:
         await self._guard(prepares.wait())
         if jobs:
             await asyncio.wait(jobs.values())
+        self._stopped, self._is_decided = self._stop.reason, True
+        await self._guard(prepares.wait_for_copies())
 
     async def _run_job(self, prepares: Prepares, node: ExecuteNode) -> JobRecord:
         try:
@@ -330,7 +348,8 @@ class Engine:
 
     def _finish(self) -> None:
         jobs = [self._final_job(node) for node in self._context.plan.jobs]
-        record = conclude(self._writer.record, jobs, self._stop.reason, self._failure)
+        stopped = self._stopped if self._is_decided else self._stop.reason
+        record = conclude(self._writer.record, jobs, stopped, self._failure)
         try:
             self._clean_up()
         finally:

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import PikaciError
-from jerichoci.machine.stop import StoppedError
+from jerichoci.machine.stop import StoppedError, StopReason
 from jerichoci.nix.payload_files import PayloadError
 from jerichoci.nix.realised import CANCELLED, Realised, failed
 from jerichoci.plan.payload import read_payload_on
 from jerichoci.plan.plan import HostCommand, NixBuild, PrepareNode
 from jerichoci.record.event import PrepareFinished, PrepareStarted
 from jerichoci.record.record import PreparedOutput, PreparedPlace, PrepareTiming
+from jerichoci.run.copies import COPIES_END_SECS
 from jerichoci.run.host_command import HostCommandRun
 from jerichoci.run.nix_batch import NixBatch
 from jerichoci.run.verdict import prepare_cause
@@ -28,9 +29,10 @@ from jerichoci.state.clock import milliseconds_since, timestamp
 from jerichoci.status import CauseCode, FailureKind, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
 
     from jerichoci.placement import Placement
+    from jerichoci.record.record import OutputCopy
     from jerichoci.run.context import RunContext
     from jerichoci.run.fleet import RunHost
 
@@ -43,6 +45,7 @@ class Prepares:
         self._batches: dict[str, NixBatch] = {}
         nodes = [node for node in run.plan.prepares if node.id in run.selected]
         self._nodes = {node.id: Prepare(node, run, self) for node in nodes}
+        self._copies: dict[str, asyncio.Future[OutputCopy]] = {}
 
     def __getitem__(self, node_id: str) -> Prepare:
         return self._nodes[node_id]
@@ -62,6 +65,54 @@ class Prepares:
             for task in done:
                 task.result()
         self._record()
+
+    def copy(self, node_id: str, path: str) -> None:
+        """Begin to copy what a node has in this machine's store, if that is wanted."""
+        if self._run.copies is not None and node_id not in self._copies:
+            self._copies[node_id] = self._run.copies.copy(path)
+
+    async def wait_for_copies(self) -> None:
+        """Wait for the copies of what has been prepared, but not forever, nor for a cancelled run.
+
+        What was not copied is noted in the run's record.
+        """
+        if self._copies:
+            cancelled = asyncio.ensure_future(self._cancelled())
+            everything = asyncio.ensure_future(asyncio.wait(self._copies.values()))
+            ends: set[asyncio.Future[Any]] = {everything, cancelled}
+            first = asyncio.FIRST_COMPLETED
+            await asyncio.wait(ends, timeout=COPIES_END_SECS, return_when=first)
+            for end in ends:
+                end.cancel()
+        lost: dict[str, list[str]] = {}
+        for node_id in self._copies:
+            for copy in self.copies_of(node_id):
+                if copy.message is not None:
+                    lost.setdefault(f"copied to {copy.store}: {copy.message}", []).append(node_id)
+        notes = [f"{_some(nodes)} not {why}" for why, nodes in lost.items()]
+        self._run.writer.update(notes=notes)
+
+    async def _cancelled(self) -> None:
+        stop = self._run.stop
+        await stop.wait()
+        if stop.reason is StopReason.FAIL_FAST:
+            # What stops it again is a cancel.
+            await stop.stop_now.wait()
+
+    def copies_of(self, node_id: str) -> list[OutputCopy]:
+        """What became of the copy of a node's output, if there is one."""
+        copy, copies = self._copies.get(node_id), self._run.copies
+        if copy is None or copies is None:
+            return []
+        if copy.done():
+            return [copy.result()]
+        is_late = not self._run.stop.is_set()
+        why = (
+            f"it took more than {COPIES_END_SECS:g} s after the jobs"
+            if is_late
+            else "the run ended"
+        )
+        return [copies.unfinished(why)]
 
     async def close(self) -> None:
         """Wait for what is still being prepared, and write what became of it all."""
@@ -238,6 +289,8 @@ class Prepare:
         self._run.logs.say(self.needed_by, "pikaci", text + (f" ({took} ms)" if is_end else ""))
         if result.fault:
             self._run.logs.say(self.needed_by, "pikaci", result.fault.message)
+        if is_here and result.path is not None and isinstance(self.node.prepare, NixBuild):
+            self._others.copy(self.node.id, result.path)
         if is_end:
             self._finish(result, took)
         else:
@@ -297,7 +350,15 @@ class Prepare:
             gc_root=made.gc_root if made else None,
             cause=None if made else prepare_cause(result),
             places=places,
+            copies=self._others.copies_of(self.node.id),
         )
+
+
+def _some(node_ids: Sequence[str]) -> str:
+    """Prepares in a note."""
+    if len(node_ids) == 1:
+        return f"prepare {node_ids[0]} was"
+    return f"{len(node_ids)} prepares, {node_ids[0]} among them, were"
 
 
 def _may_be_tried_again(task: asyncio.Task[Realised]) -> bool:

@@ -50,6 +50,8 @@ class RunRequest:
     """What it is expected to take, for its record."""
     batch: str | None = None
     """The id of the batch that it is one of."""
+    copy_to: str | None = None
+    """The store of Nix that gets what this machine has of the prepared outputs."""
     changed_files: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     skip_reason: str | None = None

@@ -106,6 +106,7 @@ def _status_text(store: RunStore, run: RunSummary) -> str:
     lines += [f"status   {run.status}{kind}{partial}"]
     lines += [f"why      {run.message}"] if run.message else []
     lines += [f"hint     {run.hint}"] if run.hint else []
+    lines += [f"note     {note}" for note in run.notes]
     lines += [f"rerun of {run.rerun_of}"] if run.rerun_of else []
     lines += [f"batch    {run.batch}"] if run.batch else []
     times = [f"started  {run.created_at}", *([f"took {took}"] if took else [])]

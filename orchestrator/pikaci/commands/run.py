@@ -17,6 +17,7 @@ from pikaci import __version__, options
 from pikaci.commands.plan import print_plan
 from pikaci.completion import complete_job, complete_target
 from pikaci.evaluation import with_flake_config
+from pikaci.screen import one_line
 from pikaci.sourcing import flake_reference
 from pikaci.wanted import Wanted, plan_wanted
 
@@ -46,6 +47,7 @@ class RunFlags:
     run_id: str | None
     print_logs: bool
     log_format: str = "auto"
+    copy_to: str | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -182,6 +184,8 @@ async def run_planned(
         closing_dead_runs(state),
     ):
         records = await run_plans(state, requests, [*reporters.sinks, end], reporters.stopping)
+    for note in dict.fromkeys(note for record in records for note in record.notes):
+        click.echo(f"pikaci: {one_line(note)}", err=True)
     return exit_code_of_all((record.status, record.failure_kind) for record in records)
 
 
@@ -222,6 +226,7 @@ async def _requests(
             changed_files=filtered.changed_files,
             filters=filtered.globs,
             skip_reason=filtered.skip_reason,
+            copy_to=flags.copy_to,
             annotations=flags.annotations,
             nix=settings[reference],
         )
