@@ -13,9 +13,9 @@ from pikaci.render.ci.finding import (
     Finding,
     Level,
     Reader,
-    in_repository,
     of_tests,
 )
+from pikaci.render.ci.repository import Repository
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -208,6 +208,12 @@ def test_whatever_a_job_prints_can_be_read(text: str) -> None:
         ("/state/scratch/it-1/workspace/src/a.c", "src/a.c"),
         ("/usr/include/src/a.c", None),
         ("src/b.c", None),
+        ("src/d.c", "below/src/d.c"),
+        ("d.c", "below/src/d.c"),
+        ("e.c", None),
+        ("one/e.c", "one/e.c"),
+        ("*.c", None),
+        ("[", None),
         ("src", None),
         ("../src/a.c", None),
         ("src/../src/a.c", None),
@@ -221,7 +227,12 @@ def test_a_file_is_one_of_the_repository_or_none(
 ) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "a.c").touch()
-    found = in_repository(Finding(ERROR, "why", printed, 1), tmp_path)
+    (tmp_path / "below" / "src").mkdir(parents=True)
+    (tmp_path / "below" / "src" / "d.c").touch()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "e.c").touch()
+    found = Repository(tmp_path).place(Finding(ERROR, "why", printed, 1))
     assert (found.file if found else None) == shown
 
 
@@ -256,3 +267,10 @@ def test_a_test_that_failed_is_a_finding_and_its_line_is_told_once() -> None:
     findings.note(Finding(ERROR, "assert 2 == 3", "a.py", 4))
     findings.note(Finding(ERROR, "assert 2 == 3", "a.py", 5))
     assert [found.line for found in findings.of(ERROR)] == [4, 5]
+
+
+def test_without_the_snapshot_any_path_in_the_repository_will_do(tmp_path: Path) -> None:
+    for root in (None, tmp_path / "gone"):
+        found = Repository(root).place(Finding(ERROR, "why", "./src/a.c", 1))
+        assert found
+        assert found.file == "src/a.c"

@@ -97,14 +97,17 @@ def excerpt(directory: Path, job_id: str, speaker: str) -> Iterator[str]:
                     count += log.skip()
         if count:
             break
-    yield from map(_cut, first)
+    yield from map(cut, first)
     if left_out := count - len(first) - len(last):
         yield f"... {left_out} line{'s' if left_out > 1 else ''} ..."
-    yield from map(_cut, last)
+    yield from map(cut, last)
 
 
-def _cut(line: str) -> str:
-    text = shown(line, colours=True)
+def cut(line: str, *, colours: bool = True) -> str:
+    """A line as a screen shows it; of a long one the begin."""
+    text = shown(line, colours=colours)
+    if len(text) <= LONGEST:
+        return text
     more = len(shown(text)) - LONGEST
     return f"{shown(text)[:LONGEST]} ... {more} more characters" if more > 0 else text
 

@@ -27,7 +27,7 @@ class Findings:
         """Take note of a finding, unless a test was noted that failed on its line."""
         place = (finding.file, finding.line)
         is_wanted = finding.level in self._levels and place not in self._places
-        if is_wanted and len(self.of(finding.level)) < SHOWN:
+        if finding.message and is_wanted and len(self.of(finding.level)) < SHOWN:
             self._found[finding] = None
 
     def note_test(self, finding: Finding) -> None:

@@ -12,14 +12,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from pikaci.screen import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from jerichoci.record.record import TestSummary
 
@@ -170,29 +168,3 @@ def _plain(text: str) -> str:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text and _NUMBER.fullmatch(text) else None
-
-
-def in_repository(finding: Finding, tree: Path | None) -> Finding | None:
-    """The finding with its path relative to the repository; None if that has no such file.
-
-    A job works in `.../workspace`, in a guest in `/workspace/snapshot`. `tree` is the snapshot, if
-    it is here.
-    """
-    if finding.file is None:
-        return finding
-    path = PurePosixPath(finding.file)
-    if path.is_absolute():
-        parts = list(_below_workspace(path))
-        path = parts[0] if parts else path
-    if path.is_absolute() or ".." in path.parts or not path.parts:
-        return None
-    if tree is not None and tree.is_dir() and not (tree / path).is_file():
-        return None
-    return replace(finding, file=str(path))
-
-
-def _below_workspace(path: PurePosixPath) -> Iterator[PurePosixPath]:
-    for parent in reversed(path.parents):
-        if parent.name == "workspace":
-            below = path.relative_to(parent)
-            yield below.relative_to("snapshot") if below.parts[0] == "snapshot" else below

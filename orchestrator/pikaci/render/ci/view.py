@@ -21,12 +21,13 @@ from jerichoci.record.event import EventBase, PrepareFinished, RunStarted
 from jerichoci.status import Outcome, Status
 from pikaci.render import words
 from pikaci.render.ci.annotations import Findings, allot
-from pikaci.render.ci.finding import Finding, Level, Reader, in_repository, of_tests
+from pikaci.render.ci.finding import Finding, Level, Reader, of_tests
 from pikaci.render.ci.markup import Group, Markup
 from pikaci.render.ci.output import printed
+from pikaci.render.ci.repository import Repository
 from pikaci.render.plain import Plain
-from pikaci.render.tail import LAST_LINES
-from pikaci.screen import one_line, shown
+from pikaci.render.tail import LAST_LINES, cut
+from pikaci.screen import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,14 +46,15 @@ class ServerLog(Plain):
         self._markup = markup
         self._shows_builds = print_logs
         self._colours = not os.environ.get("NO_COLOR")
-        self._trees: dict[str, Path] = {}
-        """The snapshot of each run."""
+        self._repositories: dict[str, Repository] = {}
+        """Of each run's snapshot."""
         self._findings: list[Findings] = []
 
     def emit(self, event: EventBase) -> None:
         """Print an event."""
-        if isinstance(event, RunStarted) and event.run.snapshot_dir:
-            self._trees[event.run_id] = Path(event.run.snapshot_dir)
+        if isinstance(event, RunStarted):
+            root = event.run.snapshot_dir
+            self._repositories[event.run_id] = Repository(Path(root) if root else None)
         super().emit(event)
 
     @contextmanager
@@ -79,10 +81,10 @@ class ServerLog(Plain):
         is_failed = job.status is Status.FAILED
         findings = Findings(passed=job.status is Status.PASSED)
         logs = self._state.run(run_id).attempt(job.id, max(1, job.attempt))
-        tree = self._trees.get(run_id)
+        repository = self._repositories[run_id]
         for found in of_tests(job.tests) if is_failed else ():
-            findings.note_test(in_repository(found, tree) or replace(found, file=None, line=None))
-        lines = self._noting(printed(logs, job.id, job.id), findings, tree)
+            findings.note_test(repository.place(found) or replace(found, file=None, line=None))
+        lines = self._noting(printed(logs, job.id, job.id), findings, repository)
         times = (_seconds(job.started_at), _seconds(job.finished_at))
         group = Group(f"{run_id}.{job.id}", f"output of job {name}", *times)
         self._write(group, name, lines, shown_after=LAST_LINES if is_failed else 0)
@@ -101,7 +103,7 @@ class ServerLog(Plain):
                 if not is_open:
                     self._out.write(self._markup.opening(group))
                     is_open = True
-                text = shown(after.popleft(), colours=self._colours)
+                text = cut(after.popleft(), colours=self._colours)
                 self._out.write(self._markup.inside(group, text))
         if is_open:
             self._out.write(self._markup.closing(group))
@@ -109,10 +111,10 @@ class ServerLog(Plain):
             self._show(speaker, line)
 
     @staticmethod
-    def _noting(lines: Iterable[str], findings: Findings, tree: Path | None) -> Iterator[str]:
+    def _noting(lines: Iterable[str], findings: Findings, repository: Repository) -> Iterator[str]:
         reader = Reader()
         for line in lines:
-            if (found := reader.read(line)) and (found := in_repository(found, tree)):
+            if (found := reader.read(line)) and (found := repository.place(found)):
                 findings.note(found)
             yield line
 
@@ -120,7 +122,7 @@ class ServerLog(Plain):
         self._out.write(self._markup.outside(f"pikaci: {one_line(text)}"))
 
     def _show(self, speaker: str, line: str) -> None:
-        text = shown(line, colours=self._colours)
+        text = cut(line, colours=self._colours)
         self._out.write(self._markup.outside(f"{speaker}> {text}"))
 
 
