@@ -219,6 +219,11 @@ def test_plain_lines_can_be_forced_on_a_server(project: Project) -> None:
     assert "unit> ::set-output name=a::b" in err
 
 
+def test_the_display_of_a_terminal_can_be_forced_off_one(project: Project) -> None:
+    err = project.here("run", "fast", "--log-format", "tty").passed().err
+    assert "\x1b[2K" in err
+
+
 def test_stdout_has_only_data_where_that_is_asked_for(project: Project) -> None:
     server = project.with_env(TEAMCITY_VERSION="2025.11")
     done = server.here("run", "check", "--output", "jsonl")

@@ -127,5 +127,6 @@ class Terminal(View):
 
 
 def terminal(state: StateLayout, out: Out) -> Terminal:
-    """A view of runs on a terminal; rich honours NO_COLOR."""
-    return Terminal(state, Console(file=cast("IO[str]", out), highlight=False))
+    """A view of runs on a terminal, or on what was said to be one; rich honours NO_COLOR."""
+    file = cast("IO[str]", out)
+    return Terminal(state, Console(file=file, highlight=False, force_terminal=True))
