@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Run the project's own lanes through pikaci itself, or those that LANES names. All of them run, as many jobs at a time as
-# the machine has CPUs; any that fails fails this. The last lines are where the records lie and what pytest itself printed
-# at the end of each job's log.
+# Run the project's own lanes through pikaci itself, or those that LANES names, in one command: as many jobs at a time as
+# the machine has CPUs. Its exit code is this one's. The last lines are where the records lie and what pytest itself
+# printed at the end of each job's log.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # Tests of hosts and guests mostly wait, those of the orchestrator compute: one of each kind first, which go well together.
@@ -17,52 +17,48 @@ stop_making() { [ -z "$making" ] || kill -TERM -- "-$making" 2>/dev/null || true
 trap 'stop_making; rm -f "$PIKACI_HOSTS_FILE"' EXIT
 printf '[local]\nsearch_path = ["%s", "%s"]\n' "$venv/bin" "$(dirname "$(command -v nix)")" >"$PIKACI_HOSTS_FILE"
 
-new_run_id() { printf '%s-%s\n' "$(date -u +%Y%m%dT%H%M%SZ)" "$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')"; }
+new_id() { printf '%s-%s\n' "$(date -u +%Y%m%dT%H%M%SZ)" "$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')"; }
+
+# A line for each run of an id, or for each job with its run.
+run_ids() { records "$1" 'print(run["run_id"])'; }
+job_ids() { records "$1" 'for job in run["jobs"]: print(run["run_id"], job["id"])'; }
+records() {
+  pikaci status "$1" --json | python -c "import json, sys
+found = json.load(sys.stdin)
+for run in found.get('runs', [found]):
+  $2"
+}
 
 run_directory() {
   find "${PIKACI_STATE_ROOT:-${XDG_STATE_HOME:-$HOME/.local/state}/pikaci}" -maxdepth 3 -type d -path "*/runs/$1" -print -quit 2>/dev/null
 }
 
-job_ids() { pikaci status "$1" --json | python -c 'import json, sys; print(*(j["id"] for j in json.load(sys.stdin)["jobs"]), sep="\n")'; }
-
 # The last line of a log that is a pytest summary, as it is: "=== 12 passed in 0.10s ===" or, with -q, without the rules.
 pytest_closing_line() { grep -E '[0-9]+ (passed|failed|errors?|skipped|deselected|xfailed|xpassed)\b.* in [0-9.]+s|no tests ran in ' | tail -n 1; }
 
-failed=()
-runs=()
-pids=()
 # Interrupted, there is nothing to sum up: the records of the runs say how far they came.
 interrupt() {
-  kill -INT "${pids[@]}" 2>/dev/null || true
+  kill -INT "$running" 2>/dev/null || true
   stop_making
   wait
   exit 130
 }
-trap interrupt INT TERM
 set -m # a process of the background ignores SIGINT otherwise
 if [[ " ${lanes[*]} " =~ -(incus|remote)\  ]] && [ "$(id -u)" = 0 ]; then
   # Making it takes a minute, for which tests of guests would wait; they are for root alone.
   "$root/nix/incus/debian-guest.sh" >/dev/null &
   making=$!
 fi
-for lane in "${lanes[@]}"; do
-  run=$(new_run_id)
-  runs+=("$run")
-  pikaci run "$lane" -L --run-id "$run" </dev/null &
-  pids+=($!)
-  # Its jobs are to be the first to start.
-  until [ -n "$(run_directory "$run")" ] || ! kill -0 "${pids[-1]}" 2>/dev/null; do sleep 0.1; done
-done
-for number in "${!lanes[@]}"; do
-  wait "${pids[number]}" || failed+=("${lanes[number]}")
-done
+id=$(new_id)
+pikaci run "${lanes[@]}" -L --run-id "$id" </dev/null &
+running=$!
+trap interrupt INT TERM
+code=0
+wait "$running" || code=$?
 
 echo
-for run in "${runs[@]}"; do echo "records: $(run_directory "$run")"; done
-[ ${#failed[@]} -eq 0 ] || echo "failed: ${failed[*]}"
-for run in "${runs[@]}"; do
-  { job_ids "$run" || true; } | while read -r job; do
-    pikaci logs "$run" --job "$job" --kind both </dev/null | pytest_closing_line || true
-  done
+for run in $(run_ids "$id"); do echo "records: $(run_directory "$run")"; done
+{ job_ids "$id" || true; } | while read -r run job; do
+  pikaci logs "$run" --job "$job" --kind both </dev/null | pytest_closing_line || true
 done
-[ ${#failed[@]} -eq 0 ]
+exit "$code"
