@@ -32,6 +32,7 @@ mkShell {
       ++ (with packages; [
         hypothesis
         mypy
+        pyte
         pytest
         pytest-asyncio
         pytest-subprocess

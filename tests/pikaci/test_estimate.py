@@ -7,14 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jerichoci.plan.plan import NixBuild, Plan
+from jerichoci.record.event import EventBase, JobFinished, JobStarted
 from jerichoci.record.record import Tool
 from jerichoci.record.store import RunStore
 from jerichoci.run.request import RunRequest, Source
 from jerichoci.state.layout import StateLayout
+from jerichoci.status import Status
 from pikaci.estimate import NEWEST_RUNS, Estimates, with_estimates
 from pikaci.estimate_schedule import Step, finish_times, merged
-from plans import built, job, plan
-from records import change, finished, run_ids
+from pikaci.render.eta import AFTER_SECS, Eta
+from pikaci.render.progress import Progress
+from plans import RUN_ID, built, job, plan
+from records import change, finished, run_ids, writing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +77,7 @@ def test_no_step_ends_before_what_it_needs_and_all_of_them_end(
         end = found[each.key]
         assert end is not None
         assert all(end - (each.ms or 0) >= (found[need] or 0) for need in each.needs)
-    assert max(found.values(), default=0) <= sum(ms for ms, _, _ in rows)  # type: ignore[type-var]  # none is None
+    assert max((end or 0 for end in found.values()), default=0) <= sum(ms for ms, _, _ in rows)
 
 
 class Past:
@@ -145,7 +149,7 @@ def test_a_prepare_takes_what_it_took_when_it_was_made(past: Past) -> None:
 def test_records_that_are_damaged_are_passed_over(past: Past) -> None:
     past.ran(jobs=[took("a", 4)])
     past.ran(jobs=[took("a", 5, started_at="yesterday"), {"id": 7}, "x"])
-    past.ran(jobs=None, prepare_timings=[{"outcome": "passed", "cached": False}], status=["x"])
+    past.ran(jobs=None, prepare_timings=[{"outcome": "passed", "cached": False}], status="odd")
     past.ran().write_text("{")
     past.ran().unlink()
     assert past.estimates.job("t", "a") == 4000
@@ -156,6 +160,54 @@ def test_only_the_newest_runs_are_read(past: Past) -> None:
     for _ in range(NEWEST_RUNS):
         past.ran("other", jobs=[])
     assert past.estimates.job("t", "a") is None
+
+
+def test_what_is_left_of_runs_follows_from_what_is_done_and_what_runs(past: Past) -> None:
+    past.ran(jobs=[took("a", 20), took("b", 40)])
+    now = 100.0
+    progress = Progress(past.state, lambda: now)
+    eta = Eta(past.state, progress)
+    whole = plan(job("a"), job("b", after=["a"]), target="t")
+    with writing(past.state, whole, run_id=RUN_ID, sinks=[Noting(progress)]) as run:
+        assert eta.text == ""
+        now += AFTER_SECS
+        assert eta.text == "about 1 min left"
+        run.emit(JobStarted(job_id="a", attempt=1))
+        now += 15
+        assert eta.text == "about 45 s left"
+        now += 15
+        # It is late; what comes after it is not yet.
+        assert eta.text == "about 40 s left"
+        run.emit(JobFinished(job=run.record.jobs[0].with_(status=Status.PASSED)))
+        run.emit(JobStarted(job_id="b", attempt=1))
+        now += 32
+        assert eta.text == "about 8 s left"
+        now += 32
+        assert eta.text == "longer than estimated"
+
+
+def test_nothing_is_said_of_what_is_left_where_a_job_is_new(past: Past) -> None:
+    past.ran(jobs=[took("a", 20)])
+    now = 100.0
+    progress = Progress(past.state, lambda: now)
+    eta = Eta(past.state, progress)
+    whole = plan(job("a"), job("new"), target="t")
+    with writing(past.state, whole, sinks=[Noting(progress)]) as run:
+        now += AFTER_SECS
+        assert eta.text == ""
+        run.layout.plan.write_text("{")
+        now += AFTER_SECS
+        assert Eta(past.state, progress).text == ""
+
+
+class Noting:
+    """A sink that has the progress of runs noted."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def emit(self, event: EventBase) -> None:
+        self._progress.note(event)
 
 
 def asked(*plans: Plan, **values: Any) -> list[RunRequest]:  # noqa: ANN401 - fields of the request
