@@ -33,6 +33,7 @@ in
   ]
   ++ (with python3Packages; [
     hypothesis
+    pyte
     pytest-asyncio
     pytest-subprocess
     pytest-xdist

@@ -85,6 +85,7 @@ listToAttrs (
       "mypy"
       "pydantic"
       "pylxd"
+      "pyte"
       "pytest"
       "pytest-asyncio"
       "pytest-subprocess"
