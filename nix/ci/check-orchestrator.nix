@@ -35,6 +35,7 @@ in
   title = "check-orchestrator";
   description = "Lint, types, architecture and tests of the orchestrator";
   trigger = "branch";
+  preconditions = [ "Chromium" ];
   jobs = {
     lint = {
       description = "ruff: lint and format";

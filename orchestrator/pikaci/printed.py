@@ -8,6 +8,8 @@ may be in its output. A guest log has the job's output alone.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
@@ -121,24 +123,16 @@ def _next_own(data: bytes) -> int:
 
 
 class LogReader:
-    """Reads one log of a job from its beginning: what was printed, or with no `names` all of it.
+    """Reads a log from its beginning: what was printed, or without `names` all of it.
 
-    If another attempt begins, its log follows, unless one attempt is asked for.
+    If `find` has another path when the log's end is reached, another attempt has begun: its log
+    follows.
     """
 
-    def __init__(
-        self,
-        store: RunStore,
-        run_id: str,
-        job_id: str,
-        kind: LogKind,
-        names: Mapping[str, str] | None,
-        attempt: int | None = None,
-    ) -> None:
-        self._store = store
-        self._log = (run_id, job_id, kind, attempt)
-        self._names = names if kind is LogKind.HOST else None
-        self._begin(store.log_path(*self._log))
+    def __init__(self, find: Callable[[], Path], names: Mapping[str, str] | None) -> None:
+        self._find = find
+        self._names = names
+        self._begin(find())
 
     def _begin(self, path: Path) -> None:
         self._path, self._offset = path, 0
@@ -150,7 +144,7 @@ class LogReader:
         if data:
             self._offset += len(data)
             return self._cut.feed(data) if self._cut else data
-        newest = self._store.log_path(*self._log)
+        newest = self._find()
         if newest == self._path:
             return None
         rest = self.end()
@@ -173,22 +167,63 @@ class LogReader:
         yield self.end()
 
 
-def joined(readers: Iterable[LogReader]) -> Iterator[bytes]:
+@dataclass
+class Split:
+    """A host log in two: up to where its job begins, and from there on."""
+
+    reader: LogReader
+    _given: int = 0
+    _lines: int = 0
+    _rest: bytes = b""
+    _is_before: bool = True
+    _pieces: Iterator[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pieces = self.reader.rest()
+
+    def before(self) -> Iterator[bytes]:
+        """What the prepares printed."""
+        for data in self._pieces:
+            begun = self.reader.begun
+            cut = len(data) if begun is None else begun - self._given
+            self._given += len(data)
+            self._lines += data.count(b"\n", 0, cut)
+            self._rest = data[cut:]
+            self._is_before = begun is None
+            yield data[:cut]
+            if not self._is_before:
+                return
+
+    def skip(self) -> int:
+        """Read up to where the job begins; how many lines are before."""
+        if self._is_before:
+            for _ in self.before():
+                pass
+        return self._lines
+
+    def after(self) -> Iterator[bytes]:
+        """What the job printed."""
+        yield self._rest
+        yield from self._pieces
+
+
+def joined(logs: Iterable[Iterable[bytes]]) -> Iterator[bytes]:
     """Logs one after the other, each from a line of its own on."""
     is_cut = False
-    for reader in readers:
+    for log in logs:
         separator = b"\n" if is_cut else b""
-        for data in reader.rest():
+        for data in log:
             if data:
                 yield separator + data
                 separator, is_cut = b"", not data.endswith(b"\n")
 
 
-def readers(
-    store: RunStore, run_id: str, job_id: str, names: Mapping[str, str] | None
-) -> list[LogReader]:
-    """Both logs of a job, in the order in which they are shown."""
-    return [LogReader(store, run_id, job_id, kind, names) for kind in (LogKind.HOST, LogKind.GUEST)]
+def reader(
+    store: RunStore, run_id: str, job_id: str, kind: LogKind, names: Mapping[str, str] | None
+) -> LogReader:
+    """What reads a log of a job, of its last attempt and of those that follow."""
+    find = partial(store.log_path, run_id, job_id, kind)
+    return LogReader(find, names if kind is LogKind.HOST else None)
 
 
 def names_of(store: RunStore, run_id: str) -> dict[str, str]:

@@ -17,13 +17,14 @@ from pikaci import options
 from pikaci.completion import complete_job
 from pikaci.log_output import Matches, Printer, last_lines
 from pikaci.nearest import no_job
-from pikaci.printed import LogReader, joined, names_of
+from pikaci.printed import joined, names_of, reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from jerichoci.record.store import RunStore
     from jerichoci.record.summary import RunSummary
+    from pikaci.printed import LogReader
 
 
 @click.command("logs")
@@ -118,7 +119,7 @@ class _Shown:
     def readers(self, store: RunStore, job: _Job) -> list[LogReader]:
         """Of the logs of a job."""
         names = None if self.is_whole else job.names
-        return [LogReader(store, job.run_id, job.job_id, kind, names) for kind in self.kinds]
+        return [reader(store, job.run_id, job.job_id, kind, names) for kind in self.kinds]
 
     def matches(self, job: _Job, numbers: Iterator[int]) -> Matches | None:
         """What finds the lines in a log of a job."""
@@ -166,7 +167,7 @@ def _print(store: RunStore, jobs: Sequence[_Job], shown: _Shown) -> None:
     printer = Printer()
     found = 0
     for job in jobs:
-        pieces = joined(shown.readers(store, job))
+        pieces = joined(each.rest() for each in shown.readers(store, job))
         matches = shown.matches(job, count(1))
         if matches:
             pieces = matches.among(pieces)
@@ -206,8 +207,8 @@ def _follow(store: RunStore, jobs: Sequence[_Job], shown: _Shown) -> None:
 
 def _followers(store: RunStore, job: _Job, shown: _Shown, printer: Printer) -> Iterator[_Follower]:
     numbers = count(1)
-    for reader in shown.readers(store, job):
-        yield _Follower(reader, shown.matches(job, numbers), job.label, printer, shown.tail)
+    for each in shown.readers(store, job):
+        yield _Follower(each, shown.matches(job, numbers), job.label, printer, shown.tail)
 
 
 @dataclass(eq=False)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from jerichoci.errors import PikaciError
 from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId
 from jerichoci.record.record import Cause, TestSummary
-from jerichoci.status import CauseCode, FailureKind, Outcome, Status
+from jerichoci.status import CauseCode, FailureKind, LogKind, Outcome, Status
 from pikaci.location import state_option
-from pikaci.printed import joined, names_of, readers
+from pikaci.printed import Split, joined, names_of, reader
 from pikaci.report.telling import Telling, choose
 
 if TYPE_CHECKING:
@@ -200,8 +200,12 @@ class _Finder:
         )
 
     def _telling(self, job_id: str, prepare: str | None = None) -> Telling:
-        logs = readers(self._store, self._record.run_id, job_id, self._names)
-        return choose(joined(logs), f"{prepare}> ".encode() if prepare else b"")
+        of_job = (self._store, self._record.run_id, job_id)
+        host = Split(reader(*of_job, LogKind.HOST, self._names))
+        if prepare:
+            return choose(host.before(), label=f"{prepare}> ".encode())
+        first = host.skip() + 1
+        return choose(joined([host.after(), reader(*of_job, LogKind.GUEST, None).rest()]), first)
 
 
 def _is_kept_from_running(job: JobRecord) -> bool:

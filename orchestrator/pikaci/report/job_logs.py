@@ -5,17 +5,19 @@ What a prepare printed is in the logs of all jobs that need it; a page has it on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from jerichoci.state.line_splitter import LineSplitter
 from jerichoci.status import LogKind
-from pikaci.printed import LogReader
+from pikaci.printed import LogReader, Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
+    from pathlib import Path
 
     from jerichoci.record.store import RunStore
 
@@ -46,13 +48,11 @@ class JobLogs:
 
     def __iter__(self) -> Iterator[JobLog]:
         """The logs in which something was printed. Each has to be read before the next."""
-        last = int(self.store.log_path(self.run_id, self.job_id, LogKind.HOST).parent.name)
+        last = int(self._path(LogKind.HOST).parent.name)
         for attempt in range(1, last + 1):
-            host, guest = (
-                LogReader(self.store, self.run_id, self.job_id, kind, self.names, attempt)
-                for kind in (LogKind.HOST, LogKind.GUEST)
-            )
-            split = _Split(host)
+            host = LogReader(partial(self._path, LogKind.HOST, attempt), self.names)
+            guest = LogReader(partial(self._path, LogKind.GUEST, attempt), None)
+            split = Split(host)
             prepares = _some(self._untold(split.before()))
             if prepares:
                 title = f"what the prepares of {self.job_id} printed"
@@ -61,6 +61,9 @@ class JobLogs:
             title = f"log of {self.job_id}" + (f", attempt {attempt} of {last}" if last > 1 else "")
             if pieces := _some(chain(split.after(), guest.rest())):
                 yield JobLog(f"{attempt}", title, lines + 1, attempt == last, pieces)
+
+    def _path(self, kind: LogKind, attempt: int | None = None) -> Path:
+        return self.store.log_path(self.run_id, self.job_id, kind, attempt)
 
     def _untold(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         if not self.told_before:
@@ -71,44 +74,6 @@ class JobLogs:
         for piece in chain(pieces, [b"\n"]):
             kept = (row for row in lines.feed(piece) if row[: row.find(b"> ") + 2] not in told)
             yield b"".join(row + b"\n" for row in kept if row)
-
-
-@dataclass
-class _Split:
-    """A host log in two: up to where its job begins, and from there on."""
-
-    reader: LogReader
-    _given: int = 0
-    _lines: int = 0
-    _rest: bytes = b""
-    _is_before: bool = True
-    _pieces: Iterator[bytes] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._pieces = self.reader.rest()
-
-    def before(self) -> Iterator[bytes]:
-        for data in self._pieces:
-            begun = self.reader.begun
-            cut = len(data) if begun is None else begun - self._given
-            self._given += len(data)
-            self._lines += data.count(b"\n", 0, cut)
-            self._rest = data[cut:]
-            self._is_before = begun is None
-            yield data[:cut]
-            if not self._is_before:
-                return
-
-    def skip(self) -> int:
-        """Read up to where the job begins; how many lines are before."""
-        if self._is_before:
-            for _ in self.before():
-                pass
-        return self._lines
-
-    def after(self) -> Iterator[bytes]:
-        yield self._rest
-        yield from self._pieces
 
 
 def _some(pieces: Iterator[bytes]) -> Iterator[bytes] | None:

@@ -23,8 +23,8 @@ LONGEST = 500
 """Characters of a line."""
 CANDIDATES = 100
 """Lines of a piece that are looked at, from either side."""
-PIECES = 2
-"""Of the first and of the last so many pieces of a log lines are chosen that name an error."""
+NEAR_BYTES = 8 * 1024 * 1024
+"""So near to the beginning and to the end of a log lines are looked for that name an error."""
 LINE_BYTES = 64 * 1024
 """Of a line, what is looked at."""
 _STEMS = (
@@ -57,9 +57,12 @@ class Telling(Model):
     lines: list[Line] = []
 
 
-def choose(pieces: Iterable[bytes], label: bytes = b"") -> Telling:
-    """Choose of a log's lines, or of those that begin with `label`, which is left out."""
-    chosen = _Chosen(label)
+def choose(pieces: Iterable[bytes], first: int = 1, label: bytes = b"") -> Telling:
+    """Choose of a log's lines, or of those that begin with `label`, which is left out.
+
+    Lines are counted from `first`.
+    """
+    chosen = _Chosen(label, first - 1)
     rest = b""
     for piece in pieces:
         end = piece.rfind(b"\n") + 1
@@ -79,20 +82,24 @@ class _Chosen:
     """The lines that are chosen so far, by number; a piece has whole lines."""
 
     label: bytes
+    _read: int
     total: int = 0
-    _read: int = 0
     _first: list[tuple[int, bytes]] = field(default_factory=list)
-    _last_pieces: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=PIECES))
-    _count: int = 0
+    _last_pieces: deque[tuple[int, bytes]] = field(default_factory=deque)
+    _bytes: int = 0
+    _bytes_held: int = 0
 
     def take(self, data: bytes) -> None:
-        if self._count < PIECES:
+        if self._bytes < NEAR_BYTES:
             low = data.lower()
             found = (each for each in islice(_hits(low), CANDIDATES) if self._tells(data, *each))
             missing = FIRST - len(self._first)
             self._first += self._rows(data, self._read, islice(found, missing))
         self._last_pieces.append((self._read, data))
-        self._count += 1
+        self._bytes += len(data)
+        self._bytes_held += len(data)
+        while self._bytes_held - len(self._last_pieces[0][1]) > NEAR_BYTES:
+            self._bytes_held -= len(self._last_pieces.popleft()[1])
         self.total += data.count(b"\n" + self.label) if self.label else data.count(b"\n")
         self.total += bool(self.label and data.startswith(self.label))
         self._read += data.count(b"\n")

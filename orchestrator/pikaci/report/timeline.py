@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 WIDTH = 1000.0
 """Of a timeline, in its own units."""
+MOSTLY = 0.8
+"""Of a run's time, what its critical path has if it hardly waited, for room or for people."""
 LEAST = 3.0
 """What is too short to be seen is this wide."""
 
@@ -77,7 +79,8 @@ class Timeline:
             return ""
         steps = " → ".join(f"{row.name} {row.took}" for row in path)
         busy = sum((row.end or 0) - (row.start or 0) for row in path)
-        return f"{duration(busy)} of {duration(self.whole)}: {steps}"
+        waited = "; the rest was waiting" if busy < MOSTLY * self.whole else ""
+        return f"{duration(busy)} of {duration(self.whole)}: {steps}{waited}"
 
 
 def timeline(

@@ -98,11 +98,13 @@
       this.tools = details.querySelector(".tools");
       this.tools.hidden = !this.parts.length;
       this.tools.addEventListener("click", (event) => this.go(event.target.dataset.go));
-      details.addEventListener("toggle", () => this.bottom(), { once: true });
+      this.isFresh = true; // not looked at yet: it opens at its end
+      details.addEventListener("toggle", () => this.isFresh && this.bottom());
       if (details.open) this.bottom();
       this.tell();
     }
     bottom() {
+      this.isFresh = !this.details.open;
       this.scroll.scrollTop = this.scroll.scrollHeight;
     }
     text(i) {
@@ -139,6 +141,7 @@
       }
     }
     find(line) {
+      this.isFresh = false;
       this.details.open = true;
       const i = Math.max(0, this.firsts.findLastIndex((first) => first <= line));
       const [made] = this.show(i, i);
@@ -173,9 +176,9 @@
   const form = document.querySelector(".search"), input = form.querySelector("input"), output = form.querySelector("output");
   const found = document.querySelector(".found");
   const breathe = () => new Promise((resolve) => setTimeout(resolve));
-  let searches = 0;
+  let searches = 0, searched = "";
   const search = async () => {
-    const mine = ++searches, words = input.value;
+    const mine = ++searches, words = (searched = input.value);
     found.replaceChildren();
     found.hidden = true;
     output.textContent = "";
@@ -221,7 +224,7 @@
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     clearTimeout(later);
-    if (found.hidden) await search();
+    if (input.value !== searched) await search();
     found.querySelector("a")?.focus();
   });
   addEventListener("keydown", (event) => {
