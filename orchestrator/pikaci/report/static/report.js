@@ -74,6 +74,8 @@
     return html;
   };
 
+  window.pikaciLine = lineHtml; // for a test, which compares it with ansi.py
+
   const data = (script) => script.textContent.replace(/\\x([0-9a-f]{2})/g, (_, code) => String.fromCharCode(parseInt(code, 16)));
   const linesOf = (text) => (text.endsWith("\n") ? text.slice(0, -1) : text).split("\n");
   const block = (text, first) => {
