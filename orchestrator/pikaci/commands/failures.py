@@ -92,7 +92,7 @@ def _tests(failure: Failure) -> Iterator[str]:
     if not tests:
         return
     bad = tests.failed + tests.errors
-    yield f"  {bad} of {tests.total} tests failed"
+    yield f"  tests: {bad} of {tests.total} failed"
     for row in tests.failures[:TESTS_SHOWN]:
         place = f" ({row.file}:{row.line})" if row.file and row.line else ""
         message = f": {row.message}" if row.message else ""
