@@ -97,6 +97,7 @@ def _gathering(
     return decorate
 
 
+_STORES = frozenset({"store", "eval-store"})
 _NIX_FLAGS = (
     click.option(
         "--override-input",
@@ -114,6 +115,7 @@ _NIX_FLAGS = (
         metavar="NAME VALUE",
         help="Nix: set a setting (repeatable).",
     ),
+    click.option("--builders", metavar="MACHINES", help="Nix: let these machines build."),
     click.option("--offline", is_flag=True, help="Nix: don't use the network."),
     click.option("--show-trace", is_flag=True, help="Nix: show where evaluation failed."),
 )
@@ -139,6 +141,11 @@ run_flags = _adding(
         help="Run at most N jobs at once.  [default: what the machine has room for]",
     ),
     click.option("--fail-fast", is_flag=True, help="Stop the other jobs when one fails."),
+    click.option(
+        "--store",
+        metavar="STORE",
+        help="Let this store of Nix build, such as ssh-ng://HOST, and copy what is built here.",
+    ),
     click.option(
         "--copy-to",
         metavar="STORE",
@@ -174,6 +181,16 @@ def _gather_nix(values: dict[str, Any]) -> None:
 
     names = ("override_inputs", "settings", "offline", "show_trace")
     given = {name: values.pop(name) for name in names}
+    for name, _ in given["settings"]:
+        if name in _STORES:
+            from jerichoci.errors import UsageError
+
+            raise UsageError(
+                f"--option {name} is not supported: evaluation needs this machine's store",
+                "`pikaci run --store` has another one build",
+            )
+    if (builders := values.pop("builders")) is not None:
+        given["settings"] = (*given["settings"], ("builders", builders))
     values["nix"] = NixOptions(**given, print_logs=values.get("print_logs", False))
 
 

@@ -45,6 +45,8 @@ class NixOptions:
     offline: bool = False
     show_trace: bool = False
     print_logs: bool = False
+    store: str | None = None
+    """The store that builds in place of this machine's, which gets copies."""
 
     def eval_argv(self, installable: str, apply: str, *, read_only: bool) -> list[str]:
         """`nix eval --json` of a locked flake's attribute, through the function `apply`."""
@@ -68,6 +70,7 @@ class NixOptions:
             *("nix", *_FEATURES, "build", "--no-link", "--keep-going", *_JSON_LOG, "-v"),
             *(("--max-jobs", "auto") if auto_jobs else ()),
             *(("--repair",) if repair else ()),
+            *(("--store", self.store, "--eval-store", "auto") if self.store else ()),
             *self._shared(),
             *installables,
         ]
@@ -89,6 +92,13 @@ class NixOptions:
         return [
             *("nix", *_FEATURES, "copy", "--no-check-sigs", "--to", store, *self._shared()),
             *("--option", "substitute", "false", *paths),
+        ]
+
+    def bring_argv(self, paths: Sequence[str], store: str) -> list[str]:
+        """`nix copy` of paths of another store, and their closure, to this machine's."""
+        return [
+            *("nix", *_FEATURES, "copy", "--no-check-sigs", "--from", store, *self._shared()),
+            *paths,
         ]
 
     def invalid_argv(self, paths: Sequence[str], store: str) -> list[str]:
@@ -196,6 +206,15 @@ async def nar_hash(path: str) -> str:
     if not done.ok:
         raise InfrastructureError(f"{path} can't be hashed: {done.reason()}")
     return done.stdout.decode().strip()
+
+
+async def invalid_in(store: str, paths: Sequence[str], options: NixOptions) -> frozenset[str]:
+    """Those of `paths` that another store has not."""
+    argv = options.invalid_argv(paths, store)
+    done = await process.run(argv, deadline_secs=QUERY_DEADLINE_SECS)
+    if not done.ok:
+        raise InfrastructureError(f"the Nix store {store} does not answer: {done.reason()}")
+    return frozenset(done.stdout.decode().split())
 
 
 async def _ask(*argv: str) -> list[str]:

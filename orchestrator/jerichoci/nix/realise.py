@@ -51,6 +51,8 @@ STOPPED_SECS, CATCH_UP_SECS = 1.0, 5.0
 """So late is no deadline seen but by a process that was stopped; for what it has missed then."""
 NIX_GRACE_SECS = 10.0
 """For Nix to end its builders and itself after TERM."""
+BRING_SECS = 4 * 3600.0
+"""For a copy from the store that builds: closures of many gigabytes, on slow lines."""
 REASON_SECS = 5.0
 """For Nix to say why a build failed, after it has said that it did."""
 
@@ -136,7 +138,10 @@ class Realiser:
             again = self._waiting & self._to_repair
             pending = sorted(again or self._waiting)
             await self._build(pending, repair=bool(again))
-            await self._judge(self._waiting & set(pending))
+            left = self._waiting & set(pending)
+            # Another store does not hear of `--keep-going`: a failure there ends the others.
+            is_cut_short = bool(self._options.store) and len(left) < len(pending)
+            await self._judge(left, again=is_cut_short)
 
     async def _guard(self, node_id: str, work: Coroutine[Any, Any, None]) -> None:
         """Let what goes wrong with one node be that node's failure."""
@@ -215,6 +220,7 @@ class Realiser:
             if event is not None and self._seen.note(event):
                 self._settle_what_is_there()
             self._fail_by(self._seen.over[over:])
+            self._bring_what_is_built(self._seen.over[over:])
             if isinstance(event, Started | Stopped | Progress):
                 self._show_activity()
             match event:
@@ -252,6 +258,33 @@ class Realiser:
             if os.path.lexists(self._builds[node_id].out_path):
                 self._begin(node_id, self._settle(node_id))
 
+    def _bring_what_is_built(self, builds: list[Build]) -> None:
+        """Have here what another store has built."""
+        built = {build.drv for build in builds if not build.is_counted}
+        if self._options.store:
+            for node_id in self._waiting:
+                if self._builds[node_id].drv_path in built:
+                    self._begin(node_id, self._bring([node_id]))
+
+    async def _bring(self, node_ids: Iterable[str]) -> None:
+        """Copy here what another store has of nodes' outputs."""
+        store = self._options.store
+        paths = {self._builds[node_id].out_path for node_id in node_ids}
+        if not store or not paths:
+            return
+        paths -= await nix.invalid_in(store, sorted(paths), self._options)
+        if not paths:
+            return
+        argv = self._options.bring_argv(sorted(paths), store)
+        done = await process.run(argv, deadline_secs=BRING_SECS)
+        if done.ok:
+            self._settle_what_is_there()
+            return
+        for node_id in node_ids:
+            if self._builds[node_id].out_path in paths:
+                why = f"it can't be copied from {store}: {done.reason()}"
+                self._finish(node_id, nix_verdict.unavailable(node_id, why))
+
     def _fail_by(self, builds: list[Build]) -> None:
         """Have the nodes fail that need builds that failed."""
         for build in builds:
@@ -275,7 +308,10 @@ class Realiser:
     async def _fail(self, node_id: str, build: Build) -> bool:
         """Have a node fail by a build that it needs, unless that left what it should."""
         outputs = await nix.outputs(build.drv)
-        if not await nix.invalid(outputs):
+        store = self._options.store
+        if not await (
+            nix.invalid_in(store, outputs, self._options) if store else nix.invalid(outputs)
+        ):
             return False
         await self._hear_why(build, outputs)
         drv_path = self._builds[node_id].drv_path
@@ -294,11 +330,15 @@ class Realiser:
                 break
             await asyncio.sleep(0.01)
 
-    async def _judge(self, pending: set[str]) -> None:
+    async def _judge(self, pending: set[str], *, again: bool) -> None:
         """Say of nodes, after Nix ended, what became of them.
 
-        An error that ends all of Nix's work may be of one node: then the others are tried again.
+        An error that ends all of Nix's work may be of one node: then the others are tried again. So
+        are all of which nothing is known, if `again`.
         """
+        if self._options.store:
+            with suppress(InfrastructureError):  # where the store is gone, Nix has said so
+                await self._bring(pending)
         for node_id in pending:
             await self._guard(node_id, self._judge_output(node_id))
         left = self._waiting & pending - self._to_repair
@@ -309,7 +349,7 @@ class Realiser:
         for error, nodes in theirs.items():
             for node_id in nodes & self._waiting:
                 self._give_up(node_id, [error])
-        if left <= self._waiting:
+        if left <= self._waiting and not again:
             errors = [error for error, nodes in theirs.items() if not nodes]
             for node_id in left:
                 self._give_up(node_id, [error for error in errors if not error.named] or errors)

@@ -7,9 +7,10 @@ out what the store has. A failure is noted, and decides nothing.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from jerichoci.errors import PikaciError
+from jerichoci.errors import InfrastructureError, PikaciError
 from jerichoci.machine import process
 from jerichoci.nix import command as nix
 from jerichoci.record.record import OutputCopy
@@ -79,11 +80,10 @@ class Copies:
         done = await process.run(argv, deadline_secs=COPY_SECS)
         if done.ok:
             return {}
-        absent = [*paths]
+        absent = frozenset(paths)
         if len(paths) > 1:
-            argv = self._options.invalid_argv(paths, self._store)
-            found = await process.run(argv, deadline_secs=nix.QUERY_DEADLINE_SECS)
-            absent = found.stdout.decode().split() if found.ok else absent
+            with suppress(InfrastructureError):
+                absent = await nix.invalid_in(self._store, paths, self._options)
         return dict.fromkeys(absent, done.reason())
 
     def _end(self, outcome: Outcome, why: str | None) -> OutputCopy:

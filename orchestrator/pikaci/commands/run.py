@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,6 +48,7 @@ class RunFlags:
     print_logs: bool
     log_format: str = "auto"
     copy_to: str | None = None
+    store: str | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -174,7 +175,7 @@ async def run_planned(
         return _run_nothing(flags)
     state = works[0].planned.state
     batch = flags.run_id or new_run_id() if is_batch or len(works) > 1 else None
-    requests = await _requests(works, nix, flags, batch)
+    requests = await _requests(works, replace(nix, store=flags.store), flags, batch)
     requests = with_estimates(RunStore(state.root), requests)
     end = _End(len(requests))
     shown = {"output": flags.output, "log_format": flags.log_format}
