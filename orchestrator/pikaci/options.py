@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
@@ -164,6 +165,12 @@ run_flags = _adding(
         help="Wait until Incus has removed the guests, not just accepted the request.",
     ),
     annotate,
+    click.option(
+        "--junit",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Write the results to FILE as JUnit XML: a suite for a target, a case for a job.",
+    ),
     print_logs,
     click.option(
         "--log-format",

@@ -13,15 +13,20 @@ _ESCAPE = re.compile(
     r"|\x1b[\]PX^_k][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # titles, links, pictures
     r"|\x1b[ -/]*[0-~]"
 )
-_SLACK = 8
+MOST_ESCAPED = 8
 """How many times longer a text may be that is cut: escape sequences take room, too."""
+
+
+def without_escapes(text: str) -> str:
+    """A text without escape sequences."""
+    return _ESCAPE.sub("", text)
 
 
 def plain(text: str, most: int, *, lines: bool = False) -> str:
     """A text of at most `most` characters; on one line, unless `lines`."""
-    text = text[: most * _SLACK].strip()
+    text = text[: most * MOST_ESCAPED].strip()
     if not text.isprintable():
-        text = _ESCAPE.sub("", text)
+        text = without_escapes(text)
         kept = "\n\t" if lines else ""
         text = text.replace("\r\n", "\n") if lines else " ".join(text.split())
         text = "".join(

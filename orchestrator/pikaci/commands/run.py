@@ -23,6 +23,7 @@ from pikaci.wanted import Wanted, plan_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
     from types import FrameType
 
     from jerichoci.nix.command import NixOptions
@@ -47,6 +48,7 @@ class RunFlags:
     run_id: str | None
     print_logs: bool
     log_format: str = "auto"
+    junit: Path | None = None
     copy_to: str | None = None
     store: str | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -169,7 +171,7 @@ async def run_planned(
     from jerichoci.run.engine import run_plans
     from jerichoci.state.ids import new_run_id
     from pikaci.estimate import with_estimates
-    from pikaci.render.reporters import reporting
+    from pikaci.render.reporters import Asked, reporting
 
     if not works:
         return _run_nothing(flags)
@@ -178,10 +180,10 @@ async def run_planned(
     requests = await _requests(works, replace(nix, store=flags.store), flags, batch)
     requests = with_estimates(RunStore(state.root), requests)
     end = _End(len(requests))
-    shown = {"output": flags.output, "log_format": flags.log_format}
+    asked = Asked(flags.output, flags.log_format, flags.junit, flags.print_logs)
     with (
         end.handling_signals(),
-        reporting(state, batch, **shown, print_logs=flags.print_logs) as reporters,
+        reporting(state, batch, asked) as reporters,
         closing_dead_runs(state),
     ):
         records = await run_plans(state, requests, [*reporters.sinks, end], reporters.stopping)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from pikaci.render.feed import Feed, FinalRecords, JsonLines, Out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from jerichoci.record.journal import Sink
     from jerichoci.state.layout import StateLayout
@@ -29,24 +31,36 @@ class Reporters:
         self.stopping = people.stopping
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The options of runs that are about their reports."""
+
+    output: str
+    log_format: str
+    junit: Path | None
+    print_logs: bool
+
+
 @contextmanager
-def reporting(
-    state: StateLayout, batch: str | None, *, output: str, log_format: str, print_logs: bool
-) -> Iterator[Reporters]:
+def reporting(state: StateLayout, batch: str | None, asked: Asked) -> Iterator[Reporters]:
     """What reports runs. At the end, all is written."""
-    shown = shown_as(log_format)
+    shown = shown_as(asked.log_format)
     # TeamCity reads what is printed on stdout.
-    is_out = shown is LogFormat.TEAMCITY and output == "human"
+    is_out = shown is LogFormat.TEAMCITY and asked.output == "human"
     people = Out(sys.stdout, "stdout") if is_out else Out(sys.stderr, "stderr")
     with ExitStack() as held:
         others: list[Sink] = []
         if shown in {LogFormat.GITHUB, LogFormat.FORGEJO}:
             others += map(held.enter_context, _summaries(state))
-        if output != "human":
-            records = JsonLines if output == "jsonl" else partial(FinalRecords, batch=batch)
+        if asked.junit is not None:
+            from pikaci.render.junit import JunitFile
+
+            others.append(held.enter_context(closing(JunitFile(asked.junit, state))))
+        if asked.output != "human":
+            records = JsonLines if asked.output == "jsonl" else partial(FinalRecords, batch=batch)
             feed = Feed(Out(sys.stdout, "stdout"), records)
             others.append(held.enter_context(closing(feed)))
-        feed = Feed(people, _view(state, shown, print_logs=print_logs))
+        feed = Feed(people, _view(state, shown, print_logs=asked.print_logs))
         yield Reporters(held.enter_context(closing(feed)), others)
 
 
