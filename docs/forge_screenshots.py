@@ -54,6 +54,25 @@ building the guest's store: 214 paths, 3 to copy
 test round_trip::small ... \x1b[32mok\x1b[0m
 test round_trip::unicode ... \x1b[32mok\x1b[0m
 """
+TESTS = {
+    "total": 34,
+    "passed": 33,
+    "failed": 1,
+    "errors": 0,
+    "skipped": 0,
+    "duration_ms": 90,
+    "reports": [{"path": "cargo.json", "format": "cargo", "unreadable": None}],
+    "failures": [
+        {
+            "name": "number::tests::leading_zero",
+            "suite": "src/lib.rs",
+            "status": "failed",
+            "file": "src/number.rs",
+            "line": 118,
+            "message": "assertion `left == right` failed: a leading zero is decimal\n  left: 8",
+        }
+    ],
+}
 
 
 def populate(scene: Scene) -> int:
@@ -95,10 +114,16 @@ def populate(scene: Scene) -> int:
     cause = {
         "phase": "wait_for_completion",
         "code": "command_failed",
-        "message": "the command exited with 101",
+        "message": "1 of 34 tests failed: number::tests::leading_zero",
         "hint": "run it here with `pikaci run unit --source git+https://...?rev=9f3c1e7`",
     }
-    scene.record(claims["unit"], "failed", FAILED_LOG, begun=begun + 1, secs=29, cause=cause)
+    scene.record(
+        *(claims["unit"], "failed", FAILED_LOG),
+        begun=begun + 1,
+        secs=29,
+        cause=cause,
+        tests=TESTS,
+    )
     scene.finish(claims["unit"], "failed", failure_kind="test_failure", cause=cause, exit_code=101)
     docs = scene.claim(worker)
     scene.now += 61

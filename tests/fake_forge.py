@@ -183,6 +183,25 @@ FAILED = lane(
 )
 
 
+TESTS = [
+    {
+        "job": "unit",
+        "tests": {
+            "total": 650,
+            "passed": 647,
+            "failed": 2,
+            "errors": 1,
+            "skipped": 0,
+            "reports": [{"path": "a.xml", "format": "junit", "unreadable": "it is cut"}],
+            "failures": [
+                {"name": "test_sum", "file": "t.py", "line": 7, "message": "assert 1 == 2\nmore"},
+                {"name": "test_b", "file": None, "line": None, "message": None},
+            ],
+        },
+    }
+]
+
+
 def run(*lanes: Json, state: str = "success", **line: Any) -> Json:  # noqa: ANN401
     values = {"id": 3, "kind": "branch", "state": state, "summary": "all done", "head": "a" * 40}
     return {"now": NOW, "repo": "demo", "line": {**values, **line}, "lanes": list(lanes)}
@@ -200,7 +219,7 @@ def branch_routes(found: Json | None, path: str = "/srv/demo.git") -> dict[str, 
     if found:
         routes["GET runs/3"] = found
         for each in found["lanes"]:
-            routes[f"GET lanes/{each['id']}"] = {"run": found, "lane": each}
+            routes[f"GET lanes/{each['id']}"] = {"run": found, "lane": each, "tests": TESTS}
     return routes
 
 

@@ -175,6 +175,7 @@ class Scene:
         begun: float,
         secs: float,
         cause: dict[str, Any] | None = None,
+        tests: dict[str, Any] | None = None,
         job: str = "test",
     ) -> Path:
         """The run directory of an attempt; one that is `running` has its process."""
@@ -213,6 +214,7 @@ class Scene:
             "exit_code": 101 if kind else None,
             "phases": phases,
             "host": claim_host(claim),
+            "tests": tests,
         }
         (root / "run.json").write_text(
             json.dumps(

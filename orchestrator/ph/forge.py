@@ -91,7 +91,7 @@ def find_run(server: Server, run: int | None, branch: str | None, repo: str | No
 
 def _run_and_lane(server: Server, lane: object) -> tuple[Json, Json]:
     answer = server.get(f"lanes/{segment(lane)}")
-    return answer["run"], answer["lane"]
+    return answer["run"], {**answer["lane"], "tests": rows(answer, "tests")}
 
 
 def _is_path(repo: Json, path: str) -> bool:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 SHORT = 12
 LEAST_SECS = 0.1
+MOST_TESTS = 10
+"""Failed tests of a job that are named."""
 
 
 def branch_words(branch: Json) -> str:
@@ -87,6 +89,28 @@ def cause_lines(lane: Json) -> list[str]:
         else []
     )
     return [*found, *([f"hint: {cause['hint']}"] if cause.get("hint") else [])]
+
+
+def tests_lines(lane: Json) -> list[str]:
+    """The tests of each job: how many, and which of them failed, where and why."""
+    found = []
+    for job in rows(lane, "tests"):
+        tests = job.get("tests") or {}
+        errors = tests.get("errors")
+        counts = [f"{tests.get(name)} {name}" for name in ("passed", "failed", "skipped")]
+        counts.insert(2, f"{errors} error{'' if errors == 1 else 's'}")
+        found.append(f"{job.get('job')}: {tests.get('total')} tests, {', '.join(counts)}")
+        found += [f"  {_failed_test(each)}" for each in rows(tests, "failures")[:MOST_TESTS]]
+        for report in rows(tests, "reports"):
+            if report.get("unreadable"):
+                found.append(f"  {report.get('path')}: {report['unreadable']}")
+    return found
+
+
+def _failed_test(test: Json) -> str:
+    place = f" ({test.get('file')}:{test.get('line')})" if test.get("line") else ""
+    why = str(test.get("message") or "").partition("\n")[0]
+    return f"{test.get('name')}{place}{why and f': {why}'}"
 
 
 def clock(at: float | None) -> str:

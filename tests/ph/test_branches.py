@@ -70,6 +70,8 @@ def test_explain_tells_the_story_of_a_lane(ph: Ph, serve: Serve) -> None:
         "check (lane 7) of run 3: failed\n",
         "it runs because: src/a matches src/**\n",
         "test_failure: exit code 3\nhint: see its log\n",
+        "unit: 650 tests, 647 passed, 2 failed, 1 error, 0 skipped\n",
+        "  test_sum (t.py:7): assert 1 == 2\n  test_b\n  a.xml: it is cut\n",
         "13:45:00     48 s  waits for group linux, held by main #2\n",
         "attempt 1 on box (pikaci run 20260131T235959Z-0123abcd): failed after 12 s, exit code 1\n",
         "ann did requeue: try again\n",

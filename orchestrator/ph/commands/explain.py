@@ -13,7 +13,7 @@ from ph import checkout, options
 from ph.forge import find_lane, find_repo, rows
 from ph.screen import print_json, say
 from ph.server import connect
-from ph.words import attempt_words, cause_lines, waits_table
+from ph.words import attempt_words, cause_lines, tests_lines, waits_table
 
 if TYPE_CHECKING:
     from ph.forge import Json
@@ -37,6 +37,8 @@ def explain_command(lane: str, branch: str | None, repo: str | None, *, as_json:
     if wait.get("ends"):
         say(f"it waits until {wait['ends']}")
     for sentence in cause_lines(found):
+        say(sentence)
+    for sentence in tests_lines(found):
         say(sentence)
     if waits := waits_table(found, now):
         say(f"\n{waits}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from jerichoci import Cause  # noqa: TC001 - the API reads these types at run time
+from jerichoci import Cause, TestSummary  # noqa: TC001 - the API reads these types at run time
 
 if TYPE_CHECKING:
     from pika_git.data import DataDir
@@ -238,6 +238,14 @@ class JobLine:
 
 
 @dataclass(frozen=True)
+class JobTests:
+    """What the test reports of a job say."""
+
+    job: str
+    tests: TestSummary
+
+
+@dataclass(frozen=True)
 class Recorded:
     """What the run record of an attempt says; `problem` is why there is nothing, or not all."""
 
@@ -246,3 +254,4 @@ class Recorded:
     problem: str | None
     timeline: tuple[TimelineRow, ...]
     jobs: tuple[JobLine, ...]
+    tests: tuple[JobTests, ...] = ()

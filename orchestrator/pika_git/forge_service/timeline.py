@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pika_git.forge_service.lenient import moment, rows, whole, words
 from pika_git.forge_service.lines import cause_of
-from pika_git.forge_service.model import JobLine, LogFile, Recorded, Segment, TimelineRow
+from pika_git.forge_service.model import JobLine, JobTests, LogFile, Recorded, Segment, TimelineRow
 from pika_git.forge_service.sentences import LEAST_SECS, duration
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jerichoci import RunStore
     from pika_git.forge_service.model import Attempt, Lane, Source, Wait
 
@@ -58,6 +61,7 @@ def recorded(source: Source, repo_id: int | None, attempt: Attempt, now: float) 
         problem="; ".join(str(each) for each in wrong) or None,
         timeline=tuple([*_prepares(values), *_jobs(jobs, now)][:MOST_ROWS]),
         jobs=tuple(_job(job, sizes.get(str(job.get("id")), ())) for job in jobs),
+        tests=tuple(_tests(jobs)),
     )
 
 
@@ -156,6 +160,17 @@ def _job(job: dict[str, Any], logs: tuple[LogFile, ...]) -> JobLine:
         logs=logs,
         artifacts=tuple(words(row.get("path")) or "unknown" for row in rows(job, "artifacts")),
     )
+
+
+def _tests(jobs: list[dict[str, Any]]) -> Iterator[JobTests]:
+    """The tests of the jobs that have some; what is damaged is left out."""
+    from jerichoci import TestSummary
+
+    for job in jobs:
+        if job.get("tests") is not None:
+            with suppress(ValueError):
+                tests = TestSummary.model_validate(job["tests"])
+                yield JobTests(words(job.get("id")) or "unknown", tests)
 
 
 def _sizes(store: RunStore, run_id: str) -> dict[str, tuple[LogFile, ...]]:

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 TARGETS = """
   two.jobs.first.command = "echo one; echo two >&2; printf 'bytes \\\\377'";
-  two.jobs.second.command = "exit 3";
+  two.jobs.second.command = ''
+    echo '<testsuite><testcase name="sum &lt;b&gt;" classname="t"><failure message="1 is not 2"/>
+    </testcase><testcase name="good"/></testsuite>' > $PIKACI_ARTIFACTS/report.xml
+    exit 3
+  '';
 """
 
 
@@ -59,6 +63,14 @@ def test_the_records_of_a_real_run_are_read(served: Served, scene: Scene, tmp_pa
     assert of_lane["pikaci_run"] == record
     sizes = {(row["job_id"], row["kind"]): row["bytes"] for row in of_lane["pikaci_log_metadata"]}
     assert sizes["first", "host"] == len(kept)
+
+    (of_second,) = caller.get("/api/v1/lanes/1").json()["tests"]
+    assert (of_second["job"], of_second["tests"]) == ("second", record["jobs"][1]["tests"])
+    page = caller.get("/lanes/1").text
+    assert "second: 2 tests, 1 failed" in page
+    assert "<strong>sum &lt;b&gt;</strong>" in page
+    assert "<pre>1 is not 2</pre>" in page
+    assert record["message"] == "1 of 2 tests failed: sum <b>"
 
     prepared = caller.get(f"/api/v1/pikaci/runs/{run_id}/prepared-outputs").json()
     assert (prepared["run_id"], prepared["outputs"]) == (run_id, [])

@@ -12,7 +12,7 @@ from pika_git.forge_service import details
 from pika_git.forge_service.errors import MissingError
 from pika_git.forge_service.forge import Forge
 from pika_git.forge_service.forge_model import Health, Nightly, Queue, RepoLine, WorkerLine
-from pika_git.forge_service.model import Branch, Feed, Lane, Run
+from pika_git.forge_service.model import Branch, Feed, JobTests, Lane, Run
 from pika_git.forge_service.recovery import named_repo
 from pika_git.persistence.auth import Role
 from pika_git.web.api.values import Cursor, Id
@@ -23,10 +23,11 @@ routes = Routes("/api/v1", "reading")
 
 
 class LaneOfRun(BaseModel):
-    """A lane, and its run without the other lanes."""
+    """A lane, its run without the other lanes, and the tests of its last attempt's jobs."""
 
     lane: Lane
     run: Run
+    tests: tuple[JobTests, ...]
 
 
 @routes.get("/repos", Role.READ)
@@ -85,11 +86,15 @@ def show_run(forge: ForgeDep, run_id: Id) -> Run:
 
 @routes.get("/lanes/{lane_id}", Role.READ)
 def show_lane(forge: ForgeDep, lane_id: Id) -> LaneOfRun:
-    """A lane: what it waited for, its attempts, and what was done to it."""
+    """A lane: what it waited for, its attempts, its tests, and what was done to it."""
     found = details.lane(forge, lane_id)
     if found is None:
         raise MissingError(f"there is no lane {lane_id}")
-    return LaneOfRun(run=found[0], lane=found[1])
+    run, lane = found
+    tests: tuple[JobTests, ...] = ()
+    if lane.attempts:
+        tests = details.recorded(forge, run.repo_id, lane.attempts[-1], run.now).tests
+    return LaneOfRun(run=run, lane=lane, tests=tests)
 
 
 @routes.get("/queue", Role.READ)

@@ -22,10 +22,20 @@ from pika_git.web.routes import Routes
 if TYPE_CHECKING:
     from pika_git.forge_service.forge import Forge
     from pika_git.forge_service.log_view import LogView
-    from pika_git.forge_service.model import Attempt, JobLine, Lane, Recorded, Run, TimelineRow
+    from pika_git.forge_service.model import (
+        Attempt,
+        JobLine,
+        JobTests,
+        Lane,
+        Recorded,
+        Run,
+        TimelineRow,
+    )
 
 SHOWN_LANES = 4
 """A run's page shows the records of so many lanes, and leads to the pages of the others."""
+SHOWN_TESTS = 5
+"""The tests of so many jobs are shown, those first of which some failed."""
 LOOKED_AT = {"failed", "running", "cancelling", "unknown"}
 TAIL_LINES = 30
 PART_CHARACTERS = 150_000
@@ -43,6 +53,7 @@ class LaneView:
     end: float
     problem: str | None
     jobs: tuple[JobLine, ...]
+    tests: tuple[JobTests, ...]
     log: LogView | None
 
     @property
@@ -146,12 +157,14 @@ def lane_view(
     end = run.now if lane.finished_at is None else max(lane.finished_at, begin)
     rows = waiting_rows(lane, run.now)
     if chosen is None:
-        return LaneView(tuple(rows), begin, end, None, (), None)
+        return LaneView(tuple(rows), begin, end, None, (), (), None)
     recorded = details.recorded(forge, run.repo_id, chosen, run.now)
     rows += list(recorded.timeline) or attempt_rows(lane, run.now)
     logs = Logs(forge, run.repo_id, lane.id, recorded)
     view = logs.tail(TAIL_LINES) if is_short else logs.ends(job, kind)
-    return LaneView(tuple(rows), begin, end, _problem(recorded, lane), recorded.jobs, view)
+    tests = sorted(recorded.tests, key=lambda each: not each.tests.bad)[:SHOWN_TESTS]
+    problem = _problem(recorded, lane)
+    return LaneView(tuple(rows), begin, end, problem, recorded.jobs, tuple(tests), view)
 
 
 def _problem(recorded: Recorded, lane: Lane) -> str | None:
