@@ -266,7 +266,20 @@ def test_a_test_that_failed_is_a_finding_and_its_line_is_told_once() -> None:
     findings.note_test(first)
     findings.note(Finding(ERROR, "assert 2 == 3", "a.py", 4))
     findings.note(Finding(ERROR, "assert 2 == 3", "a.py", 5))
+    findings.note_test(second)
     assert [found.line for found in findings.of(ERROR)] == [4, 5]
+
+
+def test_what_several_jobs_say_of_a_line_is_told_once() -> None:
+    jobs = [Findings(passed=False) for _ in range(2)]
+    for findings in jobs:
+        findings.note(Finding(WARNING, "old", "a.py", 4))
+        findings.note(Finding(ERROR, "failed"))
+    jobs[0].note(Finding(ERROR, "no", title="job one"))
+    jobs[1].note(Finding(ERROR, "no", title="job two"))
+    assert [(found.message, found.title) for found in allot(jobs)] == [
+        *(("failed", ""), ("no", "job one"), ("no", "job two"), ("old", "")),
+    ]
 
 
 def test_without_the_snapshot_any_path_in_the_repository_will_do(tmp_path: Path) -> None:

@@ -31,9 +31,9 @@ class Findings:
             self._found[finding] = None
 
     def note_test(self, finding: Finding) -> None:
-        """Take note of a test that failed."""
-        self.note(finding)
+        """Take note of a test that failed, if it is known where."""
         if finding.file:
+            self.note(finding)
             self._places.add((finding.file, finding.line))
 
     def of(self, level: Level) -> list[Finding]:
@@ -46,8 +46,13 @@ def allot(jobs: Sequence[Findings]) -> list[Finding]:
     return [
         finding
         for level in Level
-        for finding in list(_in_turns([job.of(level) for job in jobs]))[:SHOWN]
+        for finding in list(_once(_in_turns([job.of(level) for job in jobs])))[:SHOWN]
     ]
+
+
+def _once(findings: Iterable[Finding]) -> Iterable[Finding]:
+    """The findings without those that another job has, too."""
+    return {(f.file, f.line, f.message, f.file or f.title): f for f in findings}.values()
 
 
 def _in_turns(rows: Iterable[Sequence[Finding]]) -> Iterable[Finding]:

@@ -82,15 +82,15 @@ class ServerLog(Plain):
         findings = Findings(passed=job.status is Status.PASSED)
         logs = self._state.run(run_id).attempt(job.id, max(1, job.attempt))
         repository = self._repositories[run_id]
-        for found in of_tests(job.tests) if is_failed else ():
-            findings.note_test(repository.place(found) or replace(found, file=None, line=None))
+        for found in filter(None, map(repository.place, of_tests(job.tests))):
+            findings.note_test(found)
         lines = self._noting(printed(logs, job.id, job.id), findings, repository)
         times = (_seconds(job.started_at), _seconds(job.finished_at))
         group = Group(f"{run_id}.{job.id}", f"output of job {name}", *times)
         self._write(group, name, lines, shown_after=LAST_LINES if is_failed else 0)
         self._say(self._job_ended(run_id, job))
-        if is_failed and not findings.of(Level.ERROR):
-            findings.note(Finding(Level.ERROR, words.job_end(job), title=f"job {name}"))
+        if is_failed:
+            _explain(findings, job, name)
         self._findings.append(findings)
 
     def _write(self, group: Group, speaker: str, lines: Iterable[str], shown_after: int) -> None:
@@ -124,6 +124,15 @@ class ServerLog(Plain):
     def _show(self, speaker: str, line: str) -> None:
         text = cut(line, colours=self._colours)
         self._out.write(self._markup.outside(f"{speaker}> {text}"))
+
+
+def _explain(findings: Findings, job: JobRecord, name: str) -> None:
+    """Have a failed job say why where no tool did for a line: by its tests, or by its end."""
+    if not findings.of(Level.ERROR):
+        for found in of_tests(job.tests):
+            findings.note(replace(found, file=None, line=None))
+    if not findings.of(Level.ERROR):
+        findings.note(Finding(Level.ERROR, words.job_end(job), title=f"job {name}"))
 
 
 def _seconds(timestamp: str | None) -> int:
