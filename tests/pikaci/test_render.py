@@ -6,6 +6,7 @@ import threading
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,10 +23,15 @@ from jerichoci.record.event import (
 from jerichoci.state.layout import StateLayout
 from jerichoci.status import Outcome
 from pikaci.render import feed
+from pikaci.render.ci.actions import Actions
+from pikaci.render.ci.view import ServerLog
 from pikaci.render.feed import Feed, JsonLines, Out
 from pikaci.render.plain import Plain
 from plans import RUN_ID, job, plan
 from records import first_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MORE_THAN_A_PIPE_HOLDS = 1_000
 TEXT = "→ ✔ 日本"
@@ -140,8 +146,9 @@ def test_people_see_an_escape_for_what_their_encoding_lacks(tmp_path: Path) -> N
     assert b"snapshot \\u2192\xe9\n" in pipe.read()
 
 
+@pytest.mark.parametrize("shown", [Plain, partial(ServerLog, markup=Actions())])
 def test_a_line_every_30_s_names_what_runs_and_for_how_long(
-    tmp_path: Path,
+    tmp_path: Path, shown: Callable[..., Plain]
 ) -> None:
     now = 0.0
     pipe = Pipe()
@@ -153,7 +160,7 @@ def test_a_line_every_30_s_names_what_runs_and_for_how_long(
             now = time
             view.tick()
 
-    view = Plain(StateLayout(tmp_path), out, print_logs=False, clock=lambda: now)
+    view = shown(StateLayout(tmp_path), out, print_logs=False, clock=lambda: now)
     view.emit(started("", *"abcdefghij"))
     view.emit(PrepareStarted(run_id=RUN_ID, node_id="deps"))
     tick(29.0, 30.0, 59.0)

@@ -30,7 +30,7 @@ from pikaci.render.tail import LAST_LINES, cut
 from pikaci.screen import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from jerichoci.record.record import JobRecord
     from jerichoci.state.layout import StateLayout
@@ -41,8 +41,16 @@ if TYPE_CHECKING:
 class ServerLog(Plain):
     """Writes lines, groups and annotations."""
 
-    def __init__(self, state: StateLayout, out: Out, markup: Markup, *, print_logs: bool) -> None:
-        super().__init__(state, out, print_logs=False)
+    def __init__(
+        self,
+        state: StateLayout,
+        out: Out,
+        *,
+        markup: Markup,
+        print_logs: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(state, out, print_logs=False, clock=clock)
         self._markup = markup
         self._shows_builds = print_logs
         self._colours = not os.environ.get("NO_COLOR")
