@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import RecordError
-from jerichoci.record.batch import BATCH_SCHEMA_VERSION
+from jerichoci.record.batch import BATCH_SCHEMA_VERSION, targets_of
 from jerichoci.status import FailureKind, Status
 from pikaci.screen import one_line, table
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jerichoci.record.store import RunStore
     from jerichoci.record.summary import RunSummary
 
+GONE = "it was removed, or never began"
 _ORDER = (Status.RUNNING, Status.FAILED, Status.CANCELLED, Status.PASSED, Status.SKIPPED)
 """A batch stands as the first of these that one of its runs has."""
 
@@ -64,8 +65,15 @@ def batch_text(store: RunStore, batch: str, runs: Sequence[str]) -> str:
         )
         for run in found
     ]
+    gone = [(name, *[""] * 3, run_id, GONE) for run_id, name in _gone(store, batch, runs).items()]
     head = ("TARGET", "STATUS", "KIND", "TOOK", "RUN", "MESSAGE")
-    return "\n".join([*map(one_line, lines), "", table(head, rows)])
+    return "\n".join([*map(one_line, lines), "", table(head, [*rows, *gone])])
+
+
+def _gone(store: RunStore, batch: str, runs: Sequence[str]) -> dict[str, str]:
+    """The targets of the batch's runs that are not there, by the ids of the runs."""
+    named = targets_of(store.layout, batch).items()
+    return {run_id: one_line(name) for run_id, name in named if run_id not in runs}
 
 
 def _standing(runs: Sequence[RunSummary]) -> str:

@@ -55,8 +55,12 @@ def _catalog(context: click.Context) -> Mapping[str, Any]:
 
 def _runs(context: click.Context) -> Rows:
     runs = _store(context).list_runs(limit=20)
-    latest = [("latest", "the newest run")] if runs else []
-    return [*latest, *((run.run_id, f"{run.target_id} {run.status}") for run in runs)]
+    rows = [("latest", "what was started last")] if runs else []
+    for run in runs:
+        if run.batch and all(name != run.batch for name, _ in rows):
+            rows.append((run.batch, f"the batch of {run.target_id}"))
+        rows.append((run.run_id, f"{run.target_id} {run.status}"))
+    return rows
 
 
 def _jobs(context: click.Context) -> Rows:
@@ -64,8 +68,8 @@ def _jobs(context: click.Context) -> Rows:
 
     # click reads no arguments from a line that ends in `--job`.
     given = next(iter(context.args), None)
-    if any(param.name == "target" for param in context.command.params):
-        target = context.params.get("target") or given
+    if any(param.name == "targets" for param in context.command.params):
+        target = next(iter(context.params.get("targets") or ()), given)
         rows = [row["jobs"] for row in _catalog(context)["targets"] if row["id"] == target]
         return [(name, None) for row in rows for name in row]
     store = _store(context)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -139,9 +141,15 @@ def test_what_was_kept_of_a_batch_is_removed_with_its_last_run(project: Project)
     batch = run(project, "good", "bad")
     project.here("gc", "--keep-runs", "1").passed()
     assert ends(of_batch(project, batch)) == {"bad": "failed"}
+    (row,) = [line for line in project.here("status", batch).out.splitlines() if "good" in line]
+    assert "removed" in row
     project.here("gc", "--keep-runs", "0").passed()
-    assert list((project.state / "batches").iterdir()) == []
     assert "no run" in project.here("status", batch).refused(2)
+    (kept,) = (project.state / "batches").iterdir()
+    two_hours_ago = time.time() - 7200
+    os.utime(kept, (two_hours_ago, two_hours_ago))
+    project.here("gc").passed()
+    assert list((project.state / "batches").iterdir()) == []
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"runs": 1}', '{"runs": [{"run_id": "../../x"}]}'])

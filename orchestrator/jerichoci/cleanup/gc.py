@@ -20,7 +20,7 @@ from jerichoci.cleanup.dead_runs import close_dead_runs, logging_errors
 from jerichoci.cleanup.guests import reap_all_guests, remove_kept_guests
 from jerichoci.machine.memory import remove_stale_groups
 from jerichoci.placement.host_gc import Collected, Collector, is_recent
-from jerichoci.record.batch import remove_empty_batches
+from jerichoci.record.batch import batch_ids, runs_of
 from jerichoci.record.order import renew, run_ids
 from jerichoci.remote.ssh.socket_directory import remove_stale_sockets
 from jerichoci.state.lock import try_lock
@@ -81,7 +81,7 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
         with logging_errors("could not take the names of removed runs out of the order of runs"):
             renew(state)
         with logging_errors("could not remove the files of batches that have no run"):
-            remove_empty_batches(state)
+            _remove_empty_batches(state)
     collector = Collector(state.root, _leases(state, done.runs if dry_run else ()))
     await asyncio.to_thread(collector.snapshots, None, done, dry_run=dry_run)
     if not dry_run:
@@ -94,6 +94,14 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
     _warn(done.problems)
     await collector.refs(done, dry_run=dry_run)
     return done
+
+
+def _remove_empty_batches(state: StateLayout) -> None:
+    """Remove the files of batches that have no run any more; one just begun has none yet."""
+    for batch_id in batch_ids(state):
+        path = state.batch(batch_id)
+        if not is_recent(path) and not runs_of(state, batch_id):
+            path.unlink(missing_ok=True)
 
 
 def _leases(state: StateLayout, doomed: Collection[str]) -> Callable[[], set[str]]:

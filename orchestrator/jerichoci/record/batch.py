@@ -61,16 +61,15 @@ def batch_ids(state: StateLayout) -> list[str]:
     return [name.removesuffix(".json") for name in names if is_run_id(name.removesuffix(".json"))]
 
 
-def runs_of(state: StateLayout, batch_id: str) -> list[str]:
-    """The ids of a batch's runs that are there, in its order; none of a file that can't be read."""
+def targets_of(state: StateLayout, batch_id: str) -> dict[str, str]:
+    """The targets of a batch's runs, by their ids; none of a file that can't be read."""
     with suppress(OSError, ValueError):
-        ids = [str(row.get("run_id")) for row in rows(read_object(state.batch(batch_id)), "runs")]
-        return [name for name in ids if is_run_id(name) and state.run(name).root.is_dir()]
-    return []
+        found = rows(read_object(state.batch(batch_id)), "runs")
+        runs = {str(row.get("run_id")): str(row.get("target_id")) for row in found}
+        return {run_id: target for run_id, target in runs.items() if is_run_id(run_id)}
+    return {}
 
 
-def remove_empty_batches(state: StateLayout) -> None:
-    """Remove the files of batches that have no run any more."""
-    for batch_id in batch_ids(state):
-        if not runs_of(state, batch_id):
-            state.batch(batch_id).unlink(missing_ok=True)
+def runs_of(state: StateLayout, batch_id: str) -> list[str]:
+    """The ids of a batch's runs that are there, in its order."""
+    return [name for name in targets_of(state, batch_id) if state.run(name).root.is_dir()]

@@ -56,7 +56,13 @@ class RunFlags:
 
 @click.command("run")
 @click.argument("targets", metavar="[TARGET]...", nargs=-1, shell_complete=complete_target)
-@click.option("--all", "all_targets", is_flag=True, help="Run all targets of the catalog.")
+@click.option(
+    "--all",
+    "all_targets",
+    is_flag=True,
+    envvar="PIKACI_RUN_ALL",
+    help="Run all targets of the catalog.",
+)
 @click.option("--lanes", is_flag=True, help="Run the targets of all branch lanes.")
 @options.run_flags
 @click.option(
