@@ -19,6 +19,7 @@ BENCHES = (
     "output.py",
     "report.py",
     "many_jobs.py",
+    "batch.py",
     "evaluation_cost.py",
     "incus_guests.py",
     "remote_guests.py",
