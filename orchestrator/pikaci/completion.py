@@ -79,8 +79,9 @@ def _jobs(context: click.Context) -> Rows:
 
 def _hosts(_context: click.Context) -> Rows:
     from jerichoci.plan.hosts import load_hosts
+    from jerichoci.state.natural import natural
 
-    return [(name, None) for name in sorted(load_hosts().hosts)]
+    return [(name, None) for name in sorted(load_hosts().hosts, key=natural)]
 
 
 complete_run = _completing(_runs)

@@ -26,6 +26,7 @@ from jerichoci.nix import verdict as nix_verdict
 from jerichoci.nix.log import ERROR_LEVEL, Message
 from jerichoci.snapshot.repository import open_repository
 from jerichoci.state.lock import lock
+from jerichoci.state.natural import natural
 from pikaci.evaluation_log import EvaluationLog, name_of, needs_built, show
 from pikaci.nearest import did_you_mean
 
@@ -184,9 +185,12 @@ class Evaluator:
             if targets is None and not names:
                 names = [row["id"] for row in catalog.values["targets"]]
                 answers = [None] * len(names)
+        rows = list(zip(names, answers, strict=True))
+        if targets is None:
+            rows.sort(key=lambda row: natural(row[0]))
         return {
             name: await self._alone(name) if answer is None else _target(name, answer)
-            for name, answer in zip(names, answers, strict=True)
+            for name, answer in rows
         }
 
     async def _alone(self, target: str) -> Evaluated | PikaciError:

@@ -16,6 +16,8 @@ TARGETS = """
     jobs.it = { needs = [ "deps" ]; command = "sleep 2"; };
   };
   quick.jobs.it.command = "sleep 2";
+  q2.jobs.it.command = "true";
+  q10.jobs.it.command = "true";
 """
 
 
@@ -53,3 +55,9 @@ def test_runs_of_a_batch_have_an_estimate_each_and_one_together(project: Project
     status = project.here("status").passed().out
     assert re.search(r"^started .*, took .*, estimated \d\.\d s", status, re.MULTILINE)
     assert all(project.record(run_id)["estimated_ms"] for run_id in project.run_ids()[-2:])
+
+
+def test_all_targets_are_run_as_people_count(project: Project) -> None:
+    planned = project.here("run", "--all", "--dry-run").passed().out
+    targets = re.findall(r"^(\S+) on ", planned, re.MULTILINE)
+    assert targets == ["q2", "q10", "quick", "slow"]

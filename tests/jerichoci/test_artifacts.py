@@ -19,6 +19,7 @@ from deep import nest
 from jerichoci.machine import artifacts
 from jerichoci.machine.artifacts import CHUNK_BYTES, MOST_DEPTH, Artifact, take_artifacts
 from jerichoci.machine.outbox import copy_outbox
+from jerichoci.state.natural import natural
 from privilege import only_root_can
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def test_modes_are_stripped_and_closed_directories_opened(taking: Taking) -> Non
         (taking.left / f"closed/{mode:o}").write_text("x")
         (taking.left / f"closed/{mode:o}").chmod(mode)
     (taking.left / "closed").chmod(0)
-    assert taking.paths() == sorted(f"closed/{mode:o}" for mode in modes)
+    assert taking.paths() == sorted((f"closed/{mode:o}" for mode in modes), key=natural)
     assert stat.S_IMODE((taking.kept / "closed").stat().st_mode) == 0o700
     found = {(path.stat().st_mode, path.stat().st_uid) for path in taking.kept.glob("*/*")}
     assert found == {(stat.S_IFREG | 0o600, os.geteuid())}

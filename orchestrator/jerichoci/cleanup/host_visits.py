@@ -26,6 +26,7 @@ from jerichoci.plan.hosts import (
 )
 from jerichoci.remote.host_notes import HostNote, host_notes, used_hosts
 from jerichoci.state.ids import is_run_id
+from jerichoci.state.natural import natural
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -61,11 +62,11 @@ def visits(state: StateLayout, only: Collection[str]) -> list[HostVisit]:
         if name not in names:
             raise UsageError(
                 f"unknown host `{name}`: no run of this state root is on it",
-                f"the known ones are {', '.join(sorted(names)) or 'none'}",
+                f"the known ones are {', '.join(sorted(names, key=natural)) or 'none'}",
             )
     return [
         visit
-        for name in sorted(set(only) or names)
+        for name in sorted(set(only) or names, key=natural)
         for visit in _visits_of(
             name, [note for note in notes if note.host == name], used.get(name), file
         )

@@ -16,6 +16,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from jerichoci.state.natural import natural
 from jerichoci.state.remove_tree import DIRECTORY_FLAGS, own, unlock
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def take_artifacts(directory: Path, cancelled: Callable[[], bool] | None = None)
                         taken.append(_digest(entry, cancelled))
     finally:
         os.close(top)
-    return sorted(taken, key=lambda artifact: artifact.path)
+    return sorted(taken, key=lambda artifact: natural(artifact.path))
 
 
 def read_directory(directory: Path, cancelled: Callable[[], bool] | None = None) -> Files:
@@ -120,7 +121,7 @@ class ArtifactWriter:
 
     def made(self) -> list[Artifact]:
         """The files, by path."""
-        return sorted(self._made, key=lambda artifact: artifact.path)
+        return sorted(self._made, key=lambda artifact: natural(artifact.path))
 
     def begin(self, path: str) -> None:
         """Begin the file at `path`, which is relative and plain."""

@@ -28,6 +28,7 @@ from jerichoci.errors import UsageError
 from jerichoci.placement import INCUS_PROJECT, IncusSettings, LocalSettings
 from jerichoci.plan.model import Setting, describe
 from jerichoci.state.ids import ID_PATTERN
+from jerichoci.state.natural import natural
 from jerichoci.state.reading import read_file
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def known_hosts_of_run(
     """The hosts of a plan and of the user's file, by name; the file's keys win."""
     merged = {
         name: _overlaid(plan_hosts.get(name, HostConfig()), file.hosts.get(name, HostConfig()))
-        for name in sorted({*plan_hosts, *file.hosts})
+        for name in sorted({*plan_hosts, *file.hosts}, key=natural)
     }
     return {name: RemoteHost(name, config) for name, config in merged.items()}
 

@@ -19,6 +19,7 @@ from jerichoci.record.summary import RunSummary, read_summary
 from jerichoci.state.ids import check_run_id_prefix, is_id, is_run_id
 from jerichoci.state.layout import RunLayout, StateLayout
 from jerichoci.state.log_file import LogChunk, LogMetadata, log_metadata, read_log
+from jerichoci.state.natural import natural
 from jerichoci.state.owner import is_owned
 from jerichoci.state.reading import MOST_BYTES, parse, read_object
 from jerichoci.status import LogKind
@@ -198,7 +199,8 @@ class RunStore:
         if not summary.unreadable:
             return [job.id for job in summary.jobs if is_id(job.id)]
         found = self.run(run_id).root.glob("jobs/*/attempts")
-        return sorted(path.parent.name for path in found if is_id(path.parent.name))
+        names = (path.parent.name for path in found if is_id(path.parent.name))
+        return sorted(names, key=natural)
 
     def log_path(self, run_id: str, job_id: str, kind: LogKind, attempt: int | None = None) -> Path:
         """Where a job's log is, of the last attempt if `attempt` is None; it need not exist."""
