@@ -245,6 +245,12 @@ def test_many_running_jobs_leave_what_was_printed_in_place(tmp_path: Path, rows:
     ]
 
 
+def test_jobs_that_wait_for_room_are_named(tmp_path: Path) -> None:
+    run = run_of(ONE, "t", ["a", "b", "c", "d", "e"], batch=None)
+    shown = Screen(tmp_path).show(started(run))
+    assert shown[2:] == ["waiting to start: a, b, c and 2 more", "0 of 5 jobs done"]
+
+
 def test_lines_of_a_batch_are_named_and_counted(tmp_path: Path) -> None:
     unit, lint = run_of(ONE, "unit", ["a"]), run_of(TWO, "lint", ["a"])
     path = tmp_path / "told"
@@ -264,6 +270,7 @@ def test_lines_of_a_batch_are_named_and_counted(tmp_path: Path) -> None:
         out.close()
     told = [line.removeprefix("pikaci: ") for line in path.read_text().splitlines()]
     assert told[2:] == [
+        f"batch {BATCH}: unit, lint",
         "job unit/a started",
         "job unit/a passed (1 of 2)",
         "target unit passed in 42.0 s",

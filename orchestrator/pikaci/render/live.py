@@ -15,7 +15,7 @@ from rich.text import Text
 from jerichoci.state.log_file import last_lines
 from pikaci.render import words
 from pikaci.render.eta import Eta
-from pikaci.render.progress import RUNNING
+from pikaci.render.progress import RUNNING, some
 from pikaci.render.tail import HOST
 from pikaci.screen import shown
 
@@ -60,6 +60,9 @@ class Running:
         yield self._table(shown_lines, options.max_width)
         if more := len(lines) - len(shown_lines):
             yield Text(f"  and {more} more", style="dim")
+        if not lines and (waiting := list(self._progress.waiting_since)):
+            names = some([self._progress.job_name(*key) for key in waiting])
+            yield Text(f"waiting to start: {names}", overflow="ellipsis", no_wrap=True)
         if nix := self._progress.nix:
             yield Text(f"  {nix}", style="dim", overflow="ellipsis", no_wrap=True)
         words_shown = list(self._last_words(shown_lines))[: height - len(lines)] if not more else []

@@ -60,6 +60,8 @@ class Plain(View):
 
     def emit(self, event: EventBase) -> None:
         """Print an event."""
+        if title := self._progress.title_before(event):
+            self._say(title)
         line = self._progress.note(event)
         match event:
             case RunStarted(run=run):

@@ -82,6 +82,7 @@ class Progress:
         self.waiting_since: dict[Key, float] = {}
         """The jobs of these that have not started."""
         self._beats: dict[str, Heartbeat] = {}
+        self._has_title = False
         self._prepared: dict[Key, Outcome] = {}
         self._names: dict[str, Key] = {}
         self._keys: dict[Key, Key] = {}
@@ -92,12 +93,13 @@ class Progress:
         """Whether the runs were started together by one command."""
         return any(run.batch for run in self.runs.values())
 
-    @property
-    def title(self) -> str:
-        """What a batch runs: its id, and the targets."""
+    def title_before(self, event: EventBase) -> str:
+        """A batch's id and targets, once all its runs have started; before, nothing."""
+        if self._has_title or not self.is_batch or isinstance(event, RunStarted):
+            return ""
+        self._has_title = True
         runs = list(self.runs.values())
-        names = ", ".join(run.target_id for run in runs)
-        return f"batch {runs[0].batch}: {names}"
+        return f"batch {runs[0].batch}: {', '.join(run.target_id for run in runs)}"
 
     @property
     def is_over(self) -> bool:
@@ -124,9 +126,9 @@ class Progress:
         if set(names) - known:
             built = sum(beat.built for beat in beats)
             far = f" ({built} of {wanted} built)" if wanted > 1 else ""
-            said.append(f"building {_some(names)}{far}")
+            said.append(f"building {some(names)}{far}")
         if fetched := [name for beat in beats for name in beat.fetching]:
-            said.append(f"fetching {_some(fetched)}")
+            said.append(f"fetching {some(fetched)}")
         return ", ".join(said)
 
     def is_done(self, key: Key) -> bool:
@@ -236,7 +238,7 @@ class Progress:
         return self._state.run(run_id).attempt(job_id, attempt)
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
     """The first of some names, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

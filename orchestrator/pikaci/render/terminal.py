@@ -44,7 +44,6 @@ class Terminal(View):
         self._progress = Progress(state)
         self._running = Running(state, self._progress)
         self._live: Live | None = None
-        self._has_title = False
         self._has_colours = has_colours(console.file)
         self._colours = AnsiDecoder()
 
@@ -68,9 +67,8 @@ class Terminal(View):
 
     def emit(self, event: EventBase) -> None:
         """Show what an event changes."""
-        if self._progress.is_batch and not (self._has_title or isinstance(event, RunStarted)):
-            self._has_title = True
-            self._console.print(Text(self._progress.title, style="bold"), soft_wrap=True)
+        if title := self._progress.title_before(event):
+            self._console.print(Text(title, style="bold"), soft_wrap=True)
         line = self._progress.note(event)
         match event:
             case RunStarted(run=run) if not run.batch:
