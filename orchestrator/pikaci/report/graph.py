@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-MOST_NODES = 300
+MOST_NODES = 200
 """More are no picture; drawing them takes seconds."""
 LONGEST_NAME = 28
 """Characters of a name in the picture."""
@@ -31,7 +31,7 @@ class Box:
     x: float
     y: float
     width: float
-    height: float = _HEIGHT
+    height: float
 
 
 @dataclass(frozen=True)
@@ -112,17 +112,18 @@ class _Layout:
         self._before[right].append(left)
 
     def _placed(self, layers: list[list[str]]) -> Graph:
-        tallest = max((len(layer) for layer in layers), default=0)
-        height = tallest * (_HEIGHT + _GAP) - _GAP + 2 * _MARGIN
+        tallest = max((self._tall(layer) for layer in layers), default=0.0)
+        height = tallest + 2 * _MARGIN
         boxes: dict[str, Box] = {}
         x = _MARGIN
         for layer in layers:
             shown = {node: _short(self.names[node]) for node in layer if node in self.names}
             width = max(map(len, shown.values()), default=0) * _CHARACTER + _PADDING
-            y = (height - len(layer) * (_HEIGHT + _GAP) + _GAP) / 2
+            y = (height - self._tall(layer)) / 2
             for node in layer:
-                boxes[node] = Box(node, shown.get(node, ""), x, y, round(width, 1))
-                y += _HEIGHT + _GAP
+                tall = _HEIGHT if node in self.names else 0.0
+                boxes[node] = Box(node, shown.get(node, ""), x, y, round(width, 1), tall)
+                y += tall + _GAP
             x += width + _BETWEEN
         edges = tuple(
             self._edge(boxes, start, end) for end in self.names for start in self.needs[end]
@@ -130,14 +131,17 @@ class _Layout:
         drawn = tuple(box for node, box in boxes.items() if node in self.names)
         return Graph(round(x - _BETWEEN + _MARGIN, 1), height, drawn, edges)
 
+    def _tall(self, layer: Sequence[str]) -> float:
+        return sum(_HEIGHT for node in layer if node in self.names) + _GAP * (len(layer) - 1)
+
     def _edge(self, boxes: Mapping[str, Box], start: str, end: str) -> tuple[str, str, str]:
         between = range(self._depth(start) + 1, self._depth(end))
         stops = [boxes[start], *(boxes[f"{start} {end} {depth}"] for depth in between), boxes[end]]
         left = stops[0]
-        x, y = left.x + left.width, left.y + _HEIGHT / 2
+        x, y = left.x + left.width, left.y + left.height / 2
         said = [f"M{x:.0f} {y:.0f}"]
         for stop in stops[1:]:
-            to_y, bend = stop.y + _HEIGHT / 2, (stop.x - x) / 2
+            to_y, bend = stop.y + stop.height / 2, (stop.x - x) / 2
             said.append(
                 f"C{x + bend:.0f} {y:.0f} {x + bend:.0f} {to_y:.0f} {stop.x:.0f} {to_y:.0f}"
             )

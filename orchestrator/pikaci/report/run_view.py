@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from jerichoci.record.store import RunStore
 
 T = TypeVar("T")
+LONGEST_COMMAND = 4000
+"""Characters of a job's command that a page shows."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def run_view(store: RunStore, run_id: str) -> RunView:
         problems=tuple(dict.fromkeys(found)),
         names=names,
         logs=logs,
-        commands={node.job_id: node.execute.command for node in plan.jobs} if plan else {},
+        commands={node.job_id: _short(node.execute.command) for node in plan.jobs} if plan else {},
         time=timeline(record, needs, names) if record else None,
         graph=draw(shown, needs) if needs and is_small else None,
         too_many=0 if is_small else len(needs),
@@ -130,6 +132,12 @@ def _logs(
     for job_id in store.job_ids(run_id):
         yield JobLogs(store, run_id, job_id, names, frozenset(told))
         told |= {names.get(node, node) for node in needs.get(job_id, set()) & prepares}
+
+
+def _short(command: str) -> str:
+    if len(command) <= LONGEST_COMMAND:
+        return command
+    return f"{command[:LONGEST_COMMAND]}\n... {len(command)} characters in all; plan.json has them"
 
 
 def _exists(logs: JobLogs) -> bool:

@@ -79,7 +79,9 @@ class Timeline:
             return ""
         steps = " → ".join(f"{row.name} {row.took}" for row in path)
         busy = sum((row.end or 0) - (row.start or 0) for row in path)
-        waited = "; the rest was waiting" if busy < MOSTLY * self.whole else ""
+        waited = (
+            "; the rest passed before, between and after them" if busy < MOSTLY * self.whole else ""
+        )
         return f"{duration(busy)} of {duration(self.whole)}: {steps}{waited}"
 
 

@@ -3,6 +3,7 @@
 (() => {
   const MOST_SHOWN = 4; // parts of a log, of 64 KiB each
   const MOST_FOUND = 500;
+  const GO = { first: "First lines", before: "Lines before", after: "Lines after", last: "Last lines" };
   const AT_ONCE_MS = 12; // of searching, until the browser may do something else
 
   // Lines to HTML, as ansi.py does it.
@@ -97,9 +98,19 @@
       this.end = this.parts.length;
       this.lines = this.firsts[this.end] + this.tail.lastChild.textContent.split("\n").length - 1;
       this.from = this.to = this.end;
-      this.tools = details.querySelector(".tools");
-      this.tools.hidden = !this.parts.length;
-      this.tools.addEventListener("click", (event) => this.go(event.target.dataset.go));
+      this.tools = document.createElement("div");
+      this.tools.className = "tools";
+      for (const [where, words] of Object.entries(GO)) {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.textContent = words;
+        button.addEventListener("click", () => this.go(where));
+        this.tools.append(button);
+      }
+      this.range = document.createElement("span");
+      this.range.className = "dim";
+      this.tools.append(this.range);
+      if (this.parts.length) this.scroll.before(this.tools);
       this.isFresh = true; // not looked at yet: it opens at its end
       details.addEventListener("toggle", () => this.isFresh && this.bottom());
       if (details.open) this.bottom();
@@ -124,7 +135,7 @@
     }
     tell() {
       const last = this.to === this.end ? this.lines : this.firsts[this.to + 1] - 1;
-      this.tools.querySelector("[data-range]").textContent = `lines ${this.firsts[this.from]} to ${last} of ${this.lines}`;
+      this.range.textContent = `lines ${this.firsts[this.from]} to ${last} of ${this.lines}`;
       const [first, before, after, end] = this.tools.querySelectorAll("button");
       first.disabled = before.disabled = this.from === 0;
       after.disabled = end.disabled = this.to === this.end;
