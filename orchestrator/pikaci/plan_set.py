@@ -55,6 +55,8 @@ class PlanSource(Model):
     flake_dir: str | None = None
     git_head: str | None = None
     git_dirty: bool | None = None
+    url: str | None = None
+    overrides: dict[str, str] = Field(default={})
     nix_version: str | None = None
 
     def source(self) -> Source:

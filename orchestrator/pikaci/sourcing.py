@@ -53,8 +53,9 @@ class Planned:
 class Taken:
     """A snapshot of a tree, and the flake in it, to be evaluated.
 
-    `rev` is a commit of a source, `repository` where it is if that is on this machine. Then the
-    files may be nowhere but in the snapshot: `has_files` is whether `tree` has them.
+    `rev` is a commit of a source, `url` where that is, without credentials, and `repository` the
+    same if it is on this machine. Then the files may be nowhere but in the snapshot: `has_files` is
+    whether `tree` has them.
     """
 
     tree: SourceTree
@@ -62,6 +63,7 @@ class Taken:
     snapshot: Snapshot
     evaluator: Evaluator
     rev: str | None = None
+    url: str | None = None
     repository: Path | None = None
     has_files: bool = True
 
@@ -197,7 +199,7 @@ async def _take_spec(
         snapshot = replace(snapshot, git_head=spec.rev, git_dirty=False)
     print_notes(snapshot.notes)
     evaluator = _evaluator(flake, state, snapshot, tree.flake_dir, read_only=read_only)
-    return Taken(tree, state, snapshot, evaluator, spec.rev, repository, has_files)
+    return Taken(tree, state, snapshot, evaluator, spec.rev, spec.shown_url, repository, has_files)
 
 
 async def _flake_dir(state: StateLayout, snapshot: Snapshot, directory: str | None) -> str:
@@ -252,6 +254,8 @@ async def jobs_source(plan: Plan, taken: Taken) -> Source:
         flake_dir=taken.tree.flake_dir or None,
         git_head=snapshot.git_head,
         git_dirty=snapshot.git_dirty,
+        url=taken.url,
+        overrides=dict(taken.evaluator.options.override_inputs),
     )
 
 

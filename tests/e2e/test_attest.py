@@ -302,6 +302,41 @@ def test_a_partial_run_says_so(project: Project) -> None:
     assert "is partial: some jobs were not asked for" in done.err
 
 
+def dependencies_of(done: Done) -> dict[str, Json]:
+    definition = done.json["predicate"]["buildDefinition"]
+    return {row["name"]: row for row in definition["resolvedDependencies"]}
+
+
+def test_an_input_that_was_replaced_is_named_in_place_of_the_locked_one(
+    project: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    reference = f"path:{tmp_path}/mine"
+    record = project.run("built", "--override-input", "other", reference)
+    rows = dependencies_of(project.here("attest", record["run_id"]).passed())
+    assert rows["inputs/other"] == {"name": "inputs/other", "uri": reference}
+    project.here("rerun").passed()
+    assert dependencies_of(project.here("attest").passed())["inputs/other"]["uri"] == reference
+
+
+def test_a_commit_from_elsewhere_is_named_by_its_url(project: Project) -> None:
+    head = printed("git", "rev-parse", "HEAD", cwd=project.root).strip()
+    project.run("built", "--source", f"git+file://{project.root}?rev={head}")
+    source = dependencies_of(project.here("attest").passed())["source"]
+    assert source["uri"] == f"git+file://{project.root}"
+    assert source["digest"]["gitCommit"] == head
+
+
+def test_a_tree_with_changes_has_no_commit(project: Project) -> None:
+    head = printed("git", "rev-parse", "HEAD", cwd=project.root).strip()
+    project.write("script", "changed\n")
+    project.run("built")
+    project.write("script", "echo from a file\n")
+    source = dependencies_of(project.here("attest").passed())["source"]
+    assert list(source["digest"]) == ["gitTree"]
+    assert source["annotations"] == {"pikaci_changedSince": head}
+
+
 def test_a_batch_has_a_line_for_each_run_that_has_something(
     project: Project, keys: dict[str, tuple[Path, str]], tmp_path: Path
 ) -> None:

@@ -238,6 +238,10 @@ class RunRecord(Model):
     system: str
     source_root: str | None = None
     source_rev: str | None = None
+    source_url: str | None = Field(default=None, description="of `--source`, without credentials")
+    overrides: dict[str, str] = Field(
+        default={}, description="inputs of the flake that were replaced: `--override-input`"
+    )
     source_tree: str | None = Field(
         default=None, description="tree the flake was evaluated at; snapshot_id before exclusion"
     )

@@ -28,6 +28,10 @@ class Source:
     flake_dir: str | None = None
     git_head: str | None = None
     git_dirty: bool | None = None
+    url: str | None = None
+    """Where it was fetched from, without credentials."""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    """The inputs of the flake that were replaced: `--override-input`."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,8 @@ def first_record(state: StateLayout, request: RunRequest, plan: Plan) -> RunReco
         flake_dir=source.flake_dir,
         git_head=source.git_head,
         git_dirty=source.git_dirty,
+        source_url=source.url,
+        overrides=dict(source.overrides),
         created_at=plan.created_at or "",
         plan_digest=plan_digest(plan),
         changed_files=list(request.changed_files),

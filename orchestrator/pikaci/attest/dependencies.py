@@ -15,6 +15,8 @@ from jerichoci.plan.plan import NixBuild
 from jerichoci.snapshot.repository import open_repository
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jerichoci.plan.plan import Plan
     from jerichoci.record.record import RunRecord
     from jerichoci.record.store import RunStore
@@ -41,11 +43,9 @@ async def dependencies_of(store: RunStore, record: RunRecord, plan: Plan) -> lis
 def _source(record: RunRecord) -> dict[str, Any]:
     digest = {"gitTree": record.source_tree or record.snapshot_id or ""}
     scheme = "file" if record.git_dirty is None else "git+file"
-    found: dict[str, Any] = {
-        "name": "source",
-        "uri": f"{scheme}://{quote(record.source_root or '/')}",
-        "digest": digest,
-    }
+    here = f"{scheme}://{quote(record.source_root or '/')}"
+    url = f"git+{record.source_url.replace('***@', '')}" if record.source_url else here
+    found: dict[str, Any] = {"name": "source", "uri": url, "digest": digest}
     commit = record.source_rev or record.git_head
     if commit and not record.git_dirty:
         digest["gitCommit"] = commit
@@ -62,18 +62,34 @@ def _what_jobs_saw(record: RunRecord) -> list[dict[str, Any]]:
 
 
 async def _inputs(store: RunStore, record: RunRecord) -> list[dict[str, Any]]:
-    """The locked inputs of the flake."""
+    """The inputs of the flake that were used: those that are locked, and those given instead."""
+    given = [{"name": f"inputs/{name}", "uri": uri} for name, uri in record.overrides.items()]
     name = str(PurePosixPath(record.flake_dir or "") / LOCK_FILE)
     git = (await open_repository(store.layout.root)).git
     done = await git.run("cat-file", "blob", f"{record.source_tree}:{name}")
     if not done.ok:
-        return []
+        return given
     try:
-        nodes = json.loads(done.stdout)["nodes"]
-        locked = {name: node["locked"] for name, node in nodes.items() if "locked" in node}
-        return [_input(name, values) for name, values in sorted(locked.items())]
+        lock = json.loads(done.stdout)
+        names = sorted(_used(lock["nodes"], lock["root"], record.overrides))
+        found = [_input(name, lock["nodes"][name]["locked"]) for name in names]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{name} of the snapshot can't be read: {error!r}") from None
+    return [*found, *given]
+
+
+def _used(nodes: dict[str, Any], root: str, overrides: Mapping[str, str]) -> set[str]:
+    """The nodes of a lock file that are reached by no input that was replaced."""
+    found: set[str] = set()
+    waiting = [(root, "")]
+    for node, path in waiting:
+        for name, target in nodes[node].get("inputs", {}).items():
+            # A list follows another input, which is reached by its own path.
+            if f"{path}{name}" not in overrides and isinstance(target, str):
+                if target not in found:
+                    waiting.append((target, f"{path}{name}/"))
+                found.add(target)
+    return found
 
 
 def _input(name: str, locked: dict[str, Any]) -> dict[str, Any]:

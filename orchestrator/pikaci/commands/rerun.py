@@ -121,6 +121,8 @@ async def _recorded(store: RunStore, record: RunRecord, plan: Plan, nix: NixOpti
         flake_dir=record.flake_dir,
         git_head=record.git_head,
         git_dirty=record.git_dirty,
+        url=record.source_url,
+        overrides=record.overrides,
     )
     root = SourceTree(Path(record.source_root or "."), record.flake_dir or "")
     version = record.tool.nix_version or "unknown"
