@@ -58,8 +58,8 @@
       packages = eachSystem (
         system: pkgs: {
           default = self.packages.${system}.pikaci;
-          pikaci = pkgs.callPackage ./nix/package.nix { };
-          forge = pkgs.callPackage ./nix/package.nix { withForge = true; };
+          pikaci = pkgs.callPackage ./nix/package-here.nix { };
+          forge = pkgs.callPackage ./nix/package-here.nix { withForge = true; };
         }
         // imagesFor system pkgs
       );

@@ -1,3 +1,3 @@
 final: _prev: {
-  pikaci = final.callPackage ./package.nix { };
+  pikaci = final.callPackage ./package-here.nix { };
 }

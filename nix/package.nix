@@ -1,11 +1,12 @@
-# pikaci as a Python application, with the programs it runs on its PATH; with the forge, if asked.
+# pikaci in the form of nixpkgs: this file can be its pkgs/by-name/pi/pikaci/package.nix, with what is said to be missing.
+# The flake builds the same from its own tree: ./package-here.nix.
 {
   lib,
   stdenv,
-  callPackage,
   python3Packages,
+  fetchgit,
+  callPackage,
   installShellFiles,
-  help2man,
   versionCheckHook,
   bash,
   coreutils,
@@ -17,51 +18,30 @@
   withForge ? false,
 }:
 let
-  inherit (lib.importTOML ../pyproject.toml) project;
-  # Without the forge's code its programs are of no use, and aren't there.
+  # Without their libraries, the programs of the forge are of no use.
   forgePrograms = [
     "pika-git"
     "ph"
   ];
-  programs = [ project.name ] ++ lib.optionals withForge forgePrograms;
-  completions = lib.concatMapStrings (
-    program:
-    let
-      variable = "_${lib.toUpper (lib.replaceStrings [ "-" ] [ "_" ] program)}_COMPLETE";
-    in
-    ''
-      installShellCompletion --cmd ${program} \
-        --bash <(${variable}=bash_source $out/bin/${program}) \
-        --zsh <(${variable}=zsh_source $out/bin/${program}) \
-        --fish <(${variable}=fish_source $out/bin/${program})
-    ''
-  ) programs;
+  programs = [ "pikaci" ] ++ lib.optionals withForge forgePrograms;
 in
-python3Packages.buildPythonApplication {
-  pname = project.name + lib.optionalString withForge "-forge";
-  inherit (project) version;
+python3Packages.buildPythonApplication (finalAttrs: {
+  pname = "pikaci" + lib.optionalString withForge "-forge";
+  version = "0.1.0";
   pyproject = true;
 
-  src = lib.fileset.toSource {
-    root = ../.;
-    fileset = lib.fileset.unions (
-      [
-        ../pyproject.toml
-        ../orchestrator/jerichoci
-        ../orchestrator/pikaci
-        ../nix/incus/pikaci-incus-run.py
-        ../nix/tart/bootstrap.sh
-      ]
-      ++ lib.optionals withForge [
-        ../orchestrator/pika_git
-        ../orchestrator/ph
-      ]
-    );
+  # Missing: the address of the published repository, and the hash.
+  src = fetchgit {
+    url = "https://example.org/pikaci";
+    tag = "v${finalAttrs.version}";
+    hash = lib.fakeHash;
   };
-  # The metadata needs a readme. An empty one, so that edits of the real one don't rebuild this.
-  postPatch = "touch README.md";
 
-  build-system = [ python3Packages.hatchling ];
+  build-system = with python3Packages; [
+    click
+    hatchling
+  ];
+
   dependencies =
     with python3Packages;
     [
@@ -85,6 +65,8 @@ python3Packages.buildPythonApplication {
       uvicorn
     ];
 
+  nativeBuildInputs = [ installShellFiles ];
+
   # The user's own programs come first: Nix has to match its daemon, git and ssh have the user's settings and agents.
   # But not bash: jobs need a recent one, which macOS lacks. And the forge runs the pikaci that it was made with.
   makeWrapperArgs = [
@@ -107,27 +89,56 @@ python3Packages.buildPythonApplication {
     ))
   ];
 
-  nativeBuildInputs = [
-    help2man
-    installShellFiles
-  ];
   # Files for guests stay unpatched: their first line means the guest's bash and Python, not this store's.
   postInstall = ''
-    chmod a-x $out/lib/python*/site-packages/jerichoci/runtime/tart/guest_files/*
+    chmod a-x $out/${python3Packages.python.sitePackages}/jerichoci/runtime/tart/guest_files/*
   ''
   + lib.optionalString (!withForge) ''
-    rm ${lib.concatMapStringsSep " " (program: "$out/bin/${program}") forgePrograms}
+    rm -rf $out/${python3Packages.python.sitePackages}/{pika_git,ph}
+    rm -f ${lib.concatMapStringsSep " " (name: "$out/bin/${name} $out/share/man/man1/${name}{,-*}.1") forgePrograms}
   ''
-  + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
-    ${completions}
-    PATH=$out/bin:$PATH bash ${./man-pages.sh} man ${toString programs}
-    installManPage man/*.1
-  '';
+  + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) (
+    lib.concatMapStrings (
+      program:
+      let
+        variable = "_${lib.toUpper (lib.replaceStrings [ "-" ] [ "_" ] program)}_COMPLETE";
+      in
+      ''
+        installShellCompletion --cmd ${program} \
+          --bash <(${variable}=bash_source $out/bin/${program}) \
+          --zsh <(${variable}=zsh_source $out/bin/${program}) \
+          --fish <(${variable}=fish_source $out/bin/${program})
+      ''
+    ) programs
+  );
 
   # A dev shell's PYTHONPATH or PYTHONHOME is for other programs.
   postFixup = lib.concatMapStrings (program: ''
     sed -i '1s|$| -I|' $out/bin/.${program}-wrapped
   '') programs;
+
+  # The tests that can run in Nix's sandbox, without a store, root or mounts. pikaci's own lanes run all of them.
+  nativeCheckInputs = [
+    git
+  ]
+  ++ (with python3Packages; [
+    hypothesis
+    pyte
+    pytest-asyncio
+    pytest-subprocess
+    pytest-xdist
+    pytestCheckHook
+  ]);
+  # Other versions than the locked ones print other warnings.
+  pytestFlags = [ "-Wdefault" ];
+  enabledTestPaths = [
+    "tests/pikaci"
+    "tests/jerichoci/test_git.py"
+    "tests/jerichoci/test_ids.py"
+    "tests/jerichoci/test_log.py"
+    "tests/jerichoci/test_snapshot.py"
+  ];
+  nativeInstallCheckInputs = [ versionCheckHook ];
 
   pythonImportsCheck = [
     "jerichoci"
@@ -137,12 +148,15 @@ python3Packages.buildPythonApplication {
     "pika_git"
     "ph"
   ];
-  nativeInstallCheckInputs = [ versionCheckHook ];
 
-  passthru.tests.unit-tests = callPackage ./checks/unit-tests.nix { };
+  passthru.tests = lib.optionalAttrs (!withForge) {
+    forge = callPackage ./package.nix { withForge = true; };
+  };
 
   meta = {
-    inherit (project) description;
+    description = "CI that is the same on a laptop and on a CI server, for people who use Nix";
+    # Missing: homepage, changelog, license, maintainers.
     mainProgram = "pikaci";
+    platforms = lib.platforms.linux ++ lib.platforms.darwin;
   };
-}
+})

@@ -6,7 +6,6 @@
   mkShell,
   python3,
   git,
-  help2man,
   nix,
   nixfmt-tree,
   openssh,
@@ -16,7 +15,7 @@
   vermin,
 }:
 let
-  pikaci = callPackage ./package.nix { };
+  pikaci = callPackage ./package-here.nix { };
   checkout = python3.pkgs.mkPythonEditablePackage {
     inherit (pikaci) pname version dependencies;
     root = "$PIKACI_CHECKOUT/orchestrator";
@@ -40,7 +39,6 @@ mkShell {
       ])
     ))
     git
-    help2man
     nix
     nixfmt-tree
     openssh

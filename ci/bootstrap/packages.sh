@@ -16,7 +16,9 @@ wanted=()
 git_is_new_enough || wanted+=(git)
 python_is_new_enough || wanted+=(python3 python3-venv)
 command -v unshare >/dev/null && command -v setpriv >/dev/null && command -v flock >/dev/null || wanted+=(util-linux)
-[ "${1-}" != dev ] || command -v jq >/dev/null || wanted+=(jq)
+for program in jq zsh fish mandoc; do
+  [ "${1-}" != dev ] || command -v "$program" >/dev/null || wanted+=("$program")
+done
 [ "${1-}" != dev ] || PATH=$PATH:$system_programs command -v chattr >/dev/null || wanted+=(e2fsprogs)
 
 [ ${#wanted[@]} -gt 0 ] || exit 0

@@ -6,7 +6,7 @@
 }@arguments:
 {
   inherit (self.packages.${system}) forge pikaci;
-  inherit (self.packages.${system}.pikaci.tests) unit-tests;
+  unit-tests = pkgs.callPackage ./unit-tests.nix { };
   catalog = import ./catalog.nix arguments;
   invariants = import ./invariants.nix {
     inherit pkgs;

@@ -47,3 +47,12 @@ def pikaci_flake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("nix", "ci"):
         shutil.copytree(REPOSITORY / name, copy / name)
     return copy
+
+
+@pytest.fixture
+def fresh(bare_project: Project) -> Project:
+    """A repository without files."""
+    for path in sorted(bare_project.root.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    bare_project.tree.init()
+    return bare_project

@@ -67,15 +67,6 @@ def nixpkgs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture
-def fresh(bare_project: Project) -> Project:
-    """A repository without files."""
-    for path in sorted(bare_project.root.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    bare_project.tree.init()
-    return bare_project
-
-
 def fill(project: Project, files: Mapping[str, str]) -> None:
     for name, text in files.items():
         project.write(name, text)

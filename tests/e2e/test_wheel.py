@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 from nix.evaluation import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from e2e.project import Project
 
 GUEST_FILES = {
     "pikaci-incus-run": "nix/incus/pikaci-incus-run.py",
@@ -54,3 +60,57 @@ def test_a_wheel_has_all_that_the_checkout_has(unpacked: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert {path for path in ours if not (unpacked / path).is_file()} == set()
+
+
+def test_a_repository_starts_with_the_library_of_a_wheel(fresh: Project, unpacked: Path) -> None:
+    installed = fresh.with_env(PYTHONPATH=str(unpacked))
+    done = installed.pikaci("init").passed()
+    url = f"path:{unpacked}/pikaci/flake"
+    assert f'"{url}"' in fresh.path("flake.nix").read_text()
+    assert f"{url} is on this machine only" in done.err
+    installed.pikaci("run", "check", "--offline").passed()
+
+
+def manual(unpacked: Path) -> list[Path]:
+    return sorted(unpacked.glob("pikaci-*.data/data/share/man/man1/*"))
+
+
+def commands(context: click.Context) -> Iterator[str]:
+    """The command of a context and those below it, as a shell has them."""
+    yield context.command_path
+    if isinstance(group := context.command, click.Group):
+        for name in group.list_commands(context):
+            if (command := group.get_command(context, name)) and not command.hidden:
+                yield from commands(click.Context(command, parent=context, info_name=name))
+
+
+def test_a_wheel_has_a_manual_page_of_each_command(unpacked: Path) -> None:
+    programs = {"pikaci": "pikaci", "pika-git": "run", "ph": "ph"}
+    groups = {
+        name: getattr(import_module(f"{name.replace('-', '_')}.cli"), group)
+        for name, group in programs.items()
+    }
+    found = [commands(click.Context(group, info_name=name)) for name, group in groups.items()]
+    pages = {f"{line.replace(' ', '-')}.1" for lines in found for line in lines}
+    assert {page.name for page in manual(unpacked)} == pages
+
+
+def test_a_manual_page_has_the_words_of_help(unpacked: Path) -> None:
+    (page,) = (page for page in manual(unpacked) if page.name == "pikaci-status.1")
+    shown = subprocess.run(
+        ["mandoc", "-T", "ascii", page], capture_output=True, text=True, check=True
+    ).stdout
+    assert "pikaci-status - Show RUN and its jobs" in remove_overstrikes(shown)
+    assert "pikaci status [OPTIONS]" in remove_overstrikes(shown)
+    assert "--state-root DIR" in remove_overstrikes(shown)
+
+
+def remove_overstrikes(text: str) -> str:
+    """Without the letters that a terminal's bold and underline are made of."""
+    return re.sub(".\b", "", text)
+
+
+def test_manual_pages_are_well_formed(unpacked: Path) -> None:
+    argv = ["mandoc", "-T", "lint", "-W", "warning", *manual(unpacked)]
+    said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    assert [line for line in said.splitlines() if "missing date" not in line] == []

@@ -131,6 +131,24 @@ def test_the_packages_have_what_the_project_depends_on(checkout: Path) -> None:
     assert set(given["forge"]) == needed | named(project["optional-dependencies"]["forge"])
 
 
+def test_the_package_has_the_version_of_the_project(checkout: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found = evaluate(
+        checkout,
+        "packages.x86_64-linux.pikaci",
+        "it: [ it.version it.meta.description it.meta.mainProgram ]",
+    )
+    assert found == [project["version"], project["description"], "pikaci"]
+
+
+def test_the_package_has_every_file_that_a_wheel_is_made_of(checkout: Path) -> None:
+    hatch = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    wheel = hatch["targets"]["wheel"]
+    named = {*wheel["force-include"], wheel["hooks"]["custom"]["path"]}
+    source = Path(evaluate(checkout, "packages.x86_64-linux.pikaci", "it: it.src.outPath"))
+    assert {name for name in named if not (source / name).exists()} == set()
+
+
 def test_the_forge_is_a_package_of_its_own_and_runs_its_own_pikaci(checkout: Path) -> None:
     built = {}
     for package in ("pikaci", "forge"):

@@ -19,6 +19,12 @@ let
   flatten = it: if isList it then concatLists (map flatten it) else [ it ];
 in
 {
+  fakeHash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+  platforms = {
+    linux = [ "x86_64-linux" "aarch64-linux" ];
+    darwin = [ "aarch64-darwin" ];
+  };
+  optionalAttrs = condition: it: if condition then it else { };
   importTOML = path: fromTOML (readFile path);
   optional = condition: it: if condition then [ it ] else [ ];
   optionals = condition: list: if condition then list else [ ];

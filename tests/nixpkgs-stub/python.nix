@@ -9,6 +9,7 @@ let
     concatStringsSep
     elemAt
     genList
+    isFunction
     length
     listToAttrs
     match
@@ -33,9 +34,11 @@ let
     in
     concatStringsSep "\n" (genList line (length arguments / 4));
 
+  # Arguments that may be a function of what they make.
   application =
-    given:
+    arguments:
     let
+      given = if isFunction arguments then arguments given else arguments;
       # Not that of the source's copy, which isn't made where Nix only looks.
       inherit (lib.importTOML (given.src.root + "/pyproject.toml")) project;
       program =
@@ -61,9 +64,13 @@ let
     in
     made
     // {
-      inherit (given) pname version meta;
+      inherit (given) pname version src meta;
       dependencies = given.dependencies or [ ];
-      overridePythonAttrs = changes: application (given // changes);
+      overridePythonAttrs =
+        changes:
+        application (
+          finalAttrs: (if isFunction arguments then arguments finalAttrs else arguments) // changes
+        );
     }
     // given.passthru or { };
 in
@@ -77,6 +84,7 @@ listToAttrs (
       "alembic"
       "asyncssh"
       "click"
+      "cryptography"
       "cryptography"
       "fastapi"
       "hatchling"

@@ -1,0 +1,19 @@
+# What pyproject.toml names and more of it: what pikaci without the forge is built from.
+[
+  ../pyproject.toml
+  ../flake.lock
+  ../orchestrator/jerichoci
+  ../orchestrator/pikaci
+  ../packaging/man_pages.py
+  ./ci/apple-rust.nix
+  ./ci/linux-rust.nix
+  ./ci/staged-rust
+  ./ci/staged-rust.nix
+  ./flake-module.nix
+  ./incus/pikaci-incus-run.py
+  ./installed-flake.nix
+  ./lib
+  ./tart/bootstrap.sh
+  ./template
+  ./template-checks
+]
