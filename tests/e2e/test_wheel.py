@@ -111,6 +111,6 @@ def remove_overstrikes(text: str) -> str:
 
 
 def test_manual_pages_are_well_formed(unpacked: Path) -> None:
-    argv = ["mandoc", "-T", "lint", "-W", "warning", *manual(unpacked)]
+    argv = ["mandoc", "-T", "lint", "-W", "warning", *map(str, manual(unpacked))]
     said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
     assert [line for line in said.splitlines() if "missing date" not in line] == []

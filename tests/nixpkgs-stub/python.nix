@@ -85,7 +85,7 @@ listToAttrs (
       "asyncssh"
       "click"
       "cryptography"
-      "cryptography"
+      "defusedxml"
       "fastapi"
       "hatchling"
       "hypothesis"
