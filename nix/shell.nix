@@ -36,6 +36,7 @@ mkShell {
         pytest-asyncio
         pytest-subprocess
         pytest-xdist
+        towncrier
       ])
     ))
     git
