@@ -49,6 +49,11 @@ def failed_jobs(store: RunStore, target: str) -> list[str]:
     return [job.id for job in last.values() if job.status != Status.PASSED]
 
 
+def has_ended(store: RunStore, target: str) -> bool:
+    """Whether a run of a target is over."""
+    return any(run.target_id == target for run in _over(store))
+
+
 def last_targets(store: RunStore) -> list[str]:
     """The targets of the last run or batch that is over."""
     groups = groupby(_over(store), lambda run: run.batch or run.run_id)

@@ -36,6 +36,7 @@ class Wanted:
     source: str | None = None
     plan_file: str | None = None
     failed: bool = False
+    watch: bool = False
 
     def is_nothing(self) -> bool:
         """Whether no target is asked for, in whatever way."""
@@ -84,6 +85,10 @@ class Wanted:
             (
                 self.failed and (of_a_set or self.source or self.head),
                 "--failed runs on the working tree: give no --plan, --source, --head",
+            ),
+            (
+                self.watch and (of_a_set or self.source or self.head),
+                "--watch runs on the working tree: give no --plan, --source, --head",
             ),
         ):
             if is_wrong:
@@ -138,7 +143,7 @@ async def _plan(wanted: Wanted, flake: FlakeOptions, *, read_only: bool) -> list
     if wanted.lanes:
         return await _of_lanes(wanted, taken)
     await taken.lanes()  # Nix's message about an invalid file has neither line nor column
-    return await _filtered(wanted, await _plan_all(taken, targets or None))
+    return await _filtered(wanted, await plan_all(taken, targets or None))
 
 
 async def _of_lanes(wanted: Wanted, taken: Taken) -> list[Work]:
@@ -158,11 +163,11 @@ async def _of_lanes(wanted: Wanted, taken: Taken) -> list[Work]:
         return []
     return [
         Work(planned, filtered=Filtered(changed, globs[planned.plan.target_id] if base else ()))
-        for planned in await _plan_all(taken, list(globs))
+        for planned in await plan_all(taken, list(globs))
     ]
 
 
-async def _plan_all(taken: Taken, targets: Sequence[str] | None) -> list[Planned]:
+async def plan_all(taken: Taken, targets: Sequence[str] | None) -> list[Planned]:
     """The plans of targets, or of all; where one has none, why."""
     from pikaci.plan_set import planned_targets
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -23,11 +23,13 @@ from pikaci.wanted import Wanted, plan_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import FrameType
 
     from jerichoci.nix.command import NixOptions
     from jerichoci.record.event import EventBase
+    from jerichoci.record.record import RunRecord
     from jerichoci.run.request import RunRequest
     from jerichoci.status import FailureKind, Status
     from pikaci.location import FlakeOptions
@@ -102,6 +104,9 @@ class RunFlags:
     is_flag=True,
     help="Run only the jobs that failed last, of TARGETs or of the last run or batch.",
 )
+@click.option(
+    "--watch", is_flag=True, help="Run, and again what a change of the working tree selects."
+)
 @options.run_id
 @click.option("--dry-run", is_flag=True, help="Print the plan and run nothing.")
 @options.flake_options
@@ -135,7 +140,21 @@ def run_command(
     wanted.check(flake.system)
     if wanted.is_nothing():
         return _list_targets(flake)
-    return asyncio.run(_run(wanted, flake, RunFlags(**values), dry_run=dry_run))
+    flags = RunFlags(**values)
+    if wanted.watch:
+        if flags.run_id or dry_run:
+            raise click.UsageError("--watch makes many runs: give no --run-id or --dry-run")
+        return asyncio.run(_watch(wanted, flake, flags))
+    return asyncio.run(_run(wanted, flake, flags, dry_run=dry_run))
+
+
+async def _watch(wanted: Wanted, flake: FlakeOptions, flags: RunFlags) -> int:
+    from pikaci.watch.loop import watch
+
+    async def run(works: Sequence[Work], end: End) -> Sequence[RunRecord]:
+        return await _run_works(works, flake.nix, flags, end, is_batch=wanted.is_several())
+
+    return await watch(wanted, flake, run)
 
 
 def _list_targets(flake: FlakeOptions) -> int:
@@ -172,6 +191,15 @@ async def run_planned(
     works: Sequence[Work], nix: NixOptions, flags: RunFlags, *, is_batch: bool = False
 ) -> int:
     """Run plans, of one state root, with reporters on them; the exit code."""
+    if not works:
+        return _run_nothing(flags)
+    records = await _run_works(works, nix, flags, _End(len(works)), is_batch=is_batch)
+    return exit_code_of_all((record.status, record.failure_kind) for record in records)
+
+
+async def _run_works(
+    works: Sequence[Work], nix: NixOptions, flags: RunFlags, end: End, *, is_batch: bool
+) -> Sequence[RunRecord]:
     from jerichoci.cleanup.dead_runs import closing_dead_runs
     from jerichoci.record.store import RunStore
     from jerichoci.run.engine import run_plans
@@ -179,13 +207,10 @@ async def run_planned(
     from pikaci.estimate import with_estimates
     from pikaci.render.reporters import Asked, reporting
 
-    if not works:
-        return _run_nothing(flags)
     state = works[0].planned.state
     batch = flags.run_id or new_run_id() if is_batch or len(works) > 1 else None
     requests = await _requests(works, replace(nix, store=flags.store), flags, batch)
     requests = with_estimates(RunStore(state.root), requests)
-    end = _End(len(requests))
     asked = Asked(flags.output, flags.log_format, flags.junit, flags.print_logs)
     with (
         end.handling_signals(),
@@ -195,7 +220,7 @@ async def run_planned(
         records = await run_plans(state, requests, [*reporters.sinks, end], reporters.stopping)
     for note in dict.fromkeys(note for record in records for note in record.notes):
         click.echo(f"pikaci: {one_line(note)}", err=True)
-    return exit_code_of_all((record.status, record.failure_kind) for record in records)
+    return records
 
 
 def _run_nothing(flags: RunFlags) -> int:
@@ -241,6 +266,16 @@ async def _requests(
         )
         requests.append(request)
     return requests
+
+
+class End(Protocol):
+    """Hears of the runs' ends, and says what signals do until then."""
+
+    def emit(self, event: EventBase) -> None:
+        """Take note of an event."""
+
+    def handling_signals(self) -> AbstractContextManager[None]:
+        """Handle signals from now on."""
 
 
 class _End:

@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
@@ -79,15 +80,19 @@ class Watcher:
                     async with asyncio.timeout(left):
                         found = await self._notices.get()
                         self._waiting += found
-            await self._take()
+            try:
+                await self._take()
+            except InfrastructureError:
+                # git can't be started where there is no directory.
+                if Path(self._root).is_dir():
+                    raise
+                raise _gone(self._root) from None
 
     async def _take(self) -> None:
         """Sort out what the notices are about; what waits stays if this is cancelled."""
         notices = list(self._waiting)
         if any(notice.kind is Kind.GONE and not notice.name for notice in notices):
-            raise InfrastructureError(
-                f"{self._root} was removed or renamed", "there is nothing left to watch"
-            )
+            raise _gone(self._root)
         changed = [each.name for each in notices if each.kind in {Kind.CHANGED, Kind.GONE}]
         found = await self._places.files(changed)
         is_lost = any(notice.kind is Kind.LOST for notice in notices)
@@ -114,6 +119,10 @@ class Watcher:
             )
             self._notices = Polling(self._root)
             self._notices.watch(await self._places.directories())
+
+
+def _gone(root: str) -> InfrastructureError:
+    return InfrastructureError(f"{root} was removed or renamed", "there is nothing left to watch")
 
 
 @asynccontextmanager
