@@ -34,6 +34,7 @@ COMMANDS = {
     "image": "Build, import and list guest images",
     "shell": "Open a shell in a kept workspace or guest",
     "serve": "Start a pikaci for each request on stdin, for programs",
+    "hook": "Run what a push would run, before git pushes",
     "init": "Write a flake with a target into a repository",
     "doctor": "Check whether this machine can run targets",
     "schema": "Print the JSON Schema of a record or a command's --json",

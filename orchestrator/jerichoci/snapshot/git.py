@@ -198,6 +198,12 @@ async def version() -> Completed:
     return await run(VERSION_ARGV, deadline_secs=VERSION_DEADLINE_SECS)
 
 
+async def repository_variables() -> list[str]:
+    """Names of the variables by which git tells its children which repository it works on."""
+    done = await run(("git", "rev-parse", "--local-env-vars"), deadline_secs=VERSION_DEADLINE_SECS)
+    return printed("rev-parse", done).decode().split()
+
+
 def check_version(text: str) -> None:
     """Refuse a git that is too old."""
     process.check_version("git", text, MINIMUM_VERSION)
