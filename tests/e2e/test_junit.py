@@ -118,6 +118,14 @@ def test_the_failed_tests_of_a_job_are_in_its_failure(written: Written) -> None:
     ]
 
 
+def test_status_counts_the_tests(written: Written) -> None:
+    (run,) = (row["run_id"] for row in written.done.json["runs"] if row["target_id"] == "mixed")
+    status = written.project.here("status", run).passed().out
+    assert "tests of unit: 3 tests, 2 passed, 1 failed\n" in status
+    (line,) = (line for line in status.splitlines() if line.startswith("unit "))
+    assert line.endswith("1 of 3 tests failed: sum")
+
+
 def test_the_end_of_the_log_is_there_in_characters_that_xml_has(written: Written) -> None:
     lines = written.printed("bad").splitlines()
     assert lines[0].startswith("job bad exited with 3")

@@ -109,7 +109,7 @@ class TestSummary(Model):
         """`3 of 650 tests failed: a, b, c`, `2 errors: d, e`, or `650 tests passed`."""
         if not self.bad:
             skipped = f", {self.skipped} skipped" if self.skipped else ""
-            return f"{_count(self.passed, 'test')} passed{skipped}"
+            return f"{_count(self.passed, 'test')} passed{skipped}" if self.total else "no tests"
         names = [row.name[:NAMED_CHARS] for row in self.failures[:NAMED_FAILURES]]
         more = ["..."] if self.bad > len(names) else []
         what = f"{self.bad} of {_count(self.total, 'test')} failed"

@@ -35,6 +35,8 @@ class JobSummary:
     host_log_path: str | None = None
     guest_log_path: str | None = None
     artifacts: tuple[str, ...] = ()
+    tests: str | None = None
+    """How many, and what became of them."""
     host: str | None = None
     passed_over: tuple[tuple[str, str], ...] = ()
     """Hosts that could not have it, and why."""
@@ -100,11 +102,23 @@ def summarise(run_id: str, values: dict[str, Any]) -> RunSummary:
 def _job(values: dict[str, Any]) -> JobSummary:
     gist = {"id": "?", "status": "?", **_gist(JobSummary, values)}
     gist["artifacts"] = tuple(str(row.get("path")) for row in rows(values, "artifacts"))
+    gist["tests"] = _tests(values.get("tests"))
     gist["passed_over"] = tuple(
         (str(row.get("host") or "?"), str(row.get("reason") or "?"))
         for row in rows(values, "passed_over")
     )
     return JobSummary(**gist)
+
+
+def _tests(values: object) -> str | None:
+    found = values if isinstance(values, dict) else {}
+    names = ("total", "passed", "failed", "errors", "skipped")
+    counts = [found.get(name) for name in names]
+    if not all(_is("int", count) for count in counts):
+        return None
+    total, *rest = zip(counts, ("tests", *names[1:]), strict=True)
+    parts = [total, *(row for row in rest if row[0])]
+    return ", ".join(f"{n} {name.removesuffix('s') if n == 1 else name}" for n, name in parts)
 
 
 def _gist(kind: type, values: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,10 @@ MOST_REPORT_ROWS = 50
 WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 NAME_CHARS = 300
 MESSAGE_CHARS = 1000
+
+
+_WORKSPACE = re.compile(r"\A/(?:.*?/)?(?:scratch/[\w-]+/workspace|workspace/snapshot)/")
+"""Where a job's workspace is, on a host and in a guest: places are written relative to it."""
 
 
 def read_reports(
@@ -180,7 +185,7 @@ def _values(case: Case) -> dict[str, Any]:
         "suite": plain(case.suite, NAME_CHARS),
         "status": case.status.value,
         "duration_ms": case.duration_ms,
-        "file": case.file and plain(case.file, NAME_CHARS),
+        "file": case.file and plain(_WORKSPACE.sub("", case.file, count=1), NAME_CHARS),
         "line": case.line,
         "message": case.message and plain(case.message, MESSAGE_CHARS, lines=True),
     }

@@ -132,7 +132,9 @@ def _status_text(store: RunStore, run: RunSummary) -> str:
         head = (head[0], "HOST", *head[1:])
         hosts = [job.host or "" for job in run.jobs]
         rows = [(row[0], host, *row[1:]) for row, host in zip(rows, hosts, strict=True)]
-    rest = [*_passed_over(run.jobs), *_artifacts(store.run(run.run_id), run.jobs)]
+    tests = [f"tests of {job.id}: {job.tests}" for job in run.jobs if job.tests]
+    rest = [*_passed_over(run.jobs), *([""] if tests else []), *tests]
+    rest += _artifacts(store.run(run.run_id), run.jobs)
     return "\n".join([*map(one_line, lines), table(head, rows), *map(one_line, rest)])
 
 

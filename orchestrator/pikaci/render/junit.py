@@ -149,7 +149,7 @@ def _why(job: JobRecord) -> Iterator[str]:
         yield job.cause.message
         if job.cause.hint:
             yield job.cause.hint
-    if job.tests is not None and not (job.tests.bad and job.status is Status.FAILED):
+    if job.tests is not None and not job.tests.bad:
         yield job.tests.in_words()
     yield from job.notes
 

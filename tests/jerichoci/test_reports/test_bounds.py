@@ -147,6 +147,24 @@ def test_names_become_plain_and_short(tmp_path: Path) -> None:
     assert found.message == "a\nb\\x07"
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/state/runs/R/scratch/js-1/workspace/src/a.js", "src/a.js"),
+        ("/workspace/snapshot/a.js", "a.js"),
+        ("/Volumes/x/workspace/snapshot/b/workspace/snapshot/a.js", "b/workspace/snapshot/a.js"),
+        ("b/workspace/snapshot/a.js", "b/workspace/snapshot/a.js"),
+        ("/usr/lib/a.js", "/usr/lib/a.js"),
+    ],
+)
+def test_a_place_in_the_workspace_is_relative_to_it(
+    tmp_path: Path, path: str, expected: str
+) -> None:
+    text = f"1..1\nnot ok 1\n  ---\n  location: '{path}:3:1'\n  ...\n"
+    found = read(tmp_path, "a.tap", text.encode()).failures[0]
+    assert (found.file, found.line) == (expected, 3)
+
+
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "real.tap").write_text("1..1\nok\n")
     (tmp_path / "a.tap").symlink_to(tmp_path / "real.tap")
