@@ -217,6 +217,7 @@ def test_plain_lines_can_be_forced_on_a_server(project: Project) -> None:
     err = server.here("run", "check", "--log-format", "plain").err
     assert "::group::" not in err
     assert "unit> ::set-output name=a::b" in err
+    assert "unit>   ##\\[add-mask]x" in err
 
 
 def test_the_display_of_a_terminal_can_be_forced_off_one(project: Project) -> None:

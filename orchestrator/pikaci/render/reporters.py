@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pikaci.render.ci.formats import LogFormat, markup
-from pikaci.render.ci.guard import shown_as
+from pikaci.render.ci.guard import GuardedOut, guarding, shown_as
 from pikaci.render.feed import Feed, FinalRecords, JsonLines, Out
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ class Asked:
 def reporting(state: StateLayout, batch: str | None, asked: Asked) -> Iterator[Reporters]:
     """What reports runs. At the end, all is written."""
     shown = shown_as(asked.log_format)
-    # TeamCity reads what is printed on stdout.
-    is_out = shown is LogFormat.TEAMCITY and asked.output == "human"
-    people = Out(sys.stdout, "stdout") if is_out else Out(sys.stderr, "stderr")
+    people = _for_people(shown, asked.output)
     with ExitStack() as held:
         others: list[Sink] = []
         if shown in {LogFormat.GITHUB, LogFormat.FORGEJO}:
@@ -62,6 +60,14 @@ def reporting(state: StateLayout, batch: str | None, asked: Asked) -> Iterator[R
             others.append(held.enter_context(closing(feed)))
         feed = Feed(people, _view(state, shown, print_logs=asked.print_logs))
         yield Reporters(held.enter_context(closing(feed)), others)
+
+
+def _for_people(shown: LogFormat, output: str) -> Out:
+    if shown is LogFormat.TEAMCITY and output == "human":
+        return Out(sys.stdout, "stdout")  # TeamCity reads no messages on stderr.
+    if shown is LogFormat.PLAIN and (words := guarding(shown)):
+        return GuardedOut(sys.stderr, "stderr", words)
+    return Out(sys.stderr, "stderr")
 
 
 def _summaries(state: StateLayout) -> Iterator[closing[StepSummary]]:

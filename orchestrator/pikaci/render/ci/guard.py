@@ -1,4 +1,8 @@
-"""stderr while a CI server reads it: an evaluation and an error may print what others wrote."""
+"""What a CI server reads besides a `ServerLog`: no line of it is a command to the server.
+
+An evaluation and an error may print what others wrote, and so may plain lines, where someone wants
+these on a server.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from pikaci.render.ci.formats import LogFormat, chosen, markup
+from pikaci.render.feed import Out
 
 if TYPE_CHECKING:
     from typing import TextIO
+
+    from _typeshed import ReadableBuffer
 
     from pikaci.render.ci.markup import Markup
 
@@ -50,7 +57,27 @@ def shown_as(log_format: str) -> LogFormat:
     return chosen(LogFormat(log_format), os.environ, is_terminal=is_terminal)
 
 
+def guarding(log_format: str) -> Markup | None:
+    """What keeps lines from being commands to the server that is here or was named."""
+    here = chosen(LogFormat.AUTO, os.environ, is_terminal=False)
+    return markup(shown_as(log_format)) or markup(here)
+
+
 def guard_stderr(log_format: str) -> None:
     """Let no line on stderr be a command to a server, from now on until the process ends."""
-    if words := markup(shown_as(log_format)):
+    if words := guarding(log_format):
         sys.stderr = _Guarded(sys.stderr, words)
+
+
+class GuardedOut(Out):
+    """An output of whole lines, none of which is a command."""
+
+    def __init__(self, stream: TextIO, name: str, words: Markup) -> None:
+        super().__init__(stream, name)
+        self._words = words
+
+    def write(self, data: str | ReadableBuffer) -> int:
+        """Write lines."""
+        if isinstance(data, str):
+            data = "".join(map(self._words.outside, data.splitlines()))
+        return super().write(data)
