@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from e2e.project import wait_for
 from jerichoci.record.record import JobRecord, RunRecord, Tool
-from jerichoci.run.engine import run_plan
+from jerichoci.run.engine import run_plan, run_plans
 from jerichoci.run.request import RunRequest, Source
 from jerichoci.state.owner import is_owned
 from plans import RUN_ID, plan
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jerichoci.record.journal import Sink
     from jerichoci.state.layout import RunLayout, StateLayout
 
+BATCH_ID = "20260131T235959Z-ba7c0000"
 SCRIPT = Path(__file__).with_name("engine_process.py")
 ORCHESTRATOR = Path(__file__).parents[1] / "orchestrator"
 
@@ -80,6 +81,24 @@ class Runner:
         asked = RunRequest(plan=made, source=source, tool=Tool(version="0"), **request)
         record = await run_plan(self.state, asked, sinks)
         return Ended(self.state.run(record.run_id), record)
+
+    async def run_batch(
+        self,
+        *targets: Sequence[PrepareNode | ExecuteNode],
+        sinks: Sequence[Sink] = (),
+        run_ids: Sequence[str | None] = (),
+        **request: Any,  # noqa: ANN401 - fields of the requests
+    ) -> list[Ended]:
+        """Run plans beside each other, that of the nodes of `target-0` and so on."""
+        source, tool = Source(tree=self.tree, snapshot_id=self.tree), Tool(version="0")
+        plans = [plan(*nodes, target=f"target-{n}") for n, nodes in enumerate(targets)]
+        same: dict[str, Any] = {"source": source, "tool": tool, "batch": BATCH_ID, **request}
+        requests = [
+            RunRequest(plan=made, run_id=run_id, **same)
+            for made, run_id in zip(plans, run_ids or [None] * len(plans), strict=True)
+        ]
+        records = await run_plans(self.state, requests, sinks)
+        return [Ended(self.state.run(record.run_id), record) for record in records]
 
     def start(
         self,

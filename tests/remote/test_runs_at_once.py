@@ -122,3 +122,16 @@ async def test_a_connection_has_room_for_many_jobs_at_once(
     assert ended.record.status is Status.PASSED
     assert all(len(row.attempts) == 1 and len(row.artifacts) == 1 for row in ended.record.jobs)
     await until(lambda: far_host.processes() == [])
+
+
+async def test_the_runs_of_a_batch_share_the_connection_to_a_host(
+    runner: Runner, host: FarHost
+) -> None:
+    jobs = [[away("job", f"cat README; echo {number}", host)] for number in range(3)]
+    before = host.log().count("Accepted publickey")
+    ends = await runner.run_batch(*jobs)
+    for number, ended in enumerate(ends):
+        assert ended.record.status is Status.PASSED, ended.log("job")
+        assert ended.said("job") == ["hello", str(number)]
+    assert host.log().count("Accepted publickey") == before + 1
+    assert list((host.work_dir / "runs").iterdir()) == []
