@@ -15,7 +15,6 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from unittest.mock import patch
 
 from rich._export_format import CONSOLE_SVG_FORMAT
@@ -86,17 +85,9 @@ def main() -> None:
     (ROOT / "docs" / "run.svg").write_text(svg)
 
 
-class Wrapping(Console):
-    """A terminal as wide as the picture: it wraps a line that is longer."""
-
-    def print(self, *objects: Any, **how: Any) -> None:  # noqa: ANN401 - as what it overrides
-        """Print in the picture's width."""
-        super().print(*objects, **{**how, "soft_wrap": False})
-
-
 def picture(project: Path, state: StateLayout, state_home: Path) -> str:
     """Run the target, and draw its events as they come."""
-    console = Wrapping(
+    console = Console(
         record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, highlight=False
     )
     view = Terminal(state, console)

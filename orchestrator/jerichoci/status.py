@@ -40,6 +40,10 @@ class PhaseName(StrEnum):
     CLEANUP = "cleanup"
 
 
+PREPARE_PHASE = "prepare"
+"""The phase of a cause that lies before a job: what it needs could not be made."""
+
+
 class Outcome(StrEnum):
     """How a phase or a prepare ended; `started` is the outcome of an event that opens one."""
 

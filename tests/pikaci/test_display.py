@@ -204,13 +204,13 @@ def test_a_batch_ends_with_one_summary_that_says_how_to_look_further(tmp_path: P
         ]
     )
     lines = screen.end()
-    now, then = "pikaci run unit --failed", f"pikaci rerun {BATCH} --failed"
-    assert lines[-6:] == [
+    assert lines[-7:] == [
         "failed: 1 of 3 targets in 42.0 s",
         "unit failed in 42.0 s: job a exited with 1",
         f"  full log: pikaci logs {ONE} --job a",
         f"docs {why}",
-        f"run the failed jobs again: {now}; on the same snapshot: {then}",
+        "run the failed jobs again: pikaci run unit --failed",
+        f"on the same snapshot: pikaci rerun {BATCH} --failed",
         f"all targets: pikaci status {BATCH}",
     ]
 

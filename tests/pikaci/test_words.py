@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from jerichoci.exit_codes import exit_code
-from jerichoci.status import FailureKind, Status
-from pikaci.render.words import between, duration
+from jerichoci.record.event import PrepareFinished
+from jerichoci.record.record import Cause
+from jerichoci.state.layout import StateLayout
+from jerichoci.status import FailureKind, Outcome, Status
+from pikaci.render.words import about, between, duration, estimate, job_end, prepare_end
 from pikaci.screen import table
+from plans import job, plan
+from records import first_record
 
 
 @pytest.mark.parametrize(
@@ -38,6 +45,48 @@ def test_the_time_between_is_empty_where_a_record_lacks_one(
     started: str | None, finished: str | None, text: str
 ) -> None:
     assert between(started, finished) == text
+
+
+def test_a_job_repeats_not_why_a_prepare_failed_where_that_has_been_said() -> None:
+    why = "prepare deps does not build: builder failed with exit code 3"
+    cause = Cause(phase="prepare", code="build_failed", message=why)
+    (row,) = first_record(StateLayout(Path("nowhere")), plan(job("a"))).jobs
+    failed = row.with_(status=Status.FAILED, cause=cause, message=why)
+    assert job_end(failed) == f"failed: {why}"
+    assert job_end(failed, briefly=True) == "failed: prepare deps does not build"
+    event = PrepareFinished(
+        node_id="x", outcome=Outcome.FAILED, cached=False, duration_ms=1, cause=cause
+    )
+    assert prepare_end("deps", event) == ": does not build: builder failed with exit code 3"
+
+
+@pytest.mark.parametrize(
+    ("expected", "took", "text"),
+    [
+        (42_000, 40_000, "estimated 42.0 s (5 % too long)"),
+        (30_000, 40_000, "estimated 30.0 s (25 % too short)"),
+        (40_010, 40_000, "estimated 40.0 s"),
+        (42_000, None, "estimated 42.0 s"),
+        (42_000, 0, "estimated 42.0 s"),
+    ],
+)
+def test_an_estimate_says_how_wrong_it_was(expected: int, took: int | None, text: str) -> None:
+    assert estimate(expected, took) == text
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (0, "1 s"),
+        (8400, "8 s"),
+        (47_000, "45 s"),
+        (90_000, "2 min"),
+        (3_600_000, "1 h 00 min"),
+        (7_800_000, "2 h 10 min"),
+    ],
+)
+def test_a_time_to_come_is_only_as_exact_as_it_is_known(milliseconds: int, text: str) -> None:
+    assert about(milliseconds) == text
 
 
 @pytest.mark.parametrize(

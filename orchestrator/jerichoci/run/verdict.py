@@ -8,14 +8,13 @@ from jerichoci.errors import PikaciError
 from jerichoci.machine.stop import StopReason
 from jerichoci.record.record import Cause, JobRecord, RunRecord
 from jerichoci.state.clock import timestamp
-from jerichoci.status import CauseCode, FailureKind, Status
+from jerichoci.status import PREPARE_PHASE, CauseCode, FailureKind, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jerichoci.nix.realised import Realised
 
-PREPARE_PHASE = "prepare"
 STOP_CAUSES = {
     StopReason.CANCELLED: Cause(code=CauseCode.CANCELLED, message="the run was cancelled"),
     StopReason.FAIL_FAST: Cause(

@@ -106,9 +106,8 @@ def _prepares(values: dict[str, Any]) -> list[TimelineRow]:
         segment = Segment("prepare", "prepare", start, end, outcome)
         said = "was there already" if is_cached else "built" if outcome == "passed" else outcome
         secs = None if end is None else end - start
-        found.append(
-            TimelineRow(words(row.get("node_id")) or "prepare", said or "", secs, (segment,))
-        )
+        name = words(row.get("prepare_id")) or words(row.get("node_id")) or "prepare"
+        found.append(TimelineRow(name, said or "", secs, (segment,)))
     return found
 
 

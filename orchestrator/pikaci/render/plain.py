@@ -100,7 +100,7 @@ class Plain(View):
             self._printed.end_prepare(line)
         took = words.duration(event.duration_ms)
         how = "cached" if event.cached else f"{event.outcome} in {took}"
-        why = f": {event.cause.message}" if event.cause else ""
+        why = words.prepare_end(line.speaker, event)
         self._say(f"prepare {line.name} {how}{why}")
         if line.logs and not self._printed:
             for text in words.prepare_tail(line.logs, event, line.speaker):
@@ -124,7 +124,7 @@ class Plain(View):
     def _job_ended(self, run_id: str, job: JobRecord) -> str:
         name, took = self._progress.job_name(run_id, job.id), words.job_took(job)
         counted = "" if words.is_left_out(job) else f" ({self._progress.counted})"
-        return f"job {name} {words.job_end(job)}{took and f' in {took}'}{counted}"
+        return f"job {name} {words.job_end(job, briefly=True)}{took and f' in {took}'}{counted}"
 
     def stopping(self) -> None:
         """Print that the runs are being stopped."""

@@ -38,7 +38,8 @@ def batch_end(state: StateLayout, runs: Sequence[RunRecord]) -> Iterator[Said]:
                 yield None, f"  ... {len(looks) - SHOWN} more: pikaci status {run.run_id}{option}"
     yield from ((None, line) for line in words.skipped_hosts(runs))
     if bad := [run for run in runs if run.status is Status.FAILED]:
-        yield None, words.run_failed_again(bad, batch or bad[0].run_id, option)
+        again = words.run_failed_again(bad, batch or bad[0].run_id, option)
+        yield from ((None, line) for line in again)
     yield None, f"all targets: pikaci status {batch}{option}"
 
 

@@ -98,11 +98,11 @@ class Terminal(View):
     def _end_job(self, run_id: str, job: JobRecord) -> None:
         name = self._progress.job_name(run_id, job.id)
         took = words.job_took(job)
-        self._done(job.status, f"job {name} {words.job_end(job)}", took)
+        self._done(job.status, f"job {name} {words.job_end(job, briefly=True)}", took)
         self._show(name, words.failure_tail(self._state, run_id, job))
 
     def _prepared(self, event: PrepareFinished, line: Line) -> None:
-        why = f": {event.cause.message}" if event.cause else ""
+        why = words.prepare_end(line.speaker, event)
         how = "cached" if event.cached else str(event.outcome)
         took = "" if event.cached else words.duration(event.duration_ms)
         self._done(event.outcome, f"prepare {line.name} {how}{why}", took)

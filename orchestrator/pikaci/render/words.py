@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jerichoci.status import CauseCode, FailureKind, Outcome, Status
+from jerichoci.status import PREPARE_PHASE, CauseCode, FailureKind, Outcome, Status
 from pikaci.location import state_option
 from pikaci.render.tail import excerpt
 
@@ -81,11 +81,16 @@ def estimate(expected_ms: int, took_ms: int | None) -> str:
     return f"{text} ({abs(off)} % too {'short' if off < 0 else 'long'})" if off else text
 
 
-def job_end(job: JobRecord) -> str:
-    """`passed`, `failed: exited with 1`, or `failed (infrastructure): why`."""
+def job_end(job: JobRecord, *, briefly: bool = False) -> str:
+    """`passed`, `failed: exited with 1`, or `failed (infrastructure): why`.
+
+    `briefly` is for where a prepare that a job needs has said already why it failed.
+    """
     is_own = job.failure_kind in {None, FailureKind.TEST_FAILURE}
     kind = "" if is_own else f" ({job.failure_kind})"
     why = (job.message or "").removeprefix(f"job {job.id} ")
+    if briefly and job.cause and job.cause.phase == PREPARE_PHASE:
+        why = why.partition(": ")[0]
     return f"{job.status}{kind}{why and f': {why}'}"
 
 
@@ -95,6 +100,11 @@ def job_took(job: JobRecord) -> str:
 
 
 STOPPING = "stopping: jobs have 10 s to exit; press Ctrl-C again to kill them now"
+
+
+def prepare_end(name: str, event: PrepareFinished) -> str:
+    """Why a prepare failed, after a colon; else nothing."""
+    return f": {event.cause.message.removeprefix(f'prepare {name} ')}" if event.cause else ""
 
 
 def prepare_tail(directory: Path, event: PrepareFinished, speaker: str) -> Iterator[str]:
@@ -126,19 +136,21 @@ def run_end(state: StateLayout, run: RunRecord) -> Iterator[str]:
     if run.status is Status.FAILED:
         option = state_option(state)
         yield from failed_jobs(state, run, option)
-        yield run_failed_again([run], run.run_id, option)
+        yield from run_failed_again([run], run.run_id, option)
 
 
-def run_failed_again(bad: Sequence[RunRecord], of: str, option: str) -> str:
+def run_failed_again(bad: Sequence[RunRecord], of: str, option: str) -> Iterator[str]:
     """How to run what failed in `of`, a run or a batch, again.
 
     Of a commit that is not checked out, it can be run only as it was.
     """
     rerun = f"pikaci rerun {of} --failed{option}"
     if any(run.source_rev for run in bad):
-        return f"run the failed jobs again: {rerun}"
-    now = f"pikaci run {' '.join(run.target_id for run in bad)} --failed{option}"
-    return f"run the failed jobs again: {now}; on the same snapshot: {rerun}"
+        yield f"run the failed jobs again: {rerun}"
+    else:
+        targets = " ".join(run.target_id for run in bad)
+        yield f"run the failed jobs again: pikaci run {targets} --failed{option}"
+        yield f"on the same snapshot: {rerun}"
 
 
 def run_status(run: RunRecord) -> str:
@@ -164,7 +176,7 @@ def failed_jobs(state: StateLayout, run: RunRecord, option: str) -> Iterator[str
     if not bad and run.status is Status.FAILED:
         yield f"full log: pikaci logs {run.run_id}{option}"
     for job in bad:
-        what = f"job {job.id} {job_end(job)}; log" if len(bad) > 1 else "full log"
+        what = f"job {job.id} {job_end(job, briefly=True)}; log" if len(bad) > 1 else "full log"
         yield f"{what}: pikaci logs {run.run_id} --job {job.id}{option}"
         if (state.run(run.run_id).scratch / f"{job.id}-{job.attempt}").is_dir():
             yield f"open a shell where it ran: pikaci shell {run.run_id} {job.id}{option}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from jerichoci.errors import PikaciError
 from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId
 from jerichoci.record.record import Cause, TestSummary
-from jerichoci.status import CauseCode, FailureKind, LogKind, Outcome, Status
+from jerichoci.status import PREPARE_PHASE, CauseCode, FailureKind, LogKind, Outcome, Status
 from pikaci.location import state_option
 from pikaci.printed import Split, joined, names_of, reader
 from pikaci.report.telling import Telling, choose
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from jerichoci.record.record import JobRecord, PreparedOutput, RunRecord
     from jerichoci.record.store import RunStore
-
-PREPARE_PHASE = "prepare"
 
 
 class Failure(Model):
