@@ -7,8 +7,10 @@ that has not passed yet is expected to take as long as when it failed.
 
 from __future__ import annotations
 
+import json
 import os
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from statistics import median_high
@@ -16,24 +18,25 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.machine.slots import local_capacity
 from jerichoci.plan.plan import NixBuild
-from jerichoci.state.reading import read_object, rows
+from jerichoci.state.reading import read_file, rows
 from jerichoci.status import FailureKind, Outcome, Status
 from pikaci.estimate_schedule import Step, finish_times, merged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
+    from pathlib import Path
 
     from jerichoci.plan.plan import ExecuteNode, Plan, PrepareNode
     from jerichoci.record.store import RunStore
     from jerichoci.run.request import RunRequest
 
 NEWEST_RUNS = 60
-"""So many are read: each takes less than a millisecond."""
+"""So many are read at most."""
 NEWEST_TIMES = 5
 """Of one node; the estimate is their median."""
 MOST_BYTES = 4 * 1024 * 1024
-"""A larger record is passed over: reading it would take longer than its times are worth."""
+"""Of records in all: more would take longer to read than the times are worth."""
 
 Key = tuple[str, ...]
 
@@ -50,13 +53,14 @@ class Estimates:
         self._times: defaultdict[Key, list[int]] = defaultdict(list)
         self._elsewhere: set[Key] = set()
         """The jobs that were on another machine last."""
+        left = MOST_BYTES
         for run_id in store.run_ids(NEWEST_RUNS):
-            path = store.layout.run(run_id).record
-            try:
-                if path.stat().st_size <= MOST_BYTES:
-                    self._learn(read_object(path))
-            except (OSError, ValueError):
-                continue
+            data = _read(store.layout.run(run_id).record)
+            if (left := left - len(data)) < 0:
+                break
+            with suppress(ValueError, RecursionError):
+                if isinstance(run := json.loads(data), dict):
+                    self._learn(run)
 
     def job(self, target_id: str, job_id: str) -> int | None:
         """What a target's job takes; None if it has not run yet."""
@@ -146,6 +150,14 @@ def with_estimates(store: RunStore, requests: Sequence[RunRequest]) -> list[RunR
         return max(known) + estimates.around if known and len(known) == len(own) else None
 
     return [replace(request, estimated_ms=total(request)) for request in requests]
+
+
+def _read(path: Path) -> bytes:
+    """A record, empty if it can't be read."""
+    try:
+        return read_file(path)
+    except OSError:
+        return b""
 
 
 def _node(target_id: str, node_id: str, is_command: bool) -> Key:  # noqa: FBT001 - of two kinds

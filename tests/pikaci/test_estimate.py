@@ -13,7 +13,7 @@ from jerichoci.record.store import RunStore
 from jerichoci.run.request import RunRequest, Source
 from jerichoci.state.layout import StateLayout
 from jerichoci.status import Status
-from pikaci.estimate import NEWEST_RUNS, Estimates, with_estimates
+from pikaci.estimate import MOST_BYTES, NEWEST_RUNS, Estimates, with_estimates
 from pikaci.estimate_schedule import Step, finish_times, merged
 from pikaci.render.eta import AFTER_SECS, Eta
 from pikaci.render.progress import Progress
@@ -150,7 +150,7 @@ def test_records_that_are_damaged_are_passed_over(past: Past) -> None:
     past.ran(jobs=[took("a", 4)])
     past.ran(jobs=[took("a", 5, started_at="yesterday"), {"id": 7}, "x"])
     past.ran(jobs=None, prepare_timings=[{"outcome": "passed", "cached": False}], status="odd")
-    past.ran().write_text("{")
+    past.ran().write_text("[" * 100_000)
     past.ran().unlink()
     assert past.estimates.job("t", "a") == 4000
 
@@ -160,6 +160,13 @@ def test_only_the_newest_runs_are_read(past: Past) -> None:
     for _ in range(NEWEST_RUNS):
         past.ran("other", jobs=[])
     assert past.estimates.job("t", "a") is None
+
+
+def test_so_are_runs_behind_very_large_records(past: Past) -> None:
+    past.ran(jobs=[took("a", 4)])
+    past.ran("other", message="x" * MOST_BYTES)
+    past.ran(jobs=[took("b", 5)])
+    assert (past.estimates.job("t", "a"), past.estimates.job("t", "b")) == (None, 5000)
 
 
 def test_what_is_left_of_runs_follows_from_what_is_done_and_what_runs(past: Past) -> None:
