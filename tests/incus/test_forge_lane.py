@@ -127,12 +127,13 @@ def program(pushes: Pushes, project: Project, *args: str) -> Iterator[subprocess
 
 
 def test_a_push_is_tested_in_a_guest(forge: Forge, incus_server: IncusServer) -> None:
-    forge.push("id -un; pwd; echo kept > $PIKACI_ARTIFACTS/kept\n")
+    forge.push("id -un; pwd; printf '1..1\\nok\\n' > $PIKACI_ARTIFACTS/kept.tap\n")
     lane = forge.over()
     assert lane["state"] == "success", lane
     (attempt,) = lane["attempts"]
     record = forge.caller.get(f"/api/v1/pikaci/runs/{attempt['pikaci_run_id']}").json()
     (job,) = record["jobs"]
+    assert (job["tests"]["total"], job["tests"]["passed"]) == (1, 1)
     assert job["execution"]["project"] == incus_server.project
     assert [phase["phase"] for phase in job["phases"]] == PHASES
     assert forge.log() == "pikaci\n/workspace/snapshot\n"

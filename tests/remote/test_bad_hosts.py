@@ -224,10 +224,13 @@ async def test_any_path_will_do(
 ) -> None:
     hosts_config(far_host, work_dir=far_host.work_dir / name)
     ended = await runner.run(
-        away("job", 'echo out > "$PIKACI_ARTIFACTS/left"; cat README', far_host)
+        away("job", 'printf "1..1\\nok\\n" > "$PIKACI_ARTIFACTS/left.tap"; cat README', far_host)
     )
     assert ended.said("job") == ["hello"]
-    assert [row.path for row in ended.job("job").artifacts] == ["left"]
+    assert [row.path for row in ended.job("job").artifacts] == ["left.tap"]
+    tests = ended.job("job").tests
+    assert tests is not None
+    assert tests.in_words() == "1 test passed"
     assert (far_host.work_dir / name / "snapshots").is_dir()
     found = await findings_of(runner, far_host)
     assert str(far_host.work_dir / name) in found["work dir"].text

@@ -42,6 +42,8 @@ WARM = (
     *("jerichoci.run.engine", "jerichoci.cleanup.dead_runs", "jerichoci.cleanup.gc"),
     *("jerichoci.machine.artifacts", "jerichoci.record.store", "jerichoci.record.cancel"),
     "jerichoci.state.annotations",
+    *("jerichoci.test_reports.reading", "jerichoci.test_reports.junit"),
+    *(f"jerichoci.test_reports.{name}" for name in ("tap", "go", "cargo")),
     *("pikaci.commands.run", "pikaci.commands.rerun", "pikaci.commands.plan"),
     *("pikaci.commands.catalog", "pikaci.commands.records", "pikaci.commands.cleanup"),
     *("pikaci.commit", "pikaci.plan_set", "pikaci.source", "pikaci.glob"),
