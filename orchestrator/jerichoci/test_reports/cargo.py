@@ -33,7 +33,9 @@ _TEST = re.compile(
 _SUITE = re.compile(r"\s+(?:Running (?:unittests )?|Doc-tests )(\S+)")
 _OUTPUT = re.compile(r"---- (.+) stdout ----$")
 _RESULT = re.compile(r"test result: ")
-_PANIC = re.compile(r"^thread '.*?' (?:\(\d+\) )?panicked at ([^\n]+?):(\d+):\d+:\n", re.MULTILINE)
+_PANIC = re.compile(
+    r"^thread '.{0,300}?' (?:\(\d+\) )?panicked at (.{1,300}?):(\d{1,9}):\d{1,9}:\n", re.MULTILINE
+)
 _FRAMES = re.compile(r"^(?:stack backtrace:|note: )", re.MULTILINE)
 
 

@@ -36,12 +36,15 @@ class UnreadableError(Exception):
 
 MOST_DURATION_SECS = 10 * 366 * 86400
 """No test takes longer; what says so is no duration."""
+MOST_DIGITS = 40
 MOST_LINE = 2**31 - 1
 
 
 def milliseconds(seconds: object) -> int | None:
     """A duration in seconds, as a number or a text; None if it is none."""
     if not isinstance(seconds, int | float | str) or isinstance(seconds, bool):
+        return None
+    if isinstance(seconds, str) and len(seconds) > MOST_DIGITS:
         return None
     try:
         value = float(seconds.replace(",", "") if isinstance(seconds, str) else seconds)

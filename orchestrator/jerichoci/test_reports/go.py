@@ -24,8 +24,8 @@ MOST_RUNNING = 100_000
 """Tests that have begun and not ended, and packages."""
 ENDS = {"pass": TestStatus.PASSED, "fail": TestStatus.FAILED, "skip": TestStatus.SKIPPED}
 _FRAME = re.compile(r"\s*(?:===|---) (?:RUN|PAUSE|CONT|NAME|PASS|FAIL|SKIP)\b")
-_PLACE = re.compile(r"^\s*([^\s:]+\.go):(\d+)(?::\d+)?: ", re.MULTILINE)
-_FRAME_PLACE = re.compile(r"^\t(\S+_test\.go):(\d+) \+0x", re.MULTILINE)
+_PLACE = re.compile(r"^[ \t]*([^\s:]{1,300}\.go):(\d{1,9})(?::\d{1,9})?: ", re.MULTILINE)
+_FRAME_PLACE = re.compile(r"^\t(\S{1,300}_test\.go):(\d{1,9}) \+0x", re.MULTILINE)
 """In a stack, which a panic prints."""
 
 

@@ -36,8 +36,8 @@ RESULTS = {
 }
 ORDER = (TestStatus.FAILED, TestStatus.ERROR, TestStatus.SKIPPED, TestStatus.PASSED)
 """Of several results of one test, the first counts."""
-_PLACE = re.compile(r"^([^\s:][^:\n]*):(\d+): \S[^\n]*\s*\Z", re.MULTILINE)
-"""Where pytest's account of a failure ends."""
+_PLACE = re.compile(r"([^\s:][^:\n]{0,300}):(\d{1,9}): \S")
+"""How the last line of pytest's account of a failure begins."""
 
 
 def read_junit(file: BinaryIO, check: Check) -> Iterator[Case]:
@@ -141,7 +141,7 @@ class _Target:
         if self._result:
             text = "".join(self._text or ()).strip()
             case.message = self._result.get("message") or text or self._result.get("type")
-            place = _PLACE.search(text)
+            place = _PLACE.match(text.rpartition("\n")[2])
             own = (
                 (place[1], place[2]) if place else (attributes.get("file"), attributes.get("line"))
             )

@@ -12,16 +12,17 @@ if TYPE_CHECKING:
 
 LINE_BYTES = 1024 * 1024
 """Longer than an event of go or cargo with what a test printed."""
-CHECKED_LINES = 1000
-"""So many lines between two looks at the clock: some milliseconds."""
+CHECKED_LINES, CHECKED_BYTES = 1000, 1024 * 1024
+"""No more than that between two looks at the clock: some milliseconds."""
 
 
 def lines(file: BinaryIO, check: Check) -> Iterator[str]:
     """Each line without its end."""
-    count, is_cut = 0, False
+    count, size, is_cut = 0, 0, False
     while data := file.readline(LINE_BYTES):
-        count += 1
-        if count % CHECKED_LINES == 0 or len(data) == LINE_BYTES:
+        count, size = count + 1, size + len(data)
+        if count == CHECKED_LINES or size >= CHECKED_BYTES:
+            count = size = 0
             check()
         was_cut, is_cut = is_cut, not data.endswith(b"\n")
         if not was_cut and (not is_cut or len(data) < LINE_BYTES):

@@ -40,6 +40,8 @@ MOST_REPORT_ROWS = 50
 """Reports in a record, those first that were not read to their end."""
 WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 NAME_CHARS = 300
+PATH_CHARS = 4096
+"""The longest path that there can be."""
 MESSAGE_CHARS = 1000
 
 
@@ -62,9 +64,9 @@ def read_reports(
 
     try:
         for path in sorted(paths):
-            _read(files, path, tally, check)
-            if len(tally.reports) == MOST_REPORTS:
+            if is_over() or len(tally.reports) == MOST_REPORTS:
                 break
+            _read(files, path, tally, check)
     finally:
         tally.close()
     return tally.summary()
@@ -185,7 +187,8 @@ def _values(case: Case) -> dict[str, Any]:
         "suite": plain(case.suite, NAME_CHARS),
         "status": case.status.value,
         "duration_ms": case.duration_ms,
-        "file": case.file and plain(_WORKSPACE.sub("", case.file, count=1), NAME_CHARS),
+        "file": case.file
+        and plain(_WORKSPACE.sub("", case.file[:PATH_CHARS], count=1), NAME_CHARS),
         "line": case.line,
         "message": case.message and plain(case.message, MESSAGE_CHARS, lines=True),
     }

@@ -14,9 +14,10 @@ KEPT_CHARS = 4096
 MOST_KEYS = 50
 _PAIR = re.compile(r"([\w-]+):(?:\s+(.*))?$")
 _BLOCK = re.compile(r"[|>][+-]?\d?$")
-_PLACE = re.compile(r"(?:file://)?(.+?):(\d+)(?::\d+)?$")
+_PLACE = re.compile(r"(?:file://)?(.{1,1000}?):(\d{1,9})(?::\d{1,9})?$")
 _IN_COMMENTS = re.compile(
-    r"\bat (\S.*?) line (\d+)\.$|\(in test file (.+), line (\d+)\)$", re.MULTILINE
+    r"^[ ]*(?:at (\S.{0,300}) line (\d{1,9})\.|\(in test file (.{1,300}), line (\d{1,9})\))$",
+    re.MULTILINE,
 )
 
 

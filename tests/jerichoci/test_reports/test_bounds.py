@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import tracemalloc
 from typing import TYPE_CHECKING
 
@@ -135,6 +136,37 @@ def test_a_reader_that_fails_takes_no_other_report_with_it(
     assert [row.unreadable for row in summary.reports] == [
         *("pikaci could not read it: ZeroDivisionError('oh')", None)
     ]
+
+
+CASE = "<testsuite><testcase name='a'%s</testcase></testsuite>"
+SLOW = {
+    "place.xml": CASE % f"><failure>a:1: x{' ' * 60_000}y</failure>",
+    "time.xml": CASE % f" time='{'1' * 10**6}'>",
+    "file.xml": CASE % f" file='{'/scratch/a' * 10**5}'><failure/>",
+    "notes.tap": "1..1\nnot ok\n" + f"# {'at ' * 1300}\n" * 3,
+    "at.tap": f"1..1\nnot ok\n  ---\n  at: '{'1:' * 2000}'\n  ...\n",
+    "words.tap": f"1..1\nnot ok{' ' * 10**6}\nnot ok {'# ' * 400_000}x\n",
+    "go.json": "".join(
+        json.dumps({"Action": action, "Package": "p", "Test": "T", "Output": "\n" * 4000}) + "\n"
+        for action in ("run", "output", "fail")
+    ),
+    "panic.json": json.dumps(
+        {
+            "type": "test",
+            "event": "failed",
+            "name": "a",
+            "stdout": "thread 'a" + "' panicked at " * 1000,
+        }
+    ),
+}
+"""Texts with which a careless pattern takes minutes."""
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_no_text_takes_a_pattern_long(tmp_path: Path, name: str) -> None:
+    began = time.process_time()
+    assert read(tmp_path, name, SLOW[name].encode()).total > 0
+    assert time.process_time() - began < 2
 
 
 def test_names_become_plain_and_short(tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.plan.plan import Retries
-from jerichoci.record.record import JobRecord, RunRecord
+from jerichoci.record.record import JobRecord, RunRecord, TestCase, TestSummary
+from jerichoci.record.rundir import RunWriter
 from jerichoci.record.store import RunStore
 from jerichoci.status import FailureKind, Status
 from plans import job
+from records import writing
 
 if TYPE_CHECKING:
+    from jerichoci.state.layout import StateLayout
     from runner import Ended, Runner
 
 FAILING = "\n".join(
@@ -97,6 +100,24 @@ async def test_each_attempt_has_its_tests(runner: Runner) -> None:
     assert [row.tests and row.tests.failed for row in unit.attempts] == [7, 0]
     assert unit.tests is not None
     assert (unit.status, unit.tests.total, unit.message) == (Status.PASSED, 0, None)
+
+
+async def test_what_a_full_disk_has_no_room_for_is_left_out(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunWriter, "make_room", lambda *_: False)
+    run = await runner.run(job("unit", leave(FAILING)))
+    unit = run.job("unit")
+    assert (unit.status, unit.tests) == (Status.PASSED, None)
+    assert unit.notes == ["the tests are not in the record: no space left on the disk"]
+
+
+def test_room_is_kept_for_the_tests_in_the_last_records(layout: StateLayout) -> None:
+    with writing(layout) as writer:
+        before = writer.layout.reserve.stat().st_size
+        tests = TestSummary(failures=[TestCase(name="n" * 1000, status="failed")])
+        assert writer.make_room(tests)
+        assert writer.layout.reserve.stat().st_size > before + 6 * 1000
 
 
 async def test_artifacts_that_are_no_reports_leave_no_tests(runner: Runner) -> None:
