@@ -328,6 +328,9 @@ def test_lanes_that_a_change_selects_are_those_of_a_push(laned: Project) -> None
     laned.write("file", "now\n")
     laned.here("run", "--lanes", "--base", base, "--head", head).passed()
     assert targets(laned) == ["first"] * 2
+    record = laned.record()
+    assert (record["git_head"], record["git_dirty"]) == (head, False)
+    assert record["changed_files"] == ["unrelated"]
     laned.here("run", "--lanes", "--changed-since", base).passed()
     assert targets(laned) == ["first"] * 3 + ["second"]
     assert "now" in laned.log("it")

@@ -47,7 +47,7 @@ def rerun_command(
 ) -> int:
     """Run the plan of RUN again, on the snapshot of RUN. This is a new run with its own record.
 
-    RUN is the latest run by default.
+    RUN is the latest run by default. Of a batch, all its runs are repeated.
 
     \b
     pikaci rerun --failed

@@ -130,7 +130,8 @@ def run_command(
 
     \b
     Exit codes: 0 passed or skipped, 1 a job failed, 2 usage or catalog error,
-    75 infrastructure, 124 timeout, 130 cancelled.
+    75 infrastructure, 124 timeout, 130 cancelled. Of several targets, the
+    first of 1, 124, 75 and 130 that one of them has.
     """
     from pikaci.render.ci.guard import guard_stderr
 
