@@ -53,8 +53,10 @@ class Estimates:
         self._times: defaultdict[Key, list[int]] = defaultdict(list)
         self._elsewhere: set[Key] = set()
         """The jobs that were on another machine last."""
-        left = MOST_BYTES
-        for run_id in store.run_ids(NEWEST_RUNS):
+        left, ids = MOST_BYTES, list[str]()
+        with suppress(OSError):
+            ids = store.run_ids(NEWEST_RUNS)
+        for run_id in ids:
             data = _read(store.layout.run(run_id).record)
             if (left := left - len(data)) < 0:
                 break

@@ -19,6 +19,7 @@ from jerichoci.nix.log import (
     parse_line,
     read_lines,
 )
+from jerichoci.nix.realised import Activity, joined
 
 ACTION = st.sampled_from(["start", "stop", "result", "msg", "later"])
 JSON = st.recursive(
@@ -209,6 +210,34 @@ def test_builds_that_end_at_once_are_all_taken_for_the_one_that_failed() -> None
 def test_a_nix_that_is_killed_does_not_say_that_it_is_done() -> None:
     assert ended().is_cut
     assert not ended(Stopped(5), Stopped(1)).is_cut
+
+
+def store_path(name: str) -> str:
+    return f"/nix/store/{'0' * 32}-{name}"
+
+
+def test_what_nix_does_now_is_named_without_hashes() -> None:
+    fetched = (Started(7, 108, store_path("glibc-2.40")), Started(8, 108, store_path("gone")))
+    seen = ended(
+        Stopped(5), Started(9, 105, store_path("gcc-14.2.drv")), *fetched, Stopped(8),
+        Progress(1, 1, 1, 0, 7),
+    )  # fmt: skip
+    assert seen.activity == Activity(("gcc-14.2",), ("glibc-2.40",), built=1, to_build=7)
+
+
+def test_what_gathers_the_outputs_that_are_asked_for_is_not_named() -> None:
+    asked = store_path("pikaci-prepares.drv")
+    seen = Builds(asked)
+    for event in (Started(1, 104, ""), Started(2, 105, asked), Progress(1, 3, 1, 0, 4)):
+        seen.note(event)
+    assert seen.activity == Activity(built=3, to_build=3)
+
+
+def test_what_hosts_say_that_they_do_is_bounded() -> None:
+    much = Activity(("x" * 10_000,) * 1000, ("y",), built=1, to_build=2)
+    found = joined([much, Activity(("z",), ("z",), built=3, to_build=4)])
+    assert (found.built, found.to_build, found.fetching) == (4, 6, ("y", "z"))
+    assert len("".join(found.building)) < 10_000
 
 
 LIMITED = [

@@ -117,3 +117,11 @@ def test_what_failed_prepares_there_printed_is_shown_once_under_their_ids(
     assert [line for line in shown if line.startswith("made> ")] == ["made> boom", "made> bang"]
     assert [line for line in shown if line.endswith("> building")] == ["there> building"]
     assert not [line for line in shown if line.startswith("it> ")]
+
+
+def test_what_is_built_there_now_is_told_as_it_is_here(placed: Project) -> None:
+    placed.define(TARGETS.replace("echo building; echo", "sleep 2.5; echo"))
+    placed.run("t")
+    beats = [event for event in placed.events() if event["event"] == "heartbeat"]
+    assert ["there"] in [beat["building"] for beat in beats]
+    assert beats[-1]["building"] == []

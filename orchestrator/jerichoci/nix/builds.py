@@ -24,7 +24,7 @@ from jerichoci.nix.log import (
     Started,
     Stopped,
 )
-from jerichoci.nix.realised import Activity
+from jerichoci.nix.realised import NAMED, Activity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,8 +34,6 @@ LIMITS = {TIMEOUT: "s", SILENCE: "s", LOG_SIZE: "bytes"}
 """Nix's settings that end a build, and their units."""
 
 TAIL_LINES = 20
-NAMED = 16
-"""How many of what Nix does at a time are named."""
 
 HASH_LENGTH = 33
 """Of the hash in a store path's name, and the dash after it."""

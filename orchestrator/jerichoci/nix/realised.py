@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path  # noqa: TC003 - values of these types are sent to and from hosts
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +11,12 @@ from jerichoci.status import CauseCode, FailureKind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+NAMED = 16
+"""How many of what Nix does at a time are named."""
+LONGEST_NAME = 211
+"""Characters that Nix has in the name of a store path."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +90,18 @@ class Activity:
 
 
 def joined(activities: Iterable[Activity]) -> Activity:
-    """What is done on several hosts."""
+    """What is done on several hosts, of which one may say anything."""
     rows = list(activities)
     return Activity(
-        building=tuple(name for row in rows for name in row.building),
-        fetching=tuple(name for row in rows for name in row.fetching),
+        building=_some(name for row in rows for name in row.building),
+        fetching=_some(name for row in rows for name in row.fetching),
         built=sum(row.built for row in rows),
         to_build=sum(row.to_build for row in rows),
     )
+
+
+def _some(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name[:LONGEST_NAME] for name in islice(names, NAMED))
 
 
 class Observer(Protocol):

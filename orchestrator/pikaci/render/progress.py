@@ -24,6 +24,7 @@ from jerichoci.state.ids import prepare_name
 from jerichoci.state.natural import natural
 from jerichoci.status import Outcome, PhaseName, Status
 from pikaci.render.words import is_left_out
+from pikaci.screen import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -129,7 +130,7 @@ class Progress:
             said.append(f"building {some(names)}{far}")
         if fetched := [name for beat in beats for name in beat.fetching]:
             said.append(f"fetching {some(fetched)}")
-        return ", ".join(said)
+        return one_line(", ".join(said))
 
     def is_done(self, key: Key) -> bool:
         """Whether a job or a prepare is over."""
