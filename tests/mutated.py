@@ -286,6 +286,8 @@ class Victim:
                 ("status", run_id, "--json"),
                 ("logs", run_id, "--metadata-json"),
                 ("logs", run_id, "--follow"),
+                ("failures", run_id, "--json"),
+                ("report", run_id),
                 ("cancel", run_id),
             ):
                 done = self._command(*args)

@@ -1,14 +1,15 @@
 """What jobs and prepares printed, without what pikaci says of itself in the same logs.
 
-A host log has the output of the prepares first (`NODE> line`), then that of the job, byte for byte.
-pikaci's own lines (`pikaci> ...`) are before the job, after it, and two of them, which end phases,
-may be in its output. A guest log has the job's output alone.
+A host log has the output of the prepares first (`PREPARE> line`), then that of the job, byte for
+byte. pikaci's own lines (`pikaci> ...`) are before the job and after it; two that end phases may be
+within its output. A guest log has the job's output alone.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from jerichoci.state.reading import rows
 from jerichoci.status import LogKind, PhaseName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from jerichoci.record.store import RunStore
@@ -27,24 +28,32 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 4 * 1024 * 1024
 OWN = b"pikaci> "
 """Begins pikaci's own lines in a host log."""
-_BEGINS = f"{PhaseName.PREPARE_DIRECTORIES} ".encode()
-_ENDS = f"{PhaseName.WAIT_FOR_COMPLETION} ".encode()
-_LAUNCHED = f"{PhaseName.LAUNCH_GUEST} ".encode()
-_PHASE = re.compile(rb"[a-z_]+ [a-z]+ \([0-9]+ ms\)\n?")
-_SPEAKER = re.compile(rb"([a-z0-9][a-z0-9_-]{0,63})> ")
+_PHASE = re.compile(rb"([a-z_]+) [a-z]+ \([0-9]+ ms\)\n?")
+
+
+class _Stage(Enum):
+    PREPARES = auto()
+    SET_UP = auto()
+    JOB = auto()
+    END = auto()
+
+
+_NEXT = {
+    (_Stage.PREPARES, PhaseName.PREPARE_DIRECTORIES.encode()): _Stage.SET_UP,
+    (_Stage.SET_UP, PhaseName.LAUNCH_GUEST.encode()): _Stage.JOB,
+    (_Stage.SET_UP, PhaseName.WAIT_FOR_COMPLETION.encode()): _Stage.END,
+    (_Stage.JOB, PhaseName.WAIT_FOR_COMPLETION.encode()): _Stage.END,
+}
+"""The stage that the end of a phase begins."""
 
 
 class Printed:
-    """Takes a host log as its bytes come, and gives back what was printed by others than pikaci.
+    """Takes a host log as its bytes come, and gives back what was printed by others than pikaci."""
 
-    `names` has the ids that prepares have in their catalog, by the ids of their nodes.
-    """
-
-    def __init__(self, names: Mapping[str, str] | None = None) -> None:
-        self._names = names or {}
-        self._speak: Callable[[bytes], bytes] = self._of_prepares
+    def __init__(self) -> None:
         self.begun: int | None = None
         """How much was given back before the job began; null as long as it has not."""
+        self._stage = _Stage.PREPARES
         self._given = 0
         self._held = b""
         self._is_inside = False
@@ -52,91 +61,72 @@ class Printed:
 
     def feed(self, data: bytes) -> bytes:
         """What was printed up to here; a line that may be pikaci's is held back until its end."""
+        if self._held:
+            data, self._held = self._held + data, b""
+        start = 0
         if self._is_inside:
-            end = data.find(b"\n") + 1 or len(data)
-            rest, data, self._is_inside = data[:end], data[end:], data[end - 1 : end] != b"\n"
-            self._given += len(rest)
-            if self._is_inside:
-                return rest
-        else:
-            rest = b""
-        data = self._held + data
-        end = data.rfind(b"\n") + 1
-        whole, self._held = data[:end], data[end:]
-        found = rest + self._whole_lines(whole)
-        if self._held and not self._may_be_own(self._held):
-            self._given += len(self._held)
-            found, self._held, self._is_inside = found + self._held, b"", True
-        return found
+            start = data.find(b"\n") + 1 or len(data)
+            self._is_inside = data[start - 1 : start] != b"\n"
+        end = max(start, data.rfind(b"\n") + 1)
+        found = [self._give(data[:start]), *self._lines(data, start, end)]
+        if end < len(data):
+            rest = data[end:]
+            if rest[: len(OWN)] == OWN[: len(rest)] and len(rest) <= LINE_BYTES:
+                self._held = rest
+            else:
+                self._is_inside = True
+                found.append(self._give(rest))
+        return b"".join(filter(None, found))
 
     def end(self) -> bytes:
         """What was held back, if it was printed by others."""
         held, self._held = self._held, b""
-        return self._whole_lines(held)
+        return b"".join(self._lines(held, 0, len(held)))
 
-    def _may_be_own(self, line: bytes) -> bool:
-        if len(line) > LINE_BYTES:
-            return False
-        return self._speak == self._of_prepares or line[: len(OWN)] == OWN[: len(line)]
+    def _lines(self, data: bytes, start: int, end: int) -> Iterator[bytes]:
+        """What is given back of the lines from `start` to `end`."""
+        while start < end:
+            if not data.startswith(OWN, start):
+                own = data.find(b"\n" + OWN, start, end) + 1 or end
+                yield self._give(data[start:own])
+                start = own
+                continue
+            stop = data.find(b"\n", start) + 1 or end
+            if not self._is_own(data[start + len(OWN) : stop]):
+                yield self._give(data[start:stop])
+            start = stop
 
-    def _whole_lines(self, data: bytes) -> bytes:
-        found = []
-        while data:
-            start = 0 if self._speak == self._of_prepares else _next_own(data)
-            end = start or data.find(b"\n") + 1 or len(data)
-            found.append(data[:end] if start else self._speak(data[:end]))
-            self._given += len(found[-1])
-            data = data[end:]
-        return b"".join(found)
+    def _is_own(self, text: bytes) -> bool:
+        """Whether a line that begins as pikaci's do is one, which may begin another stage."""
+        phase = _PHASE.fullmatch(text)
+        stage = _NEXT.get((self._stage, phase[1])) if phase else None
+        if stage is None:
+            return self._stage is not _Stage.JOB
+        if self._stage is _Stage.PREPARES:
+            self.begun = self._given
+        self._stage = stage
+        return True
 
-    def _of_prepares(self, line: bytes) -> bytes:
-        if line.startswith(OWN):
-            if line.startswith(_BEGINS, len(OWN)):
-                self._speak, self.begun = self._of_launch, self._given
-            return b""
-        speaker = _SPEAKER.match(line)
-        name = self._names.get(speaker[1].decode()) if speaker else None
-        return line if speaker is None or name is None else name.encode() + line[speaker.end(1) :]
-
-    def _of_launch(self, line: bytes) -> bytes:
-        if line.startswith(_LAUNCHED, len(OWN)):
-            self._speak = self._of_job
-        elif line.startswith(_ENDS, len(OWN)):
-            self._speak = self._of_end
-        return b""
-
-    def _of_job(self, line: bytes) -> bytes:
-        if line.startswith(_ENDS, len(OWN)) and _PHASE.fullmatch(line, len(OWN)):
-            self._speak = self._of_end
-            return b""
-        return line
-
-    def _of_end(self, _line: bytes) -> bytes:
-        return b""
-
-
-def _next_own(data: bytes) -> int:
-    """Where the next line is that may be pikaci's; the end, if there is none."""
-    if data.startswith(OWN):
-        return 0
-    return data.find(b"\n" + OWN) + 1 or len(data)
+    def _give(self, data: bytes) -> bytes:
+        self._given += len(data)
+        return data
 
 
 class LogReader:
-    """Reads a log from its beginning: what was printed, or without `names` all of it.
+    """Reads a log from its beginning: all of it, or what was printed by others, if `is_cut`.
 
     If `find` has another path when the log's end is reached, another attempt has begun: its log
     follows.
     """
 
-    def __init__(self, find: Callable[[], Path], names: Mapping[str, str] | None) -> None:
+    def __init__(self, find: Callable[[], Path], *, is_cut: bool) -> None:
         self._find = find
-        self._names = names
+        self._is_cut = is_cut
         self._begin(find())
 
     def _begin(self, path: Path) -> None:
         self._path, self._offset = path, 0
-        self._cut = None if self._names is None else Printed(self._names)
+        self._cut = Printed() if self._is_cut else None
 
     def step(self) -> bytes | None:
         """What comes next, which may be nothing to show; None if there is no more by now."""
@@ -219,17 +209,17 @@ def joined(logs: Iterable[Iterable[bytes]]) -> Iterator[bytes]:
 
 
 def reader(
-    store: RunStore, run_id: str, job_id: str, kind: LogKind, names: Mapping[str, str] | None
+    store: RunStore, run_id: str, job_id: str, kind: LogKind, *, is_whole: bool = False
 ) -> LogReader:
     """What reads a log of a job, of its last attempt and of those that follow."""
     find = partial(store.log_path, run_id, job_id, kind)
-    return LogReader(find, names if kind is LogKind.HOST else None)
+    return LogReader(find, is_cut=kind is LogKind.HOST and not is_whole)
 
 
 def names_of(store: RunStore, run_id: str) -> dict[str, str]:
-    """The ids that prepares have in their catalog, by the ids of their nodes.
+    """The ids that prepares have in their catalog and in logs, by the ids of their nodes.
 
-    Of a plan that can't be read there is none: prepares are shown by the ids of their nodes.
+    A prepare that only a text mentions has none, nor have those of a plan that can't be read.
     """
     from jerichoci.record.store import read_json
 
@@ -237,7 +227,5 @@ def names_of(store: RunStore, run_id: str) -> dict[str, str]:
         nodes = rows(read_json(store.run(run_id).plan), "nodes")
     except PikaciError:
         return {}
-    found = [
-        (node.get("id"), node.get("prepare_id")) for node in nodes if node.get("kind") == "prepare"
-    ]
+    found = [(node.get("id"), node.get("prepare_id")) for node in nodes]
     return {node: name for node, name in found if isinstance(node, str) and isinstance(name, str)}

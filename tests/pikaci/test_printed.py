@@ -13,8 +13,7 @@ from pikaci.printed import Printed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NAMES = {"greeting-0123abcd": "greeting"}
-PREPARED = b"pikaci> preparing greeting-0123abcd\ngreeting-0123abcd> building\nother> x\n"
+PREPARED = b"pikaci> preparing greeting\ngreeting> building\nother> x\n"
 BEGUN = b"pikaci> prepare_directories passed (0 ms)\npikaci> prepare_runtime passed (1 ms)\n"
 LAUNCHED = b"pikaci> launch_guest passed (2 ms)\n"
 ENDED = (
@@ -23,7 +22,7 @@ ENDED = (
 
 
 def printed(*pieces: bytes) -> bytes:
-    cut = Printed(NAMES)
+    cut = Printed()
     return b"".join([*map(cut.feed, pieces), cut.end()])
 
 
@@ -32,7 +31,7 @@ def cut_at(data: bytes, places: Sequence[int]) -> list[bytes]:
     return [data[a:b] for a, b in pairwise(ends)]
 
 
-def test_a_job_keeps_its_bytes_and_a_prepare_has_its_authors_id() -> None:
+def test_a_job_keeps_its_bytes_and_prepares_theirs() -> None:
     log = PREPARED + BEGUN + b"begun\n" + LAUNCHED + b"\xff\0\r\n" + ENDED
     assert printed(log) == b"greeting> building\nother> x\nbegun\n\xff\0\r\n"
 

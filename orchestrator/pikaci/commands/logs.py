@@ -17,10 +17,10 @@ from pikaci import options
 from pikaci.completion import complete_job
 from pikaci.log_output import Matches, Printer, last_lines
 from pikaci.nearest import no_job
-from pikaci.printed import joined, names_of, reader
+from pikaci.printed import joined, reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from jerichoci.record.store import RunStore
     from jerichoci.record.summary import RunSummary
@@ -101,8 +101,6 @@ class _Job:
     job_id: str
     label: str
     """Its id, after that of its target where there are several runs."""
-    names: Mapping[str, str]
-    """The ids of prepares in their catalog, by the ids of their nodes."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +111,13 @@ class _Shown:
     pattern: re.Pattern[str] | None
     tail: int | None
     is_whole: bool
-    """Whether pikaci's own lines are shown, and prepares as their logs have them."""
+    """Whether pikaci's own lines are shown, too."""
     is_labelled: bool
 
     def readers(self, store: RunStore, job: _Job) -> list[LogReader]:
         """Of the logs of a job."""
-        names = None if self.is_whole else job.names
-        return [reader(store, job.run_id, job.job_id, kind, names) for kind in self.kinds]
+        of_job = (store, job.run_id, job.job_id)
+        return [reader(*of_job, kind, is_whole=self.is_whole) for kind in self.kinds]
 
     def matches(self, job: _Job, numbers: Iterator[int]) -> Matches | None:
         """What finds the lines in a log of a job."""
@@ -147,9 +145,8 @@ def _choose(store: RunStore, runs: list[str], job: str | None, *, failed: bool) 
         known += ids
         if failed:
             ids = _failed(summary)
-        names = names_of(store, run_id)
         target = f"{summary.target_id or run_id}/" if len(runs) > 1 else ""
-        found += [_Job(run_id, each, target + each, names) for each in ids if job in {None, each}]
+        found += [_Job(run_id, each, target + each) for each in ids if job in {None, each}]
     if job is not None and job not in known:
         raise no_job(f"run {', '.join(runs)}", job, known)
     return found

@@ -199,11 +199,11 @@ class _Finder:
 
     def _telling(self, job_id: str, prepare: str | None = None) -> Telling:
         of_job = (self._store, self._record.run_id, job_id)
-        host = Split(reader(*of_job, LogKind.HOST, self._names))
+        host = Split(reader(*of_job, LogKind.HOST))
         if prepare:
             return choose(host.before(), label=f"{prepare}> ".encode())
         first = host.skip() + 1
-        return choose(joined([host.after(), reader(*of_job, LogKind.GUEST, None).rest()]), first)
+        return choose(joined([host.after(), reader(*of_job, LogKind.GUEST).rest()]), first)
 
 
 def _is_kept_from_running(job: JobRecord) -> bool:

@@ -15,7 +15,7 @@ from jerichoci.status import LogKind
 from pikaci.printed import LogReader, Split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
@@ -42,7 +42,6 @@ class JobLogs:
     store: RunStore
     run_id: str
     job_id: str
-    names: Mapping[str, str]
     told_before: AbstractSet[str] = frozenset()
     """The names of prepares whose output is with a job before."""
 
@@ -50,8 +49,8 @@ class JobLogs:
         """The logs in which something was printed. Each has to be read before the next."""
         last = int(self._path(LogKind.HOST).parent.name)
         for attempt in range(1, last + 1):
-            host = LogReader(partial(self._path, LogKind.HOST, attempt), self.names)
-            guest = LogReader(partial(self._path, LogKind.GUEST, attempt), None)
+            host = LogReader(partial(self._path, LogKind.HOST, attempt), is_cut=True)
+            guest = LogReader(partial(self._path, LogKind.GUEST, attempt), is_cut=False)
             split = Split(host)
             prepares = _some(self._untold(split.before()))
             if prepares:

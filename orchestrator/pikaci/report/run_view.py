@@ -130,7 +130,7 @@ def _logs(
     needs = {node.job_id: plan.closure({node.id}) for node in plan.jobs} if plan else {}
     prepares = {node.id for node in plan.prepares} if plan else set()
     for job_id in store.job_ids(run_id):
-        yield JobLogs(store, run_id, job_id, names, frozenset(told))
+        yield JobLogs(store, run_id, job_id, frozenset(told))
         told |= {names.get(node, node) for node in needs.get(job_id, set()) & prepares}
 
 
