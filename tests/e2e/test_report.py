@@ -126,7 +126,7 @@ def test_it_has_verdicts_causes_times_logs_artifacts_the_plan_and_commands(
 
 def test_the_commands_that_it_shows_work(project: Project) -> None:
     commands = report(project).commands
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         for each in command.split(" && "):
             words = shlex.split(each)

@@ -40,7 +40,8 @@ def _blocks(run: RunFailures) -> Iterator[list[str]]:
         yield [f"run {run.run_id} can't be read: {run.unreadable}"]
         return
     kind = f" ({run.failure_kind})" if run.failure_kind else ""
-    head = f"run {run.run_id} of {run.target_id}: {run.status}{kind}"
+    why = f": {run.own_message}" if run.own_message else ""
+    head = f"run {run.run_id} of {run.target_id}: {run.status}{kind}{why}"
     nothing = [] if run.failures else ["nothing failed"]
     yield [head, *(f"not readable: {problem}" for problem in run.problems), *nothing]
     for failure in run.failures:

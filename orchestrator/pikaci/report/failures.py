@@ -70,6 +70,11 @@ class RunFailures(Model):
     unreadable: str | None = None
     """Why the record can't be read."""
 
+    @property
+    def own_message(self) -> str | None:
+        """The message of the run, unless one of its failures has the same."""
+        return None if self.message in {each.message for each in self.failures} else self.message
+
 
 class Failures(Model):
     """What `pikaci failures --json` prints: the runs, in the order of their batch."""

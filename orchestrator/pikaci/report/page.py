@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pikaci import __version__
-from pikaci.render.words import between, duration
+from pikaci.render.words import between, duration, elapsed_ms, estimate
 from pikaci.report.log_parts import Part, parts
 from pikaci.screen import one_line
 
@@ -80,6 +80,8 @@ def templates() -> Environment:
         "parts": parts,
         "is_part": lambda each: isinstance(each, Part),
         "between": between,
+        "elapsed_ms": elapsed_ms,
+        "estimate": estimate,
         "SIGNS": SIGNS,
         "GENERATOR": GENERATOR,
     }

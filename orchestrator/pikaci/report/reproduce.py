@@ -33,7 +33,10 @@ def steps(state: StateLayout, record: RunRecord) -> Iterator[Step]:
     run = record.run_id
     yield Step("The same plan on the same snapshot, on this machine", f"pikaci rerun {run}{option}")
     if record.status is Status.FAILED:
-        what = "Its failed jobs alone, with their workspaces kept for `pikaci shell`"
+        if not record.source_rev:
+            what = "Its failed jobs, on the tree as it is now"
+            yield Step(what, f"pikaci run {record.target_id} --failed{option}")
+        what = "Its failed jobs on that snapshot, with workspaces kept for `pikaci shell`"
         yield Step(what, f"pikaci rerun {run} --failed --keep on-failure{option}")
     words = ["pikaci", "run", record.target_id, "--system", record.system]
     jobs = [job.id for job in record.jobs if not is_left_out(job)] if record.partial else []

@@ -62,6 +62,11 @@ class RunView:
         """How each node of the plan ended, by id."""
         return {row.node_id: row.status for row in self.time.rows} if self.time else {}
 
+    @property
+    def own_message(self) -> str | None:
+        """Why the run stands so, unless a failure of it says the same."""
+        return self.failures.own_message
+
     def job(self, job_id: str) -> JobRecord | None:
         """A job's record."""
         jobs = self.record.jobs if self.record else []
