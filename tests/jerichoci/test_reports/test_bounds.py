@@ -140,7 +140,7 @@ def test_a_reader_that_fails_takes_no_other_report_with_it(
 
 CASE = "<testsuite><testcase name='a'%s</testcase></testsuite>"
 SLOW = {
-    "place.xml": CASE % f"><failure>a:1: x{' ' * 60_000}y</failure>",
+    "place.xml": CASE % f"><failure>a:1: x{' ' * 60_000}y\nz</failure>",
     "time.xml": CASE % f" time='{'1' * 10**6}'>",
     "file.xml": CASE % f" file='{'/scratch/a' * 10**5}'><failure/>",
     "notes.tap": "1..1\nnot ok\n" + f"# {'at ' * 1300}\n" * 3,
