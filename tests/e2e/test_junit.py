@@ -192,6 +192,21 @@ def test_a_rerun_writes_one_too_and_replaces_the_old(written: Written, tmp_path:
     assert (suite.name, suite.tests, suite.failures) == ("green", 2, 0)
 
 
+def test_where_nothing_is_to_be_run_the_file_is_there_and_empty(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    project = Project.committed(tmp_path_factory.mktemp("nothing"), TARGETS)
+    project.lanes(
+        '[[branch.lanes]]\nid = "green"\ntitle = "green"\ntarget = "green"\npaths = ["src/**"]\n'
+    )
+    project.tree.commit()
+    path = project.root.parent / "results.xml"
+    argv = ("run", "--lanes", "--changed-since", "HEAD", "--junit", str(path))
+    project.here(*argv).passed()
+    xmlschema.XMLSchema(SCHEMA).validate(str(path))
+    assert JUnitXml.fromfile(str(path)).tests == 0
+
+
 @pytest.mark.parametrize("where", ["a-file/results.xml", "a-directory"])
 def test_a_file_that_cannot_be_written_is_one_sentence_and_the_verdict_stays(
     written: Written, tmp_path: Path, where: str

@@ -49,7 +49,7 @@ def test_any_text_is_read_back_as_xml(
     failures = [TestCase(name=name, suite=suite, status="failed", message=message)]
     tests = TestSummary(total=1, failed=1, failures=failures)
     run = ended(state, message=message, tests=tests, notes=[name])
-    root = ET.fromstring(junit_xml([run], state))  # noqa: S314 - our own
+    root = ET.fromstring(junit_xml([(run, state.run(RUN_ID))]))  # noqa: S314 - our own
     texts = [text for row in root.iter() for text in (row.text or "", *row.attrib.values())]
     assert all({ord(char) for char in text} <= LEGAL for text in texts)
     assert not any("\x1b" in text for text in texts)
@@ -62,7 +62,7 @@ def test_any_text_is_read_back_as_xml(
 
 def test_a_run_that_broke_without_a_failed_job_is_no_success(layout: StateLayout) -> None:
     run = ended(layout, status=Status.CANCELLED, failure_kind=None).with_(message="disk full")
-    root = ET.fromstring(junit_xml([run], layout))  # noqa: S314
+    root = ET.fromstring(junit_xml([(run, layout.run(RUN_ID))]))  # noqa: S314
     found = {case.get("name"): [row.tag for row in case] for case in root.iter("testcase")}
     assert found == {"greet": ["error", "system-out"], "(run)": ["error"]}
 
@@ -92,4 +92,4 @@ def test_a_record_of_an_earlier_version_has_a_case(layout: StateLayout) -> None:
     values = ended(layout).jobs[0].model_dump(mode="json")
     del values["tests"]
     run = ended(layout).with_(jobs=[JobRecord.model_validate(values)])
-    assert b'<failure message="no" type="command_failed">' in junit_xml([run], layout)
+    assert b'<failure message="no" type="command_failed">' in junit_xml([(run, layout.run(RUN_ID))])

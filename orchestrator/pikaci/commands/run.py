@@ -229,6 +229,10 @@ def _run_nothing(flags: RunFlags) -> int:
         from pikaci.batch import batch_values
 
         options.print_json(batch_values(None, []))
+    if flags.junit is not None:
+        from pikaci.render.junit import write_junit
+
+        write_junit(flags.junit, [])
     return EXIT_PASSED
 
 

@@ -22,11 +22,11 @@ from jerichoci.test_reports.plain import without_escapes
 from pikaci.render.tail import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from jerichoci.record.record import JobRecord, RunRecord, TestCase
-    from jerichoci.state.layout import StateLayout
+    from jerichoci.state.layout import RunLayout, StateLayout
 
 TAIL_LINES = 200
 LINE_CHARS = 2000
@@ -59,19 +59,22 @@ class JunitFile:
     def close(self) -> None:
         """Write the file."""
         runs = [run for run in self._runs.values() if run is not None]
-        if not runs:
-            return
-        try:
-            _write(self._path, junit_xml(runs, self._state))
-        except OSError as error:
-            complain(f"could not write {self._path}: {error.strerror}")
+        if runs:
+            write_junit(self._path, [(run, self._state.run(run.run_id)) for run in runs])
 
 
-def junit_xml(runs: list[RunRecord], state: StateLayout) -> bytes:
-    """The runs as a document."""
+def write_junit(path: Path, runs: Sequence[tuple[RunRecord, RunLayout]]) -> None:
+    """Write the document of some runs; a sentence on stderr if that can't be done."""
+    try:
+        _write(path, junit_xml(runs))
+    except OSError as error:
+        complain(f"could not write {path}: {error.strerror}")
+
+
+def junit_xml(runs: Sequence[tuple[RunRecord, RunLayout]]) -> bytes:
+    """Runs, each with where its logs are, as a document."""
     root = ET.Element("testsuites", name="pikaci")
-    for run in runs:
-        root.append(_suite(run, state))
+    root.extend(_suite(run, layout) for run, layout in runs)
     for name in ("tests", "failures", "errors"):
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
     root.set("time", f"{sum(float(suite.get('time', '0')) for suite in root):.3f}")
@@ -80,13 +83,13 @@ def junit_xml(runs: list[RunRecord], state: StateLayout) -> bytes:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'.encode()
 
 
-def _suite(run: RunRecord, state: StateLayout) -> ET.Element:
+def _suite(run: RunRecord, layout: RunLayout) -> ET.Element:
     suite = ET.Element("testsuite", name=_legal(run.target_id))
     properties = ET.SubElement(suite, "properties")
     for name in ("run_id", "batch", "status", "snapshot_id", "git_head"):
         if value := getattr(run, name):
             ET.SubElement(properties, "property", name=name, value=_legal(value))
-    cases = [_case(run, job, state) for job in run.jobs]
+    cases = [_case(run, job, layout) for job in run.jobs]
     if run.status is Status.FAILED and all(job.status is not Status.FAILED for job in run.jobs):
         cases.append(_broken(run))
     suite.extend(cases)
@@ -99,11 +102,11 @@ def _suite(run: RunRecord, state: StateLayout) -> ET.Element:
     return suite
 
 
-def _case(run: RunRecord, job: JobRecord, state: StateLayout) -> ET.Element:
+def _case(run: RunRecord, job: JobRecord, layout: RunLayout) -> ET.Element:
     case = ET.Element("testcase", classname=_legal(run.target_id), name=_legal(job.id))
     case.set("time", _seconds(job.started_at, job.finished_at))
     message = job.message or (job.cause.message if job.cause else "")
-    tail = list(_tail(run, job, state)) if job.status is Status.FAILED else []
+    tail = list(_tail(job, layout)) if job.status is Status.FAILED else []
     match job.status:
         case Status.PASSED:
             pass
@@ -154,9 +157,8 @@ def _why(job: JobRecord) -> Iterator[str]:
     yield from job.notes
 
 
-def _tail(run: RunRecord, job: JobRecord, state: StateLayout) -> Iterator[str]:
+def _tail(job: JobRecord, layout: RunLayout) -> Iterator[str]:
     """The last lines that a job printed, or the prepare that it failed for."""
-    layout = state.run(run.run_id)
     directory = layout.attempt(job.id, max(1, job.attempt))
     for name in ("guest.log", "host.log"):
         log, last, count = Log(directory / name, job.id), deque[str](maxlen=TAIL_LINES), 0
