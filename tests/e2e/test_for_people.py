@@ -185,11 +185,11 @@ def test_jobs_are_listed_as_people_count(project: Project) -> None:
     ("typed", "offered"),
     [
         ("pikaci ru", {"run"}),
-        ("pikaci re", {"rerun", "reap"}),
+        ("pikaci re", {"rerun", "reap", "report"}),
         ("pikaci run ", set(re.findall(r"^  (\w+)", TARGETS, re.MULTILINE))),
         ("pikaci run s", {"slow", "spoken"}),
         ("pikaci plan w", {"wide"}),
-        ("pikaci run --fail", {"--fail-fast"}),
+        ("pikaci run --fail", {"--fail-fast", "--failed"}),
         ("pikaci run slow --output j", {"json", "jsonl"}),
         ("pikaci status l", {"latest"}),
         ("pikaci status 2026", {RUN_ID}),
