@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from ruamel.yaml import YAML
 from e2e.project import REPOSITORY, Project, shim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 PAGES = REPOSITORY / "docs" / "ci"
 TARGETS = '  check = { trigger = "branch"; jobs.it.command = "test ! -e broken"; };'
@@ -36,27 +37,29 @@ def loaded(page: str) -> Any:  # noqa: ANN401 - YAML
     return YAML(typ="safe").load(block(page, "yaml"))
 
 
-def of_actions(page: str) -> str:
-    (command,) = (step["run"] for step in loaded(page)["jobs"]["lanes"]["steps"] if "run" in step)
-    return str(command)
+def of_actions(page: str) -> list[str]:
+    return [step["run"] for step in loaded(page)["jobs"]["lanes"]["steps"] if "run" in step]
 
 
-def of_gitlab(page: str) -> str:
-    return "\n".join(loaded(page)["pikaci"]["script"])
+def of_gitlab(page: str) -> list[str]:
+    job = loaded(page)["pikaci"]
+    return [*job["script"], *job["after_script"]]
 
 
-def of_woodpecker(page: str) -> str:
-    return "\n".join(loaded(page)["steps"][0]["commands"])
+def of_woodpecker(page: str) -> list[str]:
+    return list(loaded(page)["steps"][0]["commands"])
 
 
-def of_jenkins(page: str) -> str:
-    (command,) = re.findall(r"^\s*sh '(.*)'$", block(page, "groovy"), re.MULTILINE)
-    return str(command)
+def of_jenkins(page: str) -> list[str]:
+    return re.findall(r"^\s*sh '(.*)'$", block(page, "groovy"), re.MULTILINE)
 
 
-def of_buildbot(page: str) -> str:
-    (command,) = re.findall(r'command="(.*)"', block(page, "python"))
-    return str(command)
+def of_buildbot(page: str) -> list[str]:
+    return re.findall(r'command="(.*)"', block(page, "python"))
+
+
+def of_teamcity(page: str) -> list[str]:
+    return re.findall(r"script `(.*?)`", (PAGES / page).read_text())
 
 
 @pytest.mark.parametrize(
@@ -108,8 +111,18 @@ def sh(project: Project, script: str, **environment: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@contextmanager
+def broken(project: Project) -> Iterator[None]:
+    """The tree, with a file that has the job fail; what a command leaves in it is removed."""
+    project.write("broken")
+    try:
+        yield
+    finally:
+        project.path("broken").unlink()
+
+
 @pytest.mark.parametrize(
-    ("page", "command", "environment", "shows"),
+    ("page", "commands", "environment", "shows"),
     [
         ("github.md", of_actions, {"GITHUB_ACTIONS": "true", "BASE": "HEAD~1"}, "::error title="),
         ("forgejo.md", of_actions, {"GITEA_ACTIONS": "true", "BASE": "HEAD~1"}, "::error title="),
@@ -124,7 +137,7 @@ def sh(project: Project, script: str, **environment: str) -> tuple[int, str]:
         ("buildbot.md", of_buildbot, {}, "exited with 1"),
         (
             "README.md",
-            lambda page: re.findall(r"script `(.*?)`", (PAGES / page).read_text())[0],
+            of_teamcity,
             {"TEAMCITY_VERSION": "2025.11"},
             "##teamcity[buildProblem ",
         ),
@@ -133,18 +146,21 @@ def sh(project: Project, script: str, **environment: str) -> tuple[int, str]:
 def test_the_command_of_a_page_gives_the_server_a_verdict(
     project: Project,
     page: str,
-    command: Callable[[str], str],
+    commands: Callable[[str], list[str]],
     environment: dict[str, str],
     shows: str,
 ) -> None:
-    code, text = sh(project, command(page), **environment)
+    command, *report = commands(page)
+    code, text = sh(project, command, **environment)
     assert (code, shows in text) == (0, False), text
-    project.write("broken")
-    try:
-        code, text = sh(project, command(page), **environment)
-    finally:
-        project.path("broken").unlink()
-    assert (code, shows in text) == (1, True), text
+    with broken(project):
+        code, text = sh(project, command, **environment)
+        assert (code, shows in text) == (1, True), text
+    for file in re.findall(r"--junit (\S+)", command):
+        assert "exited with 1" in project.path(file).read_text()
+    for last in report:
+        assert sh(project, last, **environment)[0] == 0
+        assert "exited with 1" in project.path("pikaci-report/index.html").read_text()
 
 
 def test_the_script_for_cron_tests_each_push_once(project: Project, tmp_path: Path) -> None:
@@ -179,5 +195,5 @@ def test_the_crontab_has_a_command_in_each_line() -> None:
 
 
 def test_each_page_is_in_the_table() -> None:
-    linked = set(re.findall(r"\]\((\w+\.md)\)", (PAGES / "README.md").read_text()))
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", (PAGES / "README.md").read_text()))
     assert linked == {page.name for page in PAGES.iterdir()} - {"README.md"}
