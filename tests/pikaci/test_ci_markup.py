@@ -168,6 +168,15 @@ def test_no_line_begins_or_ends_a_section(line: str) -> None:
         assert "\x1b[0K" not in out
 
 
+@pytest.mark.parametrize("markup", [Actions(), GitLab(), TeamCity()])
+def test_a_carriage_return_makes_no_second_line(markup: Markup) -> None:
+    for line in ("x\r::add-mask::y", "\r##teamcity\r[a]", "section_start:1:a\r\x1b[0K"):
+        for text in (markup.inside(GROUP, line), markup.outside(line)):
+            assert "\r" not in text
+            assert not re.search(r"^::", text, re.MULTILINE)
+    assert "##teamcity[a" not in TeamCity().outside("\r##teamcity\r[a]")
+
+
 @pytest.mark.parametrize(
     ("environment", "found"),
     [

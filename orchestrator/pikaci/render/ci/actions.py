@@ -36,8 +36,9 @@ class Actions:
         return "::endgroup::\n"
 
     def outside(self, line: str) -> str:
-        """A line, likewise."""
-        return _FIRST.sub(r"\1\\:", line).replace("##[", r"##\[") + "\n"
+        """A line, likewise. A carriage return would begin another."""
+        text = line.replace("\r", "")
+        return _FIRST.sub(r"\1\\:", text).replace("##[", r"##\[") + "\n"
 
     def annotations(self, findings: Iterable[Finding]) -> str:
         """A command for each."""

@@ -26,16 +26,16 @@ class GitLab:
         return f"{_ERASE}{name}\r{_ERASE}{group.title}\n"
 
     def inside(self, group: Group, line: str) -> str:  # noqa: ARG002 - as a group's line
-        """A line as it is."""
-        return f"{line}\n"
+        """A line as it is, without carriage returns, which markers need."""
+        return self.outside(line)
 
     def closing(self, group: Group) -> str:
         """Ends a section."""
         return f"{_ERASE}section_end:{group.ended}:{group.key}\r{_ERASE}\n"
 
     def outside(self, line: str) -> str:
-        """A line as it is."""
-        return f"{line}\n"
+        """A line, likewise."""
+        return line.replace("\r", "") + "\n"
 
     def annotations(self, findings: Iterable[Finding]) -> str:  # noqa: ARG002 - see above
         """None."""

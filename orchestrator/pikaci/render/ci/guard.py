@@ -79,5 +79,6 @@ class GuardedOut(Out):
     def write(self, data: str | ReadableBuffer) -> int:
         """Write lines."""
         if isinstance(data, str):
-            data = "".join(map(self._words.outside, data.splitlines()))
+            lines = data.removesuffix("\n").split("\n")
+            data = "".join(map(self._words.outside, lines))
         return super().write(data)

@@ -37,7 +37,7 @@ class TeamCity:
 
     def outside(self, line: str) -> str:
         """A line in which `##teamcity[` has a backslash."""
-        return line.replace("##teamcity[", "##teamcity\\[") + "\n"
+        return line.replace("\r", "").replace("##teamcity[", "##teamcity\\[") + "\n"
 
     def annotations(self, findings: Iterable[Finding]) -> str:
         """An inspection for each line of a file, a build problem for each other error."""
