@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from jerichoci.record.event import RunFinished
+from jerichoci.record.event import RunFinished, RunStarted
 from jerichoci.record.record import Cause, TestCase, TestSummary
 from jerichoci.state.layout import StateLayout
 from jerichoci.status import FailureKind, Status
@@ -102,6 +102,8 @@ def failed_run(state: StateLayout) -> RunRecord:
 def write(state: StateLayout, path: Path, *runs: RunRecord) -> None:
     summary = StepSummary(state, str(path))
     for run in runs:
+        summary.emit(RunStarted(run=run.with_(status=Status.RUNNING)))
+    for run in reversed(runs):
         summary.emit(RunFinished(run=run))
     summary.close()
 
@@ -115,7 +117,9 @@ def test_a_failed_run_is_told_with_its_cause_before_its_log(tmp_path: Path) -> N
 def test_a_batch_has_a_table_of_its_targets_first(tmp_path: Path) -> None:
     state = StateLayout(tmp_path / "state")
     failed = failed_run(state)
-    passed = first_record(state).with_(status=Status.PASSED, target_id="other")
+    passed = first_record(state, run_id="20260131T235958Z-0123abcd").with_(
+        status=Status.PASSED, target_id="other"
+    )
     write(state, tmp_path / "summary.md", passed, failed)
     text = (tmp_path / "summary.md").read_text()
     assert text.startswith(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from jerichoci.record.event import EventBase, RunFinished
+from jerichoci.record.event import EventBase, RunFinished, RunStarted
 from jerichoci.record.journal import complain
 from pikaci.render.ci.summary import parts
 
@@ -31,12 +31,13 @@ class StepSummary:
     def __init__(self, state: StateLayout, path: str) -> None:
         self._state = state
         self._path = path
-        self._runs: list[RunRecord] = []
+        self._runs: dict[str, RunRecord] = {}
+        """By id, in the order in which they started."""
 
     def emit(self, event: EventBase) -> None:
-        """Take note of a run's end."""
-        if isinstance(event, RunFinished):
-            self._runs.append(event.run)
+        """Take note of a run's start and end."""
+        if isinstance(event, RunStarted | RunFinished):
+            self._runs[event.run.run_id] = event.run
 
     def close(self) -> None:
         """Add to the file; say it on stderr if that can't be done."""
@@ -47,7 +48,10 @@ class StepSummary:
             with os.fdopen(fd, "ab") as file:
                 size = os.fstat(fd).st_size
                 room = MOST_BYTES - ROOM_BYTES - size
-                file.write(b"\n" * bool(size) + fitting(parts(self._state, self._runs), room))
+                file.write(
+                    b"\n" * bool(size)
+                    + fitting(parts(self._state, list(self._runs.values())), room)
+                )
         except OSError as error:
             complain(f"could not write the step summary to {self._path}: {error.strerror}")
 
