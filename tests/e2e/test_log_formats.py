@@ -237,12 +237,13 @@ def test_a_step_summary_is_added_to_the_file_that_the_server_names(
 ) -> None:
     file = tmp_path / "summary.md"
     server = project.with_env(GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(file))
-    assert server.here("run", "check", "fast").code == 1
+    assert server.here("run", "check", "fast", "broken").code == 1
     text = file.read_text()
-    assert text.startswith("### pikaci: 1 of 2 targets did not pass\n")
+    assert text.startswith("### pikaci: 2 of 3 targets did not pass\n")
     assert "| `check` | **failed** (test_failure) | " in text
     assert "exited with 1" in text[: text.index("<pre>")]
     assert "::set-output name=a::b" in text
+    assert "What prepare dep printed</summary>\n\n<pre>\nno such luck\n" in text
     server.here("run", "fast", "--log-format", "plain").passed()
     assert file.read_text() == text
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jerichoci.record.record import JobRecord
+from jerichoci.state.ids import prepare_name
 from jerichoci.status import Outcome, Status
 from pikaci.render import words
 from pikaci.render.ci import markdown
@@ -45,7 +46,8 @@ def _run(state: StateLayout, run: RunRecord) -> Iterator[str]:
     yield markdown.table(["Job", "Result", "Time", "Tests"], rows)
     for timing in run.prepare_timings:
         if timing.outcome == Outcome.FAILED:
-            yield from _output(f"prepare {timing.node_id}", _of_prepare(state, run, timing.node_id))
+            name = prepare_name(timing.node_id, timing.prepare_id)
+            yield from _output(f"prepare {name}", _of_prepare(state, run, name))
     for job in run.jobs:
         if job.status is Status.FAILED:
             yield from _failed(state, run, job)
@@ -85,10 +87,10 @@ def _output(of: str, lines: Iterable[str]) -> Iterator[str]:
         )
 
 
-def _of_prepare(state: StateLayout, run: RunRecord, node_id: str) -> list[str]:
+def _of_prepare(state: StateLayout, run: RunRecord, name: str) -> list[str]:
     """What a prepare printed, which is in the logs of one of the jobs that need it."""
     logs = ((job.id, state.run(run.run_id).attempt(job.id, 1)) for job in run.jobs)
-    said = (list(excerpt(directory, job_id, node_id)) for job_id, directory in logs)
+    said = (list(excerpt(directory, job_id, name)) for job_id, directory in logs)
     return next(filter(None, said), [])
 
 
