@@ -150,7 +150,7 @@ def test_an_interrupt_of_a_command_that_waits_is_a_sentence(project: Project) ->
     following.send_signal(signal.SIGINT)
     assert finish(following).refused(130) == "pikaci: interrupted"
     with project.on_terminal("logs", "latest", "-f") as screen:
-        screen.wait_for("pikaci> ")
+        screen.wait_for("begun")
         screen.type("\x03")
         assert screen.wait() == 130
         assert screen.text.splitlines()[-1] == "pikaci: interrupted"
