@@ -121,10 +121,13 @@ def test_of_several_outputs_that_could_not_be_copied_one_sentence_tells(
 def test_a_store_that_does_not_answer_is_waited_for_no_longer_than_a_while(
     project: Project, cache: BinaryCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.run.prepare.COPIES_END_SECS", 1.0)
+    monkeypatch.setattr("jerichoci.run.prepare.COPIES_END_SECS", 2.5)
     cache.hang = threading.Event()
     done = project.here("run", "quick", "--copy-to", cache.url).passed()
-    assert f"not copied to {cache.url}: it took more than 1 s after the jobs" in done.err
+    assert f"not copied to {cache.url}: it took more than 2.5 s after the jobs" in done.err
+    beats = [event for event in project.events() if event["event"] == "heartbeat"]
+    assert ["one"] in [beat["copying"] for beat in beats]
+    assert "cancelled" in project.here("prepared-outputs").passed().out
 
 
 def test_a_cancel_does_not_wait_for_copies(project: Project, cache: BinaryCache) -> None:

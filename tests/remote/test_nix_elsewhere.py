@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from derivations import derive
 from e2e.project import Project
+from jerichoci.record.store import RunStore
+from pikaci.attest.statement import passed_run, statement_of
+from plans import built, job
+from remote.away import away
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from remote.far_host import FarHost
+    from runner import Runner
 
 TARGETS = """
   quick = {
@@ -119,3 +125,22 @@ def test_where_no_machine_can_be_reached_it_is_no_fault_of_the_build(
 def test_the_store_of_the_evaluation_is_this_machines(project: Project) -> None:
     refusal = project.here("run", "quick", "--option", "store", NOWHERE).refused()
     assert "`pikaci run --store` has another one build" in refusal
+
+
+async def test_an_output_that_only_a_host_has_is_left_out_of_a_statement(
+    runner: Runner, host: FarHost
+) -> None:
+    there = {"placement": "remote_ssh", "placement_config": {"host": host.name}}
+    builds = derive(dep="echo there > $out", own="echo here > $out")
+    stays = built("dep", builds["dep"].with_(residency="remote")).with_(**there)
+    use = away("use", "cat $PIKACI_INPUT_DEP", host, needs=["dep"])
+    ended = await runner.run(
+        stays, built("own", builds["own"]), use, job("here", "true", needs=["own"])
+    )
+    run = passed_run(RunStore(runner.state.root), ended.record.run_id)
+    assert run
+    statement, left_out = await statement_of(run, None)
+    assert left_out == [f"dep, which is on {host.name} alone"]
+    assert statement
+    (subject,) = statement["subject"]
+    assert subject["name"] == builds["own"].out_path

@@ -96,7 +96,7 @@ class Build:
         return (name, value) if lasted[name] >= value / 2 else None
 
 
-def _names(paths: Iterable[str]) -> tuple[str, ...]:
+def store_names(paths: Iterable[str]) -> tuple[str, ...]:
     """The names of store paths or derivations, without their hashes."""
     names = (PurePath(path).name[HASH_LENGTH:] for path in islice(paths, NAMED))
     return tuple(name.removesuffix(".drv") for name in names)
@@ -162,8 +162,8 @@ class Builds:
         """What is being done now."""
         drvs = [build.drv for build in self.running.values()]
         return Activity(
-            building=_names(drv for drv in drvs if PurePath(drv).name != self._ignored),
-            fetching=_names(self._fetched.values()),
+            building=store_names(drv for drv in drvs if PurePath(drv).name != self._ignored),
+            fetching=store_names(self._fetched.values()),
             built=self._done,
             to_build=max(0, self._expected - (self._ignored is not None)),
         )

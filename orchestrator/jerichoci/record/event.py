@@ -84,6 +84,8 @@ class Heartbeat(EventBase):
     built: int = 0
     to_build: int = 0
     """How many derivations; `built` of these are done."""
+    copying: list[str] = Field(default_factory=list)
+    """The names of the store paths that are copied to another store."""
 
 
 class JobFinished(EventBase):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from jerichoci.errors import InfrastructureError, PikaciError
 from jerichoci.machine import process
 from jerichoci.nix import command as nix
+from jerichoci.nix.builds import store_names
 from jerichoci.record.record import OutputCopy
 from jerichoci.status import Outcome
 
@@ -48,6 +49,11 @@ class Copies:
             if self._work is None or self._work.done():
                 self._work = asyncio.ensure_future(self._copy_what_waits())
         return self._ends[path]
+
+    @property
+    def copying(self) -> tuple[str, ...]:
+        """The names of what is not copied yet."""
+        return store_names(path for path, end in self._ends.items() if not end.done())
 
     def unfinished(self, why: str) -> OutputCopy:
         """What a copy is that is not waited for any more."""

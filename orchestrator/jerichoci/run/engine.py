@@ -334,17 +334,19 @@ class Engine:
         self._stop.set(StopReason.BROKEN)
 
     async def _beat(self) -> None:
-        last, said = time.monotonic(), Activity()
+        last, said = time.monotonic(), {**vars(Activity()), "copying": ()}
         while True:
             await asyncio.sleep(CANCEL_POLL_SECS)
             self._writer.check()
             if not self._stop.is_set() and self._writer.layout.cancel_request.exists():
                 self._stop.set(StopReason.CANCELLED)
             activity = joined(self._context.nix_activity.values())
-            if activity != said or time.monotonic() - last >= HEARTBEAT_SECS:
-                last, said = time.monotonic(), activity
+            copying = copies.copying if (copies := self._context.copies) else ()
+            done = {**vars(activity), "copying": copying}
+            if done != said or time.monotonic() - last >= HEARTBEAT_SECS:
+                last, said = time.monotonic(), done
                 running = sorted(self._context.running, key=natural)
-                self._writer.emit(Heartbeat(running=running, **vars(activity)))
+                self._writer.emit(Heartbeat(running=running, **done))
 
     def _finish(self) -> None:
         jobs = [self._final_job(node) for node in self._context.plan.jobs]

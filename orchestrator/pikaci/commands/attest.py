@@ -128,12 +128,13 @@ def _write(lines: bytes, output: str | None) -> None:
 
 
 def _verify(file: Path, key: str, store: RunStore | None, runs: list[str]) -> int:
+    from jerichoci.state.reading import read_file
     from pikaci.attest.envelope import NotVerifiedError
     from pikaci.attest.keys import read_public_key
 
     public = read_public_key(key)
     try:
-        lines = file.read_bytes().splitlines()
+        lines = read_file(file).splitlines()
     except OSError as error:
         raise UsageError(f"{file} can't be read: {error.strerror}") from None
     if not lines:

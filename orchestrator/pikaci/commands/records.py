@@ -168,7 +168,10 @@ def prepared_outputs_command(store: RunStore, run: str, *, as_json: bool) -> Non
         click.echo(record.model_dump_json(indent=2))
         return
     rows = [cells for row in record.outputs for cells in _output_rows(row)]
-    click.echo(table(("PREPARE", "HOST", "OUTCOME", "HOW", "MOVED", "PATH"), rows))
+    head: tuple[str, ...] = ("PREPARE", "HOST", "OUTCOME", "HOW", "MOVED", "COPIED", "PATH")
+    if not any(row.copies for row in record.outputs):
+        head, *rows = ((*row[:-2], row[-1]) for row in (head, *rows))
+    click.echo(table(head, rows))
 
 
 def _output_rows(output: PreparedOutput) -> list[tuple[str, ...]]:
@@ -184,6 +187,7 @@ def _output_rows(output: PreparedOutput) -> list[tuple[str, ...]]:
             str(place.outcome),
             place.how or "-",
             _size(place.bytes_moved),
+            "" if number else ", ".join(str(copy.outcome) for copy in output.copies),
             place.path or (place.cause.message if place.cause else "-"),
         )
         for number, place in enumerate(places)

@@ -130,6 +130,8 @@ class Progress:
             said.append(f"building {some(names)}{far}")
         if fetched := [name for beat in beats for name in beat.fetching]:
             said.append(f"fetching {some(fetched)}")
+        if copied := list(dict.fromkeys(name for beat in beats for name in beat.copying)):
+            said.append(f"copying {some(copied)}")
         return one_line(", ".join(said))
 
     def is_done(self, key: Key) -> bool:
