@@ -30,8 +30,15 @@ def read_secret_key(path: Path) -> Ed25519PrivateKey:
     """The secret key in a file.
 
     Raises:
-        UsageError: others may read the file, or it has no key that can sign.
+        UsageError: it has no key that can sign, or others may read it.
     """
+    data, found = _read(path)
+    key = _secret_key(path, data)
+    _check_mode(path, found)
+    return key
+
+
+def _secret_key(path: Path, data: bytes) -> Ed25519PrivateKey:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import (
@@ -39,7 +46,6 @@ def read_secret_key(path: Path) -> Ed25519PrivateKey:
         load_ssh_private_key,
     )
 
-    data = _read(path, is_secret=True)
     if not data.startswith(b"-----BEGIN "):
         return _secret_of_nix(path, data)
     is_openssh = data.startswith(b"-----BEGIN OPENSSH ")
@@ -69,7 +75,7 @@ def read_public_key(given: str) -> Ed25519PublicKey:
     )
 
     is_text = ":" in given and not os.path.lexists(given)
-    data = given.encode("utf-8", "surrogateescape") if is_text else _read(Path(given))
+    data = given.encode("utf-8", "surrogateescape") if is_text else _read(Path(given))[0]
     where = given if is_text else f"the key in {given}"
     try:
         if data.startswith(b"-----BEGIN "):
@@ -126,12 +132,10 @@ def _parts_of_nix(data: bytes) -> tuple[bytes, bytes]:
         raise ValueError("it is not base64") from None
 
 
-def _read(path: Path, *, is_secret: bool = False) -> bytes:
+def _read(path: Path) -> tuple[bytes, os.stat_result]:
     try:
         with path.open("rb") as file:
-            if is_secret:
-                _check_mode(path, os.fstat(file.fileno()))
-            return file.read(MOST_BYTES)
+            return file.read(MOST_BYTES), os.fstat(file.fileno())
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from None
 
