@@ -144,3 +144,15 @@ async def test_an_output_that_only_a_host_has_is_left_out_of_a_statement(
     assert statement
     (subject,) = statement["subject"]
     assert subject["name"] == builds["own"].out_path
+
+
+def test_runs_of_a_batch_build_in_another_store(project: Project, far_host: FarHost) -> None:
+    done = project.here("run", "quick", "several", "--store", url(far_host))
+    assert done.code == 1
+    found = {run_id: project.record(run_id)["jobs"] for run_id in project.run_ids()}
+    failed = [row["id"] for jobs in found.values() for row in jobs if row["status"] != "passed"]
+    assert failed == ["fail"]
+    for run_id, jobs in found.items():
+        for row in jobs:
+            if row["status"] == "passed":
+                assert far_host.name in project.log(row["id"], run_id)
