@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -69,6 +70,35 @@ def test_a_repository_starts_with_the_library_of_a_wheel(fresh: Project, unpacke
     assert f'"{url}"' in fresh.path("flake.nix").read_text()
     assert f"{url} is on this machine only" in done.err
     installed.pikaci("run", "check", "--offline").passed()
+
+
+@pytest.mark.parametrize(
+    ("noted", "url"),
+    [
+        (
+            {"url": "https://example.org/pikaci.git", "vcs_info": {"vcs": "git"}},
+            "git+https://example.org/pikaci.git",
+        ),
+        ({"url": "file://@flake@", "dir_info": {}}, "path:@flake@"),
+        ({"url": "file://@flake@/gone", "dir_info": {}}, "path:@wheel@/pikaci/flake"),
+        ({"url": "file:///a.whl", "archive_info": {}}, "path:@wheel@/pikaci/flake"),
+    ],
+    ids=["repository", "directory", "directory-gone", "wheel"],
+)
+def test_pikacis_address_is_where_the_installer_had_it_from(
+    fresh: Project, unpacked: Path, pikaci_flake: Path, noted: object, url: str
+) -> None:
+    def here(text: str) -> str:
+        return text.replace("@flake@", str(pikaci_flake)).replace("@wheel@", str(unpacked))
+
+    (note,) = (path / "direct_url.json" for path in unpacked.glob("pikaci-*.dist-info"))
+    note.write_text(here(json.dumps(noted)))
+    try:
+        done = fresh.with_env(PYTHONPATH=str(unpacked)).pikaci("init").passed()
+    finally:
+        note.unlink()
+    assert f'pikaci.url = "{here(url)}";' in fresh.path("flake.nix").read_text()
+    assert ("on this machine only" in done.err) is url.startswith("path:")
 
 
 def manual(unpacked: Path) -> list[Path]:
