@@ -56,7 +56,7 @@ def assert_nothing_was_left(project: Project) -> None:
         (("run", "hello", "--outptu", "json"), "--output"),
         (("run", "hello", "--output", "xml"), "xml"),
         (("run", "hello", "too-much"), "too-much"),
-        (("run",), "TARGET"),
+        (("run", "hello", "--all"), "one of them"),
         (("rum", "hello"), "unknown command 'rum'; did you mean `run`?"),
         (("schema", "nothing"), "nothing"),
         (("select", "--base", "HEAD"), "--head"),

@@ -124,6 +124,7 @@ def test_targets_that_share_a_derivation_share_its_node() -> None:
         ' c.jobs.x.command = "cat ${drv "dep"}"; }).plans'
     )
     prepares = [plans[name]["nodes"][0] for name in "abc"]
+    assert [node.pop("prepare_id", None) for node in prepares] == ["one", "two", None]
     assert prepares[0] == prepares[1] == prepares[2]
 
 
