@@ -41,7 +41,7 @@ def test_what_failed_last_runs_on_the_tree_as_it_is_now(project: Project) -> Non
     done = project.here("run", "all")
     assert done.code == 1
     run_id = project.run_ids()[-1]
-    now, _, then = done.err.splitlines()[-1].partition(";")
+    now, then = done.err.splitlines()[-2:]
     assert now.endswith("pikaci run all --failed")
     assert then.endswith(f"pikaci rerun {run_id} --failed")
 
