@@ -56,6 +56,9 @@ main()
 QUIET_SECS = 1.5
 """Longer than it takes to begin a run."""
 
+PROMPT_SECS = 8.0
+"""Less than a job has to end, though it was only just being started."""
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
@@ -158,7 +161,9 @@ def test_a_signal_ends_it_and_leaves_nothing(project: Project, number: signal.Si
     project.write("src/hang")
     with watching(project, "slow") as watch:
         wait_for(lambda: processes(project.marker))
+        began = time.monotonic()
         assert watch.interrupt(number) == 130
+        assert time.monotonic() - began < PROMPT_SECS
         assert processes(project.marker) == []
         assert watch.ran() == [("slow", "cancelled")]
 

@@ -52,6 +52,10 @@ class Report:
         number = exit_code - SIGNALLED if is_killed else None
         return Ending(exit_code, number, started=b"started" in times)
 
+    def has_started(self) -> bool:
+        """Whether the job's command is being started, or was."""
+        return b"started" in self._times()
+
     def lived_within(self, secs: float) -> bool:
         """Whether the job has ended and took no longer, but for the time the machine slept."""
         times = self._times()

@@ -20,6 +20,7 @@ case $1 in
     mount --bind "$3" "$4/workspace" && mount -o remount,bind,ro "$4/workspace" ;;
 esac || exit 125
 cd "$4/workspace" || exit 125
+told=
 if [ "$2" = namespace ]; then
   set -m
   trap 'told=1; kill -TERM -1' TERM
@@ -39,6 +40,7 @@ echo "started $now" >&0 || exit 125
 trap 'jobs -n >&0' CHLD
 "${@:7}" "$BASH" --noprofile --norc -c "$6" </dev/null >&3 2>&4 3>&- 4>&- &
 job=$!
+[ -z "$told" ] || kill -TERM -1 # it came before there was a job
 exec 3>&- 4>&-
 LC_ALL=C
 # The command is in this group and hears it. A `wait` that is interrupted there loses the status.

@@ -48,7 +48,9 @@ class LocalProcess:
         return self._report.lived_within(secs)
 
     def terminate(self) -> None:
-        process.signal_group(self._leader.pid, signal.SIGTERM)
+        # The first process of a namespace misses TERM until it has begun, and there is no job yet.
+        number = signal.SIGTERM if self._report.has_started() else signal.SIGKILL
+        process.signal_group(self._leader.pid, number)
 
     def kill(self) -> None:
         process.signal_group(self._leader.pid, signal.SIGKILL)
