@@ -1,4 +1,4 @@
-"""Runs docs/ci/buildbot.md: its master and its worker, a push that passes and one that fails.
+"""Runs docs/ci/buildbot.md: a push that passes, one that fails and one whose build is stopped.
 
 Buildbot comes from PyPI, once, into the benches' cache. `nix run .#pikaci` starts the pikaci of
 this checkout: the real one needs nixpkgs.
@@ -22,14 +22,19 @@ from buildbot_place import free_port, programs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from e2e.project import Project, shim
+from e2e.project import Project, shim, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGETS = '  check = { trigger = "branch"; jobs.it.command = "echo said; test ! -e broken"; };'
+TARGETS = """
+  check = {
+    trigger = "branch";
+    jobs.it.command = "echo said; test ! -e slow || sleep 600; test ! -e broken";
+  };
+"""
 LANES = '[[branch.lanes]]\nid = "check"\ntarget = "check"\n'
 DEADLINE_SECS = 120.0
-PUSHES = (("good", "success"), ("broken", "failure"))
-RESULTS = {0: "success", 2: "failure"}
+PUSHES = {"good": "success", "broken": "failure", "slow": "cancelled"}
+RESULTS = {0: "success", 2: "failure", 6: "cancelled"}
 
 
 def main() -> None:
@@ -43,7 +48,7 @@ def main() -> None:
         place.mkdir()
         found = _run(project, place)
     print(json.dumps(found, indent=2))
-    sys.exit(found != dict(PUSHES))
+    sys.exit(found != PUSHES)
 
 
 def _run(project: Project, place: Path) -> dict[str, str]:
@@ -59,10 +64,14 @@ def _run(project: Project, place: Path) -> dict[str, str]:
     try:
         _shell(script, place, env)
         _until(port, "changesources", lambda rows: rows[0]["master"])
-        for number, (file, _) in enumerate(PUSHES, start=1):
+        for number, file in enumerate(PUSHES, start=1):
             project.write(file)
             project.tree.commit()
             url = f"builders/lanes/builds/{number}"
+            if file == "slow":
+                wait_for(lambda: _is_at_work(project))
+                (build,) = _until(port, url, bool)
+                _stop(port, f"builds/{build['buildid']}")
             (build,) = _until(port, url, lambda rows: rows[0]["complete"])
             found[file] = RESULTS.get(build["results"], str(build["results"]))
             steps = json.loads(_get(port, f"{url}/steps"))["steps"]
@@ -109,6 +118,21 @@ def _get(port: int, what: str) -> bytes:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v2/{what}", timeout=30) as answer:
         data: bytes = answer.read()
         return data
+
+
+def _is_at_work(project: Project) -> bool:
+    """Whether the job of the newest run, which is not over, has printed something."""
+    run = project.run_dir()
+    log = run / "jobs" / "it" / "attempts" / "1" / "host.log"
+    is_running = project.record()["status"] == "running"
+    return is_running and log.exists() and "said" in log.read_text()
+
+
+def _stop(port: int, what: str) -> None:
+    body = json.dumps({"jsonrpc": "2.0", "method": "stop", "id": 1, "params": {}}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/v2/{what}", body, headers)
+    urllib.request.urlopen(request, timeout=30).read()
 
 
 def _until(port: int, what: str, is_there: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a predicate of rows of JSON
