@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -289,6 +290,15 @@ def test_jobs_of_all_targets_are_at_most_as_many_at_once_as_asked(ends: Project)
     assert len(jobs) == 4
     for before, after in pairwise(jobs):
         assert before["finished_at"] <= after["started_at"]
+
+
+def test_many_targets_open_few_files(ends: Project) -> None:
+    prepare = 'prepare.dep.drv = build "dep" "echo > $out";'
+    target = f'{{ {prepare} jobs.it = {{ needs = [ "dep" ]; command = "true"; }}; }}'
+    ends.define("".join(f"  t{n} = {target};" for n in range(30)))
+    argv = ["bash", "-c", 'ulimit -n 140; exec "$@"', "sh", *ends.argv("run", "--all")]
+    subprocess.run(argv, cwd=ends.root, env=ends.env(), check=True, timeout=90)
+    assert {record["status"] for record in records(ends).values()} == {"passed"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -48,6 +48,8 @@ class LocalPlacement:
         self.user = User(os.getuid(), os.getgid())
         self._work = Work(state_root, nix)
         self._settings = cache(settings)
+        self._served = 0
+        """The runs that it serves now."""
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -62,10 +64,13 @@ class LocalPlacement:
     async def serving(self, run_id: str) -> AsyncIterator[None]:
         """Leave nothing going on; who opens a run makes its directory, who closes it clears it."""
         del run_id
+        self._served += 1
         try:
             yield
         finally:
-            await self._work.close()
+            self._served -= 1
+            if not self._served:
+                await self._work.close()
 
     def visiting(self, run_id: str) -> AbstractAsyncContextManager[None]:
         del run_id

@@ -96,9 +96,12 @@ async def run_plans(
         if pool is None:
             pool = await held.enter_async_context(SessionPool())
         runs = []
+        here = LocalPlacement(state.root, requests[0].nix, local_settings)
         for request in requests:
             stop = Stop(stopping if len(requests) == 1 else None)
-            runs.append(Run(state, request, pool, stop))
+            mine = here if request.nix == requests[0].nix else None
+            placements = Placements(state, request.nix, request.plan.hosts, pool, mine)
+            runs.append(Run(state, request, placements, stop))
             held.push_async_callback(runs[-1].fleet.close)
         await asyncio.gather(*(run.fleet.look() for run in runs))
         if requests[0].batch:
@@ -106,7 +109,7 @@ async def run_plans(
         with _cancelled_by_signals([run.stop for run in runs], stopping):
             # The hosts are left before a signal ends more than the runs.
             async with held.pop_all() as left:
-                shared = await left.enter_async_context(_sharing(state, requests))
+                shared = await left.enter_async_context(_sharing(requests, here))
                 return await _run_all(runs, sinks, shared)
 
 
@@ -120,7 +123,7 @@ class Shared:
 
 
 @asynccontextmanager
-async def _sharing(state: StateLayout, requests: Sequence[RunRequest]) -> AsyncIterator[Shared]:
+async def _sharing(requests: Sequence[RunRequest], here: LocalPlacement) -> AsyncIterator[Shared]:
     most = requests[0].max_jobs or max(1, sum(len(request.plan.jobs) for request in requests))
     places = asyncio.Semaphore(most)
     async with AsyncExitStack() as held:
@@ -129,7 +132,6 @@ async def _sharing(state: StateLayout, requests: Sequence[RunRequest]) -> AsyncI
             held.push_async_callback(copies.close)
         builds = None
         if len(requests) > 1:
-            here = LocalPlacement(state.root, requests[0].nix, local_settings)
             await held.enter_async_context(here.serving(""))
             builds = SharedBuilds(here)
         yield Shared(places, builds, copies)
@@ -171,14 +173,13 @@ class Run:
     """A run from before its directory exists to its terminal record."""
 
     def __init__(
-        self, state: StateLayout, request: RunRequest, pool: SessionPool, stop: Stop
+        self, state: StateLayout, request: RunRequest, placements: Placements, stop: Stop
     ) -> None:
         self.run_id = check_run_id(request.run_id) if request.run_id else new_run_id()
         self.target_id = request.plan.target_id
         self.stop = stop
         self._state = state
         self._request = request
-        placements = Placements(state, request.nix, request.plan.hosts, pool)
         self.fleet = Fleet(request, self.run_id, placements)
         self._opened = ExitStack()
 

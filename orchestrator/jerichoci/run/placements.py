@@ -30,14 +30,16 @@ class Placements:
         nix: NixOptions,
         planned: Mapping[str, HostConfig],
         pool: SessionPool,
+        here: LocalPlacement | None = None,
     ) -> None:
+        """`here` is this machine with these options, if other runs share it."""
         self._state = state
         self._nix = nix
         self._planned = planned
         self._pool = pool
         self._remote: dict[str, Placement] = {}
         self._known: dict[str, RemoteHost] | None = None
-        self.here = LocalPlacement(state.root, nix, local_settings)
+        self.here = here or LocalPlacement(state.root, nix, local_settings)
 
     def fitting(
         self, placement: str, config: Mapping[str, Any], resources: Resources

@@ -20,19 +20,24 @@ if TYPE_CHECKING:
     from jerichoci.placement import Placement
 
 
+ROOTED_AT_ONCE = 8
+"""For how many runs at a time: each is a process, and a process may open few files."""
+
+
 class SharedBuilds:
     """Joins the builds of the runs of a process on this machine."""
 
     def __init__(self, here: Placement) -> None:
         self._here = here
         self._next: Step | None = None
+        self._rooting = asyncio.Semaphore(ROOTED_AT_ONCE)
 
     async def realise(
         self, builds: Mapping[str, BuildRequest], run_id: str, observer: Observer, stop: Stop
     ) -> None:
         """Build outputs, rooted for the run; `observer` gets each node's result."""
         if self._next is None:
-            self._next = Step(self._here)
+            self._next = Step(self._here, self._rooting)
             asyncio.get_running_loop().call_soon(self._begin)
         await self._next.have(Asking(builds, run_id, observer, stop))
 
@@ -113,8 +118,9 @@ class Rooted:
 class Step:
     """One `nix build`, and the observer of it."""
 
-    def __init__(self, here: Placement) -> None:
+    def __init__(self, here: Placement, rooting: asyncio.Semaphore) -> None:
         self._here = here
+        self._rooting = rooting
         self._askings: list[Asking] = []
         self._stop = Stop()
         self._work: asyncio.Task[None] | None = None
@@ -188,6 +194,7 @@ class Step:
         builds = {node_id: asking.builds[node_id] for node_id in built}
         try:
             observer = Rooted(asking, built)
-            await self._here.realise(builds, asking.run_id, observer, asking.stop)
+            async with self._rooting:
+                await self._here.realise(builds, asking.run_id, observer, asking.stop)
         except Exception as error:  # noqa: BLE001 - raised where it is waited for
             asking.fail(error)
