@@ -296,7 +296,7 @@ def test_many_targets_open_few_files(ends: Project) -> None:
     prepare = 'prepare.dep.drv = build "dep" "echo > $out";'
     target = f'{{ {prepare} jobs.it = {{ needs = [ "dep" ]; command = "true"; }}; }}'
     ends.define("".join(f"  t{n} = {target};" for n in range(30)))
-    argv = ["bash", "-c", 'ulimit -n 140; exec "$@"', "sh", *ends.argv("run", "--all")]
+    argv = ["bash", "-c", 'ulimit -n 115; exec "$@"', "sh", *ends.argv("run", "--all")]
     subprocess.run(argv, cwd=ends.root, env=ends.env(), check=True, timeout=90)
     assert {record["status"] for record in records(ends).values()} == {"passed"}
 

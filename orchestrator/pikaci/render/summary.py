@@ -49,7 +49,7 @@ def _counted(runs: Sequence[RunRecord], verdict: Status) -> str:
     if count < len(runs):
         return f"{verdict}: {count} of {len(runs)} targets"
     jobs = sum(not words.is_left_out(job) for run in runs for job in run.jobs)
-    return f"{verdict}: {len(runs)} targets, {jobs} job{'s' * (jobs != 1)}"
+    return f"{verdict}: {len(runs)} target{'s' * (len(runs) != 1)}, {jobs} job{'s' * (jobs != 1)}"
 
 
 def _took(runs: Sequence[RunRecord]) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from jerichoci.record.record import JobRecord, RunRecord
     from jerichoci.state.layout import StateLayout
 
+NAMED = 8
+"""Targets that a command is shown with."""
 SECOND_MS = 1000
 MINUTE_SECS = 60
 HOUR_MINUTES = 60
@@ -148,8 +150,9 @@ def run_failed_again(bad: Sequence[RunRecord], of: str, option: str) -> Iterator
     if any(run.source_rev for run in bad):
         yield f"run the failed jobs again: {rerun}"
     else:
-        targets = " ".join(run.target_id for run in bad)
-        yield f"run the failed jobs again: pikaci run {targets} --failed{option}"
+        # Without names, it is what failed in the last batch.
+        named = [run.target_id for run in bad] if len(bad) <= NAMED else []
+        yield f"run the failed jobs again: {' '.join(('pikaci run', *named))} --failed{option}"
         yield f"on the same snapshot: {rerun}"
 
 
