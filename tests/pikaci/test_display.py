@@ -215,6 +215,16 @@ def test_a_batch_ends_with_one_summary_that_says_how_to_look_further(tmp_path: P
     ]
 
 
+def test_targets_that_were_cancelled_are_one_line_of_the_summary(tmp_path: Path) -> None:
+    runs = [run_of(f"20260131T235959Z-0000000{at}", f"t{at}", ["a"]) for at in range(1, 4)]
+    some, all_of_them = Screen(tmp_path), Screen(tmp_path)
+    ends = [ended(run, Status.CANCELLED, message="the run was cancelled") for run in runs]
+    some.show([*started(*runs), ended(runs[0]), *ends[1:]])
+    assert some.end()[-3:-1] == ["cancelled: 2 of 3 targets in 42.0 s", "cancelled: t2, t3"]
+    all_of_them.show([*started(*runs), *ends])
+    assert all_of_them.end()[-2] == "cancelled: 3 targets, 3 jobs in 42.0 s"
+
+
 @pytest.mark.parametrize("columns", [40, 60, 80, 120, 200])
 def test_each_row_is_one_line_however_narrow_the_terminal_is(tmp_path: Path, columns: int) -> None:
     names = ["a" * 60, "short", "b" * 30]

@@ -29,13 +29,16 @@ def batch_end(state: StateLayout, runs: Sequence[RunRecord]) -> Iterator[Said]:
     yield verdict, f"{_counted(runs, verdict)} in {_took(runs)}"
     option, batch = state_option(state), runs[0].batch
     for run in runs:
-        if run.status is not Status.PASSED:
+        if run.status not in {Status.PASSED, Status.CANCELLED}:
             yield run.status, f"{run.target_id} {words.run_status(run)}"
             hints = [run.cause.hint] if run.cause and run.cause.hint else []
             looks = list(words.failed_jobs(state, run, option))
             yield from ((None, f"  {line}") for line in [*hints, *looks[:SHOWN]])
             if len(looks) > SHOWN:
                 yield None, f"  ... {len(looks) - SHOWN} more: pikaci status {run.run_id}{option}"
+    cancelled = [run.target_id for run in runs if run.status is Status.CANCELLED]
+    if len(cancelled) < len(runs) and cancelled:
+        yield Status.CANCELLED, f"cancelled: {', '.join(cancelled)}"
     yield from ((None, line) for line in words.skipped_hosts(runs))
     if bad := [run for run in runs if run.status is Status.FAILED]:
         again = words.run_failed_again(bad, batch or bad[0].run_id, option)
