@@ -28,7 +28,7 @@ WAIT_SECS = 15.0
 TARGETS = """
   ci = {
     prepare.greeting.drv = build "greeting" "echo building; echo > $out";
-    jobs.lint.command = "echo ok";
+    jobs.lint.command = "echo; echo ok";
     jobs.unit = { needs = [ "greeting" ]; command = ''
       printf '<script>alert(1)</script> first\\n'
       seq -f $'\\033[32mtest %.0f\\033[0m passed' 40000; echo the end
@@ -105,6 +105,10 @@ def shown(driver: WebDriver, log: str = "r1-log-unit-1") -> list[str]:
         log,
     )
     return text.split("\n")
+
+
+def test_a_log_begins_with_its_first_line(driver: WebDriver) -> None:
+    assert shown(driver, "r1-log-lint-1") == ["", "ok"]
 
 
 def press(driver: WebDriver, name: str) -> None:
