@@ -23,6 +23,8 @@ PAGE = "index.html"
 MARK = b'<meta name="generator" content="pikaci '
 """In the head of each page: what was written by this command is replaced, and nothing else."""
 HEAD_BYTES = 4096
+MOST_BYTES = 300 * 1024 * 1024
+"""A larger page takes a browser gigabytes of memory."""
 
 
 @click.command("report")
@@ -60,6 +62,9 @@ def report_command(store: RunStore, runs: list[str], output: str | None) -> None
             f"the report can't be written: {where}: {error.strerror}",
             "give another directory with --output",
         ) from error
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        click.echo(f"pikaci: the page has {size >> 20} MiB: a browser may not open it", err=True)
     click.echo(path)
 
 

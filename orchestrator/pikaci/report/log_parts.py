@@ -8,6 +8,7 @@ that is how a page of 50 MB opens at once. In it `<`, backslashes and control ch
 from __future__ import annotations
 
 import codecs
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 PART_BYTES = 64 * 1024
 TAIL_BYTES = 16 * 1024
+TAIL_LINES = 400
+"""Of a log's end, what is HTML at once: both are upper limits."""
 _SPECIAL = [b"\\", b"<", *(bytes([code]) for code in range(32) if code not in {9, 10}), b"\x7f"]
 
 
@@ -58,8 +61,7 @@ def parts(pieces: Iterable[bytes], first: int = 1) -> Iterator[Part | Tail]:
             start = end
         held = held[start:]
     held += decoder.decode(b"", final=True).encode()
-    if len(held) > TAIL_BYTES:
-        end = _cut(held, 0, len(held) - TAIL_BYTES)
+    if end := _tail(held):
         yield Part(_escaped(held[:end]), first)
         first += held.count(b"\n", 0, end)
         held = held[end:]
@@ -67,6 +69,14 @@ def parts(pieces: Iterable[bytes], first: int = 1) -> Iterator[Part | Tail]:
     last = first + text.count("\n")
     numbers = "\n".join(map(str, range(first, last + 1))) if text else ""
     yield Tail(to_html(text), first, numbers)
+
+
+def _tail(data: bytes) -> int:
+    """Where the end of a log begins that is HTML at once."""
+    most = len(data) - TAIL_BYTES
+    start = _cut(data, 0, most) if most > 0 else 0
+    rows = re.findall(rb"[^\n]*\n|[^\n]+", data[start:])
+    return start + sum(map(len, rows[:-TAIL_LINES]))
 
 
 def _cut(data: bytes, start: int, end: int) -> int:
