@@ -19,6 +19,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined] # it is in no __all__
 
 from e2e.project import Done, Project
+from privilege import only_root_can
 from usertree import UserTree
 
 if TYPE_CHECKING:
@@ -231,6 +232,8 @@ def changed(path: Path) -> Iterator[None]:
 def test_what_changed_after_the_run_is_named(
     project: Project, signed: Json, verify: Verify, what: str
 ) -> None:
+    if what == "store":
+        only_root_can("write to the store")
     run = project.run_dir()
     (greeting,) = (
         row["path"]
