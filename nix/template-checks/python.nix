@@ -5,7 +5,7 @@
   description = "Runs the tests";
   trigger = "branch"; # needs a lane in forge-lanes.toml
 
-  # Python with the packages that the project and its tests import.
+  # Python with the packages that the project and its tests import, by nixpkgs' names.
   prepare.python.drv = pkgs.python3.withPackages (packages: [
     packages.pytest
   ]);

@@ -34,11 +34,11 @@ def languages_of(directory: Path) -> list[str]:
     return [language for language, suffix in _SUFFIXES.items() if suffix in found]
 
 
-def check_of(directory: Path, language: str | None) -> str:
+def check_of(directory: Path, language: str) -> str:
     """The name of the check that suits the build system of a project."""
     if language == "c":
         if (directory / "CMakeLists.txt").is_file():
             return "c-cmake"
         if any((directory / name).is_file() for name in ("Makefile", "GNUmakefile", "makefile")):
             return "c-make"
-    return language or "plain"
+    return language

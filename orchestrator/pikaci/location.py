@@ -70,7 +70,8 @@ def find_source(flake: str | None) -> SourceTree:
     if home is None:
         raise UsageError(
             f"there is no flake.nix in {start}" + ("" if flake else " or above"),
-            "change to your repository, or give its directory with --flake",
+            "change to your repository, give its directory with --flake,"
+            " or begin here with `pikaci init`",
         )
     top = _top(home)
     return SourceTree(root=top, flake_dir="" if top == home else str(home.relative_to(top)))

@@ -14,6 +14,7 @@ from jerichoci.errors import UsageError
 from jerichoci.snapshot.git import find_top
 from pikaci.languages import check_of, languages_of
 from pikaci.own_flake import FlakeUrl, directory_url, template
+from pikaci.python_packages import python_packages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,7 @@ def given_url(text: str) -> FlakeUrl:
             f"--pikaci-url {text!r} is neither a directory nor the URL of a flake,"
             " such as git+https://HOST/pikaci"
         )
-    return FlakeUrl(text)
+    return FlakeUrl(text, elsewhere=not text.startswith(("path:", "git+file:", "file:")))
 
 
 def find_language(directory: Path) -> str | None:
@@ -63,14 +64,16 @@ def find_language(directory: Path) -> str | None:
 def start(directory: Path, language: str | None, url: FlakeUrl) -> Started:
     """Write the files that are not there."""
     _check_place(directory)
-    check = check_of(directory, language)
+    texts = {name: _text(name, url) for name in _FILES}
+    if language:
+        texts[CHECK] = _check_text(directory, language)
     written, kept = [], []
-    for name in _FILES:
+    for name, text in texts.items():
         path = directory / name
         path.parent.mkdir(exist_ok=True)
         try:
             with path.open("x", encoding="utf-8") as file:
-                file.write(_text(name, check, url))
+                file.write(text)
         except FileExistsError:
             kept.append(name)
         else:
@@ -80,7 +83,7 @@ def start(directory: Path, language: str | None, url: FlakeUrl) -> Started:
 
 def lines_to_add(url: FlakeUrl) -> str:
     """What a flake needs besides what it has, as Nix."""
-    text = _text(FLAKE, "", url)
+    text = _text(FLAKE, url)
     given, outputs = _INPUT.search(text), _OUTPUTS.search(text)
     assert given is not None, "the template has no input"  # noqa: S101 - a fault of this project
     assert outputs is not None, "the template has no outputs"  # noqa: S101 - likewise
@@ -102,8 +105,16 @@ def _check_place(directory: Path) -> None:
         raise UsageError(f"{ci} is not a directory", "the targets belong there")
 
 
-def _text(name: str, check: str, url: FlakeUrl) -> str:
-    source = template()
-    suited = source / "template-checks" / f"{check}.nix"
-    path = suited if name == CHECK and suited.is_file() else source / "template" / name
-    return path.read_text(encoding="utf-8").replace(_PLACEHOLDER, url.text)
+def _text(name: str, url: FlakeUrl) -> str:
+    """A file of the template."""
+    text = (template() / "template" / name).read_text(encoding="utf-8")
+    return text.replace(_PLACEHOLDER, url.text)
+
+
+def _check_text(directory: Path, language: str) -> str:
+    """The check that suits a project in a language."""
+    path = template() / "template-checks" / f"{check_of(directory, language)}.nix"
+    text = path.read_text(encoding="utf-8")
+    names = ["pytest", *python_packages(directory)] if language == "python" else []
+    listed = "".join(f"    packages.{name}\n" for name in dict.fromkeys(names))
+    return text.replace("    packages.pytest\n", listed) if listed else text

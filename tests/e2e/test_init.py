@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -96,6 +97,26 @@ def test_the_first_run_of_the_smallest_project_is_green(
     assert record["status"] == "passed", done.err
     lanes = fresh.here("lanes", "--json").passed().json
     assert [lane["target"] for lane in lanes] == ["check"]
+
+
+def test_pythons_packages_are_those_of_the_project_and_its_tests(
+    fresh: Project, pikaci_flake: Path
+) -> None:
+    fresh.write(
+        "pyproject.toml",
+        """
+        [project]
+        dependencies = ["Jinja2>=3", "zope.interface", 'tomli; python_version < "3.11"']
+        optional-dependencies = { test = ["pytest~=8.0", "hypothesis[cli]"], docs = ["sphinx"] }
+        [dependency-groups]
+        tests = ["trio", { include-group = "more" }]
+        """,
+    )
+    init(fresh, pikaci_flake)
+    listed = re.findall(
+        r"^ +packages\.(\S+)$", fresh.path("ci/check.nix").read_text(), re.MULTILINE
+    )
+    assert listed == ["pytest", "hypothesis", "jinja2", "trio", "zope-interface"]
 
 
 def test_a_test_that_fails_is_a_red_run(fresh: Project, pikaci_flake: Path, nixpkgs: Path) -> None:
