@@ -37,6 +37,18 @@ run_id = click.option(
 )
 
 
+NULL_IDS = frozenset("0" * digits for digits in (40, 64))
+"""What git and CI servers give for the commit before a branch's first."""
+
+
+def commit_before(_ctx: click.Context, param: click.Parameter, rev: str | None) -> str | None:
+    """A revision to compare with; None where there is none, and any file may have changed."""
+    if rev not in NULL_IDS:
+        return rev
+    click.echo(f"pikaci: {param.opts[0]} names no commit: any file may have changed", err=True)
+    return None
+
+
 def _checked_annotations(
     _ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]
 ) -> dict[str, str]:

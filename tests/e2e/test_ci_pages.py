@@ -163,6 +163,14 @@ def test_the_command_of_a_page_gives_the_server_a_verdict(
         assert "exited with 1" in project.path("pikaci-report/index.html").read_text()
 
 
+def test_without_a_commit_before_all_lanes_run(project: Project) -> None:
+    zeros = {"GITLAB_CI": "true", "CI_COMMIT_BEFORE_SHA": "0" * 40}
+    code, text = sh(project, of_gitlab("gitlab.md")[0], **zeros)
+    assert code == 0, text
+    assert "pikaci: --changed-since names no commit: any file may have changed\n" in text
+    assert "1 of 1 lane selected" in text
+
+
 def test_the_script_for_cron_tests_each_push_once(project: Project, tmp_path: Path) -> None:
     script = tmp_path / "test-main"
     text = block("cron.md", "bash").replace("/srv/ci", str(tmp_path))

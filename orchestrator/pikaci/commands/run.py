@@ -89,10 +89,14 @@ class RunFlags:
 @click.option(
     "--changed-since",
     metavar="REV",
+    callback=options.commit_before,
     help="Skip targets unless a file that their lanes' path filters match changed since REV.",
 )
 @click.option(
-    "--base", metavar="REV", help="With --lanes: run the lanes that the change from REV selects."
+    "--base",
+    metavar="REV",
+    callback=options.commit_before,
+    help="With --lanes: run the lanes that the change from REV selects.",
 )
 @click.option(
     "--head",
