@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 4 * 1024 * 1024
 OWN = b"pikaci> "
 """Begins pikaci's own lines in a host log."""
+_ENDING = OWN + f"{PhaseName.WAIT_FOR_COMPLETION} ".encode()
+"""Begins the one of them that ends what a job prints."""
 _PHASE = re.compile(rb"([a-z_]+) [a-z]+ \([0-9]+ ms\)\n?")
 
 
@@ -86,8 +88,9 @@ class Printed:
     def _lines(self, data: bytes, start: int, end: int) -> Iterator[bytes]:
         """What is given back of the lines from `start` to `end`."""
         while start < end:
-            if not data.startswith(OWN, start):
-                own = data.find(b"\n" + OWN, start, end) + 1 or end
+            sought = _ENDING if self._stage is _Stage.JOB else OWN
+            if not data.startswith(sought, start):
+                own = data.find(b"\n" + sought, start, end) + 1 or end
                 yield self._give(data[start:own])
                 start = own
                 continue
