@@ -187,6 +187,11 @@ def test_what_init_can_not_decide_it_asks_for(fresh: Project) -> None:
     )
 
 
+def test_init_refuses_a_pyproject_that_it_can_not_read(fresh: Project) -> None:
+    fresh.write("pyproject.toml", "[project\n")
+    assert refusal(fresh).startswith("pikaci: pyproject.toml can't be read: ")
+
+
 def test_init_refuses_a_place_below_the_flake_and_a_ci_that_is_a_file(fresh: Project) -> None:
     fresh.write("below/hello.py")
     fresh.write("ci", "not a directory")
