@@ -66,7 +66,8 @@ def with_unknown(value: Any) -> Any:  # noqa: ANN401 - JSON
     """The same JSON with a field more in every object that is a record."""
     match value:
         case dict():
-            kept = {key: row for key, row in value.items() if key in {"execution", "annotations"}}
+            free = {"execution", "annotations", "overrides"}
+            kept = {key: row for key, row in value.items() if key in free}
             later = {key: with_unknown(row) for key, row in value.items() if key not in kept}
             return {**later, **kept, "from_a_later_version": [1]}
         case list():
