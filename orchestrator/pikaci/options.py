@@ -42,7 +42,7 @@ NULL_IDS = frozenset("0" * digits for digits in (40, 64))
 
 
 def commit_before(_ctx: click.Context, param: click.Parameter, rev: str | None) -> str | None:
-    """A revision to compare with; None where there is none, and any file may have changed."""
+    """A revision to compare with; None if any file may have changed."""
     if rev not in NULL_IDS:
         return rev
     click.echo(f"pikaci: {param.opts[0]} names no commit: any file may have changed", err=True)
