@@ -1,4 +1,4 @@
-"""What is installed where there is no checkout: a wheel, built with what pip would take."""
+"""What is installed where there is no checkout: a wheel, made as for a release."""
 
 from __future__ import annotations
 
@@ -25,17 +25,26 @@ GUEST_FILES = {
     "pikaci-incus-run": "nix/incus/pikaci-incus-run.py",
     "bootstrap.sh": "nix/tart/bootstrap.sh",
 }
+SUFFIXES = {"sdist": ".gz", "wheel": ".whl"}
 SHOW = "import sys; from jerichoci.runtime.tart.guest import guest_program as of;"
+
+
+def build(sources: Path, kind: str, directory: Path) -> Path:
+    """Build a wheel or a source distribution."""
+    argv = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(directory)]
+    done = subprocess.run(argv, cwd=sources, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (made,) = directory.glob(f"pikaci-*{SUFFIXES[kind]}")
+    return made
 
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of this checkout, as an installer unpacks it."""
+    """A wheel of this checkout, made from its source distribution, as an installer unpacks it."""
     built = tmp_path_factory.mktemp("wheel")
-    argv = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(built)]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (wheel,) = built.glob("*.whl")
+    subprocess.run(["tar", "xzf", build(ROOT, "sdist", built), "-C", built], check=True)
+    (sources,) = built.glob("pikaci-*/")
+    wheel = build(sources, "wheel", built)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(built / "unpacked")
     return built / "unpacked"
