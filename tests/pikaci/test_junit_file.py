@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jerichoci.record.event import RunFinished, RunStarted
 from jerichoci.record.record import Cause, JobRecord, RunRecord, TestCase, TestSummary
 from jerichoci.status import CauseCode, FailureKind, Status
-from pikaci.render.junit import JunitFile, junit_xml
+from pikaci.render.junit import JunitFile, junit_xml, write_junit
 from plans import RUN_ID, job, plan
 from records import first_record
 
@@ -65,6 +65,25 @@ def test_a_run_that_broke_without_a_failed_job_is_no_success(layout: StateLayout
     root = ET.fromstring(junit_xml([(run, layout.run(RUN_ID))]))  # noqa: S314
     found = {case.get("name"): [row.tag for row in case] for case in root.iter("testcase")}
     assert found == {"greet": ["error", "system-out"], "(run)": ["error"]}
+
+
+def test_a_log_that_is_a_link_is_not_followed(layout: StateLayout, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("the secret\n")
+    log = layout.run(RUN_ID).attempt("greet", 1) / "guest.log"
+    log.parent.mkdir(parents=True)
+    log.symlink_to(tmp_path / "secret")
+    log.with_name("host.log").write_text("pikaci> prepare_directories passed (0 ms)\nit said\n")
+    text = junit_xml([(ended(layout), layout.run(RUN_ID))])
+    assert b"it said" in text
+    assert b"the secret" not in text
+
+
+def test_whatever_goes_wrong_is_a_sentence(
+    layout: StateLayout, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_junit(tmp_path / "out.xml", [(ended(layout, tests="no tests"), layout.run(RUN_ID))])
+    assert capfd.readouterr().err.startswith(f"pikaci: could not write {tmp_path}/out.xml: ")
+    assert not list(tmp_path.glob("*.xml*"))
 
 
 def test_runs_come_in_the_order_in_which_they_began(layout: StateLayout, tmp_path: Path) -> None:

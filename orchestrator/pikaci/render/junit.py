@@ -67,8 +67,9 @@ def write_junit(path: Path, runs: Sequence[tuple[RunRecord, RunLayout]]) -> None
     """Write the document of some runs; a sentence on stderr if that can't be done."""
     try:
         _write(path, junit_xml(runs))
-    except OSError as error:
-        complain(f"could not write {path}: {error.strerror}")
+    except Exception as error:  # noqa: BLE001 - whatever is wrong, the runs' results stay
+        why = error.strerror if isinstance(error, OSError) else repr(error)
+        complain(f"could not write {path}: {why}")
 
 
 def junit_xml(runs: Sequence[tuple[RunRecord, RunLayout]]) -> bytes:
@@ -162,11 +163,12 @@ def _tail(job: JobRecord, layout: RunLayout) -> Iterator[str]:
     directory = layout.attempt(job.id, max(1, job.attempt))
     for name in ("guest.log", "host.log"):
         log, last, count = Log(directory / name, job.id), deque[str](maxlen=TAIL_LINES), 0
-        for who, line in log.rest():
-            count += 1
-            last.append(f"{'' if who == job.id else f'{who}> '}{line[:LINE_CHARS]}")
-            if count == FIRST_LINES:
-                count += log.skip()
+        with suppress(OSError):  # a job may have put something else in its place
+            for who, line in log.rest():
+                count += 1
+                last.append(f"{'' if who == job.id else f'{who}> '}{line[:LINE_CHARS]}")
+                if count == FIRST_LINES:
+                    count += log.skip()
         if last:
             yield ""
             if count > len(last):
