@@ -10,6 +10,7 @@ TARGETS = r"""
   keeps.jobs.it = { command = "echo made > made; exit 1"; env.STATED = "yes"; };
   reads.jobs.it = { command = "exit 1"; writableWorkspace = false; };
   twice.jobs.it = { command = "echo $RANDOM > made; exit 1"; retries.test = 1; };
+  other.jobs.alone.command = "echo alone > made";
   needs = {
     prepare.never.drv = build "never" "exit 1";
     jobs.it = { needs = [ "never" ]; command = "true"; };
@@ -68,3 +69,9 @@ def test_a_shell_needs_a_job(project: Project) -> None:
     assert "JOB" in project.here("shell").refused()
     assert "JOB" in project.here("shell", "--", "ls").refused()
     assert "no job 'other'; it has it" in project.here("shell", "other", "--", "ls").refused()
+
+
+def test_a_job_that_one_run_of_a_batch_has_needs_no_run(project: Project) -> None:
+    assert project.here("run", "keeps", "other", "reads", "--keep", "always").code == 1
+    assert project.pikaci("shell", "alone", "--", "cat", "made").passed().out == "alone\n"
+    assert "is a batch of 3 runs" in project.here("shell", "it").refused()

@@ -157,7 +157,7 @@ async def _watch(wanted: Wanted, flake: FlakeOptions, flags: RunFlags) -> int:
     from pikaci.watch.loop import watch
 
     async def run(works: Sequence[Work], end: End) -> Sequence[RunRecord]:
-        return await _run_works(works, flake.nix, flags, end, is_batch=wanted.is_several())
+        return await _run_works(works, flake.nix, flags, end, is_batch=False)
 
     return await watch(wanted, flake, run)
 

@@ -56,7 +56,13 @@ def shell_command(
     RUN is the latest run by default. A run keeps them with `--keep on-failure` or `--keep always`.
     COMMAND runs instead of a shell. The exit code is that of the shell or the command.
     """
-    return asyncio.run(_shell(store, store.resolve(run), job, attempt, words))
+    return asyncio.run(_shell(store, _run_of(store, run, job), job, attempt, words))
+
+
+def _run_of(store: RunStore, name: str, job: str) -> str:
+    """The run that `name` stands for; of a batch, the one that has the job."""
+    having = [run_id for run_id in store.resolve_many(name) if job in store.job_ids(run_id)]
+    return having[0] if len(having) == 1 else store.resolve(name)
 
 
 async def _shell(
