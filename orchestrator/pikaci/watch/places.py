@@ -1,12 +1,14 @@
 """Which directories and files of a tree can be part of its snapshots.
 
 Left out are `.git`, what git ignores, and the state root if it lies in the tree. What is left in by
-mistake costs a look at the tree, which shows that nothing has changed.
+mistake costs a look at the tree, which shows that nothing has changed. What editors write for
+themselves is left out, too: a snapshot may have it, but it is no reason to take one.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 MOST_KNOWN = 100_000
 """File names whose fate is remembered: more than a burst of changes has."""
 DOT_GIT = ".git"
+EDITORS_OWN = re.compile(
+    r"\..*\.sw[a-p]|\..*\.kate-swp|4913|.*~|\.#.*|#.*#|.*___jb_(tmp|old)___|\.goutputstream-.*"
+)
+"""What editors write beside the files that they edit: vim, nano, Kate, Emacs, JetBrains', GTK's."""
 
 
 @dataclass
@@ -45,8 +51,12 @@ class Places:
         return found
 
     async def files(self, names: Iterable[str]) -> list[str]:
-        """Those of `names` that can be part of a snapshot."""
-        asked = [name for name in dict.fromkeys(names) if not self._is_private(name)]
+        """Those of `names` that are a reason to take another snapshot."""
+        asked = [
+            name
+            for name in dict.fromkeys(names)
+            if not self._is_private(name) and not EDITORS_OWN.fullmatch(name.rpartition("/")[2])
+        ]
         stamp = self._index_stamp()
         is_rule = any(name.rpartition("/")[2] == ".gitignore" for name in asked)
         if is_rule or stamp != self._stamp or len(self._ignored) > MOST_KNOWN:

@@ -132,6 +132,14 @@ async def test_what_no_snapshot_has_is_not_told(tree: UserTree, *, poll: bool) -
         assert (await told(watcher)).name == "src/deep/some.log"
 
 
+async def test_what_editors_write_for_themselves_is_not_told(tree: UserTree) -> None:
+    async with watched(tree) as watcher:
+        for name in (".a.swp", ".a.swo", "4913", "a~", "#a#"):
+            tree.write(f"src/deep/{name}")
+        tree.link("src/deep/.#a", "user@host.1234")
+        assert await is_quiet(watcher)
+
+
 async def test_what_is_no_longer_ignored_is_watched(tree: UserTree, *, poll: bool) -> None:
     async with watched(tree, poll=poll) as watcher:
         tree.write(".gitignore", "")
