@@ -101,7 +101,8 @@ def _check_place(directory: Path) -> None:
     if not (directory / FLAKE).exists() and any((place / FLAKE).is_file() for place in above):
         flake = next(place for place in directory.parents if (place / FLAKE).is_file())
         raise UsageError(f"the flake of this repository is in {flake}", "run `pikaci init` there")
-    if (ci := directory / "ci").exists() and not ci.is_dir():
+    ci = directory / "ci"
+    if (ci.exists() or ci.is_symlink()) and not ci.is_dir():
         raise UsageError(f"{ci} is not a directory", "the targets belong there")
 
 

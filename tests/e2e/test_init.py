@@ -164,12 +164,13 @@ def test_no_file_is_overwritten_nor_written_through_a_link(
     fresh: Project, pikaci_flake: Path
 ) -> None:
     fresh.write("ci/check.nix", "mine")
-    fresh.tree.link("ci/forge-lanes.toml", "../elsewhere")
+    for name in ("flake.nix", "ci/forge-lanes.toml"):
+        fresh.tree.link(name, "/elsewhere/none")
     done = init(fresh, pikaci_flake, "go")
     assert fresh.path("ci/check.nix").read_text() == "mine"
-    assert not fresh.path("elsewhere").exists()
-    assert "wrote flake.nix, ci/default.nix, for go\n" in done.err
-    assert "left as it was: ci/check.nix, ci/forge-lanes.toml\n" in done.err
+    assert fresh.path("flake.nix").is_symlink()
+    assert "wrote ci/default.nix, for go\n" in done.err
+    assert "left as it was: flake.nix, ci/check.nix, ci/forge-lanes.toml\n" in done.err
 
 
 def refusal(project: Project, *args: str) -> str:
@@ -192,9 +193,9 @@ def test_init_refuses_a_pyproject_that_it_can_not_read(fresh: Project) -> None:
     assert refusal(fresh).startswith("pikaci: pyproject.toml can't be read: ")
 
 
-def test_init_refuses_a_place_below_the_flake_and_a_ci_that_is_a_file(fresh: Project) -> None:
+def test_init_refuses_a_place_below_the_flake_and_a_ci_that_is_no_directory(fresh: Project) -> None:
     fresh.write("below/hello.py")
-    fresh.write("ci", "not a directory")
+    fresh.tree.link("ci", "nowhere")
     assert refusal(fresh).endswith("/ci is not a directory; the targets belong there")
     fresh.write("flake.nix", "{ }")
     assert refusal(fresh.at(fresh.root / "below")) == (

@@ -21,7 +21,10 @@ in
 {
   fakeHash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
   platforms = {
-    linux = [ "x86_64-linux" "aarch64-linux" ];
+    linux = [
+      "x86_64-linux"
+      "aarch64-linux"
+    ];
     darwin = [ "aarch64-darwin" ];
   };
   optionalAttrs = condition: it: if condition then it else { };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -35,9 +36,7 @@ def init_command(language: str | None, pikaci_url: str | None) -> None:
     if started.kept:
         _say(f"left as it was: {', '.join(started.kept)}")
     is_new = FLAKE in started.written
-    is_done = not is_new and "pikaci" in (here / FLAKE).read_text(
-        encoding="utf-8", errors="replace"
-    )
+    is_done = not is_new and _names_pikaci(here / FLAKE)
     if not is_done:
         if not url.elsewhere:
             _say(
@@ -51,6 +50,12 @@ def init_command(language: str | None, pikaci_url: str | None) -> None:
     _say("  pikaci run check")
     if not (here / "flake.lock").exists() or not is_done:
         _say(f"  {_lock(here)}    # pins pikaci")
+
+
+def _names_pikaci(flake: Path) -> bool:
+    with suppress(OSError):
+        return b"pikaci" in flake.read_bytes()
+    return False
 
 
 def _lock(here: Path) -> str:
