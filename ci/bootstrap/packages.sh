@@ -16,9 +16,14 @@ wanted=()
 git_is_new_enough || wanted+=(git)
 python_is_new_enough || wanted+=(python3 python3-venv)
 command -v unshare >/dev/null && command -v setpriv >/dev/null && command -v flock >/dev/null || wanted+=(util-linux)
-for program in jq zsh fish mandoc; do
-  [ "${1-}" != dev ] || command -v "$program" >/dev/null || wanted+=("$program")
-done
+if [ "${1-}" = dev ]; then
+  for program in jq zsh fish mandoc cargo cmake; do
+    command -v "$program" >/dev/null || wanted+=("$program")
+  done
+  command -v cc >/dev/null || wanted+=(gcc libc6-dev)
+  command -v go >/dev/null || wanted+=(golang-go)
+  command -v node >/dev/null || wanted+=(nodejs)
+fi
 [ "${1-}" != dev ] || PATH=$PATH:$system_programs command -v chattr >/dev/null || wanted+=(e2fsprogs)
 
 [ ${#wanted[@]} -gt 0 ] || exit 0
