@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,6 @@ from tart_jobs import vm_job
 from usertree import UserTree
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jerichoci.plan.plan import ExecuteNode, PrepareNode
     from tart.mac import Mac
 
@@ -215,9 +214,14 @@ async def test_the_toolchain_that_the_tree_names_comes_first_in_the_path(
 
 
 async def test_a_mac_without_a_toolchain_is_refused_before_anything_starts(
-    runner: Runner, mac: Mac, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, mac: Mac, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PATH", f"{mac.bin}:/usr/bin:/bin")
+    others = tmp_path / "bin"
+    others.mkdir()
+    for program in Path("/usr/bin").iterdir():
+        if program.name not in {"rustc", "cargo"}:
+            (others / program.name).symlink_to(program)
+    monkeypatch.setenv("PATH", f"{mac.bin}:{others}")
     with pytest.raises(UsageError, match=r"has no Rust toolchain to share: .*; install it on"):
         await runner.run(vm_job("a", tart={"mount_host_toolchain": True}))
     assert mac.calls("clone") == []
