@@ -39,3 +39,12 @@ def test_starting_is_cheap(tmp_path: Path, arguments: list[str]) -> None:
     code, *modules = json.loads(done.stderr.splitlines()[-1])
     assert code == 0
     assert [name for name in HEAVY if name in modules] == []
+
+
+def test_a_run_begins_to_plan_before_it_imports_models(tmp_path: Path) -> None:
+    """They are imported while Nix evaluates."""
+    program = [sys.executable, "-c", RUN, "run", "--flake", str(tmp_path), "hello", "lint"]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    code, *modules = json.loads(done.stderr.splitlines()[-1])
+    assert code == 2
+    assert "pydantic" not in modules

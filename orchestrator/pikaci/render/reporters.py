@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pikaci.render.ci.formats import LogFormat, markup
-from pikaci.render.ci.guard import GuardedOut, guarding, shown_as
+from pikaci.render.ci.guard import guarding, shown_as
 from pikaci.render.feed import Feed, FinalRecords, JsonLines, Out
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def _for_people(shown: LogFormat, output: str) -> Out:
     if shown is LogFormat.TEAMCITY and output == "human":
         return Out(sys.stdout, "stdout")  # TeamCity reads no messages on stderr.
     if shown is LogFormat.PLAIN and (words := guarding(shown)):
+        from pikaci.render.ci.guarded_out import GuardedOut
+
         return GuardedOut(sys.stderr, "stderr", words)
     return Out(sys.stderr, "stderr")
 

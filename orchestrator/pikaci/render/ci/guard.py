@@ -12,12 +12,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from pikaci.render.ci.formats import LogFormat, chosen, markup
-from pikaci.render.feed import Out
 
 if TYPE_CHECKING:
     from typing import TextIO
-
-    from _typeshed import ReadableBuffer
 
     from pikaci.render.ci.markup import Markup
 
@@ -67,18 +64,3 @@ def guard_stderr(log_format: str) -> None:
     """Let no line on stderr be a command to a server, from now on until the process ends."""
     if words := guarding(log_format):
         sys.stderr = _Guarded(sys.stderr, words)
-
-
-class GuardedOut(Out):
-    """An output of whole lines, none of which is a command."""
-
-    def __init__(self, stream: TextIO, name: str, words: Markup) -> None:
-        super().__init__(stream, name)
-        self._words = words
-
-    def write(self, data: str | ReadableBuffer) -> int:
-        """Write lines."""
-        if isinstance(data, str):
-            lines = data.removesuffix("\n").split("\n")
-            data = "".join(map(self._words.outside, lines))
-        return super().write(data)
