@@ -1,4 +1,4 @@
-"""git's pre-push hook of a repository: installed where there is none, removed where it is ours."""
+"""The pre-push hook of git: installed where there is none, removed if pikaci wrote it."""
 
 from __future__ import annotations
 

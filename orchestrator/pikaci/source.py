@@ -24,6 +24,7 @@ from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine.process import Completed, run
 from jerichoci.snapshot.git import printed
 from jerichoci.snapshot.repository import ATTRIBUTES
+from jerichoci.state.credentials import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +40,6 @@ _REV = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _SHA1_LENGTH = 40
 _REF = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)))[A-Za-z0-9_][A-Za-z0-9_.@+/-]*(?<![./])")
 _BRANCHES_AND_TAGS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-_CREDENTIALS = re.compile(r"(https://)[^/@]*@")
 # Set by git around hooks and aliases; they would point at another repository or index.
 _ELSEWHERE = re.compile(
     "GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX|COMMON_DIR|NAMESPACE|OBJECT_DIRECTORY"
@@ -61,7 +61,7 @@ class SourceSpec:
     @property
     def shown_url(self) -> str:
         """The URL without credentials, for messages and records."""
-        return _without_credentials(self.url)
+        return without_credentials(self.url)
 
 
 def parse_source(text: str) -> SourceSpec:
@@ -115,12 +115,8 @@ async def fetch_source(spec: SourceSpec, into: Path) -> tuple[Path, str]:
         shutil.rmtree(template if tree else work, ignore_errors=True)
 
 
-def _without_credentials(text: str) -> str:
-    return _CREDENTIALS.sub(r"\1***@", text)
-
-
 def _refuse(text: str, why: str) -> NoReturn:
-    raise UsageError(f"the source {_without_credentials(text)!r} {why}", _HINT)
+    raise UsageError(f"the source {without_credentials(text)!r} {why}", _HINT)
 
 
 def _check_url(text: str, parts: SplitResult) -> None:
@@ -141,7 +137,7 @@ async def _fetch_by_nix(spec: SourceSpec, env: Mapping[str, str]) -> Path:
     try:
         done = await run(argv, env=env, deadline_secs=FETCH_DEADLINE_SECS)
     except InfrastructureError as error:
-        raise InfrastructureError(_without_credentials(error.message), error.hint) from None
+        raise InfrastructureError(without_credentials(error.message), error.hint) from None
     if not done.ok:
         raise _fetch_failed(spec, done)
     try:

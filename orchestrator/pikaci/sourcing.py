@@ -16,6 +16,7 @@ import click
 from jerichoci.errors import CatalogError, UsageError
 from jerichoci.snapshot.repository import open_repository
 from jerichoci.snapshot.snapshot import Snapshot, take_snapshot
+from jerichoci.state.credentials import without_credentials
 from jerichoci.state.ids import check_id
 from pikaci.evaluation import Evaluated, Evaluator
 from pikaci.flake_files import FlakeFiles
@@ -255,7 +256,9 @@ async def jobs_source(plan: Plan, taken: Taken) -> Source:
         git_head=snapshot.git_head,
         git_dirty=snapshot.git_dirty,
         url=taken.url,
-        overrides=dict(taken.evaluator.options.override_inputs),
+        overrides={
+            name: without_credentials(url) for name, url in taken.evaluator.options.override_inputs
+        },
     )
 
 

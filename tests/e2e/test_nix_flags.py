@@ -51,6 +51,18 @@ def test_flags_reach_evaluation_and_the_build(watched: Project, calls: Path) -> 
         assert any(all(flag in line for flag in flags) for line in found), found
 
 
+def test_credentials_in_addresses_are_in_no_record_and_not_shown(project: Project) -> None:
+    store = ("--store", "http://user:secret@127.0.0.1:1", "--option", "download-attempts", "1")
+    other = ("--override-input", "x", "git+https://secret@127.0.0.1:1/x")
+    done = project.here("run", "hello", *store, *other)
+    assert done.code == 75, done.err
+    assert "http://***@127.0.0.1:1" in done.err
+    assert project.record()["overrides"] == {"x": "git+https://***@127.0.0.1:1/x"}
+    files = [file for file in (project.state / "runs").rglob("*") if file.is_file()]
+    assert not [file for file in files if b"secret" in file.read_bytes()]
+    assert "secret" not in done.err
+
+
 NIX_CONFIG = """{
   nixConfig = { extra-sandbox-paths = [ "/a" "/b" ]; cores = 3; keep-failed = true; };
   outputs"""

@@ -52,6 +52,25 @@ def test_each_action_is_read(values: dict[str, object], event: object) -> None:
     assert parse_line(line(**values)) == event
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://user:secret@host/x", "http://***@host/x"),
+        ("git+https://secret@host", "git+https://***@host"),
+        ("ssh-ng://user:secret@host", "ssh-ng://user:***@host"),
+        ("git+ssh://git@host/x", "git+ssh://git@host/x"),
+        ("https://host/a@b", "https://host/a@b"),
+    ],
+)
+def test_a_message_has_no_credentials_of_an_address(address: str, shown: str) -> None:
+    said = parse_line(line(action="msg", level=0, msg=f"unable to download '{address}'"))
+    assert isinstance(said, Message)
+    assert said.text == said.raw == f"unable to download '{shown}'"
+    plain = parse_line(f"error: no {address}".encode())
+    assert isinstance(plain, Message)
+    assert plain.text == f"error: no {shown}"
+
+
 def test_a_line_that_is_not_structured_is_a_warning_or_an_error_of_nix() -> None:
     for level, text in ((0, "error: no daemon"), (1, "warning: unknown setting 'x'")):
         assert parse_line(f"{text}\n".encode()) == Message(level, text, text)

@@ -30,7 +30,6 @@ NIX_CONFIG_ARGV = ("nix-instantiate", "--eval", "--strict", "--json", "-A", "nix
 """What reads the settings that a flake.nix at its stdin asks for."""
 
 _BASE32 = "0123456789abcdfghijklmnpqrsvwxyz"
-_PASSWORD = re.compile(r"(\w://[^\s/@:]*):[^\s/@]*@")
 _FEATURES = ("--extra-experimental-features", "nix-command flakes")
 _QUERY = ("nix-store", "--query")
 _JSON_LOG = ("--log-format", "internal-json")
@@ -109,11 +108,6 @@ class NixOptions:
     def _shared(self) -> list[str]:
         settings = [part for pair in self.settings for part in ("--option", *pair)]
         return [*settings, *(["--offline"] if self.offline else [])]
-
-
-def without_credentials(text: str) -> str:
-    """A text without the passwords of stores' addresses in it."""
-    return _PASSWORD.sub(r"\1:***@", text)
 
 
 def rooted_store(root: str) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from jerichoci.state.credentials import without_credentials
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator
@@ -148,7 +150,7 @@ def parse_line(line: bytes) -> NixEvent | None:
         except (ValueError, LookupError, TypeError, AttributeError):
             # Cut short, or of a shape that some other version of Nix gives it.
             return None
-    text = _plain(line.decode("utf-8", "replace").rstrip())
+    text = _message(line.decode("utf-8", "replace").rstrip())
     level = WARNING_LEVEL if text.startswith("warning: ") else ERROR_LEVEL
     return Message(level=level, text=text, raw=text) if text else None
 
@@ -212,7 +214,7 @@ def _parse_values(values: dict[str, Any]) -> NixEvent | None:
             text = str(values.get("msg", ""))
             raw = str(values.get("raw_msg", text))
             level = values.get("level", WARNING_LEVEL)
-            return Message(level, _plain(text), _plain(raw), _place(values))
+            return Message(level, _message(text), _message(raw), _place(values))
     return None
 
 
@@ -227,6 +229,10 @@ def _place(values: dict[str, Any]) -> str:
 def _subject(values: dict[str, Any]) -> str:
     fields = values.get("fields") or [""]
     return str(fields[0])
+
+
+def _message(text: str) -> str:
+    return without_credentials(_plain(text))
 
 
 def _plain(text: str) -> str:

@@ -15,6 +15,7 @@ from jerichoci.machine import process
 from jerichoci.nix import command as nix
 from jerichoci.nix.builds import store_names
 from jerichoci.record.record import OutputCopy
+from jerichoci.state.credentials import without_credentials
 from jerichoci.status import Outcome
 
 if TYPE_CHECKING:
@@ -93,6 +94,6 @@ class Copies:
         return dict.fromkeys(absent, done.reason())
 
     def _end(self, outcome: Outcome, why: str | None) -> OutputCopy:
-        message = nix.without_credentials(why) if why else None
-        store = nix.without_credentials(self._store)
+        message = without_credentials(why) if why else None
+        store = without_credentials(self._store)
         return OutputCopy(store=store, outcome=outcome, message=message)

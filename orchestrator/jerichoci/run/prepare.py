@@ -241,7 +241,7 @@ class Prepare:
         return result
 
     def _named(self, result: Realised) -> Realised:
-        """The result, with the author's id in the sentence of whoever knows only the node's."""
+        """The result, its sentence with the prepare's id in place of the node's."""
         own, fault = f"prepare {self.node.id} ", result.fault
         if fault is None or not fault.message.startswith(own):
             return result

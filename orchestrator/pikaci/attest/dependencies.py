@@ -63,7 +63,10 @@ def _what_jobs_saw(record: RunRecord) -> list[dict[str, Any]]:
 
 async def _inputs(store: RunStore, record: RunRecord) -> list[dict[str, Any]]:
     """The inputs of the flake that were used: those that are locked, and those given instead."""
-    given = [{"name": f"inputs/{name}", "uri": uri} for name, uri in record.overrides.items()]
+    given = [
+        {"name": f"inputs/{name}", "uri": uri.replace("***@", "")}
+        for name, uri in record.overrides.items()
+    ]
     name = str(PurePosixPath(record.flake_dir or "") / LOCK_FILE)
     git = (await open_repository(store.layout.root)).git
     done = await git.run("cat-file", "blob", f"{record.source_tree}:{name}")

@@ -65,7 +65,7 @@ def read_public_key(given: str) -> Ed25519PublicKey:
     """A public key: as Nix spells it, or in a file.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not a key of that kind.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -141,7 +141,7 @@ def _read(path: Path) -> tuple[bytes, os.stat_result]:
 
 
 def _check_mode(path: Path, found: os.stat_result) -> None:
-    """Refuse a file of ours that others may read, as ssh does."""
+    """Refuse a file of this user that others may read, as ssh does."""
     is_ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
     if is_ours and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UsageError(
