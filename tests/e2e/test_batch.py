@@ -148,8 +148,9 @@ def test_all_are_evaluated_once_and_what_they_share_is_built_once(several: Sever
         )
         assert [row["outcome"] for row in outputs["outputs"]] == ["passed"] * nodes
         roots = list((several.project.run_dir(run_id) / "gcroots").iterdir())
-        assert len(roots) == nodes
-        assert all(root.is_symlink() and root.exists() for root in roots)
+        # An output may have a second root, made when Nix is seen to have it.
+        assert len({root.readlink() for root in roots}) == nodes
+        assert all(root.exists() for root in roots)
 
 
 def test_jsonl_has_the_events_of_all_runs_each_as_its_journal_has_them(several: Several) -> None:
