@@ -5,6 +5,7 @@ let
     concatMap
     elemAt
     filter
+    foldl'
     isAttrs
     isPath
     isString
@@ -26,9 +27,14 @@ let
   text = import ./text.nix;
   inOrder = import ./natural.nix;
 
+  # The parts of a job's world, each { fields; plan; }: its keys, and what a job that uses them adds to its plan:
+  # { execute = keys of the execute node; nodes = prepare nodes it needs; }, or { }.
+  parts = [ ];
+
   fields = types.record (
     place.fields
     // runtime.fields
+    // foldl' (fields: part: fields // part.fields) { } parts
     // {
       command = {
         type = types.text;
@@ -137,6 +143,7 @@ in
       job,
       prepares,
       known,
+      system,
     }:
     let
       needed = filter (need: prepares ? ${need}) job.needs;
@@ -150,6 +157,21 @@ in
       command = text.argument "${path}.command" job.command known allowed;
       env = mapAttrs (name: value: text.entry "${path}.env.${name}" name value known allowed) job.env;
 
+      world = map (
+        part:
+        part.plan {
+          inherit
+            path
+            id
+            job
+            prepares
+            known
+            allowed
+            system
+            ;
+        }
+      ) parts;
+
       isNeeded = listToAttrs (
         map (input: {
           name = input.node_id;
@@ -160,7 +182,9 @@ in
         map (node: {
           name = node.id;
           value = node;
-        }) (command.nodes ++ concatMap (name: env.${name}.nodes) (attrNames env))
+        }) (
+          command.nodes ++ concatMap (name: env.${name}.nodes) (attrNames env) ++ concatMap (part: part.nodes or [ ]) world
+        )
       );
       extra = builtins.attrValues (removeAttrs mentioned (attrNames isNeeded));
     in
@@ -193,7 +217,8 @@ in
               guest_path = null;
             }) extra;
           inherit (job) retries;
-        };
+        }
+        // foldl' (keys: part: keys // part.execute or { }) { } world;
       };
     };
 }

@@ -101,7 +101,12 @@ let
     id: entry:
     job.plan {
       path = "${target.path}.jobs.${id}";
-      inherit id prepares known;
+      inherit
+        id
+        prepares
+        known
+        system
+        ;
       job = entry;
     }
   ) target.jobs;

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 from jerichoci.machine.environment import host_environment
 from jerichoci.runtime.host_process import job_environment
+from jerichoci.world import World
 from plans import job
+
+if TYPE_CHECKING:
+    from jerichoci.runtime import Attempt
 
 SOURCE = {
     "PATH": "/bin",
@@ -30,8 +36,14 @@ def test_only_what_a_process_cannot_do_without_passes() -> None:
 
 def test_the_plan_has_the_last_word() -> None:
     execute = job("a", needs=["dep"], env={"HOME": "/elsewhere", "PIKACI_INPUT_DEP": "x"}).execute
-    inputs = {"dep": Path("/nix/store/dep")}
-    found = job_environment(execute, inputs, Path("/artifacts"), "/bin")
+    attempt = SimpleNamespace(
+        node=SimpleNamespace(execute=execute),
+        inputs={"dep": Path("/nix/store/dep")},
+        world=World(env={"HOME": "/world", "TOOL": "jq"}, path=("/tools/bin", "/more/bin")),
+    )
+    found = job_environment(cast("Attempt", attempt), Path("/artifacts"), "/bin")
+    assert found["TOOL"] == "jq"
+    assert found["PATH"] == "/tools/bin:/more/bin:/bin"
     assert found["HOME"] == "/elsewhere"
     assert found["PIKACI_INPUT_DEP"] == "/nix/store/dep"
     assert found["PIKACI_ARTIFACTS"] == "/artifacts"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass, field, replace
@@ -47,6 +48,21 @@ mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work"$1" merge
 
 
 @dataclass(frozen=True)
+class JobPlace:
+    """Where a job works: paths are relative to the directory in which it is started.
+
+    Relative, because an overlay's options can't carry every character a path may have.
+    """
+
+    snapshot: Path
+    workspace: Workspace
+    kind: str
+    """As of `Confinement.workspace_kind`."""
+    setup: str = ""
+    """A shell text that its first process runs in its namespaces, before anything of it."""
+
+
+@dataclass(frozen=True)
 class Confinement:
     """How jobs are held on a host."""
 
@@ -78,17 +94,9 @@ class Confinement:
             return "read_only"
         return "overlay" if writable and self.overlay else "copy"
 
-    def argv(
-        self,
-        command: str,
-        env: Mapping[str, str],
-        snapshot: Path,
-        workspace: Workspace,
-        kind: str,
-    ) -> list[str]:
-        """The command line that runs `command` in `workspace`; its paths are relative to the cwd.
+    def argv(self, command: str, env: Mapping[str, str], place: JobPlace) -> list[str]:
+        """The command line that runs `command` in its place.
 
-        Relative, because an overlay's options can't carry every character a path may have.
         `env` begins with the command: what sets it up must not hear of it.
         """
         init = INIT.read_text()
@@ -97,11 +105,12 @@ class Confinement:
             [
                 *self.prefix,
                 *("bash", "--noprofile", "--norc", "-c", init, "pikaci-job"),
-                "made" if kind == "copy" else kind,
+                "made" if place.kind == "copy" else place.kind,
                 "namespace" if self.namespaces else "group",
-                str(snapshot),
-                str(workspace.root),
+                str(place.snapshot),
+                str(place.workspace.root),
                 self.overlay_options,
+                place.setup if self.namespaces else "",
                 command,
                 *self.drop,
                 *with_env(env),
@@ -132,6 +141,15 @@ class Confinement:
         places = (str(snapshot), str(workspace.root), self.overlay_options)
         prefix, drop = (self.prefix, self.drop) if mount else ((), ())
         return [*prefix, "bash", "-c", script, "pikaci-shell", *places, *drop, *program]
+
+
+def bind_text(source: str, target: str, *, writable: bool) -> str:
+    """The shell text that shows a path at another one, which is made if it is not there."""
+    this, there = shlex.quote(source), shlex.quote(target)
+    parent = shlex.quote(os.path.dirname(target))  # noqa: PTH120 - strings for a shell
+    made = f"if [ -d {this} ]; then mkdir -p {there}; else mkdir -p {parent} && : >>{there}; fi"
+    read_only = "" if writable else f" && mount -o remount,bind,ro {there}"
+    return f"{{ {made}; }} && mount --bind {this} {there}{read_only} || exit 125\n"
 
 
 def with_env(env: Mapping[str, str]) -> list[str]:

@@ -6,7 +6,8 @@
 # $2 namespace | group            whether this is PID 1 of a namespace
 # $3 the snapshot, $4 the directory with upper, work, workspace: relative to the working directory
 # $5 further overlay options
-# $6 the command; what follows runs it, and gives it its environment, of which this shell has nothing
+# $6 a shell text that sets up the rest of the job's world, before anything of it runs
+# $7 the command; what follows runs it, and gives it its environment, of which this shell has nothing
 #
 # Standard input is a file that the command doesn't have, for what `placement.local.Report` reads:
 # `started` and `ended` with the seconds since the boot, and what bash knows of the command's end.
@@ -19,6 +20,7 @@ case $1 in
   read_only)
     mount --bind "$3" "$4/workspace" && mount -o remount,bind,ro "$4/workspace" ;;
 esac || exit 125
+eval "$6"
 cd "$4/workspace" || exit 125
 told=
 if [ "$2" = namespace ]; then
@@ -30,7 +32,7 @@ else
   trap 'kill -KILL 0' USR1
   # Without job control bash has what it starts in the background ignore these.
   env --default-signal=INT,QUIT true 2>/dev/null &&
-    set -- "${@:1:6}" env --default-signal=INT,QUIT "${@:7}"
+    set -- "${@:1:7}" env --default-signal=INT,QUIT "${@:8}"
 fi
 # What bash itself has to say of its jobs is not for the log.
 exec 3>&1 4>&2 >/dev/null 2>&1
@@ -38,7 +40,7 @@ exec 3>&1 4>&2 >/dev/null 2>&1
 echo "started $now" >&0 || exit 125
 # A shell's own status doesn't tell a signal from an exit with 128 and its number.
 trap 'jobs -n >&0' CHLD
-"${@:7}" "$BASH" --noprofile --norc -c "$6" </dev/null >&3 2>&4 3>&- 4>&- &
+"${@:8}" "$BASH" --noprofile --norc -c "$7" </dev/null >&3 2>&4 3>&- 4>&- &
 job=$!
 [ -z "$told" ] || kill -TERM -1 # it came before there was a job
 exec 3>&- 4>&-

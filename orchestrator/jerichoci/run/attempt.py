@@ -18,6 +18,7 @@ from jerichoci.record.event import JobPhase
 from jerichoci.record.record import ArtifactRecord, AttemptRecord, Cause, PhaseRecord
 from jerichoci.run.runtimes import open_runtime
 from jerichoci.run.verdict import stop_cause
+from jerichoci.run.world import Asked, AttemptWorld
 from jerichoci.runtime import Attempt, Finish, Runtime
 from jerichoci.state.clock import milliseconds_since, timestamp
 from jerichoci.state.layout import RunLayout, make_private
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from jerichoci.record.record import TestSummary
     from jerichoci.run.context import RunContext
     from jerichoci.run.fleet import RunHost
+    from jerichoci.world import World
 
 COLLECT_SECS = 600.0
 """To read, hash and fetch what a job left: tens of gigabytes."""
@@ -81,6 +83,20 @@ class AttemptRun:
         self._placement = self._host.placement
         layout = self._run.writer.layout
         self._directory = layout.attempt(self._node.job_id, self.number)
+        there = RunLayout(self._placement.run_directory(self._run.run_id))
+        self._scratch = there.scratch / f"{self._node.job_id}-{self.number}"
+        self._world = AttemptWorld(
+            Asked(
+                run=self._run,
+                host=self._host,
+                node=self._node,
+                number=self.number,
+                inputs=self._inputs,
+                directory=self._directory,
+                scratch=self._scratch,
+                note=self._note,
+            )
+        )
         self.record = AttemptRecord(
             number=self.number,
             host=self._placement.host,
@@ -121,8 +137,10 @@ class AttemptRun:
         artifacts: list[Artifact] = []
         changes: dict[str, Any] = {}
         try:
-            runtime = await self._open()
+            snapshot = await self._stage()
             async with self._phase(PhaseName.PREPARE_RUNTIME):
+                world = await self._stop.unless(self._world.enter())
+                runtime = self._runtime(snapshot, world)
                 await self._stop.unless(runtime.prepare())
             async with self._phase(PhaseName.LAUNCH_GUEST):
                 await self._stop.unless(runtime.launch())
@@ -134,6 +152,7 @@ class AttemptRun:
                 raise
             artifacts = await self._collect(runtime)
             changes = {"status": Status.PASSED, "exit_code": finish.exit_code}
+            await self._world.passed()
             if self._tests and self._tests.bad:
                 self._note(f"exit code 0, but {self._tests.in_words()}")
         except CommandFailedError as error:
@@ -154,6 +173,7 @@ class AttemptRun:
         finally:
             if runtime is not None:
                 await self._release(runtime, changes.get("status"))
+            await self._world.leave()
         return self.record.with_(
             **changes,
             finished_at=timestamp(),
@@ -164,12 +184,14 @@ class AttemptRun:
             tests=self._tests,
         )
 
-    async def _open(self) -> Runtime:
+    async def _stage(self) -> Path:
+        """Have the attempt's directory here, and the snapshot where the job runs: its path."""
         async with self._phase(PhaseName.PREPARE_DIRECTORIES):
             make_private(self._directory)
         async with self._phase(PhaseName.STAGE_WORKSPACE_SNAPSHOT):
-            snapshot = await self._stop.unless(self._host.snapshot())
-        scratch = RunLayout(self._placement.run_directory(self._run.run_id)).scratch
+            return await self._stop.unless(self._host.snapshot())
+
+    def _runtime(self, snapshot: Path, world: World) -> Runtime:
         return open_runtime(
             self._placement,
             Attempt(
@@ -182,7 +204,8 @@ class AttemptRun:
                 may_be_kept=self._keep is not KeepPolicy.NEVER,
                 inputs=self._inputs,
                 snapshot=snapshot,
-                scratch=scratch / f"{self._node.job_id}-{self.number}",
+                scratch=self._scratch,
+                world=world,
                 note=self._note,
                 directory=self._directory,
             ),

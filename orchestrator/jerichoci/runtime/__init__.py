@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from jerichoci.world import NOTHING, World
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -39,6 +41,8 @@ class Attempt:
     scratch: Path
     directory: Path
     """Where host.log, guest.log and artifacts/ of this attempt belong."""
+    world: World = NOTHING
+    """What the job has beside its command, inputs and workspace."""
     note: Callable[[str], None] = print
     """Takes notes on the attempt for its record, however the job ends."""
 

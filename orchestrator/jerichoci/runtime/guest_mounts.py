@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from jerichoci.plan.payload import PayloadManifest
     from jerichoci.plan.plan import InputRef
     from jerichoci.runtime import Attempt
+    from jerichoci.world import World
 
 SNAPSHOT = "/workspace/snapshot"
 ARTIFACTS = "/artifacts"
@@ -79,6 +81,14 @@ class GuestMounts:
                 self.add(f"input-{len(self.mounts)}", Mount(source / inner, mount.guest_path))
         if ref.env:
             self.env[ref.env] = guest_path
+
+    def add_world(self, world: World, home: str) -> None:
+        """Show what else is shared with the job, whose user's home in the guest is `home`."""
+        for share in world.shares:
+            target = re.sub(r"^~(?=/)", home, share.target)
+            mount = Mount(share.source, target, read_only=not share.writable)
+            self.add(f"share-{len(self.mounts)}", mount)
+        self.env |= world.env
 
     def devices(self, *, is_vm: bool) -> dict[str, dict[str, str]]:
         """All mounts in Incus's words."""

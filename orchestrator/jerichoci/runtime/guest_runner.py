@@ -51,6 +51,16 @@ def whole_variables(execute: Execute, env: Mapping[str, str], grace_secs: float)
     }
 
 
+def home_of(execute: Execute) -> str:
+    """The home of a job's user in a guest."""
+    return "/root" if execute.run_as_root else "/home/pikaci"
+
+
+def first_on_path(directories: Sequence[str]) -> dict[str, str]:
+    """The runner's variable for what comes first in the job's PATH."""
+    return {"PIKACI_INCUS_PATH": ":".join(directories)} if directories else {}
+
+
 def stop_command() -> tuple[list[str], dict[str, str]]:
     """The exec that has the runner end its job."""
     return [RUNNER, "--stop"], {"PIKACI_INCUS_CONTRACT": CONTRACT}

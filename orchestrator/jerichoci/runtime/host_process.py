@@ -6,12 +6,15 @@ prints goes straight to host.log.
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.machine.confinement import JobPlace, bind_text
 from jerichoci.machine.gather import first_done, meanwhile, together
 from jerichoci.machine.workspace import Workspace, copy_argv
 from jerichoci.placement import Placement, operations
@@ -21,14 +24,14 @@ from jerichoci.state.layout import make_private
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.confinement import Confinement
     from jerichoci.machine.ending import Ending
     from jerichoci.machine.stop import Stop
-    from jerichoci.plan.plan import Execute
+    from jerichoci.world import Share
 
 GRACE_SECS = 10.0
 """From TERM to KILL: long enough to flush and close, short enough to wait for."""
@@ -54,6 +57,7 @@ class ShellCommand:
     scratch: Path
     log: Path
     writable: bool = True
+    shares: Sequence[Share] = ()
     memory_mib: int | None = None
     grace_secs: float = GRACE_SECS
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -79,9 +83,12 @@ class ShellCommand:
         argv = self.confinement.argv(
             self.command,
             self.env,
-            self.snapshot.relative_to(root),
-            Workspace(self.workspace.root.relative_to(root)),
-            self.workspace_kind,
+            JobPlace(
+                self.snapshot.relative_to(root),
+                Workspace(self.workspace.root.relative_to(root)),
+                self.workspace_kind,
+                self._setup(),
+            ),
         )
         program = Program(
             argv,
@@ -92,6 +99,16 @@ class ShellCommand:
             memory_mib=self.memory_mib,
         )
         self._running = await self._stack.enter_async_context(self.placement.spawn(program))
+
+    def _setup(self) -> str:
+        home = self.placement.environment.get("HOME", "/")
+        texts = [
+            bind_text(
+                str(share.source), re.sub("^~(?=/)", home, share.target), writable=share.writable
+            )
+            for share in self.shares
+        ]
+        return "".join(texts)
 
     async def wait(self, timeout_secs: float, stop: Stop) -> Finish:
         """Wait for the end, the timeout or `stop`: then TERM, and KILL after the grace."""
@@ -190,9 +207,8 @@ class HostProcess:
             placement=self._placement,
             confinement=confinement,
             command=execute.command,
-            env=job_environment(
-                execute, self._attempt.inputs, self._outgoing, self._placement.job_path
-            ),
+            env=job_environment(self._attempt, self._outgoing, self._placement.job_path),
+            shares=self._attempt.world.shares,
             snapshot=self._attempt.snapshot,
             scratch=self._attempt.scratch,
             log=self._attempt.host_log,
@@ -252,12 +268,9 @@ class HostProcess:
         return self._command
 
 
-def job_environment(
-    execute: Execute, inputs: Mapping[str, Path], artifacts: Path, path: str
-) -> dict[str, str]:
-    """What a host process has beside what passes from its host's own environment.
-
-    `inputs` says where each prepare node's output is.
-    """
-    named = {ref.env: str(inputs[ref.node_id]) for ref in execute.inputs if ref.env}
-    return {"PATH": path} | execute.env | named | {"PIKACI_ARTIFACTS": str(artifacts)}
+def job_environment(attempt: Attempt, artifacts: Path, path: str) -> dict[str, str]:
+    """What a host process has beside what passes from its host's own environment."""
+    execute, world = attempt.node.execute, attempt.world
+    named = {ref.env: str(attempt.inputs[ref.node_id]) for ref in execute.inputs if ref.env}
+    own: dict[str, str] = {"PATH": os.pathsep.join([*world.path, path]), **world.env}
+    return own | execute.env | named | {"PIKACI_ARTIFACTS": str(artifacts)}

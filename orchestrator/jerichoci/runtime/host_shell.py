@@ -36,7 +36,7 @@ async def open_host_shell(
         )
     root = placement.state_root
     outgoing = placement.outgoing(attempt.scratch, attempt.artifacts)
-    env = job_environment(attempt.node.execute, attempt.inputs, outgoing, placement.job_path)
+    env = job_environment(attempt, outgoing, placement.job_path)
     env["TERM"] = os.environ.get("TERM", "dumb")
     env.setdefault("PS1", f"{attempt.node.job_id}$ ")
     confinement = await placement.confinement()

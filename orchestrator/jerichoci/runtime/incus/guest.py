@@ -26,7 +26,13 @@ from jerichoci.runtime.guest_mounts import (
     is_stored,
     view_of_inputs,
 )
-from jerichoci.runtime.guest_runner import hand_over_command, job_variables, stop_command
+from jerichoci.runtime.guest_runner import (
+    first_on_path,
+    hand_over_command,
+    home_of,
+    job_variables,
+    stop_command,
+)
 from jerichoci.runtime.incus.api import (
     EXPIRY_LABEL,
     JOB_LABEL,
@@ -99,6 +105,7 @@ class IncusGuest(JobGuest):
             source = view.outputs[str(planned)] if view and is_stored(planned) else planned
             payload = await read_payload_on(self._placement, planned)
             self._mounts.add_input(ref, planned, source, payload)
+        self._mounts.add_world(attempt.world, home_of(self._execute))
 
     async def launch(self) -> None:
         """Make the guest, wait until it is ready, and start the job."""
@@ -123,6 +130,7 @@ class IncusGuest(JobGuest):
         }
         # Before the guest exists, which may put links where these files belong.
         job, files = job_variables(self._execute, self._mounts, job_guest.GRACE_SECS)
+        job |= first_on_path(self._attempt.world.path)
         for name, data in files.items():
             await self._placement.do(operations.write, self._outbox / name, data)
         self._write_note(socket=str(site.socket_path()), project=site.project)

@@ -15,7 +15,7 @@ from jerichoci.placement import Placement, operations
 from jerichoci.plan.payload import read_payload_on
 from jerichoci.runtime import Attempt, job_guest
 from jerichoci.runtime.guest_mounts import view_of_inputs
-from jerichoci.runtime.guest_runner import whole_variables
+from jerichoci.runtime.guest_runner import first_on_path, home_of, whole_variables
 from jerichoci.runtime.job_guest import JobGuest, kept_until
 from jerichoci.runtime.tart.check import toolchain
 from jerichoci.runtime.tart.name import VmName, owner_part
@@ -71,10 +71,12 @@ class TartGuest(JobGuest):
         for ref in self._execute.inputs:
             planned = attempt.inputs[ref.node_id]
             shares.add_input(ref, planned, await read_payload_on(self._placement, planned))
-        first_in_path = await self._add_toolchain(shares)
+        first = [await self._add_toolchain(shares), *attempt.world.path]
         named = self._add_own(shares)
+        shares.add_world(attempt.world, home_of(self._execute))
         self._options = shares.options()
-        variables = self._variables(dict(shares.env) | named, first_in_path)
+        variables = self._variables(dict(shares.env) | named)
+        variables |= first_on_path([*filter(None, first)])
         if not is_workspace:
             variables["PIKACI_INCUS_SNAPSHOT"] = snapshot.guest_path
         await self._write_control(shares, variables)
@@ -96,15 +98,13 @@ class TartGuest(JobGuest):
             named[f"PIKACI_SHARE_{share.name.upper().replace('-', '_')}"] = share.guest_path
         return named
 
-    def _variables(self, named: dict[str, str], first_in_path: str) -> dict[str, str]:
+    def _variables(self, named: dict[str, str]) -> dict[str, str]:
         """The runner's variables; `named` leads the job to what is shared with it."""
         xcode = self._config.get("xcode_path")
         developer = {"DEVELOPER_DIR": f"{xcode}/Contents/Developer"} if xcode else {}
         env = developer | self._execute.env | named
         variables = whole_variables(self._execute, env, job_guest.GRACE_SECS)
         variables["PIKACI_INCUS_MOUNTS"] = ""  # the bootstrap has checked them
-        if first_in_path:
-            variables["PIKACI_INCUS_PATH"] = first_in_path
         if xcode:
             variables["PIKACI_INCUS_XCODE"] = xcode
         return variables

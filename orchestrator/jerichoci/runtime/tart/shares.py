@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from jerichoci.plan.payload import PayloadManifest
     from jerichoci.plan.plan import InputRef
+    from jerichoci.world import World
 
 AUTOMOUNT_TAG = "com.apple.virtio-fs.automount"
 """macOS mounts what has this tag by itself. Mounts of other tags can't be read in some guests."""
@@ -105,6 +106,14 @@ class GuestShares:
         if not is_stored(planned):
             there = Path(self.add(f"input.{ref.node_id}", planned).guest_path)
         self._mounts.add_input(ref, planned, there, payload)
+
+    def add_world(self, world: World, home: str) -> None:
+        """Show what else is shared with the job, whose user's home in the guest is `home`."""
+        for number, share in enumerate(world.shares):
+            there = self.add(f"world.{number}", share.source, read_only=not share.writable)
+            placed = replace(share, source=Path(there.guest_path))
+            self._mounts.add_world(replace(world, shares=(placed,), env={}), home)
+        self._mounts.env |= world.env
 
     def options(self) -> list[str]:
         """The values of `tart run --dir`."""

@@ -1,0 +1,86 @@
+"""The world of an attempt: the parts that its node asks for, entered and left in order.
+
+A part's module is imported only for a job that asks for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jerichoci.errors import PikaciError
+from jerichoci.world import World, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from jerichoci.plan.plan import ExecuteNode
+    from jerichoci.run.context import RunContext
+    from jerichoci.run.fleet import RunHost
+    from jerichoci.run.request import RunRequest
+    from jerichoci.world import Part
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The attempt that a part is made for."""
+
+    run: RunContext
+    host: RunHost
+    node: ExecuteNode
+    number: int
+    inputs: Mapping[str, Path]
+    """Where the prepared outputs are on the host, by node id."""
+    directory: Path
+    """Its directory among the records, on this machine."""
+    scratch: Path
+    """Its directory on the job's host, below which a part makes what is the attempt's own."""
+    note: Callable[[str], None]
+
+
+def check_world(request: RunRequest) -> None:
+    """Refuse what can't be had for the jobs of a request.
+
+    Raises:
+        UsageError: nothing has started and there is no record.
+    """
+    del request
+
+
+def _parts(asked: Asked) -> Iterator[Part]:
+    """The parts that a node asks for, in the order in which they are entered."""
+    del asked
+    yield from ()
+
+
+class AttemptWorld:
+    """All parts of one attempt."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._entered: list[Part] = []
+
+    async def enter(self) -> World:
+        """Have all of it ready."""
+        worlds = []
+        for part in _parts(self._asked):
+            self._entered.append(part)
+            worlds.append(await part.enter())
+        return merged(*worlds)
+
+    async def passed(self) -> None:
+        """Tell the parts that the job passed; what fails there is noted."""
+        for part in self._entered:
+            try:
+                await part.passed()
+            except (PikaciError, OSError) as error:
+                self._asked.note(str(error))
+
+    async def leave(self) -> None:
+        """Leave the parts, the last one first; what fails there is noted."""
+        while self._entered:
+            try:
+                await self._entered.pop().leave()
+            except (PikaciError, OSError) as error:
+                self._asked.note(str(error))

@@ -1,0 +1,67 @@
+"""A job's world: what it has beside its command, its inputs and its workspace.
+
+Each part of it (tools, caches, secrets, services, ...) is a `Part`, made for one attempt. Parts are
+entered once the host is chosen and before the runtime is made, and left when the runtime is gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Share:
+    """A directory or file of the job's host that the job sees at another path.
+
+    `target` is absolute, or begins with `~/` for the home of the job's user.
+    """
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True)
+class World:
+    """What a part gives to the job, or all of them together."""
+
+    env: Mapping[str, str] = field(default_factory=dict)
+    path: tuple[str, ...] = ()
+    """Directories, as the job sees them, that come first on its PATH."""
+    shares: tuple[Share, ...] = ()
+
+
+NOTHING = World()
+
+
+def merged(*worlds: World) -> World:
+    """All of them in one; of two values for one variable the later one stays."""
+    env: dict[str, str] = {}
+    for world in worlds:
+        env |= world.env
+    return World(
+        env=env,
+        path=tuple(directory for world in worlds for directory in world.path),
+        shares=tuple(share for world in worlds for share in world.shares),
+    )
+
+
+class Part(Protocol):
+    """A part of the world of one attempt."""
+
+    async def enter(self) -> World:
+        """Have it ready on the job's host; what raises here ends the attempt as infrastructure."""
+
+    async def passed(self) -> None:
+        """Hear that the command passed and that its artifacts were collected.
+
+        An error here is noted and changes no verdict.
+        """
+
+    async def leave(self) -> None:
+        """Remove what it made; called once after `enter`, whatever happened since."""

@@ -1,0 +1,106 @@
+"""The parts of a job's world, with parts of the test's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jerichoci.errors import InfrastructureError
+from jerichoci.status import FailureKind, Status
+from jerichoci.world import Share, World
+from plans import job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jerichoci.run.world import Asked
+    from runner import Runner
+
+
+class Recorded:
+    """A part that records what becomes of it."""
+
+    def __init__(self, world: World, fails_in: str = "") -> None:
+        self.steps: list[str] = []
+        self._world = world
+        self._fails_in = fails_in
+
+    def _step(self, name: str) -> None:
+        self.steps.append(name)
+        if name == self._fails_in:
+            raise InfrastructureError(f"{name} failed")
+
+    async def enter(self) -> World:
+        self._step("enter")
+        return self._world
+
+    async def passed(self) -> None:
+        self._step("passed")
+
+    async def leave(self) -> None:
+        self._step("leave")
+
+
+def has_parts(monkeypatch: pytest.MonkeyPatch, *parts: Recorded) -> None:
+    def all_of(_: Asked) -> Iterator[Recorded]:
+        yield from parts
+
+    monkeypatch.setattr("jerichoci.run.world._parts", all_of)
+
+
+async def test_a_job_sees_what_its_world_gives(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/tool").write_text("#!/bin/sh\necho a tool\n")
+    (tmp_path / "bin/tool").chmod(0o755)
+    (tmp_path / "shared").write_text("shared\n")
+    target = tmp_path / "elsewhere/it is here"
+    part = Recorded(
+        World(
+            env={"WORD": "given"},
+            path=(str(tmp_path / "bin"),),
+            shares=(Share(tmp_path / "shared", str(target)),),
+        )
+    )
+    has_parts(monkeypatch, part)
+    command = f"tool; echo $WORD; cat '{target}'; ! echo x >'{target}'"
+    run = await runner.run(job("a", command))
+    assert run.job("a").status is Status.PASSED
+    assert run.said("a")[:3] == ["a tool", "given", "shared"]
+    assert part.steps == ["enter", "passed", "leave"]
+
+
+async def test_parts_are_left_whatever_happens(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Recorded(World()), Recorded(World(), fails_in="enter")
+    has_parts(monkeypatch, first, second)
+    row = (await runner.run(job("a", "true"))).job("a")
+    assert row.failure_kind is FailureKind.INFRASTRUCTURE
+    assert row.message == "enter failed"
+    assert first.steps == ["enter", "leave"]
+    assert second.steps == ["enter", "leave"]
+
+
+@pytest.mark.parametrize("step", ["passed", "leave"])
+async def test_a_part_that_fails_after_the_command_changes_no_verdict(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    part = Recorded(World(), fails_in=step)
+    has_parts(monkeypatch, part)
+    row = (await runner.run(job("a", "true"))).job("a")
+    assert row.status is Status.PASSED
+    assert row.attempts[-1].notes == [f"{step} failed"]
+    assert part.steps == ["enter", "passed", "leave"]
+
+
+async def test_a_failed_job_tells_no_part_that_it_passed(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Recorded(World())
+    has_parts(monkeypatch, part)
+    assert (await runner.run(job("a", "exit 3"))).job("a").exit_code == 3
+    assert part.steps == ["enter", "leave"]
