@@ -140,6 +140,10 @@ class InputRef(Model):
     guest_path: str | None = None
 
 
+WORLD = ("path", "pass_env")
+"""The keys of `Execute` that only jobs have which use them: other plans keep their digests."""
+
+
 class Execute(Model):
     """One command with a timeout."""
 
@@ -150,6 +154,8 @@ class Execute(Model):
     resources: Resources = Resources()
     env: dict[str, str] = {}
     inputs: list[InputRef] = []
+    path: list[str] = Field(default=[], description="nodes whose `bin` comes first on PATH")
+    pass_env: list[str] = Field(default=[], description="variables of pikaci's own environment")
     retries: Retries = Retries()
 
     @model_validator(mode="after")
@@ -249,7 +255,14 @@ class Plan(Model):
         return found
 
     def dump(self) -> dict[str, Any]:
-        return self.model_dump(mode="json")
+        """The plan as JSON values; a job has no key of a part of its world that it doesn't use."""
+        values = self.model_dump(mode="json")
+        for node in values["nodes"]:
+            if execute := node.get("execute"):
+                for key in WORLD:
+                    if not execute[key]:
+                        del execute[key]
+        return values
 
 
 def plan_digest(plan: Plan) -> str:

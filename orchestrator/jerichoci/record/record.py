@@ -176,6 +176,9 @@ class JobRecord(Model):
     notes: list[str] = []
     phases: list[PhaseRecord] = []
     execution: dict[str, Any] = {}
+    pass_env: dict[str, str | None] = Field(
+        default={}, description="by name the keyed digest of its value; null for an absent one"
+    )
     artifacts: list[ArtifactRecord] = []
     tests: TestSummary | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from jerichoci.state.clock import timestamp
 from jerichoci.status import CauseCode, KeepPolicy, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from jerichoci.state.layout import StateLayout
 
@@ -98,12 +99,12 @@ def first_record(state: StateLayout, request: RunRequest, plan: Plan) -> RunReco
         plan_digest=plan_digest(plan),
         changed_files=list(request.changed_files),
         filters=list(request.filters),
-        jobs=[_first_job_record(node) for node in plan.jobs],
+        jobs=[_first_job_record(state, node) for node in plan.jobs],
         tool=request.tool,
     )
 
 
-def _first_job_record(node: ExecuteNode) -> JobRecord:
+def _first_job_record(state: StateLayout, node: ExecuteNode) -> JobRecord:
     return JobRecord(
         id=node.job_id,
         description=node.description,
@@ -112,7 +113,16 @@ def _first_job_record(node: ExecuteNode) -> JobRecord:
         runtime=node.runtime,
         plan_node_id=node.id,
         timeout_secs=node.execute.timeout_secs,
+        pass_env=_passed(state, node.execute.pass_env),
     )
+
+
+def _passed(state: StateLayout, names: Sequence[str]) -> dict[str, str | None]:
+    if not names:
+        return {}
+    from jerichoci.world.tools import fingerprints
+
+    return fingerprints(names, os.environ, state.owner_id())
 
 
 def skipped_record(record: RunRecord, reason: str) -> RunRecord:

@@ -5,6 +5,7 @@ A part's module is imported only for a job that asks for it.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,8 +51,11 @@ def check_world(request: RunRequest) -> None:
 
 def _parts(asked: Asked) -> Iterator[Part]:
     """The parts that a node asks for, in the order in which they are entered."""
-    del asked
-    yield from ()
+    execute = asked.node.execute
+    if execute.path or execute.pass_env:
+        from jerichoci.world.tools import Tools
+
+        yield Tools(execute.path, execute.pass_env, asked.inputs, os.environ)
 
 
 class AttemptWorld:
