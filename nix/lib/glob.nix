@@ -1,4 +1,4 @@
-# A relative path glob whose brackets, braces and escapes are complete. pikaci/glob.py defines what it matches.
+# A relative path glob whose brackets, braces and escapes are complete. jerichoci/machine/glob.py defines what it matches.
 let
   inherit (builtins)
     foldl'

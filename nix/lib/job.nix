@@ -29,7 +29,10 @@ let
 
   # The parts of a job's world, each { fields; plan; }: its keys, and what a job that uses them adds to its plan:
   # { execute = keys of the execute node; nodes = prepare nodes it needs; }, or { }.
-  parts = [ (import ./tools.nix) ];
+  parts = [
+    (import ./artifacts.nix)
+    (import ./tools.nix)
+  ];
 
   fields = types.record (
     place.fields

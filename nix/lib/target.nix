@@ -3,6 +3,8 @@ let
   inherit (builtins)
     all
     attrNames
+    attrValues
+    concatMap
     elemAt
     filter
     groupBy
@@ -69,7 +71,9 @@ let
     path: target:
     let
       both = attrNames (intersectAttrs target.prepare target.jobs);
-      ids = attrNames target.prepare;
+      needed = filter (id: target.jobs ? ${id}) (concatMap (job: job.needs) (attrValues target.jobs));
+      ids = attrNames target.prepare ++ attrNames (groupBy (id: id) needed);
+      what = id: if target.prepare ? ${id} then "prepare" else "jobs";
       byVariable = groupBy variable ids;
       clashes = filter (name: length byVariable.${name} > 1) (attrNames byVariable);
       clash = byVariable.${elemAt clashes 0};
@@ -79,7 +83,7 @@ let
     else if both != [ ] then
       fault "${path}.jobs.${elemAt both 0}" "an id that no prepare of this target has" "the prepare \"${elemAt both 0}\""
     else if length ids > 1 && clashes != [ ] then
-      fault "${path}.prepare.${elemAt clash 1}" "an id with a variable of its own" "${elemAt clashes 0}, which \"${elemAt clash 0}\" has too"
+      fault "${path}.${what (elemAt clash 1)}.${elemAt clash 1}" "an id with a variable of its own" "${elemAt clashes 0}, which \"${elemAt clash 0}\" has too"
     else
       true;
 
@@ -91,9 +95,12 @@ let
       inputs = map (name: {
         inherit name;
         guestPath = guest.pathOf job.runtime name target.prepare.${name};
-      }) needed;
+      }) needed ++ map (name: {
+        inherit name;
+        guestPath = if job.runtime == "host_process" then null else "/staged/${name}";
+      }) (filter (need: target.jobs ? ${need}) job.needs);
     in
-    needed == [ ] || guest.haveRoom job.runtime "${path}.jobs.${id}.needs" (filter (input: input.guestPath != null) inputs);
+    inputs == [ ] || guest.haveRoom job.runtime "${path}.jobs.${id}.needs" (filter (input: input.guestPath != null) inputs);
 in
 images:
 let

@@ -25,6 +25,7 @@ COMMANDS = {
     "status": "Show a run and its jobs",
     "failures": "Show what failed in a run, and why",
     "logs": "Print the logs of a run",
+    "artifacts": "List or copy the files that jobs left",
     "report": "Write a page of all that a run left",
     "prepared-outputs": "Show what a run built for its jobs, and where",
     "attest": "Sign a statement of what a run built, or check one",

@@ -22,8 +22,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from jerichoci.errors import CatalogError
+from jerichoci.machine.glob import Glob, GlobError, GlobSet, parse_glob
 from jerichoci.state.ids import is_id
-from pikaci.glob import Glob, GlobError, GlobSet, parse_glob
 from pikaci.nearest import did_you_mean
 
 if TYPE_CHECKING:

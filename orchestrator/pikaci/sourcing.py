@@ -231,8 +231,8 @@ async def _content(
 
 async def jobs_source(plan: Plan, taken: Taken) -> Source:
     """What the jobs of a plan run on: the snapshot without what the plan excludes."""
+    from jerichoci.machine.glob import compile_globs
     from jerichoci.run.request import Source
-    from pikaci.glob import compile_globs
 
     snapshot, rev = taken.snapshot, taken.rev
     globs = compile_globs(plan.snapshot.exclude)

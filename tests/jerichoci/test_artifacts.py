@@ -117,9 +117,15 @@ def test_modes_are_stripped_and_closed_directories_opened(taking: Taking) -> Non
         (taking.left / f"closed/{mode:o}").chmod(mode)
     (taking.left / "closed").chmod(0)
     assert taking.paths() == sorted((f"closed/{mode:o}" for mode in modes), key=natural)
-    assert stat.S_IMODE((taking.kept / "closed").stat().st_mode) == 0o700
-    found = {(path.stat().st_mode, path.stat().st_uid) for path in taking.kept.glob("*/*")}
-    assert found == {(stat.S_IFREG | 0o600, os.geteuid())}
+    assert stat.S_IMODE((taking.kept / "closed").stat().st_mode) == 0o755
+    found = {
+        path.name: (path.stat().st_mode, path.stat().st_uid) for path in taking.kept.glob("*/*")
+    }
+    executable = {f"{mode:o}" for mode in modes if mode & 0o111}
+    assert found == {
+        f"{mode:o}": (stat.S_IFREG | (0o755 if f"{mode:o}" in executable else 0o644), os.geteuid())
+        for mode in modes
+    }
 
 
 def test_what_the_host_may_not_open_is_left_and_the_rest_is_taken(copying: Taking) -> None:
@@ -185,7 +191,7 @@ def test_a_file_that_is_also_elsewhere_is_copied_and_the_other_keeps_its_mode(
     assert (taking.kept / "file").read_text() == "text"
     assert (taking.kept / "file").stat().st_nlink == 1
     assert (other.stat().st_mode, other.stat().st_mtime) == (before.st_mode, before.st_mtime)
-    assert stat.S_IMODE((taking.kept / "file").stat().st_mode) == 0o600
+    assert stat.S_IMODE((taking.kept / "file").stat().st_mode) == 0o644
     assert [path.name for path in taking.kept.iterdir()] == ["file"]
 
 

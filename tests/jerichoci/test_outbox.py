@@ -104,7 +104,7 @@ def test_the_runners_records_are_copied_if_they_are_files_and_cut(
     path.chmod(0o6777)
     copy_outbox(left, into)
     assert (into / name).read_text() == "{}\n"
-    assert stat.S_IMODE((into / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE((into / name).stat().st_mode) == 0o644
     os.truncate(path, 2**40)
     copy_outbox(left, into)
     assert (into / name).stat().st_size == limit

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.machine.glob import compile_globs
 from pikaci.changes import changed_between, changed_since, file_at
-from pikaci.glob import compile_globs
 from usertree import UserTree
 
 if TYPE_CHECKING:

@@ -1,9 +1,10 @@
 """Removing what isn't needed any more, and never what a live or kept run needs.
 
 - `reap` closes the runs whose process died and removes what they left.
-- `collect_garbage` reaps, then removes the oldest runs that are over, and then the snapshots, git
-  objects, fetched sources and caches that no remaining run names, and views of the guests' store
-  that no guest uses. Nix roots lie in a run's directory and are removed with it.
+- `collect_garbage` reaps, then removes the oldest runs that are over and files of jobs that were
+  to be kept for some days only, and then the snapshots, git objects, fetched sources and caches
+  that no remaining run names, and views of the guests' store that no guest uses. Nix roots lie in a
+  run's directory and are removed with it.
 
 `cleanup.remote` does the same on hosts.
 """
@@ -12,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
 from jerichoci.cleanup.dead_runs import close_dead_runs, logging_errors
 from jerichoci.cleanup.guests import reap_all_guests, remove_kept_guests
+from jerichoci.cleanup.old_artifacts import remove_old_artifacts
 from jerichoci.machine.memory import remove_stale_groups
 from jerichoci.placement.host_gc import Collected, Collector, is_recent
 from jerichoci.record.batch import batch_ids, runs_of
@@ -43,6 +45,8 @@ class Garbage(Collected):
 
     runs: list[str]
     kept_runs: int
+    artifacts: list[str] = field(default_factory=list)
+    """Jobs of runs that are left whose files were removed, as `RUN/JOB`."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
             renew(state)
         with logging_errors("could not remove the files of batches that have no run"):
             _remove_empty_batches(state)
+    kept_over = [run for run in kept if not is_owned(run.root)]
+    done.artifacts += remove_old_artifacts(kept_over, dry_run=dry_run)
     collector = Collector(state.root, _leases(state, done.runs if dry_run else ()))
     await asyncio.to_thread(collector.snapshots, None, done, dry_run=dry_run)
     if not dry_run:

@@ -1,9 +1,10 @@
 """Files that a job left, taken as from a stranger.
 
 Directories are opened without following links, only regular files are taken, and modes are
-stripped: what a job made may be a FIFO, a device, a setuid file, or a link to a secret. A file
-that is made immutable is read as it is. Others may change the tree meanwhile: each directory and
-file is opened once, and what was opened is what is read.
+stripped to whether a file is executable: what a job made may be a FIFO, a device, a setuid file, or
+a link to a secret. All may read what was taken, for a later job may be another user; the directory
+around it is private. A file that is made immutable is read as it is. Others may change the tree
+meanwhile: each directory and file is opened once, and what was opened is what is read.
 """
 
 from __future__ import annotations
@@ -20,16 +21,20 @@ from jerichoci.state.natural import natural
 from jerichoci.state.remove_tree import DIRECTORY_FLAGS, own, unlock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterator, Sequence
     from pathlib import Path
 
-    Files = Generator[tuple[str, Iterator[bytes]], None, None]
-    """Paths of files, each with its content in chunks, to be read before the next."""
+    from jerichoci.machine.artifact_limits import Admission
+
+    Files = Generator[tuple[str, bool, Iterator[bytes]], None, None]
+    """Paths of files, each with whether it is executable and its content in chunks, to be read
+    before the next."""
 
 CHUNK_BYTES = 1024 * 1024
 MOST_DEPTH = 200
 """Directories below one another that are walked through: each is open meanwhile."""
-MODE = stat.S_IRUSR | stat.S_IWUSR
+MODE, EXECUTABLE, DIRECTORY = 0o644, 0o755, 0o755
+"""Of what was taken, whatever the umask."""
 READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 UNOPENED = frozenset(
@@ -56,47 +61,61 @@ class Artifact:
     sha256: str
 
 
-def take_artifacts(directory: Path, cancelled: Callable[[], bool] | None = None) -> list[Artifact]:
+def take_artifacts(
+    directory: Path,
+    cancelled: Callable[[], bool] | None = None,
+    admission: Admission | None = None,
+) -> list[Artifact]:
     """Make `directory` safe where it is, and list its files by path; blocking.
 
-    What is no file is removed. A file with another name, perhaps far from here, is replaced by a
-    copy: the other one keeps its mode. `cancelled` is asked before each file and each chunk of one,
-    and ends it with ECANCELED. Directories that are nested too deep are ENAMETOOLONG.
+    What is no file is removed, and so is what `admission` refuses. A file with another name,
+    perhaps far from here, is replaced by a copy: the other one keeps its mode. `cancelled` is asked
+    before each file and each chunk of one, and ends it with ECANCELED. Directories that are nested
+    too deep are ENAMETOOLONG.
     """
     top = os.open(directory, DIRECTORY_FLAGS)
     taken = []
     try:
-        own(top, stat.S_IRWXU)
+        own(top, DIRECTORY)
         with closing(_walk(top, cancelled, strip=True)) as entries:
             for entry in entries:
                 # What is immutable stays where it is.
                 with suppress(PermissionError, IsADirectoryError):
-                    if entry.fd < 0:
+                    if entry.fd < 0 or not entry.is_admitted(admission):
                         os.unlink(entry.name, dir_fd=entry.directory)
                     elif os.fstat(entry.fd).st_nlink > 1:
                         taken.append(_replace(entry, cancelled))
                     else:
-                        own(entry.fd, MODE)
+                        own(entry.fd, EXECUTABLE if entry.is_executable else MODE)
                         taken.append(_digest(entry, cancelled))
     finally:
         os.close(top)
     return sorted(taken, key=lambda artifact: natural(artifact.path))
 
 
-def read_directory(directory: Path, cancelled: Callable[[], bool] | None = None) -> Files:
+def read_directory(
+    directory: Path,
+    cancelled: Callable[[], bool] | None = None,
+    admission: Admission | None = None,
+) -> Files:
     """The files below `directory`, which stays as it is; blocking."""
     top = os.open(directory, DIRECTORY_FLAGS)
     try:
-        yield from read_files(top, cancelled)
+        yield from read_files(top, cancelled, admission)
     finally:
         os.close(top)
 
 
-def read_files(directory: int, cancelled: Callable[[], bool] | None, prefix: str = "") -> Files:
+def read_files(
+    directory: int,
+    cancelled: Callable[[], bool] | None,
+    admission: Admission | None = None,
+    prefix: str = "",
+) -> Files:
     """The files below an open directory, whose paths begin with `prefix`."""
-    for entry in _walk(directory, cancelled, prefix=prefix):
-        if entry.fd >= 0:
-            yield entry.path, _chunks(entry.fd, cancelled)
+    for entry in _walk(directory, cancelled):
+        if entry.fd >= 0 and entry.is_admitted(admission):
+            yield f"{prefix}{entry.path}", entry.is_executable, _chunks(entry.fd, cancelled)
 
 
 class ArtifactWriter:
@@ -123,7 +142,7 @@ class ArtifactWriter:
         """The files, by path."""
         return sorted(self._made, key=lambda artifact: natural(artifact.path))
 
-    def begin(self, path: str) -> None:
+    def begin(self, path: str, *, is_executable: bool = False) -> None:
         """Begin the file at `path`, which is relative and plain."""
         self._end()
         try:
@@ -131,8 +150,10 @@ class ArtifactWriter:
         except FileNotFoundError:
             for at in (at for at, letter in enumerate(path) if letter == "/"):
                 with suppress(FileExistsError):
-                    os.mkdir(path[:at], 0o700, dir_fd=self._directory)
+                    os.mkdir(path[:at], DIRECTORY, dir_fd=self._directory)
+                    os.chmod(path[:at], DIRECTORY, dir_fd=self._directory)
             fd = os.open(path, WRITE_FLAGS, MODE, dir_fd=self._directory)
+        os.fchmod(fd, EXECUTABLE if is_executable else MODE)
         self._path, self._fd, self._size, self._digest = path, fd, 0, hashlib.sha256()
 
     def write(self, data: bytes) -> None:
@@ -156,6 +177,33 @@ class ArtifactWriter:
         self._made.append(Artifact(path, self._size, self._digest.hexdigest()))
 
 
+def put(directory: Path, parts: Sequence[str | bytes]) -> None:
+    """Write files below a directory of ours, in parts as of `remote.agent.outgoing`; blocking.
+
+    A text that begins with `+` continues the file that an earlier call began.
+    """
+    fd = -1
+    try:
+        for part in parts:
+            if isinstance(part, bytes):
+                os.write(fd, part)
+                continue
+            if fd >= 0:
+                os.close(fd)
+            path, kind = directory / part[1:], part[0]
+            for parent in reversed(path.relative_to(directory).parents):
+                with suppress(FileExistsError):
+                    (directory / parent).mkdir(parents=True)
+                    (directory / parent).chmod(DIRECTORY)
+            flags = WRITE_FLAGS & ~os.O_TRUNC | os.O_APPEND if kind == "+" else WRITE_FLAGS
+            fd = os.open(path, flags, MODE)
+            if kind != "+":
+                os.fchmod(fd, EXECUTABLE if kind == "x" else MODE)
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
+
 def recorded(path: str) -> str:
     """A path as a record has it; bytes that aren't UTF-8 become U+FFFD."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -169,6 +217,15 @@ class _Entry:
     name: str
     directory: int
     fd: int
+
+    @property
+    def is_executable(self) -> bool:
+        return bool(os.fstat(self.fd).st_mode & 0o111)
+
+    def is_admitted(self, admission: Admission | None) -> bool:
+        if admission is None:
+            return True
+        return admission.admits(recorded(self.path), os.fstat(self.fd).st_size)
 
 
 def _walk(
@@ -193,7 +250,7 @@ def _walk(
                     errno.ENAMETOOLONG, f"directories are nested more than {MOST_DEPTH} deep"
                 )
             if strip:
-                own(fd, stat.S_IRWXU)
+                own(fd, DIRECTORY)
             below = f"{prefix}{entry.name}/"
             yield from _walk(fd, cancelled, strip=strip, prefix=below, depth=depth + 1)
         finally:
@@ -256,7 +313,7 @@ def _replace(entry: _Entry, cancelled: Callable[[], bool] | None) -> Artifact:
     temp = f".pikaci-{os.urandom(8).hex()}"
     try:
         with ArtifactWriter(entry.directory) as writer:
-            writer.begin(temp)
+            writer.begin(temp, is_executable=entry.is_executable)
             for data in _chunks(entry.fd, cancelled):
                 writer.write(data)
         os.rename(temp, entry.name, src_dir_fd=entry.directory, dst_dir_fd=entry.directory)

@@ -27,6 +27,7 @@ from jerichoci.state.remove_tree import DIRECTORY_FLAGS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from jerichoci.machine.artifact_limits import Admission
     from jerichoci.machine.artifacts import Files
 
 RESULT = "result.json"
@@ -165,7 +166,11 @@ async def follow_outbox(directory: Path, log: Path) -> AsyncIterator[OutboxFollo
             yield follower
 
 
-def read_outbox(directory: Path, cancelled: Callable[[], bool] | None = None) -> Files:
+def read_outbox(
+    directory: Path,
+    cancelled: Callable[[], bool] | None = None,
+    admission: Admission | None = None,
+) -> Files:
     """A guest's result, events and files, which stay as they are; blocking."""
     with ExitStack() as opened:
         outbox = os.open(directory, DIRECTORY_FLAGS)
@@ -173,7 +178,7 @@ def read_outbox(directory: Path, cancelled: Callable[[], bool] | None = None) ->
         for name, limit in ((RESULT, RESULT_BYTES), (EVENTS, EVENTS_BYTES)):
             data = _read(outbox, name, limit)
             if data is not None:
-                yield name, iter((data,))
+                yield name, False, iter((data,))
         try:
             files = os.open(FILES, DIRECTORY_FLAGS, dir_fd=outbox)
         except OSError as error:
@@ -181,17 +186,21 @@ def read_outbox(directory: Path, cancelled: Callable[[], bool] | None = None) ->
                 return
             raise
         opened.callback(os.close, files)
-        with closing(read_files(files, cancelled, f"{FILES}/")) as found:
+        with closing(read_files(files, cancelled, admission, f"{FILES}/")) as found:
             yield from found
 
 
 def copy_outbox(
-    directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
+    directory: Path,
+    into: Path,
+    cancelled: Callable[[], bool] | None = None,
+    admission: Admission | None = None,
 ) -> list[Artifact]:
     """Copy a guest's result, events and files into the directory `into`; blocking."""
-    with closing(read_outbox(directory, cancelled)) as files, ArtifactWriter(into) as writer:
-        for path, content in files:
-            writer.begin(path)
+    found = read_outbox(directory, cancelled, admission)
+    with closing(found) as files, ArtifactWriter(into) as writer:
+        for path, is_executable, content in files:
+            writer.begin(path, is_executable=is_executable)
             for data in content:
                 writer.write(data)
     return below_files(writer.made())

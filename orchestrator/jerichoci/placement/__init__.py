@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from jerichoci.machine.artifact_limits import Admission
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.confinement import Confinement
     from jerichoci.machine.outbox import OutboxFollower
@@ -200,9 +201,19 @@ class Placement(Protocol):
         """Where on the host a process leaves the files that are to be in `artifacts` here."""
 
     async def fetch_artifacts(
-        self, directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
+        self,
+        directory: Path,
+        into: Path,
+        cancelled: Callable[[], bool] | None = None,
+        admission: Admission | None = None,
     ) -> list[Artifact]:
         """Take what a process left in `directory`, as from a stranger, unless `cancelled`."""
+
+    async def have_files(self, directory: Path, into: Path) -> Path:
+        """Have the files of a directory of this machine there, and say where.
+
+        That is the directory itself on this machine, else `into`, which is created.
+        """
 
     async def run_in_foreground(
         self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]
@@ -222,7 +233,11 @@ class Placement(Protocol):
         """
 
     async def collect(
-        self, outbox: Path, into: Path, cancelled: Callable[[], bool] | None = None
+        self,
+        outbox: Path,
+        into: Path,
+        cancelled: Callable[[], bool] | None = None,
+        admission: Admission | None = None,
     ) -> list[Artifact]:
         """Copy what a guest left into a directory that is near, as from a stranger."""
 

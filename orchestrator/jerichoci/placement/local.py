@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from jerichoci.machine.artifact_limits import Admission
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.confinement import Confinement
     from jerichoci.machine.outbox import OutboxFollower
@@ -129,12 +130,20 @@ class LocalPlacement:
         return artifacts
 
     async def fetch_artifacts(
-        self, directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
+        self,
+        directory: Path,
+        into: Path,
+        cancelled: Callable[[], bool] | None = None,
+        admission: Admission | None = None,
     ) -> list[Artifact]:
         del into
         from jerichoci.machine.artifacts import take_artifacts
 
-        return await asyncio.to_thread(take_artifacts, directory, cancelled)
+        return await asyncio.to_thread(take_artifacts, directory, cancelled, admission)
+
+    async def have_files(self, directory: Path, into: Path) -> Path:
+        del into
+        return directory
 
     async def run_in_foreground(
         self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]
@@ -155,11 +164,15 @@ class LocalPlacement:
         return follow_outbox(outbox, log)
 
     async def collect(
-        self, outbox: Path, into: Path, cancelled: Callable[[], bool] | None = None
+        self,
+        outbox: Path,
+        into: Path,
+        cancelled: Callable[[], bool] | None = None,
+        admission: Admission | None = None,
     ) -> list[Artifact]:
         from jerichoci.machine.outbox import copy_outbox
 
-        return await asyncio.to_thread(copy_outbox, outbox, into, cancelled)
+        return await asyncio.to_thread(copy_outbox, outbox, into, cancelled, admission)
 
     async def keep(self, path: Path) -> None:
         """Nothing to do: it is kept until its run is removed."""

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from jerichoci.errors import CatalogError, RecordError
 from jerichoci.nix.realised import BuildRequest
+from jerichoci.plan.artifacts import Artifacts, JobInput
 from jerichoci.plan.hosts import HostConfig, HostName, known_part
 from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp, describe
 from jerichoci.state.ids import prepare_name
@@ -140,7 +141,7 @@ class InputRef(Model):
     guest_path: str | None = None
 
 
-WORLD = ("path", "pass_env")
+WORLD = ("artifacts", "job_inputs", "path", "pass_env")
 """The keys of `Execute` that only jobs have which use them: other plans keep their digests."""
 
 
@@ -154,6 +155,8 @@ class Execute(Model):
     resources: Resources = Resources()
     env: dict[str, str] = {}
     inputs: list[InputRef] = []
+    artifacts: Artifacts | None = None
+    job_inputs: list[JobInput] = []
     path: list[str] = Field(default=[], description="nodes whose `bin` comes first on PATH")
     pass_env: list[str] = Field(default=[], description="variables of pikaci's own environment")
     retries: Retries = Retries()

@@ -14,7 +14,7 @@ from jerichoci.errors import UsageError
 from jerichoci.machine.outbox import OutboxFollower, OutboxState, follow
 from jerichoci.placement import IncusSettings, Route, User, operations
 from jerichoci.remote.agent import agent_operations as host_operations
-from jerichoci.remote.artifacts import fetch
+from jerichoci.remote.artifacts import fetch, send
 from jerichoci.remote.host_notes import host_notes, note_name, run_name
 from jerichoci.remote.host_refusals import check_programs, unusable
 from jerichoci.remote.nix_store import FarStore
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from jerichoci.machine.artifact_limits import Admission
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.confinement import Confinement
     from jerichoci.machine.process import Completed
@@ -198,9 +199,13 @@ class RemotePlacement:
         return scratch / "artifacts"
 
     async def fetch_artifacts(
-        self, directory: Path, into: Path, cancelled: Callable[[], bool] | None = None
+        self,
+        directory: Path,
+        into: Path,
+        cancelled: Callable[[], bool] | None = None,
+        admission: Admission | None = None,
     ) -> list[Artifact]:
-        return await fetch(self._session, directory, into, cancelled)
+        return await fetch(self._session, directory, into, cancelled, admission)
 
     async def keep(self, path: Path) -> None:
         """Keep the run's directory there for `KEEP_SECS`."""
@@ -208,6 +213,10 @@ class RemotePlacement:
         run = self.run_directory(self._run_id)
         await self._session.do(host_operations.keep_run, run, KEEP_SECS)
         self._keeps = True
+
+    async def have_files(self, directory: Path, into: Path) -> Path:
+        await send(self._session, directory, into)
+        return into
 
     async def run_in_foreground(
         self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]
@@ -242,6 +251,10 @@ class RemotePlacement:
         return follow(watch, log)
 
     async def collect(
-        self, outbox: Path, into: Path, cancelled: Callable[[], bool] | None = None
+        self,
+        outbox: Path,
+        into: Path,
+        cancelled: Callable[[], bool] | None = None,
+        admission: Admission | None = None,
     ) -> list[Artifact]:
-        return await fetch(self._session, outbox, into, cancelled, is_outbox=True)
+        return await fetch(self._session, outbox, into, cancelled, admission, is_outbox=True)

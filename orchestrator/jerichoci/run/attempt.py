@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import HostUnavailableError, PikaciError
+from jerichoci.machine.artifact_limits import Admission, ArtifactLimits
 from jerichoci.machine.ending import in_words
 from jerichoci.machine.stop import StoppedError
 from jerichoci.record.event import JobPhase
@@ -85,6 +86,9 @@ class AttemptRun:
         self._directory = layout.attempt(self._node.job_id, self.number)
         there = RunLayout(self._placement.run_directory(self._run.run_id))
         self._scratch = there.scratch / f"{self._node.job_id}-{self.number}"
+        self._admission = Admission(
+            limits.limits() if (limits := self._node.execute.artifacts) else ArtifactLimits()
+        )
         self._world = AttemptWorld(
             Asked(
                 run=self._run,
@@ -206,6 +210,7 @@ class AttemptRun:
                 snapshot=snapshot,
                 scratch=self._scratch,
                 world=world,
+                admission=self._admission,
                 note=self._note,
                 directory=self._directory,
             ),
@@ -240,6 +245,8 @@ class AttemptRun:
                         self._note("no artifacts: the run was stopped while they were collected")
                     raise
                 return []
+            if refused := self._admission.note():
+                self._note(refused)
             await self._read_tests([artifact.path for artifact in artifacts])
         return artifacts
 

@@ -29,6 +29,11 @@ def check_runtime(node: ExecuteNode) -> None:
         )
 
 
+def is_guest(node: ExecuteNode) -> bool:
+    """Whether the job runs in a system of its own, where the host's paths are not to be seen."""
+    return node.runtime != "host_process"
+
+
 def open_runtime(placement: Placement, attempt: Attempt) -> Runtime:
     """The runtime of an attempt."""
     match attempt.node.runtime:

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
+from jerichoci.run.runtimes import is_guest
 from jerichoci.world import World, merged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from jerichoci.plan.artifacts import JobInput
     from jerichoci.plan.plan import ExecuteNode
     from jerichoci.run.context import RunContext
     from jerichoci.run.fleet import RunHost
@@ -52,10 +54,30 @@ def check_world(request: RunRequest) -> None:
 def _parts(asked: Asked) -> Iterator[Part]:
     """The parts that a node asks for, in the order in which they are entered."""
     execute = asked.node.execute
+    if execute.job_inputs:
+        from jerichoci.world.job_inputs import JobInputs
+
+        yield JobInputs(
+            asked.host.placement,
+            execute.job_inputs,
+            _files_of(asked.run, execute.job_inputs),
+            asked.scratch,
+            in_guest=is_guest(asked.node),
+        )
     if execute.path or execute.pass_env:
         from jerichoci.world.tools import Tools
 
         yield Tools(execute.path, execute.pass_env, asked.inputs, os.environ)
+
+
+def _files_of(run: RunContext, inputs: Sequence[JobInput]) -> dict[str, Path]:
+    """Where the artifacts are of each job that is needed, which has passed."""
+    layout = run.writer.layout
+    return {
+        given.job_id: layout.attempt(given.job_id, run.writer.job(given.job_id).attempt)
+        / "artifacts/files"
+        for given in inputs
+    }
 
 
 class AttemptWorld:

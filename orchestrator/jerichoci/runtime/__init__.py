@@ -6,9 +6,10 @@ calls `release` whatever happened before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from jerichoci.machine.artifact_limits import Admission
 from jerichoci.world import NOTHING, World
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Attempt:
     scratch: Path
     directory: Path
     """Where host.log, guest.log and artifacts/ of this attempt belong."""
+    admission: Admission = field(default_factory=Admission)
+    """Which of the files that the job leaves are taken."""
     world: World = NOTHING
     """What the job has beside its command, inputs and workspace."""
     note: Callable[[str], None] = print

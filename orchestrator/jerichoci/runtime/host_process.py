@@ -247,7 +247,7 @@ class HostProcess:
     async def collect(self, is_over: Callable[[], bool]) -> list[Artifact]:
         """Take stock of the artifacts."""
         return await self._placement.fetch_artifacts(
-            self._outgoing, self._attempt.artifacts, is_over
+            self._outgoing, self._attempt.artifacts, is_over, self._attempt.admission
         )
 
     async def release(self, *, keep: bool) -> None:

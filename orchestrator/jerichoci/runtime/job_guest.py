@@ -78,7 +78,7 @@ class JobGuest(ABC):
     async def collect(self, is_over: Callable[[], bool]) -> list[Artifact]:
         """Take what the guest left."""
         into = self._attempt.artifacts.parent
-        return await self._placement.collect(self._outbox, into, is_over)
+        return await self._placement.collect(self._outbox, into, is_over, self._attempt.admission)
 
     async def _make_outbox(self) -> None:
         await self._placement.do(operations.make_outbox, self._outbox)

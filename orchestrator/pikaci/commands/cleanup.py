@@ -32,8 +32,9 @@ def gc_command(
 ) -> None:
     """Remove old runs, and the snapshots, git objects and Nix roots that only they need.
 
-    Keeps running runs, and all that a kept run needs for a rerun. On remote hosts, also removes
-    what the removed runs left behind, and snapshots beyond the host's `keep` limits.
+    Also removes the files of jobs whose `artifacts.keepDays` are over. Keeps running runs, and all
+    that a kept run needs for a rerun. On remote hosts, also removes what the removed runs left
+    behind, and snapshots beyond the host's `keep` limits.
     """
     from jerichoci.cleanup.gc import collect_garbage
     from jerichoci.cleanup.remote import collect_hosts
@@ -45,6 +46,8 @@ def gc_command(
         f" {len(report.refs)} snapshot refs, {len(report.views)} views of the guests' store;"
         f" kept {report.kept_runs} runs, and what was used within the last hour"
     )
+    for name in report.artifacts:
+        click.echo(f"{verb} the artifacts of {name}")
     if hosts is None:
         return
     doomed = report.runs if dry_run else ()

@@ -46,7 +46,13 @@ WARM = (
     *(f"jerichoci.test_reports.{name}" for name in ("tap", "go", "cargo")),
     *("pikaci.commands.run", "pikaci.commands.rerun", "pikaci.commands.plan"),
     *("pikaci.commands.catalog", "pikaci.commands.records", "pikaci.commands.cleanup"),
-    *("pikaci.commit", "pikaci.estimate", "pikaci.plan_set", "pikaci.source", "pikaci.glob"),
+    *(
+        "pikaci.commit",
+        "pikaci.estimate",
+        "pikaci.plan_set",
+        "pikaci.source",
+        "jerichoci.machine.glob",
+    ),
     *("pikaci.render.reporters", "pikaci.render.plain"),
 )
 """What a child would import otherwise."""

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine import process
+from jerichoci.machine.artifact_limits import Admission, ArtifactLimits
+from jerichoci.machine.artifacts import put
 from jerichoci.machine.ending import Ending
 from jerichoci.machine.outbox import (
     FIRST_POLL_SECS,
@@ -332,9 +334,11 @@ async def watch_outbox(
 
 
 @held
-async def open_artifacts(_work: Work, path: Path, *, is_outbox: bool) -> AsyncIterator[Outgoing]:
+async def open_artifacts(
+    _work: Work, path: Path, limits: ArtifactLimits, *, is_outbox: bool
+) -> AsyncIterator[Outgoing]:
     """Begin to read what a job left in a directory, or in a guest's outbox."""
-    outgoing = Outgoing(path, is_outbox=is_outbox)
+    outgoing = Outgoing(path, Admission(limits), is_outbox=is_outbox)
     try:
         yield outgoing
     finally:
@@ -345,6 +349,27 @@ async def open_artifacts(_work: Work, path: Path, *, is_outbox: bool) -> AsyncIt
 async def read_artifacts(work: AgentWork, handle: str) -> list[str | bytes]:
     """The next piece of it; an empty one after the last."""
     return await asyncio.to_thread(work.find(handle, Outgoing).next_piece)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The first of the files that were not read, each with the reason, and how many there are."""
+
+    named: list[str]
+    count: int
+
+
+@operation
+async def refused_artifacts(work: AgentWork, handle: str) -> Refused:
+    """What was refused so far."""
+    admission = work.find(handle, Outgoing).admission or Admission()
+    return Refused(admission.refused, admission.refused_count)
+
+
+@operation
+async def put_files(_work: Work, directory: Path, parts: list[str | bytes]) -> None:
+    """Write files below a directory: parts as of `Outgoing`; `+` continues a file."""
+    await asyncio.to_thread(put, directory, parts)
 
 
 @dataclass(frozen=True)

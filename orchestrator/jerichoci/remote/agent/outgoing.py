@@ -1,6 +1,7 @@
 """Files that a job left, on their way to the orchestrator: one stream, asked for in pieces.
 
-In a piece, a text begins the file of that path, and bytes belong to the file begun last.
+In a piece, a text begins a file: `x` if it is executable, else `-`, and its path. Bytes belong to
+the file begun last.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from jerichoci.machine.artifact_limits import Admission
+
 PIECE_BYTES = 4 * 1024 * 1024
 """The most that goes over the connection at once: with each of them goes a round trip."""
 PIECE_FILES = 10_000
@@ -23,16 +26,19 @@ PIECE_FILES = 10_000
 class Outgoing:
     """The files of a directory, or of a guest's outbox."""
 
-    def __init__(self, directory: Path, *, is_outbox: bool) -> None:
+    def __init__(
+        self, directory: Path, admission: Admission | None = None, *, is_outbox: bool = False
+    ) -> None:
         self._closed = threading.Event()
         self._using = threading.Lock()
         read = read_outbox if is_outbox else read_directory
-        self._files = read(directory, self._closed.is_set)
+        self._files = read(directory, self._closed.is_set, admission)
+        self.admission = admission
         self._parts = self._split()
 
     def _split(self) -> Iterator[str | bytes]:
-        for path, content in self._files:
-            yield path
+        for path, is_executable, content in self._files:
+            yield f"{'x' if is_executable else '-'}{path}"
             yield from content
 
     def next_piece(self) -> list[str | bytes]:

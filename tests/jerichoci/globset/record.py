@@ -1,7 +1,7 @@
 """Record what the `rg` on PATH, which has globset, says of patterns and names.
 
 `rg -g /PATTERN` is a glob from the top with literal separators. Run it with the rg to record:
-`python tests/pikaci/globset/record.py`.
+`python tests/jerichoci/globset/record.py`.
 """
 
 from __future__ import annotations

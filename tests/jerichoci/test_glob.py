@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pikaci.glob import GlobError, compile_globs, parse_glob
+from jerichoci.machine.glob import GlobError, compile_globs, parse_glob
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
