@@ -1,5 +1,6 @@
 # The catalog library. Builtins only: evaluating a catalog needs no nixpkgs and no network.
 {
+  matrix = import ./matrix.nix;
   mkCatalog = import ./catalog.nix;
   inherit (import ./merge.nix) mergeTargets;
   inherit (import ./staged-rust.nix) stagedRust;

@@ -212,6 +212,8 @@ async def test_what_can_not_be_run_is_refused_before_anything_is_made(runner: Ru
 async def test_a_directory_of_records_is_its_owners_alone(runner: Runner) -> None:
     run = await runner.run(job("a", "touch $PIKACI_ARTIFACTS/x"))
     directories = [path for path in run.layout.root.rglob("*") if path.is_dir()]
+    # A guest's user may read these, if they are shown to it.
+    directories = [path for path in directories if "files" not in path.parts]
     assert {path.stat().st_mode & 0o777 for path in [run.layout.root, *directories]} == {0o700}
 
 

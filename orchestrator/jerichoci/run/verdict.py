@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from jerichoci.nix.realised import Realised
 
+MOST_NAMED = 5
+"""Other failed jobs in the message of a run."""
+
 STOP_CAUSES = {
     StopReason.CANCELLED: Cause(code=CauseCode.CANCELLED, message="the run was cancelled"),
     StopReason.FAIL_FAST: Cause(
@@ -55,8 +58,19 @@ def conclude(
     if kind is not None:
         first = next(job for job in broken if job.failure_kind is kind)
         changes = {"status": Status.FAILED, "failure_kind": kind, "cause": first.cause}
-        return record.with_(**changes, message=first.message)
+        others = [job.id for job in broken if job is not first]
+        return record.with_(**changes, message=_with_others(first.message, others, len(jobs)))
     return record.with_(status=Status.PASSED)
+
+
+def _with_others(message: str | None, others: Sequence[str], count: int) -> str | None:
+    """The message of a failed job as that of its run, of which other jobs failed, too."""
+    if not others:
+        return message
+    more = len(others) - MOST_NAMED
+    rest = f" and {more} more" if more > 0 else ""
+    named = ", ".join(others[:MOST_NAMED])
+    return f"{message} ({len(others) + 1} of {count} jobs failed: also {named}{rest})"
 
 
 def broken_message(failure: BaseException | None) -> str:
