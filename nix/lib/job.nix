@@ -31,6 +31,7 @@ let
   # { execute = keys of the execute node; nodes = prepare nodes it needs; }, or { }.
   parts = [
     (import ./artifacts.nix)
+    (import ./limits.nix)
     (import ./tools.nix)
   ];
 
@@ -69,10 +70,20 @@ let
             type = types.nullOr types.positive;
             default = null;
           };
+          diskMib = {
+            type = types.nullOr types.positive;
+            default = null;
+          };
+          pids = {
+            type = types.nullOr types.positive;
+            default = null;
+          };
         };
         default = {
           cpus = null;
           memoryMib = null;
+          diskMib = null;
+          pids = null;
         };
       };
       runAsRoot = {
@@ -210,7 +221,9 @@ in
           resources = {
             inherit (job.resources) cpus;
             memory_mib = job.resources.memoryMib;
-          };
+          }
+          // (if job.resources.diskMib == null then { } else { disk_mib = job.resources.diskMib; })
+          // (if job.resources.pids == null then { } else { inherit (job.resources) pids; });
           env = mapAttrs (_: value: value.text) env;
           inputs =
             inputs

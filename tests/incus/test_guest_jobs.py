@@ -271,12 +271,14 @@ def test_variables_and_long_commands_arrive_as_they_are(ended: Ended) -> None:
     assert ended.said("longer") == [str(LONG[1])]
 
 
-def test_artifacts_are_recorded_and_have_no_modes_of_the_guests(ended: Ended) -> None:
+def test_artifacts_are_recorded_and_keep_of_their_modes_whether_they_are_executable(
+    ended: Ended,
+) -> None:
     files = ended.kept("passes") / "files"
     rows = {row["path"]: row for row in ended.job("passes")["artifacts"]}
     assert sorted(rows) == ["deep/er/file", "program"]
     assert rows["deep/er/file"]["sha256"] == hashlib.sha256(b"text\n").hexdigest()
-    assert stat.S_IMODE((files / "program").stat().st_mode) == 0o600
+    assert stat.S_IMODE((files / "program").stat().st_mode) == 0o755
     assert (files / "program").stat().st_uid == 0
 
 
@@ -293,7 +295,7 @@ def test_what_a_hostile_job_leaves_does_no_harm(ended: Ended) -> None:
         check=True,
     )
     assert listing.stdout == ""
-    assert stat.S_IMODE((kept / "files/setuid").stat().st_mode) == 0o600
+    assert stat.S_IMODE((kept / "files/setuid").stat().st_mode) == 0o755
     assert (kept / "files/unreadable").read_text() == "secret\n"
 
 

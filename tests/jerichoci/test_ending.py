@@ -12,6 +12,7 @@ import pytest
 from disk import fill, mounted
 from e2e.project import processes, wait_for
 from jerichoci.errors import InfrastructureError
+from jerichoci.plan.artifacts import Artifacts
 from jerichoci.plan.plan import Retries
 from jerichoci.record.event import EventBase, JobPhase
 from jerichoci.record.rundir import RunWriter
@@ -90,7 +91,9 @@ def test_a_second_signal_does_not_wait_for_a_job_that_ignores_the_first(
 def test_a_signal_does_not_wait_for_large_artifacts(runner: Runner, begun: Path) -> None:
     large = 'truncate -s 4T "$PIKACI_ARTIFACTS/sparse"'
     over = f"until [ -e {begun} ]; do sleep 0.05; done; {large}"
-    jobs = [job("over", over), job("a", f"{large}; {begins(begun, 'sleep 600')}")]
+    kept = Artifacts(max_mib=2**23)
+    sleeping = f"{large}; {begins(begun, 'sleep 600')}"
+    jobs = [job("over", over, artifacts=kept), job("a", sleeping, artifacts=kept)]
     with runner.start(*jobs) as process:
         wait_for(lambda: begun.exists() and "collect_artifacts" in events_text(runner))
         process.terminate()

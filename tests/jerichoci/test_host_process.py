@@ -16,6 +16,7 @@ from ends import ENDS
 from jerichoci.machine.confinement import Confinement
 from jerichoci.machine.environment import host_environment
 from jerichoci.machine.pump import pumping
+from jerichoci.plan.artifacts import Artifacts
 from jerichoci.plan.plan import Retries
 from jerichoci.runtime.host_process import ShellCommand
 from jerichoci.status import FailureKind, KeepPolicy, Status
@@ -240,7 +241,8 @@ async def test_a_job_over_its_time_is_a_timeout_however_it_ends(
     }
     run = await runner.run(*(job(name, ends[name], timeout_secs=2) for name in ends))
     assert held
-    assert run.record.message == "job killed timed out after 2 s (`timeoutSecs`)"
+    others = "5 of 5 jobs failed: also passing, waiting, later, deaf"
+    assert run.record.message == f"job killed timed out after 2 s (`timeoutSecs`) ({others})"
     for row in run.record.jobs:
         assert (row.status, row.failure_kind) == (Status.FAILED, FailureKind.TIMEOUT)
     assert run.said("killed")[0] == "begun"
@@ -379,7 +381,9 @@ async def test_artifacts_that_take_too_long_are_left_and_that_is_said(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jerichoci.run.attempt.COLLECT_SECS", 0.5)
-    run = await runner.run(job("a", 'truncate -s 4T "$PIKACI_ARTIFACTS/sparse"'))
+    run = await runner.run(
+        job("a", 'truncate -s 4T "$PIKACI_ARTIFACTS/sparse"', artifacts=Artifacts(max_mib=2**23))
+    )
     assert run.record.status is Status.PASSED
     assert run.job("a").notes == ["no artifacts: they were not collected within 0.5 s"]
 

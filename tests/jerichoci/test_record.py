@@ -32,6 +32,7 @@ VALUES: list[tuple[object, st.SearchStrategy[Any]]] = [
     (bool, st.booleans()),
     (NoneType, st.none()),
     (dict[str, str], st.dictionaries(TEXTS, TEXTS, max_size=2)),
+    (dict[str, str | None], st.dictionaries(TEXTS, TEXTS | st.none(), max_size=2)),
     (Json, st.dictionaries(TEXTS, TEXTS | st.integers() | st.none(), max_size=2)),
 ]
 
@@ -66,7 +67,7 @@ def with_unknown(value: Any) -> Any:  # noqa: ANN401 - JSON
     """The same JSON with a field more in every object that is a record."""
     match value:
         case dict():
-            free = {"execution", "annotations", "overrides"}
+            free = {"execution", "annotations", "overrides", "pass_env"}
             kept = {key: row for key, row in value.items() if key in free}
             later = {key: with_unknown(row) for key, row in value.items() if key not in kept}
             return {**later, **kept, "from_a_later_version": [1]}

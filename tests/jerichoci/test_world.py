@@ -104,3 +104,20 @@ async def test_a_failed_job_tells_no_part_that_it_passed(
     has_parts(monkeypatch, part)
     assert (await runner.run(job("a", "exit 3"))).job("a").exit_code == 3
     assert part.steps == ["enter", "leave"]
+
+
+async def test_a_job_that_prints_nothing_for_too_long_is_ended(runner: Runner) -> None:
+    run = await runner.run(
+        job("quiet", "echo begins; sleep 60", silence_secs=1),
+        job("chatty", "for i in 1 2 3 4 5 6; do echo $i; sleep 0.4; done", silence_secs=1),
+        job("cancelled", "sleep 60", timeout_secs=1, silence_secs=60),
+    )
+    quiet, late = run.job("quiet"), run.job("cancelled")
+    assert (quiet.failure_kind, quiet.message) == (
+        FailureKind.TIMEOUT,
+        "job quiet printed nothing for 1 s (`silenceSecs`)",
+    )
+    assert quiet.cause is not None
+    assert quiet.cause.code == "command_silent"
+    assert run.job("chatty").status is Status.PASSED
+    assert late.message == "job cancelled timed out after 1 s (`timeoutSecs`)"

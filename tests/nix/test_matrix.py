@@ -73,8 +73,8 @@ def test_jobs_and_targets_are_planned_in_natural_order() -> None:
         (
             "a = [ { } ];",
             (
-                "matrix.a: expected strings and numbers (other values by name, in an attribute set),"
-                " found an attribute set"
+                "matrix.a: expected strings and numbers (other values by name, in an attribute"
+                " set), found an attribute set"
             ),
         ),
         (

@@ -58,7 +58,7 @@ def test_the_catalog_has_every_plan_and_its_lane(catalogs: Any, system: str) -> 
 
 
 def test_the_library_is_an_output(flake: Path) -> None:
-    names = ["appleRust", "linuxRust", "mergeTargets", "mkCatalog", "stagedRust"]
+    names = ["appleRust", "linuxRust", "matrix", "mergeTargets", "mkCatalog", "stagedRust"]
     assert eval_output(flake, "lib", "builtins.attrNames") == names
 
 

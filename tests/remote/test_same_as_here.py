@@ -72,7 +72,7 @@ def test_jobs_pass_with_their_output_and_artifacts(placed: Placed) -> None:
     assert "after" in placed.log("last")
     attempts = {name: placed.run_dir() / f"jobs/{name}/attempts/1/artifacts/files" for name in jobs}
     assert (attempts["it"] / "a/b/c").read_text() == "x\n"
-    assert (attempts["it"] / "a/b/c").stat().st_mode & 0o777 == 0o600
+    assert (attempts["it"] / "a/b/c").stat().st_mode & 0o777 == 0o644
     assert (attempts["env"] / "odd").read_text() == odd
     assert "did not keep the workspace of it" in placed.here("shell", "latest", "it").refused()
 
@@ -162,3 +162,35 @@ def test_a_dry_run_connects_to_nobody(placed: Placed, far_host: FarHost) -> None
         placed.here("plan", "t", "--json").passed()
     finally:
         far_host.start_sshd()
+
+
+def test_files_go_from_job_to_job_wherever_they_run(placed: Placed) -> None:
+    other = replace(placed, placement=THERE if placed.placement == HERE else HERE)
+    rows = {
+        "make": (
+            placed,
+            (
+                "command = \"cd $PIKACI_ARTIFACTS; mkdir d; echo 'echo ran' >d/run; chmod +x d/run;"
+                ' head -c 9000000 /dev/urandom >big; sha256sum big >sum; touch empty";'
+            ),
+        ),
+        "use": (
+            other,
+            (
+                'needs = [ "make" ]; command = "cd $PIKACI_INPUT_MAKE; d/run; ls empty;'
+                ' sha256sum -c sum; ! touch x; cp d/run $PIKACI_ARTIFACTS";'
+            ),
+        ),
+        "last": (placed, 'needs = [ "use" ]; command = "$PIKACI_INPUT_USE/run";'),
+    }
+    placed.define(
+        "".join(
+            f't.jobs.{name} = {{ placement = "{at.placement}"; {text}'
+            + (f' host = "{at.host}"; }};' if at.placement == THERE else " };")
+            for name, (at, text) in rows.items()
+        )
+    )
+    placed.here("run", "t").passed()
+    assert {"ran", "empty", "big: OK"} <= set(placed.log("use").splitlines())
+    assert "Read-only file system" in placed.log("use")
+    assert "ran" in placed.log("last").splitlines()

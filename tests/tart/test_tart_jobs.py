@@ -208,7 +208,7 @@ async def test_what_a_hostile_job_leaves_does_no_harm(runner: Runner) -> None:
     assert all(path.is_dir() or stat.S_ISREG(path.lstat().st_mode) for path in kept.rglob("*"))
     assert not any(path.is_symlink() for path in kept.rglob("*"))
     assert not (kept / "events.jsonl").exists()
-    assert stat.S_IMODE((kept / "files/setuid").stat().st_mode) == 0o600
+    assert stat.S_IMODE((kept / "files/setuid").stat().st_mode) == 0o755
 
 
 async def test_a_job_that_switches_its_vm_off_is_infrastructure(runner: Runner, mac: Mac) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from jerichoci.cleanup.dead_runs import close_dead_runs, logging_errors
 from jerichoci.cleanup.guests import reap_all_guests, remove_kept_guests
 from jerichoci.cleanup.old_artifacts import remove_old_artifacts
-from jerichoci.machine.memory import remove_stale_groups
+from jerichoci.machine.control_groups import remove_stale_groups
 from jerichoci.placement.host_gc import Collected, Collector, is_recent
 from jerichoci.record.batch import batch_ids, runs_of
 from jerichoci.record.order import renew, run_ids

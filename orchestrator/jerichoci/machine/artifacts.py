@@ -182,18 +182,22 @@ def put(directory: Path, parts: Sequence[str | bytes]) -> None:
 
     A text that begins with `+` continues the file that an earlier call began.
     """
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(DIRECTORY)
     fd = -1
     try:
         for part in parts:
             if isinstance(part, bytes):
-                os.write(fd, part)
+                view = memoryview(part)
+                while view:
+                    view = view[os.write(fd, view) :]
                 continue
             if fd >= 0:
                 os.close(fd)
             path, kind = directory / part[1:], part[0]
             for parent in reversed(path.relative_to(directory).parents):
                 with suppress(FileExistsError):
-                    (directory / parent).mkdir(parents=True)
+                    (directory / parent).mkdir()
                     (directory / parent).chmod(DIRECTORY)
             flags = WRITE_FLAGS & ~os.O_TRUNC | os.O_APPEND if kind == "+" else WRITE_FLAGS
             fd = os.open(path, flags, MODE)

@@ -30,6 +30,8 @@ class Ending:
     """Whether a job's command was started; if not, its workspace could not be set up."""
     out_of_memory: bool = False
     """Whether the kernel killed something of it at the limit of its memory."""
+    refused_processes: bool = False
+    """Whether the kernel refused it a process at the limit of their number."""
 
 
 class Report:

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jerichoci.machine import memory, process
+from jerichoci.machine import process
+from jerichoci.machine.control_groups import JobGroups, limited
 from jerichoci.machine.ending import Ending, Report
 from jerichoci.machine.pump import Pump, pumping
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator
 
-    from jerichoci.machine.memory import MemoryGroup
     from jerichoci.placement.program import Program
 
 
@@ -27,12 +27,12 @@ class LocalProcess:
         leader: asyncio.subprocess.Process,
         pump: Pump,
         report: Report,
-        group: MemoryGroup | None = None,
+        groups: JobGroups,
     ) -> None:
         self._leader = leader
         self._pump = pump
         self._report = report
-        self._group = group
+        self._groups = groups
 
     async def wait(self) -> Ending:
         """Wait for the leader's end, and for its output to be in the log."""
@@ -41,7 +41,11 @@ class LocalProcess:
         self.kill()
         await self._pump.drain()
         ending = self._report.ending(code)
-        return replace(ending, out_of_memory=bool(self._group and self._group.has_killed()))
+        return replace(
+            ending,
+            out_of_memory=self._groups.has_killed(),
+            refused_processes=self._groups.has_refused(),
+        )
 
     async def ended_within(self, secs: float) -> bool:
         """As it says itself: this process may have been stopped meanwhile."""
@@ -62,9 +66,9 @@ async def spawn(program: Program) -> AsyncIterator[LocalProcess]:
     with closing(Report()) as report:
         async with (
             pumping(program.log) as pump,
-            memory.limited(program.memory_mib) as group,
+            limited(program.limits) as groups,
             process.child(
-                group.entering(program.argv) if group else program.argv,
+                groups.entering(program.argv),
                 cwd=program.cwd,
                 env=program.env,
                 stdin=report.file,
@@ -74,7 +78,7 @@ async def spawn(program: Program) -> AsyncIterator[LocalProcess]:
         ):
             pump.hand_over()
             process.record_group(program.notes, leader.pid)
-            running = LocalProcess(leader, pump, report, group)
+            running = LocalProcess(leader, pump, report, groups)
             try:
                 yield running
             finally:

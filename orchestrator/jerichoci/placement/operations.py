@@ -33,9 +33,9 @@ async def confinement(work: Work) -> Confinement:
 
 
 @operation
-async def limits_memory(work: Work) -> bool:
-    """Whether a job's memory can be limited."""
-    return await work.limits_memory()
+async def limitable(work: Work) -> list[str]:
+    """What of a job can be limited: `cpu`, `memory`, `pids`."""
+    return await work.limitable()
 
 
 @held

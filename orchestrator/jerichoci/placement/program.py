@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from jerichoci.machine.control_groups import NO_LIMITS, Limits
 from jerichoci.machine.ending import Ending
 
 
@@ -18,8 +19,8 @@ class Program:
     log: Path
     notes: Path
     """A directory of its own, in which it is recorded for those who find it without an owner."""
-    memory_mib: int | None = None
-    """Its limit, where the host can set one."""
+    limits: Limits = NO_LIMITS
+    """Those that the host can set."""
 
 
 class Running(Protocol):

@@ -7,7 +7,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING
 
-from jerichoci.machine import memory
+from jerichoci.machine import control_groups
 from jerichoci.machine.confinement import Confinement, own_snapshots, probe
 from jerichoci.machine.gather import together
 from jerichoci.machine.slots import Capacity, local_capacity
@@ -27,7 +27,7 @@ class Work:
         self.nix = nix
         self.capacity = capacity or local_capacity()
         self._probing: asyncio.Task[Confinement] | None = None
-        self._limits_memory: bool | None = None
+        self._limitable: list[str] | None = None
 
     async def confinement(self) -> Confinement:
         """What this machine's kernel gives to hold a job."""
@@ -35,11 +35,11 @@ class Work:
             self._probing = asyncio.ensure_future(self._probe())
         return await asyncio.shield(self._probing)
 
-    async def limits_memory(self) -> bool:
-        """Whether a job's memory can be limited."""
-        if self._limits_memory is None:
-            self._limits_memory = await memory.can_limit()
-        return self._limits_memory
+    async def limitable(self) -> list[str]:
+        """What of a job can be limited: `cpu`, `memory`, `pids`."""
+        if self._limitable is None:
+            self._limitable = await control_groups.what_can_be_limited()
+        return self._limitable
 
     async def _probe(self) -> Confinement:
         scratch = self.state.slots / f"probe-{os.urandom(4).hex()}"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from jerichoci.errors import CatalogError, RecordError
+from jerichoci.machine.control_groups import Limits
 from jerichoci.nix.realised import BuildRequest
 from jerichoci.plan.artifacts import Artifacts, JobInput
 from jerichoci.plan.hosts import HostConfig, HostName, known_part
@@ -120,10 +121,19 @@ class PrepareNode(Model):
 
 
 class Resources(Model):
-    """What a job needs of its host: whole CPUs and MiB of memory; null where it doesn't say."""
+    """What a job needs of its host, and may use of it; null where it doesn't say.
+
+    Whole CPUs, MiB of memory and of disk, processes and threads at once.
+    """
 
     cpus: int | None = Field(default=None, gt=0)
     memory_mib: int | None = Field(default=None, gt=0)
+    disk_mib: int | None = Field(default=None, gt=0)
+    pids: int | None = Field(default=None, gt=0)
+
+    def limits(self) -> Limits:
+        """Those that control groups hold."""
+        return Limits(self.cpus, self.memory_mib, self.pids)
 
 
 class Retries(Model):
@@ -141,7 +151,7 @@ class InputRef(Model):
     guest_path: str | None = None
 
 
-WORLD = ("artifacts", "job_inputs", "path", "pass_env")
+WORLD = ("artifacts", "job_inputs", "path", "pass_env", "silence_secs")
 """The keys of `Execute` that only jobs have which use them: other plans keep their digests."""
 
 
@@ -155,6 +165,7 @@ class Execute(Model):
     resources: Resources = Resources()
     env: dict[str, str] = {}
     inputs: list[InputRef] = []
+    silence_secs: int | None = Field(default=None, gt=0)
     artifacts: Artifacts | None = None
     job_inputs: list[JobInput] = []
     path: list[str] = Field(default=[], description="nodes whose `bin` comes first on PATH")
@@ -265,6 +276,10 @@ class Plan(Model):
                 for key in WORLD:
                     if not execute[key]:
                         del execute[key]
+                resources = execute["resources"]
+                for key in ("disk_mib", "pids"):
+                    if resources[key] is None:
+                        del resources[key]
         return values
 
 

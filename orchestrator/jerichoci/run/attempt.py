@@ -8,7 +8,7 @@ import signal
 import time
 import traceback
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import HostUnavailableError, PikaciError
@@ -18,6 +18,7 @@ from jerichoci.machine.stop import StoppedError
 from jerichoci.record.event import JobPhase
 from jerichoci.record.record import ArtifactRecord, AttemptRecord, Cause, PhaseRecord
 from jerichoci.run.runtimes import open_runtime
+from jerichoci.run.silence import hearing
 from jerichoci.run.verdict import stop_cause
 from jerichoci.run.world import Asked, AttemptWorld
 from jerichoci.runtime import Attempt, Finish, Runtime
@@ -218,14 +219,25 @@ class AttemptRun:
 
     async def _wait(self, runtime: Runtime) -> Finish:
         async with self._phase(PhaseName.WAIT_FOR_COMPLETION):
-            finish = await runtime.wait(self._stop)
+            finish = await self._finish(runtime)
             self._exit_code = finish.exit_code
             if finish.stopped:
                 raise StoppedError
             if finish.timed_out or finish.exit_code != 0:
                 raise CommandFailedError(finish)
+        if finish.refused_processes:
+            self._note(self._limit_of_processes())
         if finish.out_of_memory:
             self._note(f"some of it was killed: {self._limit_of_memory()}")
+        return finish
+
+    async def _finish(self, runtime: Runtime) -> Finish:
+        logs = [self._directory / name for name in ("host.log", "guest.log")]
+        secs = self._node.execute.silence_secs
+        async with hearing(self._stop, secs, logs, self._placement) as heard:
+            finish = await runtime.wait(heard.stop)
+        if heard.was_silent and finish.stopped and not self._stop.is_set():
+            return replace(finish, stopped=False, timed_out=True, silent=True)
         return finish
 
     async def _collect(self, runtime: Runtime) -> list[Artifact]:
@@ -305,6 +317,11 @@ class AttemptRun:
             message = f'job {name} exited with {TRY_AGAIN} ("retry me")'
             code, kind = CauseCode.COMMAND_UNAVAILABLE, FailureKind.INFRASTRUCTURE
             hint = "check the log to see what was missing"
+        elif finish.silent:
+            silence = self._node.execute.silence_secs
+            message = f"job {name} printed nothing for {silence} s (`silenceSecs`)"
+            code, kind = CauseCode.COMMAND_SILENT, FailureKind.TIMEOUT
+            hint = "check the log to see what it waits for; raise `silenceSecs` if it is only quiet"
         elif finish.timed_out:
             message = f"job {name} timed out after {limit} s (`timeoutSecs`)"
             code, kind = CauseCode.COMMAND_TIMED_OUT, FailureKind.TIMEOUT
@@ -314,6 +331,9 @@ class AttemptRun:
             if self._tests and self._tests.bad:
                 message = self._tests.in_words()
             code, kind = CauseCode.COMMAND_FAILED, FailureKind.TEST_FAILURE
+        if finish.refused_processes:
+            message += f"; {self._limit_of_processes()}"
+            hint = "raise `resources.pids`, or have the job start fewer"
         if finish.out_of_memory:
             message, hint = self._out_of_memory(finish, message)
         changes = _failed(PhaseName.WAIT_FOR_COMPLETION, kind, code, message, hint)
@@ -327,6 +347,10 @@ class AttemptRun:
         else:
             message += f"; some of it was killed: {why}"
         return message, "raise `resources.memoryMib`, or have the job use less"
+
+    def _limit_of_processes(self) -> str:
+        limit = self._node.execute.resources.pids
+        return f"it could start no more processes at times: limit {limit} (`resources.pids`)"
 
     def _limit_of_memory(self) -> str:
         limit = self._node.execute.resources.memory_mib

@@ -67,12 +67,16 @@ class Finish:
     exit_code: int | None
     timed_out: bool = False
     stopped: bool = False
+    silent: bool = False
+    """Whether its time was up because it printed nothing for too long."""
     signal: int | None = None
     """The signal that ended it, if it is known to have been one."""
     memory_limited: bool = True
     """False if the kernel limits what it uses by no control group."""
     out_of_memory: bool = False
     """Whether the kernel killed a process of the job because memory ran out."""
+    refused_processes: bool = False
+    """Whether the kernel refused a process because the job had as many as it may."""
 
 
 class Runtime(Protocol):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine.confinement import JobPlace, bind_text
+from jerichoci.machine.control_groups import NO_LIMITS, Limits
 from jerichoci.machine.gather import first_done, meanwhile, together
 from jerichoci.machine.workspace import Workspace, copy_argv
 from jerichoci.placement import Placement, operations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from jerichoci.machine.confinement import Confinement
     from jerichoci.machine.ending import Ending
     from jerichoci.machine.stop import Stop
+    from jerichoci.plan.plan import Resources
     from jerichoci.world import Share
 
 GRACE_SECS = 10.0
@@ -58,7 +60,7 @@ class ShellCommand:
     log: Path
     writable: bool = True
     shares: Sequence[Share] = ()
-    memory_mib: int | None = None
+    limits: Limits = NO_LIMITS
     grace_secs: float = GRACE_SECS
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _running: Running | None = None
@@ -96,7 +98,7 @@ class ShellCommand:
             env=self.placement.environment,
             log=self.log,
             notes=self.workspace.root,
-            memory_mib=self.memory_mib,
+            limits=self.limits,
         )
         self._running = await self._stack.enter_async_context(self.placement.spawn(program))
 
@@ -132,6 +134,7 @@ class ShellCommand:
                     timed_out=not stop.is_set(),
                     stopped=stop.is_set(),
                     out_of_memory=ended.result().out_of_memory,
+                    refused_processes=ended.result().refused_processes,
                 )
         finally:
             await self.close()
@@ -180,7 +183,10 @@ def _finish(ending: Ending) -> Finish:
             "the host log has the reason",
         )
     return Finish(
-        exit_code=ending.exit_code, signal=ending.signal, out_of_memory=ending.out_of_memory
+        exit_code=ending.exit_code,
+        signal=ending.signal,
+        out_of_memory=ending.out_of_memory,
+        refused_processes=ending.refused_processes,
     )
 
 
@@ -213,24 +219,40 @@ class HostProcess:
             scratch=self._attempt.scratch,
             log=self._attempt.host_log,
             writable=execute.writable_workspace,
-            memory_mib=execute.resources.memory_mib,
+            limits=execute.resources.limits(),
         )
         self.execution = {
             "processes": confinement.processes,
             "workspace": self._command.workspace_kind,
         }
-        if execute.resources.memory_mib is not None:
-            limits = await self._placement.do(operations.limits_memory)
-            self.execution["memory"] = "limited" if limits else "not_limited"
-            if not limits:
-                self._attempt.note(
-                    f"`resources.memoryMib` limits nothing on {self._placement.host}: no control"
-                    " group for memory can be made there"
-                )
+        await self._record_limits(execute.resources)
         make_private(self._attempt.artifacts.parent)
         # In this order, but one doesn't wait for the other on a host that is far away.
         making = self._placement.do(operations.make_directory, self._outgoing)
         await together(self._command.prepare(), making)
+
+    async def _record_limits(self, asked: Resources) -> None:
+        """Record which of the limits that the job asks for hold here."""
+        wanted = {
+            "cpu": ("cpus", "cpus", asked.cpus),
+            "memory": ("memory", "memoryMib", asked.memory_mib),
+            "pids": ("pids", "pids", asked.pids),
+        }
+        wanted = {name: row for name, row in wanted.items() if row[2] is not None}
+        found = await self._placement.do(operations.limitable) if wanted else ()
+        for controller, (word, key, _) in wanted.items():
+            self.execution[word] = "limited" if controller in found else "not_limited"
+            if controller not in found:
+                self._attempt.note(
+                    f"`resources.{key}` limits nothing on {self._placement.host}: no control"
+                    f" group for {controller} can be made there"
+                )
+        if asked.disk_mib is not None:
+            self.execution["disk"] = "not_limited"
+            self._attempt.note(
+                "`resources.diskMib` limits no process of a host: only guests have a disk of"
+                " their own"
+            )
 
     @property
     def _outgoing(self) -> Path:

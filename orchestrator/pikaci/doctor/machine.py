@@ -83,7 +83,7 @@ async def git_finding() -> Finding:
 async def confinement_findings(placement: Placement, root: str) -> list[Finding]:
     """What holds jobs on a host; `root` is where their workspaces are."""
     found = await placement.confinement()
-    limits_memory = await placement.do(operations.limits_memory)
+    limits_memory = "memory" in await placement.do(operations.limitable)
     return [
         ok("processes", "jobs run in PID namespaces, so no process outlives its job")
         if found.namespaces

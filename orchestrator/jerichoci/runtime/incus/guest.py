@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 LOOK_SECS = 2.0
 """Between two looks whether the guest is still there."""
 DELETE_SECS = 60.0
+UNLIMITED_DRIVER = "dir"
+"""Of pools in which a disk has no limit."""
 NAME_LIMIT = 63
 """An instance's name is a host name."""
 
@@ -128,6 +130,7 @@ class IncusGuest(JobGuest):
             "image_fingerprint": image.fingerprint,
             "pool": pool,
         }
+        await self._record_disk(self._incus, pool)
         # Before the guest exists, which may put links where these files belong.
         job, files = job_variables(self._execute, self._mounts, job_guest.GRACE_SECS)
         job |= first_on_path(self._attempt.world.path)
@@ -167,6 +170,8 @@ class IncusGuest(JobGuest):
             config["limits.cpu"] = str(resources.cpus)
         if resources.memory_mib is not None:
             config["limits.memory"] = f"{resources.memory_mib}MiB"
+        if resources.pids is not None:
+            config["limits.processes"] = str(resources.pids)
         if image.is_vm:
             config["security.secureboot"] = "false"  # NixOS signs no kernel
         else:
@@ -174,8 +179,10 @@ class IncusGuest(JobGuest):
         network = self._config.get("network")
         devices = interface(network, profile.interfaces)
         site = self._placement.incus_settings()
-        if site.pool not in {None, profile.pool}:
-            devices["root"] = {"type": "disk", "path": "/", "pool": str(site.pool)}
+        if site.pool not in {None, profile.pool} or resources.disk_mib is not None:
+            devices["root"] = {"type": "disk", "path": "/", "pool": site.pool or profile.pool or ""}
+        if resources.disk_mib is not None:
+            devices["root"]["size"] = f"{resources.disk_mib}MiB"
         devices |= self._mounts.devices(is_vm=image.is_vm)
         return {
             "name": self.name,
@@ -187,6 +194,18 @@ class IncusGuest(JobGuest):
             "config": config,
             "devices": devices,
         }
+
+    async def _record_disk(self, incus: Incus, pool: str | None) -> None:
+        """Record whether the limit of the disk holds, where the job asks for one."""
+        if self._execute.resources.disk_mib is None:
+            return
+        driver = await in_thread(incus.pool_driver, pool or "")
+        self.execution["disk"] = "not_limited" if driver == UNLIMITED_DRIVER else "limited"
+        if driver == UNLIMITED_DRIVER:
+            self._attempt.note(
+                f"`resources.diskMib` may be no limit: the pool {pool} is a directory, of which"
+                " Incus limits nothing without project quotas"
+            )
 
     async def wait(self, stop: Stop) -> Finish:
         """Wait for the job's result; a guest that never gives one is ended by the host."""

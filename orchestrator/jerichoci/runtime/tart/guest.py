@@ -54,6 +54,11 @@ class TartGuest(JobGuest):
         self._options: list[str] = []
         self._control = attempt.scratch / "control"
         self.execution = {"vm": name, "base": self._config["base"]}
+        asked = self._execute.resources
+        for word, key, value in (("pids", "pids", asked.pids), ("disk", "diskMib", asked.disk_mib)):
+            if value is not None:
+                self.execution[word] = "not_limited"
+                attempt.note(f"`resources.{key}` limits nothing in a Tart VM")
 
     async def prepare(self) -> None:
         """Make what the VM will be shown."""

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jerichoci.machine import memory
-from jerichoci.machine.memory import MemoryGroup, can_limit, limited, places
+from jerichoci.machine import control_groups
+from jerichoci.machine.control_groups import (
+    ControlGroup,
+    JobGroups,
+    Limits,
+    limited,
+    places,
+    what_can_be_limited,
+)
 from jerichoci.plan.plan import Resources
 from jerichoci.status import FailureKind, Status
 from plans import job
@@ -48,12 +55,16 @@ NEW_MOUNTS = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 r
 def test_groups_are_made_where_this_process_is(
     groups: str, mounts: str, found: list[tuple[str, int]]
 ) -> None:
-    assert [(str(group.path), group.version) for group in places(groups, mounts)] == found
+    assert [(str(group.path), group.version) for group in places(groups, mounts, "memory")] == found
 
 
 async def needs_limits() -> None:
-    if not await can_limit():
-        pytest.skip("no control groups for memory can be made here")
+    await needs("memory")
+
+
+async def needs(controller: str) -> None:
+    if controller not in await what_can_be_limited():
+        pytest.skip(f"no control groups for {controller} can be made here")
 
 
 @pytest.mark.parametrize(
@@ -96,14 +107,14 @@ async def test_a_job_within_its_memory_passes_and_leaves_no_group(runner: Runner
 
 async def test_the_group_of_a_process_that_died_goes_with_what_is_in_it() -> None:
     await needs_limits()
-    async with limited(64) as group:
-        assert group
+    async with limited(Limits(memory_mib=64)) as made:
+        (group,) = made.groups
         stale = group.path.with_name(f"{group.path.name}-stale")
         stale.mkdir()
-        argv = MemoryGroup(stale, group.version).entering(["sleep", "600"])
+        argv = JobGroups((ControlGroup(stale, group.version),)).entering(["sleep", "600"])
         left = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.DEVNULL)
         while left.returncode is None or stale.exists():
-            memory.remove_stale_groups()
+            control_groups.remove_stale_groups()
             await asyncio.sleep(0.02)
         assert group.path.exists()
 
@@ -111,7 +122,7 @@ async def test_the_group_of_a_process_that_died_goes_with_what_is_in_it() -> Non
 async def test_where_memory_can_not_be_limited_that_is_said(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jerichoci.machine.memory.places", lambda *_: iter(()))
+    monkeypatch.setattr("jerichoci.machine.control_groups.places", lambda *_: iter(()))
     run = await runner.run(job("a", resources=LIMIT), job("b"))
     assert run.record.status is Status.PASSED
     assert run.job("a").execution["memory"] == "not_limited"
@@ -121,7 +132,38 @@ async def test_where_memory_can_not_be_limited_that_is_said(
     assert run.job("b").notes == []
 
 
+async def test_a_job_has_no_more_processes_than_it_may(runner: Runner) -> None:
+    await needs("pids")
+    many = "for i in $(seq 40); do sleep 1 & done; wait"
+    few = "for i in 1 2 3; do sleep 0.1 & done; wait"
+    run = await runner.run(
+        job("many", many, resources=Resources(pids=8)), job("few", few, resources=Resources(pids=8))
+    )
+    assert run.job("few").status is Status.PASSED
+    assert run.job("few").notes == []
+    assert run.job("many").execution["pids"] == "limited"
+    told = f"{run.job('many').message} {run.job('many').notes}"
+    assert "it could start no more processes at times: limit 8 (`resources.pids`)" in told
+
+
+async def test_a_job_has_no_more_processors_than_it_may(runner: Runner) -> None:
+    await needs("cpu")
+    burn = "import time; end=time.time()+1\nwhile time.time()<end: pass\nprint(time.process_time())"
+    command = f'for i in 1 2 3; do {sys.executable} -c "{burn}" & done; wait'
+    run = await runner.run(job("a", command, resources=Resources(cpus=1)))
+    assert run.job("a").execution["cpus"] == "limited"
+    times = [float(row) for row in run.said("a") if row[:1].isdigit()]
+    assert len(times) == 3
+    assert sum(times) < 1.5
+
+
+async def test_a_disk_that_nothing_limits_is_said(runner: Runner) -> None:
+    run = await runner.run(job("a", resources=Resources(disk_mib=10)))
+    assert run.job("a").execution["disk"] == "not_limited"
+    assert "`resources.diskMib` limits no process of a host" in run.job("a").notes[0]
+
+
 def is_gone(said: list[str]) -> bool:
     """Whether the group is gone that /proc/self/cgroup named in a job."""
-    (name,) = {row.rpartition("/")[2] for row in said if f"/{memory.PREFIX}" in row}
-    return not any((place.path / name).exists() for place in memory._own_places())
+    (name,) = {row.rpartition("/")[2] for row in said if f"/{control_groups.PREFIX}" in row}
+    return not any((place.path / name).exists() for place in control_groups.own_places("memory"))

@@ -1,0 +1,97 @@
+"""What jobs in guests have beside their command: packages, other jobs' files, variables, limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from incus.guest_project import Json, make_project
+
+if TYPE_CHECKING:
+    from e2e.project import Project
+    from incus.server import IncusServer
+
+TARGETS = """
+  world.jobs = let
+    guest = { runtime = "incus"; incus.role = "runner"; timeoutSecs = 60; };
+    left = "mkdir -p $PIKACI_ARTIFACTS/deep; cd $PIKACI_ARTIFACTS;"
+      + " echo made by $0 >deep/file; printf '#!/bin/sh\\necho runs\\n' >tool; chmod +x tool";
+    pack = "mkdir -p $out/bin; echo 'echo packed' >$out/bin/packed; chmod +x $out/bin/packed";
+  in {
+    here.command = left;
+    there = guest // { command = left; };
+    uses-both = guest // {
+      needs = [ "here" "there" ];
+      packages = [ (build "pack" pack) ];
+      passEnv = [ "GIVEN" "ABSENT" ];
+      command = ''
+        cat $PIKACI_INPUT_HERE/deep/file $PIKACI_INPUT_THERE/deep/file
+        $PIKACI_INPUT_THERE/tool; $PIKACI_INPUT_HERE/tool
+        ! touch $PIKACI_INPUT_HERE/x; ! touch $PIKACI_INPUT_THERE/deep/x
+        packed; echo $GIVEN ''${ABSENT-absent}
+      '';
+    };
+    here-again = {
+      needs = [ "there" ];
+      command = "cat $PIKACI_INPUT_THERE/deep/file; $PIKACI_INPUT_THERE/tool";
+    };
+    small-disk = guest // {
+      resources = { diskMib = 1024; pids = 40; };
+      command = ''
+        head -c 2000M /dev/zero >big && exit 1
+        for i in $(seq 60); do sleep 1 & done 2>&1 | grep -q fork && echo refused
+        echo done
+      '';
+    };
+    quiet = guest // { silenceSecs = 2; command = "echo begins; sleep 60"; };
+  };
+"""
+
+
+@pytest.fixture(scope="module")
+def project(incus_server: IncusServer, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = make_project(tmp_path_factory.mktemp("world"), incus_server, TARGETS)
+    return made.with_env(GIVEN="a word")
+
+
+@pytest.fixture(scope="module")
+def jobs(project: Project) -> dict[str, Json]:
+    done = project.here("run", "world", "--output", "json")
+    return {row["id"]: row for row in done.json["jobs"]}
+
+
+def printed(project: Project, job: str) -> list[str]:
+    return project.here("logs", "latest", "--job", job).passed().out.splitlines()
+
+
+def test_a_guest_has_packages_variables_and_the_files_of_other_jobs(
+    project: Project, jobs: dict[str, Json]
+) -> None:
+    assert jobs["uses-both"]["status"] == "passed", jobs["uses-both"]
+    said = printed(project, "uses-both")
+    assert said.count("runs") == 2
+    assert sum(row.startswith("made by") for row in said) == 2
+    assert said[-2:] == ["packed", "a word absent"]
+
+
+def test_a_job_on_the_host_has_the_files_of_a_guest(
+    project: Project, jobs: dict[str, Json]
+) -> None:
+    assert jobs["here-again"]["status"] == "passed"
+    assert printed(project, "here-again")[-1] == "runs"
+
+
+def test_a_guest_has_no_more_disk_and_processes_than_it_may(
+    project: Project, jobs: dict[str, Json], incus_server: IncusServer
+) -> None:
+    job = jobs["small-disk"]
+    assert job["execution"]["disk"] == "limited", incus_server
+    assert job["status"] == "passed", printed(project, "small-disk")
+    assert "refused" in printed(project, "small-disk")
+
+
+def test_a_guest_that_prints_nothing_for_too_long_is_ended(jobs: dict[str, Json]) -> None:
+    job = jobs["quiet"]
+    assert (job["status"], job["failure_kind"]) == ("failed", "timeout")
+    assert job["message"] == "job quiet printed nothing for 2 s (`silenceSecs`)"
