@@ -32,6 +32,7 @@ let
   parts = [
     (import ./artifacts.nix)
     (import ./limits.nix)
+    (import ./network.nix)
     (import ./tools.nix)
   ];
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from jerichoci.errors import InfrastructureError
+from jerichoci.machine.confinement import Confinement
 from jerichoci.status import FailureKind, Status
 from jerichoci.world import Share, World
 from plans import job
@@ -121,3 +123,39 @@ async def test_a_job_that_prints_nothing_for_too_long_is_ended(runner: Runner) -
     assert quiet.cause.code == "command_silent"
     assert run.job("chatty").status is Status.PASSED
     assert late.message == "job cancelled timed out after 1 s (`timeoutSecs`)"
+
+
+async def test_a_job_has_no_network_but_what_it_asks_for(runner: Runner) -> None:
+    listening = (
+        'python3 -c \'import socket;s=socket.socket();s.bind(("127.0.0.1",0));s.listen();'
+        "print(socket.create_connection(s.getsockname()).getpeername()[0])'"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        to_host = f"exec 3<>/dev/tcp/127.0.0.1/{server.getsockname()[1]}"
+        run = await runner.run(
+            job("own", to_host, network="bridge"),
+            job("default", to_host),
+            job(
+                "none",
+                f"! ({to_host}) && ! {listening} && ! cat /sys/class/net/eth0/x",
+                network="none",
+            ),
+            job("loopback", f"! ({to_host}) && {listening}", network="loopback"),
+        )
+    assert {row.id: row.status for row in run.record.jobs} == dict.fromkeys(
+        ("own", "default", "none", "loopback"), Status.PASSED
+    )
+    assert run.job("loopback").execution["network"] == "loopback"
+    assert "Network is unreachable" in run.log("none")
+
+
+async def test_a_host_without_namespaces_refuses_a_job_without_a_network(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def probe(*_: object) -> Confinement:
+        return Confinement()
+
+    monkeypatch.setattr("jerichoci.placement.work.probe", probe)
+    row = (await runner.run(job("a", network="none"))).job("a")
+    assert row.failure_kind is FailureKind.INFRASTRUCTURE
+    assert "can't be kept from the network" in (row.message or "")

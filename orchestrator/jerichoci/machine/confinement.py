@@ -58,6 +58,8 @@ class JobPlace:
     workspace: Workspace
     kind: str
     """As of `Confinement.workspace_kind`."""
+    own_network: bool = False
+    """Whether it has a network namespace of its own, in which nothing is up."""
     setup: str = ""
     """A shell text that its first process runs in its namespaces, before anything of it."""
 
@@ -103,7 +105,7 @@ class Confinement:
         return dying(
             self.setpriv,
             [
-                *self.prefix,
+                *(_with_network(self.prefix) if place.own_network else self.prefix),
                 *("bash", "--noprofile", "--norc", "-c", init, "pikaci-job"),
                 "made" if place.kind == "copy" else place.kind,
                 "namespace" if self.namespaces else "group",
@@ -141,6 +143,11 @@ class Confinement:
         places = (str(snapshot), str(workspace.root), self.overlay_options)
         prefix, drop = (self.prefix, self.drop) if mount else ((), ())
         return [*prefix, "bash", "-c", script, "pikaci-shell", *places, *drop, *program]
+
+
+def _with_network(prefix: Sequence[str]) -> list[str]:
+    """The same with a network namespace beside the others."""
+    return [word for each in prefix for word in ([each, "--net"] if each == "unshare" else [each])]
 
 
 def bind_text(source: str, target: str, *, writable: bool) -> str:

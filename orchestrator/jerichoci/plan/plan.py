@@ -151,7 +151,7 @@ class InputRef(Model):
     guest_path: str | None = None
 
 
-WORLD = ("artifacts", "job_inputs", "path", "pass_env", "silence_secs")
+WORLD = ("artifacts", "job_inputs", "network", "path", "pass_env", "silence_secs")
 """The keys of `Execute` that only jobs have which use them: other plans keep their digests."""
 
 
@@ -165,6 +165,7 @@ class Execute(Model):
     resources: Resources = Resources()
     env: dict[str, str] = {}
     inputs: list[InputRef] = []
+    network: Literal["none", "loopback", "bridge"] | None = None
     silence_secs: int | None = Field(default=None, gt=0)
     artifacts: Artifacts | None = None
     job_inputs: list[JobInput] = []

@@ -43,6 +43,7 @@ NEWS_SECS = 10.0
 """For the news of an end that a job's host knows of; a root's job can make up that it ended."""
 COPY_DEADLINE_SECS = 1800.0
 """A tree of any size that one would run a job on, from a slow disk."""
+LOOPBACK, HOSTS_OWN = "loopback", "bridge"
 KILLED_DEADLINE_SECS = 30.0
 """For the kernel to take a killed namespace down, a disk in trouble included."""
 
@@ -60,6 +61,8 @@ class ShellCommand:
     log: Path
     writable: bool = True
     shares: Sequence[Share] = ()
+    network: str | None = None
+    """None: the host's own; `none`, or `loopback` with nothing but that."""
     limits: Limits = NO_LIMITS
     grace_secs: float = GRACE_SECS
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -89,7 +92,8 @@ class ShellCommand:
                 self.snapshot.relative_to(root),
                 Workspace(self.workspace.root.relative_to(root)),
                 self.workspace_kind,
-                self._setup(),
+                own_network=self.network is not None,
+                setup=self._setup(),
             ),
         )
         program = Program(
@@ -110,6 +114,8 @@ class ShellCommand:
             )
             for share in self.shares
         ]
+        if self.network == LOOPBACK:
+            texts.append("ip link set lo up || exit 125\n")
         return "".join(texts)
 
     async def wait(self, timeout_secs: float, stop: Stop) -> Finish:
@@ -215,13 +221,14 @@ class HostProcess:
             command=execute.command,
             env=job_environment(self._attempt, self._outgoing, self._placement.job_path),
             shares=self._attempt.world.shares,
+            network=self._network(confinement),
             snapshot=self._attempt.snapshot,
             scratch=self._attempt.scratch,
             log=self._attempt.host_log,
             writable=execute.writable_workspace,
             limits=execute.resources.limits(),
         )
-        self.execution = {
+        self.execution |= {
             "processes": confinement.processes,
             "workspace": self._command.workspace_kind,
         }
@@ -230,6 +237,20 @@ class HostProcess:
         # In this order, but one doesn't wait for the other on a host that is far away.
         making = self._placement.do(operations.make_directory, self._outgoing)
         await together(self._command.prepare(), making)
+
+    def _network(self, confinement: Confinement) -> str | None:
+        """The network of the job, if it is not the host's own."""
+        network = self._attempt.node.execute.network
+        if network in {None, HOSTS_OWN}:
+            return None
+        if not confinement.namespaces:
+            raise UsageError(
+                f"job {self._attempt.node.job_id} can't be kept from the network of"
+                f" {self._placement.host}, which has no namespaces for jobs",
+                "give it another host or runtime, or no `network`",
+            )
+        self.execution["network"] = network
+        return network
 
     async def _record_limits(self, asked: Resources) -> None:
         """Record which of the limits that the job asks for hold here."""

@@ -60,6 +60,8 @@ LOOK_SECS = 2.0
 DELETE_SECS = 60.0
 UNLIMITED_DRIVER = "dir"
 """Of pools in which a disk has no limit."""
+HOSTS_OWN = "bridge"
+"""The `network` of a guest that has the interfaces of its profile."""
 NAME_LIMIT = 63
 """An instance's name is a host name."""
 
@@ -177,7 +179,8 @@ class IncusGuest(JobGuest):
         else:
             config["security.privileged"] = "false"  # even if the profile sets it
         network = self._config.get("network")
-        devices = interface(network, profile.interfaces)
+        has_profiles = network is None and self._execute.network == HOSTS_OWN
+        devices = {} if has_profiles else interface(network, profile.interfaces)
         site = self._placement.incus_settings()
         if site.pool not in {None, profile.pool} or resources.disk_mib is not None:
             devices["root"] = {"type": "disk", "path": "/", "pool": site.pool or profile.pool or ""}
