@@ -33,6 +33,7 @@ let
     (import ./artifacts.nix)
     (import ./limits.nix)
     (import ./network.nix)
+    (import ./services.nix)
     (import ./tools.nix)
   ];
 

@@ -6,37 +6,15 @@ let
     filter
     genList
     groupBy
-    isAttrs
     isList
     length
     map
     match
-    storeDir
-    stringLength
     substring
-    unsafeDiscardStringContext
     ;
   inherit (import ./fault.nix) fault wrong;
   types = import ./types.nix;
-  node = import ./node.nix;
-
-  # The output that has a package's programs.
-  programs = drv: if drv.outputSpecified or false then drv else drv.bin or drv.out or drv;
-
-  package =
-    path: system: value:
-    let
-      drv = programs value;
-      outPath = unsafeDiscardStringContext drv.outPath;
-    in
-    if !(isAttrs value && value.type or null == "derivation") then
-      wrong path "a derivation" value
-    else if drv.system or system != system && drv.system != "builtin" then
-      fault path "a derivation for ${system}" "${drv.name or "one"}, which is for ${drv.system}"
-    else if substring 0 (stringLength storeDir + 1) outPath != "${storeDir}/" then
-      fault path "a derivation whose output path is known before it is built" "${drv.name}, whose isn't (it is content-addressed or impure)"
-    else
-      node.derivation (unsafeDiscardStringContext drv.drvPath) (drv.outputName or "out") outPath;
+  packages = import ./packages.nix;
 
   set = [
     "PATH"
@@ -91,11 +69,7 @@ in
       ...
     }:
     let
-      nodes =
-        if !(isList job.packages) then
-          wrong "${path}.packages" "a list of derivations" job.packages
-        else
-          genList (index: package "${path}.packages[${toString index}]" system (elemAt job.packages index)) (length job.packages);
+      nodes = if job.packages == [ ] then [ ] else packages "${path}.packages" system job.packages;
     in
     {
       inherit nodes;

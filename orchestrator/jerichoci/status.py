@@ -81,6 +81,7 @@ class CauseCode(StrEnum):
     COMMAND_FAILED = "command_failed"
     COMMAND_TIMED_OUT = "command_timed_out"
     COMMAND_SILENT = "command_silent"
+    SERVICE_FAILED = "service_failed"
     COMMAND_UNAVAILABLE = "command_unavailable"
     BUILD_FAILED = "build_failed"
     BUILD_TIMED_OUT = "build_timed_out"

@@ -44,6 +44,20 @@ TARGETS = """
         echo done
       '';
     };
+    served = guest // {
+      services.web = {
+        command = "exec python3 -m http.server --bind 127.0.0.1 8123";
+        ready = "exec 3<>/dev/tcp/127.0.0.1/8123";
+      };
+      command = ''
+        python3 -c 'import urllib.request as u
+        print(u.urlopen("http://127.0.0.1:8123/flake.nix").status)'
+      '';
+    };
+    badly-served = guest // {
+      services.web = { command = "echo broken; exit 3"; ready = "false"; };
+      command = "echo never";
+    };
     quiet = guest // { silenceSecs = 2; command = "echo begins; sleep 60"; };
   };
 """
@@ -89,6 +103,16 @@ def test_a_guest_has_no_more_disk_and_processes_than_it_may(
     assert job["execution"]["disk"] == "limited", incus_server
     assert job["status"] == "passed", printed(project, "small-disk")
     assert "refused" in printed(project, "small-disk")
+
+
+def test_services_run_in_the_guest_of_their_job(project: Project, jobs: dict[str, Json]) -> None:
+    assert printed(project, "served")[-1] == "200"
+    log = project.here("logs", "latest", "--job", "served", "--service", "web").passed().out
+    assert "GET /flake.nix" in log
+    bad = jobs["badly-served"]
+    assert bad["cause"]["code"] == "service_failed"
+    assert bad["message"] == "service web ended with 3 before it was ready"
+    assert jobs["served"]["artifacts"] == bad["artifacts"] == []
 
 
 def test_a_guest_that_prints_nothing_for_too_long_is_ended(jobs: dict[str, Json]) -> None:

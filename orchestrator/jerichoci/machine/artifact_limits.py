@@ -13,6 +13,8 @@ MIB = 1024 * 1024
 MOST_MIB = 8192
 """Taken of one attempt, where the job doesn't say."""
 MOST_FILES = 100_000
+OWN = ".pikaci-"
+"""With which paths begin of what pikaci itself leaves among the files."""
 MOST_NAMED = 3
 """Refused files in a message; it says how many more there are."""
 
@@ -46,7 +48,7 @@ class Admission:
 
     def admits(self, path: str, size: int) -> bool:
         """Whether to take the file at `path`, which has `size` bytes, holes among them."""
-        if self._globs is not None and not self._globs.match(path):
+        if self._globs is not None and not (path.startswith(OWN) or self._globs.match(path)):
             return False
         if self._files == MOST_FILES:
             self._refuse(path, f"there are more than {MOST_FILES} files")

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jerichoci.record.record import TestSummary
     from jerichoci.run.context import RunContext
     from jerichoci.run.fleet import RunHost
+    from jerichoci.services.services import ServiceEnd
     from jerichoci.world import World
 
 COLLECT_SECS = 600.0
@@ -74,6 +75,7 @@ class AttemptRun:
     _notes: list[str] = field(default_factory=list)
     """What is to be said of it, whatever became of the job."""
     _tests: TestSummary | None = None
+    _service_ends: list[ServiceEnd] = field(default_factory=list)
     _phases: list[PhaseRecord] = field(default_factory=list)
     _current: PhaseName | None = None
     _ended_in: PhaseName | None = None
@@ -259,8 +261,20 @@ class AttemptRun:
                 return []
             if refused := self._admission.note():
                 self._note(refused)
+            if names := [service.name for service in self._node.execute.services]:
+                artifacts = self._take_services(names, artifacts)
             await self._read_tests([artifact.path for artifact in artifacts])
         return artifacts
+
+    def _take_services(self, names: list[str], artifacts: list[Artifact]) -> list[Artifact]:
+        """Take the services' logs from the job's artifacts, and note which ended early."""
+        from jerichoci.services.services import LEFT, take_services
+
+        files = self._directory / "artifacts/files"
+        self._service_ends = take_services(files, self._directory / "services", names)
+        for end in self._service_ends:
+            self._note(end.message())
+        return [artifact for artifact in artifacts if not artifact.path.startswith(f"{LEFT}/")]
 
     async def _read_tests(self, artifacts: list[str]) -> None:
         """Read the test reports; what is in them, and what is wrong with them, decides nothing."""
@@ -313,7 +327,12 @@ class AttemptRun:
 
     def _command_failed(self, finish: Finish) -> dict[str, Any]:
         name, limit, hint = self._node.job_id, self._node.execute.timeout_secs, None
-        if finish.exit_code == TRY_AGAIN and not finish.timed_out:
+        failed = [end for end in self._service_ends if end.failed_the_job]
+        if failed and not finish.timed_out:
+            message = failed[0].message()
+            code, kind = CauseCode.SERVICE_FAILED, FailureKind.TEST_FAILURE
+            hint = f"`pikaci logs {self._run.run_id} --job {name} --service {failed[0].name}`"
+        elif finish.exit_code == TRY_AGAIN and not finish.timed_out:
             message = f'job {name} exited with {TRY_AGAIN} ("retry me")'
             code, kind = CauseCode.COMMAND_UNAVAILABLE, FailureKind.INFRASTRUCTURE
             hint = "check the log to see what was missing"

@@ -64,6 +64,17 @@ def _parts(asked: Asked) -> Iterator[Part]:
             asked.scratch,
             in_guest=is_guest(asked.node),
         )
+    if execute.services:
+        from jerichoci.services.services import Services
+
+        yield Services(
+            asked.host.placement,
+            execute.services,
+            execute.command,
+            asked.inputs,
+            asked.scratch,
+            in_guest=is_guest(asked.node),
+        )
     if execute.path or execute.pass_env:
         from jerichoci.world.tools import Tools
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.stop import Stop
-    from jerichoci.plan.plan import ExecuteNode, Image
+    from jerichoci.plan.plan import Execute, ExecuteNode, Image
     from jerichoci.state.layout import StateLayout
 
 
@@ -48,6 +48,12 @@ class Attempt:
     """What the job has beside its command, inputs and workspace."""
     note: Callable[[str], None] = print
     """Takes notes on the attempt for its record, however the job ends."""
+
+    @property
+    def execute(self) -> Execute:
+        """What the job executes, with what its world runs around its command."""
+        execute = self.node.execute
+        return execute.with_(command=self.world.command) if self.world.command else execute
 
     @property
     def host_log(self) -> Path:

@@ -207,7 +207,7 @@ class HostProcess:
 
     async def prepare(self) -> None:
         """Make the workspace and find out what holds the job."""
-        execute = self._attempt.node.execute
+        execute = self._attempt.execute
         if execute.run_as_root and self._placement.user.uid != 0:
             raise UsageError(
                 f"job {self._attempt.node.job_id} wants to run as root",

@@ -51,7 +51,7 @@ class JobGuest(ABC):
         self.execution: dict[str, Any] = {}
         self._placement = placement
         self._attempt = attempt
-        self._execute = attempt.node.execute
+        self._execute = attempt.execute
         self._config = attempt.node.runtime_config
         self._outbox = attempt.scratch / "artifacts"
         self._notes = notes

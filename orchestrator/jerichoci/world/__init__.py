@@ -34,6 +34,8 @@ class World:
     path: tuple[str, ...] = ()
     """Directories, as the job sees them, that come first on its PATH."""
     shares: tuple[Share, ...] = ()
+    command: str | None = None
+    """The shell text that runs in the place of the job's command, and runs that."""
 
 
 NOTHING = World()
@@ -48,6 +50,7 @@ def merged(*worlds: World) -> World:
         env=env,
         path=tuple(directory for world in worlds for directory in world.path),
         shares=tuple(share for world in worlds for share in world.shares),
+        command=next((world.command for world in reversed(worlds) if world.command), None),
     )
 
 

@@ -18,6 +18,7 @@ from pikaci.completion import complete_job
 from pikaci.log_output import Matches, Printer, last_lines
 from pikaci.nearest import no_job
 from pikaci.printed import joined, reader
+from pikaci.service_logs import ServiceLog, no_service, service_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     help="The host log as it is, the guest log, or what was printed to both.",
 )
 @click.option("--follow", "-f", is_flag=True, help="Follow the logs until the run ends.")
+@click.option("--service", metavar="NAME", help="The log of a service instead of the job's.")
 @click.option("--metadata-json", is_flag=True, help="Print paths and sizes of the logs.")
 @options.runs_records
 def logs_command(
@@ -61,6 +63,7 @@ def logs_command(
     grep: str | None,
     tail: int | None,
     kind: str,
+    service: str | None,
     *,
     failed: bool,
     ignore_case: bool,
@@ -78,6 +81,8 @@ def logs_command(
         rows = [row for each in runs for row in store.load_logs_metadata(each)]
         options.print_json([{**vars(row), "path": str(row.path)} for row in rows])
         return
+    if service and follow:
+        raise UsageError("the log of a service can't be followed", "it is there after the job")
     if failed and follow:
         raise UsageError("--failed can't be followed", "a job has failed when its log has ended")
     jobs = _choose(store, runs, job, failed=failed)
@@ -86,7 +91,13 @@ def logs_command(
         return
     kinds = [LogKind.HOST, LogKind.GUEST] if kind == "both" else [LogKind(kind)]
     pattern = _pattern(grep, ignore_case=ignore_case)
-    shown = _Shown(kinds, pattern, tail, verbose or kind == "host", len(jobs) > 1)
+    if service:
+        ids = [(each.run_id, each.job_id) for each in jobs]
+        jobs = [each for each in jobs if service_log(store, each.run_id, each.job_id, service)]
+        if not jobs:
+            raise no_service(store, ids, service)
+    is_whole = verbose or kind == "host"
+    shown = _Shown(kinds, pattern, tail, is_whole, len(jobs) > 1, service)
     if follow:
         _follow(store, jobs, shown)
     else:
@@ -113,6 +124,14 @@ class _Shown:
     is_whole: bool
     """Whether pikaci's own lines are shown, too."""
     is_labelled: bool
+    service: str | None = None
+
+    def sources(self, store: RunStore, job: _Job) -> Sequence[LogReader | ServiceLog]:
+        """What is printed of a job: the log of the service, or the job's own."""
+        if self.service is None:
+            return self.readers(store, job)
+        log = service_log(store, job.run_id, job.job_id, self.service)
+        return [log] if log else []
 
     def readers(self, store: RunStore, job: _Job) -> list[LogReader]:
         """Of the logs of a job."""
@@ -164,7 +183,7 @@ def _print(store: RunStore, jobs: Sequence[_Job], shown: _Shown) -> None:
     printer = Printer()
     found = 0
     for job in jobs:
-        pieces = joined(each.rest() for each in shown.readers(store, job))
+        pieces = joined(each.rest() for each in shown.sources(store, job))
         matches = shown.matches(job, count(1))
         if matches:
             pieces = matches.among(pieces)

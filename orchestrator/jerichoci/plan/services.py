@@ -1,0 +1,17 @@
+"""What a plan says of the programs that run beside a job."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from jerichoci.plan.model import Id, Model
+
+
+class Service(Model):
+    """A shell command that runs beside a job; `ready` succeeds once the job may begin."""
+
+    name: Id
+    command: str
+    ready: str | None = None
+    ready_secs: int = Field(gt=0)
+    path: list[str] = Field(default=[], description="nodes whose `bin` comes first on its PATH")

@@ -1,0 +1,125 @@
+"""The services of one attempt: how they are started, and what became of them."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jerichoci.placement import Placement, operations
+from jerichoci.world import Share, World
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jerichoci.plan.services import Service
+
+SUPERVISOR = Path(__file__).with_name("supervisor.sh")
+SEEN = "/tmp/pikaci-services"  # noqa: S108 - a job's own, and short: sockets have short paths
+LEFT = ".pikaci-services"
+"""Among a job's artifacts, where the supervisor leaves logs and status."""
+STATUS_BYTES = 64 * 1024
+
+
+class Services:
+    """The services of an attempt, which has `scratch` on its host; `inputs` are as of `Attempt`."""
+
+    def __init__(  # noqa: PLR0913 - what an attempt gives
+        self,
+        placement: Placement,
+        services: Sequence[Service],
+        command: str,
+        inputs: Mapping[str, Path],
+        scratch: Path,
+        *,
+        in_guest: bool,
+    ) -> None:
+        self._placement = placement
+        self._services = services
+        self._command = command
+        self._inputs = inputs
+        self._directory = scratch.with_name(f"{scratch.name}-services")
+        self._in_guest = in_guest
+
+    async def enter(self) -> World:
+        """Have a directory for them, which the job's mount namespace shows at a short path."""
+        shares: tuple[Share, ...] = ()
+        directory = SEEN
+        if not self._in_guest:
+            await self._placement.do(operations.make_outbox, self._directory)
+            if (await self._placement.confinement()).namespaces:
+                shares = (Share(self._directory, SEEN, writable=True),)
+            else:
+                directory = str(self._directory)
+        return World(shares=shares, command=self._supervised(directory))
+
+    def _supervised(self, directory: str) -> str:
+        words = ["bash", "--noprofile", "--norc", "-c", SUPERVISOR.read_text(), "pikaci-services"]
+        words += [directory, self._command]
+        for service in self._services:
+            path = ":".join(str(self._inputs[node] / "bin") for node in service.path)
+            words += [service.name, variable(service.name), str(service.ready_secs), path]
+            words += [service.command, service.ready or ""]
+        return f"exec {shlex.join(words)}"
+
+    async def passed(self) -> None:
+        """Nothing to publish."""
+
+    async def leave(self) -> None:
+        """Remove the directory."""
+        if not self._in_guest:
+            await self._placement.do(operations.remove, self._directory)
+
+
+def variable(name: str) -> str:
+    """The job's variable for a service's directory."""
+    return f"PIKACI_SERVICE_{name.upper().replace('-', '_')}"
+
+
+@dataclass(frozen=True)
+class ServiceEnd:
+    """What became of a service that did not run to the job's end."""
+
+    name: str
+    what: str
+    """`not_ready`, `died` before it was ready, or `ended` while the job ran."""
+    number: int
+    """The seconds it had, or its exit code."""
+
+    @property
+    def failed_the_job(self) -> bool:
+        """Whether the job's command was never run."""
+        return self.what != "ended"
+
+    def message(self) -> str:
+        """It in words."""
+        match self.what:
+            case "not_ready":
+                return f"service {self.name} was not ready within {self.number} s (`readySecs`)"
+            case "died":
+                return f"service {self.name} ended with {self.number} before it was ready"
+            case _:
+                return f"service {self.name} ended with {self.number} before the job did"
+
+
+def take_services(files: Path, into: Path, names: Sequence[str]) -> list[ServiceEnd]:
+    """Move the logs of services from a job's artifacts, and tell which of them ended early."""
+    left = files / LEFT
+    try:
+        status = (left / "status").read_text("utf-8", "replace")[:STATUS_BYTES]
+    except OSError:
+        status = ""
+    into.mkdir(mode=0o700, exist_ok=True)
+    for name in names:
+        log = left / f"{name}.log"
+        if log.is_file():
+            log.replace(into / f"{name}.log")
+    ends = []
+    for line in status.splitlines():
+        match line.split(" "):
+            case [("not_ready" | "died" | "ended") as what, name, number] if (
+                name in names and number.isdecimal()
+            ):
+                ends.append(ServiceEnd(name, what, int(number[:6])))
+    return ends
