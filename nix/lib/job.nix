@@ -31,6 +31,7 @@ let
   # { execute = keys of the execute node; nodes = prepare nodes it needs; }, or { }.
   parts = [
     (import ./artifacts.nix)
+    (import ./caches.nix)
     (import ./limits.nix)
     (import ./network.nix)
     (import ./services.nix)

@@ -111,6 +111,14 @@ class KeepPolicy(StrEnum):
     ALWAYS = "always"
 
 
+class CacheUse(StrEnum):
+    """What a run does with the caches of its jobs."""
+
+    OFF = "off"
+    READ = "read"
+    WRITE = "write"
+
+
 class LogKind(StrEnum):
     """Which log of a job: what the host did, what the guest printed, or one after the other."""
 

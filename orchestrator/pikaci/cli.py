@@ -30,6 +30,7 @@ COMMANDS = {
     "prepared-outputs": "Show what a run built for its jobs, and where",
     "attest": "Sign a statement of what a run built, or check one",
     "cancel": "Cancel a running run",
+    "cache": "List or clear the caches of jobs",
     "gc": "Remove old runs and the data that only they need",
     "reap": "Clean up after runs whose process died",
     "image": "Build, import and list guest images",

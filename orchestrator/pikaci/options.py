@@ -165,6 +165,14 @@ run_flags = _adding(
         help="Copy what is built to this store of Nix, as soon as it is there.",
     ),
     click.option(
+        "--cache",
+        type=click.Choice(["off", "read", "write"]),
+        default="write",
+        show_default=True,
+        help="Use the caches of jobs, and publish what jobs that pass leave in them.",
+    ),
+    click.option("--no-cache", "cache", flag_value="off", help="The same as --cache off."),
+    click.option(
         "--keep",
         type=click.Choice(["never", "on-failure", "always"]),
         default="never",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 class Recorded:
     """A part that records what becomes of it."""
+
+    facts = MappingProxyType({"recorded": True})
 
     def __init__(self, world: World, fails_in: str = "") -> None:
         self.steps: list[str] = []
@@ -73,6 +76,7 @@ async def test_a_job_sees_what_its_world_gives(
     assert run.job("a").status is Status.PASSED
     assert run.said("a")[:3] == ["a tool", "given", "shared"]
     assert part.steps == ["enter", "passed", "leave"]
+    assert run.job("a").execution["recorded"] is True
 
 
 async def test_parts_are_left_whatever_happens(

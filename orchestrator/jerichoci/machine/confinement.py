@@ -90,6 +90,16 @@ class Confinement:
         """The word for it in records."""
         return "pid_namespace" if self.namespaces else "process_group"
 
+    def overlay_text(self, lower: Path, upper: Path, target: str) -> str:
+        """The shell text that shows a directory with changes over another one.
+
+        Both are relative to the working directory; `work`, beside `upper`, is the overlay's own.
+        """
+        there = shlex.quote(target)
+        user = ",userxattr" if "userxattr" in self.overlay_options or self.drop else ""
+        options = f"lowerdir={lower},upperdir={upper},workdir={upper.with_name('work')}{user}"
+        return f"mkdir -p {there} && mount -t overlay overlay -o {options} {there} || exit 125\n"
+
     def workspace_kind(self, *, writable: bool) -> str:
         """What becomes the job's workspace: `overlay`, `read_only` or `copy`."""
         if not writable and self.namespaces:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from jerichoci.machine import process, slots
+from jerichoci.machine import cache_store, process, slots
 from jerichoci.machine.confinement import Confinement
 from jerichoci.machine.process import Completed
 from jerichoci.machine.slots import Resources
@@ -103,6 +103,43 @@ async def guest_view(work: Work, outputs: Sequence[str], lease: Path) -> View | 
     It is kept while there is the link `lease`, which is created.
     """
     return await GuestStore(work.state.root, work.nix).view(outputs, lease)
+
+
+@operation
+async def open_cache(
+    work: Work, scope: str, name: str, key: str, view: Path
+) -> cache_store.CacheEntry | None:
+    """Make the directories of a private view, and find the entry that it begins with."""
+    make_private(view)
+    for part in ("upper", "work"):
+        (view / part).mkdir(mode=0o755)
+    found = cache_store.find(work.state.root, scope, name, key)
+    if found is not None:
+        cache_store.touch(work.state.root, found)
+    return found
+
+
+@operation
+async def publish_cache(  # noqa: PLR0913, PLR0917 - what an entry has
+    work: Work,
+    scope: str,
+    name: str,
+    key: str,
+    lower: str | None,
+    upper: Path,
+    limit: int,
+    run_id: str,
+) -> cache_store.Published:
+    """Make an entry of a view that a job has left."""
+    return await asyncio.to_thread(
+        cache_store.publish, work.state.root, scope, name, key, lower, upper, limit, run_id
+    )
+
+
+@operation
+async def list_caches(work: Work) -> list[cache_store.CacheEntry]:
+    """All entries, the newest first."""
+    return cache_store.entries(work.state.root)
 
 
 @operation

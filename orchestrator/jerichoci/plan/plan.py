@@ -19,6 +19,7 @@ from jerichoci.errors import CatalogError, RecordError
 from jerichoci.machine.control_groups import Limits
 from jerichoci.nix.realised import BuildRequest
 from jerichoci.plan.artifacts import Artifacts, JobInput
+from jerichoci.plan.caches import Cache
 from jerichoci.plan.hosts import HostConfig, HostName, known_part
 from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp, describe
 from jerichoci.plan.services import Service
@@ -152,7 +153,16 @@ class InputRef(Model):
     guest_path: str | None = None
 
 
-WORLD = ("artifacts", "job_inputs", "network", "path", "pass_env", "services", "silence_secs")
+WORLD = (
+    "artifacts",
+    "caches",
+    "job_inputs",
+    "network",
+    "path",
+    "pass_env",
+    "services",
+    "silence_secs",
+)
 """The keys of `Execute` that only jobs have which use them: other plans keep their digests."""
 
 
@@ -170,6 +180,7 @@ class Execute(Model):
     silence_secs: int | None = Field(default=None, gt=0)
     artifacts: Artifacts | None = None
     job_inputs: list[JobInput] = []
+    caches: list[Cache] = []
     services: list[Service] = []
     path: list[str] = Field(default=[], description="nodes whose `bin` comes first on PATH")
     pass_env: list[str] = Field(default=[], description="variables of pikaci's own environment")

@@ -186,7 +186,7 @@ class AttemptRun:
             finished_at=timestamp(),
             notes=self._notes,
             phases=self._phases,
-            execution=runtime.execution if runtime else {},
+            execution=(runtime.execution if runtime else {}) | self._world.facts(),
             artifacts=[ArtifactRecord(**vars(artifact)) for artifact in artifacts],
             tests=self._tests,
         )

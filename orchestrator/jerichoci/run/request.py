@@ -10,7 +10,7 @@ from jerichoci.nix.command import NixOptions
 from jerichoci.plan.plan import ExecuteNode, Plan, plan_digest
 from jerichoci.record.record import Cause, JobRecord, RunRecord, Tool
 from jerichoci.state.clock import timestamp
-from jerichoci.status import CauseCode, KeepPolicy, Status
+from jerichoci.status import CacheUse, CauseCode, KeepPolicy, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,6 +55,7 @@ class RunRequest:
     """What it is expected to take, for its record."""
     batch: str | None = None
     """The id of the batch that it is one of."""
+    cache_use: CacheUse = CacheUse.WRITE
     copy_to: str | None = None
     """The store of Nix that gets what this machine has of the prepared outputs."""
     changed_files: tuple[str, ...] = ()

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import PikaciError
 from jerichoci.run.runtimes import is_guest
+from jerichoci.status import CacheUse
 from jerichoci.world import World, merged
 
 if TYPE_CHECKING:
@@ -64,6 +65,20 @@ def _parts(asked: Asked) -> Iterator[Part]:
             asked.scratch,
             in_guest=is_guest(asked.node),
         )
+    if execute.caches and asked.run.request.cache_use is not CacheUse.OFF:
+        from jerichoci.caches.caches import CacheContext, Caches
+        from jerichoci.snapshot.repository import Repository
+
+        request = asked.run.request
+        context = CacheContext(
+            use=request.cache_use,
+            owner=asked.run.state.owner_id(),
+            target=request.plan.target_id,
+            run_id=asked.run.run_id,
+            repository=Repository.at(asked.run.state.root),
+            tree=request.source.snapshot_id,
+        )
+        yield Caches(asked.host.placement, execute.caches, context, asked.scratch, asked.note)
     if execute.services:
         from jerichoci.services.services import Services
 
@@ -97,14 +112,20 @@ class AttemptWorld:
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
         self._entered: list[Part] = []
+        self._known: list[Part] = []
 
     async def enter(self) -> World:
         """Have all of it ready."""
         worlds = []
         for part in _parts(self._asked):
             self._entered.append(part)
+            self._known.append(part)
             worlds.append(await part.enter())
         return merged(*worlds)
+
+    def facts(self) -> dict[str, Any]:
+        """What the parts have to say of themselves, for the record."""
+        return {name: fact for part in self._known for name, fact in part.facts.items()}
 
     async def passed(self) -> None:
         """Tell the parts that the job passed; what fails there is noted."""

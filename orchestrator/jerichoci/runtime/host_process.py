@@ -108,12 +108,15 @@ class ShellCommand:
 
     def _setup(self) -> str:
         home = self.placement.environment.get("HOME", "/")
-        texts = [
-            bind_text(
-                str(share.source), re.sub("^~(?=/)", home, share.target), writable=share.writable
-            )
-            for share in self.shares
-        ]
+        root = self.placement.state_root
+        texts = []
+        for share in self.shares:
+            target = re.sub("^~(?=/)", home, share.target)
+            if share.under is None:
+                texts.append(bind_text(str(share.source), target, writable=share.writable))
+            else:
+                lower, upper = (path.relative_to(root) for path in (share.under, share.source))
+                texts.append(self.confinement.overlay_text(lower, upper, target))
         if self.network == LOOPBACK:
             texts.append("ip link set lo up || exit 125\n")
         return "".join(texts)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.placement import Placement, operations
-from jerichoci.world import Share, World
+from jerichoci.world import NO_FACTS, Share, World
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +24,8 @@ STATUS_BYTES = 64 * 1024
 
 class Services:
     """The services of an attempt, which has `scratch` on its host; `inputs` are as of `Attempt`."""
+
+    facts = NO_FACTS
 
     def __init__(  # noqa: PLR0913 - what an attempt gives
         self,

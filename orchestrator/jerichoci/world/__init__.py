@@ -7,7 +7,8 @@ entered once the host is chosen and before the runtime is made, and left when th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,8 @@ class Share:
     source: Path
     target: str
     writable: bool = False
+    under: Path | None = None
+    """A directory that the job sees below it, by an overlay: `source` has what is changed."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class World:
 
 
 NOTHING = World()
+NO_FACTS: Mapping[str, Any] = MappingProxyType({})
 
 
 def merged(*worlds: World) -> World:
@@ -56,6 +60,10 @@ def merged(*worlds: World) -> World:
 
 class Part(Protocol):
     """A part of the world of one attempt."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What is recorded of it, by words of its own, among the facts of the runtime."""
 
     async def enter(self) -> World:
         """Have it ready on the job's host; what raises here ends the attempt as infrastructure."""

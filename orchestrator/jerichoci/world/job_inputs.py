@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jerichoci.placement import Placement, operations
-from jerichoci.world import Share, World
+from jerichoci.world import NO_FACTS, Share, World
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +20,8 @@ class JobInputs:
     A process of a host sees them beside `scratch`, the attempt's own directory there; a guest at
     their guest paths. Where there are no namespaces, the job could write to them.
     """
+
+    facts = NO_FACTS
 
     def __init__(
         self,

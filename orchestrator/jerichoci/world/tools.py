@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING
 
-from jerichoci.world import World
+from jerichoci.world import NO_FACTS, World
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 class Tools:
     """`packages` and `passEnv` of a job; `inputs` says where each prepare node's output is."""
+
+    facts = NO_FACTS
 
     def __init__(
         self,

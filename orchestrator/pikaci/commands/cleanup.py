@@ -32,9 +32,10 @@ def gc_command(
 ) -> None:
     """Remove old runs, and the snapshots, git objects and Nix roots that only they need.
 
-    Also removes the files of jobs whose `artifacts.keepDays` are over. Keeps running runs, and all
-    that a kept run needs for a rerun. On remote hosts, also removes what the removed runs left
-    behind, and snapshots beyond the host's `keep` limits.
+    Also removes entries of caches that no job had for 30 days, and the files of jobs whose
+    `artifacts.keepDays` are over. Keeps running runs, and all that a kept run needs for a rerun. On
+    remote hosts, also removes what the removed runs left behind, and snapshots beyond the host's
+    `keep` limits.
     """
     from jerichoci.cleanup.gc import collect_garbage
     from jerichoci.cleanup.remote import collect_hosts
@@ -46,6 +47,8 @@ def gc_command(
         f" {len(report.refs)} snapshot refs, {len(report.views)} views of the guests' store;"
         f" kept {report.kept_runs} runs, and what was used within the last hour"
     )
+    for entry in report.caches:
+        click.echo(f"{verb} an entry of the cache {entry.name}")
     for name in report.artifacts:
         click.echo(f"{verb} the artifacts of {name}")
     if hosts is None:

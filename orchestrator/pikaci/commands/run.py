@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from jerichoci.exit_codes import EXIT_PASSED, EXIT_USAGE, exit_code_of_all
-from jerichoci.status import KeepPolicy
+from jerichoci.status import CacheUse, KeepPolicy
 from pikaci import __version__, options
 from pikaci.commands.plan import print_plan
 from pikaci.completion import complete_job, complete_target
@@ -52,6 +52,7 @@ class RunFlags:
     log_format: str = "auto"
     junit: Path | None = None
     copy_to: str | None = None
+    cache: str = "write"
     store: str | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
 
@@ -270,6 +271,7 @@ async def _requests(
             filters=filtered.globs,
             skip_reason=filtered.skip_reason,
             copy_to=flags.copy_to,
+            cache_use=CacheUse(flags.cache),
             annotations=flags.annotations,
             nix=settings[reference],
         )

@@ -1,0 +1,149 @@
+"""The caches of one attempt: a private view of each, published if the job passes."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jerichoci.machine.cache_store import MIB, caches_of
+from jerichoci.machine.glob import compile_globs
+from jerichoci.placement import Placement, operations
+from jerichoci.status import CacheUse
+from jerichoci.world import Share, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from jerichoci.plan.caches import Cache
+    from jerichoci.snapshot.repository import Repository
+
+LOCK_SECS = 60.0
+"""For an entry that is being removed."""
+
+
+@dataclass(frozen=True)
+class _View:
+    cache: Cache
+    key: str
+    lower: str | None
+    """The entry that it began with."""
+    how: str
+    directory: Path
+
+
+@dataclass(frozen=True)
+class CacheContext:
+    """The run that an attempt belongs to, as its caches need it."""
+
+    use: CacheUse
+    owner: str
+    """Of the state root: a host may serve several."""
+    target: str
+    run_id: str
+    repository: Repository
+    tree: str
+    """The snapshot's, whose files decide on keys."""
+
+    def scope(self, cache: Cache) -> str:
+        """What keeps the entries of a cache apart from others."""
+        owner = self.owner.replace("-", "")[:12]
+        return f"{owner}-{self.target}" if cache.scope == "target" else owner
+
+
+class Caches:
+    """The caches of an attempt; `facts` has for each the key and how it was restored."""
+
+    def __init__(
+        self,
+        placement: Placement,
+        caches: Sequence[Cache],
+        context: CacheContext,
+        scratch: Path,
+        note: Callable[[str], None],
+    ) -> None:
+        self._placement = placement
+        self._caches = caches
+        self._context = context
+        self._below = scratch.with_name(f"{scratch.name}-caches")
+        self._note = note
+        self._views: list[_View] = []
+        self._held = AsyncExitStack()
+        self._used: dict[str, dict[str, object]] = {}
+        self.facts: dict[str, Any] = {"caches": self._used}
+
+    async def enter(self) -> World:
+        """Have a private view of each."""
+        confinement = await self._placement.confinement()
+        if not (confinement.namespaces and confinement.overlay):
+            self._note(
+                f"there are no caches on {self._placement.host}: jobs have no overlays there"
+            )
+            return World()
+        keys = await keys_of(self._context.repository, self._context.tree, self._caches)
+        shares = [await self._share(cache, keys[cache.name]) for cache in self._caches]
+        return World(shares=tuple(shares))
+
+    async def _share(self, cache: Cache, key: str) -> Share:
+        scope, directory = self._context.scope(cache), self._below / cache.name
+        found = await self._placement.do(operations.open_cache, scope, cache.name, key, directory)
+        lower, how = None, "new"
+        if found is not None:
+            lock = f"cache-{found.entry}"
+            locking = self._placement.hold(operations.lock, lock, LOCK_SECS, shared=True)
+            await self._held.enter_async_context(locking)
+            lower, how = found.entry, "exact" if found.key == key else "nearest"
+        self._views.append(_View(cache, key, lower, how, directory))
+        self._used[cache.name] = {"key": key, "restored": how, "published": False}
+        under = None
+        if lower is not None:
+            under = caches_of(self._placement.state_root) / scope / cache.name / lower / "data"
+        return Share(directory / "upper", cache.path, writable=True, under=under)
+
+    async def passed(self) -> None:
+        """Publish what the job left."""
+        if self._context.use is not CacheUse.WRITE:
+            return
+        for view in self._views:
+            cache = view.cache
+            limit = cache.size_mib * MIB
+            done = await self._placement.do(
+                operations.publish_cache,
+                self._context.scope(cache),
+                cache.name,
+                view.key,
+                view.lower,
+                view.directory / "upper",
+                limit,
+                self._context.run_id,
+            )
+            self._used[cache.name]["published"] = done.is_new
+            if not done.is_new and done.bytes > limit:
+                self._note(
+                    f"cache {cache.name} is not kept: it has {done.bytes // MIB} MiB,"
+                    f" more than {cache.size_mib} (`sizeMib`)"
+                )
+
+    async def leave(self) -> None:
+        """Remove the views."""
+        await self._held.aclose()
+        await self._placement.do(operations.remove, self._below)
+
+
+async def keys_of(repository: Repository, tree: str, caches: Sequence[Cache]) -> dict[str, str]:
+    """The key of each cache: a digest of the files that it names, as the snapshot has them."""
+    listed: list[str] = []
+    if any(cache.key for cache in caches):
+        listed = await repository.git.names("ls-tree", "-r", "-z", tree)
+    found = {}
+    for cache in caches:
+        globs = compile_globs(cache.key)
+        digest = hashlib.sha256()
+        for row in listed:
+            meta, _, path = row.partition("\t")
+            if globs.match(path):
+                digest.update(f"{meta} {path}\0".encode("utf-8", "surrogateescape"))
+        found[cache.name] = digest.hexdigest()
+    return found
