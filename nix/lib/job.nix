@@ -32,6 +32,7 @@ let
   parts = [
     (import ./artifacts.nix)
     (import ./caches.nix)
+    (import ./dev-shell.nix)
     (import ./limits.nix)
     (import ./network.nix)
     (import ./services.nix)

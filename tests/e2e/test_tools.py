@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.project import Project
+from e2e.project import REPOSITORY, Project
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from e2e.project import Json
 
+PAGE = REPOSITORY / "docs/job-environment.md"
 TOOLS = """
   tools.jobs = {
     first = { packages = [ (tool "one") (tool "two") ]; command = "greet"; };
@@ -79,3 +85,40 @@ def test_another_value_has_another_digest(project: Project, record: Json) -> Non
         for row in (record, other, again)
     ]
     assert digests[0] == digests[2] != digests[1]
+
+
+def test_the_page_names_every_variable_that_a_job_on_a_host_finds(
+    project: Project, tmp_path: Path
+) -> None:
+    plain = Project.committed(tmp_path, 'plain.jobs.j.command = "env -0 >$PIKACI_ARTIFACTS/env";')
+    plain = plain.with_env(
+        LANG="C.UTF-8", LC_TIME="C", LANGUAGE="en", TMPDIR=str(tmp_path), OTHER="x"
+    )
+    plain.run("plain")
+    found = variables(plain)
+    assert {"LANG", "LC_TIME", "LANGUAGE", "TMPDIR", "PIKACI_ARTIFACTS"} <= found.keys()
+    assert found.keys() - listed("host process") == set()
+    (block,) = re.findall(r"```\n(/run/wrappers.*?)```", PAGE.read_text(), re.DOTALL)
+    home, user = found["HOME"], pwd.getpwuid(os.getuid()).pw_name
+    path = [word.replace("~", home).replace("$USER", user) for word in block.split()]
+    assert found["PATH"].split(":") == path
+    assert project.root != plain.root
+
+
+def listed(runtime: str) -> set[str]:
+    """The variables that the page names for a runtime; `LC_*` stands for those that are set."""
+    rows = [row.split(" | ") for row in PAGE.read_text().splitlines() if row.startswith("| ")]
+    column = next(i for row in rows for i, cell in enumerate(row) if runtime in cell)
+    names = {
+        name
+        for row in rows
+        if len(row) == 3 and row[column].strip(" |") != "-"
+        for name in re.findall(r"`([A-Z_]+)`", row[0])
+    }
+    return names | {"LC_TIME", "LC_ALL"} | {name for name in os.environ if name.startswith("NIX_")}
+
+
+def variables(project: Project) -> dict[str, str]:
+    (path,) = project.run_dir().glob("jobs/j/attempts/1/artifacts/files/env")
+    rows = path.read_text().rstrip("\0").split("\0")
+    return dict(row.split("=", 1) for row in rows)

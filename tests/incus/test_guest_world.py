@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.test_tools import listed
 from incus.guest_project import Json, make_project
 
 if TYPE_CHECKING:
@@ -32,6 +33,18 @@ TARGETS = """
         packed; echo $GIVEN ''${ABSENT-absent}
       '';
     };
+    in-a-shell = guest // {
+      devShell = derivation {
+        name = "shell";
+        inherit system;
+        builder = "/bin/bash";
+        PATH = "@path@";
+        word = "of the shell";
+        shellHook = "greet() { echo $word; }";
+      };
+      command = "greet";
+    };
+    plain-environment = guest // { command = "env -0 >$PIKACI_ARTIFACTS/env"; };
     here-again = {
       needs = [ "there" ];
       command = "cat $PIKACI_INPUT_THERE/deep/file; $PIKACI_INPUT_THERE/tool";
@@ -87,6 +100,22 @@ def test_a_guest_has_packages_variables_and_the_files_of_other_jobs(
     assert said.count("runs") == 2
     assert sum(row.startswith("made by") for row in said) == 2
     assert said[-2:] == ["packed", "a word absent"]
+
+
+def test_a_guest_has_the_environment_of_a_development_shell(
+    project: Project, jobs: dict[str, Json]
+) -> None:
+    assert jobs["in-a-shell"]["status"] == "passed"
+    assert printed(project, "in-a-shell")[-1] == "of the shell"
+
+
+def test_the_page_names_every_variable_that_a_job_in_a_guest_finds(
+    project: Project, jobs: dict[str, Json]
+) -> None:
+    assert jobs["plain-environment"]["status"] == "passed"
+    files = project.run_dir() / "jobs/plain-environment/attempts/1/artifacts/files"
+    rows = (files / "env").read_text().rstrip("\0").split("\0")
+    assert {row.partition("=")[0] for row in rows} - listed("Incus guest") == set()
 
 
 def test_a_job_on_the_host_has_the_files_of_a_guest(

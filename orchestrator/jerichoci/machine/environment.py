@@ -49,15 +49,18 @@ def host_environment(source: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def well_known(first: Sequence[str], rest: Sequence[str] = ()) -> list[str]:
     """The directories that are there of `first`, `rest` and those that everybody has, in order."""
+    return [path for path in _named(first, rest) if os.path.isdir(path)]  # noqa: PTH112 - strings for PATH
+
+
+def _named(first: Sequence[str], rest: Sequence[str]) -> list[str]:
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         user = str(os.getuid())
     named = [*first, *rest, *(path.format(user=user) for path in WELL_KNOWN)]
-    known = dict.fromkeys(os.path.expanduser(path) for path in named if path)  # noqa: PTH111 - strings for PATH
-    return [path for path in known if os.path.isdir(path)]  # noqa: PTH112 - likewise
+    return list(dict.fromkeys(os.path.expanduser(path) for path in named if path))  # noqa: PTH111 - likewise
 
 
 def job_path(first: Sequence[str]) -> str:
-    """The PATH of a job, which has nothing of how pikaci itself was started."""
-    return os.pathsep.join(well_known(first))
+    """The PATH of a job: the same on every machine, but for the user's name and home."""
+    return os.pathsep.join(_named(first, ()))

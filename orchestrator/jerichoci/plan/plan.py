@@ -23,6 +23,7 @@ from jerichoci.plan.caches import Cache
 from jerichoci.plan.hosts import HostConfig, HostName, known_part
 from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp, describe
 from jerichoci.plan.services import Service
+from jerichoci.plan.tools import DevShell
 from jerichoci.state.ids import prepare_name
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ class InputRef(Model):
 WORLD = (
     "artifacts",
     "caches",
+    "dev_shell",
     "job_inputs",
     "network",
     "path",
@@ -181,6 +183,7 @@ class Execute(Model):
     artifacts: Artifacts | None = None
     job_inputs: list[JobInput] = []
     caches: list[Cache] = []
+    dev_shell: DevShell | None = None
     services: list[Service] = []
     path: list[str] = Field(default=[], description="nodes whose `bin` comes first on PATH")
     pass_env: list[str] = Field(default=[], description="variables of pikaci's own environment")

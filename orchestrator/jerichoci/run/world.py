@@ -55,6 +55,10 @@ def check_world(request: RunRequest) -> None:
 def _parts(asked: Asked) -> Iterator[Part]:
     """The parts that a node asks for, in the order in which they are entered."""
     execute = asked.node.execute
+    if execute.path or execute.pass_env or execute.dev_shell:
+        from jerichoci.world.tools import Tools
+
+        yield Tools(execute, asked.inputs, os.environ)
     if execute.job_inputs:
         from jerichoci.world.job_inputs import JobInputs
 
@@ -85,15 +89,10 @@ def _parts(asked: Asked) -> Iterator[Part]:
         yield Services(
             asked.host.placement,
             execute.services,
-            execute.command,
             asked.inputs,
             asked.scratch,
             in_guest=is_guest(asked.node),
         )
-    if execute.path or execute.pass_env:
-        from jerichoci.world.tools import Tools
-
-        yield Tools(execute.path, execute.pass_env, asked.inputs, os.environ)
 
 
 def _files_of(run: RunContext, inputs: Sequence[JobInput]) -> dict[str, Path]:

@@ -53,7 +53,9 @@ class Attempt:
     def execute(self) -> Execute:
         """What the job executes, with what its world runs around its command."""
         execute = self.node.execute
-        return execute.with_(command=self.world.command) if self.world.command else execute
+        if not self.world.wraps:
+            return execute
+        return execute.with_(command=self.world.wrapped(execute.command))
 
     @property
     def host_log(self) -> Path:

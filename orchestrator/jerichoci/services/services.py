@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,10 @@ class Services:
 
     facts = NO_FACTS
 
-    def __init__(  # noqa: PLR0913 - what an attempt gives
+    def __init__(
         self,
         placement: Placement,
         services: Sequence[Service],
-        command: str,
         inputs: Mapping[str, Path],
         scratch: Path,
         *,
@@ -39,7 +39,6 @@ class Services:
     ) -> None:
         self._placement = placement
         self._services = services
-        self._command = command
         self._inputs = inputs
         self._directory = scratch.with_name(f"{scratch.name}-services")
         self._in_guest = in_guest
@@ -54,11 +53,11 @@ class Services:
                 shares = (Share(self._directory, SEEN, writable=True),)
             else:
                 directory = str(self._directory)
-        return World(shares=shares, command=self._supervised(directory))
+        return World(shares=shares, wraps=(partial(self._supervised, directory),))
 
-    def _supervised(self, directory: str) -> str:
+    def _supervised(self, directory: str, command: str) -> str:
         words = ["bash", "--noprofile", "--norc", "-c", SUPERVISOR.read_text(), "pikaci-services"]
-        words += [directory, self._command]
+        words += [directory, command]
         for service in self._services:
             path = ":".join(str(self._inputs[node] / "bin") for node in service.path)
             words += [service.name, variable(service.name), str(service.ready_secs), path]

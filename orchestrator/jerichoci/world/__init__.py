@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
@@ -37,8 +37,14 @@ class World:
     path: tuple[str, ...] = ()
     """Directories, as the job sees them, that come first on its PATH."""
     shares: tuple[Share, ...] = ()
-    command: str | None = None
-    """The shell text that runs in the place of the job's command, and runs that."""
+    wraps: tuple[Callable[[str], str], ...] = ()
+    """Each makes of a shell text one that runs it; the first of them is outermost."""
+
+    def wrapped(self, command: str) -> str:
+        """The job's command with what runs around it."""
+        for wrap in reversed(self.wraps):
+            command = wrap(command)
+        return command
 
 
 NOTHING = World()
@@ -54,7 +60,7 @@ def merged(*worlds: World) -> World:
         env=env,
         path=tuple(directory for world in worlds for directory in world.path),
         shares=tuple(share for world in worlds for share in world.shares),
-        command=next((world.command for world in reversed(worlds) if world.command), None),
+        wraps=tuple(wrap for world in worlds for wrap in world.wraps),
     )
 
 

@@ -1,0 +1,14 @@
+"""What a plan says of a job's development shell."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from jerichoci.plan.model import Id, Model
+
+
+class DevShell(Model):
+    """The node whose output is a script that gives the shell's variables and functions to bash."""
+
+    node_id: Id
+    bash: str = Field(description="the bash that the shell itself is built with")
