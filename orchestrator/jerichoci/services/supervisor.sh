@@ -32,14 +32,10 @@ for i in "${!names[@]}"; do
   pids+=("$!")
 done
 end() {
-  for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null; done
-  for _ in {1..50}; do
-    left=
-    for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null && left=1; done
-    [ -n "$left" ] || return 0
-    sleep 0.1
-  done
-  for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null; done
+  kill -TERM "${pids[@]}" 2>/dev/null
+  { sleep 5 && kill -KILL "${pids[@]}"; } >/dev/null 2>&1 &
+  wait "${pids[@]}" 2>/dev/null
+  kill "$!" 2>/dev/null
 }
 fail() { # what became of it, the number of the service, its exit code or the seconds
   echo "$1 ${names[$2]} $3" >>"$logs/status"
