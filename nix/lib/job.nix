@@ -35,6 +35,7 @@ let
     (import ./dev-shell.nix)
     (import ./limits.nix)
     (import ./network.nix)
+    (import ./secrets.nix)
     (import ./services.nix)
     (import ./tools.nix)
   ];

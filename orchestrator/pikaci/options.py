@@ -186,6 +186,11 @@ run_flags = _adding(
     ),
     annotate,
     click.option(
+        "--branch",
+        metavar="NAME",
+        help="The run is of this branch: it has the secrets that are for it.",
+    ),
+    click.option(
         "--junit",
         metavar="FILE",
         type=click.Path(path_type=Path),

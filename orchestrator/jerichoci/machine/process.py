@@ -129,6 +129,7 @@ async def child(  # noqa: PLR0913 - the parameters of a process
     stdin: int | IO[bytes] | None = asyncio.subprocess.DEVNULL,
     stdout: int | IO[bytes] | None = asyncio.subprocess.PIPE,
     stderr: int | IO[bytes] | None = asyncio.subprocess.PIPE,
+    pass_fds: Sequence[int] = (),
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a command as the leader of its own group; whatever is left of it at the end is killed."""
     creating = asyncio.ensure_future(
@@ -141,6 +142,7 @@ async def child(  # noqa: PLR0913 - the parameters of a process
             stderr=stderr,
             start_new_session=True,
             limit=LINE_LIMIT,
+            pass_fds=pass_fds,
         )
     )
     try:

@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine import process
+from jerichoci.machine.secret_files import in_memory, redacting_argv, unnamed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
 PIPE_BYTES = 1024 * 1024
@@ -61,25 +62,27 @@ class Pump:
 
 
 @asynccontextmanager
-async def pumping(log: Path) -> AsyncIterator[Pump]:
-    """Pump into the end of `log`, which is created."""
+async def pumping(log: Path, secrets: Sequence[bytes] = ()) -> AsyncIterator[Pump]:
+    """Pump into the end of `log`, which is created; the secrets don't get there."""
     source, sink = os.pipe2(os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         if hasattr(fcntl, "F_SETPIPE_SZ"):
             with suppress(OSError):  # more than this user may have: the pipe is smaller
                 fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        started = process.child(["cat"], stdin=source, stdout=file, stderr=file)
-        async with started as cat:
-            os.close(source)
-            source = -1
-            pump = Pump(cat, sink)
-            sink = -1
-            try:
-                yield pump
-                await pump.drain()
-            finally:
-                pump.hand_over()
+        with in_memory(unnamed(secrets)) if secrets else nullcontext(-1) as told:
+            argv, fds = (redacting_argv(told), [told]) if secrets else (["cat"], [])
+            started = process.child(argv, stdin=source, stdout=file, stderr=file, pass_fds=fds)
+            async with started as cat:
+                os.close(source)
+                source = -1
+                pump = Pump(cat, sink)
+                sink = -1
+                try:
+                    yield pump
+                    await pump.drain()
+                finally:
+                    pump.hand_over()
     finally:
         for fd in (source, sink, file):
             if fd >= 0:

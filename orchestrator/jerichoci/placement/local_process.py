@@ -11,6 +11,7 @@ from jerichoci.machine import process
 from jerichoci.machine.control_groups import JobGroups, limited
 from jerichoci.machine.ending import Ending, Report
 from jerichoci.machine.pump import Pump, pumping
+from jerichoci.machine.secret_files import giving
 
 if TYPE_CHECKING:
     import asyncio
@@ -63,17 +64,19 @@ class LocalProcess:
 @asynccontextmanager
 async def spawn(program: Program) -> AsyncIterator[LocalProcess]:
     """Start a program whose output goes to its log, never through this process."""
-    with closing(Report()) as report:
+    secrets = program.secrets
+    with closing(Report()) as report, giving(secrets) as (variables, descriptors):
         async with (
-            pumping(program.log) as pump,
+            pumping(program.log, [*secrets.values()]) as pump,
             limited(program.limits) as groups,
             process.child(
                 groups.entering(program.argv),
                 cwd=program.cwd,
-                env=program.env,
+                env={**program.env, **variables},
                 stdin=report.file,
                 stdout=pump.sink,
                 stderr=pump.sink,
+                pass_fds=descriptors,
             ) as leader,
         ):
             pump.hand_over()

@@ -1,7 +1,7 @@
 """A program on a host, as it is asked for and as it runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +21,8 @@ class Program:
     """A directory of its own, in which it is recorded for those who find it without an owner."""
     limits: Limits = NO_LIMITS
     """Those that the host can set."""
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """By name: it gets them as `machine.secret_files` says, and its log is kept clear of them."""
 
 
 class Running(Protocol):

@@ -22,6 +22,7 @@ from jerichoci.plan.artifacts import Artifacts, JobInput
 from jerichoci.plan.caches import Cache
 from jerichoci.plan.hosts import HostConfig, HostName, known_part
 from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp, describe
+from jerichoci.plan.secrets import Secret
 from jerichoci.plan.services import Service
 from jerichoci.plan.tools import DevShell
 from jerichoci.state.ids import prepare_name
@@ -162,6 +163,7 @@ WORLD = (
     "network",
     "path",
     "pass_env",
+    "secrets",
     "services",
     "silence_secs",
 )
@@ -187,6 +189,7 @@ class Execute(Model):
     services: list[Service] = []
     path: list[str] = Field(default=[], description="nodes whose `bin` comes first on PATH")
     pass_env: list[str] = Field(default=[], description="variables of pikaci's own environment")
+    secrets: list[Secret] = []
     retries: Retries = Retries()
 
     @model_validator(mode="after")

@@ -232,6 +232,7 @@ class RunRecord(Model):
     batch: RunId | None = Field(
         default=None, description="id of the batch: of the runs that one command started"
     )
+    branch: str | None = Field(default=None, description="it is of, as `--branch` said")
     annotations: dict[str, str] = Field(
         default={}, description="what its starter noted: `--annotate`"
     )

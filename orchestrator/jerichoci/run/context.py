@@ -10,7 +10,7 @@ from jerichoci.state.layout import RunLayout, StateLayout, make_private
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from jerichoci.machine.stop import Stop
     from jerichoci.nix.realised import Activity
@@ -39,6 +39,8 @@ class RunContext:
     """Of this machine, if other runs of this process share them."""
     copies: Copies | None = None
     """Where the prepared outputs are copied to, if they are."""
+    secrets: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
+    """Of the jobs that have some, by node and name."""
     jobs: dict[str, asyncio.Task[JobRecord]] = field(default_factory=dict)
     """The task of each job, by the id of its node."""
     running: set[str] = field(default_factory=set)

@@ -37,6 +37,7 @@ from jerichoci.run.request import RunRequest, first_record, skipped_record
 from jerichoci.run.runtimes import getting_ready
 from jerichoci.run.shared_builds import SharedBuilds
 from jerichoci.run.verdict import broken_message, conclude, stop_cause
+from jerichoci.run.world import find_secrets
 from jerichoci.state.clock import timestamp
 from jerichoci.state.ids import check_run_id, new_run_id
 from jerichoci.state.natural import natural
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from jerichoci.plan.plan import ExecuteNode
     from jerichoci.record.journal import Sink
+    from jerichoci.run.world import FoundSecrets
     from jerichoci.state.layout import StateLayout
 
 HEARTBEAT_SECS = 10.0
@@ -103,6 +105,8 @@ async def run_plans(
             placements = Placements(state, request.nix, request.plan.hosts, pool, mine)
             runs.append(Run(state, request, placements, stop))
             held.push_async_callback(runs[-1].fleet.close)
+        for run in runs:
+            await run.find_secrets()
         await asyncio.gather(*(run.fleet.look() for run in runs))
         if requests[0].batch:
             write_batch(state, requests[0].batch, {run.run_id: run.target_id for run in runs})
@@ -182,6 +186,11 @@ class Run:
         self._request = request
         self.fleet = Fleet(request, self.run_id, placements)
         self._opened = ExitStack()
+        self._secrets: FoundSecrets = {}
+
+    async def find_secrets(self) -> None:
+        """Have the secrets of its jobs; a missing one is a UsageError."""
+        self._secrets = await find_secrets(self._state, self._request)
 
     def open(self, sinks: Sequence[Sink], shared: Shared) -> None:
         """Make its directory and hold its lock."""
@@ -198,6 +207,7 @@ class Run:
             shared.free_places,
             shared.builds,
             shared.copies,
+            self._secrets,
         )
 
     async def run(self, failure: Exception | None) -> RunRecord:

@@ -47,6 +47,8 @@ class RunRequest:
     """The jobs asked for, with all they need; None means all."""
     max_jobs: int | None = None
     fail_fast: bool = False
+    branch: str | None = None
+    """Which it is of, as its caller says; some secrets are only for certain ones."""
     keep: KeepPolicy = KeepPolicy.NEVER
     wait_removal: bool = False
     """Whether the run is over only when the guests it made are gone."""
@@ -81,6 +83,7 @@ def first_record(state: StateLayout, request: RunRequest, plan: Plan) -> RunReco
         rerun_of=request.rerun_of,
         estimated_ms=request.estimated_ms,
         batch=request.batch,
+        branch=request.branch,
         annotations=dict(request.annotations),
         target_id=plan.target_id,
         target_description=plan.target_description,

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from jerichoci.run.context import RunContext
     from jerichoci.run.fleet import RunHost
     from jerichoci.run.request import RunRequest
+    from jerichoci.state.layout import StateLayout
     from jerichoci.world import Part
+
+    FoundSecrets = Mapping[str, Mapping[str, bytes]]
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,19 @@ class Asked:
     note: Callable[[str], None]
 
 
-def check_world(request: RunRequest) -> None:
-    """Refuse what can't be had for the jobs of a request.
+async def find_secrets(state: StateLayout, request: RunRequest) -> FoundSecrets:
+    """The secrets of the jobs that are to run, by node and name.
 
     Raises:
-        UsageError: nothing has started and there is no record.
+        UsageError: one is missing.
     """
-    del request
+    selected = request.selected() if not request.skip_reason else set()
+    asking = [node for node in request.plan.jobs if node.id in selected and node.execute.secrets]
+    if not asking:
+        return {}
+    from jerichoci.secrets.finding import find_secrets as find
+
+    return await find(state.root, request.source.tree, asking, request.branch)
 
 
 def _parts(asked: Asked) -> Iterator[Part]:
@@ -93,6 +102,11 @@ def _parts(asked: Asked) -> Iterator[Part]:
             asked.scratch,
             in_guest=is_guest(asked.node),
         )
+    if execute.secrets:
+        from jerichoci.secrets.part import Secrets
+
+        given = asked.run.secrets.get(asked.node.id, {})
+        yield Secrets(execute.secrets, given, asked.run.request.branch, asked.note)
 
 
 def _files_of(run: RunContext, inputs: Sequence[JobInput]) -> dict[str, Path]:

@@ -17,6 +17,7 @@ from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine.confinement import JobPlace, bind_text
 from jerichoci.machine.control_groups import NO_LIMITS, Limits
 from jerichoci.machine.gather import first_done, meanwhile, together
+from jerichoci.machine.secret_files import paths, setup_text
 from jerichoci.machine.workspace import Workspace, copy_argv
 from jerichoci.placement import Placement, operations
 from jerichoci.placement.program import Program, Running
@@ -25,7 +26,7 @@ from jerichoci.state.layout import make_private
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
 
     from jerichoci.machine.artifacts import Artifact
@@ -61,6 +62,7 @@ class ShellCommand:
     log: Path
     writable: bool = True
     shares: Sequence[Share] = ()
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     network: str | None = None
     """None: the host's own; `none`, or `loopback` with nothing but that."""
     limits: Limits = NO_LIMITS
@@ -103,6 +105,7 @@ class ShellCommand:
             log=self.log,
             notes=self.workspace.root,
             limits=self.limits,
+            secrets=self.secrets,
         )
         self._running = await self._stack.enter_async_context(self.placement.spawn(program))
 
@@ -117,6 +120,8 @@ class ShellCommand:
             else:
                 lower, upper = (path.relative_to(root) for path in (share.under, share.source))
                 texts.append(self.confinement.overlay_text(lower, upper, target))
+        if self.secrets:
+            texts.append(setup_text(secrets_below(self.scratch)))
         if self.network == LOOPBACK:
             texts.append("ip link set lo up || exit 125\n")
         return "".join(texts)
@@ -224,6 +229,7 @@ class HostProcess:
             command=execute.command,
             env=job_environment(self._attempt, self._outgoing, self._placement.job_path),
             shares=self._attempt.world.shares,
+            secrets=self._secrets(confinement),
             network=self._network(confinement),
             snapshot=self._attempt.snapshot,
             scratch=self._attempt.scratch,
@@ -240,6 +246,17 @@ class HostProcess:
         # In this order, but one doesn't wait for the other on a host that is far away.
         making = self._placement.do(operations.make_directory, self._outgoing)
         await together(self._command.prepare(), making)
+
+    def _secrets(self, confinement: Confinement) -> Mapping[str, bytes]:
+        """What the job is given in files that only it sees."""
+        secrets = self._attempt.world.secrets
+        if secrets and not confinement.namespaces:
+            raise UsageError(
+                f"job {self._attempt.node.job_id} can't be given secrets on"
+                f" {self._placement.host}, which has no namespaces for jobs",
+                "give it another host, or a runtime with guests",
+            )
+        return secrets
 
     def _network(self, confinement: Confinement) -> str | None:
         """The network of the job, if it is not the host's own."""
@@ -319,4 +336,10 @@ def job_environment(attempt: Attempt, artifacts: Path, path: str) -> dict[str, s
     execute, world = attempt.node.execute, attempt.world
     named = {ref.env: str(attempt.inputs[ref.node_id]) for ref in execute.inputs if ref.env}
     own: dict[str, str] = {"PATH": os.pathsep.join([*world.path, path]), **world.env}
-    return own | execute.env | named | {"PIKACI_ARTIFACTS": str(artifacts)}
+    secrets = paths([*world.secrets], str(secrets_below(attempt.scratch)))
+    return own | execute.env | named | secrets | {"PIKACI_ARTIFACTS": str(artifacts)}
+
+
+def secrets_below(scratch: Path) -> Path:
+    """Where a job sees its secrets; there is nothing there but in its own mount namespace."""
+    return scratch / "secrets"

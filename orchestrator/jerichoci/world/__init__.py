@@ -37,6 +37,8 @@ class World:
     path: tuple[str, ...] = ()
     """Directories, as the job sees them, that come first on its PATH."""
     shares: tuple[Share, ...] = ()
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """By name; only the runtime has them, and gives them to the job as files in memory."""
     wraps: tuple[Callable[[str], str], ...] = ()
     """Each makes of a shell text one that runs it; the first of them is outermost."""
 
@@ -54,12 +56,15 @@ NO_FACTS: Mapping[str, Any] = MappingProxyType({})
 def merged(*worlds: World) -> World:
     """All of them in one; of two values for one variable the later one stays."""
     env: dict[str, str] = {}
+    secrets: dict[str, bytes] = {}
     for world in worlds:
         env |= world.env
+        secrets |= world.secrets
     return World(
         env=env,
         path=tuple(directory for world in worlds for directory in world.path),
         shares=tuple(share for world in worlds for share in world.shares),
+        secrets=secrets,
         wraps=tuple(wrap for world in worlds for wrap in world.wraps),
     )
 

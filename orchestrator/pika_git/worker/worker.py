@@ -223,6 +223,8 @@ class Worker:
         notes |= {"lane": claim.name, "lane_id": claim.lane_id, "attempt": claim.attempt_number}
         notes |= {"by": claim.by}
         argv = ["run", "--plan", claim.plan_path, claim.target, "--run-id", lane.run.key]
+        # One word: a branch's name may begin with a dash.
+        argv.append(f"--branch={claim.ref.removeprefix('refs/heads/')}")
         for name, value in notes.items():
             argv += ["--annotate", f"{name}={_printable(str(value))}"]
         self.pikaci.start(lane.run.key, argv, lane.run.store.layout.root, stderr=lane.run.said)

@@ -54,6 +54,7 @@ class RunFlags:
     copy_to: str | None = None
     cache: str = "write"
     store: str | None = None
+    branch: str | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -264,6 +265,7 @@ async def _requests(
             jobs=work.checked_jobs(),
             max_jobs=flags.max_jobs,
             fail_fast=flags.fail_fast,
+            branch=flags.branch,
             keep=KeepPolicy(flags.keep),
             wait_removal=flags.wait_removal,
             rerun_of=work.rerun_of,

@@ -42,6 +42,7 @@ def test_the_record_says_for_what_it_ran(forge: Forge) -> None:
     notes = record["annotations"]
     assert (notes["lane"], notes["attempt"], notes["by"]) == ("lane-0", "1", "tester")
     assert notes["repo"] == "demo"
+    assert record["branch"] == "main"
 
 
 def test_a_lane_that_was_queued_meanwhile_starts_at_once(forge: Forge) -> None:
