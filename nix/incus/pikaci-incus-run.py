@@ -58,6 +58,12 @@ RUN_AS_ROOT and ENV it becomes the job's user in the job's directory with the jo
 an interactive bash (or with GUEST_COMMAND `bash -c COMMAND`), whose exit code is the exec's. TERM
 is the exec's own (default: dumb).
 
+`--secrets FILE` names a file in memory with the job's secrets, a line each of a name, a space and
+the value in base64, which the runner removes. The job finds each in the file that
+PIKACI_SECRET_<name> names, in a file system in memory that its user alone may read, and that is
+gone when the job is over. PIKACI_INCUS_REDACTOR names a Python file, of which the function
+`copy(source, target, secrets)` copies the job's output to guest.log without them.
+
 `--hand-over UID:GID` is for a host's user who isn't root, when the job is over: /artifacts and
 everything below it is that user's afterwards, who may read and remove it all. It follows no link,
 leaves no setuid bit, keeps off other file systems, and prints nothing. Of the variables it needs
@@ -115,6 +121,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
     User = pwd.struct_passwd
@@ -214,6 +221,8 @@ class Job:
         self.writable = _flag(variables, "PIKACI_INCUS_WRITABLE_WORKSPACE", "1")
         self.store = read_store(variables)
         self.setting = Setting(variables)
+        self.secrets: dict[str, bytes] = {}
+        self.redactor = variables.get("PIKACI_INCUS_REDACTOR", "")
 
 
 class Setting:
@@ -264,6 +273,21 @@ def read_variables(file: str) -> dict[str, str]:
         return _strings(file, _read(file))
     except (OSError, UnicodeError) as error:
         raise Refusal(USAGE, f"the variables can't be read: {error}") from None
+
+
+def take_secrets(file: str) -> dict[str, bytes]:
+    """Take the job's secrets from a file, which is removed."""
+    import base64
+
+    try:
+        text = _read(file)
+        os.unlink(file)
+        rows = [line.split(" ", 1) for line in text.splitlines()]
+        return {name: base64.b64decode(value) for name, value in rows}
+    except FileNotFoundError:
+        raise Refusal(NOT_READY, f"there is no {file} yet") from None
+    except (OSError, ValueError) as error:
+        raise Refusal(USAGE, f"the secrets can't be read: {error}") from None
 
 
 def _text(variables: dict[str, str], name: str, default: str | None) -> str:
@@ -438,6 +462,25 @@ def show_store(paths: Paths, store: str) -> str:
         return "overlay"
     _mount(store, own, "", MS_BIND | MS_REC, "")
     return "bind"
+
+
+def show_secrets(paths: Paths, secrets: dict[str, bytes], user: User) -> str:
+    """Have the secrets in files in memory for the job's user; where."""
+    directory = paths.at("/run/pikaci-secrets")
+    os.makedirs(directory, 0o700, exist_ok=True)
+    owner = f"mode=0700,uid={user.pw_uid},gid={user.pw_gid}"
+    try:
+        _mount("pikaci-secrets", directory, "tmpfs", MS_NOSUID | MS_NODEV, f"{owner},noswap")
+    except StartError:  # an older kernel, or a container
+        _mount("pikaci-secrets", directory, "tmpfs", MS_NOSUID | MS_NODEV, owner)
+    for name, value in secrets.items():
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(f"{directory}/{name}", flags, 0o400)
+        with open(fd, "wb") as file:
+            os.fchown(fd, user.pw_uid, user.pw_gid)
+            file.write(value)
+    _mount("", directory, "", MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, "")
+    return directory
 
 
 def prepare_workspace(paths: Paths, user: User, *, writable: bool) -> str:
@@ -676,7 +719,8 @@ class Log:
     becomes its descendants' subreaper.
     """
 
-    def __init__(self, file: int, user: User) -> None:
+    def __init__(self, file: int, user: User, job: Job) -> None:
+        copy = _redacting(job) if job.secrets else _copy
         source, self.sink = os.pipe()
         if ON_LINUX:
             os.fchown(self.sink, user.pw_uid, user.pw_gid)
@@ -694,7 +738,7 @@ class Log:
                     os.setsid()
                     for end in (self.sink, self._done):
                         os.close(end)
-                    os.write(done, _copy(source, file).encode())
+                    os.write(done, copy(source, file).encode())
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
@@ -711,6 +755,26 @@ class Log:
             trouble = os.read(self._done, 4096).decode()
             if trouble:
                 raise OSError(f"what the job printed can't be written to guest.log: {trouble}")
+
+
+def _redacting(job: Job) -> Callable[[int, int], str]:
+    """As `_copy`, without the job's secrets."""
+    program: dict[str, Any] = {"__name__": "redactor"}
+    try:
+        exec(compile(_read(job.redactor), job.redactor, "exec", dont_inherit=True), program)  # noqa: S102 - the host's
+    except (OSError, SyntaxError) as error:
+        raise StartError(f"the output can't be kept clear of secrets: {error}") from None
+
+    def copy(source: int, file: int) -> str:
+        try:
+            program["copy"](source, file, job.secrets.values())
+        except OSError as error:
+            while os.read(source, PIPE_BYTES):
+                pass
+            return os.strerror(error.errno or 0)
+        return ""
+
+    return copy
 
 
 def _copy(source: int, file: int) -> str:
@@ -911,9 +975,10 @@ def run(job: Job, paths: Paths, records: Records) -> None:
     """Run the job to its result, whatever that is."""
     started_at = timestamp()
     values: dict[str, Any]
+    secrets = ""
     try:
         user = find_user(job.setting)
-        log = Log(_open_artifacts(paths, user), user)
+        log = Log(_open_artifacts(paths, user), user, job)
         waiter = Waiter()
         memory = Memory(paths)
         if job.store:
@@ -921,6 +986,10 @@ def run(job: Job, paths: Paths, records: Records) -> None:
         workspace = prepare_workspace(paths, user, writable=job.writable)
         records.event("workspace_ready", workspace=workspace)
         started_at = timestamp()
+        if job.secrets:
+            secrets = show_secrets(paths, job.secrets, user)
+            named = {f"PIKACI_SECRET_{name}": f"{secrets}/{name}" for name in job.secrets}
+            job.setting.env.update(named)
         pid = start_command(job, user, paths, log.sink, records)
         log.hand_over()
         values = waiter.wait(pid, job, records)
@@ -930,6 +999,8 @@ def run(job: Job, paths: Paths, records: Records) -> None:
         values = {"status": "error", "exit_code": None, "signal": None, "message": str(error)}
     else:
         values |= memory.found()
+    if secrets:
+        _unmount(secrets)
     records.event("command_finished", status=values["status"], exit_code=values["exit_code"])
     records.result({**values, "started_at": started_at, "finished_at": timestamp()})
 
@@ -1077,7 +1148,7 @@ def hand_over(paths: Paths, owner: tuple[int, int]) -> None:
 
 def main(arguments: list[str]) -> None:
     """Do what the arguments and variables say."""
-    root, action, owner = "", "", (NO_ID, NO_ID)
+    root, action, owner, secrets = "", "", (NO_ID, NO_ID), ""
     variables = dict(os.environ)
     while arguments:
         argument, *arguments = arguments
@@ -1086,6 +1157,8 @@ def main(arguments: list[str]) -> None:
         elif argument == "--variables" and arguments:
             variables.update(read_variables(arguments[0]))
             arguments = arguments[1:]
+        elif argument == "--secrets" and arguments:
+            secrets, *arguments = arguments
         elif not action and argument in {"--check-contract", "--shell", "--stop"}:
             action = argument
         elif not action and argument == "--hand-over" and arguments:
@@ -1095,7 +1168,7 @@ def main(arguments: list[str]) -> None:
             raise Refusal(
                 USAGE,
                 f"unknown argument {argument!r}; this program has one of --check-contract, "
-                "--stop, --shell, and --hand-over UID:GID, with --variables FILE",
+                "--stop, --shell, and --hand-over UID:GID, with --variables FILE, --secrets FILE",
             )
     check_contract(variables)
     paths = Paths(root, read_snapshot(variables))
@@ -1107,13 +1180,15 @@ def main(arguments: list[str]) -> None:
         hand_over(paths, owner)
     else:
         check_ready(variables, paths)
-        state = "ready" if action == "--check-contract" else start(variables, paths)
+        state = "ready" if action == "--check-contract" else start(variables, paths, secrets)
         sys.stdout.write(f'{{"contract": {CONTRACT}, "state": "{state}"}}\n')
 
 
-def start(variables: dict[str, str], paths: Paths) -> str:
+def start(variables: dict[str, str], paths: Paths, secrets: str) -> str:
     """Start the job unless it is started; say which."""
     job = Job(variables)
+    if secrets:
+        job.secrets = take_secrets(secrets)
     records = Records(paths.artifacts)
     try:
         claimed = records.claim()

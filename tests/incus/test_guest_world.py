@@ -10,9 +10,12 @@ from e2e.test_tools import listed
 from incus.guest_project import Json, make_project
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from e2e.project import Project
     from incus.server import IncusServer
 
+TOKEN = "correct-horse-battery"
 TARGETS = """
   world.jobs = let
     guest = { runtime = "incus"; incus.role = "runner"; timeoutSecs = 60; };
@@ -71,6 +74,20 @@ TARGETS = """
       services.web = { command = "echo broken; exit 3"; ready = "false"; };
       command = "echo never";
     };
+    secret = guest // {
+      secrets.TOKEN.env = "OUR_TOKEN";
+      command = ''
+        stat -c '%a %U' "''${PIKACI_SECRET_TOKEN%/*}" "$PIKACI_SECRET_TOKEN"
+        stat -fc %T "$PIKACI_SECRET_TOKEN" /dev  # through which it came
+        ! env | grep -qFf "$PIKACI_SECRET_TOKEN" || exit 3
+        ! grep -aqsFf "$PIKACI_SECRET_TOKEN" /proc/[0-9]*/{environ,cmdline} || exit 4
+        ls /dev/pikaci-secrets 2>/dev/null && exit 5
+        wc -c <"$PIKACI_SECRET_TOKEN"
+        echo "it is $(cat "$PIKACI_SECRET_TOKEN")"; base64 "$PIKACI_SECRET_TOKEN"
+        for i in $(seq 20000); do echo "$i $(<"$PIKACI_SECRET_TOKEN") $i"; done | sort -R
+        echo done
+      '';
+    };
     quiet = guest // { silenceSecs = 2; command = "echo begins; sleep 60"; };
   };
 """
@@ -79,7 +96,7 @@ TARGETS = """
 @pytest.fixture(scope="module")
 def project(incus_server: IncusServer, tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = make_project(tmp_path_factory.mktemp("world"), incus_server, TARGETS)
-    return made.with_env(GIVEN="a word")
+    return made.with_env(GIVEN="a word", OUR_TOKEN=TOKEN)
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +159,24 @@ def test_services_run_in_the_guest_of_their_job(project: Project, jobs: dict[str
     assert bad["cause"]["code"] == "service_failed"
     assert bad["message"] == "service web ended with 3 before it was ready"
     assert jobs["served"]["artifacts"] == bad["artifacts"] == []
+
+
+def test_a_secret_is_in_memory_and_nothing_of_it_reaches_a_disk(
+    project: Project, jobs: dict[str, Json]
+) -> None:
+    job = jobs["secret"]
+    said = printed(project, "secret")
+    assert job["status"] == "passed", said
+    assert said[:4] == ["700 pikaci", "400 pikaci", "tmpfs", "tmpfs"]
+    assert said[4:7] == [str(len(TOKEN)), "it is ***", "***"]
+    assert all("***" in row for row in said[7:-1])
+    assert (len(said), said[-1], job["execution"]["secrets"]) == (20008, "done", ["TOKEN"])
+    found = [path for path in project.state.rglob("*") if path.is_file() and has_token(path)]
+    assert found == []
+
+
+def has_token(path: Path) -> bool:
+    return TOKEN.encode() in path.read_bytes()
 
 
 def test_a_guest_that_prints_nothing_for_too_long_is_ended(jobs: dict[str, Json]) -> None:

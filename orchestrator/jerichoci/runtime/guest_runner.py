@@ -20,6 +20,11 @@ VARIABLE_LIMIT = 100 * 1024
 """What is longer goes to the runner in a file: the kernel takes 128 KiB in one variable."""
 COMMAND, ENV = "PIKACI_INCUS_GUEST_COMMAND", "PIKACI_INCUS_ENV"
 FILES = {COMMAND: ".command", ENV: ".env.json"}
+SECRETS_FILE = "/dev/pikaci-secrets"
+"""In a container a file system in memory that LXC makes, in a VM the kernel's own."""
+SECRETS = "/run/pikaci-secrets"
+"""Where the runner puts the job's secrets, one a file."""
+REDACTOR_FILE = ".redact.py"
 READ_STDIN = 'exec "$BASH" --noprofile --norc'
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
+from jerichoci.machine.secret_files import REDACTOR, named
 from jerichoci.placement import Placement, operations
 from jerichoci.plan.payload import read_payload_on
 from jerichoci.runtime import Attempt, Finish, job_guest
@@ -27,6 +28,7 @@ from jerichoci.runtime.guest_mounts import (
     view_of_inputs,
 )
 from jerichoci.runtime.guest_runner import (
+    REDACTOR_FILE,
     first_on_path,
     hand_over_command,
     home_of,
@@ -136,6 +138,10 @@ class IncusGuest(JobGuest):
         # Before the guest exists, which may put links where these files belong.
         job, files = job_variables(self._execute, self._mounts, job_guest.GRACE_SECS)
         job |= first_on_path(self._attempt.world.path)
+        secrets = self._attempt.world.secrets
+        if secrets:
+            job["PIKACI_INCUS_REDACTOR"] = f"{ARTIFACTS}/{REDACTOR_FILE}"
+            files[REDACTOR_FILE] = REDACTOR.read_bytes()
         for name, data in files.items():
             await self._placement.do(operations.write, self._outbox / name, data)
         self._write_note(socket=str(site.socket_path()), project=site.project)
@@ -148,7 +154,8 @@ class IncusGuest(JobGuest):
         await asyncio.shield(self._creating)
         self._took("create_ms", began)
         began = time.monotonic()
-        await start.ready(job, self._mounts.paths, is_vm=image.is_vm)
+        told = named(secrets) if secrets else b""
+        await start.ready(job, self._mounts.paths, told, is_vm=image.is_vm)
         self._took("ready_ms", began)
 
     async def _survey(self, incus: Incus) -> GuestSurvey:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.placement.operations import lock
-from jerichoci.runtime.guest_runner import CONTRACT, RUNNER
+from jerichoci.runtime.guest_runner import CONTRACT, RUNNER, SECRETS_FILE
 from jerichoci.runtime.incus.api import (
     Executed,
     IncusError,
@@ -101,8 +101,13 @@ class GuestStart:
                     error.hint = "this Incus starts containers only on cgroup version 2 alone"
             raise
 
-    async def ready(self, job: Mapping[str, str], mounts: str, *, is_vm: bool) -> None:
-        """Start the runner as soon as it can be; it checks contract and mounts before it does."""
+    async def ready(
+        self, job: Mapping[str, str], mounts: str, secrets: bytes = b"", *, is_vm: bool
+    ) -> None:
+        """Start the runner as soon as it can be; it checks contract and mounts before it does.
+
+        The secrets, as of `secret_files.named`, go into the guest's memory before that.
+        """
         end = time.monotonic() + READY_SECS[is_vm]
         patience_with_absence = time.monotonic() + NO_PROGRAM_SECS
         check = {"PIKACI_INCUS_CONTRACT": CONTRACT, "PIKACI_INCUS_MOUNTS": mounts}
@@ -113,6 +118,10 @@ class GuestStart:
             argv, env = ([RUNNER, "--check-contract"], check) if is_check else ([RUNNER], job)
             trouble = ""
             try:
+                if secrets and not is_check:
+                    # For each try: the runner removes it.
+                    await self._at_last(self._incus.put_file, self._name, SECRETS_FILE, secrets)
+                    argv = [RUNNER, "--secrets", SECRETS_FILE]
                 done = await self._at_last(self._incus.execute, self._name, argv, env, EXEC_SECS)
                 trouble = self._judge(done)
             except NoProgramError as error:
