@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from e2e.project import Project
     from incus.server import IncusServer
 
-TOKEN = "correct-horse-battery"
+TOKEN = "correct-horse-battery"  # noqa: S105 - no password of anything
 TARGETS = """
   world.jobs = let
     guest = { runtime = "incus"; incus.role = "runner"; timeoutSecs = 60; };
