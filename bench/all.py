@@ -17,6 +17,7 @@ BENCHES = (
     "snapshot.py",
     "listing.py",
     "output.py",
+    "redaction.py",
     "report.py",
     "many_jobs.py",
     "batch.py",

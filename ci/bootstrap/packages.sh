@@ -17,7 +17,7 @@ git_is_new_enough || wanted+=(git)
 python_is_new_enough || wanted+=(python3 python3-venv)
 command -v unshare >/dev/null && command -v setpriv >/dev/null && command -v flock >/dev/null || wanted+=(util-linux)
 if [ "${1-}" = dev ]; then
-  for program in jq zsh fish mandoc cargo cmake; do
+  for program in age jq zsh fish mandoc cargo cmake; do
     command -v "$program" >/dev/null || wanted+=("$program")
   done
   command -v cc >/dev/null || wanted+=(gcc libc6-dev)

@@ -14,6 +14,7 @@ from e2e.project import wait_for
 from jerichoci.errors import UsageError
 from jerichoci.machine.confinement import Confinement
 from jerichoci.plan.secrets import Secret
+from jerichoci.plan.services import Service
 from jerichoci.status import FailureKind, Status
 from plans import RUN_ID, job
 from runner import kill_owner
@@ -88,6 +89,19 @@ async def test_a_secret_for_some_branches_is_given_on_these_only(runner: Runner)
     assert run.job("a").attempts[0].notes == [
         "secret TOKEN was not given: it is for main, release/*, and this run names no `--branch`"
     ]
+
+
+async def test_services_have_no_secrets(runner: Runner) -> None:
+    service = Service(
+        name="web", command="env; touch ../up; sleep 60", ready="test -e ../up", ready_secs=30
+    )
+    other = SECRET.with_(name="OTHER")
+    command = 'test -r "$PIKACI_SECRET_TOKEN" -a -r "$PIKACI_SECRET_OTHER"'
+    run = await runner.run(job("a", command, secrets=[SECRET, other], services=[service]))
+    assert run.job("a").status is Status.PASSED, run.log("a")
+    (log,) = run.layout.root.rglob("web.log")
+    assert "PIKACI_SERVICE_WEB" in log.read_text()
+    assert "PIKACI_SECRET" not in log.read_text()
 
 
 MISSING: list[tuple[dict[str, Any], str]] = [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
+import subprocess
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["bare_project", "project"]
 
 ENDS_IN_ORDER = "trap 'echo told; exit 9' TERM; echo began; sleep 60 & wait"
+SECRET = "correct-horse-battery"  # noqa: S105 - no password of anything
+needs_age = pytest.mark.skipif(not shutil.which("age"), reason="there is no age")
 HERE, THERE = "local", "remote_ssh"
 
 
@@ -48,6 +52,41 @@ def placed(
     known = {name: getattr(project, name) for name in ("tree", "state", "token", "system", "cwd")}
     environment = {**project.environment, "XDG_CONFIG_HOME": str(config)}
     return Placed(**known, environment=environment, placement=request.param, host=far_host.name)
+
+
+@needs_age
+def test_a_job_has_secrets_and_none_is_left(placed: Placed, far_host: FarHost) -> None:
+    identity = placed.state.with_name("identity")
+    recipient = made_by("age-keygen", "-o", str(identity)).stderr.split()[-1]
+    placed.write(
+        "token.age", encrypted := made_by("age", "-a", "-r", recipient, given=SECRET).stdout
+    )
+    source = f'secrets.AGED.age = {{ file = "token.age"; identity = "{identity}"; }};'
+    text = (
+        "cat $PIKACI_SECRET_AGED; echo; base64 <$PIKACI_SECRET_AGED; wc -c <$PIKACI_SECRET_AGED;"
+        " stat -fc %T $PIKACI_SECRET_AGED; ls ${PIKACI_SECRET_MAIN-there is none}"
+    )
+    only = 'secrets.MAIN = { env = "OUR_MAIN"; branches = [ "main" ]; };'
+    placed.jobs(it=f'{source} {only} command = "{text.replace("$", chr(92) + "$")}";')
+    with_main = replace(placed, environment={**placed.environment, "OUR_MAIN": "another-secret"})
+    done = with_main.here("run", "t", "-L", "--branch", "main").passed()
+    assert encrypted.startswith("-----BEGIN AGE")
+    said = [row for row in placed.log("it").splitlines() if "> " not in row]
+    assert said[:4] == ["***", "***", str(len(SECRET)), "tmpfs"]
+    assert placed.record()["jobs"][0]["execution"]["secrets"] == ["AGED", "MAIN"]
+    assert SECRET not in done.out + done.err
+    for root in (placed.state, far_host.work_dir):
+        files = [path for path in root.rglob("*") if path.is_file()]
+        assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+    failed = with_main.here("run", "t", "--branch", "x")
+    assert failed.code == 1  # the command fails without it
+    refused = placed.here("run", "t", "--branch", "main")
+    assert refused.code == 2
+    assert "secret MAIN of job it can't be had: the variable OUR_MAIN is not set" in refused.err
+
+
+def made_by(*argv: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, input=given, capture_output=True, text=True, check=True)
 
 
 def test_jobs_pass_with_their_output_and_artifacts(placed: Placed) -> None:

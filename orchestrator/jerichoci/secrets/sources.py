@@ -28,6 +28,8 @@ MOST_BYTES = 64 * 1024
 """Of one secret; guests keep them in memory that has no more room for many."""
 COMMAND_SECS = 120.0
 """For a program that asks a server, or a person for a key."""
+SAID_CHARACTERS = 400
+"""Of what a program that failed said, in a message."""
 SOPS_TYPES = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".env": "dotenv", ".ini": "ini"}
 """What sops takes a file for, by its suffix; else it is the encrypted whole of some file."""
 
@@ -144,7 +146,7 @@ def without_line_end(value: bytes) -> bytes:
 async def _printed(argv: Sequence[str], given: bytes, name: str) -> bytes:
     done = await process.run(argv, deadline_secs=COMMAND_SECS, stdin=given)
     if not done.ok:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        why = f": {said[-1].strip()}" if said else ""
+        said = " ".join(done.stderr.decode("utf-8", "replace").split())
+        why = f": {said[:SAID_CHARACTERS]}" if said else ""
         raise MissingSecretError(f"{name} failed (exit code {done.exit_code}){why}")
     return done.stdout

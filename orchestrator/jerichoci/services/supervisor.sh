@@ -14,6 +14,11 @@ logs=$PIKACI_ARTIFACTS/.pikaci-services
 mkdir -p "$dir" "$logs" || exit 75
 : >"$logs/status"
 trap : TERM
+plain=(bash) # without the job's secrets: nothing keeps the services' logs clear of them
+for name in "${!PIKACI_SECRET_@}"; do
+  [ "${#plain[@]}" -gt 1 ] || plain=(env bash)
+  plain=(env -u "$name" "${plain[@]:1}")
+done
 names=() pids=() readies=() limits=() paths=()
 while [ $# -gt 0 ]; do
   mkdir -m 700 "$dir/$1" || exit 75
@@ -24,11 +29,11 @@ while [ $# -gt 0 ]; do
 done
 within() { # the number of a service, a command
   PIKACI_SERVICE_DIR=$dir/${names[$1]} PATH=${paths[$1]:+${paths[$1]}:}$PATH \
-    bash --noprofile --norc -c "$2" </dev/null >>"$logs/${names[$1]}.log" 2>&1
+    "${plain[@]}" --noprofile --norc -c "$2" </dev/null >>"$logs/${names[$1]}.log" 2>&1
 }
 for i in "${!names[@]}"; do
   PIKACI_SERVICE_DIR=$dir/${names[i]} PATH=${paths[i]:+${paths[i]}:}$PATH \
-    bash --noprofile --norc -c "${commands[i]}" </dev/null >"$logs/${names[i]}.log" 2>&1 &
+    "${plain[@]}" --noprofile --norc -c "${commands[i]}" </dev/null >"$logs/${names[i]}.log" 2>&1 &
   pids+=("$!")
 done
 end() {
