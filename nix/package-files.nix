@@ -4,12 +4,15 @@
   ../flake.lock
   ../orchestrator/jerichoci
   ../orchestrator/pikaci
+  ../ci/bootstrap/common.sh
   ../packaging/man_pages.py
   ./ci/apple-rust.nix
   ./ci/linux-rust.nix
   ./ci/staged-rust
   ./ci/staged-rust.nix
   ./flake-module.nix
+  ./incus/debian-guest
+  ./incus/debian-guest.sh
   ./incus/pikaci-incus-run.py
   ./installed-flake.nix
   ./lib

@@ -1,11 +1,26 @@
 #!/usr/bin/env bash
 # The guest image made from Debian's packages: the same runner and the same paths as the NixOS image, for machines that
 # can't build that one. Prints the directory with metadata.tar.xz and rootfs.squashfs, which it makes in the user's cache
-# where they aren't there yet. Usage: debian-guest.sh [OUTDIR: where they are copied to]
+# where they aren't there yet, and `packages`, a line for each package with its version.
+# Usage: debian-guest.sh [--suite SUITE] [--packages "NAME ..."] [--recipe | OUTDIR]
+#   --packages  Debian packages beside those that every guest has
+#   --recipe    only print the image's name, which changes with all that it is made from
+#   OUTDIR      where the files are copied to
 . "$(dirname "${BASH_SOURCE[0]}")/../../ci/bootstrap/common.sh"
 
-suite=bookworm
-packages=(ca-certificates git iproute2 procps python3 udhcpc util-linux)
+usage='usage: debian-guest.sh [--suite SUITE] [--packages "NAME ..."] [--recipe | OUTDIR]'
+suite=bookworm more=() only_recipe=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --suite) suite=${2:?$usage} && shift ;;
+    --packages) read -ra more <<<"${2-}" && shift ;;
+    --recipe) only_recipe=1 ;;
+    -*) die "$usage" ;;
+    *) break ;;
+  esac
+  shift
+done
+packages=(ca-certificates git iproute2 procps python3 udhcpc util-linux "${more[@]}")
 here=$root/nix/incus
 runner=$here/pikaci-incus-run.py
 images=$cache/debian-guest
@@ -13,7 +28,7 @@ unused_days=30 # what nobody has asked for that long is removed
 
 hash_of() { sha256sum | cut -c 1-16; }
 
-base=base-$({ uname -m && cat "${BASH_SOURCE[0]}" "$here"/debian-guest/*; } | hash_of).squashfs
+base=base-$({ uname -m && echo "$suite ${packages[*]}" && cat "${BASH_SOURCE[0]}" "$here"/debian-guest/*; } | hash_of).squashfs
 name=debian-guest-$({ echo "$base" && cat "$runner"; } | hash_of)
 
 # All of the guest but /run. The runner is the one thing there, and adding it takes no time: it changes more often.
@@ -30,6 +45,7 @@ make_base() (
   say "making a Debian guest in $images (about 80 MB; one minute)"
   temp=$(mktemp -d)
   trap 'as_root rm -rf --one-file-system "$temp"' EXIT
+  : >"$temp/packages"
   # apt in mmdebstrap reads it as a user of its own.
   chmod 755 "$temp"
   apt_network_options >"$temp/apt.conf"
@@ -46,10 +62,12 @@ make_base() (
     --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-include=/usr/share/doc/*/copyright' \
     --customize-hook="upload '$temp/files/init' /sbin/init" \
+    --customize-hook="chroot \"\$1\" dpkg-query -W -f '\${Package} \${Version}\n' >'$temp/packages'" \
     --customize-hook="chroot \"\$1\" sh -eu -s <'$temp/files/setup.sh'" \
     "$suite" "$temp/debian" "$mirror" >"$temp/log" 2>&1 &&
     as_root mksquashfs "$temp/debian" "$images/$base.new" -comp zstd -Xcompression-level 3 -noappend >>"$temp/log" 2>&1 ||
     { cat "$temp/log" >&2; die "the Debian guest could not be made."; }
+  cp "$temp/packages" "$images/$base.packages"
   mv "$images/$base.new" "$images/$base"
 )
 
@@ -78,6 +96,7 @@ make_image() (
   cp "$images/$base" "$new/rootfs.squashfs"
   mksquashfs "$new/parts/run" "$new/rootfs.squashfs" -keep-as-directory -all-root -no-recovery >"$new/parts/log" 2>&1 ||
     { cat "$new/parts/log" >&2; die "the runner could not be added to the guest."; }
+  cp "$images/$base.packages" "$new/packages"
   make_metadata "$new/parts/metadata" "$new/metadata.tar.xz"
   rm -r "$new/parts"
   mv -T "$new" "$images/$name"
@@ -92,18 +111,17 @@ ensure_image() (
     make_base
     make_image
   fi
-  touch -c "$images/$name" "$images/$base"
+  touch -c "$images/$name" "$images/$base" "$images/$base.packages"
   find "$images" -mindepth 1 -maxdepth 1 -mtime "+$unused_days" ! -name .lock -exec rm -rf {} +
 )
 
-case ${1:-} in
-  -*) die "usage: debian-guest.sh [OUTDIR]" ;;
-  *)
-    ensure_image
-    if [ -n "${1:-}" ]; then
-      mkdir -p "$1"
-      cp "$images/$name"/* "$1/"
-    fi
-    echo "$images/$name"
-    ;;
-esac
+if [ -n "$only_recipe" ]; then
+  echo "$name"
+  exit
+fi
+ensure_image
+if [ -n "${1:-}" ]; then
+  mkdir -p "$1"
+  cp "$images/$name"/* "$1/"
+fi
+echo "$images/$name"

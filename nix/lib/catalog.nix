@@ -36,7 +36,7 @@ let
       lazy = true;
     };
     images = {
-      type = types.namedBy "an attribute set of images" (path: _: image.check path);
+      type = types.namedBy "an attribute set of images" image.check;
       default = { };
     };
   };

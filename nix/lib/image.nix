@@ -18,14 +18,35 @@ let
   inherit (import ./fault.nix) fault show;
   types = import ./types.nix;
 
+  # An image made of Debian's packages, by the machine where pikaci runs.
+  debian = types.record {
+    packages = {
+      type = types.listOf (types.shaped "the name of a Debian package" "[a-z0-9][a-z0-9.+-]+");
+      default = [ ];
+    };
+    suite = {
+      type = types.shaped "a suite of Debian, such as \"bookworm\"" "[a-z][a-z-]*";
+      default = "bookworm";
+    };
+  };
+
   fields = types.record {
-    alias.type = types.alias;
+    alias = {
+      type = types.nullOr types.alias;
+      default = null;
+    };
     instanceType = {
-      type = types.oneOf [
-        "virtual-machine"
-        "container"
-      ];
-      default = "virtual-machine";
+      type = types.nullOr (
+        types.oneOf [
+          "virtual-machine"
+          "container"
+        ]
+      );
+      default = null;
+    };
+    debian = {
+      type = types.nullOr debian;
+      default = null;
     };
     # Evaluated when the image is built.
     package = {
@@ -51,7 +72,31 @@ let
       made;
 in
 {
-  check = path: entry: fields.check path entry // { isPackaged = entry ? package; };
+  check =
+    path: role: entry:
+    let
+      checked = fields.check path entry;
+      isDebian = checked.debian != null;
+    in
+    if !isDebian && checked.alias == null then
+      fault "${path}.alias" types.alias.expected "nothing"
+    else if isDebian && entry ? package then
+      fault path "either package or debian" "both"
+    else if isDebian && checked.instanceType == "virtual-machine" then
+      fault "${path}.instanceType" "\"container\" beside debian" "\"virtual-machine\""
+    else
+      checked
+      // {
+        alias = if checked.alias == null then "pikaci/${role}" else checked.alias;
+        instanceType =
+          if checked.instanceType != null then
+            checked.instanceType
+          else if isDebian then
+            "container"
+          else
+            "virtual-machine";
+        isPackaged = entry ? package || isDebian;
+      };
 
   # Its name in a plan and a catalog.
   named = image: {
@@ -89,7 +134,9 @@ in
       package = packageFor path system image.package;
       outPath = unsafeDiscardStringContext package.outPath;
     in
-    if !image.isPackaged then
+    if image.debian != null then
+      { inherit (image) debian; }
+    else if !image.isPackaged then
       fault path "a derivation that this image is built by" "nothing"
     else if !(isGuestSystem system) then
       fault path "a Linux system to build this image for" "\"${system}\""

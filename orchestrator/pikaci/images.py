@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,10 @@ class RoleImage:
     instance_type: str
     system: str
     drv_path: str | None = None
+    """What it is built from: a derivation, or the recipe of a Debian image."""
     out_path: str | None = None
+    debian: Mapping[str, Any] | None = None
+    """The `packages` and the `suite` of an image that is made of Debian's packages."""
 
 
 async def load_image(
@@ -74,12 +77,16 @@ async def load_image(
     root, nix = evaluator.state.root, flake.nix
     options = await with_flake_config(root, evaluator.reference, nix) if built else nix
     image = read_image(found.values, found.system)
+    if image.debian is not None:
+        from pikaci.debian_image import recipe
+
+        image = replace(image, drv_path=await recipe(image.debian))
     return image, LocalPlacement(root, nix, local_settings), options
 
 
 def read_image(row: Mapping[str, Any], system: str) -> RoleImage:
     """An image from Nix's answer."""
-    names = ("role", "alias", "instance_type", "drv_path", "out_path")
+    names = ("role", "alias", "instance_type", "drv_path", "out_path", "debian")
     values: dict[str, Any] = {name: row.get(name) for name in names}
     return RoleImage(system=system, **values)
 
@@ -97,6 +104,8 @@ def build_request(image: RoleImage) -> BuildRequest:
         raise UsageError(
             f"images are not built for {image.system}", "say --system, such as x86_64-linux"
         )
+    if image.debian is not None:
+        raise ValueError("Nix builds no Debian image")
     raise UsageError(
         f"image {image.role} has no package in the catalog that builds it",
         f"give it one, or import one that is made already:"
@@ -107,7 +116,15 @@ def build_request(image: RoleImage) -> BuildRequest:
 async def build_image(
     image: RoleImage, placement: Placement, nix: NixOptions, *, print_logs: bool
 ) -> ImageFiles:
-    """Have an image in the store, kept from Nix's collector until the role's next one is built."""
+    """Have an image in the store, kept from Nix's collector until the role's next one is built.
+
+    A Debian image is in the user's cache.
+    """
+    if image.debian is not None:
+        from pikaci.debian_image import build_debian
+
+        directory = await build_debian(image.role, image.debian, print_logs=print_logs)
+        return files_in(directory, image.instance_type)
     from jerichoci.nix.realise import Realiser
 
     builds = {image.role: build_request(image)}

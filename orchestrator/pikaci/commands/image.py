@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pikaci import options
-from pikaci.commands import image_import, image_list
+from pikaci.commands import image_import, image_list, image_show
 from pikaci.completion import complete_role
 
 if TYPE_CHECKING:
@@ -24,10 +24,11 @@ def image_command() -> None:
     \b
     pikaci image import pikaci-runner  build and import the image of a role
     pikaci image list --check          list images, and whether they are current
+    pikaci image show pikaci-runner    show what the image of a role has
     """
 
 
-@image_command.command("build", short_help="Build a role's image with Nix.")
+@image_command.command("build", short_help="Build a role's image.")
 @click.argument("role", metavar="ROLE", shell_complete=complete_role)
 @click.option(
     "--output",
@@ -41,7 +42,7 @@ def image_command() -> None:
 def build_command(
     role: str, output: Path | None, flake: FlakeOptions, *, as_json: bool, print_logs: bool
 ) -> None:
-    """Build the image of ROLE with Nix, and print its directory.
+    """Build the image of ROLE, and print its directory.
 
     The directory has metadata.tar.xz, and rootfs.squashfs for a container or disk.qcow2 for a
     virtual machine. The image is kept in the store until the role's next image is built.
@@ -60,10 +61,13 @@ async def _build(
 
     image, placement, nix = await load_image(role, flake, built=True)
     files = await build_image(image, placement, nix, print_logs=print_logs)
-    if output:
+    if output and image.debian is not None:
+        output.symlink_to(files.metadata.parent)
+    elif output:
         await link_image(files.metadata.parent, output, flake.nix)
     return image, files.metadata.parent
 
 
 image_command.add_command(image_import.import_command)
 image_command.add_command(image_list.list_command)
+image_command.add_command(image_show.show_command)

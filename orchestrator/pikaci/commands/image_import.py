@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING
 import click
 
 from jerichoci.errors import UsageError
-from jerichoci.runtime.incus.image import check_alias, import_image, prune_images, take_image
+from jerichoci.runtime.incus.image import (
+    PACKAGES_PROPERTY,
+    check_alias,
+    import_image,
+    prune_images,
+    take_image,
+)
 from jerichoci.runtime.incus.image_files import ImageFiles, files_in, open_image
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.state.layout import StateLayout
 from pikaci import options
 from pikaci.completion import complete_host, complete_role
+from pikaci.debian_image import packages_of
 from pikaci.location import FlakeOptions, has_flake, some_state
 
 if TYPE_CHECKING:
@@ -165,7 +172,8 @@ async def _bring(
             files = given.files(image.instance_type if image else None)
             incus = await open_project(placement)
         elif image:
-            build_request(image)  # refuses what can't be built before anything is asked of Incus
+            if image.debian is None:
+                build_request(image)  # refuses what can't be built before Incus is asked anything
             incus, drv_path = await open_project(placement), image.drv_path
             async with placement.hold(lock, LOCK, LOCK_WAIT_SECS):
                 if done := await in_thread(take_image, incus, alias, drv_path):
@@ -175,6 +183,9 @@ async def _bring(
             raise ValueError("neither files nor a role")
         async with placement.hold(lock, LOCK, LOCK_WAIT_SECS):
             done = await in_thread(import_image, incus, files, alias, drv_path, say)
+            if packages := packages_of(files.metadata.parent):
+                properties = {PACKAGES_PROPERTY: packages}
+                await in_thread(incus.set_properties, done.fingerprint, properties)
             return await _end(done, incus, prune=given.prune)
 
 

@@ -15,6 +15,7 @@ from jerichoci.runtime.incus.image import ALIAS_PROPERTY, CONTENT_PROPERTY, DRV_
 from jerichoci.runtime.incus.thread import in_thread
 from pikaci import options
 from pikaci.commands.image_import import host_option, incus_place, open_project
+from pikaci.debian_image import recipe
 from pikaci.location import FlakeOptions, has_flake, state_home
 from pikaci.screen import table
 from pikaci.sourcing import open_tree
@@ -110,7 +111,10 @@ async def _drvs(evaluator: Evaluator, roles: Sequence[RoleImage]) -> dict[str, s
     found = {}
     for image in roles:
         try:
-            drv_path = (await evaluator.image(image.role, built=True)).values.get("drv_path")
+            values = (await evaluator.image(image.role, built=True)).values
+            drv_path = values.get("drv_path")
+            if values.get("debian"):
+                drv_path = await recipe(values["debian"])
         except CatalogError as error:
             click.echo(f"pikaci: image {image.role}: {error}", err=True)
         else:

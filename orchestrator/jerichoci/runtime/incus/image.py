@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 DRV_PROPERTY = "user.pikaci.drv"
 CONTENT_PROPERTY = "user.pikaci.content"
+PACKAGES_PROPERTY = "user.pikaci.packages"
+"""Of a Debian image: what it has, `NAME VERSION` with `;` between them."""
 ALIAS_PROPERTY = "user.pikaci.alias"
 """The alias that an image has, or had until another one got it."""
 ALIAS_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
