@@ -91,6 +91,19 @@ async def test_a_secret_for_some_branches_is_given_on_these_only(runner: Runner)
     ]
 
 
+async def test_a_secret_in_a_test_report_is_not_shown(runner: Runner) -> None:
+    command = r"""
+    printf '1..1\nnot ok 1 - it is %s\n' "$(cat "$PIKACI_SECRET_TOKEN")" >"$PIKACI_ARTIFACTS/a.tap"
+    exit 1
+    """
+    run = await runner.run(job("a", command, secrets=[SECRET]))
+    tests = run.job("a").tests
+    assert tests is not None
+    assert [case.name for case in tests.failures] == ["it is ***"]
+    shown = [path.name for path in files_with(runner.state.root, VALUE.encode())]
+    assert shown == ["a.tap"]
+
+
 async def test_services_have_no_secrets(runner: Runner) -> None:
     service = Service(
         name="web", command="env; touch ../up; sleep 60", ready="test -e ../up", ready_secs=30

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 MARK = b"***"
 LEAST_BYTES = 4
@@ -45,6 +45,8 @@ def forms(secret: bytes) -> set[bytes]:
     for part in {value} | lines:
         for written in (quote(part, safe=""), quote(part), quote_plus(part)):
             found |= {written.encode(), _with_low_hex(written).encode()}
+        for quotes in (False, True):
+            found.add(_as_xml(part, quotes=quotes))
         plain = part.decode("utf-8", "surrogateescape")
         for ascii_only in (True, False):
             quoted = json.dumps(plain, ensure_ascii=ascii_only)[1:-1]
@@ -57,6 +59,12 @@ def _base64(value: bytes, shift: int) -> bytes:
     encoded = base64.b64encode(bytes(shift) + value)
     first = -(-8 * shift // 6)
     return encoded[first : 8 * (shift + len(value)) // 6]
+
+
+def _as_xml(value: bytes, *, quotes: bool) -> bytes:
+    """How it is written in HTML and XML, by most programs."""
+    value = value.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;")
+    return value.replace(b'"', b"&quot;") if quotes else value
 
 
 def _with_low_hex(written: str) -> str:
@@ -89,7 +97,9 @@ class Redactor:
 
     def finish(self) -> bytes:
         """The rest."""
-        return self._write(self._held, len(self._held))
+        rest = self._write(self._held, len(self._held))
+        self._is_marked = False
+        return rest
 
     def _write(self, text: bytes, end: int) -> bytes:
         """Redact what is before `end`, and hold the rest."""
@@ -148,6 +158,17 @@ class Redactor:
 
     def _may_begin(self, rest: bytes) -> bool:
         return any(len(form) > len(rest) and form.startswith(rest) for form in self._forms)
+
+
+def hiding(secrets: Iterable[bytes]) -> Callable[[str], str]:
+    """What takes the secrets out of a text."""
+    redactor = Redactor(secrets)
+
+    def hide(text: str) -> str:
+        data = redactor.feed(text.encode("utf-8", "surrogatepass")) + redactor.finish()
+        return data.decode("utf-8", "surrogatepass")
+
+    return hide
 
 
 def copy(source: int, target: int, secrets: Iterable[bytes]) -> None:

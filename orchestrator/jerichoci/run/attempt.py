@@ -28,7 +28,7 @@ from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, PhaseN
 from jerichoci.test_reports import REPORT_SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from jerichoci.machine.artifacts import Artifact
@@ -284,7 +284,12 @@ class AttemptRun:
 
         files, into = self._directory / "artifacts" / "files", self._directory / "tests.jsonl"
         is_over = self._stop.within(READ_SECS)
-        tests = await asyncio.to_thread(read_reports, files, paths, into, is_over)
+        hide: Callable[[str], str] = str
+        if secrets := self._run.secrets.get(self._node.id):
+            from jerichoci.machine.redact import hiding
+
+            hide = hiding(secrets.values())
+        tests = await asyncio.to_thread(read_reports, files, paths, into, is_over, hide)
         if tests is None:
             return
         if not self._run.writer.make_room(tests):

@@ -28,7 +28,7 @@ MOST_BYTES = 64 * 1024
 """Of one secret; guests keep them in memory that has no more room for many."""
 COMMAND_SECS = 120.0
 """For a program that asks a server, or a person for a key."""
-SAID_CHARACTERS = 400
+SAID_CHARACTERS = 200
 """Of what a program that failed said, in a message."""
 SOPS_TYPES = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".env": "dotenv", ".ini": "ini"}
 """What sops takes a file for, by its suffix; else it is the encrypted whole of some file."""

@@ -50,13 +50,18 @@ _WORKSPACE = re.compile(r"\A/(?:.*?/)?(?:scratch/[\w-]+/workspace|workspace/snap
 
 
 def read_reports(
-    files: Path, paths: Iterable[str], into: Path, is_over: Callable[[], bool]
+    files: Path,
+    paths: Iterable[str],
+    into: Path,
+    is_over: Callable[[], bool],
+    hide: Callable[[str], str] = str,
 ) -> TestSummary | None:
     """The tests of the artifacts below `files`; None if no artifact is a report. Blocking.
 
-    Each test is a line of `into`, which is not made without one.
+    Each test is a line of `into`, which is not made without one. `hide` takes out of their texts
+    what is not to be shown.
     """
-    tally = _Tally(into)
+    tally = _Tally(into, hide)
 
     def check() -> None:
         if is_over():
@@ -121,7 +126,8 @@ def _reader(kind: TestFormat) -> Reader:
 class _Tally:
     """Counts tests, and writes them down."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, hide: Callable[[str], str]) -> None:
+        self._hide = hide
         self.reports: list[TestReport] = []
         self._path = path
         self._file: TextIO | None = None
@@ -143,6 +149,9 @@ class _Tally:
         wanted = is_bad and len(self._failures) < MOST_FAILURES and self._chars < MOST_FAILURE_CHARS
         if self._total > MOST_LISTED and not wanted:
             return
+        for field in ("name", "suite", "file", "message"):
+            if text := getattr(case, field):
+                setattr(case, field, self._hide(text))
         values = _values(case)
         if self._total <= MOST_LISTED:
             self._write(values)
