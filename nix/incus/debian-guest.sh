@@ -23,6 +23,8 @@ done
 packages=(ca-certificates git iproute2 procps python3 udhcpc util-linux "${more[@]}")
 here=$root/nix/incus
 runner=$here/pikaci-incus-run.py
+# Where pikaci is installed, it is with what macOS guests run.
+[ -e "$runner" ] || runner=$root/../../jerichoci/runtime/tart/guest_files/pikaci-incus-run
 images=$cache/debian-guest
 unused_days=30 # what nobody has asked for that long is removed
 
@@ -53,7 +55,7 @@ make_base() (
   # Whose files they are in the checkout is of no interest in the guest.
   # No tar between the two: mksquashfs 4.7.5 refuses what GNU tar writes of a file with holes, and mmdebstrap, when its
   # reader ends, ends all of its process group.
-  as_root mmdebstrap --quiet --format=directory --variant=minbase \
+  as_root mmdebstrap --format=directory --variant=minbase \
     --include="$(IFS=, && echo "${packages[*]}")" \
     --aptopt="$temp/apt.conf" \
     --dpkgopt='path-exclude=/usr/share/man/*' \

@@ -72,6 +72,18 @@ def test_a_wheel_has_all_that_the_checkout_has(unpacked: Path) -> None:
     assert {path for path in ours if not (unpacked / path).is_file()} == set()
 
 
+def test_a_wheel_makes_the_same_debian_guest_as_the_checkout(unpacked: Path) -> None:
+    names = {
+        subprocess.run(
+            ["bash", str(place / "nix/incus/debian-guest.sh"), "--recipe", "--packages", "jq"],
+            capture_output=True,
+            check=True,
+        ).stdout
+        for place in (ROOT, unpacked / "pikaci/debian")
+    }
+    assert len(names) == 1
+
+
 def test_a_repository_starts_with_the_library_of_a_wheel(fresh: Project, unpacked: Path) -> None:
     installed = fresh.with_env(PYTHONPATH=str(unpacked))
     done = installed.pikaci("init").passed()
