@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jerichoci.plan.secrets import Secret
 from jerichoci.state.layout import StateLayout
 from jerichoci.status import Status
 from plans import commanded, job
@@ -97,3 +98,21 @@ def test_a_job_has_what_its_user_has(
         assert int(ended.said("gives")[0].split()[1], 16) == 0
     else:
         assert execution == {"processes": "process_group", "workspace": "copy"}
+
+
+def test_an_unprivileged_user_has_secrets_in_memory(theirs: Runner, prefix: list[str]) -> None:
+    secret = Secret(name="TOKEN", kind="command", value="echo correct-horse-battery")
+    command = """
+    stat -c '%a %u' "$PIKACI_SECRET_TOKEN"; stat -fc %T "$PIKACI_SECRET_TOKEN"
+    ! touch "${PIKACI_SECRET_TOKEN%/*}/other" && cat "$PIKACI_SECRET_TOKEN"
+    """
+    env = {"HOME": str(theirs.state.root.parent), "GIT_CONFIG_NOSYSTEM": "1"}
+    with theirs.start(job("a", command, secrets=[secret]), prefix=prefix, env=env) as process:
+        assert process.wait(DEADLINE_SECS) == 0
+    ended = theirs.ended()
+    if ended.job("a").execution.get("processes") != "pid_namespace":
+        assert "has no namespaces for jobs" in (ended.job("a").message or "")
+        return
+    assert ended.job("a").status is Status.PASSED, ended.log("a")
+    user = NOBODY if prefix else os.geteuid()
+    assert [*ended.said("a")[:2], ended.said("a")[-1]] == [f"400 {user}", "tmpfs", "***"]
