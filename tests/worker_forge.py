@@ -45,6 +45,10 @@ REF = "refs/heads/main"
 TARGETS = """
   pass.jobs.only.command = "exec -a @marker@ true";
   fail.jobs.only.command = "exit 3";
+  secret.jobs.only = {
+    command = "test -r $PIKACI_SECRET_TOKEN && cat $PIKACI_SECRET_TOKEN";
+    secrets.TOKEN = { env = "TOKEN_OF_MAIN"; branches = [ "main" ]; };
+  };
   slow.jobs.only.command = "echo begun; exec -a @marker@ cat @fifo@";
   deaf.jobs.only.command = "trap '' TERM INT; exec -a @marker@ cat @fifo@";
 """
@@ -67,7 +71,7 @@ class Forge:
 
     @classmethod
     def below(cls, directory: Path) -> Forge:
-        """With the targets `pass`, `fail`, `slow` and `deaf`; the last two read a FIFO."""
+        """With the targets `pass`, `fail`, `secret`, `slow`, `deaf`; the last two read a FIFO."""
         data = DataDir(directory / "data").make()
         fifo = directory / "fifo"
         os.mkfifo(fifo)
@@ -79,7 +83,7 @@ class Forge:
         state = data.state_root(1)
         source = f"git+file://{bare}?rev={head}"
         planned = project.with_env(PIKACI_STATE_ROOT=str(state)).pikaci(
-            "plan", "pass", "fail", "slow", "deaf", "--set", "--source", source
+            "plan", "pass", "fail", "secret", "slow", "deaf", "--set", "--source", source
         )
         plans = data.plans(1, 1)
         plans.parent.mkdir(parents=True)

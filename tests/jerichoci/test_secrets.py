@@ -90,6 +90,19 @@ async def test_a_secret_for_some_branches_is_given_on_these_only(runner: Runner)
     ]
 
 
+async def test_a_machine_keeps_secrets_from_other_branches_whatever_the_catalog_says(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = tmp_path / "hosts.toml"
+    hosts.write_text('[local]\nsecret_branches = ["main"]\n')
+    monkeypatch.setenv("PIKACI_HOSTS_FILE", str(hosts))
+    has = job("a", 'test -n "$PIKACI_SECRET_TOKEN"', secrets=[SECRET])
+    for branch, status in (("main", Status.PASSED), ("x", Status.FAILED), (None, Status.FAILED)):
+        run = await runner.run(has, branch=branch)
+        assert run.job("a").status is status
+    assert "on this machine not for all" in run.job("a").attempts[0].notes[0]
+
+
 async def test_a_secret_in_a_test_report_is_not_shown(runner: Runner) -> None:
     command = r"""
     printf '1..1\nnot ok 1 - it is %s\n' "$(cat "$PIKACI_SECRET_TOKEN")" >"$PIKACI_ARTIFACTS/a.tap"

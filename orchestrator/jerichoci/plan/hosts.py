@@ -174,6 +174,8 @@ class LocalHost(Setting):
 
     search_path: tuple[DirectoryThere, ...] = ()
     """Directories that come first in the PATH of jobs that are processes here."""
+    secret_branches: tuple[str, ...] | None = None
+    """Globs of the branches of which runs get secrets; None: whatever the catalog says."""
     incus: IncusSite = IncusSite()
 
 

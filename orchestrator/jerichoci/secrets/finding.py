@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.glob import compile_globs
+from jerichoci.plan.hosts import load_hosts
 from jerichoci.secrets.sources import MissingSecretError, Sources
 from jerichoci.snapshot.repository import open_repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from jerichoci.plan.plan import ExecuteNode
@@ -20,15 +21,19 @@ if TYPE_CHECKING:
 
 def is_for(secret: Secret, branch: str | None) -> bool:
     """Whether a run of this branch has the secret; one for certain branches needs to know it."""
-    if not secret.branches:
-        return True
-    return branch is not None and compile_globs(secret.branches).match(branch) is not None
+    return not secret.branches or _is_one_of(branch, secret.branches)
+
+
+def _is_one_of(branch: str | None, globs: Sequence[str]) -> bool:
+    return branch is not None and compile_globs(globs).match(branch) is not None
 
 
 async def find_secrets(
     state_root: Path, tree: str, nodes: Iterable[ExecuteNode], branch: str | None
 ) -> Mapping[str, Mapping[str, bytes]]:
     """The values for each job that asks for some, by its node and their names.
+
+    The hosts file may keep all of them from other branches, whatever their catalogs say.
 
     Raises:
         UsageError: one is missing.
@@ -41,6 +46,9 @@ async def find_secrets(
         except InfrastructureError:
             raise MissingSecretError(f"the source tree has no file {path}") from None
 
+    here = load_hosts().local.secret_branches
+    if here is not None and not _is_one_of(branch, here):
+        return {}
     sources = Sources(os.environ, read_tree)
     known: dict[tuple[str | None, ...], bytes] = {}
     found: dict[str, dict[str, bytes]] = {}

@@ -32,7 +32,7 @@ class Secrets:
         here = f"this run is of {self._branch}" if self._branch else "this run names no `--branch`"
         for secret in self._asked:
             if secret.name not in self._given:
-                only = ", ".join(secret.branches)
+                only = ", ".join(secret.branches) or "all branches, on this machine not for all"
                 self._note(f"secret {secret.name} was not given: it is for {only}, and {here}")
         return World(secrets=self._given)
 

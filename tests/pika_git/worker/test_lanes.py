@@ -34,6 +34,26 @@ def test_a_lane_that_fails_has_the_cause_of_its_record(forge: Forge) -> None:
     assert "exited with 3" in row.cause
 
 
+def test_a_lane_has_the_secrets_of_its_branch_or_is_refused(
+    forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = forge.worker()
+    (lane,) = forge.queue("secret")
+    forge.until(lane, "failed")
+    assert (
+        "secret TOKEN of job only can't be had: the variable TOKEN_OF_MAIN"
+        in forge.lane(lane).cause
+    )
+    worker.terminate()
+    worker.wait()
+    monkeypatch.setenv("TOKEN_OF_MAIN", "correct-horse-battery")
+    forge.worker()
+    (lane,) = forge.queue("secret")
+    forge.until(lane, "success")
+    log = forge.run_dir(lane) / "jobs/only/attempts/1/host.log"
+    assert "***" in log.read_text()
+
+
 def test_the_record_says_for_what_it_ran(forge: Forge) -> None:
     (lane,) = forge.queue("pass")
     forge.worker()
