@@ -12,7 +12,10 @@
         "aarch64-linux"
         "aarch64-darwin"
       ];
-      lib = import ./nix/lib;
+      plain = import ./nix/lib;
+      lib = plain // {
+        mkCatalog = args: plain.mkCatalog (if builtins.isAttrs args then { inherit nixosImage; } // args else args);
+      };
       eachSystem =
         make:
         builtins.listToAttrs (
@@ -21,6 +24,14 @@
             value = make system nixpkgs.legacyPackages.${system};
           }) systems
         );
+
+      nixosImage =
+        system: modules:
+        nixpkgs.legacyPackages.${system}.callPackage ./nix/incus/image-package.nix {
+          inherit modules;
+          inherit (nixpkgs.lib) nixosSystem;
+          instanceType = "container";
+        };
 
       # Guests are Linux, and built on Linux.
       imagesFor =

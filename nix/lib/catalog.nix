@@ -35,6 +35,12 @@ let
       default = { };
       lazy = true;
     };
+    # system: modules: the image of a container with such a NixOS; for services that are guests.
+    nixosImage = {
+      type = types.anything;
+      default = null;
+      lazy = true;
+    };
     images = {
       type = types.namedBy "an attribute set of images" image.check;
       default = { };
@@ -140,7 +146,7 @@ let
         ) (attrNames images);
       };
       hosts = hosts.recorded checked.hosts;
-      plans = mapAttrs (id: _: assert agree; planOf system images checked.hosts targets.${id}) declared;
+      plans = mapAttrs (id: _: assert agree; planOf checked.nixosImage system images checked.hosts targets.${id}) declared;
       images = mapAttrs (role: it: assert agree; images.${role} // { inherit role; } // image.built system role it) checked.images;
     };
 in

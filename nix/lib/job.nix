@@ -162,6 +162,7 @@ in
       job,
       prepares,
       known,
+      nixosImage,
       system,
     }:
     let
@@ -186,6 +187,7 @@ in
             prepares
             known
             allowed
+            nixosImage
             system
             ;
         }

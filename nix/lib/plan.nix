@@ -75,7 +75,7 @@ let
     in
     map (role: images.${role} // { inherit role; }) (attrNames roles);
 in
-system: images: described: target:
+nixosImage: system: images: described: target:
 let
   pathOf = id: "${target.path}.prepare.${id}";
   derivations = removeAttrs target.prepare (filter (id: target.prepare.${id}.hostCommand != null) (attrNames target.prepare));
@@ -105,6 +105,7 @@ let
         id
         prepares
         known
+        nixosImage
         system
         ;
       job = entry;

@@ -4,6 +4,7 @@
     ├── UsageError            2      what was asked for can't be: arguments, ids, a catalog, a plan
     │   ├── CatalogError      2      the flake, the catalog or the lanes file is wrong
     │   └── RecordError       2      a record can't be read
+    ├── ServiceError          1      a service of a job failed; the user's, as its jobs are
     ├── InfrastructureError   75     the machine, Nix, git or the disk failed; not the user's code
     │   ├── DiskFullError     75     a disk is full
     │   └── HostUnavailableError 75  a host that may come back can't be reached, or was lost
@@ -18,7 +19,12 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
-from jerichoci.exit_codes import EXIT_INFRASTRUCTURE, EXIT_TIMEOUT, EXIT_USAGE
+from jerichoci.exit_codes import (
+    EXIT_INFRASTRUCTURE,
+    EXIT_TEST_FAILURE,
+    EXIT_TIMEOUT,
+    EXIT_USAGE,
+)
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -49,6 +55,12 @@ class CatalogError(UsageError):
 
 class RecordError(UsageError):
     """A record under the state root can't be read."""
+
+
+class ServiceError(PikaciError):
+    """A service that a job has beside it failed before the job began."""
+
+    exit_code = EXIT_TEST_FAILURE
 
 
 class InfrastructureError(PikaciError):

@@ -56,6 +56,23 @@ TARGETS = """
         services.slow = { command = slow; ready = "false"; readySecs = 1; };
         command = "echo never";
       };
+      hangs = {
+        services.hung = {
+          command = "exec sleep 600";
+          ready = "echo asking; sleep 600; true";
+          readySecs = 1;
+        };
+        command = "echo never";
+      };
+      in-order = {
+        services.part = {
+          command = ''
+            (trap 'sleep 0.2; echo ended in order; exit' TERM; while :; do sleep 0.05; done)
+            true
+          '';
+        };
+        command = "sleep 0.1";
+      };
       tools = {
         services.own = {
           packages = [ own ];
@@ -84,9 +101,15 @@ def printed(project: Project, job: str) -> list[str]:
     return project.here("logs", "latest", "--job", job).passed().out.splitlines()
 
 
+def is_pikacis(line: str) -> bool:
+    return line.startswith("pikaci>")
+
+
 def test_a_job_has_its_services_and_no_others(project: Project, jobs: dict[str, Json]) -> None:
     assert jobs["asks"]["status"] == "passed", printed(project, "asks")
-    assert f"hello from {project.marker}" in printed(project, "asks")
+    assert [line for line in printed(project, "asks") if line and not is_pikacis(line)] == [
+        f"hello from {project.marker}"
+    ]
     assert jobs["none"]["status"] == "passed"
     assert jobs["tools"]["status"] == "passed", printed(project, "tools")
 
@@ -98,7 +121,7 @@ def test_the_exit_code_of_the_job_is_its_own(jobs: dict[str, Json]) -> None:
 
 def test_a_service_that_ends_while_the_job_runs_is_noted(jobs: dict[str, Json]) -> None:
     assert jobs["ends"]["exit_code"] == 5
-    assert jobs["ends"]["notes"] == ["service short ended with 4 before the job did"]
+    assert jobs["ends"]["notes"] == ["service short ended with 4 before the job did: last words"]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +129,7 @@ def test_a_service_that_ends_while_the_job_runs_is_noted(jobs: dict[str, Json]) 
     [
         ("dies", "service bad ended with 7 before it was ready", "no such table"),
         ("late", "service slow was not ready within 1 s (`readySecs`)", "loading"),
+        ("hangs", "service hung was not ready within 1 s (`readySecs`)", "asking"),
     ],
 )
 def test_the_failure_of_a_service_is_told_as_its_own(
@@ -113,7 +137,7 @@ def test_the_failure_of_a_service_is_told_as_its_own(
 ) -> None:
     row = jobs[job]
     assert (row["failure_kind"], row["cause"]["code"]) == ("test_failure", "service_failed")
-    assert row["message"] == message
+    assert row["message"] == f"{message}: {line}"
     assert line in printed(project, job)
     assert "never" not in printed(project, job)
 
@@ -124,6 +148,12 @@ def test_its_log_lies_beside_the_jobs(project: Project, jobs: dict[str, Json]) -
     assert log == "starting in /tmp/pikaci-services/echo\n"
     refused = project.here("logs", "latest", "--job", "asks", "--service", "eco").refused()
     assert "echo" in refused
+
+
+def test_all_of_a_service_is_asked_to_end(project: Project, jobs: dict[str, Json]) -> None:
+    assert jobs["in-order"]["status"] == "passed"
+    log = project.here("logs", "latest", "--job", "in-order", "--service", "part").passed().out
+    assert log.splitlines()[-1] == "ended in order"
 
 
 def test_nothing_of_a_service_outlives_the_job(project: Project, jobs: dict[str, Json]) -> None:

@@ -157,7 +157,7 @@ def test_services_run_in_the_guest_of_their_job(project: Project, jobs: dict[str
     assert "GET /flake.nix" in log
     bad = jobs["badly-served"]
     assert bad["cause"]["code"] == "service_failed"
-    assert bad["message"] == "service web ended with 3 before it was ready"
+    assert bad["message"] == "service web ended with 3 before it was ready: broken"
     assert jobs["served"]["artifacts"] == bad["artifacts"] == []
 
 

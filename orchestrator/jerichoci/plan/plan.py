@@ -192,6 +192,12 @@ class Execute(Model):
     secrets: list[Secret] = []
     retries: Retries = Retries()
 
+    @property
+    def shown_inputs(self) -> list[InputRef]:
+        """The inputs that the job sees: not the images of its services."""
+        images = {service.image for service in self.services}
+        return [ref for ref in self.inputs if ref.node_id not in images]
+
     @model_validator(mode="after")
     def _kernel_accepts_it(self) -> Execute:
         texts = [("command", self.command)]

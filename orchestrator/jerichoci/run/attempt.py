@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.errors import HostUnavailableError, PikaciError
+from jerichoci.errors import HostUnavailableError, PikaciError, ServiceError
 from jerichoci.machine.artifact_limits import Admission, ArtifactLimits
 from jerichoci.machine.ending import in_words
 from jerichoci.machine.stop import StoppedError
@@ -261,7 +261,7 @@ class AttemptRun:
                 return []
             if refused := self._admission.note():
                 self._note(refused)
-            if names := [service.name for service in self._node.execute.services]:
+            if names := [row.name for row in self._node.execute.services if row.image is None]:
                 artifacts = self._take_services(names, artifacts)
             await self._read_tests([artifact.path for artifact in artifacts])
         return artifacts
@@ -386,16 +386,24 @@ class AttemptRun:
         return {"status": Status.CANCELLED, "cause": cause, "exit_code": self._exit_code}
 
     def _failed(self, error: PikaciError) -> dict[str, Any]:
+        if isinstance(error, ServiceError):
+            kind, code = FailureKind.TEST_FAILURE, CauseCode.SERVICE_FAILED
+            return self._broken(code, error.message, error.hint, kind)
         if self._stop.is_set() and isinstance(error, HostUnavailableError):
             # The host could not be asked to stop the job; it does so when the connection is gone.
             self._log(error.message)
             return self._stopped()
         return self._broken(CauseCode.RUNTIME_UNAVAILABLE, error.message, error.hint)
 
-    def _broken(self, code: CauseCode, message: str, hint: str | None) -> dict[str, Any]:
+    def _broken(
+        self,
+        code: CauseCode,
+        message: str,
+        hint: str | None,
+        kind: FailureKind = FailureKind.INFRASTRUCTURE,
+    ) -> dict[str, Any]:
         self._log(message)
-        phase = self._ended_in or self._current
-        return _failed(phase, FailureKind.INFRASTRUCTURE, code, message, hint)
+        return _failed(self._ended_in or self._current, kind, code, message, hint)
 
 
 def _failed(

@@ -132,7 +132,7 @@ class JobRun:
                         raise StoppedError
                     return prepare_failed(result), {}
                 found[needed] = Path(result.path or "")
-        return {}, {ref.node_id: found[ref.node_id] for ref in self._node.execute.inputs}
+        return {}, {ref.node_id: found[ref.node_id] for ref in self._node.execute.shown_inputs}
 
     async def _attempt(self, host: RunHost, inputs: dict[str, Path]) -> None:
         run, name = self._run, self._node.job_id

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.errors import PikaciError
+from jerichoci.errors import PikaciError, UsageError
+from jerichoci.plan.plan import NixBuild, PrepareNode
 from jerichoci.run.runtimes import is_guest
 from jerichoci.status import CacheUse
 from jerichoci.world import World, merged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from jerichoci.plan.artifacts import JobInput
     from jerichoci.plan.plan import ExecuteNode
+    from jerichoci.plan.services import Service
     from jerichoci.run.context import RunContext
     from jerichoci.run.fleet import RunHost
     from jerichoci.run.request import RunRequest
@@ -92,12 +94,14 @@ def _parts(asked: Asked) -> Iterator[Part]:
             tree=request.source.snapshot_id,
         )
         yield Caches(asked.host.placement, execute.caches, context, asked.scratch, asked.note)
-    if execute.services:
+    if guests := [service for service in execute.services if service.image]:
+        yield _service_guests(asked, guests)
+    if commands := [service for service in execute.services if not service.image]:
         from jerichoci.services.services import Services
 
         yield Services(
             asked.host.placement,
-            execute.services,
+            commands,
             asked.inputs,
             asked.scratch,
             in_guest=is_guest(asked.node),
@@ -107,6 +111,27 @@ def _parts(asked: Asked) -> Iterator[Part]:
 
         given = asked.run.secrets.get(asked.node.id, {})
         yield Secrets(execute.secrets, given, asked.run.request.branch, asked.note)
+
+
+def _service_guests(asked: Asked, services: Sequence[Service]) -> Part:
+    from jerichoci.services.guests import OfAttempt, ServiceGuests, ServiceImage
+
+    images = {}
+    for service in services:
+        node = next(row for row in asked.run.plan.nodes if row.id == service.image)
+        if not isinstance(node, PrepareNode) or not isinstance(node.prepare, NixBuild):
+            raise UsageError(f"the image of service {service.name} is no derivation's output")
+        drv_path, out_path = node.prepare.drv_path, node.prepare.out_path
+        images[service.name] = ServiceImage(str(drv_path), Path(str(out_path)))
+    attempt = OfAttempt(
+        state=asked.run.state,
+        run_id=asked.run.run_id,
+        target_id=asked.run.plan.target_id,
+        job_id=asked.node.job_id,
+        number=asked.number,
+        directory=asked.directory,
+    )
+    return ServiceGuests(asked.host.placement, services, images, attempt)
 
 
 def _files_of(run: RunContext, inputs: Sequence[JobInput]) -> dict[str, Path]:

@@ -53,6 +53,7 @@ class Attempt:
     def execute(self) -> Execute:
         """What the job executes, with what its world runs around its command."""
         execute = self.node.execute
+        execute = execute.with_(inputs=execute.shown_inputs)
         if not self.world.wraps:
             return execute
         return execute.with_(command=self.world.wrapped(execute.command))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ SEEN = "/tmp/pikaci-services"  # noqa: S108 - a job's own, and short: sockets ha
 LEFT = ".pikaci-services"
 """Among a job's artifacts, where the supervisor leaves logs and status."""
 STATUS_BYTES = 64 * 1024
+LINE_LENGTH = 200
 
 
 class Services:
@@ -61,7 +63,7 @@ class Services:
         for service in self._services:
             path = ":".join(str(self._inputs[node] / "bin") for node in service.path)
             words += [service.name, variable(service.name), str(service.ready_secs), path]
-            words += [service.command, service.ready or ""]
+            words += [service.command or "", service.ready or ""]
         return f"exec {shlex.join(words)}"
 
     async def passed(self) -> None:
@@ -87,6 +89,8 @@ class ServiceEnd:
     """`not_ready`, `died` before it was ready, or `ended` while the job ran."""
     number: int
     """The seconds it had, or its exit code."""
+    last_line: str = ""
+    """The last that it, or what tells that it is ready, printed."""
 
     @property
     def failed_the_job(self) -> bool:
@@ -97,11 +101,12 @@ class ServiceEnd:
         """It in words."""
         match self.what:
             case "not_ready":
-                return f"service {self.name} was not ready within {self.number} s (`readySecs`)"
+                told = f"service {self.name} was not ready within {self.number} s (`readySecs`)"
             case "died":
-                return f"service {self.name} ended with {self.number} before it was ready"
+                told = f"service {self.name} ended with {self.number} before it was ready"
             case _:
-                return f"service {self.name} ended with {self.number} before the job did"
+                told = f"service {self.name} ended with {self.number} before the job did"
+        return f"{told}: {self.last_line}" if self.last_line else told
 
 
 def take_services(files: Path, into: Path, names: Sequence[str]) -> list[ServiceEnd]:
@@ -122,5 +127,18 @@ def take_services(files: Path, into: Path, names: Sequence[str]) -> list[Service
             case [("not_ready" | "died" | "ended") as what, name, number] if (
                 name in names and number.isdecimal()
             ):
-                ends.append(ServiceEnd(name, what, int(number[:6])))
+                last = _last_line(into / f"{name}.log")
+                ends.append(ServiceEnd(name, what, int(number[:6]), last))
     return ends
+
+
+def _last_line(log: Path) -> str:
+    """The last line of a log, bounded and without what a terminal would act on."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - STATUS_BYTES))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    shown = ("".join(filter(str.isprintable, line)).strip() for line in reversed(lines))
+    return next(filter(None, shown), "")[:LINE_LENGTH]

@@ -13,12 +13,8 @@ shift 2
 logs=$PIKACI_ARTIFACTS/.pikaci-services
 mkdir -p "$dir" "$logs" || exit 75
 : >"$logs/status"
-trap : TERM
-plain=(bash) # without the job's secrets: nothing keeps the services' logs clear of them
-for name in "${!PIKACI_SECRET_@}"; do
-  [ "${#plain[@]}" -gt 1 ] || plain=(env bash)
-  plain=(env -u "$name" "${plain[@]:1}")
-done
+stopped=
+trap stopped=1 TERM
 names=() pids=() readies=() limits=() paths=()
 while [ $# -gt 0 ]; do
   mkdir -m 700 "$dir/$1" || exit 75
@@ -27,20 +23,35 @@ while [ $# -gt 0 ]; do
   commands+=("$5")
   shift 6
 done
-within() { # the number of a service, a command
-  PIKACI_SERVICE_DIR=$dir/${names[$1]} PATH=${paths[$1]:+${paths[$1]}:}$PATH \
-    "${plain[@]}" --noprofile --norc -c "$2" </dev/null >>"$logs/${names[$1]}.log" 2>&1
+run() { # the number of a service, a command; in the place of a subshell
+  # Without the job's secrets: nothing keeps the services' logs clear of them.
+  unset -v "${!PIKACI_SECRET_@}"
+  export PIKACI_SERVICE_DIR=$dir/${names[$1]} PATH=${paths[$1]:+${paths[$1]}:}$PATH
+  exec bash --noprofile --norc -c "$2" </dev/null >>"$logs/${names[$1]}.log" 2>&1
+}
+begin() { # a function and its arguments, in a process group of its own: `begun`
+  set -m
+  "$@" &
+  begun=$!
+  set +m # or what is waited for is reported
+}
+end_after() { # seconds, a signal, processes or groups of them
+  sleep "$1" && kill "${@:2}"
 }
 for i in "${!names[@]}"; do
-  PIKACI_SERVICE_DIR=$dir/${names[i]} PATH=${paths[i]:+${paths[i]}:}$PATH \
-    "${plain[@]}" --noprofile --norc -c "${commands[i]}" </dev/null >"$logs/${names[i]}.log" 2>&1 &
-  pids+=("$!")
+  begin run "$i" "${commands[i]}"
+  pids+=("$begun")
 done
 end() {
-  kill -TERM "${pids[@]}" 2>/dev/null
-  { sleep 5 && kill -KILL "${pids[@]}"; } >/dev/null 2>&1 &
+  local pid
+  for pid in "${pids[@]}"; do kill -TERM -- "-$pid" 2>/dev/null; done
+  begin end_after 5 -KILL -- "${pids[@]/#/-}" >/dev/null 2>&1
   wait "${pids[@]}" 2>/dev/null
-  kill "$!" 2>/dev/null
+  # What a service began and didn't wait for. Bounded: a dead one may wait for its parent.
+  for pid in "${pids[@]}"; do
+    for _ in {1..300}; do kill -0 -- "-$pid" 2>/dev/null && sleep 0.02 || break; done
+  done
+  kill -TERM -- "-$begun" 2>/dev/null
 }
 fail() { # what became of it, the number of the service, its exit code or the seconds
   echo "$1 ${names[$2]} $3" >>"$logs/status"
@@ -51,16 +62,28 @@ fail() { # what became of it, the number of the service, its exit code or the se
 }
 for i in "${!names[@]}"; do
   [ -n "${readies[i]}" ] || continue
-  began=$SECONDS pause=0.01
-  until within "$i" "${readies[i]}"; do
+  late= pause=0.01
+  trap late=1 ALRM
+  begin end_after "${limits[i]}" -ALRM $$ >/dev/null 2>&1
+  clock=$begun
+  until
+    begin run "$i" "${readies[i]}"
+    wait "$begun"
+  do
+    if [ -n "$late$stopped" ]; then
+      kill -KILL -- "-$begun" 2>/dev/null
+      wait "$begun" 2>/dev/null
+      [ -z "$stopped" ] || { end; exit 143; }
+      fail not_ready "$i" "${limits[i]}"
+    fi
     if ! kill -0 "${pids[i]}" 2>/dev/null; then
       wait "${pids[i]}"
       fail died "$i" "$?"
     fi
-    [ $((SECONDS - began)) -lt "${limits[i]}" ] || fail not_ready "$i" "${limits[i]}"
     sleep "$pause"
     case $pause in 0.01) pause=0.02 ;; 0.02) pause=0.05 ;; 0.05) pause=0.1 ;; *) pause=0.25 ;; esac
   done
+  kill -TERM -- "-$clock" 2>/dev/null
 done
 bash --noprofile --norc -c "$command"
 status=$?

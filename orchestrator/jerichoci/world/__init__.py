@@ -37,6 +37,8 @@ class World:
     path: tuple[str, ...] = ()
     """Directories, as the job sees them, that come first on its PATH."""
     shares: tuple[Share, ...] = ()
+    network: str | None = None
+    """The bridge that the job's guest is attached to, and to no other."""
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """By name; only the runtime has them, and gives them to the job as files in memory."""
     wraps: tuple[Callable[[str], str], ...] = ()
@@ -64,6 +66,7 @@ def merged(*worlds: World) -> World:
         env=env,
         path=tuple(directory for world in worlds for directory in world.path),
         shares=tuple(share for world in worlds for share in world.shares),
+        network=next((world.network for world in worlds if world.network), None),
         secrets=secrets,
         wraps=tuple(wrap for world in worlds for wrap in world.wraps),
     )

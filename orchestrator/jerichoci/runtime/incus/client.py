@@ -242,6 +242,19 @@ class Incus:
             return str(self._rest.call("get", path, is_api=False).text)
         return ""
 
+    def console(self, name: str) -> bytes:
+        """The newest of what a container printed on its console."""
+        with suppress(IncusError):
+            path = f"instances/{name}/console"
+            return bytes(self._rest.call("get", path, is_api=False).content)
+        return b""
+
+    def has_address(self, name: str) -> bool:
+        """Whether an instance has an address of IPv4 on an interface."""
+        state = self._rest.find(f"instances/{name}/state") or {}
+        rows = [row for it in (state.get("network") or {}).values() for row in it["addresses"]]
+        return any((row["family"], row["scope"]) == ("inet", "global") for row in rows)
+
     def exit_code(self, session: ExecSession) -> int:
         """Wait for a session's end; its exit code, 127 if the guest has no such command."""
         done = self._rest.ended(session.operation, math.inf)
@@ -369,6 +382,21 @@ class Incus:
         """The host's interfaces, with those that Incus makes."""
         rows = self._rest.get("networks", recursion="1")
         return [Network(str(row["name"]), str(row["type"]), bool(row["managed"])) for row in rows]
+
+    def create_bridge(self, name: str, config: Mapping[str, str]) -> None:
+        """Make a bridge."""
+        self._rest.call("post", "networks", json={"name": name, "type": "bridge", "config": config})
+
+    def delete_bridge(self, name: str) -> None:
+        """Remove a bridge on which there are no guests; no error if it is gone."""
+        with suppress(MissingError):
+            self._rest.call("delete", f"networks/{_quoted(name)}")
+
+    def bridges(self, config: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
+        """The configuration, by name, of the bridges whose config has these values."""
+        rows = self._rest.get("networks", recursion="1")
+        found = {str(row["name"]): row.get("config") or {} for row in rows if row["managed"]}
+        return {name: row for name, row in found.items() if config.items() <= row.items()}
 
     def has_network(self, name: str) -> bool:
         """Whether the host has an interface of that name to which guests can be attached."""

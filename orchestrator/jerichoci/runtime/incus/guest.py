@@ -185,7 +185,7 @@ class IncusGuest(JobGuest):
             config["security.secureboot"] = "false"  # NixOS signs no kernel
         else:
             config["security.privileged"] = "false"  # even if the profile sets it
-        network = self._config.get("network")
+        network = attempt.world.network or self._config.get("network")
         has_profiles = network is None and self._execute.network == HOSTS_OWN
         devices = {} if has_profiles else interface(network, profile.interfaces)
         site = self._placement.incus_settings()

@@ -1,7 +1,8 @@
-"""The guests of a state root in a project of an Incus, found by their labels."""
+"""The guests of a state root in a project of an Incus, and their bridges, found by their labels."""
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from jerichoci.runtime.incus.client import Incus
     from jerichoci.state.layout import StateLayout
 
+BRIDGE = re.compile(r"pikaci-[0-9a-f]{8}")
+"""The names of the bridges of services, of which no instance has one."""
 DELETE_SECS = 60.0
 """A forced stop takes 600 ms, and longer where many are stopped at once."""
 HAND_OVER_SECS = 30.0
@@ -72,6 +75,7 @@ class IncusPlace:
             instances = self.incus.instances({OWNER_LABEL: self.state.owner_id()})
         except MissingError:
             return found  # the project is gone, and its guests with it
+        bridges = self.incus.bridges({OWNER_LABEL: self.state.owner_id()})
         for instance in instances:
             run_id, until = (instance.config.get(key, "") for key in (RUN_LABEL, EXPIRY_LABEL))
             found[instance.name] = Found(
@@ -79,6 +83,10 @@ class IncusPlace:
                 instance.is_running,
                 float(until) if until.isdecimal() else 0.0,
             )
+        # After the guests on them.
+        for name, config in bridges.items():
+            run_id = config.get(RUN_LABEL, "")
+            found[name] = Found(run_id if is_run_id(run_id) else None, is_running=False)
         return found
 
     async def remove(self, name: str) -> None:
@@ -89,6 +97,9 @@ class IncusPlace:
         await in_thread(self._remove, name)
 
     def _remove(self, name: str) -> None:
+        if BRIDGE.fullmatch(name):
+            self.incus.delete_bridge(name)
+            return
         uid, gid = self.user.uid, self.user.gid
         if uid != 0 and (found := self.incus.instance(name)) and found.is_running:
             with suppress(IncusError):
