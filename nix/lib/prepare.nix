@@ -90,6 +90,10 @@ let
             lazy = true;
           };
           outputs.type = outputPaths;
+          inputs = {
+            type = types.listOf (import ./glob.nix);
+            default = [ ];
+          };
         };
         default = null;
       };
@@ -196,7 +200,8 @@ in
           command = command.text;
           inherit (prepare.hostCommand) outputs;
           timeout_secs = prepare.timeoutSecs;
-        };
+        }
+        // (if prepare.hostCommand.inputs == [ ] then { } else { inherit (prepare.hostCommand) inputs; });
       } prepare;
     };
 }

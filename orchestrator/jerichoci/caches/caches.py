@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jerichoci.caches.files import digest_of, list_files, matching
 from jerichoci.machine.cache_store import MIB, caches_of
-from jerichoci.machine.glob import compile_globs
 from jerichoci.placement import Placement, operations
 from jerichoci.status import CacheUse
 from jerichoci.world import Share, World
@@ -136,14 +135,5 @@ async def keys_of(repository: Repository, tree: str, caches: Sequence[Cache]) ->
     """The key of each cache: a digest of the files that it names, as the snapshot has them."""
     listed: list[str] = []
     if any(cache.key for cache in caches):
-        listed = await repository.git.names("ls-tree", "-r", "-z", tree)
-    found = {}
-    for cache in caches:
-        globs = compile_globs(cache.key)
-        digest = hashlib.sha256()
-        for row in listed:
-            meta, _, path = row.partition("\t")
-            if globs.match(path):
-                digest.update(f"{meta} {path}\0".encode("utf-8", "surrogateescape"))
-        found[cache.name] = digest.hexdigest()
-    return found
+        listed = await list_files(repository, tree)
+    return {cache.name: digest_of(matching(listed, cache.key)) for cache in caches}

@@ -19,11 +19,13 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jerichoci.errors import InfrastructureError
 from jerichoci.state.atomic import write_json
 from jerichoci.state.ids import check_id
 from jerichoci.state.layout import make_private
@@ -31,12 +33,18 @@ from jerichoci.state.lock import try_lock
 from jerichoci.state.remove_tree import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 MIB = 1024 * 1024
 KEPT = 4
 """Entries of one cache: those of a few branches."""
+KEPT_OUTPUTS = 16
+"""Of what one host command left."""
+PREPARES = "+prepares"
+"""Ends the scope of what host commands left."""
+SHARING = ["-Rpc"] if sys.platform == "darwin" else ["-a", "--reflink=auto"]
+"""How `cp` copies a tree, and shares blocks where the file system can."""
 UNUSED_SECS = 30 * 24 * 3600.0
 """After which `pikaci gc` removes an entry that no job had."""
 OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
@@ -131,20 +139,33 @@ def publish(  # noqa: PLR0913, PLR0917 - what an entry has
     base = next((e for e in entries(root, scope, name) if e.entry == lower), None)
     if base is not None and base.key == key and not any(upper.iterdir()):
         return Published(is_new=False, bytes=base.bytes)
+
+    def fill(data: Path) -> None:
+        if base is not None:
+            _copy(["-al"], data_of(root, base), data)
+            merge(upper, data)
+        else:
+            upper.rename(data)
+
+    made = _make(cache, key, run_id, fill, limit)
+    for old in entries(root, scope, name)[KEPT:]:
+        remove(root, old)
+    return made
+
+
+def _make(
+    cache: Path, key: str, run_id: str, fill: Callable[[Path], None], limit: int | None = None
+) -> Published:
+    """Make an entry whose data `fill` makes; it appears once it is whole."""
     created = time.time()
     token = f"{time.time_ns():x}-{os.urandom(4).hex()}"
     making = cache / f".making-{token}"
     make_private(making)
     try:
         data = making / "data"
-        if base is not None:
-            argv = ["cp", "-al", "--", str(data_of(root, base)), str(data)]
-            subprocess.run(argv, check=True, timeout=COPY_SECS, capture_output=True)
-            merge(upper, data)
-        else:
-            upper.rename(data)
+        fill(data)
         size = _size(data)
-        if size > limit:
+        if limit is not None and size > limit:
             return Published(is_new=False, bytes=size)
         record = {"key": key, "bytes": size, "created": created, "run_id": run_id}
         write_json(making / "entry.json", record)
@@ -152,9 +173,40 @@ def publish(  # noqa: PLR0913, PLR0917 - what an entry has
     finally:
         if making.exists():
             remove_tree(making)
-    for old in entries(root, scope, name)[KEPT:]:
-        remove(root, old)
     return Published(is_new=True, bytes=size)
+
+
+def keep_output(  # noqa: PLR0913, PLR0917 - what an entry has
+    root: Path, scope: str, name: str, key: str, out: Path, run_id: str
+) -> None:
+    """Keep a copy of what a host command left in `out`; blocking."""
+    cache = caches_of(root) / scope / check_id(name, "cache")
+    _make(cache, key, run_id, lambda data: _copy(SHARING, out, data))
+    for old in entries(root, scope, name)[KEPT_OUTPUTS:]:
+        remove(root, old)
+
+
+def restore_output(root: Path, scope: str, name: str, key: str, out: Path) -> bool:
+    """Copy what a host command left into `out`, an empty directory; False if it isn't kept."""
+    found = [entry for entry in entries(root, scope, name) if entry.key == key]
+    for entry in found[:1]:
+        with try_lock(root / "slots" / lock_name(entry.entry), shared=True) as held:
+            if held and (data := data_of(root, entry)).is_dir():
+                touch(root, entry)
+                _copy(SHARING, f"{data}/.", out)
+                return True
+    return False
+
+
+def _copy(how: Sequence[str], source: Path | str, into: Path) -> None:
+    argv = ["cp", *how, "--", str(source), str(into)]
+    done = subprocess.run(argv, check=False, timeout=COPY_SECS, capture_output=True)
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise InfrastructureError(
+            f"could not copy a cache: {said[0] if said else done.returncode}",
+            "`pikaci run --no-cache` does without, `pikaci cache clear` removes what is there",
+        )
 
 
 def remove(root: Path, entry: CacheEntry) -> bool:

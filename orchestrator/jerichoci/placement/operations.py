@@ -137,6 +137,22 @@ async def publish_cache(  # noqa: PLR0913, PLR0917 - what an entry has
 
 
 @operation
+async def restore_output(work: Work, scope: str, name: str, key: str, out: Path) -> bool:
+    """Copy into an empty directory what a host command left; False if that is not kept."""
+    return await asyncio.to_thread(
+        cache_store.restore_output, work.state.root, scope, name, key, out
+    )
+
+
+@operation
+async def keep_output(  # noqa: PLR0913, PLR0917 - what an entry has
+    work: Work, scope: str, name: str, key: str, out: Path, run_id: str
+) -> None:
+    """Keep a copy of what a host command left."""
+    await asyncio.to_thread(cache_store.keep_output, work.state.root, scope, name, key, out, run_id)
+
+
+@operation
 async def list_caches(work: Work) -> list[cache_store.CacheEntry]:
     """All entries, the newest first."""
     return cache_store.entries(work.state.root)

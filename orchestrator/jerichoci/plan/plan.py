@@ -83,6 +83,9 @@ class HostCommand(Model):
     type: Literal["host_command"] = "host_command"
     command: str
     outputs: list[str]
+    inputs: list[str] = Field(
+        default=[], description="globs of the files that it is made of; none: made in each run"
+    )
     timeout_secs: int = Field(gt=0)
 
     @model_validator(mode="after")
@@ -298,6 +301,8 @@ class Plan(Model):
         """The plan as JSON values; a job has no key of a part of its world that it doesn't use."""
         values = self.model_dump(mode="json")
         for node in values["nodes"]:
+            if node.get("prepare", {}).get("inputs") == []:
+                del node["prepare"]["inputs"]
             if execute := node.get("execute"):
                 for key in WORLD:
                     if not execute[key]:

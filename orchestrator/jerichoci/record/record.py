@@ -275,8 +275,9 @@ class RunRecord(Model):
 class PreparedPlace(Model):
     """A prepare node's result on one host: where it is there, and how it came.
 
-    `how` is `valid` if it was there already, `built` or `copied`, or `command` for what a host
-    command left; null if it failed. `bytes_moved` is what went over the connection for it.
+    `how` is `valid` if it was there already, `built` or `copied`, or for what a host command left
+    `command`, or `cached` if it did so in an earlier run; null if it failed.
+    `bytes_moved` is what went over the connection for it.
     `gc_root` is relative to the run directory on the orchestrator's own host, absolute elsewhere.
     """
 

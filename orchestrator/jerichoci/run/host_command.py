@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jerichoci.errors import InfrastructureError
 from jerichoci.machine.ending import in_words
 from jerichoci.nix.realised import CANCELLED, Realised, failed
 from jerichoci.placement import Placement, operations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from jerichoci.caches.outputs import OutputsCache
     from jerichoci.machine.stop import Stop
     from jerichoci.plan.plan import HostCommand
 
@@ -43,6 +45,7 @@ class HostCommandRun:
     _placement: Placement
     _snapshot: Path
     _say: Callable[[str, str], None]
+    _cache: OutputsCache | None = None
 
     def __post_init__(self) -> None:
         there = RunLayout(self._placement.run_directory(self._run.run_id))
@@ -55,6 +58,24 @@ class HostCommandRun:
         out = self._results / "out"
         # A guest's user is another one.
         await self._placement.do(operations.make_outbox, out)
+        if self._cache is None:
+            return await self._make(out, stop)
+        try:
+            if await stop.unless(self._cache.restore(out)):
+                return Realised(Outcome.PASSED, str(out), cached=True)
+        except (InfrastructureError, OSError) as error:
+            self._say(self._id, f"pikaci: {error}")
+            await self._placement.do(operations.remove, out)
+            await self._placement.do(operations.make_outbox, out)
+        done = await self._make(out, stop)
+        if done.ok:
+            try:
+                await self._cache.publish(out, self._run.run_id)
+            except (InfrastructureError, OSError) as error:
+                self._say(self._id, f"pikaci: {error}")
+        return done
+
+    async def _make(self, out: Path, stop: Stop) -> Realised:
         make_private(self._log.parent)
         shell = ShellCommand(
             placement=self._placement,

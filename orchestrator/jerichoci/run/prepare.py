@@ -26,11 +26,12 @@ from jerichoci.run.host_command import HostCommandRun
 from jerichoci.run.nix_batch import NixBatch
 from jerichoci.run.verdict import prepare_cause
 from jerichoci.state.clock import milliseconds_since, timestamp
-from jerichoci.status import CauseCode, FailureKind, Outcome
+from jerichoci.status import CacheUse, CauseCode, FailureKind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
+    from jerichoci.caches.outputs import OutputsCache
     from jerichoci.placement import Placement
     from jerichoci.record.record import OutputCopy
     from jerichoci.run.context import RunContext
@@ -263,8 +264,19 @@ class Prepare:
             host.placement,
             await stop.unless(host.snapshot()),
             self._others.log,
+            await self._outputs_cache(spec, host.placement),
         )
         return await command.run(stop)
+
+    async def _outputs_cache(self, spec: HostCommand, placement: Placement) -> OutputsCache | None:
+        """Where its outputs may be from an earlier run, if it says what they are made of."""
+        use = self._run.request.cache_use
+        if not spec.inputs or use is CacheUse.OFF:
+            return None
+        from jerichoci.caches.outputs import outputs_cache
+
+        tree = self._run.request.source.snapshot_id
+        return await outputs_cache(self._run.state, tree, self.node.id, spec, placement, use)
 
     async def _accepted(self, placement: Placement, result: Realised) -> Realised:
         """The result, unless what the output says of itself is wrong."""
@@ -316,9 +328,9 @@ class Prepare:
         )
 
     def _how(self, result: Realised, *, is_here: bool) -> str:
-        """How it came to where it is: `valid`, `built`, `copied` or `command`."""
+        """How it came to where it is: as `PreparedPlace` has it."""
         if isinstance(self.node.prepare, HostCommand):
-            return "command"
+            return "cached" if result.cached else "command"
         if result.cached:
             return "valid"
         return "copied" if self._built and not is_here else "built"
@@ -344,7 +356,7 @@ class Prepare:
             **self._ids,
             type=spec.type,
             outcome=made.outcome if made else result.outcome,
-            cached=made.how == "valid" if made else result.cached,
+            cached=made.how in {"valid", "cached"} if made else result.cached,
             path=made.path if made else result.path,
             drv_path=spec.drv_path if isinstance(spec, NixBuild) else None,
             gc_root=made.gc_root if made else None,

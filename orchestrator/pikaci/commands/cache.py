@@ -28,6 +28,8 @@ def cache_command() -> None:
 @options.records
 def list_command(store: RunStore, *, as_json: bool) -> None:
     """List the entries of caches, the newest first."""
+    from jerichoci.machine.cache_store import PREPARES
+
     found = _entries(store, None)
     if as_json:
         options.print_json([asdict(entry) for entry in found])
@@ -37,10 +39,11 @@ def list_command(store: RunStore, *, as_json: bool) -> None:
         return
     rows = [("CACHE", "SCOPE", "KEY", "MIB", "MADE", "RUN")]
     for entry in found:
-        _, _, target = entry.scope.partition("-")
+        _, _, part = entry.scope.partition("-")
+        scope = "prepares" if entry.scope.endswith(PREPARES) else part or "all"
         made = timestamp(entry.created)[:19]
         size = f"{entry.bytes / MIB:.0f}"
-        rows.append((entry.name, target or "all", entry.key[:12], size, made, entry.run_id))
+        rows.append((entry.name, scope, entry.key[:12], size, made, entry.run_id))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         text = "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True))
