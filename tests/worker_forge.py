@@ -44,6 +44,7 @@ MARK = "FORGE_OF_TEST"
 REF = "refs/heads/main"
 TARGETS = """
   pass.jobs.only.command = "exec -a @marker@ true";
+  warm.jobs.only = { caches.own.path = "~/own"; command = "date +%s%N >~/own/word"; };
   fail.jobs.only.command = "exit 3";
   secret.jobs.only = {
     command = "test -r $PIKACI_SECRET_TOKEN && cat $PIKACI_SECRET_TOKEN";
@@ -71,7 +72,11 @@ class Forge:
 
     @classmethod
     def below(cls, directory: Path) -> Forge:
+<<<<<<< HEAD
         """With the targets `pass`, `fail`, `secret`, `slow`, `deaf`; the last two read a FIFO."""
+=======
+        """With the targets `pass`, `warm`, `fail`, `slow` and `deaf`; the last two read a FIFO."""
+>>>>>>> 37ab60e (Let only runs of the default branch publish caches, in the forge)
         data = DataDir(directory / "data").make()
         fifo = directory / "fifo"
         os.mkfifo(fifo)
@@ -83,7 +88,11 @@ class Forge:
         state = data.state_root(1)
         source = f"git+file://{bare}?rev={head}"
         planned = project.with_env(PIKACI_STATE_ROOT=str(state)).pikaci(
+<<<<<<< HEAD
             "plan", "pass", "fail", "secret", "slow", "deaf", "--set", "--source", source
+=======
+            "plan", "pass", "warm", "fail", "slow", "deaf", "--set", "--source", source
+>>>>>>> 37ab60e (Let only runs of the default branch publish caches, in the forge)
         )
         plans = data.plans(1, 1)
         plans.parent.mkdir(parents=True)
@@ -116,8 +125,8 @@ class Forge:
             connection.execute("VACUUM INTO ?", (str(path),))
         return path
 
-    def queue(self, *targets: str, group: str | None = None) -> list[int]:
-        """Queue a run with a lane for each target; the lanes."""
+    def queue(self, *targets: str, group: str | None = None, ref: str = REF) -> list[int]:
+        """Queue a run of a ref with a lane for each target; the lanes."""
         with self.database.write() as connection:
             now = self.database.clock(connection)
             run = connection.execute(
@@ -125,7 +134,7 @@ class Forge:
                     INSERT INTO ci_run (repo_id, kind, ref, head, state, created_by, created_at)
                     VALUES (1, 'branch', :ref, :head, 'queued', 'tester', :now) RETURNING id
                 """),
-                {"ref": REF, "head": self.head, "now": now},
+                {"ref": ref, "head": self.head, "now": now},
             ).scalar_one()
             lanes = [
                 NewLane(

@@ -225,6 +225,8 @@ class Worker:
         argv = ["run", "--plan", claim.plan_path, claim.target, "--run-id", lane.run.key]
         # One word: a branch's name may begin with a dash.
         argv.append(f"--branch={claim.ref.removeprefix('refs/heads/')}")
+        if not claim.trusted:
+            argv += ["--cache", "read"]
         for name, value in notes.items():
             argv += ["--annotate", f"{name}={_printable(str(value))}"]
         self.pikaci.start(lane.run.key, argv, lane.run.store.layout.root, stderr=lane.run.said)

@@ -65,6 +65,24 @@ def test_the_record_says_for_what_it_ran(forge: Forge) -> None:
     assert record["branch"] == "main"
 
 
+def test_only_the_default_branch_publishes_caches(forge: Forge) -> None:
+    def published(ref: str) -> tuple[str, bool]:
+        (lane,) = forge.queue("warm", ref=ref)
+        forge.until(lane, "success", "failed")
+        record = json.loads((forge.run_dir(lane) / "jobs/only/status.json").read_bytes())
+        used = record["execution"]["caches"]["own"]
+        return used["restored"], used["published"]
+
+    forge.worker()
+    branch, main = "refs/heads/branch", "refs/heads/main"
+    assert [published(ref) for ref in (branch, main, branch, main)] == [
+        ("new", False),
+        ("new", True),
+        ("exact", False),
+        ("exact", True),
+    ]
+
+
 def test_a_lane_that_was_queued_meanwhile_starts_at_once(forge: Forge) -> None:
     forge.idle_secs = 3600.0  # it is woken, or looks when it renews
     forge.worker()

@@ -68,7 +68,8 @@ _RUN_BEGINS = text("""
 _CLAIM = text("""
     SELECT lane.id AS lane_id, lane.token, attempt.id AS attempt_id,
         attempt.number AS attempt_number, attempt.pikaci_run_id, lane.repo_id,
-        repo.name AS repo_name, lane.run_id, lane.ref, ci_run.head, lane.name, lane.target,
+        repo.name AS repo_name, lane.ref = repo.default_branch AS trusted,
+        lane.run_id, lane.ref, ci_run.head, lane.name, lane.target,
         lane.plan_path, ci_run.created_by AS "by", lane.state = 'cancelling' AS cancelling
     FROM lane JOIN repo ON repo.id = lane.repo_id JOIN ci_run ON ci_run.id = lane.run_id
     JOIN attempt ON attempt.lane_id = lane.id
@@ -135,7 +136,8 @@ def lease(connection: Connection, lane: int, token: int, worker: int, now: float
 def read_claim(connection: Connection, lane: int, *, adopted: bool = False) -> Claim:
     """The claim of a lane that has an attempt."""
     row = connection.execute(_CLAIM, {"lane": lane}).one()._asdict()
-    return Claim(**{**row, "cancelling": bool(row["cancelling"])}, adopted=adopted)
+    flags = {name: bool(row[name]) for name in ("cancelling", "trusted")}
+    return Claim(**{**row, **flags}, adopted=adopted)
 
 
 def new_run_id() -> str:

@@ -65,6 +65,8 @@ class Claim:
     pikaci_run_id: str
     repo_id: int
     repo_name: str
+    trusted: bool
+    """Whether later runs of all branches may begin with what it leaves: of the default branch."""
     run_id: int
     ref: str
     head: str
