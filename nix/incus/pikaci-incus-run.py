@@ -1,5 +1,5 @@
 #!/usr/bin/env -S python3 -IS
-# ruff: noqa: PTH102, PTH103, PTH105, PTH106, PTH108, PTH110, PTH112, PTH116, PTH123, PTH208 - pathlib costs start-up,
+# ruff: noqa: PTH102, PTH103, PTH105, PTH106, PTH108, PTH110, PTH112, PTH116, PTH120, PTH123, PTH208 - pathlib costs start-up,
 # which each job pays twice: hence also the plain classes, and imports where they are used.
 """Runs one job in a guest: `pikaci-incus-run`, contract 1.
 
@@ -20,6 +20,10 @@ The host execs it, as root, with these variables:
     PIKACI_INCUS_ENV                 the job's variables, a JSON object of strings (default: none)
     PIKACI_INCUS_PATH                directories that come first in the PATH the runner gives
                                      (default: none)
+    PIKACI_INCUS_CACHES              what the job finds at paths of its own, a JSON list of {path,
+                                     view, lower} (default: none): the directory `upper` of `view`,
+                                     over `lower` where that isn't empty, by an overlay. In `view`,
+                                     `ready` is made of each that is there
     PIKACI_INCUS_GRACE_SECS          from TERM to KILL (default 10)
     PIKACI_INCUS_MOUNTS              paths that must be mounts, with `:` between them
                                      (default: /workspace/snapshot:/artifacts); the store's is one
@@ -76,7 +80,8 @@ finished_at, message. status is passed, failed, timed_out, or error: the command
 ran, or the runner was told to stop (by TERM).
 
 events.jsonl: one object a line with event, schema_version, ts. event is runner_started (contract,
-pid), store_ready (store: overlay | bind), workspace_ready (workspace), command_started (pid),
+pid), store_ready (store: overlay | bind), workspace_ready (workspace), cache_missing (path, reason:
+of a cache that the kernel can't show), command_started (pid),
 terminating (reason: timeout | stop), command_finished (status, exit_code). workspace is one of
 
     overlay            over the snapshot; what is written is on the guest's disk
@@ -220,6 +225,7 @@ class Job:
         self.command = read_command(variables)
         self.writable = _flag(variables, "PIKACI_INCUS_WRITABLE_WORKSPACE", "1")
         self.store = read_store(variables)
+        self.caches = read_caches(variables)
         self.setting = Setting(variables)
         self.secrets: dict[str, bytes] = {}
         self.redactor = variables.get("PIKACI_INCUS_REDACTOR", "")
@@ -255,6 +261,18 @@ def read_store(variables: dict[str, str]) -> str:
             USAGE, f"PIKACI_INCUS_STORE is {store!r}, not an absolute path in plain letters"
         )
     return store
+
+
+def read_caches(variables: dict[str, str]) -> list[tuple[str, str, str]]:
+    """Take from the host's variables the path, the view and the lower layer of each cache."""
+    if not (text := variables.get("PIKACI_INCUS_CACHES")):
+        return []
+    import json
+
+    try:
+        return [(str(row["path"]), str(row["view"]), str(row["lower"])) for row in json.loads(text)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refusal(USAGE, f"PIKACI_INCUS_CACHES is no list of caches: {error!r}") from None
 
 
 def read_snapshot(variables: dict[str, str]) -> str:
@@ -512,7 +530,26 @@ def prepare_workspace(paths: Paths, user: User, *, writable: bool) -> str:
     return "overlay"
 
 
-def _mount_overlay(snapshot: str, directory: str, user: User) -> None:
+def show_cache(paths: Paths, user: User, cache: tuple[str, str, str]) -> None:
+    """Show a cache at its path, whose missing parents are the job's user's as well."""
+    path, view, lower = paths.at(cache[0]), cache[1], cache[2]
+    missing = []
+    parent = path
+    while not os.path.lexists(parent):
+        missing.append(parent)
+        parent = os.path.dirname(parent)
+    for directory in reversed(missing):
+        os.mkdir(directory, 0o755)
+        os.chown(directory, user.pw_uid, user.pw_gid)
+    if lower:
+        _mount_overlay(lower, view, user, at=path)
+    else:
+        os.chown(f"{view}/upper", user.pw_uid, user.pw_gid)
+        _mount(f"{view}/upper", path, "", MS_BIND, "")
+    _write_whole(f"{view}/ready", b"")
+
+
+def _mount_overlay(snapshot: str, directory: str, user: User, at: str = "") -> None:
     os.makedirs(directory, 0o700, exist_ok=True)
     upper, work = f"{directory}/upper", f"{directory}/work"
     for path in (upper, work):
@@ -523,7 +560,7 @@ def _mount_overlay(snapshot: str, directory: str, user: User) -> None:
     # In a user namespace trusted.* attributes are out of reach, and without any attributes of its
     # own an overlay can't replace a directory.
     options += ",userxattr" if _is_container() else ""
-    _mount("overlay", snapshot, "overlay", 0, options)
+    _mount("overlay", at or snapshot, "overlay", 0, options)
 
 
 def _is_container() -> bool:
@@ -985,6 +1022,12 @@ def run(job: Job, paths: Paths, records: Records) -> None:
             records.event("store_ready", store=show_store(paths, job.store))
         workspace = prepare_workspace(paths, user, writable=job.writable)
         records.event("workspace_ready", workspace=workspace)
+        for cache in job.caches:
+            try:
+                show_cache(paths, user, cache)
+            except (OSError, StartError) as error:
+                # The job does without.
+                records.event("cache_missing", path=cache[0], reason=str(error))
         started_at = timestamp()
         if job.secrets:
             secrets = show_secrets(paths, job.secrets, user)

@@ -40,6 +40,8 @@ def test_an_unknown_contract_is_said_so(guest: Guest) -> None:
         ("STORE", "nix", "PIKACI_INCUS_STORE is 'nix', not an absolute path"),
         ("STORE", "/nix/../store", "PIKACI_INCUS_STORE is '/nix/../store', not an absolute path"),
         ("STORE", "/nix:store", "PIKACI_INCUS_STORE is '/nix:store', not an absolute path"),
+        ("CACHES", "[{}]", "PIKACI_INCUS_CACHES is no list of caches: KeyError('path')"),
+        ("CACHES", "x", "PIKACI_INCUS_CACHES is no list of caches: "),
         ("ENV", "{", "PIKACI_INCUS_ENV is not JSON: "),
         ("ENV", "[]", "PIKACI_INCUS_ENV is not a JSON object of strings"),
         ("ENV", '{"A": 1}', "PIKACI_INCUS_ENV is not a JSON object of strings"),

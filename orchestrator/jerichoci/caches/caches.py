@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,20 @@ class _View:
 
 
 @dataclass(frozen=True)
+class Guest:
+    """A guest, as far as what one leaves may be of no use in another."""
+
+    image: str
+    is_vm: bool
+    as_root: bool
+
+    def digest(self) -> str:
+        """A few letters that differ where the guests do."""
+        text = f"{self.image} {self.as_root}"
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
 class CacheContext:
     """The run that an attempt belongs to, as its caches need it."""
 
@@ -46,9 +61,14 @@ class CacheContext:
     tree: str
     """The snapshot's, whose files decide on keys."""
 
+    guest: Guest | None = None
+    """What the job runs in, if it is no process of the host."""
+
     def scope(self, cache: Cache) -> str:
         """What keeps the entries of a cache apart from others."""
         owner = self.owner.replace("-", "")[:12]
+        if self.guest is not None:
+            owner += f".{self.guest.digest()}"
         return f"{owner}-{self.target}" if cache.scope == "target" else owner
 
 
@@ -75,15 +95,25 @@ class Caches:
 
     async def enter(self) -> World:
         """Have a private view of each."""
-        confinement = await self._placement.confinement()
-        if not (confinement.namespaces and confinement.overlay):
-            self._note(
-                f"there are no caches on {self._placement.host}: jobs have no overlays there"
-            )
+        if missing := await self._missing():
+            self._note(f"the job has no caches: {missing}")
             return World()
         keys = await keys_of(self._context.repository, self._context.tree, self._caches)
         shares = [await self._share(cache, keys[cache.name]) for cache in self._caches]
         return World(shares=tuple(shares))
+
+    async def _missing(self) -> str | None:
+        """Why there can be none, if there can't."""
+        host, guest = self._placement.host, self._context.guest
+        if guest is None:
+            confinement = await self._placement.confinement()
+            if not (confinement.namespaces and confinement.overlay):
+                return f"jobs have no overlays on {host}"
+        elif guest.is_vm:
+            return "no overlay is possible over what a virtual machine has of its host"
+        elif self._placement.user.uid != 0:
+            return f"only root, on {host}, may keep files of a guest's users"
+        return None
 
     async def _share(self, cache: Cache, key: str) -> Share:
         scope, directory = self._context.scope(cache), self._below / cache.name
@@ -99,7 +129,7 @@ class Caches:
         under = None
         if lower is not None:
             under = caches_of(self._placement.state_root) / scope / cache.name / lower / "data"
-        return Share(directory / "upper", cache.path, writable=True, under=under)
+        return Share(directory / "upper", cache.path, writable=True, under=under, is_view=True)
 
     async def passed(self) -> None:
         """Publish what the job left."""
@@ -107,6 +137,12 @@ class Caches:
             return
         for view in self._views:
             cache = view.cache
+            if not await self._was_shown(view):
+                self._note(
+                    f"the job had no cache {cache.name}: its guest's image is older than this"
+                    " pikaci (`pikaci image import`), or the reason is in events.jsonl"
+                )
+                continue
             limit = cache.size_mib * MIB
             done = await self._placement.do(
                 operations.publish_cache,
@@ -117,6 +153,7 @@ class Caches:
                 view.directory / "upper",
                 limit,
                 self._context.run_id,
+                in_use=self._context.guest is not None,
             )
             self._used[cache.name]["published"] = done.is_new
             if not done.is_new and done.bytes > limit:
@@ -124,6 +161,12 @@ class Caches:
                     f"cache {cache.name} is not kept: it has {done.bytes // MIB} MiB,"
                     f" more than {cache.size_mib} (`sizeMib`)"
                 )
+
+    async def _was_shown(self, view: _View) -> bool:
+        if self._context.guest is None:
+            return True
+        ready = await self._placement.do(operations.read, view.directory / "ready", 1)
+        return ready is not None
 
     async def leave(self) -> None:
         """Remove the views."""

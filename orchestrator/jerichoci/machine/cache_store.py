@@ -129,8 +129,12 @@ def publish(  # noqa: PLR0913, PLR0917 - what an entry has
     upper: Path,
     limit: int,
     run_id: str,
+    *,
+    in_use: bool = False,
 ) -> Published:
     """Make an entry of what a job has: its changes `upper` over the data of the entry `lower`.
+
+    Of an `upper` that is in use, what can still be written to is copied.
 
     Nothing is made of no changes where `lower` has that key, nor of more than `limit` bytes.
     Blocking.
@@ -141,11 +145,15 @@ def publish(  # noqa: PLR0913, PLR0917 - what an entry has
         return Published(is_new=False, bytes=base.bytes)
 
     def fill(data: Path) -> None:
+        changes = upper
+        if in_use:
+            changes = data.with_name("changes")
+            _copy(SHARING, upper, changes)
         if base is not None:
             _copy(["-al"], data_of(root, base), data)
-            merge(upper, data)
+            merge(changes, data)
         else:
-            upper.rename(data)
+            changes.rename(data)
 
     made = _make(cache, key, run_id, fill, limit)
     for old in entries(root, scope, name)[KEPT:]:
@@ -164,6 +172,8 @@ def _make(
     try:
         data = making / "data"
         fill(data)
+        if (changes := making / "changes").exists():
+            remove_tree(changes)
         size = _size(data)
         if limit is not None and size > limit:
             return Published(is_new=False, bytes=size)

@@ -129,10 +129,21 @@ async def publish_cache(  # noqa: PLR0913, PLR0917 - what an entry has
     upper: Path,
     limit: int,
     run_id: str,
+    *,
+    in_use: bool,
 ) -> cache_store.Published:
     """Make an entry of a view that a job has left."""
     return await asyncio.to_thread(
-        cache_store.publish, work.state.root, scope, name, key, lower, upper, limit, run_id
+        cache_store.publish,
+        work.state.root,
+        scope,
+        name,
+        key,
+        lower,
+        upper,
+        limit,
+        run_id,
+        in_use=in_use,
     )
 
 

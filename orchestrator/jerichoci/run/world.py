@@ -81,10 +81,15 @@ def _parts(asked: Asked) -> Iterator[Part]:
             in_guest=is_guest(asked.node),
         )
     if execute.caches and asked.run.request.cache_use is not CacheUse.OFF:
-        from jerichoci.caches.caches import CacheContext, Caches
+        from jerichoci.caches.caches import CacheContext, Caches, Guest
         from jerichoci.snapshot.repository import Repository
 
-        request = asked.run.request
+        request, guest = asked.run.request, None
+        if is_guest(asked.node):
+            role = asked.node.runtime_config["role"]
+            (image,) = (each for each in request.plan.images if each.role == role)
+            is_vm = image.instance_type == "virtual-machine"
+            guest = Guest(image.alias, is_vm=is_vm, as_root=execute.run_as_root)
         context = CacheContext(
             use=request.cache_use,
             owner=asked.run.state.owner_id(),
@@ -92,6 +97,7 @@ def _parts(asked: Asked) -> Iterator[Part]:
             run_id=asked.run.run_id,
             repository=Repository.at(asked.run.state.root),
             tree=request.source.snapshot_id,
+            guest=guest,
         )
         yield Caches(asked.host.placement, execute.caches, context, asked.scratch, asked.note)
     if guests := [service for service in execute.services if service.image]:

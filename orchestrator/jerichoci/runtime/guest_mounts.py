@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from jerichoci.plan.payload import PayloadManifest
     from jerichoci.plan.plan import InputRef
     from jerichoci.runtime import Attempt
-    from jerichoci.world import World
+    from jerichoci.world import Share, World
 
 SNAPSHOT = "/workspace/snapshot"
 ARTIFACTS = "/artifacts"
 STORE = "/nix/.pikaci-store"
 STAGED = "/staged"
+CACHES = "/var/lib/pikaci-caches"
+"""Where a guest has the parts of its caches, for the runner to put together."""
 STORE_DIRECTORY = Path("/nix/store")
 NO_INTERFACE = {"type": "none"}
 
@@ -51,6 +53,8 @@ class GuestMounts:
     mounts: dict[str, Mount] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
     """The variables that lead a job to its inputs."""
+    caches: list[dict[str, str]] = field(default_factory=list)
+    """For the runner, the path, the view and the lower layer of each cache."""
 
     def add(self, name: str, mount: Mount) -> None:
         """Add a mount."""
@@ -86,9 +90,21 @@ class GuestMounts:
         """Show what else is shared with the job, whose user's home in the guest is `home`."""
         for share in world.shares:
             target = re.sub(r"^~(?=/)", home, share.target)
+            if share.is_view:
+                self._add_cache(share, target)
+                continue
             mount = Mount(share.source, target, read_only=not share.writable)
             self.add(f"share-{len(self.mounts)}", mount)
         self.env |= world.env
+
+    def _add_cache(self, share: Share, path: str) -> None:
+        """Show the parts of a cache, whose view is the directory of the share's source."""
+        there = f"{CACHES}/{len(self.caches)}"
+        view, lower = f"{there}/view", f"{there}/lower" if share.under else ""
+        self.add(f"cache-{len(self.mounts)}", Mount(share.source.parent, view, read_only=False))
+        if share.under:
+            self.add(f"cache-{len(self.mounts)}", Mount(share.under, lower))
+        self.caches.append({"path": path, "view": view, "lower": lower})
 
     def devices(self, *, is_vm: bool) -> dict[str, dict[str, str]]:
         """All mounts in Incus's words."""

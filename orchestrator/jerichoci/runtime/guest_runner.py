@@ -34,6 +34,8 @@ def job_variables(
     """The runner's variables for a job, and the files that it must find in /artifacts."""
     variables = whole_variables(execute, execute.env | mounts.env, grace_secs)
     variables["PIKACI_INCUS_MOUNTS"] = mounts.paths
+    if mounts.caches:
+        variables["PIKACI_INCUS_CACHES"] = json.dumps(mounts.caches)
     if "store" in mounts.mounts:
         variables["PIKACI_INCUS_STORE"] = STORE
     files = {}

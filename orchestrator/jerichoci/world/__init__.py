@@ -27,6 +27,8 @@ class Share:
     writable: bool = False
     under: Path | None = None
     """A directory that the job sees below it, by an overlay: `source` has what is changed."""
+    is_view: bool = False
+    """Whether `source` is the directory `upper` of a job's own view, beside `work`."""
 
 
 @dataclass(frozen=True)
