@@ -72,11 +72,7 @@ class Forge:
 
     @classmethod
     def below(cls, directory: Path) -> Forge:
-<<<<<<< HEAD
-        """With the targets `pass`, `fail`, `secret`, `slow`, `deaf`; the last two read a FIFO."""
-=======
-        """With the targets `pass`, `warm`, `fail`, `slow` and `deaf`; the last two read a FIFO."""
->>>>>>> 37ab60e (Let only runs of the default branch publish caches, in the forge)
+        """With targets `pass`, `warm`, `fail`, `secret`, `slow`, `deaf`; two read a FIFO."""
         data = DataDir(directory / "data").make()
         fifo = directory / "fifo"
         os.mkfifo(fifo)
@@ -88,11 +84,8 @@ class Forge:
         state = data.state_root(1)
         source = f"git+file://{bare}?rev={head}"
         planned = project.with_env(PIKACI_STATE_ROOT=str(state)).pikaci(
-<<<<<<< HEAD
-            "plan", "pass", "fail", "secret", "slow", "deaf", "--set", "--source", source
-=======
-            "plan", "pass", "warm", "fail", "slow", "deaf", "--set", "--source", source
->>>>>>> 37ab60e (Let only runs of the default branch publish caches, in the forge)
+            *("plan", "pass", "warm", "fail", "secret", "slow", "deaf"),
+            *("--set", "--source", source),
         )
         plans = data.plans(1, 1)
         plans.parent.mkdir(parents=True)
