@@ -54,11 +54,14 @@ FLAKE = """{
             incus.role = "guest";
             timeoutSecs = 600;
           };
+          with-cache = command: job command // { caches.kept.path = "~/kept"; };
           numbered = number: { name = "job-${toString number}"; value = job "true"; };
         in
         {
           one.jobs.job = job "true";
           many.jobs = builtins.listToAttrs (builtins.genList numbered @many);
+          fill.jobs.job = with-cache "head -c 2G /dev/zero | split -a 4 -b 1M - ~/kept/";
+          warm.jobs.job = with-cache "test -s ~/kept/aaaa";
           print.jobs.job = job "@printing";
         };
     };

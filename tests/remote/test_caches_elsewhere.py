@@ -65,4 +65,11 @@ def test_a_host_has_what_earlier_runs_left_there(placed: Project) -> None:
     assert placed.here("cache", "list", "--json").passed().json == []
     placed.write("input", "two\n")
     restored, how, third = run()
+    there = ("--host", "far1")
+    rows = placed.here("cache", "list", "--json", *there).passed().json
+    assert [(row["host"], row["name"]) for row in rows].count(("far1", "made")) == 2
+    assert placed.here("cache", "clear", "made", *there).passed().out == "removed 2 entries\n"
+    listed = placed.here("cache", "list", *there).passed().out.splitlines()[1:]
+    assert {(row.split()[0], row.split()[-1]) for row in listed} == {("own", "far1")}
+    assert "removed" not in placed.here("cache", "clear", "made").refused()
     assert (restored, how, third[0], third[2]) == ("nearest", "command", "two", "kept")

@@ -123,7 +123,9 @@ class Caches:
             lock = f"cache-{found.entry}"
             locking = self._placement.hold(operations.lock, lock, LOCK_SECS, shared=True)
             await self._held.enter_async_context(locking)
-            lower, how = found.entry, "exact" if found.key == key else "nearest"
+            # It may have been removed before it was locked.
+            if await self._placement.do(operations.has_cache, found):
+                lower, how = found.entry, "exact" if found.key == key else "nearest"
         self._views.append(_View(cache, key, lower, how, directory))
         self._used[cache.name] = {"key": key, "restored": how, "published": False}
         under = None

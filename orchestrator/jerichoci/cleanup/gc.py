@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 from jerichoci.cleanup.dead_runs import close_dead_runs, logging_errors
 from jerichoci.cleanup.guests import reap_all_guests, remove_kept_guests
 from jerichoci.cleanup.old_artifacts import remove_old_artifacts
-from jerichoci.machine import cache_store
 from jerichoci.machine.control_groups import remove_stale_groups
 from jerichoci.placement.host_gc import Collected, Collector, is_recent
 from jerichoci.record.batch import batch_ids, runs_of
@@ -48,7 +47,6 @@ class Garbage(Collected):
     kept_runs: int
     artifacts: list[str] = field(default_factory=list)
     """Jobs of runs that are left whose files were removed, as `RUN/JOB`."""
-    caches: list[cache_store.CacheEntry] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,8 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
             _remove_empty_batches(state)
     kept_over = [run for run in kept if not is_owned(run.root)]
     done.artifacts += remove_old_artifacts(kept_over, dry_run=dry_run)
-    done.caches += cache_store.collect(state.root, dry_run=dry_run)
     collector = Collector(state.root, _leases(state, done.runs if dry_run else ()))
+    await asyncio.to_thread(collector.caches, done, dry_run=dry_run)
     await asyncio.to_thread(collector.snapshots, None, done, dry_run=dry_run)
     if not dry_run:
         with try_lock(state.nix_cache_lock) as unused:

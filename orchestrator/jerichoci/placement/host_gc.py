@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
+from jerichoci.machine import cache_store
 from jerichoci.nix.guest_views import collect_views, remove_stale_views
 from jerichoci.snapshot.materialise import remove_snapshot, remove_stale_materialisations
 from jerichoci.snapshot.repository import RECENT_SECS, prune_repository, unused_snapshots
@@ -41,13 +42,15 @@ class Bounds:
 class Collected:
     """What was removed: trees, trees whose ref was, keys of views, digests of agents.
 
-    `bytes` are those of the snapshots, where they were counted; `kept` snapshots are left.
+    `caches` has for each entry that was removed the cache's name. `bytes` are
+    those of the snapshots, where they were counted; `kept` snapshots are left.
     """
 
     snapshots: list[str] = field(default_factory=list)
     refs: list[str] = field(default_factory=list)
     views: list[str] = field(default_factory=list)
     agents: list[str] = field(default_factory=list)
+    caches: list[str] = field(default_factory=list)
     bytes: int = 0
     kept: int = 0
     problems: list[str] = field(default_factory=list)
@@ -90,6 +93,12 @@ class Collector:
             done.views += await collect_views(StateLayout(self.root), dry_run=dry_run)
         except (InfrastructureError, OSError) as error:
             done.problems.append(f"the guests' store can't be collected: {error}")
+
+    def caches(self, done: Collected, *, dry_run: bool) -> None:
+        """Remove entries of caches that no job had for long."""
+        with noting(done.problems, cache_store.caches_of(self.root)):
+            found = cache_store.collect(self.root, dry_run=dry_run)
+            done.caches += [entry.name for entry in found]
 
     async def refs(self, done: Collected, *, dry_run: bool) -> None:
         """Remove the git objects of trees that neither a run nor a snapshot needs."""

@@ -120,6 +120,12 @@ async def open_cache(
 
 
 @operation
+async def has_cache(work: Work, entry: cache_store.CacheEntry) -> bool:
+    """Whether an entry is still there."""
+    return cache_store.data_of(work.state.root, entry).is_dir()
+
+
+@operation
 async def publish_cache(  # noqa: PLR0913, PLR0917 - what an entry has
     work: Work,
     scope: str,
@@ -167,6 +173,12 @@ async def keep_output(  # noqa: PLR0913, PLR0917 - what an entry has
 async def list_caches(work: Work) -> list[cache_store.CacheEntry]:
     """All entries, the newest first."""
     return cache_store.entries(work.state.root)
+
+
+@operation
+async def remove_cache(work: Work, entry: cache_store.CacheEntry) -> bool:
+    """Remove an entry; False if a job has it."""
+    return await asyncio.to_thread(cache_store.remove, work.state.root, entry)
 
 
 @operation

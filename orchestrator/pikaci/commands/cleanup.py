@@ -47,8 +47,8 @@ def gc_command(
         f" {len(report.refs)} snapshot refs, {len(report.views)} views of the guests' store;"
         f" kept {report.kept_runs} runs, and what was used within the last hour"
     )
-    for entry in report.caches:
-        click.echo(f"{verb} an entry of the cache {entry.name}")
+    for name in report.caches:
+        click.echo(f"{verb} an entry of the cache {name}")
     for name in report.artifacts:
         click.echo(f"{verb} the artifacts of {name}")
     if hosts is None:
@@ -74,6 +74,8 @@ def _print_collected(cleanup: HostCleanup, verb: str) -> None:
         )
         for tree in cleanup.snapshots:
             click.echo(f"{cleanup.host}: {verb} snapshot {tree}")
+        for name in cleanup.caches:
+            click.echo(f"{cleanup.host}: {verb} an entry of the cache {name}")
 
 
 @click.command("reap")

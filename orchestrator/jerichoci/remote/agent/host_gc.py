@@ -129,6 +129,7 @@ class HostCollector(Collector):
         done = Collected()
         await asyncio.to_thread(self.snapshots, bounds, done, dry_run=dry_run)
         await self.views(done, dry_run=dry_run)
+        await asyncio.to_thread(self.caches, done, dry_run=dry_run)
         try:
             await self.refs(done, dry_run=dry_run)
         except (InfrastructureError, OSError) as error:
