@@ -234,7 +234,8 @@ class FakeIncus:
             "profiles": {"default": {"devices": self.profile}} if self.profile else {},
             "storage-pools": {key: {"driver": driver} for key, driver in self.pools.items()}
             | ({name: {}} if fingerprint in self.unpacked and pool in self.pools else {}),
-            "networks": {key: {} for key in self.networks},
+            "networks": {key: {} for key in self.networks}
+            | {"": [{"name": key, "type": "bridge", "managed": False} for key in self.networks]},
         }
         return _found(known[kind], name)
 

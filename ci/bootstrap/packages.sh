@@ -22,6 +22,7 @@ if [ "${1-}" = dev ]; then
   done
   command -v cc >/dev/null || wanted+=(gcc libc6-dev)
   command -v go >/dev/null || wanted+=(golang-go)
+  /usr/bin/python3 -c "import pytest" 2>/dev/null || wanted+=(python3-pytest)
   command -v node >/dev/null || wanted+=(nodejs)
 fi
 [ "${1-}" != dev ] || PATH=$PATH:$system_programs command -v chattr >/dev/null || wanted+=(e2fsprogs)

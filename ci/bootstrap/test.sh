@@ -46,7 +46,10 @@ interrupt() {
 set -m # a process of the background ignores SIGINT otherwise
 if [[ " ${lanes[*]} " =~ -(incus|remote)\  ]] && [ "$(id -u)" = 0 ]; then
   # Making it takes a minute, for which tests of guests would wait; they are for root alone.
-  "$root/nix/incus/debian-guest.sh" >/dev/null &
+  {
+    "$root/nix/incus/debian-guest.sh" &&
+      "$root/nix/incus/debian-guest.sh" --packages "$(cat "$root/tests/incus/debian-packages")"
+  } >/dev/null &
   making=$!
 fi
 id=$(new_id)

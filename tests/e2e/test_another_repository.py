@@ -30,8 +30,9 @@ GREET = """
 }
 """
 JOB_KEYS = (
-    "command, description, env, host, hostProcess, incus, labels, needs, placement, resources,"
-    " retries, runAsRoot, runtime, tart, timeoutSecs, writableWorkspace"
+    "artifacts, caches, command, description, devShell, env, host, hostProcess, incus, labels,"
+    " needs, network, packages, passEnv, placement, resources, retries, runAsRoot, runtime,"
+    " secrets, services, silenceSecs, tart, timeoutSecs, writableWorkspace"
 )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.project import HELLO, Project
+from jerichoci.plan.plan import Plan
 from jerichoci.snapshot.repository import Repository
 from pikaci.schemas import adapters
 
@@ -89,7 +90,11 @@ def test_a_set_is_as_published(project: Project) -> None:
     adapter = adapters()["plan-set"]
     for args in (("hello", "thrown"), ("--lanes", "branch")):
         found = planned(project, *args)
-        assert adapter.dump_python(adapter.validate_python(found), mode="json") == found
+        dumped = adapter.dump_python(adapter.validate_python(found), mode="json")
+        for row in dumped["plans"]:
+            if row["plan"]:  # which has no key of what no job uses
+                row["plan"] = Plan.model_validate(row["plan"]).dump()
+        assert dumped == found
 
 
 def test_one_evaluation_is_for_all_targets(project: Project, tmp_path: Path) -> None:

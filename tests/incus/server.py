@@ -332,10 +332,10 @@ def end_daemon_of(server: IncusServer) -> None:
     wait_for(lambda: not any(entry.exists() for entry in found))
 
 
-def debian_guest() -> Path:
-    """Where the Debian guest's image is; it is made if it isn't there."""
+def debian_guest(packages: str = "") -> Path:
+    """Where the image is of a Debian guest with these packages; it is made if it isn't there."""
     done = subprocess.run(
-        [ROOT / "nix" / "incus" / "debian-guest.sh"],
+        [ROOT / "nix" / "incus" / "debian-guest.sh", "--packages", packages],
         capture_output=True,
         text=True,
         check=False,

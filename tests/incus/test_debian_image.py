@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from incus.guest_project import make_project
+from incus.server import debian_guest
 
 if TYPE_CHECKING:
     from e2e.project import Project
     from incus.server import IncusServer
 
+PACKAGES = (Path(__file__).parent / "debian-packages").read_text().split()
+"""Of one image for all tests, since making one takes minutes; `make test` begins with it."""
 FLAKE = """
 {
   outputs = _: {
     pikaci = (import ./pikaci-lib).mkCatalog {
       systems = [ "@system@" ];
       targets = import ./targets.nix;
-      images.tools.debian.packages = [ "jq" ];
+      images.tools.debian.packages = [ @packages@ ];
       images.missing.debian.packages = [ "no-such-package-@token@" ];
     };
   };
@@ -37,7 +40,10 @@ TARGETS = """
 
 @pytest.fixture(scope="module")
 def project(incus_server: IncusServer, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = make_project(tmp_path_factory.mktemp("debian"), incus_server, TARGETS, FLAKE)
+    debian_guest(" ".join(PACKAGES))
+    packages = " ".join(f'"{package}"' for package in PACKAGES)
+    flake = FLAKE.replace("@packages@", packages)
+    made = make_project(tmp_path_factory.mktemp("debian"), incus_server, TARGETS, flake)
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return made.with_env(XDG_CACHE_HOME=cache)
 

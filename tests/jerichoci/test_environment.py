@@ -39,6 +39,7 @@ def test_the_plan_has_the_last_word() -> None:
     attempt = SimpleNamespace(
         node=SimpleNamespace(execute=execute),
         inputs={"dep": Path("/nix/store/dep")},
+        scratch=Path("/scratch"),
         world=World(env={"HOME": "/world", "TOOL": "jq"}, path=("/tools/bin", "/more/bin")),
     )
     found = job_environment(cast("Attempt", attempt), Path("/artifacts"), "/bin")

@@ -18,6 +18,7 @@ from incus.guest_project import GuestRunner, ending, guest_job, until, until_log
 from jerichoci.errors import UsageError
 from jerichoci.nix.payload_files import MANIFEST
 from jerichoci.plan.plan import Retries
+from jerichoci.plan.secrets import Secret
 from jerichoci.remote.agent.agent_operations import SocketProbe, probe_socket
 from jerichoci.remote.session import Session
 from jerichoci.status import FailureKind, PhaseName, Status
@@ -40,14 +41,17 @@ PAYLOAD = {
 
 
 async def test_a_job_in_a_guest_has_the_records_that_it_has_here(far: FarGuests) -> None:
-    command = "echo hello; id -un; cat README; echo out > $PIKACI_ARTIFACTS/left"
-    ended = await far.guests.run_here(far.job("a", command), wait_removal=True)
+    command = (
+        "echo hello; id -un; cat README $PIKACI_SECRET_TOKEN; echo out > $PIKACI_ARTIFACTS/left"
+    )
+    secret = Secret(name="TOKEN", kind="command", value="echo correct-horse-battery")
+    ended = await far.guests.run_here(far.job("a", command, secrets=[secret]), wait_removal=True)
     assert ended.record.status is Status.PASSED, ended.job("a").cause
     job = ended.job("a")
     assert job.host == far.host.name
     assert [phase.phase for phase in job.phases] == PHASES
     assert [row.path for row in job.artifacts] == ["left"]
-    assert far.guests.log() == "hello\npikaci\nhello\n"
+    assert far.guests.log() == "hello\npikaci\nhello\n***"
     execution = job.attempts[-1].execution
     assert execution["project"] == far.server.project
     assert execution["instance_type"] == "container"

@@ -181,12 +181,15 @@ class AttemptRun:
             if runtime is not None:
                 await self._release(runtime, changes.get("status"))
             await self._world.leave()
+        # The runtime's own, which has more to say when what takes long is removed.
+        execution = runtime.execution if runtime else {}
+        execution |= self._world.facts()
         return self.record.with_(
             **changes,
             finished_at=timestamp(),
             notes=self._notes,
             phases=self._phases,
-            execution=(runtime.execution if runtime else {}) | self._world.facts(),
+            execution=execution,
             artifacts=[ArtifactRecord(**vars(artifact)) for artifact in artifacts],
             tests=self._tests,
         )
