@@ -83,8 +83,19 @@ def test_another_key_begins_with_the_newest_entry(project: Project) -> None:
     used, found = compiled(project, "second")
     assert (used["restored"], used["published"], found) == ("nearest", True, "first")
     project.write("Cargo.lock", "one")
-    used, found = compiled(project, "third")
-    assert (used["restored"], found) == ("exact", "first")
+    for step, before in (
+        ("third", "first"),
+        ("fourth", "first third"),
+        ("fifth", "first third fourth"),
+    ):
+        used, found = compiled(project, step)
+        assert (used["restored"], found) == ("exact", before)
+    project.write("Cargo.lock", "two")
+    used, found = compiled(project, "last")
+    assert (used["restored"], found) == ("exact", "first second")
+    rows = project.here("cache", "list", "--json").passed().json
+    # One for each key, and the one that the last job began with.
+    assert (len({row["key"] for row in rows}), len(rows)) == (2, 3)
 
 
 def test_without_caches_a_job_finds_nothing_and_publishes_nothing(project: Project) -> None:
@@ -103,7 +114,7 @@ def test_jobs_at_once_have_views_of_their_own_and_the_last_one_wins(project: Pro
         assert set("ab") & set(project.log(job, record["run_id"]).splitlines()) == {job}
     rows = project.here("cache", "list", "--json").passed().json
     assert {row["name"] for row in rows} == {"own"}
-    assert len(rows) == 2
+    assert len(rows) == 1
     jobs = {job["id"]: job for job in record["jobs"]}
     (note,) = jobs["large"]["notes"]
     assert note == "cache big is not kept: it has 3 MiB, more than 1 (`sizeMib`)"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from jerichoci.plan.caches import Cache
     from jerichoci.snapshot.repository import Repository
 
+TRIES = 5
+"""To find an entry that is still there; each time another job has published a newer one."""
 LOCK_SECS = 60.0
 """For an entry that is being removed."""
 
@@ -117,15 +119,20 @@ class Caches:
 
     async def _share(self, cache: Cache, key: str) -> Share:
         scope, directory = self._context.scope(cache), self._below / cache.name
-        found = await self._placement.do(operations.open_cache, scope, cache.name, key, directory)
         lower, how = None, "new"
-        if found is not None:
+        for _ in range(TRIES):
+            found = await self._placement.do(
+                operations.open_cache, scope, cache.name, key, directory
+            )
+            if found is None:
+                break
             lock = f"cache-{found.entry}"
             locking = self._placement.hold(operations.lock, lock, LOCK_SECS, shared=True)
             await self._held.enter_async_context(locking)
-            # It may have been removed before it was locked.
+            # A newer one may have come in its place before it was locked.
             if await self._placement.do(operations.has_cache, found):
                 lower, how = found.entry, "exact" if found.key == key else "nearest"
+                break
         self._views.append(_View(cache, key, lower, how, directory))
         self._used[cache.name] = {"key": key, "restored": how, "published": False}
         under = None

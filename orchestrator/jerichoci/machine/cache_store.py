@@ -9,7 +9,8 @@
 - A job holds the lock of its entry (`slots/cache-<entry>.lock`, shared); one that is locked is not
   removed.
 - `scope` keeps apart what must not mix: targets, and files of a host's user and of a guest's.
-- Of entries with one key the newest counts. The newest `KEPT` of a cache stay.
+- Of entries with one key the newest counts, and older ones go. Those of the `KEPT` newest keys
+  stay.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 KEPT = 4
-"""Entries of one cache: those of a few branches."""
+"""Keys of one cache: those of a few branches."""
 KEPT_OUTPUTS = 16
 """Of what one host command left."""
 PREPARES = "+prepares"
@@ -156,8 +157,7 @@ def publish(  # noqa: PLR0913, PLR0917 - what an entry has
             changes.rename(data)
 
     made = _make(cache, key, run_id, fill, limit)
-    for old in entries(root, scope, name)[KEPT:]:
-        remove(root, old)
+    _prune(root, scope, name, KEPT)
     return made
 
 
@@ -192,8 +192,7 @@ def keep_output(  # noqa: PLR0913, PLR0917 - what an entry has
     """Keep a copy of what a host command left in `out`; blocking."""
     cache = caches_of(root) / scope / check_id(name, "cache")
     _make(cache, key, run_id, lambda data: _copy(SHARING, out, data))
-    for old in entries(root, scope, name)[KEPT_OUTPUTS:]:
-        remove(root, old)
+    _prune(root, scope, name, KEPT_OUTPUTS)
 
 
 def restore_output(root: Path, scope: str, name: str, key: str, out: Path) -> bool:
@@ -206,6 +205,15 @@ def restore_output(root: Path, scope: str, name: str, key: str, out: Path) -> bo
                 _copy(SHARING, f"{data}/.", out)
                 return True
     return False
+
+
+def _prune(root: Path, scope: str, name: str, kept: int) -> None:
+    """Remove entries that have a newer one of their key, and those beyond so many keys."""
+    keys: set[str] = set()
+    for entry in entries(root, scope, name):
+        if entry.key in keys or len(keys) == kept:
+            remove(root, entry)
+        keys.add(entry.key)
 
 
 def _copy(how: Sequence[str], source: Path | str, into: Path) -> None:

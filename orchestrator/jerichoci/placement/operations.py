@@ -112,7 +112,7 @@ async def open_cache(
     """Make the directories of a private view, and find the entry that it begins with."""
     make_private(view)
     for part in ("upper", "work"):
-        (view / part).mkdir(mode=0o755)
+        (view / part).mkdir(mode=0o755, exist_ok=True)
     found = cache_store.find(work.state.root, scope, name, key)
     if found is not None:
         cache_store.touch(work.state.root, found)
