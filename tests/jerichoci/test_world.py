@@ -27,15 +27,18 @@ class Recorded:
 
     facts = MappingProxyType({"recorded": True})
 
-    def __init__(self, world: World, fails_in: str = "") -> None:
+    def __init__(
+        self, world: World, fails_in: str = "", error: type[Exception] = InfrastructureError
+    ) -> None:
         self.steps: list[str] = []
+        self._error = error
         self._world = world
         self._fails_in = fails_in
 
     def _step(self, name: str) -> None:
         self.steps.append(name)
         if name == self._fails_in:
-            raise InfrastructureError(f"{name} failed")
+            raise self._error(f"{name} failed")
 
     async def enter(self) -> World:
         self._step("enter")
@@ -91,11 +94,12 @@ async def test_parts_are_left_whatever_happens(
     assert second.steps == ["enter", "leave"]
 
 
+@pytest.mark.parametrize("error", [InfrastructureError, RuntimeError])
 @pytest.mark.parametrize("step", ["passed", "leave"])
 async def test_a_part_that_fails_after_the_command_changes_no_verdict(
-    runner: Runner, monkeypatch: pytest.MonkeyPatch, step: str
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, step: str, error: type[Exception]
 ) -> None:
-    part = Recorded(World(), fails_in=step)
+    part = Recorded(World(), step, error)
     has_parts(monkeypatch, part)
     row = (await runner.run(job("a", "true"))).job("a")
     assert row.status is Status.PASSED

@@ -6,6 +6,7 @@ A part's module is imported only for a job that asks for it.
 from __future__ import annotations
 
 import os
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,13 +177,20 @@ class AttemptWorld:
         for part in self._entered:
             try:
                 await part.passed()
-            except (PikaciError, OSError) as error:
-                self._asked.note(str(error))
+            except Exception as error:  # noqa: BLE001 - the verdict is decided
+                self._failed(error)
 
     async def leave(self) -> None:
         """Leave the parts, the last one first; what fails there is noted."""
         while self._entered:
             try:
                 await self._entered.pop().leave()
-            except (PikaciError, OSError) as error:
-                self._asked.note(str(error))
+            except Exception as error:  # noqa: BLE001 - the others are left, too
+                self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """Note what failed; of an error of pikaci's own the log has the traceback."""
+        if not isinstance(error, PikaciError | OSError):
+            job = self._asked.node.job_id
+            self._asked.run.logs.say([job], "pikaci", "".join(traceback.format_exception(error)))
+        self._asked.note(str(error) or repr(error))
