@@ -9,6 +9,7 @@ from jerichoci.machine.system import own_system
 from jerichoci.nix.command import NixOptions
 from jerichoci.placement import LocalSettings
 from jerichoci.placement.local import LocalPlacement
+from jerichoci.plan.artifacts import JobInput
 from jerichoci.plan.payload import PayloadManifest, read_payload_on
 from jerichoci.plan.plan import (
     Execute,
@@ -55,6 +56,15 @@ def job(
             **execute,
         ),
     )
+
+
+def files_of(*names: str) -> dict[str, Any]:
+    """What a job has, beside its command, that needs the files of others."""
+    inputs = [
+        JobInput(job_id=name, env=f"PIKACI_INPUT_{_upper(name)}", guest_path=f"/staged/{name}")
+        for name in names
+    ]
+    return {"after": names, "job_inputs": inputs}
 
 
 def built(name: str, build: NixBuild) -> PrepareNode:

@@ -18,7 +18,7 @@ from jerichoci.remote.pool import SessionPool
 from jerichoci.run.engine import run_plan
 from jerichoci.run.request import RunRequest, Source
 from jerichoci.status import FailureKind, Status
-from plans import RUN_ID, plan
+from plans import RUN_ID, files_of, plan
 from remote.agent_alone import until
 from remote.away import away
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 LABELS = ("linux",)
 RUNS = 20
+BYTES = 3_000_000
+"""Of a file: more than is sent at once."""
 NO_RETRY = Retries(infrastructure=0)
 
 
@@ -106,6 +108,25 @@ async def test_a_job_that_needs_one_on_another_host(runner: Runner, pair: list[F
         away("first", "false", pair[0]), away("second", "true", pair[1], after=["first"])
     )
     assert failed.job("second").status is Status.SKIPPED
+
+
+async def test_a_job_sees_the_files_of_one_on_another_host(
+    runner: Runner, pair: list[FarHost]
+) -> None:
+    left = f"echo a word >$PIKACI_ARTIFACTS/file; head -c {BYTES} /dev/zero >$PIKACI_ARTIFACTS/big"
+    seen = (
+        "cat $PIKACI_INPUT_FIRST/file; wc -c <$PIKACI_INPUT_FIRST/big; ! rm $PIKACI_INPUT_FIRST/big"
+    )
+    ended = await runner.run(
+        away("first", left, pair[0]), away("second", seen, pair[1], **files_of("first"))
+    )
+    assert [ended.job(name).host for name in ("first", "second")] == [h.name for h in pair]
+    assert ended.job("second").status is Status.PASSED, ended.log("second")
+    said = ended.log("second")
+    assert f"a word\n{BYTES}\n" in said
+    assert "Read-only file system" in said
+    for host in pair:
+        assert [path for path in host.work_dir.rglob("big") if path.is_file()] == []
 
 
 async def test_slots_that_cant_be_used_are_one_hosts_trouble(

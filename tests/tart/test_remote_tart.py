@@ -26,7 +26,7 @@ from jerichoci.nix.payload_files import MANIFEST
 from jerichoci.plan.plan import ExecuteNode, Retries
 from jerichoci.state.layout import StateLayout
 from jerichoci.status import FailureKind, KeepPolicy, PhaseName, Status
-from plans import RUN_ID, built, commanded
+from plans import RUN_ID, built, commanded, files_of, job
 from records import PHASES
 from remote.breaking import AtPhase, cable_cut_for, make_quick
 from remote.conftest import WriteHosts, two_far_hosts
@@ -115,6 +115,25 @@ async def test_a_job_in_a_vm_has_the_records_that_it_has_here(far: FarVms) -> No
     kept = ended.layout.attempt("a", 1) / "artifacts"
     assert json.loads((kept / "result.json").read_text())["status"] == "passed"
     assert (kept / "files" / "left").read_text() == "out\n"
+    far.assert_nothing_is_left()
+
+
+async def test_a_vm_there_and_a_job_here_see_each_other_s_files(far: FarVms) -> None:
+    left = "echo made by %s >$PIKACI_ARTIFACTS/file; echo 'echo runs' >$PIKACI_ARTIFACTS/tool"
+    seen = "cat $PIKACI_INPUT_%s/file; ! touch $PIKACI_INPUT_%s/new"
+    ended = await far.runner.run(
+        job("here", f"{left % 'this'}; chmod +x $PIKACI_ARTIFACTS/tool"),
+        far.job(
+            "there",
+            f"$PIKACI_INPUT_HERE/tool; {seen % ('HERE', 'HERE')}; {left % 'a VM'}",
+            **files_of("here"),
+        ),
+        job("last", seen % ("THERE", "THERE"), **files_of("there")),
+    )
+    assert ended.job("there").status is Status.PASSED, guest_log(ended, "there")
+    assert ended.job("last").status is Status.PASSED, ended.log("last")
+    assert guest_log(ended, "there").startswith("runs\nmade by this\n")
+    assert "made by a VM\n" in ended.log("last")
     far.assert_nothing_is_left()
 
 
