@@ -52,7 +52,12 @@ TARGETS = """
     };
     failing = {
       artifacts.maxMib = 1;
-      command = "truncate -s 2M $PIKACI_ARTIFACTS/large; exit 3";
+      command = ''
+        cd "$PIKACI_ARTIFACTS"
+        truncate -s 2M large
+        mkdir "$(printf 'odd-\\377')" && cd odd* && echo x >name
+        exit 3
+      '';
     };
   };
 """
@@ -117,6 +122,23 @@ def test_they_are_listed_with_short_paths_and_copied(
     rows = project.here("artifacts", run, "make", "--json").passed().json
     assert [row["path"] for row in rows] == ["bin/tool", "deep/er/a.txt"]
     assert project.here("artifacts", run, "empty").passed().err == "job empty left no files\n"
+
+
+def test_what_is_in_the_way_is_not_a_place_for_a_copy(
+    project: Project, record: Json, tmp_path: Path
+) -> None:
+    (tmp_path / "make/bin/tool").mkdir(parents=True)
+    sentence = project.here("artifacts", record["run_id"], "--to", str(tmp_path)).refused()
+    assert f"could not copy make/bin/tool to {tmp_path}/make/bin/tool: Is a directory" in sentence
+    assert list((tmp_path / "make/bin/tool").iterdir()) == []
+
+
+def test_files_whose_names_are_no_text_are_copied_under_names_that_are(
+    project: Project, limited: dict[str, Json], tmp_path: Path
+) -> None:
+    assert "odd-\ufffd/name" in [row["path"] for row in limited["failing"]["artifacts"]]
+    project.here("artifacts", "latest", "failing", "--to", str(tmp_path)).passed()
+    assert (tmp_path / "odd-\ufffd/name").read_text() == "x\n"
 
 
 def test_an_unknown_job_is_refused_with_a_guess(project: Project, record: Json) -> None:

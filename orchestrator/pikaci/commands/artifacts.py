@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jerichoci.errors import UsageError
+from jerichoci.machine.artifacts import recorded
 from jerichoci.state.ids import check_id
 from pikaci import options
 from pikaci.completion import complete_job
@@ -70,10 +71,17 @@ def _files(
     layout = store.run(record.run_id)
     for job in jobs:
         kept = layout.attempt(job.id, job.attempt) / "artifacts/files"
+        odd = _odd_names(kept) if any("\ufffd" in row.path for row in job.artifacts) else {}
         for artifact in job.artifacts:
             path = artifact.path if short else f"{job.id}/{artifact.path}"
             row = {"job": job.id, "path": path, "bytes": artifact.bytes, "sha256": artifact.sha256}
-            yield row, kept / artifact.path
+            yield row, odd.get(artifact.path, kept / artifact.path)
+
+
+def _odd_names(directory: Path) -> dict[str, Path]:
+    """The files whose paths are not UTF-8, by their paths as records have them."""
+    below = ((recorded(str(path.relative_to(directory))), path) for path in directory.rglob("*"))
+    return {path: file for path, file in below if "\ufffd" in path and file.is_file()}
 
 
 def _copy(files: list[tuple[dict[str, object], Path]], to: Path) -> None:
@@ -81,11 +89,14 @@ def _copy(files: list[tuple[dict[str, object], Path]], to: Path) -> None:
         target = to / str(row["path"])
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target, follow_symlinks=False)
+            shutil.copyfile(source, target, follow_symlinks=False)
+            shutil.copymode(source, target)
         except FileNotFoundError as error:
             raise UsageError(
                 f"{row['path']} is gone: {error.strerror}",
                 "`pikaci gc` removes what is kept no longer; run the target again",
             ) from error
         except OSError as error:
-            raise UsageError(f"could not copy {row['path']}: {error}") from error
+            raise UsageError(
+                f"could not copy {row['path']} to {target}: {error.strerror}"
+            ) from error
