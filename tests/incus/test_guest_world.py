@@ -88,6 +88,13 @@ TARGETS = """
         echo done
       '';
     };
+    large = guest // {
+      artifacts = { include = [ "*" ]; maxMib = 1; };
+      command = ''
+        cd $PIKACI_ARTIFACTS; mkdir d; echo left out >d/file
+        truncate -s 8T holes; echo x >small; exit 3
+      '';
+    };
     quiet = guest // { silenceSecs = 2; command = "echo begins; sleep 60"; };
   };
 """
@@ -140,6 +147,15 @@ def test_a_job_on_the_host_has_the_files_of_a_guest(
 ) -> None:
     assert jobs["here-again"]["status"] == "passed"
     assert printed(project, "here-again")[-1] == "runs"
+
+
+def test_files_of_a_guest_beyond_the_limit_are_refused_by_name(
+    project: Project, jobs: dict[str, Json]
+) -> None:
+    job = jobs["large"]
+    assert job["exit_code"] == 3, printed(project, "large")
+    assert [row["path"] for row in job["artifacts"]] == ["small"]
+    assert "holes (it has 8796093022208 bytes, the limit of all is 1 MiB)" in job["notes"][0]
 
 
 def test_a_guest_has_no_more_disk_and_processes_than_it_may(

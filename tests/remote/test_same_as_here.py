@@ -233,3 +233,13 @@ def test_files_go_from_job_to_job_wherever_they_run(placed: Placed) -> None:
     assert {"ran", "empty", "big: OK"} <= set(placed.log("use").splitlines())
     assert "Read-only file system" in placed.log("use")
     assert "ran" in placed.log("last").splitlines()
+
+
+def test_files_beyond_the_limit_are_refused_by_name_wherever_the_job_ran(placed: Placed) -> None:
+    left = "cd $PIKACI_ARTIFACTS; truncate -s 8T holes; echo x >small; exit 3"
+    placed.jobs(it=f'artifacts.maxMib = 1; command = "{left}";')
+    placed.here("run", "t")
+    job = placed.record()["jobs"][0]
+    assert job["exit_code"] == 3
+    assert [row["path"] for row in job["artifacts"]] == ["small"]
+    assert "holes (it has 8796093022208 bytes, the limit of all is 1 MiB)" in job["notes"][0]
