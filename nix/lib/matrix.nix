@@ -83,6 +83,7 @@ let
           unknown = attrNames (removeAttrs cell (attrNames axes));
           missing = attrNames (removeAttrs axes (attrNames cell));
           odd = filter (name: !(isName cell.${name})) (attrNames cell);
+          other = filter (name: !(axes.${name} ? ${toString cell.${name}})) (attrNames cell);
         in
         if !(isAttrs cell) then
           wrong here "an attribute set" cell
@@ -92,6 +93,10 @@ let
           wrong (at here (head odd)) "the name of a value" cell.${head odd}
         else if whole && missing != [ ] then
           fault (at here (head missing)) "the name of a value" "nothing"
+        else if !whole && other != [ ] then
+          fault (at here (head other)) "one of ${concatStringsSep ", " (attrNames axes.${head other})}" (
+            meant (attrNames axes.${head other}) (toString cell.${head other})
+          )
         else
           mapAttrs (_: toString) cell;
     in

@@ -82,6 +82,10 @@ def test_jobs_and_targets_are_planned_in_natural_order() -> None:
             'matrix.exclude[0]: expected only the axes a, found "b" (did you mean "a"?)',
         ),
         (
+            'a = [ "3.9" "3.10" ]; exclude = [ { a = "3.11"; } ];',
+            'matrix.exclude[0].a: expected one of 3.10, 3.9, found "3.11" (did you mean "3.10"?)',
+        ),
+        (
             "a = [ 1 ]; b = [ 2 ]; include = [ { a = 1; } ];",
             "matrix.include[0].b: expected the name of a value, found nothing",
         ),
