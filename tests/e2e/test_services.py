@@ -121,7 +121,9 @@ def test_the_exit_code_of_the_job_is_its_own(jobs: dict[str, Json]) -> None:
 
 def test_a_service_that_ends_while_the_job_runs_is_noted(jobs: dict[str, Json]) -> None:
     assert jobs["ends"]["exit_code"] == 5
-    assert jobs["ends"]["notes"] == ["service short ended with 4 before the job did: last words"]
+    note = "service short ended with 4 before the job did: last words"
+    assert jobs["ends"]["notes"] == [note]
+    assert jobs["ends"]["message"] == f"job ends exited with 5; {note}"
 
 
 @pytest.mark.parametrize(

@@ -357,6 +357,7 @@ class AttemptRun:
             message = f"job {name} {in_words(finish.exit_code, finish.signal)}"
             if self._tests and self._tests.bad:
                 message = self._tests.in_words()
+            message = "; ".join([message, *(end.message() for end in self._service_ends)])
             code, kind = CauseCode.COMMAND_FAILED, FailureKind.TEST_FAILURE
         if finish.refused_processes:
             message += f"; {self._limit_of_processes()}"
