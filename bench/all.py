@@ -18,6 +18,7 @@ BENCHES = (
     "listing.py",
     "output.py",
     "redaction.py",
+    "world.py",
     "report.py",
     "many_jobs.py",
     "batch.py",

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from typing import TYPE_CHECKING
 
 from evaluation_cost import repository
 from many_jobs import system
-from paired import PIKACI, ROOT, Command, at_most_more, pair, workshop
-
-sys.path.insert(0, str(ROOT / "orchestrator"))
-
-from jerichoci.machine.redact import Redactor
+from paired import PIKACI, Command, at_most_more, pair, workshop
 
 if TYPE_CHECKING:
     from paired import Pair
 
 ROUNDS = 41
-MIB = 2**20
 FLAKE = """{
   outputs = _: {
     pikaci = (import ./lib).mkCatalog {
@@ -74,17 +67,6 @@ def main() -> None:
         )
         for work, floor, without, with_it, more in rows:
             print(at_most_more(work, floor, against(without, with_it), more), flush=True)
-    print(f"redaction of two secrets: {redaction():.0f} MB/s (asked: 200)")
-
-
-def redaction() -> float:
-    """MB/s through the filter of a log, as a process with pipes."""
-    lines = b"".join(b"%06d a line of a log with /some/path\n" % number for number in range(28_000))
-    redactor = Redactor([b"s3cr3t-token-value-1234", b"another/password+x"])
-    began = time.perf_counter()
-    for _ in range(200):
-        redactor.feed(lines[:MIB])
-    return 200 * MIB / 1e6 / (time.perf_counter() - began)
 
 
 if __name__ == "__main__":
