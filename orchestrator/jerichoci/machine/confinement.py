@@ -62,6 +62,8 @@ class JobPlace:
     """Whether it has a network namespace of its own, in which nothing is up."""
     setup: str = ""
     """A shell text that its first process runs in its namespaces, before anything of it."""
+    inside: tuple[str, ...] = ()
+    """What runs the command in what `setup` made."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class Confinement:
                 self.overlay_options,
                 place.setup if self.namespaces else "",
                 command,
+                *place.inside,
                 *self.drop,
                 *with_env(env),
             ],

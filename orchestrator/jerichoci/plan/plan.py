@@ -22,6 +22,7 @@ from jerichoci.plan.artifacts import Artifacts, JobInput
 from jerichoci.plan.caches import Cache
 from jerichoci.plan.hosts import HostConfig, HostName, known_part
 from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp, describe
+from jerichoci.plan.network import AllowedNetwork
 from jerichoci.plan.secrets import Secret
 from jerichoci.plan.services import Service
 from jerichoci.plan.tools import DevShell
@@ -183,7 +184,7 @@ class Execute(Model):
     resources: Resources = Resources()
     env: dict[str, str] = {}
     inputs: list[InputRef] = []
-    network: Literal["none", "loopback", "bridge"] | None = None
+    network: Literal["none", "loopback", "bridge"] | AllowedNetwork | None = None
     silence_secs: int | None = Field(default=None, gt=0)
     artifacts: Artifacts | None = None
     job_inputs: list[JobInput] = []

@@ -21,6 +21,7 @@ from jerichoci.machine.secret_files import paths, setup_text
 from jerichoci.machine.workspace import Workspace, copy_argv
 from jerichoci.placement import Placement, operations
 from jerichoci.placement.program import Program, Running
+from jerichoci.plan.network import AllowedNetwork
 from jerichoci.runtime import Attempt, Finish
 from jerichoci.state.layout import make_private
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from jerichoci.machine.confinement import Confinement
     from jerichoci.machine.ending import Ending
     from jerichoci.machine.stop import Stop
+    from jerichoci.network.host_gate import HostGate
     from jerichoci.plan.plan import Resources
     from jerichoci.world import Share
 
@@ -63,7 +65,7 @@ class ShellCommand:
     writable: bool = True
     shares: Sequence[Share] = ()
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-    network: str | None = None
+    network: str | AllowedNetwork | None = None
     """None: the host's own; `none`, or `loopback` with nothing but that."""
     limits: Limits = NO_LIMITS
     grace_secs: float = GRACE_SECS
@@ -74,10 +76,16 @@ class ShellCommand:
         """Say where its workspace is, and of what kind."""
         self.workspace = Workspace(self.scratch)
         self.workspace_kind = self.confinement.workspace_kind(writable=self.writable)
+        self._gate: HostGate | None = None
 
     async def prepare(self) -> None:
         """Make the workspace's directories, and its copy where there is no overlay."""
         await self.placement.do(operations.make_workspace, self.workspace.root)
+        if isinstance(self.network, AllowedNetwork):
+            from jerichoci.network.host_gate import HostGate
+
+            self._gate = HostGate(self.network.allow, self.scratch / "network")
+            await self._gate.make(self.placement)
         if self.workspace_kind == "copy":
             argv = copy_argv(self.snapshot, self.workspace.mount)
             done = await self.placement.run(argv, deadline_secs=COPY_DEADLINE_SECS)
@@ -94,8 +102,9 @@ class ShellCommand:
                 self.snapshot.relative_to(root),
                 Workspace(self.workspace.root.relative_to(root)),
                 self.workspace_kind,
-                own_network=self.network is not None,
+                own_network=isinstance(self.network, str),
                 setup=self._setup(),
+                inside=self._gate.inside if self._gate else (),
             ),
         )
         program = Program(
@@ -122,6 +131,8 @@ class ShellCommand:
                 texts.append(self.confinement.overlay_text(lower, upper, target))
         if self.secrets:
             texts.append(setup_text(secrets_below(self.scratch)))
+        if self._gate:
+            texts.append(self._gate.setup_text())
         if self.network == LOOPBACK:
             texts.append("ip link set lo up || exit 125\n")
         return "".join(texts)
@@ -258,10 +269,10 @@ class HostProcess:
             )
         return secrets
 
-    def _network(self, confinement: Confinement) -> str | None:
+    def _network(self, confinement: Confinement) -> str | AllowedNetwork | None:
         """The network of the job, if it is not the host's own."""
         network = self._attempt.node.execute.network
-        if network in {None, HOSTS_OWN}:
+        if network is None or network == HOSTS_OWN:
             return None
         if not confinement.namespaces:
             raise UsageError(
@@ -269,7 +280,7 @@ class HostProcess:
                 f" {self._placement.host}, which has no namespaces for jobs",
                 "give it another host or runtime, or no `network`",
             )
-        self.execution["network"] = network
+        self.execution["network"] = network if isinstance(network, str) else "allow"
         return network
 
     async def _record_limits(self, asked: Resources) -> None:

@@ -12,9 +12,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jerichoci.errors import InfrastructureError
+from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine.secret_files import REDACTOR, named
 from jerichoci.placement import Placement, operations
+from jerichoci.plan.network import AllowedNetwork
 from jerichoci.plan.payload import read_payload_on
 from jerichoci.runtime import Attempt, Finish, job_guest
 from jerichoci.runtime.guest_mounts import (
@@ -186,6 +187,11 @@ class IncusGuest(JobGuest):
         else:
             config["security.privileged"] = "false"  # even if the profile sets it
         network = attempt.world.network or self._config.get("network")
+        if isinstance(self._execute.network, AllowedNetwork):
+            raise UsageError(
+                f"job {attempt.node.job_id} has an allow list, which guests can't have yet",
+                "run it as a host process, or without `network`",
+            )
         has_profiles = network is None and self._execute.network == HOSTS_OWN
         devices = {} if has_profiles else interface(network, profile.interfaces)
         site = self._placement.incus_settings()

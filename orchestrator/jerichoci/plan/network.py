@@ -1,0 +1,20 @@
+"""A network of which a job reaches some addresses and no others."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from jerichoci.plan.model import Model
+
+Destination = Annotated[
+    str,
+    Field(pattern=r"^([A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"),
+]
+
+
+class AllowedNetwork(Model):
+    """What may be reached over TCP: `host:port`, `[address]:port`."""
+
+    allow: list[Destination] = Field(min_length=1)
