@@ -50,8 +50,8 @@ in
       fault "${path}.network" "\"bridge\" beside incus.network" "\"${job.network}\""
     else if allows && job.runtime == "tart" then
       fault "${path}.network" "\"bridge\" where runtime is \"tart\" (a VM always has the network of its Mac)" "an allow list"
-    else if allows && job.runtime == "incus" then
-      fault "${path}.network" "\"none\", \"loopback\" or \"bridge\" where runtime is \"incus\"" "an allow list"
+    else if allows && job.runtime == "incus" && job.runtimeConfig.network == null then
+      fault "${path}.network" "incus.network beside an allow list: the bridge that leads there" "no incus.network"
     else
       { execute.network = job.network; };
 }

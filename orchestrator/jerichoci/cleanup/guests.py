@@ -31,6 +31,7 @@ def reap_dead_guests(state: StateLayout) -> None:
         doomed = [note for note in ledger.of(None) if ledger.is_doomed(note, requested=False)]
         for place in _places(state, doomed):
             _reap(place, requested=False, strays=False)
+    _remove_gates(state)
 
 
 def reap_all_guests(state: StateLayout) -> list[str]:
@@ -47,7 +48,17 @@ def reap_all_guests(state: StateLayout) -> list[str]:
         site = local_settings().incus
         noted = {(note.socket, note.project) for note in instances.of(None)}
         places += _incus(state, {*noted, (str(site.socket_path()), site.project)})
-    return [name for place in places for name in _reap(place)]
+    removed = [name for place in places for name in _reap(place)]
+    _remove_gates(state)
+    return removed
+
+
+def _remove_gates(state: StateLayout) -> None:
+    """Remove what kept the networks of guests that are gone."""
+    if (notes := state.root / "gates").is_dir():
+        from jerichoci.machine.guest_gate import remove_left
+
+        remove_left(notes)
 
 
 def remove_kept_guests(state: StateLayout, run_id: str) -> None:

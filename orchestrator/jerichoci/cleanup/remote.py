@@ -20,6 +20,7 @@ from jerichoci.errors import PikaciError
 from jerichoci.nix.command import NixOptions
 from jerichoci.placement import User
 from jerichoci.placement.host_gc import Bounds, Collected
+from jerichoci.placement.operations import remove_left_gates
 from jerichoci.placement.operations import run as run_there
 from jerichoci.remote.agent import agent_operations
 from jerichoci.remote.host_notes import HostNote, host_notes, run_name, used_hosts
@@ -235,6 +236,7 @@ class _Clearing:
                     for place in places:
                         mine = [note for note in noted if place.has(note)]
                         await self._reap(place, mine, strays=strays)
+                await self._session.do(remove_left_gates)
             except PikaciError as error:
                 self._report(ledger, noted, error)
 

@@ -18,12 +18,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PERIOD_SECS = 5.0
 """From one look at the names to the next: shorter than most records live."""
-KEEP_SECS = 60
+KEEP_SECS = 60.0
 """How long an address that a name doesn't have any more is let through."""
+HOLDS_SECS = 60
+"""How long the kernel holds to what it was told last, when this process has died."""
 START_SECS = 20.0
 HOSTS = "hosts"
 NETWORK = "198.18.254.0/24"
@@ -36,8 +41,8 @@ SETS = """
 PASSES = """
     ip daddr . tcp dport @allowed4 accept
     ip6 daddr . tcp dport @allowed6 accept
-    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept
 """
+NEIGHBOURS = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit }"
 NAMESPACE_RULES = f"""
 table inet pikaci {{ {SETS}
   chain out {{
@@ -45,6 +50,7 @@ table inet pikaci {{ {SETS}
     oif lo accept
     ct state established,related accept
 {PASSES}
+    {NEIGHBOURS} accept
     reject with icmpx type admin-prohibited
   }}
 }}
@@ -55,7 +61,8 @@ HOLDER = "ip link set lo up && echo up && exec sleep infinity"
 class Gate:
     """What is allowed now: `host:port`, or `[address]:port`, each for TCP."""
 
-    def __init__(self, allow: list[str], hosts: Path) -> None:
+    def __init__(self, allow: Sequence[str], hosts: Path, keep_secs: float = KEEP_SECS) -> None:
+        self._keep_secs = keep_secs
         self._allow = [split(entry) for entry in allow]
         self._hosts = hosts
         self._seen: dict[tuple[str, int], float] = {}
@@ -70,7 +77,7 @@ class Gate:
                 found[host] = addresses_of(host)
             for address in found[host]:
                 self._seen[address, port] = now
-        self._seen = {key: at for key, at in self._seen.items() if now - at < KEEP_SECS}
+        self._seen = {key: at for key, at in self._seen.items() if now - at < self._keep_secs}
         return found
 
     def rules(self, family: str, table: str) -> str:
@@ -79,7 +86,7 @@ class Gate:
         for name, mark in (("allowed4", "."), ("allowed6", ":")):
             lines.append(f"flush set {family} {table} {name}")
             rows = [
-                f"{address} . {port} timeout {KEEP_SECS}s"
+                f"{address} . {port} timeout {HOLDS_SECS}s"
                 for address, port in self._seen
                 if (":" in address) == (mark == ":")
             ]
@@ -127,6 +134,11 @@ def addresses_of(host: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def program_path() -> str:
+    """Where an ordinary user finds root's programs, too."""
+    return f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
 def open_namespace() -> str:
     """Make a network namespace in which nothing passes, and connect it; its path."""
     holder = subprocess.Popen(["unshare", "--net", "sh", "-c", HOLDER], stdout=subprocess.PIPE)
@@ -163,11 +175,10 @@ def nft(rules: str, namespace: str | None = None) -> None:
         OSError: it could not.
     """
     entering = ["nsenter", f"--net={namespace}"] if namespace else []
-    done = subprocess.run(
-        [*entering, "nft", "-f", "-"], input=rules, capture_output=True, text=True, check=False
-    )
+    argv = ["env", f"PATH={program_path()}", *entering, "nft", "-f", "-"]
+    done = subprocess.run(argv, input=rules, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise OSError(f"nft failed: {done.stderr.strip()}")
+        raise OSError(f"nft failed: {' '.join(done.stderr.split())}")
 
 
 def main() -> None:
@@ -176,7 +187,7 @@ def main() -> None:
     # A job that is told to end may need the network for that.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    os.environ["PATH"] = program_path()
     gate = Gate(allow, Path(directory) / HOSTS)
     namespace = open_namespace()
     is_ready = False

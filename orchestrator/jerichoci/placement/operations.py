@@ -54,6 +54,28 @@ async def lock(
         yield
 
 
+@held
+async def guest_gate(
+    work: Work, bridge: str, interface: str, allow: Sequence[str], directory: Path
+) -> AsyncIterator[None]:
+    """Let a guest reach these and no others; its hosts file is in the directory."""
+    from jerichoci.machine import guest_gate as gates
+
+    hosts = gates.prepare(directory)
+    async with gates.guest_gate(work.state.root / "gates", bridge, interface, allow, hosts):
+        yield
+
+
+@operation
+async def remove_left_gates(work: Work) -> None:
+    """Remove what keeps the networks of guests that are gone."""
+    notes = work.state.root / "gates"
+    if notes.is_dir():
+        from jerichoci.machine import guest_gate as gates
+
+        await asyncio.to_thread(gates.remove_left, notes)
+
+
 @operation
 async def make_directory(_work: Work, path: Path) -> None:
     """Create a directory and those above it."""

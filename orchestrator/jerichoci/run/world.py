@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import PikaciError, UsageError
+from jerichoci.plan.network import AllowedNetwork
 from jerichoci.plan.plan import NixBuild, PrepareNode
 from jerichoci.run.runtimes import is_guest
 from jerichoci.status import CacheUse
@@ -101,6 +102,8 @@ def _parts(asked: Asked) -> Iterator[Part]:
             guest=guest,
         )
         yield Caches(asked.host.placement, execute.caches, context, asked.scratch, asked.note)
+    if isinstance(execute.network, AllowedNetwork) and is_guest(asked.node):
+        yield _guest_gate(asked, execute.network.allow)
     if guests := [service for service in execute.services if service.image]:
         yield _service_guests(asked, guests)
     if commands := [service for service in execute.services if not service.image]:
@@ -118,6 +121,22 @@ def _parts(asked: Asked) -> Iterator[Part]:
 
         given = asked.run.secrets.get(asked.node.id, {})
         yield Secrets(execute.secrets, given, asked.run.request.branch, asked.note)
+
+
+def _guest_gate(asked: Asked, allow: Sequence[str]) -> Part:
+    from jerichoci.network.guest_gate import GuestGate
+
+    node, bridge = asked.node, asked.node.runtime_config.get("network")
+    image = next(
+        (row for row in asked.run.plan.images if row.role == node.runtime_config.get("role")), None
+    )
+    if not bridge or image is None or image.instance_type == "virtual-machine":
+        raise UsageError(
+            f"job {node.job_id} can't have `network.allow`: only containers on a bridge can",
+            'give its image `instanceType = "container"`, and the job `incus.network`',
+        )
+    names = [asked.run.state.owner_id(), asked.run.run_id, node.job_id, str(asked.number)]
+    return GuestGate(asked.host.placement, bridge, allow, asked.scratch, names)
 
 
 def _service_guests(asked: Asked, services: Sequence[Service]) -> Part:

@@ -138,9 +138,16 @@ def place(ref: InputRef, planned: Path) -> str:
     return ref.guest_path or own
 
 
-def interface(network: str | None, profile: Iterable[str]) -> dict[str, dict[str, str]]:
-    """The devices that attach a guest to a bridge, or to none whatever its profile has."""
+def interface(
+    network: str | None, profile: Iterable[str], named: str | None = None
+) -> dict[str, dict[str, str]]:
+    """The devices that attach a guest to a bridge, or to none whatever its profile has.
+
+    `named` is what the host calls the guest's end.
+    """
     devices = {name: dict(NO_INTERFACE) for name in profile}
     if network is not None:
         devices["eth0"] = {"type": "nic", "nictype": "bridged", "parent": network, "name": "eth0"}
+        if named is not None:
+            devices["eth0"]["host_name"] = named
     return devices

@@ -41,6 +41,8 @@ class World:
     shares: tuple[Share, ...] = ()
     network: str | None = None
     """The bridge that the job's guest is attached to, and to no other."""
+    interface: str | None = None
+    """What the host calls the guest's end of a bridge."""
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """By name; only the runtime has them, and gives them to the job as files in memory."""
     wraps: tuple[Callable[[str], str], ...] = ()
@@ -69,6 +71,7 @@ def merged(*worlds: World) -> World:
         path=tuple(directory for world in worlds for directory in world.path),
         shares=tuple(share for world in worlds for share in world.shares),
         network=next((world.network for world in worlds if world.network), None),
+        interface=next((world.interface for world in worlds if world.interface), None),
         secrets=secrets,
         wraps=tuple(wrap for world in worlds for wrap in world.wraps),
     )

@@ -187,13 +187,11 @@ class IncusGuest(JobGuest):
         else:
             config["security.privileged"] = "false"  # even if the profile sets it
         network = attempt.world.network or self._config.get("network")
-        if isinstance(self._execute.network, AllowedNetwork):
-            raise UsageError(
-                f"job {attempt.node.job_id} has an allow list, which guests can't have yet",
-                "run it as a host process, or without `network`",
-            )
+        named = attempt.world.interface
+        if isinstance(self._execute.network, AllowedNetwork) and not (named and network):
+            raise UsageError(f"job {attempt.node.job_id} has an allow list and no bridge")
         has_profiles = network is None and self._execute.network == HOSTS_OWN
-        devices = {} if has_profiles else interface(network, profile.interfaces)
+        devices = {} if has_profiles else interface(network, profile.interfaces, named)
         site = self._placement.incus_settings()
         if site.pool not in {None, profile.pool} or resources.disk_mib is not None:
             devices["root"] = {"type": "disk", "path": "/", "pool": site.pool or profile.pool or ""}
