@@ -55,7 +55,11 @@ table inet pikaci {{ {SETS}
   }}
 }}
 """
-HOLDER = "ip link set lo up && echo up && exec sleep infinity"
+HOLDER = (
+    "ip link set lo up && exec setpriv --inh-caps=-all --ambient-caps=-all"
+    " sh -c 'echo up && exec sleep infinity'"
+)
+"""Without rights, or an ordinary user's slirp4netns may not look at its namespace."""
 
 
 class Gate:
