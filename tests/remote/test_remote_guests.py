@@ -17,6 +17,7 @@ from e2e.project import wait_for
 from incus.guest_project import GuestRunner, ending, guest_job, until, until_logged
 from jerichoci.errors import UsageError
 from jerichoci.nix.payload_files import MANIFEST
+from jerichoci.plan.network import AllowedNetwork
 from jerichoci.plan.plan import Retries
 from jerichoci.plan.secrets import Secret
 from jerichoci.remote.agent.agent_operations import SocketProbe, probe_socket
@@ -38,6 +39,18 @@ PAYLOAD = {
         {"name": "bin", "relative_path": "bin", "guest_path": "/opt/tools", "read_only": True}
     ],
 }
+
+
+async def test_an_allow_list_that_the_host_could_not_keep_is_refused(far: FarGuests) -> None:
+    """The tests' host has a network of its own, and an Incus whose bridge is in this one."""
+    bridge = far.server.bridge
+    node = far.job("a", network=bridge)
+    allowed = node.execute.with_(network=AllowedNetwork(allow=["10.213.0.1:80"]))
+    ended = await far.guests.run_here(node.with_(execute=allowed))
+    assert ended.record.status is Status.FAILED
+    said = f"bridge {bridge} is in another network namespace"
+    assert said in str(ended.job("a").message)
+    assert far.server.instances() == []
 
 
 async def test_a_job_in_a_guest_has_the_records_that_it_has_here(far: FarGuests) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +40,6 @@ KEEP_SECS = 3600.0
 GONE_SECS = 10.0
 """For the guest's interface to be gone; it takes one second at most."""
 LOOK_SECS = 0.02
-INTERFACES = Path("/sys/class/net")
 RULES = """
 table bridge {table} {{ {sets}
   set near6 {{ type ipv6_addr; flags interval; elements = {{ fe80::/10, ff02::/16{near} }}; }}
@@ -75,6 +75,11 @@ async def guest_gate(
             "`network.allow` of a guest needs root and nftables on its host",
             "run it there as root, with nftables installed",
         )
+    if not has_interface(bridge):
+        raise UsageError(
+            f"`network.allow` can't be kept: bridge {bridge} is in another network namespace",
+            "run it where Incus runs",
+        )
     await asyncio.to_thread(remove_left, notes)
     gate = Gate(allow, hosts, KEEP_SECS)
     table = table_of(interface)
@@ -103,6 +108,14 @@ async def guest_gate(
             _remove(notes / interface)
 
 
+def has_interface(name: str) -> bool:
+    """Whether this process's network namespace has an interface; /sys may show another one's."""
+    try:
+        return socket.if_nametoindex(name) > 0
+    except OSError:
+        return False
+
+
 def table_of(interface: str) -> str:
     """The name of the table of a guest's interface."""
     return f"pikaci_{interface}"
@@ -128,7 +141,7 @@ def remove_left(notes: Path) -> None:
 
 def _remove(note: Path) -> None:
     """Remove a table whose note is locked, unless its guest is still there."""
-    if (INTERFACES / note.name).exists():
+    if has_interface(note.name):
         return
     with suppress(OSError):  # it was never made
         nft(f"delete table {FAMILY} {table_of(note.name)}\n")
@@ -150,7 +163,7 @@ async def _keep_looking(gate: Gate, table: str) -> None:
 
 async def _gone(interface: str) -> None:
     for _ in range(int(GONE_SECS / LOOK_SECS)):
-        if not (INTERFACES / interface).exists():
+        if not has_interface(interface):
             return
         await asyncio.sleep(LOOK_SECS)
 
