@@ -9,13 +9,11 @@ let
     isAttrs
     isFunction
     match
-    storeDir
-    stringLength
-    substring
     tail
     unsafeDiscardStringContext
     ;
   inherit (import ./fault.nix) fault show;
+  derivations = import ./derivations.nix;
   types = import ./types.nix;
 
   # An image made of Debian's packages, by the machine where pikaci runs.
@@ -66,10 +64,8 @@ let
       fault path "a derivation for ${system}, or a function from a system to one" (
         if isFunction package then "a function that gives ${show made}" else show made
       )
-    else if made.system or system != system && made.system != "builtin" then
-      fault path "a derivation for ${system}" "${made.name or "one"}, which is for ${made.system}"
     else
-      made;
+      derivations.checked path system made;
 in
 {
   check =
@@ -132,7 +128,6 @@ in
     let
       path = "images.${role}.package";
       package = packageFor path system image.package;
-      outPath = unsafeDiscardStringContext package.outPath;
     in
     if image.debian != null then
       { inherit (image) debian; }
@@ -140,11 +135,9 @@ in
       fault path "a derivation that this image is built by" "nothing"
     else if !(isGuestSystem system) then
       fault path "a Linux system to build this image for" "\"${system}\""
-    else if substring 0 (stringLength storeDir + 1) outPath != "${storeDir}/" then
-      fault path "a derivation whose output path is known before it is built" "${package.name}, whose isn't (it is content-addressed or impure)"
     else
       {
         drv_path = unsafeDiscardStringContext package.drvPath;
-        out_path = outPath;
+        out_path = derivations.outPath path package package;
       };
 }

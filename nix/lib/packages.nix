@@ -3,37 +3,26 @@ let
   inherit (builtins)
     elemAt
     genList
-    isAttrs
     isList
     length
-    storeDir
-    stringLength
-    substring
     unsafeDiscardStringContext
     ;
-  inherit (import ./fault.nix) fault wrong;
+  inherit (import ./fault.nix) wrong;
+  derivations = import ./derivations.nix;
   node = import ./node.nix;
 
   # The output that has a package's programs.
-  programs = drv: if drv.outputSpecified or false then drv else drv.bin or drv.out or drv;
+  programs = package: if package.outputSpecified or false then package else package.bin or package.out or package;
 
-  package =
+  nodeOf =
     path: system: value:
     let
-      drv = programs value;
-      outPath = unsafeDiscardStringContext drv.outPath;
+      package = programs (derivations.checked path system value);
     in
-    if !(isAttrs value && value.type or null == "derivation") then
-      wrong path "a derivation" value
-    else if drv.system or system != system && drv.system != "builtin" then
-      fault path "a derivation for ${system}" "${drv.name or "one"}, which is for ${drv.system}"
-    else if substring 0 (stringLength storeDir + 1) outPath != "${storeDir}/" then
-      fault path "a derivation whose output path is known before it is built" "${drv.name}, whose isn't (it is content-addressed or impure)"
-    else
-      node.derivation (unsafeDiscardStringContext drv.drvPath) (drv.outputName or "out") outPath;
+    node.derivation (unsafeDiscardStringContext package.drvPath) (package.outputName or "out") (derivations.outPath path package package);
 in
 path: system: packages:
 if !(isList packages) then
   wrong path "a list of derivations" packages
 else
-  genList (index: package "${path}[${toString index}]" system (elemAt packages index)) (length packages)
+  genList (index: nodeOf "${path}[${toString index}]" system (elemAt packages index)) (length packages)

@@ -7,13 +7,11 @@ let
     filter
     genList
     head
-    isAttrs
     isString
     length
     match
     seq
     sort
-    storeDir
     stringLength
     substring
     unsafeDiscardStringContext
@@ -23,6 +21,7 @@ let
     meant
     wrong
     ;
+  derivations = import ./derivations.nix;
   types = import ./types.nix;
   place = import ./place.nix;
   node = import ./node.nix;
@@ -120,15 +119,6 @@ let
     in
     if elem output outputs then output else fault "${path}.output" "one of the outputs ${concatStringsSep ", " outputs}" (meant outputs output);
 
-  built =
-    path: system: drv:
-    if !(isAttrs drv && drv.type or null == "derivation") then
-      wrong "${path}.drv" "a derivation" drv
-    else if drv.system or system != system && drv.system != "builtin" then
-      fault "${path}.drv" "a derivation for ${system}" "${drv.name or "one"}, which is for ${drv.system}"
-    else
-      drv;
-
   described = node: prepare: if prepare.description == null then node else node // { inherit (prepare) description; };
 in
 {
@@ -154,28 +144,26 @@ in
   fromDerivation =
     path: system: prepare:
     let
-      drv = built path system prepare.drv;
+      drv = derivations.checked "${path}.drv" system prepare.drv;
       output = outputOf path prepare drv;
       drvPath = unsafeDiscardStringContext drv.drvPath;
-      outPath = unsafeDiscardStringContext (drv.${output} or drv).outPath;
-      plain = described (node.derivation drvPath output outPath) prepare;
+      known = derivations.outPath "${path}.drv" drv (drv.${output} or drv);
+      plain = described (node.derivation drvPath output known) prepare;
     in
-    if substring 0 (stringLength storeDir + 1) outPath != "${storeDir}/" then
-      fault "${path}.drv" "a derivation whose output path is known before it is built" "${drv.name}, whose isn't (it is content-addressed or impure)"
-    else
-      {
-        inherit path outPath;
-        key = "${drvPath}^${output}";
-        node = plain // {
-          inherit (prepare) placement;
-          placement_config = place.config prepare;
-          prepare = plain.prepare // {
-            inherit (prepare) residency;
-            timeout_secs = prepare.timeoutSecs;
-          };
+    {
+      inherit path;
+      outPath = known;
+      key = "${drvPath}^${output}";
+      node = plain // {
+        inherit (prepare) placement;
+        placement_config = place.config prepare;
+        prepare = plain.prepare // {
+          inherit (prepare) residency;
+          timeout_secs = prepare.timeoutSecs;
         };
-        extra = [ ];
       };
+      extra = [ ];
+    };
 
   # known: see context.nix.
   fromHostCommand =

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jerichoci.runtime.tart.name import VmName, owner_part, parse_name
-from jerichoci.state.ids import ID_PATTERN, RUN_ID_PATTERN
+from jerichoci.runtime.tart.name import VmName, parse_name
+from jerichoci.state.ids import ID_PATTERN, RUN_ID_PATTERN, owner_part
 from plans import RUN_ID
 
 OWNER = "0123456789ab"

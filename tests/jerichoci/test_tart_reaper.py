@@ -22,8 +22,9 @@ from jerichoci.runtime.tart.command import (
     list_argv,
     stop_argv,
 )
-from jerichoci.runtime.tart.name import SHELL_LOCK, VmName, owner_part
+from jerichoci.runtime.tart.name import SHELL_LOCK, VmName
 from jerichoci.runtime.tart.reaper import TartPlace
+from jerichoci.state.ids import owner_part
 from jerichoci.state.ledger import GuestNote, noted_guests, tart_guests
 from jerichoci.state.lock import try_lock
 from jerichoci.state.owner import owning

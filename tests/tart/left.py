@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from e2e.project import processes, wait_for
-from jerichoci.runtime.tart.name import VmName, owner_part
+from jerichoci.runtime.tart.name import VmName
+from jerichoci.state.ids import owner_part
 from jerichoci.state.ledger import tart_guests
 from jerichoci.status import PhaseName, Status
 from plans import RUN_ID

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.caches.files import digest_of, list_files, matching
-from jerichoci.machine.cache_store import MIB, caches_of
+from jerichoci.machine.cache_store import MIB, data_of
 from jerichoci.placement import Placement, operations
+from jerichoci.state.ids import owner_part
 from jerichoci.status import CacheUse
 from jerichoci.world import Share, World
 
@@ -68,7 +69,7 @@ class CacheContext:
 
     def scope(self, cache: Cache) -> str:
         """What keeps the entries of a cache apart from others."""
-        owner = self.owner.replace("-", "")[:12]
+        owner = owner_part(self.owner)
         if self.guest is not None:
             owner += f".{self.guest.digest()}"
         return f"{owner}-{self.target}" if cache.scope == "target" else owner
@@ -119,7 +120,7 @@ class Caches:
 
     async def _share(self, cache: Cache, key: str) -> Share:
         scope, directory = self._context.scope(cache), self._below / cache.name
-        lower, how = None, "new"
+        lower, under, how = None, None, "new"
         for _ in range(TRIES):
             found = await self._placement.do(
                 operations.open_cache, scope, cache.name, key, directory
@@ -132,12 +133,10 @@ class Caches:
             # A newer one may have come in its place before it was locked.
             if await self._placement.do(operations.has_cache, found):
                 lower, how = found.entry, "exact" if found.key == key else "nearest"
+                under = data_of(self._placement.state_root, found)
                 break
         self._views.append(_View(cache, key, lower, how, directory))
         self._used[cache.name] = {"key": key, "restored": how, "published": False}
-        under = None
-        if lower is not None:
-            under = caches_of(self._placement.state_root) / scope / cache.name / lower / "data"
         return Share(directory / "upper", cache.path, writable=True, under=under, is_view=True)
 
     async def passed(self) -> None:

@@ -15,6 +15,7 @@ from jerichoci.caches.files import digest_of, list_files, matching
 from jerichoci.machine.cache_store import PREPARES
 from jerichoci.placement import Placement, operations
 from jerichoci.snapshot.repository import Repository
+from jerichoci.state.ids import owner_part
 from jerichoci.status import CacheUse
 
 if TYPE_CHECKING:
@@ -67,5 +68,5 @@ async def outputs_cache(  # noqa: PLR0913, PLR0917 - what a key is made of, and 
         "environment": {**placement.environment, "PATH": placement.job_path},
     }
     key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
-    scope = f"{state.owner_id().replace('-', '')[:12]}{PREPARES}"
+    scope = f"{owner_part(state.owner_id())}{PREPARES}"
     return OutputsCache(placement, scope, name, key, use)

@@ -11,6 +11,7 @@ from jerichoci.errors import InfrastructureError
 from jerichoci.nix.command import NixOptions
 from jerichoci.placement import operations
 from jerichoci.remote.pool import SessionPool
+from jerichoci.state.ids import owner_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -27,7 +28,7 @@ async def caches_on(
     Raises:
         InfrastructureError: a host can't be reached.
     """
-    owner, found = state.owner_id().replace("-", "")[:12], []
+    owner, found = owner_part(state.owner_id()), []
     async with SessionPool() as pool:
         for visit in visits(state, hosts):
             session = pool.session(visit.host, NixOptions())

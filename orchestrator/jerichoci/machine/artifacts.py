@@ -119,7 +119,7 @@ def read_files(
 
 
 class ArtifactWriter:
-    """A context manager that writes files below a directory of ours, one after the other."""
+    """A context manager that writes files below a directory, one after the other."""
 
     def __init__(self, into: Path | int) -> None:
         self._directory = os.dup(into) if isinstance(into, int) else os.open(into, DIRECTORY_FLAGS)
@@ -178,7 +178,7 @@ class ArtifactWriter:
 
 
 def put(directory: Path, parts: Sequence[str | bytes]) -> None:
-    """Write files below a directory of ours, in parts as of `remote.agent.outgoing`; blocking.
+    """Write files below a directory, in parts as of `remote.agent.outgoing`; blocking.
 
     A text that begins with `+` continues the file that an earlier call began.
     """

@@ -13,6 +13,9 @@ Destination = Annotated[
     Field(pattern=r"^([A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"),
 ]
 
+HOSTS_OWN = "bridge"
+"""The `network` of a job with that of its host, or of a guest with its profile's interfaces."""
+
 
 class AllowedNetwork(Model):
     """What may be reached over TCP: `host:port`, `[address]:port`."""

@@ -62,6 +62,10 @@ class Image(Model):
     alias: str
     instance_type: Literal["container", "virtual-machine"]
 
+    @property
+    def is_vm(self) -> bool:
+        return self.instance_type == "virtual-machine"
+
 
 class NixBuild(Model):
     """A derivation's output, or a store path that evaluation itself added (no `drv_path`)."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from jerichoci.plan.artifacts import JobInput
-    from jerichoci.plan.plan import ExecuteNode
+    from jerichoci.plan.plan import ExecuteNode, Image
     from jerichoci.plan.services import Service
     from jerichoci.run.context import RunContext
     from jerichoci.run.fleet import RunHost
@@ -88,10 +88,8 @@ def _parts(asked: Asked) -> Iterator[Part]:
 
         request, guest = asked.run.request, None
         if is_guest(asked.node):
-            role = asked.node.runtime_config["role"]
-            (image,) = (each for each in request.plan.images if each.role == role)
-            is_vm = image.instance_type == "virtual-machine"
-            guest = Guest(image.alias, is_vm=is_vm, as_root=execute.run_as_root)
+            image = _image_of(asked)
+            guest = Guest(image.alias, is_vm=image.is_vm, as_root=execute.run_as_root)
         context = CacheContext(
             use=request.cache_use,
             owner=asked.run.state.owner_id(),
@@ -123,14 +121,17 @@ def _parts(asked: Asked) -> Iterator[Part]:
         yield Secrets(execute.secrets, given, asked.run.request.branch, asked.note)
 
 
+def _image_of(asked: Asked) -> Image:
+    """The image of the job's Incus guest."""
+    images = {image.role: image for image in asked.run.plan.images}
+    return images[asked.node.runtime_config["role"]]
+
+
 def _guest_gate(asked: Asked, allow: Sequence[str]) -> Part:
     from jerichoci.network.guest_gate import GuestGate
 
     node, bridge = asked.node, asked.node.runtime_config.get("network")
-    image = next(
-        (row for row in asked.run.plan.images if row.role == node.runtime_config.get("role")), None
-    )
-    if not bridge or image is None or image.instance_type == "virtual-machine":
+    if not bridge or _image_of(asked).is_vm:
         raise UsageError(
             f"job {node.job_id} can't have `network.allow`: only containers on a bridge can",
             'give its image `instanceType = "container"`, and the job `incus.network`',
@@ -176,20 +177,18 @@ class AttemptWorld:
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
         self._entered: list[Part] = []
-        self._known: list[Part] = []
 
     async def enter(self) -> World:
         """Have all of it ready."""
         worlds = []
         for part in _parts(self._asked):
             self._entered.append(part)
-            self._known.append(part)
             worlds.append(await part.enter())
         return merged(*worlds)
 
     def facts(self) -> dict[str, Any]:
         """What the parts have to say of themselves, for the record."""
-        return {name: fact for part in self._known for name, fact in part.facts.items()}
+        return {name: fact for part in self._entered for name, fact in part.facts.items()}
 
     async def passed(self) -> None:
         """Tell the parts that the job passed; what fails there is noted."""
@@ -201,9 +200,9 @@ class AttemptWorld:
 
     async def leave(self) -> None:
         """Leave the parts, the last one first; what fails there is noted."""
-        while self._entered:
+        for part in reversed(self._entered):
             try:
-                await self._entered.pop().leave()
+                await part.leave()
             except Exception as error:  # noqa: BLE001 - the others are left, too
                 self._failed(error)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,7 +88,7 @@ class GuestMounts:
     def add_world(self, world: World, home: str) -> None:
         """Show what else is shared with the job, whose user's home in the guest is `home`."""
         for share in world.shares:
-            target = re.sub(r"^~(?=/)", home, share.target)
+            target = share.path_for(home)
             if share.is_view:
                 self._add_cache(share, target)
                 continue

@@ -7,7 +7,6 @@ prints goes straight to host.log.
 from __future__ import annotations
 
 import os
-import re
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from jerichoci.machine.secret_files import paths, setup_text
 from jerichoci.machine.workspace import Workspace, copy_argv
 from jerichoci.placement import Placement, operations
 from jerichoci.placement.program import Program, Running
-from jerichoci.plan.network import AllowedNetwork
+from jerichoci.plan.network import HOSTS_OWN, AllowedNetwork
 from jerichoci.runtime import Attempt, Finish
 from jerichoci.state.layout import make_private
 
@@ -46,7 +45,7 @@ NEWS_SECS = 10.0
 """For the news of an end that a job's host knows of; a root's job can make up that it ended."""
 COPY_DEADLINE_SECS = 1800.0
 """A tree of any size that one would run a job on, from a slow disk."""
-LOOPBACK, HOSTS_OWN = "loopback", "bridge"
+LOOPBACK = "loopback"
 KILLED_DEADLINE_SECS = 30.0
 """For the kernel to take a killed namespace down, a disk in trouble included."""
 
@@ -123,7 +122,7 @@ class ShellCommand:
         root = self.placement.state_root
         texts = []
         for share in self.shares:
-            target = re.sub("^~(?=/)", home, share.target)
+            target = share.path_for(home)
             if share.under is None:
                 texts.append(bind_text(str(share.source), target, writable=share.writable))
             else:

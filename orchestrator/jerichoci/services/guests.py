@@ -21,7 +21,7 @@ from jerichoci.runtime.incus.client import IMPORT_SECS, Incus, open_incus
 from jerichoci.runtime.incus.guest import DELETE_SECS, instance_name
 from jerichoci.runtime.incus.image import import_image, take_image
 from jerichoci.runtime.incus.image_files import files_in
-from jerichoci.runtime.incus.start import GuestStart
+from jerichoci.runtime.incus.start import GuestStart, guest_body
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.runtime.job_guest import kept_until
 from jerichoci.services.services import variable
@@ -182,21 +182,7 @@ class ServiceGuests:
         devices = interface(self._bridge, profile.interfaces)
         if site.pool not in {None, profile.pool}:
             devices["root"] = {"type": "disk", "path": "/", "pool": pool}
-        config = {"security.guestapi": "false", **self._labels(job)}
-        if image.is_vm:
-            config["security.secureboot"] = "false"
-        else:
-            config["security.privileged"] = "false"
-        body = {
-            "name": name,
-            "type": "virtual-machine" if image.is_vm else "container",
-            "source": {"type": "image", "fingerprint": image.fingerprint},
-            "profiles": [site.profile],
-            "ephemeral": True,
-            "start": True,
-            "config": config,
-            "devices": devices,
-        }
+        body = guest_body(name, image, site.profile, self._labels(job), devices)
         unpacked = await in_thread(incus.is_unpacked, pool, image.fingerprint)
         self._note(name, job)
         start = GuestStart(self._placement, incus, name, service.name, service.name)

@@ -60,6 +60,11 @@ def check_id(text: str, what: str) -> str:
     return text
 
 
+def owner_part(owner_id: str) -> str:
+    """What names have of the id of a state root's owner."""
+    return owner_id.replace("-", "")[:12]
+
+
 def prepare_name(node_id: str, prepare_id: str | None) -> str:
     """A prepare's id for people and in logs: its author's, if that isn't how pikaci's lines begin.
 

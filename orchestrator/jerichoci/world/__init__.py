@@ -30,6 +30,11 @@ class Share:
     is_view: bool = False
     """Whether `source` is the directory `upper` of a job's own view, beside `work`."""
 
+    def path_for(self, home: str) -> str:
+        """The target, for a user with this home."""
+        first, slash, rest = self.target.partition("/")
+        return f"{home if first == '~' else first}{slash}{rest}"
+
 
 @dataclass(frozen=True)
 class World:

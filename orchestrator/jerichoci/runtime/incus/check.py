@@ -241,15 +241,14 @@ def check_image(  # noqa: PLR0913 - what there is, what is needed, and whose it 
             f" (role {image.role}, {image.instance_type})",
             hint,
         )
-    is_vm = image.instance_type == "virtual-machine"
-    if found.is_vm != is_vm:
+    if found.is_vm != image.is_vm:
         kind = "virtual-machine" if found.is_vm else "container"
         raise UsageError(
             f"image {image.alias}{where.on_host} is for a {kind}; role {image.role} asks for a"
             f" {image.instance_type}",
             hint,
         )
-    if is_vm and VM_DRIVER not in server.drivers:
+    if image.is_vm and VM_DRIVER not in server.drivers:
         whose = where.incus if where.host else "this host's Incus"
         raise UsageError(
             f"role {image.role} asks for a virtual machine, and {whose} can't run any",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.machine.secret_files import REDACTOR, named
 from jerichoci.placement import Placement, operations
-from jerichoci.plan.network import AllowedNetwork
+from jerichoci.plan.network import HOSTS_OWN, AllowedNetwork
 from jerichoci.plan.payload import read_payload_on
 from jerichoci.runtime import Attempt, Finish, job_guest
 from jerichoci.runtime.guest_mounts import (
@@ -47,7 +47,7 @@ from jerichoci.runtime.incus.api import (
 )
 from jerichoci.runtime.incus.check import GuestSurvey, survey
 from jerichoci.runtime.incus.client import Incus, open_incus
-from jerichoci.runtime.incus.start import EXEC_SECS, GuestStart
+from jerichoci.runtime.incus.start import EXEC_SECS, GuestStart, guest_body
 from jerichoci.runtime.incus.thread import in_thread, in_thread_at_last
 from jerichoci.runtime.job_guest import JobGuest, kept_until
 from jerichoci.state.ledger import GuestNote, incus_guests
@@ -63,8 +63,6 @@ LOOK_SECS = 2.0
 DELETE_SECS = 60.0
 UNLIMITED_DRIVER = "dir"
 """Of pools in which a disk has no limit."""
-HOSTS_OWN = "bridge"
-"""The `network` of a guest that has the interfaces of its profile."""
 NAME_LIMIT = 63
 """An instance's name is a host name."""
 
@@ -168,10 +166,9 @@ class IncusGuest(JobGuest):
         return await in_thread(survey, incus, site, [self._alias])
 
     def _body(self, image: StoredImage, profile: Profile) -> dict[str, Any]:
-        """The request for the guest, which is ephemeral: Incus removes it when it stops."""
+        """The request for the guest."""
         attempt, resources = self._attempt, self._execute.resources
         config = {
-            "security.guestapi": "false",
             RUN_LABEL: attempt.run_id,
             JOB_LABEL: attempt.node.job_id,
             OWNER_LABEL: attempt.state.owner_id(),
@@ -182,10 +179,6 @@ class IncusGuest(JobGuest):
             config["limits.memory"] = f"{resources.memory_mib}MiB"
         if resources.pids is not None:
             config["limits.processes"] = str(resources.pids)
-        if image.is_vm:
-            config["security.secureboot"] = "false"  # NixOS signs no kernel
-        else:
-            config["security.privileged"] = "false"  # even if the profile sets it
         network = attempt.world.network or self._config.get("network")
         named = attempt.world.interface
         if isinstance(self._execute.network, AllowedNetwork) and not (named and network):
@@ -198,16 +191,7 @@ class IncusGuest(JobGuest):
         if resources.disk_mib is not None:
             devices["root"]["size"] = f"{resources.disk_mib}MiB"
         devices |= self._mounts.devices(is_vm=image.is_vm)
-        return {
-            "name": self.name,
-            "type": "virtual-machine" if image.is_vm else "container",
-            "source": {"type": "image", "fingerprint": image.fingerprint},
-            "profiles": [site.profile],
-            "ephemeral": True,
-            "start": True,
-            "config": config,
-            "devices": devices,
-        }
+        return guest_body(self.name, image, site.profile, config, devices)
 
     async def _record_disk(self, incus: Incus, pool: str | None) -> None:
         """Record whether the limit of the disk holds, where the job asks for one."""

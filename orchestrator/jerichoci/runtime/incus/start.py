@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from jerichoci.placement import Placement
+    from jerichoci.runtime.incus.api import StoredImage
     from jerichoci.runtime.incus.client import Incus
 
     ResultT = TypeVar("ResultT")
@@ -53,6 +54,28 @@ UNSHIFTED = "idmapping abilities are required"
 """Likewise where a file system can't show the guest files with other owners."""
 VM_ANSWERS = 2
 """A VM's agent can come and go while it boots, so that many answers must come in a row."""
+
+
+def guest_body(
+    name: str,
+    image: StoredImage,
+    profile: str,
+    config: Mapping[str, str],
+    devices: Mapping[str, Mapping[str, str]],
+) -> dict[str, Any]:
+    """The request for a guest, which is ephemeral: Incus removes it when it stops."""
+    # NixOS signs no kernel; and no container is privileged, even if the profile says so.
+    security = "security.secureboot" if image.is_vm else "security.privileged"
+    return {
+        "name": name,
+        "type": "virtual-machine" if image.is_vm else "container",
+        "source": {"type": "image", "fingerprint": image.fingerprint},
+        "profiles": [profile],
+        "ephemeral": True,
+        "start": True,
+        "config": {"security.guestapi": "false", security: "false", **config},
+        "devices": devices,
+    }
 
 
 class GuestStart:

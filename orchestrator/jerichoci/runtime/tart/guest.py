@@ -18,10 +18,11 @@ from jerichoci.runtime.guest_mounts import view_of_inputs
 from jerichoci.runtime.guest_runner import first_on_path, home_of, whole_variables
 from jerichoci.runtime.job_guest import JobGuest, kept_until
 from jerichoci.runtime.tart.check import toolchain
-from jerichoci.runtime.tart.name import VmName, owner_part
+from jerichoci.runtime.tart.name import VmName
 from jerichoci.runtime.tart.reaper import make_room
 from jerichoci.runtime.tart.shares import GuestShares
 from jerichoci.runtime.tart.vm import TartVm
+from jerichoci.state.ids import owner_part
 from jerichoci.state.ledger import tart_guests
 
 ROOM_SECS = 4 * 3600.0

@@ -29,11 +29,6 @@ class VmName:
         return f"pikaci.{self.owner}.{self.run_id}.{self.job_id}.{self.attempt}"
 
 
-def owner_part(owner_id: str) -> str:
-    """What names have of the id of a state root's owner."""
-    return owner_id.replace("-", "")[:12]
-
-
 def parse_name(text: str) -> VmName | None:
     """The parts of a VM's name; None if it isn't the name of a job's VM."""
     found = _NAME.fullmatch(text)

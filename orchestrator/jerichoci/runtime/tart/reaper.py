@@ -9,7 +9,8 @@ from jerichoci.errors import PikaciError
 from jerichoci.machine import process
 from jerichoci.runtime.reaper import LOGGER, Found, reap
 from jerichoci.runtime.tart.command import delete_vm, list_vms, stop_vm
-from jerichoci.runtime.tart.name import SHELL_LOCK, owner_part, parse_name
+from jerichoci.runtime.tart.name import SHELL_LOCK, parse_name
+from jerichoci.state.ids import owner_part
 from jerichoci.state.ledger import GuestLedger, GuestNote, tart_guests
 from jerichoci.state.lock import is_held
 
