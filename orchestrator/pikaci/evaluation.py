@@ -27,6 +27,8 @@ from jerichoci.nix.log import ERROR_LEVEL, Message
 from jerichoci.snapshot.repository import open_repository
 from jerichoci.state.lock import lock
 from jerichoci.state.natural import natural
+from pikaci import __version__
+from pikaci.evaluation_cache import EvaluationCache, inputs_are_fixed
 from pikaci.evaluation_log import EvaluationLog, name_of, needs_built, show
 from pikaci.nearest import did_you_mean
 
@@ -70,6 +72,9 @@ pikaci: let
   systems = builtins.attrNames pikaci;
 """
 """Begins each of the functions below."""
+
+_PURELY = "pikaci: { pure = !(builtins ? currentSystem); answer = (%s) pikaci; }"
+"""A function around those below: whether Nix evaluates purely, and what it answers."""
 
 _NAMED = """
   having = builtins.filter (s: outputs s ? ${name}) systems;
@@ -230,8 +235,15 @@ class Evaluator:
             raise UsageError(f"{self.system!r} is not a system", "one looks like x86_64-linux")
         function = _FUNCTION % (name, self.system or "", own_system()) + text
         argv = self.options.eval_argv(
-            f"{self.reference}#.pikaci", function, read_only=self.read_only
+            f"{self.reference}#.pikaci", _PURELY % function, read_only=self.read_only
         )
+        cache = EvaluationCache(self.state.answers)
+        key = cache.key(argv, __version__)
+        known: dict[str, Any] | None = None
+        if key is not None:
+            known = cache.find(key, has_derivations=not self.read_only)
+        if known is not None:
+            return known
         caches = {
             "NIX_CACHE_HOME": str(self.state.nix_cache),
             "XDG_CACHE_HOME": str(self.state.nix_cache),
@@ -250,11 +262,25 @@ class Evaluator:
             raise
         if not done.ok:
             raise await self._failure(done, heard)
-        for warning in heard.warnings:
-            show(await self._warning(warning))
-        answer = done.values()
+        warnings = [await self._warning(warning) for warning in heard.warnings]
+        for warning in warnings:
+            show(warning)
+        found = done.values()
+        answer: dict[str, Any] = found["answer"]
         nix.check_version(answer["nix"])
+        is_silent = not heard.has_shown and not any(warnings)
+        if key and found["pure"] and is_silent and await self._is_fixed(heard.warnings):
+            cache.keep(key, answer)
         return answer
+
+    async def _is_fixed(self, warnings: Sequence[str]) -> bool:
+        """Whether each input of the flake has the same content for ever."""
+        overrides = self.options.override_inputs
+        added = {name for text in warnings for name in _ADDED_INPUT.findall(text)}
+        if not added <= {name for name, _ in overrides}:
+            return False
+        lock = await _file_at(self.state.root, self.reference, "flake.lock")
+        return inputs_are_fixed(lock, overrides)
 
     async def _failure(self, done: process.Completed, heard: EvaluationLog) -> Exception:
         nix.check_version(await nix.version())
@@ -357,14 +383,7 @@ async def with_flake_config(state_root: Path, reference: str, options: NixOption
 
     Evaluation has these settings from Nix; a build of a derivation knows of no flake.
     """
-    asked = parse_qs(urlsplit(reference).query)
-    ref, name = asked["ref"][0], "/".join([*asked.get("dir", []), "flake.nix"])
-    repository = await open_repository(state_root)
-    file = repository.snapshots / ref.rpartition("/")[2] / name
-    if file.is_file():  # since a run of the same tree
-        content = file.read_bytes()
-    else:
-        content = (await repository.git.run("cat-file", "blob", f"{ref}:{name}")).stdout
+    content = await _file_at(state_root, reference, "flake.nix") or b""
     if b"nixConfig" not in content:
         return options
     done = await process.run(
@@ -377,6 +396,19 @@ async def with_flake_config(state_root: Path, reference: str, options: NixOption
         trusted = _trusted()
         wanted = {n: text for n, text in wanted.items() if trusted.get(n, {}).get(text) is True}
     return replace(options, settings=(*options.settings, *wanted.items()))
+
+
+async def _file_at(state_root: Path, reference: str, name: str) -> bytes | None:
+    """A file beside the flake.nix of a flake at a snapshot; None if there is none."""
+    asked = parse_qs(urlsplit(reference).query)
+    ref, name = asked["ref"][0], "/".join([*asked.get("dir", []), name])
+    repository = await open_repository(state_root)
+    tree = repository.snapshots / ref.rpartition("/")[2]
+    if tree.is_dir():  # since a run of the same tree
+        file = tree / name
+        return file.read_bytes() if file.is_file() else None
+    done = await repository.git.run("cat-file", "blob", f"{ref}:{name}")
+    return done.stdout if done.ok else None
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - JSON

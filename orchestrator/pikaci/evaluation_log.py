@@ -32,6 +32,8 @@ class EvaluationLog:
         self._builds = Builds()
         self.errors: list[Message] = []
         self.warnings: list[str] = []
+        self.has_shown = False
+        """Whether anything was shown, such as what `builtins.trace` prints."""
 
     def take(self, line: bytes) -> None:
         """Take a line of Nix's stderr; a CatalogError if it builds, and must not."""
@@ -46,14 +48,18 @@ class EvaluationLog:
             case Message(text=text, raw=raw) if raw != text or text.startswith("error:"):
                 self.errors.append(event)
             case Message(text=text) if not _ADVICE.fullmatch(text):  # builtins.trace
-                show(text)
+                self._show(text)
             case Started(type=kind, subject=subject) if kind == BUILD_ACTIVITY:
                 if not self._may_build:  # a daemon would
                     raise needs_built(subject)
-                show(f"pikaci: building {name_of(subject)}, which the evaluation needs")
+                self._show(f"pikaci: building {name_of(subject)}, which the evaluation needs")
             case LogLine(id=number, text=text) if self._print_logs and number in running:
                 _show_line(running[number], text)
         self._builds.note(event)
+
+    def _show(self, text: str) -> None:
+        self.has_shown = True
+        show(text)
 
     @property
     def reason(self) -> Message | None:

@@ -113,6 +113,8 @@ class StateLayout(Layout):
     """Nix's own caches of what it fetched and evaluated."""
     nix_cache_lock = Named("slots/nix-cache.lock")
     """Held shared by evaluations, exclusively to remove the caches."""
+    answers = Named("answers")
+    """What evaluations answered, by what they depend on."""
     guest_store = Named("guest-store")
     """What Nix takes for the root of a file system with a store, that of guests."""
     guest_paths = Named("guest-store/nix/store")
