@@ -17,7 +17,7 @@ from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from incus_place import is_possible
 from paired import ROOT, Pair, at_most_more, workshop
@@ -53,7 +53,7 @@ class Place:
 
     async def run(self, where: str, pool: SessionPool) -> tuple[float, RunRecord]:
         """Run the job here or there; the milliseconds that took, and its record."""
-        placed = {"placement": "local", "placement_config": {}}
+        placed: Any = {"placement": "local", "placement_config": {}}
         if where == THERE:
             placed = {"placement": "remote_ssh", "placement_config": {"host": self.host}}
         job = ExecuteNode(

@@ -19,14 +19,15 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RUNNER = "/run/current-system/sw/bin/pikaci-incus-run"
-CONTAINER, MACHINE = "container", "virtual-machine"
+CONTAINER: Final = "container"
+MACHINE: Final = "virtual-machine"
 FINGERPRINTS = {CONTAINER: "c0" * 32, MACHINE: "e1" * 32}
 ALIASES = {CONTAINER: "pikaci/dev", MACHINE: "pikaci/vm"}
 SUCCESS, FAILURE = 200, 400

@@ -30,7 +30,7 @@ def guest_job(
     """A job in a guest, made from the image of a role."""
     config = {"role": role} | ({} if network is None else {"network": network})
     made = job(name, command, **execute)
-    return made.model_copy(update={"runtime": "incus", "runtime_config": config})
+    return made.with_(runtime="incus", runtime_config=config)
 
 
 async def run_guests(

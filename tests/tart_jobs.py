@@ -24,4 +24,4 @@ def vm_job(
     made = job(name, command, **execute)
     config = {"base": base, "mount_host_toolchain": False, "xcode_path": None, "shares": []}
     changes = {"runtime": "tart", "runtime_config": config | (tart or {})}
-    return made.model_copy(update=changes)
+    return made.with_(**changes)

@@ -25,9 +25,9 @@ from jerichoci.nix import settings as nix_settings
 from jerichoci.nix import verdict as nix_verdict
 from jerichoci.nix.log import ERROR_LEVEL, Message
 from jerichoci.snapshot.repository import open_repository
+from jerichoci.state.answers import Answers
 from jerichoci.state.lock import lock
 from jerichoci.state.natural import natural
-from pikaci import __version__
 from pikaci.evaluation_cache import EvaluationCache, inputs_are_fixed
 from pikaci.evaluation_log import EvaluationLog, name_of, needs_built, show
 from pikaci.nearest import did_you_mean
@@ -237,11 +237,9 @@ class Evaluator:
         argv = self.options.eval_argv(
             f"{self.reference}#.pikaci", _PURELY % function, read_only=self.read_only
         )
-        cache = EvaluationCache(self.state.answers)
-        key = cache.key(argv, __version__)
-        known: dict[str, Any] | None = None
-        if key is not None:
-            known = cache.find(key, has_derivations=not self.read_only)
+        cache = EvaluationCache(Answers(self.state.answers))
+        key = cache.key(argv)
+        known = cache.find(key, has_derivations=not self.read_only) if key else None
         if known is not None:
             return known
         caches = {

@@ -8,25 +8,18 @@ sources that it names are in the store.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from jerichoci.nix.identity import nix_identity
-from jerichoci.state import atomic
+from jerichoci.state.answers import Answers, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
-
-FORMAT = 1
-MOST_ANSWERS = 200
-"""That are kept; those that were used last."""
 
 _REVISION = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _IN_STORE = re.compile(r"(path:)?/nix/store/[a-z0-9]{32}-[^/]+")
@@ -36,51 +29,27 @@ _OF_CONTENT = frozenset({"tarball", "file"})
 
 @dataclass(frozen=True)
 class EvaluationCache:
-    """The answers in a directory."""
+    """What command lines of Nix answered."""
 
-    directory: Path
+    answers: Answers
 
-    def key(self, argv: Sequence[str], version: str) -> str | None:
-        """The key of what a command line of Nix answers; None if it is not known by what."""
+    def key(self, argv: Sequence[str]) -> str | None:
+        """The key of what a command line answers; None if it is not known by what."""
         nix = nix_identity()
-        if nix is None:
-            return None
-        of = json.dumps([FORMAT, version, list(argv), nix])
-        return hashlib.sha256(of.encode("utf-8", "surrogateescape")).hexdigest()
+        return None if nix is None else f"evaluation-{key_of(argv, nix)}"
 
-    def find(self, key: str, *, has_derivations: bool) -> Any | None:  # noqa: ANN401 - JSON
+    def find(self, key: str, *, has_derivations: bool) -> dict[str, Any] | None:
         """The answer, if all that it names is there."""
-        file = self._file(key)
-        try:
-            digest, _, text = file.read_bytes().partition(b"\n")
-            os.utime(file)
-        except OSError:
+        text = self.answers.find(key)
+        if text is None:
             return None
-        if digest != _digest(text):  # damaged
-            return None
-        answer = json.loads(text)
+        answer: dict[str, Any] = json.loads(text)
         is_there = not has_derivations or all(map(os.path.lexists, _needed(answer)))
         return answer if is_there else None
 
-    def keep(self, key: str, answer: object) -> None:
-        """Keep an answer; where that fails, it is evaluated again."""
-        with suppress(OSError):
-            self.directory.mkdir(mode=0o700, exist_ok=True)
-            text = json.dumps(answer).encode()
-            atomic.write_bytes(self._file(key), _digest(text) + b"\n" + text)
-            self._forget()
-
-    def _file(self, key: str) -> Path:
-        return self.directory / key
-
-    def _forget(self) -> None:
-        used = {file: file.stat().st_mtime_ns for file in self.directory.iterdir()}
-        for file in sorted(used, key=lambda file: used[file])[:-MOST_ANSWERS]:
-            file.unlink(missing_ok=True)
-
-
-def _digest(text: bytes) -> bytes:
-    return hashlib.sha256(text).hexdigest().encode()
+    def keep(self, key: str, answer: dict[str, Any]) -> None:
+        """Keep an answer."""
+        self.answers.keep(key, json.dumps(answer).encode())
 
 
 def _needed(value: object) -> Iterator[str]:

@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, ValidationError
-
 from jerichoci.errors import InfrastructureError, PikaciError, UsageError
-from jerichoci.plan.model import Model, describe
-from jerichoci.plan.plan import NixBuild, parse_plan, plan_digest
+from jerichoci.plan.known import read_plan
+from jerichoci.plan.model import Model
+from jerichoci.plan.plan import NixBuild, plan_digest
+from jerichoci.plan.rule import ValidationError, field
 from jerichoci.run.request import Source
 from jerichoci.snapshot.repository import open_repository
 from pikaci.location import SourceTree
@@ -48,15 +48,15 @@ class PlanError(Model):
 class PlanSource(Model):
     """What a plan was evaluated at, and its jobs run on: `snapshot_id` is a part of `tree`."""
 
-    tree: str = Field(pattern=_TREE)
-    snapshot_id: str = Field(pattern=_TREE)
+    tree: str = field(pattern=_TREE)
+    snapshot_id: str = field(pattern=_TREE)
     root: str | None = None
     rev: str | None = None
     flake_dir: str | None = None
     git_head: str | None = None
     git_dirty: bool | None = None
     url: str | None = None
-    overrides: dict[str, str] = Field(default={})
+    overrides: dict[str, str] = field(default={})
     nix_version: str | None = None
 
     def source(self) -> Source:
@@ -147,7 +147,7 @@ async def _planned(
             # What is not in the snapshot may be what the evaluation misses.
             taken.snapshot.lacks.check(lambda name: name.rstrip("/") not in found.message)
             return found
-        plan = parse_plan(found.values, f"the plan of target {target}")
+        plan = read_plan(found.values, f"the plan of target {target}", taken.state.answers)
         source = await jobs_source(plan, taken)
     except UsageError as error:
         return error
@@ -162,11 +162,12 @@ async def load_planned(path: Path, target: str | None, state: StateLayout) -> Pl
         InfrastructureError: what the plan needs is gone.
     """
     chosen = _choose(_read(path), target, path)
-    plan = parse_plan(chosen.get("plan"), f"{path}: the plan of {chosen.get('target_id')}")
+    origin = f"{path}: the plan of {chosen.get('target_id')}"
+    plan = read_plan(chosen.get("plan"), origin, state.answers)
     try:
         source = PlanSource.model_validate(chosen.get("source"))
     except ValidationError as error:
-        raise UsageError(f"{path} is not a plan set: source: {describe(error)}", _HINT) from None
+        raise UsageError(f"{path} is not a plan set: source: {error}", _HINT) from None
     repository = await open_repository(state.root)
     for tree in (source.tree, source.snapshot_id):
         if repository.commit_of(tree) is None:

@@ -10,11 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp
 from jerichoci.plan.plan import Plan
-from jerichoci.record.event import ADAPTER
+from jerichoci.plan.validation import adapter
+from jerichoci.record.event import Event
 from jerichoci.record.record import JobRecord, PreparedOutputs, RunRecord
 from jerichoci.status import FailureKind, Status
 from pikaci.lanes import Trigger
@@ -134,35 +133,35 @@ class PlanSet(Model):
     plans: list[PlannedTarget]
 
 
-def adapters() -> dict[str, TypeAdapter[Any]]:
+def described() -> dict[str, Any]:
     """What has a schema, by name; what a command prints has the command's name."""
     return {
-        "plan": TypeAdapter(Plan),
-        "run": TypeAdapter(RunRecord),
-        "job": TypeAdapter(JobRecord),
-        "prepared-outputs": TypeAdapter(PreparedOutputs),
-        "batch": TypeAdapter(Batch),
-        "event": ADAPTER,
-        "status": TypeAdapter(RunRecord | BatchRecords),
-        "list": TypeAdapter(list[ListedRun]),
-        "targets": TypeAdapter(list[ListedTarget]),
-        "lanes": TypeAdapter(list[ListedLane]),
-        "select": TypeAdapter(Selection),
-        "plan-set": TypeAdapter(PlanSet),
-        "failures": TypeAdapter(Failures),
+        "plan": Plan,
+        "run": RunRecord,
+        "job": JobRecord,
+        "prepared-outputs": PreparedOutputs,
+        "batch": Batch,
+        "event": Event,
+        "status": RunRecord | BatchRecords,
+        "list": list[ListedRun],
+        "targets": list[ListedTarget],
+        "lanes": list[ListedLane],
+        "select": Selection,
+        "plan-set": PlanSet,
+        "failures": Failures,
     }
 
 
-def schema_text(adapter: TypeAdapter[Any]) -> str:
-    """A schema as the file under `schema/` has it."""
-    schema = {"$schema": DIALECT, **adapter.json_schema(mode="serialization")}
+def schema_text(kind: Any) -> str:  # noqa: ANN401 - a type
+    """The schema of a type as the file under `schema/` has it."""
+    schema = {"$schema": DIALECT, **adapter(kind).json_schema(mode="serialization")}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def write_schemas(directory: Path) -> None:
     """Write every schema into `directory`."""
-    for name, adapter in adapters().items():
-        (directory / f"{name}.schema.json").write_text(schema_text(adapter))
+    for name, kind in described().items():
+        (directory / f"{name}.schema.json").write_text(schema_text(kind))
 
 
 if __name__ == "__main__":

@@ -122,9 +122,10 @@ async def make_plan(
         message = error.message
         taken.snapshot.lacks.check(lambda name: name.rstrip("/") not in message)
         raise
-    from jerichoci.plan.plan import parse_plan
+    from jerichoci.plan.known import read_plan
 
-    plan = parse_plan(evaluated.values, f"the plan of target {target}")
+    origin = f"the plan of target {target}"
+    plan = read_plan(evaluated.values, origin, taken.state.answers)
     source_of_jobs = await jobs_source(plan, taken)
     return Planned(plan, source_of_jobs, taken.tree, taken.state, evaluated.nix_version)
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.project import RUN_ID, Json, Project, finish, processes, wait_for
-from jerichoci.record.event import ADAPTER
-from pikaci.schemas import adapters
+from jerichoci.plan.validation import adapter
+from jerichoci.record.event import parse_event
+from pikaci.schemas import described
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,7 +164,7 @@ def test_jsonl_has_the_events_of_all_runs_each_as_its_journal_has_them(several: 
         len(several.project.events(name)) for name in several.project.run_ids()
     )
     for line in lines:
-        ADAPTER.validate_python(line)
+        parse_event(line)
 
 
 def test_people_see_every_run(several: Several) -> None:
@@ -181,8 +182,8 @@ def test_json_is_one_document_with_the_final_records(several: Several) -> None:
     assert several.project.here("status", "latest", "--json").passed().json == found
     file = several.project.state / "batches" / f"{found['batch']}.json"
     for name, values in (("status", found), ("batch", json.loads(file.read_bytes()))):
-        adapter = adapters()[name]
-        assert adapter.dump_python(adapter.validate_python(values), mode="json") == values
+        schema = adapter(described()[name])
+        assert schema.dump_python(schema.validate_python(values), mode="json") == values
 
 
 def test_the_id_of_a_batch_can_be_given(several: Several) -> None:

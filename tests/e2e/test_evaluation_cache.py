@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -251,3 +252,20 @@ def _quoted(text: str) -> str:
 
 def _plan(project: Project) -> str:
     return project.here("plan", "edited", "--json").passed().out
+
+
+def test_a_run_of_a_kept_plan_needs_no_pydantic(project: Project) -> None:
+    told = "import sys; sys.argv[1:] = ['run', 'hello']; from pikaci.program import run;"
+    told += " run(sys.argv[1:]); print('pydantic' in sys.modules)"
+    done = [
+        subprocess.run(
+            [sys.executable, "-c", told],
+            cwd=project.root,
+            env=project.env(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for _ in range(2)
+    ]
+    assert [each.stdout.split()[-1] for each in done] == ["True", "False"]

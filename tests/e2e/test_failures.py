@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from e2e.project import Project
-from pikaci.schemas import adapters
+from jerichoci.plan.validation import adapter
+from pikaci.schemas import described
 from records import change
 
 Json = dict[str, Any]
@@ -39,7 +40,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def failures(project: Project, run: str = "latest") -> list[Json]:
     """The runs in `failures --json`, which is as its schema says."""
     found: Json = project.here("failures", run, "--json").passed().json
-    adapters()["failures"].validate_python(found)
+    adapter(described()["failures"]).validate_python(found)
     rows: list[Json] = found["runs"]
     return rows
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pikaci.schemas import adapters
+from jerichoci.plan.validation import adapter
+from pikaci.schemas import described
 
 if TYPE_CHECKING:
     from e2e.project import Done, Json, Project
@@ -38,7 +39,7 @@ def assert_partial(project: Project, done: Done) -> None:
     assert "partial" in project.here("status", "latest").passed().out
     rows = project.here("list", "--json").passed().json
     assert rows[0]["partial"] is True
-    listed = adapters()["list"]
+    listed = adapter(described()["list"])
     assert listed.dump_python(listed.validate_python(rows), mode="json") == rows
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from e2e.project import HELLO, Project
 from jerichoci.plan.plan import Plan
+from jerichoci.plan.validation import adapter
 from jerichoci.snapshot.repository import Repository
-from pikaci.schemas import adapters
+from pikaci.schemas import described
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,10 +88,10 @@ def test_a_set_has_the_plan_of_each_target(project: Project) -> None:
 
 def test_a_set_is_as_published(project: Project) -> None:
     project.define(LANED + CATS + BROKEN)
-    adapter = adapters()["plan-set"]
+    schema = adapter(described()["plan-set"])
     for args in (("hello", "thrown"), ("--lanes", "branch")):
         found = planned(project, *args)
-        dumped = adapter.dump_python(adapter.validate_python(found), mode="json")
+        dumped = schema.dump_python(schema.validate_python(found), mode="json")
         for row in dumped["plans"]:
             if row["plan"]:  # which has no key of what no job uses
                 row["plan"] = Plan.model_validate(row["plan"]).dump()

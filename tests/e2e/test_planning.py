@@ -9,8 +9,9 @@ import pytest
 
 from e2e.project import HELLO, Json, Project
 from jerichoci.plan.plan import Plan
+from jerichoci.plan.validation import adapter
 from pikaci.changes import changed_since
-from pikaci.schemas import adapters
+from pikaci.schemas import described
 from usertree import UserTree
 
 CLOSED = """
@@ -89,8 +90,8 @@ def test_planning_builds_nothing_leaves_no_run_and_is_what_runs(project: Project
 
 def assert_as_published(name: str, values: object) -> None:
     """The schema of what a command prints has all that it prints, and nothing else."""
-    adapter = adapters()[name]
-    assert adapter.dump_python(adapter.validate_python(values), mode="json") == values
+    schema = adapter(described()[name])
+    assert schema.dump_python(schema.validate_python(values), mode="json") == values
 
 
 def test_targets_are_listed_without_building_anything(project: Project) -> None:

@@ -279,11 +279,9 @@ def test_a_child_imports_nothing_that_the_server_has_not(
 
 IMPORTED = """
 import os, sys
-from importlib import import_module
-from pikaci.commands.serve import WARM
+from pikaci.commands.serve import warm_up
 from pikaci.__main__ import run
-for module in WARM:
-    import_module(module)
+warm_up()
 before = set(sys.modules)
 run(sys.argv[1:])
 print("imported:", sorted(set(sys.modules) - before), file=sys.stderr)

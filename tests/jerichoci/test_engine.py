@@ -57,7 +57,7 @@ async def test_the_events_tell_the_run_whatever_becomes_of_another_sink(runner: 
     run = await runner.run(job("a"), sinks=[Closed(), sink])
     rows = check_events(run.layout)
     assert [row["event"] for row in rows] == sink.kinds
-    assert rows[-1]["run"] == run.record.model_dump(mode="json")
+    assert rows[-1]["run"] == run.record.model_dump()
     assert [row["job"]["id"] for row in rows if row["event"] == "job_finished"] == ["a"]
     assert [phase.phase for phase in run.job("a").phases] == PHASES
 

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from jerichoci.errors import UsageError
 from jerichoci.plan.model import Id, RunId
+from jerichoci.plan.validation import adapter
 from jerichoci.state.ids import (
     ID_PATTERN,
     RUN_ID_PATTERN,
@@ -72,9 +73,9 @@ def test_a_prefix_never_holds_what_a_path_would_follow(text: str) -> None:
 @pytest.mark.parametrize(
     ("model", "accepts", "texts"),
     [
-        (TypeAdapter(Id), is_id, st.from_regex(ID_PATTERN) | st.sampled_from(BAD_IDS)),
+        (adapter(Id), is_id, st.from_regex(ID_PATTERN) | st.sampled_from(BAD_IDS)),
         (
-            TypeAdapter(RunId),
+            adapter(RunId),
             is_run_id,
             st.from_regex(RUN_ID_PATTERN) | st.sampled_from(BAD_RUN_IDS),
         ),

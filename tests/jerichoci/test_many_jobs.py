@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -88,7 +88,7 @@ def test_a_reader_sees_what_was_prepared_so_far(layout: StateLayout) -> None:
     with writing(layout, plan(commanded("a", "true"), commanded("b", "true"), job("j"))) as writer:
         for name in ("a", "b"):
             writer.emit(PrepareStarted(node_id=name))
-        end = {"outcome": Outcome.PASSED, "cached": True, "duration_ms": 7}
+        end: Any = {"outcome": Outcome.PASSED, "cached": True, "duration_ms": 7}
         writer.emit(PrepareFinished(node_id="a", **end))
         first, second = RunStore(layout.root).load_run_record(RUN_ID).prepare_timings
         assert (first.outcome, first.cached, first.duration_ms) == ("passed", True, 7)

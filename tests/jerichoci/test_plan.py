@@ -1,16 +1,27 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from jerichoci.errors import CatalogError, RecordError
 from jerichoci.plan.hosts import HostConfig, HostKeep
-from jerichoci.plan.plan import ARGUMENT_LIMIT, Plan, parse_plan, plan_digest
+from jerichoci.plan.known import read_plan
+from jerichoci.plan.plan import (
+    ARGUMENT_LIMIT,
+    ExecuteNode,
+    Plan,
+    PrepareNode,
+    parse_plan,
+    plan_digest,
+)
+from jerichoci.plan.rule import ValidationError
 from plans import RUN_ID, commanded, job, plan
 
 Json = dict[str, Any]
@@ -19,6 +30,11 @@ Json = dict[str, Any]
 def values(**changes: object) -> Json:
     nodes = (commanded("dep", "echo > out"), job("greet", needs=["dep"], env={"B": "2", "A": "1"}))
     return plan(*nodes).dump() | changes
+
+
+def read(*nodes: ExecuteNode | PrepareNode) -> Plan:
+    """The plan of these nodes, as it is read from a file."""
+    return Plan.model_validate(plan(*nodes).dump())
 
 
 @st.composite
@@ -72,17 +88,17 @@ def test_fields_that_may_be_missing_have_defaults() -> None:
 
 def test_nodes_that_are_no_dag_are_refused_by_name() -> None:
     with pytest.raises(ValidationError, match=r"in a circle: execute-"):
-        plan(job("a", after=["b"]), job("b", after=["a"]))
+        read(job("a", after=["b"]), job("b", after=["a"]))
     with pytest.raises(ValidationError, match="execute-a depends on gone, which is not"):
-        plan(job("a", needs=["gone"]))
+        read(job("a", needs=["gone"]))
     with pytest.raises(ValidationError, match="two nodes have one id"):
-        plan(job("a"), job("a"))
+        read(job("a"), job("a"))
 
 
 @pytest.mark.parametrize("output", ["../x", "/etc/passwd", "a/../../x", "."])
 def test_an_output_outside_the_workspace_is_refused(output: str) -> None:
     with pytest.raises(ValidationError, match="leaves the workspace"):
-        commanded("dep", "true", [output])
+        read(commanded("dep", "true", [output]))
 
 
 def test_the_closure_of_a_job_is_all_it_needs_and_nothing_else() -> None:
@@ -121,7 +137,7 @@ def test_the_digest_changes_with_what_a_job_does(field: str, text: str) -> None:
 
 
 def test_the_longest_command_the_kernel_takes_is_accepted() -> None:
-    assert job("a", "x" * (ARGUMENT_LIMIT - 1)).execute.command
+    assert read(job("a", "x" * (ARGUMENT_LIMIT - 1))).jobs
 
 
 @pytest.mark.parametrize(
@@ -144,7 +160,7 @@ def test_a_job_that_the_kernel_would_refuse_or_without_time_is_refused(
     fields: Json, what: str
 ) -> None:
     with pytest.raises(ValidationError, match=what):
-        job("a", **fields)
+        read(job("a", **fields))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +173,7 @@ def test_a_job_that_the_kernel_would_refuse_or_without_time_is_refused(
 )
 def test_a_host_command_that_the_kernel_would_refuse_is_refused(command: str, what: str) -> None:
     with pytest.raises(ValidationError, match=what):
-        commanded("dep", command)
+        read(commanded("dep", command))
 
 
 def test_a_plan_has_the_hosts_of_its_catalog() -> None:
@@ -177,3 +193,41 @@ def test_what_a_later_version_knows_of_a_host_is_ignored() -> None:
 def test_a_host_that_is_none_is_refused_by_its_path(wrong: object) -> None:
     with pytest.raises(CatalogError, match=r"is not a plan: hosts\.build1"):
         parse_plan(values(hosts={"build1": wrong}), "plan.json")
+
+
+def _has_no_nul(text: str) -> bool:
+    return "\0" not in text
+
+
+@settings(max_examples=30)
+@given(
+    hosts=st.dictionaries(
+        st.sampled_from(["a", "b1"]),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "labels": st.lists(st.sampled_from(["linux", "big"]), max_size=2),
+                "keep": st.just({"count": 3}),
+                "port": st.integers(1, 65535),
+            },
+        ),
+    ),
+    env=st.dictionaries(st.sampled_from(["A", "B_C"]), st.text(max_size=3).filter(_has_no_nul)),
+    world=st.fixed_dictionaries(
+        {}, optional={"pass_env": st.just(["HOME"]), "network": st.just({"allow": ["a:1"]})}
+    ),
+)
+def test_a_plan_that_was_read_before_is_the_same_plan(hosts: Json, env: Json, world: Json) -> None:
+    asked = plan(commanded("dep", "true"), job("greet", needs=["dep"], env=env)).dump()
+    asked["hosts"] = hosts
+    asked["nodes"][1]["execute"] |= world
+    with TemporaryDirectory() as directory:
+        answers = Path(directory) / "answers"
+        first = read_plan(asked, "plan.json", answers)
+        with patch("jerichoci.plan.known.parse_plan") as parsing:
+            again = read_plan(asked, "plan.json", answers)
+        assert not parsing.called
+    assert again == first == parse_plan(asked, "plan.json")
+    assert repr(again) == repr(first)
+    kept = [host.model_fields_set for host in again.hosts.values()]
+    assert kept == [host.model_fields_set for host in first.hosts.values()]

@@ -69,7 +69,7 @@ def test_what_no_run_id_starts_with_is_refused(store: RunStore, run: RunLayout, 
 def test_what_is_loaded_is_what_was_written(store: RunStore, run: RunLayout) -> None:
     record = store.load_run_record(run.run_id)
     assert (record.status, record.problems) == (Status.PASSED, [])
-    assert record.model_dump(mode="json") == json.loads(run.record.read_bytes())
+    assert record.model_dump() == json.loads(run.record.read_bytes())
     assert store.load_plan(run.run_id).jobs[0].job_id == "greet"
     assert store.load_prepared_outputs(run.run_id).outputs == []
 

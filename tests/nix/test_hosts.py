@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from jerichoci.plan.hosts import HostConfig
 from jerichoci.plan.plan import parse_plan
+from jerichoci.plan.rule import ValidationError
 from nix.evaluation import evaluate
 
 HOSTS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyte
 import pytest
@@ -107,7 +107,7 @@ def preparing(run: RunRecord, node_id: str, prepare_id: str) -> PrepareStarted:
     return PrepareStarted(run_id=run.run_id, node_id=node_id, prepare_id=prepare_id)
 
 
-def prepared(run: RunRecord, node_id: str, **values: object) -> PrepareFinished:
+def prepared(run: RunRecord, node_id: str, **values: Any) -> PrepareFinished:  # noqa: ANN401 - those of the event
     return PrepareFinished(run_id=run.run_id, node_id=node_id, **{**PASSED, **values})
 
 

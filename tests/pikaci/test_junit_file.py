@@ -108,7 +108,7 @@ def test_a_run_that_never_ended_leaves_no_file(layout: StateLayout, tmp_path: Pa
 
 
 def test_a_record_of_an_earlier_version_has_a_case(layout: StateLayout) -> None:
-    values = ended(layout).jobs[0].model_dump(mode="json")
+    values = ended(layout).jobs[0].model_dump()
     del values["tests"]
     run = ended(layout).with_(jobs=[JobRecord.model_validate(values)])
     assert b'<failure message="no" type="command_failed">' in junit_xml([(run, layout.run(RUN_ID))])

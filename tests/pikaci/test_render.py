@@ -6,7 +6,7 @@ import threading
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -164,7 +164,7 @@ def test_a_line_every_30_s_names_what_runs_and_for_how_long(
     view.emit(started("", *"abcdefghij"))
     view.emit(PrepareStarted(run_id=RUN_ID, node_id="deps"))
     tick(29.0, 30.0, 59.0)
-    done = {"outcome": Outcome.PASSED, "cached": False, "duration_ms": 1}
+    done: Any = {"outcome": Outcome.PASSED, "cached": False, "duration_ms": 1}
     view.emit(PrepareFinished(run_id=RUN_ID, node_id="deps", **done))
     tick(60.0, 61.0)
     for name in "abcdefghi":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pikaci.commands.schema import NAMES
-from pikaci.schemas import adapters, schema_text, write_schemas
+from pikaci.schemas import described, schema_text, write_schemas
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "schema"
 
@@ -14,7 +14,7 @@ DIRECTORY = Path(__file__).resolve().parents[2] / "schema"
 @pytest.mark.parametrize("name", NAMES)
 def test_the_schema_in_the_repository_is_the_models(name: str) -> None:
     kept = (DIRECTORY / f"{name}.schema.json").read_text()
-    assert kept == schema_text(adapters()[name]), "run `python -m pikaci.schemas schema`"
+    assert kept == schema_text(described()[name]), "run `python -m pikaci.schemas schema`"
 
 
 def test_every_schema_is_in_the_repository_and_has_a_name_in_the_command(tmp_path: Path) -> None:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from jerichoci.errors import UsageError
 from jerichoci.plan.hosts import (
     LINE_LIMIT_SECS,
@@ -24,6 +22,7 @@ from jerichoci.plan.hosts import (
     known_part,
     load_hosts,
 )
+from jerichoci.plan.rule import ValidationError
 from jerichoci.remote.host_notes import HostNote, host_notes, used_hosts
 from jerichoci.state.ids import is_run_id
 from jerichoci.state.natural import natural

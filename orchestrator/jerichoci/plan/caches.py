@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
 from jerichoci.plan.model import Id, Model
+from jerichoci.plan.rule import field
 
 
 class Cache(Model):
     """A directory of a job; `key` are globs of the files that decide on the right entry."""
 
     name: Id
-    path: str = Field(description="absolute, or below the home of the job's user: `~/...`")
-    key: list[str] = Field(default=[])
+    path: str = field(description="absolute, or below the home of the job's user: `~/...`")
+    key: list[str] = field(default=[])
     scope: Literal["target", "repository"] = "repository"
-    size_mib: int = Field(gt=0)
+    size_mib: int = field(gt=0)

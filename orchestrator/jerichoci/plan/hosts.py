@@ -22,11 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field, Strict, ValidationError
-
 from jerichoci.errors import UsageError
 from jerichoci.placement import INCUS_PROJECT, IncusSettings, LocalSettings
-from jerichoci.plan.model import Setting, describe
+from jerichoci.plan.model import Setting
+from jerichoci.plan.rule import Rule, ValidationError, after, field, strict
 from jerichoci.state.ids import ID_PATTERN
 from jerichoci.state.natural import natural
 from jerichoci.state.reading import read_file
@@ -42,7 +41,7 @@ HIGHEST_PORT = 65535
 SettingT = TypeVar("SettingT", bound=Setting)
 
 
-def _like(pattern: str, what: str) -> AfterValidator:
+def _like(pattern: str, what: str) -> Rule:
     """The check that a text matches all of `pattern`; `what` says which texts do."""
     expression = re.compile(pattern)
 
@@ -51,7 +50,7 @@ def _like(pattern: str, what: str) -> AfterValidator:
             raise ValueError(f"{text!r} is not {what}")
         return text
 
-    return AfterValidator(check)
+    return after(check)
 
 
 _PATH = r"~?/[^\0\n\r]+"
@@ -80,10 +79,10 @@ Fingerprint = Annotated[
 PathHere = Annotated[str, _like(_PATH, _HERE)]
 PathThere = Annotated[str, _like(_INSIDE + _PATH, _THERE)]
 DirectoryThere = Annotated[str, _like("(?!.*:)" + _INSIDE + _PATH, f"{_THERE} and `:`")]
-Name = Annotated[str, Field(min_length=1)]
-Positive = Annotated[int, Strict(), Field(gt=0)]
-Natural = Annotated[int, Strict(), Field(ge=0)]
-Port = Annotated[int, Strict(), Field(gt=0, le=HIGHEST_PORT)]
+Name = Annotated[str, field(min_length=1)]
+Positive = Annotated[int, strict(), field(gt=0)]
+Natural = Annotated[int, strict(), field(ge=0)]
+Port = Annotated[int, strict(), field(gt=0, le=HIGHEST_PORT)]
 
 
 class HostCapacity(Setting):
@@ -183,7 +182,7 @@ class HostsFile(Setting):
     """What the hosts file says."""
 
     local: LocalHost = LocalHost()
-    hosts: dict[HostName, HostConfig] = Field(default_factory=dict)
+    hosts: dict[HostName, HostConfig] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -218,7 +217,7 @@ def load_hosts(path: Path | None = None) -> HostsFile:
     except FileNotFoundError:
         return HostsFile()
     except ValidationError as error:
-        raise UsageError(f"{path}: {describe(error)}", "docs/hosts.md has its keys") from error
+        raise UsageError(f"{path}: {error}", "docs/hosts.md has its keys") from error
     except RecursionError:
         raise UsageError(f"{path} nests tables too deep", "fix or remove it") from None
     except (OSError, ValueError) as error:
@@ -268,11 +267,10 @@ def known_part(model: type[Setting], values: object) -> object:
     if not isinstance(values, dict):
         return values
     kept = {}
-    for key, field in model.model_fields.items():
+    for key, default in model.model_fields.items():
         if key in values:
-            kept[key] = values[key]
-            if isinstance(field.annotation, type) and issubclass(field.annotation, Setting):
-                kept[key] = known_part(field.annotation, values[key])
+            is_nested = isinstance(default, Setting)
+            kept[key] = known_part(type(default), values[key]) if is_nested else values[key]
     return kept
 
 

@@ -1,47 +1,158 @@
-"""The base of every record: frozen, and tolerant of what a later version adds."""
+"""The base of every record: frozen, and tolerant of what a later version adds.
+
+A model is written as pydantic's are, and validated by pydantic. That takes a tenth of a second to
+import and to be told of a plan, which what writes its own records doesn't need: `plan.validation`
+does it, when values are validated.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
+from jerichoci.plan.rule import REQUIRED, Rule, field
 from jerichoci.state.ids import ID_PATTERN, RUN_ID_PATTERN
 
 SCHEMA_VERSION = 1
+Json = dict[str, Any]
+Id = Annotated[str, field(pattern=f"^{ID_PATTERN}$")]
+RunId = Annotated[str, field(pattern=f"^{RUN_ID_PATTERN}$")]
+Timestamp = Annotated[str, field(description="RFC 3339, UTC, milliseconds")]
 
-Id = Annotated[str, Field(pattern=f"^{ID_PATTERN}$")]
-RunId = Annotated[str, Field(pattern=f"^{RUN_ID_PATTERN}$")]
-Timestamp = Annotated[str, Field(description="RFC 3339, UTC, milliseconds")]
 
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+class Model:
+    """A frozen record; unknown fields are ignored where values are validated.
 
-class Model(BaseModel):
-    """A frozen record; unknown fields are ignored."""
+    `Model(...)` takes its values as they are.
+    """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_fields: ClassVar[dict[str, Any]] = {}
+    """The default of each field, or REQUIRED."""
+    model_checks: ClassVar[tuple[str, ...]] = ()
+    """Methods that `check` marks."""
+    model_forbids: ClassVar[bool] = False
+    """Whether an unknown field is an error."""
 
-    def with_(self, **changes: Any) -> Self:  # noqa: ANN401 - as model_copy, whose values are Any
+    def __init_subclass__(cls) -> None:
+        """Know the fields and checks of a model."""
+        own = cls.__dict__
+        fields = dict(cls.model_fields)
+        for name, kind in own.get("__annotations__", {}).items():
+            if not kind.startswith("ClassVar"):
+                value = own.get(name, REQUIRED)
+                fields[name] = value.default() if isinstance(value, Rule) else value
+        cls.model_fields = fields
+        found = (name for name, value in own.items() if getattr(value, "is_check", False))
+        cls.model_checks = (*cls.model_checks, *found)
+
+    def __init__(self, **values: Any) -> None:  # noqa: ANN401 - those of the fields
+        made = vars(self)
+        for name, default in self.model_fields.items():
+            if name in values:
+                made[name] = values[name]
+            elif default is REQUIRED:
+                raise TypeError(f"{type(self).__name__} needs {name}")
+            else:
+                made[name] = default.copy() if isinstance(default, list | dict) else default
+        if not values.keys() <= made.keys():
+            raise TypeError(f"{type(self).__name__} has no {min(values.keys() - made.keys())}")
+        made["_given"] = frozenset(values)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.model_fields)
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, name) for name in self.model_fields))
+
+    def __repr__(self) -> str:
+        values = (f"{name}={getattr(self, name)!r}" for name in self.model_fields)
+        return f"{type(self).__name__}({', '.join(values)})"
+
+    @property
+    def model_fields_set(self) -> frozenset[str]:
+        """The fields that were given."""
+        given: frozenset[str] = vars(self)["_given"]
+        return given
+
+    def with_(self, **changes: Any) -> Self:  # noqa: ANN401 - those of the fields
         """Return a copy with `changes` in place."""
-        return self.model_copy(update=changes)
+        made = object.__new__(type(self))
+        vars(made).update(vars(self), **changes, _given=self.model_fields_set | changes.keys())
+        return made
+
+    def model_dump(
+        self, *, exclude_none: bool = False, exclude_unset: bool = False
+    ) -> dict[str, Any]:
+        """The JSON values of the record."""
+        names = self.model_fields_set if exclude_unset else self.model_fields
+        dumped = {}
+        for name in self.model_fields:
+            value = getattr(self, name)
+            if name in names and not (exclude_none and value is None):
+                dumped[name] = _json_value(value, exclude_none, exclude_unset)
+        return dumped
+
+    def model_dump_json(self, *, indent: int | None = None) -> str:
+        """The record as JSON."""
+        separators = None if indent else (",", ":")
+        return json.dumps(
+            self.model_dump(), indent=indent, ensure_ascii=False, separators=separators
+        )
+
+    @classmethod
+    def model_validate(cls, values: object) -> Self:
+        """Make a record of JSON values; those in it that are records already stay as they are.
+
+        Raises:
+            ValidationError: they are not of this model.
+        """
+        from jerichoci.plan.validation import validate
+
+        found: Self = validate(cls, values)
+        return found
+
+    @classmethod
+    def model_validate_json(cls, text: str | bytes) -> Self:
+        """Make a record of JSON."""
+        return cls.model_validate(json.loads(text))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, handler: Any) -> Any:  # noqa: ANN401 - pydantic's own
+        """Be a field of pydantic's own models."""
+        from jerichoci.plan.validation import core_schema_of
+
+        return core_schema_of(cls, handler)
 
 
 class Setting(Model):
     """What people write by hand: a key that isn't known is a mistake of theirs."""
 
-    # A plan may carry settings that a later version knows more of: its schema doesn't close them.
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra=lambda schema: schema.pop("additionalProperties", None),
-    )
+    model_forbids = True
 
 
-def describe(error: ValidationError) -> str:
-    """The first thing pydantic found wrong, as `path: what`, and how many more there are."""
-    problems = error.errors(include_url=False, include_context=False)
-    first = problems[0]
-    path = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    text = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        text = "this key is not known"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return (f"{path}: {text}" if path else text) + more
+def _json_value(value: Any, *options: bool) -> Any:  # noqa: ANN401 - what a field has, and JSON
+    exclude_none, exclude_unset = options
+    match value:
+        case Enum():
+            return value.value
+        case str() | int() | float() | None:
+            return value
+        case Model():
+            return value.model_dump(exclude_none=exclude_none, exclude_unset=exclude_unset)
+        case dict():
+            return {key: _json_value(inner, *options) for key, inner in value.items()}
+        case Path():
+            return str(value)
+        case _:
+            return [_json_value(inner, *options) for inner in value]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
-
 from jerichoci.plan.model import Model
+from jerichoci.plan.rule import field
 
 Destination = Annotated[
     str,
-    Field(pattern=r"^([A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"),
+    field(pattern=r"^([A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"),
 ]
 
 HOSTS_OWN = "bridge"
@@ -20,4 +19,4 @@ HOSTS_OWN = "bridge"
 class AllowedNetwork(Model):
     """What may be reached over TCP: `host:port`, `[address]:port`."""
 
-    allow: list[Destination] = Field(min_length=1)
+    allow: list[Destination] = field(min_length=1)

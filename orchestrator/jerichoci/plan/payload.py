@@ -13,11 +13,10 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
-
 from jerichoci.nix.payload_files import wrong_manifest
 from jerichoci.placement import Placement, operations
-from jerichoci.plan.model import Id, Model, describe
+from jerichoci.plan.model import Id, Model
+from jerichoci.plan.rule import ValidationError, after, check, field
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,8 +57,8 @@ def _read_only(value: bool) -> bool:  # noqa: FBT001 - a validator's only argume
     return value
 
 
-RelativePath = Annotated[str, AfterValidator(_relative)]
-GuestPath = Annotated[str, AfterValidator(_guest)]
+RelativePath = Annotated[str, after(_relative)]
+GuestPath = Annotated[str, after(_guest)]
 
 
 class Mount(Model):
@@ -68,7 +67,7 @@ class Mount(Model):
     name: Id
     relative_path: RelativePath
     guest_path: GuestPath
-    read_only: Annotated[bool, AfterValidator(_read_only)] = True
+    read_only: Annotated[bool, after(_read_only)] = True
 
 
 class PayloadManifest(Model):
@@ -76,11 +75,11 @@ class PayloadManifest(Model):
 
     schema_version: Literal[1]
     kind: Id
-    entrypoints: list[RelativePath] = Field(default=[], description="programs that jobs start")
-    asset_roots: list[RelativePath] = Field(default=[], description="files these programs read")
-    mounts: list[Mount] = Field(default=[])
+    entrypoints: list[RelativePath] = field(default=[], description="programs that jobs start")
+    asset_roots: list[RelativePath] = field(default=[], description="files these programs read")
+    mounts: list[Mount] = field(default=[])
 
-    @model_validator(mode="after")
+    @check
     def _mounts_are_apart(self) -> PayloadManifest:
         names = [mount.name for mount in self.mounts]
         if len(set(names)) != len(names):
@@ -125,4 +124,4 @@ def parse_payload(data: bytes) -> PayloadManifest:
     try:
         return PayloadManifest.model_validate(values)
     except ValidationError as error:
-        raise wrong_manifest(f"is wrong: {describe(error)}") from error
+        raise wrong_manifest(f"is wrong: {error}") from error

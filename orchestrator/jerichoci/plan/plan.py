@@ -13,16 +13,15 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
-
 from jerichoci.errors import CatalogError, RecordError
 from jerichoci.machine.control_groups import Limits
 from jerichoci.nix.realised import BuildRequest
 from jerichoci.plan.artifacts import Artifacts, JobInput
 from jerichoci.plan.caches import Cache
 from jerichoci.plan.hosts import HostConfig, HostName, known_part
-from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp, describe
+from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp
 from jerichoci.plan.network import AllowedNetwork
+from jerichoci.plan.rule import ValidationError, before, check, field
 from jerichoci.plan.secrets import Secret
 from jerichoci.plan.services import Service
 from jerichoci.plan.tools import DevShell
@@ -76,7 +75,7 @@ class NixBuild(Model):
     out_path: str
     output_name: str = "out"
     residency: Literal["local", "remote"] = "local"
-    timeout_secs: int = Field(gt=0)
+    timeout_secs: int = field(gt=0)
 
     def request(self) -> BuildRequest:
         return BuildRequest(self.installable, self.drv_path, self.out_path, self.timeout_secs)
@@ -88,12 +87,12 @@ class HostCommand(Model):
     type: Literal["host_command"] = "host_command"
     command: str
     outputs: list[str]
-    inputs: list[str] = Field(
+    inputs: list[str] = field(
         default=[], description="globs of the files that it is made of; none: made in each run"
     )
-    timeout_secs: int = Field(gt=0)
+    timeout_secs: int = field(gt=0)
 
-    @model_validator(mode="after")
+    @check
     def _outputs_stay_inside(self) -> HostCommand:
         for output in self.outputs:
             path = PurePosixPath(output)
@@ -101,7 +100,7 @@ class HostCommand(Model):
                 raise ValueError(f"output {output!r} leaves the workspace")
         return self
 
-    @model_validator(mode="after")
+    @check
     def _kernel_accepts_it(self) -> HostCommand:
         # It runs quoted in a text that copies each output, named five times there beside the
         # directory it goes to.
@@ -124,7 +123,7 @@ class PrepareNode(Model):
     depends_on: list[str] = []
     placement: str = "local"
     placement_config: dict[str, Any] = {}
-    prepare: Annotated[NixBuild | HostCommand, Field(discriminator="type")]
+    prepare: Annotated[NixBuild | HostCommand, field(discriminator="type")]
 
     @property
     def name(self) -> str:
@@ -138,10 +137,10 @@ class Resources(Model):
     Whole CPUs, MiB of memory and of disk, processes and threads at once.
     """
 
-    cpus: int | None = Field(default=None, gt=0)
-    memory_mib: int | None = Field(default=None, gt=0)
-    disk_mib: int | None = Field(default=None, gt=0)
-    pids: int | None = Field(default=None, gt=0)
+    cpus: int | None = field(default=None, gt=0)
+    memory_mib: int | None = field(default=None, gt=0)
+    disk_mib: int | None = field(default=None, gt=0)
+    pids: int | None = field(default=None, gt=0)
 
     def limits(self) -> Limits:
         """Those that control groups hold."""
@@ -151,8 +150,8 @@ class Resources(Model):
 class Retries(Model):
     """How many more attempts a job gets after a failure of each kind."""
 
-    infrastructure: int = Field(default=0, ge=0)
-    test: int = Field(default=0, ge=0)
+    infrastructure: int = field(default=0, ge=0)
+    test: int = field(default=0, ge=0)
 
 
 class InputRef(Model):
@@ -183,20 +182,20 @@ class Execute(Model):
 
     command: str
     run_as_root: bool = False
-    timeout_secs: int = Field(gt=0)
+    timeout_secs: int = field(gt=0)
     writable_workspace: bool = True
     resources: Resources = Resources()
     env: dict[str, str] = {}
     inputs: list[InputRef] = []
     network: Literal["none", "loopback", "bridge"] | AllowedNetwork | None = None
-    silence_secs: int | None = Field(default=None, gt=0)
+    silence_secs: int | None = field(default=None, gt=0)
     artifacts: Artifacts | None = None
     job_inputs: list[JobInput] = []
     caches: list[Cache] = []
     dev_shell: DevShell | None = None
     services: list[Service] = []
-    path: list[str] = Field(default=[], description="nodes whose `bin` comes first on PATH")
-    pass_env: list[str] = Field(default=[], description="variables of pikaci's own environment")
+    path: list[str] = field(default=[], description="nodes whose `bin` comes first on PATH")
+    pass_env: list[str] = field(default=[], description="variables of pikaci's own environment")
     secrets: list[Secret] = []
     retries: Retries = Retries()
 
@@ -206,7 +205,7 @@ class Execute(Model):
         images = {service.image for service in self.services}
         return [ref for ref in self.inputs if ref.node_id not in images]
 
-    @model_validator(mode="after")
+    @check
     def _kernel_accepts_it(self) -> Execute:
         texts = [("command", self.command)]
         texts += [(f"env.{name}", f"{name}={value}") for name, value in self.env.items()]
@@ -218,7 +217,7 @@ class ExecuteNode(Model):
     """A job: a command, where it runs (`placement`) and how (`runtime`)."""
 
     kind: Literal["execute"] = "execute"
-    id: str = Field(pattern=r"^execute-[a-z0-9][a-z0-9_-]{0,63}$")
+    id: str = field(pattern=r"^execute-[a-z0-9][a-z0-9_-]{0,63}$")
     job_id: Id
     description: str = ""
     depends_on: list[str] = []
@@ -229,7 +228,7 @@ class ExecuteNode(Model):
     execute: Execute
 
 
-Node = Annotated[PrepareNode | ExecuteNode, Field(discriminator="kind")]
+Node = Annotated[PrepareNode | ExecuteNode, field(discriminator="kind")]
 
 
 class SnapshotSpec(Model):
@@ -242,7 +241,7 @@ def _known_part_of_host(values: object) -> object:
     return known_part(HostConfig, values)
 
 
-PlannedHost = Annotated[HostConfig, BeforeValidator(_known_part_of_host)]
+PlannedHost = Annotated[HostConfig, before(_known_part_of_host)]
 """A host that the catalog describes; a later version may know more of it."""
 
 
@@ -261,7 +260,7 @@ class Plan(Model):
     hosts: dict[HostName, PlannedHost] = {}
     nodes: list[Node]
 
-    @model_validator(mode="after")
+    @check
     def _is_a_dag(self) -> Plan:
         by_id = {node.id: node for node in self.nodes}
         if len(by_id) != len(self.nodes):
@@ -304,7 +303,7 @@ class Plan(Model):
 
     def dump(self) -> dict[str, Any]:
         """The plan as JSON values; a job has no key of a part of its world that it doesn't use."""
-        values = self.model_dump(mode="json")
+        values = self.model_dump()
         for node in values["nodes"]:
             if node.get("prepare", {}).get("inputs") == []:
                 del node["prepare"]["inputs"]
@@ -344,6 +343,6 @@ def parse_plan(values: object, origin: str) -> Plan:
         return Plan.model_validate(values)
     except ValidationError as error:
         raise CatalogError(
-            f"{origin} is not a plan: {describe(error)}",
+            f"{origin} is not a plan: {error}",
             "the catalog's `pikaci` and this CLI differ",
         ) from error

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
 from jerichoci.plan.model import Model
+from jerichoci.plan.rule import field
 
 
 class Secret(Model):
@@ -16,9 +15,9 @@ class Secret(Model):
     `kind`; for `age` and `sops` a path in the repository.
     """
 
-    name: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
+    name: str = field(pattern=r"^[A-Z][A-Z0-9_]*$")
     kind: Literal["file", "env", "command", "credential", "age", "sops"]
     value: str
-    identity: str | None = Field(default=None, description="of age: the file with the identity")
-    key: str | None = Field(default=None, description="of sops: the path in the document")
-    branches: list[str] = Field(default=[], description="globs; none: all branches")
+    identity: str | None = field(default=None, description="of age: the file with the identity")
+    key: str | None = field(default=None, description="of sops: the path in the document")
+    branches: list[str] = field(default=[], description="globs; none: all branches")

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
-
 from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp
+from jerichoci.plan.rule import field
 from jerichoci.record.record import Cause, JobRecord, RunRecord
 from jerichoci.status import FailureKind, Outcome, PhaseName
 
@@ -19,7 +18,7 @@ class EventBase(Model):
     """What every event has; the journal stamps `seq`, `ts` and `run_id`."""
 
     schema_version: int = SCHEMA_VERSION
-    seq: int = Field(default=0, ge=0)
+    seq: int = field(default=0, ge=0)
     ts: Timestamp = ""
     run_id: RunId | Literal[""] = ""
 
@@ -39,7 +38,7 @@ class PrepareStarted(EventBase):
     prepare_id: Id | None = None
     """The author's id of it, if there is one."""
     description: str = ""
-    needed_by: list[Id] = Field(default_factory=list)
+    needed_by: list[Id] = field(default_factory=list)
     """The jobs whose host logs have what it prints."""
 
 
@@ -77,14 +76,14 @@ class Heartbeat(EventBase):
 
     event: Literal["heartbeat"] = "heartbeat"
     running: list[Id]
-    building: list[str] = Field(default_factory=list)
+    building: list[str] = field(default_factory=list)
     """The names of derivations."""
-    fetching: list[str] = Field(default_factory=list)
+    fetching: list[str] = field(default_factory=list)
     """The names of store paths."""
     built: int = 0
     to_build: int = 0
     """How many derivations; `built` of these are done."""
-    copying: list[str] = Field(default_factory=list)
+    copying: list[str] = field(default_factory=list)
     """The names of the store paths that are copied to another store."""
 
 
@@ -112,13 +111,13 @@ Event = Annotated[
     | Heartbeat
     | JobFinished
     | RunFinished,
-    Field(discriminator="event"),
+    field(discriminator="event"),
 ]
-
-
-ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def parse_event(values: dict[str, Any]) -> Event:
     """An event from its JSON values."""
-    return ADAPTER.validate_python(values)
+    from jerichoci.plan.validation import validate
+
+    event: Event = validate(Event, values)
+    return event

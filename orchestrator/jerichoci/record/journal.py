@@ -61,7 +61,7 @@ class Journal:
         """Stamp an event and write it to the file, nowhere else yet."""
         self.check()
         stamped = self.stamp(event)
-        write_line(self._fd, stamped.model_dump(mode="json"))
+        write_line(self._fd, stamped.model_dump())
         self._seq += 1
         return stamped
 

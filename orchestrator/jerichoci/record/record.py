@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import Field
-
 from jerichoci.plan.model import SCHEMA_VERSION, Id, Model, RunId, Timestamp
+from jerichoci.plan.rule import field
 from jerichoci.state.clock import timestamp
 from jerichoci.status import (
     CauseCode,
@@ -52,7 +51,7 @@ class ArtifactRecord(Model):
     """A file that a job left: path below `artifacts/files`, size in bytes, SHA-256 in hex."""
 
     path: str
-    bytes: int = Field(ge=0)
+    bytes: int = field(ge=0)
     sha256: str
 
 
@@ -91,11 +90,11 @@ class TestSummary(Model):
 
     __test__: ClassVar = False
 
-    total: int = Field(default=0, ge=0)
-    passed: int = Field(default=0, ge=0)
-    failed: int = Field(default=0, ge=0)
-    errors: int = Field(default=0, ge=0)
-    skipped: int = Field(default=0, ge=0)
+    total: int = field(default=0, ge=0)
+    passed: int = field(default=0, ge=0)
+    failed: int = field(default=0, ge=0)
+    errors: int = field(default=0, ge=0)
+    skipped: int = field(default=0, ge=0)
     duration_ms: int | None = None
     reports: list[TestReport] = []
     failures: list[TestCase] = []
@@ -133,7 +132,7 @@ class PassedOver(Model):
 class AttemptRecord(Model):
     """One try at a job."""
 
-    number: int = Field(ge=1)
+    number: int = field(ge=1)
     host: str | None = None
     status: Status
     failure_kind: FailureKind | None = None
@@ -176,7 +175,7 @@ class JobRecord(Model):
     notes: list[str] = []
     phases: list[PhaseRecord] = []
     execution: dict[str, Any] = {}
-    pass_env: dict[str, str | None] = Field(
+    pass_env: dict[str, str | None] = field(
         default={}, description="by name the keyed digest of its value; null for an absent one"
     )
     artifacts: list[ArtifactRecord] = []
@@ -229,33 +228,33 @@ class RunRecord(Model):
     failure_kind: FailureKind | None = None
     cause: Cause | None = None
     rerun_of: RunId | None = None
-    batch: RunId | None = Field(
+    batch: RunId | None = field(
         default=None, description="id of the batch: of the runs that one command started"
     )
-    branch: str | None = Field(default=None, description="it is of, as `--branch` said")
-    annotations: dict[str, str] = Field(
+    branch: str | None = field(default=None, description="it is of, as `--branch` said")
+    annotations: dict[str, str] = field(
         default={}, description="what its starter noted: `--annotate`"
     )
     target_id: Id
     target_description: str = ""
-    partial: bool = Field(default=False, description="whether jobs were left out: `--job`")
+    partial: bool = field(default=False, description="whether jobs were left out: `--job`")
     system: str
     source_root: str | None = None
     source_rev: str | None = None
-    source_url: str | None = Field(default=None, description="of `--source`, without credentials")
-    overrides: dict[str, str] = Field(
+    source_url: str | None = field(default=None, description="of `--source`, without credentials")
+    overrides: dict[str, str] = field(
         default={}, description="inputs of the flake that were replaced: `--override-input`"
     )
-    source_tree: str | None = Field(
+    source_tree: str | None = field(
         default=None, description="tree the flake was evaluated at; snapshot_id before exclusion"
     )
     snapshot_dir: str | None = None
     snapshot_id: str | None = None
-    flake_dir: str | None = Field(default=None, description="where in the tree flake.nix lies")
+    flake_dir: str | None = field(default=None, description="where in the tree flake.nix lies")
     git_head: str | None = None
     git_dirty: bool | None = None
     created_at: Timestamp
-    estimated_ms: int | None = Field(
+    estimated_ms: int | None = field(
         default=None, description="what it was expected to take, by the runs before it"
     )
     finished_at: Timestamp | None = None
@@ -265,11 +264,11 @@ class RunRecord(Model):
     changed_files: list[str] = []
     filters: list[str] = []
     message: str | None = None
-    notes: list[str] = Field(default=[], description="facts that did not change the result")
+    notes: list[str] = field(default=[], description="facts that did not change the result")
     prepare_timings: list[PrepareTiming] = []
     jobs: list[JobRecord] = []
     tool: Tool
-    problems: list[str] = Field(default=[], description="what a reader had to leave out")
+    problems: list[str] = field(default=[], description="what a reader had to leave out")
 
 
 class PreparedPlace(Model):
@@ -311,7 +310,7 @@ class PreparedOutput(Model):
     gc_root: str | None = None
     cause: Cause | None = None
     places: list[PreparedPlace] = []
-    copies: list[OutputCopy] = Field(default=[], description="in other stores: `--copy-to`")
+    copies: list[OutputCopy] = field(default=[], description="in other stores: `--copy-to`")
 
 
 class PreparedOutputs(Model):
@@ -320,4 +319,4 @@ class PreparedOutputs(Model):
     schema_version: int = SCHEMA_VERSION
     run_id: RunId
     outputs: list[PreparedOutput] = []
-    problems: list[str] = Field(default=[], description="what a reader had to leave out")
+    problems: list[str] = field(default=[], description="what a reader had to leave out")

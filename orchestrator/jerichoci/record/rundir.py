@@ -83,7 +83,7 @@ class RunWriter:
 
     def make_room(self, part: Model) -> bool:
         """Reserve room for a part of an attempt's record; false if the disk has none."""
-        size = len(json.dumps(part.model_dump(mode="json"), indent=1))
+        size = len(json.dumps(part.model_dump(), indent=1))
         try:
             with self.layout.reserve.open("ab", buffering=0) as reserve:
                 missing = TERMINAL_WRITES * COPIES * size
@@ -93,7 +93,7 @@ class RunWriter:
 
     def write_outputs(self, outputs: Sequence[PreparedOutput]) -> None:
         record = PreparedOutputs(run_id=self.record.run_id, outputs=list(outputs))
-        atomic.write_json(self.layout.prepared_outputs, record.model_dump(mode="json"))
+        atomic.write_json(self.layout.prepared_outputs, record.model_dump())
 
     def finish(self, record: RunRecord) -> None:
         """Write the terminal record: event, status.json files, run.json; then send it to the sinks.
@@ -110,7 +110,7 @@ class RunWriter:
         event = self._journal.append(RunFinished(run=record))
         # run.json is the last to say that the run is over, but the first to have its room.
         whole = self.layout.record.with_name(f"{self.layout.record.name}{atomic.TEMP_MARK}end")
-        atomic.write_json(whole, record.model_dump(mode="json"))
+        atomic.write_json(whole, record.model_dump())
         for job in record.jobs:
             if self._written.get(job.id) is not job:
                 with suppress(OSError, InfrastructureError):
@@ -124,7 +124,7 @@ class RunWriter:
         end = {"status": Status.FAILED, "failure_kind": FailureKind.INFRASTRUCTURE, "cause": cause}
         self.record = record.with_(**end, message=error.message)
         if self.layout.record.exists():
-            atomic.write_json(self.layout.record, self.record.model_dump(mode="json"))
+            atomic.write_json(self.layout.record, self.record.model_dump())
             self.layout.reserve.unlink(missing_ok=True)
         self._journal.send(self._journal.stamp(RunFinished(run=self.record)))
 
@@ -132,7 +132,7 @@ class RunWriter:
         path = self.layout.status(job.id)
         self.check()
         make_private(path.parent)
-        atomic.write_json(path, job.model_dump(mode="json"))
+        atomic.write_json(path, job.model_dump())
         self._written[job.id] = job
 
 
@@ -194,12 +194,12 @@ def _write_first_records(run: RunLayout, record: RunRecord, plan: Plan) -> None:
     for directory in (run.gcroots, run.scratch, run.root / "jobs"):
         directory.mkdir(mode=0o700)
     atomic.write_json(run.plan, plan.dump())
-    atomic.write_json(run.record, record.model_dump(mode="json"))
+    atomic.write_json(run.record, record.model_dump())
 
 
 def _reserve_bytes(record: RunRecord, plan: Plan) -> int:
     """What the terminal record of a run can take if every job makes all its attempts."""
-    text = json.dumps(record.model_dump(mode="json"), indent=1)
+    text = json.dumps(record.model_dump(), indent=1)
     retries = [node.execute.retries for node in plan.jobs]
     # The first attempt, and the last once more: it is what is loose on a job.
     rows = sum(2 + min(MOST_RETRIES, more.infrastructure + more.test) for more in retries)

@@ -27,12 +27,11 @@ from jerichoci.status import LogKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pydantic import BaseModel
-
+    from jerichoci.plan.model import Model
     from jerichoci.plan.plan import Plan
     from jerichoci.record.record import PreparedOutputs, RunRecord
 
-    ModelT = TypeVar("ModelT", bound=BaseModel)
+    ModelT = TypeVar("ModelT", bound=Model)
 
 LATEST = "latest"
 FOLLOW_INTERVAL_SECS = 0.1
@@ -181,9 +180,7 @@ class RunStore:
         return {
             "run": part(lambda: self.record_values(run_id)),
             "plan": part(lambda: read_json(layout.plan)),
-            "prepared_outputs": part(
-                lambda: self.load_prepared_outputs(run_id).model_dump(mode="json")
-            ),
+            "prepared_outputs": part(lambda: self.load_prepared_outputs(run_id).model_dump()),
             "logs": part(
                 lambda: [
                     {**vars(row), "path": layout.relative(row.path)}
@@ -305,17 +302,15 @@ def load_model(model: type[ModelT], values: dict[str, Any], path: Path) -> Model
 
     What was passed over is named in the model's `problems`, if it has that field.
     """
-    from pydantic import ValidationError
-
-    from jerichoci.plan.model import describe
+    from jerichoci.plan.rule import REQUIRED, ValidationError
 
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        wrong = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
+        wrong = {str(path[0]) for path, _ in error.problems if path}
         fields = model.model_fields
-        if any(name not in fields or fields[name].is_required() for name in wrong):
-            raise RecordError(f"{path} is not a record: {describe(error)}") from error
+        if any(fields.get(name, REQUIRED) is REQUIRED for name in wrong):
+            raise RecordError(f"{path} is not a record: {error}") from error
         rest = {key: value for key, value in values.items() if key not in wrong}
         if "problems" in fields:
             rest["problems"] = [f"{name} is damaged and left out" for name in sorted(wrong)]

@@ -85,7 +85,7 @@ class HostLedger(Ledger[HostNote]):
 
 
 def _settings(session: Session) -> dict[str, Any]:
-    return session.host.config.model_dump(mode="json", exclude_unset=True)
+    return session.host.config.model_dump(exclude_unset=True)
 
 
 def host_notes(state: StateLayout) -> HostLedger:

@@ -128,8 +128,14 @@ class AttemptRun:
             raise
         finally:
             took = milliseconds_since(start)
-            times = {"started_at": started, "finished_at": timestamp(), "duration_ms": took}
-            self._phases.append(PhaseRecord(phase=name, outcome=outcome, **times))
+            phase = PhaseRecord(
+                phase=name,
+                started_at=started,
+                finished_at=timestamp(),
+                duration_ms=took,
+                outcome=outcome,
+            )
+            self._phases.append(phase)
             self._log(f"{name} {outcome} ({took} ms)")
             self._emit(name, outcome, took)
 

@@ -129,7 +129,7 @@ def of_pikaci_run(forge: Forge, run_id: str) -> RunStore:
 def run_record(store: RunStore, run_id: str) -> dict[str, Any]:
     """A run's record; one that can't be read is its id and why."""
     try:
-        return store.load_run_record(run_id).model_dump(mode="json")
+        return store.load_run_record(run_id).model_dump()
     except (RecordError, UsageError, OSError) as error:
         return {"run_id": run_id, "status": None, "problems": [str(error)]}
 
@@ -137,7 +137,7 @@ def run_record(store: RunStore, run_id: str) -> dict[str, Any]:
 def prepared_outputs(store: RunStore, run_id: str) -> dict[str, Any]:
     """What a run prepared; where that can't be read, why."""
     try:
-        return store.load_prepared_outputs(run_id).model_dump(mode="json")
+        return store.load_prepared_outputs(run_id).model_dump()
     except (RecordError, UsageError, OSError) as error:
         return {"run_id": run_id, "outputs": [], "problems": [str(error)]}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -178,7 +178,7 @@ def _output_rows(output: PreparedOutput) -> list[tuple[str, ...]]:
     """One line for each host that needed it; at least one."""
     from jerichoci.record.record import PreparedPlace
 
-    own = {"outcome": output.outcome, "path": output.path, "cause": output.cause}
+    own: Any = {"outcome": output.outcome, "path": output.path, "cause": output.cause}
     places = output.places or [PreparedPlace(host="", **own)]
     return [
         (

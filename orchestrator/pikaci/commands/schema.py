@@ -14,6 +14,6 @@ NAMES = (
 @click.argument("name", type=click.Choice(NAMES))
 def schema_command(name: str) -> None:
     """Print the JSON Schema of a record, or of what a command prints with --json."""
-    from pikaci.schemas import adapters, schema_text
+    from pikaci.schemas import described, schema_text
 
-    click.echo(schema_text(adapters()[name]), nl=False)
+    click.echo(schema_text(described()[name]), nl=False)

@@ -41,7 +41,7 @@ WARM = (
     *("asyncio", "concurrent.futures.thread", "encodings.ascii", "tomllib"),
     *("jerichoci.run.engine", "jerichoci.cleanup.dead_runs", "jerichoci.cleanup.gc"),
     *("jerichoci.machine.artifacts", "jerichoci.record.store", "jerichoci.record.cancel"),
-    "jerichoci.state.annotations",
+    *("jerichoci.state.annotations", "jerichoci.plan.known", "jerichoci.plan.validation"),
     *("jerichoci.test_reports.reading", "jerichoci.test_reports.junit"),
     *(f"jerichoci.test_reports.{name}" for name in ("tap", "go", "cargo")),
     *("pikaci.commands.run", "pikaci.commands.rerun", "pikaci.commands.plan"),
@@ -66,12 +66,24 @@ def serve_command() -> None:
 
     For programs; docs/cli.md has the lines.
     """
-    for module in WARM:
-        import_module(module)
+    warm_up()
     gc.collect()
     gc.freeze()  # what is imported stays shared with the children
     with _Server() as server:
         server.run()
+
+
+def warm_up() -> None:
+    """Import what a child would import, and have pydantic know what it reads."""
+    for module in WARM:
+        import_module(module)
+    from jerichoci.plan.plan import Plan
+    from jerichoci.plan.validation import adapter
+    from jerichoci.record.record import JobRecord, PreparedOutputs, RunRecord
+    from pikaci.plan_set import PlanSource
+
+    for model in (Plan, PlanSource, RunRecord, JobRecord, PreparedOutputs):
+        adapter(model)
 
 
 @dataclass

@@ -88,7 +88,7 @@ class JsonLines(View):
 
     def emit(self, event: EventBase) -> None:
         """Print an event."""
-        values = event.model_dump(mode="json")
+        values = event.model_dump()
         text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
         self._out.write(text.encode("utf-8", "surrogateescape") + b"\n")
 
@@ -107,7 +107,7 @@ class FinalRecords(View):
         if isinstance(event, RunStarted):
             self._records[event.run_id] = None
         elif isinstance(event, RunFinished):
-            self._records[event.run_id] = event.run.model_dump(mode="json")
+            self._records[event.run_id] = event.run.model_dump()
 
     @contextmanager
     def live(self) -> Iterator[None]:
