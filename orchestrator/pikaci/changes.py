@@ -20,7 +20,7 @@ import os
 import shutil
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from jerichoci.errors import UsageError
@@ -34,6 +34,7 @@ from jerichoci.snapshot.git import (
     join_names,
     unreadable,
 )
+from jerichoci.state.dataclass import dataclass
 
 # Plumbing: what a user sets for `git diff` does not reach it, but what is set for submodules.
 _DIFF_FLAGS = (

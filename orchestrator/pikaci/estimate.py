@@ -13,7 +13,6 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from statistics import median_high
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.machine.slots import local_capacity
@@ -23,7 +22,7 @@ from jerichoci.status import FailureKind, Outcome, Status
 from pikaci.estimate_schedule import Step, finish_times, merged
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
@@ -49,7 +48,8 @@ AROUND: Key = ("around",)
 class Estimates:
     """Times of plan nodes in the newest runs of a state root, in milliseconds."""
 
-    def __init__(self, store: RunStore) -> None:
+    def __init__(self, store: RunStore, needed: Collection[Key] = ()) -> None:
+        """Read until there are times enough of what is `needed`, if anything is."""
         self._times: defaultdict[Key, list[int]] = defaultdict(list)
         self._elsewhere: set[Key] = set()
         """The jobs that were on another machine last."""
@@ -63,6 +63,8 @@ class Estimates:
             with suppress(ValueError, RecursionError):
                 if isinstance(run := json.loads(data), dict):
                     self._learn(run)
+            if needed and all(len(self._times[key]) == NEWEST_TIMES for key in needed):
+                break
 
     def job(self, target_id: str, job_id: str) -> int | None:
         """What a target's job takes; None if it has not run yet."""
@@ -130,12 +132,16 @@ class Estimates:
 
     def _typical(self, *keys: Key) -> int | None:
         """The median of the times of the first of these that has any."""
-        return next((median_high(self._times[key]) for key in keys if self._times.get(key)), None)
+        times = next((sorted(found) for key in keys if (found := self._times.get(key))), None)
+        return times[len(times) // 2] if times else None
 
 
 def with_estimates(store: RunStore, requests: Sequence[RunRequest]) -> list[RunRequest]:
     """Requests for runs beside each other, each with what it is expected to take."""
-    estimates = Estimates(store)
+    planned = [request.plan for request in requests if not request.skip_reason]
+    needed = {(PASSED, plan.target_id, job.job_id) for plan in planned for job in plan.jobs}
+    missing = any(not _is_there(node) for plan in planned for node in plan.prepares)
+    estimates = Estimates(store, () if missing else {AROUND, *needed})
     steps = {
         request.plan.target_id: estimates.steps(
             request.plan, request.plan.target_id, request.selected()

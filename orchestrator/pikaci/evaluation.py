@@ -6,7 +6,7 @@ import json
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -26,8 +26,10 @@ from jerichoci.nix import verdict as nix_verdict
 from jerichoci.nix.log import ERROR_LEVEL, Message
 from jerichoci.snapshot.repository import open_repository
 from jerichoci.state.answers import Answers
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.lock import lock
 from jerichoci.state.natural import natural
+from jerichoci.state.trace import span
 from pikaci.evaluation_cache import EvaluationCache, inputs_are_fixed
 from pikaci.evaluation_log import EvaluationLog, name_of, needs_built, show
 from pikaci.nearest import did_you_mean
@@ -211,7 +213,8 @@ class Evaluator:
 
     async def _named(self, what: str, name: str, text: str, hint: str) -> Evaluated:
         """A target or an image, for the chosen system."""
-        found = _chosen(what, name, await self._eval(text + _NAMED, name), hint)
+        with span(f"evaluate {what} {name}"):
+            found = _chosen(what, name, await self._eval(text + _NAMED, name), hint)
         if isinstance(found, UsageError):
             raise found
         return found

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import CatalogError
 from jerichoci.snapshot.git import Git
 from jerichoci.snapshot.repository import Repository
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from jerichoci.snapshot.snapshot import Snapshot

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.snapshot.git import Git
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from jerichoci.nix.realised import Activity, BuildRequest, Realised
 from jerichoci.placement.local import LocalPlacement
 from jerichoci.plan.hosts import local_settings
 from jerichoci.runtime.incus.image_files import ImageFiles, files_in
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import check_id
 from jerichoci.state.layout import make_private
 from jerichoci.status import FailureKind

@@ -7,10 +7,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import CatalogError, UsageError
+from jerichoci.state.dataclass import dataclass
 from pikaci.changes import changed_between, changed_since
 from pikaci.selection import SelectionReport, select, select_all, select_named
 

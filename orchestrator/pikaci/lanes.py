@@ -17,12 +17,12 @@ line and column, the place.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from jerichoci.errors import CatalogError
 from jerichoci.machine.glob import Glob, GlobError, GlobSet, parse_glob
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import is_id
 from pikaci.nearest import did_you_mean
 

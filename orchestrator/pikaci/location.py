@@ -7,11 +7,11 @@ import os
 import re
 import shlex
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError, UsageError
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.layout import StateLayout
 
 if TYPE_CHECKING:

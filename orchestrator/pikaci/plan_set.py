@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from jerichoci.plan.plan import NixBuild, plan_digest
 from jerichoci.plan.rule import ValidationError, field
 from jerichoci.run.request import Source
 from jerichoci.snapshot.repository import open_repository
+from jerichoci.state.dataclass import dataclass
 from pikaci.location import SourceTree
 from pikaci.sourcing import Planned, jobs_source
 

@@ -8,12 +8,13 @@ within its output. A guest log has the job's output alone.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.line_splitter import LINE_BYTES
 from jerichoci.state.log_file import read_log
 from jerichoci.state.reading import rows

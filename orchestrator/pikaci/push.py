@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from jerichoci.errors import UsageError
 from jerichoci.snapshot.git import Git
+from jerichoci.state.dataclass import dataclass
 from pikaci.changes import file_at
 from pikaci.location import LANES_FILE
 from pikaci.screen import one_line

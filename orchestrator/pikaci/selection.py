@@ -7,10 +7,10 @@ first changed file that matches, and the first glob that matches it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import CatalogError, UsageError
+from jerichoci.state.dataclass import dataclass
 from pikaci.changes import changed_between, file_at
 from pikaci.lanes import Lane, Lanes, Trigger, parse_lanes
 from pikaci.location import LANES_FILE

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
+from jerichoci.state.dataclass import dataclass
 from pikaci.nearest import did_you_mean
 
 if TYPE_CHECKING:

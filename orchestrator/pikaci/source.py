@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
@@ -25,6 +24,7 @@ from jerichoci.machine.process import Completed, run
 from jerichoci.snapshot.git import printed
 from jerichoci.snapshot.repository import ATTRIBUTES
 from jerichoci.state.credentials import without_credentials
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,9 @@ from jerichoci.errors import CatalogError, UsageError
 from jerichoci.snapshot.repository import open_repository
 from jerichoci.snapshot.snapshot import Snapshot, take_snapshot
 from jerichoci.state.credentials import without_credentials
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import check_id
+from jerichoci.state.trace import span
 from pikaci.evaluation import Evaluated, Evaluator
 from pikaci.flake_files import FlakeFiles
 from pikaci.lanes import lanes_of, parse_lanes
@@ -82,7 +84,8 @@ async def take_tree(flake: FlakeOptions, source: str | None, *, read_only: bool)
     tree = find_source(flake.directory)
     state = state_layout(flake.state_root, str(tree.root))
     state.make()
-    snapshot = await take_snapshot(state.root, tree.root)
+    with span("take snapshot"):
+        snapshot = await take_snapshot(state.root, tree.root)
     print_notes(snapshot.notes)
     files = FlakeFiles(tree, snapshot, state.root)
     evaluator = _evaluator(flake, state, snapshot, tree.flake_dir, read_only=read_only)
@@ -125,25 +128,33 @@ async def make_plan(
     from jerichoci.plan.known import read_plan
 
     origin = f"the plan of target {target}"
-    plan = read_plan(evaluated.values, origin, taken.state.answers)
+    with span("read plan"):
+        plan = read_plan(evaluated.values, origin, taken.state.answers)
     source_of_jobs = await jobs_source(plan, taken)
     return Planned(plan, source_of_jobs, taken.tree, taken.state, evaluated.nix_version)
 
 
 def importing_engine() -> None:
     """Begin to import the engine. Not waited for: where the snapshot fails, it is not needed."""
-    threading.Thread(target=import_module, args=(ENGINE,), daemon=True).start()
+    threading.Thread(target=_import_engine, daemon=True).start()
+
+
+def _import_engine() -> None:
+    with span("import engine"):
+        import_module(ENGINE)
 
 
 async def _meanwhile(work: Coroutine[Any, Any, Evaluated], task: Callable[[], None]) -> Evaluated:
     """Start `work`, do `task` in a thread while it runs, and wait for both.
 
-    What `task` raises comes first, whether `work` fails or not.
+    What `task` raises comes first, whether `work` fails or not. It is not done if there is nothing
+    to wait for.
     """
     working = asyncio.ensure_future(work)
     try:
         await asyncio.sleep(0)  # until its process runs
-        await asyncio.to_thread(task)
+        if not working.done():
+            await asyncio.to_thread(task)
         return await working
     finally:
         working.cancel()

@@ -6,12 +6,12 @@ A file that is there stays as it is, whatever it is.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
 from jerichoci.snapshot.git import find_top
+from jerichoci.state.dataclass import dataclass
 from pikaci.languages import check_of, languages_of
 from pikaci.own_flake import FlakeUrl, directory_url, template
 from pikaci.python_packages import python_packages

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from jerichoci.errors import PikaciError
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import check_id
 from pikaci.changes import changed_since
 from pikaci.lanes import Trigger, lanes_of

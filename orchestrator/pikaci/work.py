@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jerichoci.state.dataclass import dataclass
 from pikaci.nearest import no_job
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jerichoci.machine.confinement import Confinement
 from jerichoci.nix.realised import Fault, Realised
 from jerichoci.placement import operations
-from jerichoci.placement.operation import OPERATIONS, held, operation
+from jerichoci.placement.operation import OPERATIONS, described, find, operation
 from jerichoci.placement.work import Work
 from jerichoci.state.wire import Arrived, WireError, check_type, to_json
 from jerichoci.status import CauseCode, FailureKind, Outcome
@@ -118,23 +118,28 @@ async def run(work: Work) -> None:
     del work
 
 
-@pytest.mark.parametrize("function", [unanswered, answers_anything, takes_a_set, run])
+@pytest.mark.parametrize("function", [unanswered, answers_anything, takes_a_set])
 def test_what_cannot_be_sent_is_no_operation(function: Callable[..., Any]) -> None:
     with pytest.raises(TypeError):
-        operation(function)
+        described(function, function, holds=False)
     with pytest.raises(TypeError, match=r"opens\.values: a value of set\[int\] can't be sent"):
-        held(opens)
+        described(opens, opens, holds=True)
+
+
+def test_an_operation_has_a_name_of_its_own() -> None:
+    with pytest.raises(TypeError, match="operation run has a name that is taken"):
+        operation(run)
 
 
 def test_every_operation_says_what_it_answers() -> None:
     assert len(OPERATIONS) > len(vars(operations)) / 4
-    for known in OPERATIONS.values():
+    for known in map(find, OPERATIONS):
         check_type(known.answer, known.name)
         assert "work" not in known.signature.parameters
 
 
 def test_arguments_arrive_as_the_function_has_them() -> None:
-    known = OPERATIONS["run"]
+    known = find("run")
     argv: Sequence[str] = ("sh", "-c", "true")
     values, data = known.request((argv,), {"deadline_secs": 5, "cwd": Path("/")})
     arrived = known.arguments(json.loads(json.dumps(values)), data)

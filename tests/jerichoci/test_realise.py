@@ -283,7 +283,6 @@ async def test_a_nix_that_hangs_has_the_nodes_own_time(
     runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, marker: str
 ) -> None:
     builds = derive(timeouts={"a": 2}, a="echo > $out")
-    realise(builds["a"])
     script = HANGS.format(pattern="*--out-link*", begun=tmp_path / "begun", marker=marker)
     monkeypatch.setenv("PATH", shim(tmp_path / "shims", "nix", script))
     run = await asyncio.wait_for(run_all(runner, builds), 80)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.caches.files import digest_of, list_files, matching
 from jerichoci.machine.cache_store import MIB, data_of
 from jerichoci.placement import Placement, operations
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import owner_part
 from jerichoci.status import CacheUse
 from jerichoci.world import Share, World

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.caches.files import digest_of, list_files, matching
 from jerichoci.machine.cache_store import PREPARES
 from jerichoci.placement import Placement, operations
 from jerichoci.snapshot.repository import Repository
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import owner_part
 from jerichoci.status import CacheUse
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from jerichoci.placement.host_gc import Collected, Collector, is_recent
 from jerichoci.record.batch import batch_ids, runs_of
 from jerichoci.record.order import renew, run_ids
 from jerichoci.remote.ssh.socket_directory import remove_stale_sockets
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.lock import try_lock
 from jerichoci.state.owner import is_owned, remove_unowned
 from jerichoci.state.reading import read_object

@@ -7,7 +7,6 @@ changed: what was left is where it was then, and is reached as the host is now.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from jerichoci.plan.hosts import (
 )
 from jerichoci.plan.rule import ValidationError
 from jerichoci.remote.host_notes import HostNote, host_notes, used_hosts
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import is_run_id
 from jerichoci.state.natural import natural
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from jerichoci.remote.agent import agent_operations
 from jerichoci.remote.host_notes import HostNote, host_notes, run_name, used_hosts
 from jerichoci.remote.pool import SessionPool
 from jerichoci.runtime.reaper import GuestPlace, reap
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ledger import (
     GuestLedger,
     GuestNote,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from jerichoci.machine.glob import GlobSet

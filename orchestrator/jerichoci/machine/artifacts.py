@@ -14,9 +14,9 @@ import hashlib
 import os
 import stat
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.natural import natural
 from jerichoci.state.remove_tree import DIRECTORY_FLAGS, own, unlock
 

@@ -23,11 +23,11 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.state.atomic import write_json
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import check_id
 from jerichoci.state.layout import make_private
 from jerichoci.state.lock import try_lock

@@ -12,14 +12,19 @@ import os
 import shlex
 import shutil
 import sys
-from dataclasses import dataclass, field, replace
+import threading
+from contextlib import suppress
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.machine import idmap
-from jerichoci.machine.process import child, dying, run
-from jerichoci.state.layout import make_private
+from jerichoci.machine.process import dying, run
+from jerichoci.state.answers import Answers, key_of
+from jerichoci.state.dataclass import dataclass
+from jerichoci.state.layout import StateLayout, make_private
 from jerichoci.state.remove_tree import remove_tree
+from jerichoci.state.trace import span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +44,15 @@ _WAYS = (
     (_NAMESPACES, (), ",metacopy=on"),
     (_NAMESPACES, (), ""),
     (_AS_USER, _DROP, ",userxattr"),
+)
+_DECIDES = (
+    "/proc/sys/kernel/random/boot_id",
+    "/proc/sys/kernel/unprivileged_userns_clone",
+    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+    "/proc/sys/user/max_user_namespaces",
+    "/proc/sys/user/max_mnt_namespaces",
+    "/proc/sys/user/max_pid_namespaces",
+    "/proc/self/attr/current",
 )
 NO_OVERLAY = 3
 _PROBE = """
@@ -177,10 +191,46 @@ def with_env(env: Mapping[str, str]) -> list[str]:
     return ["env", *(f"{name}={value}" for name, value in env.items())]
 
 
-async def probe(scratch: Path) -> Confinement:
-    """Find out what this host allows by doing it in `scratch`, which is removed."""
+async def probe(state: StateLayout) -> Confinement:
+    """Find out what this host allows, by doing it below the state root.
+
+    A way that was found is known until the machine, its settings or our rights are others.
+    """
     if sys.platform != "linux" or not shutil.which("unshare"):
         return Confinement()
+    answers = Answers(state.answers)
+    key = f"confinement-{key_of(_surroundings(state.root))}"
+    if known := answers.find(key):
+        return _confinement(*_WAYS[int(known)])
+    found = await _probe(state.slots / f"probe-{os.urandom(4).hex()}")
+    if found.overlay:
+        way = next(n for n, way in enumerate(_WAYS) if _confinement(*way) == found)
+        answers.keep(key, str(way).encode())
+    return found
+
+
+def _confinement(prefix: tuple[str, ...], drop: tuple[str, ...], options: str) -> Confinement:
+    return Confinement(prefix, drop, overlay=True, overlay_options=options)
+
+
+def _surroundings(root: Path) -> list[str]:
+    """What decides on what the kernel gives to us, as far as it can change."""
+    found = [str(os.getresuid()), str(root.stat().st_dev)]
+    for name in _DECIDES:
+        with suppress(OSError):
+            found.append(Path(name).read_text(encoding="utf-8", errors="replace"))
+    found += [str(Path(f"/proc/self/ns/{name}").readlink()) for name in ("mnt", "pid", "user")]
+    for line in (
+        Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    ):
+        if line.startswith(("Cap", "NoNewPrivs", "Seccomp:")):
+            found.append(line)
+    programs = (shutil.which(name) for name in ("unshare", "mount", "bash"))
+    return found + [f"{path} {Path(path).stat().st_mtime_ns}" for path in programs if path]
+
+
+async def _probe(scratch: Path) -> Confinement:
+    """Do it in `scratch`, which is removed."""
     found = Confinement()
     try:
         for name in ("lower", "upper", "work", "merged"):
@@ -189,7 +239,7 @@ async def probe(scratch: Path) -> Confinement:
             argv = [*prefix, "bash", "--noprofile", "--norc", "-c", _PROBE, "probe", options]
             done = await run(argv, deadline_secs=PROBE_DEADLINE_SECS, cwd=scratch)
             if done.exit_code == 0:
-                return Confinement(prefix, drop, overlay=True, overlay_options=options)
+                return _confinement(prefix, drop, options)
             if done.exit_code == NO_OVERLAY and not found.namespaces:
                 found = Confinement(prefix, drop)
     finally:
@@ -204,9 +254,23 @@ async def own_snapshots(snapshots: Path) -> int | None:
     """
     if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("nsenter"):
         return None
-    argv = [sys.executable, "-IS", str(Path(idmap.__file__)), str(snapshots)]
-    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    async with child(argv, stdin=pipe, stdout=pipe, stderr=nothing) as maker:
-        if maker.stdout is None or await maker.stdout.readline() != idmap.READY:
-            return None
-        return os.open(f"/proc/{maker.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    found: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    def work() -> None:
+        with span("show snapshots as own"):
+            try:
+                opened: int | None = idmap.open_namespace(str(snapshots))
+            except OSError:
+                opened = None
+        found.get_loop().call_soon_threadsafe(_settle, found, opened)
+
+    # A thread of its own, which ends with its namespace.
+    threading.Thread(target=work, daemon=True).start()
+    return await found
+
+
+def _settle(found: asyncio.Future[int | None], opened: int | None) -> None:
+    if not found.cancelled():
+        found.set_result(opened)
+    elif opened is not None:
+        os.close(opened)

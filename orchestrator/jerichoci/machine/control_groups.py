@@ -14,12 +14,12 @@ import errno
 import os
 import signal
 from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine import process
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.lock import lock_directory
 
 if TYPE_CHECKING:

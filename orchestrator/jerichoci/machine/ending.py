@@ -9,8 +9,9 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from typing import IO
+
+from jerichoci.state.dataclass import dataclass
 
 SIGNALLED = 128
 """A shell's status of what signal n ended is this and n."""

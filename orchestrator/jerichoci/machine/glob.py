@@ -18,12 +18,12 @@ long. Paths are as git prints them: relative, `/` between components, none empty
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,13 +15,13 @@ import stat
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine.artifacts import Artifact, ArtifactWriter, open_as, read_files
 from jerichoci.machine.gather import in_thread
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.remove_tree import DIRECTORY_FLAGS
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ import shlex
 import shutil
 import signal
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
 from typing import IO, TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.owner import Owner, process_start
+from jerichoci.state.trace import span
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -85,6 +86,7 @@ _SUBCOMMAND = re.compile(r"[a-z]+(?:-[a-z]+)*")
 _TELLING = re.compile(r"(?:fatal|error): *(?P<why>.+)")
 """The line in which git and Nix say what is wrong; advice may follow, and what ssh said precede."""
 _BESIDE = re.compile(r"(?:warning|hint|trace|error):|.*\.\.\.$", re.IGNORECASE)
+_HOLDING = frozenset({"setpriv", "TERM", "KILL", "nsenter", "unshare", "env"})
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ENDED_BY = {
     code: f"signal {number.value} ({number.name.removeprefix('SIG')})"
@@ -157,9 +159,18 @@ async def child(  # noqa: PLR0913 - the parameters of a process
             f"{argv[0]} can't be started: {error.strerror}", "is it installed and on PATH?"
         ) from error
     try:
-        yield process
+        with span(_named(argv), "process", argv=argv, pid=process.pid):
+            yield process
     finally:
         await _end(process)
+
+
+def _named(argv: Sequence[str]) -> str:
+    """A command line for people: the program behind those that only hold it, and its first word."""
+    words = [word for word in argv if not word.startswith("-")]
+    while len(words) > 1 and words[0].rpartition("/")[2] in _HOLDING:
+        words.pop(0)
+    return " ".join(word.rpartition("/")[2][:30] for word in words[:2])
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

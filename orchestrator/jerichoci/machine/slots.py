@@ -13,10 +13,10 @@ import asyncio
 import json
 import os
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.lock import lock, try_flock
 from jerichoci.state.reading import open_file, parse
 

@@ -7,13 +7,13 @@ packet, and leaves the host's firewall alone.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
 from jerichoci.machine.network_gate import HOSTS
 from jerichoci.placement import Placement, operations
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

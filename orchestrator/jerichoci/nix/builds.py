@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from jerichoci.nix.log import (
     Stopped,
 )
 from jerichoci.nix.realised import NAMED, Activity
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

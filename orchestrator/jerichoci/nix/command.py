@@ -6,13 +6,14 @@ import grp
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.machine import process
+from jerichoci.nix.own_store import BASE32
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +30,6 @@ FILES_ARGV = ("nix", "--version", "--verbose")
 NIX_CONFIG_ARGV = ("nix-instantiate", "--eval", "--strict", "--json", "-A", "nixConfig", "-")
 """What reads the settings that a flake.nix at its stdin asks for."""
 
-_BASE32 = "0123456789abcdfghijklmnpqrsvwxyz"
 _FEATURES = ("--extra-experimental-features", "nix-command flakes")
 _QUERY = ("nix-store", "--query")
 _JSON_LOG = ("--log-format", "internal-json")
@@ -189,7 +189,7 @@ async def nar_hashes(paths: Sequence[str]) -> dict[str, str]:
 def _hexadecimal(text: str) -> str:
     """A SHA-256 that Nix spells with its own 32 digits, of which the last has the lowest bits."""
     digits = text.removeprefix("sha256:")
-    number = sum(_BASE32.index(digit) << 5 * n for n, digit in enumerate(reversed(digits)))
+    number = sum(BASE32.index(digit) << 5 * n for n, digit in enumerate(reversed(digits)))
     return number.to_bytes(32, "little").hex()
 
 

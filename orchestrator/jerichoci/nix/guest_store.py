@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import os
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from jerichoci.nix.guest_views import (
     VIEWS_WAIT_SECS,
     view_lock,
 )
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.layout import StateLayout, make_private
 from jerichoci.state.lock import lock
 from jerichoci.state.remove_tree import remove_tree

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.state.credentials import without_credentials
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     import asyncio

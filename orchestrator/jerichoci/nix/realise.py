@@ -37,6 +37,7 @@ from jerichoci.nix.log import (
     parse_line,
     read_lines,
 )
+from jerichoci.nix.own_store import root_valid
 from jerichoci.nix.realised import CANCELLED, Activity, BuildRequest, Observer, Realised, failed
 from jerichoci.status import CauseCode, FailureKind, Outcome
 
@@ -160,6 +161,11 @@ class Realiser:
             for node_id, build in self._builds.items()
             if os.path.lexists(build.out_path)
         }
+        links = {self._gcroots / f"{node_id}.valid": path for node_id, path in there.items()}
+        if there and root_valid(links):
+            for node_id in there:
+                self._passed(node_id, self._gcroots / f"{node_id}.valid", cached=True)
+            return
         if there and await self._root(there.values(), f"{min(there)}.valid"):
             for node_id, path in there.items():
                 self._passed(node_id, self._find_root(path), cached=True)

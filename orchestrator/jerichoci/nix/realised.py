@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path  # noqa: TC003 - values of these types are sent to and from hosts
 from typing import TYPE_CHECKING, Protocol
 
+from jerichoci.state.dataclass import dataclass
 from jerichoci.status import CauseCode, FailureKind, Outcome
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import os
 import stat
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
@@ -17,6 +17,7 @@ from jerichoci.machine import cache_store
 from jerichoci.nix.guest_views import collect_views, remove_stale_views
 from jerichoci.snapshot.materialise import remove_snapshot, remove_stale_materialisations
 from jerichoci.snapshot.repository import RECENT_SECS, prune_repository, unused_snapshots
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.layout import StateLayout
 
 if TYPE_CHECKING:

@@ -6,14 +6,17 @@ its name and arguments go as JSON, and its answer comes back, as its annotations
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from functools import cache
 from types import NoneType
-from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.wire import Arrived, check_type, to_json
+
+if TYPE_CHECKING:
+    import inspect
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,8 +26,9 @@ Held = AbstractAsyncContextManager[object]
 Opening = Callable[Concatenate[Any, P], Held]
 """An operation that opens something."""
 
-OPERATIONS: dict[str, Operation] = {}
-"""Every operation by its name, as far as their modules are imported."""
+OPERATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any], bool]] = {}
+"""Every operation by its name, as far as their modules are imported: what has its types, what is
+called, and whether that holds something."""
 
 
 @dataclass(frozen=True)
@@ -79,25 +83,48 @@ def held(
     return opening
 
 
+def _register(function: Callable[..., Any], called: Callable[..., Any], *, holds: bool) -> None:
+    name = function.__name__
+    if name in OPERATIONS:
+        raise TypeError(f"operation {name} has a name that is taken")
+    OPERATIONS[name] = function, called, holds
+
+
 def named(function: Callable[..., Any]) -> Operation:
     """The operation that a function is."""
-    return OPERATIONS[function.__name__]
+    return find(function.__name__)
 
 
-def _register(function: Callable[..., Any], called: Callable[..., Any], *, holds: bool) -> None:
-    """Check the types of an operation, and note it."""
+@cache
+def find(name: str) -> Operation:
+    """The operation of a name. Its types are read here: a run on this machine needs none."""
+    function, called, holds = OPERATIONS[name]
+    return described(function, called, holds=holds)
+
+
+def described(
+    function: Callable[..., Any], called: Callable[..., Any], *, holds: bool
+) -> Operation:
+    """What is to be known of a function to send it.
+
+    Raises:
+        TypeError: it has a type that can't be sent.
+    """
+    import inspect
+    from typing import get_type_hints
+
     name = function.__name__
     signature = inspect.signature(function)
     types = get_type_hints(function)
-    if name in OPERATIONS or "return" not in types:
-        raise TypeError(f"operation {name} has a name that is taken, or no type of its answer")
+    if "return" not in types:
+        raise TypeError(f"operation {name} has no type of its answer")
     answer = NoneType if holds else types.pop("return")
     _, *parameters = signature.parameters.values()
     for parameter in parameters:
         check_type(types[parameter.name], f"{name}.{parameter.name}")
     check_type(answer, f"{name}.return")
     sent = signature.replace(parameters=parameters, return_annotation=signature.empty)
-    OPERATIONS[name] = Operation(name, called, sent, types, answer, holds)
+    return Operation(name, called, sent, types, answer, holds)
 
 
 def _joined(pieces: list[bytes]) -> bytes:

@@ -1,12 +1,13 @@
 """A program on a host, as it is asked for and as it runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
 from jerichoci.machine.control_groups import NO_LIMITS, Limits
 from jerichoci.machine.ending import Ending
+from jerichoci.state.dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,7 @@ class Work:
         return self._limitable
 
     async def _probe(self) -> Confinement:
-        scratch = self.state.slots / f"probe-{os.urandom(4).hex()}"
-        found, snapshots = await together(probe(scratch), self._own_snapshots())
+        found, snapshots = await together(probe(self.state), self._own_snapshots())
         if snapshots is None or not found.overlay:
             return found
         return found.entering(f"/proc/{os.getpid()}/fd/{snapshots}", self.state.root)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -26,6 +25,7 @@ from jerichoci.errors import UsageError
 from jerichoci.placement import INCUS_PROJECT, IncusSettings, LocalSettings
 from jerichoci.plan.model import Setting
 from jerichoci.plan.rule import Rule, ValidationError, after, field, strict
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import ID_PATTERN
 from jerichoci.state.natural import natural
 from jerichoci.state.reading import read_file
@@ -209,11 +209,12 @@ def hosts_file(env: Mapping[str, str] | None = None) -> Path:
 
 def load_hosts(path: Path | None = None) -> HostsFile:
     """The hosts file; empty, if it is missing."""
-    import tomllib
-
     path = path or hosts_file()
     try:
-        return HostsFile.model_validate(tomllib.loads(read_file(path).decode()))
+        text = read_file(path).decode()
+        import tomllib
+
+        return HostsFile.model_validate(tomllib.loads(text))
     except FileNotFoundError:
         return HostsFile()
     except ValidationError as error:

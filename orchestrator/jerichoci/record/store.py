@@ -7,7 +7,6 @@ Nothing here writes. A run whose owner died is shown as it will be closed by
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +15,7 @@ from jerichoci.record.batch import batch_ids, runs_of
 from jerichoci.record.dead import read_current
 from jerichoci.record.order import run_ids
 from jerichoci.record.summary import RunSummary, read_summary
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import check_run_id_prefix, is_id, is_run_id
 from jerichoci.state.layout import RunLayout, StateLayout
 from jerichoci.state.log_file import LogChunk, LogMetadata, log_metadata, read_log

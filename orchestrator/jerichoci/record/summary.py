@@ -6,10 +6,11 @@ unreadable and no other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.record.dead import read_current
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.reading import rows
 from jerichoci.status import Status
 

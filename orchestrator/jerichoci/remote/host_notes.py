@@ -10,10 +10,10 @@ A host that was used has a note of its settings, too, until nothing is kept ther
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import UsageError
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ledger import Ledger
 from jerichoci.state.owner import Owner, process_start
 

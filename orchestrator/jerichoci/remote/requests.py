@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.remote.agent.frame import FrameError, pack
 from jerichoci.remote.ssh.errors import HostLostError
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.wire import WireError
 
 if TYPE_CHECKING:

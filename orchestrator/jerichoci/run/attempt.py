@@ -8,7 +8,7 @@ import signal
 import time
 import traceback
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import HostUnavailableError, PikaciError, ServiceError
@@ -23,7 +23,9 @@ from jerichoci.run.verdict import stop_cause
 from jerichoci.run.world import Asked, AttemptWorld
 from jerichoci.runtime import Attempt, Finish, Runtime
 from jerichoci.state.clock import milliseconds_since, timestamp
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.layout import RunLayout, make_private
+from jerichoci.state.trace import span
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Outcome, PhaseName, Status
 from jerichoci.test_reports import REPORT_SUFFIXES
 
@@ -120,7 +122,8 @@ class AttemptRun:
         self._current = name
         self._emit(name, Outcome.STARTED)
         try:
-            yield
+            with span(f"{self._node.job_id}: {name}", "phase"):
+                yield
             outcome = Outcome.PASSED
         except BaseException as error:
             outcome = Outcome.CANCELLED if isinstance(error, StoppedError) else Outcome.FAILED

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.layout import RunLayout, StateLayout, make_private
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ import threading
 import time
 import traceback
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import PikaciError
@@ -39,9 +38,11 @@ from jerichoci.run.shared_builds import SharedBuilds
 from jerichoci.run.verdict import broken_message, conclude, stop_cause
 from jerichoci.run.world import find_secrets
 from jerichoci.state.clock import timestamp
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import check_run_id, new_run_id
 from jerichoci.state.natural import natural
 from jerichoci.state.remove_tree import remove_tree
+from jerichoci.state.trace import span
 from jerichoci.status import CauseCode, FailureKind, KeepPolicy, Status
 
 if TYPE_CHECKING:
@@ -197,7 +198,8 @@ class Run:
         request = self._request
         plan = request.plan.with_(run_id=self.run_id, created_at=timestamp())
         record = first_record(self._state, request, plan)
-        writer = self._opened.enter_context(open_run(self._state, record, plan, sinks))
+        with span("open run"):
+            writer = self._opened.enter_context(open_run(self._state, record, plan, sinks))
         self._context = RunContext(
             self._state,
             request,

@@ -6,7 +6,6 @@ import asyncio
 import os
 import shlex
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
@@ -14,6 +13,7 @@ from jerichoci.machine.ending import in_words
 from jerichoci.nix.realised import CANCELLED, Realised, failed
 from jerichoci.placement import Placement, operations
 from jerichoci.runtime.host_process import ShellCommand
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.layout import RunLayout, make_private
 from jerichoci.state.line_splitter import LineSplitter
 from jerichoci.state.log_file import read_log

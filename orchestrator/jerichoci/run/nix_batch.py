@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from jerichoci.machine.stop import StoppedError
+from jerichoci.state.trace import span
 from jerichoci.status import Outcome
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class NixBatch:
             self._asked = {}
             here = self._run.builds if self._host is None else None
             builder = here or self._placement
-            await builder.realise(asked, self._run.run_id, self, self._run.stop)
+            with span("realise", builds=list(asked)):
+                await builder.realise(asked, self._run.run_id, self, self._run.stop)
         except Exception as error:  # noqa: BLE001 - raised where the builds were asked for
             failure = error
         finally:

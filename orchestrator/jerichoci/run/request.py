@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from jerichoci.nix.command import NixOptions
 from jerichoci.plan.plan import ExecuteNode, Plan, plan_digest
 from jerichoci.record.record import Cause, JobRecord, RunRecord, Tool
 from jerichoci.state.clock import timestamp
+from jerichoci.state.dataclass import dataclass
 from jerichoci.status import CacheUse, CauseCode, KeepPolicy, Status
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ import asyncio
 import os
 import time
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.machine.gather import meanwhile
 from jerichoci.machine.stop import Stop, StopReason
 from jerichoci.placement import Placement, operations
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

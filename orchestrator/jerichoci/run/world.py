@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from jerichoci.errors import PikaciError, UsageError
 from jerichoci.plan.network import AllowedNetwork
 from jerichoci.plan.plan import NixBuild, PrepareNode
 from jerichoci.run.runtimes import is_guest
+from jerichoci.state.dataclass import dataclass
 from jerichoci.status import CacheUse
 from jerichoci.world import World, merged
 

@@ -6,10 +6,11 @@ calls `release` whatever happened before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jerichoci.machine.artifact_limits import Admission
+from jerichoci.state.dataclass import dataclass
 from jerichoci.world import NOTHING, World
 
 if TYPE_CHECKING:

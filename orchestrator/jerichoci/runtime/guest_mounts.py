@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError, UsageError
 from jerichoci.nix.guest_views import LEASE
 from jerichoci.placement import Placement, operations
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError, UsageError
@@ -22,6 +22,7 @@ from jerichoci.placement import Placement, operations
 from jerichoci.placement.program import Program, Running
 from jerichoci.plan.network import HOSTS_OWN, AllowedNetwork
 from jerichoci.runtime import Attempt, Finish
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.layout import make_private
 
 if TYPE_CHECKING:

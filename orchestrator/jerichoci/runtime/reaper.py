@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from jerichoci.errors import PikaciError
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.owner import is_owned
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError, ServiceError
@@ -25,6 +24,7 @@ from jerichoci.runtime.incus.start import GuestStart, guest_body
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.runtime.job_guest import kept_until
 from jerichoci.services.services import variable
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ledger import GuestNote, incus_guests
 from jerichoci.world import World
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.placement import Placement, operations
+from jerichoci.state.dataclass import dataclass
 from jerichoci.world import NO_FACTS, Share, World
 
 if TYPE_CHECKING:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jerichoci.snapshot.git import GITLINK_MODE, NO, Git, split_names, with_objects
 from jerichoci.snapshot.work_tree import Head, WorkTree, is_empty_directory, read_head
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

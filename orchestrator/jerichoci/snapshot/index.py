@@ -18,7 +18,7 @@ import json
 import os
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError, UsageError
@@ -26,6 +26,7 @@ from jerichoci.machine.gather import together
 from jerichoci.snapshot.git import REMOVED, Git, has_repository, join_names
 from jerichoci.snapshot.repository import INDEX_PREFIX, Repository
 from jerichoci.snapshot.scan import Scan, scan_work_tree
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

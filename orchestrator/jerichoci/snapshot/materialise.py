@@ -18,7 +18,6 @@ import os
 import shutil
 import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.machine.idmap import GUEST_GID, GUEST_UID
@@ -30,6 +29,7 @@ from jerichoci.snapshot.repository import (
     Repository,
     open_repository,
 )
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.lock import lock, try_lock
 
 if TYPE_CHECKING:

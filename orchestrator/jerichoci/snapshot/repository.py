@@ -15,10 +15,11 @@ import secrets
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jerichoci.snapshot.git import Git, join_names
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.layout import unwritable
 from jerichoci.state.lock import lock
 

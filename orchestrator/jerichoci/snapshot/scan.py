@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jerichoci.machine.gather import together
 from jerichoci.snapshot.git import Git, has_repository, split_names
 from jerichoci.snapshot.work_tree import WorkTree, is_empty_directory
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

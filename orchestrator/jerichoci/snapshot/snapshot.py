@@ -12,7 +12,7 @@ ref exists, all its objects do, and nothing but `prune_repository` removes them.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError, UsageError
@@ -24,6 +24,7 @@ from jerichoci.snapshot.lacks import Lacks, shown
 from jerichoci.snapshot.lfs import unfetched
 from jerichoci.snapshot.repository import REPOSITORY_WAIT_SECS, open_repository, snapshot_ref
 from jerichoci.snapshot.work_tree import WorkTree, find_work_tree, read_head, submodules_not_there
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.lock import lock
 
 if TYPE_CHECKING:

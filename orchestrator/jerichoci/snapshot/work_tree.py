@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from jerichoci.snapshot.git import (
     split_names,
     unreadable,
 )
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from jerichoci.machine.process import Completed

@@ -6,10 +6,10 @@ import hashlib
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.state import atomic
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

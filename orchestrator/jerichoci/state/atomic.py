@@ -6,6 +6,8 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from jerichoci.state.trace import span
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,6 +20,11 @@ The pid of its writer follows.
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by a file with `data`, mode 0600; readers see the old one or the new one."""
+    with span(f"write {path.name}", "record", bytes=len(data)):
+        _replace(path, data)
+
+
+def _replace(path: Path, data: bytes) -> None:
     temp = path.with_name(f"{path.name}{TEMP_MARK}{os.getpid()}-{os.urandom(4).hex()}")
     try:
         fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError, is_disk_full
 from jerichoci.state import atomic
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import check_id, check_run_id
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from jerichoci.state import atomic
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.layout import StateLayout, make_private
 from jerichoci.state.owner import Owner, is_owned
 from jerichoci.state.reading import read_object

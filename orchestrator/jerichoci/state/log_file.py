@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.reading import open_file
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ import os
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.layout import REMOVED_SUFFIX, StateLayout
 from jerichoci.state.lock import POLL_SECS, is_held, try_flock, try_lock
 from jerichoci.state.reading import read_object

@@ -8,9 +8,9 @@ run, and a bail out, are errors.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from jerichoci.state.dataclass import dataclass
 from jerichoci.status import TestStatus
 from jerichoci.test_reports.case import Case, Check, UnreadableError, line_number
 from jerichoci.test_reports.lines import lines

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from textwrap import dedent
 
+from jerichoci.state.dataclass import dataclass
 from jerichoci.test_reports.case import milliseconds
 
 KEPT_CHARS = 4096

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from jerichoci.nix import command as nix
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.reading import parse, rows
 from pikaci.attest.envelope import NotVerifiedError, verified_payload
 from pikaci.attest.statement import (

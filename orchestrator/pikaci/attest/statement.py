@@ -7,12 +7,12 @@ of large ones.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import UsageError
 from jerichoci.nix import command as nix
 from jerichoci.plan.plan import NixBuild
+from jerichoci.state.dataclass import dataclass
 from jerichoci.status import Outcome, Status
 from pikaci.attest.dependencies import dependencies_of
 from pikaci.screen import as_utf8

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from jerichoci.state.clock import timestamp
+from jerichoci.state.dataclass import dataclass
 from pikaci import options
 from pikaci.screen import one_line
 

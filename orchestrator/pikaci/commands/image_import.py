@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from jerichoci.runtime.incus.image import (
 )
 from jerichoci.runtime.incus.image_files import ImageFiles, files_in, open_image
 from jerichoci.runtime.incus.thread import in_thread
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.layout import StateLayout
 from pikaci import options
 from pikaci.completion import complete_host, complete_role

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import click
 from jerichoci.errors import CatalogError
 from jerichoci.runtime.incus.image import ALIAS_PROPERTY, CONTENT_PROPERTY, DRV_PROPERTY
 from jerichoci.runtime.incus.thread import in_thread
+from jerichoci.state.dataclass import dataclass
 from pikaci import options
 from pikaci.commands.image_import import host_option, incus_place, open_project
 from pikaci.debian_image import recipe

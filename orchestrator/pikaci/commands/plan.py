@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +9,7 @@ import click
 from jerichoci.exit_codes import EXIT_PASSED
 from pikaci import options
 from pikaci.completion import complete_target
+from pikaci.event_loop import asyncio
 from pikaci.lane_choice import LaneChoice
 from pikaci.lanes import Trigger
 from pikaci.screen import one_line

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from jerichoci.exit_codes import EXIT_PASSED, EXIT_USAGE, exit_code_of_all
+from jerichoci.state.dataclass import dataclass
+from jerichoci.state.trace import span, started
 from jerichoci.status import CacheUse, KeepPolicy
 from pikaci import __version__, options
 from pikaci.commands.plan import print_plan
 from pikaci.completion import complete_job, complete_target
 from pikaci.evaluation import with_flake_config
+from pikaci.event_loop import asyncio
 from pikaci.screen import one_line
 from pikaci.sourcing import flake_reference
 from pikaci.wanted import Wanted, plan_wanted
@@ -141,6 +143,7 @@ def run_command(
     """
     from pikaci.render.ci.guard import guard_stderr
 
+    started()
     guard_stderr(values["log_format"])
     names = [field.name for field in fields(Wanted) if field.name in values]
     wanted = Wanted(targets, **{name: values.pop(name) for name in names})
@@ -207,17 +210,19 @@ async def run_planned(
 async def _run_works(
     works: Sequence[Work], nix: NixOptions, flags: RunFlags, end: End, *, is_batch: bool
 ) -> Sequence[RunRecord]:
-    from jerichoci.cleanup.dead_runs import closing_dead_runs
-    from jerichoci.record.store import RunStore
-    from jerichoci.run.engine import run_plans
-    from jerichoci.state.ids import new_run_id
-    from pikaci.estimate import with_estimates
-    from pikaci.render.reporters import Asked, reporting
+    with span("import reporters"):
+        from jerichoci.cleanup.dead_runs import closing_dead_runs
+        from jerichoci.record.store import RunStore
+        from jerichoci.run.engine import run_plans
+        from jerichoci.state.ids import new_run_id
+        from pikaci.estimate import with_estimates
+        from pikaci.render.reporters import Asked, reporting
 
     state = works[0].planned.state
     batch = flags.run_id or new_run_id() if is_batch or len(works) > 1 else None
     requests = await _requests(works, replace(nix, store=flags.store), flags, batch)
-    requests = with_estimates(RunStore(state.root), requests)
+    with span("estimate"):
+        requests = with_estimates(RunStore(state.root), requests)
     asked = Asked(flags.output, flags.log_format, flags.junit, flags.print_logs)
     with (
         end.handling_signals(),

@@ -21,7 +21,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 import click
 
 from jerichoci.exit_codes import EXIT_INFRASTRUCTURE
+from jerichoci.state.dataclass import dataclass
 from pikaci.request import Request, RequestError, open_streams, parse_request
 
 if TYPE_CHECKING:

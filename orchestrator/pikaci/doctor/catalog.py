@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
 from jerichoci.nix.command import NixOptions
 from jerichoci.plan.hosts import HostConfig, known_part
 from jerichoci.runtime.incus.rules import Needs
+from jerichoci.state.dataclass import dataclass
 from pikaci.doctor.finding import Finding, note, ok
 from pikaci.images import RoleImage, read_image
 from pikaci.location import FlakeOptions, has_flake

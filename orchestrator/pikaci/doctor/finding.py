@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from jerichoci.state.dataclass import dataclass
+
+if TYPE_CHECKING:
+    from jerichoci.errors import PikaciError
 
 MIB = 2**20
 LITTLE_BYTES = 2**30
 FULL_BYTES = 2**24
 """With less no run comes to anything."""
 FEW_FILES, NO_FILES = 10_000, 100
-
-if TYPE_CHECKING:
-    from jerichoci.errors import PikaciError
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import asyncssh
@@ -18,6 +18,7 @@ from jerichoci.remote.placement import RemotePlacement
 from jerichoci.remote.pool import SessionPool
 from jerichoci.remote.ssh import errors
 from jerichoci.remote.ssh.errors import HostError, HostSetupError
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import new_run_id
 from pikaci.doctor.finding import MIB, Finding, note, ok, room, trouble
 from pikaci.doctor.guests import guest_findings, vm_findings

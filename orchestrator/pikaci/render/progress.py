@@ -7,7 +7,7 @@ first of them has for it.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from jerichoci.record.event import (
@@ -20,6 +20,7 @@ from jerichoci.record.event import (
     RunFinished,
     RunStarted,
 )
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import prepare_name
 from jerichoci.state.natural import natural
 from jerichoci.status import Outcome, PhaseName, Status

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from jerichoci.state.dataclass import dataclass
 from pikaci.render.ci.formats import LogFormat, markup
 from pikaci.render.ci.guard import guarding, shown_as
 from pikaci.render.feed import Feed, FinalRecords, JsonLines, Out

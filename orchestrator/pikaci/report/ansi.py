@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from markupsafe import Markup, escape
 
+from jerichoci.state.dataclass import dataclass
 from pikaci.screen import shown
 
 _SGR = re.compile("\x1b\\[([0-9;:]*)m")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.reading import open_file
 
 if TYPE_CHECKING:

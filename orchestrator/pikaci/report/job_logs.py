@@ -5,11 +5,11 @@ What a prepare printed is in the logs of all jobs that need it; a page has it on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.line_splitter import LineSplitter
 from jerichoci.status import LogKind
 from pikaci.printed import LogReader, Split

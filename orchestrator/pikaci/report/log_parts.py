@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jerichoci.state.dataclass import dataclass
 from pikaci.report.ansi import to_html
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from jerichoci.state.dataclass import dataclass
 from pikaci import __version__
 from pikaci.render.words import between, duration, elapsed_ms, estimate
 from pikaci.report.log_parts import Part, parts

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from jerichoci.state.dataclass import dataclass
 from jerichoci.status import Status
 from pikaci.location import state_option
 from pikaci.render.words import is_left_out

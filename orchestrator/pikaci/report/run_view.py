@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, TypeVar
 
 from jerichoci.errors import PikaciError, RecordError
 from jerichoci.plan.plan import PrepareNode
+from jerichoci.state.dataclass import dataclass
 from jerichoci.status import LogKind
 from pikaci.printed import names_of
 from pikaci.report.failures import RunFailures, failures_of

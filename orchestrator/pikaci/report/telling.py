@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from jerichoci.plan.model import Model
+from jerichoci.state.dataclass import dataclass
 from pikaci.screen import bare, shown
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from jerichoci.state.dataclass import dataclass
 from jerichoci.status import Outcome, PhaseName
 from pikaci.render.words import SECOND_MS, duration
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.snapshot.git import has_repository, join_names, split_names
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,11 +7,12 @@ cancelled, is selected as without `--watch`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.snapshot.repository import open_repository
+from jerichoci.state.dataclass import dataclass
 from pikaci.changes import changed_since
 from pikaci.lanes import Trigger
 from pikaci.selection import target_filter

@@ -10,11 +10,11 @@ import asyncio
 import sys
 import time
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
+from jerichoci.state.dataclass import dataclass
 from pikaci.watch.inotify import Inotify
 from pikaci.watch.notice import Kind, Notice, Notices, TooManyError
 from pikaci.watch.places import Places

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from jerichoci.errors import InfrastructureError
@@ -49,6 +49,7 @@ from jerichoci.remote.agent.host_gc import (
 )
 from jerichoci.remote.agent.outgoing import Outgoing
 from jerichoci.state import atomic, log_file
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.layout import RunLayout, make_private
 from jerichoci.state.owner import holding_names, owning
 from jerichoci.state.remove_tree import remove_tree

@@ -13,7 +13,7 @@ from jerichoci.machine.environment import host_environment, job_path, well_known
 from jerichoci.machine.slots import local_capacity
 from jerichoci.machine.system import own_system
 from jerichoci.nix.command import NixOptions
-from jerichoci.placement.operation import OPERATIONS
+from jerichoci.placement.operation import OPERATIONS, find
 from jerichoci.placement.work import Work
 from jerichoci.remote.agent.rendezvous import boot_id
 from jerichoci.remote.agent.survey import HostFacts, needed_programs
@@ -64,9 +64,9 @@ class AgentWork(Work):
 
     async def do(self, name: str, args: dict[str, Any], data: bytes) -> tuple[object, bytes]:
         """Do what is asked; JSON and bytes, as the answer is."""
-        operation = OPERATIONS.get(name)
-        if operation is None:
+        if name not in OPERATIONS:
             raise InfrastructureError(f"the agent knows no operation {name!r}")
+        operation = find(name)
         handle = args.pop("handle") if operation.holds else ""
         doing = operation.function(self, **operation.arguments(args, data))
         if operation.holds:

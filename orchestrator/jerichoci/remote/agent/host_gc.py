@@ -16,7 +16,7 @@ import os
 import socket
 import time
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ from jerichoci.placement.host_gc import (
 from jerichoci.remote.agent.frame import pack
 from jerichoci.remote.agent.rendezvous import LOCK, SOCKET
 from jerichoci.snapshot.repository import RECENT_SECS
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.layout import REMOVED_SUFFIX, RunLayout, StateLayout
 from jerichoci.state.lock import is_held, lock_directory
 from jerichoci.state.owner import take_away

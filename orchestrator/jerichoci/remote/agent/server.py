@@ -19,7 +19,6 @@ import struct
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ from jerichoci.remote.agent.fault import error_to_json
 from jerichoci.remote.agent.frame import FrameError, pack, unpack
 from jerichoci.remote.agent.host_gc import using
 from jerichoci.remote.agent.rendezvous import LISTENING, LOCK, SOCKET
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.lock import try_lock
 from jerichoci.state.wire import to_json
 

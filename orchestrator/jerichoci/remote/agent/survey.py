@@ -9,13 +9,13 @@ import shutil
 import subprocess
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - the welcome is read by these annotations
 
 from jerichoci.machine import slots
 from jerichoci.nix import command as nix
 from jerichoci.placement.host_gc import disk_bytes, snapshots_in
 from jerichoci.snapshot.git import VERSION_ARGV
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.layout import StateLayout
 from jerichoci.state.owner import is_owned
 

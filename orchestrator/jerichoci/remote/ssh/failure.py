@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import socket
-from dataclasses import dataclass
 from errno import ECONNREFUSED
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from jerichoci.remote.ssh.errors import (
     HostSettingsError,
     UnreachableHostError,
 )
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from jerichoci.remote.ssh.client import Client

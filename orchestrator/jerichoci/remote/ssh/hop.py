@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.remote.ssh.errors import HostSettingsError
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from jerichoci.plan.hosts import HostConfig, RemoteHost

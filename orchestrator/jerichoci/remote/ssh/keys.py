@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from base64 import b64decode
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from asyncssh.packet import SSHPacket
 from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
 from jerichoci.remote.ssh.errors import KeyFileError
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from asyncssh.encryption import get_encryption_algs
@@ -14,6 +13,7 @@ from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 from jerichoci.remote.ssh.configuration import Configuration, ask
 from jerichoci.remote.ssh.errors import HostSettingsError
 from jerichoci.remote.ssh.known_hosts import SSH_PORT, KnownHosts
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from jerichoci.runtime.incus.client import Incus, open_incus
 from jerichoci.runtime.incus.reaper import IncusPlace
 from jerichoci.runtime.incus.rules import Needs, Objections, objections
 from jerichoci.runtime.incus.thread import in_thread
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.layout import StateLayout
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
 from jerichoci.runtime.incus.api import IncusError, MissingError, StoredImage, UnreachableError
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import lzma
 import tarfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
+from jerichoci.state.dataclass import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.runtime.guest_runner import hand_over_command
@@ -17,6 +16,7 @@ from jerichoci.runtime.incus.api import (
 )
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.runtime.reaper import Found
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import is_run_id
 from jerichoci.state.ledger import GuestLedger, GuestNote, incus_guests
 

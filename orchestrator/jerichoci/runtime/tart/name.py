@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import ID_PATTERN, RUN_ID_PATTERN
 
 SHELL_LOCK = "shell.lock"

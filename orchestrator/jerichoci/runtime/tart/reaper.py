@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import PikaciError
@@ -10,6 +9,7 @@ from jerichoci.machine import process
 from jerichoci.runtime.reaper import LOGGER, Found, reap
 from jerichoci.runtime.tart.command import delete_vm, list_vms, stop_vm
 from jerichoci.runtime.tart.name import SHELL_LOCK, parse_name
+from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import owner_part
 from jerichoci.state.ledger import GuestLedger, GuestNote, tart_guests
 from jerichoci.state.lock import is_held

@@ -10,10 +10,11 @@ only file, line, column, title and message are taken.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from jerichoci.state.dataclass import dataclass
 from pikaci.screen import shown
 
 if TYPE_CHECKING:
