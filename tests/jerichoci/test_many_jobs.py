@@ -33,9 +33,9 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     write = atomic.write_bytes
 
-    def note(path: Path, data: bytes) -> None:
+    def note(path: Path, data: bytes, *, durable: bool = True) -> None:
         found.append((path.name, len(data)))
-        write(path, data)
+        write(path, data, durable=durable)
 
     monkeypatch.setattr(atomic, "write_bytes", note)
     return found

@@ -146,6 +146,8 @@ class _Queue:
             refused = []
             for place, asked in self._waiting.items():
                 capacity, claim = asked
+                if len(taken) >= capacity.cpus:  # each takes one at least
+                    break
                 if place.done() or asked in refused:
                     continue
                 if capacity.has_room(claim, taken):

@@ -49,17 +49,23 @@ class LocalPlacement:
         self.user = User(os.getuid(), os.getgid())
         self._work = Work(state_root, nix)
         self._settings = cache(settings)
+        self._environment: Mapping[str, str] | None = None
+        self._job_path: str | None = None
         self._served = 0
         """The runs that it serves now."""
 
     @property
     def environment(self) -> Mapping[str, str]:
-        return host_environment()
+        if self._environment is None:
+            self._environment = host_environment()
+        return self._environment
 
     @property
     def job_path(self) -> str:
         """The well-known directories that are there, after those that the user's file names."""
-        return job_path(self._settings().search_path)
+        if self._job_path is None:
+            self._job_path = job_path(self._settings().search_path)
+        return self._job_path
 
     @asynccontextmanager
     async def serving(self, run_id: str) -> AsyncIterator[None]:

@@ -16,6 +16,8 @@ from jerichoci.plan.rule import REQUIRED, Rule, field
 from jerichoci.state.ids import ID_PATTERN, RUN_ID_PATTERN
 
 SCHEMA_VERSION = 1
+LARGE_CHARS = 100_000
+"""Of JSON that `json` takes longer to indent than pydantic takes to import."""
 Json = dict[str, Any]
 Id = Annotated[str, field(pattern=f"^{ID_PATTERN}$")]
 RunId = Annotated[str, field(pattern=f"^{RUN_ID_PATTERN}$")]
@@ -105,10 +107,18 @@ class Model:
 
     def model_dump_json(self, *, indent: int | None = None) -> str:
         """The record as JSON."""
-        separators = None if indent else (",", ":")
-        return json.dumps(
-            self.model_dump(), indent=indent, ensure_ascii=False, separators=separators
-        )
+        return self.as_json(indent).decode("utf-8", "surrogateescape")
+
+    def as_json(self, indent: int | None = None) -> bytes:
+        """JSON in UTF-8, in one line or indented; names that aren't UTF-8 stay as they are."""
+        separators = (",", ":") if indent is None else None
+        shape: Any = {"ensure_ascii": False, "separators": separators, "default": _fields_of}
+        if indent is not None:
+            text = json.dumps(self, ensure_ascii=False, default=_fields_of)
+            if len(text) > LARGE_CHARS and (data := _indented(self, indent)):
+                return data
+        text = json.dumps(self, indent=indent, **shape)
+        return text.encode("utf-8", "surrogateescape")
 
     @classmethod
     def model_validate(cls, values: object) -> Self:
@@ -139,6 +149,25 @@ class Setting(Model):
     """What people write by hand: a key that isn't known is a mistake of theirs."""
 
     model_forbids = True
+
+
+def _fields_of(value: object) -> object:
+    """What `json` doesn't know, in its values."""
+    if isinstance(value, Model):
+        return {name: getattr(value, name) for name in value.model_fields}
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{value!r} is not for a record")
+
+
+def _indented(record: Model, indent: int) -> bytes | None:
+    """A large record as JSON; None if it has a name that isn't UTF-8."""
+    from pydantic_core import PydanticSerializationError, to_json
+
+    try:
+        return to_json(record, indent=indent, fallback=_fields_of)
+    except PydanticSerializationError:
+        return None
 
 
 def _json_value(value: Any, *options: bool) -> Any:  # noqa: ANN401 - what a field has, and JSON

@@ -61,7 +61,7 @@ class Journal:
         """Stamp an event and write it to the file, nowhere else yet."""
         self.check()
         stamped = self.stamp(event)
-        write_line(self._fd, stamped.model_dump())
+        append_line(self._fd, stamped.as_json())
         self._seq += 1
         return stamped
 
@@ -91,9 +91,14 @@ def complain(text: str) -> None:
 
 
 def write_line(fd: int, values: dict[str, object]) -> None:
-    """Append one JSON line in one write; a line cut short by a full disk is taken back."""
+    """Append values as one JSON line, as `append_line` does."""
     data = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
-    line = data.encode("utf-8", "surrogateescape") + b"\n"
+    append_line(fd, data.encode("utf-8", "surrogateescape"))
+
+
+def append_line(fd: int, data: bytes) -> None:
+    """Append a line in one write; a line cut short by a full disk is taken back."""
+    line = data + b"\n"
     end = os.fstat(fd).st_size
     try:
         written = os.write(fd, line)

@@ -7,8 +7,8 @@ has room for it. Until then run.json stays as it was: what changes is a job's st
 
 from __future__ import annotations
 
+import asyncio
 import errno
-import json
 import os
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from jerichoci.status import CauseCode, FailureKind, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from jerichoci.plan.model import Model
     from jerichoci.plan.plan import Plan
@@ -57,10 +58,16 @@ class RunWriter:
 
     def __init__(self, layout: RunLayout, record: RunRecord, journal: Journal) -> None:
         self.layout = layout
-        self.record = record
+        self._record = record
+        self._jobs = {job.id: job for job in record.jobs}
         self._journal = journal
         self._written: dict[str, JobRecord] = {}
         """Each job as its status.json has it."""
+
+    @property
+    def record(self) -> RunRecord:
+        """The run's record as it is now."""
+        return self._record.with_(jobs=[*self._jobs.values()])
 
     def emit(self, event: EventBase) -> None:
         self._journal.emit(event)
@@ -71,19 +78,27 @@ class RunWriter:
 
     def update(self, **changes: Any) -> None:  # noqa: ANN401 - fields of the record
         """Change the run's record, which is written when the run is over."""
-        self.record = self.record.with_(**changes)
+        self._record = self._record.with_(**changes)
 
     def job(self, job_id: str) -> JobRecord:
-        return next(job for job in self.record.jobs if job.id == job_id)
+        return self._jobs[job_id]
 
     def update_job(self, job: JobRecord) -> None:
-        """Put a job's record in place of its former one, and write its status.json."""
-        self._write_status(job)
-        self.update(jobs=[job if row.id == job.id else row for row in self.record.jobs])
+        """Put a running job's record in place of its former one, and write its status.json.
+
+        A power failure may take that file: it ends the job, too.
+        """
+        self._write_status(job, durable=False)
+        self._jobs[job.id] = job
+
+    async def end_job(self, job: JobRecord) -> None:
+        """The same for a job that is over; others are not held up by the disk."""
+        await asyncio.to_thread(self._write_status, job)
+        self._jobs[job.id] = job
 
     def make_room(self, part: Model) -> bool:
         """Reserve room for a part of an attempt's record; false if the disk has none."""
-        size = len(json.dumps(part.model_dump(), indent=1))
+        size = len(part.as_json(indent=1))
         try:
             with self.layout.reserve.open("ab", buffering=0) as reserve:
                 missing = TERMINAL_WRITES * COPIES * size
@@ -93,7 +108,7 @@ class RunWriter:
 
     def write_outputs(self, outputs: Sequence[PreparedOutput]) -> None:
         record = PreparedOutputs(run_id=self.record.run_id, outputs=list(outputs))
-        atomic.write_json(self.layout.prepared_outputs, record.model_dump())
+        _write(self.layout.prepared_outputs, record)
 
     def finish(self, record: RunRecord) -> None:
         """Write the terminal record: event, status.json files, run.json; then send it to the sinks.
@@ -106,11 +121,11 @@ class RunWriter:
             self._finish_removed(record, error)
             return
         self.layout.free_reserve()
-        self.record = record
+        self._put(record)
         event = self._journal.append(RunFinished(run=record))
         # run.json is the last to say that the run is over, but the first to have its room.
         whole = self.layout.record.with_name(f"{self.layout.record.name}{atomic.TEMP_MARK}end")
-        atomic.write_json(whole, record.model_dump())
+        _write(whole, record)
         for job in record.jobs:
             if self._written.get(job.id) is not job:
                 with suppress(OSError, InfrastructureError):
@@ -122,18 +137,25 @@ class RunWriter:
     def _finish_removed(self, record: RunRecord, error: InfrastructureError) -> None:
         cause = Cause(code=CauseCode.RECORD_REMOVED, message=error.message, hint=error.hint)
         end = {"status": Status.FAILED, "failure_kind": FailureKind.INFRASTRUCTURE, "cause": cause}
-        self.record = record.with_(**end, message=error.message)
+        self._put(record.with_(**end, message=error.message))
         if self.layout.record.exists():
-            atomic.write_json(self.layout.record, self.record.model_dump())
+            _write(self.layout.record, self.record)
             self.layout.reserve.unlink(missing_ok=True)
         self._journal.send(self._journal.stamp(RunFinished(run=self.record)))
 
-    def _write_status(self, job: JobRecord) -> None:
+    def _put(self, record: RunRecord) -> None:
+        self._record, self._jobs = record, {job.id: job for job in record.jobs}
+
+    def _write_status(self, job: JobRecord, *, durable: bool = True) -> None:
         path = self.layout.status(job.id)
         self.check()
         make_private(path.parent)
-        atomic.write_json(path, job.model_dump())
+        _write(path, job, durable=durable)
         self._written[job.id] = job
+
+
+def _write(path: Path, record: Model, *, durable: bool = True) -> None:
+    atomic.write_bytes(path, record.as_json(indent=1) + b"\n", durable=durable)
 
 
 @contextmanager
@@ -194,12 +216,12 @@ def _write_first_records(run: RunLayout, record: RunRecord, plan: Plan) -> None:
     for directory in (run.gcroots, run.scratch, run.root / "jobs"):
         directory.mkdir(mode=0o700)
     atomic.write_json(run.plan, plan.dump())
-    atomic.write_json(run.record, record.model_dump())
+    _write(run.record, record)
 
 
 def _reserve_bytes(record: RunRecord, plan: Plan) -> int:
     """What the terminal record of a run can take if every job makes all its attempts."""
-    text = json.dumps(record.model_dump(), indent=1)
+    text = record.as_json(indent=1)
     retries = [node.execute.retries for node in plan.jobs]
     # The first attempt, and the last once more: it is what is loose on a job.
     rows = sum(2 + min(MOST_RETRIES, more.infrastructure + more.test) for more in retries)

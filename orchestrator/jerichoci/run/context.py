@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.state.dataclass import dataclass
@@ -69,18 +70,20 @@ class HostLogs:
 
     def __init__(self, run: RunLayout) -> None:
         self._run = run
-        self._attempts: dict[str, int] = {}
+        self._logs: dict[str, str] = {}
 
     def begin(self, job_id: str, attempt: int) -> None:
         """Let what is said for a job go to this attempt's log from now on."""
-        self._attempts[job_id] = attempt
+        self._logs[job_id] = str(self._run.attempt(job_id, attempt) / "host.log")
 
     def say(self, job_ids: Iterable[str], speaker: str, text: str) -> None:
         """Append `text`, each line after the speaker's name, below a last line without an end."""
         lines = "".join(f"{speaker}> {line}\n" for line in text.removesuffix("\n").split("\n"))
         data = lines.encode("utf-8", "surrogateescape")
         for job_id in job_ids:
-            fd = self._open(job_id, self._attempts.get(job_id, 1))
+            if job_id not in self._logs:
+                self.begin(job_id, 1)
+            fd = self._open(self._logs[job_id])
             try:
                 end = os.fstat(fd).st_size
                 is_cut = end and os.pread(fd, 1, end - 1) != b"\n"
@@ -88,12 +91,11 @@ class HostLogs:
             finally:
                 os.close(fd)
 
-    def _open(self, job_id: str, attempt: int) -> int:
-        directory = self._run.attempt(job_id, attempt)
+    def _open(self, log: str) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         try:
-            return os.open(directory / "host.log", flags, 0o600)
+            return os.open(log, flags, 0o600)
         except FileNotFoundError:
             self._run.events.stat()  # else the run's directory was removed, and is not made again
-            make_private(directory)
-            return os.open(directory / "host.log", flags, 0o600)
+            make_private(Path(log).parent)
+            return os.open(log, flags, 0o600)

@@ -41,14 +41,14 @@ class JobRun:
     async def run(self) -> JobRecord:
         if self._node.id not in self._run.selected:
             cause = Cause(code=CauseCode.NOT_SELECTED, message="not selected")
-            return self._end(status=Status.SKIPPED, cause=cause)
+            return await self._end(status=Status.SKIPPED, cause=cause)
         try:
             problem = await self._wait_for_needs()
             if problem:
-                return self._end(**problem)
+                return await self._end(**problem)
             return await self._try_until_over()
         except StoppedError:
-            return self._end(**self._not_started())
+            return await self._end(**self._not_started())
 
     async def _try_until_over(self) -> JobRecord:
         retries = self._node.execute.retries
@@ -60,12 +60,12 @@ class JobRun:
             may_end_otherwise = await self._try()
             kind = self._job.failure_kind
             if kind is None or not may_end_otherwise or self._run.stop.is_set():
-                return self._end()
+                return await self._end()
             if self._tried and len(self._tried) < len(self._hosts):
                 continue
             self._tried.clear()
             if left.get(kind, 0) == 0:
-                return self._end()
+                return await self._end()
             left[kind] -= 1
 
     async def _wait_for_needs(self) -> dict[str, Any]:
@@ -183,10 +183,10 @@ class JobRun:
             message=message,
         )
 
-    def _end(self, **changes: Any) -> JobRecord:  # noqa: ANN401 - fields of the record
+    async def _end(self, **changes: Any) -> JobRecord:  # noqa: ANN401 - fields of the record
         job = self._job.with_(**changes, finished_at=timestamp())
         job = job.with_(message=job.message or job_message(job))
-        self._run.writer.update_job(job)
+        await self._run.writer.end_job(job)
         self._run.writer.emit(JobFinished(job=job, failure_kind=job.failure_kind))
         if job.status is Status.FAILED and self._run.request.fail_fast:
             self._run.stop.set(StopReason.FAIL_FAST)

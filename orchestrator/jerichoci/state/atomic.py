@@ -18,13 +18,17 @@ The pid of its writer follows.
 """
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by a file with `data`, mode 0600; readers see the old one or the new one."""
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace `path` by a file with `data`, mode 0600; readers see the old one or the new one.
+
+    So they do after a power failure, too, unless it is not `durable`, which needs no wait for the
+    disk: then it may be empty.
+    """
     with span(f"write {path.name}", "record", bytes=len(data)):
-        _replace(path, data)
+        _replace(path, data, durable=durable)
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, data: bytes, *, durable: bool) -> None:
     temp = path.with_name(f"{path.name}{TEMP_MARK}{os.getpid()}-{os.urandom(4).hex()}")
     try:
         fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -32,7 +36,8 @@ def _replace(path: Path, data: bytes) -> None:
             view = memoryview(data)
             while view:
                 view = view[os.write(fd, view) :]
-            os.fsync(fd)
+            if durable:
+                os.fsync(fd)
         finally:
             os.close(fd)
         temp.rename(path)
