@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import grp
 import json
 import os
@@ -31,7 +30,7 @@ from plans import commanded
 from runner import ORCHESTRATOR, Ended, Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from jerichoci.record.record import JobRecord
 
@@ -52,16 +51,6 @@ for path in sys.argv[1:]:
         print(error.message, error.hint, sep="\\n")
 """
 EXEC = "POST instances/.*/exec"
-
-# pylxd doesn't close a socket that it couldn't connect.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
-
-@pytest.fixture
-def unconnected() -> Iterator[None]:
-    """Has such sockets go before another test meets them."""
-    yield
-    gc.collect()
 
 
 async def refused(
@@ -100,7 +89,6 @@ def message(found: JobRecord) -> str:
 # Before anything begins
 
 
-@pytest.mark.usefixtures("unconnected")
 async def test_a_socket_at_which_no_daemon_answers_is_named_with_the_reason(
     runner: Runner, fake: FakeIncus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,19 +7,18 @@ from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 
-from jerichoci.runtime.incus.rest import session_at
+from jerichoci.runtime.incus.unix_http import Answer, Connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-URL = "http+unix://socket/{}"
+PARTS = [b"one ", b"two ", b"three"]
 
 
 class Server(ThreadingMixIn, UnixStreamServer):
-    """Answers each request with how many connections there were by then."""
+    """Answers each request with how many connections there were by then, or as its path says."""
 
     daemon_threads = True
     connections = 0
@@ -44,13 +43,32 @@ class Handler(BaseHTTPRequestHandler):
         super().setup()
 
     def do_GET(self) -> None:
-        body = str(self.server.connections).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        # The client is not told that there won't be a next request.
-        self.close_connection = self.path.endswith("last")
+        match self.path:
+            case "/chunks":
+                chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in PARTS)
+                self._answer(chunks + b"0\r\n\r\n", "Transfer-Encoding: chunked")
+            case "/to-the-end":
+                self._answer(b"".join(PARTS), "X-None: 1")
+                self.close_connection = True
+            case "/cut":
+                self._answer(b"half", "Content-Length: 8")
+                self.close_connection = True
+            case "/no-http":
+                self.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+                self.close_connection = True
+            case _:
+                body = str(self.server.connections).encode()
+                self._answer(body, f"Content-Length: {len(body)}")
+                # The client is not told that there won't be a next request.
+                self.close_connection = self.path.endswith("last")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._answer(body.upper(), f"Content-Length: {len(body)}")
+
+    def _answer(self, body: bytes, header: str) -> None:
+        self.wfile.write(f"HTTP/1.1 200 OK\r\n{header}\r\n\r\n".encode() + body)
 
     def log_message(self, *_words: object) -> None:
         pass
@@ -66,19 +84,44 @@ def server(tmp_path: Path) -> Iterator[Server]:
         serving.join()
 
 
+@pytest.fixture
+def connections(server: Server) -> Iterator[Connections]:
+    with closing(Connections(server.path)) as connections:
+        yield connections
+
+
+def get(connections: Connections, target: str) -> Answer:
+    return connections.request("GET", target, b"", {}, secs=5)
+
+
 def test_requests_share_a_connection_until_it_is_closed(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: Server, connections: Connections
 ) -> None:
-    # The environment's proxies are for others.
-    for name in ("http_proxy", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-    with closing(session_at(server.path)) as session:
-        paths = ("a", "b?c=d", "last")
-        assert [session.get(URL.format(path), timeout=5).text for path in paths] == ["1"] * 3
-        assert server.has_closed.wait(5)
-        assert [session.get(URL.format(path), timeout=5).text for path in "ab"] == ["2"] * 2
+    assert [get(connections, path).text for path in ("/a", "/b?c=d", "/last")] == ["1"] * 3
+    assert server.has_closed.wait(5)
+    assert [get(connections, path).text for path in ("/a", "/b")] == ["2"] * 2
 
 
-def test_a_socket_that_is_not_there_is_a_connection_error(tmp_path: Path) -> None:
-    with closing(session_at(tmp_path / "none")) as session, pytest.raises(requests.ConnectionError):
-        session.get(URL.format("a"), timeout=5)
+def test_an_answer_may_come_in_chunks_or_end_with_its_connection(connections: Connections) -> None:
+    for path in ("/chunks", "/to-the-end", "/chunks"):
+        assert get(connections, path).content == b"".join(PARTS)
+
+
+def test_a_body_is_sent_and_an_interim_answer_passed_over(connections: Connections) -> None:
+    body = b"a" * 300_000
+    assert connections.request("POST", "/", body, {}, secs=5).content == body.upper()
+    assert connections.request("POST", "/", b"", {}, secs=5).content == b""
+
+
+def test_an_answer_that_is_cut_off_or_no_http_is_a_connection_error(
+    connections: Connections,
+) -> None:
+    for path in ("/cut", "/no-http"):
+        with pytest.raises(ConnectionError):
+            get(connections, path)
+    assert get(connections, "/a").status == 200
+
+
+def test_a_socket_that_is_not_there_is_an_error_that_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        get(Connections(tmp_path / "none"), "/a")

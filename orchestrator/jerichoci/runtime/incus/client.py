@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
-from requests_toolbelt import MultipartEncoder
-
 from jerichoci.runtime.incus.api import (
     ConflictError,
     EndingError,
@@ -35,7 +33,6 @@ from jerichoci.runtime.incus.api import (
 )
 from jerichoci.runtime.incus.rest import (
     ANSWER_SECS,
-    CONNECT_SECS,
     RECONNECT_PAUSE_SECS,
     Rest,
     member_of,
@@ -112,7 +109,9 @@ class Incus:
         cut_off: IncusError | None = None
         for _ in range(CUT_OFF_LIMIT):
             try:
-                rest.wait(rest.call("post", "instances", json=body, target=rest.member()), end)
+                rest.wait(
+                    rest.call("post", "instances", json=body, params={"target": rest.member()}), end
+                )
             except (UnreachableError, LostError) as error:
                 if cut_off is None and isinstance(error, EndingError):
                     raise
@@ -196,7 +195,7 @@ class Incus:
         if path:
             # It is for people only, and may be gone.
             with suppress(IncusError):
-                return Executed(code, rest.call("get", path_of(path), is_api=False).content)
+                return Executed(code, rest.call("get", path_of(path)).content)
         return Executed(code, b"")
 
     def put_file(self, name: str, path: str, data: bytes) -> None:
@@ -239,14 +238,14 @@ class Incus:
         """What LXC logged of a container's start; empty if there is no such log."""
         with suppress(IncusError):
             path = f"instances/{name}/logs/lxc.log"
-            return str(self._rest.call("get", path, is_api=False).text)
+            return self._rest.call("get", path).text
         return ""
 
     def console(self, name: str) -> bytes:
         """The newest of what a container printed on its console."""
         with suppress(IncusError):
             path = f"instances/{name}/console"
-            return bytes(self._rest.call("get", path, is_api=False).content)
+            return self._rest.call("get", path).content
         return b""
 
     def has_address(self, name: str) -> bool:
@@ -317,22 +316,11 @@ class Incus:
 
     def import_image(self, metadata: Path, rootfs: Path, *, is_vm: bool) -> str:
         """Import a split image; its fingerprint."""
-        with metadata.open("rb") as head, rootfs.open("rb") as body:
-            part = "rootfs.img" if is_vm else "rootfs"
-            form = MultipartEncoder(
-                {
-                    "metadata": (metadata.name, head, "application/octet-stream"),
-                    part: (rootfs.name, body, "application/octet-stream"),
-                }
-            )
-            answer = self._rest.call(
-                "post",
-                "images",
-                data=form,
-                headers={"Content-Type": form.content_type, "X-Incus-public": "0"},
-                timeout=(CONNECT_SECS, IMPORT_SECS),
-            )
-        done = self._rest.wait(answer, self._rest.route.clock() + IMPORT_SECS)
+        from jerichoci.runtime.incus.upload import upload
+
+        files = "rootfs.img" if is_vm else "rootfs", rootfs
+        operation = upload(self._rest, metadata, files, (ANSWER_SECS, IMPORT_SECS))
+        done = self._rest.outcome(operation, self._rest.route.clock() + IMPORT_SECS)
         return str(done["metadata"]["fingerprint"])
 
     def set_properties(self, fingerprint: str, properties: Mapping[str, str]) -> None:

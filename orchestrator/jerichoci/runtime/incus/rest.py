@@ -1,7 +1,6 @@
-"""Requests to an Incus daemon. Only this module imports pylxd, and only its low level, plain REST.
+"""Requests to an Incus daemon, and their retries.
 
-pylxd's own models stay unused: they look for LXD, poll ten times a second, and fail on bytes that
-aren't UTF-8. What was tried on Incus 6.0 and pylxd 2.4:
+What was tried on Incus 6.0:
 
 - Operations live in the daemon's memory: a restart forgets them, and the instances keep running.
 - A daemon that was told to end still answers for a while. It has no error code for that.
@@ -9,22 +8,12 @@ aren't UTF-8. What was tried on Incus 6.0 and pylxd 2.4:
 
 from __future__ import annotations
 
-import logging
-import socket
+import json
 import stat
 import time
-from contextlib import contextmanager
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote, urlsplit
-
-import pylxd
-import requests
-import requests.adapters
-import urllib3
-import urllib3.connection
-from pylxd import exceptions
+from urllib.parse import quote, urlencode, urlsplit
 
 from jerichoci.placement import LocalRoute, Route
 from jerichoci.runtime.incus.api import (
@@ -36,12 +25,12 @@ from jerichoci.runtime.incus.api import (
     NoProgramError,
     UnreachableError,
 )
+from jerichoci.runtime.incus.unix_http import Answer, Connections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-CONNECT_SECS = 10.0
 ANSWER_SECS = 60.0
 """For an answer that waits for nothing, from a busy daemon."""
 WAIT_SLICE_SECS = 30
@@ -49,13 +38,13 @@ WAIT_SLICE_SECS = 30
 RECONNECT_SECS = 60.0
 """A restarted daemon is back in seconds."""
 RECONNECT_PAUSE_SECS = 0.2
-SCHEME = "http+unix://"
-CONNECTIONS = 32
-"""Kept for later requests."""
+DONE = frozenset({HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED})
 FAILURE = 400
 SUCCESS = 200
 NO_PROGRAM = "Command not found"
 """The whole error of an exec whose program is missing, or whose exit code is 127."""
+PLAIN = "/%:@!$&'()*+,;=-._~"
+"""Of a path, whose names are quoted already."""
 SHUTTING_DOWN = "shutting down"
 ENDING = ("context canceled", "database is closed", SHUTTING_DOWN, "signal: killed")
 """In the errors of a daemon that was told to end."""
@@ -70,24 +59,25 @@ class Rest:
         self.socket = path
         self.project = project
         self.route = route or LocalRoute(path)
-        self._client: Any = None
+        self._connections = Connections(path)
+        self._has_answered = False
+        self._info: Mapping[str, Any] | None = None
 
     def info(self) -> Mapping[str, Any]:
         """What the daemon reports about itself."""
-        # The answer from connecting is recent enough for the first caller.
-        found: Mapping[str, Any]
-        found = self.get("", patient=False) if self._client else self._connected().host_info
+        found: Mapping[str, Any] = self.get("", patient=False)
+        self._info = found
         return found
 
     def member(self) -> str | None:
         """The cluster member that answers: the target for what each member has of its own."""
-        return member_of(self.patiently(self._connected).host_info)
+        return member_of(self._info or self.patiently(self.info))
 
     def get(self, path: str, *, patient: bool = True, **params: str | None) -> Any:  # noqa: ANN401 - JSON
         """What is at a path; unless `patient`, without waiting for a daemon that is down."""
 
         def ask() -> Any:  # noqa: ANN401 - JSON
-            return self.call("get", path, params=params).json()["metadata"]
+            return self._values(self.call("get", path, params=params))["metadata"]
 
         if patient:
             return self.patiently(ask)
@@ -118,24 +108,57 @@ class Rest:
             except EndingError:
                 raise
             except UnreachableError:
-                never_answered = self._client is None and self.route.is_up
+                never_answered = not self._has_answered and self.route.is_up
                 self.route.wait_until_up()
                 if never_answered or self.route.clock() > end:
                     raise
                 time.sleep(RECONNECT_PAUSE_SECS)
 
-    def call(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401 - pylxd has no types
-        """One request; its answer."""
-        arguments.setdefault("timeout", (CONNECT_SECS, ANSWER_SECS))
-        node = self._connected().api
-        for part in filter(None, path.split("/")):
-            node = node[part]
-        with self._translated():
-            return getattr(node, method)(**arguments)
+    def call(  # noqa: PLR0913 - by name, as HTTP has them
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | None] | None = None,
+        json: Mapping[str, Any] | None = None,
+        data: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request; its answer, which is no error."""
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        if self.project:
+            given["project"] = self.project
+        target = f"/1.0/{quote(path, safe=PLAIN)}".rstrip("/")
+        target += f"?{urlencode(given)}" if given else ""
+        headers = dict(headers or {})
+        if json is not None:
+            data, headers["Content-Type"] = _dumped(json), "application/json"
+        ask = self._connections.request
+        try:
+            answer = ask(method.upper(), target, data, headers, secs=ANSWER_SECS)
+        except OSError as error:
+            self.blame(error)
+        self._has_answered = True
+        if answer.status not in DONE:
+            self.refuse(answer.status, _error_of(answer))
+        return answer
 
-    def wait(self, answer: Any, end: float) -> dict[str, Any]:  # noqa: ANN401 - pylxd has no types
+    def _values(self, answer: Answer) -> dict[str, Any]:
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        match found:
+            case {"type": "error"}:
+                # Of an operation that failed, whose wait went well.
+                self.refuse(answer.status, _error_of(answer))
+            case {"type": _}:
+                return {"metadata": None, **found}
+        raise IncusError(f"what answers is no Incus: {answer.text[:200]!r}")
+
+    def wait(self, answer: Answer, end: float) -> dict[str, Any]:
         """Wait for the operation that an answer names, until `end` of `route.clock`; its values."""
-        begun = answer.json()
+        begun = self._values(answer)
         if begun.get("type") != "async":
             return {"metadata": begun.get("metadata") or {}}
         return self.outcome(begun["operation"], end)
@@ -177,42 +200,22 @@ class Rest:
             found = self.get(path)
         return found
 
-    def _connected(self) -> Any:  # noqa: ANN401 - pylxd has no types
-        if self._client is None:
-            # ws4py, which pylxd loads, logs what it does at INFO; urllib3 each connection.
-            for name in ("ws4py", "urllib3"):
-                logging.getLogger(name).setLevel(logging.ERROR)
-            with self._translated():
-                self._client = pylxd.Client(
-                    endpoint=f"{SCHEME}{quote(str(self.socket), safe='')}",
-                    project=self.project,
-                    timeout=(CONNECT_SECS, ANSWER_SECS),
-                    session=session_at(self.socket),
-                )
-        return self._client
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn the errors of pylxd and requests into ours."""
-        try:
-            yield
-        except exceptions.NotFound as error:
-            raise MissingError(f"Incus: {error}") from error
-        except exceptions.Conflict as error:
-            raise ConflictError(f"Incus: {error}") from error
-        except exceptions.LXDAPIException as error:
-            is_remote = error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
-            if is_remote and SHUTTING_DOWN in str(error).lower():
+    def refuse(self, status: int, why: str) -> NoReturn:
+        """Raise what Incus said with a status that is an error."""
+        match status:
+            case HTTPStatus.NOT_FOUND:
+                raise MissingError(f"Incus: {why}")
+            case HTTPStatus.CONFLICT:
+                raise ConflictError(f"Incus: {why}")
+            case HTTPStatus.SERVICE_UNAVAILABLE if SHUTTING_DOWN in why.lower():
                 raise EndingError(
                     f"Incus {self.route.where} is shutting down: it waits for commands in guests",
                     "try again when it is back",
-                ) from error
-            is_remote = is_remote or _is_ending(str(error))
-            raise (UnreachableError if is_remote else IncusError)(f"Incus: {error}") from error
-        except (requests.RequestException, exceptions.ClientConnectionFailed) as error:
-            self._blame(error)
+                )
+        is_remote = status == HTTPStatus.SERVICE_UNAVAILABLE or _is_ending(why)
+        raise (UnreachableError if is_remote else IncusError)(f"Incus: {why}")
 
-    def _blame(self, error: Exception) -> NoReturn:
+    def blame(self, error: Exception) -> NoReturn:
         """Raise why Incus can't be reached, and what to do."""
         cause = _root(error)
         at = f"Incus can't be reached {self.route.where}"
@@ -263,51 +266,13 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-def session_at(path: Path) -> requests.Session:
-    """A session whose requests go to the socket at a path, whatever host they name."""
-    session = requests.Session()
-    # The environment's proxies and passwords are for other hosts.
-    session.trust_env = False
-    session.mount(SCHEME, _Adapter(path))
-    return session
+def _dumped(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values).encode()
 
 
-class _Connection(urllib3.connection.HTTPConnection):
-    def __init__(self, path: Path, **named: Any) -> None:  # noqa: ANN401 - the pool's
-        super().__init__(**named)
-        self._path = path
-
-    def _new_conn(self) -> socket.socket:
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            link.settimeout(self.timeout if isinstance(self.timeout, float | int) else None)
-            link.connect(str(self._path))
-        except BaseException:
-            link.close()
-            raise
-        return link
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Makes as few connections as there are concurrent requests.
-
-    pylxd's own makes one for each URL, which costs a round trip where the socket leads to another
-    machine.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._pool = urllib3.HTTPConnectionPool("localhost", maxsize=CONNECTIONS)
-        self._pool.ConnectionCls = partial(_Connection, path)  # type: ignore[assignment]
-
-    def get_connection_with_tls_context(
-        self, *_: object, **_named: object
-    ) -> urllib3.HTTPConnectionPool:
-        return self._pool
-
-    def request_url(self, request: requests.PreparedRequest, _proxies: object) -> str:
-        return request.path_url
-
-    def close(self) -> None:
-        self._pool.close()
-        super().close()
+def _error_of(answer: Answer) -> str:
+    """The error in an answer, or the text of what is no answer of Incus's."""
+    try:
+        return str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return answer.text.strip()

@@ -1,4 +1,4 @@
-"""Threads for pylxd, which blocks."""
+"""Threads for requests to Incus, which block."""
 
 from __future__ import annotations
 
