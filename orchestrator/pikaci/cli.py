@@ -34,6 +34,7 @@ COMMANDS = {
     "gc": "Remove old runs and the data that only they need",
     "reap": "Clean up after runs whose process died",
     "image": "Build, import and list guest images",
+    "pool": "List or remove the guests that stand by",
     "shell": "Open a shell in a kept workspace or guest",
     "serve": "Start a pikaci for each request on stdin, for programs",
     "hook": "Run what a push would run, before git pushes",

@@ -77,6 +77,14 @@ def use_site(project: Project, /, **site: str) -> None:
     write_hosts(Path(project.environment["XDG_CONFIG_HOME"]), **site)
 
 
+def have_standby(project: Project, guests: int = 1, **limits: int) -> None:
+    """Have a hosts file that lets guests stand by."""
+    file = Path(project.environment["XDG_CONFIG_HOME"]) / "pikaci" / "hosts.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = [f"{name} = {value}" for name, value in {"guests": guests, **limits}.items()]
+    file.write_text("\n".join(["[local.standby]", *rows, ""]))
+
+
 @contextmanager
 def ending(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """A process that doesn't outlive its test."""

@@ -62,12 +62,25 @@ class IncusSettings:
 
 
 @dataclass(frozen=True)
+class StandbySettings:
+    """How many guests stand by for later jobs, how long, and the memory without which none does.
+
+    That is what programs could have on the machine when one is to be made.
+    """
+
+    guests: int = 0
+    minutes: int = 60
+    free_mib: int = 2048
+
+
+@dataclass(frozen=True)
 class LocalSettings:
     """What the user's hosts file says of this machine."""
 
     search_path: Sequence[str] = ()
     """Directories that come first in the PATH of jobs that are processes here."""
     incus: IncusSettings = field(default_factory=IncusSettings)
+    standby: StandbySettings = field(default_factory=StandbySettings)
 
 
 class Route(Protocol):
@@ -224,6 +237,9 @@ class Placement(Protocol):
 
     async def incus_route(self) -> Route:
         """The route to the host's Incus."""
+
+    def standby_settings(self) -> StandbySettings:
+        """Which guests stand by there; none on a remote host."""
 
     def incus_settings(self) -> IncusSettings:
         """Which Incus that is, and where in it guests are made."""

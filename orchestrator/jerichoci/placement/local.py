@@ -13,7 +13,7 @@ from jerichoci.machine import process
 from jerichoci.machine.environment import host_environment, job_path
 from jerichoci.machine.system import own_system
 from jerichoci.nix.realise import Realiser
-from jerichoci.placement import IncusSettings, LocalRoute, LocalSettings, User
+from jerichoci.placement import IncusSettings, LocalRoute, LocalSettings, StandbySettings, User
 from jerichoci.placement.local_process import LocalProcess, spawn
 from jerichoci.placement.work import Work
 from jerichoci.snapshot.materialise import materialise
@@ -160,6 +160,9 @@ class LocalPlacement:
 
     async def incus_route(self) -> LocalRoute:
         return LocalRoute(self.incus_settings().socket_path())
+
+    def standby_settings(self) -> StandbySettings:
+        return self._settings().standby
 
     def incus_settings(self) -> IncusSettings:
         return self._settings().incus

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from jerichoci.errors import UsageError
-from jerichoci.placement import INCUS_PROJECT, IncusSettings, LocalSettings
+from jerichoci.placement import INCUS_PROJECT, IncusSettings, LocalSettings, StandbySettings
 from jerichoci.plan.model import Setting
 from jerichoci.plan.rule import Rule, ValidationError, after, field, strict
 from jerichoci.state.dataclass import dataclass
@@ -168,6 +168,14 @@ class HostConfig(Setting):
         return _here(self.known_hosts)
 
 
+class Standby(Setting):
+    """Guests that are made before a job needs one."""
+
+    guests: Natural = 0
+    minutes: Positive = 60
+    free_mib: Natural = 2048
+
+
 class LocalHost(Setting):
     """This machine."""
 
@@ -176,6 +184,7 @@ class LocalHost(Setting):
     secret_branches: tuple[str, ...] | None = None
     """Globs of the branches of which runs get secrets; None: whatever the catalog says."""
     incus: IncusSite = IncusSite()
+    standby: Standby = Standby()
 
 
 class HostsFile(Setting):
@@ -229,7 +238,8 @@ def load_hosts(path: Path | None = None) -> HostsFile:
 def local_settings() -> LocalSettings:
     """What the hosts file says of this machine."""
     local = load_hosts().local
-    return LocalSettings(local.search_path, local.incus.settings)
+    standby = StandbySettings(**local.standby.model_dump())
+    return LocalSettings(local.search_path, local.incus.settings, standby)
 
 
 def known_hosts_of_run(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from jerichoci.errors import UsageError
 from jerichoci.machine.outbox import OutboxFollower, OutboxState, follow
-from jerichoci.placement import IncusSettings, Route, User, operations
+from jerichoci.placement import IncusSettings, Route, StandbySettings, User, operations
 from jerichoci.remote.agent import agent_operations as host_operations
 from jerichoci.remote.artifacts import fetch, send
 from jerichoci.remote.host_notes import host_notes, note_name, run_name
@@ -232,6 +232,9 @@ class RemotePlacement:
             opening = ssh_route(self._session, self._session.host.config.incus.socket)
             self._route = await self._forwards.enter_async_context(opening)
         return self._route
+
+    def standby_settings(self) -> StandbySettings:
+        return StandbySettings()
 
     def incus_settings(self) -> IncusSettings:
         """As the host's settings say; with the socket there, once it was reached."""

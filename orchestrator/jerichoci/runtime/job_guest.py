@@ -86,15 +86,18 @@ class JobGuest(ABC):
 
     def _write_note(self, socket: str = "", project: str = "") -> None:
         """Note the guest, before it is made."""
-        self._note = GuestNote(
-            name=self.name,
+        self._note = self._note_for(self.name, socket, project)
+        self._notes.write(self._note)
+
+    def _note_for(self, name: str, socket: str = "", project: str = "") -> GuestNote:
+        return GuestNote(
+            name=name,
             run_id=self._attempt.run_id,
             job_id=self._attempt.node.job_id,
             host=self._placement.host if self._placement.is_remote else None,
             socket=socket,
             project=project,
         )
-        self._notes.write(self._note)
 
     def _note_kept(self, note: GuestNote, until: float) -> None:
         self._notes.change(note, kept_until=until)

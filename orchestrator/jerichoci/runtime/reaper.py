@@ -87,7 +87,7 @@ async def reap(
 
 
 def _is_live(ledger: GuestLedger, guest: Found | GuestNote) -> bool:
-    return guest.run_id is not None and is_owned(ledger.state.run(guest.run_id).root)
+    return is_owned(ledger.state.run(guest.run_id).root) if guest.run_id else False
 
 
 async def _could(place: GuestPlace, verb: str, act: Awaitable[None], name: str) -> bool:

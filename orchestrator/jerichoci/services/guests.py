@@ -182,10 +182,11 @@ class ServiceGuests:
         devices = interface(self._bridge, profile.interfaces)
         if site.pool not in {None, profile.pool}:
             devices["root"] = {"type": "disk", "path": "/", "pool": pool}
-        body = guest_body(name, image, site.profile, self._labels(job), devices)
+        body = guest_body(image, site.profile, devices) | {"name": name}
+        body["config"] |= self._labels(job)
         unpacked = await in_thread(incus.is_unpacked, pool, image.fingerprint)
         self._note(name, job)
-        start = GuestStart(self._placement, incus, name, service.name, service.name)
+        start = GuestStart(self._placement, incus, service.name, service.name)
         await start.create(body, pool, None if unpacked else image.fingerprint)
         await self._wait(incus, service, name)
 

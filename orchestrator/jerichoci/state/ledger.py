@@ -58,6 +58,15 @@ class Ledger(Generic[NoteT]):
     def forget(self, name: str) -> None:
         """Remove the note of what is gone."""
         self._path(name).unlink(missing_ok=True)
+        self._claim(name).unlink(missing_ok=True)
+
+    def claim(self, name: str) -> bool:
+        """Claim what has this name until it is forgotten; False if it is claimed already."""
+        try:
+            self._claim(name).touch(mode=0o600, exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
 
     def all(self) -> Iterator[NoteT]:
         """Every note that can be read."""
@@ -74,8 +83,22 @@ class Ledger(Generic[NoteT]):
             if not writer.isdecimal() or not Owner(int(writer), None).is_alive():
                 temp.unlink(missing_ok=True)
 
+    def _claim(self, name: str) -> Path:
+        return self.directory / f"{name}.claimed"
+
     def _path(self, name: str) -> Path:
         return self.directory / f"{name}.json"
+
+
+@dataclass(frozen=True)
+class StandingBy:
+    """A guest that has no job yet: digests of what was asked for and of what it is made of."""
+
+    kind: str
+    made_of: str
+    image: str
+    """Its alias, for people."""
+    made_at: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +106,7 @@ class GuestNote:
     """A guest, whose it is, where it is, and until when it is kept.
 
     `host` is None for a guest on this machine. `socket` and `project` lead to an instance's Incus.
+    One that stands by is of no run.
     """
 
     name: str
@@ -94,6 +118,12 @@ class GuestNote:
     kept_until: float | None = None
     removal_requested: bool = False
     """Whether Incus was asked to remove it: it isn't needed any more, though its run continues."""
+    standby: StandingBy | None = None
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether a job may claim it."""
+        return self.standby is not None and not self.removal_requested
 
     def is_kept(self) -> bool:
         """Whether its time to be looked into is not over."""
@@ -123,9 +153,10 @@ class GuestLedger(Ledger[GuestNote]):
 
     def forget_kept(self, note: GuestNote) -> None:
         """Remove a note whose guest is gone, and what was kept on this machine beside it."""
-        run = self.state.run(note.run_id)
-        if note.kept_until is not None and note.host is None and not is_owned(run.root):
-            remove_tree(run.scratch)
+        if note.run_id and note.kept_until is not None and note.host is None:
+            run = self.state.run(note.run_id)
+            if not is_owned(run.root):
+                remove_tree(run.scratch)
         self.forget(note.name)
 
     def of(self, host: str | None, run_id: str | None = None) -> list[GuestNote]:

@@ -17,7 +17,9 @@ RUN_LABEL = "user.pikaci.run_id"
 JOB_LABEL = "user.pikaci.job_id"
 OWNER_LABEL = "user.pikaci.owner"
 EXPIRY_LABEL = "user.pikaci.expires"
-"""Until when a kept guest is kept, in seconds since 1970."""
+"""Until when a guest is kept, or stands by, in seconds since 1970."""
+STANDBY_LABEL = "user.pikaci.standby"
+"""Of a guest that stands by: its kind. Incus removes a key whose value is empty."""
 
 
 class IncusError(InfrastructureError):

@@ -129,6 +129,36 @@ class Incus:
             time.sleep(RECONNECT_PAUSE_SECS)
         raise cut_off or IncusError(f"guest {name} can't be created")
 
+    def begin_creation(self, body: Mapping[str, Any]) -> None:
+        """Request an instance without waiting until it is made."""
+        self._rest.call("post", "instances", json=body, params={"target": self._rest.member()})
+
+    def finish_operations(self, name: str, deadline_secs: float) -> None:
+        """Wait for what is being done with an instance, however that ends."""
+        end = self._rest.route.clock() + deadline_secs
+        for operation in self._operations(name):
+            with suppress(LostError):
+                self._rest.ended(operation, end)
+
+    def take_over(
+        self,
+        name: str,
+        expected: Mapping[str, str],
+        config: Mapping[str, str],
+        devices: Mapping[str, Any],
+    ) -> bool:
+        """Change a running instance whose config has what is expected; whether it could be."""
+        path = f"instances/{name}"
+        answer = self._rest.call("get", path)
+        found = _instance(answer.json()["metadata"])
+        if not found.is_running or not expected.items() <= found.config.items():
+            return False
+        # Incus refuses the change of what has changed since.
+        headers = {"If-Match": answer.etag}
+        body = {"config": dict(config), "devices": dict(devices)}
+        self._rest.call("patch", path, json=body, headers=headers)
+        return True
+
     def _is_made(self, name: str, end: float) -> bool:
         """Whether an instance whose creation was cut off runs; a half made one is removed."""
         for operation in self._operations(name):

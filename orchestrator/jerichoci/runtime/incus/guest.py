@@ -47,13 +47,14 @@ from jerichoci.runtime.incus.api import (
 )
 from jerichoci.runtime.incus.check import GuestSurvey, survey
 from jerichoci.runtime.incus.client import Incus, open_incus
+from jerichoci.runtime.incus.standby import Pool, Wanted
 from jerichoci.runtime.incus.start import EXEC_SECS, GuestStart, guest_body
 from jerichoci.runtime.incus.thread import in_thread, in_thread_at_last
 from jerichoci.runtime.job_guest import JobGuest, kept_until
 from jerichoci.state.ledger import GuestNote, incus_guests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.stop import Stop
@@ -90,7 +91,10 @@ class IncusGuest(JobGuest):
         self._alias = attempt.images[self._role].alias
         self._mounts = GuestMounts()
         self._start: GuestStart | None = None
-        self._creating: asyncio.Task[None] | None = None
+        self._having: asyncio.Future[None] | None = None
+        self._wanted: Wanted | None = None
+        """What may stand by for this job and for later ones, if any may."""
+        self._leaving: asyncio.Future[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._incus: Incus | None = None
         self._is_overdue: Callable[[], bool] | None = None
@@ -113,7 +117,7 @@ class IncusGuest(JobGuest):
         self._mounts.add_world(attempt.world, home_of(self._execute))
 
     async def launch(self) -> None:
-        """Make the guest, wait until it is ready, and start the job."""
+        """Have a guest, wait until it is ready, and start the job."""
         self._incus = await open_incus(self._placement)
         site = self._placement.incus_settings()
         found = await self._survey(self._incus)
@@ -143,19 +147,63 @@ class IncusGuest(JobGuest):
             files[REDACTOR_FILE] = REDACTOR.read_bytes()
         for name, data in files.items():
             await self._placement.do(operations.write, self._outbox / name, data)
-        self._write_note(socket=str(site.socket_path()), project=site.project)
         began = time.monotonic()
-        start = self._start = GuestStart(
-            self._placement, self._incus, self.name, self._role, self._alias
-        )
+        self._start = GuestStart(self._placement, self._incus, self._role, self._alias)
+        if self._may_stand_by(image):
+            self._wanted = Wanted(self._alias, body, found.profile)
+        own = self._own_config(), self._mounts.devices(is_vm=image.is_vm)
         to_unpack = None if image.fingerprint in found.unpacked else image.fingerprint
-        self._creating = asyncio.ensure_future(start.create(body, pool or "", to_unpack))
-        await asyncio.shield(self._creating)
+        having = self._have_guest(self._start, body, own, pool or "", to_unpack)
+        self._having = asyncio.ensure_future(having)
+        await asyncio.shield(self._having)
         self._took("create_ms", began)
         began = time.monotonic()
         told = named(secrets) if secrets else b""
-        await start.ready(job, self._mounts.paths, told, is_vm=image.is_vm)
+        await self._start.ready(self.name, job, self._mounts.paths, told, is_vm=image.is_vm)
         self._took("ready_ms", began)
+
+    async def _have_guest(
+        self,
+        start: GuestStart,
+        body: Mapping[str, Any],
+        own: tuple[dict[str, str], dict[str, dict[str, str]]],
+        pool: str,
+        to_unpack: str | None,
+    ) -> None:
+        """Claim a guest that stands by, or make one: of `body`, with what is the job's own."""
+        config, devices = own
+        site = self._placement.incus_settings()
+        socket = str(site.socket_path())
+        if self._wanted is not None:
+            note_for = partial(self._note_for, socket=socket, project=site.project)
+            claim = self._standing_by().claim
+            self._note = await in_thread(claim, self._wanted, note_for, config, devices)
+        if self._note is not None:
+            self.name = self.execution["instance"] = self._note.name
+            self.execution["stood_by"] = True
+            return
+        self._write_note(socket=socket, project=site.project)
+        whole = {
+            **body,
+            "name": self.name,
+            "config": {**body["config"], **config},
+            "devices": {**body["devices"], **devices},
+        }
+        await start.create(whole, pool, to_unpack)
+
+    def _may_stand_by(self, image: StoredImage) -> bool:
+        """Whether a guest like this one can be there before its job."""
+        return (
+            self._placement.standby_settings().guests > 0
+            and not image.is_vm
+            and self._execute.resources.disk_mib is None
+            and self._attempt.world.interface is None
+        )
+
+    def _standing_by(self) -> Pool:
+        placement, site = self._placement, self._placement.incus_settings()
+        settings = placement.standby_settings()
+        return Pool(self._attempt.state, self._reached(), str(site.socket_path()), settings)
 
     async def _survey(self, incus: Incus) -> GuestSurvey:
         """What the check before the run found; a second attempt looks again."""
@@ -165,8 +213,8 @@ class IncusGuest(JobGuest):
         site = self._placement.incus_settings()
         return await in_thread(survey, incus, site, [self._alias])
 
-    def _body(self, image: StoredImage, profile: Profile) -> dict[str, Any]:
-        """The request for the guest."""
+    def _own_config(self) -> dict[str, str]:
+        """The labels and limits of the job's guest."""
         attempt, resources = self._attempt, self._execute.resources
         config = {
             RUN_LABEL: attempt.run_id,
@@ -179,6 +227,11 @@ class IncusGuest(JobGuest):
             config["limits.memory"] = f"{resources.memory_mib}MiB"
         if resources.pids is not None:
             config["limits.processes"] = str(resources.pids)
+        return config
+
+    def _body(self, image: StoredImage, profile: Profile) -> dict[str, Any]:
+        """The request for a guest like the job's, without a name and what is the job's own."""
+        attempt, resources = self._attempt, self._execute.resources
         network = attempt.world.network or self._config.get("network")
         named = attempt.world.interface
         if isinstance(self._execute.network, AllowedNetwork) and not (named and network):
@@ -190,8 +243,7 @@ class IncusGuest(JobGuest):
             devices["root"] = {"type": "disk", "path": "/", "pool": site.pool or profile.pool or ""}
         if resources.disk_mib is not None:
             devices["root"]["size"] = f"{resources.disk_mib}MiB"
-        devices |= self._mounts.devices(is_vm=image.is_vm)
-        return guest_body(self.name, image, site.profile, config, devices)
+        return guest_body(image, site.profile, devices)
 
     async def _record_disk(self, incus: Incus, pool: str | None) -> None:
         """Record whether the limit of the disk holds, where the job asks for one."""
@@ -229,6 +281,10 @@ class IncusGuest(JobGuest):
         """Request the guest's removal while its files are read, if it is not needed any more."""
         if not self._attempt.may_be_kept and self._placement.user.uid == 0:
             self._stopping = asyncio.ensure_future(self._at_last(self._reached().stop, self.name))
+        if self._wanted is not None:
+            self._leaving = asyncio.ensure_future(
+                in_thread(self._standing_by().leave, self._wanted)
+            )
 
     async def gone(self) -> str:
         """Ask Incus now and then; it may be restarted meanwhile."""
@@ -261,9 +317,10 @@ class IncusGuest(JobGuest):
         kept = False
         if self._start is not None:
             self._start.is_given_up = True
-        if self._note is not None and self._creating is not None:
-            await asyncio.wait({self._creating})
-            whole = not self._creating.cancelled() and self._creating.exception() is None
+        if self._having is not None:
+            await asyncio.wait({self._having})
+        if self._note is not None and self._having is not None:
+            whole = not self._having.cancelled() and self._having.exception() is None
             if not whole:
                 await self._delete(self._note)
             elif keep:
@@ -272,6 +329,8 @@ class IncusGuest(JobGuest):
             else:
                 await self._remove(self._note)
         await self._leave(kept=kept)
+        if self._leaving is not None:
+            await asyncio.wait({self._leaving})
 
     async def _keep(self, note: GuestNote) -> None:
         until = kept_until()

@@ -110,12 +110,19 @@ class IncusPlace:
         """Leave it as it is."""
 
     def see_removed(self) -> None:
-        """Forget the guests that Incus has removed; ask again for those that it has not."""
+        """Forget the guests that Incus has removed; ask again for those that it has not.
+
+        Those that stood by long enough are asked for, too.
+        """
         notes = self.ledger
-        over = [note for note in notes.all() if note.removal_requested and self.has(note)]
+        over = [note for note in notes.all() if _is_over(note) and self.has(note)]
         there = self._found() if over else {}
         for note in over:
             if note.name in there:
                 self.incus.stop(note.name)
             else:
                 notes.forget(note.name)
+
+
+def _is_over(note: GuestNote) -> bool:
+    return note.removal_requested or (note.stands_by and not note.is_kept())

@@ -57,36 +57,28 @@ VM_ANSWERS = 2
 
 
 def guest_body(
-    name: str,
-    image: StoredImage,
-    profile: str,
-    config: Mapping[str, str],
-    devices: Mapping[str, Mapping[str, str]],
+    image: StoredImage, profile: str, devices: Mapping[str, Mapping[str, str]]
 ) -> dict[str, Any]:
-    """The request for a guest, which is ephemeral: Incus removes it when it stops."""
+    """The request for a guest without its name: ephemeral, so Incus removes it when it stops."""
     # NixOS signs no kernel; and no container is privileged, even if the profile says so.
     security = "security.secureboot" if image.is_vm else "security.privileged"
     return {
-        "name": name,
         "type": "virtual-machine" if image.is_vm else "container",
         "source": {"type": "image", "fingerprint": image.fingerprint},
         "profiles": [profile],
         "ephemeral": True,
         "start": True,
-        "config": {"security.guestapi": "false", security: "false", **config},
+        "config": {"security.guestapi": "false", security: "false"},
         "devices": devices,
     }
 
 
 class GuestStart:
-    """The start of one guest, of an image that a plan names by `role` and `alias`."""
+    """The start of a guest, of an image that a plan names by `role` and `alias`."""
 
-    def __init__(
-        self, placement: Placement, incus: Incus, name: str, role: str, alias: str
-    ) -> None:
+    def __init__(self, placement: Placement, incus: Incus, role: str, alias: str) -> None:
         self._placement = placement
         self._incus = incus
-        self._name = name
         self._role = role
         self._alias = alias
         self.is_given_up = False
@@ -117,7 +109,7 @@ class GuestStart:
             if UNSHIFTED in error.message:
                 error.hint = "have what guests see of the host on ext4, xfs or btrfs"
             if NOT_STARTED in error.message:
-                log = await self._at_last(self._incus.start_log, self._name)
+                log = await self._at_last(self._incus.start_log, body["name"])
                 if found := LXC_ERROR.search(log):
                     error.message = f"{error.message}: {found[1]}"
                 if HYBRID in log:
@@ -125,7 +117,7 @@ class GuestStart:
             raise
 
     async def ready(
-        self, job: Mapping[str, str], mounts: str, secrets: bytes = b"", *, is_vm: bool
+        self, name: str, job: Mapping[str, str], mounts: str, secrets: bytes = b"", *, is_vm: bool
     ) -> None:
         """Start the runner as soon as it can be; it checks contract and mounts before it does.
 
@@ -143,9 +135,9 @@ class GuestStart:
             try:
                 if secrets and not is_check:
                     # For each try: the runner removes it.
-                    await self._at_last(self._incus.put_file, self._name, SECRETS_FILE, secrets)
+                    await self._at_last(self._incus.put_file, name, SECRETS_FILE, secrets)
                     argv = [RUNNER, "--secrets", SECRETS_FILE]
-                done = await self._at_last(self._incus.execute, self._name, argv, env, EXEC_SECS)
+                done = await self._at_last(self._incus.execute, name, argv, env, EXEC_SECS)
                 trouble = self._judge(done)
             except NoProgramError as error:
                 if time.monotonic() > patience_with_absence:
@@ -166,7 +158,7 @@ class GuestStart:
             answers = 0 if trouble else answers + 1
             if time.monotonic() > end:
                 raise InfrastructureError(
-                    f"guest {self._name} wasn't ready after {READY_SECS[is_vm]:g} s: {trouble}",
+                    f"guest {name} wasn't ready after {READY_SECS[is_vm]:g} s: {trouble}",
                     f"{OUT_OF_MEMORY}; `pikaci run --keep on-failure` keeps it for a look",
                 )
             await asyncio.sleep(backoff)

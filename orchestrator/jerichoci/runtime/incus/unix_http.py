@@ -32,6 +32,7 @@ class Answer:
 
     status: int
     content: bytes
+    etag: str = ""
 
     @property
     def text(self) -> str:
@@ -126,6 +127,7 @@ class _Connection:
             status, found = self._head()
         if status == NO_CONTENT:
             return Answer(status, b""), False
+        etag = found.get("etag", "")
         is_last = found.get("connection", "").lower() == "close"
         if found.get("transfer-encoding", "").lower() == "chunked":
             content = self._chunks()
@@ -133,7 +135,7 @@ class _Connection:
             content = self._exactly(_number(found["content-length"], 10))
         else:
             content, is_last = self._answers.read(), True
-        return Answer(status, content), is_last
+        return Answer(status, content, etag), is_last
 
     def _head(self) -> tuple[int, dict[str, str]]:
         version, _, rest = self._line().partition(" ")
