@@ -125,4 +125,5 @@ assert isAttrs described;
   images = rolesOf images target;
   nodes = nodesOf target prepares jobs;
 }
+// (if target.reuse then { } else { reuse = false; })
 // (if reachable == { } then { } else { hosts = reachable; })

@@ -75,6 +75,7 @@ let
     trigger = null;
     preconditions = null;
     snapshot = null;
+    reuse = null;
   };
 
   arguments = types.record (own // passed);

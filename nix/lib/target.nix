@@ -50,6 +50,10 @@ let
         type = types.listOf types.words;
         default = [ ];
       };
+      reuse = {
+        type = types.bool;
+        default = true;
+      };
       prepare = {
         type = types.namedBy "an attribute set of prepares" prepare.check;
         default = { };

@@ -116,7 +116,6 @@ async def make_plan(
 ) -> Planned:
     """Snapshot a flake or a source, evaluate the target's plan there, derive the jobs' tree."""
     check_id(target, "target")
-    importing_engine()
     taken = await take_tree(flake, source, read_only=read_only)
     planning = taken.evaluator.plan(target)
     try:

@@ -38,6 +38,7 @@ class Wanted:
     plan_file: str | None = None
     failed: bool = False
     watch: bool = False
+    reuse: bool = False
 
     def is_nothing(self) -> bool:
         """Whether no target is asked for, in whatever way."""
@@ -131,12 +132,13 @@ async def _plan(wanted: Wanted, flake: FlakeOptions, *, read_only: bool) -> list
     targets = list(dict.fromkeys(wanted.targets))
     if wanted.plan_file is not None:
         return [Work(each, wanted.jobs) for each in await _of_a_set(wanted, targets, flake)]
+    if not wanted.reuse:
+        importing_engine()
     if len(targets) == 1:
         planned = await make_plan(targets[0], flake, wanted.source, read_only=read_only)
         return await _filtered(wanted, [planned])
     for target in targets:
         check_id(target, "target")
-    importing_engine()
     if wanted.head is not None:
         taken = await take_commit(flake, wanted.head, read_only=read_only)
     else:

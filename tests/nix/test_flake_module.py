@@ -155,8 +155,8 @@ def test_mistakes_are_named_as_they_are_without_flake_parts() -> None:
         'targets.x.jobs.a.needs: expected prepares and jobs of this target, found "build"'
     )
     assert sentence(ok, '{ x.tittle = "X"; }') == (
-        "targets.x: expected only the keys description, jobs, preconditions, prepare, snapshot,"
-        ' title, trigger, found "tittle" (did you mean "title"?)'
+        "targets.x: expected only the keys description, jobs, preconditions, prepare, reuse,"
+        ' snapshot, title, trigger, found "tittle" (did you mean "title"?)'
     )
     assert sentence("{ x.jobs = [ ]; }") == (
         "targets.x.jobs: expected an attribute set of jobs, found an empty list"

@@ -24,6 +24,7 @@ from jerichoci.machine.control_groups import remove_stale_groups
 from jerichoci.placement.host_gc import Collected, Collector, is_recent
 from jerichoci.record.batch import batch_ids, runs_of
 from jerichoci.record.order import renew, run_ids
+from jerichoci.record.verdicts import forget_verdicts
 from jerichoci.remote.ssh.socket_directory import remove_stale_sockets
 from jerichoci.state.dataclass import dataclass
 from jerichoci.state.lock import try_lock
@@ -85,6 +86,8 @@ async def collect_garbage(state: StateLayout, keep_runs: int, *, dry_run: bool) 
         done = Garbage(runs=removed, kept_runs=len(kept))
         with logging_errors("could not take the names of removed runs out of the order of runs"):
             renew(state)
+        with logging_errors("could not remove the verdicts of runs that are removed"):
+            forget_verdicts(state)
         with logging_errors("could not remove the files of batches that have no run"):
             _remove_empty_batches(state)
     kept_over = [run for run in kept if not is_owned(run.root)]

@@ -257,6 +257,7 @@ class Plan(Model):
     preconditions: list[str] = []
     images: list[Image] = []
     snapshot: SnapshotSpec = SnapshotSpec()
+    reuse: bool = field(default=True, description="whether a run may take the verdict of another")
     hosts: dict[HostName, PlannedHost] = {}
     nodes: list[Node]
 
@@ -304,6 +305,8 @@ class Plan(Model):
     def dump(self) -> dict[str, Any]:
         """The plan as JSON values; a job has no key of a part of its world that it doesn't use."""
         values = self.model_dump()
+        if self.reuse:
+            del values["reuse"]
         for node in values["nodes"]:
             if node.get("prepare", {}).get("inputs") == []:
                 del node["prepare"]["inputs"]

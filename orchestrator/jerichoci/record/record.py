@@ -228,6 +228,9 @@ class RunRecord(Model):
     failure_kind: FailureKind | None = None
     cause: Cause | None = None
     rerun_of: RunId | None = None
+    reused_run: RunId | None = field(
+        default=None, description="the run of the same that passed, whose verdict this takes"
+    )
     batch: RunId | None = field(
         default=None, description="id of the batch: of the runs that one command started"
     )

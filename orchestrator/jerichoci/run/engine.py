@@ -21,6 +21,7 @@ from jerichoci.machine.stop import Stop, StoppedError, StopReason
 from jerichoci.nix.realised import Activity, joined
 from jerichoci.placement.local import LocalPlacement
 from jerichoci.plan.hosts import local_settings
+from jerichoci.record import verdicts
 from jerichoci.record.batch import write_batch
 from jerichoci.record.event import Heartbeat
 from jerichoci.record.record import Cause, JobRecord, RunRecord
@@ -33,6 +34,7 @@ from jerichoci.run.job import JobRun
 from jerichoci.run.placements import Placements
 from jerichoci.run.prepare import Prepares
 from jerichoci.run.request import RunRequest, first_record, skipped_record
+from jerichoci.run.reuse import reused_record
 from jerichoci.run.runtimes import getting_ready
 from jerichoci.run.shared_builds import SharedBuilds
 from jerichoci.run.verdict import broken_message, conclude, stop_cause
@@ -218,8 +220,12 @@ class Run:
         with self._opened:
             if failure is None and self._request.skip_reason:
                 writer.finish(skipped_record(writer.record, self._request.skip_reason))
+            elif failure is None and self._request.reuses:
+                writer.finish(reused_record(writer.record, self._request))
             else:
                 await Engine(self._context, failure).run()
+                with suppress(PikaciError):  # without it, the next run takes none
+                    verdicts.note(self._state, writer.record, self._request.only())
             return writer.record
 
 

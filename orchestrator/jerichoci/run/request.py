@@ -64,6 +64,8 @@ class RunRequest:
     changed_files: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     skip_reason: str | None = None
+    reuses: str | None = None
+    """The run whose verdict it takes."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     nix: NixOptions = field(default_factory=NixOptions)
 
@@ -73,6 +75,12 @@ class RunRequest:
             node.id for node in self.plan.jobs if self.jobs is None or node.job_id in self.jobs
         }
         return self.plan.closure(asked)
+
+    def only(self) -> list[str] | None:
+        """The ids of the jobs that are to run; None means all."""
+        selected = self.selected()
+        jobs = [node.job_id for node in self.plan.jobs if node.id in selected]
+        return None if len(jobs) == len(self.plan.jobs) else jobs
 
 
 def first_record(state: StateLayout, request: RunRequest, plan: Plan) -> RunRecord:

@@ -103,6 +103,15 @@ def getting_ready(
         yield placement.confinement()
 
 
+def images_here(nodes: Sequence[ExecuteNode]) -> dict[str, str]:
+    """The fingerprints of the images of this machine by alias, if all guests of jobs are of it."""
+    if not nodes or any((node.runtime, node.placement) != ("incus", "local") for node in nodes):
+        return {}
+    from jerichoci.runtime.incus.images_here import fingerprints
+
+    return fingerprints()
+
+
 def macos_vms(node: ExecuteNode) -> int:
     """How many of the macOS VMs that its host may run a job takes."""
     return 1 if node.runtime == "tart" else 0

@@ -115,6 +115,8 @@ class StateLayout(Layout):
     """Held shared by evaluations, exclusively to remove the caches."""
     answers = Named("answers")
     """What evaluations answered, by what they depend on."""
+    verdicts = Named("verdicts")
+    """The verdicts of runs, a file for what they were of."""
     guest_store = Named("guest-store")
     """What Nix takes for the root of a file system with a store, that of guests."""
     guest_paths = Named("guest-store/nix/store")

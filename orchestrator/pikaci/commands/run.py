@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from jerichoci.record.event import EventBase
     from jerichoci.record.record import RunRecord
     from jerichoci.run.request import RunRequest
+    from jerichoci.state.layout import StateLayout
     from jerichoci.status import FailureKind, Status
     from pikaci.location import FlakeOptions
     from pikaci.work import Work
 
+REUSE_HOURS = 7 * 24
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -53,6 +55,7 @@ class RunFlags:
     print_logs: bool
     log_format: str = "auto"
     junit: Path | None = None
+    reuse_hours: int | None = None
     copy_to: str | None = None
     cache: str = "write"
     store: str | None = None
@@ -115,6 +118,19 @@ class RunFlags:
 @click.option(
     "--watch", is_flag=True, help="Run, and again what a change of the working tree selects."
 )
+@click.option(
+    "--reuse",
+    is_flag=True,
+    help="Take the verdict of an earlier run that passed, of the same plan, files and images.",
+)
+@click.option(
+    "--reuse-hours",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=REUSE_HOURS,
+    show_default=True,
+    help="With --reuse: not of one that ended more than N hours ago.",
+)
 @options.run_id
 @click.option("--dry-run", is_flag=True, help="Print the plan and run nothing.")
 @options.flake_options
@@ -123,6 +139,8 @@ def run_command(
     flake: FlakeOptions,
     *,
     dry_run: bool,
+    reuse: bool,
+    reuse_hours: int,
     **values: Any,  # noqa: ANN401 - collected into Wanted and RunFlags
 ) -> int | None:
     """Run each TARGET: build what its jobs need, run the jobs, record the result.
@@ -146,7 +164,8 @@ def run_command(
     started()
     guard_stderr(values["log_format"])
     names = [field.name for field in fields(Wanted) if field.name in values]
-    wanted = Wanted(targets, **{name: values.pop(name) for name in names})
+    values["reuse_hours"] = reuse_hours if reuse else None
+    wanted = Wanted(targets, reuse=reuse, **{name: values.pop(name) for name in names})
     wanted.check(flake.system)
     if wanted.is_nothing():
         return _list_targets(flake)
@@ -213,7 +232,7 @@ async def _run_works(
     with span("import reporters"):
         from jerichoci.cleanup.dead_runs import closing_dead_runs
         from jerichoci.record.store import RunStore
-        from jerichoci.run.engine import run_plans
+        from jerichoci.run.reuse import record_reused
         from jerichoci.state.ids import new_run_id
         from pikaci.estimate import with_estimates
         from pikaci.render.reporters import Asked, reporting
@@ -221,6 +240,8 @@ async def _run_works(
     state = works[0].planned.state
     batch = flags.run_id or new_run_id() if is_batch or len(works) > 1 else None
     requests = await _requests(works, replace(nix, store=flags.store), flags, batch)
+    if flags.reuse_hours is not None:
+        requests = [_reusing(state, request, flags.reuse_hours) for request in requests]
     with span("estimate"):
         requests = with_estimates(RunStore(state.root), requests)
     asked = Asked(flags.output, flags.log_format, flags.junit, flags.print_logs)
@@ -229,10 +250,29 @@ async def _run_works(
         reporting(state, batch, asked) as reporters,
         closing_dead_runs(state),
     ):
-        records = await run_plans(state, requests, [*reporters.sinks, end], reporters.stopping)
+        sinks = [*reporters.sinks, end]
+        if all(request.reuses for request in requests) and not batch:
+            records = [record_reused(state, request, sinks) for request in requests]
+        else:
+            from jerichoci.run.engine import run_plans
+
+            records = await run_plans(state, requests, sinks, reporters.stopping)
     for note in dict.fromkeys(note for record in records for note in record.notes):
         click.echo(f"pikaci: {one_line(note)}", err=True)
     return records
+
+
+def _reusing(state: StateLayout, request: RunRequest, hours: int) -> RunRequest:
+    """A request that takes the verdict of an earlier run, if there is one to take."""
+    from jerichoci.run.reuse import find_earlier
+
+    if request.skip_reason:
+        return request
+    earlier = find_earlier(state, request, hours)
+    if earlier.why_not:
+        name = request.plan.target_id
+        click.echo(f"pikaci: no earlier verdict is taken for {name}: {earlier.why_not}", err=True)
+    return replace(request, reuses=earlier.run_id)
 
 
 def _run_nothing(flags: RunFlags) -> int:
