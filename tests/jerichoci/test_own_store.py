@@ -44,7 +44,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_valid_path_is_rooted_by_a_link_that_nix_knows(store: Path, tmp_path: Path) -> None:
-    assert root_valid({tmp_path / "link": PATH})
+    for _ in range(2):
+        assert root_valid({tmp_path / "link": PATH})
     (root,) = (store / "gcroots/auto").iterdir()
     assert root.readlink() == tmp_path / "link"
     assert str((tmp_path / "link").readlink()) == PATH

@@ -25,7 +25,7 @@ _ELSEWHERE = ("NIX_REMOTE", "NIX_STATE_DIR", "NIX_STORE_DIR", "NIX_STORE")
 
 
 def root_valid(links: Mapping[Path, str]) -> bool:
-    """Root store paths by links that are not there yet; False, with nothing done, if Nix has to."""
+    """Root store paths by links; False, with nothing done, if Nix has to."""
     auto, database = STATE / "gcroots" / "auto", STATE / "db"
     if any(name in os.environ for name in _ELSEWHERE) or not os.access(auto, os.W_OK):
         return False
@@ -40,7 +40,7 @@ def root_valid(links: Mapping[Path, str]) -> bool:
         if not try_flock(held, shared=True) or not _are_valid(database, set(links.values())):
             return False
         for link, path in links.items():
-            link.symlink_to(path)
+            _link(link, Path(path))
             _link(auto / _base32(hashlib.sha1(os.fsencode(link)).digest()), link)  # noqa: S324 - Nix's
     finally:
         os.close(held)
