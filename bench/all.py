@@ -1,7 +1,11 @@
-"""Run every bench, one after the other, and put the rows into the table of README.md."""
+"""Run every bench, one after the other, and put the rows into the table of README.md.
+
+With `--against REV`, measure today's build against that commit's, too.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import subprocess
@@ -34,10 +38,19 @@ BEGIN, END = "<!-- table: written by all.py -->\n", "<!-- end of table -->\n"
 
 def main() -> None:
     """Measure everything."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--against", metavar="REV")
+    rev = asked.parse_args().against
     rows = [line(COLUMNS), line(["---"] * len(COLUMNS))]
-    for bench in BENCHES:
+    for bench, *arguments in [
+        *([bench] for bench in BENCHES),
+        *([["against.py", rev]] if rev else []),
+    ]:
         done = subprocess.run(
-            [sys.executable, HERE / bench], stdout=subprocess.PIPE, text=True, check=True
+            [sys.executable, HERE / bench, *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
         )
         found = [row for row in done.stdout.splitlines() if row.startswith("| ")]
         print("\n".join(found), flush=True)
