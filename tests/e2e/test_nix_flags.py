@@ -35,7 +35,8 @@ def calls(project: Project) -> Path:
 @pytest.fixture
 def watched(project: Project, calls: Path) -> Project:
     noting = f'printf "%s " "$@" >> {calls}; echo >> {calls}; exec "$real" "$@"'
-    return project.shimmed("nix", noting)
+    # With that variable, what is there is rooted by Nix.
+    return project.shimmed("nix", noting).with_env(NIX_REMOTE="local")
 
 
 def test_flags_reach_evaluation_and_the_build(watched: Project, calls: Path) -> None:

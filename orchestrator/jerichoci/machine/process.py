@@ -14,6 +14,7 @@ from functools import cache
 from typing import IO, TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError, UsageError
+from jerichoci.state import atomic
 from jerichoci.state.dataclass import dataclass
 from jerichoci.state.owner import Owner, process_start
 from jerichoci.state.trace import span
@@ -242,7 +243,7 @@ def check_version(program: str, text: str, minimum: tuple[int, int]) -> None:
 def record_group(directory: Path, pid: int) -> None:
     """Note the leader of a job's group, for a clean-up after the orchestrator has died."""
     note = {"pid": pid, "started": process_start(pid)}
-    (directory / GROUP_RECORD).write_text(json.dumps(note))
+    atomic.write_bytes(directory / GROUP_RECORD, json.dumps(note).encode(), durable=False)
 
 
 def end_recorded_groups(scratch: Path) -> None:

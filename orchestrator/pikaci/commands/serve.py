@@ -39,7 +39,7 @@ READ_BYTES = 65536
 MOST_LINE_BYTES = 8 * 1024 * 1024
 """A request has an environment in it, which the kernel bounds at 6 MiB."""
 WARM = (
-    *("asyncio", "concurrent.futures.thread", "encodings.ascii", "tomllib"),
+    *("asyncio", "concurrent.futures.thread", "ctypes", "encodings.ascii", "tomllib"),
     *("jerichoci.run.engine", "jerichoci.cleanup.dead_runs", "jerichoci.cleanup.gc"),
     *("jerichoci.machine.artifacts", "jerichoci.record.store", "jerichoci.record.cancel"),
     *("jerichoci.state.annotations", "jerichoci.plan.known", "jerichoci.plan.validation"),
