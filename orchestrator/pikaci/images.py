@@ -70,7 +70,7 @@ async def load_image(
 
     The settings are those asked for, and the flake's.
     """
-    from pikaci.evaluation import with_flake_config
+    from pikaci.flake_config import with_flake_config
 
     check_id(role, "role")
     evaluator = await open_tree(flake, read_only=not built)

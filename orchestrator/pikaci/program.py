@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SWITCH_SECS = 0.0005
 GARBAGE_THRESHOLD = 1_000_000
 """Objects between two collections: more than all that is imported, some tens of megabytes."""
 
@@ -31,6 +32,8 @@ def end_to_end() -> None:
     """Run the command line and exit with the contract's code."""
     # Imported objects are never freed: looking for garbage among them is a tenth of a short run.
     gc.set_threshold(GARBAGE_THRESHOLD)
+    # What has ended is heard of while another thread imports: it waits as long for its turn.
+    sys.setswitchinterval(SWITCH_SECS)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # not where `nohup` has it ignored
             signal.signal(number, _interrupt)

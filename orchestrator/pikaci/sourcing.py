@@ -22,7 +22,6 @@ from jerichoci.state.ids import check_id
 from jerichoci.state.trace import span
 from pikaci.evaluation import Evaluated, Evaluator
 from pikaci.flake_files import FlakeFiles
-from pikaci.lanes import lanes_of, parse_lanes
 from pikaci.location import LANES_FILE, FlakeOptions, SourceTree, find_source, state_layout
 from pikaci.screen import one_line
 
@@ -73,6 +72,8 @@ class Taken:
     async def lanes(self) -> Lanes | None:
         """The lanes, if there is a lanes file."""
         if self.has_files:
+            from pikaci.lanes import lanes_of
+
             return lanes_of(self.tree)
         return await _lanes_in(self.state, self.snapshot, self.tree.flake_dir)
 
@@ -162,6 +163,8 @@ async def _meanwhile(work: Coroutine[Any, Any, Evaluated], task: Callable[[], No
 
 def _get_ready(taken: Taken) -> None:
     if taken.has_files:
+        from pikaci.lanes import lanes_of
+
         lanes_of(taken.tree)  # Nix's message about an invalid file has neither line nor column
     import_module(ENGINE)
 
@@ -226,6 +229,8 @@ async def _flake_dir(state: StateLayout, snapshot: Snapshot, directory: str | No
 
 
 async def _lanes_in(state: StateLayout, snapshot: Snapshot, flake_dir: str) -> Lanes | None:
+    from pikaci.lanes import parse_lanes
+
     content = await _content(state, snapshot, flake_dir, str(LANES_FILE))
     origin = str(PurePosixPath(flake_dir) / LANES_FILE)
     return None if content is None else parse_lanes(content, origin)

@@ -10,10 +10,7 @@ import click
 from jerichoci.errors import PikaciError
 from jerichoci.state.dataclass import dataclass
 from jerichoci.state.ids import check_id
-from pikaci.changes import changed_since
-from pikaci.lanes import Trigger, lanes_of
 from pikaci.screen import as_utf8
-from pikaci.selection import target_filter
 from pikaci.work import Filtered, Work
 
 if TYPE_CHECKING:
@@ -152,6 +149,7 @@ async def _plan(wanted: Wanted, flake: FlakeOptions, *, read_only: bool) -> list
 async def _of_lanes(wanted: Wanted, taken: Taken) -> list[Work]:
     """The work of the branch lanes, or of those that a change selects."""
     from pikaci.lane_choice import LaneChoice, choose_lanes
+    from pikaci.lanes import Trigger
 
     base = wanted.base or wanted.changed_since
     report = await choose_lanes(taken, LaneChoice(Trigger.BRANCH, (), base))
@@ -187,6 +185,10 @@ async def _filtered(wanted: Wanted, found: Sequence[Planned]) -> list[Work]:
     """The work of targets, with what path filters say of each, if something says what changed."""
     if wanted.changed_since is None or not found:
         return [Work(planned, wanted.jobs) for planned in found]
+    from pikaci.changes import changed_since
+    from pikaci.lanes import lanes_of
+    from pikaci.selection import target_filter
+
     tree = found[0].tree
     change = await changed_since(tree.root, wanted.changed_since)
     shown = tuple(as_utf8(path) for path in change.paths)

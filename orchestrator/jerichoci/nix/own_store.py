@@ -12,16 +12,31 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jerichoci.nix.realised import Realised
 from jerichoci.state.lock import try_flock
+from jerichoci.status import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from jerichoci.nix.realised import BuildRequest, Observer
 
 STATE = Path("/nix/var/nix")
 SCHEMA = b"10"
 """Of Nix's database since 2.0, of 2018."""
 BASE32 = "0123456789abcdfghijklmnpqrsvwxyz"
 _ELSEWHERE = ("NIX_REMOTE", "NIX_STATE_DIR", "NIX_STORE_DIR", "NIX_STORE")
+
+
+def take_valid(builds: Mapping[str, BuildRequest], gcroots: Path, observer: Observer) -> bool:
+    """Root all outputs below `gcroots` and say that they were there; False if Nix has to."""
+    there = {gcroots / f"{name}.valid": build.out_path for name, build in builds.items()}
+    if not all(map(os.path.lexists, there.values())) or not root_valid(there):
+        return False
+    for name, build in builds.items():
+        root = gcroots / f"{name}.valid"
+        observer.finished(name, Realised(Outcome.PASSED, build.out_path, root, cached=True))
+    return True
 
 
 def root_valid(links: Mapping[Path, str]) -> bool:

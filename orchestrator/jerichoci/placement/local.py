@@ -12,7 +12,7 @@ from jerichoci.errors import UsageError
 from jerichoci.machine import process
 from jerichoci.machine.environment import host_environment, job_path
 from jerichoci.machine.system import own_system
-from jerichoci.nix.realise import Realiser
+from jerichoci.nix.own_store import take_valid
 from jerichoci.placement import IncusSettings, LocalRoute, LocalSettings, StandbySettings, User
 from jerichoci.placement.local_process import LocalProcess, spawn
 from jerichoci.placement.work import Work
@@ -123,6 +123,10 @@ class LocalPlacement:
     ) -> None:
         """Have Nix outputs in this machine's store."""
         gcroots = self._work.state.run(run_id).gcroots
+        if not self._work.nix.store and take_valid(builds, gcroots, observer):
+            return
+        from jerichoci.nix.realise import Realiser
+
         realiser = Realiser(self._work.nix, builds, gcroots, observer, self.confinement)
         await realiser.run(stop)
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from pikaci.event_loop import asyncio  # before what imports asyncio itself
+
+# isort: split
 from jerichoci.exit_codes import EXIT_PASSED, EXIT_USAGE, exit_code_of_all
 from jerichoci.state.dataclass import dataclass
 from jerichoci.state.trace import span, started
 from jerichoci.status import CacheUse, KeepPolicy
 from pikaci import __version__, options
-from pikaci.commands.plan import print_plan
 from pikaci.completion import complete_job, complete_target
-from pikaci.evaluation import with_flake_config
-from pikaci.event_loop import asyncio
+from pikaci.flake_config import with_flake_config
 from pikaci.screen import one_line
 from pikaci.sourcing import flake_reference
 from pikaci.wanted import Wanted, plan_wanted
@@ -204,6 +205,8 @@ async def _run(wanted: Wanted, flake: FlakeOptions, flags: RunFlags, *, dry_run:
         if skip := work.filtered.skip_reason:
             name = work.planned.plan.target_id
             click.echo(f"pikaci: target {name} would be {skip}", err=True)
+    from pikaci.commands.plan import print_plan
+
     jobs = [work.checked_jobs() for work in works]
     plans = [work.planned.plan for work in works]
     if flags.output != "human" and wanted.is_several():

@@ -49,6 +49,9 @@ WARM = (
     *("pikaci.commands.catalog", "pikaci.commands.records", "pikaci.commands.cleanup"),
     *(
         "pikaci.commit",
+        "pikaci.changes",
+        "pikaci.lane_choice",
+        "pikaci.nix_eval",
         "pikaci.estimate",
         "pikaci.plan_set",
         "pikaci.source",
