@@ -29,6 +29,7 @@ from jerichoci.remote.ssh.errors import (
     SilentSettingsError,
     UnreachableHostError,
 )
+from jerichoci.state.trace import span
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -162,7 +163,8 @@ class Session:
             raise self.lost
         if self._keeping is None:
             await self.open()
-        return await self._requests.ask(operation, handle, args, kwargs)
+        with span(operation.name, "host", host=self.name):
+            return await self._requests.ask(operation, handle, args, kwargs)
 
     @asynccontextmanager
     async def hold(

@@ -26,6 +26,7 @@ from jerichoci.runtime.incus.api import (
     UnreachableError,
 )
 from jerichoci.runtime.incus.unix_http import Answer, Connections
+from jerichoci.state.trace import span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -135,7 +136,8 @@ class Rest:
             data, headers["Content-Type"] = _dumped(json), "application/json"
         ask = self._connections.request
         try:
-            answer = ask(method.upper(), target, data, headers, secs=ANSWER_SECS)
+            with span(f"{method} {path}", "incus"):
+                answer = ask(method.upper(), target, data, headers, secs=ANSWER_SECS)
         except OSError as error:
             self.blame(error)
         self._has_answered = True
