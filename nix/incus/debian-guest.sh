@@ -84,6 +84,7 @@ properties:
   release: $suite
   architecture: $(uname -m)
   description: Debian guest of pikaci
+  pikaci.wait: "1"
 YAML
   tar --create --xz --file "$2" --directory "$1" --owner=0 --group=0 metadata.yaml
 }

@@ -31,9 +31,11 @@ The host execs it, as root, with these variables:
 The kernel takes 128 KiB a variable. What is longer goes into a file:
 `PIKACI_INCUS_GUEST_COMMAND_FILE` and `PIKACI_INCUS_ENV_FILE` name files to read instead. A host
 whose exec passes no variables writes them all into one, a JSON object of strings: `--variables
-FILE`, whose values go over the exec's. Nothing else of the exec's environment reaches the job. It
-gets a small one of the runner's (PATH, HOME, USER, LOGNAME, SHELL, PWD, LANG), over that what the
-guest's own `/etc/pikaci/environment.json` says, over that PIKACI_INCUS_ENV, and PIKACI_ARTIFACTS.
+FILE`, whose values go over the exec's. `--wait FILE` does so as soon as FILE and all mounts are
+there: started by the guest's first process, it makes the exec needless. Nothing else of the exec's
+environment reaches the job. It gets a small one of the runner's (PATH, HOME, USER, LOGNAME, SHELL,
+PWD, LANG), over that what the guest's own `/etc/pikaci/environment.json` says, over that
+PIKACI_INCUS_ENV, and PIKACI_ARTIFACTS.
 
     /workspace/snapshot      the snapshot, which the host mounts; the job's working directory
     /artifacts/guest.log     the job's output, through a pipe that belongs to its user: opening
@@ -291,6 +293,26 @@ def read_variables(file: str) -> dict[str, str]:
         return _strings(file, _read(file))
     except (OSError, UnicodeError) as error:
         raise Refusal(USAGE, f"the variables can't be read: {error}") from None
+
+
+def await_variables(file: str, root: str) -> dict[str, str]:
+    """Wait until the file and all that must be mounted are there; the host's variables."""
+    # Opened first: the poll ends if the mounts have changed since.
+    table = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+    changes = select.poll()
+    changes.register(table, select.POLLPRI)
+    while True:
+        if os.path.exists(file):
+            variables = read_variables(file)
+            try:
+                check_ready(variables, Paths(root, read_snapshot(variables)))
+            except Refusal as refusal:
+                if refusal.code != NOT_READY:
+                    raise
+            else:
+                os.close(table)
+                return variables
+        changes.poll()
 
 
 def take_secrets(file: str) -> dict[str, bytes]:
@@ -1191,17 +1213,16 @@ def hand_over(paths: Paths, owner: tuple[int, int]) -> None:
 
 def main(arguments: list[str]) -> None:
     """Do what the arguments and variables say."""
-    root, action, owner, secrets = "", "", (NO_ID, NO_ID), ""
+    action, owner = "", (NO_ID, NO_ID)
+    given = {"--root": "", "--secrets": "", "--wait": ""}
     variables = dict(os.environ)
     while arguments:
         argument, *arguments = arguments
-        if argument == "--root" and arguments:
-            root, *arguments = arguments
+        if argument in given and arguments:
+            given[argument], *arguments = arguments
         elif argument == "--variables" and arguments:
             variables.update(read_variables(arguments[0]))
             arguments = arguments[1:]
-        elif argument == "--secrets" and arguments:
-            secrets, *arguments = arguments
         elif not action and argument in {"--check-contract", "--shell", "--stop"}:
             action = argument
         elif not action and argument == "--hand-over" and arguments:
@@ -1211,8 +1232,12 @@ def main(arguments: list[str]) -> None:
             raise Refusal(
                 USAGE,
                 f"unknown argument {argument!r}; this program has one of --check-contract, "
-                "--stop, --shell, and --hand-over UID:GID, with --variables FILE, --secrets FILE",
+                "--stop, --shell, and --hand-over UID:GID, with --variables FILE, --wait FILE, "
+                "--secrets FILE",
             )
+    root = given["--root"]
+    if given["--wait"]:
+        variables.update(await_variables(given["--wait"], root))
     check_contract(variables)
     paths = Paths(root, read_snapshot(variables))
     if action == "--shell":
@@ -1223,7 +1248,9 @@ def main(arguments: list[str]) -> None:
         hand_over(paths, owner)
     else:
         check_ready(variables, paths)
-        state = "ready" if action == "--check-contract" else start(variables, paths, secrets)
+        state = (
+            "ready" if action == "--check-contract" else start(variables, paths, given["--secrets"])
+        )
         sys.stdout.write(f'{{"contract": {CONTRACT}, "state": "{state}"}}\n')
 
 

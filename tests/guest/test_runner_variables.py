@@ -52,6 +52,27 @@ def test_a_command_in_a_file_may_be_longer_than_the_kernel_takes(guest: Guest) -
     assert guest.log() == "120002\n"
 
 
+def test_a_job_that_is_waited_for_begins_when_its_file_and_all_its_mounts_are_there(
+    guest: Guest,
+) -> None:
+    job, other = guest.artifacts / "job.json", guest.root / "other"
+    other.mkdir()
+    values = guest.variables("echo begun", MOUNTS=f"{guest.artifacts}:{other}")
+    (guest.root / "values").write_text(json.dumps(values))
+    steps = [
+        f"mount --bind {other} {other}",
+        f"cp {guest.root}/values {job}",
+        f"mount --bind {guest.artifacts} {guest.artifacts}",
+    ]
+    after = "; ".join(f"sleep 0.1; echo {step!r} >> {guest.root}/done; {step}" for step in steps)
+    done = guest.execute(PATH, "--wait", str(job), setup=f"({after}) > /dev/null 2>&1 &")
+
+    assert json.loads(done.stdout) == {"contract": 1, "state": "started"}, done.stderr
+    assert (guest.root / "done").read_text().count("mount") == 2
+    assert guest.result()["status"] == "passed"
+    assert guest.log() == "begun\n"
+
+
 def test_a_shell_takes_its_terminal_from_the_file(guest: Guest) -> None:
     values = {**guest.variables("echo $TERM"), "TERM": "xterm-kitty"}
     done = with_file(guest, json.dumps(values), {**PATH, "TERM": "vt100"}, "--shell")

@@ -75,6 +75,12 @@ def guests(
 
 
 @pytest.fixture
+def told_guests(guests: GuestRunner) -> GuestRunner:
+    """The same, with guests that have to be told to begin a job."""
+    return guests.of(guests.server.import_told())
+
+
+@pytest.fixture
 def proxy(incus_server: IncusServer) -> Iterator[Proxy]:
     """A way to this Incus that can be cut."""
     with proxy_to(incus_server.socket, incus_server.directory / "proxy") as proxy:

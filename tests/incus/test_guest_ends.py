@@ -97,14 +97,14 @@ def test_a_run_can_be_cancelled_before_its_guest_is_made_and_after_its_job(
 
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_a_run_can_be_cancelled_while_its_guest_is_made(
-    guests: GuestRunner, proxy: Proxy, request_: str
+    told_guests: GuestRunner, proxy: Proxy, request_: str
 ) -> None:
-    with ending(guests.at(proxy.path).start(guest_job("a", until("never")))) as process:
-        wait_for(lambda: guests.state.run(RUN_ID).root.exists() and proxy.count(request_))
+    with ending(told_guests.at(proxy.path).start(guest_job("a", until("never")))) as process:
+        wait_for(lambda: told_guests.state.run(RUN_ID).root.exists() and proxy.count(request_))
         process.send_signal(signal.SIGTERM)
         process.wait(60)
-    assert guests.record()["status"] == "cancelled"
-    assert_departs(guests)
+    assert told_guests.record()["status"] == "cancelled"
+    assert_departs(told_guests)
 
 
 def test_cancel_ends_a_run_with_its_log_and_artifacts(

@@ -87,12 +87,12 @@ def test_a_run_killed_after_some_events_leaves_no_guest(guests: GuestRunner, cou
 
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_a_run_killed_while_it_asks_incus_leaves_no_guest(
-    guests: GuestRunner, proxy: Proxy, request_: str
+    told_guests: GuestRunner, proxy: Proxy, request_: str
 ) -> None:
-    with ending(guests.at(proxy.path).start(guest_job("a", QUICK))) as process:
+    with ending(told_guests.at(proxy.path).start(guest_job("a", QUICK))) as process:
         wait_for(lambda: proxy.count(request_))
-        kill(guests, process)
-    assert_nothing_is_left(guests.server, guests.state.root)
+        kill(told_guests, process)
+    assert_nothing_is_left(told_guests.server, told_guests.state.root)
 
 
 def test_a_killed_run_whose_guest_is_still_being_made_leaves_none(
@@ -166,16 +166,16 @@ async def test_a_guest_that_can_not_be_started_fails_with_the_reason_of_lxc_and_
 
 @pytest.mark.parametrize("request_", ["PUT instances/.*/state", "POST instances/.*/exec"])
 def test_a_guest_whose_job_or_removal_is_refused_goes_with_the_next_command(
-    guests: GuestRunner, proxy: Proxy, request_: str
+    told_guests: GuestRunner, proxy: Proxy, request_: str
 ) -> None:
     proxy.doom(request_, Fate.REFUSED, times=4)
-    record = guests.at(proxy.path).run(guest_job("a", QUICK))
+    record = told_guests.at(proxy.path).run(guest_job("a", QUICK))
     assert record["status"] == "passed"
     if request_.startswith("PUT"):
         assert record["phases"][-1]["outcome"] == "failed"
-        assert len(guests.server.instances()) == 1
-    guests.reap()
-    assert_nothing_is_left(guests.server, guests.state.root)
+        assert len(told_guests.server.instances()) == 1
+    told_guests.reap()
+    assert_nothing_is_left(told_guests.server, told_guests.state.root)
 
 
 def test_a_guest_goes_whose_incus_was_away_when_its_run_was_closed(

@@ -49,12 +49,12 @@ def assert_ended_as_it_would_have(guests: GuestRunner) -> None:
 
 @pytest.mark.parametrize("fate", [Fate.LOST, Fate.UNANSWERED])
 def test_requests_that_are_cut_off_change_nothing(
-    guests: GuestRunner, proxy: Proxy, fate: Fate
+    told_guests: GuestRunner, proxy: Proxy, fate: Fate
 ) -> None:
     dooms = [proxy.doom(request, fate) for request in (LOOK, CREATE, WAIT, EXEC, STOP)]
-    guests.at(proxy.path).run(guest_job("a", COMMAND.replace(until("go"), "true")))
+    told_guests.at(proxy.path).run(guest_job("a", COMMAND.replace(until("go"), "true")))
     assert [doom.met for doom in dooms] == [1] * len(dooms)
-    assert_ended_as_it_would_have(guests)
+    assert_ended_as_it_would_have(told_guests)
 
 
 def run_disturbed(

@@ -113,6 +113,16 @@ async def read(_work: Work, path: Path, limit: int) -> bytes | None:
 
 
 @operation
+async def has_begun(_work: Work, outbox: Path, secs: float) -> bool:
+    """Whether a guest's job has begun by then, as its outbox tells."""
+    from jerichoci.machine.outbox import Outbox
+
+    with Outbox(outbox) as found:
+        state = await found.watch(0, secs, False)  # noqa: FBT003 - a `Watch`
+    return state.started or state.result is not None
+
+
+@operation
 async def remove(_work: Work, path: Path) -> None:
     """Remove a directory and all in it."""
     await asyncio.to_thread(remove_tree, path)

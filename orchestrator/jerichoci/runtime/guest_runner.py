@@ -25,6 +25,11 @@ SECRETS_FILE = "/dev/pikaci-secrets"
 SECRETS = "/run/pikaci-secrets"
 """Where the runner puts the job's secrets, one a file."""
 REDACTOR_FILE = ".redact.py"
+WAITS = "pikaci.wait"
+"""A property of an image in which the runner waits for a job from the start on."""
+WAITS_FOR = "environment.PIKACI_INCUS_WAIT"
+"""In the configuration of a guest of such an image: the file that it waits for."""
+JOB_FILE = ".job.json"
 READ_STDIN = 'exec "$BASH" --noprofile --norc'
 
 

@@ -7,6 +7,7 @@ result come through the directory that the guest has as /artifacts.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from contextlib import suppress
 from functools import partial
@@ -29,6 +30,7 @@ from jerichoci.runtime.guest_mounts import (
     view_of_inputs,
 )
 from jerichoci.runtime.guest_runner import (
+    JOB_FILE,
     REDACTOR_FILE,
     first_on_path,
     hand_over_command,
@@ -48,7 +50,7 @@ from jerichoci.runtime.incus.api import (
 from jerichoci.runtime.incus.check import GuestSurvey, survey
 from jerichoci.runtime.incus.client import Incus, open_incus
 from jerichoci.runtime.incus.standby import Pool, Wanted
-from jerichoci.runtime.incus.start import EXEC_SECS, GuestStart, guest_body
+from jerichoci.runtime.incus.start import EXEC_SECS, GuestStart, guest_body, waits
 from jerichoci.runtime.incus.thread import in_thread, in_thread_at_last
 from jerichoci.runtime.job_guest import JobGuest, kept_until
 from jerichoci.state.ledger import GuestNote, incus_guests
@@ -59,6 +61,8 @@ if TYPE_CHECKING:
     from jerichoci.machine.artifacts import Artifact
     from jerichoci.machine.stop import Stop
 
+BEGIN_SECS = 10.0
+"""For a guest that waits for its job to begin it; else it is told to."""
 LOOK_SECS = 2.0
 """Between two looks whether the guest is still there."""
 DELETE_SECS = 60.0
@@ -145,6 +149,9 @@ class IncusGuest(JobGuest):
         if secrets:
             job["PIKACI_INCUS_REDACTOR"] = f"{ARTIFACTS}/{REDACTOR_FILE}"
             files[REDACTOR_FILE] = REDACTOR.read_bytes()
+        begins_itself = waits(image) and not secrets
+        if begins_itself:
+            files[JOB_FILE] = json.dumps(job).encode("utf-8", "surrogateescape")
         for name, data in files.items():
             await self._placement.do(operations.write, self._outbox / name, data)
         began = time.monotonic()
@@ -158,8 +165,10 @@ class IncusGuest(JobGuest):
         await asyncio.shield(self._having)
         self._took("create_ms", began)
         began = time.monotonic()
-        told = named(secrets) if secrets else b""
-        await self._start.ready(self.name, job, self._mounts.paths, told, is_vm=image.is_vm)
+        do = self._placement.do
+        if not begins_itself or not await do(operations.has_begun, self._outbox, BEGIN_SECS):
+            told = named(secrets) if secrets else b""
+            await self._start.ready(self.name, job, self._mounts.paths, told, is_vm=image.is_vm)
         self._took("ready_ms", began)
 
     async def _have_guest(

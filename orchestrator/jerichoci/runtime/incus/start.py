@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jerichoci.errors import InfrastructureError
 from jerichoci.placement.operations import lock
-from jerichoci.runtime.guest_runner import CONTRACT, RUNNER, SECRETS_FILE
+from jerichoci.runtime.guest_mounts import ARTIFACTS
+from jerichoci.runtime.guest_runner import (
+    CONTRACT,
+    JOB_FILE,
+    RUNNER,
+    SECRETS_FILE,
+    WAITS,
+    WAITS_FOR,
+)
 from jerichoci.runtime.incus.api import (
     Executed,
     IncusError,
@@ -62,15 +70,23 @@ def guest_body(
     """The request for a guest without its name: ephemeral, so Incus removes it when it stops."""
     # NixOS signs no kernel; and no container is privileged, even if the profile says so.
     security = "security.secureboot" if image.is_vm else "security.privileged"
+    config = {"security.guestapi": "false", security: "false"}
+    if waits(image):
+        config[WAITS_FOR] = f"{ARTIFACTS}/{JOB_FILE}"
     return {
         "type": "virtual-machine" if image.is_vm else "container",
         "source": {"type": "image", "fingerprint": image.fingerprint},
         "profiles": [profile],
         "ephemeral": True,
         "start": True,
-        "config": {"security.guestapi": "false", security: "false"},
+        "config": config,
         "devices": devices,
     }
+
+
+def waits(image: StoredImage) -> bool:
+    """Whether a guest starts its job itself, as soon as that is there."""
+    return not image.is_vm and bool(image.properties.get(WAITS))
 
 
 class GuestStart:
