@@ -26,6 +26,7 @@ def main() -> None:
         return
     with place(chosen.many, PRINTING) as here:
         one_job(here, chosen.rounds)
+        standing_by(here, chosen.rounds)
         warm_cache(here, chosen.rounds)
         many_jobs(here, chosen.many, chosen.slow_rounds)
         printing(here, chosen.slow_rounds)
@@ -56,7 +57,7 @@ def one_job(here: Place, rounds: int) -> None:
     found = {name: median(row) for name, row in in_turn(measures, here.gone, rounds).items()}
     work = "no-op job in a fresh container"
     left = Pair(found["script"], found["left"])
-    print(at_most_times(f"{work}, its removal left to Incus", SCRIPT, left, 0.6))
+    print(at_most_times(f"{work}, its removal left to Incus", SCRIPT, left, 0.45))
     waited = Pair(found["script"], found["waited"])
     print(at_most_times(f"{work}, gone at the end (`--wait-removal`)", SCRIPT, waited, 1.2))
     gone = max(departures[1:])
@@ -64,6 +65,26 @@ def one_job(here: Place, rounds: int) -> None:
     print(line(("that removal: until the container is gone, at worst", "", "", "", *cells)))
     alone = Pair(found["requests"], median(phases[1:]))
     print(at_most_more("the executor's phases of that job", "its requests by hand", alone, 50))
+
+
+def standing_by(here: Place, rounds: int) -> None:
+    """The same with a guest that stands by, which each run leaves for the next."""
+    script = LAUNCH.format(image=here.image, command="true")
+
+    def run() -> float:
+        took = milliseconds(here.run("one"))
+        record, _ = here.last_record()
+        claimed.append(record["jobs"][0]["execution"].get("stood_by", False))
+        return took
+
+    claimed: list[bool] = []
+    measures = {"script": lambda: milliseconds(here.by_script(script)), "claimed": run}
+    with here.standing_by():
+        found = {name: median(row) for name, row in in_turn(measures, here.gone, rounds).items()}
+    if not all(claimed[1:]):
+        raise SystemExit("a guest that stood by was not claimed")
+    pair = Pair(found["script"], found["claimed"])
+    print(at_most_times("no-op job in a guest that stands by", SCRIPT, pair, 0.35))
 
 
 def warm_cache(here: Place, rounds: int) -> None:
@@ -103,7 +124,7 @@ def many_jobs(here: Place, count: int, rounds: int) -> None:
     found = {name: median(row) for name, row in in_turn(measures, here.gone, rounds).items()}
     floor = f"{count} x that script, `xargs -P4`"
     left, waited = (Pair(found["script"], found[name]) for name in ("left", "waited"))
-    print(at_most_times(f"{count} no-op jobs in one run", floor, left, 0.7))
+    print(at_most_times(f"{count} no-op jobs in one run", floor, left, 0.6))
     print(at_most_times("the same, all gone at the end", floor, waited, 0.7))
 
 

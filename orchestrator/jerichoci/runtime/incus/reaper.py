@@ -69,13 +69,13 @@ class IncusPlace:
         """The instances that have the state root's label."""
         return await in_thread(self._found)
 
-    def _found(self) -> dict[str, Found]:
+    def _found(self, *, bridges: bool = True) -> dict[str, Found]:
         found: dict[str, Found] = {}
         try:
             instances = self.incus.instances({OWNER_LABEL: self.state.owner_id()})
         except MissingError:
             return found  # the project is gone, and its guests with it
-        bridges = self.incus.bridges({OWNER_LABEL: self.state.owner_id()})
+        owned = self.incus.bridges({OWNER_LABEL: self.state.owner_id()}) if bridges else {}
         for instance in instances:
             run_id, until = (instance.config.get(key, "") for key in (RUN_LABEL, EXPIRY_LABEL))
             found[instance.name] = Found(
@@ -84,7 +84,7 @@ class IncusPlace:
                 float(until) if until.isdecimal() else 0.0,
             )
         # After the guests on them.
-        for name, config in bridges.items():
+        for name, config in owned.items():
             run_id = config.get(RUN_LABEL, "")
             found[name] = Found(run_id if is_run_id(run_id) else None, is_running=False)
         return found
@@ -116,7 +116,9 @@ class IncusPlace:
         """
         notes = self.ledger
         over = [note for note in notes.all() if _is_over(note) and self.has(note)]
-        there = self._found() if over else {}
+        # Bridges are looked for only if one is over: Incus looks at all of the host's links.
+        bridges = any(BRIDGE.fullmatch(note.name) for note in over)
+        there = self._found(bridges=bridges) if over else {}
         for note in over:
             if note.name in there:
                 self.incus.stop(note.name)
