@@ -173,6 +173,7 @@ SOME: dict[str, tuple[Any, ...]] = {
     "read": (Path("/x"), 9),
 }
 """Arguments for operations."""
+PIECE: dict[str, object] = {"parts": [], "is_last": True, "refused": [], "refused_count": 0}
 ENDING = {"exit_code": 0, "signal": None, "started": True, "out_of_memory": False}
 
 
@@ -186,8 +187,8 @@ ENDING = {"exit_code": 0, "signal": None, "started": True, "out_of_memory": Fals
         (ended_within, 1, "answer is 1"),
         (wait, {"ending": ENDING | {"signal": "9"}, "log_bytes": 1}, "answer.ending.signal is '9'"),
         (wait, {"ending": ENDING, "log_bytes": True}, "answer.log_bytes is True"),
-        (read_artifacts, ["a", 5], "answer has fewer bytes than announced"),
-        (read_artifacts, ["a\0"], "answer is 'a\\x00'"),
+        (read_artifacts, PIECE | {"parts": ["a", 5]}, "answer has fewer bytes than announced"),
+        (read_artifacts, PIECE | {"parts": ["a\0"]}, "answer.parts is 'a\\x00'"),
         (
             read_builds,
             [{"node_id": "a", "result": {"outcome": "fine"}}],

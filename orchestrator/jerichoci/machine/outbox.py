@@ -88,14 +88,26 @@ class Outbox:
         log = b"" if self._log < 0 else os.pread(self._log, LOG_BYTES, offset)
         return OutboxState(result, started, log)
 
-    async def watch(self, offset: int, wait_secs: float, has_started: bool) -> OutboxState:  # noqa: FBT001 - a `Watch`
-        """The state as soon as there is news, at the latest after `wait_secs`."""
+    async def watch(
+        self,
+        offset: int,
+        wait_secs: float,
+        has_started: bool,  # noqa: FBT001 - a `Watch`
+        news_secs: float = 0.0,
+    ) -> OutboxState:
+        """The state as soon as there is news, at the latest after `wait_secs`.
+
+        With news that is not the end, the end is waited for, for `news_secs`: it may be near.
+        """
         end = time.monotonic() + wait_secs
         pause = FIRST_POLL_SECS
+        is_new = False
         while True:
             state = self.read(offset, has_started=has_started)
-            is_news = state.result is not None or state.log or state.started != has_started
-            if is_news or time.monotonic() >= end:
+            if not is_new and (state.log or state.started != has_started):
+                end, is_new = min(end, time.monotonic() + news_secs), True
+            is_whole = state.result is not None or len(state.log) >= LOG_BYTES
+            if is_whole or time.monotonic() >= end:
                 return state
             await asyncio.sleep(pause)
             pause = min(pause * POLL_GROWTH, LAST_POLL_SECS)

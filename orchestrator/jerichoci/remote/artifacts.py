@@ -21,7 +21,6 @@ from jerichoci.remote.agent.agent_operations import (
     open_artifacts,
     put_files,
     read_artifacts,
-    refused_artifacts,
 )
 from jerichoci.remote.agent.outgoing import Outgoing
 from jerichoci.state.layout import make_private
@@ -68,10 +67,12 @@ async def _fetch(
         make_private(into)
         into.chmod(DIRECTORY)
         with ArtifactWriter(into) as writer:
-            while parts := await session.do(read_artifacts, held.handle):
-                await in_thread(partial(_write, session.name, writer, parts))
-        refused = await session.do(refused_artifacts, held.handle)
-        admission.add_refused(refused.named, refused.count)
+            while True:
+                piece = await session.do(read_artifacts, held.handle)
+                await in_thread(partial(_write, session.name, writer, piece.parts))
+                if piece.is_last:
+                    break
+        admission.add_refused(piece.refused, piece.refused_count)
     return below_files(writer.made()) if is_outbox else writer.made()
 
 
@@ -88,10 +89,11 @@ def _write(host: str, writer: ArtifactWriter, parts: list[str | bytes]) -> None:
 async def send(session: Session, directory: Path, into: Path) -> None:
     """Have the files of a directory of this machine in `into` on the host."""
     outgoing, path = Outgoing(directory), ""
-    await session.do(put_files, into, [])
     try:
-        while parts := await asyncio.to_thread(outgoing.next_piece):
-            if isinstance(parts[0], bytes):
+        is_last = False
+        while not is_last:
+            parts, is_last = await asyncio.to_thread(outgoing.next_piece)
+            if parts and isinstance(parts[0], bytes):
                 parts.insert(0, f"+{path}")
             await session.do(put_files, into, parts)
             path = next((p[1:] for p in reversed(parts) if isinstance(p, str)), path)

@@ -57,6 +57,8 @@ async def bring_snapshot(session: Session, state_root: Path, tree: str, run: Pat
 
 
 async def _bring(session: Session, repository: Repository, tree: str, run: Path) -> Path:
+    if made := await session.do(host.made_snapshot, tree, run):
+        return made
     async with session.hold(operations.lock, "git", REPOSITORY_WAIT_SECS, shared=True):
         found = await session.do(host.find_snapshot, tree, run)
         if found.path is not None:

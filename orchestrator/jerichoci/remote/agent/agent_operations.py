@@ -195,6 +195,14 @@ class SnapshotPlace:
 
 
 @operation
+async def made_snapshot(work: Work, tree: str, run: Path) -> Path | None:
+    """A snapshot that is a directory already, which the run needs from now on."""
+    if run.is_dir():  # else it is only looked at
+        _link(run / SNAPSHOT, tree)
+    return await _materialise(work, tree) if (work.state.snapshots / tree).is_dir() else None
+
+
+@operation
 async def find_snapshot(work: Work, tree: str, run: Path) -> SnapshotPlace:
     """Have a snapshot, which the run needs from now on, or say what it could start from."""
     from jerichoci.snapshot.repository import open_repository
@@ -325,13 +333,17 @@ async def root(work: Work, path: Path, link: Path) -> bool:
     return is_valid and os.path.lexists(path)
 
 
+NEWS_SECS = 0.05
+"""A round trip is saved where a job ends soon after it began."""
+
+
 @operation
 async def watch_outbox(
     _work: Work, path: Path, offset: int, wait_secs: float, *, has_started: bool
 ) -> OutboxState:
     """What a guest has left since."""
     with Outbox(path) as outbox:
-        return await outbox.watch(offset, wait_secs, has_started)
+        return await outbox.watch(offset, wait_secs, has_started, NEWS_SECS)
 
 
 @held
@@ -346,25 +358,26 @@ async def open_artifacts(
         outgoing.close()
 
 
-@operation
-async def read_artifacts(work: AgentWork, handle: str) -> list[str | bytes]:
-    """The next piece of it; an empty one after the last."""
-    return await asyncio.to_thread(work.find(handle, Outgoing).next_piece)
-
-
 @dataclass(frozen=True)
-class Refused:
-    """The first of the files that were not read, each with the reason, and how many there are."""
+class Piece:
+    """A piece of what a job left; with the last one, which files were not read.
 
-    named: list[str]
-    count: int
+    `refused` has the first of them, each with the reason; `refused_count` is how many there are.
+    """
+
+    parts: list[str | bytes]
+    is_last: bool
+    refused: list[str]
+    refused_count: int
 
 
 @operation
-async def refused_artifacts(work: AgentWork, handle: str) -> Refused:
-    """What was refused so far."""
-    admission = work.find(handle, Outgoing).admission or Admission()
-    return Refused(admission.refused, admission.refused_count)
+async def read_artifacts(work: AgentWork, handle: str) -> Piece:
+    """The next piece of it."""
+    outgoing = work.find(handle, Outgoing)
+    parts, is_last = await asyncio.to_thread(outgoing.next_piece)
+    admission = outgoing.admission or Admission()
+    return Piece(parts, is_last, admission.refused, admission.refused_count)
 
 
 @operation

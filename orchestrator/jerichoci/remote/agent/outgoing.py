@@ -41,8 +41,8 @@ class Outgoing:
             yield f"{'x' if is_executable else '-'}{path}"
             yield from content
 
-    def next_piece(self) -> list[str | bytes]:
-        """The next piece; an empty one after the last. Blocking."""
+    def next_piece(self) -> tuple[list[str | bytes], bool]:
+        """The next piece, and whether it is the last one, which may be empty. Blocking."""
         piece: list[str | bytes] = []
         size = 0
         with self._using:
@@ -50,8 +50,8 @@ class Outgoing:
                 piece.append(part)
                 size += len(part) if isinstance(part, bytes) else 0
                 if size >= PIECE_BYTES or len(piece) >= PIECE_FILES:
-                    break
-        return piece
+                    return piece, False
+        return piece, True
 
     def close(self) -> None:
         """Read no more."""

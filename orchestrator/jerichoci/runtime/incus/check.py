@@ -77,9 +77,11 @@ class GuestSurvey:
 
 def survey(incus: Incus, site: IncusSettings, aliases: Iterable[str]) -> GuestSurvey:
     """Look at a host; blocking."""
-    profile = incus.profile(site.profile)
+    with ThreadPoolExecutor(1) as beside:
+        imaging = beside.submit(incus.images)
+        profile = incus.profile(site.profile)
     pool = site.pool or (profile.pool if profile else None)
-    stored = {alias: image for image in incus.images() for alias in image.aliases}
+    stored = {alias: image for image in imaging.result() for alias in image.aliases}
     images = {alias: stored.get(alias) for alias in aliases}
     fingerprints = {image.fingerprint for image in images.values() if image}
     unpacked = {mark for mark in fingerprints if pool and incus.is_unpacked(pool, mark)}
@@ -145,8 +147,11 @@ def _check(
 ) -> GuestSurvey:
     server = incus.server()
     check_trust(server, where)
-    config = check_project(incus, where)
-    found = survey(incus, site, [image.alias for image in images])
+    # Beside each other: a host may be far away.
+    with ThreadPoolExecutor(1) as beside:
+        surveying = beside.submit(survey, incus, site, [image.alias for image in images])
+        config = check_project(incus, where)
+    found = surveying.result()
     profile = check_profile(found.profile, site, where)
     if not found.unpacked:
         check_pool(incus, site, found.pool, where)
