@@ -96,8 +96,9 @@ async def test_a_job_whose_first_process_is_killed_was_killed(
     command = f"touch {begun}; sleep 600; : {marker}"
     running = asyncio.ensure_future(runner.run(job("a", command)))
     await asyncio.to_thread(wait_for, begun.exists)
-    first = min(int(row.split()[0]) for row in processes(marker) if row.split()[1] == "bash")
-    os.kill(first, signal.SIGKILL)
+    (job_pid,) = [row.split()[0] for row in processes(marker) if row.split()[1].endswith("bash")]
+    first = Path(f"/proc/{job_pid}/stat").read_text().rpartition(")")[2].split()[1]
+    os.kill(int(first), signal.SIGKILL)
     ended = (await running).job("a")
     assert (ended.exit_code, ended.message) == (137, "job a was killed by SIGKILL")
     assert processes(marker) == []

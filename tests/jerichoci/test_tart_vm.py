@@ -10,6 +10,7 @@ import pytest
 
 from e2e.project import wait_for
 from jerichoci.errors import HostUnavailableError, InfrastructureError
+from jerichoci.machine.confined_job import ConfinedJob
 from jerichoci.machine.ending import Ending
 from jerichoci.nix.command import NixOptions
 from jerichoci.placement import LocalSettings
@@ -82,6 +83,7 @@ class Mac(LocalPlacement):
 
     @asynccontextmanager
     async def spawn(self, program: Program) -> AsyncIterator[VmProcess]:
+        assert not isinstance(program.argv, ConfinedJob)
         self.did.append(program.argv[1])
         self.vm = VmProcess()
         try:

@@ -132,7 +132,7 @@ async def test_orchestrators_on_one_host_do_not_disturb_each_other(
 
 def kill(host: FarHost, *, is_relay: bool) -> None:
     """Kill the relays on a host, or the agents, which look alike but for who their parent is."""
-    found = host.run(["pgrep", "-f", "python3 -I"]).stdout.split()
+    found = host.run(["pgrep", "-f", "python3 -I "]).stdout.split()
     doomed = []
     for pid in found:
         stat = host.run(["cat", f"/proc/{pid}/stat"], check=False).stdout

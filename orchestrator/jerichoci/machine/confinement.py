@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from jerichoci.machine.workspace import Workspace
 
-INIT = Path(__file__).with_name("host_init.sh")
-"""A job's first process. importlib.resources would cost more than all of a small job."""
 PROBE_DEADLINE_SECS = 10.0
 
 _NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc")
@@ -62,25 +60,6 @@ mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work"$1" merge
 
 
 @dataclass(frozen=True)
-class JobPlace:
-    """Where a job works: paths are relative to the directory in which it is started.
-
-    Relative, because an overlay's options can't carry every character a path may have.
-    """
-
-    snapshot: Path
-    workspace: Workspace
-    kind: str
-    """As of `Confinement.workspace_kind`."""
-    own_network: bool = False
-    """Whether it has a network namespace of its own, in which nothing is up."""
-    setup: str = ""
-    """A shell text that its first process runs in its namespaces, before anything of it."""
-    inside: tuple[str, ...] = ()
-    """What runs the command in what `setup` made."""
-
-
-@dataclass(frozen=True)
 class Confinement:
     """How jobs are held on a host."""
 
@@ -88,13 +67,15 @@ class Confinement:
     drop: tuple[str, ...] = ()
     overlay: bool = False
     overlay_options: str = ""
+    entered: str = ""
+    """A mount namespace that there is, in which a job's own one begins."""
     setpriv: str | None = field(default_factory=lambda: shutil.which("setpriv"))
     """What has a process die with the one that started it; None where the host has it not."""
 
     def entering(self, namespace: str, cwd: Path) -> Confinement:
         """The same in a mount namespace that there is, where jobs see snapshots as their own."""
         prefix = ("nsenter", f"--mount={namespace}", f"--wdns={cwd}", *self.prefix)
-        return replace(self, prefix=prefix, overlay_options="")
+        return replace(self, prefix=prefix, overlay_options="", entered=namespace)
 
     @property
     def namespaces(self) -> bool:
@@ -122,32 +103,6 @@ class Confinement:
             return "read_only"
         return "overlay" if writable and self.overlay else "copy"
 
-    def argv(self, command: str, env: Mapping[str, str], place: JobPlace) -> list[str]:
-        """The command line that runs `command` in its place.
-
-        `env` begins with the command: what sets it up must not hear of it.
-        """
-        init = INIT.read_text()
-        return dying(
-            self.setpriv,
-            [
-                *(_with_network(self.prefix) if place.own_network else self.prefix),
-                *("bash", "--noprofile", "--norc", "-c", init, "pikaci-job"),
-                "made" if place.kind == "copy" else place.kind,
-                "namespace" if self.namespaces else "group",
-                str(place.snapshot),
-                str(place.workspace.root),
-                self.overlay_options,
-                place.setup if self.namespaces else "",
-                command,
-                *place.inside,
-                *self.drop,
-                *with_env(env),
-            ],
-            # Where there is no namespace to go with its first process, that process ends the rest.
-            "KILL" if self.namespaces else "USR1",
-        )
-
     def holding(self, argv: Sequence[str]) -> list[str]:
         """The command line of a program with which, in namespaces, all that it started dies.
 
@@ -170,11 +125,6 @@ class Confinement:
         places = (str(snapshot), str(workspace.root), self.overlay_options)
         prefix, drop = (self.prefix, self.drop) if mount else ((), ())
         return [*prefix, "bash", "-c", script, "pikaci-shell", *places, *drop, *program]
-
-
-def _with_network(prefix: Sequence[str]) -> list[str]:
-    """The same with a network namespace beside the others."""
-    return [word for each in prefix for word in ([each, "--net"] if each == "unshare" else [each])]
 
 
 def bind_text(source: str, target: str, *, writable: bool) -> str:

@@ -32,8 +32,6 @@ GONE_SECS, GONE_PAUSE_SECS = 10.0, 0.01
 PROBE_SECS = 10.0
 PERIOD_USECS = 100_000
 """In which a job has its CPUs for as long as its limit says."""
-OWN_PROCESSES = 2
-"""Of pikaci in a job's group: what holds its namespace, and the first process in that."""
 _ENTER = (
     'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 >"$1" || exit; shift; n=$((n-1)); done; exec "$@"'
 )
@@ -65,7 +63,7 @@ class Limits:
                 else {"cpu.max": f"{quota} {PERIOD_USECS}"}
             )
         if self.pids is not None:
-            found["pids"] = {"pids.max": str(self.pids + OWN_PROCESSES)}
+            found["pids"] = {"pids.max": str(self.pids)}
         return found
 
 
@@ -97,11 +95,16 @@ class JobGroups:
     groups: tuple[ControlGroup, ...] = ()
     controllers: frozenset[str] = frozenset()
 
+    @property
+    def files(self) -> list[str]:
+        """Each puts a process into a group that writes `0` to it."""
+        return [str(group.path / "cgroup.procs") for group in self.groups]
+
     def entering(self, argv: Sequence[str]) -> Sequence[str]:
         """The command line that runs a program in them."""
-        if not self.groups:
+        files = self.files
+        if not files:
             return argv
-        files = [str(group.path / "cgroup.procs") for group in self.groups]
         return ["sh", "-c", _ENTER, "sh", str(len(files)), *files, *argv]
 
     def has_killed(self) -> bool:

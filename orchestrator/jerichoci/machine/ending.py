@@ -9,15 +9,15 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from typing import IO
 
 from jerichoci.state.dataclass import dataclass
 
 SIGNALLED = 128
 """A shell's status of what signal n ended is this and n."""
-REPORT_BYTES = 64 * 1024
-_LAST_WORD = re.compile(rb"^\[\d+\]\S* +(Exit|Done)?", re.MULTILINE)
-_TIME = re.compile(rb"^(started|ended)(?: ([0-9.]+))?$", re.MULTILINE)
+REPORT_BYTES = 1024
+_TIME = re.compile(rb"^(started|ended) ([0-9.]+) ?(\d*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class Ending:
     refused_processes: bool = False
     """Whether the kernel refused it a process at the limit of their number."""
 
+    @classmethod
+    def of(cls, code: int) -> Ending:
+        """That of a process with this code, which is a signal's if it is below zero."""
+        return cls(code) if code >= 0 else cls(SIGNALLED - code, -code)
+
 
 class Report:
     """What a job's first process tells of it, in a file without a name: no job can touch it."""
@@ -42,18 +47,15 @@ class Report:
         self.file: IO[bytes] = _nameless_file()
         self._asleep_before = _asleep_secs()
 
-    def ending(self, exit_code: int) -> Ending:
-        """How the job ended whose first process exited so, or by a signal if below zero."""
-        if exit_code < 0:
-            return Ending(SIGNALLED - exit_code, -exit_code, started=b"started" in self._times())
+    def ending(self, status: int) -> Ending:
+        """How the job ended whose first process ended with this status of `waitpid`."""
         times = self._times()
-        if b"started" in times and b"ended" not in times:
-            # The first process itself was killed; `unshare` calls that an exit with 1.
-            return Ending(SIGNALLED + signal.SIGKILL, signal.SIGKILL)
-        words = _LAST_WORD.findall(self._text())
-        is_killed = exit_code > SIGNALLED and words and not words[-1]
-        number = exit_code - SIGNALLED if is_killed else None
-        return Ending(exit_code, number, started=b"started" in times)
+        if b"started" not in times:
+            return replace(Ending.of(os.waitstatus_to_exitcode(status)), started=False)
+        if b"ended" not in times:
+            # The first process itself was killed.
+            return Ending.of(-signal.SIGKILL)
+        return Ending.of(os.waitstatus_to_exitcode(int(times[b"ended"][1])))
 
     def has_started(self) -> bool:
         """Whether the job's command is being started, or was."""
@@ -64,19 +66,16 @@ class Report:
         times = self._times()
         if b"ended" not in times:
             return False
-        lived = float(times[b"ended"] or 0) - float(times[b"started"] or 0)
+        lived = float(times[b"ended"][0]) - float(times[b"started"][0])
         return lived - (_asleep_secs() - self._asleep_before) <= secs
 
     def close(self) -> None:
         self.file.close()
 
-    def _text(self) -> bytes:
-        end = os.fstat(self.file.fileno()).st_size
-        return os.pread(self.file.fileno(), REPORT_BYTES, max(0, end - REPORT_BYTES))
-
-    def _times(self) -> dict[bytes, bytes]:
-        head = os.pread(self.file.fileno(), REPORT_BYTES, 0)
-        return dict(_TIME.findall(head) + _TIME.findall(self._text()))
+    def _times(self) -> dict[bytes, tuple[bytes, bytes]]:
+        """By what happened, the seconds since the boot, and a status of `waitpid`."""
+        text = os.pread(self.file.fileno(), REPORT_BYTES, 0)
+        return {what: (when, status) for what, when, status in _TIME.findall(text)}
 
 
 def _nameless_file() -> IO[bytes]:

@@ -55,10 +55,15 @@ class Pump:
             self._given_up = True
             return
         if code != 0:
-            raise InfrastructureError(
-                "what the job printed could not be written to its log",
-                "is the disk under the state root, or the host's work directory, full?",
-            )
+            raise not_written()
+
+
+def not_written() -> InfrastructureError:
+    """What to raise for a job whose log is not whole."""
+    return InfrastructureError(
+        "what the job printed could not be written to its log",
+        "is the disk under the state root, or the host's work directory, full?",
+    )
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jerichoci.errors import InfrastructureError
+from jerichoci.machine.job_start import GIVEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -65,12 +66,12 @@ def unnamed(secrets: Sequence[bytes]) -> bytes:
 
 @contextmanager
 def giving(secrets: Mapping[str, bytes]) -> Iterator[tuple[dict[str, str], list[int]]]:
-    """The variables and descriptors by which a job's first process gets its secrets."""
+    """The variables of a job's setup, and the descriptors by which it gets the secrets."""
     if not secrets:
         yield {}, []
         return
     with in_memory(named(secrets)) as fd:
-        yield {DESCRIPTOR: str(fd)}, [fd]
+        yield {DESCRIPTOR: str(GIVEN)}, [fd]
 
 
 @contextmanager

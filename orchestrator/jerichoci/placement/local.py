@@ -14,7 +14,7 @@ from jerichoci.machine.environment import host_environment, job_path
 from jerichoci.machine.system import own_system
 from jerichoci.nix.own_store import take_valid
 from jerichoci.placement import IncusSettings, LocalRoute, LocalSettings, StandbySettings, User
-from jerichoci.placement.local_process import LocalProcess, spawn
+from jerichoci.placement.local_process import spawn
 from jerichoci.placement.work import Work
 from jerichoci.snapshot.materialise import materialise
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jerichoci.nix.command import NixOptions
     from jerichoci.nix.realised import BuildRequest, Observer, Realised
     from jerichoci.placement.operation import Doing, Held, Opening, P, T
-    from jerichoci.placement.program import Program
+    from jerichoci.placement.program import Program, Running
 
 
 class LocalPlacement:
@@ -109,8 +109,8 @@ class LocalPlacement:
     ) -> Completed:
         return await process.run(argv, deadline_secs=deadline_secs, cwd=cwd)
 
-    def spawn(self, program: Program) -> AbstractAsyncContextManager[LocalProcess]:
-        return spawn(program)
+    def spawn(self, program: Program) -> AbstractAsyncContextManager[Running]:
+        return spawn(program, self._work.starter)
 
     async def confinement(self) -> Confinement:
         return await self._work.confinement()

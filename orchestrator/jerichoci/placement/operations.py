@@ -33,6 +33,12 @@ async def confinement(work: Work) -> Confinement:
 
 
 @operation
+async def open_starter(work: Work) -> None:
+    """Have the process that starts jobs."""
+    await work.starter.open()
+
+
+@operation
 async def limitable(work: Work) -> list[str]:
     """What of a job can be limited: `cpu`, `memory`, `pids`."""
     return await work.limitable()

@@ -5,6 +5,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
+from jerichoci.machine.confined_job import ConfinedJob
 from jerichoci.machine.control_groups import NO_LIMITS, Limits
 from jerichoci.machine.ending import Ending
 from jerichoci.state.dataclass import dataclass
@@ -14,7 +15,7 @@ from jerichoci.state.dataclass import dataclass
 class Program:
     """A program to start; all paths but that of its log are the host's."""
 
-    argv: Sequence[str]
+    argv: Sequence[str] | ConfinedJob
     cwd: Path
     env: Mapping[str, str]
     log: Path

@@ -11,6 +11,7 @@ from jerichoci.machine import control_groups
 from jerichoci.machine.confinement import Confinement, own_snapshots, probe
 from jerichoci.machine.gather import together
 from jerichoci.machine.slots import Capacity, local_capacity
+from jerichoci.machine.starter import Starter
 from jerichoci.state.layout import StateLayout
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Work:
         self.capacity = capacity or local_capacity()
         self._probing: asyncio.Task[Confinement] | None = None
         self._limitable: list[str] | None = None
+        self.starter = Starter()
 
     async def confinement(self) -> Confinement:
         """What this machine's kernel gives to hold a job."""
@@ -55,6 +57,7 @@ class Work:
 
     async def close(self) -> None:
         """Leave nothing running."""
+        await self.starter.close()
         probing, self._probing = self._probing, None
         if probing is not None:
             # Cancelled by the end of the loop, asyncio may wait for its children for good.

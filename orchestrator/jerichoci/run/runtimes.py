@@ -100,7 +100,10 @@ def getting_ready(
 ) -> Iterator[Awaitable[object]]:
     """What jobs will wait for of their runtimes, to be begun while prepares still run."""
     if _of("host_process", nodes):
+        from jerichoci.placement import operations
+
         yield placement.confinement()
+        yield placement.do(operations.open_starter)
 
 
 def images_here(nodes: Sequence[ExecuteNode]) -> dict[str, str]:

@@ -13,7 +13,8 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import InfrastructureError, UsageError
-from jerichoci.machine.confinement import JobPlace, bind_text
+from jerichoci.machine.confined_job import ConfinedJob
+from jerichoci.machine.confinement import bind_text
 from jerichoci.machine.control_groups import NO_LIMITS, Limits
 from jerichoci.machine.gather import first_done, meanwhile, together
 from jerichoci.machine.secret_files import paths, setup_text
@@ -95,20 +96,19 @@ class ShellCommand:
     async def launch(self) -> None:
         """Start the command."""
         root = self.placement.state_root
-        argv = self.confinement.argv(
+        job = ConfinedJob(
+            self.confinement,
             self.command,
             self.env,
-            JobPlace(
-                self.snapshot.relative_to(root),
-                Workspace(self.workspace.root.relative_to(root)),
-                self.workspace_kind,
-                own_network=isinstance(self.network, str),
-                setup=self._setup(),
-                inside=self._gate.inside if self._gate else (),
-            ),
+            str(self.snapshot.relative_to(root)),
+            str(self.workspace.root.relative_to(root)),
+            self.workspace_kind,
+            own_network=isinstance(self.network, str),
+            setup=self._setup(),
+            inside=self._gate.inside if self._gate else (),
         )
         program = Program(
-            argv,
+            job,
             cwd=root,
             env=self.placement.environment,
             log=self.log,

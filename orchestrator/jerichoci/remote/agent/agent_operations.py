@@ -32,10 +32,9 @@ from jerichoci.machine.stop import Stop
 from jerichoci.nix.realise import Realiser
 from jerichoci.nix.realised import Activity, BuildRequest, Realised
 from jerichoci.placement.host_gc import Bounds, Collected
-from jerichoci.placement.local_process import LocalProcess
 from jerichoci.placement.local_process import spawn as start
 from jerichoci.placement.operation import held, operation
-from jerichoci.placement.program import Program
+from jerichoci.placement.program import Program, Running
 from jerichoci.placement.work import Work
 from jerichoci.remote.agent import survey as surveys
 from jerichoci.remote.agent.agent_work import AgentWork
@@ -116,15 +115,15 @@ async def collect(work: Work, bounds: Bounds, *, dry_run: bool) -> Collected:
 class Started:
     """A program, and how it ended, whether or not it was asked by then."""
 
-    def __init__(self, running: LocalProcess) -> None:
+    def __init__(self, running: Running) -> None:
         self.running = running
         self.end = asyncio.ensure_future(running.wait())
 
 
 @held
-async def spawn(_work: Work, program: Program) -> AsyncIterator[Started]:
+async def spawn(work: Work, program: Program) -> AsyncIterator[Started]:
     """Start a program, which is killed when its handle is released."""
-    async with start(program) as running:
+    async with start(program, work.starter) as running:
         started = Started(running)
         try:
             yield started
