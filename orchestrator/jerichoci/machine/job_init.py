@@ -37,7 +37,6 @@ def run(start: Start) -> NoReturn:
     """Be the first process of a job; descriptors are in their places."""
     code = CANNOT
     try:
-        os.setsid()
         if start["way"] != "group":
             _hold(start)
         elif sys.platform == "linux":

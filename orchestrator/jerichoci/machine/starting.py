@@ -10,6 +10,9 @@ its standard input, a socket, and answers there, a JSON object a line:
 When the socket is closed (the orchestrator ended, however), all jobs are killed. A job's output is
 a pipe and not the log itself: a program that opens /dev/stderr anew would cut the log off. What
 prints much gets a process of its own for its pipe.
+
+All are in one session: where the kernel schedules by sessions (`sched_autogroup`), a job and what
+carries its output would otherwise get in each other's way.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 CONTROL = 0
 MOST_FDS = 3
 PIECE = 128 * 1024
+_PIECE = bytearray(PIECE)
 MUCH = 4 * 1024 * 1024
 """What a job prints before its pipe gets a process of its own, and a longer pipe."""
 PIPE_BYTES = 1024 * 1024
@@ -145,6 +149,8 @@ class Starter:
             raise
         finally:
             os.close(sink)
+        with suppress(ProcessLookupError):
+            os.setpgid(pid, pid)  # as it does itself
         self._children.add(pid)
         self._jobs[told["id"]] = Job(told["id"], pid, start["way"] == "group", source, log)
         if source >= 0:
@@ -169,14 +175,13 @@ class Starter:
         """Bring some of what a job printed into its log."""
         job = next(job for job in self._jobs.values() if job.source == source)
         try:
-            data = os.read(source, PIECE)
-            _write(job.log, data)
+            count = _carry_piece(source, job.log)
         except OSError:
-            job.is_whole, data = False, b""
-        job.carried += len(data)
-        if data and job.carried < MUCH:
+            job.is_whole, count = False, 0
+        job.carried += count
+        if count and job.carried < MUCH:
             return
-        if data:
+        if count:
             self._carry_beside(job)
         self._leave_pipe(job)
 
@@ -248,6 +253,7 @@ def _be_job(start: Start, cwd: str, fds: list[int]) -> NoReturn:
     """Be the first process of a job, with descriptors where it has them, and no others."""
     try:
         signal.set_wakeup_fd(-1)
+        os.setpgid(0, 0)
         sink, *rest = fds
         wanted = [os.open(os.devnull, os.O_RDONLY), sink, sink, *rest]
         beyond = [fcntl.fcntl(fd, fcntl.F_DUPFD, len(wanted)) for fd in wanted]
@@ -264,23 +270,26 @@ def _carry_all(source: int, log: int) -> NoReturn:
     """Be the process that carries all of a pipe into a log."""
     code = 1
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         os.dup2(source, 0)
         os.dup2(log, 1)
         os.closerange(2, os.sysconf("SC_OPEN_MAX"))
         with suppress(OSError, AttributeError):  # more than this user may have: it is shorter
             fcntl.fcntl(0, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        while data := os.read(0, PIECE):
-            _write(1, data)
+        while _carry_piece(0, 1):
+            pass
         code = 0
     finally:
         os._exit(code)
 
 
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
+def _carry_piece(source: int, log: int) -> int:
+    """Carry what a pipe has now, or a part of it; 0 at its end."""
+    count = os.readv(source, [_PIECE])
+    view = memoryview(_PIECE)[:count]
     while view:
-        view = view[os.write(fd, view) :]
+        view = view[os.write(log, view) :]
+    return count
 
 
 def _exactly(control: socket.socket, size: int) -> bytes:
