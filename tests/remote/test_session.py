@@ -187,7 +187,11 @@ ENDING = {"exit_code": 0, "signal": None, "started": True, "out_of_memory": Fals
         (ended_within, 1, "answer is 1"),
         (wait, {"ending": ENDING | {"signal": "9"}, "log_bytes": 1}, "answer.ending.signal is '9'"),
         (wait, {"ending": ENDING, "log_bytes": True}, "answer.log_bytes is True"),
-        (read_artifacts, PIECE | {"parts": ["a", 5]}, "answer has fewer bytes than announced"),
+        (
+            read_artifacts,
+            PIECE | {"parts": ["a", 5]},
+            "answer.parts has fewer bytes than announced",
+        ),
         (read_artifacts, PIECE | {"parts": ["a\0"]}, "answer.parts is 'a\\x00'"),
         (
             read_builds,
