@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -96,6 +97,24 @@ def test_a_hosts_file_says_all_of_a_host(tmp_path: Path) -> None:
     assert (build1.capacity.cpus, build1.capacity.jobs) == (4, 2)
     assert (build1.keep.count, build1.keep.days, build1.keep.mib) == (3, 0, 100)
     assert (build1.incus.project, file.local.incus.project) == ("p", "ci")
+
+
+def test_a_hosts_file_is_validated_once_until_it_changes(tmp_path: Path) -> None:
+    file, answers = tmp_path / "hosts.toml", tmp_path / "answers"
+    texts = (
+        '[hosts.one]\nlabels = ["big"]\ncapacity = { jobs = 2 }\n[local.standby]\nguests = 1\n',
+        "[local.standby]\nguests = 2\n",
+    )
+    for text in texts:
+        file.write_text(text)
+        first = load_hosts(file, answers)
+        with patch.object(HostsFile, "model_validate", side_effect=AssertionError):
+            assert load_hosts(file, answers) == first
+        assert first == load_hosts(file)
+    file.write_text("[local.standby]\nguest = 1\n")
+    for _ in range(2):
+        with pytest.raises(UsageError, match=r"local.standby.guest: this key is not known"):
+            load_hosts(file, answers)
 
 
 def test_a_host_of_which_nothing_is_said_has_the_defaults(tmp_path: Path) -> None:

@@ -216,14 +216,19 @@ def hosts_file(env: Mapping[str, str] | None = None) -> Path:
     return Path(home) / "pikaci" / "hosts.toml"
 
 
-def load_hosts(path: Path | None = None) -> HostsFile:
-    """The hosts file; empty, if it is missing."""
+def load_hosts(path: Path | None = None, answers: Path | None = None) -> HostsFile:
+    """The hosts file; empty, if it is missing. It is validated once if `answers` are kept."""
     path = path or hosts_file()
     try:
         text = read_file(path).decode()
         import tomllib
 
-        return HostsFile.model_validate(tomllib.loads(text))
+        values = tomllib.loads(text)
+        if answers is None:
+            return HostsFile.model_validate(values)
+        from jerichoci.plan.once import read_once
+
+        return read_once("hosts", values, HostsFile.model_validate, answers)
     except FileNotFoundError:
         return HostsFile()
     except ValidationError as error:
@@ -235,9 +240,9 @@ def load_hosts(path: Path | None = None) -> HostsFile:
         raise UsageError(f"{path} can't be read: {why}", "fix or remove it") from error
 
 
-def local_settings() -> LocalSettings:
-    """What the hosts file says of this machine."""
-    local = load_hosts().local
+def local_settings(answers: Path | None = None) -> LocalSettings:
+    """What the hosts file says of this machine; `answers` as in `load_hosts`."""
+    local = load_hosts(answers=answers).local
     standby = StandbySettings(**local.standby.model_dump())
     return LocalSettings(local.search_path, local.incus.settings, standby)
 

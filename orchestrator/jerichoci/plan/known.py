@@ -1,21 +1,14 @@
-"""Plans that were read before: made of what was kept of them, without being validated again."""
+"""Plans that were read before."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from jerichoci.plan.model import Model
+from jerichoci.plan.once import read_once
 from jerichoci.plan.plan import Plan, parse_plan
-from jerichoci.state.answers import Answers, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_CODE = Path(__file__).parent
-_KIND = ""
-"""The key that says of what kind an object is; a plan has none of that name."""
+    from pathlib import Path
 
 
 def read_plan(values: object, origin: str, answers: Path) -> Plan:
@@ -25,52 +18,4 @@ def read_plan(values: object, origin: str, answers: Path) -> Plan:
         RecordError: the plan is of a later schema.
         CatalogError: it isn't a plan.
     """
-    kept = Answers(answers)
-    key = f"plan-{key_of(values, _code())}"
-    known = kept.find(key)
-    if known is not None:
-        models = {model.__name__: model for model in _models(Model)}
-        plan: Plan = json.loads(known, object_hook=lambda found: _made(found, models))
-        return plan
-    plan = parse_plan(values, origin)
-    kept.keep(key, json.dumps(_described(plan)).encode())
-    return plan
-
-
-def _code() -> list[object]:
-    """What changes with the code of models."""
-    files = ((file.name, file.stat()) for file in sorted(_CODE.glob("*.py")))
-    return [str(_CODE), *([name, is_.st_size, is_.st_mtime_ns] for name, is_ in files)]
-
-
-def _models(base: type[Model]) -> Iterator[type[Model]]:
-    for model in base.__subclasses__():
-        if model.__module__.startswith("jerichoci.plan."):
-            yield model
-            yield from _models(model)
-
-
-def _described(value: Any) -> Any:  # noqa: ANN401 - what a plan has, and JSON
-    match value:
-        case Model():
-            fields = {name: _described(getattr(value, name)) for name in value.model_fields}
-            return {_KIND: type(value).__name__, "_given": sorted(value.model_fields_set), **fields}
-        case dict():
-            return {key: _described(inner) for key, inner in value.items()}
-        case tuple():
-            return {_KIND: "tuple", "of": [_described(inner) for inner in value]}
-        case list():
-            return [_described(inner) for inner in value]
-    return value
-
-
-def _made(found: dict[str, Any], models: dict[str, type[Model]]) -> Any:  # noqa: ANN401 - of any kind
-    match found.pop(_KIND, None):
-        case None:
-            return found
-        case "tuple":
-            return tuple(found["of"])
-        case name:
-            record = object.__new__(models[name])
-            vars(record).update(found, _given=frozenset(found["_given"]))
-            return record
+    return read_once("plan", values, lambda values: parse_plan(values, origin), answers)

@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import PikaciError
@@ -101,7 +102,8 @@ async def run_plans(
         if pool is None:
             pool = await held.enter_async_context(SessionPool())
         runs = []
-        here = LocalPlacement(state.root, requests[0].nix, local_settings)
+        settings = partial(local_settings, state.answers)
+        here = LocalPlacement(state.root, requests[0].nix, settings)
         for request in requests:
             stop = Stop(stopping if len(requests) == 1 else None)
             mine = here if request.nix == requests[0].nix else None

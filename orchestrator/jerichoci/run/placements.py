@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jerichoci.errors import UsageError
@@ -39,7 +40,7 @@ class Placements:
         self._pool = pool
         self._remote: dict[str, Placement] = {}
         self._known: dict[str, RemoteHost] | None = None
-        self.here = here or LocalPlacement(state.root, nix, local_settings)
+        self.here = here or LocalPlacement(state.root, nix, partial(local_settings, state.answers))
 
     def fitting(
         self, placement: str, config: Mapping[str, Any], resources: Resources
@@ -68,7 +69,7 @@ class Placements:
     def described(self) -> dict[str, RemoteHost]:
         """The hosts that the plan and the user's file describe, by name."""
         if self._known is None:
-            self._known = known_hosts_of_run(self._planned, load_hosts())
+            self._known = known_hosts_of_run(self._planned, load_hosts(answers=self._state.answers))
         return self._known
 
     def _open(self, host: RemoteHost) -> Placement:
