@@ -16,10 +16,11 @@ from jerichoci.machine.gather import together
 from jerichoci.placement.operations import lock
 from jerichoci.runtime.guest_mounts import interface
 from jerichoci.runtime.incus.api import JOB_LABEL, OWNER_LABEL, RUN_LABEL, IncusError
-from jerichoci.runtime.incus.client import IMPORT_SECS, Incus, open_incus
+from jerichoci.runtime.incus.client import Incus, open_incus
 from jerichoci.runtime.incus.guest import DELETE_SECS, instance_name
 from jerichoci.runtime.incus.image import import_image, take_image
 from jerichoci.runtime.incus.image_files import files_in
+from jerichoci.runtime.incus.images import IMPORT_SECS
 from jerichoci.runtime.incus.start import GuestStart, guest_body
 from jerichoci.runtime.incus.thread import in_thread
 from jerichoci.runtime.job_guest import kept_until

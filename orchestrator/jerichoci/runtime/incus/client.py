@@ -17,7 +17,6 @@ from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
 from jerichoci.runtime.incus.api import (
-    ConflictError,
     EndingError,
     ExecSession,
     Executed,
@@ -28,15 +27,15 @@ from jerichoci.runtime.incus.api import (
     Network,
     Profile,
     Server,
-    StoredImage,
     UnreachableError,
 )
+from jerichoci.runtime.incus.images import Images
 from jerichoci.runtime.incus.rest import (
-    ANSWER_SECS,
     RECONNECT_PAUSE_SECS,
     Rest,
     member_of,
     path_of,
+    quoted,
 )
 
 if TYPE_CHECKING:
@@ -45,10 +44,7 @@ if TYPE_CHECKING:
 
     from jerichoci.placement import Placement, Route
 
-IMPORT_SECS = 1800.0
-"""For an image of some GiB to be uploaded, hashed and stored."""
 REMOVAL_PAUSE_SECS = 0.05
-ALIAS_ATTEMPTS = 3
 CUT_OFF_LIMIT = 10
 """How often a creation may be cut off: other programs may kill what the daemon runs for it."""
 NO_MEMORY_GROUP = "cgroup memory controller"
@@ -67,7 +63,7 @@ async def open_incus(placement: Placement) -> Incus:
     return known[1]
 
 
-class Incus:
+class Incus(Images):
     """An Incus daemon, and one project in it; names are relative to the project.
 
     All calls block, so they belong in a thread; several threads may share one object. A daemon
@@ -76,7 +72,7 @@ class Incus:
 
     def __init__(self, socket: Path, project: str, route: Route | None = None) -> None:
         self.project = project
-        self._rest = Rest(socket, project, route)
+        super().__init__(Rest(socket, project, route))
 
     def server(self) -> Server:
         """The daemon that answers."""
@@ -88,7 +84,7 @@ class Incus:
 
     def project_config(self) -> Mapping[str, str] | None:
         """The project's configuration; None if there is no such project."""
-        found = self._rest.find(f"projects/{_quoted(self.project)}")
+        found = self._rest.find(f"projects/{quoted(self.project)}")
         return None if found is None else found.get("config") or {}
 
     def ignores_memory_limits(self) -> bool:
@@ -324,76 +320,25 @@ class Incus:
                 )
             time.sleep(REMOVAL_PAUSE_SECS)
 
-    def images(self) -> list[StoredImage]:
-        """The project's images."""
-        return [
-            StoredImage(
-                fingerprint=str(row["fingerprint"]),
-                aliases=tuple(alias["name"] for alias in row.get("aliases") or ()),
-                is_vm=row.get("type") == "virtual-machine",
-                architecture=str(row.get("architecture", "")),
-                size_bytes=int(row.get("size", 0)),
-                created_at=str(row.get("created_at", "")),
-                uploaded_at=str(row.get("uploaded_at", "")),
-                properties=row.get("properties") or {},
-            )
-            for row in self._rest.get("images", recursion="1")
-        ]
-
-    def image(self, alias: str) -> StoredImage | None:
-        """The image that an alias names; None if there is no such alias."""
-        return next((found for found in self.images() if alias in found.aliases), None)
-
-    def import_image(self, metadata: Path, rootfs: Path, *, is_vm: bool) -> str:
-        """Import a split image; its fingerprint."""
-        from jerichoci.runtime.incus.upload import upload
-
-        files = "rootfs.img" if is_vm else "rootfs", rootfs
-        operation = upload(self._rest, metadata, files, (ANSWER_SECS, IMPORT_SECS))
-        done = self._rest.outcome(operation, self._rest.route.clock() + IMPORT_SECS)
-        return str(done["metadata"]["fingerprint"])
-
-    def set_properties(self, fingerprint: str, properties: Mapping[str, str]) -> None:
-        """Add to an image's properties."""
-        self._rest.change("patch", f"images/{fingerprint}", {"properties": dict(properties)})
-
-    def point_alias(self, alias: str, fingerprint: str) -> None:
-        """Have an alias name an image from one moment to the next; it is created if missing."""
-        body = {"target": fingerprint}
-        for _ in range(ALIAS_ATTEMPTS):
-            with suppress(MissingError):
-                self._rest.change("patch", f"images/aliases/{_quoted(alias)}", body)
-                return
-            # The alias or the image was missing; another process may have made the alias since.
-            with suppress(ConflictError):
-                self._rest.call("post", "images/aliases", json={**body, "name": alias})
-                return
-        raise MissingError(f"Incus: there is no image {fingerprint}")
-
-    def delete_image(self, fingerprint: str) -> None:
-        """Remove an image; instances made from it are kept."""
-        end = self._rest.route.clock() + ANSWER_SECS
-        self._rest.wait(self._rest.call("delete", f"images/{fingerprint}"), end)
-
     def pool_driver(self, pool: str) -> str | None:
         """The driver of a storage pool; None if there is no such pool."""
-        found = self._rest.find(f"storage-pools/{_quoted(pool)}")
+        found = self._rest.find(f"storage-pools/{quoted(pool)}")
         return str(found["driver"]) if found else None
 
     def pool_free_bytes(self, pool: str) -> int | None:
         """The room left in a storage pool; None if that isn't known."""
-        path = f"storage-pools/{_quoted(pool)}/resources"
+        path = f"storage-pools/{quoted(pool)}/resources"
         space = (self._rest.find(path, target=self._rest.member()) or {}).get("space") or {}
         return space["total"] - space.get("used", 0) if space.get("total") else None
 
     def is_unpacked(self, pool: str, fingerprint: str) -> bool:
         """Whether a pool has an image's unpacked copy, of which instances are made."""
-        path = f"storage-pools/{_quoted(pool)}/volumes/image/{fingerprint}"
+        path = f"storage-pools/{quoted(pool)}/volumes/image/{fingerprint}"
         return self._rest.find(path, target=self._rest.member()) is not None
 
     def profile(self, name: str) -> Profile | None:
         """A profile; None if there is none of that name."""
-        found = self._rest.find(f"profiles/{_quoted(name)}")
+        found = self._rest.find(f"profiles/{quoted(name)}")
         return Profile(name, found["devices"], found.get("config") or {}) if found else None
 
     def networks(self) -> list[Network]:
@@ -408,7 +353,7 @@ class Incus:
     def delete_bridge(self, name: str) -> None:
         """Remove a bridge on which there are no guests; no error if it is gone."""
         with suppress(MissingError):
-            self._rest.call("delete", f"networks/{_quoted(name)}")
+            self._rest.call("delete", f"networks/{quoted(name)}")
 
     def bridges(self, config: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
         """The configuration, by name, of the bridges whose config has these values."""
@@ -418,14 +363,10 @@ class Incus:
 
     def has_network(self, name: str) -> bool:
         """Whether the host has an interface of that name to which guests can be attached."""
-        return self._rest.find(f"networks/{_quoted(name)}") is not None
+        return self._rest.find(f"networks/{quoted(name)}") is not None
 
 
 _STOP = {"action": "stop", "timeout": -1, "force": True}
-
-
-def _quoted(name: str) -> str:
-    return quote(name, safe="")
 
 
 def _instance(row: dict[str, Any]) -> Instance:

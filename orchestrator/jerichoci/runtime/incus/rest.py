@@ -242,6 +242,11 @@ class Rest:
         return f"join the group {group} (`usermod -aG {group} $USER`), and log in again"
 
 
+def quoted(name: str) -> str:
+    """A name as a part of a path."""
+    return quote(name, safe="")
+
+
 def path_of(url: str) -> str:
     """The path of a URL that Incus gives, without the parameters that a cluster adds."""
     return urlsplit(url).path.removeprefix("/1.0/")
