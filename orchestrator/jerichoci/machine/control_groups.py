@@ -32,6 +32,8 @@ GONE_SECS, GONE_PAUSE_SECS = 10.0, 0.01
 PROBE_SECS = 10.0
 PERIOD_USECS = 100_000
 """In which a job has its CPUs for as long as its limit says."""
+OWN_PROCESSES = 1
+"""Of pikaci in a job's group: its first process."""
 _ENTER = (
     'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 >"$1" || exit; shift; n=$((n-1)); done; exec "$@"'
 )
@@ -63,7 +65,7 @@ class Limits:
                 else {"cpu.max": f"{quota} {PERIOD_USECS}"}
             )
         if self.pids is not None:
-            found["pids"] = {"pids.max": str(self.pids)}
+            found["pids"] = {"pids.max": str(self.pids + OWN_PROCESSES)}
         return found
 
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 CANNOT = 125
 """The exit code where there is no job, for its world could not be made."""
 MISSING = 127
-RESET = ("INT", "QUIT", "TERM", "PIPE", "XFSZ", "USR1", "CHLD")
-"""Signals that a command doesn't find ignored or handled, whatever Python and this process do."""
+RESET = [getattr(signal, f"SIG{name}") for name in ("INT", "QUIT", "TERM", "PIPE", "XFSZ", "USR1")]
+"""Signals that a command doesn't find ignored, whatever Python and this process do."""
 
 
 def run(start: Start) -> NoReturn:
@@ -107,6 +107,8 @@ def _run(start: Start) -> int:
             return code
     os.closerange(GIVEN, GIVEN + 1)
     os.chdir(f"{start['workspace']}/workspace")
+    for path in start["groups"]:
+        kernel.write(path, "0")
     told: list[int] = []
 
     def tell(number: int, _frame: FrameType | None) -> None:
@@ -118,9 +120,7 @@ def _run(start: Start) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN if in_group else tell)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     os.write(REPORT, b"started %.2f\n" % seconds_since_boot())
-    job = os.fork()
-    if not job:
-        _become(start, own_group=not in_group)
+    job = _spawn(start["program"], start["env"], own_group=not in_group)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     if told:
         _end_all()  # it came before there was a job
@@ -145,35 +145,21 @@ def _exit_code(status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _become(start: Start, *, own_group: bool) -> NoReturn:
+def _spawn(argv: Sequence[str], env: Mapping[str, str], *, own_group: bool = False) -> int:
+    """Start a program of the host's PATH, without a copy of this process."""
+    name, words = argv[0], [*argv]
     try:
-        for path in start["groups"]:
-            kernel.write(path, "0")
         if own_group:
-            os.setpgid(0, 0)
-        _reset_signals()
-        os.execvpe(start["program"][0], [*start["program"]], start["env"])  # noqa: S606 - a job's command
+            return os.posix_spawnp(name, words, env, setpgroup=0, setsigmask=(), setsigdef=RESET)
+        return os.posix_spawnp(name, words, env, setsigmask=(), setsigdef=RESET)
     except OSError as error:
-        os.write(2, f"pikaci: {start['program'][0]}: {error.strerror}\n".encode())
-    finally:
+        os.write(2, f"pikaci: {argv[0]}: {error.strerror}\n".encode())
         os._exit(MISSING)
-
-
-def _reset_signals() -> None:
-    for name in RESET:
-        signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _run_to_end(argv: Sequence[str], env: Mapping[str, str]) -> int:
     """Run a program that sets something up; its exit code."""
-    pid = os.fork()
-    if not pid:
-        try:
-            _reset_signals()
-            os.execvpe(argv[0], [*argv], env)  # noqa: S606 - bash or chown
-        finally:
-            os._exit(MISSING)
+    pid = _spawn(argv, env)
     ended = status = 0
     while ended != pid:
         ended, status = os.waitpid(-1, 0)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         program: Sequence[str]
         env: Mapping[str, str]
         groups: Sequence[str]
-        """The files that put the command into its control groups."""
+        """The files that put a process into the job's control groups."""
 
 
 HEAD_BYTES = 4

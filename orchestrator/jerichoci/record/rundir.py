@@ -150,12 +150,13 @@ class RunWriter:
         path = self.layout.status(job.id)
         self.check()
         make_private(path.parent)
-        _write(path, job, durable=durable)
+        # Two for each job: in one line, which is made several times as fast as an indented text.
+        atomic.write_bytes(path, job.as_json() + b"\n", durable=durable)
         self._written[job.id] = job
 
 
-def _write(path: Path, record: Model, *, durable: bool = True) -> None:
-    atomic.write_bytes(path, record.as_json(indent=1) + b"\n", durable=durable)
+def _write(path: Path, record: Model) -> None:
+    atomic.write_bytes(path, record.as_json(indent=1) + b"\n")
 
 
 @contextmanager
