@@ -42,23 +42,23 @@ def finish_times(
     """
     left = {step.key: set(step.needs) for step in steps}
     ready = [step for step in steps if not left[step.key] & left.keys()]
-    followers: dict[Key, list[Step]] = {}
-    for step in steps:
-        left[step.key] &= left.keys()
-        for needed in left[step.key]:
-            followers.setdefault(needed, []).append(step)
+    followers = _followers(steps, left)
     ends: dict[Key, int | None] = {}
     running: list[tuple[int, int, Step]] = []
     unknown: set[Key] = set()
     now, free, room = 0, cpus, most if most is not None else len(steps)
+    light = sum(not step.cpus for step in ready)  # those that begin at once
     while ready or running:
         waiting = []
-        for step in ready:
+        for place, step in enumerate(ready):
+            if not (free and room) and not light:
+                waiting += ready[place:]
+                break
             wanted = min(step.cpus, cpus)
             if wanted and (wanted > free or not room):
                 waiting.append(step)
                 continue
-            free, room = free - wanted, room - bool(wanted)
+            free, room, light = free - wanted, room - bool(wanted), light - (not wanted)
             if step.ms is None:
                 unknown.add(step.key)
             heappush(running, (now + (step.ms or 0), len(ends) + len(running), step))
@@ -72,4 +72,15 @@ def finish_times(
             left[step.key].discard(done.key)
             if not left[step.key]:
                 ready.append(step)
+                light += not step.cpus
     return ends
+
+
+def _followers(steps: Sequence[Step], left: dict[Key, set[Key]]) -> dict[Key, list[Step]]:
+    """Who waits for a step; what isn't among the steps is taken out of what is `left`."""
+    found: dict[Key, list[Step]] = {}
+    for step in steps:
+        left[step.key] &= left.keys()
+        for needed in left[step.key]:
+            found.setdefault(needed, []).append(step)
+    return found
