@@ -20,7 +20,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from incus_place import is_possible
-from paired import ROOT, Pair, at_most_more, workshop
+from paired import ROOT, Pair, at_most_more, line, workshop, yes
 
 from jerichoci.machine.system import own_system
 from jerichoci.plan.plan import Execute, ExecuteNode, Image, Plan
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 ROLE = "runner"
 LIMIT_MS = 200
+LINE_MS = 50.0
+"""Of the slow line, in one direction."""
+MOST_TRIPS = 6
 GONE_POLL_SECS = 0.01
 HERE, THERE = "here", "there"
 
@@ -115,7 +118,7 @@ def place(delay_ms: float) -> Iterator[Place]:
         yield Place(state, snapshot, server.image_alias, host.name, client)
 
 
-async def measure(here: Place, rounds: int) -> None:
+async def measure(here: Place, rounds: int, delay_ms: float) -> None:
     """Print the row, and on stderr where the time goes."""
     found: dict[str, list[float]] = {HERE: [], THERE: []}
     phases: dict[str, dict[str, list[int]]] = {name: defaultdict(list) for name in found}
@@ -131,8 +134,15 @@ async def measure(here: Place, rounds: int) -> None:
         figures = " ".join(f"{where} {median(phases[where][name]):.0f}" for where in found)
         print(f"{name}: {figures} ms", file=sys.stderr)
     pair = Pair(median(found[HERE]), median(found[THERE]))
-    work = "no-op job in a guest of a host that ssh reaches, connected"
-    print(at_most_more(work, "the same in a guest of this machine's", pair, LIMIT_MS))
+    floor = "the same in a guest of this machine's"
+    if not delay_ms:
+        work = "no-op job in a guest of a host that ssh reaches, connected"
+        print(at_most_more(work, floor, pair, LIMIT_MS), flush=True)
+        return
+    trips = pair.extra_ms / (2 * delay_ms)
+    work = f"that job on a line of {2 * delay_ms:g} ms: round trips"
+    times = (f"{pair.floor_ms:.0f}", f"{pair.subject_ms:.0f}", f"{trips:.1f}")
+    print(line((work, floor, *times, f"{MOST_TRIPS}", yes(met=trips <= MOST_TRIPS))), flush=True)
 
 
 def _note(phases: dict[str, list[int]], record: RunRecord) -> None:
@@ -147,13 +157,14 @@ def main() -> None:
     """Print the row."""
     flags = argparse.ArgumentParser(description=__doc__)
     flags.add_argument("--rounds", type=int, default=15)
-    flags.add_argument("--delay-ms", type=float, default=0.0, help="of the way, in one direction")
+    flags.add_argument("--delay-ms", type=float, help="of the way, in one direction; no other")
     chosen = flags.parse_args()
     sys.path.insert(0, str(ROOT / "tests"))
     if not is_possible():
         return
-    with place(chosen.delay_ms) as here:
-        asyncio.run(measure(here, chosen.rounds))
+    for delay_ms in (0.0, LINE_MS) if chosen.delay_ms is None else (chosen.delay_ms,):
+        with place(delay_ms) as here:
+            asyncio.run(measure(here, chosen.rounds, delay_ms))
 
 
 if __name__ == "__main__":
