@@ -41,7 +41,7 @@ SETTLE_SECS = 60.0
 WAIT_SECS = "30"
 NAMES = count(1)
 KEPT = "kept-"
-STANDBY = "user.pikaci.standby"
+STANDBY, STANDBY_NAME = "user.pikaci.standby", "pikaci-standby-"
 FLAKE = """{
   outputs = _: {
     pikaci = (import ./nix/lib).mkCatalog {
@@ -126,13 +126,18 @@ class Place:
         return (time.perf_counter() - start) * 1000
 
     def _passing(self) -> list[str]:
-        rows = self._api.instances.get(params={"recursion": 1}).json()["metadata"]
-        return [
-            row["name"]
-            for row in rows
-            if not row["name"].startswith(KEPT)
-            and not (STANDBY in row["config"] and row["status"] == "Running")
-        ]
+        urls = self._api.instances.get().json()["metadata"]
+        names = [url.rpartition("/")[2] for url in urls]
+        return [name for name in names if not name.startswith(KEPT) and not self._stands_by(name)]
+
+    def _stands_by(self, name: str) -> bool:
+        if not name.startswith(STANDBY_NAME):
+            return False
+        try:
+            row = self._api.instances[name].get().json()["metadata"]
+        except exceptions.NotFound:
+            return True
+        return STANDBY in row["config"] and row["status"] == "Running"
 
     @contextmanager
     def standing_by(self) -> Iterator[None]:
