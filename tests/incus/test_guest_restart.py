@@ -101,9 +101,10 @@ def test_a_job_needs_no_connection_while_it_runs(guests: GuestRunner, proxy: Pro
 
 @pytest.mark.parametrize("begun", [CREATE, WAIT, EXEC])
 def test_incus_may_be_restarted_while_a_guest_is_made(
-    guests: GuestRunner, proxy: Proxy, begun: str
+    told_guests: GuestRunner, proxy: Proxy, begun: str
 ) -> None:
-    run_disturbed(guests.at(proxy.path), lambda: proxy.count(begun), guests.server.restart)
+    restart = told_guests.server.restart
+    run_disturbed(told_guests.at(proxy.path), lambda: proxy.count(begun), restart)
 
 
 @pytest.mark.parametrize("killed", [False, True])
