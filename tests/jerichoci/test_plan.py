@@ -231,3 +231,10 @@ def test_a_plan_that_was_read_before_is_the_same_plan(hosts: Json, env: Json, wo
     assert repr(again) == repr(first)
     kept = [host.model_fields_set for host in again.hosts.values()]
     assert kept == [host.model_fields_set for host in first.hosts.values()]
+
+
+def test_a_plan_with_an_empty_key_is_validated_each_time(tmp_path: Path) -> None:
+    asked = plan(job("greet")).dump()
+    asked["nodes"][0]["runtime_config"] = {"": "Plan"}
+    for _ in range(2):
+        assert read_plan(asked, "plan.json", tmp_path / "answers") == parse_plan(asked, "p")

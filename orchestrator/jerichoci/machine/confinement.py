@@ -170,11 +170,9 @@ def _surroundings(root: Path) -> list[str]:
         with suppress(OSError):
             found.append(Path(name).read_text(encoding="utf-8", errors="replace"))
     found += [str(Path(f"/proc/self/ns/{name}").readlink()) for name in ("mnt", "pid", "user")]
-    for line in (
-        Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-    ):
-        if line.startswith(("Cap", "NoNewPrivs", "Seccomp:")):
-            found.append(line)
+    status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+    rights = ("Cap", "NoNewPrivs", "Seccomp:")
+    found += [line for line in status.splitlines() if line.startswith(rights)]
     programs = (shutil.which(name) for name in ("unshare", "mount", "bash"))
     return found + [f"{path} {Path(path).stat().st_mtime_ns}" for path in programs if path]
 

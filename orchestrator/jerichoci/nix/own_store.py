@@ -40,7 +40,7 @@ def take_valid(builds: Mapping[str, BuildRequest], gcroots: Path, observer: Obse
 
 
 def root_valid(links: Mapping[Path, str]) -> bool:
-    """Root store paths by links; False, with nothing done, if Nix has to."""
+    """Root store paths by links; False if Nix has to."""
     auto, database = STATE / "gcroots" / "auto", STATE / "db"
     if any(name in os.environ for name in _ELSEWHERE) or not os.access(auto, os.W_OK):
         return False
@@ -57,6 +57,8 @@ def root_valid(links: Mapping[Path, str]) -> bool:
         for link, path in links.items():
             _link(link, Path(path))
             _link(auto / _base32(hashlib.sha1(os.fsencode(link)).digest()), link)  # noqa: S324 - Nix's
+    except OSError:
+        return False
     finally:
         os.close(held)
     return True

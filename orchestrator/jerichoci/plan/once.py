@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 RecordT = TypeVar("RecordT", bound=Model)
 _CODE = Path(__file__).parent
 _KIND = ""
-"""The key that says of what kind an object is; no record has one of that name."""
+"""The key that says of what kind an object is; a record that has one of that name isn't kept."""
 
 
 def read_once(what: str, values: object, read: Callable[[Any], RecordT], answers: Path) -> RecordT:
@@ -28,7 +29,8 @@ def read_once(what: str, values: object, read: Callable[[Any], RecordT], answers
         made: RecordT = json.loads(known, object_hook=lambda found: _made(found, models))
         return made
     record = read(values)
-    kept.keep(key, json.dumps(_described(record)).encode())
+    with suppress(ValueError):
+        kept.keep(key, json.dumps(_described(record)).encode())
     return record
 
 
@@ -51,6 +53,8 @@ def _described(value: Any) -> Any:  # noqa: ANN401 - what a plan has, and JSON
             fields = {name: _described(getattr(value, name)) for name in value.model_fields}
             return {_KIND: type(value).__name__, "_given": sorted(value.model_fields_set), **fields}
         case dict():
+            if _KIND in value:
+                raise ValueError("an object has the key that says its kind")
             return {key: _described(inner) for key, inner in value.items()}
         case tuple():
             return {_KIND: "tuple", "of": [_described(inner) for inner in value]}

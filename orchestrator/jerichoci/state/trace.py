@@ -1,8 +1,8 @@
 """A run's own time line, in Chrome's trace format: `PIKACI_TRACE=FILE`.
 
 Perfetto and chrome://tracing show it. Each line that is appended is a complete event (`ph` is `X`)
-with its beginning since the epoch and its duration, both in microseconds. What goes on at the same
-time is on rows of its own (`tid`).
+with its beginning since the epoch and its duration, both in microseconds. What happens at the
+same time is on rows of its own (`tid`).
 """
 
 from __future__ import annotations

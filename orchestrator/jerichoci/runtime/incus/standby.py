@@ -1,7 +1,7 @@
 """Guests that stand by: they run without a job, and the next job that fits claims one.
 
 - A guest that stands by is made when a job is over, and its creation is left to Incus.
-- It is claimed once, whoever wins (`Ledger.claim`), and is removed after its job like any other.
+- It is claimed by one process alone (`Ledger.claim`), and is removed after its job like any other.
 - What it is made of is known by a digest: the image, the profile, the network, the settings. A
   guest made of anything else, or too old, or that doesn't run, is removed and not claimed.
 - It gets the job's mounts, limits and labels by one change, if it is still what was looked at.
